@@ -1,0 +1,67 @@
+//! What an adapter can do.
+
+use std::time::Duration;
+
+use crate::{AddressForm, ContentKind, Status};
+
+/// Everything that an adapter declares about itself. Nothing about support lives anywhere else:
+/// workflows are checked against this struct, and the conformance suite proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The statuses a failover rule may wait for, lowest first. A status stands here only if the
+    /// provider really reports it for this channel.
+    pub condition_statuses: Vec<Status>,
+    /// The kinds of content it can send.
+    pub content: Vec<ContentKind>,
+    /// The kinds of content that may carry a caption.
+    pub captions: Vec<ContentKind>,
+    /// How long things may be.
+    pub limits: Limits,
+    /// The forms a recipient's address may have; one of them must fit.
+    pub to: Vec<AddressForm>,
+    /// The forms a sender's address may have; one of them must fit.
+    pub from: Vec<AddressForm>,
+    /// For how long after a first call a repeated call under the same [`AttemptId`] is certain not
+    /// to send a second message. `None`: the provider does not know our id.
+    ///
+    /// [`AttemptId`]: crate::AttemptId
+    pub idempotent_for: Option<Duration>,
+    /// What of ours comes back in its receipts.
+    pub echo: Echo,
+    /// Whether an accepted message can be taken back.
+    pub recall: bool,
+    /// How many messages one call may carry; 1 where there is no batch call.
+    pub batch: u32,
+}
+
+/// How long things may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Text, in Unicode characters.
+    pub text_chars: u32,
+    /// Caption, in Unicode characters.
+    pub caption_chars: u32,
+    /// URL of a file, in bytes.
+    pub url_bytes: u32,
+}
+
+/// What of ours comes back in a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Echo {
+    /// Our [`AttemptId`](crate::AttemptId): a receipt is matched even if the call's answer never came.
+    AttemptId,
+    /// Only the provider's own message id: an attempt whose answer never came cannot be matched.
+    Nothing,
+}
+
+impl Capabilities {
+    /// Whether a failover rule may wait for `status`.
+    pub fn tells(&self, status: Status) -> bool {
+        self.condition_statuses.contains(&status)
+    }
+
+    /// Whether content of this kind can be sent.
+    pub fn sends(&self, kind: ContentKind) -> bool {
+        self.content.contains(&kind)
+    }
+}

@@ -1,0 +1,167 @@
+//! Checks a message against declared capabilities.
+
+use std::fmt;
+
+use crate::{AddressForm, Capabilities, Channel, Content, Endpoint, Message, Options};
+
+/// One thing that is wrong with a message, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where.
+    pub field: Field,
+    /// What would be right. No personal data.
+    pub problem: String,
+}
+
+/// A place in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The sender.
+    From,
+    /// The recipient.
+    To,
+    /// The content as a whole: its kind.
+    Content,
+    /// A place within the content, as a path: `text`, `image.url`, `template.name`.
+    Within(&'static str),
+    /// The options of one channel, by their name: `viber_service_msg`.
+    Options(&'static str),
+}
+
+impl Violation {
+    /// Says that `field` is wrong, and what would be right.
+    pub fn new(field: Field, problem: impl Into<String>) -> Self {
+        Violation { field, problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Field::From => f.write_str("from"),
+            Field::To => f.write_str("to"),
+            Field::Content => f.write_str("message"),
+            Field::Within(path) | Field::Options(path) => write!(f, "message.{path}"),
+        }
+    }
+}
+
+/// Everything in `message` that `capabilities` do not allow.
+pub fn check(capabilities: &Capabilities, message: &Message) -> Vec<Violation> {
+    let mut found = Vec::new();
+    address(Field::From, &message.from, &capabilities.from, &mut found);
+    address(Field::To, &message.to, &capabilities.to, &mut found);
+    content(capabilities, &message.content, &message.channel, &mut found);
+    options(&message.options, &message.channel, &mut found);
+    found
+}
+
+fn address(field: Field, endpoint: &Endpoint, forms: &[AddressForm], found: &mut Vec<Violation>) {
+    if !forms.iter().any(|form| form.admits(endpoint)) {
+        let wanted: Vec<_> = forms.iter().map(|form| form.describe()).collect();
+        found.push(Violation::new(field, format!("must be {}", wanted.join(" or "))));
+    }
+}
+
+fn content(
+    capabilities: &Capabilities,
+    content: &Content,
+    channel: &Channel,
+    found: &mut Vec<Violation>,
+) {
+    let kind = content.kind();
+    if !capabilities.sends(kind) {
+        let kinds: Vec<_> = capabilities.content.iter().map(|kind| kind.as_str()).collect();
+        found.push(Violation::new(
+            Field::Content,
+            format!("{channel} cannot send {kind}; it sends {}", kinds.join(", ")),
+        ));
+        return;
+    }
+    let limits = capabilities.limits;
+    match content {
+        Content::Text(text) => {
+            length(
+                Field::Within("text"),
+                text.chars().count(),
+                limits.text_chars,
+                "characters",
+                found,
+            );
+        }
+        Content::Image(media)
+        | Content::Audio(media)
+        | Content::Video(media)
+        | Content::File(media) => {
+            let (url, caption) = match content {
+                Content::Image(_) => ("image.url", "image.caption"),
+                Content::Audio(_) => ("audio.url", "audio.caption"),
+                Content::Video(_) => ("video.url", "video.caption"),
+                _ => ("file.url", "file.caption"),
+            };
+            length(Field::Within(url), media.url.len(), limits.url_bytes, "bytes", found);
+            if !(media.url.starts_with("https://") || media.url.starts_with("http://")) {
+                found.push(Violation::new(
+                    Field::Within(url),
+                    "must be an http or https URL that the provider can fetch",
+                ));
+            }
+            if let Some(text) = &media.caption {
+                if capabilities.captions.contains(&kind) {
+                    length(
+                        Field::Within(caption),
+                        text.chars().count(),
+                        limits.caption_chars,
+                        "characters",
+                        found,
+                    );
+                } else {
+                    found.push(Violation::new(
+                        Field::Within(caption),
+                        format!("{channel} shows no caption with {kind}; leave it out"),
+                    ));
+                }
+            }
+        }
+        Content::Location { latitude, longitude, .. } => {
+            degrees(Field::Within("location.latitude"), latitude, 90.0, found);
+            degrees(Field::Within("location.longitude"), longitude, 180.0, found);
+        }
+        Content::Template { name, .. } => {
+            length(Field::Within("template.name"), name.chars().count(), 512, "characters", found);
+        }
+        // Its form is the provider's; that it is a JSON object is seen to where it is parsed.
+        Content::Custom(_) => {}
+    }
+}
+
+fn options(options: &Options, channel: &Channel, found: &mut Vec<Violation>) {
+    let given = [
+        (options.sms.is_some(), "sms", Channel::SMS),
+        (options.messenger.is_some(), "messenger", Channel::MESSENGER),
+        (options.whatsapp.is_some(), "whatsapp", Channel::WHATSAPP),
+        (options.viber.is_some(), "viber_service_msg", Channel::VIBER),
+    ];
+    for (is_given, name, owner) in given {
+        if is_given && owner != *channel {
+            found.push(Violation::new(
+                Field::Options(name),
+                format!("these options belong to channel {owner}, and this step uses {channel}"),
+            ));
+        }
+    }
+}
+
+fn length(field: Field, actual: usize, most: u32, unit: &str, found: &mut Vec<Violation>) {
+    if actual == 0 || actual > most as usize {
+        found
+            .push(Violation::new(field, format!("must have 1 to {most} {unit}, and has {actual}")));
+    }
+}
+
+fn degrees(field: Field, text: &str, most: f64, found: &mut Vec<Violation>) {
+    let fits = text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= most);
+    if !fits {
+        found.push(Violation::new(field, format!("must be a number from -{most} to {most}")));
+    }
+}

@@ -1,0 +1,138 @@
+//! Why a call did not lead to an accepted message.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A failed call to a provider. It answers three questions apart: what happened, whose fault it
+/// was, and whether it may be tried again.
+///
+/// Each provider's answers are mapped here in one table in one function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterError {
+    /// What happened.
+    pub kind: ErrorKind,
+    /// Whose fault it was.
+    pub fault: Fault,
+    /// Whether it may be tried again.
+    pub retry: Retry,
+    /// The provider's own code, as it wrote it: at most 64 bytes are kept.
+    pub code: Option<String>,
+    /// One sentence for a person. It never holds a number, an address or a message's text.
+    pub detail: String,
+}
+
+/// What happened: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorKind {
+    /// Too many calls; this one was not processed.
+    Throttled,
+    /// The provider could not be reached; the request did not leave.
+    Unreachable,
+    /// The request left, and no answer came in time.
+    Timeout,
+    /// The provider failed, or answered something that cannot be understood.
+    ProviderFailure,
+    /// The credential is missing, wrong or expired.
+    Unauthorized,
+    /// The account has no money or quota left.
+    InsufficientFunds,
+    /// The account may not do this: a sender, product or destination that is not enabled.
+    Forbidden,
+    /// The provider found the request malformed.
+    InvalidRequest,
+    /// The content was refused: too long, a wrong template, a filtered word.
+    ContentRefused,
+    /// The address does not exist, or is not on this channel.
+    InvalidRecipient,
+    /// The person does not want messages from this sender.
+    OptedOut,
+    /// The channel allows this message only after the person wrote, and that was too long ago.
+    OutsideWindow,
+    /// The person cannot be reached at the moment or at all: absent, barred, out of credit.
+    Unreached,
+}
+
+/// Whose fault a failure was. Only the provider's own is worth trying another route of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Fault {
+    /// The provider's.
+    Provider,
+    /// The recipient's.
+    Recipient,
+    /// The message's.
+    Content,
+    /// The account's, or its configuration's.
+    Account,
+}
+
+/// Whether a failed call may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No: it would fail again.
+    Permanent,
+    /// Yes: the call was certainly not processed.
+    Temporary {
+        /// How long the provider asked to wait, if it did.
+        after: Option<Duration>,
+    },
+    /// Nobody knows: the message may have been sent.
+    Unknown,
+}
+
+impl ErrorKind {
+    /// The name used in timelines and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Throttled => "throttled",
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::ProviderFailure => "provider_failure",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::InsufficientFunds => "insufficient_funds",
+            ErrorKind::Forbidden => "forbidden",
+            ErrorKind::InvalidRequest => "invalid_request",
+            ErrorKind::ContentRefused => "content_refused",
+            ErrorKind::InvalidRecipient => "invalid_recipient",
+            ErrorKind::OptedOut => "opted_out",
+            ErrorKind::OutsideWindow => "outside_window",
+            ErrorKind::Unreached => "unreached",
+        }
+    }
+}
+
+impl AdapterError {
+    /// An error with no provider code.
+    pub fn new(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> Self {
+        AdapterError { kind, fault, retry, code: None, detail: detail.into() }
+    }
+
+    /// The same, with the provider's own code.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        let mut code = code.into();
+        code.truncate(
+            (0..=64.min(code.len())).rev().find(|&at| code.is_char_boundary(at)).unwrap_or(0),
+        );
+        self.code = Some(code);
+        self
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for AdapterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.detail)?;
+        match &self.code {
+            Some(code) => write!(f, " (provider code {code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for AdapterError {}

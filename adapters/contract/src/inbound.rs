@@ -1,0 +1,100 @@
+//! What providers tell afterwards.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, Channel, Endpoint, Failure, Status, UnixMillis};
+
+/// Something a provider told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inbound {
+    /// How an attempt fared.
+    Receipt(Receipt),
+    /// A person answered an attempt.
+    Reply(Reply),
+    /// A person does not want messages from this sender any more.
+    OptOut(OptOut),
+}
+
+/// How an attempt fared, later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Our id of the attempt, where the provider echoes it.
+    pub attempt: Option<AttemptId>,
+    /// The provider's id of the message.
+    pub provider_id: Option<String>,
+    /// What it says.
+    pub report: Report,
+    /// The provider's own time for it. Recorded; it decides nothing.
+    pub provider_time: Option<UnixMillis>,
+    /// The provider's error code, with a failure.
+    pub code: Option<String>,
+    /// One sentence of the provider's, with a failure; no personal data.
+    pub detail: Option<String>,
+    /// What the provider charges, where it says so.
+    pub usage: Option<Usage>,
+}
+
+/// What a receipt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The message reached this rung.
+    Reached(Status),
+    /// The message will not climb further.
+    Failed(Failure),
+}
+
+/// What a provider charges for a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// ISO 4217, `EUR`.
+    pub currency: String,
+    /// A decimal text, `0.0333`.
+    pub price: String,
+}
+
+/// A person's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The provider's id of the message that is answered, where it says so.
+    pub provider_id: Option<String>,
+    /// Our id of that attempt, where the provider echoes it.
+    pub attempt: Option<AttemptId>,
+    /// The provider's own time for it.
+    pub provider_time: Option<UnixMillis>,
+}
+
+/// A person's wish not to be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptOut {
+    /// The channel it is about.
+    pub channel: Channel,
+    /// The person.
+    pub recipient: Endpoint,
+    /// The sender they do not want to hear from.
+    pub sender: Endpoint,
+}
+
+/// Where an adapter with a connection of its own hands over what it hears.
+#[async_trait]
+pub trait InboundSink: Send + Sync {
+    /// Returns once all of it is durable.
+    ///
+    /// # Errors
+    /// [`SinkClosed`] if the service is stopping; nothing of it was taken, and the adapter should
+    /// leave it unacknowledged at the provider.
+    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed>;
+}
+
+/// The service is stopping and takes nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkClosed;
+
+impl std::fmt::Display for SinkClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the service is stopping and takes no receipts")
+    }
+}
+
+impl std::error::Error for SinkClosed {}

@@ -1,0 +1,40 @@
+//! Points in time.
+
+use std::{fmt, ops::Add, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970-01-01T00:00:00Z on the wall clock.
+///
+/// Deadlines are wall-clock times so that they survive a restart.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// How long after `earlier` this is; zero if it is not after.
+    pub fn since(self, earlier: UnixMillis) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This time moved `by` later; stops at the end of representable time.
+    pub fn plus(self, by: Duration) -> UnixMillis {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(self.0.saturating_add(ms))
+    }
+}
+
+impl Add<Duration> for UnixMillis {
+    type Output = UnixMillis;
+
+    fn add(self, by: Duration) -> UnixMillis {
+        self.plus(by)
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0)
+    }
+}
