@@ -1,1 +1,3 @@
-//! placeholder
+//! Dispatch
+pub mod machine;
+pub mod store;

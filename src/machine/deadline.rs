@@ -1,0 +1,141 @@
+//! When a workflow must be woken next. Derived from its state, never stored beside it.
+
+use dispatch_contract::UnixMillis;
+
+use super::{AttemptState, OnUnknown, Phase, Workflow};
+
+/// When to wake a workflow, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// When.
+    pub at: UnixMillis,
+    /// What for.
+    pub due: Due,
+}
+
+/// What a workflow is woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    /// `send_at` has come.
+    Send,
+    /// A deferred call may be made again.
+    Retry,
+    /// `send_within` has passed without an acceptance.
+    SendWithin,
+    /// `valid_until` has passed while a call was waiting.
+    ValidUntil,
+    /// A receipt for an unknown outcome was waited for long enough.
+    UnknownWait,
+    /// The condition was not reached in time.
+    Expiry,
+    /// Silence lasted long enough.
+    FinalWait,
+}
+
+impl Due {
+    /// The name used in answers and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Due::Send => "send_at",
+            Due::Retry => "retry",
+            Due::SendWithin => "send_within",
+            Due::ValidUntil => "valid_until",
+            Due::UnknownWait => "unknown_wait",
+            Due::Expiry => "expiry_time",
+            Due::FinalWait => "final_wait",
+        }
+    }
+
+    /// Whether it gives something up for want of a receipt. After a downtime such deadlines wait
+    /// a while, because the receipt may be on its way; retries and due sends do not.
+    pub const fn awaits_receipt(self) -> bool {
+        match self {
+            Due::Expiry | Due::UnknownWait | Due::FinalWait => true,
+            Due::Send | Due::Retry | Due::SendWithin | Due::ValidUntil => false,
+        }
+    }
+}
+
+impl Workflow {
+    /// The next time that changes something by itself; `None` if only an event can, or nothing
+    /// any more.
+    pub fn deadline(&self) -> Option<Deadline> {
+        match self.phase {
+            Phase::Scheduled => {
+                let send = Deadline { at: self.send_at.unwrap_or(self.created_at), due: Due::Send };
+                let too_late = self.valid_until.map(|at| Deadline { at, due: Due::ValidUntil });
+                too_late.into_iter().chain([send]).min()
+            }
+            Phase::Running(step) => self.running_deadline(step),
+            Phase::Ended(..) => None,
+        }
+    }
+
+    fn running_deadline(&self, index: u8) -> Option<Deadline> {
+        let step = self.steps.get(usize::from(index))?;
+        let mut found: Option<Deadline> = None;
+        let mut consider = |at: UnixMillis, due: Due| {
+            let candidate = Deadline { at, due };
+            found = Some(found.map_or(candidate, |best| best.min(candidate)));
+        };
+        let after = |from: UnixMillis, ms: u64| UnixMillis(from.0.saturating_add(ms));
+
+        let mut is_waiting = false;
+        for (_, attempt) in self.attempts_of(index) {
+            match attempt.state {
+                AttemptState::Planned => is_waiting = true,
+                AttemptState::Deferred { retry_at } => {
+                    is_waiting = true;
+                    consider(retry_at, Due::Retry);
+                }
+                AttemptState::Unknown { wait_until } if self.awaits_unknown(index) => {
+                    consider(wait_until, Due::UnknownWait);
+                }
+                AttemptState::Unknown { .. }
+                | AttemptState::Started
+                | AttemptState::Accepted
+                | AttemptState::Refused => {}
+            }
+        }
+        if is_waiting {
+            if let (None, Some(active_at)) = (step.clock_at, step.active_at) {
+                consider(after(active_at, self.send_within(index)), Due::SendWithin);
+            }
+            if let Some(valid_until) = self.valid_until {
+                consider(valid_until, Due::ValidUntil);
+            }
+        }
+        if let Some(clock_at) = step.clock_at {
+            match step.rule.and_then(|rule| rule.expiry_ms) {
+                Some(expiry_ms) => consider(after(clock_at, expiry_ms), Due::Expiry),
+                None => consider(after(clock_at, self.terms.final_wait_ms), Due::FinalWait),
+            }
+        }
+        found
+    }
+
+    /// Whether step `index` was sent once more after an unknown outcome.
+    pub(super) fn has_resent(&self, index: u8) -> bool {
+        self.attempts_of(index).any(|(_, attempt)| attempt.may_double)
+    }
+
+    /// Whether an unknown outcome of step `index` still waits to be decided: it is decided once,
+    /// and not at all if another attempt of the step is alive.
+    pub(super) fn awaits_unknown(&self, index: u8) -> bool {
+        let mut unknown = 0;
+        for (_, attempt) in self.attempts_of(index) {
+            match attempt.state {
+                AttemptState::Unknown { .. } => unknown += 1,
+                AttemptState::Planned | AttemptState::Started | AttemptState::Deferred { .. } => {
+                    return false;
+                }
+                AttemptState::Accepted if attempt.failure.is_none() => return false,
+                AttemptState::Accepted | AttemptState::Refused => {}
+            }
+        }
+        // The last step has nowhere to fail over to: it sends once more, if it may, and then
+        // waits for the end of its clock.
+        let is_settled = self.on_unknown == OnUnknown::FailOver || self.has_resent(index);
+        unknown > 0 && !(self.is_last(index) && is_settled)
+    }
+}

@@ -1,0 +1,93 @@
+//! What can happen to a workflow.
+
+use dispatch_contract::{ErrorKind, Fault, Report, UnixMillis, Usage};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened outside, and that the machine is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A deadline may have passed. Waking too early, too late or twice is harmless.
+    Wake {
+        /// The deadline passed while the service was down.
+        while_down: bool,
+    },
+    /// The route of a planned attempt has a free place for it.
+    Slot {
+        /// The attempt's number.
+        attempt: u16,
+    },
+    /// A call to a provider came back.
+    Answer {
+        /// The attempt's number.
+        attempt: u16,
+        /// Which call of the attempt: a stale answer changes nothing.
+        call: u16,
+        /// What it said.
+        answer: Answer,
+    },
+    /// The service died between STARTED and the answer.
+    Lost {
+        /// The attempt's number.
+        attempt: u16,
+    },
+    /// A provider told how an attempt fared.
+    News {
+        /// The attempt's number.
+        attempt: u16,
+        /// What it told.
+        news: News,
+    },
+    /// The caller does not want it any more.
+    Cancel,
+}
+
+/// What a call to a provider came back with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The provider took the message.
+    Accepted {
+        /// Its id there.
+        provider_id: String,
+    },
+    /// It never will.
+    Refused(Refusal),
+    /// It was certainly not processed, and may be tried again.
+    Deferred {
+        /// Why.
+        refusal: Refusal,
+        /// How long the provider asked to wait, in milliseconds.
+        after_ms: Option<u64>,
+    },
+    /// Nobody knows whether the message went out.
+    Unknown(Refusal),
+}
+
+/// What went wrong with a call, as the adapter told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What happened.
+    pub kind: ErrorKind,
+    /// Whose fault it was.
+    pub fault: Fault,
+    /// The provider's own code.
+    pub code: Option<String>,
+    /// One sentence; no personal data.
+    pub detail: String,
+}
+
+/// A receipt that was matched to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// What it says.
+    pub report: Report,
+    /// The provider's id of the message, where the receipt carries it.
+    pub provider_id: Option<String>,
+    /// The provider's own time. Recorded; it decides nothing.
+    pub provider_time: Option<UnixMillis>,
+    /// The provider's code, with a failure.
+    pub code: Option<String>,
+    /// One sentence, with a failure.
+    pub detail: Option<String>,
+    /// What the provider charges.
+    pub usage: Option<Usage>,
+}

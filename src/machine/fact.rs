@@ -1,0 +1,297 @@
+//! What the machine decided: the journal's words, and the timeline's.
+
+use std::sync::Arc;
+
+use dispatch_contract::{Failure, Status, UnixMillis, Usage};
+use serde::{Deserialize, Serialize};
+
+use super::{EndState, Reason, Refusal};
+
+/// One thing that is so from now on.
+///
+/// Facts are stored by position: new ones go to the end, and one whose fields change becomes a new
+/// one. Old journals are never rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// The workflow exists.
+    Created,
+    /// A step is being tried.
+    StepStarted {
+        /// Counted from 0.
+        step: u8,
+    },
+    /// An attempt may start once its route has a free place. It has not touched the network.
+    AttemptPlanned {
+        /// Counted from 1 within the workflow.
+        attempt: u16,
+        /// Its step.
+        step: u8,
+        /// The route it goes by.
+        route: Arc<str>,
+        /// What the route promises, frozen for this attempt.
+        traits: RouteTraits,
+        /// An earlier attempt of the step may have gone out: a possible double send.
+        may_double: bool,
+    },
+    /// The attempt may touch the network from now on.
+    AttemptStarted {
+        /// Its number.
+        attempt: u16,
+        /// Which call of it: 1 is the first.
+        call: u16,
+    },
+    /// The provider has the message.
+    AttemptAccepted {
+        /// Its number.
+        attempt: u16,
+        /// The provider's id of it; empty if only a receipt told, and named none.
+        provider_id: String,
+        /// How we know.
+        by: AcceptedBy,
+    },
+    /// The provider will not take the message.
+    AttemptRefused {
+        /// Its number.
+        attempt: u16,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The call was certainly not processed; the next is due later.
+    AttemptDeferred {
+        /// Its number.
+        attempt: u16,
+        /// Why.
+        refusal: Refusal,
+        /// When the next call is due.
+        retry_at: UnixMillis,
+    },
+    /// Nobody knows whether the message went out.
+    AttemptUnknown {
+        /// Its number.
+        attempt: u16,
+        /// What was seen; `None` if the service died meanwhile.
+        refusal: Option<Refusal>,
+        /// Until when a receipt is waited for, before `on_unknown` decides.
+        wait_until: UnixMillis,
+    },
+    /// The outcome is unknown, and the provider honours our id: the call is repeated under it.
+    AttemptRepeated {
+        /// Its number.
+        attempt: u16,
+        /// What was seen; `None` if the service died meanwhile.
+        refusal: Option<Refusal>,
+        /// When the repeated call is due.
+        retry_at: UnixMillis,
+    },
+    /// A deferred or repeated attempt is due, and may start once its route has a free place.
+    AttemptDue {
+        /// Its number.
+        attempt: u16,
+    },
+    /// A message climbed.
+    StatusReached {
+        /// The attempt's number.
+        attempt: u16,
+        /// The rung.
+        status: Status,
+        /// The provider's own time.
+        provider_time: Option<UnixMillis>,
+        /// What the provider charges.
+        usage: Option<Usage>,
+    },
+    /// A provider gave a message up.
+    StatusFailed {
+        /// The attempt's number.
+        attempt: u16,
+        /// In what way.
+        failure: Failure,
+        /// The provider's code.
+        code: Option<String>,
+        /// One sentence of the provider's.
+        detail: Option<String>,
+        /// The provider's own time.
+        provider_time: Option<UnixMillis>,
+        /// What the provider charges.
+        usage: Option<Usage>,
+    },
+    /// The step's condition was reached while it was active.
+    StepMet {
+        /// Counted from 0.
+        step: u8,
+    },
+    /// The step failed before its time.
+    StepFailed {
+        /// Counted from 0.
+        step: u8,
+        /// Why.
+        reason: Reason,
+        /// The provider's code.
+        code: Option<String>,
+        /// One sentence.
+        detail: String,
+    },
+    /// The step's time passed.
+    StepExpired {
+        /// Counted from 0.
+        step: u8,
+        /// What it waited for.
+        condition: Status,
+        /// For how long, in milliseconds.
+        expiry_ms: u64,
+        /// What it had reached.
+        last: Status,
+        /// How long after acceptance it reached that, in milliseconds.
+        last_after_ms: Option<u64>,
+        /// How long after its deadline this was decided, in milliseconds.
+        late_ms: u64,
+        /// The deadline passed while the service was down.
+        while_down: bool,
+    },
+    /// The step will not be tried.
+    StepSkipped {
+        /// Counted from 0.
+        step: u8,
+    },
+    /// The step was given up because the workflow ended around it.
+    StepCanceled {
+        /// Counted from 0.
+        step: u8,
+    },
+    /// A step that had been given up reached its condition.
+    LateSuccess {
+        /// Counted from 0.
+        step: u8,
+        /// The attempt that did.
+        attempt: u16,
+        /// What it reached.
+        status: Status,
+        /// A further message had been sent by then: the failover was one too many.
+        regret: bool,
+    },
+    /// The workflow ended.
+    Ended(Outcome),
+    /// A message climbed after the end. It changes nothing.
+    LateStatus {
+        /// The attempt's number.
+        attempt: u16,
+        /// The rung.
+        status: Status,
+        /// The provider's own time.
+        provider_time: Option<UnixMillis>,
+        /// What the provider charges.
+        usage: Option<Usage>,
+        /// It met the condition of a step that had been given up, after a further send.
+        regret: bool,
+    },
+    /// A provider gave a message up after the end. It changes nothing.
+    LateFailure {
+        /// The attempt's number.
+        attempt: u16,
+        /// In what way.
+        failure: Failure,
+        /// The provider's code.
+        code: Option<String>,
+        /// The provider's own time.
+        provider_time: Option<UnixMillis>,
+    },
+    /// A call that was out at the end came back. It changes nothing.
+    LateAnswer {
+        /// The attempt's number.
+        attempt: u16,
+        /// The provider's id, if it took the message.
+        provider_id: Option<String>,
+        /// The outcome is unknown.
+        unknown: bool,
+    },
+}
+
+/// How a workflow ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// In what state.
+    pub state: EndState,
+    /// Why.
+    pub reason: Reason,
+    /// The provider's code, where one was at fault.
+    pub code: Option<String>,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// How it is known that a provider has a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AcceptedBy {
+    /// It answered so.
+    Answer,
+    /// Its receipt came, with no answer before.
+    Receipt,
+}
+
+/// What a route promises, as far as it bears on decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTraits {
+    /// For how long a repeated call under the same id sends nothing twice, in milliseconds.
+    pub idempotent_for_ms: Option<u64>,
+    /// Its receipts can be matched although the call's answer never came.
+    pub echoes: bool,
+    /// It tells `delivered`.
+    pub tells_delivered: bool,
+}
+
+impl Fact {
+    /// The attempt it is about, if it is about one.
+    pub fn attempt(&self) -> Option<u16> {
+        match self {
+            Fact::AttemptPlanned { attempt, .. }
+            | Fact::AttemptStarted { attempt, .. }
+            | Fact::AttemptAccepted { attempt, .. }
+            | Fact::AttemptRefused { attempt, .. }
+            | Fact::AttemptDeferred { attempt, .. }
+            | Fact::AttemptUnknown { attempt, .. }
+            | Fact::AttemptRepeated { attempt, .. }
+            | Fact::AttemptDue { attempt }
+            | Fact::StatusReached { attempt, .. }
+            | Fact::StatusFailed { attempt, .. }
+            | Fact::LateSuccess { attempt, .. }
+            | Fact::LateStatus { attempt, .. }
+            | Fact::LateFailure { attempt, .. }
+            | Fact::LateAnswer { attempt, .. } => Some(*attempt),
+            Fact::Created
+            | Fact::StepStarted { .. }
+            | Fact::StepMet { .. }
+            | Fact::StepFailed { .. }
+            | Fact::StepExpired { .. }
+            | Fact::StepSkipped { .. }
+            | Fact::StepCanceled { .. }
+            | Fact::Ended(_) => None,
+        }
+    }
+
+    /// The step it names, if it names one.
+    pub fn step(&self) -> Option<u8> {
+        match self {
+            Fact::StepStarted { step }
+            | Fact::AttemptPlanned { step, .. }
+            | Fact::StepMet { step }
+            | Fact::StepFailed { step, .. }
+            | Fact::StepExpired { step, .. }
+            | Fact::StepSkipped { step }
+            | Fact::StepCanceled { step }
+            | Fact::LateSuccess { step, .. } => Some(*step),
+            Fact::Created
+            | Fact::AttemptStarted { .. }
+            | Fact::AttemptAccepted { .. }
+            | Fact::AttemptRefused { .. }
+            | Fact::AttemptDeferred { .. }
+            | Fact::AttemptUnknown { .. }
+            | Fact::AttemptRepeated { .. }
+            | Fact::AttemptDue { .. }
+            | Fact::StatusReached { .. }
+            | Fact::StatusFailed { .. }
+            | Fact::Ended(_)
+            | Fact::LateStatus { .. }
+            | Fact::LateFailure { .. }
+            | Fact::LateAnswer { .. } => None,
+        }
+    }
+}

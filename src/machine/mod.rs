@@ -1,0 +1,57 @@
+//! The failover machine: a workflow as a pure state machine.
+//!
+//! [`handle`] takes an event and a time and decides: it returns facts, and the workflow with those
+//! facts applied. [`Workflow::apply`] only applies, so that the journal replayed gives the same
+//! state. [`Workflow::deadline`] derives when the workflow must be woken next; nothing stores it
+//! beside the state. [`Workflow::owed`] says what a restart still owes.
+//!
+//! No clock, no randomness, no I/O, no runtime: time is an argument, and jitter is a function of
+//! the workflow's id. Late, early and repeated events are harmless; the property tests say so.
+//!
+//! The rules are numbered in [`semantics`](self#the-rules-in-one-place) below, and comments refer
+//! to them.
+//!
+//! # The rules in one place
+//!
+//! 1. *Sending.* `send_within` bounds the time before any acceptance; the condition clock runs
+//!    `expiry_time` from the first accepted (or unknown) attempt, and nothing restarts it.
+//! 2. *Met* while the step is active: the workflow succeeds, later steps are skipped.
+//! 3. *Failure* is at once: the next step, or first another route of the channel where the fault
+//!    was the provider's and a quarter of the sending time is left.
+//! 4. *Expiry*: the next step.
+//! 5. *Temporary errors* are retried with backoff inside `send_within`.
+//! 6. *Unknown outcomes* are repeated under the same id where the provider honours it; else
+//!    `on_unknown` decides. After an unknown no other route of that step is tried.
+//! 7. *Last step* without a rule: `delivered` succeeds, silence for `final_wait` is UNCONFIRMED.
+//! 8. *Late success* of an earlier step stops the workflow, or is noted (`on_late_success`).
+//! 9. *After the end* nothing changes the state; what still comes is recorded.
+//! 10. *valid_until*: no attempt starts after it.
+//! 11. *Cancel*: no attempt starts that was not STARTED before it.
+
+mod backoff;
+mod deadline;
+mod event;
+mod fact;
+mod invariants;
+mod plan;
+mod reason;
+mod story;
+mod transition;
+mod workflow;
+
+pub use backoff::retry_delay;
+pub use deadline::{Deadline, Due};
+pub use event::{Answer, Event, News, Refusal};
+pub use fact::{AcceptedBy, Fact, Outcome, RouteTraits};
+pub use invariants::{Broken, check};
+pub use plan::{
+    Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, Need, OnLateSuccess, OnUnknown, Plan, Priority, Rule,
+    StepPlan, Template, Terms, WorkflowId,
+};
+pub use reason::Reason;
+pub use story::sentence;
+pub use transition::{NoRoutes, RouteBook, RouteOffer, create, handle};
+pub use workflow::{Attempt, AttemptState, EndState, Owed, Phase, Step, StepStatus, Workflow};
+
+#[cfg(test)]
+mod tests;

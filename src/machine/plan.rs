@@ -1,0 +1,208 @@
+//! What a caller asked for, parsed: types that cannot be wrong.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use dispatch_contract::{Channel, ContentKind, Endpoint, Message, Status, UnixMillis};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The most steps a workflow may have.
+pub const MAX_STEPS: usize = 20;
+
+/// How long a workflow may live by plan, from creation to the last step's expiry.
+pub const MAX_PLANNED_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Names a workflow: a UUIDv7, so that ids made later sort later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkflowId(pub Uuid);
+
+/// A request to reach a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How the steps relate.
+    pub template: Template,
+    /// 1 to [`MAX_STEPS`] steps, in order.
+    pub steps: Vec<StepPlan>,
+    /// Not before this time; `None` means now.
+    pub send_at: Option<UnixMillis>,
+    /// No attempt starts after this time.
+    pub valid_until: Option<UnixMillis>,
+    /// Bounds the time before any acceptance, for each step, in milliseconds.
+    pub send_within_ms: Option<u64>,
+    /// What an earlier step's late success does.
+    pub on_late_success: OnLateSuccess,
+    /// What an unknown outcome does.
+    pub on_unknown: OnUnknown,
+    /// Which workflow goes first where a route is busy.
+    pub priority: Priority,
+    /// The caller's own words, to find it by.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's own reference.
+    pub client_ref: Option<String>,
+}
+
+/// How the steps of a workflow relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Template {
+    /// One after the other, until one reaches its condition.
+    Failover,
+}
+
+/// One channel to try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// What is sent.
+    pub message: Message,
+    /// When the next step starts; the last step may have none.
+    pub rule: Option<Rule>,
+}
+
+/// A failover rule: the status a step's message must reach, and in what time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The status to reach.
+    pub condition: Status,
+    /// In how many milliseconds from the first acceptance; `None` fails over on failure only.
+    pub expiry_ms: Option<u64>,
+}
+
+/// What happens when a step that was given up reaches its condition after all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnLateSuccess {
+    /// The workflow has succeeded; nothing further is sent.
+    #[default]
+    Stop,
+    /// It is recorded, and counts when the workflow ends.
+    Continue,
+}
+
+/// What happens when nobody knows whether a message went out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnUnknown {
+    /// Wait a while for a receipt, then fail over; on the last step send once more.
+    #[default]
+    WaitReceipt,
+    /// Send once more at once: a possible double.
+    Resend,
+    /// The next step at once.
+    FailOver,
+}
+
+/// Which workflow goes first where a route is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before the others: one-time passwords.
+    High,
+    /// The usual.
+    #[default]
+    Normal,
+    /// After the others: campaigns.
+    Low,
+}
+
+/// What a route must be able to do to serve a step. Shared between workflows that need the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Need {
+    /// Whose workflow it is.
+    pub tenant: Arc<str>,
+    /// The channel.
+    pub channel: Channel,
+    /// The sender.
+    pub sender: Endpoint,
+    /// The status to wait for; `None` where any will do.
+    pub condition: Option<Status>,
+    /// What is sent.
+    pub content: ContentKind,
+}
+
+/// The configured durations that a workflow lives by. Frozen into its record at creation, so that
+/// a changed configuration never moves the deadlines of what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Bounds the time before any acceptance where the caller gave no bound.
+    pub send_within_ms: u64,
+    /// The same for a last step.
+    pub last_send_within_ms: u64,
+    /// How long an unknown outcome waits for a receipt.
+    pub unknown_wait_ms: u64,
+    /// How long silence lasts until a message that no expiry bounds counts as unconfirmed.
+    pub final_wait_ms: u64,
+    /// The first retry's delay; it doubles with each.
+    pub retry_base_ms: u64,
+    /// The longest delay between retries.
+    pub retry_max_ms: u64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms {
+            send_within_ms: 15 * 60 * 1000,
+            last_send_within_ms: 15 * 60 * 1000,
+            unknown_wait_ms: 30 * 1000,
+            final_wait_ms: 72 * 3600 * 1000,
+            retry_base_ms: 1000,
+            retry_max_ms: 60 * 1000,
+        }
+    }
+}
+
+/// Tells whether two requests ask for the same thing. Its first byte is the version of the rule,
+/// so that a later version never takes one plan for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Plan {
+    const FINGERPRINT_VERSION: u8 = 1;
+
+    /// What the step at `index` asks of a route.
+    pub fn need(&self, tenant: &Arc<str>, index: usize) -> Option<Need> {
+        let step = self.steps.get(index)?;
+        Some(Need {
+            tenant: Arc::clone(tenant),
+            channel: step.message.channel.clone(),
+            sender: step.message.from.clone(),
+            condition: step.rule.map(|rule| rule.condition),
+            content: step.message.content.kind(),
+        })
+    }
+
+    /// Equal for equal plans, whatever facade or map order they came in.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // Postcard is canonical for these types: ordered maps, no floats.
+        let bytes = postcard::to_stdvec(self).unwrap_or_default();
+        let mut digest: [u8; 32] = Sha256::digest(bytes).into();
+        digest[0] = Plan::FINGERPRINT_VERSION;
+        Fingerprint(digest)
+    }
+
+    /// How long the plan lasts at most from its first send, in milliseconds: every step's sending
+    /// time and expiry together.
+    pub fn planned_life_ms(&self) -> u64 {
+        self.steps.iter().fold(0, |sum: u64, step| {
+            let expiry = step.rule.and_then(|rule| rule.expiry_ms).unwrap_or(0);
+            sum.saturating_add(expiry)
+        })
+    }
+}
+
+impl WorkflowId {
+    /// The id as sixteen bytes, in sorting order.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for WorkflowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for WorkflowId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::try_parse(text).map(WorkflowId)
+    }
+}

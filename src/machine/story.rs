@@ -1,0 +1,121 @@
+//! The timeline told: one sentence for each fact.
+//!
+//! Every edge shows these same sentences. They hold no personal data.
+
+use std::time::Duration;
+
+use super::{Fact, Refusal};
+
+/// One human sentence for `fact`. Steps are counted from 1 for people.
+pub fn sentence(fact: &Fact) -> String {
+    match fact {
+        Fact::Created => "workflow created".to_owned(),
+        Fact::StepStarted { step } => format!("step {} started", step + 1),
+        Fact::AttemptPlanned { attempt, route, may_double, .. } => {
+            let double = if *may_double {
+                "; a possible double, the earlier outcome is unknown"
+            } else {
+                ""
+            };
+            format!("attempt {attempt} planned by route {route}{double}")
+        }
+        Fact::AttemptStarted { attempt, call: 1 } => format!("attempt {attempt} started"),
+        Fact::AttemptStarted { attempt, call } => format!("attempt {attempt} started, call {call}"),
+        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Answer, .. } => {
+            format!("attempt {attempt} accepted by the provider")
+        }
+        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Receipt, .. } => {
+            format!("attempt {attempt} accepted, as its receipt shows")
+        }
+        Fact::AttemptRefused { attempt, refusal } => {
+            format!("attempt {attempt} refused: {}", told(refusal))
+        }
+        Fact::AttemptDeferred { attempt, refusal, .. } => {
+            format!("attempt {attempt} not processed, will be retried: {}", told(refusal))
+        }
+        Fact::AttemptUnknown { attempt, refusal: Some(refusal), .. } => {
+            format!("outcome of attempt {attempt} unknown: {}", told(refusal))
+        }
+        Fact::AttemptUnknown { attempt, refusal: None, .. } => {
+            format!("outcome of attempt {attempt} unknown: the service stopped before the answer")
+        }
+        Fact::AttemptRepeated { attempt, refusal, .. } => {
+            let why =
+                refusal.as_ref().map_or("the service stopped before the answer".to_owned(), told);
+            format!(
+                "outcome of attempt {attempt} unknown, will be repeated under the same id: {why}"
+            )
+        }
+        Fact::AttemptDue { attempt } => format!("attempt {attempt} due again"),
+        Fact::StatusReached { attempt, status, .. } => {
+            format!("message of attempt {attempt} {status}")
+        }
+        Fact::StatusFailed { attempt, failure, code, detail, .. } => {
+            let code =
+                code.as_ref().map_or(String::new(), |code| format!(" (provider code {code})"));
+            let detail = detail.as_ref().map_or(String::new(), |detail| format!(": {detail}"));
+            format!("message of attempt {attempt} {failure}{detail}{code}")
+        }
+        Fact::StepMet { step } => format!("step {} met its condition", step + 1),
+        Fact::StepFailed { step, reason, code, detail } => {
+            let code =
+                code.as_ref().map_or(String::new(), |code| format!(" (provider code {code})"));
+            format!("step {} failed, {reason}: {detail}{code}", step + 1)
+        }
+        Fact::StepExpired {
+            condition,
+            expiry_ms,
+            last,
+            last_after_ms,
+            late_ms,
+            while_down,
+            ..
+        } => {
+            let mut text =
+                format!("not {condition} within {}; last status {last}", span(*expiry_ms));
+            if let Some(ms) = last_after_ms.filter(|ms| *ms > 0) {
+                text.push_str(&format!(", {} after submission", span(ms)));
+            }
+            if *while_down {
+                text.push_str(&format!("; decided {} late, the service was down", span(*late_ms)));
+            }
+            text
+        }
+        Fact::StepSkipped { step } => format!("step {} not needed", step + 1),
+        Fact::StepCanceled { step } => format!("step {} given up", step + 1),
+        Fact::LateSuccess { step, status, regret, .. } => {
+            let regret = if *regret { "; a further message had been sent by then" } else { "" };
+            format!("step {} was {status} after it had been given up{regret}", step + 1)
+        }
+        Fact::Ended(outcome) => {
+            format!("workflow {}, {}: {}", outcome.state.as_str(), outcome.reason, outcome.detail)
+        }
+        Fact::LateStatus { attempt, status, .. } => {
+            format!("message of attempt {attempt} {status}, after the end")
+        }
+        Fact::LateFailure { attempt, failure, .. } => {
+            format!("message of attempt {attempt} {failure}, after the end")
+        }
+        Fact::LateAnswer { attempt, provider_id: Some(_), .. } => {
+            format!("attempt {attempt}, out when the workflow ended, was accepted")
+        }
+        Fact::LateAnswer { attempt, unknown: true, .. } => {
+            format!("outcome of attempt {attempt}, out when the workflow ended, is unknown")
+        }
+        Fact::LateAnswer { attempt, .. } => {
+            format!("attempt {attempt}, out when the workflow ended, was not accepted")
+        }
+    }
+}
+
+fn told(refusal: &Refusal) -> String {
+    match &refusal.code {
+        Some(code) => format!("{} (provider code {code})", refusal.detail),
+        None => refusal.detail.clone(),
+    }
+}
+
+/// `600 s`, `1.5 s`, `0.04 s`.
+fn span(ms: u64) -> String {
+    format!("{} s", Duration::from_millis(ms).as_secs_f64())
+}

@@ -1,0 +1,636 @@
+//! What follows from what: the decisions.
+//!
+//! Every decision is emitted as a fact and applied at once, so that the next decision of the same
+//! event sees it. The rules' numbers are those of the [machine](super).
+
+use std::sync::Arc;
+
+use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
+
+use super::{
+    AcceptedBy, Answer, AttemptState, Due, EndState, Event, Fact, Need, News, OnLateSuccess,
+    OnUnknown, Outcome, Phase, Reason, Refusal, RouteTraits, StepStatus, Workflow, retry_delay,
+};
+
+/// Which routes serve a need, best first. Handed in: routes are data, and change.
+pub trait RouteBook {
+    /// The routes that serve `need` now.
+    fn offers(&self, need: &Need) -> Vec<RouteOffer>;
+}
+
+/// A route that would take a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteOffer {
+    /// Its name.
+    pub route: Arc<str>,
+    /// What it promises.
+    pub traits: RouteTraits,
+}
+
+/// Serves nothing; for tests, and for replays, which never ask.
+#[derive(Clone, Copy, Debug)]
+pub struct NoRoutes;
+
+impl RouteBook for NoRoutes {
+    fn offers(&self, _: &Need) -> Vec<RouteOffer> {
+        Vec::new()
+    }
+}
+
+/// Begins the life of a new workflow, and starts its first step unless `send_at` is ahead.
+pub fn create(workflow: &mut Workflow, now: UnixMillis, routes: &dyn RouteBook) -> Vec<Fact> {
+    let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
+    turn.emit(Fact::Created);
+    turn.wake(false);
+    turn.facts
+}
+
+/// Tells a workflow that something happened. Returns what follows, already applied; nothing if the
+/// event came too late, too early or twice.
+pub fn handle(
+    workflow: &mut Workflow,
+    now: UnixMillis,
+    event: Event,
+    routes: &dyn RouteBook,
+) -> Vec<Fact> {
+    let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
+    match event {
+        Event::Wake { while_down } => turn.wake(while_down),
+        Event::Slot { attempt } => turn.slot(attempt),
+        Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
+        Event::Lost { attempt } => turn.lost(attempt),
+        Event::News { attempt, news } => turn.news(attempt, news),
+        Event::Cancel => turn.cancel(),
+    }
+    turn.facts
+}
+
+struct Transition<'a> {
+    workflow: &'a mut Workflow,
+    now: UnixMillis,
+    routes: &'a dyn RouteBook,
+    facts: Vec<Fact>,
+}
+
+/// Time.
+impl Transition<'_> {
+    fn wake(&mut self, while_down: bool) {
+        // Each round changes what it was due for; the bound only guards against a mistake here.
+        for _ in 0..32 {
+            let Some(deadline) = self.workflow.deadline() else { return };
+            if deadline.at > self.now {
+                return;
+            }
+            let active = self.workflow.active_step();
+            match (deadline.due, active) {
+                (Due::Send, _) => self.start_step(0),
+                (Due::Retry, Some(step)) => self.retry_due(step),
+                (Due::SendWithin, Some(step)) => self.send_within_passed(step),
+                (Due::UnknownWait, Some(step)) => self.decide_unknown(step),
+                (Due::Expiry | Due::FinalWait, Some(step)) => {
+                    self.expired(step, deadline.due, deadline.at, while_down);
+                }
+                (Due::ValidUntil, _) => self.valid_until_passed(),
+                (Due::Retry | Due::SendWithin | Due::UnknownWait, None)
+                | (Due::Expiry | Due::FinalWait, None) => return,
+            }
+        }
+    }
+
+    fn retry_due(&mut self, step: u8) {
+        let due = self.workflow.attempts_of(step).find(|(_, attempt)| {
+            matches!(attempt.state, AttemptState::Deferred { retry_at } if retry_at <= self.now)
+        });
+        if let Some((attempt, _)) = due {
+            self.emit(Fact::AttemptDue { attempt });
+        }
+    }
+
+    /// Rule 1: nothing was accepted in the time for sending.
+    fn send_within_passed(&mut self, step: u8) {
+        let Some((number, attempt)) = self.pending(step) else { return };
+        let within_s = self.workflow.send_within(step) as f64 / 1000.0;
+        if attempt.is_uncertain {
+            self.unknown(number, None);
+        } else if attempt.calls > 0 {
+            let detail = format!("no provider accepted it within {within_s} s");
+            self.fail_step(step, Reason::RetriesExhausted, None, detail);
+        } else {
+            let detail = format!("its route had no free place for it within {within_s} s");
+            self.fail_step(step, Reason::NotSentInTime, None, detail);
+        }
+    }
+
+    /// Rule 10: what has not started by now never will.
+    fn valid_until_passed(&mut self) {
+        let Some(step) = self.workflow.active_step() else {
+            return self.end(EndState::Failed, Reason::DeadlineExceeded, None, TOO_LATE.to_owned());
+        };
+        if let Some((number, attempt)) = self.pending(step)
+            && attempt.is_uncertain
+        {
+            return self.unknown(number, None);
+        }
+        // A message whose outcome is unknown may be out, and then FAILED would say too much.
+        let may_be_out = self.workflow.steps[usize::from(step)].clock_at.is_some();
+        let state = if may_be_out { EndState::Unconfirmed } else { EndState::Failed };
+        self.leave_step(step, Reason::DeadlineExceeded, None, TOO_LATE.to_owned());
+        self.end(state, Reason::DeadlineExceeded, None, TOO_LATE.to_owned());
+    }
+
+    /// Rules 4 and 7: the step's time passed.
+    fn expired(&mut self, index: u8, due: Due, deadline: UnixMillis, while_down: bool) {
+        let step = &self.workflow.steps[usize::from(index)];
+        let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
+        let last_after_ms = match (step.reached_at, step.clock_at) {
+            (Some(at), Some(from)) => Some(at.0.saturating_sub(from.0)),
+            (Some(_) | None, None) | (None, Some(_)) => None,
+        };
+        let fact = Fact::StepExpired {
+            step: index,
+            condition: self.workflow.target(index),
+            expiry_ms: expiry_ms.unwrap_or(self.workflow.terms.final_wait_ms),
+            last: step.reached,
+            last_after_ms,
+            late_ms: self.now.0.saturating_sub(deadline.0),
+            while_down,
+        };
+        let detail = super::sentence(&fact);
+        let is_unknown_only = step.reached == Status::Pending;
+        self.emit(fact);
+        if due == Due::FinalWait {
+            // Nobody refused it and nobody confirmed it: neither success nor failure.
+            let reason =
+                if is_unknown_only { Reason::OutcomeUnknown } else { Reason::NoConfirmation };
+            self.end(EndState::Unconfirmed, reason, None, detail);
+        } else {
+            self.next_step(index, Reason::Expired, None, detail);
+        }
+    }
+}
+
+const TOO_LATE: &str = "valid_until passed before a further message could be sent";
+
+/// Calls.
+impl Transition<'_> {
+    /// Rule 11 lives here: nothing but this makes an attempt STARTED.
+    fn slot(&mut self, number: u16) {
+        if self.workflow.wants_slot() != Some(number) {
+            return;
+        }
+        if self.workflow.valid_until.is_some_and(|until| self.now > until) {
+            return self.valid_until_passed();
+        }
+        let call =
+            self.workflow.attempt(number).map_or(1, |attempt| attempt.calls.saturating_add(1));
+        self.emit(Fact::AttemptStarted { attempt: number, call });
+    }
+
+    fn answer(&mut self, number: u16, call: u16, answer: Answer) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        if attempt.state != AttemptState::Started || attempt.calls != call {
+            return;
+        }
+        if self.workflow.has_ended() {
+            let (provider_id, unknown) = match answer {
+                Answer::Accepted { provider_id } => (Some(provider_id), false),
+                Answer::Refused(_) | Answer::Deferred { .. } => (None, false),
+                Answer::Unknown(_) => (None, true),
+            };
+            return self.emit(Fact::LateAnswer { attempt: number, provider_id, unknown });
+        }
+        match answer {
+            Answer::Accepted { provider_id } => {
+                self.accepted(number, provider_id, AcceptedBy::Answer);
+            }
+            Answer::Refused(refusal) => self.refused(number, refusal),
+            Answer::Deferred { refusal, after_ms } => self.deferred(number, refusal, after_ms),
+            Answer::Unknown(refusal) => self.unknown(number, Some(refusal)),
+        }
+    }
+
+    /// The service died between STARTED and the answer: the outcome is unknown.
+    fn lost(&mut self, number: u16) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        if attempt.state != AttemptState::Started {
+            return;
+        }
+        if self.workflow.has_ended() {
+            let fact = Fact::LateAnswer { attempt: number, provider_id: None, unknown: true };
+            return self.emit(fact);
+        }
+        self.unknown(number, None);
+    }
+
+    fn accepted(&mut self, number: u16, provider_id: String, by: AcceptedBy) {
+        self.emit(Fact::AttemptAccepted { attempt: number, provider_id, by });
+        self.climbed(number);
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (step, tells_delivered) = (attempt.step, attempt.traits.tells_delivered);
+        let has_rule = self.workflow.steps[usize::from(step)].rule.is_some();
+        if self.is_active(step) && self.workflow.is_last(step) && !has_rule && !tells_delivered {
+            let detail = "accepted; this channel tells nothing further".to_owned();
+            self.end(EndState::Unconfirmed, Reason::NoReceipts, None, detail);
+        }
+    }
+
+    /// Rule 3: the provider will not take it.
+    fn refused(&mut self, number: u16, refusal: Refusal) {
+        let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
+        self.emit(Fact::AttemptRefused { attempt: number, refusal: refusal.clone() });
+        if !self.is_active(step) {
+            return;
+        }
+        if self
+            .workflow
+            .attempts_of(step)
+            .any(|(_, a)| matches!(a.state, AttemptState::Unknown { .. }))
+        {
+            // This was the second send; the first may still be out.
+            return self.decide_unknown(step);
+        }
+        if self.has_alive(step) {
+            return;
+        }
+        if refusal.fault == Fault::Provider && self.try_another_route(step) {
+            return;
+        }
+        let reason = match refusal.kind {
+            ErrorKind::OptedOut => Reason::OptedOut,
+            ErrorKind::Throttled
+            | ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::ProviderFailure
+            | ErrorKind::Unauthorized
+            | ErrorKind::InsufficientFunds
+            | ErrorKind::Forbidden
+            | ErrorKind::InvalidRequest
+            | ErrorKind::ContentRefused
+            | ErrorKind::InvalidRecipient
+            | ErrorKind::OutsideWindow
+            | ErrorKind::Unreached => Reason::Rejected,
+        };
+        self.fail_step(step, reason, refusal.code, refusal.detail);
+    }
+
+    /// Rule 5: certainly not processed, so it is called again inside `send_within`.
+    fn deferred(&mut self, number: u16, refusal: Refusal, after_ms: Option<u64>) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (step, calls) = (attempt.step, attempt.calls);
+        let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, calls);
+        let retry_at = UnixMillis(self.now.0.saturating_add(delay.max(after_ms.unwrap_or(0))));
+        let is_uncertain = attempt.is_uncertain;
+        if !self.is_active(step) || is_uncertain || self.window_end(step).is_none() {
+            return self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
+        }
+        let end = self.window_end(step).unwrap_or(UnixMillis(u64::MAX));
+        let quarter = self.workflow.send_within(step) / 4;
+        // Another route is worth a quarter of the time; the last moment for it is now if the
+        // next retry would come after that.
+        let last_moment = retry_at.0.saturating_add(quarter) > end.0;
+        if last_moment && refusal.fault == Fault::Provider && self.offers_another_route(step) {
+            self.emit(Fact::AttemptRefused { attempt: number, refusal });
+            self.try_another_route(step);
+        } else if retry_at > end {
+            let (code, detail) = (refusal.code.clone(), refusal.detail.clone());
+            self.emit(Fact::AttemptRefused { attempt: number, refusal });
+            let within_s = self.workflow.send_within(step) as f64 / 1000.0;
+            let detail = format!("not accepted within {within_s} s, at last: {detail}");
+            self.fail_step(step, Reason::RetriesExhausted, code, detail);
+        } else {
+            self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
+        }
+    }
+
+    /// Rule 6: it may have gone out.
+    fn unknown(&mut self, number: u16, refusal: Option<Refusal>) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (step, traits) = (attempt.step, attempt.traits);
+        let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, attempt.calls);
+        let retry_at = UnixMillis(self.now.0.saturating_add(delay));
+        let honoured_until = match (attempt.started_at, traits.idempotent_for_ms) {
+            (Some(from), Some(ms)) => from.0.saturating_add(ms),
+            (Some(_) | None, None) | (None, Some(_)) => 0,
+        };
+        let window_end = self.window_end(step).map_or(0, |end| end.0);
+        let may_start = self.workflow.valid_until.is_none_or(|until| retry_at <= until);
+        if self.is_active(step) && may_start && retry_at.0 <= honoured_until.min(window_end) {
+            return self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
+        }
+        let wait_ms = self.unknown_wait(step, traits.echoes);
+        let wait_until = UnixMillis(self.now.0.saturating_add(wait_ms));
+        self.emit(Fact::AttemptUnknown { attempt: number, refusal, wait_until });
+        if self.is_active(step) && wait_ms == 0 {
+            self.decide_unknown(step);
+        }
+    }
+
+    /// How long a receipt is waited for: not at all where none could be matched, and where the
+    /// caller asked to act at once.
+    fn unknown_wait(&self, step: u8, echoes: bool) -> u64 {
+        let expiry = self.workflow.steps[usize::from(step)].rule.and_then(|rule| rule.expiry_ms);
+        let wait = self.workflow.terms.unknown_wait_ms.min(expiry.unwrap_or(u64::MAX));
+        match self.workflow.on_unknown {
+            OnUnknown::FailOver => 0,
+            OnUnknown::Resend if !self.workflow.has_resent(step) => 0,
+            OnUnknown::Resend | OnUnknown::WaitReceipt if echoes => wait,
+            OnUnknown::Resend | OnUnknown::WaitReceipt => 0,
+        }
+    }
+
+    /// No receipt came for an unknown outcome: what now?
+    fn decide_unknown(&mut self, step: u8) {
+        if !self.is_active(step) {
+            return;
+        }
+        let is_last = self.workflow.is_last(step);
+        let may_start = self.workflow.valid_until.is_none_or(|until| self.now <= until);
+        let wants_resend = match self.workflow.on_unknown {
+            OnUnknown::WaitReceipt => is_last,
+            OnUnknown::Resend => true,
+            OnUnknown::FailOver => false,
+        };
+        let unknown: Vec<_> = self
+            .workflow
+            .attempts_of(step)
+            .filter(|(_, attempt)| matches!(attempt.state, AttemptState::Unknown { .. }))
+            .map(|(_, attempt)| (Arc::clone(&attempt.route), attempt.traits))
+            .collect();
+        let Some((route, traits)) = unknown.last().cloned() else { return };
+        if wants_resend && may_start && !self.workflow.has_resent(step) {
+            return self.plan_attempt(step, RouteOffer { route, traits }, true);
+        }
+        let detail = "nobody knows whether the message went out".to_owned();
+        if !is_last {
+            self.fail_step(step, Reason::OutcomeUnknown, None, detail);
+        } else if !may_start || !unknown.iter().any(|(_, traits)| traits.echoes) {
+            self.end(EndState::Unconfirmed, Reason::OutcomeUnknown, None, detail);
+        }
+        // Else a receipt may still come, and the clock that runs bounds the wait.
+    }
+}
+
+/// Receipts.
+impl Transition<'_> {
+    fn news(&mut self, number: u16, news: News) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        if attempt.calls == 0 {
+            // Nothing of it ever left; a receipt for it is somebody's mistake.
+            return;
+        }
+        let says_new = match news.report {
+            Report::Reached(status) => status > attempt.status,
+            Report::Failed(_) => attempt.failure.is_none() && attempt.status < Status::Delivered,
+        };
+        if !says_new {
+            return;
+        }
+        if self.workflow.has_ended() {
+            return self.late_news(number, news);
+        }
+        if attempt.state != AttemptState::Accepted {
+            let provider_id = news.provider_id.clone().unwrap_or_default();
+            self.accepted(number, provider_id, AcceptedBy::Receipt);
+            // Acceptance alone may have ended it.
+            if self.workflow.has_ended() {
+                return self.news(number, news);
+            }
+        }
+        match news.report {
+            Report::Reached(status) => {
+                let is_higher = self.workflow.attempt(number).is_some_and(|a| status > a.status);
+                if is_higher {
+                    let News { provider_time, usage, .. } = news;
+                    self.emit(Fact::StatusReached {
+                        attempt: number,
+                        status,
+                        provider_time,
+                        usage,
+                    });
+                    self.climbed(number);
+                }
+            }
+            Report::Failed(failure) => self.gave_up(number, failure, news),
+        }
+    }
+
+    /// Rule 9.
+    fn late_news(&mut self, number: u16, news: News) {
+        let News { provider_time, usage, code, .. } = news;
+        let fact = match news.report {
+            Report::Reached(status) => {
+                let regret = self.workflow.attempt(number).is_some_and(|attempt| {
+                    let target = self.workflow.target(attempt.step);
+                    attempt.status < target && status >= target && self.sent_after(attempt.step)
+                });
+                Fact::LateStatus { attempt: number, status, provider_time, usage, regret }
+            }
+            Report::Failed(failure) => {
+                Fact::LateFailure { attempt: number, failure, code, provider_time }
+            }
+        };
+        self.emit(fact);
+    }
+
+    fn gave_up(&mut self, number: u16, failure: Failure, news: News) {
+        let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
+        let News { provider_time, usage, code, detail, .. } = news;
+        self.emit(Fact::StatusFailed {
+            attempt: number,
+            failure,
+            code: code.clone(),
+            detail: detail.clone(),
+            provider_time,
+            usage,
+        });
+        if !self.is_active(step) || self.has_alive(step) {
+            return;
+        }
+        let (reason, usual) = match failure {
+            Failure::Rejected => (Reason::Rejected, "the provider refused it after accepting it"),
+            Failure::Undeliverable => (Reason::Undeliverable, "the provider could not deliver it"),
+        };
+        self.fail_step(step, reason, code, detail.unwrap_or_else(|| usual.to_owned()));
+    }
+
+    /// An attempt's message got higher: does that meet its step?
+    fn climbed(&mut self, number: u16) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (index, status) = (attempt.step, attempt.status);
+        if status < self.workflow.target(index) || self.workflow.has_ended() {
+            return;
+        }
+        if self.is_active(index) {
+            self.emit(Fact::StepMet { step: index });
+            let detail = format!("the message was {status}");
+            return self.end(EndState::Succeeded, Reason::ConditionMet, None, detail);
+        }
+        // Rule 8: it had been given up.
+        if self.workflow.steps[usize::from(index)].status == StepStatus::Met {
+            return;
+        }
+        let regret = self.sent_after(index);
+        self.emit(Fact::LateSuccess { step: index, attempt: number, status, regret });
+        match self.workflow.on_late_success {
+            OnLateSuccess::Stop => {
+                let detail = format!("an earlier message was {status} after all");
+                self.end(EndState::Succeeded, Reason::LateConditionMet, None, detail);
+            }
+            OnLateSuccess::Continue => {}
+        }
+    }
+}
+
+/// Steps.
+impl Transition<'_> {
+    fn start_step(&mut self, index: u8) {
+        self.emit(Fact::StepStarted { step: index });
+        let need = Arc::clone(&self.workflow.steps[usize::from(index)].need);
+        match self.routes.offers(&need).into_iter().next() {
+            Some(offer) => self.plan_attempt(index, offer, false),
+            None => {
+                let detail = format!("no route serves {} for this sender any more", need.channel);
+                self.fail_step(index, Reason::NoRoute, None, detail);
+            }
+        }
+    }
+
+    fn plan_attempt(&mut self, step: u8, offer: RouteOffer, may_double: bool) {
+        let attempt = u16::try_from(self.workflow.attempts.len() + 1).unwrap_or(u16::MAX);
+        let RouteOffer { route, traits } = offer;
+        self.emit(Fact::AttemptPlanned { attempt, step, route, traits, may_double });
+    }
+
+    fn offers_another_route(&self, step: u8) -> bool {
+        self.another_route(step).is_some()
+    }
+
+    /// Rule 3: another route of the channel, if a quarter of the time for sending is left.
+    fn try_another_route(&mut self, step: u8) -> bool {
+        match self.another_route(step) {
+            Some(offer) => {
+                self.plan_attempt(step, offer, false);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn another_route(&self, index: u8) -> Option<RouteOffer> {
+        let end = self.window_end(index)?;
+        let quarter = self.workflow.send_within(index) / 4;
+        if self.now.0.saturating_add(quarter) > end.0 {
+            return None;
+        }
+        let tried: Vec<_> = self.workflow.attempts_of(index).map(|(_, a)| &a.route).collect();
+        let need = &self.workflow.steps[usize::from(index)].need;
+        self.routes.offers(need).into_iter().find(|offer| !tried.contains(&&offer.route))
+    }
+
+    fn fail_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {
+        self.leave_step(step, reason, code.clone(), detail.clone());
+        self.next_step(step, reason, code, detail);
+    }
+
+    fn leave_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {
+        self.emit(Fact::StepFailed { step, reason, code, detail });
+    }
+
+    /// Goes on after `step`, or ends for the reason that ended it.
+    fn next_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {
+        if self.workflow.is_last(step) {
+            self.end(EndState::Failed, reason, code, detail);
+        } else if self.workflow.valid_until.is_some_and(|until| self.now > until) {
+            self.end(EndState::Failed, Reason::DeadlineExceeded, None, TOO_LATE.to_owned());
+        } else {
+            self.start_step(step + 1);
+        }
+    }
+
+    fn cancel(&mut self) {
+        if !self.workflow.has_ended() {
+            let detail = "canceled by the caller".to_owned();
+            self.end(EndState::Canceled, Reason::Canceled, None, detail);
+        }
+    }
+
+    fn end(&mut self, state: EndState, reason: Reason, code: Option<String>, detail: String) {
+        for index in 0..self.workflow.steps.len() {
+            let step = u8::try_from(index).unwrap_or(u8::MAX);
+            match self.workflow.steps[index].status {
+                StepStatus::Waiting => self.emit(Fact::StepSkipped { step }),
+                StepStatus::Active => self.emit(Fact::StepCanceled { step }),
+                StepStatus::Met
+                | StepStatus::Failed
+                | StepStatus::Expired
+                | StepStatus::Skipped
+                | StepStatus::Canceled => {}
+            }
+        }
+        // Rule 8, CONTINUE: an earlier late success counts now.
+        let was_met = self.workflow.steps.iter().any(|step| step.status == StepStatus::Met);
+        let outcome = match state {
+            EndState::Failed | EndState::Unconfirmed if was_met => Outcome {
+                state: EndState::Succeeded,
+                reason: Reason::LateConditionMet,
+                code: None,
+                detail: "an earlier message reached its condition after its time".to_owned(),
+            },
+            EndState::Succeeded | EndState::Failed | EndState::Unconfirmed | EndState::Canceled => {
+                Outcome { state, reason, code, detail }
+            }
+        };
+        self.emit(Fact::Ended(outcome));
+    }
+}
+
+/// Looking around.
+impl Transition<'_> {
+    fn emit(&mut self, fact: Fact) {
+        self.workflow.apply(self.now, &fact);
+        self.facts.push(fact);
+    }
+
+    fn is_active(&self, step: u8) -> bool {
+        self.workflow.phase == Phase::Running(step)
+    }
+
+    /// The attempt of `step` that waits for its next call.
+    fn pending(&self, step: u8) -> Option<(u16, &super::Attempt)> {
+        self.workflow.attempts_of(step).find(|(_, attempt)| match attempt.state {
+            AttemptState::Planned | AttemptState::Deferred { .. } => true,
+            AttemptState::Started
+            | AttemptState::Accepted
+            | AttemptState::Unknown { .. }
+            | AttemptState::Refused => false,
+        })
+    }
+
+    /// Whether something of `step` may still reach its condition.
+    fn has_alive(&self, step: u8) -> bool {
+        self.workflow.attempts_of(step).any(|(_, attempt)| match attempt.state {
+            AttemptState::Refused => false,
+            AttemptState::Accepted => attempt.failure.is_none(),
+            AttemptState::Planned
+            | AttemptState::Started
+            | AttemptState::Deferred { .. }
+            | AttemptState::Unknown { .. } => true,
+        })
+    }
+
+    /// When the time for sending ends; `None` once something was accepted or is unknown.
+    fn window_end(&self, index: u8) -> Option<UnixMillis> {
+        let step = &self.workflow.steps[usize::from(index)];
+        match (step.clock_at, step.active_at) {
+            (None, Some(from)) => {
+                Some(UnixMillis(from.0.saturating_add(self.workflow.send_within(index))))
+            }
+            (Some(_), _) | (None, None) => None,
+        }
+    }
+
+    /// Whether a message of a step after `step` was sent.
+    fn sent_after(&self, step: u8) -> bool {
+        self.workflow.attempts.iter().any(|attempt| attempt.step > step && attempt.calls > 0)
+    }
+}

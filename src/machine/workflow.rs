@@ -1,0 +1,451 @@
+//! The state of a workflow, and how facts change it.
+//!
+//! Compact: it holds what decisions need and nothing a reader may want to see; message texts stay
+//! in the record.
+
+use std::sync::Arc;
+
+use dispatch_contract::{Failure, Status, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AcceptedBy, Fact, Need, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, RouteTraits,
+    Rule, Terms, WorkflowId,
+};
+
+/// A workflow as the machine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflow {
+    /// Its name.
+    pub id: WorkflowId,
+    /// When it was created, in engine time.
+    pub created_at: UnixMillis,
+    /// Not before this time.
+    pub send_at: Option<UnixMillis>,
+    /// No attempt starts after this time.
+    pub valid_until: Option<UnixMillis>,
+    /// The caller's bound for the time before any acceptance, in milliseconds.
+    pub send_within_ms: Option<u64>,
+    /// What an earlier step's late success does.
+    pub on_late_success: OnLateSuccess,
+    /// What an unknown outcome does.
+    pub on_unknown: OnUnknown,
+    /// Which workflow goes first where a route is busy.
+    pub priority: Priority,
+    /// The configured durations it lives by.
+    pub terms: Terms,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its steps; never empty.
+    pub steps: Vec<Step>,
+    /// Its attempts; attempt `n` is at `n - 1`.
+    pub attempts: Vec<Attempt>,
+    /// How many facts were applied.
+    pub sequence: u32,
+    /// When the last of them was, in engine time.
+    pub updated_at: UnixMillis,
+}
+
+/// Where a workflow is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Waiting for `send_at`.
+    Scheduled,
+    /// Trying the step with this index.
+    Running(u8),
+    /// Over.
+    Ended(EndState, Reason),
+}
+
+/// In what state a workflow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EndState {
+    /// A step's condition was met.
+    Succeeded,
+    /// Nothing reached the person as asked.
+    Failed,
+    /// A message went out, and nothing more is known.
+    Unconfirmed,
+    /// The caller canceled.
+    Canceled,
+}
+
+/// A step and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it asks of a route.
+    pub need: Arc<Need>,
+    /// When the next step starts.
+    pub rule: Option<Rule>,
+    /// Where it is.
+    pub status: StepStatus,
+    /// When it became active.
+    pub active_at: Option<UnixMillis>,
+    /// When its condition clock began: the first accepted or unknown attempt.
+    pub clock_at: Option<UnixMillis>,
+    /// The highest rung of its attempts.
+    pub reached: Status,
+    /// When it got there.
+    pub reached_at: Option<UnixMillis>,
+}
+
+/// Where a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StepStatus {
+    /// Its turn has not come.
+    Waiting,
+    /// Its turn is now.
+    Active,
+    /// Its condition was met.
+    Met,
+    /// It failed.
+    Failed,
+    /// Its time passed.
+    Expired,
+    /// It was not needed.
+    Skipped,
+    /// The workflow ended around it.
+    Canceled,
+}
+
+/// One intended send, with its calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its step's index.
+    pub step: u8,
+    /// The route it goes by.
+    pub route: Arc<str>,
+    /// What the route promises.
+    pub traits: RouteTraits,
+    /// Where it is.
+    pub state: AttemptState,
+    /// How many calls were STARTED.
+    pub calls: u16,
+    /// When the first was.
+    pub started_at: Option<UnixMillis>,
+    /// The rung its message reached.
+    pub status: Status,
+    /// The provider gave the message up.
+    pub failure: Option<Failure>,
+    /// An earlier attempt of the step may have gone out.
+    pub may_double: bool,
+    /// An earlier call of this attempt may have gone out; the provider honours our id.
+    pub is_uncertain: bool,
+}
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptState {
+    /// Waiting for a free place on its route; the network has not been touched by the next call.
+    Planned,
+    /// A call may be on the network.
+    Started,
+    /// Waiting to be called again.
+    Deferred {
+        /// When.
+        retry_at: UnixMillis,
+    },
+    /// The provider has it.
+    Accepted,
+    /// Nobody knows.
+    Unknown {
+        /// Until when a receipt is waited for.
+        wait_until: UnixMillis,
+    },
+    /// The provider will not take it.
+    Refused,
+}
+
+/// What a restart still owes a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// This attempt waits for a free place on its route.
+    Slot(u16),
+    /// This attempt was STARTED and never answered.
+    Answer(u16),
+}
+
+impl Workflow {
+    /// A workflow before its first fact. `needs` are the plan's, one a step, so that the caller
+    /// can share equal ones between workflows.
+    pub fn new(
+        id: WorkflowId,
+        created_at: UnixMillis,
+        plan: &Plan,
+        needs: impl IntoIterator<Item = Arc<Need>>,
+        terms: Terms,
+    ) -> Self {
+        let steps = plan.steps.iter().zip(needs).map(|(step, need)| Step {
+            need,
+            rule: step.rule,
+            status: StepStatus::Waiting,
+            active_at: None,
+            clock_at: None,
+            reached: Status::Pending,
+            reached_at: None,
+        });
+        Workflow {
+            id,
+            created_at,
+            send_at: plan.send_at,
+            valid_until: plan.valid_until,
+            send_within_ms: plan.send_within_ms,
+            on_late_success: plan.on_late_success,
+            on_unknown: plan.on_unknown,
+            priority: plan.priority,
+            terms,
+            phase: Phase::Scheduled,
+            steps: steps.collect(),
+            attempts: Vec::new(),
+            sequence: 0,
+            updated_at: created_at,
+        }
+    }
+
+    /// Changes the state as `fact` says, and decides nothing. Total: a fact that does not fit is
+    /// ignored, because a journal that another version wrote must still open.
+    pub fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+        self.sequence += 1;
+        self.updated_at = at;
+        match fact {
+            Fact::Created => {}
+            Fact::StepStarted { step } => {
+                self.phase = Phase::Running(*step);
+                self.with_step(*step, |step| {
+                    step.status = StepStatus::Active;
+                    step.active_at = Some(at);
+                });
+            }
+            Fact::AttemptPlanned { attempt, step, route, traits, may_double } => {
+                if usize::from(*attempt) == self.attempts.len() + 1 {
+                    self.attempts.push(Attempt {
+                        step: *step,
+                        route: Arc::clone(route),
+                        traits: *traits,
+                        state: AttemptState::Planned,
+                        calls: 0,
+                        started_at: None,
+                        status: Status::Pending,
+                        failure: None,
+                        may_double: *may_double,
+                        is_uncertain: false,
+                    });
+                }
+            }
+            Fact::AttemptStarted { attempt, call } => self.with_attempt(*attempt, |attempt| {
+                attempt.state = AttemptState::Started;
+                attempt.calls = *call;
+                attempt.started_at.get_or_insert(at);
+            }),
+            Fact::AttemptAccepted {
+                attempt, by: AcceptedBy::Answer | AcceptedBy::Receipt, ..
+            } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Accepted;
+                    attempt.failure = None;
+                    attempt.is_uncertain = false;
+                });
+                self.climb(*attempt, Status::Submitted, at);
+                self.start_clock(*attempt, at);
+            }
+            Fact::AttemptRefused { attempt, .. } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Refused;
+                    attempt.failure = Some(Failure::Rejected);
+                });
+            }
+            Fact::AttemptDeferred { attempt, retry_at, .. } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Deferred { retry_at: *retry_at };
+                });
+            }
+            Fact::AttemptRepeated { attempt, retry_at, .. } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Deferred { retry_at: *retry_at };
+                    attempt.is_uncertain = true;
+                });
+            }
+            Fact::AttemptUnknown { attempt, wait_until, .. } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Unknown { wait_until: *wait_until };
+                });
+                self.start_clock(*attempt, at);
+            }
+            Fact::AttemptDue { attempt } => {
+                self.with_attempt(*attempt, |attempt| attempt.state = AttemptState::Planned);
+            }
+            Fact::StatusReached { attempt, status, .. }
+            | Fact::LateStatus { attempt, status, .. } => {
+                self.climb(*attempt, *status, at);
+            }
+            Fact::StatusFailed { attempt, failure, .. }
+            | Fact::LateFailure { attempt, failure, .. } => {
+                self.with_attempt(*attempt, |attempt| attempt.failure = Some(*failure));
+            }
+            Fact::StepMet { step } | Fact::LateSuccess { step, .. } => {
+                self.with_step(*step, |step| step.status = StepStatus::Met);
+            }
+            Fact::StepFailed { step, .. } => {
+                self.with_step(*step, |step| step.status = StepStatus::Failed);
+            }
+            Fact::StepExpired { step, .. } => {
+                self.with_step(*step, |step| step.status = StepStatus::Expired);
+            }
+            Fact::StepSkipped { step } => {
+                self.with_step(*step, |step| step.status = StepStatus::Skipped);
+            }
+            Fact::StepCanceled { step } => {
+                self.with_step(*step, |step| step.status = StepStatus::Canceled);
+            }
+            Fact::Ended(Outcome { state, reason, .. }) => {
+                self.phase = Phase::Ended(*state, *reason);
+            }
+            Fact::LateAnswer { attempt, provider_id, unknown } => {
+                let known = provider_id.is_some();
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = match (known, unknown) {
+                        (true, _) => AttemptState::Accepted,
+                        (false, true) => AttemptState::Unknown { wait_until: at },
+                        (false, false) => AttemptState::Refused,
+                    };
+                });
+            }
+        }
+    }
+
+    /// Whether it is over.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(..))
+    }
+
+    /// The index of the active step.
+    pub fn active_step(&self) -> Option<u8> {
+        match self.phase {
+            Phase::Running(step) => Some(step),
+            Phase::Scheduled | Phase::Ended(..) => None,
+        }
+    }
+
+    /// The attempt of that number.
+    pub fn attempt(&self, number: u16) -> Option<&Attempt> {
+        self.attempts.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// The numbers and attempts of one step, in order.
+    pub fn attempts_of(&self, step: u8) -> impl Iterator<Item = (u16, &Attempt)> {
+        (1..).zip(&self.attempts).filter(move |(_, attempt)| attempt.step == step)
+    }
+
+    /// The attempt that waits for a free place on its route, if one does.
+    pub fn wants_slot(&self) -> Option<u16> {
+        let step = self.active_step()?;
+        self.attempts_of(step)
+            .find(|(_, attempt)| attempt.state == AttemptState::Planned)
+            .map(|(number, _)| number)
+    }
+
+    /// What a restart still owes it. Deadlines are not among it: they are derived.
+    pub fn owed(&self) -> Option<Owed> {
+        // An attempt may be out although the workflow has ended; its answer is recorded, and a
+        // lost one is recorded as unknown.
+        let lost = (1..)
+            .zip(&self.attempts)
+            .find(|(_, attempt)| attempt.state == AttemptState::Started)
+            .map(|(number, _)| Owed::Answer(number));
+        lost.or_else(|| self.wants_slot().map(Owed::Slot))
+    }
+
+    /// Whether step `index` is the last.
+    pub fn is_last(&self, index: u8) -> bool {
+        usize::from(index) + 1 == self.steps.len()
+    }
+
+    /// The rung that meets step `index`.
+    pub fn target(&self, index: u8) -> Status {
+        let rule = self.steps.get(usize::from(index)).and_then(|step| step.rule);
+        rule.map_or(Status::Delivered, |rule| rule.condition)
+    }
+
+    /// How long step `index` may take before any acceptance, in milliseconds (rule 1).
+    pub fn send_within(&self, index: u8) -> u64 {
+        if let Some(asked) = self.send_within_ms {
+            return asked;
+        }
+        let rule = self.steps.get(usize::from(index)).and_then(|step| step.rule);
+        let usual = if self.is_last(index) {
+            self.terms.last_send_within_ms
+        } else {
+            self.terms.send_within_ms
+        };
+        rule.and_then(|rule| rule.expiry_ms).map_or(usual, |expiry| expiry.min(usual))
+    }
+
+    fn with_step(&mut self, index: u8, change: impl FnOnce(&mut Step)) {
+        if let Some(step) = self.steps.get_mut(usize::from(index)) {
+            change(step);
+        }
+    }
+
+    fn with_attempt(&mut self, number: u16, change: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) =
+            usize::from(number).checked_sub(1).and_then(|at| self.attempts.get_mut(at))
+        {
+            change(attempt);
+        }
+    }
+
+    /// The ladder only climbs, for the attempt and for its step; a failure yields to a later rung.
+    fn climb(&mut self, number: u16, status: Status, at: UnixMillis) {
+        let Some(attempt) =
+            usize::from(number).checked_sub(1).and_then(|at| self.attempts.get_mut(at))
+        else {
+            return;
+        };
+        if status > attempt.status {
+            attempt.status = status;
+            if status > Status::Submitted {
+                attempt.failure = None;
+            }
+        }
+        if let Some(step) = self.steps.get_mut(usize::from(attempt.step))
+            && status > step.reached
+        {
+            step.reached = status;
+            step.reached_at = Some(at);
+        }
+    }
+
+    /// The condition clock runs from the first accepted or unknown attempt; nothing restarts it.
+    fn start_clock(&mut self, number: u16, at: UnixMillis) {
+        let step =
+            usize::from(number).checked_sub(1).and_then(|at| self.attempts.get(at)).map(|a| a.step);
+        if let Some(step) = step {
+            self.with_step(step, |step| {
+                step.clock_at.get_or_insert(at);
+            });
+        }
+    }
+}
+
+impl EndState {
+    /// The name as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EndState::Succeeded => "SUCCEEDED",
+            EndState::Failed => "FAILED",
+            EndState::Unconfirmed => "UNCONFIRMED",
+            EndState::Canceled => "CANCELED",
+        }
+    }
+}
+
+impl Phase {
+    /// The name of the state as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Scheduled => "SCHEDULED",
+            Phase::Running(_) => "RUNNING",
+            Phase::Ended(state, _) => state.as_str(),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The store that forgets: the model the others are measured against, and what tests run on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use dispatch_contract::{AttemptId, UnixMillis};
+use uuid::Uuid;
+
+use super::{
+    Batch, Cursor, DueRow, Filter, Incarnation, Needs, Page, Parked, Reader, Record, Row, Store,
+    StoreError, Swept, open, open::OpenSet,
+};
+use crate::machine::{Fact, Fingerprint, Workflow, WorkflowId};
+
+/// How many workflows one list call looks at.
+pub(super) const LIST_SCAN: usize = 2000;
+
+/// Keeps everything in memory. Durable as long as the process lives, and not a moment longer.
+#[derive(Debug)]
+pub struct MemoryStore(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    incarnation: Incarnation,
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: BTreeMap<WorkflowId, Arc<Record>>,
+    timelines: BTreeMap<WorkflowId, Vec<Arc<Row>>>,
+    journal: BTreeMap<Cursor, Arc<Row>>,
+    requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
+    messages: HashMap<(Arc<str>, String), AttemptId>,
+    parked: BTreeMap<u64, Parked>,
+    open: OpenSet,
+    newest: Cursor,
+    oldest: Cursor,
+    last_time: UnixMillis,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        let incarnation = Incarnation(Uuid::now_v7());
+        MemoryStore(Arc::new(Shared { incarnation, kept: RwLock::default() }))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new()
+    }
+}
+
+impl Shared {
+    // A panic elsewhere cannot leave this half-changed in a way that matters more than going on.
+    fn read(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn workflow(&self, id: WorkflowId) -> Option<Workflow> {
+        if let Some(open) = self.open.get(id) {
+            return Some(open.state.clone());
+        }
+        let record = self.records.get(&id)?;
+        let rows = self.timelines.get(&id)?;
+        let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
+        Some(open::replay(&mut Needs::default(), record, rows))
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        Ok(self.0.read().workflow(id))
+    }
+
+    fn find_request(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        let key = (Arc::from(tenant), request_id.to_owned());
+        Ok(self.0.read().requests.get(&key).copied())
+    }
+
+    fn find_message(
+        &self,
+        account: &str,
+        provider_id: &str,
+    ) -> Result<Option<AttemptId>, StoreError> {
+        let key = (Arc::from(account), provider_id.to_owned());
+        Ok(self.0.read().messages.get(&key).copied())
+    }
+
+    fn due(
+        &self,
+        after: Option<(UnixMillis, WorkflowId)>,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Vec<DueRow> {
+        self.0.read().open.due(after, until, limit)
+    }
+
+    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
+        self.0.read().open.next_due(after)
+    }
+
+    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
+        self.0.read().open.ids_after(after, limit)
+    }
+
+    fn open_count(&self) -> usize {
+        self.0.read().open.len()
+    }
+
+    fn parked(&self) -> Vec<Parked> {
+        self.0.read().parked.values().cloned().collect()
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+        let mut kept = self.0.write();
+        let kept = &mut *kept;
+        let mut rows = Vec::with_capacity(batch.changes.len());
+        for change in batch.changes {
+            let id = change.state.id;
+            let before = kept.timelines.get(&id).and_then(|rows| rows.last());
+            let sequence = before.map_or(0, |row| row.sequence + row.facts.len() as u32 - 1);
+            if sequence != change.expected {
+                return Err(StoreError::Conflict(id));
+            }
+            kept.newest = Cursor(kept.newest.0 + 1);
+            let row = Arc::new(Row {
+                cursor: kept.newest,
+                tenant: change.tenant,
+                workflow: id,
+                at: change.at,
+                sequence: change.expected + 1,
+                facts: change.facts,
+            });
+            if let Some(record) = change.record {
+                if let Some(request_id) = &record.request_id {
+                    let key = (Arc::clone(&record.tenant), request_id.clone());
+                    kept.requests.insert(key, (id, record.fingerprint));
+                }
+                kept.records.insert(id, record);
+            }
+            for (account, provider_id, number) in change.messages {
+                kept.messages.insert((account, provider_id), super::types::attempt_id(id, number));
+            }
+            kept.last_time = kept.last_time.max(row.at);
+            kept.journal.insert(row.cursor, Arc::clone(&row));
+            kept.timelines.entry(id).or_default().push(Arc::clone(&row));
+            kept.open.put(change.state, row.cursor);
+            rows.push(row);
+        }
+        kept.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));
+        for key in batch.unpark {
+            kept.parked.remove(&key);
+        }
+        Ok(rows)
+    }
+
+    fn sweep(&mut self, before: UnixMillis, budget: usize) -> Result<Swept, StoreError> {
+        let mut kept = self.0.write();
+        let mut swept = Swept::default();
+        while swept.rows < budget {
+            let Some((cursor, row)) = kept.journal.first_key_value() else { break };
+            if row.at >= before {
+                break;
+            }
+            let (cursor, row) = (*cursor, Arc::clone(row));
+            kept.journal.remove(&cursor);
+            kept.oldest = cursor;
+            swept.rows += 1;
+            if row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)))
+                && kept.open.get(row.workflow).is_none()
+            {
+                swept.workflows += 1;
+                kept.timelines.remove(&row.workflow);
+                kept.messages.retain(|_, attempt| attempt.workflow != row.workflow.0);
+                if let Some(record) = kept.records.remove(&row.workflow)
+                    && let Some(request_id) = &record.request_id
+                {
+                    kept.requests.remove(&(Arc::clone(&record.tenant), request_id.clone()));
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    fn last_time(&self) -> UnixMillis {
+        self.0.read().last_time
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.0) as Arc<dyn Reader>
+    }
+}
+
+impl Reader for Shared {
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
+        Ok(self.read().records.get(&id).cloned())
+    }
+
+    fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        Ok(self.read().workflow(id))
+    }
+
+    fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {
+        Ok(self.read().timelines.get(&id).cloned().unwrap_or_default())
+    }
+
+    fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
+        let kept = self.read();
+        if cursor < kept.oldest {
+            return Err(StoreError::Trimmed(kept.oldest));
+        }
+        Ok(kept
+            .journal
+            .range(Cursor(cursor.0 + 1)..)
+            .take(limit)
+            .map(|(_, row)| Arc::clone(row))
+            .collect())
+    }
+
+    fn newest(&self) -> Cursor {
+        self.read().newest
+    }
+
+    fn oldest(&self) -> Cursor {
+        self.read().oldest
+    }
+
+    fn list(
+        &self,
+        filter: &Filter,
+        after: Option<WorkflowId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let kept = self.read();
+        let mut page = Page::default();
+        let upper = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let candidates = kept.records.range((std::ops::Bound::Unbounded, upper)).rev();
+        for (looked_at, (id, record)) in candidates.enumerate() {
+            if page.workflows.len() == limit || looked_at == LIST_SCAN {
+                return Ok(page);
+            }
+            page.next = Some(*id);
+            if let Some(workflow) = kept.workflow(*id)
+                && filter.admits(record, &workflow)
+            {
+                page.workflows.push((Arc::clone(record), workflow));
+            }
+        }
+        page.next = None;
+        Ok(page)
+    }
+}

@@ -1,0 +1,158 @@
+//! What is kept, and the contract of keeping it.
+//!
+//! A store appends batches of changes, atomically and durably, and answers from what it keeps. It
+//! decides nothing: states come in ready-made from the machine, and its indexes (what is open,
+//! what is due, who has which request id) are projections of them, written in the same commit and
+//! never read back by the machine.
+//!
+//! # The contract
+//!
+//! - [`Store::commit`] is atomic, and durable when it returns: after `kill -9` or a power cut
+//!   either the whole batch is there or nothing of it. An error from it is fatal: the caller stops,
+//!   because after a failed sync nobody knows what the disk holds.
+//! - A change carries the sequence number it was decided on. A store that several nodes share
+//!   refuses a change whose workflow has moved on ([`StoreError::Conflict`]); with one writer that
+//!   cannot happen, and it is a fault.
+//! - Readers see only what is durable.
+//! - Cursors number the journal's rows in commit order, without repeats. They belong to one
+//!   [`Incarnation`] of the store.
+//!
+//! The traits are synchronous: the engine's writer has a thread of its own, and a store that talks
+//! to a server may block it.
+
+mod codec;
+mod memory;
+mod open;
+mod sled;
+mod types;
+
+pub use memory::MemoryStore;
+pub use open::Needs;
+pub use sled::{SledOptions, SledStore};
+pub use types::{
+    Batch, Change, Cursor, DueRow, Filter, Incarnation, Page, Parked, Record, Row, StoreError,
+    Swept,
+};
+
+use std::sync::Arc;
+
+use dispatch_contract::{AttemptId, UnixMillis};
+
+use crate::machine::{Fingerprint, Workflow, WorkflowId};
+
+/// The writing half; one owner.
+pub trait Store: Send {
+    /// The workflow's state, open or ended; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError>;
+
+    /// The workflow that was created under this request id, with its plan's fingerprint.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn find_request(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError>;
+
+    /// The attempt that a provider knows by this id.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn find_message(
+        &self,
+        account: &str,
+        provider_id: &str,
+    ) -> Result<Option<AttemptId>, StoreError>;
+
+    /// Up to `limit` open workflows whose deadline is at most `until`, earliest first, beginning
+    /// behind `after`.
+    fn due(
+        &self,
+        after: Option<(UnixMillis, WorkflowId)>,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Vec<DueRow>;
+
+    /// The earliest deadline behind `after`.
+    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis>;
+
+    /// The ids of up to `limit` open workflows behind `after`, for recovery.
+    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId>;
+
+    /// How many workflows are open.
+    fn open_count(&self) -> usize;
+
+    /// Receipts that wait for their attempt, oldest first.
+    fn parked(&self) -> Vec<Parked>;
+
+    /// Keeps `batch`, and returns the journal rows it became.
+    ///
+    /// # Errors
+    /// Fatal, see the contract above.
+    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// Drops up to `budget` journal rows older than `before`, and every workflow that ended before
+    /// then. Open workflows are kept, however old.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    fn sweep(&mut self, before: UnixMillis, budget: usize) -> Result<Swept, StoreError>;
+
+    /// The newest time in the journal: engine time never falls behind it.
+    fn last_time(&self) -> UnixMillis;
+
+    /// The reading half, for any number of threads.
+    fn reader(&self) -> Arc<dyn Reader>;
+}
+
+/// The reading half.
+pub trait Reader: Send + Sync {
+    /// Which life of the store the cursors belong to.
+    fn incarnation(&self) -> Incarnation;
+
+    /// What was asked for when the workflow was created.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError>;
+
+    /// The workflow's state, open or ended.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError>;
+
+    /// All that happened to the workflow, in order; empty if there is none of that id.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// Up to `limit` journal rows behind `cursor`, in commit order.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] if rows behind `cursor` are gone.
+    fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError>;
+
+    /// The newest durable row's cursor.
+    fn newest(&self) -> Cursor;
+
+    /// The cursor behind which all rows are kept.
+    fn oldest(&self) -> Cursor;
+
+    /// Workflows that match `filter`, newest first, beginning behind (older than) `after`. Looks
+    /// at a bounded number of them: a page may be short or empty and still have a `next`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn list(
+        &self,
+        filter: &Filter,
+        after: Option<WorkflowId>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+}

@@ -1,0 +1,101 @@
+//! Retention: the journal's left edge moves to the right.
+//!
+//! An ended workflow goes when the row that ended it passes the edge. One that is still open is
+//! carried: its timeline so far is written once more at the right end, in the same batch that
+//! drops the row, so that a replay from the edge always finds all of it.
+
+use std::{collections::HashSet, sync::atomic::Ordering};
+
+use dispatch_contract::UnixMillis;
+
+use super::{Closing, Kept, SledStore, keys, tree, tree::Writes};
+use crate::{
+    machine::{Fact, WorkflowId},
+    store::{Cursor, Record, StoreError, Swept, codec},
+};
+
+impl SledStore {
+    pub(super) fn sweep_some(
+        &mut self,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        let mut writes = Writes::default();
+        let mut edge = Cursor(self.shared.edge.load(Ordering::Acquire));
+        let mut newest = self.newest;
+        let mut carried: HashSet<WorkflowId> = HashSet::new();
+        let mut moved = Vec::new();
+        let shared = std::sync::Arc::clone(&self.shared);
+        for kept in shared.tree.range(vec![b'j'], vec![b'j' + 1]).take(budget) {
+            let (key, value) = kept?;
+            let Some(cursor) = keys::cursor_of(&key) else { continue };
+            let (id, at, has_ended) = match codec::decode(&value, || tree::place(&key))? {
+                Kept::Row { row, .. } => {
+                    let has_ended = row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
+                    (row.workflow, row.at, has_ended)
+                }
+                Kept::Carried { workflow, at, .. } => (workflow, at, false),
+            };
+            if at >= before || cursor > self.newest {
+                break;
+            }
+            let last = shared.open().get(id).map(|open| open.last);
+            match last {
+                // Its newest row is this one or behind: the chain must not lose its beginning.
+                Some(_) if !carried.contains(&id) => {
+                    let (rows, messages) = shared.chain(id)?;
+                    newest = Cursor(newest.0 + 1);
+                    let kept = Kept::Carried { workflow: id, at: self.last_time, rows, messages };
+                    writes.put(keys::journal(newest), &kept)?;
+                    carried.insert(id);
+                    moved.push((id, newest));
+                    swept.carried += 1;
+                }
+                Some(_) => {}
+                None if has_ended => {
+                    forget(&shared, id, &mut writes)?;
+                    swept.workflows += 1;
+                }
+                None => {}
+            }
+            shared.tree.remove(&mut writes, key)?;
+            edge = cursor;
+            swept.rows += 1;
+        }
+        if swept.rows == 0 {
+            return Ok(swept);
+        }
+        writes.put(keys::EDGE.to_vec(), &edge)?;
+        shared.tree.commit(writes)?;
+        self.newest = newest;
+        let mut open = shared.open_mut();
+        for (id, last) in moved {
+            open.move_head(id, last);
+        }
+        drop(open);
+        shared.edge.store(edge.0, Ordering::Release);
+        shared.durable.store(newest.0, Ordering::Release);
+        Ok(swept)
+    }
+}
+
+/// Drops all that is kept of an ended workflow.
+fn forget(shared: &super::Shared, id: WorkflowId, writes: &mut Writes) -> Result<(), StoreError> {
+    if let Some(Closing { messages, .. }) = shared.tree.decode(&keys::closing(id))? {
+        for key in messages {
+            shared.tree.remove(writes, key)?;
+        }
+    }
+    if let Some(record) = shared.tree.decode::<Record>(&keys::record(id))?
+        && let Some(request_id) = &record.request_id
+    {
+        shared.tree.remove(writes, keys::request(&record.tenant, request_id))?;
+    }
+    for late in shared.tree.range(keys::late_prefix(id), keys::late(id, Cursor(u64::MAX))) {
+        let (key, _) = late?;
+        shared.tree.remove(writes, key)?;
+    }
+    shared.tree.remove(writes, keys::record(id))?;
+    shared.tree.remove(writes, keys::closing(id))
+}

@@ -1,0 +1,190 @@
+//! sled as this store needs it: safe against power cuts, and never with a value too large.
+//!
+//! Four traps of sled 0.34.7, each measured:
+//!
+//! 1. Its flush is not an fsync (`sync_file_range` on Linux): [`Tree::commit`] adds `sync_data`.
+//! 2. A page over a quarter of `segment_size` becomes a file in `blobs/` that is never synced.
+//!    A leaf holds up to 16 rows, whatever their size: segments are 8 MiB here, values larger
+//!    than [`PIECE`] are cut, and a folder with a blob in it is refused.
+//! 3. A batch is atomic per tree only: there is one tree.
+//! 4. It does not group commits: there is one writer, with batches of its own.
+
+use std::{fs::File, io, path::Path};
+
+use crate::store::{StoreError, codec};
+
+use super::keys;
+
+/// The largest value in one row: 17 of them stay under a quarter of a segment.
+const PIECE: usize = 64 * 1024;
+const SEGMENT: usize = 8 * 1024 * 1024;
+/// Begins a value that was cut: no format version of the codec is this.
+const CUT: u8 = 0xFF;
+
+/// The one tree, and the file it lives in.
+pub(super) struct Tree {
+    tree: sled::Tree,
+    db: sled::Db,
+    file: File,
+}
+
+/// What is written at once or not at all.
+#[derive(Default)]
+pub(super) struct Writes(sled::Batch);
+
+impl Tree {
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let shown = folder.display().to_string();
+        let disk =
+            |what: &str, error: io::Error| StoreError::Io(format!("{what} {shown}: {error}"));
+        std::fs::create_dir_all(folder).map_err(|error| disk("cannot make the folder", error))?;
+        refuse_blobs(folder)?;
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| refusal(&shown, &error))?;
+        let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
+        let file =
+            File::open(folder.join("db")).map_err(|error| disk("cannot open db in", error))?;
+        // The folder's entries too must survive a power cut.
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| disk("cannot sync", error))?;
+        Ok(Tree { tree, db, file })
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.tree.get(key).map_err(|error| failed(&error))? {
+            Some(value) => self.whole(key, &value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
+        self.tree.contains_key(key).map_err(|error| failed(&error))
+    }
+
+    pub(super) fn decode<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        self.get(key)?.map(|row| codec::decode(&row, || place(key))).transpose()
+    }
+
+    /// The rows from `from` (within) to `to` (without), in order.
+    pub(super) fn range(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_ {
+        self.tree.range(from..to).map(|row| {
+            let (key, value) = row.map_err(|error| failed(&error))?;
+            let value = self.whole(&key, &value)?;
+            Ok((key.to_vec(), value))
+        })
+    }
+
+    /// Durable when it returns.
+    pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
+        self.tree.apply_batch(writes.0).map_err(|error| failed(&error))?;
+        self.db.flush().map_err(|error| failed(&error))?;
+        self.file.sync_data().map_err(|error| StoreError::Io(format!("sync failed: {error}")))
+    }
+
+    fn whole(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if value.first() != Some(&CUT) {
+            return Ok(value.to_vec());
+        }
+        let corrupt = || StoreError::Corrupt {
+            place: place(key),
+            problem: "a piece of it is missing".to_owned(),
+        };
+        let count = value.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+        let mut whole = Vec::new();
+        for number in 0..count.ok_or_else(corrupt)? {
+            let piece = self.tree.get(keys::piece(key, number)).map_err(|error| failed(&error))?;
+            whole.extend_from_slice(&piece.ok_or_else(corrupt)?);
+        }
+        Ok(whole)
+    }
+
+    /// Removes a value with its pieces.
+    pub(super) fn remove(&self, writes: &mut Writes, key: Vec<u8>) -> Result<(), StoreError> {
+        let value = self.tree.get(&key).map_err(|error| failed(&error))?;
+        if let Some(value) = value
+            && value.first() == Some(&CUT)
+            && let Some(count) = value.get(1..5).and_then(|bytes| bytes.try_into().ok())
+        {
+            for number in 0..u32::from_le_bytes(count) {
+                writes.0.remove(keys::piece(&key, number));
+            }
+        }
+        writes.0.remove(key);
+        Ok(())
+    }
+}
+
+impl Writes {
+    pub(super) fn put<T: serde::Serialize>(
+        &mut self,
+        key: Vec<u8>,
+        value: &T,
+    ) -> Result<(), StoreError> {
+        let row = codec::encode(value)?;
+        if row.len() <= PIECE {
+            self.0.insert(key, row);
+            return Ok(());
+        }
+        let mut head = vec![CUT];
+        head.extend((row.len().div_ceil(PIECE) as u32).to_le_bytes());
+        for (number, piece) in (0..).zip(row.chunks(PIECE)) {
+            self.0.insert(keys::piece(&key, number), piece);
+        }
+        self.0.insert(key, head);
+        Ok(())
+    }
+}
+
+/// A key, readable.
+pub(super) fn place(key: &[u8]) -> String {
+    let kind = key.first().map_or('?', |kind| char::from(*kind));
+    let rest: String = key.iter().skip(1).map(|byte| format!("{byte:02x}")).collect();
+    format!("key {kind}:{rest}")
+}
+
+/// Trap 2: what lies in `blobs/` was never synced, and should not be there.
+fn refuse_blobs(folder: &Path) -> Result<(), StoreError> {
+    let blobs = folder.join("blobs");
+    let is_empty = std::fs::read_dir(&blobs).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "{} holds files: this data folder was written with other settings, and would not survive a \
+         power cut; restore a backup, or start with a new folder",
+        blobs.display()
+    )))
+}
+
+fn refusal(folder: &str, error: &sled::Error) -> StoreError {
+    let text = error.to_string();
+    if text.contains("could not acquire lock") {
+        return StoreError::InUse(folder.to_owned());
+    }
+    match error {
+        sled::Error::Corruption { .. } => {
+            StoreError::Corrupt { place: folder.to_owned(), problem: text }
+        }
+        sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Io(_) => StoreError::Io(format!("cannot open {folder}: {text}")),
+    }
+}
+
+fn failed(error: &sled::Error) -> StoreError {
+    StoreError::Io(error.to_string())
+}

@@ -1,0 +1,253 @@
+//! What goes into a store and comes out of it.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use dispatch_contract::{AttemptId, UnixMillis};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::machine::{Due, Fact, Fingerprint, Plan, Terms, Workflow, WorkflowId};
+
+/// A position in the journal. Row 1 is the first; 0 is before it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Cursor(pub u64);
+
+/// One life of a store: a new folder, or a restored one, is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incarnation(pub Uuid);
+
+/// What was asked for. Written once, at creation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The workflow's name.
+    pub id: WorkflowId,
+    /// Whose it is.
+    pub tenant: Arc<str>,
+    /// When it was created, in engine time.
+    pub created_at: UnixMillis,
+    /// What was asked for.
+    pub plan: Plan,
+    /// The configured durations it lives by.
+    pub terms: Terms,
+    /// The caller's idempotency key.
+    pub request_id: Option<String>,
+    /// Tells whether another request asks for the same.
+    pub fingerprint: Fingerprint,
+}
+
+/// One transition of one workflow, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its place in the journal.
+    pub cursor: Cursor,
+    /// Whose it is.
+    pub tenant: Arc<str>,
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// When, in engine time.
+    pub at: UnixMillis,
+    /// The sequence number of the first fact, counted from 1 within the workflow.
+    pub sequence: u32,
+    /// What is so from now on; never empty.
+    pub facts: Vec<Fact>,
+}
+
+/// What one transition changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The workflow's record, if it is new.
+    pub record: Option<Arc<Record>>,
+    /// Whose it is.
+    pub tenant: Arc<str>,
+    /// When, in engine time.
+    pub at: UnixMillis,
+    /// How many facts there were before.
+    pub expected: u32,
+    /// What is so from now on; never empty.
+    pub facts: Vec<Fact>,
+    /// The state with them applied.
+    pub state: Workflow,
+    /// Provider ids by which receipts of this workflow will be looked up: (account, provider id,
+    /// attempt).
+    pub messages: Vec<(Arc<str>, String, u16)>,
+}
+
+/// What is kept at once or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Transitions, in order. A workflow may have several.
+    pub changes: Vec<Change>,
+    /// Receipts that wait for their attempt.
+    pub park: Vec<Parked>,
+    /// Keys of parked receipts that wait no longer.
+    pub unpark: Vec<u64>,
+}
+
+/// A receipt that came before the answer that would have told whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Its key; grows.
+    pub key: u64,
+    /// The account it came to.
+    pub account: Arc<str>,
+    /// The adapter's provider it came from.
+    pub provider: Arc<str>,
+    /// The provider's id of the message.
+    pub provider_id: String,
+    /// When it came, in engine time.
+    pub at: UnixMillis,
+    /// What it says.
+    pub report: ParkedReport,
+    /// The provider's own time.
+    pub provider_time: Option<UnixMillis>,
+    /// The provider's code, with a failure.
+    pub code: Option<String>,
+}
+
+/// [`dispatch_contract::Report`], storable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParkedReport {
+    /// The message reached this rung.
+    Reached(dispatch_contract::Status),
+    /// The message will not climb further.
+    Failed(dispatch_contract::Failure),
+}
+
+/// An open workflow and its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueRow {
+    /// When.
+    pub at: UnixMillis,
+    /// Which.
+    pub id: WorkflowId,
+    /// What for.
+    pub due: Due,
+}
+
+/// Which workflows to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Whose.
+    pub tenant: Arc<str>,
+    /// In one of these states; any if empty. The names are those of the wire.
+    pub states: Vec<&'static str>,
+    /// With all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// With this reference.
+    pub client_ref: Option<String>,
+}
+
+/// Some of the workflows that match.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// What was asked for and where it is, newest first.
+    pub workflows: Vec<(Arc<Record>, Workflow)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<WorkflowId>,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Journal rows dropped.
+    pub rows: usize,
+    /// Workflows forgotten.
+    pub workflows: usize,
+    /// Old open workflows whose timeline was carried to the journal's right end.
+    pub carried: usize,
+}
+
+/// Why a store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The disk or the operating system failed.
+    Io(String),
+    /// Something kept cannot be read: where, and why.
+    Corrupt {
+        /// The key, readable.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process has it open.
+    InUse(String),
+    /// A folder that this version cannot or must not open, and what to do.
+    Refused(String),
+    /// A change was decided on a state that is not the present one.
+    Conflict(WorkflowId),
+    /// Rows that were asked for are gone; the oldest kept is behind this cursor.
+    Trimmed(Cursor),
+}
+
+impl Filter {
+    /// Whether what was asked for, and where it is, match.
+    pub fn admits(&self, record: &Record, workflow: &Workflow) -> bool {
+        record.tenant == self.tenant
+            && (self.states.is_empty() || self.states.contains(&state_name(workflow)))
+            && self.labels.iter().all(|(key, value)| record.plan.labels.get(key) == Some(value))
+            && (self.client_ref.is_none() || record.plan.client_ref == self.client_ref)
+    }
+}
+
+fn state_name(workflow: &Workflow) -> &'static str {
+    workflow.phase.as_str()
+}
+
+impl Row {
+    /// Each fact with its sequence number.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &Fact)> {
+        (self.sequence..).zip(&self.facts)
+    }
+}
+
+impl Parked {
+    /// The receipt as it came.
+    pub fn report(&self) -> dispatch_contract::Report {
+        match self.report {
+            ParkedReport::Reached(status) => dispatch_contract::Report::Reached(status),
+            ParkedReport::Failed(failure) => dispatch_contract::Report::Failed(failure),
+        }
+    }
+}
+
+impl From<dispatch_contract::Report> for ParkedReport {
+    fn from(report: dispatch_contract::Report) -> Self {
+        match report {
+            dispatch_contract::Report::Reached(status) => ParkedReport::Reached(status),
+            dispatch_contract::Report::Failed(failure) => ParkedReport::Failed(failure),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Io(problem) => write!(f, "the store's disk failed: {problem}"),
+            StoreError::Corrupt { place, problem } => {
+                write!(f, "the store is corrupt at {place}: {problem}")
+            }
+            StoreError::InUse(folder) => {
+                write!(
+                    f,
+                    "the data folder {folder} is in use by another process; stop that one first"
+                )
+            }
+            StoreError::Refused(why) => f.write_str(why),
+            StoreError::Conflict(id) => {
+                write!(f, "workflow {id} was changed by somebody else meanwhile")
+            }
+            StoreError::Trimmed(oldest) => {
+                write!(f, "the journal before position {} is past retention", oldest.0)
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The provider's message of an attempt, for [`Change::messages`].
+pub(crate) fn attempt_id(workflow: WorkflowId, number: u16) -> AttemptId {
+    AttemptId { workflow: workflow.0, number }
+}
