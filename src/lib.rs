@@ -1,3 +1,5 @@
 //! Dispatch
+pub mod engine;
 pub mod machine;
 pub mod store;
+pub mod telemetry;

@@ -10,6 +10,8 @@ pub enum Event {
     Wake {
         /// The deadline passed while the service was down.
         while_down: bool,
+        /// Waits for receipts are not given up yet: the receipts may be on their way.
+        hold: bool,
     },
     /// The route of a planned attempt has a free place for it.
     Slot {

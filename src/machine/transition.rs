@@ -41,7 +41,7 @@ impl RouteBook for NoRoutes {
 pub fn create(workflow: &mut Workflow, now: UnixMillis, routes: &dyn RouteBook) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     turn.emit(Fact::Created);
-    turn.wake(false);
+    turn.wake(false, false);
     turn.facts
 }
 
@@ -55,7 +55,7 @@ pub fn handle(
 ) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
-        Event::Wake { while_down } => turn.wake(while_down),
+        Event::Wake { while_down, hold } => turn.wake(while_down, hold),
         Event::Slot { attempt } => turn.slot(attempt),
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
@@ -74,11 +74,11 @@ struct Transition<'a> {
 
 /// Time.
 impl Transition<'_> {
-    fn wake(&mut self, while_down: bool) {
+    fn wake(&mut self, while_down: bool, hold: bool) {
         // Each round changes what it was due for; the bound only guards against a mistake here.
         for _ in 0..32 {
             let Some(deadline) = self.workflow.deadline() else { return };
-            if deadline.at > self.now {
+            if deadline.at > self.now || (hold && deadline.due.awaits_receipt()) {
                 return;
             }
             let active = self.workflow.active_step();

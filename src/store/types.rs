@@ -181,6 +181,13 @@ pub enum StoreError {
     Trimmed(Cursor),
 }
 
+impl Batch {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.park.is_empty() && self.unpark.is_empty()
+    }
+}
+
 impl Filter {
     /// Whether what was asked for, and where it is, match.
     pub fn admits(&self, record: &Record, workflow: &Workflow) -> bool {

@@ -1,0 +1,121 @@
+//! Makes the calls, outside the writer, and brings their answers back.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, SendContext};
+use futures_util::FutureExt;
+
+use super::{EngineClock, Input, RouteTable, SendOrder, inbox::Inbox};
+use crate::{
+    machine::{Answer, Refusal, WorkflowId},
+    store::{Reader, Record},
+};
+
+/// The longest text of a provider's that is kept, in bytes.
+const DETAIL_BYTES: usize = 300;
+
+/// Makes calls on the runtime it was made on.
+#[derive(Clone)]
+pub(super) struct Dispatcher {
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) routes: Arc<RouteTable>,
+    pub(super) reader: Arc<dyn Reader>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) clock: Arc<dyn EngineClock>,
+}
+
+impl Dispatcher {
+    /// Makes the call; whatever happens, exactly one answer comes back.
+    pub(super) fn start(&self, order: SendOrder) {
+        let this = self.clone();
+        let busy = self.clock.busy();
+        self.runtime.spawn(async move {
+            let began = Instant::now();
+            // An adapter that panics may have sent before it did.
+            let called = AssertUnwindSafe(this.call(&order)).catch_unwind().await;
+            let answer = called.unwrap_or_else(|_| {
+                tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
+                unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
+            });
+            let took_ms = began.elapsed().as_millis() as u64;
+            let SendOrder { attempt, call, route, .. } = order;
+            // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
+            let _ = this.inbox.push(Input::Answer { attempt, call, route, answer, took_ms }, busy);
+        });
+    }
+
+    async fn call(&self, order: &SendOrder) -> Answer {
+        let Some(route) = self.routes.get(&order.route) else {
+            return refused(
+                ErrorKind::Forbidden,
+                Fault::Account,
+                "its route is no longer configured",
+            );
+        };
+        let record = match &order.record {
+            Some(record) => Some(Arc::clone(record)),
+            None => self.read(WorkflowId(order.attempt.workflow)).await,
+        };
+        let step =
+            record.as_ref().and_then(|record| record.plan.steps.get(usize::from(order.step)));
+        let Some(step) = step else {
+            return refused(
+                ErrorKind::InvalidRequest,
+                Fault::Content,
+                "its record could not be read",
+            );
+        };
+        let context = SendContext {
+            attempt: order.attempt,
+            account: &route.account,
+            callback_url: route.callback_url.as_deref(),
+            now: self.clock.wall(),
+            timeout: route.timeout,
+        };
+        let call = route.adapter.send(&context, &step.message);
+        match tokio::time::timeout(route.timeout, call).await {
+            Ok(Ok(accepted)) => Answer::Accepted { provider_id: accepted.provider_id },
+            Ok(Err(error)) => answer_of(error),
+            Err(_) => unknown(
+                ErrorKind::Timeout,
+                &format!("no answer within {} s", route.timeout.as_secs_f64()),
+            ),
+        }
+    }
+
+    async fn read(&self, id: WorkflowId) -> Option<Arc<Record>> {
+        let reader = Arc::clone(&self.reader);
+        let read = tokio::task::spawn_blocking(move || reader.record(id)).await;
+        match read {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => {
+                tracing::error!(workflow = %id, %error, "a record could not be read");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+fn answer_of(error: AdapterError) -> Answer {
+    let AdapterError { kind, fault, retry, code, mut detail } = error;
+    let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
+    detail.truncate(end.unwrap_or(0));
+    let refusal = Refusal { kind, fault, code, detail };
+    match retry {
+        Retry::Permanent => Answer::Refused(refusal),
+        Retry::Temporary { after } => {
+            Answer::Deferred { refusal, after_ms: after.map(|after| after.as_millis() as u64) }
+        }
+        Retry::Unknown => Answer::Unknown(refusal),
+    }
+}
+
+fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> Answer {
+    Answer::Refused(Refusal { kind, fault, code: None, detail: detail.to_owned() })
+}
+
+fn unknown(kind: ErrorKind, detail: &str) -> Answer {
+    let detail = detail.to_owned();
+    Answer::Unknown(Refusal { kind, fault: Fault::Provider, code: None, detail })
+}

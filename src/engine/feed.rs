@@ -1,0 +1,55 @@
+//! Tells subscribers that there is something new. What it is they read from the store, so that a
+//! slow reader misses nothing and holds nobody up.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    machine::WorkflowId,
+    store::{Cursor, Row},
+};
+
+/// Where subscribers learn that the journal has grown.
+#[derive(Debug)]
+pub struct Feed {
+    newest: watch::Sender<Cursor>,
+    workflows: Mutex<HashMap<WorkflowId, watch::Sender<Cursor>>>,
+}
+
+impl Feed {
+    pub(super) fn new(newest: Cursor) -> Self {
+        Feed { newest: watch::Sender::new(newest), workflows: Mutex::default() }
+    }
+
+    /// Changes with every row.
+    pub fn everything(&self) -> watch::Receiver<Cursor> {
+        self.newest.subscribe()
+    }
+
+    /// Changes with every row of one workflow.
+    pub fn workflow(&self, id: WorkflowId) -> watch::Receiver<Cursor> {
+        let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
+        workflows.entry(id).or_insert_with(|| watch::Sender::new(Cursor(0))).subscribe()
+    }
+
+    pub(super) fn publish(&self, rows: &[Arc<Row>]) {
+        let Some(last) = rows.last() else { return };
+        let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
+        if !workflows.is_empty() {
+            for row in rows {
+                if let Some(sender) = workflows.get(&row.workflow)
+                    && sender.send(row.cursor).is_err()
+                {
+                    // Its last subscriber is gone.
+                    workflows.remove(&row.workflow);
+                }
+            }
+        }
+        drop(workflows);
+        self.newest.send_replace(last.cursor);
+    }
+}

@@ -1,0 +1,353 @@
+//! What the edges hold of the engine.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dispatch_contract::{AttemptId, Busy, Inbound, InboundSink, SinkClosed, UnixMillis};
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use super::{
+    EngineClock, Feed, Grace, Input, LaneLimits, RouteTable, Turn,
+    dispatch::Dispatcher,
+    inbox::{Inbox, NotTaken},
+    writer::Writer,
+};
+use crate::{
+    machine::{EndState, Plan, Reason, Terms, WorkflowId},
+    store::{Reader, Record, Store, StoreError},
+    telemetry::Metrics,
+};
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The durations that new workflows live by.
+    pub terms: Terms,
+    /// How long overdue waits for receipts are held after a start; 0 is off.
+    pub recovery_grace: Duration,
+    /// How long an ended workflow is kept.
+    pub retention: Duration,
+    /// How many inputs may wait.
+    pub lanes: LaneLimits,
+}
+
+/// A running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    inbox: Arc<Inbox>,
+    clock: Arc<dyn EngineClock>,
+    reader: Arc<dyn Reader>,
+    feed: Arc<Feed>,
+    routes: Arc<RouteTable>,
+    terms: Terms,
+    metrics: Arc<Metrics>,
+    stopped: watch::Receiver<Option<Result<(), StoreError>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_draining: std::sync::atomic::AtomicBool,
+}
+
+/// A workflow that was created, or had been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Whether this request made it; else an earlier one with the same `request_id` did.
+    pub is_new: bool,
+}
+
+/// A workflow that is canceled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canceled {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Attempts that had started: they may go out, and are never retried.
+    pub started: Vec<AttemptId>,
+}
+
+/// Why the engine did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineError {
+    /// There is no such workflow.
+    NotFound(WorkflowId),
+    /// The `request_id` belongs to another plan.
+    AlreadyExists(WorkflowId),
+    /// It has ended, and not by a cancel.
+    AlreadyEnded {
+        /// Which.
+        id: WorkflowId,
+        /// In what state.
+        state: EndState,
+        /// Why.
+        reason: Reason,
+    },
+    /// Too much to do.
+    Overloaded {
+        /// When it is worth asking again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// It is stopping, or the store failed.
+    Unavailable,
+}
+
+impl Engine {
+    /// Starts the writer's thread, and whatever the last life of the store left to do.
+    ///
+    /// Must be called on a tokio runtime: calls to providers are made on it.
+    pub fn start(
+        store: Box<dyn Store>,
+        routes: Arc<RouteTable>,
+        clock: Arc<dyn EngineClock>,
+        metrics: Arc<Metrics>,
+        options: &EngineOptions,
+    ) -> Engine {
+        let inbox = Arc::new(Inbox::new(options.lanes));
+        let reader = store.reader();
+        let feed = Arc::new(Feed::new(reader.newest()));
+        let now = clock.now();
+        let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };
+        let turn = Turn::new(&*store, Arc::clone(&routes), grace);
+        let dispatcher = Dispatcher {
+            runtime: tokio::runtime::Handle::current(),
+            routes: Arc::clone(&routes),
+            reader: Arc::clone(&reader),
+            inbox: Arc::clone(&inbox),
+            clock: Arc::clone(&clock),
+        };
+        let writer = Writer {
+            store,
+            turn,
+            inbox: Arc::clone(&inbox),
+            clock: Arc::clone(&clock),
+            feed: Arc::clone(&feed),
+            dispatcher,
+            metrics: Arc::clone(&metrics),
+            retention: options.retention,
+            next_sweep: now,
+        };
+        let poked = Arc::downgrade(&inbox);
+        let poking = Arc::downgrade(&clock);
+        clock.on_move(Box::new(move || {
+            if let (Some(inbox), Some(clock)) = (poked.upgrade(), poking.upgrade()) {
+                let _ = inbox.push(Input::Tick, clock.busy());
+            }
+        }));
+        let (tell, stopped) = watch::channel(None);
+        let spawned =
+            std::thread::Builder::new().name("dispatch-writer".to_owned()).spawn(move || {
+                let result = writer.run();
+                tell.send_replace(Some(result));
+            });
+        let thread = match spawned {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                // Without its writer the engine refuses everything, which is what is right.
+                tracing::error!(%error, "the writer's thread could not be started");
+                inbox.close();
+                None
+            }
+        };
+        Engine(Arc::new(Inner {
+            inbox,
+            clock,
+            reader,
+            feed,
+            routes,
+            terms: options.terms,
+            metrics,
+            stopped,
+            thread: Mutex::new(thread),
+            is_draining: std::sync::atomic::AtomicBool::new(false),
+        }))
+    }
+
+    /// Creates a workflow of a checked plan, durably.
+    ///
+    /// # Errors
+    /// [`EngineError::AlreadyExists`], [`EngineError::Overloaded`], [`EngineError::Unavailable`].
+    pub async fn create(
+        &self,
+        tenant: Arc<str>,
+        plan: Plan,
+        request_id: Option<String>,
+    ) -> Result<Created, EngineError> {
+        if self.is_draining() {
+            return Err(EngineError::Unavailable);
+        }
+        let created_at = self.0.clock.now();
+        let fingerprint = plan.fingerprint();
+        let id = new_id(created_at);
+        let terms = self.0.terms;
+        let record = Record { id, tenant, created_at, plan, terms, request_id, fingerprint };
+        let record = Box::new(record);
+        self.ask(|reply| Input::Create { record, reply }).await?
+    }
+
+    /// Cancels a workflow. Once this returns no attempt starts that had not started before.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::AlreadyEnded`], [`EngineError::Overloaded`],
+    /// [`EngineError::Unavailable`].
+    pub async fn cancel(&self, tenant: Arc<str>, id: WorkflowId) -> Result<Canceled, EngineError> {
+        self.ask(|reply| Input::Cancel { tenant, id, reply }).await?
+    }
+
+    /// Takes what a provider told. Returns once it is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`], [`EngineError::Unavailable`]: nothing of it was taken.
+    pub async fn inbound(
+        &self,
+        provider: &str,
+        account: &str,
+        items: Vec<Inbound>,
+    ) -> Result<(), EngineError> {
+        let (provider, account) = (Arc::from(provider), Arc::from(account));
+        self.ask(|reply| Input::Inbound { provider, account, items, reply }).await?
+    }
+
+    /// Starts no further calls, waits at most `patience` for those that are out, and stops. What
+    /// was not started is PLANNED, and the next life goes on with it.
+    pub async fn drain(&self, patience: Duration) {
+        self.0.is_draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        let quiet = self.ask(|reply| Input::Drain { reply });
+        if tokio::time::timeout(patience, quiet).await.is_err() {
+            tracing::warn!("calls are still out; the next start takes their outcome for unknown");
+        }
+        let _ = self.0.inbox.push(Input::Stop, Busy::untracked());
+        let mut stopped = self.0.stopped.clone();
+        let _ = stopped.wait_for(Option::is_some).await;
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Whether new work is refused.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Returns when the writer has stopped, with the store's error if that is why.
+    ///
+    /// # Errors
+    /// If the store failed: the process must end, and the next start reads what is durable.
+    pub async fn stopped(&self) -> Result<(), StoreError> {
+        let mut stopped = self.0.stopped.clone();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err(StoreError::Io("the writer's thread ended without a word".to_owned())),
+        }
+    }
+
+    /// For reads: never in the writer's way.
+    pub fn reader(&self) -> &Arc<dyn Reader> {
+        &self.0.reader
+    }
+
+    /// Where subscribers learn that there is something new.
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> &Arc<RouteTable> {
+        &self.0.routes
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn EngineClock> {
+        &self.0.clock
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        input: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Input,
+    ) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let busy = self.0.clock.busy();
+        let input = input(Box::new(move |value| {
+            // A caller that went away is not told; what it asked for is done all the same.
+            let _ = reply.send(value);
+        }));
+        self.0.inbox.push(input, busy).map_err(|refused| match refused {
+            NotTaken::Full => EngineError::Overloaded { retry_after_ms: 1000 },
+            NotTaken::Closed => EngineError::Unavailable,
+        })?;
+        answer.await.map_err(|_| EngineError::Unavailable)
+    }
+}
+
+/// A sink for adapters with a connection of their own.
+pub(crate) struct Sink {
+    /// The engine it leads to.
+    pub(crate) engine: Engine,
+    /// The provider it serves.
+    pub(crate) provider: String,
+}
+
+#[async_trait]
+impl InboundSink for Sink {
+    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
+        loop {
+            match self.engine.inbound(&self.provider, account, inbound.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(EngineError::Overloaded { retry_after_ms }) => {
+                    tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
+                }
+                Err(
+                    EngineError::NotFound(_)
+                    | EngineError::AlreadyExists(_)
+                    | EngineError::AlreadyEnded { .. }
+                    | EngineError::Unavailable,
+                ) => return Err(SinkClosed),
+            }
+        }
+    }
+}
+
+/// An id of engine time, so that ids sort as workflows were created.
+fn new_id(now: UnixMillis) -> WorkflowId {
+    let (seconds, ms) = (now.0 / 1000, (now.0 % 1000) as u32);
+    let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, ms * 1_000_000);
+    WorkflowId(Uuid::new_v7(time))
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl std::fmt::Display for EngineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            EngineError::NotFound(id) => write!(f, "there is no workflow {id}"),
+            EngineError::AlreadyExists(id) => write!(
+                f,
+                "this request_id belongs to workflow {id}, which has another plan; use a new \
+                 request_id for a new plan"
+            ),
+            EngineError::AlreadyEnded { id, state, reason } => {
+                write!(f, "workflow {id} has already ended: {}, {reason}", state.as_str())
+            }
+            EngineError::Overloaded { retry_after_ms } => {
+                write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
+            }
+            EngineError::Unavailable => f.write_str("the service is stopping; ask another node"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}

@@ -1,0 +1,139 @@
+//! What waits for the writer, in lanes.
+//!
+//! Cancels, receipts and answers are never starved by creates. Every lane is bounded: full means a
+//! refusal before any promise is made.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dispatch_contract::Busy;
+
+use super::turn::Input;
+
+/// How many inputs may wait, by lane. Answers are bounded by the places of the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Creates.
+    pub creates: usize,
+    /// Cancels.
+    pub cancels: usize,
+    /// Receipts.
+    pub receipts: usize,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        LaneLimits { creates: 4096, cancels: 4096, receipts: 16_384 }
+    }
+}
+
+/// How many creates one turn takes: enough to share a sync, few enough to keep answers quick.
+const CREATES_A_TURN: usize = 512;
+const OTHERS_A_TURN: usize = 4096;
+
+/// The lanes.
+pub(super) struct Inbox {
+    lanes: Mutex<Lanes>,
+    changed: Condvar,
+    limits: LaneLimits,
+}
+
+#[derive(Default)]
+struct Lanes {
+    control: VecDeque<Waiting>,
+    cancels: VecDeque<Waiting>,
+    receipts: VecDeque<Waiting>,
+    answers: VecDeque<Waiting>,
+    creates: VecDeque<Waiting>,
+    is_closed: bool,
+}
+
+/// An input, and the sign that it is under way.
+pub(super) type Waiting = (Input, Busy);
+
+/// Why an input was not taken.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// Its lane is full.
+    Full,
+    /// The engine has stopped.
+    Closed,
+}
+
+impl Inbox {
+    pub(super) fn new(limits: LaneLimits) -> Self {
+        Inbox { lanes: Mutex::default(), changed: Condvar::new(), limits }
+    }
+
+    pub(super) fn push(&self, input: Input, busy: Busy) -> Result<(), NotTaken> {
+        let mut lanes = self.lanes();
+        if lanes.is_closed {
+            return Err(NotTaken::Closed);
+        }
+        let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
+        let (lane, most) = match &input {
+            Input::Create { .. } => (creates, self.limits.creates),
+            Input::Cancel { .. } => (cancels, self.limits.cancels),
+            Input::Inbound { .. } => (receipts, self.limits.receipts),
+            Input::Answer { .. } => (answers, usize::MAX),
+            Input::Tick | Input::Drain { .. } | Input::Stop => (control, usize::MAX),
+        };
+        if lane.len() >= most {
+            return Err(NotTaken::Full);
+        }
+        lane.push_back((input, busy));
+        drop(lanes);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for inputs, at most for `wait`; then takes what waits, in the order of the lanes.
+    pub(super) fn take(&self, wait: Option<Duration>) -> Vec<Waiting> {
+        let mut lanes = self.lanes();
+        match wait {
+            Some(time) => {
+                let waited = self.changed.wait_timeout_while(lanes, time, |lanes| lanes.is_empty());
+                lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            None => {
+                let waited = self.changed.wait_while(lanes, |lanes| lanes.is_empty());
+                lanes = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
+        let mut taken: Vec<_> = control.drain(..).collect();
+        for (lane, most) in [
+            (cancels, OTHERS_A_TURN),
+            (receipts, OTHERS_A_TURN),
+            (answers, OTHERS_A_TURN),
+            (creates, CREATES_A_TURN),
+        ] {
+            let count = lane.len().min(most);
+            taken.extend(lane.drain(..count));
+        }
+        taken
+    }
+
+    /// Takes nothing any more; what waits is dropped, and its callers are told.
+    pub(super) fn close(&self) {
+        let mut lanes = self.lanes();
+        *lanes = Lanes { is_closed: true, ..Lanes::default() };
+        drop(lanes);
+        self.changed.notify_all();
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    fn is_empty(&self) -> bool {
+        let Lanes { control, cancels, receipts, answers, creates, is_closed } = self;
+        !is_closed
+            && [control, cancels, receipts, answers, creates].iter().all(|lane| lane.is_empty())
+    }
+}

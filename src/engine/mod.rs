@@ -1,0 +1,32 @@
+//! The engine: the only place where effects happen.
+//!
+//! It takes events in batches, runs the machine, commits the whole batch durably once, and only
+//! then lets the effects happen: answers to callers, calls to providers, news to subscribers. While
+//! the disk works, the next batch gathers.
+//!
+//! ```text
+//! edges ──▶ Inbox (lanes) ──▶ Turn (pure) ──▶ Store::commit ──▶ acks, Feed, Dispatcher
+//!             ▲                                                         │
+//!             └───────────────── answers of providers ◀─────────────────┘
+//! ```
+//!
+//! [`Turn`] is a plain synchronous struct, so that a simulator can step it; the
+//! [`writer`](mod@writer) thread and tokio are a thin shell around it. Sends run outside, bounded
+//! per route. Reads and streams go through the store's reader, never through the inbox.
+
+mod clock;
+mod dispatch;
+mod feed;
+mod handle;
+mod inbox;
+mod routes;
+mod slots;
+mod turn;
+mod writer;
+
+pub use clock::{EngineClock, SystemClock, TestClock};
+pub use feed::Feed;
+pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions};
+pub use inbox::LaneLimits;
+pub use routes::{Route, RouteTable, SenderMatch};
+pub use turn::{Grace, Input, Outbox, Reply, SendOrder, Turn};

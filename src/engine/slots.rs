@@ -1,0 +1,100 @@
+//! Places on routes: how many calls are out, and who waits for one.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::machine::{Priority, WorkflowId};
+
+/// The places of all routes. A place is taken when an attempt is STARTED, and free again when its
+/// call came back: never more calls are out than a route allows.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    routes: HashMap<Arc<str>, RouteSlots>,
+    waiting: HashSet<WorkflowId>,
+    is_paused: bool,
+}
+
+#[derive(Debug, Default)]
+struct RouteSlots {
+    capacity: u32,
+    taken: u32,
+    queue: BTreeMap<Priority, VecDeque<WorkflowId>>,
+    queued: usize,
+    /// How long calls take, smoothed, in milliseconds.
+    call_ms: u64,
+}
+
+impl Slots {
+    pub(super) fn new(capacities: impl IntoIterator<Item = (Arc<str>, u32)>) -> Self {
+        let routes = capacities
+            .into_iter()
+            .map(|(name, capacity)| (name, RouteSlots { capacity, ..RouteSlots::default() }));
+        Slots { routes: routes.collect(), ..Slots::default() }
+    }
+
+    /// Takes a place, or queues for one. A route that is gone has no places.
+    pub(super) fn take_or_wait(
+        &mut self,
+        route: &Arc<str>,
+        id: WorkflowId,
+        priority: Priority,
+    ) -> bool {
+        let slots = self.routes.entry(Arc::clone(route)).or_default();
+        if !self.is_paused && slots.taken < slots.capacity && slots.queued == 0 {
+            slots.taken += 1;
+            return true;
+        }
+        if self.waiting.insert(id) {
+            slots.queue.entry(priority).or_default().push_back(id);
+            slots.queued += 1;
+        }
+        false
+    }
+
+    /// Frees a place.
+    pub(super) fn release(&mut self, route: &str) {
+        if let Some(slots) = self.routes.get_mut(route) {
+            slots.taken = slots.taken.saturating_sub(1);
+        }
+    }
+
+    /// Takes a place for the next in the queue, if both are there.
+    pub(super) fn next(&mut self, route: &str) -> Option<WorkflowId> {
+        let slots = self.routes.get_mut(route)?;
+        if self.is_paused || slots.taken >= slots.capacity {
+            return None;
+        }
+        let id = slots.queue.values_mut().find_map(VecDeque::pop_front)?;
+        slots.queued -= 1;
+        slots.taken += 1;
+        self.waiting.remove(&id);
+        Some(id)
+    }
+
+    /// Remembers how long a call took.
+    pub(super) fn took(&mut self, route: &str, ms: u64) {
+        if let Some(slots) = self.routes.get_mut(route) {
+            slots.call_ms = (slots.call_ms * 7 + ms) / 8;
+        }
+    }
+
+    /// How long a newcomer would wait for a place, in milliseconds, as far as can be told.
+    pub(super) fn expected_wait_ms(&self, route: &str) -> u64 {
+        self.routes.get(route).map_or(0, |slots| {
+            let ahead = slots.queued as u64;
+            ahead.saturating_mul(slots.call_ms) / u64::from(slots.capacity.max(1))
+        })
+    }
+
+    /// No place is given out any more.
+    pub(super) fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    /// How many calls are out.
+    pub(super) fn taken(&self) -> u32 {
+        self.routes.values().map(|slots| slots.taken).sum()
+    }
+}

@@ -1,0 +1,115 @@
+//! The writer's thread: take what waits, run the turn, commit once, and only then let it happen.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch_contract::UnixMillis;
+
+use super::{EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox};
+use crate::{
+    store::{Row, Store, StoreError},
+    telemetry::Metrics,
+};
+
+/// How often retention looks for something to drop, and how much it drops at once.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_ROWS: usize = 1000;
+/// A step of the wall clock larger than this is alarmed. It moves no deadline.
+const CLOCK_STEP: Duration = Duration::from_secs(5);
+
+/// All that the writer owns.
+pub(super) struct Writer {
+    pub(super) store: Box<dyn Store>,
+    pub(super) turn: Turn,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) clock: Arc<dyn EngineClock>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) metrics: Arc<Metrics>,
+    /// How long an ended workflow is kept.
+    pub(super) retention: Duration,
+    pub(super) next_sweep: UnixMillis,
+}
+
+impl Writer {
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// Fatal: the store failed, nothing of the turn was acknowledged, and nothing of it happens.
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
+        let result = self.run_until_stopped();
+        if let Err(error) = &result {
+            tracing::error!(%error, "the store failed; stopping without a further promise");
+        }
+        // Callers that still wait are told by the drop of their replies.
+        self.inbox.close();
+        result
+    }
+
+    fn run_until_stopped(&mut self) -> Result<(), StoreError> {
+        loop {
+            let now = self.clock.now();
+            let due = self.turn.next_due(&*self.store, now);
+            self.clock.set_alarm(due);
+            let wake_at = due.unwrap_or(UnixMillis(u64::MAX)).min(self.next_sweep);
+            let waiting = self.inbox.take(self.clock.real_wait(wake_at));
+            let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+            let stops = inputs.iter().any(|input| matches!(input, Input::Stop));
+            self.step(inputs)?;
+            drop(busy);
+            if stops {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let out = self.turn.run(&*self.store, now, inputs)?;
+        let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
+
+        // Durable from here on.
+        for ack in out.acks {
+            ack();
+        }
+        self.feed.publish(&rows);
+        for order in out.sends {
+            self.dispatcher.start(order);
+        }
+        for broken in out.broken {
+            tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
+            self.metrics.invariant_broken(broken.id);
+        }
+        self.count(&rows, out.unmatched);
+        self.sweep(now)?;
+        // What came due while this turn ran is found before the writer sleeps.
+        self.clock.set_alarm(self.turn.next_due(&*self.store, now));
+        Ok(())
+    }
+
+    fn count(&self, rows: &[Arc<Row>], unmatched: usize) {
+        for fact in rows.iter().flat_map(|row| &row.facts) {
+            self.metrics.fact(fact);
+        }
+        self.metrics.receipts_unmatched(unmatched);
+        self.metrics.state(self.store.open_count(), self.turn.calls_out());
+    }
+
+    fn sweep(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+        if now < self.next_sweep {
+            return Ok(());
+        }
+        self.next_sweep = now.plus(SWEEP_EVERY);
+        let wall = self.clock.wall();
+        let step = wall.since(now).max(now.since(wall));
+        if step > CLOCK_STEP {
+            tracing::warn!(?step, "the wall clock was set; deadlines keep to the monotonic clock");
+            self.metrics.clock_step(step);
+        }
+        let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));
+        let swept = self.store.sweep(before, SWEEP_ROWS)?;
+        if swept.rows == SWEEP_ROWS {
+            self.next_sweep = now;
+        }
+        Ok(())
+    }
+}

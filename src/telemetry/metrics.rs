@@ -1,0 +1,234 @@
+//! Every metric, named in one place.
+//!
+//! Labels are from closed lists or from the configuration: never a number, an id or a text.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::machine::Fact;
+
+/// The metrics of a service.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    created: Counter,
+    ended: Family<Ended, Counter>,
+    steps_left: Family<Left, Counter>,
+    sends: Family<OfRoute, Counter>,
+    answers: Family<Answered, Counter>,
+    possible_doubles: Counter,
+    late_successes: Counter,
+    regrets: Counter,
+    statuses: Family<OfStatus, Counter>,
+    webhooks: Family<OfWebhook, Counter>,
+    receipts_unmatched: Counter,
+    refused: Family<OfCode, Counter>,
+    broken: Family<OfInvariant, Counter>,
+    open: Gauge,
+    calls_out: Gauge,
+    clock_step_seconds: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    state: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Left {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRoute {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWebhook {
+    adapter: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCode {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfInvariant {
+    id: &'static str,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("dispatch");
+        macro_rules! metric {
+            ($name:literal, $help:literal) => {{
+                let metric = Default::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+        }
+        Metrics {
+            created: metric!("workflows_created", "Workflows created"),
+            ended: metric!("workflows_ended", "Workflows ended, by state and reason"),
+            steps_left: metric!("steps_left", "Steps that failed or expired, by reason"),
+            sends: metric!("attempts_planned", "Attempts planned, by route"),
+            answers: metric!("answers", "Answers of providers, by outcome"),
+            possible_doubles: metric!(
+                "possible_double_sends",
+                "Messages sent once more although the first may have gone out"
+            ),
+            late_successes: metric!(
+                "late_successes",
+                "Steps that reached their condition after they had been given up"
+            ),
+            regrets: metric!(
+                "regrets",
+                "Late successes that came after a further message had been sent"
+            ),
+            statuses: metric!("message_statuses", "Statuses that messages reached"),
+            webhooks: metric!("webhooks", "Calls of providers, by adapter and verdict"),
+            receipts_unmatched: metric!(
+                "receipts_unmatched",
+                "Receipts that belong to no message of this service"
+            ),
+            refused: metric!("requests_refused", "Requests refused, by gRPC code"),
+            broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
+            open: metric!("workflows_open", "Workflows that have not ended"),
+            calls_out: metric!("calls_out", "Calls to providers that are out"),
+            clock_step_seconds: metric!(
+                "clock_step_seconds",
+                "How far the wall clock stands from engine time, when last found over 5 s"
+            ),
+            registry,
+        }
+    }
+
+    /// Counts what a fact tells.
+    pub fn fact(&self, fact: &Fact) {
+        match fact {
+            Fact::Created => {
+                self.created.inc();
+            }
+            Fact::Ended(outcome) => {
+                let labels =
+                    Ended { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
+                self.ended.get_or_create(&labels).inc();
+            }
+            Fact::StepFailed { reason, .. } => {
+                self.steps_left.get_or_create(&Left { reason: reason.as_str() }).inc();
+            }
+            Fact::StepExpired { .. } => {
+                let reason = crate::machine::Reason::Expired.as_str();
+                self.steps_left.get_or_create(&Left { reason }).inc();
+            }
+            Fact::AttemptPlanned { route, may_double, .. } => {
+                self.sends.get_or_create(&OfRoute { route: route.to_string() }).inc();
+                if *may_double {
+                    self.possible_doubles.inc();
+                }
+            }
+            Fact::AttemptAccepted { .. } => self.answer("accepted"),
+            Fact::AttemptRefused { .. } => self.answer("refused"),
+            Fact::AttemptDeferred { .. } => self.answer("deferred"),
+            Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => self.answer("unknown"),
+            Fact::StatusReached { status, .. } => self.status(status.as_str()),
+            Fact::LateStatus { status, regret, .. } => {
+                self.status(status.as_str());
+                if *regret {
+                    self.late_successes.inc();
+                    self.regrets.inc();
+                }
+            }
+            Fact::StatusFailed { failure, .. } | Fact::LateFailure { failure, .. } => {
+                self.status(failure.as_str());
+            }
+            Fact::LateSuccess { regret, .. } => {
+                self.late_successes.inc();
+                if *regret {
+                    self.regrets.inc();
+                }
+            }
+            Fact::StepStarted { .. }
+            | Fact::AttemptStarted { .. }
+            | Fact::AttemptDue { .. }
+            | Fact::StepMet { .. }
+            | Fact::StepSkipped { .. }
+            | Fact::StepCanceled { .. }
+            | Fact::LateAnswer { .. } => {}
+        }
+    }
+
+    /// Counts receipts that belong to nothing here.
+    pub fn receipts_unmatched(&self, count: usize) {
+        self.receipts_unmatched.inc_by(count as u64);
+    }
+
+    /// Counts a provider's call.
+    pub fn webhook(&self, adapter: &str, verdict: &'static str) {
+        let labels = OfWebhook { adapter: adapter.to_owned(), verdict };
+        self.webhooks.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refused request.
+    pub fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&OfCode { code }).inc();
+    }
+
+    /// Counts a broken invariant.
+    pub fn invariant_broken(&self, id: &'static str) {
+        self.broken.get_or_create(&OfInvariant { id }).inc();
+    }
+
+    /// Notes what is open, and how many calls are out.
+    pub fn state(&self, open: usize, calls_out: u32) {
+        self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.calls_out.set(i64::from(calls_out));
+    }
+
+    /// Notes a step of the wall clock.
+    pub fn clock_step(&self, step: Duration) {
+        self.clock_step_seconds.set(step.as_secs_f64());
+    }
+
+    /// All of them, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn answer(&self, outcome: &'static str) {
+        self.answers.get_or_create(&Answered { outcome }).inc();
+    }
+
+    fn status(&self, status: &'static str) {
+        self.statuses.get_or_create(&OfStatus { status }).inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
