@@ -1,5 +1,7 @@
 //! Dispatch
+pub mod config;
 pub mod engine;
+pub mod http;
 pub mod machine;
 pub mod store;
 pub mod telemetry;

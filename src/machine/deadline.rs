@@ -81,6 +81,8 @@ impl Workflow {
         let after = |from: UnixMillis, ms: u64| UnixMillis(from.0.saturating_add(ms));
 
         let mut is_waiting = false;
+        // Of several unknown outcomes the newest is still waited for.
+        let mut unknown_until = None;
         for (_, attempt) in self.attempts_of(index) {
             match attempt.state {
                 AttemptState::Planned => is_waiting = true,
@@ -88,14 +90,14 @@ impl Workflow {
                     is_waiting = true;
                     consider(retry_at, Due::Retry);
                 }
-                AttemptState::Unknown { wait_until } if self.awaits_unknown(index) => {
-                    consider(wait_until, Due::UnknownWait);
+                AttemptState::Unknown { wait_until } => {
+                    unknown_until = unknown_until.max(Some(wait_until));
                 }
-                AttemptState::Unknown { .. }
-                | AttemptState::Started
-                | AttemptState::Accepted
-                | AttemptState::Refused => {}
+                AttemptState::Started | AttemptState::Accepted | AttemptState::Refused => {}
             }
+        }
+        if let Some(wait_until) = unknown_until.filter(|_| self.awaits_unknown(index)) {
+            consider(wait_until, Due::UnknownWait);
         }
         if is_waiting {
             if let (None, Some(active_at)) = (step.clock_at, step.active_at) {

@@ -1,1 +1,584 @@
+//! The rules as sentences, and the properties that hold whatever comes in whatever order.
 
+use std::sync::Arc;
+
+use dispatch_contract::{
+    Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Report, Status,
+    UnixMillis,
+};
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use uuid::Uuid;
+
+use super::*;
+
+const START: u64 = 1_700_000_000_000;
+const MINUTE: u64 = 60_000;
+
+/// Offers these routes for whatever is needed.
+struct Offers(Vec<RouteTraits>);
+
+impl RouteBook for Offers {
+    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
+        let named = |(at, traits): (usize, &RouteTraits)| RouteOffer {
+            route: Arc::from(format!("{}-{at}", need.channel)),
+            traits: *traits,
+        };
+        self.0.iter().enumerate().map(named).collect()
+    }
+}
+
+const PLAIN: RouteTraits =
+    RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
+
+/// A workflow and the time, driven by hand.
+struct Life {
+    plan: Plan,
+    workflow: Workflow,
+    now: UnixMillis,
+    journal: Vec<(UnixMillis, Fact)>,
+    routes: Offers,
+}
+
+impl Life {
+    fn of(plan: Plan) -> Life {
+        Life::by(plan, vec![PLAIN])
+    }
+
+    fn by(plan: Plan, routes: Vec<RouteTraits>) -> Life {
+        let now = UnixMillis(START);
+        let workflow = fresh(&plan);
+        let mut life = Life { plan, workflow, now, journal: Vec::new(), routes: Offers(routes) };
+        let facts = create(&mut life.workflow, now, &life.routes);
+        life.keep(facts);
+        life
+    }
+
+    fn keep(&mut self, facts: Vec<Fact>) {
+        self.journal.extend(facts.into_iter().map(|fact| (self.now, fact)));
+        assert_eq!(check(&self.workflow), [], "after {:?}", self.journal);
+    }
+
+    fn tell(&mut self, event: Event) -> usize {
+        let facts = handle(&mut self.workflow, self.now, event, &self.routes);
+        let count = facts.len();
+        self.keep(facts);
+        count
+    }
+
+    fn after(&mut self, ms: u64) -> &mut Life {
+        self.now.0 += ms;
+        self.tell(Event::Wake { while_down: false, hold: false });
+        self
+    }
+
+    fn start(&mut self) -> &mut Life {
+        let attempt = self.workflow.wants_slot().expect("an attempt is planned");
+        self.tell(Event::Slot { attempt });
+        self
+    }
+
+    fn answer(&mut self, answer: Answer) -> &mut Life {
+        let attempt = self.workflow.attempts.len() as u16;
+        let call = self.workflow.attempts.last().map_or(0, |attempt| attempt.calls);
+        self.tell(Event::Answer { attempt, call, answer });
+        self
+    }
+
+    fn accepted(&mut self) -> &mut Life {
+        self.start().answer(Answer::Accepted { provider_id: "p".to_owned() })
+    }
+
+    fn news(&mut self, attempt: u16, report: Report) -> &mut Life {
+        self.tell(Event::News { attempt, news: news(report) });
+        self
+    }
+
+    fn ended(&self) -> Option<(EndState, Reason)> {
+        match self.workflow.phase {
+            Phase::Ended(state, reason) => Some((state, reason)),
+            Phase::Scheduled | Phase::Running(_) => None,
+        }
+    }
+
+    fn step(&self) -> Option<u8> {
+        self.workflow.active_step()
+    }
+
+    fn regrets(&self) -> usize {
+        let is_regret = |fact: &Fact| match fact {
+            Fact::LateSuccess { regret, .. } | Fact::LateStatus { regret, .. } => *regret,
+            _ => false,
+        };
+        self.journal.iter().filter(|(_, fact)| is_regret(fact)).count()
+    }
+}
+
+fn fresh(plan: &Plan) -> Workflow {
+    let tenant: Arc<str> = Arc::from("default");
+    let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
+    let needs: Vec<_> = needs.collect();
+    let id = WorkflowId(Uuid::from_u128(7));
+    Workflow::new(id, UnixMillis(START), plan, needs, Terms::default())
+}
+
+fn news(report: Report) -> News {
+    News { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
+}
+
+fn refusal(fault: Fault) -> Refusal {
+    let detail = "it said no".to_owned();
+    Refusal { kind: ErrorKind::InvalidRequest, fault, code: None, detail }
+}
+
+fn plan(rules: &[Option<Rule>]) -> Plan {
+    let step = |rule: &Option<Rule>| StepPlan {
+        message: Message {
+            channel: if rule.is_some() { Channel::MESSENGER } else { Channel::SMS },
+            from: Endpoint::Number("12345".to_owned()),
+            to: Endpoint::Number("447700900000".to_owned()),
+            content: Content::Text("your code is 1234".to_owned()),
+            options: Options::default(),
+        },
+        rule: *rule,
+    };
+    Plan {
+        template: Template::Failover,
+        steps: rules.iter().map(step).collect(),
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown: OnUnknown::WaitReceipt,
+        priority: Priority::Normal,
+        labels: Default::default(),
+        client_ref: None,
+    }
+}
+
+fn read_in(ms: u64) -> Option<Rule> {
+    Some(Rule { condition: Status::Read, expiry_ms: Some(ms) })
+}
+
+/// Messenger, read within ten minutes, else SMS.
+fn messenger_then_sms() -> Plan {
+    plan(&[read_in(10 * MINUTE), None])
+}
+
+#[test]
+fn read_in_time_succeeds_and_skips_the_rest() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted().after(MINUTE).news(1, Report::Reached(Status::Delivered));
+    assert_eq!(life.step(), Some(0), "delivered does not meet read");
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+    assert_eq!(life.workflow.steps[1].status, StepStatus::Skipped);
+}
+
+#[test]
+fn read_implies_delivered() {
+    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(MINUTE) });
+    let mut life = Life::of(plan(&[rule, None]));
+    life.accepted().news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+}
+
+#[test]
+fn not_read_in_time_goes_on_to_the_next_step_and_never_early() {
+    let mut life = Life::of(messenger_then_sms());
+    life.after(5000).accepted();
+    life.after(10 * MINUTE - 1);
+    assert_eq!(life.step(), Some(0), "the clock runs from the acceptance");
+    life.after(1);
+    assert_eq!(life.step(), Some(1));
+    life.accepted().news(2, Report::Reached(Status::Delivered));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+}
+
+#[test]
+fn a_refusal_fails_over_at_once() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start().answer(Answer::Refused(refusal(Fault::Recipient)));
+    assert_eq!(life.step(), Some(1));
+    life.start().answer(Answer::Refused(refusal(Fault::Content)));
+    assert_eq!(life.ended(), Some((EndState::Failed, Reason::Rejected)));
+}
+
+#[test]
+fn the_provider_s_fault_is_worth_another_route_while_a_quarter_of_the_time_is_left() {
+    let mut life = Life::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
+    life.start().answer(Answer::Refused(refusal(Fault::Provider)));
+    assert_eq!(life.step(), Some(0));
+    assert_eq!(&*life.workflow.attempts[1].route, "messenger-1");
+
+    let mut late = Life::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
+    late.after(8 * MINUTE).start().answer(Answer::Refused(refusal(Fault::Provider)));
+    assert_eq!(late.step(), Some(1));
+}
+
+#[test]
+fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
+    let mut life = Life::of(messenger_then_sms());
+    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: None };
+    let mut calls = 0;
+    while life.step() == Some(0) {
+        life.start().answer(deferred.clone());
+        calls += 1;
+        if life.step() == Some(0) {
+            let due = life.workflow.deadline().expect("a retry is due").at;
+            life.after(due.0 - life.now.0);
+        }
+    }
+    assert!((10..40).contains(&calls), "{calls} calls in ten minutes");
+    assert!(life.now.0 <= START + 10 * MINUTE);
+    let left = life
+        .journal
+        .iter()
+        .any(|(_, fact)| matches!(fact, Fact::StepFailed { reason: Reason::RetriesExhausted, .. }));
+    assert!(left);
+}
+
+#[test]
+fn retry_after_is_honoured() {
+    let mut life = Life::of(messenger_then_sms());
+    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(30_000) };
+    life.start().answer(deferred);
+    let deadline = life.workflow.deadline().expect("a retry is due");
+    assert_eq!((deadline.due, deadline.at), (Due::Retry, UnixMillis(START + 30_000)));
+}
+
+#[test]
+fn an_unknown_outcome_waits_for_its_receipt_and_then_fails_over() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(29_999);
+    assert_eq!(life.step(), Some(0));
+    life.after(1);
+    assert_eq!(life.step(), Some(1));
+}
+
+#[test]
+fn a_receipt_resolves_an_unknown_outcome() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(1000).news(1, Report::Reached(Status::Delivered)).after(MINUTE);
+    assert_eq!(life.step(), Some(0), "it is out, and may still be read");
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+}
+
+#[test]
+fn an_unknown_outcome_of_the_last_step_is_sent_once_more_and_counted() {
+    let mut life = Life::of(plan(&[None]));
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(30_000).start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(MINUTE);
+    let doubles = life.workflow.attempts.iter().filter(|attempt| attempt.may_double).count();
+    assert_eq!((life.workflow.attempts.len(), doubles), (2, 1));
+    life.after(72 * 3_600_000);
+    assert_eq!(life.ended(), Some((EndState::Unconfirmed, Reason::OutcomeUnknown)));
+}
+
+#[test]
+fn the_second_unknown_outcome_is_waited_for_as_long_as_the_first() {
+    let mut life = Life::of(Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() });
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(29_999);
+    assert_eq!(life.step(), Some(0));
+    life.after(1);
+    assert_eq!(life.step(), Some(1));
+}
+
+#[test]
+fn without_an_echo_there_is_no_receipt_to_wait_for() {
+    let silent = RouteTraits { echoes: false, ..PLAIN };
+    let mut life = Life::by(messenger_then_sms(), vec![silent]);
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    assert_eq!(life.step(), Some(1));
+}
+
+#[test]
+fn where_the_provider_honours_our_id_an_unknown_outcome_is_repeated_under_it() {
+    let idempotent = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+    let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(2000).accepted();
+    assert_eq!(life.workflow.attempts.len(), 1, "one attempt, two calls");
+    assert_eq!(life.workflow.attempts[0].calls, 2);
+    assert!(!life.workflow.attempts[0].may_double);
+}
+
+#[test]
+fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start();
+    assert_eq!(life.workflow.owed(), Some(Owed::Answer(1)));
+    life.tell(Event::Lost { attempt: 1 });
+    life.answer(Answer::Accepted { provider_id: "p".to_owned() });
+    assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }), "stale");
+}
+
+#[test]
+fn a_late_read_stops_what_came_after_and_is_counted_as_regret() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted().after(10 * MINUTE).start();
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
+    assert_eq!(life.regrets(), 1);
+}
+
+#[test]
+fn a_late_read_before_the_next_send_is_no_regret_and_stops_it() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted().after(10 * MINUTE).news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
+    assert_eq!(life.regrets(), 0);
+    assert_eq!(life.workflow.wants_slot(), None);
+}
+
+#[test]
+fn with_continue_a_late_success_counts_at_the_end() {
+    let mut life =
+        Life::of(Plan { on_late_success: OnLateSuccess::Continue, ..messenger_then_sms() });
+    life.accepted().after(10 * MINUTE).news(1, Report::Reached(Status::Read));
+    assert_eq!(life.step(), Some(1));
+    life.start().answer(Answer::Refused(refusal(Fault::Recipient)));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
+}
+
+#[test]
+fn a_failure_receipt_fails_over_and_a_later_delivery_still_counts() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted().news(1, Report::Failed(Failure::Undeliverable));
+    assert_eq!(life.step(), Some(1));
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
+}
+
+#[test]
+fn silence_after_the_last_step_is_unconfirmed() {
+    let mut life = Life::of(plan(&[None]));
+    life.accepted().after(72 * 3_600_000);
+    assert_eq!(life.ended(), Some((EndState::Unconfirmed, Reason::NoConfirmation)));
+}
+
+#[test]
+fn a_channel_that_tells_nothing_ends_unconfirmed_at_acceptance() {
+    let mute = RouteTraits { tells_delivered: false, ..PLAIN };
+    let mut life = Life::by(plan(&[None]), vec![mute]);
+    life.accepted();
+    assert_eq!(life.ended(), Some((EndState::Unconfirmed, Reason::NoReceipts)));
+}
+
+#[test]
+fn nothing_starts_after_a_cancel() {
+    let mut life = Life::of(messenger_then_sms());
+    life.tell(Event::Cancel);
+    assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
+    assert_eq!(life.tell(Event::Slot { attempt: 1 }), 0);
+    assert_eq!(life.workflow.attempts[0].calls, 0);
+}
+
+#[test]
+fn an_answer_after_a_cancel_is_recorded_and_changes_nothing() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start();
+    life.tell(Event::Cancel);
+    life.answer(Answer::Accepted { provider_id: "p".to_owned() });
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
+    assert!(matches!(life.journal.last(), Some((_, Fact::LateStatus { .. }))));
+}
+
+#[test]
+fn nothing_starts_after_valid_until() {
+    let mut plan = messenger_then_sms();
+    plan.valid_until = Some(UnixMillis(START + 5 * MINUTE));
+    let mut life = Life::of(plan);
+    life.accepted().after(10 * MINUTE);
+    assert_eq!(life.ended(), Some((EndState::Failed, Reason::DeadlineExceeded)));
+    assert_eq!(life.workflow.attempts.len(), 1);
+}
+
+#[test]
+fn a_scheduled_workflow_starts_at_its_time() {
+    let mut plan = messenger_then_sms();
+    plan.send_at = Some(UnixMillis(START + MINUTE));
+    let mut life = Life::of(plan);
+    assert_eq!(life.workflow.phase, Phase::Scheduled);
+    life.after(MINUTE - 1);
+    assert_eq!(life.workflow.phase, Phase::Scheduled);
+    life.after(1);
+    assert_eq!(life.step(), Some(0));
+}
+
+#[test]
+fn a_place_that_never_comes_fails_the_step_in_its_time() {
+    let mut life = Life::of(messenger_then_sms());
+    life.after(10 * MINUTE);
+    assert_eq!(life.step(), Some(1));
+}
+
+#[test]
+fn a_held_wait_for_a_receipt_is_not_given_up() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted();
+    life.now.0 += 11 * MINUTE;
+    assert_eq!(life.tell(Event::Wake { while_down: true, hold: true }), 0);
+    life.news(1, Report::Reached(Status::Read));
+    assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+}
+
+#[test]
+fn an_expiry_says_what_was_waited_for_and_what_was_reached() {
+    let mut life = Life::of(messenger_then_sms());
+    life.accepted().after(41_000).news(1, Report::Reached(Status::Delivered)).after(10 * MINUTE);
+    let told: Vec<_> = life.journal.iter().map(|(_, fact)| sentence(fact)).collect();
+    let wanted = "not read within 600 s; last status delivered, 41 s after submission";
+    assert!(told.iter().any(|told| told == wanted), "{told:#?}");
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    prop_oneof![
+        prop::sample::select(&Status::ALL[1..]).prop_map(Report::Reached),
+        Just(Report::Failed(Failure::Rejected)),
+        Just(Report::Failed(Failure::Undeliverable)),
+    ]
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let fault = prop::sample::select(&[Fault::Provider, Fault::Recipient][..]);
+    prop_oneof![
+        3 => Just(Answer::Accepted { provider_id: "p".to_owned() }),
+        1 => fault.clone().prop_map(|fault| Answer::Refused(refusal(fault))),
+        2 => (fault.clone(), prop::option::of(0..120_000_u64)).prop_map(|(fault, after_ms)| {
+            Answer::Deferred { refusal: refusal(fault), after_ms }
+        }),
+        2 => fault.prop_map(|fault| Answer::Unknown(refusal(fault))),
+    ]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (any::<bool>(), any::<bool>())
+            .prop_map(|(while_down, hold)| Event::Wake { while_down, hold }),
+        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt }),
+        6 => (0..6_u16, 0..4_u16, any_answer())
+            .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),
+        1 => (0..6_u16).prop_map(|attempt| Event::Lost { attempt }),
+        4 => (0..6_u16, report())
+            .prop_map(|(attempt, report)| Event::News { attempt, news: news(report) }),
+        1 => Just(Event::Cancel),
+    ]
+}
+
+fn any_plan() -> impl Strategy<Value = Plan> {
+    let expiry = prop::option::weighted(0.8, 1000..20 * MINUTE);
+    let status = prop::sample::select(&[Status::Submitted, Status::Delivered, Status::Read][..]);
+    let rule = (status, expiry).prop_map(|(condition, expiry_ms)| Rule { condition, expiry_ms });
+    let last = prop::option::of(rule.clone());
+    let options = (
+        prop::option::of(0..30 * MINUTE),
+        prop::option::of(0..30 * MINUTE),
+        prop::option::of(1000..20 * MINUTE),
+        any::<bool>(),
+        0..3,
+    );
+    (prop::collection::vec(rule, 0..3), last, options).prop_map(|(rules, last, options)| {
+        let (send_at, valid_until, send_within_ms, stop, on_unknown) = options;
+        let rules: Vec<_> = rules.into_iter().map(Some).chain([last]).collect();
+        Plan {
+            send_at: send_at.map(|ms| UnixMillis(START + ms)),
+            valid_until: valid_until.map(|ms| UnixMillis(START + ms)),
+            send_within_ms,
+            on_late_success: if stop { OnLateSuccess::Stop } else { OnLateSuccess::Continue },
+            on_unknown: [OnUnknown::WaitReceipt, OnUnknown::Resend, OnUnknown::FailOver]
+                [on_unknown as usize],
+            ..plan(&rules)
+        }
+    })
+}
+
+fn any_routes() -> impl Strategy<Value = Vec<RouteTraits>> {
+    let traits = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>()).prop_map(
+        |(idempotent_for_ms, echoes, tells_delivered)| RouteTraits {
+            idempotent_for_ms,
+            echoes,
+            tells_delivered,
+        },
+    );
+    prop::collection::vec(traits, 0..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        // Found cases are kept beside this file, and tried first.
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever comes in whatever order: every invariant holds after every event, the end is
+    /// final, a repeat changes nothing, and the journal replayed gives the same state.
+    #[test]
+    fn any_order_of_anything_keeps_every_promise(
+        plan in any_plan(),
+        routes in any_routes(),
+        events in prop::collection::vec((any_event(), 0..4 * MINUTE), 0..60),
+    ) {
+        let mut life = Life::by(plan, routes);
+        for (event, pause) in events {
+            life.now.0 += pause;
+            let (end, sequence) = (life.ended(), life.workflow.sequence);
+            let starts = |life: &Life| life.workflow.attempts.iter().map(|a| u32::from(a.calls)).sum::<u32>();
+            let before = starts(&life);
+            life.tell(event.clone());
+            if end.is_some() {
+                prop_assert_eq!(life.ended(), end, "an end is final");
+                prop_assert_eq!(starts(&life), before, "nothing starts after the end");
+            }
+            if let Some(until) = life.plan.valid_until && life.now > until {
+                prop_assert_eq!(starts(&life), before, "nothing starts after valid_until");
+            }
+            prop_assert!(life.workflow.sequence >= sequence);
+            if !matches!(event, Event::Slot { .. }) {
+                prop_assert_eq!(life.tell(event), 0, "a repeat changes nothing");
+            }
+        }
+        let mut replayed = fresh(&life.plan);
+        for (at, fact) in &life.journal {
+            replayed.apply(*at, fact);
+        }
+        prop_assert_eq!(&replayed, &life.workflow);
+    }
+
+    /// Left alone with a provider that always answers, every workflow ends, and no deadline that
+    /// has passed is left standing.
+    #[test]
+    fn every_workflow_ends(
+        plan in any_plan(),
+        routes in any_routes(),
+        answers in prop::collection::vec(any_answer(), 1..20),
+    ) {
+        let mut life = Life::by(plan, routes);
+        let mut answers = answers.into_iter().cycle();
+        for _ in 0..5000 {
+            if life.ended().is_some() {
+                break;
+            }
+            if life.workflow.wants_slot().is_some() {
+                life.start();
+                if life.ended().is_none() && life.workflow.owed().is_some() {
+                    let answer = answers.next().expect("endless");
+                    life.answer(answer);
+                }
+                continue;
+            }
+            let deadline = life.workflow.deadline().expect("it waits for something");
+            prop_assert!(deadline.at > life.now, "{deadline:?} was left standing");
+            let wait = deadline.at.0 - life.now.0;
+            life.after(wait);
+        }
+        prop_assert!(life.ended().is_some(), "{:?}", life.workflow);
+    }
+}

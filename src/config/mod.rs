@@ -1,0 +1,404 @@
+//! The configuration: one complete, commented file is embedded, and equals the defaults.
+//!
+//! A leaf: it knows the names of settings and nothing of what they configure. Values are checked
+//! here as far as they can be by themselves; the rest where they are used.
+
+mod secret;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+pub use secret::resolve as resolve_secret;
+
+/// The embedded file: every setting with its default and a comment.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where it keeps workflows.
+    pub store: Store,
+    /// How it works.
+    pub engine: Engine,
+    /// What it logs.
+    pub log: Log,
+    /// The simulated provider.
+    pub sandbox: Sandbox,
+    /// Accounts at providers.
+    pub accounts: Vec<Account>,
+    /// Which sender goes by which adapter.
+    pub routes: Vec<Route>,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// Public HTTP.
+    pub http: SocketAddr,
+    /// Internal HTTP.
+    pub internal_http: SocketAddr,
+    /// How providers reach the public listener; empty if they need not be told.
+    pub public_url: String,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Which store.
+    pub kind: StoreKind,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Cache, in MiB.
+    pub cache_mib: u64,
+    /// How long an ended workflow is kept, in seconds.
+    pub retention_s: u64,
+}
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// In a folder.
+    Sled,
+    /// Nowhere.
+    Memory,
+}
+
+/// `[engine]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Time before any acceptance, in seconds.
+    pub send_within_s: u64,
+    /// The same for the last step.
+    pub last_send_within_s: u64,
+    /// How long an unknown outcome waits for a receipt, in seconds.
+    pub unknown_wait_s: u64,
+    /// How long silence lasts until UNCONFIRMED, in seconds.
+    pub final_wait_s: u64,
+    /// The first retry's delay, in milliseconds.
+    pub retry_base_ms: u64,
+    /// The longest retry's delay, in milliseconds.
+    pub retry_max_ms: u64,
+    /// How long overdue waits are held after a start, in seconds.
+    pub recovery_grace_s: u64,
+    /// How long a stop waits for calls, in seconds.
+    pub drain_s: u64,
+    /// How many creates may wait.
+    pub waiting_creates: usize,
+    /// How many cancels may wait.
+    pub waiting_cancels: usize,
+    /// How many webhook calls may wait.
+    pub waiting_receipts: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// A filter.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[sandbox]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sandbox {
+    /// Seeds message ids.
+    pub seed: u64,
+    /// For recipients without a script.
+    pub default_script: String,
+    /// Move only when told.
+    pub virtual_clock: bool,
+    /// By recipient.
+    pub scripts: BTreeMap<String, String>,
+}
+
+/// `[[accounts]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Ours; stands in webhook URLs.
+    pub name: String,
+    /// Whose account it is.
+    pub provider: String,
+    /// What is not secret.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// What is: `env:NAME`, `file:/path`, or the secret itself.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, secret::Hidden>,
+}
+
+/// `[[routes]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Unique; stands in timelines and metrics.
+    pub name: String,
+    /// The adapter's name.
+    pub adapter: String,
+    /// The account's name.
+    pub account: String,
+    /// Whose messages; `*` is anybody's.
+    #[serde(default = "any_sender")]
+    pub sender: String,
+    /// How many calls may be out at once.
+    #[serde(default = "usual_concurrency")]
+    pub concurrency: u32,
+    /// How long one call may take, in seconds.
+    #[serde(default = "usual_timeout")]
+    pub timeout_s: u64,
+}
+
+/// A configuration that cannot be used: where, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not right; the text says where and what would be.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError(format!("cannot read the configuration {shown}: {error}"))
+        })?;
+        Config::parse(&text)
+            .map_err(|ConfigError(problem)| ConfigError(format!("{shown}: {problem}")))
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str) -> Result<Config, ConfigError> {
+        let config: Config =
+            toml::from_str(text).map_err(|error| ConfigError(explain(&error, text)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what can be checked by itself.
+    ///
+    /// # Errors
+    /// On the first value out of range, with the range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Engine { waiting_creates, waiting_cancels, waiting_receipts, .. } = self.engine;
+        let ranges = [
+            ("store.cache_mib", self.store.cache_mib, 16, 65_536),
+            ("store.retention_s", self.store.retention_s, 60, 10 * 365 * 86_400),
+            ("engine.send_within_s", self.engine.send_within_s, 1, 30 * 86_400),
+            ("engine.last_send_within_s", self.engine.last_send_within_s, 1, 30 * 86_400),
+            ("engine.unknown_wait_s", self.engine.unknown_wait_s, 0, 86_400),
+            ("engine.final_wait_s", self.engine.final_wait_s, 1, 90 * 86_400),
+            ("engine.retry_base_ms", self.engine.retry_base_ms, 1, 3_600_000),
+            ("engine.retry_max_ms", self.engine.retry_max_ms, 1, 86_400_000),
+            ("engine.recovery_grace_s", self.engine.recovery_grace_s, 0, 86_400),
+            ("engine.drain_s", self.engine.drain_s, 0, 3600),
+            ("engine.waiting_creates", waiting_creates as u64, 1, 1_000_000),
+            ("engine.waiting_cancels", waiting_cancels as u64, 1, 1_000_000),
+            ("engine.waiting_receipts", waiting_receipts as u64, 1, 1_000_000),
+        ];
+        for (name, value, least, most) in ranges {
+            if !(least..=most).contains(&value) {
+                return Err(ConfigError(format!(
+                    "{name} must be {least} to {most}, and is {value}"
+                )));
+            }
+        }
+        for route in &self.routes {
+            if !(1..=10_000).contains(&route.concurrency) {
+                let problem = format!("concurrency of route {} must be 1 to 10000", route.name);
+                return Err(ConfigError(problem));
+            }
+            if !(1..=300).contains(&route.timeout_s) {
+                let problem = format!("timeout_s of route {} must be 1 to 300", route.name);
+                return Err(ConfigError(problem));
+            }
+        }
+        let url = &self.listen.public_url;
+        if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
+            let problem = "listen.public_url must begin with https:// or http://, or be empty";
+            return Err(ConfigError(problem.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Adds the nearest known name to serde's complaint about an unknown one.
+fn explain(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+    let place = line.map_or(String::new(), |line| format!("line {line}: "));
+    let message = error.message();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let hint = match (message.starts_with("unknown"), quoted.next()) {
+        (true, Some(unknown)) => quoted
+            .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+            .min()
+            .map_or(String::new(), |(_, nearest)| format!("; did you mean `{nearest}`?")),
+        (true, None) | (false, _) => String::new(),
+    };
+    format!("{place}{message}{hint}")
+}
+
+fn any_sender() -> String {
+    "*".to_owned()
+}
+
+fn usual_concurrency() -> u32 {
+    32
+}
+
+fn usual_timeout() -> u64 {
+    10
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            grpc: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            internal_http: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            public_url: String::new(),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store {
+            kind: StoreKind::Sled,
+            data: PathBuf::from("data"),
+            cache_mib: 256,
+            retention_s: 30 * 86_400,
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            send_within_s: 900,
+            last_send_within_s: 900,
+            unknown_wait_s: 30,
+            final_wait_s: 72 * 3600,
+            retry_base_ms: 1000,
+            retry_max_ms: 60_000,
+            recovery_grace_s: 60,
+            drain_s: 15,
+            waiting_creates: 4096,
+            waiting_cancels: 4096,
+            waiting_receipts: 16_384,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Sandbox {
+            seed: 1,
+            default_script: "accept; deliver 1s; read 3s".to_owned(),
+            virtual_clock: false,
+            scripts: BTreeMap::new(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_file_equals_the_defaults() {
+        assert_eq!(Config::parse(DEFAULT_TOML), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_setting_stands_in_the_embedded_file() {
+        // Taking a line away must change nothing but that the default applies; a setting that is
+        // not in the file at all would not be found by reading it.
+        for name in [
+            "grpc",
+            "http",
+            "internal_http",
+            "public_url",
+            "kind",
+            "data",
+            "cache_mib",
+            "retention_s",
+            "send_within_s",
+            "last_send_within_s",
+            "unknown_wait_s",
+            "final_wait_s",
+            "retry_base_ms",
+            "retry_max_ms",
+            "recovery_grace_s",
+            "drain_s",
+            "waiting_creates",
+            "waiting_cancels",
+            "waiting_receipts",
+            "format",
+            "level",
+            "seed",
+            "default_script",
+            "virtual_clock",
+        ] {
+            let line = DEFAULT_TOML.lines().any(|line| line.starts_with(&format!("{name} = ")));
+            assert!(line, "{name} is missing");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_the_nearest_named() {
+        let error = Config::parse("[engine]\nsend_witin_s = 3\n").unwrap_err();
+        assert!(error.0.contains("line 2"), "{error}");
+        assert!(error.0.contains("did you mean `send_within_s`?"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_the_range() {
+        let error = Config::parse("[store]\ncache_mib = 1\n").unwrap_err();
+        assert_eq!(error.0, "store.cache_mib must be 16 to 65536, and is 1");
+    }
+}

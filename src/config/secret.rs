@@ -1,0 +1,42 @@
+//! Secrets in a configuration: kept out of `Debug`, and best not in the file at all.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// A secret as it stands in the file.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Hidden(text.to_owned())
+    }
+}
+
+/// The secret itself: from the environment for `env:NAME`, from a file for `file:/path` (its final
+/// line break is not part of it), else as it stands.
+///
+/// # Errors
+/// If the variable is not set or the file cannot be read. The text names them, never the secret.
+pub fn resolve(hidden: &Hidden) -> Result<String, ConfigError> {
+    if let Some(name) = hidden.0.strip_prefix("env:") {
+        return std::env::var(name)
+            .map_err(|_| ConfigError(format!("the environment variable {name} is not set")));
+    }
+    if let Some(path) = hidden.0.strip_prefix("file:") {
+        return std::fs::read_to_string(path)
+            .map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned())
+            .map_err(|error| ConfigError(format!("cannot read the secret file {path}: {error}")));
+    }
+    Ok(hidden.0.clone())
+}

@@ -1,0 +1,7 @@
+//! The HTTP edges: providers' webhooks in public, health and metrics inside.
+
+mod internal;
+mod receipts;
+
+pub use internal::{Health, router as internal_router};
+pub use receipts::{Receipts, router as public_router};
