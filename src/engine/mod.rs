@@ -26,6 +26,7 @@ mod writer;
 
 pub use clock::{EngineClock, SystemClock, TestClock};
 pub use feed::Feed;
+pub(crate) use handle::Sink;
 pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions};
 pub use inbox::LaneLimits;
 pub use routes::{Route, RouteTable, SenderMatch};

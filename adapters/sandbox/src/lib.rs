@@ -1,1 +1,32 @@
-//! placeholder
+//! A messaging provider that sends nothing, scripted by recipient.
+//!
+//! For demonstrations, for tests, and for whoever wants to see what Dispatch does when a provider
+//! stays silent, contradicts itself or answers too late. One [`Provider`] decides what happens, by
+//! the [`Script`] of the recipient; two fronts let it be reached:
+//!
+//! - [`SandboxAdapter`]: an ordinary channel adapter within the process, one a channel;
+//! - [`SandboxServer`]: an HTTP server that speaks the Vonage Messages API, v1 and v0.1, signed
+//!   webhooks included, so that the real adapters can be tried against it.
+//!
+//! Everything but the sockets depends on the injected clock, the seed and the order of calls alone:
+//! the same seed gives the same ids. The provider remembers what it was asked and what it sent,
+//! which makes it the oracle of tests about double sends.
+//!
+//! It does not model prices, consent, conversation windows, inbound messages or the survival of a
+//! restart: a provider that stopped has forgotten its receipts.
+
+mod adapter;
+mod codes;
+mod plan;
+mod provider;
+mod queue;
+mod record;
+pub mod script;
+mod seed;
+mod server;
+
+pub use adapter::SandboxAdapter;
+pub use provider::{Provider, ProviderConfig};
+pub use record::{Answered, CallRecord, SentMessage};
+pub use script::{InvalidScript, Script};
+pub use server::{ConfigError, SandboxServer, ServerConfig};

@@ -1,0 +1,207 @@
+//! The provider as a channel adapter within the process.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Echo, ErrorKind,
+    Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
+    UnixMillis, WebhookOutcome, WebhookRequest,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    codes::meaning,
+    plan::Planned,
+    provider::{Call, Provider},
+    queue::Queue,
+    record::Answered,
+    script::Signing,
+    server::first_retry,
+};
+
+/// Sends on one channel through a [`Provider`] in the same process.
+///
+/// - `send` never sleeps. Where the provider stays silent it fails at once, as if the timeout had
+///   passed: a test clock must not be held up, and the engine cannot tell the difference.
+/// - Receipts come out of `run`, ordered by when they are due and then by when they were planned.
+///   They are kept until it is called, and forgotten once it ends.
+/// - With `early`, `send` answers only once the sink has taken the first receipt; if `run` does not
+///   run, it does not wait.
+/// - Nothing is signed here, so there is nothing a webhook could prove: each one is answered 401.
+///   An `unsigned` receipt does not come; one that is `unsigned first` comes 5 s late.
+pub struct SandboxAdapter {
+    name: String,
+    channel: Channel,
+    capabilities: Capabilities,
+    provider: Arc<Provider>,
+    due: Queue<Due>,
+}
+
+/// A receipt on its way.
+struct Due {
+    account: String,
+    receipt: Receipt,
+    /// Told once the sink has taken it.
+    taken: Option<oneshot::Sender<()>>,
+}
+
+impl SandboxAdapter {
+    /// An adapter for `channel`, named `sandbox-` and the channel.
+    ///
+    /// `capabilities` are those of the channel's real adapter, so that its rules apply: what can be
+    /// sent and waited for, and whether receipts echo the attempt. Two of them are the provider's
+    /// to say, and are set here: [`idempotent_for`](Capabilities::idempotent_for) as it is
+    /// configured, and no [`recall`](Capabilities::recall).
+    pub fn new(channel: Channel, capabilities: Capabilities, provider: Arc<Provider>) -> Self {
+        let capabilities = Capabilities {
+            idempotent_for: provider.idempotent_for(),
+            recall: false,
+            ..capabilities
+        };
+        SandboxAdapter {
+            name: format!("sandbox-{channel}"),
+            channel,
+            capabilities,
+            provider,
+            due: Queue::new(),
+        }
+    }
+
+    /// When a planned receipt comes, and what it says, as far as it comes at all.
+    fn inbound(&self, planned: Planned) -> Option<(UnixMillis, bool, Receipt)> {
+        let Planned { due, early, signing, mut receipt } = planned;
+        match self.capabilities.echo {
+            Echo::AttemptId => {}
+            Echo::Nothing => receipt.attempt = None,
+        }
+        match signing {
+            Signing::Signed => Some((due, early, receipt)),
+            Signing::SignedWhenRepeated => Some((due + first_retry(), false, receipt)),
+            Signing::Unsigned => None,
+        }
+    }
+}
+
+#[async_trait]
+impl ChannelAdapter for SandboxAdapter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn provider(&self) -> &str {
+        "sandbox"
+    }
+
+    fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn send(
+        &self,
+        context: &SendContext<'_>,
+        message: &Message,
+    ) -> Result<Accepted, AdapterError> {
+        let client_ref = context.attempt.to_string();
+        let reaction = self.provider.react(&Call {
+            channel: &self.channel,
+            recipient: &message.to,
+            client_ref: Some(&client_ref),
+            reads: self.capabilities.tells(Status::Read),
+        });
+        let mut awaited = Vec::new();
+        let entries: Vec<_> = reaction
+            .receipts
+            .into_iter()
+            .filter_map(|planned| self.inbound(planned))
+            .map(|(due, early, receipt)| {
+                let taken = early.then(|| {
+                    let (tell, told) = oneshot::channel();
+                    awaited.push(told);
+                    tell
+                });
+                (due, Due { account: context.account.name.clone(), receipt, taken })
+            })
+            .collect();
+        if !entries.is_empty() && self.due.add(self.provider.clock(), entries).await {
+            for told in awaited {
+                // An error means that `run` has ended: nobody is going to tell.
+                let _ = told.await;
+            }
+        }
+        answer(reaction.answered)
+    }
+
+    fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
+        WebhookOutcome::forged()
+    }
+
+    async fn run(&self, sink: Arc<dyn InboundSink>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
+        let attendance = self.due.attend();
+        loop {
+            let (due, busy) = tokio::select! {
+                biased;
+                () = &mut shutdown => return,
+                due = attendance.due(&*clock) => due,
+            };
+            for Due { account, receipt, taken } in due {
+                if sink.deliver(&account, vec![Inbound::Receipt(receipt)]).await.is_err() {
+                    return;
+                }
+                if let Some(taken) = taken {
+                    // Whoever sent may have given up waiting.
+                    let _ = taken.send(());
+                }
+            }
+            drop(busy);
+        }
+    }
+}
+
+impl fmt::Debug for SandboxAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxAdapter")
+            .field("name", &self.name)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the engine is told of an answer: the adapter's one table.
+fn answer(answered: Answered) -> Result<Accepted, AdapterError> {
+    let error = match answered {
+        Answered::Accepted { provider_id } | Answered::AcceptedBefore { provider_id } => {
+            return Ok(Accepted { provider_id });
+        }
+        Answered::Rejected(code) => {
+            let meaning = meaning(code);
+            AdapterError::new(meaning.kind, meaning.fault, Retry::Permanent, meaning.text)
+                .with_code(code.to_string())
+        }
+        Answered::Throttled { after } => AdapterError::new(
+            ErrorKind::Throttled,
+            Fault::Provider,
+            Retry::Temporary { after },
+            meaning(1000).text,
+        )
+        .with_code("1000"),
+        Answered::Failed => AdapterError::new(
+            ErrorKind::ProviderFailure,
+            Fault::Provider,
+            Retry::Unknown,
+            "the provider failed, and did not say whether it sent the message",
+        )
+        .with_code("500"),
+        Answered::Nothing => AdapterError::new(
+            ErrorKind::Timeout,
+            Fault::Provider,
+            Retry::Unknown,
+            "the provider did not answer in time",
+        ),
+    };
+    Err(error)
+}

@@ -1,0 +1,71 @@
+//! Turns a scene into receipts with a time. Pure.
+
+use dispatch_contract::{Failure, Receipt, Report, Status, UnixMillis, Usage};
+
+use crate::{
+    codes::meaning,
+    record::SentMessage,
+    script::{Cue, Says, Scene, Signing},
+    seed::Seed,
+};
+
+/// A receipt that is going to come.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// When it comes.
+    pub(crate) due: UnixMillis,
+    /// Whether it comes before the caller is answered.
+    pub(crate) early: bool,
+    pub(crate) signing: Signing,
+    pub(crate) receipt: Receipt,
+}
+
+/// What is reported about `message`, in the order in which it comes where times are equal.
+pub(crate) fn plan(scene: &Scene, message: &SentMessage, reads: bool, seed: Seed) -> Vec<Planned> {
+    let odd = &scene.oddities;
+    let mut cues: Vec<Cue> =
+        scene.receipts.iter().copied().filter(|cue| reads || cue.says != Says::Read).collect();
+    cues.sort_by_key(|cue| cue.after);
+    let mut says: Vec<Says> = cues.iter().map(|cue| cue.says).collect();
+    if odd.out_of_order {
+        says.reverse();
+    }
+    let mut planned = Vec::new();
+    for (place, (cue, says)) in (0_u64..).zip(cues.iter().zip(says)) {
+        let early = odd.early && place == 0;
+        // What is reported before the answer has happened by then.
+        let happened = if early { message.at } else { message.at + cue.after };
+        let due = if early {
+            message.at
+        } else {
+            happened + odd.late + seed.jitter(place, &message.provider_id, odd.jitter)
+        };
+        let receipt = receipt(message, says, happened);
+        for _ in 0..if odd.twice { 2 } else { 1 } {
+            planned.push(Planned { due, early, signing: odd.signing, receipt: receipt.clone() });
+        }
+    }
+    planned
+}
+
+fn receipt(message: &SentMessage, says: Says, happened: UnixMillis) -> Receipt {
+    let (report, code) = match says {
+        Says::Submitted => (Report::Reached(Status::Submitted), None),
+        Says::Delivered => (Report::Reached(Status::Delivered), None),
+        Says::Read => (Report::Reached(Status::Read), None),
+        Says::Undeliverable(code) => (Report::Failed(Failure::Undeliverable), code),
+        Says::Rejected(code) => (Report::Failed(Failure::Rejected), code),
+    };
+    // One of the two rungs at which providers charge; a second charge would be a lie.
+    let usage = (says == Says::Delivered)
+        .then(|| Usage { currency: "EUR".to_owned(), price: "0.0333".to_owned() });
+    Receipt {
+        attempt: message.attempt(),
+        provider_id: Some(message.provider_id.clone()),
+        report,
+        provider_time: Some(happened),
+        code: code.map(|code| code.to_string()),
+        detail: code.map(|code| meaning(code).text.to_owned()),
+        usage,
+    }
+}

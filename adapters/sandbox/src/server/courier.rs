@@ -1,0 +1,222 @@
+//! Takes status webhooks to their receivers: signs, posts, and repeats what was not taken.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dispatch_contract::UnixMillis;
+use jsonwebtoken::{EncodingKey, Header};
+use reqwest::header;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{ConfigError, ServerConfig};
+use crate::{provider::Provider, queue::Queue, script::Signing};
+
+/// How long a receiver may take to answer. Real time, as all that concerns sockets.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For how long after the first try a webhook is repeated.
+const HORIZON: Duration = Duration::from_secs(24 * 3600);
+
+/// Webhooks of one message are posted one after the other, those of different messages may go side
+/// by side; so many at most.
+const LANES: usize = 8;
+
+/// Posts webhooks when they are due.
+pub(super) struct Courier {
+    provider: Arc<Provider>,
+    client: reqwest::Client,
+    signer: Option<Signer>,
+    lanes: [Queue<Post>; LANES],
+}
+
+/// A webhook on its way. Its body is personal data.
+pub(super) struct Post {
+    pub(super) url: String,
+    pub(super) body: Vec<u8>,
+    pub(super) signing: Signing,
+    /// How often it has been posted in vain.
+    tries: u32,
+    /// When it was due first.
+    since: UnixMillis,
+}
+
+struct Signer {
+    key: EncodingKey,
+    api_key: String,
+    application_id: Option<String>,
+    signed: AtomicU64,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    /// In seconds.
+    iat: u64,
+    jti: String,
+    iss: &'static str,
+    /// Lower-case hex SHA-256 of the body.
+    payload_hash: &'a str,
+    api_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_id: Option<&'a str>,
+}
+
+impl Post {
+    pub(super) fn new(url: String, body: Vec<u8>, signing: Signing, due: UnixMillis) -> Self {
+        Post { url, body, signing, tries: 0, since: due }
+    }
+}
+
+impl Courier {
+    pub(super) fn new(provider: Arc<Provider>, config: &ServerConfig) -> Result<Self, ConfigError> {
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            // A webhook goes where it was asked to go, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| ConfigError::client(&error))?;
+        let signer = config.signature_secret.as_ref().map(|secret| Signer {
+            key: EncodingKey::from_secret(secret.expose().as_bytes()),
+            api_key: config.api_key.clone(),
+            application_id: config.application_id.clone(),
+            signed: AtomicU64::new(0),
+        });
+        let lanes = std::array::from_fn(|_| Queue::new());
+        Ok(Courier { provider, client, signer, lanes })
+    }
+
+    /// Keeps webhooks about a message until they are due.
+    pub(super) async fn plan(
+        &self,
+        message: &str,
+        posts: impl IntoIterator<Item = (UnixMillis, Post)>,
+    ) {
+        self.lane(message).add(self.provider.clock(), posts).await;
+    }
+
+    /// Posts a webhook about a message at once; if it is not taken, it is planned anew.
+    pub(super) async fn post_now(&self, message: &str, post: Post) {
+        self.try_post(self.lane(message), post).await;
+    }
+
+    /// Posts what is due until `cancel`.
+    pub(super) async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        let mut lanes = JoinSet::new();
+        for at in 0..LANES {
+            let (courier, cancel) = (Arc::clone(&self), cancel.clone());
+            lanes.spawn(async move {
+                cancel.run_until_cancelled(courier.run_lane(&courier.lanes[at])).await;
+            });
+        }
+        while lanes.join_next().await.is_some() {}
+    }
+
+    async fn run_lane(&self, lane: &Queue<Post>) {
+        let attendance = lane.attend();
+        loop {
+            let (posts, busy) = attendance.due(self.provider.clock()).await;
+            for post in posts {
+                self.try_post(lane, post).await;
+            }
+            drop(busy);
+        }
+    }
+
+    async fn try_post(&self, lane: &Queue<Post>, mut post: Post) {
+        let problem = match self.request(&post).send().await {
+            Ok(response) if response.status().is_success() => return,
+            Ok(response) => format!("answered {}", response.status().as_u16()),
+            // Without the address: it may carry a secret of the receiver's.
+            Err(error) => error.without_url().to_string(),
+        };
+        let now = self.provider.clock().now();
+        let delay = retry_delay(post.tries);
+        post.tries += 1;
+        if now + delay > post.since + HORIZON {
+            tracing::warn!(tries = post.tries, %problem, "a status webhook was given up");
+            return;
+        }
+        tracing::debug!(tries = post.tries, %problem, ?delay, "a status webhook will be repeated");
+        lane.add(self.provider.clock(), [(now + delay, post)]).await;
+    }
+
+    fn request(&self, post: &Post) -> reqwest::RequestBuilder {
+        let request = self
+            .client
+            .post(&post.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(post.body.clone());
+        let signs = match post.signing {
+            Signing::Signed => true,
+            Signing::SignedWhenRepeated => post.tries > 0,
+            Signing::Unsigned => false,
+        };
+        match self
+            .signer
+            .as_ref()
+            .filter(|_| signs)
+            .and_then(|signer| signer.token(&post.body, &self.provider))
+        {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    fn lane(&self, message: &str) -> &Queue<Post> {
+        let sum = message.bytes().map(usize::from).sum::<usize>();
+        &self.lanes[sum % LANES]
+    }
+}
+
+impl Signer {
+    fn token(&self, body: &[u8], provider: &Provider) -> Option<String> {
+        let now = provider.clock().now();
+        let payload_hash: String =
+            Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let count = self.signed.fetch_add(1, Ordering::Relaxed);
+        let claims = Claims {
+            iat: now.0 / 1000,
+            // The time keeps a restarted server from naming two tokens alike.
+            jti: provider.seed().id(count, &["jti", &now.0.to_string(), &payload_hash]).to_string(),
+            iss: "Vonage",
+            payload_hash: &payload_hash,
+            api_key: &self.api_key,
+            application_id: self.application_id.as_deref(),
+        };
+        jsonwebtoken::encode(&Header::default(), &claims, &self.key)
+            .inspect_err(|error| tracing::error!(%error, "a status webhook could not be signed"))
+            .ok()
+    }
+}
+
+/// How long after the `tries`-th repeat the next one follows: 5 s, doubled up to 640 s, then 900 s.
+fn retry_delay(tries: u32) -> Duration {
+    match tries {
+        0..=7 => first_retry() * 2_u32.pow(tries),
+        8.. => Duration::from_secs(900),
+    }
+}
+
+/// How long after a webhook in vain it is repeated for the first time.
+pub(crate) const fn first_retry() -> Duration {
+    Duration::from_secs(5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_come_at_the_providers_own_intervals() {
+        let seconds: Vec<_> = (0..10).map(|tries| retry_delay(tries).as_secs()).collect();
+        assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]);
+    }
+}

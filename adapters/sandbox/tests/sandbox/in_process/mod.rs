@@ -1,0 +1,167 @@
+//! The adapter within the process, on a clock moved by hand.
+
+mod receipts;
+mod sends;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Accepted, Account, AdapterError, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter,
+    Clock, Content, ContentKind, Echo, Endpoint, Inbound, InboundSink, Limits, Message, Options,
+    Receipt, Report, SendContext, SinkClosed, Status,
+};
+use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{ManualClock, START, secs};
+
+const PERSON: &str = "447700900001";
+const DELIVERED: Report = Report::Reached(Status::Delivered);
+const READ: Report = Report::Reached(Status::Read);
+
+struct World {
+    clock: Arc<ManualClock>,
+    provider: Arc<Provider>,
+    adapter: Arc<SandboxAdapter>,
+    heard: Arc<Heard>,
+    stop: CancellationToken,
+}
+
+/// What came out of `run`, and how long after the start.
+struct Heard {
+    clock: Arc<ManualClock>,
+    receipts: Mutex<Vec<(Duration, Receipt)>>,
+    closed: Mutex<bool>,
+}
+
+#[async_trait]
+impl InboundSink for Heard {
+    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
+        assert_eq!(account, "shop");
+        if *self.closed.lock().unwrap() {
+            return Err(SinkClosed);
+        }
+        // A sink that takes its time must not let the clock run on.
+        tokio::task::yield_now().await;
+        for item in inbound {
+            let Inbound::Receipt(receipt) = item else { panic!("not a receipt: {item:?}") };
+            self.receipts.lock().unwrap().push((self.clock.now().since(START), receipt));
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// A WhatsApp adapter whose `run` is running.
+    async fn new(config: ProviderConfig) -> Self {
+        World::with(Channel::WHATSAPP, Echo::AttemptId, config).await
+    }
+
+    async fn scripted(script: &str) -> Self {
+        let world = World::new(ProviderConfig::default()).await;
+        world.provider.set_script(PERSON, script.parse().unwrap());
+        world
+    }
+
+    async fn with(channel: Channel, echo: Echo, config: ProviderConfig) -> Self {
+        let clock = ManualClock::new();
+        let provider = Arc::new(Provider::new(clock.clone(), config));
+        let capabilities = capabilities(&channel, echo);
+        let adapter = Arc::new(SandboxAdapter::new(channel, capabilities, provider.clone()));
+        let heard = Arc::new(Heard {
+            clock: clock.clone(),
+            receipts: Mutex::default(),
+            closed: Mutex::new(false),
+        });
+        let world = World { clock, provider, adapter, heard, stop: CancellationToken::new() };
+        world.run().await;
+        world
+    }
+
+    async fn run(&self) -> tokio::task::JoinHandle<()> {
+        let (adapter, stop) = (self.adapter.clone(), self.stop.clone());
+        let (sink, clock) = (self.heard.clone(), self.clock.clone());
+        let running = tokio::spawn(async move {
+            adapter.run(sink, clock, Box::pin(stop.cancelled_owned())).await;
+        });
+        // The runtime has one thread: now `run` is under way.
+        tokio::task::yield_now().await;
+        running
+    }
+
+    async fn send(&self, number: u16) -> Result<Accepted, AdapterError> {
+        self.send_to(number, PERSON).await
+    }
+
+    async fn send_to(&self, number: u16, to: &str) -> Result<Accepted, AdapterError> {
+        let account = account();
+        let context = SendContext {
+            attempt: attempt(number),
+            account: &account,
+            callback_url: None,
+            now: self.clock.now(),
+            timeout: secs(10),
+        };
+        let message = Message {
+            channel: self.adapter.channel().clone(),
+            from: Endpoint::Number("447700900000".into()),
+            to: Endpoint::Number(to.into()),
+            content: Content::Text("hello".into()),
+            options: Options::default(),
+        };
+        self.adapter.send(&context, &message).await
+    }
+
+    /// Sends, and lets an hour pass: when what was heard.
+    async fn play(&self) -> Vec<(Duration, Report)> {
+        let _ = self.send(1).await;
+        self.clock.advance(secs(3600)).await;
+        self.reports()
+    }
+
+    fn reports(&self) -> Vec<(Duration, Report)> {
+        self.receipts().into_iter().map(|(at, receipt)| (at, receipt.report)).collect()
+    }
+
+    fn receipts(&self) -> Vec<(Duration, Receipt)> {
+        self.heard.receipts.lock().unwrap().clone()
+    }
+}
+
+fn capabilities(channel: &Channel, echo: Echo) -> Capabilities {
+    let statuses = if *channel == Channel::SMS {
+        vec![Status::Submitted, Status::Delivered]
+    } else {
+        vec![Status::Submitted, Status::Delivered, Status::Read]
+    };
+    Capabilities {
+        condition_statuses: statuses,
+        content: vec![ContentKind::Text],
+        captions: Vec::new(),
+        limits: Limits { text_chars: 1000, caption_chars: 0, url_bytes: 0 },
+        to: vec![AddressForm::E164],
+        from: vec![AddressForm::E164],
+        idempotent_for: Some(secs(1)),
+        echo,
+        recall: true,
+        batch: 1,
+    }
+}
+
+fn account() -> Account {
+    Account {
+        name: "shop".into(),
+        revision: 1,
+        settings: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+    }
+}
+
+fn attempt(number: u16) -> AttemptId {
+    AttemptId { workflow: uuid::Uuid::from_u128(0xfeed), number }
+}

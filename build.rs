@@ -1,0 +1,47 @@
+//! Compiles the public API: `proto/` to Rust, and to a descriptor set for reflection and JSON.
+//!
+//! protox reads the files, so that no `protoc` is needed on the machine.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+const ROOT: &str = "proto";
+const FILES: &[&str] = &[
+    "dispatch/v1/channel.proto",
+    "dispatch/v1/message.proto",
+    "dispatch/v1/sandbox.proto",
+    "dispatch/v1/service.proto",
+    "dispatch/v1/timeline.proto",
+    "dispatch/v1/workflow.proto",
+];
+
+/// Messages that hold personal data; `src/pb.rs` gives them a `Debug` that does not show it.
+const PERSONAL: &[&str] = &[
+    ".dispatch.v1.Address",
+    ".dispatch.v1.Message",
+    ".dispatch.v1.SentMessage",
+    ".dispatch.v1.Script",
+    ".dispatch.v1.SetScriptRequest",
+    ".dispatch.v1.ListSentMessagesRequest",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ROOT}");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+
+    // With imports and comments: what reflection shows is then complete.
+    let descriptors = protox::compile(FILES, [ROOT])?;
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+
+    // Names, so that a Rust type finds its descriptor for JSON.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        // Labels in a fixed order, wherever they go.
+        .btree_map(".dispatch.v1")
+        .skip_debug(PERSONAL)
+        .emit_rerun_if_changed(false)
+        .compile_fds_with_config(descriptors, config)?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! `dispatch demo`: the main job, for real, in half a minute.
+//!
+//! The whole service in one process on free ports, with a simulated provider that speaks the
+//! Vonage Messages API over HTTP: real adapters, real webhooks, signed, and a store in a folder
+//! that is removed afterwards.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anstyle::{AnsiColor, Style};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, show};
+use crate::{
+    builtin,
+    client::{Client, Watch},
+    config::Config,
+    pb::{
+        from_yaml,
+        v1::{CreateWorkflowRequest, Event, EventKind, WorkflowState},
+    },
+    service::Service,
+};
+
+/// Messenger, to be read within four seconds, else SMS.
+const WORKFLOW: &str = include_str!("demo.yaml");
+/// Gets the message, and never looks at it.
+const NEVER_READS: &str = "1000000000000001";
+/// Reads it after two seconds.
+const READS: &str = "1000000000000002";
+
+pub(super) async fn run() -> Result<ExitCode, Failure> {
+    let colour = show::wants_colour();
+    let folder = Folder::new().map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = Config::default();
+    config.listen.grpc = free;
+    config.listen.http = free;
+    config.listen.internal_http = free;
+    config.store.data = folder.0.clone();
+    config.sandbox.default_script = "accept; deliver 700ms".to_owned();
+    config.sandbox.scripts = [
+        (NEVER_READS.to_owned(), "accept; deliver 700ms".to_owned()),
+        (READS.to_owned(), "accept; deliver 700ms; read 2s".to_owned()),
+    ]
+    .into();
+
+    let stop = CancellationToken::new();
+    let listener = TcpListener::bind(free).await;
+    let listener = listener.map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
+    let provider = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let started = Service::start(&config, |clock, http| {
+        builtin::over_http(&config, clock, http, listener, stop.clone())
+    });
+    let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
+
+    println!("A Dispatch service is listening on {}; its data is in {}.", service.grpc, folder.0.display());
+    println!("A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent.");
+    let client = Client::connect(format!("http://{}", service.grpc)).await;
+    let client = client.map_err(|error| Failure::new(error.to_string()))?;
+
+    title("1. The person never looks at Messenger: after four seconds an SMS goes out", colour);
+    let first = live(&client, NEVER_READS, colour).await?;
+    title("2. The person reads it in time: no SMS", colour);
+    let second = live(&client, READS, colour).await?;
+
+    println!();
+    println!("Now run the service itself:   dispatch serve");
+    println!("and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch");
+    stop.cancel();
+    service.stop().await.map_err(|error| Failure::new(error.to_string()))?;
+    let told = [(first, 2), (second, 1)];
+    if told.iter().all(|(seen, sends)| seen.end == WorkflowState::Succeeded && seen.sends == *sends) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::new("the demonstration did not go as it should have"))
+}
+
+/// What was seen of a workflow.
+struct Seen {
+    end: WorkflowState,
+    sends: usize,
+}
+
+async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Failure> {
+    let failed = |status: tonic::Status| Failure::new(status.message().to_owned());
+    let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(Failure::new)?;
+    let request = CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
+    let created = client.create(request).await.map_err(failed)?;
+    let id = created.workflow.map(|workflow| workflow.id).unwrap_or_default();
+    let mut began = None;
+    let mut seen = Seen { end: WorkflowState::Unspecified, sends: 0 };
+    let see = |event: Event| {
+        match event.kind() {
+            EventKind::Created => began = event.time.map(|time| show::millis(&time)),
+            EventKind::AttemptStarted => seen.sends += 1,
+            EventKind::Ended => seen.end = event.state(),
+            _ => {}
+        }
+        println!("{}", show::event(&event, began, colour));
+        true
+    };
+    client.watch(Watch::Workflow(id), None, false, see).await.map_err(failed)?;
+    Ok(seen)
+}
+
+fn title(text: &str, colour: bool) {
+    let style = if colour { Style::new().bold().fg_color(Some(AnsiColor::Magenta.into())) } else { Style::new() };
+    println!("\n{style}{text}{style:#}\n");
+}
+
+/// A folder of our own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Folder> {
+        let name = format!("dispatch-demo-{}", uuid::Uuid::now_v7().simple());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left is in the system's folder for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: the service itself, a demonstration, and a gRPC client to any address.
+
+mod demo;
+mod remote;
+mod serve;
+mod show;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::{Config, ConfigError},
+    service::{Parts, ServiceClock},
+};
+
+/// Reaches a person over the channels they read: "send on Messenger; if not read in ten minutes,
+/// Viber; if that is not read either, SMS."
+///
+/// Exit codes: 0 done; 1 something failed; 2 wrong usage; 3 the request is wrong; 4 not found;
+/// 5 the workflow's state does not allow it; 6 the server cannot be reached or is too busy.
+/// `watch` of one workflow: 0 SUCCEEDED, 10 FAILED, 11 UNCONFIRMED, 12 CANCELED.
+#[derive(Debug, Parser)]
+#[command(name = "dispatch", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(ServeArgs),
+    /// Watch two workflows against a simulated provider: one fails over, one is read in time.
+    Demo,
+    /// Create a workflow from a file.
+    Create(CreateArgs),
+    /// Show a workflow.
+    Get(OneArgs),
+    /// Tell what happened to a workflow, and why.
+    Why(OneArgs),
+    /// Follow what happens, live.
+    Watch(WatchArgs),
+    /// List workflows, newest first.
+    List(ListArgs),
+    /// Cancel a workflow: nothing of it starts any more.
+    Cancel(OneArgs),
+    /// List the channels that are served, and what they can do.
+    Channels(RemoteArgs),
+    /// Print the complete default configuration, with comments.
+    Config,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings of `serve`: a flag wins over the environment, that over the file.
+#[derive(Debug, Default, Args)]
+struct ServeArgs {
+    /// Configuration file (TOML); see `dispatch config`.
+    #[arg(long, env = "DISPATCH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where gRPC listens [default: 127.0.0.1:50051].
+    #[arg(long, env = "DISPATCH_GRPC", value_name = "ADDRESS")]
+    grpc: Option<SocketAddr>,
+    /// Where providers' webhooks arrive [default: 127.0.0.1:8080].
+    #[arg(long, env = "DISPATCH_HTTP", value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Where health and metrics are [default: 127.0.0.1:9090].
+    #[arg(long, env = "DISPATCH_INTERNAL_HTTP", value_name = "ADDRESS")]
+    internal_http: Option<SocketAddr>,
+    /// The data folder [default: data].
+    #[arg(long, env = "DISPATCH_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Log one JSON object a line.
+    #[arg(long, env = "DISPATCH_LOG_JSON")]
+    log_json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+struct RemoteArgs {
+    /// The service's gRPC address.
+    #[arg(long, env = "DISPATCH_SERVER", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    server: String,
+    /// Text for people, or JSON for scripts.
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For scripts: proto3 JSON; streams print one object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// The workflow: JSON or YAML, in the shape of WorkflowSpec; `-` is standard input.
+    #[arg(long, short, value_name = "FILE")]
+    file: PathBuf,
+    /// Makes it safe to repeat the call: the same id and workflow give the same workflow again.
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// Check only; nothing is kept.
+    #[arg(long)]
+    validate_only: bool,
+    /// Follow it until it ends.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+struct OneArgs {
+    /// The workflow's id.
+    id: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+struct WatchArgs {
+    /// The workflow's id; without one, everything is followed from now on.
+    id: Option<String>,
+    /// Only workflows with this label; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "id")]
+    label: Vec<String>,
+    /// Go on behind this token.
+    #[arg(long, value_name = "TOKEN")]
+    resume: Option<String>,
+    /// Follow one workflow after its end too, for late receipts.
+    #[arg(long, requires = "id")]
+    late: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only in this state (SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED, CANCELED); may be
+    /// given several times.
+    #[arg(long)]
+    state: Vec<String>,
+    /// Only with this label; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Only with this reference.
+    #[arg(long, value_name = "TEXT")]
+    client_ref: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// Why a command did not do it, and with which code it exits.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(text: impl Into<String>) -> Failure {
+        Failure { code: 1, text: text.into() }
+    }
+}
+
+/// Runs the command line. `parts` says what serves which channel; another binary hands in its own.
+pub fn run<P>(parts: P) -> ExitCode
+where
+    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+{
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("dispatch: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(command(cli.command, parts)) {
+        Ok(code) => code,
+        Err(Failure { code, text }) => {
+            eprintln!("dispatch: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn command<P>(command: Command, parts: P) -> Result<ExitCode, Failure>
+where
+    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+{
+    match command {
+        Command::Serve(args) => serve::run(args, parts).await,
+        Command::Demo => demo::run().await,
+        Command::Create(args) => remote::create(args).await,
+        Command::Get(args) => remote::get(args).await,
+        Command::Why(args) => remote::why(args).await,
+        Command::Watch(args) => remote::watch(args).await,
+        Command::List(args) => remote::list(args).await,
+        Command::Cancel(args) => remote::cancel(args).await,
+        Command::Channels(args) => remote::channels(args).await,
+        Command::Config => {
+            print!("{}", crate::config::DEFAULT_TOML);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "dispatch", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The commands that talk to a service.
+
+use std::{collections::BTreeMap, io::Read, path::Path, process::ExitCode};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::{CreateArgs, Failure, ListArgs, OneArgs, Output, RemoteArgs, WatchArgs, show};
+use crate::{
+    client::{Client, Watch},
+    pb::{
+        from_json, from_yaml, to_json,
+        v1::{
+            CreateWorkflowRequest, Event, EventKind, ListChannelsResponse, ListWorkflowsRequest,
+            WorkflowSpec, WorkflowState,
+        },
+    },
+};
+
+pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
+    let spec = read_spec(&args.file).map_err(|text| Failure { code: 3, text })?;
+    let client = connect(&args.remote).await?;
+    let request = CreateWorkflowRequest {
+        workflow: Some(spec),
+        request_id: args.request_id.unwrap_or_default(),
+        validate_only: args.validate_only,
+    };
+    let created = client.create(request).await.map_err(refused)?;
+    let workflow = created.workflow.clone().unwrap_or_default();
+    match args.remote.output {
+        Output::Json => println!("{}", to_json(&created)),
+        Output::Text if args.validate_only => println!("valid; nothing was created"),
+        Output::Text if created.already_existed => println!("{}  (created before)", workflow.id),
+        Output::Text => println!("{}", workflow.id),
+    }
+    if args.watch && !args.validate_only {
+        let watch = Watch::Workflow(workflow.id);
+        return follow(&client, watch, None, false, args.remote.output).await;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn get(args: OneArgs) -> Result<ExitCode, Failure> {
+    let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => println!("{}", to_json(&workflow)),
+        Output::Text => println!("{}", show::workflow(&workflow)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn why(args: OneArgs) -> Result<ExitCode, Failure> {
+    let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => println!("{}", to_json(&workflow)),
+        Output::Text => println!("{}", show::story(&workflow, show::wants_colour())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, Failure> {
+    let labels = labels(&args.label)?;
+    let client = connect(&args.remote).await?;
+    let what = match args.id {
+        Some(id) => Watch::Workflow(id),
+        None if labels.is_empty() => Watch::All,
+        None => Watch::Labels(labels),
+    };
+    follow(&client, what, args.resume, args.late, args.remote.output).await
+}
+
+pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+    let mut states = Vec::new();
+    for name in &args.state {
+        let full = format!("WORKFLOW_STATE_{}", name.to_uppercase());
+        let state = WorkflowState::from_str_name(&full).ok_or_else(|| Failure {
+            code: 2,
+            text: format!(
+                "{name} is no state; there are SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED, CANCELED"
+            ),
+        })?;
+        states.push(state as i32);
+    }
+    let client = connect(&args.remote).await?;
+    let mut request = ListWorkflowsRequest {
+        states,
+        labels: labels(&args.label)?,
+        client_ref: args.client_ref.unwrap_or_default(),
+        ..ListWorkflowsRequest::default()
+    };
+    let mut left = args.limit;
+    while left > 0 {
+        request.page_size = left.min(500) as i32;
+        let page = client.list(request.clone()).await.map_err(refused)?;
+        for workflow in page.workflows.iter().take(left) {
+            match args.remote.output {
+                Output::Json => println!("{}", to_json(workflow)),
+                Output::Text => println!("{}", show::row(workflow)),
+            }
+        }
+        left = left.saturating_sub(page.workflows.len());
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
+    let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => println!("{}", to_json(&canceled)),
+        Output::Text => {
+            let id = canceled.workflow.map(|workflow| workflow.id).unwrap_or_default();
+            match canceled.started_attempt_ids.len() {
+                0 => println!("{id} canceled; nothing of it was sent"),
+                1 => println!("{id} canceled; one message had already started and may go out"),
+                count => println!("{id} canceled; {count} messages had already started and may go out"),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn channels(args: RemoteArgs) -> Result<ExitCode, Failure> {
+    let channels = connect(&args).await?.channels().await.map_err(refused)?;
+    match args.output {
+        Output::Json => println!("{}", to_json(&ListChannelsResponse { channels })),
+        Output::Text => {
+            let shown: Vec<_> = channels.iter().map(show::channel).collect();
+            println!("{}", shown.join("\n\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(
+    client: &Client,
+    what: Watch,
+    resume: Option<String>,
+    late: bool,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let colour = show::wants_colour();
+    let is_one = matches!(what, Watch::Workflow(_));
+    let mut began = None;
+    let mut end = WorkflowState::Unspecified;
+    let see = |event: Event| {
+        if event.kind() == EventKind::Created && is_one {
+            began = event.time.map(|time| show::millis(&time));
+        }
+        if event.kind() == EventKind::Ended {
+            end = event.state();
+        }
+        match output {
+            Output::Json => println!("{}", to_json(&event)),
+            Output::Text if is_one => println!("{}", show::event(&event, began, colour)),
+            Output::Text => println!("{}  {}", event.workflow_id, show::event(&event, None, colour)),
+        }
+        true
+    };
+    client.watch(what, resume, late, see).await.map_err(refused)?;
+    Ok(ExitCode::from(match end {
+        WorkflowState::Unspecified
+        | WorkflowState::Scheduled
+        | WorkflowState::Running
+        | WorkflowState::Succeeded => 0,
+        WorkflowState::Failed => 10,
+        WorkflowState::Unconfirmed => 11,
+        WorkflowState::Canceled => 12,
+    }))
+}
+
+async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
+    Client::connect(args.server.clone()).await.map_err(|_| Failure {
+        code: 6,
+        text: format!(
+            "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER says where)",
+            args.server
+        ),
+    })
+}
+
+/// A workflow file: JSON is YAML too, but says more clearly where it is wrong.
+fn read_spec(path: &Path) -> Result<WorkflowSpec, String> {
+    let shown = path.display();
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let is_json = text.trim_start().starts_with('{');
+    let spec = if is_json { from_json(&text) } else { from_yaml(&text) };
+    spec.map_err(|error| format!("{shown}: {error}"))
+}
+
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let parsed = given.iter().map(|label| label.split_once('=').ok_or(label));
+    let pairs: Result<Vec<_>, _> = parsed.collect();
+    pairs
+        .map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+        .map_err(|label| Failure { code: 2, text: format!("{label} is no label; write KEY=VALUE") })
+}
+
+/// A refusal as a person reads it: each wrong field on a line of its own.
+fn refused(status: Status) -> Failure {
+    let code = match status.code() {
+        Code::InvalidArgument | Code::OutOfRange => 3,
+        Code::NotFound => 4,
+        Code::FailedPrecondition | Code::AlreadyExists => 5,
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => 6,
+        _ => 1,
+    };
+    let mut text = status.message().to_owned();
+    if let Some(request) = status.get_details_bad_request()
+        && request.field_violations.len() > 1
+    {
+        text = "the request is wrong:".to_owned();
+        for violation in request.field_violations {
+            text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+        }
+    }
+    Failure { code, text }
+}

@@ -1,0 +1,128 @@
+//! How things look to a person: colours on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::pb::v1::{Channel, Event, EventKind, StepState, Workflow, WorkflowState};
+
+/// Whether standard output is a terminal that wants colours.
+pub(super) fn wants_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// One event as a line. `began_ms` is when the workflow began.
+pub(super) fn event(event: &Event, began_ms: Option<i128>, colour: bool) -> String {
+    let at = match (event.time.map(|time| millis(&time)), began_ms) {
+        (Some(at), Some(began)) => format!("{:>9.3} s", (at - began) as f64 / 1000.0),
+        (Some(_), None) | (None, _) => event.time.map(|time| time.to_string()).unwrap_or_default(),
+    };
+    let (sign, style) = sign(event.kind());
+    let channel = if event.channel.is_empty() { String::new() } else { format!("[{}] ", event.channel) };
+    let text = format!("{channel}{}", event.sentence);
+    if colour {
+        let faint = Style::new().dimmed();
+        format!("{faint}{at}{faint:#}  {style}{sign} {text}{style:#}")
+    } else {
+        format!("{at}  {sign} {text}")
+    }
+}
+
+pub(super) fn millis(time: &prost_types::Timestamp) -> i128 {
+    i128::from(time.seconds) * 1000 + i128::from(time.nanos) / 1_000_000
+}
+
+fn sign(kind: EventKind) -> (&'static str, Style) {
+    let plain = Style::new();
+    let of = |colour: AnsiColor| plain.fg_color(Some(colour.into()));
+    match kind {
+        EventKind::Created | EventKind::StepStarted => ("●", of(AnsiColor::Cyan).bold()),
+        EventKind::AttemptPlanned | EventKind::AttemptDue => ("·", plain.dimmed()),
+        EventKind::AttemptStarted => ("→", of(AnsiColor::Blue)),
+        EventKind::AttemptAccepted => ("✓", of(AnsiColor::Blue)),
+        EventKind::StatusReached | EventKind::LateStatus => ("✓", of(AnsiColor::Green)),
+        EventKind::StepMet | EventKind::LateSuccess => ("★", of(AnsiColor::Green).bold()),
+        EventKind::AttemptDeferred | EventKind::AttemptRepeated => ("↻", of(AnsiColor::Yellow)),
+        EventKind::AttemptUnknown => ("?", of(AnsiColor::Yellow)),
+        EventKind::StepExpired => ("⏱", of(AnsiColor::Yellow).bold()),
+        EventKind::AttemptRefused
+        | EventKind::StatusFailed
+        | EventKind::StepFailed
+        | EventKind::LateFailure => ("✗", of(AnsiColor::Red)),
+        EventKind::Ended => ("■", plain.bold()),
+        EventKind::Unspecified
+        | EventKind::StepSkipped
+        | EventKind::StepCanceled
+        | EventKind::LateAnswer => ("·", plain.dimmed()),
+    }
+}
+
+/// A workflow in a few lines.
+pub(super) fn workflow(workflow: &Workflow) -> String {
+    let mut lines = vec![format!("{}  {}", workflow.id, state(workflow.state()))];
+    if let Some(outcome) = &workflow.outcome {
+        lines.push(format!("  {}: {}", outcome.reason, outcome.detail));
+    }
+    for step in &workflow.steps {
+        let status = if step.status.is_empty() { String::new() } else { format!(", {}", step.status) };
+        let reason = if step.reason.is_empty() { String::new() } else { format!(", {}", step.reason) };
+        let step_state = step_state(step.state());
+        lines.push(format!("  step {} {:<18} {step_state}{status}{reason}", step.number, step.channel));
+    }
+    if let Some(deadline) = &workflow.next_deadline {
+        let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
+        lines.push(format!("  next: {} at {at}", deadline.why));
+    }
+    lines.join("\n")
+}
+
+/// A workflow in one line.
+pub(super) fn row(workflow: &Workflow) -> String {
+    let channels: Vec<_> = workflow.steps.iter().map(|step| step.channel.as_str()).collect();
+    let reason = workflow.outcome.as_ref().map_or("", |outcome| outcome.reason.as_str());
+    let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
+    format!("{}  {created}  {:<11} {:<20} {}", workflow.id, state(workflow.state()), reason, channels.join(" → "))
+}
+
+/// What happened, told as sentences.
+pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
+    let began = workflow.create_time.map(|time| millis(&time));
+    let mut lines: Vec<_> =
+        workflow.timeline.iter().map(|told| event(told, began, colour)).collect();
+    lines.push(String::new());
+    lines.push(match (&workflow.outcome, &workflow.next_deadline) {
+        (Some(outcome), _) => {
+            format!("It ended {}, {}: {}.", state(workflow.state()), outcome.reason, outcome.detail)
+        }
+        (None, Some(deadline)) => {
+            let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
+            format!("It is {}, and waits for {} at {at}.", state(workflow.state()), deadline.why)
+        }
+        (None, None) => format!("It is {}, and waits for the provider.", state(workflow.state())),
+    });
+    lines.join("\n")
+}
+
+/// A channel and what its adapters can do.
+pub(super) fn channel(channel: &Channel) -> String {
+    let mut lines = vec![channel.name.clone()];
+    for adapter in &channel.adapters {
+        lines.push(format!("  {}", adapter.name));
+        lines.push(format!("    conditions  {}", adapter.condition_statuses.join(", ")));
+        lines.push(format!("    content     {}", adapter.content_kinds.join(", ")));
+        lines.push(format!("    text        1 to {} characters", adapter.max_text_chars));
+    }
+    for route in &channel.routes {
+        lines.push(format!("  route {} by {} under {}", route.name, route.adapter, route.account));
+    }
+    lines.join("\n")
+}
+
+/// A state without its prefix.
+pub(super) fn state(state: WorkflowState) -> &'static str {
+    state.as_str_name().trim_start_matches("WORKFLOW_STATE_")
+}
+
+fn step_state(state: StepState) -> &'static str {
+    state.as_str_name().trim_start_matches("STEP_STATE_")
+}

@@ -1,0 +1,162 @@
+//! A small client for other Rust programs: create, get, list, cancel, and a watch that resumes.
+//!
+//! It is the generated client with a few conveniences; [`Client::raw`] gives that itself.
+
+use std::time::Duration;
+
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::pb::v1::{
+    self, CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
+    CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest, ListWorkflowsRequest,
+    ListWorkflowsResponse, StreamStart, StreamStatusRequest, Workflow, WorkflowView,
+    dispatch_service_client::DispatchServiceClient, stream_status_request,
+    stream_status_response::Kind,
+};
+
+/// A connection to a Dispatch service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client(DispatchServiceClient<Channel>);
+
+/// What a watch follows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Watch {
+    /// One workflow, from its beginning to its end.
+    Workflow(String),
+    /// Every workflow with these labels, from now on.
+    Labels(std::collections::BTreeMap<String, String>),
+    /// Every workflow, from now on.
+    All,
+}
+
+/// How long a lost watch tries to come back.
+const RECONNECT_FOR: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Connects to an address as in `http://127.0.0.1:50051`.
+    ///
+    /// # Errors
+    /// If the address is none, or nobody listens there.
+    pub async fn connect(address: impl Into<String>) -> Result<Client, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(address.into())?
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .tcp_nodelay(true);
+        Ok(Client(DispatchServiceClient::new(endpoint.connect().await?)))
+    }
+
+    /// Creates a workflow. With a `request_id` the call may be repeated until it is answered.
+    ///
+    /// # Errors
+    /// The server's status, with `google.rpc` details.
+    pub async fn create(&self, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Status> {
+        Ok(self.raw().create_workflow(request).await?.into_inner())
+    }
+
+    /// A workflow with its whole timeline.
+    ///
+    /// # Errors
+    /// The server's status.
+    pub async fn get(&self, id: impl Into<String>) -> Result<Workflow, Status> {
+        let request = GetWorkflowRequest { id: id.into(), view: WorkflowView::Full as i32 };
+        let response = self.raw().get_workflow(request).await?.into_inner();
+        response.workflow.ok_or_else(|| Status::internal("the answer holds no workflow"))
+    }
+
+    /// A page of workflows, newest first.
+    ///
+    /// # Errors
+    /// The server's status.
+    pub async fn list(&self, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Status> {
+        Ok(self.raw().list_workflows(request).await?.into_inner())
+    }
+
+    /// Cancels a workflow. Once this returns, nothing further of it starts.
+    ///
+    /// # Errors
+    /// The server's status.
+    pub async fn cancel(&self, id: impl Into<String>) -> Result<CancelWorkflowResponse, Status> {
+        let request = CancelWorkflowRequest { id: id.into(), ..CancelWorkflowRequest::default() };
+        Ok(self.raw().cancel_workflow(request).await?.into_inner())
+    }
+
+    /// The channels that are served.
+    ///
+    /// # Errors
+    /// The server's status.
+    pub async fn channels(&self) -> Result<Vec<v1::Channel>, Status> {
+        Ok(self.raw().list_channels(ListChannelsRequest {}).await?.into_inner().channels)
+    }
+
+    /// Hands each event to `see` until that returns `false` or the stream ends. A lost connection
+    /// is taken up again behind the last event: no gap, no repeat.
+    ///
+    /// # Errors
+    /// The server's status, if it refuses, or stays away for a minute.
+    pub async fn watch(
+        &self,
+        what: Watch,
+        resume_token: Option<String>,
+        follow_late_receipts: bool,
+        mut see: impl FnMut(Event) -> bool,
+    ) -> Result<(), Status> {
+        let mut resume_token = resume_token;
+        let mut lost_since: Option<std::time::Instant> = None;
+        loop {
+            let lost = match self.follow(&what, &mut resume_token, follow_late_receipts, &mut see).await {
+                Ok(()) => return Ok(()),
+                Err(status) => status,
+            };
+            let since = *lost_since.get_or_insert_with(std::time::Instant::now);
+            let may_come_back = matches!(lost.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+            if !may_come_back || since.elapsed() > RECONNECT_FOR {
+                return Err(lost);
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    async fn follow(
+        &self,
+        what: &Watch,
+        resume_token: &mut Option<String>,
+        follow_late_receipts: bool,
+        see: &mut impl FnMut(Event) -> bool,
+    ) -> Result<(), Status> {
+        use stream_status_request::{From, Target};
+        let target = match what {
+            Watch::Workflow(id) => Target::WorkflowId(id.clone()),
+            Watch::Labels(labels) => Target::Labels(v1::LabelFilter { labels: labels.clone() }),
+            Watch::All => Target::All(v1::AllWorkflows {}),
+        };
+        let from = match (&*resume_token, what) {
+            (Some(token), _) => Some(From::ResumeToken(token.clone())),
+            (None, Watch::Workflow(_)) => Some(From::Start(StreamStart::Beginning as i32)),
+            (None, Watch::Labels(_) | Watch::All) => Some(From::Start(StreamStart::Now as i32)),
+        };
+        let request = StreamStatusRequest { target: Some(target), from, follow_late_receipts };
+        let mut events = self.raw().stream_status(request).await?.into_inner();
+        while let Some(response) = events.message().await? {
+            match response.kind {
+                Some(Kind::Event(event)) => {
+                    *resume_token = Some(event.resume_token.clone());
+                    if !see(event) {
+                        return Ok(());
+                    }
+                }
+                Some(Kind::Bookmark(bookmark)) => *resume_token = Some(bookmark.resume_token),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The generated client.
+    pub fn raw(&self) -> DispatchServiceClient<Channel> {
+        self.0.clone()
+    }
+}

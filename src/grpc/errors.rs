@@ -1,0 +1,176 @@
+//! Every error, told to a gRPC caller: one total function.
+//!
+//! A status carries `google.rpc` details: `ErrorInfo` with a stable reason, `BadRequest` with field
+//! paths, `RetryInfo` where waiting helps. No text holds a number, an address or a message's text.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::{engine::EngineError, machine::WorkflowId, store::StoreError};
+
+/// The domain of every `ErrorInfo`.
+const DOMAIN: &str = "dispatch";
+
+/// Why a call was not answered with what it asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Error {
+    /// The request is wrong; each violation names a field and says what would be right.
+    Invalid(Vec<FieldViolation>),
+    /// The engine did not do it.
+    Engine(EngineError),
+    /// The store could not be read.
+    Store(StoreError),
+    /// A resume token past retention.
+    TokenTooOld { oldest: String },
+    /// A resume token of another life of the store.
+    TokenForeign,
+    /// The server has no such thing.
+    Unsupported(&'static str),
+}
+
+impl Error {
+    /// One violation.
+    pub(super) fn invalid(field: &str, description: impl Into<String>) -> Error {
+        Error::Invalid(vec![FieldViolation::new(field, description)])
+    }
+
+    /// The stable reason of its `ErrorInfo`.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Error::Invalid(_) => "INVALID_REQUEST",
+            Error::Engine(EngineError::NotFound(_)) => "WORKFLOW_NOT_FOUND",
+            Error::Engine(EngineError::AlreadyExists(_)) => "REQUEST_ID_REUSED",
+            Error::Engine(EngineError::AlreadyEnded { .. }) => "WORKFLOW_ENDED",
+            Error::Engine(EngineError::Overloaded { .. }) => "OVERLOADED",
+            Error::Engine(EngineError::Unavailable) => "STOPPING",
+            Error::Store(_) => "STORE_FAILED",
+            Error::TokenTooOld { .. } => "RESUME_TOKEN_TOO_OLD",
+            Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
+            Error::Unsupported(_) => "UNSUPPORTED",
+        }
+    }
+
+    /// Its gRPC code.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Error::Invalid(_) => Code::InvalidArgument,
+            Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
+            Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
+            Error::Engine(EngineError::AlreadyEnded { .. }) => Code::FailedPrecondition,
+            Error::Engine(EngineError::Overloaded { .. }) => Code::ResourceExhausted,
+            Error::Engine(EngineError::Unavailable) => Code::Unavailable,
+            Error::Store(_) => Code::Internal,
+            Error::TokenTooOld { .. } => Code::OutOfRange,
+            Error::TokenForeign => Code::FailedPrecondition,
+            Error::Unsupported(_) => Code::Unimplemented,
+        }
+    }
+
+    /// What the caller reads.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Error::Invalid(violations) => {
+                let told: Vec<_> = violations
+                    .iter()
+                    .take(3)
+                    .map(|violation| format!("{}: {}", violation.field, violation.description))
+                    .collect();
+                let more = violations.len().saturating_sub(told.len());
+                let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+                format!("{}{more}", told.join("; "))
+            }
+            Error::Engine(error) => error.to_string(),
+            // What exactly failed is for the log.
+            Error::Store(_) => "the store could not be read; its operator finds why in the log".to_owned(),
+            Error::TokenTooOld { oldest } => format!(
+                "this resume token is past retention; what is kept begins at {oldest}: use that, or \
+                 start from the beginning"
+            ),
+            Error::TokenForeign => "this resume token belongs to another life of this service's \
+                store, which was restored or made new; start from the beginning or from now"
+                .to_owned(),
+            Error::Unsupported(what) => (*what).to_owned(),
+        }
+    }
+
+    /// The violations, if it is about fields.
+    pub(super) fn violations(&self) -> &[FieldViolation] {
+        match self {
+            Error::Invalid(violations) => violations,
+            Error::Engine(_)
+            | Error::Store(_)
+            | Error::TokenTooOld { .. }
+            | Error::TokenForeign
+            | Error::Unsupported(_) => &[],
+        }
+    }
+
+    /// When it is worth asking again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Engine(EngineError::Overloaded { retry_after_ms }) => {
+                Some(Duration::from_millis(*retry_after_ms))
+            }
+            Error::Engine(EngineError::Unavailable) => Some(Duration::from_secs(1)),
+            Error::Invalid(_)
+            | Error::Engine(
+                EngineError::NotFound(_)
+                | EngineError::AlreadyExists(_)
+                | EngineError::AlreadyEnded { .. },
+            )
+            | Error::Store(_)
+            | Error::TokenTooOld { .. }
+            | Error::TokenForeign
+            | Error::Unsupported(_) => None,
+        }
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        let of = |id: &WorkflowId| HashMap::from([("workflow_id".to_owned(), id.to_string())]);
+        match self {
+            Error::Engine(
+                EngineError::NotFound(id)
+                | EngineError::AlreadyExists(id)
+                | EngineError::AlreadyEnded { id, .. },
+            ) => of(id),
+            Error::TokenTooOld { oldest } => {
+                HashMap::from([("oldest_resume_token".to_owned(), oldest.clone())])
+            }
+            Error::Invalid(_)
+            | Error::Engine(EngineError::Overloaded { .. } | EngineError::Unavailable)
+            | Error::Store(_)
+            | Error::TokenForeign
+            | Error::Unsupported(_) => HashMap::new(),
+        }
+    }
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        Error::Engine(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Status {
+        if let Error::Store(problem) = &error {
+            tracing::error!(error = %problem, "a read failed");
+        }
+        let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata());
+        if !error.violations().is_empty() {
+            details.set_bad_request(error.violations().to_vec());
+        }
+        if let Some(delay) = error.retry_after() {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(error.code(), error.message(), details)
+    }
+}

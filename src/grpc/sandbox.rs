@@ -1,0 +1,160 @@
+//! `SandboxService`: the simulated provider and the test clock, by remote control. It is there only
+//! where a sandbox serves.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use dispatch_contract::UnixMillis;
+use tonic::{Request, Response, Status};
+
+use super::{errors::Error, render};
+use crate::pb::v1::{
+    AdvanceClockRequest, AdvanceClockResponse, ListScriptsRequest, ListScriptsResponse,
+    ListSentMessagesRequest, ListSentMessagesResponse, Script, ScriptWord, SentMessage,
+    SetScriptRequest, SetScriptResponse, sandbox_service_server,
+};
+
+/// The longest leap of the test clock.
+const LEAP_MOST: Duration = Duration::from_secs(366 * 86_400);
+/// The page size when none is asked for, and the largest.
+const PAGE_USUAL: i32 = 100;
+const PAGE_MOST: i32 = 1000;
+
+/// A simulated provider, as far as its remote control needs it.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Moves the test clock and returns when all that became due is done; `None` if the clock is a
+    /// real one.
+    async fn advance(&self, by: Duration) -> Option<UnixMillis>;
+
+    /// Sets, or with `None` clears, what happens to messages for `recipient`.
+    ///
+    /// # Errors
+    /// If the script cannot be read; the text says what would be right.
+    fn set_script(&self, recipient: &str, script: Option<&str>) -> Result<(), String>;
+
+    /// The scripts by recipient.
+    fn scripts(&self) -> Vec<(String, String)>;
+
+    /// The words of the scripts' language, each with its meaning.
+    fn words(&self) -> Vec<(String, String)>;
+
+    /// The messages that were really sent, oldest first.
+    fn sent(&self) -> Vec<Sent>;
+}
+
+/// A message that the simulated provider sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When, in engine time.
+    pub at: UnixMillis,
+    /// The channel's name.
+    pub channel: String,
+    /// The recipient.
+    pub to: String,
+    /// The provider's id of it.
+    pub provider_id: String,
+    /// What the caller called it: our attempt's id.
+    pub attempt_id: String,
+}
+
+/// The service, in front of a sandbox.
+#[derive(Clone)]
+pub struct SandboxService(Arc<dyn Sandbox>);
+
+impl SandboxService {
+    /// In front of `sandbox`.
+    pub fn new(sandbox: Arc<dyn Sandbox>) -> Self {
+        SandboxService(sandbox)
+    }
+}
+
+#[tonic::async_trait]
+impl sandbox_service_server::SandboxService for SandboxService {
+    async fn advance_clock(
+        &self,
+        request: Request<AdvanceClockRequest>,
+    ) -> Result<Response<AdvanceClockResponse>, Status> {
+        let by = request.into_inner().by.and_then(|by| Duration::try_from(by).ok());
+        let Some(by) = by.filter(|by| *by <= LEAP_MOST) else {
+            return Err(Error::invalid("by", "must be a duration of 0 s to 366 days").into());
+        };
+        match self.0.advance(by).await {
+            Some(now) => {
+                Ok(Response::new(AdvanceClockResponse { now: Some(render::timestamp(now)) }))
+            }
+            None => Err(Error::Unsupported(
+                "this service runs on the real clock; set sandbox.virtual_clock to have one that moves on demand",
+            )
+            .into()),
+        }
+    }
+
+    async fn set_script(
+        &self,
+        request: Request<SetScriptRequest>,
+    ) -> Result<Response<SetScriptResponse>, Status> {
+        let SetScriptRequest { recipient, script } = request.into_inner();
+        if !(1..=50).contains(&recipient.len()) {
+            return Err(Error::invalid("recipient", "must be an id or a number of 1 to 50 bytes").into());
+        }
+        let script = Some(script.as_str()).filter(|script| !script.is_empty());
+        match self.0.set_script(&recipient, script) {
+            Ok(()) => Ok(Response::new(SetScriptResponse {})),
+            Err(problem) => Err(Error::invalid("script", problem).into()),
+        }
+    }
+
+    async fn list_scripts(
+        &self,
+        _: Request<ListScriptsRequest>,
+    ) -> Result<Response<ListScriptsResponse>, Status> {
+        let scripts = self.0.scripts().into_iter();
+        let words = self.0.words().into_iter();
+        Ok(Response::new(ListScriptsResponse {
+            scripts: scripts.map(|(recipient, script)| Script { recipient, script }).collect(),
+            words: words.map(|(word, meaning)| ScriptWord { word, meaning }).collect(),
+        }))
+    }
+
+    async fn list_sent_messages(
+        &self,
+        request: Request<ListSentMessagesRequest>,
+    ) -> Result<Response<ListSentMessagesResponse>, Status> {
+        let request = request.into_inner();
+        let size = match request.page_size {
+            0 => PAGE_USUAL,
+            1.. => request.page_size.min(PAGE_MOST),
+            _ => return Err(Error::invalid("page_size", "must be 0 (the usual 100) or 1 to 1000").into()),
+        } as usize;
+        let skip: usize = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| {
+                Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
+            })?,
+        };
+        let of = request.recipient;
+        let sent = self.0.sent().into_iter().filter(|sent| of.is_empty() || sent.to == of);
+        let mut messages: Vec<_> = sent.skip(skip).take(size + 1).map(shown).collect();
+        let has_more = messages.len() > size;
+        messages.truncate(size);
+        let next_page_token = if has_more { (skip + size).to_string() } else { String::new() };
+        Ok(Response::new(ListSentMessagesResponse { messages, next_page_token }))
+    }
+}
+
+fn shown(sent: Sent) -> SentMessage {
+    SentMessage {
+        time: Some(render::timestamp(sent.at)),
+        channel: sent.channel,
+        to: sent.to,
+        provider_id: sent.provider_id,
+        attempt_id: sent.attempt_id,
+    }
+}
+
+impl std::fmt::Debug for SandboxService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SandboxService")
+    }
+}

@@ -1,0 +1,296 @@
+//! `DispatchService`: parse, ask the engine, render.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    errors::Error,
+    parse, read, render, stream,
+    stream::{Follower, Target},
+    token::{self, Position},
+};
+use crate::{
+    engine::{Engine, EngineError},
+    machine::{Plan, WorkflowId},
+    pb::v1::{
+        self, BatchCreateError, BatchCreateResult, BatchCreateWorkflowsRequest,
+        BatchCreateWorkflowsResponse, CancelWorkflowRequest, CancelWorkflowResponse,
+        CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest, GetWorkflowResponse,
+        ListChannelsRequest, ListChannelsResponse, ListWorkflowsRequest, ListWorkflowsResponse,
+        StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView,
+        batch_create_result, dispatch_service_server, stream_status_request,
+    },
+    store::{Cursor, Filter},
+};
+
+/// The most requests of a batch.
+const BATCH_MOST: usize = 1000;
+/// The page size when none is asked for, and the largest.
+const PAGE_USUAL: usize = 50;
+const PAGE_MOST: i32 = 500;
+/// How many events may wait for a reader; the rest wait in the store.
+const STREAM_AHEAD: usize = 64;
+
+/// The service, in front of an engine.
+#[derive(Clone, Debug)]
+pub struct DispatchService {
+    engine: Engine,
+    tenant: Arc<str>,
+}
+
+impl DispatchService {
+    /// For the one tenant there is.
+    pub fn new(engine: Engine) -> Self {
+        DispatchService { engine, tenant: Arc::from("default") }
+    }
+
+    /// A refused request is counted; its status says why.
+    fn refuse(&self, error: Error) -> Status {
+        self.engine.metrics().refused(super::code_name(error.code()));
+        error.into()
+    }
+
+    async fn create(&self, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Error> {
+        let now = self.engine.clock().now();
+        let plan = parse::create_request(&request, &**self.engine.routes(), now)
+            .map_err(Error::Invalid)?;
+        if request.validate_only {
+            return Ok(CreateWorkflowResponse {
+                workflow: Some(self.preview(plan, &request.request_id)),
+                already_existed: false,
+            });
+        }
+        let request_id = Some(request.request_id).filter(|id| !id.is_empty());
+        let created = self.engine.create(Arc::clone(&self.tenant), plan, request_id).await?;
+        let workflow = self.show(created.id, false).await?;
+        Ok(CreateWorkflowResponse { workflow: Some(workflow), already_existed: !created.is_new })
+    }
+
+    /// The workflow that would be created; nothing is kept, and it has no id.
+    fn preview(&self, plan: Plan, request_id: &str) -> v1::Workflow {
+        v1::Workflow {
+            spec: Some(render::spec(&plan)),
+            tenant: self.tenant.to_string(),
+            request_id: request_id.to_owned(),
+            ..v1::Workflow::default()
+        }
+    }
+
+    async fn show(&self, id: WorkflowId, with_timeline: bool) -> Result<v1::Workflow, Error> {
+        let tenant = Arc::clone(&self.tenant);
+        let found = read(&self.engine, move |reader| {
+            // The state first: a timeline that is a little newer is better than one that is older.
+            let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
+            let Some(record) = reader.record(id)? else { return Ok(None) };
+            let rows = reader.timeline(id)?;
+            Ok(Some((record, workflow, rows)))
+        });
+        match found.await? {
+            Some((record, workflow, rows)) if record.tenant == tenant => {
+                let incarnation = self.engine.reader().incarnation();
+                let events: Vec<_> = rows
+                    .iter()
+                    .flat_map(|row| stream::events(row, &record, incarnation))
+                    .collect();
+                Ok(render::workflow(&record, &workflow, events, with_timeline))
+            }
+            Some(_) | None => Err(EngineError::NotFound(id).into()),
+        }
+    }
+
+    async fn list(&self, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Error> {
+        let limit = match request.page_size {
+            0 => PAGE_USUAL,
+            1.. => request.page_size.min(PAGE_MOST) as usize,
+            _ => return Err(Error::invalid("page_size", "must be 0 (the usual 50) or 1 to 500")),
+        };
+        let after = token::page(&request.page_token)?;
+        let states = parse::states(&request.states).map_err(Error::Invalid)?;
+        let filter = Filter {
+            tenant: Arc::clone(&self.tenant),
+            states,
+            labels: request.labels,
+            client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
+        };
+        let page = read(&self.engine, move |reader| reader.list(&filter, after, limit)).await?;
+        let workflows = page
+            .workflows
+            .iter()
+            .map(|(record, workflow)| render::workflow(record, workflow, Vec::new(), false))
+            .collect();
+        let next_page_token = page.next.map(token::page_token).unwrap_or_default();
+        Ok(ListWorkflowsResponse { workflows, next_page_token })
+    }
+
+    async fn follow(
+        &self,
+        request: StreamStatusRequest,
+    ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
+        use stream_status_request::{From, Target as Asked};
+        let reader = self.engine.reader();
+        let target = match request.target {
+            Some(Asked::WorkflowId(id)) => {
+                let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
+                // Said at once, not on a stream that stays silent.
+                self.show(id, false).await?;
+                Target::Workflow { id, follow_late: request.follow_late_receipts }
+            }
+            Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
+                let wanted = "must hold at least one label; to follow everything set `all`";
+                return Err(Error::invalid("labels.labels", wanted));
+            }
+            Some(Asked::Labels(filter)) => Target::Labels(filter.labels),
+            Some(Asked::All(_)) => Target::Labels(BTreeMap::new()),
+            None => {
+                let wanted = "set one of workflow_id, labels and all";
+                return Err(Error::invalid("target", wanted));
+            }
+        };
+        let now = Position::behind(reader.newest());
+        let beginning = Position::behind(reader.oldest());
+        let position = match (request.from, &target) {
+            (Some(From::ResumeToken(token)), _) => {
+                let position = Position::from_token(&token, reader.incarnation())?;
+                let is_one = matches!(target, Target::Workflow { .. });
+                if position.cursor < reader.oldest() && !is_one {
+                    let oldest = beginning.to_token(reader.incarnation());
+                    return Err(Error::TokenTooOld { oldest });
+                }
+                position
+            }
+            (Some(From::Start(start)), _) if StreamStart::try_from(start).is_err() => {
+                let wanted = "must be STREAM_START_NOW or STREAM_START_BEGINNING";
+                return Err(Error::invalid("start", wanted));
+            }
+            (Some(From::Start(start)), _) if start == StreamStart::Now as i32 => now,
+            // One workflow's stream starts with what already happened to it.
+            (Some(From::Start(_)) | None, Target::Workflow { .. }) => {
+                Position { cursor: Cursor(0), seen: 0 }
+            }
+            (Some(From::Start(start)), _) if start == StreamStart::Beginning as i32 => beginning,
+            (Some(From::Start(_)) | None, Target::Labels(_)) => now,
+        };
+        let (to, events) = mpsc::channel(STREAM_AHEAD);
+        let follower = Follower {
+            engine: self.engine.clone(),
+            tenant: Arc::clone(&self.tenant),
+            position,
+            to,
+            records: Default::default(),
+        };
+        tokio::spawn(follower.run(target));
+        Ok(events)
+    }
+}
+
+#[tonic::async_trait]
+impl dispatch_service_server::DispatchService for DispatchService {
+    async fn create_workflow(
+        &self,
+        request: Request<CreateWorkflowRequest>,
+    ) -> Result<Response<CreateWorkflowResponse>, Status> {
+        let created = self.create(request.into_inner()).await;
+        created.map(Response::new).map_err(|error| self.refuse(error))
+    }
+
+    async fn get_workflow(
+        &self,
+        request: Request<GetWorkflowRequest>,
+    ) -> Result<Response<GetWorkflowResponse>, Status> {
+        let request = request.into_inner();
+        let shown = async {
+            let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
+            let view = WorkflowView::try_from(request.view).map_err(|_| {
+                Error::invalid("view", "must be WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL")
+            })?;
+            self.show(id, view == WorkflowView::Full).await
+        };
+        match shown.await {
+            Ok(workflow) => Ok(Response::new(GetWorkflowResponse { workflow: Some(workflow) })),
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    type StreamStatusStream = ReceiverStream<Result<StreamStatusResponse, Status>>;
+
+    async fn stream_status(
+        &self,
+        request: Request<StreamStatusRequest>,
+    ) -> Result<Response<Self::StreamStatusStream>, Status> {
+        let events = self.follow(request.into_inner()).await;
+        events
+            .map(|events| Response::new(ReceiverStream::new(events)))
+            .map_err(|error| self.refuse(error))
+    }
+
+    async fn list_workflows(
+        &self,
+        request: Request<ListWorkflowsRequest>,
+    ) -> Result<Response<ListWorkflowsResponse>, Status> {
+        let listed = self.list(request.into_inner()).await;
+        listed.map(Response::new).map_err(|error| self.refuse(error))
+    }
+
+    async fn cancel_workflow(
+        &self,
+        request: Request<CancelWorkflowRequest>,
+    ) -> Result<Response<CancelWorkflowResponse>, Status> {
+        let request = request.into_inner();
+        let canceled = async {
+            let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
+            let canceled = self.engine.cancel(Arc::clone(&self.tenant), id).await?;
+            let workflow = self.show(id, false).await?;
+            Ok(CancelWorkflowResponse {
+                workflow: Some(workflow),
+                started_attempt_ids: canceled.started.iter().map(ToString::to_string).collect(),
+            })
+        };
+        canceled.await.map(Response::new).map_err(|error| self.refuse(error))
+    }
+
+    async fn batch_create_workflows(
+        &self,
+        request: Request<BatchCreateWorkflowsRequest>,
+    ) -> Result<Response<BatchCreateWorkflowsResponse>, Status> {
+        let requests = request.into_inner().requests;
+        if !(1..=BATCH_MOST).contains(&requests.len()) {
+            let wanted = format!("must hold 1 to {BATCH_MOST} requests, and holds {}", requests.len());
+            return Err(self.refuse(Error::invalid("requests", wanted)));
+        }
+        // All at once, so that they share a commit.
+        let created = requests.into_iter().map(|request| self.create(request));
+        let results = futures_util::future::join_all(created).await;
+        let results = results.into_iter().map(|result| BatchCreateResult {
+            result: Some(match result {
+                Ok(created) => batch_create_result::Result::Created(created),
+                Err(error) => batch_create_result::Result::Error(batch_error(&error)),
+            }),
+        });
+        Ok(Response::new(BatchCreateWorkflowsResponse { results: results.collect() }))
+    }
+
+    async fn list_channels(
+        &self,
+        _: Request<ListChannelsRequest>,
+    ) -> Result<Response<ListChannelsResponse>, Status> {
+        let channels = render::channels(self.engine.routes());
+        Ok(Response::new(ListChannelsResponse { channels }))
+    }
+}
+
+fn batch_error(error: &Error) -> BatchCreateError {
+    let violations = error.violations().iter().map(|violation| v1::FieldViolation {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+    });
+    BatchCreateError {
+        code: error.code() as i32,
+        message: error.message(),
+        reason: error.reason().to_owned(),
+        field_violations: violations.collect(),
+        retry_delay: error.retry_after().and_then(|delay| delay.try_into().ok()),
+    }
+}

@@ -1,0 +1,293 @@
+//! The whole service, assembled: store, engine, edges, in one process.
+//!
+//! Nothing is decided here. What serves which channel comes in as [`Parts`], so that another
+//! binary can bring adapters of its own.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use dispatch_contract::{Account, Registry, UnixMillis};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, Config},
+    engine::{Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock},
+    grpc::{DispatchService, Sandbox, SandboxService},
+    http,
+    machine::Terms,
+    pb::{
+        DESCRIPTORS,
+        v1::{
+            dispatch_service_server::DispatchServiceServer,
+            sandbox_service_server::SandboxServiceServer,
+        },
+    },
+    store::{MemoryStore, SledOptions, SledStore, Store, StoreError},
+    telemetry::Metrics,
+};
+
+/// The largest gRPC message taken: a full batch.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What serves which channel.
+pub struct Parts {
+    /// The adapters.
+    pub registry: Registry,
+    /// The accounts, by provider and name.
+    pub accounts: BTreeMap<(String, String), Arc<Account>>,
+    /// Which sender goes by which adapter.
+    pub routes: RouteTable,
+    /// The simulated provider's remote control, where one serves.
+    pub sandbox: Option<Arc<dyn Sandbox>>,
+}
+
+/// The clock that a service runs on.
+#[derive(Clone)]
+pub enum ServiceClock {
+    /// The real one.
+    System(Arc<SystemClock>),
+    /// One that moves on demand.
+    Test(Arc<TestClock>),
+}
+
+/// A running service.
+pub struct Service {
+    /// Where gRPC listens.
+    pub grpc: SocketAddr,
+    /// Where providers' webhooks arrive.
+    pub http: SocketAddr,
+    /// Where health and metrics are.
+    pub internal_http: SocketAddr,
+    /// The engine.
+    pub engine: Engine,
+    health: tonic_health::server::HealthReporter,
+    stop_edges: CancellationToken,
+    stop_adapters: CancellationToken,
+    edges: JoinSet<()>,
+    drain: Duration,
+}
+
+/// Why a service did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is not right.
+    Config(config::ConfigError),
+    /// The store did not open.
+    Store(StoreError),
+    /// An address could not be listened on.
+    Listen {
+        /// Which setting.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl Service {
+    /// Opens the store, starts the engine, and listens.
+    ///
+    /// `parts` is called with the clock once that is known.
+    ///
+    /// # Errors
+    /// If the configuration is not right, the store does not open, or an address is taken. Nothing
+    /// is left running then.
+    pub async fn start(
+        config: &Config,
+        parts: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Parts, config::ConfigError>,
+    ) -> Result<Service, StartError> {
+        config.check().map_err(StartError::Config)?;
+        let listen = &config.listen;
+        // Listeners first: a taken port is found before anything else is touched.
+        let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc).await?;
+        let (http_listener, http) = bind("listen.http", listen.http).await?;
+        let (internal_listener, internal_http) =
+            bind("listen.internal_http", listen.internal_http).await?;
+
+        let store = open_store(config)?;
+        let clock = if config.sandbox.virtual_clock {
+            // Not zero: ids and signatures should look like times.
+            let start = UnixMillis(1_800_000_000_000).max(store.last_time());
+            ServiceClock::Test(Arc::new(TestClock::new(start)))
+        } else {
+            ServiceClock::System(Arc::new(SystemClock::new(store.last_time())))
+        };
+        let parts = parts(&clock, http).map_err(StartError::Config)?;
+        let metrics = Arc::new(Metrics::new());
+        let engine = Engine::start(
+            store,
+            Arc::new(parts.routes),
+            clock.engine_clock(),
+            metrics,
+            &options(&config.engine, config.store.retention_s),
+        );
+
+        let stop_adapters = CancellationToken::new();
+        for adapter in parts.registry.iter() {
+            let adapter = Arc::clone(adapter);
+            let provider = adapter.provider().to_owned();
+            let sink = Arc::new(Sink { engine: engine.clone(), provider });
+            let stop = stop_adapters.clone();
+            let clock = clock.contract_clock();
+            tokio::spawn(async move {
+                adapter.run(sink, clock, Box::pin(async move { stop.cancelled().await })).await;
+            });
+        }
+
+        let stop_edges = CancellationToken::new();
+        let mut edges = JoinSet::new();
+        let receipts = http::Receipts {
+            engine: engine.clone(),
+            registry: parts.registry,
+            accounts: parts.accounts,
+            public_url: config.listen.public_url.clone(),
+        };
+        serve_http(&mut edges, http_listener, http::public_router(Arc::new(receipts)), &stop_edges);
+        let inside = http::internal_router(http::Health { engine: engine.clone() });
+        serve_http(&mut edges, internal_listener, inside, &stop_edges);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<DispatchServiceServer<DispatchService>>().await;
+        let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES);
+        let sandbox = parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
+        let mut server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)));
+        let router = server
+            .add_service(dispatch)
+            .add_optional_service(sandbox)
+            .add_service(health_service)
+            // Made at build time, so it decodes; the tests see that both versions answer.
+            .add_optional_service(reflection().build_v1().ok())
+            .add_optional_service(reflection().build_v1alpha().ok());
+        let incoming = tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
+        let stop = stop_edges.clone();
+        edges.spawn(async move {
+            let served = router.serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the gRPC listener failed");
+            }
+        });
+        let drain = Duration::from_secs(config.engine.drain_s);
+        Ok(Service { grpc, http, internal_http, engine, health, stop_edges, stop_adapters, edges, drain })
+    }
+
+    /// Refuses new work, finishes or parks what is in flight, and stops.
+    ///
+    /// # Errors
+    /// If the store failed: the process should exit non-zero.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        self.health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
+        self.stop_adapters.cancel();
+        self.engine.drain(self.drain).await;
+        let result = self.engine.stopped().await;
+        self.stop_edges.cancel();
+        let closed = async { while self.edges.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(5), closed).await.is_err() {
+            tracing::warn!("connections are still open; closing them");
+            self.edges.abort_all();
+        }
+        result
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen { what, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn open_store(config: &Config) -> Result<Box<dyn Store>, StartError> {
+    Ok(match config.store.kind {
+        config::StoreKind::Memory => Box::new(MemoryStore::new()),
+        config::StoreKind::Sled => {
+            let options = SledOptions {
+                folder: config.store.data.clone(),
+                cache_bytes: config.store.cache_mib * 1024 * 1024,
+            };
+            Box::new(SledStore::open(&options).map_err(StartError::Store)?)
+        }
+    })
+}
+
+fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
+    EngineOptions {
+        terms: Terms {
+            send_within_ms: engine.send_within_s * 1000,
+            last_send_within_ms: engine.last_send_within_s * 1000,
+            unknown_wait_ms: engine.unknown_wait_s * 1000,
+            final_wait_ms: engine.final_wait_s * 1000,
+            retry_base_ms: engine.retry_base_ms,
+            retry_max_ms: engine.retry_max_ms,
+        },
+        recovery_grace: Duration::from_secs(engine.recovery_grace_s),
+        retention: Duration::from_secs(retention_s),
+        lanes: LaneLimits {
+            creates: engine.waiting_creates,
+            cancels: engine.waiting_cancels,
+            receipts: engine.waiting_receipts,
+        },
+    }
+}
+
+fn serve_http(
+    edges: &mut JoinSet<()>,
+    listener: TcpListener,
+    router: axum::Router,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    edges.spawn(async move {
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "an HTTP listener failed");
+        }
+    });
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+impl ServiceClock {
+    fn engine_clock(&self) -> Arc<dyn EngineClock> {
+        match self {
+            ServiceClock::System(clock) => Arc::clone(clock) as _,
+            ServiceClock::Test(clock) => Arc::clone(clock) as _,
+        }
+    }
+
+    /// The clock as adapters see it.
+    pub fn contract_clock(&self) -> Arc<dyn dispatch_contract::Clock> {
+        match self {
+            ServiceClock::System(clock) => Arc::clone(clock) as _,
+            ServiceClock::Test(clock) => Arc::clone(clock) as _,
+        }
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Config(error) => error.fmt(f),
+            StartError::Store(error) => error.fmt(f),
+            StartError::Listen { what, address, error } => {
+                write!(f, "cannot listen on {address} ({what}): {error}; choose another with the flag or the file")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("grpc", &self.grpc).field("http", &self.http).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! The arrows of the house run one way: `use` lines and manifests keep to it.
+
+use std::{fs, path::Path};
+
+/// Which rooms of `src/` a room may use.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("machine", &[]),
+    ("store", &["machine"]),
+    ("telemetry", &["machine"]),
+    ("config", &[]),
+    ("pb", &[]),
+    ("engine", &["machine", "store", "telemetry"]),
+    ("grpc", &["engine", "machine", "store", "pb"]),
+    ("http", &["engine"]),
+    ("client", &["pb"]),
+];
+
+/// Crates that decide nothing by themselves and would make the machine impure.
+const IMPURE: &[&str] = &["tokio", "std::time::Instant", "std::time::SystemTime", "std::fs", "std::net", "tracing"];
+
+fn files(of: &Path, found: &mut Vec<std::path::PathBuf>) {
+    if of.is_file() {
+        found.push(of.to_owned());
+    }
+    for entry in fs::read_dir(of).into_iter().flatten().flatten() {
+        files(&entry.path(), found);
+    }
+}
+
+/// The source of a room: `room.rs`, and all in `room/`.
+fn source(room: &str) -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&src.join(format!("{room}.rs")), &mut found);
+    files(&src.join(room), &mut found);
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    assert!(!found.is_empty(), "there is no room {room}");
+    found.into_iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The rooms that a source names after `crate::`, in braces too.
+fn named(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    for rest in code.split("crate::").skip(1) {
+        let word = |text: &str| -> String {
+            text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let mut depth = 0;
+                let mut at_start = true;
+                for (at, c) in list.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => at_start = true,
+                        c if at_start && c.is_alphabetic() => {
+                            rooms.push(word(&list[at..]));
+                            at_start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            None => rooms.push(word(rest)),
+        }
+    }
+    rooms
+}
+
+#[test]
+fn arrows_run_one_way() {
+    for (room, may_use) in ARROWS {
+        for (path, text) in source(room) {
+            for used in named(&text) {
+                let is_allowed = used == *room || may_use.contains(&used.as_str());
+                let is_room = ARROWS.iter().any(|(room, _)| *room == used)
+                    || ["cli", "builtin", "service"].contains(&used.as_str());
+                assert!(is_allowed || !is_room, "{path} uses {used}, and {room} may use {may_use:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_machine_is_pure() {
+    for (path, text) in source("machine") {
+        for impure in IMPURE {
+            assert!(!text.contains(&format!("{impure}::")), "{path} uses {impure}");
+        }
+    }
+}
+
+#[test]
+fn the_contract_needs_no_runtime_and_no_client() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters/contract/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    for unwanted in ["tokio", "reqwest", "hyper", "tonic"] {
+        assert!(!manifest.contains(unwanted), "{unwanted}");
+    }
+}
+
+#[test]
+fn one_file_names_concrete_adapters() {
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    for path in found.iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        let names = ["dispatch_sms", "dispatch_mms", "dispatch_viber", "dispatch_whatsapp", "dispatch_messenger", "dispatch_sandbox", "dispatch_kit"];
+        let is_named = names.iter().any(|name| text.contains(&format!("{name}::")));
+        assert!(!is_named || path.ends_with("builtin.rs"), "{}", path.display());
+    }
+}

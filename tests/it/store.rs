@@ -1,0 +1,406 @@
+//! One suite, run over every store. The in-memory store is the model: what it does, all do.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use dispatch::{
+    machine::{
+        self, Answer, Event, Fact, News, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook,
+        RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+    },
+    store::{
+        Batch, Change, Cursor, Filter, MemoryStore, Needs, Parked, Record, Row, SledOptions,
+        SledStore, Store, StoreError,
+    },
+};
+use dispatch_contract::{
+    AttemptId, Channel, Content, Endpoint, Message, Options, Report, Status, UnixMillis,
+};
+use uuid::Uuid;
+
+const START: u64 = 1_700_000_000_000;
+
+struct OneRoute;
+
+impl RouteBook for OneRoute {
+    fn offers(&self, _: &machine::Need) -> Vec<RouteOffer> {
+        let traits = RouteTraits { idempotent_for_ms: None, echoes: false, tells_delivered: true };
+        vec![RouteOffer { route: Arc::from("only"), traits }]
+    }
+}
+
+fn plan(text: &str) -> Plan {
+    let step = |channel: Channel, rule| StepPlan {
+        message: Message {
+            channel,
+            from: Endpoint::Number("12345".to_owned()),
+            to: Endpoint::Number("447700900000".to_owned()),
+            content: Content::Text(text.to_owned()),
+            options: Options::default(),
+        },
+        rule,
+    };
+    let rule = Rule { condition: Status::Read, expiry_ms: Some(60_000) };
+    Plan {
+        template: Template::Failover,
+        steps: vec![step(Channel::WHATSAPP, Some(rule)), step(Channel::SMS, None)],
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown: OnUnknown::WaitReceipt,
+        priority: Priority::Normal,
+        labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+        client_ref: None,
+    }
+}
+
+/// Drives workflows through a store, and remembers every row for itself.
+struct Driver {
+    store: Box<dyn Store>,
+    needs: Needs,
+    now: u64,
+    rows: Vec<Arc<Row>>,
+}
+
+impl Driver {
+    fn new(store: Box<dyn Store>) -> Driver {
+        Driver { store, needs: Needs::default(), now: START, rows: Vec::new() }
+    }
+
+    fn create(&mut self, number: u128, text: &str) -> WorkflowId {
+        let id = WorkflowId(Uuid::from_u128(number));
+        let plan = plan(text);
+        let record = Record {
+            id,
+            tenant: Arc::from("default"),
+            created_at: UnixMillis(self.now),
+            fingerprint: plan.fingerprint(),
+            plan,
+            terms: Terms::default(),
+            request_id: Some(format!("request-{number}")),
+        };
+        let mut state = self.needs.workflow(&record);
+        let facts = machine::create(&mut state, UnixMillis(self.now), &OneRoute);
+        self.commit(Some(record), 0, facts, state, Vec::new());
+        id
+    }
+
+    fn tell(&mut self, id: WorkflowId, event: Event) {
+        let mut state = self.store.load(id).unwrap().expect("it is there");
+        let expected = state.sequence;
+        let facts = machine::handle(&mut state, UnixMillis(self.now), event, &OneRoute);
+        let accepted = facts.iter().find_map(|fact| match fact {
+            Fact::AttemptAccepted { attempt, provider_id, .. } => Some((*attempt, provider_id.clone())),
+            _ => None,
+        });
+        let messages = accepted.map(|(attempt, id)| (Arc::from("main"), id, attempt));
+        if !facts.is_empty() {
+            self.commit(None, expected, facts, state, messages.into_iter().collect());
+        }
+    }
+
+    fn commit(
+        &mut self,
+        record: Option<Record>,
+        expected: u32,
+        facts: Vec<Fact>,
+        state: Workflow,
+        messages: Vec<(Arc<str>, String, u16)>,
+    ) {
+        let change = Change {
+            record: record.map(Arc::new),
+            tenant: Arc::from("default"),
+            at: UnixMillis(self.now),
+            expected,
+            facts,
+            state,
+            messages,
+        };
+        let rows = self.store.commit(Batch { changes: vec![change], ..Batch::default() }).unwrap();
+        self.rows.extend(rows);
+        self.now += 1;
+    }
+
+    /// Accepted by the provider under an id made of the workflow's.
+    fn accept(&mut self, id: WorkflowId) {
+        let state = self.store.load(id).unwrap().unwrap();
+        let attempt = state.wants_slot().unwrap();
+        self.tell(id, Event::Slot { attempt });
+        let provider_id = format!("p-{}-{attempt}", id.0.as_u128());
+        self.tell(id, Event::Answer { attempt, call: 1, answer: Answer::Accepted { provider_id } });
+    }
+
+    fn reach(&mut self, id: WorkflowId, status: Status) {
+        let report = Report::Reached(status);
+        let news = News { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None };
+        self.tell(id, Event::News { attempt: 1, news });
+    }
+
+    fn timeline(&self, id: WorkflowId) -> Vec<Row> {
+        self.store.reader().timeline(id).unwrap().iter().map(|row| Row::clone(row)).collect()
+    }
+
+    /// What the store should tell of `id`, from what this driver remembers.
+    fn remembered(&self, id: WorkflowId) -> Vec<Row> {
+        self.rows.iter().filter(|row| row.workflow == id).map(|row| Row::clone(row)).collect()
+    }
+}
+
+fn what_was_committed_is_told(mut driver: Driver) {
+    let first = driver.create(1, "one");
+    let second = driver.create(2, "two");
+    driver.accept(first);
+    driver.accept(second);
+    driver.reach(first, Status::Read);
+    for id in [first, second] {
+        assert_eq!(driver.timeline(id), driver.remembered(id));
+        let record = driver.store.reader().record(id).unwrap().unwrap();
+        assert_eq!(record.id, id);
+    }
+    let ended = driver.store.load(first).unwrap().unwrap();
+    assert!(ended.has_ended());
+    assert_eq!(driver.store.open_count(), 1);
+    assert_eq!(driver.store.open_ids(None, 10), [second]);
+    let journal = driver.store.reader().after(Cursor(0), 100).unwrap();
+    assert_eq!(journal, driver.rows);
+    let rest = driver.store.reader().after(driver.rows[2].cursor, 2).unwrap();
+    assert_eq!(rest, driver.rows[3..5]);
+    assert_eq!(driver.store.load(WorkflowId(Uuid::from_u128(9))).unwrap(), None);
+    assert!(driver.timeline(WorkflowId(Uuid::from_u128(9))).is_empty());
+}
+
+fn a_late_row_follows_the_closing_row(mut driver: Driver) {
+    let id = driver.create(1, "one");
+    driver.accept(id);
+    driver.tell(id, Event::Cancel);
+    assert_eq!(driver.store.open_count(), 0);
+    driver.reach(id, Status::Delivered);
+    driver.reach(id, Status::Read);
+    driver.reach(id, Status::Read);
+    assert_eq!(driver.timeline(id), driver.remembered(id));
+    assert!(matches!(driver.timeline(id).last().unwrap().facts[..], [Fact::LateStatus { .. }]));
+}
+
+fn deadlines_come_in_order_and_move(mut driver: Driver) {
+    let ids: Vec<_> = (1..=5).map(|number| driver.create(number, "x")).collect();
+    for id in &ids {
+        driver.accept(*id);
+    }
+    let all = driver.store.due(None, UnixMillis(u64::MAX), 100);
+    assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), ids);
+    assert_eq!(driver.store.next_due(None), Some(all[0].at));
+    for row in &all {
+        let state = driver.store.load(row.id).unwrap().unwrap();
+        assert_eq!(state.deadline().map(|deadline| (deadline.at, deadline.due)), Some((row.at, row.due)));
+    }
+    let behind = driver.store.due(Some((all[1].at, all[1].id)), UnixMillis(u64::MAX), 2);
+    assert_eq!(behind, all[2..4]);
+    assert!(driver.store.due(None, UnixMillis(all[0].at.0 - 1), 9).is_empty());
+    driver.tell(ids[0], Event::Cancel);
+    assert_eq!(driver.store.next_due(None), Some(all[1].at));
+}
+
+fn requests_and_messages_are_found(mut driver: Driver) {
+    let id = driver.create(1, "one");
+    let found = driver.store.find_request("default", "request-1").unwrap();
+    assert_eq!(found, Some((id, plan("one").fingerprint())));
+    assert_eq!(driver.store.find_request("other", "request-1").unwrap(), None);
+    driver.accept(id);
+    let attempt = AttemptId { workflow: id.0, number: 1 };
+    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), Some(attempt));
+    assert_eq!(driver.store.find_message("other", "p-1-1").unwrap(), None);
+    driver.tell(id, Event::Cancel);
+    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), Some(attempt), "for late receipts");
+}
+
+fn parked_receipts_come_and_go(mut driver: Driver) {
+    let parked = |key| Parked {
+        key,
+        account: Arc::from("main"),
+        provider: Arc::from("p"),
+        provider_id: format!("p-{key}"),
+        at: UnixMillis(START),
+        report: Report::Reached(Status::Read).into(),
+        provider_time: None,
+        code: None,
+    };
+    driver.store.commit(Batch { park: vec![parked(1), parked(2)], ..Batch::default() }).unwrap();
+    driver.store.commit(Batch { unpark: vec![1], ..Batch::default() }).unwrap();
+    assert_eq!(driver.store.parked(), [parked(2)]);
+}
+
+fn a_change_on_an_old_state_is_refused(mut driver: Driver) {
+    let id = driver.create(1, "one");
+    let state = driver.store.load(id).unwrap().unwrap();
+    let change = Change {
+        record: None,
+        tenant: Arc::from("default"),
+        at: UnixMillis(START),
+        expected: 1,
+        facts: vec![Fact::StepSkipped { step: 1 }],
+        state,
+        messages: Vec::new(),
+    };
+    let refused = driver.store.commit(Batch { changes: vec![change], ..Batch::default() });
+    assert_eq!(refused, Err(StoreError::Conflict(id)));
+}
+
+fn lists_are_newest_first_and_paged(mut driver: Driver) {
+    let ids: Vec<_> = (1..=7).map(|number| driver.create(number, "x")).collect();
+    driver.tell(ids[3], Event::Cancel);
+    let reader = driver.store.reader();
+    let filter = Filter { tenant: Arc::from("default"), ..Filter::default() };
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = reader.list(&filter, after, 3).unwrap();
+        seen.extend(page.workflows.iter().map(|(record, _)| record.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ids.iter().rev().copied().collect::<Vec<_>>());
+    let canceled = Filter { states: vec!["CANCELED"], ..filter.clone() };
+    let found = reader.list(&canceled, None, 10).unwrap().workflows;
+    assert_eq!(found.iter().map(|(record, _)| record.id).collect::<Vec<_>>(), [ids[3]]);
+    let labels = BTreeMap::from([("team".to_owned(), "red".to_owned())]);
+    assert!(reader.list(&Filter { labels, ..filter }, None, 10).unwrap().workflows.is_empty());
+}
+
+fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
+    let old = driver.create(1, "ends");
+    driver.accept(old);
+    driver.reach(old, Status::Read);
+    let open = driver.create(2, "stays");
+    driver.accept(open);
+    driver.now += 1_000_000;
+    let new = driver.create(3, "new");
+    let before = UnixMillis(driver.now - 500_000);
+    while driver.store.sweep(before, 2).unwrap().rows > 0 {}
+
+    let reader = driver.store.reader();
+    assert_eq!(reader.record(old).unwrap(), None);
+    assert!(reader.timeline(old).unwrap().is_empty());
+    assert_eq!(driver.store.load(old).unwrap(), None);
+    assert_eq!(driver.store.find_request("default", "request-1").unwrap(), None);
+    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), None);
+    assert_eq!(driver.timeline(open), driver.remembered(open), "an open one keeps its whole timeline");
+    assert_eq!(driver.timeline(new), driver.remembered(new));
+    let oldest = reader.oldest();
+    assert_eq!(reader.after(Cursor(0), 10), Err(StoreError::Trimmed(oldest)));
+    let kept = reader.after(oldest, 100).unwrap();
+    assert_eq!(kept.iter().map(|row| row.workflow).collect::<Vec<_>>(), [new], "no transition twice");
+
+    driver.tell(open, Event::Wake { while_down: false, hold: false });
+    driver.accept(open);
+    driver.tell(open, Event::Cancel);
+    assert_eq!(driver.timeline(open), driver.remembered(open), "nor when it ends");
+}
+
+fn a_large_record_comes_back_whole(mut driver: Driver) {
+    let text: String = (0..200_000).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+    let ids: Vec<_> = (1..=40).map(|number| driver.create(number, &text)).collect();
+    for id in ids {
+        let record = driver.store.reader().record(id).unwrap().unwrap();
+        assert_eq!(record.plan, plan(&text));
+    }
+}
+
+macro_rules! suite {
+    ($($case:ident),* $(,)?) => {
+        mod memory {
+            use super::*;
+            $(#[test] fn $case() { super::$case(Driver::new(Box::new(MemoryStore::new()))); })*
+        }
+
+        mod sled {
+            use super::*;
+            $(#[test] fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$case(Driver::new(Box::new(open(folder.path()).unwrap())));
+                let blobs = std::fs::read_dir(folder.path().join("blobs"));
+                assert_eq!(blobs.map_or(0, |files| files.count()), 0, "a blob would not be synced");
+            })*
+        }
+    };
+}
+
+suite!(
+    what_was_committed_is_told,
+    a_late_row_follows_the_closing_row,
+    deadlines_come_in_order_and_move,
+    requests_and_messages_are_found,
+    parked_receipts_come_and_go,
+    a_change_on_an_old_state_is_refused,
+    lists_are_newest_first_and_paged,
+    retention_drops_what_ended_and_keeps_what_is_open,
+    a_large_record_comes_back_whole,
+);
+
+fn open(folder: &Path) -> Result<SledStore, StoreError> {
+    SledStore::open(&SledOptions { folder: folder.to_owned(), cache_bytes: 64 << 20 })
+}
+
+#[test]
+fn sled_opens_again_with_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    for number in 1..=30_u128 {
+        let id = driver.create(number, "x");
+        if number % 2 == 0 {
+            driver.accept(id);
+        }
+        if number % 3 == 0 {
+            driver.tell(id, Event::Cancel);
+        }
+        if number % 6 == 0 {
+            driver.reach(id, Status::Delivered);
+        }
+    }
+    let ids: Vec<_> = (1..=30).map(|number| WorkflowId(Uuid::from_u128(number))).collect();
+    let before: Vec<_> = ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    let due = driver.store.due(None, UnixMillis(u64::MAX), 100);
+    let (time, newest) = (driver.store.last_time(), driver.store.reader().newest());
+    let incarnation = driver.store.reader().incarnation();
+    drop(driver);
+
+    let driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let after: Vec<_> = ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    assert_eq!(after, before);
+    assert_eq!(driver.store.due(None, UnixMillis(u64::MAX), 100), due);
+    assert_eq!((driver.store.last_time(), driver.store.reader().newest()), (time, newest));
+    assert_eq!(driver.store.reader().incarnation(), incarnation);
+}
+
+#[test]
+fn sled_opens_again_after_retention_moved_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    let before = (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
+    driver.store.sweep(UnixMillis(driver.now), 100).unwrap();
+    drop(driver);
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    assert_eq!((driver.store.load(id).unwrap(), driver.timeline(id)), (before.0, before.1));
+    assert!(driver.store.reader().newest() > before.2, "a cursor is never used twice");
+    driver.tell(id, Event::Cancel);
+    assert!(driver.store.load(id).unwrap().unwrap().has_ended());
+}
+
+#[test]
+fn a_folder_in_use_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path()).unwrap();
+    let second = open(folder.path()).err();
+    assert_eq!(second, Some(StoreError::InUse(folder.path().display().to_string())));
+}
+
+#[test]
+fn a_folder_with_blobs_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("blobs")).unwrap();
+    std::fs::write(folder.path().join("blobs/7"), "x").unwrap();
+    assert!(matches!(open(folder.path()), Err(StoreError::Refused(_))));
+}

@@ -1,0 +1,200 @@
+//! What the tests share: a service in this process, and one as a process of its own.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use dispatch::{
+    builtin,
+    client::Client,
+    config::{Config, StoreKind},
+    pb::v1::{
+        AdvanceClockRequest, CreateWorkflowRequest, Event, EventKind, ListSentMessagesRequest,
+        SentMessage, SetScriptRequest, Workflow, WorkflowSpec,
+        sandbox_service_client::SandboxServiceClient,
+    },
+    service::Service,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// A port that the system chooses.
+pub const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// A service in this process.
+pub struct Running {
+    pub service: Service,
+    pub client: Client,
+    pub sandbox: SandboxServiceClient<Channel>,
+    stop: CancellationToken,
+}
+
+/// Everything in memory, on a clock that moves on demand.
+pub fn in_memory() -> Config {
+    let mut config = Config::default();
+    config.listen.grpc = FREE;
+    config.listen.http = FREE;
+    config.listen.internal_http = FREE;
+    config.store.kind = StoreKind::Memory;
+    config.sandbox.virtual_clock = true;
+    config
+}
+
+impl Running {
+    /// With the sandbox in process.
+    pub async fn start(config: &Config) -> Running {
+        let started = Service::start(config, |clock, _| builtin::parts(config, clock)).await;
+        Running::around(started.unwrap()).await
+    }
+
+    /// With the real adapters, over HTTP to the sandbox.
+    pub async fn over_http(config: &Config) -> Running {
+        let listener = TcpListener::bind(FREE).await.unwrap();
+        let stop = CancellationToken::new();
+        let started = Service::start(config, |clock, http| {
+            builtin::over_http(config, clock, http, listener, stop.clone())
+        });
+        let mut running = Running::around(started.await.unwrap()).await;
+        running.stop = stop;
+        running
+    }
+
+    async fn around(service: Service) -> Running {
+        let address = format!("http://{}", service.grpc);
+        let client = Client::connect(address.clone()).await.unwrap();
+        let sandbox = SandboxServiceClient::connect(address).await.unwrap();
+        Running { service, client, sandbox, stop: CancellationToken::new() }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.service.stop().await.unwrap();
+    }
+
+    pub async fn script(&self, recipient: &str, script: &str) {
+        let request = SetScriptRequest { recipient: recipient.to_owned(), script: script.to_owned() };
+        self.sandbox.clone().set_script(request).await.unwrap();
+    }
+
+    pub async fn advance(&self, by: Duration) {
+        let request = AdvanceClockRequest { by: Some(by.try_into().unwrap()) };
+        self.sandbox.clone().advance_clock(request).await.unwrap();
+    }
+
+    pub async fn sent(&self) -> Vec<SentMessage> {
+        let request = ListSentMessagesRequest { page_size: 1000, ..Default::default() };
+        self.sandbox.clone().list_sent_messages(request).await.unwrap().into_inner().messages
+    }
+
+    pub async fn create(&self, spec: WorkflowSpec) -> String {
+        let created = self.client.create(request(spec)).await.unwrap();
+        created.workflow.unwrap().id
+    }
+
+    pub async fn get(&self, id: &str) -> Workflow {
+        self.client.get(id).await.unwrap()
+    }
+}
+
+pub fn request(spec: WorkflowSpec) -> CreateWorkflowRequest {
+    CreateWorkflowRequest { workflow: Some(spec), ..Default::default() }
+}
+
+/// Messenger to `person`, to be read within `expiry`, else an SMS to `number`.
+pub fn messenger_sms(person: &str, number: &str, expiry: &str) -> WorkflowSpec {
+    dispatch::pb::from_yaml(&format!(
+        "
+steps:
+  - from: {{ channel: messenger, id: '107083064136738' }}
+    to: {{ channel: messenger, id: '{person}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: {expiry}, condition_status: read }}
+  - from: {{ channel: sms, number: 'Dispatch' }}
+    to: {{ channel: sms, number: '{number}' }}
+    message: {{ text: 'Your table is ready.' }}
+"
+    ))
+    .unwrap()
+}
+
+pub fn kinds(events: &[Event]) -> Vec<EventKind> {
+    events.iter().map(Event::kind).collect()
+}
+
+/// Waits until `is_so`, at most for `patience`.
+pub async fn eventually<F: Future<Output = bool>>(patience: Duration, mut is_so: impl FnMut() -> F) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < patience {
+        if is_so().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+/// The `dispatch` program as a process of its own.
+pub struct Process {
+    pub child: Child,
+    pub grpc: SocketAddr,
+    pub internal_http: SocketAddr,
+}
+
+impl Process {
+    /// Starts `dispatch serve`, and returns when it listens.
+    pub async fn serve(config: &Path, data: &Path, grpc: SocketAddr, http: SocketAddr) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .arg("--data")
+            .arg(data)
+            .args(["--grpc", &grpc.to_string(), "--http", &http.to_string()])
+            .args(["--internal-http", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut found = BTreeMap::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let mut words = line.split_whitespace();
+            if let (Some(what @ ("gRPC" | "health")), Some(address)) = (words.next(), words.next()) {
+                let address = address.trim_start_matches("http://").split('/').next().unwrap_or("");
+                found.insert(what.to_owned(), address.parse().unwrap());
+            }
+            if found.len() == 2 {
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Process { child, grpc: found["gRPC"], internal_http: found["health"] };
+            }
+        }
+        panic!("the service did not start: {:?}", child.wait().await);
+    }
+
+    pub async fn kill(mut self) {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    /// Sends SIGTERM and returns the exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().await.unwrap().code()
+    }
+}
+
+/// A port that was free a moment ago.
+pub async fn free_port() -> SocketAddr {
+    TcpListener::bind(FREE).await.unwrap().local_addr().unwrap()
+}
