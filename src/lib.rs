@@ -1,8 +1,14 @@
-//! Dispatch
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod builtin;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod engine;
+pub mod grpc;
 pub mod http;
 pub mod machine;
 pub mod pb;
+pub mod service;
 pub mod store;
 pub mod telemetry;

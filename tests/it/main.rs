@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that everything is linked once.
 
+mod cli;
 mod crash;
+mod grpcurl;
 mod layout;
 mod service;
 mod store;

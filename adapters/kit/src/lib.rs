@@ -1,1 +1,14 @@
-//! placeholder
+//! What HTTP adapters for Dispatch share.
+//!
+//! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
+//!   left.
+//! - [`vonage`]: one provider whose channels differ little: account, tokens, both versions of its
+//!   Messages API, its error table, its signed webhooks.
+//! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
+//!
+//! What only one channel knows (its limits, its options) is not here but in the channel's own
+//! crate. Nothing here keeps a message or decides when to send one.
+
+pub mod conformance;
+pub mod http;
+pub mod vonage;

@@ -1,1 +1,57 @@
-//! placeholder
+//! WhatsApp Business: text, files and templates to a phone number.
+//!
+//! Within 24 h of the person's own message anything may be sent; before and after that only a
+//! template that WhatsApp approved. Whether the window is open only the provider knows, so it is
+//! not checked here.
+
+use dispatch_contract::{
+    AddressForm, Capabilities, Content, ContentKind, Echo, Field, Limits, Message, Status,
+    Violation,
+};
+
+pub mod vonage;
+
+const LOCALE: Field = Field::Options("whatsapp.locale");
+
+/// What WhatsApp can do through any of this crate's providers. People may turn read receipts off:
+/// `read` then never comes, and a rule that waits for it fails over.
+pub fn capabilities() -> Capabilities {
+    use ContentKind::{Audio, Custom, File, Image, Template, Text, Video};
+
+    Capabilities {
+        condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
+        content: vec![Text, Image, Audio, Video, File, Template, Custom],
+        captions: vec![Image, Video, File],
+        // As the Messages API has them.
+        limits: Limits { text_chars: 4_096, caption_chars: 3_000, url_bytes: 2_000 },
+        to: vec![AddressForm::E164],
+        from: vec![AddressForm::E164],
+        idempotent_for: None,
+        echo: Echo::AttemptId,
+        recall: false,
+        batch: 1,
+    }
+}
+
+/// Adds what is wrong with a message beyond the capabilities: a template needs a language.
+pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+    let locale = message.options.whatsapp.as_ref().and_then(|options| options.locale.as_deref());
+    let is_template = matches!(message.content, Content::Template { .. });
+    match locale {
+        None if is_template => {
+            found.push(Violation::new(LOCALE, "must name the template's language, such as en-GB"));
+        }
+        Some(locale) if !is_locale(locale) => {
+            found.push(Violation::new(LOCALE, "must be a language tag, such as en-GB"));
+        }
+        None | Some(_) => {}
+    }
+}
+
+/// BCP 47 as far as its alphabet, with WhatsApp's own underscore (`en_GB`); 35 characters hold every
+/// tag that BCP 47 §4.4.1 asks for.
+fn is_locale(text: &str) -> bool {
+    (2..=35).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}

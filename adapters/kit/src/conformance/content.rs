@@ -1,0 +1,270 @@
+//! Checks what is accepted and refused when a workflow is created.
+
+use dispatch_contract::{
+    Channel, ChannelAdapter, Content, ContentKind, Endpoint, Field, Media, Message,
+    MessengerCategory, MessengerOptions, Options, SmsOptions, Violation,
+};
+
+use super::{Findings, Subject, any_sample};
+
+/// Two bytes in UTF-8: a limit in characters that is counted in bytes shows at once.
+const WIDE: &str = "ж";
+
+pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
+    let adapter = subject.adapter();
+    for &kind in &adapter.capabilities().content {
+        match subject.sample(kind) {
+            Some(message) => declared(adapter, &message, kind, findings),
+            None => findings.check("content", false, || {
+                format!("{kind} is declared, and there is no sample of it")
+            }),
+        }
+    }
+    let Some(sample) = any_sample(subject) else { return };
+    undeclared(adapter, &sample, findings);
+    addresses(adapter, &sample, findings);
+    foreign_options(adapter, &sample, findings);
+}
+
+fn declared(
+    adapter: &dyn ChannelAdapter,
+    message: &Message,
+    kind: ContentKind,
+    findings: &mut Findings,
+) {
+    findings.check("content", message.content.kind() == kind, || {
+        format!("the sample of {kind} is of another kind")
+    });
+    let violations = adapter.check(message);
+    findings.check("content", violations.is_empty(), || {
+        format!("the sample of {kind} is refused: {}", list(&violations))
+    });
+    let limits = adapter.capabilities().limits;
+    match &message.content {
+        Content::Text(_) => {
+            edge(adapter, Field::Within("text"), limits.text_chars, findings, |length| {
+                with(message, Content::Text(WIDE.repeat(length)))
+            });
+        }
+        Content::Image(media) => {
+            file(adapter, message, media, Content::Image, "image.url", "image.caption", findings);
+        }
+        Content::Audio(media) => {
+            file(adapter, message, media, Content::Audio, "audio.url", "audio.caption", findings);
+        }
+        Content::Video(media) => {
+            file(adapter, message, media, Content::Video, "video.url", "video.caption", findings);
+        }
+        Content::File(media) => {
+            file(adapter, message, media, Content::File, "file.url", "file.caption", findings);
+        }
+        Content::Location { name, address, .. } => {
+            let moved = with(
+                message,
+                Content::Location {
+                    latitude: "90.5".to_owned(),
+                    longitude: "0".to_owned(),
+                    name: name.clone(),
+                    address: address.clone(),
+                },
+            );
+            refused(adapter, &moved, Field::Within("location.latitude"), "north of 90", findings);
+        }
+        Content::Template { parameters, .. } => {
+            let unnamed = Content::Template { name: String::new(), parameters: parameters.clone() };
+            let field = Field::Within("template.name");
+            refused(adapter, &with(message, unnamed), field, "without a name", findings);
+        }
+        Content::Custom(_) => {
+            for text in ["", "[]", "7", "{"] {
+                let violations = adapter.check(&with(message, Content::Custom(text.to_owned())));
+                findings.check("content", !violations.is_empty(), || {
+                    format!("custom content that is no JSON object ({text:?}) is accepted")
+                });
+            }
+        }
+    }
+}
+
+fn file(
+    adapter: &dyn ChannelAdapter,
+    message: &Message,
+    media: &Media,
+    wrap: fn(Media) -> Content,
+    url_field: &'static str,
+    caption_field: &'static str,
+    findings: &mut Findings,
+) {
+    let limits = adapter.capabilities().limits;
+    let remade = |url: String, caption: Option<String>| with(message, wrap(Media { url, caption }));
+    edge(adapter, Field::Within(url_field), limits.url_bytes, findings, |length| {
+        let start = "https://example.com/";
+        let rest = "a".repeat(length.saturating_sub(start.len()));
+        remade(
+            if length == 0 { String::new() } else { format!("{start}{rest}") },
+            media.caption.clone(),
+        )
+    });
+    for url in ["ftp://example.com/a.png", "example.com/a.png", "file:///etc/passwd"] {
+        let message = remade(url.to_owned(), media.caption.clone());
+        refused(adapter, &message, Field::Within(url_field), url, findings);
+    }
+    let field = Field::Within(caption_field);
+    if adapter.capabilities().captions.contains(&message.content.kind()) {
+        edge(adapter, field, limits.caption_chars, findings, |length| {
+            remade(media.url.clone(), Some(WIDE.repeat(length)))
+        });
+    } else {
+        let message = remade(media.url.clone(), Some("caption".to_owned()));
+        refused(adapter, &message, field, "an undeclared caption", findings);
+    }
+}
+
+/// The limit itself is accepted; one more, and none at all, are refused with the field named.
+fn edge(
+    adapter: &dyn ChannelAdapter,
+    field: Field,
+    most: u32,
+    findings: &mut Findings,
+    message: impl Fn(usize) -> Message,
+) {
+    let most = most as usize;
+    let violations = adapter.check(&message(most));
+    findings.check("limits", violations.is_empty(), || {
+        format!("{field} of exactly {most} is refused: {}", list(&violations))
+    });
+    refused(adapter, &message(most + 1), field, "one more than the limit", findings);
+    refused(adapter, &message(0), field, "nothing", findings);
+}
+
+fn undeclared(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
+    for kind in ContentKind::ALL {
+        if !adapter.capabilities().sends(kind) {
+            let message = with(sample, plain(kind));
+            refused(adapter, &message, Field::Content, kind.as_str(), findings);
+        }
+    }
+}
+
+/// An address is accepted exactly where a declared form admits it, whatever an adapter checks
+/// beyond.
+fn addresses(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
+    let texts = [
+        "",
+        "+447700900000",
+        "00447700900000",
+        "0447700900000",
+        "447700900000",
+        "4477009",
+        "447700",
+        "12345",
+        "4477009000001234",
+        "Acme Ltd",
+        "Acme Limited Co",
+        "a\nb",
+        "４４７７００９０",
+    ];
+    let long_id = "1".repeat(51);
+    let endpoints: Vec<_> = texts
+        .into_iter()
+        .chain([long_id.as_str()])
+        .flat_map(|text| [Endpoint::Number(text.to_owned()), Endpoint::Id(text.to_owned())])
+        .collect();
+    let declared = adapter.capabilities();
+    for endpoint in endpoints {
+        let to = Message { to: endpoint.clone(), ..sample.clone() };
+        let admitted = declared.to.iter().any(|form| form.admits(&endpoint));
+        address(adapter, &to, Field::To, admitted, &endpoint, findings);
+        let from = Message { from: endpoint.clone(), ..sample.clone() };
+        let admitted = declared.from.iter().any(|form| form.admits(&endpoint));
+        address(adapter, &from, Field::From, admitted, &endpoint, findings);
+    }
+}
+
+fn address(
+    adapter: &dyn ChannelAdapter,
+    message: &Message,
+    field: Field,
+    admitted: bool,
+    endpoint: &Endpoint,
+    findings: &mut Findings,
+) {
+    let violations = adapter.check(message);
+    let is_refused = violations.iter().any(|violation| violation.field == field);
+    findings.check("addresses", is_refused != admitted, || {
+        let kind = match endpoint {
+            Endpoint::Id(_) => "id",
+            Endpoint::Number(_) => "number",
+        };
+        let wanted = if admitted { "accepted" } else { "refused" };
+        // The suite's own addresses are nobody's, so they may be shown.
+        format!("{field} {kind} {:?} should be {wanted}", endpoint.value())
+    });
+    findings.check(
+        "addresses",
+        violations.iter().all(|violation| {
+            endpoint.value().len() < 4 || !violation.problem.contains(endpoint.value())
+        }),
+        || format!("a violation of {field} shows the address"),
+    );
+}
+
+fn foreign_options(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
+    let mut message = sample.clone();
+    let field = if *adapter.channel() == Channel::SMS {
+        let options = MessengerOptions { category: MessengerCategory::Response, tag: None };
+        message.options = Options { messenger: Some(options), ..message.options };
+        Field::Options("messenger")
+    } else {
+        message.options = Options { sms: Some(SmsOptions::default()), ..message.options };
+        Field::Options("sms")
+    };
+    refused(adapter, &message, field, "another channel's options", findings);
+}
+
+fn refused(
+    adapter: &dyn ChannelAdapter,
+    message: &Message,
+    field: Field,
+    what: &str,
+    findings: &mut Findings,
+) {
+    let violations = adapter.check(message);
+    let named = violations.iter().any(|violation| violation.field == field);
+    findings.check("refusals", named, || {
+        format!("{what} should be refused at {field}, and is: {}", list(&violations))
+    });
+}
+
+fn with(message: &Message, content: Content) -> Message {
+    Message { content, ..message.clone() }
+}
+
+fn plain(kind: ContentKind) -> Content {
+    let media = Media { url: "https://example.com/a".to_owned(), caption: None };
+    match kind {
+        ContentKind::Text => Content::Text("text".to_owned()),
+        ContentKind::Image => Content::Image(media),
+        ContentKind::Audio => Content::Audio(media),
+        ContentKind::Video => Content::Video(media),
+        ContentKind::File => Content::File(media),
+        ContentKind::Location => Content::Location {
+            latitude: "51.5".to_owned(),
+            longitude: "-0.1".to_owned(),
+            name: None,
+            address: None,
+        },
+        ContentKind::Template => {
+            Content::Template { name: "template".to_owned(), parameters: Vec::new() }
+        }
+        ContentKind::Custom => Content::Custom("{}".to_owned()),
+    }
+}
+
+fn list(violations: &[Violation]) -> String {
+    if violations.is_empty() {
+        return "not at all".to_owned();
+    }
+    let each: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.problem)).collect();
+    each.join("; ")
+}

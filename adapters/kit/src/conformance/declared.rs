@@ -1,0 +1,62 @@
+//! Checks that the declaration makes sense by itself.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use dispatch_contract::{Retry, SendContext, Status};
+
+use super::{Findings, NOW, Subject, attempt};
+
+const AREA: &str = "capabilities";
+
+pub(super) async fn check(subject: &dyn Subject, findings: &mut Findings) {
+    let adapter = subject.adapter();
+    let declared = adapter.capabilities();
+    let mut say = |holds, problem: &str| findings.check(AREA, holds, || problem.to_owned());
+
+    say(!adapter.name().is_empty(), "the adapter has no name");
+    say(!adapter.provider().is_empty(), "the adapter names no provider");
+    say(!declared.content.is_empty(), "no kind of content is declared");
+    say(!declared.to.is_empty(), "no form of a recipient's address is declared");
+    say(!declared.from.is_empty(), "no form of a sender's address is declared");
+    say(
+        declared.condition_statuses.is_sorted_by(|lower, higher| lower < higher),
+        "condition_statuses must rise, each status once",
+    );
+    say(!declared.tells(Status::Pending), "no provider can tell pending");
+    say(
+        declared.content.iter().collect::<BTreeSet<_>>().len() == declared.content.len(),
+        "a kind of content is declared twice",
+    );
+    say(
+        declared.captions.iter().all(|kind| declared.sends(*kind)),
+        "captions are declared for a kind of content that is not",
+    );
+    say(
+        declared.captions.is_empty() || declared.limits.caption_chars > 0,
+        "captions are declared, and none may have a character",
+    );
+    say(declared.batch == 1, "the plug has no batch call; batch must be 1");
+    say(
+        declared.idempotent_for.is_none() || subject.duplicate("id").is_some(),
+        "idempotent_for is declared without a sample of the answer to a repeated call",
+    );
+    say(!declared.recall, "recall is declared, and this suite cannot prove it yet");
+
+    if !declared.recall {
+        // Nobody listens at port 9; an adapter that calls out anyway gets no answer there.
+        let account = subject.account("http://127.0.0.1:9");
+        let context = SendContext {
+            attempt: attempt(),
+            account: &account,
+            callback_url: None,
+            now: NOW,
+            timeout: Duration::from_millis(200),
+        };
+        let refused = adapter.recall(&context, "id").await;
+        findings.check(
+            AREA,
+            matches!(&refused, Err(error) if error.retry == Retry::Permanent),
+            || "recall is not declared, so a call of it must fail for good".to_owned(),
+        );
+    }
+}

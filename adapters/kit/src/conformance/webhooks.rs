@@ -1,0 +1,173 @@
+//! Checks what is read from a provider's calls, and that forged ones change nothing.
+
+use dispatch_contract::{
+    Account, Echo, Failure, Inbound, Report, Secret, Status, Verdict, WebhookOutcome,
+    WebhookRequest,
+};
+
+use super::{Findings, NOW, Subject, Told, attempt};
+
+const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
+
+type Headers = Vec<(String, Vec<u8>)>;
+
+pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
+    for status in &subject.adapter().capabilities().condition_statuses {
+        let bodies = told(subject, Report::Reached(*status));
+        findings.check("webhooks", !bodies.is_empty(), || {
+            format!("{status} is declared, and no webhook tells it")
+        });
+        receipts(subject, Report::Reached(*status), &bodies, findings);
+    }
+    let failures = [Failure::Rejected, Failure::Undeliverable].map(|failure| {
+        let bodies = told(subject, Report::Failed(failure));
+        receipts(subject, Report::Failed(failure), &bodies, findings);
+        bodies
+    });
+    let fails = failures.iter().any(|bodies| !bodies.is_empty());
+    findings.check("webhooks", fails, || "no webhook tells a failure".to_owned());
+
+    let samples = [told(subject, Report::Reached(Status::Delivered)), failures.concat()].concat();
+    for body in &samples {
+        if subject.signs() {
+            forgeries(subject, body, findings);
+        }
+        nonsense(subject, body, findings);
+    }
+}
+
+fn told(subject: &dyn Subject, report: Report) -> Vec<Vec<u8>> {
+    let provider_id = PROVIDER_ID.to_owned();
+    subject.webhooks(&Told { attempt: attempt(), provider_id, report })
+}
+
+/// Each shape gives the one receipt, with what the adapter declares to be echoed, as often as it
+/// comes.
+fn receipts(subject: &dyn Subject, report: Report, bodies: &[Vec<u8>], findings: &mut Findings) {
+    for (shape, body) in bodies.iter().enumerate() {
+        let outcome = call(subject, &subject.sign(body), body);
+        let what = format!("{report:?} in shape {}", shape + 1);
+        findings.check("webhooks", outcome.verdict == Verdict::Understood, || {
+            format!("{what} is {:?}", outcome.verdict)
+        });
+        let [Inbound::Receipt(receipt)] = outcome.inbound.as_slice() else {
+            findings.check("webhooks", false, || format!("{what} gives no single receipt"));
+            continue;
+        };
+        findings.check("webhooks", receipt.report == report, || {
+            format!("{what} is read as {:?}", receipt.report)
+        });
+        match subject.adapter().capabilities().echo {
+            Echo::AttemptId => findings.check("echo", receipt.attempt == Some(attempt()), || {
+                format!("our attempt id is declared to come back, and does not in {what}")
+            }),
+            Echo::Nothing => {
+                let known = receipt.provider_id.as_deref() == Some(PROVIDER_ID);
+                findings.check("echo", known, || {
+                    format!("nothing of ours comes back, and {what} has no provider id either")
+                });
+            }
+        }
+        let again = call(subject, &subject.sign(body), body);
+        findings.check("webhooks", again == outcome, || format!("{what} repeated reads otherwise"));
+    }
+}
+
+fn forgeries(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+    let headers = subject.sign(body);
+    let mut forged = |what: &str, outcome: &WebhookOutcome| {
+        let nothing_happened = outcome.verdict == Verdict::Forged
+            && outcome.status == 401
+            && outcome.inbound.is_empty();
+        findings.check("forgeries", nothing_happened, || {
+            format!("a webhook {what} is taken as {:?}", outcome.verdict)
+        });
+    };
+
+    forged("without its headers", &call(subject, &Headers::new(), body));
+    for length in 0..body.len() {
+        forged("cut short", &call(subject, &headers, &body[..length]));
+    }
+    for at in 0..body.len() {
+        let mut changed = body.to_vec();
+        changed[at] ^= 1;
+        forged("changed in one bit", &call(subject, &headers, &changed));
+    }
+    let longer = [body, b"}".as_slice()].concat();
+    forged("with something added", &call(subject, &headers, &longer));
+    for (at, (_, value)) in headers.iter().enumerate() {
+        for length in 0..value.len() {
+            let mut cut = headers.clone();
+            cut[at].1.truncate(length);
+            forged("with a header cut short", &call(subject, &cut, body));
+        }
+    }
+    let genuine = subject.account("http://127.0.0.1:9");
+    let changed = |change: fn(&str) -> Option<Secret>| Account {
+        secrets: genuine
+            .secrets
+            .iter()
+            .filter_map(|(name, secret)| Some((name.clone(), change(secret.expose())?)))
+            .collect(),
+        ..genuine.clone()
+    };
+    let others = changed(|secret| Some(Secret::new(format!("not {secret}"))));
+    forged("of another account", &call_as(subject, &others, &headers, body));
+    let none = changed(|_| None);
+    forged("to an account without secrets", &call_as(subject, &none, &headers, body));
+}
+
+/// Genuine bodies that make no sense: the adapter must not panic, must not call them forged, and
+/// must answer 2xx, because a repeat would make no more sense.
+fn nonsense(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+    let mut survives = |body: &[u8]| {
+        let outcome = call(subject, &subject.sign(body), body);
+        let answered = outcome.verdict != Verdict::Forged && (200..300).contains(&outcome.status);
+        findings.check("nonsense", answered, || {
+            let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+            format!("a genuine webhook of {start:?} is answered {}", outcome.status)
+        });
+        if outcome.verdict == Verdict::NotUnderstood {
+            findings.check("nonsense", outcome.inbound.is_empty(), || {
+                "a webhook that is not understood tells something".to_owned()
+            });
+        }
+    };
+    for text in ["", "null", "[]", "{}", "[[]]", "\"", "\u{feff}{}", &"[".repeat(10_000)] {
+        survives(text.as_bytes());
+    }
+    for length in 0..body.len() {
+        survives(&body[..length]);
+    }
+    // A fixed seed: the same bytes in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..200 {
+        let mut changed = body.to_vec();
+        for _ in 0..3 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let [low, high, byte, ..] = state.to_le_bytes();
+            let at = usize::from(u16::from_le_bytes([low, high])) % changed.len().max(1);
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+        }
+        survives(&changed);
+    }
+}
+
+fn call(subject: &dyn Subject, headers: &Headers, body: &[u8]) -> WebhookOutcome {
+    call_as(subject, &subject.account("http://127.0.0.1:9"), headers, body)
+}
+
+fn call_as(
+    subject: &dyn Subject,
+    account: &Account,
+    headers: &Headers,
+    body: &[u8],
+) -> WebhookOutcome {
+    let url = format!("https://dispatch.example/webhooks/{}", account.name);
+    let request = WebhookRequest { method: "POST", url: &url, query: "", headers, body };
+    subject.adapter().webhook(&request, account, NOW)
+}

@@ -1,0 +1,327 @@
+//! The one HTTP client of all adapters.
+//!
+//! Its contract: a call that ends without an answer says whether the request may have left. Only a
+//! failure *before* the request could be written (name not found, connection refused, TLS refused)
+//! is [`Retry::Temporary`]; everything later is [`Retry::Unknown`], because the provider may have
+//! acted on it. No error text holds a URL, a header or a body.
+//!
+//! What it deliberately does not do: it never follows a redirect and never repeats a request (who
+//! sends twice is the engine's decision), and it does not judge an HTTP status (that is each
+//! provider's error table). It honours the usual proxy variables of the environment.
+
+use std::{fmt, time::Duration};
+
+use jiff::fmt::rfc2822;
+use reqwest::{
+    Client, Response,
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    redirect, retry,
+};
+
+use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis};
+
+/// How many bytes of an answer are kept. Providers answer a send with a few hundred; what is
+/// longer is cut, and then fails to parse.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// How long name resolution, connecting and the TLS handshake may take together. Well below a
+/// usual call timeout, so that a dead host is told apart from a silent one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// For how long an idle connection is kept: below the 60 s after which load balancers usually
+/// close it, so that a request seldom meets a connection that is just being closed.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// A shared pool of connections. Cloning is cheap and shares the pool.
+#[derive(Clone)]
+pub struct HttpClient(Client);
+
+/// The TLS library or the system's configuration did not let a client be built.
+#[derive(Debug)]
+pub struct ClientUnavailable(reqwest::Error);
+
+/// One POST.
+pub struct Call<'a> {
+    /// Where to.
+    pub url: &'a str,
+    /// The `Authorization` header, if any; kept out of traces.
+    pub authorization: Option<&'a str>,
+    /// The `Content-Type` header.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long the whole call may take, connecting and reading the answer included.
+    pub timeout: Duration,
+    /// Raw wall clock, for a `Retry-After` that is a date.
+    pub now: UnixMillis,
+}
+
+/// What the server answered, whatever its status.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// How long it asked to wait.
+    pub retry_after: Option<Duration>,
+    /// The body's first [`MAX_ANSWER_BYTES`], or as much of it as came.
+    pub body: Vec<u8>,
+}
+
+impl HttpClient {
+    /// A client with an empty pool.
+    ///
+    /// # Errors
+    /// If the TLS library cannot be set up.
+    pub fn new() -> Result<Self, ClientUnavailable> {
+        Client::builder()
+            .user_agent(concat!("dispatch/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .tcp_keepalive(Duration::from_secs(30))
+            .build()
+            .map(HttpClient)
+            .map_err(ClientUnavailable)
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// Only if no HTTP status came back; see the head of this module for what they mean.
+    pub async fn call(&self, call: Call<'_>) -> Result<Answer, AdapterError> {
+        let mut request = self
+            .0
+            .post(call.url)
+            .header(CONTENT_TYPE, call.content_type)
+            .timeout(call.timeout)
+            .body(call.body);
+        if let Some(authorization) = call.authorization {
+            let mut value =
+                HeaderValue::from_str(authorization).map_err(|_| unusable_authorization())?;
+            value.set_sensitive(true);
+            request = request.header(reqwest::header::AUTHORIZATION, value);
+        }
+        let response = request.send().await.map_err(|error| no_answer(&error))?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            retry_after: response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| retry_after(value, call.now)),
+            body: bounded_body(response).await,
+        })
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpClient")
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    /// URL, credential and body are left out: each may hold what is secret or personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Answer {
+    /// The body is left out: providers repeat the recipient in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("retry_after", &self.retry_after)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
+impl fmt::Display for ClientUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no HTTP client can be set up")
+    }
+}
+
+impl std::error::Error for ClientUnavailable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, or a date, of which the time from
+/// `now` is taken; zero if it is past.
+pub fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let at_ms = rfc2822::parse(value).ok()?.timestamp().as_millisecond();
+    Some(UnixMillis(u64::try_from(at_ms).ok()?).since(now))
+}
+
+/// A body that breaks off is returned as far as it came: the status that precedes it counts by
+/// itself, and a success that cannot be parsed is an unknown outcome anyway.
+async fn bounded_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = MAX_ANSWER_BYTES - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    body
+}
+
+/// The texts are fixed, because the library's own hold the URL.
+fn no_answer(error: &reqwest::Error) -> AdapterError {
+    if error.is_builder() {
+        AdapterError::new(
+            ErrorKind::InvalidRequest,
+            Fault::Account,
+            Retry::Permanent,
+            "the request could not be built; the account's base URL is not a usable URL",
+        )
+    } else if error.is_connect() {
+        AdapterError::new(
+            ErrorKind::Unreachable,
+            Fault::Provider,
+            Retry::Temporary { after: None },
+            "no connection to the provider (name resolution, TCP or TLS); nothing was sent",
+        )
+    } else if error.is_timeout() {
+        AdapterError::new(
+            ErrorKind::Timeout,
+            Fault::Provider,
+            Retry::Unknown,
+            "the provider did not answer in time; the message may have been sent",
+        )
+    } else {
+        AdapterError::new(
+            ErrorKind::ProviderFailure,
+            Fault::Provider,
+            Retry::Unknown,
+            "the connection broke before the provider answered; the message may have been sent",
+        )
+    }
+}
+
+fn unusable_authorization() -> AdapterError {
+    AdapterError::new(
+        ErrorKind::Unauthorized,
+        Fault::Account,
+        Retry::Permanent,
+        "the account's credential has characters that no HTTP header may hold",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+    use crate::conformance::{
+        StubAnswer,
+        stub::{Behaviour, Stub},
+    };
+
+    const NOON: UnixMillis = UnixMillis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after(" 120 ", NOON), Some(Duration::from_secs(120)));
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", NOON),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:07 GMT", NOON), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_retry_after_that_makes_no_sense_is_ignored() {
+        for value in ["", "soon", "-5", "99999999999999999999", "Sun, 99 Nov 1994"] {
+            assert_eq!(retry_after(value, NOON), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_url_nor_credential_nor_body() {
+        let call = Call {
+            url: "https://example.com/447700900000",
+            authorization: Some("Bearer secret"),
+            content_type: "application/json",
+            body: b"hello".to_vec(),
+            timeout: Duration::from_secs(1),
+            now: NOON,
+        };
+        assert_eq!(format!("{call:?}"), "Call { timeout: 1s, .. }");
+        let answer = Answer { status: 202, retry_after: None, body: b"447700900000".to_vec() };
+        assert!(!format!("{answer:?}").contains("4477"));
+    }
+
+    async fn post_to(stub: &Stub) -> Answer {
+        let call = Call {
+            url: &stub.url(),
+            authorization: None,
+            content_type: "application/json",
+            body: b"{}".to_vec(),
+            timeout: Duration::from_secs(5),
+            now: NOON,
+        };
+        HttpClient::new().expect("a client").call(call).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_not_followed() {
+        let elsewhere = StubAnswer::new(307, "").with_header("Location", "http://127.0.0.1:9/");
+        let stub = Stub::start(Behaviour::Answer(elsewhere)).expect("a socket");
+        assert_eq!(post_to(&stub).await.status, 307);
+        let request = stub.request().expect("a request").to_ascii_lowercase();
+        assert!(request.contains("\r\nuser-agent: dispatch/"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_cut() {
+        let long = StubAnswer::new(200, "x".repeat(MAX_ANSWER_BYTES * 3));
+        let stub = Stub::start(Behaviour::Answer(long)).expect("a socket");
+        assert_eq!(post_to(&stub).await.body.len(), MAX_ANSWER_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_failed_tls_handshake_is_temporary_because_nothing_was_sent() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a socket");
+        let url = format!("https://{}", listener.local_addr().expect("an address"));
+        thread::spawn(move || drop(listener.accept()));
+        let call = Call {
+            url: &url,
+            authorization: Some("Bearer token"),
+            content_type: "application/json",
+            body: b"{}".to_vec(),
+            timeout: Duration::from_secs(5),
+            now: NOON,
+        };
+        let error = HttpClient::new().expect("a client").call(call).await.expect_err("no TLS");
+        assert_eq!(error.kind, ErrorKind::Unreachable);
+        assert_eq!(error.retry, Retry::Temporary { after: None });
+    }
+
+    #[tokio::test]
+    async fn an_unusable_url_is_the_account_s_fault_and_not_shown() {
+        let client = HttpClient::new().expect("a client");
+        let call = Call {
+            url: "not a url 447700900000",
+            authorization: None,
+            content_type: "application/json",
+            body: Vec::new(),
+            timeout: Duration::from_secs(1),
+            now: NOON,
+        };
+        let error = client.call(call).await.expect_err("refused");
+        assert_eq!((error.fault, error.retry), (Fault::Account, Retry::Permanent));
+        assert!(!error.to_string().contains("4477"));
+    }
+}

@@ -1,0 +1,28 @@
+//! Vonage (formerly Nexmo): one Messages API for all its channels, in two versions.
+//!
+//! A send is [`v1`] or [`v01`] (pure) → [`HttpClient`](crate::http::HttpClient) → [`decode`]
+//! (pure); a webhook is checked and read by [`read_webhook`] (pure). [`errors`] is the one table of the
+//! provider's codes. [`VonageAdapter`] puts them together for one channel; the channel's own crate
+//! brings its capabilities and rules.
+//!
+//! Vonage does not know our ids for repeats: a send whose outcome is unknown must not be repeated
+//! under the promise of one message. It does echo our attempt id (`client_ref`) in every status
+//! webhook, so such a send can still be matched.
+
+mod account;
+mod answer;
+mod auth;
+mod channel;
+pub mod errors;
+mod signature;
+mod subject;
+mod time;
+pub mod v01;
+pub mod v1;
+mod webhook;
+
+pub use account::{ApiVersion, Credential, VonageAccount, WebhookKeys};
+pub use answer::decode;
+pub use channel::{Rules, VonageAdapter};
+pub use subject::{VonageSubject, Wire, wire};
+pub use webhook::read as read_webhook;

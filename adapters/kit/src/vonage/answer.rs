@@ -1,0 +1,302 @@
+//! Reads the answer to a send. Both versions of the API answer alike.
+//!
+//! The HTTP status decides first whether the message may have gone out; a code in the body only
+//! says more about a refusal. (An internal error carries code 1000 in the published examples, the
+//! code for throttling; taken by its code it would be sent twice.)
+
+use serde_json::Value;
+
+use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
+
+use super::errors::{Meaning, Told, meaning};
+use crate::http::Answer;
+
+/// The longest provider id taken; Vonage's are UUIDs.
+pub(super) const MAX_ID_BYTES: usize = 128;
+
+/// How many of the fields that Vonage found wrong are named in an error.
+const MAX_FIELDS: usize = 5;
+
+/// What became of a send.
+///
+/// # Errors
+/// By status, and within refusals by the table of codes.
+///
+/// | status | error |
+/// |---|---|
+/// | 2xx without an id | Unknown |
+/// | 301, 302, 307, 308, 404, 405 | Permanent, the account's: its base URL is wrong |
+/// | 401, 403 | Permanent, the account's |
+/// | 402 | Permanent, the account's: no money |
+/// | 408, 409, 425 | Temporary |
+/// | 429 | Temporary, after `Retry-After` |
+/// | other 4xx | by code; without one Permanent, the content's |
+/// | 5xx and everything else | Unknown |
+pub fn decode(answer: &Answer) -> Result<Accepted, AdapterError> {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if (200..300).contains(&answer.status) {
+        return match body.get("message_uuid").and_then(Value::as_str) {
+            Some(id) if (1..=MAX_ID_BYTES).contains(&id.len()) => {
+                Ok(Accepted { provider_id: id.to_owned() })
+            }
+            Some(_) | None => Err(AdapterError::new(
+                ErrorKind::ProviderFailure,
+                Fault::Provider,
+                Retry::Unknown,
+                "the provider accepted something without naming it; the message may have been sent",
+            )),
+        };
+    }
+    let code = problem_code(&body);
+    let error = refusal(answer, code.as_deref(), &body);
+    Err(match code {
+        Some(code) => error.with_code(code),
+        None => error,
+    })
+}
+
+fn refusal(answer: &Answer, code: Option<&str>, body: &Value) -> AdapterError {
+    let after = answer.retry_after;
+    let known = code.and_then(|code| meaning(code, Told::Answer));
+    match answer.status {
+        429 => error(
+            ErrorKind::Throttled,
+            Fault::Provider,
+            Retry::Temporary { after },
+            "the provider takes no more messages at the moment",
+        ),
+        401 | 403 => match known {
+            Some(known) if known.fault == Fault::Account => said(known, Retry::Permanent),
+            Some(_) | None if answer.status == 401 => error(
+                ErrorKind::Unauthorized,
+                Fault::Account,
+                Retry::Permanent,
+                "the account's credential was not accepted",
+            ),
+            Some(_) | None => error(
+                ErrorKind::Forbidden,
+                Fault::Account,
+                Retry::Permanent,
+                "the account may not do this",
+            ),
+        },
+        402 => error(
+            ErrorKind::InsufficientFunds,
+            Fault::Account,
+            Retry::Permanent,
+            "the account's balance is too low",
+        ),
+        301 | 302 | 307 | 308 | 404 | 405 => error(
+            ErrorKind::InvalidRequest,
+            Fault::Account,
+            Retry::Permanent,
+            "there is no Messages API at this address; check the account's base_url and api_version",
+        ),
+        408 | 409 | 425 => error(
+            ErrorKind::ProviderFailure,
+            Fault::Provider,
+            Retry::Temporary { after },
+            "the provider did not process the request and asks for it again",
+        ),
+        400..=499 => match known {
+            Some(known) => {
+                let retry = match known.retry {
+                    Retry::Temporary { .. } => Retry::Temporary { after },
+                    Retry::Permanent | Retry::Unknown => known.retry,
+                };
+                let mut error = said(known, retry);
+                error.detail.push_str(&wrong_fields(body));
+                error
+            }
+            None => error(
+                ErrorKind::InvalidRequest,
+                Fault::Content,
+                Retry::Permanent,
+                format!("the provider refused the request{}", wrong_fields(body)),
+            ),
+        },
+        status => error(
+            ErrorKind::ProviderFailure,
+            Fault::Provider,
+            Retry::Unknown,
+            format!(
+                "the provider failed with HTTP status {status}; the message may have been sent"
+            ),
+        ),
+    }
+}
+
+fn said(known: Meaning, retry: Retry) -> AdapterError {
+    error(known.kind, known.fault, retry, known.sentence)
+}
+
+fn error(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> AdapterError {
+    AdapterError::new(kind, fault, retry, detail)
+}
+
+/// The code of a problem object, in an answer or in a status webhook: a bare number as `title`, or
+/// what follows the `#` of its `type`.
+pub(super) fn problem_code(problem: &Value) -> Option<String> {
+    let title = match problem.get("title") {
+        Some(Value::String(title)) => title.clone(),
+        Some(Value::Number(title)) => title.to_string(),
+        Some(_) | None => String::new(),
+    };
+    if is_number(&title) {
+        return Some(title);
+    }
+    let (_, fragment) = problem.get("type")?.as_str()?.rsplit_once('#')?;
+    is_code(fragment).then(|| fragment.to_owned())
+}
+
+/// Whether `text` looks like one of Vonage's codes: a number of up to 6 digits or a name
+/// (`low-balance`). Anything else may be a phone number or a person's words.
+pub(super) fn is_code(text: &str) -> bool {
+    let is_name = (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-' || b == b'_');
+    is_number(text) || is_name
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The names of the fields that Vonage found wrong. Names only: its reasons may repeat a value.
+fn wrong_fields(body: &Value) -> String {
+    let names: Vec<_> = body
+        .get("invalid_parameters")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|parameter| parameter.get("name")?.as_str())
+        .filter(|name| {
+            (1..=64).contains(&name.len())
+                && name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b"._[]".contains(&b))
+        })
+        .take(MAX_FIELDS)
+        .collect();
+    if names.is_empty() { String::new() } else { format!("; wrong: {}", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(status: u16, body: &Value) -> Answer {
+        Answer { status, retry_after: None, body: body.to_string().into_bytes() }
+    }
+
+    fn problem(code: &str) -> Value {
+        json!({
+            "type": format!("https://developer.vonage.com/api-errors/messages#{code}"),
+            "title": "Some title", "detail": "447700900000 is wrong", "instance": "x",
+        })
+    }
+
+    #[test]
+    fn an_accepted_message_has_the_provider_s_id() {
+        let accepted = decode(&answer(202, &json!({ "message_uuid": "u-1", "workflow_id": "w" })));
+        assert_eq!(accepted.expect("accepted").provider_id, "u-1");
+    }
+
+    #[test]
+    fn a_success_without_a_usable_id_is_an_unknown_outcome() {
+        for body in
+            [json!({}), json!([]), json!({ "message_uuid": "" }), json!({ "message_uuid": 7 })]
+        {
+            let error = decode(&answer(202, &body)).expect_err("no id");
+            assert_eq!(error.retry, Retry::Unknown, "{body}");
+        }
+        let cut =
+            Answer { status: 200, retry_after: None, body: b"{\"message_uuid\":\"u".to_vec() };
+        assert_eq!(decode(&cut).expect_err("cut").retry, Retry::Unknown);
+    }
+
+    #[test]
+    fn the_status_decides_whether_the_message_may_have_gone_out() {
+        let permanent = Retry::Permanent;
+        let temporary = Retry::Temporary { after: None };
+        for (status, kind, fault, retry) in [
+            (302, ErrorKind::InvalidRequest, Fault::Account, permanent),
+            (303, ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
+            (400, ErrorKind::InvalidRequest, Fault::Content, permanent),
+            (401, ErrorKind::Unauthorized, Fault::Account, permanent),
+            (402, ErrorKind::InsufficientFunds, Fault::Account, permanent),
+            (403, ErrorKind::Forbidden, Fault::Account, permanent),
+            (404, ErrorKind::InvalidRequest, Fault::Account, permanent),
+            (408, ErrorKind::ProviderFailure, Fault::Provider, temporary),
+            (422, ErrorKind::InvalidRequest, Fault::Content, permanent),
+            (425, ErrorKind::ProviderFailure, Fault::Provider, temporary),
+            (429, ErrorKind::Throttled, Fault::Provider, temporary),
+            (500, ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
+            (503, ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
+        ] {
+            let error = decode(&answer(status, &json!({}))).expect_err("refused");
+            assert_eq!((error.kind, error.fault, error.retry), (kind, fault, retry), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_s_code_says_more() {
+        for (status, code, kind, fault) in [
+            (422, "1120", ErrorKind::Forbidden, Fault::Account),
+            (422, "110", ErrorKind::InvalidRecipient, Fault::Recipient),
+            (422, "1430", ErrorKind::InvalidRecipient, Fault::Recipient),
+            (400, "InvalidParams", ErrorKind::InvalidRequest, Fault::Content),
+            (401, "unprovisioned", ErrorKind::Forbidden, Fault::Account),
+            (402, "low-balance", ErrorKind::InsufficientFunds, Fault::Account),
+        ] {
+            let error = decode(&answer(status, &problem(code))).expect_err("refused");
+            assert_eq!((error.kind, error.fault), (kind, fault), "{code}");
+            assert_eq!(error.code.as_deref(), Some(code));
+            assert_eq!(error.retry, Retry::Permanent, "{code}");
+            assert!(!error.to_string().contains("4477"), "{error}");
+        }
+    }
+
+    #[test]
+    fn throttling_is_temporary_by_status_and_by_code() {
+        let wait = Some(Duration::from_secs(3));
+        for (status, code) in [(429, "1010"), (422, "1000")] {
+            let answer = Answer { retry_after: wait, ..answer(status, &problem(code)) };
+            let error = decode(&answer).expect_err("refused");
+            assert_eq!(error.kind, ErrorKind::Throttled);
+            assert_eq!(error.retry, Retry::Temporary { after: wait });
+        }
+    }
+
+    #[test]
+    fn an_internal_error_with_the_throttling_code_is_still_unknown() {
+        let error = decode(&answer(500, &problem("1000"))).expect_err("refused");
+        assert_eq!(error.retry, Retry::Unknown);
+    }
+
+    #[test]
+    fn a_phone_number_is_not_taken_for_a_code() {
+        for body in [
+            json!({ "title": "447700900000", "type": "x#447700900000" }),
+            json!({ "title": 447_700_900_000_u64 }),
+            json!({ "type": "x#to447700900000" }),
+        ] {
+            assert_eq!(decode(&answer(422, &body)).expect_err("refused").code, None, "{body}");
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_named_without_their_values() {
+        let mut body = problem("1150");
+        body["invalid_parameters"] = json!([
+            { "name": "image.url", "reason": "`447700900000` is no URL" },
+            { "name": "447700900000", "reason": "?" },
+            7,
+        ]);
+        let error = decode(&answer(422, &body)).expect_err("refused");
+        assert!(error.detail.ends_with("; wrong: image.url"), "{error}");
+    }
+}

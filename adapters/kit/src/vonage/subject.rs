@@ -1,0 +1,193 @@
+//! What the conformance suite has to know about a channel through Vonage.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use dispatch_contract::{
+    Account, AdapterError, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure,
+    Fault, Message, Report, Retry, Secret, SendContext, Status, UnixMillis,
+};
+
+use super::{ApiVersion, VonageAdapter, signature::sha256_hex, v01, v1};
+use crate::conformance::{Refusal, StubAnswer, Subject, Told, attempt};
+
+const API_KEY: &str = "abcd1234";
+const SIGNATURE_SECRET: &str = "a signature secret for the conformance suite";
+
+/// An adapter, one sample message for each kind of content, and the version its account is set to.
+/// Everything else is the same for all of Vonage's channels.
+#[derive(Debug)]
+pub struct VonageSubject {
+    adapter: VonageAdapter,
+    version: ApiVersion,
+    samples: Vec<Message>,
+}
+
+/// What is posted for one message in each version.
+#[derive(Debug)]
+pub struct Wire {
+    /// To [`v1`].
+    pub v1: Result<Value, AdapterError>,
+    /// To [`v01`]; `None` where it has no words for the message, which then goes through v1.
+    pub v01: Option<Value>,
+}
+
+/// What is posted for `message` as attempt `0198c0ffee007000800000000000beef.7` with callback URL
+/// `https://example.com/status`; for a channel's golden tests.
+pub fn wire(message: &Message) -> Wire {
+    let account =
+        Account { name: "golden".to_owned(), revision: 1, settings: [].into(), secrets: [].into() };
+    let context = SendContext {
+        attempt: attempt(),
+        account: &account,
+        callback_url: Some("https://example.com/status"),
+        now: UnixMillis(0),
+        timeout: Duration::ZERO,
+    };
+    Wire { v1: v1::encode(&context, message), v01: v01::encode(&context, message) }
+}
+
+impl VonageSubject {
+    /// Puts `adapter` to the test.
+    pub fn new(adapter: VonageAdapter, version: ApiVersion, samples: Vec<Message>) -> Self {
+        VonageSubject { adapter, version, samples }
+    }
+}
+
+impl Subject for VonageSubject {
+    fn adapter(&self) -> &dyn ChannelAdapter {
+        &self.adapter
+    }
+
+    fn account(&self, base_url: &str) -> Account {
+        let version = match self.version {
+            ApiVersion::V01 => "v0.1",
+            ApiVersion::V1 => "v1",
+        };
+        let settings = [("base_url", base_url), ("api_version", version), ("api_key", API_KEY)];
+        let secrets = [("api_secret", "an api secret"), ("signature_secret", SIGNATURE_SECRET)];
+        Account {
+            name: "conformance".to_owned(),
+            revision: 1,
+            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            secrets: secrets.map(|(name, value)| (name.to_owned(), Secret::new(value))).into(),
+        }
+    }
+
+    fn sample(&self, kind: ContentKind) -> Option<Message> {
+        self.samples.iter().find(|message| message.content.kind() == kind).cloned()
+    }
+
+    fn webhooks(&self, told: &Told) -> Vec<Vec<u8>> {
+        let Some(status) = status(told.report) else { return Vec::new() };
+        let Some(sample) = self.samples.first() else { return Vec::new() };
+        let mut bodies = [v01_status(told, status, sample), v1_status(told, status, sample)];
+        if let Report::Failed(_) = told.report {
+            let [v01, v1] = &mut bodies;
+            v01["error"] = json!({ "code": 1360, "reason": "TTL activated" });
+            v1["error"] = json!({
+                "type": "https://developer.vonage.com/api-errors/messages#1360",
+                "title": "1360", "detail": "TTL activated", "instance": "0f1e2d3c",
+            });
+        }
+        bodies.map(|body| body.to_string().into_bytes()).into()
+    }
+
+    fn sign(&self, body: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let claims = json!({
+            "iss": "Vonage", "iat": 1_700_000_000, "jti": "c4c1", "api_key": API_KEY,
+            "payload_hash": sha256_hex(body),
+        });
+        let key = EncodingKey::from_secret(SIGNATURE_SECRET.as_bytes());
+        // Signing cannot fail for these fixed claims; if it did, every check would say so.
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
+        let header = format!("Bearer {}", token.unwrap_or_default());
+        vec![("authorization".to_owned(), header.into_bytes())]
+    }
+
+    fn accepted(&self, provider_id: &str) -> StubAnswer {
+        StubAnswer::new(202, json!({ "message_uuid": provider_id }).to_string())
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        let refusal = |status, code: &str, kind, fault, retry| Refusal {
+            answer: StubAnswer::new(status, problem(code).to_string()),
+            kind,
+            fault,
+            retry,
+        };
+        let temporary = Retry::Temporary { after: None };
+        vec![
+            refusal(422, "1120", ErrorKind::Forbidden, Fault::Account, Retry::Permanent),
+            refusal(422, "1150", ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent),
+            refusal(422, "1100", ErrorKind::InvalidRequest, Fault::Account, Retry::Permanent),
+            refusal(400, "1430", ErrorKind::InvalidRecipient, Fault::Recipient, Retry::Permanent),
+            refusal(
+                402,
+                "low-balance",
+                ErrorKind::InsufficientFunds,
+                Fault::Account,
+                Retry::Permanent,
+            ),
+            refusal(422, "1000", ErrorKind::Throttled, Fault::Provider, temporary),
+            refusal(500, "1000", ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
+        ]
+    }
+}
+
+/// Vonage has no word for a reply: it tells one as a message of its own.
+fn status(report: Report) -> Option<&'static str> {
+    match report {
+        Report::Reached(Status::Submitted) => Some("submitted"),
+        Report::Reached(Status::Delivered) => Some("delivered"),
+        Report::Reached(Status::Read) => Some("read"),
+        Report::Reached(Status::Pending | Status::Replied) => None,
+        Report::Failed(Failure::Rejected) => Some("rejected"),
+        Report::Failed(Failure::Undeliverable) => Some("undeliverable"),
+    }
+}
+
+fn v01_status(told: &Told, status: &str, sample: &Message) -> Value {
+    let party = |endpoint: &Endpoint| {
+        let key = match endpoint {
+            Endpoint::Id(_) => "id",
+            Endpoint::Number(_) => "number",
+        };
+        let mut party = json!({ "type": sample.channel.as_str() });
+        party[key] = endpoint.value().into();
+        party
+    };
+    json!({
+        "message_uuid": told.provider_id,
+        "to": party(&sample.to),
+        "from": party(&sample.from),
+        "timestamp": "2020-01-01T14:00:00.000Z",
+        "status": status,
+        "client_ref": told.attempt.to_string(),
+        "usage": { "currency": "EUR", "price": "0.0333" },
+    })
+}
+
+fn v1_status(told: &Told, status: &str, sample: &Message) -> Value {
+    let channel = &sample.channel;
+    let channel = if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() };
+    json!({
+        "message_uuid": told.provider_id,
+        "channel": channel,
+        "to": sample.to.value(),
+        "from": sample.from.value(),
+        "timestamp": "2025-02-03T12:14:25Z",
+        "status": status,
+        "client_ref": told.attempt.to_string(),
+        "usage": { "currency": "EUR", "price": "0.0333" },
+    })
+}
+
+fn problem(code: &str) -> Value {
+    json!({
+        "type": format!("https://developer.vonage.com/api-errors/messages#{code}"),
+        "title": "A title", "detail": "A detail.", "instance": "0f1e2d3c",
+    })
+}

@@ -1,0 +1,343 @@
+//! Reads what Vonage tells: status webhooks and inbound messages, in the shapes of v0.1 and v1.
+//!
+//! The two shapes are told apart key by key, not by a version: an account may get both, and a key
+//! that is not known is ignored. Nothing here can fail on a webhook that is genuine: what is not
+//! understood is answered 200, because a repeat would not be understood either.
+//!
+//! An inbound message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and
+//! says nothing about an attempt. An SMS never quotes, so its replies cannot be matched.
+
+use serde_json::Value;
+
+use dispatch_contract::{
+    Account, AttemptId, Failure, Inbound, Receipt, Reply, Report, Status, UnixMillis, Usage,
+    WebhookOutcome, WebhookRequest,
+};
+
+use super::{
+    WebhookKeys,
+    answer::{MAX_ID_BYTES, is_code, problem_code},
+    errors::{Told, meaning},
+    signature, time,
+};
+
+/// The largest body that is parsed. Vonage's have some 2 KB; an array of them is not documented.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What became of one item.
+enum Item {
+    Told(Inbound),
+    /// Genuine, and nothing for us.
+    Nothing,
+    NotUnderstood,
+}
+
+/// Checks and reads one call of Vonage's. An array is taken item by item.
+pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) -> WebhookOutcome {
+    if !signature::is_genuine(request, &WebhookKeys::read(account), now) {
+        return WebhookOutcome::forged();
+    }
+    if request.body.len() > MAX_BODY_BYTES {
+        return WebhookOutcome::not_understood();
+    }
+    let items = match serde_json::from_slice(request.body) {
+        Ok(Value::Array(items)) => items,
+        Ok(item) => vec![item],
+        Err(_) => return WebhookOutcome::not_understood(),
+    };
+    let mut inbound = Vec::new();
+    let mut understood = false;
+    for value in &items {
+        match item(value) {
+            Item::Told(told) => {
+                inbound.push(told);
+                understood = true;
+            }
+            Item::Nothing => understood = true,
+            Item::NotUnderstood => {}
+        }
+    }
+    if understood { WebhookOutcome::understood(inbound) } else { WebhookOutcome::not_understood() }
+}
+
+fn item(value: &Value) -> Item {
+    if value.get("status").is_some() {
+        return receipt(value)
+            .map_or(Item::NotUnderstood, |receipt| Item::Told(Inbound::Receipt(receipt)));
+    }
+    let is_inbound = value.get("message_uuid").is_some()
+        && (value.get("message").is_some() || value.get("message_type").is_some());
+    if !is_inbound {
+        return Item::NotUnderstood;
+    }
+    match quoted(value) {
+        Some(provider_id) => Item::Told(Inbound::Reply(Reply {
+            provider_id: Some(provider_id),
+            // Vonage names the message that is answered by its own id only.
+            attempt: None,
+            provider_time: value.get("timestamp").and_then(time::read),
+        })),
+        None => Item::Nothing,
+    }
+}
+
+fn receipt(value: &Value) -> Option<Receipt> {
+    let report = report(value.get("status")?.as_str()?)?;
+    let provider_id = id(value.get("message_uuid"));
+    let attempt: Option<AttemptId> =
+        value.get("client_ref").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    if provider_id.is_none() && attempt.is_none() {
+        return None;
+    }
+    let code = match report {
+        Report::Reached(_) => None,
+        Report::Failed(_) => value.get("error").and_then(error_code),
+    };
+    let detail = code
+        .as_deref()
+        .and_then(|code| meaning(code, Told::Receipt))
+        .map(|meaning| meaning.sentence.to_owned());
+    Some(Receipt {
+        attempt,
+        provider_id,
+        report,
+        provider_time: value.get("timestamp").and_then(time::read),
+        code,
+        detail,
+        usage: value.get("usage").and_then(usage),
+    })
+}
+
+/// `seen` stands only in the prose of the oldest guides, for `read`.
+fn report(status: &str) -> Option<Report> {
+    match status {
+        "submitted" => Some(Report::Reached(Status::Submitted)),
+        "delivered" => Some(Report::Reached(Status::Delivered)),
+        "read" | "seen" => Some(Report::Reached(Status::Read)),
+        "rejected" => Some(Report::Failed(Failure::Rejected)),
+        "undeliverable" => Some(Report::Failed(Failure::Undeliverable)),
+        _ => None,
+    }
+}
+
+/// The code of an error object: `code` (v0.1), or a problem's (v1).
+fn error_code(error: &Value) -> Option<String> {
+    let code = match error.get("code") {
+        Some(code) => scalar(code),
+        None => problem_code(error),
+    };
+    code.filter(|code| is_code(code))
+}
+
+fn usage(usage: &Value) -> Option<Usage> {
+    let currency = usage.get("currency")?.as_str().filter(|text| text.len() == 3)?.to_owned();
+    let price = scalar(usage.get("price")?).filter(|text| (1..=32).contains(&text.len()))?;
+    Some(Usage { currency, price })
+}
+
+/// The id of the message that an inbound one quotes. v0.1 does not document where it stands, so
+/// both likely places are looked at.
+fn quoted(value: &Value) -> Option<String> {
+    let within = value.get("message").and_then(|message| message.get("context"));
+    value.get("context").or(within).and_then(|context| id(context.get("message_uuid")))
+}
+
+fn id(value: Option<&Value>) -> Option<String> {
+    scalar(value?).filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()))
+}
+
+/// A text, or a number as its text: Vonage's own clients disagree on which it sends.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dispatch_contract::Verdict;
+    use serde_json::json;
+
+    use super::*;
+
+    const ATTEMPT: &str = "0198c0ffee007000800000000000beef.3";
+
+    /// Reads `body` as if it were genuine.
+    fn read_body(body: &[u8]) -> WebhookOutcome {
+        let account = Account {
+            name: "main".to_owned(),
+            revision: 1,
+            settings: [("unsigned_webhooks".to_owned(), "accept".to_owned())].into(),
+            secrets: [].into(),
+        };
+        let request = WebhookRequest { method: "POST", url: "", query: "", headers: &[], body };
+        read(&request, &account, UnixMillis(0))
+    }
+
+    fn read_value(value: &Value) -> WebhookOutcome {
+        read_body(value.to_string().as_bytes())
+    }
+
+    fn only_receipt(value: &Value) -> Receipt {
+        match read_value(value).inbound.as_slice() {
+            [Inbound::Receipt(receipt)] => receipt.clone(),
+            other => panic!("one receipt expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_v1_rejection_is_read_in_full() {
+        let receipt = only_receipt(&json!({
+            "message_uuid": "u-1", "channel": "sms", "to": "447700900000", "from": "Acme",
+            "timestamp": "2020-01-01T14:00:00.000Z", "status": "rejected", "client_ref": ATTEMPT,
+            "error": { "type": "https://developer.vonage.com/api-errors/messages#1050",
+                       "title": "1050", "detail": "447700900000 is barred", "instance": "i" },
+            "usage": { "currency": "EUR", "price": "0.0333" },
+            "sms": { "count_total": "2" }, "workflow": { "items_number": "1" },
+        }));
+        assert_eq!(
+            receipt,
+            Receipt {
+                attempt: ATTEMPT.parse().ok(),
+                provider_id: Some("u-1".to_owned()),
+                report: Report::Failed(Failure::Rejected),
+                provider_time: Some(UnixMillis(1_577_887_200_000)),
+                code: Some("1050".to_owned()),
+                detail: Some("the number is barred from messages".to_owned()),
+                usage: Some(Usage { currency: "EUR".to_owned(), price: "0.0333".to_owned() }),
+            }
+        );
+    }
+
+    #[test]
+    fn a_v0_1_rejection_is_read_in_full() {
+        let receipt = only_receipt(&json!({
+            "message_uuid": "u-1", "to": { "type": "sms", "number": "447700900000" },
+            "from": { "type": "sms", "number": "Acme" }, "timestamp": "2020-01-01 14:00:00 UTC",
+            "status": "undeliverable", "client_ref": ATTEMPT,
+            "error": { "code": 1360, "reason": "TTL activated" },
+            "usage": { "currency": "EUR", "price": 0.5 },
+            "_links": { "workflow": { "dispatch_uuid": "d" } },
+        }));
+        assert_eq!(receipt.report, Report::Failed(Failure::Undeliverable));
+        assert_eq!(receipt.code.as_deref(), Some("1360"));
+        assert_eq!(receipt.detail.as_deref(), Some("not delivered within its time to live"));
+        assert_eq!(receipt.usage.map(|usage| usage.price).as_deref(), Some("0.5"));
+        assert_eq!(receipt.provider_time, Some(UnixMillis(1_577_887_200_000)));
+    }
+
+    #[test]
+    fn every_status_is_read() {
+        for (status, report) in [
+            ("submitted", Report::Reached(Status::Submitted)),
+            ("delivered", Report::Reached(Status::Delivered)),
+            ("read", Report::Reached(Status::Read)),
+            ("seen", Report::Reached(Status::Read)),
+            ("rejected", Report::Failed(Failure::Rejected)),
+            ("undeliverable", Report::Failed(Failure::Undeliverable)),
+        ] {
+            let receipt = only_receipt(&json!({ "message_uuid": "u-1", "status": status }));
+            assert_eq!(receipt.report, report, "{status}");
+            assert_eq!(receipt.code, None);
+        }
+    }
+
+    #[test]
+    fn a_stranger_s_client_ref_is_left_out() {
+        let receipt = only_receipt(
+            &json!({ "message_uuid": "u-1", "status": "delivered", "client_ref": "order-17" }),
+        );
+        assert_eq!(receipt.attempt, None);
+    }
+
+    #[test]
+    fn a_code_is_found_wherever_it_stands() {
+        for error in [
+            json!({ "code": "1170" }),
+            json!({ "code": 1170 }),
+            json!({ "title": "1170" }),
+            json!({ "title": 1170 }),
+            json!({ "title": "Invalid", "type": "https://x/api-errors/messages#1170" }),
+        ] {
+            let body = json!({ "message_uuid": "u", "status": "rejected", "error": error });
+            assert_eq!(only_receipt(&body).code.as_deref(), Some("1170"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quoting_message_is_a_reply_in_both_shapes() {
+        let v1 = json!({
+            "channel": "whatsapp", "message_uuid": "in-1", "message_type": "text", "text": "yes",
+            "timestamp": "2020-01-01T14:00:00Z", "context": { "message_uuid": "u-1" },
+        });
+        let v01 = json!({
+            "message_uuid": "in-1", "timestamp": "2020-01-01T14:00:00Z",
+            "message": { "content": { "type": "text", "text": "yes" },
+                         "context": { "message_uuid": "u-1" } },
+        });
+        let reply = Inbound::Reply(Reply {
+            provider_id: Some("u-1".to_owned()),
+            attempt: None,
+            provider_time: Some(UnixMillis(1_577_887_200_000)),
+        });
+        for body in [v1, v01] {
+            assert_eq!(read_value(&body).inbound, std::slice::from_ref(&reply), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_quotes_nothing_is_understood_and_tells_nothing() {
+        let outcome = read_value(&json!({
+            "channel": "sms", "message_uuid": "in-1", "message_type": "text", "text": "hi",
+        }));
+        assert_eq!(outcome, WebhookOutcome::understood(Vec::new()));
+    }
+
+    #[test]
+    fn an_array_is_taken_item_by_item() {
+        let outcome = read_value(&json!([
+            { "message_uuid": "u-1", "status": "delivered" },
+            { "status": "delivered" },
+            null,
+            { "message_uuid": "u-2", "status": "read" },
+        ]));
+        assert_eq!(outcome.verdict, Verdict::Understood);
+        assert_eq!(outcome.inbound.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_answered_200_and_changes_nothing() {
+        let deep = "[".repeat(100_000);
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "7",
+            "\"x\"",
+            "{\"status\":",
+            &deep,
+            r#"{"status":"accepted","message_uuid":"u"}"#,
+            r#"{"status":7,"message_uuid":"u"}"#,
+            r#"{"status":"delivered"}"#,
+            r#"{"status":"delivered","message_uuid":{},"client_ref":[]}"#,
+            r#"{"dispatch_uuid":"d","template":"failover","timestamp":"x"}"#,
+        ] {
+            assert_eq!(read_body(body.as_bytes()), WebhookOutcome::not_understood(), "{body:.60}");
+        }
+        let huge = vec![b' '; MAX_BODY_BYTES + 1];
+        assert_eq!(read_body(&huge), WebhookOutcome::not_understood());
+    }
+
+    #[test]
+    fn over_long_ids_and_codes_are_left_out() {
+        let long = "9".repeat(1_000);
+        let receipt = only_receipt(&json!({
+            "message_uuid": long, "client_ref": ATTEMPT, "status": "rejected",
+            "error": { "code": long }, "usage": { "currency": "EUR", "price": long },
+        }));
+        assert_eq!((receipt.provider_id, receipt.code, receipt.usage), (None, None, None));
+    }
+}

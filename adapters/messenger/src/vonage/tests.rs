@@ -1,0 +1,115 @@
+use dispatch_contract::{
+    ChannelAdapter, Content, Endpoint, Field, Media, Message, MessengerCategory, MessengerOptions,
+    Options,
+};
+use dispatch_kit::{
+    conformance::assert_conforms,
+    vonage::{ApiVersion, VonageSubject, wire},
+};
+use serde_json::json;
+
+use super::*;
+
+const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
+
+fn message(content: Content, options: Option<(MessengerCategory, Option<&str>)>) -> Message {
+    let messenger =
+        options.map(|(category, tag)| MessengerOptions { category, tag: tag.map(str::to_owned) });
+    Message {
+        channel: Channel::MESSENGER,
+        from: Endpoint::Id("9876543210".to_owned()),
+        to: Endpoint::Id("0123456789".to_owned()),
+        content,
+        options: Options { messenger, ..Options::default() },
+    }
+}
+
+fn text() -> Content {
+    Content::Text("Hello from Acme!".to_owned())
+}
+
+fn media(file: &str) -> Media {
+    Media { url: format!("https://example.com/{file}"), caption: None }
+}
+
+#[tokio::test]
+async fn it_keeps_what_it_declares() {
+    for version in [ApiVersion::V1, ApiVersion::V01] {
+        let client = HttpClient::new().expect("a client");
+        let samples = [
+            text(),
+            Content::Image(media("a.jpg")),
+            Content::Audio(media("a.mp3")),
+            Content::Video(media("a.mp4")),
+            Content::File(media("a.pdf")),
+        ];
+        let samples = samples.map(|content| message(content, None)).into();
+        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+    }
+}
+
+#[test]
+fn a_tagged_text_keeps_category_and_tag_in_both_versions() {
+    let options = Some((MessengerCategory::MessageTag, Some("CONFIRMED_EVENT_UPDATE")));
+    let wire = wire(&message(text(), options));
+    assert_eq!(
+        wire.v1.expect("sayable"),
+        json!({
+            "channel": "messenger",
+            "message_type": "text",
+            "to": "0123456789",
+            "from": "9876543210",
+            "text": "Hello from Acme!",
+            "messenger": { "category": "message_tag", "tag": "CONFIRMED_EVENT_UPDATE" },
+            "client_ref": ATTEMPT,
+            "webhook_version": "v1",
+            "webhook_url": "https://example.com/status",
+        })
+    );
+    assert_eq!(
+        wire.v01.expect("sayable"),
+        json!({
+            "to": { "type": "messenger", "id": "0123456789" },
+            "from": { "type": "messenger", "id": "9876543210" },
+            "message": {
+                "content": { "type": "text", "text": "Hello from Acme!" },
+                "messenger": { "category": "message_tag", "tag": "CONFIRMED_EVENT_UPDATE" },
+            },
+            "client_ref": ATTEMPT,
+        })
+    );
+}
+
+#[test]
+fn a_picture_is_named_like_its_kind() {
+    let wire = wire(&message(Content::Image(media("image.jpg")), None));
+    let v1 = wire.v1.expect("sayable");
+    assert_eq!(v1["image"], json!({ "url": "https://example.com/image.jpg" }));
+    assert_eq!(v1.get("messenger"), None);
+    assert_eq!(
+        wire.v01.expect("sayable")["message"],
+        json!({ "content": {
+            "type": "image", "image": { "url": "https://example.com/image.jpg" },
+        } })
+    );
+}
+
+#[test]
+fn a_tag_is_given_exactly_with_category_message_tag() {
+    use MessengerCategory::{MessageTag, Response, Update};
+
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    for (category, tag, right) in [
+        (MessageTag, Some("ACCOUNT_UPDATE"), true),
+        (MessageTag, Some(""), false),
+        (MessageTag, None, false),
+        (Response, None, true),
+        (Response, Some("ACCOUNT_UPDATE"), false),
+        (Update, None, true),
+        (Update, Some("ACCOUNT_UPDATE"), false),
+    ] {
+        let found = adapter.check(&message(text(), Some((category, tag))));
+        assert_eq!(found.is_empty(), right, "{category:?} {tag:?}");
+        assert!(found.iter().all(|violation| violation.field == Field::Options("messenger.tag")));
+    }
+}

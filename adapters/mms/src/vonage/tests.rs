@@ -1,0 +1,83 @@
+use dispatch_contract::{Content, Endpoint, Media, Message, Options};
+use dispatch_kit::{
+    conformance::assert_conforms,
+    vonage::{ApiVersion, VonageSubject, wire},
+};
+use serde_json::json;
+
+use super::*;
+
+const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
+
+fn message(from: &str, content: Content) -> Message {
+    Message {
+        channel: Channel::MMS,
+        from: Endpoint::Number(from.to_owned()),
+        to: Endpoint::Number("12025550123".to_owned()),
+        content,
+        options: Options::default(),
+    }
+}
+
+fn media(file: &str, caption: Option<&str>) -> Media {
+    Media { url: format!("https://example.com/{file}"), caption: caption.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn it_keeps_what_it_declares() {
+    for (version, from) in [(ApiVersion::V1, "12025550100"), (ApiVersion::V01, "12345")] {
+        let client = HttpClient::new().expect("a client");
+        let samples = [
+            Content::Text("Hello from Acme!".to_owned()),
+            Content::Image(media("a.jpg", None)),
+            Content::Audio(media("a.mp3", None)),
+            Content::Video(media("a.mp4", None)),
+            Content::File(media("a.pdf", None)),
+        ];
+        let samples = samples.map(|content| message(from, content)).into();
+        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+    }
+}
+
+#[test]
+fn a_picture_from_a_short_code_has_words_in_both_versions() {
+    let wire = wire(&message("12345", Content::Image(media("image.jpg", Some("Look")))));
+    assert_eq!(
+        wire.v1.expect("sayable"),
+        json!({
+            "channel": "mms",
+            "message_type": "image",
+            "to": "12025550123",
+            "from": "12345",
+            "image": { "url": "https://example.com/image.jpg", "caption": "Look" },
+            "client_ref": ATTEMPT,
+            "webhook_version": "v1",
+            "webhook_url": "https://example.com/status",
+        })
+    );
+    assert_eq!(
+        wire.v01.expect("sayable"),
+        json!({
+            "to": { "type": "mms", "number": "12025550123" },
+            "from": { "type": "mms", "number": "12345" },
+            "message": { "content": {
+                "type": "image",
+                "image": { "url": "https://example.com/image.jpg", "caption": "Look" },
+            } },
+            "client_ref": ATTEMPT,
+        })
+    );
+}
+
+#[test]
+fn what_v0_1_does_not_know_goes_through_v1() {
+    for (from, content) in [
+        ("12025550100", Content::Image(media("a.jpg", None))),
+        ("12345", Content::Text("Hello".to_owned())),
+        ("12345", Content::Video(media("a.mp4", None))),
+    ] {
+        let wire = wire(&message(from, content));
+        assert!(wire.v01.is_none());
+        assert_eq!(wire.v1.expect("sayable")["channel"], "mms");
+    }
+}

@@ -1,0 +1,153 @@
+use dispatch_contract::{
+    Action, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, ViberCategory,
+    ViberOptions,
+};
+use dispatch_kit::{
+    conformance::assert_conforms,
+    vonage::{ApiVersion, VonageSubject, wire},
+};
+use serde_json::json;
+
+use super::*;
+
+const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
+
+fn message(content: Content, viber: Option<ViberOptions>) -> Message {
+    Message {
+        channel: Channel::VIBER,
+        from: Endpoint::Id("9876543210".to_owned()),
+        to: Endpoint::Number("447700900000".to_owned()),
+        content,
+        options: Options { viber, ..Options::default() },
+    }
+}
+
+fn text() -> Content {
+    Content::Text("Hello from Acme!".to_owned())
+}
+
+fn image(caption: Option<&str>) -> Content {
+    Content::Image(Media {
+        url: "https://example.com/image.jpg".to_owned(),
+        caption: caption.map(str::to_owned),
+    })
+}
+
+fn file() -> Content {
+    Content::File(Media { url: "https://example.com/a.pdf".to_owned(), caption: None })
+}
+
+fn options(ttl_s: Option<u32>, button: Option<(&str, &str)>) -> Option<ViberOptions> {
+    let action = button.map(|(url, text)| Action { url: url.to_owned(), text: text.to_owned() });
+    Some(ViberOptions { category: ViberCategory::Transaction, ttl_s, action })
+}
+
+const BUTTON: (&str, &str) = ("https://example.com/page1.html", "Find out more");
+
+#[tokio::test]
+async fn it_keeps_what_it_declares() {
+    for version in [ApiVersion::V1, ApiVersion::V01] {
+        let client = HttpClient::new().expect("a client");
+        let samples = vec![
+            message(text(), options(Some(600), None)),
+            message(image(Some("Look")), options(None, Some(BUTTON))),
+            message(file(), None),
+        ];
+        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+    }
+}
+
+#[test]
+fn the_channel_has_another_name_in_each_version() {
+    let wire = wire(&message(text(), options(Some(600), None)));
+    assert_eq!(
+        wire.v1.expect("sayable"),
+        json!({
+            "channel": "viber_service",
+            "message_type": "text",
+            "to": "447700900000",
+            "from": "9876543210",
+            "text": "Hello from Acme!",
+            "viber_service": { "category": "transaction", "ttl": 600 },
+            "client_ref": ATTEMPT,
+            "webhook_version": "v1",
+            "webhook_url": "https://example.com/status",
+        })
+    );
+    assert_eq!(
+        wire.v01.expect("sayable"),
+        json!({
+            "to": { "type": "viber_service_msg", "number": "447700900000" },
+            "from": { "type": "viber_service_msg", "id": "9876543210" },
+            "message": {
+                "content": { "type": "text", "text": "Hello from Acme!" },
+                "viber_service_msg": { "category": "transaction", "ttl": 600 },
+            },
+            "client_ref": ATTEMPT,
+        })
+    );
+}
+
+#[test]
+fn a_picture_with_a_button_goes_through_v1() {
+    let wire = wire(&message(image(Some("Look")), options(None, Some(BUTTON))));
+    let v1 = wire.v1.expect("sayable");
+    assert_eq!(v1["image"], json!({ "url": "https://example.com/image.jpg", "caption": "Look" }));
+    assert_eq!(
+        v1["viber_service"],
+        json!({
+            "category": "transaction",
+            "action": { "url": "https://example.com/page1.html", "text": "Find out more" },
+        })
+    );
+    assert!(wire.v01.is_none());
+}
+
+#[test]
+fn what_v0_1_does_not_know_goes_through_v1() {
+    for (content, options) in
+        [(text(), options(None, Some(BUTTON))), (image(Some("Look")), None), (file(), None)]
+    {
+        assert!(wire(&message(content, options)).v01.is_none());
+    }
+    assert!(wire(&message(image(None), None)).v01.is_some());
+}
+
+#[test]
+fn the_time_to_live_is_30_s_to_3_days() {
+    for (ttl_s, right) in [(29, false), (30, true), (259_200, true), (259_201, false)] {
+        let found = check(&message(text(), options(Some(ttl_s), None)));
+        assert_eq!(found.is_empty(), right, "{ttl_s}: {found:?}");
+        assert!(found.iter().all(|field| *field == Field::Options("viber_service_msg.ttl")));
+    }
+}
+
+#[test]
+fn a_button_stands_under_text_or_a_captioned_picture() {
+    let with_button = |content| check(&message(content, options(None, Some(BUTTON))));
+    assert_eq!(with_button(text()), []);
+    assert_eq!(with_button(image(Some("Look"))), []);
+    assert_eq!(with_button(image(None)), [Field::Within("image.caption")]);
+    assert_eq!(with_button(file()), [Field::Options("viber_service_msg.action")]);
+}
+
+#[test]
+fn a_button_has_a_short_text_and_a_web_address() {
+    let long = format!("https://example.com/{}", "a".repeat(1_981));
+    for (url, words, field) in [
+        ("https://example.com", "ж".repeat(30), None),
+        (&long[..2_000], "Go".to_owned(), None),
+        ("https://example.com", "ж".repeat(31), Some("viber_service_msg.action.text")),
+        ("https://example.com", String::new(), Some("viber_service_msg.action.text")),
+        ("tel:447700900000", "Call".to_owned(), Some("viber_service_msg.action.url")),
+        (&long, "Go".to_owned(), Some("viber_service_msg.action.url")),
+    ] {
+        let found = check(&message(text(), options(None, Some((url, &words)))));
+        assert_eq!(found.first().copied(), field.map(Field::Options), "{url:.40} {words}");
+    }
+}
+
+fn check(message: &Message) -> Vec<Field> {
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    adapter.check(message).into_iter().map(|violation| violation.field).collect()
+}

@@ -1,0 +1,138 @@
+use dispatch_contract::{
+    ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, WhatsAppOptions,
+    WhatsAppPolicy,
+};
+use dispatch_kit::{
+    conformance::assert_conforms,
+    vonage::{ApiVersion, VonageSubject, wire},
+};
+use serde_json::json;
+
+use super::*;
+
+const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
+
+fn message(content: Content, locale: Option<&str>) -> Message {
+    let whatsapp = locale.map(|locale| WhatsAppOptions {
+        policy: WhatsAppPolicy::Deterministic,
+        locale: Some(locale.to_owned()),
+    });
+    Message {
+        channel: Channel::WHATSAPP,
+        from: Endpoint::Number("447700900001".to_owned()),
+        to: Endpoint::Number("447700900000".to_owned()),
+        content,
+        options: Options { whatsapp, ..Options::default() },
+    }
+}
+
+fn template(parameters: &[&str]) -> Content {
+    Content::Template {
+        name: "9b6b4fcb_da19:verify".to_owned(),
+        parameters: parameters.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
+
+fn media(file: &str, caption: Option<&str>) -> Media {
+    Media { url: format!("https://example.com/{file}"), caption: caption.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn it_keeps_what_it_declares() {
+    for version in [ApiVersion::V1, ApiVersion::V01] {
+        let client = HttpClient::new().expect("a client");
+        let samples = [
+            Content::Text("Hello from Acme!".to_owned()),
+            Content::Image(media("a.jpg", Some("Look"))),
+            Content::Audio(media("a.mp3", None)),
+            Content::Video(media("a.mp4", Some("Look"))),
+            Content::File(media("a.pdf", Some("Read"))),
+            template(&["2526"]),
+            Content::Custom(r#"{"type":"location","location":{"latitude":1}}"#.to_owned()),
+        ];
+        let samples = samples.map(|content| message(content, Some("en-GB"))).into();
+        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+    }
+}
+
+#[test]
+fn a_template_carries_its_parameters_in_order_and_its_language() {
+    let wire = wire(&message(template(&["Verification", "2526", "5"]), Some("en_US")));
+    let content = json!({
+        "name": "9b6b4fcb_da19:verify", "parameters": ["Verification", "2526", "5"],
+    });
+    assert_eq!(
+        wire.v1.expect("sayable"),
+        json!({
+            "channel": "whatsapp",
+            "message_type": "template",
+            "to": "447700900000",
+            "from": "447700900001",
+            "template": content,
+            "whatsapp": { "policy": "deterministic", "locale": "en_US" },
+            "client_ref": ATTEMPT,
+            "webhook_version": "v1",
+            "webhook_url": "https://example.com/status",
+        })
+    );
+    assert_eq!(
+        wire.v01.expect("sayable"),
+        json!({
+            "to": { "type": "whatsapp", "number": "447700900000" },
+            "from": { "type": "whatsapp", "number": "447700900001" },
+            "message": {
+                "content": { "type": "template", "template": content },
+                "whatsapp": { "policy": "deterministic", "locale": "en_US" },
+            },
+            "client_ref": ATTEMPT,
+        })
+    );
+}
+
+#[test]
+fn a_template_without_blanks_has_no_parameters() {
+    let wire = wire(&message(template(&[]), Some("en-GB")));
+    assert_eq!(wire.v1.expect("sayable")["template"], json!({ "name": "9b6b4fcb_da19:verify" }));
+}
+
+#[test]
+fn a_language_goes_with_templates_only() {
+    let wire = wire(&message(Content::Text("Hello".to_owned()), Some("en-GB")));
+    assert_eq!(wire.v1.expect("sayable").get("whatsapp"), None);
+    assert_eq!(wire.v01.expect("sayable")["message"].get("whatsapp"), None);
+}
+
+#[test]
+fn custom_content_is_passed_through() {
+    let custom = json!({ "type": "location", "location": { "latitude": -1.5, "name": "Café" } });
+    let wire = wire(&message(Content::Custom(custom.to_string()), None));
+    let v1 = wire.v1.expect("sayable");
+    assert_eq!((&v1["message_type"], &v1["custom"]), (&json!("custom"), &custom));
+    assert_eq!(wire.v01.expect("sayable")["message"]["content"]["custom"], custom);
+}
+
+#[test]
+fn a_film_s_caption_goes_through_v1() {
+    let captioned = wire(&message(Content::Video(media("a.mp4", Some("Look"))), None));
+    assert!(captioned.v01.is_none());
+    assert_eq!(captioned.v1.expect("sayable")["video"]["caption"], "Look");
+    assert!(wire(&message(Content::Video(media("a.mp4", None)), None)).v01.is_some());
+}
+
+#[test]
+fn a_template_needs_a_language() {
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    for (locale, right) in [
+        (Some("en-GB"), true),
+        (Some("en_GB"), true),
+        (Some("zh-Hant-TW"), true),
+        (Some("pt"), true),
+        (Some(""), false),
+        (Some("English (UK)"), false),
+        (None, false),
+    ] {
+        let found = adapter.check(&message(template(&[]), locale));
+        assert_eq!(found.is_empty(), right, "{locale:?}");
+        assert!(found.iter().all(|violation| violation.field == Field::Options("whatsapp.locale")));
+    }
+}

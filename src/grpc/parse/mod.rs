@@ -1,0 +1,147 @@
+//! From the API's messages to types that cannot be wrong.
+//!
+//! Every function here either returns the parsed thing or *all* that is wrong with it: for each
+//! wrong field its path (relative to the WorkflowSpec, counted from 0: `steps[1].to.channel`), what
+//! is wrong and what would be right. No text repeats a number, an address or a message's text.
+//!
+//! What a channel can do is asked through [`Rules`] and nowhere written here. Nothing is stored,
+//! sent or counted, and no clock is read.
+
+mod address;
+mod content;
+mod options;
+mod routes;
+mod step;
+mod time;
+mod values;
+mod workflow;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, UnixMillis};
+use prost::Message;
+use tonic_types::FieldViolation;
+
+use crate::{
+    machine::{Plan, WorkflowId},
+    pb::v1,
+};
+
+pub(crate) use workflow::parse_spec;
+
+/// The longest create as a whole, in bytes.
+const CREATE_MOST_BYTES: usize = 256 * 1024;
+/// The longest idempotency key, in characters.
+const REQUEST_ID_MOST: usize = 128;
+
+/// What workflows are checked against: who can send what, as configured.
+pub(crate) trait Rules {
+    /// The configured channels.
+    fn channels(&self) -> Vec<Channel>;
+
+    /// The adapters behind the routes that serve this sender, in the order they are tried.
+    fn serving(&self, channel: &Channel, sender: &Endpoint) -> Vec<Arc<dyn ChannelAdapter>>;
+
+    /// The senders that routes of this channel are configured for.
+    fn senders(&self, channel: &Channel) -> Vec<String>;
+}
+
+/// What is wrong so far.
+#[derive(Debug, Default)]
+struct Found(Vec<FieldViolation>);
+
+impl Found {
+    /// Notes that `field` is wrong, and what would be right.
+    fn note(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(FieldViolation::new(field, description));
+    }
+
+    /// Whether something is known to be wrong with this very field.
+    fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|violation| violation.field == field)
+    }
+
+    /// `value`, if nothing is wrong.
+    fn or<T>(self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            Some(_) | None => Err(self.0),
+        }
+    }
+}
+
+/// The plan that a request asks for.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn create_request(
+    request: &v1::CreateWorkflowRequest,
+    rules: &dyn Rules,
+    now: UnixMillis,
+) -> Result<Plan, Vec<FieldViolation>> {
+    let mut found = Found::default();
+    let size = request.encoded_len();
+    if size > CREATE_MOST_BYTES {
+        // Nothing else is looked at: a flood should cost little.
+        let most = CREATE_MOST_BYTES / 1024;
+        found.note(
+            "workflow",
+            format!("a request must have at most {most} KiB in all, and has {size} bytes"),
+        );
+        return Err(found.0);
+    }
+    let id = &request.request_id;
+    if id.len() > REQUEST_ID_MOST || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        found.note(
+            "request_id",
+            format!("must have at most {REQUEST_ID_MOST} printable ASCII characters, no spaces"),
+        );
+    }
+    let plan = match &request.workflow {
+        None => {
+            found.note("workflow", "must be given: the steps to try, 1 to 20 of them");
+            None
+        }
+        Some(spec) => match parse_spec(spec, rules, now) {
+            Ok(plan) => Some(plan),
+            Err(violations) => {
+                found.0.extend(violations);
+                None
+            }
+        },
+    };
+    found.or(plan)
+}
+
+/// The id of a workflow that a request names in `field`.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn workflow_id(field: &str, text: &str) -> Result<WorkflowId, Vec<FieldViolation>> {
+    let wanted = "must be a workflow's id as CreateWorkflow answered it, a UUID";
+    text.parse().map_err(|_| vec![FieldViolation::new(field, wanted)])
+}
+
+/// The names of the states that a list asks for.
+///
+/// # Errors
+/// For each that there is not.
+pub(crate) fn states(states: &[i32]) -> Result<Vec<&'static str>, Vec<FieldViolation>> {
+    let mut found = Found::default();
+    let mut names = Vec::new();
+    for (index, state) in states.iter().enumerate() {
+        let name = v1::WorkflowState::try_from(*state).ok().and_then(values::state_name);
+        if name.is_none() {
+            let known = "SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED or CANCELED";
+            found.note(
+                format!("states[{index}]"),
+                format!("must be WORKFLOW_STATE_ and one of {known}"),
+            );
+        }
+        names.extend(name);
+    }
+    found.or(Some(names))
+}

@@ -1,0 +1,152 @@
+//! What only some channels know.
+//!
+//! That options belong to the step's channel, and what that channel asks of them, is the adapters'
+//! to check.
+
+use std::time::Duration;
+
+use dispatch_contract::{
+    Action, MessengerCategory, MessengerOptions, Options, SmsEncoding, SmsOptions, ViberCategory,
+    ViberOptions, WhatsAppOptions, WhatsAppPolicy,
+};
+
+use super::{
+    Found,
+    content::{URL_WANTED, is_fetchable},
+    time,
+    values::{Open, value},
+};
+use crate::pb::v1;
+
+const TTL_LEAST: Duration = Duration::from_secs(30);
+const TTL_MOST: Duration = Duration::from_secs(259_200);
+
+/// The options as far as they can be read; the rest is noted.
+pub(super) fn options(given: &v1::Message, path: &str, found: &mut Found) -> Options {
+    Options {
+        sms: given.sms.as_ref().and_then(|it| sms(it, &format!("{path}.sms"), found)),
+        messenger: given
+            .messenger
+            .as_ref()
+            .and_then(|it| messenger(it, &format!("{path}.messenger"), found)),
+        whatsapp: given
+            .whatsapp
+            .as_ref()
+            .and_then(|it| whatsapp(it, &format!("{path}.whatsapp"), found)),
+        viber: given
+            .viber_service_msg
+            .as_ref()
+            .and_then(|it| viber(it, &format!("{path}.viber_service_msg"), found)),
+    }
+}
+
+fn sms(given: &v1::SmsOptions, path: &str, found: &mut Found) -> Option<SmsOptions> {
+    let encoding = value::<v1::SmsEncoding>(given.encoding, &format!("{path}.encoding"), found)?;
+    Some(SmsOptions { encoding })
+}
+
+fn messenger(
+    given: &v1::MessengerOptions,
+    path: &str,
+    found: &mut Found,
+) -> Option<MessengerOptions> {
+    let field = format!("{path}.category");
+    let category = value::<v1::MessengerCategory>(given.category, &field, found)?;
+    Some(MessengerOptions { category, tag: text(&given.tag) })
+}
+
+fn whatsapp(given: &v1::WhatsAppOptions, path: &str, found: &mut Found) -> Option<WhatsAppOptions> {
+    let policy = value::<v1::WhatsAppPolicy>(given.policy, &format!("{path}.policy"), found)?;
+    Some(WhatsAppOptions { policy, locale: text(&given.locale) })
+}
+
+fn viber(given: &v1::ViberServiceMsgOptions, path: &str, found: &mut Found) -> Option<ViberOptions> {
+    let category = value::<v1::ViberCategory>(given.category, &format!("{path}.category"), found);
+    let ttl_s = given.ttl.as_ref().and_then(|ttl| seconds(ttl, &format!("{path}.ttl"), found));
+    let action = given.action.as_ref().map(|it| action(it, &format!("{path}.action"), found));
+    Some(ViberOptions { category: category?, ttl_s, action })
+}
+
+fn seconds(given: &prost_types::Duration, field: &str, found: &mut Found) -> Option<u32> {
+    let ms = time::span(given, TTL_LEAST, TTL_MOST, field, found)?;
+    if given.nanos != 0 {
+        found.note(field, "must be whole seconds, 30 s to 259200 s");
+        return None;
+    }
+    u32::try_from(ms / 1000).ok()
+}
+
+fn action(given: &v1::ViberAction, path: &str, found: &mut Found) -> Action {
+    if !is_fetchable(&given.url) {
+        found.note(format!("{path}.url"), URL_WANTED);
+    }
+    if given.text.is_empty() {
+        found.note(format!("{path}.text"), "must be given: what stands on the button");
+    }
+    Action { url: given.url.clone(), text: given.text.clone() }
+}
+
+fn text(given: &str) -> Option<String> {
+    Some(given.to_owned()).filter(|text| !text.is_empty())
+}
+
+impl Open for v1::SmsEncoding {
+    type Value = SmsEncoding;
+    const NAMES: &'static [&'static str] =
+        &["SMS_ENCODING_AUTO", "SMS_ENCODING_TEXT", "SMS_ENCODING_UNICODE"];
+
+    fn value(self) -> SmsEncoding {
+        match self {
+            v1::SmsEncoding::Unspecified | v1::SmsEncoding::Auto => SmsEncoding::Auto,
+            v1::SmsEncoding::Text => SmsEncoding::Text,
+            v1::SmsEncoding::Unicode => SmsEncoding::Unicode,
+        }
+    }
+}
+
+impl Open for v1::MessengerCategory {
+    type Value = MessengerCategory;
+    const NAMES: &'static [&'static str] = &[
+        "MESSENGER_CATEGORY_RESPONSE",
+        "MESSENGER_CATEGORY_UPDATE",
+        "MESSENGER_CATEGORY_MESSAGE_TAG",
+    ];
+
+    fn value(self) -> MessengerCategory {
+        match self {
+            v1::MessengerCategory::Unspecified | v1::MessengerCategory::Response => {
+                MessengerCategory::Response
+            }
+            v1::MessengerCategory::Update => MessengerCategory::Update,
+            v1::MessengerCategory::MessageTag => MessengerCategory::MessageTag,
+        }
+    }
+}
+
+impl Open for v1::WhatsAppPolicy {
+    type Value = WhatsAppPolicy;
+    const NAMES: &'static [&'static str] = &["WHATS_APP_POLICY_DETERMINISTIC"];
+
+    fn value(self) -> WhatsAppPolicy {
+        match self {
+            v1::WhatsAppPolicy::Unspecified | v1::WhatsAppPolicy::Deterministic => {
+                WhatsAppPolicy::Deterministic
+            }
+        }
+    }
+}
+
+impl Open for v1::ViberCategory {
+    type Value = ViberCategory;
+    const NAMES: &'static [&'static str] =
+        &["VIBER_CATEGORY_TRANSACTION", "VIBER_CATEGORY_PROMOTION"];
+
+    fn value(self) -> ViberCategory {
+        match self {
+            v1::ViberCategory::Unspecified | v1::ViberCategory::Transaction => {
+                ViberCategory::Transaction
+            }
+            v1::ViberCategory::Promotion => ViberCategory::Promotion,
+        }
+    }
+}

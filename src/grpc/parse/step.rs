@@ -1,0 +1,177 @@
+//! One step: addresses, message and rule, held against the adapters that would send it.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status};
+
+use super::{Found, Rules, address, content, options, time};
+use crate::{
+    machine::{Rule, StepPlan},
+    pb::v1::{Failover, Step},
+};
+
+const EXPIRY_LEAST: Duration = Duration::from_secs(1);
+const EXPIRY_MOST: Duration = Duration::from_secs(30 * 86_400);
+/// How many configured senders an error names.
+const SENDERS_TOLD: usize = 5;
+
+/// A step; `None` if something is wrong with it, and noted.
+pub(super) fn step(
+    given: &Step,
+    path: &str,
+    is_last: bool,
+    rules: &dyn Rules,
+    found: &mut Found,
+) -> Option<StepPlan> {
+    let to_path = format!("{path}.to");
+    let from_path = format!("{path}.from");
+    let to = address::endpoint(given.to.as_ref(), &to_path, "who is reached", found);
+    let from = address::endpoint(given.from.as_ref(), &from_path, "who sends", found);
+    let channel =
+        address::channel(given.to.as_ref(), given.from.as_ref(), path, rules, found);
+    let message_path = format!("{path}.message");
+    let content = content::content(given.message.as_ref(), &message_path, found);
+    let options = given
+        .message
+        .as_ref()
+        .map(|message| options::options(message, &message_path, found))
+        .unwrap_or_default();
+
+    let serving = match (&channel, &from) {
+        (Some(channel), Some(from)) => serving(channel, from, &from_path, rules, found),
+        _ => None,
+    };
+    let rule = failover(given.failover.as_ref(), path, is_last, serving.as_deref(), found);
+    let message = Message { channel: channel?, from: from?, to: to?, content: content?, options };
+    let condition = given.failover.as_ref().and_then(|rule| rule.condition_status.parse().ok());
+    held_against(&serving?, &message, condition, path, found);
+    Some(StepPlan { message, rule: rule? })
+}
+
+/// The adapters that would send for this sender.
+fn serving(
+    channel: &Channel,
+    from: &Endpoint,
+    path: &str,
+    rules: &dyn Rules,
+    found: &mut Found,
+) -> Option<Vec<Arc<dyn ChannelAdapter>>> {
+    let serving = rules.serving(channel, from);
+    if !serving.is_empty() {
+        return Some(serving);
+    }
+    let senders = rules.senders(channel);
+    let more = senders.len().saturating_sub(SENDERS_TOLD);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let told = senders[..senders.len().min(SENDERS_TOLD)].join(", ");
+    found.note(
+        path,
+        format!(
+            "must be a sender with a route: those on {channel} are {told}{more}; add a route to the \
+             service's configuration for another"
+        ),
+    );
+    None
+}
+
+/// The step's rule: `Some(None)` is a last step without one, `None` is a wrong one.
+fn failover(
+    given: Option<&Failover>,
+    path: &str,
+    is_last: bool,
+    serving: Option<&[Arc<dyn ChannelAdapter>]>,
+    found: &mut Found,
+) -> Option<Option<Rule>> {
+    let field = format!("{path}.failover");
+    let Some(given) = given else {
+        if is_last {
+            return Some(None);
+        }
+        found.note(
+            field,
+            "must be given on every step but the last: a condition_status, and an expiry_time of \
+             1 s to 30 days",
+        );
+        return None;
+    };
+    let condition = condition(&given.condition_status, &field, serving, found);
+    let expiry_ms = match &given.expiry_time {
+        None => None,
+        Some(time) => {
+            let field = format!("{field}.expiry_time");
+            Some(time::span(time, EXPIRY_LEAST, EXPIRY_MOST, &field, found)?)
+        }
+    };
+    Some(Some(Rule { condition: condition?, expiry_ms }))
+}
+
+fn condition(
+    given: &str,
+    path: &str,
+    serving: Option<&[Arc<dyn ChannelAdapter>]>,
+    found: &mut Found,
+) -> Option<Status> {
+    let parsed = given.parse().ok();
+    let is_told = |status: Status| {
+        serving.is_none_or(|adapters| adapters.iter().any(|it| it.capabilities().tells(status)))
+    };
+    if let Some(status) = parsed.filter(|status| is_told(*status)) {
+        return Some(status);
+    }
+    let wanted = match serving {
+        Some(adapters) => one_of(adapters),
+        // Without a channel nobody knows more; a step before it is accepted has reached nothing.
+        None => "must be submitted, delivered, read or replied, as the channel tells".to_owned(),
+    };
+    found.note(format!("{path}.condition_status"), wanted);
+    None
+}
+
+/// What the adapters can tell, for an error text.
+fn one_of(adapters: &[Arc<dyn ChannelAdapter>]) -> String {
+    let told = Status::ALL
+        .into_iter()
+        .filter(|status| adapters.iter().any(|it| it.capabilities().tells(*status)))
+        .map(Status::as_str)
+        .collect::<Vec<_>>();
+    let channel = adapters.first().map(|adapter| adapter.channel().to_string());
+    let channel = channel.unwrap_or_default();
+    match told.as_slice() {
+        [] => format!("{channel} tells no status to wait for; leave failover out"),
+        [only] => format!("must be {only}, the one status that {channel} tells"),
+        several => format!("must be one of {}, which {channel} tells", several.join(", ")),
+    }
+}
+
+/// Notes what no adapter could do. One that sends the content and tells the condition must find
+/// nothing wrong with the message; where there is none, what the nearest of them lacks is told.
+fn held_against(
+    serving: &[Arc<dyn ChannelAdapter>],
+    message: &Message,
+    condition: Option<Status>,
+    path: &str,
+    found: &mut Found,
+) {
+    let kind = message.content.kind();
+    let tells = |adapter: &dyn ChannelAdapter| {
+        condition.is_none_or(|status| adapter.capabilities().tells(status))
+    };
+    let sending: Vec<_> =
+        serving.iter().filter(|adapter| adapter.capabilities().sends(kind)).cloned().collect();
+    let fit: Vec<_> = sending.iter().filter(|adapter| tells(&***adapter)).cloned().collect();
+    let field = format!("{path}.failover.condition_status");
+    if fit.is_empty() && !sending.is_empty() && !found.has(&field) {
+        let wanted = one_of(&sending);
+        found.note(field, format!("{wanted}, for {kind}"));
+    }
+    let judges = [fit, sending, serving.to_vec()].into_iter().find(|judges| !judges.is_empty());
+    let verdicts = judges.into_iter().flatten().map(|adapter| adapter.check(message));
+    let Some(best) = verdicts.min_by_key(Vec::len) else { return };
+    for violation in best {
+        let field = format!("{path}.{}", violation.field);
+        // The first thing that is wrong with a field explains the others.
+        if !found.has(&field) {
+            found.note(field, violation.problem);
+        }
+    }
+}

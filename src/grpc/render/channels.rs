@@ -1,0 +1,75 @@
+//! The configured channels and what each can do.
+
+use std::collections::BTreeMap;
+
+use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Echo};
+
+use super::{duration, status};
+use crate::{
+    engine::{Route, RouteTable, SenderMatch},
+    pb::v1,
+};
+
+/// The channels that some route serves, by name, with their adapters and routes.
+pub(crate) fn channels(routes: &RouteTable) -> Vec<v1::Channel> {
+    routes
+        .channels()
+        .into_iter()
+        .map(|channel| {
+            let own: Vec<_> =
+                routes.iter().filter(|route| *route.adapter.channel() == channel).collect();
+            let adapters: BTreeMap<_, _> =
+                own.iter().map(|route| (route.adapter.name(), &route.adapter)).collect();
+            v1::Channel {
+                name: channel.as_str().to_owned(),
+                adapters: adapters.into_values().map(|it| adapter(&**it)).collect(),
+                routes: own.into_iter().map(route).collect(),
+            }
+        })
+        .collect()
+}
+
+fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
+    let can = adapter.capabilities();
+    let kinds = |kinds: &[ContentKind]| kinds.iter().map(ToString::to_string).collect();
+    v1::Adapter {
+        name: adapter.name().to_owned(),
+        provider: adapter.provider().to_owned(),
+        condition_statuses: can.condition_statuses.iter().copied().map(status).collect(),
+        content_kinds: kinds(&can.content),
+        caption_kinds: kinds(&can.captions),
+        max_text_chars: can.limits.text_chars,
+        max_caption_chars: can.limits.caption_chars,
+        max_url_bytes: can.limits.url_bytes,
+        from_forms: can.from.iter().map(|form| address_form(*form) as i32).collect(),
+        to_forms: can.to.iter().map(|form| address_form(*form) as i32).collect(),
+        idempotent_for: can
+            .idempotent_for
+            .map(|time| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
+        echoes_attempt_id: can.echo == Echo::AttemptId,
+        can_recall: can.recall,
+        max_batch: can.batch,
+    }
+}
+
+fn route(route: &Route) -> v1::Route {
+    let sender = match &route.sender {
+        SenderMatch::Any => String::new(),
+        SenderMatch::Exactly(value) => value.clone(),
+    };
+    v1::Route {
+        name: route.name.to_string(),
+        sender,
+        adapter: route.adapter.name().to_owned(),
+        account: route.account.name.clone(),
+    }
+}
+
+fn address_form(form: AddressForm) -> v1::AddressForm {
+    match form {
+        AddressForm::Id => v1::AddressForm::Id,
+        AddressForm::E164 => v1::AddressForm::E164,
+        AddressForm::ShortCode => v1::AddressForm::ShortCode,
+        AddressForm::Alphanumeric => v1::AddressForm::Alphanumeric,
+    }
+}

@@ -1,0 +1,176 @@
+//! A plan as the spec that asks for it, with defaults written out: parsed again it is the same plan.
+
+use std::collections::BTreeMap;
+
+use dispatch_contract::{
+    Channel, Content, Endpoint, Media, Message, MessengerCategory, SmsEncoding, ViberCategory,
+    ViberOptions, WhatsAppPolicy,
+};
+use prost_types::{ListValue, Struct, Value, value::Kind};
+
+use super::{duration, status, timestamp};
+use crate::{
+    machine::{OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template},
+    pb::v1::{self, message},
+};
+
+/// The spec that asks for this plan.
+pub(crate) fn spec(plan: &Plan) -> v1::WorkflowSpec {
+    let template = match plan.template {
+        Template::Failover => v1::WorkflowTemplate::Failover,
+    };
+    let on_late_success = match plan.on_late_success {
+        OnLateSuccess::Stop => v1::OnLateSuccess::Stop,
+        OnLateSuccess::Continue => v1::OnLateSuccess::Continue,
+    };
+    let on_unknown = match plan.on_unknown {
+        OnUnknown::WaitReceipt => v1::OnUnknown::WaitReceipt,
+        OnUnknown::Resend => v1::OnUnknown::Resend,
+        OnUnknown::FailOver => v1::OnUnknown::FailOver,
+    };
+    let priority = match plan.priority {
+        Priority::High => v1::Priority::High,
+        Priority::Normal => v1::Priority::Normal,
+        Priority::Low => v1::Priority::Low,
+    };
+    v1::WorkflowSpec {
+        template: template as i32,
+        steps: plan.steps.iter().map(step).collect(),
+        send_at: plan.send_at.map(timestamp),
+        valid_until: plan.valid_until.map(timestamp),
+        send_within: plan.send_within_ms.map(duration),
+        on_late_success: on_late_success as i32,
+        on_unknown: on_unknown as i32,
+        priority: priority as i32,
+        labels: plan.labels.clone(),
+        client_ref: plan.client_ref.clone().unwrap_or_default(),
+    }
+}
+
+fn step(step: &StepPlan) -> v1::Step {
+    let message = &step.message;
+    v1::Step {
+        from: Some(address(&message.channel, &message.from)),
+        to: Some(address(&message.channel, &message.to)),
+        message: Some(said(message)),
+        failover: step.rule.as_ref().map(failover),
+    }
+}
+
+fn failover(rule: &Rule) -> v1::Failover {
+    v1::Failover {
+        expiry_time: rule.expiry_ms.map(duration),
+        condition_status: status(rule.condition),
+    }
+}
+
+fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
+    v1::Address {
+        channel: channel.as_str().to_owned(),
+        endpoint: Some(match endpoint {
+            Endpoint::Id(id) => v1::address::Endpoint::Id(id.clone()),
+            Endpoint::Number(number) => v1::address::Endpoint::Number(number.clone()),
+        }),
+    }
+}
+
+fn said(message: &Message) -> v1::Message {
+    let options = &message.options;
+    v1::Message {
+        content: Some(content(&message.content)),
+        sms: options.sms.as_ref().map(|it| v1::SmsOptions {
+            encoding: match it.encoding {
+                SmsEncoding::Auto => v1::SmsEncoding::Auto,
+                SmsEncoding::Text => v1::SmsEncoding::Text,
+                SmsEncoding::Unicode => v1::SmsEncoding::Unicode,
+            } as i32,
+        }),
+        messenger: options.messenger.as_ref().map(|it| v1::MessengerOptions {
+            category: match it.category {
+                MessengerCategory::Response => v1::MessengerCategory::Response,
+                MessengerCategory::Update => v1::MessengerCategory::Update,
+                MessengerCategory::MessageTag => v1::MessengerCategory::MessageTag,
+            } as i32,
+            tag: it.tag.clone().unwrap_or_default(),
+        }),
+        whatsapp: options.whatsapp.as_ref().map(|it| v1::WhatsAppOptions {
+            policy: match it.policy {
+                WhatsAppPolicy::Deterministic => v1::WhatsAppPolicy::Deterministic,
+            } as i32,
+            locale: it.locale.clone().unwrap_or_default(),
+        }),
+        viber_service_msg: options.viber.as_ref().map(viber),
+    }
+}
+
+fn viber(options: &ViberOptions) -> v1::ViberServiceMsgOptions {
+    v1::ViberServiceMsgOptions {
+        category: match options.category {
+            ViberCategory::Transaction => v1::ViberCategory::Transaction,
+            ViberCategory::Promotion => v1::ViberCategory::Promotion,
+        } as i32,
+        ttl: options.ttl_s.map(|seconds| duration(u64::from(seconds) * 1000)),
+        action: options.action.as_ref().map(|action| v1::ViberAction {
+            url: action.url.clone(),
+            text: action.text.clone(),
+        }),
+    }
+}
+
+fn content(content: &Content) -> message::Content {
+    let parts = |media: &Media| (media.url.clone(), media.caption.clone().unwrap_or_default());
+    match content {
+        Content::Text(text) => message::Content::Text(text.clone()),
+        Content::Image(media) => {
+            let (url, caption) = parts(media);
+            message::Content::Image(v1::Image { url, caption })
+        }
+        Content::Audio(media) => {
+            let (url, caption) = parts(media);
+            message::Content::Audio(v1::Audio { url, caption })
+        }
+        Content::Video(media) => {
+            let (url, caption) = parts(media);
+            message::Content::Video(v1::Video { url, caption })
+        }
+        Content::File(media) => {
+            let (url, caption) = parts(media);
+            message::Content::File(v1::File { url, caption })
+        }
+        Content::Location { latitude, longitude, name, address } => {
+            message::Content::Location(v1::Location {
+                // Parsed from numbers, so they are numbers.
+                latitude: latitude.parse().unwrap_or_default(),
+                longitude: longitude.parse().unwrap_or_default(),
+                name: name.clone().unwrap_or_default(),
+                address: address.clone().unwrap_or_default(),
+            })
+        }
+        Content::Template { name, parameters } => message::Content::Template(v1::Template {
+            name: name.clone(),
+            parameters: parameters.clone(),
+        }),
+        Content::Custom(text) => {
+            message::Content::Custom(object(serde_json::from_str(text).unwrap_or_default()))
+        }
+    }
+}
+
+fn object(object: serde_json::Map<String, serde_json::Value>) -> Struct {
+    let fields = object.into_iter().map(|(key, value)| (key, json(value)));
+    Struct { fields: BTreeMap::from_iter(fields) }
+}
+
+fn json(value: serde_json::Value) -> Value {
+    let kind = match value {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(truth) => Kind::BoolValue(truth),
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Kind::StringValue(text),
+        serde_json::Value::Array(items) => {
+            Kind::ListValue(ListValue { values: items.into_iter().map(json).collect() })
+        }
+        serde_json::Value::Object(inner) => Kind::StructValue(object(inner)),
+    };
+    Value { kind: Some(kind) }
+}

@@ -1,0 +1,191 @@
+//! A workflow and how far it is.
+
+use std::collections::BTreeMap;
+
+use dispatch_contract::{AttemptId, UnixMillis};
+
+use super::{event::locate, number, reason, spec, state, status, timestamp};
+use crate::{
+    machine::{self, AttemptState, Phase, Reason, StepStatus, Workflow, WorkflowId},
+    pb::v1::{self, EventKind},
+    store::Record,
+};
+
+/// A workflow, with what its events add: when and how it ended, the provider's ids, why steps were
+/// left. Without events it is the summary that lists show, and the messages are left out as well.
+pub(crate) fn workflow(
+    record: &Record,
+    workflow: &Workflow,
+    mut events: Vec<v1::Event>,
+    with_timeline: bool,
+) -> v1::Workflow {
+    locate(&mut events, record, workflow);
+    let told = Told::by(&events);
+    let mut shown = spec(&record.plan);
+    if events.is_empty() {
+        shown.steps.clear();
+    }
+    let deadline = workflow.deadline().map(|deadline| v1::Deadline {
+        time: Some(timestamp(deadline.at)),
+        why: deadline.due.as_str().to_owned(),
+    });
+    let steps = (0_u8..).zip(&workflow.steps);
+    v1::Workflow {
+        id: workflow.id.to_string(),
+        state: state(workflow.phase) as i32,
+        outcome: outcome(workflow.phase, &told),
+        spec: Some(shown),
+        steps: steps.map(|(index, it)| step(index, it, workflow, &told)).collect(),
+        create_time: Some(timestamp(record.created_at)),
+        update_time: Some(timestamp(workflow.updated_at)),
+        end_time: told.end.and_then(|end| end.time),
+        revision: workflow.sequence,
+        next_deadline: deadline,
+        tenant: record.tenant.to_string(),
+        request_id: record.request_id.clone().unwrap_or_default(),
+        timeline: if with_timeline { without_tokens(events) } else { Vec::new() },
+    }
+}
+
+/// A timeline is no stream; what goes on behind it is a stream's own affair.
+fn without_tokens(mut events: Vec<v1::Event>) -> Vec<v1::Event> {
+    for event in &mut events {
+        event.resume_token.clear();
+    }
+    events
+}
+
+/// What only the events tell.
+#[derive(Default)]
+struct Told<'a> {
+    end: Option<&'a v1::Event>,
+    /// The last step that was met, failed or expired before the end.
+    decided_by: u32,
+    /// By step, counted from 1.
+    reasons: BTreeMap<u32, String>,
+    /// By attempt.
+    provider_ids: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn by(events: &'a [v1::Event]) -> Self {
+        let mut told = Told::default();
+        for event in events {
+            let left = match event.kind() {
+                EventKind::StepMet => Some(reason(Reason::ConditionMet)),
+                EventKind::LateSuccess => Some(reason(Reason::LateConditionMet)),
+                EventKind::StepFailed | EventKind::StepExpired => Some(event.reason.clone()),
+                _ => None,
+            };
+            if let Some(why) = left {
+                told.reasons.insert(event.step, why);
+                told.decided_by = event.step;
+            }
+            if event.kind() == EventKind::Ended {
+                told.end = Some(event);
+            }
+            if !event.provider_id.is_empty() {
+                told.provider_ids.insert(&event.attempt_id, &event.provider_id);
+            }
+        }
+        told
+    }
+}
+
+fn outcome(phase: Phase, told: &Told<'_>) -> Option<v1::Outcome> {
+    let Phase::Ended(_, why) = phase else { return None };
+    let end = told.end.cloned().unwrap_or_default();
+    // Nobody's step decides a cancel or a passed valid_until.
+    let is_outside = matches!(why, Reason::Canceled | Reason::DeadlineExceeded);
+    Some(v1::Outcome {
+        reason: reason(why),
+        provider_code: end.provider_code,
+        detail: end.detail,
+        step: if is_outside { 0 } else { told.decided_by },
+    })
+}
+
+fn step(
+    index: u8,
+    step: &machine::Step,
+    workflow: &Workflow,
+    told: &Told<'_>,
+) -> v1::StepProgress {
+    let why = told.reasons.get(&number(index)).cloned();
+    let why = match (step.status, workflow.phase) {
+        // It was given up for the reason for which all ended.
+        (StepStatus::Canceled, Phase::Ended(_, why)) => Some(reason(why)),
+        (StepStatus::Expired, _) => Some(reason(Reason::Expired)),
+        _ => why,
+    };
+    let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
+    let expires_at = step.clock_at.zip(expiry_ms).map(|(at, ms)| UnixMillis(at.0.saturating_add(ms)));
+    v1::StepProgress {
+        number: number(index),
+        channel: step.need.channel.as_str().to_owned(),
+        state: step_state(step.status) as i32,
+        status: status(step.reached),
+        status_time: step.reached_at.map(timestamp),
+        reason: why.unwrap_or_default(),
+        start_time: step.active_at.map(timestamp),
+        expires_at: expires_at.map(timestamp),
+        attempts: workflow
+            .attempts_of(index)
+            .map(|(number, it)| attempt(workflow.id, number, it, told))
+            .collect(),
+    }
+}
+
+fn attempt(
+    workflow: WorkflowId,
+    number: u16,
+    attempt: &machine::Attempt,
+    told: &Told<'_>,
+) -> v1::Attempt {
+    let id = AttemptId { workflow: workflow.0, number }.to_string();
+    let provider_id = told.provider_ids.get(id.as_str()).map(|id| (*id).to_owned());
+    let retry_at = match attempt.state {
+        AttemptState::Deferred { retry_at } => Some(timestamp(retry_at)),
+        AttemptState::Planned
+        | AttemptState::Started
+        | AttemptState::Accepted
+        | AttemptState::Unknown { .. }
+        | AttemptState::Refused => None,
+    };
+    v1::Attempt {
+        id,
+        number: u32::from(number),
+        route: attempt.route.to_string(),
+        provider_id: provider_id.unwrap_or_default(),
+        state: attempt_state(attempt.state) as i32,
+        status: status(attempt.status),
+        failure: attempt.failure.map(|failure| failure.as_str().to_owned()).unwrap_or_default(),
+        calls: u32::from(attempt.calls),
+        start_time: attempt.started_at.map(timestamp),
+        retry_at,
+        possible_double: attempt.may_double,
+    }
+}
+
+fn step_state(status: StepStatus) -> v1::StepState {
+    match status {
+        StepStatus::Waiting => v1::StepState::Waiting,
+        StepStatus::Active => v1::StepState::Active,
+        StepStatus::Met => v1::StepState::Met,
+        StepStatus::Failed => v1::StepState::Failed,
+        StepStatus::Expired => v1::StepState::Expired,
+        StepStatus::Skipped => v1::StepState::Skipped,
+        StepStatus::Canceled => v1::StepState::Canceled,
+    }
+}
+
+fn attempt_state(state: AttemptState) -> v1::AttemptState {
+    match state {
+        AttemptState::Planned => v1::AttemptState::Planned,
+        AttemptState::Started => v1::AttemptState::Started,
+        AttemptState::Deferred { .. } => v1::AttemptState::Deferred,
+        AttemptState::Accepted => v1::AttemptState::Accepted,
+        AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
+        AttemptState::Refused => v1::AttemptState::Refused,
+    }
+}

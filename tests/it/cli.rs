@@ -1,0 +1,173 @@
+//! The command line against a running service: what people and scripts see.
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::support::{FREE, Process};
+
+const MISSING: &str = "0190a1b2-0000-7000-8000-000000000000";
+
+/// A service, and the program to talk to it with.
+struct Terminal {
+    process: Process,
+    server: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    async fn new() -> Terminal {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("dispatch.toml");
+        std::fs::write(&config, "[log]\nlevel = \"warn\"\n").unwrap();
+        let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
+        let server = format!("http://{}", process.grpc);
+        Terminal { process, server, _folder: folder }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        run(&[arguments, &["--server", &self.server]].concat(), "").await
+    }
+}
+
+async fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    child.wait_with_output().await.unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn workflows() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/workflows");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().display().to_string())
+        .filter(|path| path.ends_with(".yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5, "{files:?}");
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_gets_along() {
+    let terminal = Terminal::new().await;
+    for file in workflows() {
+        let created = terminal.run(&["create", "-f", &file]).await;
+        assert!(created.status.success(), "{file}: {}", err(&created));
+    }
+    let listed = terminal.run(&["list"]).await;
+    assert_eq!(out(&listed).lines().count(), workflows().len(), "{}", out(&listed));
+
+    let file = workflows().into_iter().find(|file| file.contains("messenger-sms")).unwrap();
+    let watched = terminal.run(&["create", "-f", &file, "--watch"]).await;
+    let told = out(&watched);
+    assert_eq!(watched.status.code(), Some(0), "{told}");
+    assert!(told.contains("workflow SUCCEEDED, CONDITION_MET"), "{told}");
+    assert!(!told.contains('\u{1b}'), "colours where there is no terminal");
+    let id = told.lines().next().unwrap().to_owned();
+
+    let why = out(&terminal.run(&["why", &id]).await);
+    assert!(why.contains("It ended SUCCEEDED, CONDITION_MET"), "{why}");
+    let got = out(&terminal.run(&["get", &id, "--output", "json"]).await);
+    let json: serde_json::Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(json["id"], id.as_str());
+    assert_eq!(json["state"], "WORKFLOW_STATE_SUCCEEDED");
+
+    let canceled = terminal.run(&["cancel", &id]).await;
+    assert_eq!(canceled.status.code(), Some(5));
+    assert!(err(&canceled).contains("already ended"), "{}", err(&canceled));
+    let missing = terminal.run(&["get", MISSING]).await;
+    assert_eq!(missing.status.code(), Some(4), "{}", err(&missing));
+    let channels = out(&terminal.run(&["channels"]).await);
+    assert!(channels.contains("viber_service_msg"), "{channels}");
+    assert_eq!(terminal.process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_file_is_refused_with_what_would_be_right() {
+    let terminal = Terminal::new().await;
+    let cases = [
+        ("steps: [", 3, "stdin", "-"),
+        ("stepz: []", 3, "steps", "-"),
+        ("{\"steps\": 3}", 3, "steps", "-"),
+        ("steps: []", 3, "steps", "-"),
+        ("x", 3, "no-such-file", "no-such-file.yaml"),
+    ];
+    for (text, code, named, file) in cases {
+        let arguments = ["create", "-f", file, "--server", &terminal.server];
+        let refused = run(&arguments, text).await;
+        assert_eq!(refused.status.code(), Some(code), "{text}: {}", err(&refused));
+        let told = err(&refused);
+        let is_named = told.contains(named) || (named == "stdin" && told.contains('-'));
+        assert!(is_named, "{text}: {told}");
+    }
+    assert_eq!(terminal.process.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn without_a_server_it_says_so_and_where_it_looked() {
+    let refused = run(&["list", "--server", "http://127.0.0.1:9"], "").await;
+    assert_eq!(refused.status.code(), Some(6));
+    assert!(err(&refused).contains("dispatch serve"), "{}", err(&refused));
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dispatch.toml");
+    let cases = [
+        ("[listen]\ngprc = \"127.0.0.1:1\"", "did you mean `grpc`?"),
+        ("[store]\ncache_mib = 1", "store.cache_mib must be 16 to 65536"),
+        ("[[routes]]\nname = \"a\"\nadapter = \"vonage-fax\"\naccount = \"x\"", "there is no adapter vonage-fax"),
+        ("[[routes]]\nname = \"a\"\nadapter = \"vonage-sms\"\naccount = \"x\"", "there is no account x"),
+        ("[[accounts]]\nname = \"a\"\nprovider = \"vonage\"\nsecrets = { api_secret = \"env:NOT_SET_ANYWHERE\" }", "NOT_SET_ANYWHERE is not set"),
+        ("[sandbox]\ndefault_script = \"accpet\"", "sandbox.default_script"),
+    ];
+    for (text, wanted) in cases {
+        std::fs::write(&file, text).unwrap();
+        let (config, data) = (file.display().to_string(), folder.path().join("data").display().to_string());
+        let arguments = ["serve", "--config", &config, "--data", &data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--internal-http", "127.0.0.1:0"];
+        let refused = run(&arguments, "").await;
+        assert!(!refused.status.success(), "{text}");
+        assert!(err(&refused).contains(wanted), "{text}: {}", err(&refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_shows_both_ways_and_exits_zero() {
+    let shown = run(&["demo"], "").await;
+    let told = out(&shown);
+    assert!(shown.status.success(), "{told}\n{}", err(&shown));
+    assert!(told.contains("not read within 4 s; last status delivered"), "{told}");
+    assert_eq!(told.matches("workflow SUCCEEDED, CONDITION_MET").count(), 2, "{told}");
+    assert!(!told.contains('\u{1b}'), "colours where there is no terminal");
+}
+
+#[tokio::test]
+async fn help_and_completions_are_there() {
+    let help = out(&run(&["--help"], "").await);
+    for command in ["serve", "demo", "create", "get", "why", "watch", "list", "cancel", "channels"] {
+        assert!(help.contains(command), "{help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(out(&run(&["completions", shell], "").await).contains("dispatch"));
+    }
+    assert_eq!(out(&run(&["config"], "").await), dispatch::config::DEFAULT_TOML);
+}
