@@ -8,20 +8,14 @@
 //! }
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{Account, ChannelAdapter, Clock, Registry, Secret, UnixMillis};
-use dispatch_kit::{
-    http::HttpClient,
-    vonage::VonageAccount,
+use dispatch_kit::{http::HttpClient, vonage::VonageAccount};
+use dispatch_sandbox::{
+    Provider, ProviderConfig, SandboxAdapter, SandboxServer, Script, ServerConfig,
 };
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter, SandboxServer, Script, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +44,8 @@ pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Parts, ConfigError
         routes(config, &registry, &accounts, &config.listen.public_url)?
     };
     let uses_sandbox = routes.iter().any(|route| route.adapter.provider() == SANDBOX);
-    let sandbox = uses_sandbox.then(|| Arc::new(RemoteControl::new(provider, clock)) as Arc<dyn Sandbox>);
+    let sandbox =
+        uses_sandbox.then(|| Arc::new(RemoteControl::new(provider, clock)) as Arc<dyn Sandbox>);
     Ok(Parts { registry, accounts, routes, sandbox })
 }
 
@@ -70,7 +65,8 @@ pub fn over_http(
     let told = |error: &dyn std::fmt::Display| ConfigError(error.to_string());
     let address = listener.local_addr().map_err(|error| told(&error))?;
     // A secret of this process's own: nobody else can sign for the simulated provider.
-    let secret = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
+    let secret =
+        uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
     let provider = sandbox_provider(config, clock.contract_clock())?;
     let server = ServerConfig {
         api_key: KEY.to_owned(),
@@ -135,7 +131,8 @@ fn sandbox_provider(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Provid
     };
     let default_script = read("sandbox.default_script", &config.sandbox.default_script)?;
     let seed = config.sandbox.seed;
-    let provider = Provider::new(clock, ProviderConfig { seed, default_script, ..ProviderConfig::default() });
+    let provider =
+        Provider::new(clock, ProviderConfig { seed, default_script, ..ProviderConfig::default() });
     for (recipient, script) in &config.sandbox.scripts {
         provider.set_script(recipient, read(&format!("sandbox.scripts.{recipient}"), script)?);
     }
@@ -156,8 +153,12 @@ fn accounts(config: &Config) -> Result<BTreeMap<(String, String), Arc<Account>>,
         let wrong = |problem: &str| ConfigError(format!("account {}: {problem}", given.name));
         match given.provider.as_str() {
             "vonage" => VonageAccount::check(&account).map_err(|problem| wrong(&problem))?,
-            SANDBOX => return Err(wrong("the sandbox has its account already; leave this one out")),
-            other => return Err(wrong(&format!("provider {other} is not known; there is: vonage"))),
+            SANDBOX => {
+                return Err(wrong("the sandbox has its account already; leave this one out"));
+            }
+            other => {
+                return Err(wrong(&format!("provider {other} is not known; there is: vonage")));
+            }
         }
         if accounts.insert(key(&account, &given.provider), Arc::new(account)).is_some() {
             return Err(wrong("there are two accounts of this name; names must be unique"));
@@ -199,10 +200,16 @@ fn routes(
         })?;
         let key = (adapter.provider().to_owned(), given.account.clone());
         let account = accounts.get(&key).ok_or_else(|| {
-            wrong(format!("there is no account {} at provider {}; add it under [[accounts]]", given.account, adapter.provider()))
+            wrong(format!(
+                "there is no account {} at provider {}; add it under [[accounts]]",
+                given.account,
+                adapter.provider()
+            ))
         })?;
         if routes.iter().any(|route| *route.name == *given.name) {
-            return Err(wrong("there are two routes of this name; names must be unique".to_owned()));
+            return Err(wrong(
+                "there are two routes of this name; names must be unique".to_owned(),
+            ));
         }
         let base = public_url.trim_end_matches('/');
         let callback_url = (!base.is_empty())

@@ -53,7 +53,10 @@ impl Client {
     ///
     /// # Errors
     /// The server's status, with `google.rpc` details.
-    pub async fn create(&self, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Status> {
+    pub async fn create(
+        &self,
+        request: CreateWorkflowRequest,
+    ) -> Result<CreateWorkflowResponse, Status> {
         Ok(self.raw().create_workflow(request).await?.into_inner())
     }
 
@@ -71,7 +74,10 @@ impl Client {
     ///
     /// # Errors
     /// The server's status.
-    pub async fn list(&self, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Status> {
+    pub async fn list(
+        &self,
+        request: ListWorkflowsRequest,
+    ) -> Result<ListWorkflowsResponse, Status> {
         Ok(self.raw().list_workflows(request).await?.into_inner())
     }
 
@@ -107,12 +113,14 @@ impl Client {
         let mut resume_token = resume_token;
         let mut lost_since: Option<std::time::Instant> = None;
         loop {
-            let lost = match self.follow(&what, &mut resume_token, follow_late_receipts, &mut see).await {
-                Ok(()) => return Ok(()),
-                Err(status) => status,
-            };
+            let lost =
+                match self.follow(&what, &mut resume_token, follow_late_receipts, &mut see).await {
+                    Ok(()) => return Ok(()),
+                    Err(status) => status,
+                };
             let since = *lost_since.get_or_insert_with(std::time::Instant::now);
-            let may_come_back = matches!(lost.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+            let may_come_back =
+                matches!(lost.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
             if !may_come_back || since.elapsed() > RECONNECT_FOR {
                 return Err(lost);
             }

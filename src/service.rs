@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Config},
-    engine::{Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock},
+    engine::{
+        Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
+    },
     grpc::{DispatchService, Sandbox, SandboxService},
     http,
     machine::Terms,
@@ -150,7 +152,8 @@ impl Service {
         health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone()))
             .max_decoding_message_size(MESSAGE_BYTES);
-        let sandbox = parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
+        let sandbox =
+            parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
         let mut server = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -162,16 +165,28 @@ impl Service {
             // Made at build time, so it decodes; the tests see that both versions answer.
             .add_optional_service(reflection().build_v1().ok())
             .add_optional_service(reflection().build_v1alpha().ok());
-        let incoming = tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
+        let incoming =
+            tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
         let stop = stop_edges.clone();
         edges.spawn(async move {
-            let served = router.serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
+            let served = router
+                .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC listener failed");
             }
         });
         let drain = Duration::from_secs(config.engine.drain_s);
-        Ok(Service { grpc, http, internal_http, engine, health, stop_edges, stop_adapters, edges, drain })
+        Ok(Service {
+            grpc,
+            http,
+            internal_http,
+            engine,
+            health,
+            stop_edges,
+            stop_adapters,
+            edges,
+            drain,
+        })
     }
 
     /// Refuses new work, finishes or parks what is in flight, and stops.
@@ -193,7 +208,10 @@ impl Service {
     }
 }
 
-async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen { what, address, error };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -278,7 +296,10 @@ impl std::fmt::Display for StartError {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::Listen { what, address, error } => {
-                write!(f, "cannot listen on {address} ({what}): {error}; choose another with the flag or the file")
+                write!(
+                    f,
+                    "cannot listen on {address} ({what}): {error}; choose another with the flag or the file"
+                )
             }
         }
     }
@@ -288,6 +309,9 @@ impl std::error::Error for StartError {}
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("grpc", &self.grpc).field("http", &self.http).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("grpc", &self.grpc)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }

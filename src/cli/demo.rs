@@ -31,7 +31,8 @@ const READS: &str = "1000000000000002";
 
 pub(super) async fn run() -> Result<ExitCode, Failure> {
     let colour = show::wants_colour();
-    let folder = Folder::new().map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
+    let folder =
+        Folder::new().map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
     config.listen.grpc = free;
@@ -54,8 +55,14 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
     });
     let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
 
-    println!("A Dispatch service is listening on {}; its data is in {}.", service.grpc, folder.0.display());
-    println!("A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent.");
+    println!(
+        "A Dispatch service is listening on {}; its data is in {}.",
+        service.grpc,
+        folder.0.display()
+    );
+    println!(
+        "A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent."
+    );
     let client = Client::connect(format!("http://{}", service.grpc)).await;
     let client = client.map_err(|error| Failure::new(error.to_string()))?;
 
@@ -66,11 +73,14 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
 
     println!();
     println!("Now run the service itself:   dispatch serve");
-    println!("and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch");
+    println!(
+        "and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch"
+    );
     stop.cancel();
     service.stop().await.map_err(|error| Failure::new(error.to_string()))?;
     let told = [(first, 2), (second, 1)];
-    if told.iter().all(|(seen, sends)| seen.end == WorkflowState::Succeeded && seen.sends == *sends) {
+    if told.iter().all(|(seen, sends)| seen.end == WorkflowState::Succeeded && seen.sends == *sends)
+    {
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new("the demonstration did not go as it should have"))
@@ -85,7 +95,8 @@ struct Seen {
 async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Failure> {
     let failed = |status: tonic::Status| Failure::new(status.message().to_owned());
     let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(Failure::new)?;
-    let request = CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
+    let request =
+        CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
     let created = client.create(request).await.map_err(failed)?;
     let id = created.workflow.map(|workflow| workflow.id).unwrap_or_default();
     let mut began = None;
@@ -105,7 +116,11 @@ async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Fa
 }
 
 fn title(text: &str, colour: bool) {
-    let style = if colour { Style::new().bold().fg_color(Some(AnsiColor::Magenta.into())) } else { Style::new() };
+    let style = if colour {
+        Style::new().bold().fg_color(Some(AnsiColor::Magenta.into()))
+    } else {
+        Style::new()
+    };
     println!("\n{style}{text}{style:#}\n");
 }
 

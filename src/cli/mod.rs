@@ -82,7 +82,12 @@ struct ServeArgs {
 #[derive(Clone, Debug, Args)]
 struct RemoteArgs {
     /// The service's gRPC address.
-    #[arg(long, env = "DISPATCH_SERVER", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    #[arg(
+        long,
+        env = "DISPATCH_SERVER",
+        default_value = "http://127.0.0.1:50051",
+        value_name = "URL"
+    )]
     server: String,
     /// Text for people, or JSON for scripts.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]

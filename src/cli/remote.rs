@@ -116,7 +116,9 @@ pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
             match canceled.started_attempt_ids.len() {
                 0 => println!("{id} canceled; nothing of it was sent"),
                 1 => println!("{id} canceled; one message had already started and may go out"),
-                count => println!("{id} canceled; {count} messages had already started and may go out"),
+                count => {
+                    println!("{id} canceled; {count} messages had already started and may go out")
+                }
             }
         }
     }
@@ -156,7 +158,9 @@ async fn follow(
         match output {
             Output::Json => println!("{}", to_json(&event)),
             Output::Text if is_one => println!("{}", show::event(&event, began, colour)),
-            Output::Text => println!("{}  {}", event.workflow_id, show::event(&event, None, colour)),
+            Output::Text => {
+                println!("{}  {}", event.workflow_id, show::event(&event, None, colour))
+            }
         }
         true
     };
@@ -201,7 +205,9 @@ fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let parsed = given.iter().map(|label| label.split_once('=').ok_or(label));
     let pairs: Result<Vec<_>, _> = parsed.collect();
     pairs
-        .map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+        .map(|pairs| {
+            pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        })
         .map_err(|label| Failure { code: 2, text: format!("{label} is no label; write KEY=VALUE") })
 }
 

@@ -17,7 +17,8 @@ where
     let config = settings(args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
     telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level);
     // Before anything is served: a signal during the start is not lost.
-    let stopping = signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+    let stopping =
+        signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     let started = Service::start(&config, |clock, _| parts(&config, clock)).await;
     let service = started.map_err(|error| Failure::new(error.to_string()))?;
     greet(&service, &config);
@@ -72,7 +73,9 @@ fn greet(service: &Service, config: &Config) {
     println!("  webhooks       http://{}/receipts/{{provider}}/{{account}}", service.http);
     println!("  health         http://{}/healthz /readyz /metrics", service.internal_http);
     match config.store.kind {
-        crate::config::StoreKind::Sled => println!("  data           {}", config.store.data.display()),
+        crate::config::StoreKind::Sled => {
+            println!("  data           {}", config.store.data.display())
+        }
         crate::config::StoreKind::Memory => println!("  data           none: kept in memory only"),
     }
     println!("\n{}", channels(&service.engine));
@@ -80,16 +83,25 @@ fn greet(service: &Service, config: &Config) {
         println!("No routes are configured: the sandbox serves, and nothing is really sent.\n");
     }
     println!("Try:  grpcurl -plaintext {} list", service.grpc);
-    println!("      dispatch create -f docs/workflows/messenger-sms.yaml --watch --server http://{}", service.grpc);
+    println!(
+        "      dispatch create -f docs/workflows/messenger-sms.yaml --watch --server http://{}",
+        service.grpc
+    );
 }
 
 /// Which channels are served through which adapters with which condition statuses.
 fn channels(engine: &Engine) -> String {
-    let mut lines = vec![format!("  {:<18} {:<24} {}", "channel", "route → adapter", "condition statuses")];
+    let mut lines =
+        vec![format!("  {:<18} {:<24} {}", "channel", "route → adapter", "condition statuses")];
     for channel in engine.routes().channels() {
         for route in engine.routes().iter().filter(|route| *route.adapter.channel() == channel) {
-            let statuses: Vec<_> =
-                route.adapter.capabilities().condition_statuses.iter().map(|status| status.as_str()).collect();
+            let statuses: Vec<_> = route
+                .adapter
+                .capabilities()
+                .condition_statuses
+                .iter()
+                .map(|status| status.as_str())
+                .collect();
             let way = format!("{} → {}", route.name, route.adapter.name());
             lines.push(format!("  {:<18} {way:<24} {}", channel.as_str(), statuses.join(", ")));
         }

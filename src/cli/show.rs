@@ -18,7 +18,8 @@ pub(super) fn event(event: &Event, began_ms: Option<i128>, colour: bool) -> Stri
         (Some(_), None) | (None, _) => event.time.map(|time| time.to_string()).unwrap_or_default(),
     };
     let (sign, style) = sign(event.kind());
-    let channel = if event.channel.is_empty() { String::new() } else { format!("[{}] ", event.channel) };
+    let channel =
+        if event.channel.is_empty() { String::new() } else { format!("[{}] ", event.channel) };
     let text = format!("{channel}{}", event.sentence);
     if colour {
         let faint = Style::new().dimmed();
@@ -64,10 +65,15 @@ pub(super) fn workflow(workflow: &Workflow) -> String {
         lines.push(format!("  {}: {}", outcome.reason, outcome.detail));
     }
     for step in &workflow.steps {
-        let status = if step.status.is_empty() { String::new() } else { format!(", {}", step.status) };
-        let reason = if step.reason.is_empty() { String::new() } else { format!(", {}", step.reason) };
+        let status =
+            if step.status.is_empty() { String::new() } else { format!(", {}", step.status) };
+        let reason =
+            if step.reason.is_empty() { String::new() } else { format!(", {}", step.reason) };
         let step_state = step_state(step.state());
-        lines.push(format!("  step {} {:<18} {step_state}{status}{reason}", step.number, step.channel));
+        lines.push(format!(
+            "  step {} {:<18} {step_state}{status}{reason}",
+            step.number, step.channel
+        ));
     }
     if let Some(deadline) = &workflow.next_deadline {
         let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
@@ -81,7 +87,13 @@ pub(super) fn row(workflow: &Workflow) -> String {
     let channels: Vec<_> = workflow.steps.iter().map(|step| step.channel.as_str()).collect();
     let reason = workflow.outcome.as_ref().map_or("", |outcome| outcome.reason.as_str());
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
-    format!("{}  {created}  {:<11} {:<20} {}", workflow.id, state(workflow.state()), reason, channels.join(" → "))
+    format!(
+        "{}  {created}  {:<11} {:<20} {}",
+        workflow.id,
+        state(workflow.state()),
+        reason,
+        channels.join(" → ")
+    )
 }
 
 /// What happened, told as sentences.

@@ -83,7 +83,9 @@ impl Error {
             }
             Error::Engine(error) => error.to_string(),
             // What exactly failed is for the log.
-            Error::Store(_) => "the store could not be read; its operator finds why in the log".to_owned(),
+            Error::Store(_) => {
+                "the store could not be read; its operator finds why in the log".to_owned()
+            }
             Error::TokenTooOld { oldest } => format!(
                 "this resume token is past retention; what is kept begins at {oldest}: use that, or \
                  start from the beginning"

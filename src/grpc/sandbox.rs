@@ -96,7 +96,9 @@ impl sandbox_service_server::SandboxService for SandboxService {
     ) -> Result<Response<SetScriptResponse>, Status> {
         let SetScriptRequest { recipient, script } = request.into_inner();
         if !(1..=50).contains(&recipient.len()) {
-            return Err(Error::invalid("recipient", "must be an id or a number of 1 to 50 bytes").into());
+            return Err(
+                Error::invalid("recipient", "must be an id or a number of 1 to 50 bytes").into()
+            );
         }
         let script = Some(script.as_str()).filter(|script| !script.is_empty());
         match self.0.set_script(&recipient, script) {
@@ -125,12 +127,19 @@ impl sandbox_service_server::SandboxService for SandboxService {
         let size = match request.page_size {
             0 => PAGE_USUAL,
             1.. => request.page_size.min(PAGE_MOST),
-            _ => return Err(Error::invalid("page_size", "must be 0 (the usual 100) or 1 to 1000").into()),
+            _ => {
+                return Err(
+                    Error::invalid("page_size", "must be 0 (the usual 100) or 1 to 1000").into()
+                );
+            }
         } as usize;
         let skip: usize = match request.page_token.as_str() {
             "" => 0,
             token => token.parse().map_err(|_| {
-                Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
+                Error::invalid(
+                    "page_token",
+                    "must be empty, or the next_page_token of an earlier answer",
+                )
             })?,
         };
         let of = request.recipient;

@@ -20,8 +20,8 @@ use crate::{
         BatchCreateWorkflowsResponse, CancelWorkflowRequest, CancelWorkflowResponse,
         CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest, GetWorkflowResponse,
         ListChannelsRequest, ListChannelsResponse, ListWorkflowsRequest, ListWorkflowsResponse,
-        StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView,
-        batch_create_result, dispatch_service_server, stream_status_request,
+        StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
+        dispatch_service_server, stream_status_request,
     },
     store::{Cursor, Filter},
 };
@@ -53,7 +53,10 @@ impl DispatchService {
         error.into()
     }
 
-    async fn create(&self, request: CreateWorkflowRequest) -> Result<CreateWorkflowResponse, Error> {
+    async fn create(
+        &self,
+        request: CreateWorkflowRequest,
+    ) -> Result<CreateWorkflowResponse, Error> {
         let now = self.engine.clock().now();
         let plan = parse::create_request(&request, &**self.engine.routes(), now)
             .map_err(Error::Invalid)?;
@@ -93,7 +96,7 @@ impl DispatchService {
                 let incarnation = self.engine.reader().incarnation();
                 let events: Vec<_> = rows
                     .iter()
-                    .flat_map(|row| stream::events(row, &record, incarnation))
+                    .flat_map(|row| stream::events(row, &record, &workflow, incarnation))
                     .collect();
                 Ok(render::workflow(&record, &workflow, events, with_timeline))
             }
@@ -257,7 +260,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
     ) -> Result<Response<BatchCreateWorkflowsResponse>, Status> {
         let requests = request.into_inner().requests;
         if !(1..=BATCH_MOST).contains(&requests.len()) {
-            let wanted = format!("must hold 1 to {BATCH_MOST} requests, and holds {}", requests.len());
+            let wanted =
+                format!("must hold 1 to {BATCH_MOST} requests, and holds {}", requests.len());
             return Err(self.refuse(Error::invalid("requests", wanted)));
         }
         // All at once, so that they share a commit.

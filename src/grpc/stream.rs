@@ -12,8 +12,8 @@ use tonic::Status;
 use super::{errors::Error, render, token::Position};
 use crate::{
     engine::Engine,
-    machine::{Fact, WorkflowId},
-    pb::v1::{Bookmark, StreamStatusResponse, stream_status_response::Kind},
+    machine::{Fact, Workflow, WorkflowId},
+    pb::v1::{Bookmark, Event, StreamStatusResponse, stream_status_response::Kind},
     store::{Cursor, Incarnation, Record, Row, StoreError},
 };
 
@@ -78,7 +78,10 @@ impl Follower {
         }
     }
 
-    async fn everything(&mut self, labels: &std::collections::BTreeMap<String, String>) -> Result<(), Over> {
+    async fn everything(
+        &mut self,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> Result<(), Over> {
         let mut news = self.engine.feed().everything();
         loop {
             news.mark_unchanged();
@@ -108,11 +111,19 @@ impl Follower {
         }
         let seen = if row.cursor == self.position.cursor { self.position.seen } else { 0 };
         let Some(record) = self.record(row.workflow).await? else { return Ok(()) };
+        let id = row.workflow;
+        // Gone by retention meanwhile: then its history is gone as a whole.
+        let Some(workflow) = self.read(move |reader| reader.workflow(id)).await? else {
+            return Ok(());
+        };
         let incarnation = self.engine.reader().incarnation();
         let last = row.facts.len() as u32;
-        for (index, event) in (1_u32..).zip(events(row, &record, incarnation)) {
+        for (index, event) in (1_u32..).zip(events(row, &record, &workflow, incarnation)) {
             if index > seen {
-                let position = Position { cursor: row.cursor, seen: if index == last { u32::MAX } else { index } };
+                let position = Position {
+                    cursor: row.cursor,
+                    seen: if index == last { u32::MAX } else { index },
+                };
                 self.deliver(Kind::Event(event)).await?;
                 self.position = position;
             }
@@ -120,7 +131,11 @@ impl Follower {
         Ok(())
     }
 
-    async fn wants(&mut self, row: &Row, labels: &std::collections::BTreeMap<String, String>) -> Result<bool, Over> {
+    async fn wants(
+        &mut self,
+        row: &Row,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> Result<bool, Over> {
         if row.tenant != self.tenant {
             return Ok(false);
         }
@@ -146,7 +161,11 @@ impl Follower {
     }
 
     /// Waits for news; says where the stream is when there are none for a while.
-    async fn wait(&mut self, news: &mut watch::Receiver<Cursor>, read_to: Option<Cursor>) -> Result<(), Over> {
+    async fn wait(
+        &mut self,
+        news: &mut watch::Receiver<Cursor>,
+        read_to: Option<Cursor>,
+    ) -> Result<(), Over> {
         loop {
             tokio::select! {
                 changed = news.changed() => {
@@ -197,18 +216,23 @@ impl Follower {
 }
 
 /// The events of a row, each with the token that goes on behind it.
+///
+/// `workflow` may be newer than the row: what is taken from it never changes.
 pub(super) fn events(
     row: &Row,
     record: &Record,
+    workflow: &Workflow,
     incarnation: Incarnation,
-) -> Vec<crate::pb::v1::Event> {
+) -> Vec<Event> {
     let last = row.facts.len() as u32;
     let seen = |index: u32| if index == last { u32::MAX } else { index };
-    (1_u32..)
+    let mut events: Vec<_> = (1_u32..)
         .zip(row.numbered())
         .map(|(index, (sequence, fact))| {
             let position = Position { cursor: row.cursor, seen: seen(index) };
             render::event(record, row.at, sequence, fact, position.to_token(incarnation))
         })
-        .collect()
+        .collect();
+    render::locate(&mut events, record, workflow);
+    events
 }

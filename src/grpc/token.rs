@@ -37,7 +37,12 @@ impl Position {
     }
 
     pub(super) fn from_token(token: &str, incarnation: Incarnation) -> Result<Position, Error> {
-        let wrong = || Error::invalid("resume_token", "must be a resume_token as an event or a bookmark carries it");
+        let wrong = || {
+            Error::invalid(
+                "resume_token",
+                "must be a resume_token as an event or a bookmark carries it",
+            )
+        };
         let bytes = opened(token, RESUME).ok_or_else(wrong)?;
         let (of, rest) = bytes.split_at_checked(16).ok_or_else(wrong)?;
         let (cursor, seen) = rest.split_at_checked(8).ok_or_else(wrong)?;
@@ -62,7 +67,9 @@ pub(super) fn page(token: &str) -> Result<Option<WorkflowId>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
-    let wrong = || Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer");
+    let wrong = || {
+        Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
+    };
     let bytes = opened(token, PAGE).ok_or_else(wrong)?;
     Ok(Some(WorkflowId(Uuid::from_slice(&bytes).map_err(|_| wrong())?)))
 }

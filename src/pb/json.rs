@@ -182,7 +182,9 @@ fn one_of_each(descriptor: &MessageDescriptor, entries: &Map<String, Value>) -> 
     descriptor.oneofs().find_map(|oneof| {
         let given: Vec<_> = oneof
             .fields()
-            .filter(|field| [field.name(), field.json_name()].iter().any(|n| entries.contains_key(*n)))
+            .filter(|field| {
+                [field.name(), field.json_name()].iter().any(|n| entries.contains_key(*n))
+            })
             .map(|field| field.name().to_owned())
             .collect();
         (given.len() > 1).then(|| format!("may have only one of {}", given.join(" and ")))
@@ -217,3 +219,6 @@ fn told(path: &str, problem: &str) -> String {
         path => format!("{path}: {problem}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,15 +135,37 @@ async fn a_wrong_configuration_is_refused_before_anything_starts() {
     let cases = [
         ("[listen]\ngprc = \"127.0.0.1:1\"", "did you mean `grpc`?"),
         ("[store]\ncache_mib = 1", "store.cache_mib must be 16 to 65536"),
-        ("[[routes]]\nname = \"a\"\nadapter = \"vonage-fax\"\naccount = \"x\"", "there is no adapter vonage-fax"),
-        ("[[routes]]\nname = \"a\"\nadapter = \"vonage-sms\"\naccount = \"x\"", "there is no account x"),
-        ("[[accounts]]\nname = \"a\"\nprovider = \"vonage\"\nsecrets = { api_secret = \"env:NOT_SET_ANYWHERE\" }", "NOT_SET_ANYWHERE is not set"),
+        (
+            "[[routes]]\nname = \"a\"\nadapter = \"vonage-fax\"\naccount = \"x\"",
+            "there is no adapter vonage-fax",
+        ),
+        (
+            "[[routes]]\nname = \"a\"\nadapter = \"vonage-sms\"\naccount = \"x\"",
+            "there is no account x",
+        ),
+        (
+            "[[accounts]]\nname = \"a\"\nprovider = \"vonage\"\nsecrets = { api_secret = \"env:NOT_SET_ANYWHERE\" }",
+            "NOT_SET_ANYWHERE is not set",
+        ),
         ("[sandbox]\ndefault_script = \"accpet\"", "sandbox.default_script"),
     ];
     for (text, wanted) in cases {
         std::fs::write(&file, text).unwrap();
-        let (config, data) = (file.display().to_string(), folder.path().join("data").display().to_string());
-        let arguments = ["serve", "--config", &config, "--data", &data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--internal-http", "127.0.0.1:0"];
+        let (config, data) =
+            (file.display().to_string(), folder.path().join("data").display().to_string());
+        let arguments = [
+            "serve",
+            "--config",
+            &config,
+            "--data",
+            &data,
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--internal-http",
+            "127.0.0.1:0",
+        ];
         let refused = run(&arguments, "").await;
         assert!(!refused.status.success(), "{text}");
         assert!(err(&refused).contains(wanted), "{text}: {}", err(&refused));
@@ -163,7 +185,8 @@ async fn the_demo_shows_both_ways_and_exits_zero() {
 #[tokio::test]
 async fn help_and_completions_are_there() {
     let help = out(&run(&["--help"], "").await);
-    for command in ["serve", "demo", "create", "get", "why", "watch", "list", "cancel", "channels"] {
+    for command in ["serve", "demo", "create", "get", "why", "watch", "list", "cancel", "channels"]
+    {
         assert!(help.contains(command), "{help}");
     }
     for shell in ["bash", "zsh", "fish"] {

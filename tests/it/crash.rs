@@ -90,7 +90,12 @@ struct Promised {
 }
 
 /// Creates, cancels and looks, until told to stop or the service is gone.
-async fn customer(client: Client, promised: Arc<Mutex<Promised>>, stop: Arc<AtomicBool>, name: String) {
+async fn customer(
+    client: Client,
+    promised: Arc<Mutex<Promised>>,
+    stop: Arc<AtomicBool>,
+    name: String,
+) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         number += 1;
@@ -142,7 +147,12 @@ async fn nothing_acknowledged_is_lost_and_every_possible_double_is_counted() {
         for name in 0..4 {
             let client = Client::connect(format!("http://{grpc}")).await.unwrap();
             let name = format!("{round}-{name}");
-            customers.push(tokio::spawn(customer(client, Arc::clone(&promised), Arc::clone(&stop), name)));
+            customers.push(tokio::spawn(customer(
+                client,
+                Arc::clone(&promised),
+                Arc::clone(&stop),
+                name,
+            )));
         }
         // Spread over creates, first sends, expiries and second sends.
         let pause = 40 + u64::from(round * 7919 % 61) * 25;
@@ -170,7 +180,11 @@ async fn nothing_acknowledged_is_lost_and_every_possible_double_is_counted() {
     // Everything there is, the unacknowledged too: a create that died in between may be kept.
     let mut page_token = String::new();
     loop {
-        let request = dispatch::pb::v1::ListWorkflowsRequest { page_size: 500, page_token, ..Default::default() };
+        let request = dispatch::pb::v1::ListWorkflowsRequest {
+            page_size: 500,
+            page_token,
+            ..Default::default()
+        };
         let page = client.list(request).await.unwrap();
         for workflow in page.workflows {
             let id = workflow.id;
@@ -210,7 +224,8 @@ async fn nothing_acknowledged_is_lost_and_every_possible_double_is_counted() {
     for ((id, channel), times) in &sent_by_step {
         let events = workflows[id].timeline.iter();
         let counted = events.filter(|event| event.possible_double && event.channel == *channel);
-        let counted = counted.filter(|event| event.kind() == EventKind::AttemptPlanned).count() as u32;
+        let counted =
+            counted.filter(|event| event.kind() == EventKind::AttemptPlanned).count() as u32;
         assert!(*times <= 1 + counted, "an uncounted double of {id} on {channel}");
         doubles += times - 1;
     }

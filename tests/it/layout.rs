@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide nothing by themselves and would make the machine impure.
-const IMPURE: &[&str] = &["tokio", "std::time::Instant", "std::time::SystemTime", "std::fs", "std::net", "tracing"];
+const IMPURE: &[&str] =
+    &["tokio", "std::time::Instant", "std::time::SystemTime", "std::fs", "std::net", "tracing"];
 
 fn files(of: &Path, found: &mut Vec<std::path::PathBuf>) {
     if of.is_file() {
@@ -35,7 +36,10 @@ fn source(room: &str) -> Vec<(String, String)> {
     files(&src.join(room), &mut found);
     found.retain(|path| path.extension().is_some_and(|ending| ending == "rs"));
     assert!(!found.is_empty(), "there is no room {room}");
-    found.into_iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 /// The rooms that a source names after `crate::`, in braces too.
@@ -78,7 +82,10 @@ fn arrows_run_one_way() {
                 let is_allowed = used == *room || may_use.contains(&used.as_str());
                 let is_room = ARROWS.iter().any(|(room, _)| *room == used)
                     || ["cli", "builtin", "service"].contains(&used.as_str());
-                assert!(is_allowed || !is_room, "{path} uses {used}, and {room} may use {may_use:?}");
+                assert!(
+                    is_allowed || !is_room,
+                    "{path} uses {used}, and {room} may use {may_use:?}"
+                );
             }
         }
     }
@@ -108,7 +115,15 @@ fn one_file_names_concrete_adapters() {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     for path in found.iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
         let text = fs::read_to_string(path).unwrap();
-        let names = ["dispatch_sms", "dispatch_mms", "dispatch_viber", "dispatch_whatsapp", "dispatch_messenger", "dispatch_sandbox", "dispatch_kit"];
+        let names = [
+            "dispatch_sms",
+            "dispatch_mms",
+            "dispatch_viber",
+            "dispatch_whatsapp",
+            "dispatch_messenger",
+            "dispatch_sandbox",
+            "dispatch_kit",
+        ];
         let is_named = names.iter().any(|name| text.contains(&format!("{name}::")));
         assert!(!is_named || path.ends_with("builtin.rs"), "{}", path.display());
     }

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that everything is linked once.
 
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+
 mod cli;
 mod crash;
 mod grpcurl;

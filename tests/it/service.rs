@@ -101,7 +101,8 @@ async fn every_oddity_of_a_provider_ends_as_it_should() {
             let id = running.create(messenger_sms(PERSON, NUMBER, "600s")).await;
             running.advance(60 * MINUTE).await;
             let workflow = running.get(&id).await;
-            let told: Vec<_> = workflow.timeline.iter().map(|event| event.sentence.as_str()).collect();
+            let told: Vec<_> =
+                workflow.timeline.iter().map(|event| event.sentence.as_str()).collect();
             let place = format!("{script}, over HTTP: {over_http}: {told:#?}");
             assert_eq!(workflow.state(), *end, "{place}");
             assert_eq!(running.sent().await.len(), *sends, "{place}");
@@ -154,8 +155,10 @@ async fn a_request_id_makes_a_create_safe_to_repeat() {
     asked.request_id = "order-17".to_owned();
     let calls = (0..50).map(|_| running.client.create(asked.clone()));
     let created: Vec<_> = futures_util::future::join_all(calls).await;
-    let ids: std::collections::BTreeSet<_> =
-        created.iter().map(|created| created.as_ref().unwrap().workflow.clone().unwrap().id).collect();
+    let ids: std::collections::BTreeSet<_> = created
+        .iter()
+        .map(|created| created.as_ref().unwrap().workflow.clone().unwrap().id)
+        .collect();
     assert_eq!(ids.len(), 1);
     let new = created.iter().filter(|created| !created.as_ref().unwrap().already_existed).count();
     assert_eq!(new, 1);
@@ -249,7 +252,8 @@ async fn a_thousand_readers_see_everything_and_one_that_does_not_read_holds_nobo
     let _unread = running.client.raw().stream_status(asked.clone()).await.unwrap();
     let mut readers = Vec::new();
     for _ in 0..READERS {
-        let mut stream = running.client.raw().stream_status(asked.clone()).await.unwrap().into_inner();
+        let mut stream =
+            running.client.raw().stream_status(asked.clone()).await.unwrap().into_inner();
         readers.push(tokio::spawn(async move {
             let (mut ended, mut next) = (0, std::collections::BTreeMap::new());
             while ended < WORKFLOWS {
@@ -270,7 +274,8 @@ async fn a_thousand_readers_see_everything_and_one_that_does_not_read_holds_nobo
     running.advance(MINUTE).await;
     let mut counts = std::collections::BTreeSet::new();
     for reader in readers {
-        let seen = tokio::time::timeout(Duration::from_secs(60), reader).await.expect("it is held up");
+        let seen =
+            tokio::time::timeout(Duration::from_secs(60), reader).await.expect("it is held up");
         counts.insert(seen.unwrap());
     }
     assert_eq!(counts.len(), 1, "all saw the same: {counts:?}");

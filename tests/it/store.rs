@@ -90,7 +90,9 @@ impl Driver {
         let expected = state.sequence;
         let facts = machine::handle(&mut state, UnixMillis(self.now), event, &OneRoute);
         let accepted = facts.iter().find_map(|fact| match fact {
-            Fact::AttemptAccepted { attempt, provider_id, .. } => Some((*attempt, provider_id.clone())),
+            Fact::AttemptAccepted { attempt, provider_id, .. } => {
+                Some((*attempt, provider_id.clone()))
+            }
             _ => None,
         });
         let messages = accepted.map(|(attempt, id)| (Arc::from("main"), id, attempt));
@@ -132,7 +134,14 @@ impl Driver {
 
     fn reach(&mut self, id: WorkflowId, status: Status) {
         let report = Report::Reached(status);
-        let news = News { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None };
+        let news = News {
+            report,
+            provider_id: None,
+            provider_time: None,
+            code: None,
+            detail: None,
+            usage: None,
+        };
         self.tell(id, Event::News { attempt: 1, news });
     }
 
@@ -191,7 +200,10 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
     assert_eq!(driver.store.next_due(None), Some(all[0].at));
     for row in &all {
         let state = driver.store.load(row.id).unwrap().unwrap();
-        assert_eq!(state.deadline().map(|deadline| (deadline.at, deadline.due)), Some((row.at, row.due)));
+        assert_eq!(
+            state.deadline().map(|deadline| (deadline.at, deadline.due)),
+            Some((row.at, row.due))
+        );
     }
     let behind = driver.store.due(Some((all[1].at, all[1].id)), UnixMillis(u64::MAX), 2);
     assert_eq!(behind, all[2..4]);
@@ -210,7 +222,11 @@ fn requests_and_messages_are_found(mut driver: Driver) {
     assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), Some(attempt));
     assert_eq!(driver.store.find_message("other", "p-1-1").unwrap(), None);
     driver.tell(id, Event::Cancel);
-    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), Some(attempt), "for late receipts");
+    assert_eq!(
+        driver.store.find_message("main", "p-1-1").unwrap(),
+        Some(attempt),
+        "for late receipts"
+    );
 }
 
 fn parked_receipts_come_and_go(mut driver: Driver) {
@@ -285,12 +301,20 @@ fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
     assert_eq!(driver.store.load(old).unwrap(), None);
     assert_eq!(driver.store.find_request("default", "request-1").unwrap(), None);
     assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), None);
-    assert_eq!(driver.timeline(open), driver.remembered(open), "an open one keeps its whole timeline");
+    assert_eq!(
+        driver.timeline(open),
+        driver.remembered(open),
+        "an open one keeps its whole timeline"
+    );
     assert_eq!(driver.timeline(new), driver.remembered(new));
     let oldest = reader.oldest();
     assert_eq!(reader.after(Cursor(0), 10), Err(StoreError::Trimmed(oldest)));
     let kept = reader.after(oldest, 100).unwrap();
-    assert_eq!(kept.iter().map(|row| row.workflow).collect::<Vec<_>>(), [new], "no transition twice");
+    assert_eq!(
+        kept.iter().map(|row| row.workflow).collect::<Vec<_>>(),
+        [new],
+        "no transition twice"
+    );
 
     driver.tell(open, Event::Wake { while_down: false, hold: false });
     driver.accept(open);
@@ -359,14 +383,16 @@ fn sled_opens_again_with_everything_as_it_was() {
         }
     }
     let ids: Vec<_> = (1..=30).map(|number| WorkflowId(Uuid::from_u128(number))).collect();
-    let before: Vec<_> = ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    let before: Vec<_> =
+        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
     let due = driver.store.due(None, UnixMillis(u64::MAX), 100);
     let (time, newest) = (driver.store.last_time(), driver.store.reader().newest());
     let incarnation = driver.store.reader().incarnation();
     drop(driver);
 
     let driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    let after: Vec<_> = ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    let after: Vec<_> =
+        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
     assert_eq!(after, before);
     assert_eq!(driver.store.due(None, UnixMillis(u64::MAX), 100), due);
     assert_eq!((driver.store.last_time(), driver.store.reader().newest()), (time, newest));
@@ -379,7 +405,8 @@ fn sled_opens_again_after_retention_moved_everything() {
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     let id = driver.create(1, "x");
     driver.accept(id);
-    let before = (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
+    let before =
+        (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
     driver.store.sweep(UnixMillis(driver.now), 100).unwrap();
     drop(driver);
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));

@@ -1,7 +1,6 @@
 //! What the tests share: a service in this process, and one as a process of its own.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     process::Stdio,
@@ -28,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// A port that the system chooses.
-pub const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub const FREE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// A service in this process.
 pub struct Running {
@@ -81,7 +81,8 @@ impl Running {
     }
 
     pub async fn script(&self, recipient: &str, script: &str) {
-        let request = SetScriptRequest { recipient: recipient.to_owned(), script: script.to_owned() };
+        let request =
+            SetScriptRequest { recipient: recipient.to_owned(), script: script.to_owned() };
         self.sandbox.clone().set_script(request).await.unwrap();
     }
 
@@ -131,7 +132,10 @@ pub fn kinds(events: &[Event]) -> Vec<EventKind> {
 }
 
 /// Waits until `is_so`, at most for `patience`.
-pub async fn eventually<F: Future<Output = bool>>(patience: Duration, mut is_so: impl FnMut() -> F) -> bool {
+pub async fn eventually<F: Future<Output = bool>>(
+    patience: Duration,
+    mut is_so: impl FnMut() -> F,
+) -> bool {
     let began = Instant::now();
     while began.elapsed() < patience {
         if is_so().await {
@@ -146,7 +150,6 @@ pub async fn eventually<F: Future<Output = bool>>(patience: Duration, mut is_so:
 pub struct Process {
     pub child: Child,
     pub grpc: SocketAddr,
-    pub internal_http: SocketAddr,
 }
 
 impl Process {
@@ -165,16 +168,13 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut found = BTreeMap::new();
         while let Some(line) = lines.next_line().await.unwrap() {
             let mut words = line.split_whitespace();
-            if let (Some(what @ ("gRPC" | "health")), Some(address)) = (words.next(), words.next()) {
-                let address = address.trim_start_matches("http://").split('/').next().unwrap_or("");
-                found.insert(what.to_owned(), address.parse().unwrap());
-            }
-            if found.len() == 2 {
+            if let (Some("gRPC"), Some(address)) = (words.next(), words.next()) {
+                let grpc = address.parse().unwrap();
+                // Read on, so that the service never waits for a reader.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Process { child, grpc: found["gRPC"], internal_http: found["health"] };
+                return Process { child, grpc };
             }
         }
         panic!("the service did not start: {:?}", child.wait().await);

@@ -33,17 +33,22 @@ async fn a_webhook_that_nobody_signed_changes_nothing() {
         None,
         Some("Bearer x"),
         Some("Bearer eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJWb25hZ2UifQ."),
-        Some("Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJWb25hZ2UifQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        Some(
+            "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJWb25hZ2UifQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ),
     ];
     for authorization in forged {
-        let mut call = client.post(&url).header("content-type", "application/json").body(body.clone());
+        let mut call =
+            client.post(&url).header("content-type", "application/json").body(body.clone());
         if let Some(value) = authorization {
             call = call.header("authorization", value);
         }
         assert_eq!(call.send().await.unwrap().status(), 401, "{authorization:?}");
     }
     assert_eq!(running.get(&id).await, before);
-    assert!(metric(&running, r#"dispatch_webhooks_total{adapter="vonage",verdict="forged"} 4"#).await);
+    assert!(
+        metric(&running, r#"dispatch_webhooks_total{adapter="vonage",verdict="forged"} 4"#).await
+    );
     running.stop().await;
 }
 
@@ -81,7 +86,9 @@ async fn signed_receipts_count_once_however_they_come() {
         let mut seen: Vec<_> = workflow
             .timeline
             .iter()
-            .filter(|event| !event.status.is_empty() && event.kind().as_str_name().contains("STATUS"))
+            .filter(|event| {
+                !event.status.is_empty() && event.kind().as_str_name().contains("STATUS")
+            })
             .map(|event| event.status.clone())
             .collect();
         let count = seen.len();

@@ -41,10 +41,9 @@ pub(super) fn content(
         message::Content::Video(it) => Some(Content::Video(media(&it.url, &it.caption, "video"))),
         message::Content::File(it) => Some(Content::File(media(&it.url, &it.caption, "file"))),
         message::Content::Location(it) => location(it, &format!("{path}.location"), found),
-        message::Content::Template(it) => Some(Content::Template {
-            name: it.name.clone(),
-            parameters: it.parameters.clone(),
-        }),
+        message::Content::Template(it) => {
+            Some(Content::Template { name: it.name.clone(), parameters: it.parameters.clone() })
+        }
         message::Content::Custom(it) => custom(it, &format!("{path}.custom"), found),
     }
 }

@@ -60,7 +60,11 @@ fn whatsapp(given: &v1::WhatsAppOptions, path: &str, found: &mut Found) -> Optio
     Some(WhatsAppOptions { policy, locale: text(&given.locale) })
 }
 
-fn viber(given: &v1::ViberServiceMsgOptions, path: &str, found: &mut Found) -> Option<ViberOptions> {
+fn viber(
+    given: &v1::ViberServiceMsgOptions,
+    path: &str,
+    found: &mut Found,
+) -> Option<ViberOptions> {
     let category = value::<v1::ViberCategory>(given.category, &format!("{path}.category"), found);
     let ttl_s = given.ttl.as_ref().and_then(|ttl| seconds(ttl, &format!("{path}.ttl"), found));
     let action = given.action.as_ref().map(|it| action(it, &format!("{path}.action"), found));

@@ -41,10 +41,7 @@ pub(crate) fn parse_spec(
     let priority = values::value::<v1::Priority>(spec.priority, "priority", &mut found);
     labels(&spec.labels, &mut found);
     if spec.client_ref.chars().count() > CLIENT_REF_MOST_CHARS {
-        found.note(
-            "client_ref",
-            format!("must have at most {CLIENT_REF_MOST_CHARS} characters"),
-        );
+        found.note("client_ref", format!("must have at most {CLIENT_REF_MOST_CHARS} characters"));
     }
 
     let plan = || {

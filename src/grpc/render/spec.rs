@@ -110,10 +110,10 @@ fn viber(options: &ViberOptions) -> v1::ViberServiceMsgOptions {
             ViberCategory::Promotion => v1::ViberCategory::Promotion,
         } as i32,
         ttl: options.ttl_s.map(|seconds| duration(u64::from(seconds) * 1000)),
-        action: options.action.as_ref().map(|action| v1::ViberAction {
-            url: action.url.clone(),
-            text: action.text.clone(),
-        }),
+        action: options
+            .action
+            .as_ref()
+            .map(|action| v1::ViberAction { url: action.url.clone(), text: action.text.clone() }),
     }
 }
 

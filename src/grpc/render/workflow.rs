@@ -43,16 +43,8 @@ pub(crate) fn workflow(
         next_deadline: deadline,
         tenant: record.tenant.to_string(),
         request_id: record.request_id.clone().unwrap_or_default(),
-        timeline: if with_timeline { without_tokens(events) } else { Vec::new() },
+        timeline: if with_timeline { events } else { Vec::new() },
     }
-}
-
-/// A timeline is no stream; what goes on behind it is a stream's own affair.
-fn without_tokens(mut events: Vec<v1::Event>) -> Vec<v1::Event> {
-    for event in &mut events {
-        event.resume_token.clear();
-    }
-    events
 }
 
 /// What only the events tell.
@@ -105,12 +97,7 @@ fn outcome(phase: Phase, told: &Told<'_>) -> Option<v1::Outcome> {
     })
 }
 
-fn step(
-    index: u8,
-    step: &machine::Step,
-    workflow: &Workflow,
-    told: &Told<'_>,
-) -> v1::StepProgress {
+fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -> v1::StepProgress {
     let why = told.reasons.get(&number(index)).cloned();
     let why = match (step.status, workflow.phase) {
         // It was given up for the reason for which all ended.
@@ -119,7 +106,8 @@ fn step(
         _ => why,
     };
     let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
-    let expires_at = step.clock_at.zip(expiry_ms).map(|(at, ms)| UnixMillis(at.0.saturating_add(ms)));
+    let expires_at =
+        step.clock_at.zip(expiry_ms).map(|(at, ms)| UnixMillis(at.0.saturating_add(ms)));
     v1::StepProgress {
         number: number(index),
         channel: step.need.channel.as_str().to_owned(),

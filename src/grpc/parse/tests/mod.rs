@@ -1,0 +1,265 @@
+//! The edge, tested against a table of fake channels: what they declare is what the real ones do,
+//! so that these tests say what the edge does and not what a provider happens to support.
+
+mod bad_messages;
+mod bad_workflows;
+mod files;
+mod good;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
+    ContentKind, Echo, Endpoint, ErrorKind, Fault, Field, Limits, Message, MessengerCategory,
+    Retry, SendContext, Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+};
+use tonic_types::FieldViolation;
+
+use super::{Rules, parse_spec};
+use crate::pb::v1::{self, WorkflowSpec, address, message};
+
+/// 2030-01-01T00:00:00Z.
+pub(super) const NOW: UnixMillis = UnixMillis(1_893_456_000_000);
+pub(super) const NOW_S: i64 = 1_893_456_000;
+pub(super) const PAGE: &str = "107083064136738";
+
+/// Five channels; SMS has a second, richer adapter for one sender only.
+pub(super) struct Fakes(Vec<Arc<dyn ChannelAdapter>>);
+
+struct Fake {
+    name: &'static str,
+    channel: Channel,
+    capabilities: Capabilities,
+}
+
+impl Fakes {
+    pub(super) fn new() -> Self {
+        use AddressForm::{Alphanumeric, E164, Id, ShortCode};
+        use ContentKind::{Audio, Custom, File, Image, Location, Template, Text, Video};
+        let fakes = [
+            (
+                "fake-sms",
+                Channel::SMS,
+                &[Status::Delivered][..],
+                &[Text][..],
+                &[][..],
+                1000,
+                [&[E164, ShortCode, Alphanumeric][..], &[E164][..]],
+            ),
+            (
+                "rich-sms",
+                Channel::SMS,
+                &[Status::Submitted, Status::Read],
+                &[Text, Image],
+                &[],
+                2000,
+                [&[E164], &[E164]],
+            ),
+            (
+                "fake-mms",
+                Channel::MMS,
+                &[Status::Delivered],
+                &[Image],
+                &[Image],
+                0,
+                [&[E164, ShortCode], &[E164]],
+            ),
+            (
+                "fake-messenger",
+                Channel::MESSENGER,
+                &[Status::Delivered, Status::Read],
+                &[Text, Image, Audio, Video, File],
+                &[],
+                640,
+                [&[Id], &[Id]],
+            ),
+            (
+                "fake-whatsapp",
+                Channel::WHATSAPP,
+                &[Status::Delivered, Status::Read],
+                &ContentKind::ALL,
+                &[Image, File],
+                4096,
+                [&[E164], &[E164]],
+            ),
+            (
+                "fake-viber",
+                Channel::VIBER,
+                &[Status::Delivered, Status::Read],
+                &[Text, Image],
+                &[],
+                1000,
+                [&[Id], &[E164]],
+            ),
+        ];
+        let _ = (Custom, Location, Template);
+        let made =
+            fakes.into_iter().map(|(name, channel, tells, content, captions, chars, forms)| {
+                let capabilities = Capabilities {
+                    condition_statuses: tells.to_vec(),
+                    content: content.to_vec(),
+                    captions: captions.to_vec(),
+                    limits: Limits { text_chars: chars, caption_chars: 3000, url_bytes: 2000 },
+                    from: forms[0].to_vec(),
+                    to: forms[1].to_vec(),
+                    idempotent_for: None,
+                    echo: Echo::Nothing,
+                    recall: false,
+                    batch: 1,
+                };
+                let fake: Arc<dyn ChannelAdapter> = Arc::new(Fake { name, channel, capabilities });
+                fake
+            });
+        Fakes(made.collect())
+    }
+}
+
+impl Rules for Fakes {
+    fn channels(&self) -> Vec<Channel> {
+        let mut channels: Vec<_> = self.0.iter().map(|fake| fake.channel().clone()).collect();
+        channels.dedup();
+        channels
+    }
+
+    fn serving(&self, channel: &Channel, sender: &Endpoint) -> Vec<Arc<dyn ChannelAdapter>> {
+        let on_channel = self.0.iter().filter(|fake| fake.channel() == channel);
+        on_channel
+            .filter(|fake| match fake.name() {
+                "rich-sms" => sender.value() == "447700900009",
+                "fake-messenger" => sender.value() == PAGE,
+                _ => true,
+            })
+            .cloned()
+            .collect()
+    }
+
+    fn senders(&self, _: &Channel) -> Vec<String> {
+        vec![PAGE.to_owned()]
+    }
+}
+
+#[async_trait]
+impl ChannelAdapter for Fake {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn provider(&self) -> &str {
+        "fake"
+    }
+
+    fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// With a further rule, as real adapters have them.
+    fn check(&self, message: &Message) -> Vec<Violation> {
+        let mut found = check(&self.capabilities, message);
+        let needs_tag = message.options.messenger.as_ref().is_some_and(|options| {
+            options.category == MessengerCategory::MessageTag && options.tag.is_none()
+        });
+        if needs_tag {
+            found.push(Violation::new(Field::Options("messenger"), "message_tag needs a tag"));
+        }
+        found
+    }
+
+    async fn send(&self, _: &SendContext<'_>, _: &Message) -> Result<Accepted, AdapterError> {
+        let kind = ErrorKind::ProviderFailure;
+        Err(AdapterError::new(kind, Fault::Provider, Retry::Permanent, "only a fake"))
+    }
+
+    fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
+        WebhookOutcome::not_understood()
+    }
+}
+
+/// Messenger, read within 600 s, else SMS.
+pub(super) fn good() -> WorkflowSpec {
+    WorkflowSpec {
+        steps: vec![
+            v1::Step {
+                failover: Some(v1::Failover {
+                    expiry_time: Some(seconds(600)),
+                    condition_status: "read".to_owned(),
+                }),
+                ..step("messenger", id(PAGE), id("1234567890123456"), text("hello"))
+            },
+            step("sms", number("Dispatch"), number("447700900000"), text("hello")),
+        ],
+        ..WorkflowSpec::default()
+    }
+}
+
+pub(super) fn step(
+    channel: &str,
+    from: address::Endpoint,
+    to: address::Endpoint,
+    content: message::Content,
+) -> v1::Step {
+    v1::Step {
+        from: Some(v1::Address { channel: String::new(), endpoint: Some(from) }),
+        to: Some(v1::Address { channel: channel.to_owned(), endpoint: Some(to) }),
+        message: Some(v1::Message { content: Some(content), ..v1::Message::default() }),
+        failover: None,
+    }
+}
+
+pub(super) fn id(id: &str) -> address::Endpoint {
+    address::Endpoint::Id(id.to_owned())
+}
+
+pub(super) fn number(number: &str) -> address::Endpoint {
+    address::Endpoint::Number(number.to_owned())
+}
+
+pub(super) fn text(text: &str) -> message::Content {
+    message::Content::Text(text.to_owned())
+}
+
+pub(super) fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
+/// A time so many seconds after [`NOW`].
+pub(super) fn ahead(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: NOW_S + seconds, nanos: 0 }
+}
+
+/// A workflow of one step.
+pub(super) fn only(step: v1::Step) -> WorkflowSpec {
+    WorkflowSpec { steps: vec![step], ..WorkflowSpec::default() }
+}
+
+pub(super) fn told(violations: &[FieldViolation]) -> Vec<(String, String)> {
+    violations.iter().map(|it| (it.field.clone(), it.description.clone())).collect()
+}
+
+/// One way to spoil a good spec: what it is called, how, and what must be said of it.
+pub(super) type Case = (&'static str, fn(&mut WorkflowSpec), &'static str, &'static str);
+
+/// Each case gives exactly one violation, on this field, with this text in it.
+pub(super) fn each_is_refused(cases: &[Case]) {
+    for (name, spoil, field, wanted) in cases {
+        let mut spec = good();
+        spoil(&mut spec);
+        let found = match parse_spec(&spec, &Fakes::new(), NOW) {
+            Ok(_) => panic!("{name}: was taken"),
+            Err(found) => told(&found),
+        };
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert_eq!(found[0].0, *field, "{name}: {found:?}");
+        assert!(found[0].1.contains(wanted), "{name}: {found:?} does not say {wanted}");
+    }
+}
+
+/// The parsed content is what providers are given.
+pub(super) fn content_of(spec: &WorkflowSpec) -> Content {
+    let plan = parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"));
+    plan.steps[0].message.content.clone()
+}
