@@ -91,20 +91,20 @@ fn greet(service: &Service, config: &Config) {
 
 /// Which channels are served through which adapters with which condition statuses.
 fn channels(engine: &Engine) -> String {
-    let mut lines =
-        vec![format!("  {:<18} {:<24} {}", "channel", "route → adapter", "condition statuses")];
+    let mut rows = vec![["channel", "route", "adapter", "condition statuses"].map(str::to_owned)];
     for channel in engine.routes().channels() {
         for route in engine.routes().iter().filter(|route| *route.adapter.channel() == channel) {
-            let statuses: Vec<_> = route
-                .adapter
-                .capabilities()
-                .condition_statuses
-                .iter()
-                .map(|status| status.as_str())
-                .collect();
-            let way = format!("{} → {}", route.name, route.adapter.name());
-            lines.push(format!("  {:<18} {way:<24} {}", channel.as_str(), statuses.join(", ")));
+            let statuses = &route.adapter.capabilities().condition_statuses;
+            let statuses: Vec<_> = statuses.iter().map(|status| status.as_str()).collect();
+            let (name, adapter) = (route.name.to_string(), route.adapter.name().to_owned());
+            rows.push([channel.to_string(), name, adapter, statuses.join(", ")]);
         }
     }
-    lines.join("\n") + "\n"
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let line = |row: &[String; 4]| {
+        let [a, b, c] = widths;
+        format!("  {:<a$}  {:<b$}  {:<c$}  {}\n", row[0], row[1], row[2], row[3])
+    };
+    rows.iter().map(line).collect()
 }

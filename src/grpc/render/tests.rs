@@ -1,1 +1,234 @@
+use std::{collections::BTreeMap, sync::Arc};
 
+use dispatch_contract::{
+    Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Status, UnixMillis,
+    Usage,
+};
+use uuid::Uuid;
+
+use super::{event, locate, workflow};
+use crate::{
+    machine::{
+        AcceptedBy, EndState, Fact, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason,
+        Refusal, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+    },
+    pb::v1::{self, EventKind, StepState, WorkflowState},
+    store::Record,
+};
+
+const START: u64 = 1_893_456_000_000;
+
+fn plan() -> Plan {
+    let step = |channel, from: &str, to: &str, rule| StepPlan {
+        message: Message {
+            channel,
+            from: Endpoint::Id(from.to_owned()),
+            to: Endpoint::Number(to.to_owned()),
+            content: Content::Text("hello".to_owned()),
+            options: Options::default(),
+        },
+        rule,
+    };
+    let read = Rule { condition: Status::Read, expiry_ms: Some(600_000) };
+    Plan {
+        template: Template::Failover,
+        steps: vec![
+            step(Channel::VIBER, "16273", "447700900000", Some(read)),
+            step(Channel::SMS, "Dispatch", "447700900000", None),
+        ],
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown: OnUnknown::WaitReceipt,
+        priority: Priority::Normal,
+        labels: BTreeMap::new(),
+        client_ref: None,
+    }
+}
+
+fn record() -> Record {
+    let plan = plan();
+    Record {
+        id: WorkflowId(Uuid::from_u128(7)),
+        tenant: Arc::from("default"),
+        created_at: UnixMillis(START),
+        fingerprint: plan.fingerprint(),
+        plan,
+        terms: Terms::default(),
+        request_id: Some("r-1".to_owned()),
+    }
+}
+
+/// The workflow after these facts, one a second, and their events.
+fn after(facts: &[Fact]) -> (Record, Workflow, Vec<v1::Event>) {
+    let record = record();
+    let needs = (0..2).filter_map(|step| record.plan.need(&record.tenant, step)).map(Arc::new);
+    let at = record.created_at;
+    let mut state = Workflow::new(record.id, at, &record.plan, needs, record.terms);
+    let mut events = Vec::new();
+    for (sequence, fact) in (1_u32..).zip(facts) {
+        let at = UnixMillis(START + u64::from(sequence - 1) * 1000);
+        state.apply(at, fact);
+        events.push(event(&record, at, sequence, fact, format!("t{sequence}")));
+    }
+    (record, state, events)
+}
+
+fn planned(attempt: u16, step: u8) -> Fact {
+    let traits = RouteTraits { idempotent_for_ms: None, echoes: false, tells_delivered: true };
+    Fact::AttemptPlanned { attempt, step, route: "r".into(), traits, may_double: false }
+}
+
+fn accepted(attempt: u16) -> Fact {
+    let provider_id = format!("p{attempt}");
+    Fact::AttemptAccepted { attempt, provider_id, by: AcceptedBy::Answer }
+}
+
+fn reached(attempt: u16, status: Status) -> Fact {
+    let usage = Some(Usage { currency: "EUR".to_owned(), price: "0.03".to_owned() });
+    Fact::StatusReached { attempt, status, provider_time: Some(UnixMillis(START + 1)), usage }
+}
+
+fn ended(state: EndState, reason: Reason) -> Fact {
+    Fact::Ended(Outcome { state, reason, code: None, detail: "because".to_owned() })
+}
+
+/// Viber expires, the SMS is delivered.
+fn failed_over() -> Vec<Fact> {
+    vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+        accepted(1),
+        reached(1, Status::Delivered),
+        Fact::StepExpired {
+            step: 0,
+            condition: Status::Read,
+            expiry_ms: 600_000,
+            last: Status::Delivered,
+            last_after_ms: Some(1000),
+            late_ms: 2500,
+            while_down: true,
+        },
+        Fact::StepStarted { step: 1 },
+        planned(2, 1),
+        Fact::AttemptStarted { attempt: 2, call: 1 },
+        accepted(2),
+        reached(2, Status::Delivered),
+        Fact::StepMet { step: 1 },
+        ended(EndState::Succeeded, Reason::ConditionMet),
+    ]
+}
+
+#[test]
+fn a_workflow_that_failed_over_is_shown_whole() {
+    let facts = failed_over();
+    let (record, state, events) = after(&facts);
+    let shown = workflow(&record, &state, events, true);
+    assert_eq!(shown.state(), WorkflowState::Succeeded);
+    assert_eq!((shown.revision, shown.request_id.as_str()), (14, "r-1"));
+    let outcome = shown.outcome.unwrap();
+    assert_eq!((outcome.reason.as_str(), outcome.step), ("CONDITION_MET", 2));
+    assert_eq!(shown.end_time.unwrap().seconds, START as i64 / 1000 + 13);
+    assert_eq!(shown.next_deadline, None);
+    assert_eq!(shown.timeline.len(), facts.len());
+
+    let [viber, sms] = shown.steps.as_slice() else { panic!("two steps") };
+    assert_eq!((viber.number, viber.state()), (1, StepState::Expired));
+    assert_eq!((viber.reason.as_str(), viber.status.as_str()), ("EXPIRED", "delivered"));
+    assert_eq!(viber.expires_at.unwrap().seconds, START as i64 / 1000 + 4 + 600);
+    assert_eq!((viber.channel.as_str(), viber.attempts.len()), ("viber_service_msg", 1));
+    assert_eq!((sms.state(), sms.reason.as_str()), (StepState::Met, "CONDITION_MET"));
+    assert_eq!((sms.attempts[0].number, sms.attempts[0].provider_id.as_str()), (2, "p2"));
+    assert_eq!(sms.expires_at, None);
+}
+
+#[test]
+fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
+    let (record, state, events) = after(&failed_over());
+    assert_eq!((events[3].step, events[3].resume_token.as_str()), (0, "t4"));
+    let shown = workflow(&record, &state, events, true);
+    let of = |index: usize| &shown.timeline[index];
+    assert_eq!((of(3).step, of(3).channel.as_str()), (1, "viber_service_msg"));
+    assert_eq!((of(11).step, of(11).channel.as_str()), (2, "sms"));
+    assert_eq!((of(0).step, of(13).step), (0, 0));
+    assert!(shown.timeline.iter().all(|event| !event.resume_token.is_empty()));
+    assert!(shown.timeline.iter().all(|event| !event.sentence.is_empty()));
+    let expired = of(6);
+    assert!(expired.while_down);
+    assert_eq!(expired.late_by.unwrap().nanos, 500_000_000);
+    assert_eq!(of(5).usage.as_ref().unwrap().price, "0.03");
+}
+
+#[test]
+fn without_events_a_workflow_is_shown_in_short() {
+    let (record, state, _) = after(&failed_over());
+    let shown = workflow(&record, &state, Vec::new(), false);
+    assert!(shown.spec.unwrap().steps.is_empty());
+    assert!(shown.timeline.is_empty());
+    assert_eq!(shown.outcome.unwrap().reason, "CONDITION_MET");
+    assert_eq!(shown.steps.len(), 2);
+}
+
+#[test]
+fn a_workflow_under_way_says_what_happens_next() {
+    let (record, state, events) = after(&failed_over()[..5]);
+    let shown = workflow(&record, &state, events, false);
+    let next = shown.next_deadline.unwrap();
+    assert_eq!(next.why, "expiry_time");
+    assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expires_at));
+    assert_eq!((shown.outcome, shown.end_time), (None, None));
+    assert_eq!(shown.state, WorkflowState::Running as i32);
+    assert!(shown.timeline.is_empty());
+}
+
+#[test]
+fn what_comes_after_the_end_tells_how_it_had_ended() {
+    let mut facts = failed_over();
+    facts.push(Fact::LateFailure {
+        attempt: 1,
+        failure: Failure::Undeliverable,
+        code: Some("1300".to_owned()),
+        provider_time: None,
+    });
+    let (record, state, mut events) = after(&facts);
+    assert_eq!(events[14].state(), WorkflowState::Unspecified);
+    locate(&mut events, &record, &state);
+    assert_eq!(events[14].state(), WorkflowState::Succeeded);
+    assert_eq!((events[14].failure.as_str(), events[14].step), ("undeliverable", 1));
+    assert_eq!(events[14].provider_code, "1300");
+}
+
+#[test]
+fn a_scheduled_workflow_that_is_canceled_never_ran() {
+    let facts = [
+        Fact::Created,
+        Fact::StepSkipped { step: 0 },
+        Fact::StepSkipped { step: 1 },
+        ended(EndState::Canceled, Reason::Canceled),
+    ];
+    let (record, state, events) = after(&facts);
+    let shown = workflow(&record, &state, events, true);
+    let states: Vec<_> = shown.timeline.iter().map(v1::Event::state).collect();
+    use WorkflowState::{Canceled, Scheduled};
+    assert_eq!(states, [Scheduled, Scheduled, Scheduled, Canceled]);
+    assert_eq!(shown.outcome.unwrap().step, 0);
+}
+
+#[test]
+fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
+    let refusal = Refusal {
+        kind: ErrorKind::InvalidRecipient,
+        fault: Fault::Recipient,
+        code: Some("1300".to_owned()),
+        detail: "not on this channel".to_owned(),
+    };
+    let fact = Fact::AttemptRefused { attempt: 1, refusal };
+    let event = event(&record(), UnixMillis(START), 5, &fact, String::new());
+    assert_eq!(event.kind(), EventKind::AttemptRefused);
+    assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));
+    assert_eq!(event.provider_code, "1300");
+    assert_eq!(event.attempt_id, "00000000000000000000000000000007.1");
+}

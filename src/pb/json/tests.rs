@@ -68,7 +68,7 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_would_be_right()
         ("send_at: tomorrow", "send_at: must be a time as RFC 3339", "2030-01-01T09:00:00Z"),
         ("priority: high", "priority: must be one of", "did you mean PRIORITY_HIGH?"),
         ("steps: 5", "steps: must be a list", ""),
-        ("steps: [5]", "steps[0]: the", "must be an object"),
+        ("steps: [5]", "steps[0]: must be an object", "failover"),
         (
             "steps: [{ to: { number: 447700900000 } }]",
             "steps[0].to.number: must be a text",
@@ -90,7 +90,6 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_would_be_right()
     ];
     for (yaml, place, wanted) in cases {
         let error = refused(yaml);
-        let place = place.trim_end_matches(" the");
         assert!(error.starts_with(place) && error.contains(wanted), "{yaml}: {error}");
     }
 }

@@ -5,6 +5,7 @@ mod bad_messages;
 mod bad_workflows;
 mod files;
 mod good;
+mod requests;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ struct Fake {
 impl Fakes {
     pub(super) fn new() -> Self {
         use AddressForm::{Alphanumeric, E164, Id, ShortCode};
-        use ContentKind::{Audio, Custom, File, Image, Location, Template, Text, Video};
+        use ContentKind::{Audio, File, Image, Text, Video};
         let fakes = [
             (
                 "fake-sms",
@@ -93,7 +94,6 @@ impl Fakes {
                 [&[Id], &[E164]],
             ),
         ];
-        let _ = (Custom, Location, Template);
         let made =
             fakes.into_iter().map(|(name, channel, tells, content, captions, chars, forms)| {
                 let capabilities = Capabilities {
