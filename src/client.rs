@@ -86,7 +86,7 @@ impl Client {
     /// # Errors
     /// The server's status.
     pub async fn cancel(&self, id: impl Into<String>) -> Result<CancelWorkflowResponse, Status> {
-        let request = CancelWorkflowRequest { id: id.into(), ..CancelWorkflowRequest::default() };
+        let request = CancelWorkflowRequest { id: id.into() };
         Ok(self.raw().cancel_workflow(request).await?.into_inner())
     }
 

@@ -82,6 +82,12 @@ fn greet(service: &Service, config: &Config) {
     if config.routes.is_empty() {
         println!("No routes are configured: the sandbox serves, and nothing is really sent.\n");
     }
+    for address in [service.grpc, service.internal_http] {
+        if !address.ip().is_loopback() {
+            let wide = "reachable from elsewhere, and there is no authentication";
+            tracing::warn!(%address, "{wide}: keep it inside your own network");
+        }
+    }
     println!("Try:  grpcurl -plaintext {} list", service.grpc);
     println!(
         "      dispatch create -f docs/workflows/messenger-sms.yaml --watch --server http://{}",

@@ -525,7 +525,7 @@ impl Work<'_> {
 
     /// Keeps the facts, and does what they and the new state ask for.
     fn follow(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
-        let mut early = Vec::new();
+        let mut early: Vec<(u16, Vec<Parked>)> = Vec::new();
         let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
             match fact {
@@ -557,11 +557,11 @@ impl Work<'_> {
                         });
                     }
                 }
+                // The others ask for nothing outside.
                 _ => {}
             }
         }
         working.facts.extend(facts);
-        let early: Vec<(u16, Vec<Parked>)> = early;
         for (attempt, matched) in early {
             for parked in matched {
                 self.out.batch.unpark.push(parked.key);

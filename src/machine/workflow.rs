@@ -44,6 +44,8 @@ pub struct Workflow {
     pub sequence: u32,
     /// When the last of them was, in engine time.
     pub updated_at: UnixMillis,
+    /// When it ended, in engine time.
+    pub ended_at: Option<UnixMillis>,
 }
 
 /// Where a workflow is in its life.
@@ -199,6 +201,7 @@ impl Workflow {
             attempts: Vec::new(),
             sequence: 0,
             updated_at: created_at,
+            ended_at: None,
         }
     }
 
@@ -299,6 +302,7 @@ impl Workflow {
             }
             Fact::Ended(Outcome { state, reason, .. }) => {
                 self.phase = Phase::Ended(*state, *reason);
+                self.ended_at = Some(at);
             }
             Fact::LateAnswer { attempt, provider_id, unknown } => {
                 let known = provider_id.is_some();

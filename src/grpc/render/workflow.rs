@@ -38,7 +38,7 @@ pub(crate) fn workflow(
         steps: steps.map(|(index, it)| step(index, it, workflow, &told)).collect(),
         create_time: Some(timestamp(record.created_at)),
         update_time: Some(timestamp(workflow.updated_at)),
-        end_time: told.end.and_then(|end| end.time),
+        end_time: workflow.ended_at.map(timestamp),
         revision: workflow.sequence,
         next_deadline: deadline,
         tenant: record.tenant.to_string(),
