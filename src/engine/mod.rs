@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`Turn`] is a plain synchronous struct, so that a simulator can step it; the
-//! [`writer`](mod@writer) thread and tokio are a thin shell around it. Sends run outside, bounded
+//! writer's thread and tokio are a thin shell around it. Sends run outside, bounded
 //! per route. Reads and streams go through the store's reader, never through the inbox.
 
 mod clock;

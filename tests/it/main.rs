@@ -2,8 +2,10 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod bad_requests;
 mod cli;
 mod crash;
+mod docs;
 mod grpcurl;
 mod layout;
 mod service;

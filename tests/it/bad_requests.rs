@@ -1,0 +1,1253 @@
+//! Bad requests over real gRPC, against one running service: each is refused with the code, the
+//! field and a sentence that says what would be right, and leaves nothing behind.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use dispatch::pb::v1::{
+    self, AdvanceClockRequest, BatchCreateWorkflowsRequest, CancelWorkflowRequest,
+    CreateWorkflowRequest, GetWorkflowRequest, ListSentMessagesRequest, ListWorkflowsRequest,
+    SetScriptRequest, StreamStatusRequest, WorkflowSpec, address, batch_create_result,
+    message::Content, stream_status_request,
+};
+use prost::Message;
+use prost_types::{Duration, Timestamp};
+use tonic::{Code, Request, Status, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic_types::StatusExt;
+
+use crate::support::{Running, in_memory, messenger_sms, request};
+
+const PERSON: &str = "1000000000000001";
+const NUMBER: &str = "447700900001";
+/// Where the test clock stands at first.
+const NOW_S: i64 = 1_800_000_000;
+const DAY_S: i64 = 86_400;
+/// A well-formed id that no workflow has.
+const NOBODY: &str = "0190a1b2-c3d4-7e5f-8a6b-0123456789ab";
+
+/// What no error text may repeat: the numbers, ids and texts of the requests below. Whatever a
+/// caller writes freely there holds one of them.
+const PERSONAL: &[&str] = &["7700900", "10000000000000", "Your table", "private"];
+
+/// One way to spoil a good workflow: its name, how, which field is wrong, what would be right.
+type Spoiled = (&'static str, fn(&mut WorkflowSpec), &'static str, &'static str);
+
+/// A workflow that nothing is wrong with.
+fn good() -> WorkflowSpec {
+    let mut spec = messenger_sms(PERSON, NUMBER, "600s");
+    from(&mut spec, 0).channel.clear();
+    spec
+}
+
+fn rule(spec: &mut WorkflowSpec) -> &mut v1::Failover {
+    spec.steps[0].failover.as_mut().unwrap()
+}
+
+fn to(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
+    spec.steps[step].to.as_mut().unwrap()
+}
+
+fn from(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
+    spec.steps[step].from.as_mut().unwrap()
+}
+
+fn message(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Message {
+    spec.steps[step].message.as_mut().unwrap()
+}
+
+fn say(spec: &mut WorkflowSpec, step: usize, content: Content) {
+    message(spec, step).content = Some(content);
+}
+
+/// The last step on WhatsApp.
+fn whatsapp(spec: &mut WorkflowSpec, content: Content) {
+    from(spec, 1).channel.clear();
+    from(spec, 1).endpoint = number("447700900002");
+    to(spec, 1).channel = "whatsapp".to_owned();
+    say(spec, 1, content);
+}
+
+/// The last step on Viber.
+fn viber(spec: &mut WorkflowSpec, options: v1::ViberServiceMsgOptions) {
+    from(spec, 1).channel.clear();
+    from(spec, 1).endpoint = id("16273");
+    to(spec, 1).channel = "viber_service_msg".to_owned();
+    message(spec, 1).viber_service_msg = Some(options);
+}
+
+/// Messenger's options on the first step.
+fn category(spec: &mut WorkflowSpec, category: i32, tag: &str) {
+    let tag = tag.to_owned();
+    message(spec, 0).messenger = Some(v1::MessengerOptions { category, tag });
+}
+
+fn id(id: &str) -> Option<address::Endpoint> {
+    Some(address::Endpoint::Id(id.to_owned()))
+}
+
+fn number(number: &str) -> Option<address::Endpoint> {
+    Some(address::Endpoint::Number(number.to_owned()))
+}
+
+fn text(text: impl Into<String>) -> Content {
+    Content::Text(text.into())
+}
+
+fn image(url: &str, caption: &str) -> Content {
+    Content::Image(v1::Image { url: url.to_owned(), caption: caption.to_owned() })
+}
+
+fn place(latitude: f64, longitude: f64) -> Content {
+    Content::Location(v1::Location { latitude, longitude, ..Default::default() })
+}
+
+fn template(name: &str) -> Content {
+    Content::Template(v1::Template { name: name.to_owned(), parameters: Vec::new() })
+}
+
+fn ttl(seconds: i64, nanos: i32) -> v1::ViberServiceMsgOptions {
+    v1::ViberServiceMsgOptions { ttl: span(seconds, nanos), ..Default::default() }
+}
+
+fn button(url: &str, text: &str) -> v1::ViberServiceMsgOptions {
+    let action = Some(v1::ViberAction { url: url.to_owned(), text: text.to_owned() });
+    v1::ViberServiceMsgOptions { action, ..Default::default() }
+}
+
+fn locale(spec: &mut WorkflowSpec, locale: &str) {
+    let locale = locale.to_owned();
+    message(spec, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 0, locale });
+}
+
+fn span(seconds: i64, nanos: i32) -> Option<Duration> {
+    Some(Duration { seconds, nanos })
+}
+
+fn ahead(seconds: i64) -> Option<Timestamp> {
+    Some(Timestamp { seconds: NOW_S + seconds, nanos: 0 })
+}
+
+/// So many steps on Messenger, each with this expiry, before the last.
+fn repeat(spec: &mut WorkflowSpec, times: usize, expiry: Option<Duration>) {
+    rule(spec).expiry_time = expiry;
+    let (first, last) = (spec.steps[0].clone(), spec.steps[1].clone());
+    spec.steps = vec![first; times];
+    spec.steps.push(last);
+}
+
+const STEPS: &[Spoiled] = &[
+    ("no step", |s| s.steps.clear(), "steps", "1 to 20 steps, and holds 0"),
+    ("21 steps", |s| repeat(s, 20, span(60, 0)), "steps", "1 to 20 steps, and holds 21"),
+    (
+        "no rule before the last step",
+        |s| s.steps[0].failover = None,
+        "steps[0].failover",
+        "every step but the last",
+    ),
+    (
+        "no condition",
+        |s| rule(s).condition_status.clear(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read, which messenger tells",
+    ),
+    (
+        "a condition there is not",
+        |s| rule(s).condition_status = "private".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "a condition in capitals",
+        |s| rule(s).condition_status = "READ".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "a condition that Messenger does not declare",
+        |s| rule(s).condition_status = "replied".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "read on SMS",
+        |s| {
+            let condition_status = "read".to_owned();
+            s.steps[1].failover = Some(v1::Failover { expiry_time: None, condition_status });
+        },
+        "steps[1].failover.condition_status",
+        "one of submitted, delivered, which sms tells",
+    ),
+    (
+        "an expiry of nothing",
+        |s| rule(s).expiry_time = span(0, 0),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "a negative expiry",
+        |s| rule(s).expiry_time = span(-600, 0),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry of half a second",
+        |s| rule(s).expiry_time = span(0, 500_000_000),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry over 30 days",
+        |s| rule(s).expiry_time = span(30 * DAY_S, 1),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry that is no duration",
+        |s| rule(s).expiry_time = span(i64::MIN, i32::MIN),
+        "steps[0].failover.expiry_time",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    (
+        "expiries over 90 days together",
+        |s| repeat(s, 4, span(30 * DAY_S, 0)),
+        "steps",
+        "at most 90 days together",
+    ),
+];
+
+const ADDRESSES: &[Spoiled] = &[
+    ("no channel", |s| to(s, 0).channel.clear(), "steps[0].to.channel", "which has"),
+    (
+        "a channel there is not",
+        |s| to(s, 0).channel = "private".into(),
+        "steps[0].to.channel",
+        "messenger, mms, sms, viber_service_msg, whatsapp",
+    ),
+    (
+        "a mistyped channel",
+        |s| to(s, 0).channel = "mesenger".into(),
+        "steps[0].to.channel",
+        "did you mean messenger?",
+    ),
+    (
+        "from and to on two channels",
+        |s| from(s, 1).channel = "mms".into(),
+        "steps[1].from.channel",
+        "the same as to.channel, or left empty",
+    ),
+    ("no sender", |s| s.steps[0].from = None, "steps[0].from", "who sends, with an id or a number"),
+    ("no recipient", |s| s.steps[0].to = None, "steps[0].to", "who is reached, with an id or a"),
+    (
+        "a sender without id or number",
+        |s| from(s, 1).endpoint = None,
+        "steps[1].from",
+        "with an id or a number",
+    ),
+    (
+        "a recipient without id or number",
+        |s| to(s, 1).endpoint = None,
+        "steps[1].to",
+        "with an id or a number",
+    ),
+    (
+        "a number with +",
+        |s| to(s, 1).endpoint = number("+447700900001"),
+        "steps[1].to",
+        "7 to 15 digits without + or leading 0",
+    ),
+    (
+        "a number with 00",
+        |s| to(s, 1).endpoint = number("00447700900001"),
+        "steps[1].to",
+        "without + or leading 0",
+    ),
+    (
+        "a number with a letter",
+        |s| to(s, 1).endpoint = number("44770090000l"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number with spaces",
+        |s| to(s, 1).endpoint = number("44 7700900001"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number with Arabic digits",
+        |s| to(s, 1).endpoint = number("٤٤٧٧٠٠٩٠"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number of 16 digits",
+        |s| to(s, 1).endpoint = number("4477009000011111"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    ("a number of 6 digits", |s| to(s, 1).endpoint = number("447700"), "steps[1].to", "7 to 15"),
+    ("an empty number", |s| to(s, 1).endpoint = number(""), "steps[1].to", "7 to 15 digits"),
+    ("an id where a number belongs", |s| to(s, 1).endpoint = id(PERSON), "steps[1].to", "a number"),
+    (
+        "a number where an id belongs",
+        |s| to(s, 0).endpoint = number(NUMBER),
+        "steps[0].to",
+        "an id",
+    ),
+    ("an empty id", |s| to(s, 0).endpoint = id(""), "steps[0].to", "1 to 50 characters"),
+    (
+        "an id of 51 characters",
+        |s| to(s, 0).endpoint = id(&"ä".repeat(51)),
+        "steps[0].to",
+        "1 to 50 characters",
+    ),
+    (
+        "an id with a line break",
+        |s| to(s, 0).endpoint = id("10000000000000\n01"),
+        "steps[0].to",
+        "an id of 1 to 50",
+    ),
+    (
+        "a sender text of 12 letters",
+        |s| from(s, 1).endpoint = number("private priv"),
+        "steps[1].from",
+        "1 to 11 letters, digits and spaces",
+    ),
+];
+
+const MESSAGES: &[Spoiled] = &[
+    ("no message", |s| s.steps[0].message = None, "steps[0].message", "one of text, image"),
+    (
+        "a message without content",
+        |s| message(s, 0).content = None,
+        "steps[0].message",
+        "one of text, image, audio, video, file, location, template and custom",
+    ),
+    ("an empty text", |s| say(s, 1, text("")), "steps[1].message.text", "1 to 1000 characters"),
+    (
+        "a text too long for SMS",
+        |s| say(s, 1, text("private ".repeat(126))),
+        "steps[1].message.text",
+        "1 to 1000 characters, and has 1008",
+    ),
+    (
+        "a text of many bytes, one character too long for SMS",
+        |s| say(s, 1, text("語".repeat(1001))),
+        "steps[1].message.text",
+        "1 to 1000 characters, and has 1001",
+    ),
+    (
+        "a text too long for Messenger",
+        |s| say(s, 0, text("🙂".repeat(641))),
+        "steps[0].message.text",
+        "1 to 640 characters, and has 641",
+    ),
+    (
+        "a picture by SMS",
+        |s| say(s, 1, image("https://example.org/private.png", "")),
+        "steps[1].message",
+        "sms cannot send image; it sends text",
+    ),
+    (
+        "a place by SMS",
+        |s| say(s, 1, place(1.0, 1.0)),
+        "steps[1].message",
+        "sms cannot send location; it sends text",
+    ),
+    (
+        "a template on Messenger",
+        |s| say(s, 0, template("private")),
+        "steps[0].message",
+        "messenger cannot send template",
+    ),
+    (
+        "a picture without a URL",
+        |s| say(s, 0, image("", "")),
+        "steps[0].message.image.url",
+        "http or https URL",
+    ),
+    (
+        "a picture by FTP",
+        |s| say(s, 0, image("ftp://example.org/private.png", "")),
+        "steps[0].message.image.url",
+        "http or https URL",
+    ),
+    (
+        "a file of this machine",
+        |s| {
+            let (url, caption) = ("file:///private".to_owned(), String::new());
+            say(s, 0, Content::File(v1::File { url, caption }));
+        },
+        "steps[0].message.file.url",
+        "http or https URL",
+    ),
+    (
+        "a URL without a host",
+        |s| say(s, 0, image("https:///private.png", "")),
+        "steps[0].message.image.url",
+        "with a host",
+    ),
+    (
+        "a URL with a space",
+        |s| say(s, 0, image("https://example.org/private png", "")),
+        "steps[0].message.image.url",
+        "without spaces",
+    ),
+    (
+        "a URL of over 2,000 bytes",
+        |s| say(s, 0, image(&format!("https://example.org/{}", "private/".repeat(250)), "")),
+        "steps[0].message.image.url",
+        "1 to 2000 bytes, and has 2020",
+    ),
+    (
+        "a caption on Messenger",
+        |s| say(s, 0, image("https://example.org/a.png", "private")),
+        "steps[0].message.image.caption",
+        "messenger shows no caption with image; leave it out",
+    ),
+    (
+        "a caption too long on WhatsApp",
+        |s| whatsapp(s, image("https://example.org/a.png", &"ä".repeat(3001))),
+        "steps[1].message.image.caption",
+        "1 to 3000 characters",
+    ),
+    (
+        "a place beyond the pole",
+        |s| whatsapp(s, place(90.001, 0.0)),
+        "steps[1].message.location.latitude",
+        "from -90 to 90",
+    ),
+    (
+        "a place at infinity",
+        |s| whatsapp(s, place(0.0, f64::INFINITY)),
+        "steps[1].message.location.longitude",
+        "from -180 to 180",
+    ),
+    (
+        "a template without a name",
+        |s| {
+            whatsapp(s, template(""));
+            locale(s, "en-GB");
+        },
+        "steps[1].message.template.name",
+        "1 to 512 characters",
+    ),
+    (
+        "an object with a number that JSON has not",
+        |s| {
+            let kind = Some(prost_types::value::Kind::NumberValue(f64::NAN));
+            let fields = [("private".to_owned(), prost_types::Value { kind })].into();
+            whatsapp(s, Content::Custom(prost_types::Struct { fields }));
+        },
+        "steps[1].message.custom",
+        "must be a JSON object",
+    ),
+    (
+        "options of SMS on Messenger",
+        |s| message(s, 0).sms = Some(v1::SmsOptions::default()),
+        "steps[0].message.sms",
+        "belong to channel sms, and this step uses messenger",
+    ),
+    (
+        "options of Viber on SMS",
+        |s| message(s, 1).viber_service_msg = Some(ttl(60, 0)),
+        "steps[1].message.viber_service_msg",
+        "belong to channel viber_service_msg",
+    ),
+    (
+        "options of WhatsApp on SMS",
+        |s| locale(s, "en-GB"),
+        "steps[1].message.whatsapp",
+        "belong to channel whatsapp",
+    ),
+    (
+        "options of Messenger on SMS",
+        |s| message(s, 1).messenger = Some(v1::MessengerOptions::default()),
+        "steps[1].message.messenger",
+        "belong to channel messenger",
+    ),
+    (
+        "a ttl under 30 s",
+        |s| viber(s, ttl(29, 999_000_000)),
+        "steps[1].message.viber_service_msg.ttl",
+        "30 s to 3 days",
+    ),
+    (
+        "a ttl over 3 days",
+        |s| viber(s, ttl(3 * DAY_S + 1, 0)),
+        "steps[1].message.viber_service_msg.ttl",
+        "30 s to 3 days",
+    ),
+    (
+        "a ttl of half seconds",
+        |s| viber(s, ttl(60, 500_000_000)),
+        "steps[1].message.viber_service_msg.ttl",
+        "whole seconds",
+    ),
+    (
+        "a button that runs a script",
+        |s| viber(s, button("javascript:private()", "Press")),
+        "steps[1].message.viber_service_msg.action.url",
+        "http or https URL",
+    ),
+    (
+        "a button that says nothing",
+        |s| viber(s, button("https://example.org", "")),
+        "steps[1].message.viber_service_msg.action.text",
+        "what stands on the button",
+    ),
+];
+
+/// A number that no enum has, wherever an enum stands in a workflow.
+const ENUMS: &[Spoiled] = &[
+    ("an unknown template", |s| s.template = 2, "template", "WORKFLOW_TEMPLATE_FAILOVER; 2 is"),
+    (
+        "an unknown on_late_success",
+        |s| s.on_late_success = 3,
+        "on_late_success",
+        "ON_LATE_SUCCESS_STOP, ON_LATE_SUCCESS_CONTINUE; 3 is none of them",
+    ),
+    ("an unknown on_unknown", |s| s.on_unknown = -1, "on_unknown", "ON_UNKNOWN_WAIT_RECEIPT"),
+    (
+        "an unknown priority",
+        |s| s.priority = i32::MAX,
+        "priority",
+        "PRIORITY_HIGH, PRIORITY_NORMAL",
+    ),
+    (
+        "an unknown encoding",
+        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4 }),
+        "steps[1].message.sms.encoding",
+        "SMS_ENCODING_AUTO, SMS_ENCODING_TEXT, SMS_ENCODING_UNICODE",
+    ),
+    (
+        "an unknown category on Messenger",
+        |s| category(s, 4, ""),
+        "steps[0].message.messenger.category",
+        "MESSENGER_CATEGORY_MESSAGE_TAG",
+    ),
+    (
+        "the retired policy on WhatsApp",
+        |s| {
+            whatsapp(s, text("Your table is ready."));
+            message(s, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 2, locale: String::new() });
+        },
+        "steps[1].message.whatsapp.policy",
+        "WHATS_APP_POLICY_DETERMINISTIC; 2 is none of them",
+    ),
+    (
+        "an unknown category on Viber",
+        |s| viber(s, v1::ViberServiceMsgOptions { category: 3, ..Default::default() }),
+        "steps[1].message.viber_service_msg.category",
+        "VIBER_CATEGORY_TRANSACTION, VIBER_CATEGORY_PROMOTION",
+    ),
+];
+
+const WHOLE: &[Spoiled] = &[
+    ("valid_until past", |s| s.valid_until = ahead(-1), "valid_until", "must lie ahead"),
+    ("valid_until now", |s| s.valid_until = ahead(0), "valid_until", "must lie ahead"),
+    (
+        "valid_until before send_at",
+        |s| (s.send_at, s.valid_until) = (ahead(60), ahead(59)),
+        "valid_until",
+        "must be after send_at",
+    ),
+    (
+        "valid_until of no year",
+        |s| s.valid_until = Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
+        "valid_until",
+        "of the years 1 to 9999",
+    ),
+    (
+        "send_at over 90 days ahead",
+        |s| s.send_at = ahead(90 * DAY_S + 1),
+        "send_at",
+        "at most 90 days ahead",
+    ),
+    (
+        "send_at with negative nanoseconds",
+        |s| s.send_at = Some(Timestamp { seconds: NOW_S + 60, nanos: -1 }),
+        "send_at",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    ("a send_within of nothing", |s| s.send_within = span(0, 0), "send_within", "1 s to 30 days"),
+    ("a negative send_within", |s| s.send_within = span(-1, 0), "send_within", "1 s to 30 days"),
+    (
+        "a send_within over 30 days",
+        |s| s.send_within = span(30 * DAY_S + 1, 0),
+        "send_within",
+        "1 s to 30 days",
+    ),
+    (
+        "33 labels",
+        |s| s.labels = (0..33).map(|n| (format!("private{n}"), String::new())).collect(),
+        "labels",
+        "at most 32 labels, and holds 33",
+    ),
+    (
+        "a label without a key",
+        |s| s.labels = [(String::new(), "private".into())].into(),
+        "labels",
+        "1 to 63 bytes, and one has 0",
+    ),
+    (
+        "a label's key of 64 bytes",
+        |s| s.labels = [("private ".repeat(8), String::new())].into(),
+        "labels",
+        "1 to 63 bytes, and one has 64",
+    ),
+    (
+        "a label's value of 256 bytes",
+        |s| s.labels = [("k".into(), "private ".repeat(32))].into(),
+        "labels",
+        "at most 255 bytes, and one has 256",
+    ),
+    (
+        "a client_ref of 101 characters",
+        |s| s.client_ref = "ä".repeat(101),
+        "client_ref",
+        "at most 100 characters",
+    ),
+];
+
+/// Rules that go beyond what a channel declares: only its real adapter knows them, and the sandbox
+/// in process does not.
+const RULES: &[Spoiled] = &[
+    (
+        "a message tag without a tag",
+        |s| category(s, 3, ""),
+        "steps[0].message.messenger.tag",
+        "must name a message tag",
+    ),
+    (
+        "a tag without its category",
+        |s| category(s, 1, "private"),
+        "steps[0].message.messenger.tag",
+        "belongs to category message_tag; leave it out",
+    ),
+    (
+        "a template without a locale",
+        |s| whatsapp(s, template("private:ready")),
+        "steps[1].message.whatsapp.locale",
+        "must name the template's language",
+    ),
+    (
+        "a locale that is none",
+        |s| {
+            whatsapp(s, template("private:ready"));
+            locale(s, "private!");
+        },
+        "steps[1].message.whatsapp.locale",
+        "such as en-GB",
+    ),
+    (
+        "a button of 31 characters",
+        |s| viber(s, button("https://example.org", &"ä".repeat(31))),
+        "steps[1].message.viber_service_msg.action.text",
+        "1 to 30 characters",
+    ),
+    (
+        "a button under a picture without a caption",
+        |s| {
+            viber(s, button("https://example.org", "Press"));
+            say(s, 1, image("https://example.org/private.png", ""));
+        },
+        "steps[1].message.image.caption",
+        "must be given where the picture has a button",
+    ),
+    (
+        "a button under a file",
+        |s| {
+            viber(s, button("https://example.org", "Press"));
+            let (url, caption) = ("https://example.org/private.pdf".to_owned(), String::new());
+            say(s, 1, Content::File(v1::File { url, caption }));
+        },
+        "steps[1].message.viber_service_msg.action",
+        "under text or image only",
+    ),
+];
+
+/// At a limit, and so right: a name, and what is done to a good workflow.
+const AT_THE_LIMIT: &[(&str, fn(&mut WorkflowSpec))] = &[
+    ("a text of 1,000 characters in 3,000 bytes by SMS", |s| say(s, 1, text("語".repeat(1000)))),
+    ("a text of 640 characters in 2,560 bytes on Messenger", |s| say(s, 0, text("🙂".repeat(640)))),
+    ("a number of 15 digits", |s| to(s, 1).endpoint = number("447700900001234")),
+    ("a number of 7 digits", |s| to(s, 1).endpoint = number("4477009")),
+    ("an id of 50 characters", |s| to(s, 0).endpoint = id(&"ä".repeat(50))),
+    ("20 steps", |s| repeat(s, 19, span(60, 0))),
+    ("an expiry of 1 s", |s| rule(s).expiry_time = span(1, 0)),
+    ("expiries of 30 days, 90 days together", |s| repeat(s, 3, span(30 * DAY_S, 0))),
+    ("no expiry", |s| rule(s).expiry_time = None),
+    ("send_at 90 days ahead", |s| s.send_at = ahead(90 * DAY_S)),
+    ("send_at past", |s| s.send_at = ahead(-DAY_S)),
+    ("valid_until a second ahead", |s| s.valid_until = ahead(1)),
+    ("a send_within of 30 days", |s| s.send_within = span(30 * DAY_S, 0)),
+    ("32 labels at their longest", |s| {
+        s.labels = (10..42).map(|n| (format!("{n}{}", "k".repeat(61)), "v".repeat(255))).collect();
+    }),
+    ("a client_ref of 100 characters", |s| s.client_ref = "ä".repeat(100)),
+    ("a ttl of 30 s", |s| viber(s, ttl(30, 0))),
+    ("a ttl of 3 days", |s| viber(s, ttl(3 * DAY_S, 0))),
+    ("a URL of 2,000 bytes", |s| {
+        say(s, 0, image(&format!("https://example.org/{}", "a".repeat(1980)), ""));
+    }),
+];
+
+/// A request around a workflow, and the other requests.
+#[derive(Clone)]
+enum Call {
+    Create(Box<CreateWorkflowRequest>),
+    Get(GetWorkflowRequest),
+    Cancel(CancelWorkflowRequest),
+    List(ListWorkflowsRequest),
+    Stream(StreamStatusRequest),
+    Batch(BatchCreateWorkflowsRequest),
+    Advance(AdvanceClockRequest),
+    Script(SetScriptRequest),
+    Sent(ListSentMessagesRequest),
+}
+
+impl Call {
+    async fn make(self, running: &Running) -> Result<(), Status> {
+        let (mut client, mut sandbox) = (running.client.raw(), running.sandbox.clone());
+        match self {
+            Call::Create(request) => client.create_workflow(*request).await.map(drop),
+            Call::Get(request) => client.get_workflow(request).await.map(drop),
+            Call::Cancel(request) => client.cancel_workflow(request).await.map(drop),
+            Call::List(request) => client.list_workflows(request).await.map(drop),
+            Call::Stream(request) => client.stream_status(request).await.map(drop),
+            Call::Batch(request) => client.batch_create_workflows(request).await.map(drop),
+            Call::Advance(request) => sandbox.advance_clock(request).await.map(drop),
+            Call::Script(request) => sandbox.set_script(request).await.map(drop),
+            Call::Sent(request) => sandbox.list_sent_messages(request).await.map(drop),
+        }
+    }
+
+    /// Only what the API itself refuses is counted; the sandbox is for tests.
+    fn is_counted(&self) -> bool {
+        !matches!(self, Call::Advance(_) | Call::Script(_) | Call::Sent(_))
+    }
+}
+
+/// A call that is to be refused: its name, itself, the code, and, where a field is wrong, which.
+struct Refused {
+    name: String,
+    call: Call,
+    code: Code,
+    field: Option<&'static str>,
+    says: &'static str,
+}
+
+fn refused(name: &str, call: Call, field: &'static str, says: &'static str) -> Refused {
+    let name = name.to_owned();
+    Refused { name, call, code: Code::InvalidArgument, field: Some(field), says }
+}
+
+fn spoiled(table: &[Spoiled]) -> Vec<Refused> {
+    let spoil = |(name, spoil, field, says): &Spoiled| {
+        let mut spec = good();
+        spoil(&mut spec);
+        refused(name, Call::Create(Box::new(request(spec))), field, says)
+    };
+    table.iter().map(spoil).collect()
+}
+
+/// Whatever is wrong around a workflow.
+fn around() -> Vec<Refused> {
+    let create = |change: fn(&mut CreateWorkflowRequest)| {
+        let mut request = request(good());
+        change(&mut request);
+        Call::Create(Box::new(request))
+    };
+    let of = |requests| Call::Batch(BatchCreateWorkflowsRequest { requests });
+    let key = "at most 128 printable ASCII characters, no spaces";
+    vec![
+        refused("no workflow", create(|r| r.workflow = None), "workflow", "must be given"),
+        refused(
+            "a request_id of 129",
+            create(|r| r.request_id = "k".repeat(129)),
+            "request_id",
+            key,
+        ),
+        refused(
+            "a request_id with a line break",
+            create(|r| r.request_id = "private\n1".into()),
+            "request_id",
+            key,
+        ),
+        refused(
+            "a request_id with a NUL",
+            create(|r| r.request_id = "private\0".into()),
+            "request_id",
+            key,
+        ),
+        refused(
+            "a request_id with a space",
+            create(|r| r.request_id = "private 1".into()),
+            "request_id",
+            key,
+        ),
+        refused(
+            "a request_id that is not ASCII",
+            create(|r| r.request_id = "privaté".into()),
+            "request_id",
+            key,
+        ),
+        refused(
+            "a request over 256 KiB",
+            create(|r| {
+                let spec = r.workflow.as_mut().unwrap();
+                say(spec, 1, text("private ".repeat(32 * 1024)));
+            }),
+            "workflow",
+            "at most 256 KiB in all",
+        ),
+        refused(
+            "a bad workflow that is only to be checked",
+            create(|r| {
+                r.validate_only = true;
+                r.workflow.as_mut().unwrap().priority = 4;
+            }),
+            "priority",
+            "PRIORITY_HIGH",
+        ),
+        refused("an empty batch", of(Vec::new()), "requests", "1 to 1000 requests, and holds 0"),
+        refused(
+            "a batch of 1,001",
+            of(vec![request(good()); 1001]),
+            "requests",
+            "1 to 1000 requests, and holds 1001",
+        ),
+    ]
+}
+
+/// Reads, cancels and streams.
+fn others() -> Vec<Refused> {
+    use stream_status_request::{From, Target};
+    let get = |id: &str| Call::Get(GetWorkflowRequest { id: id.to_owned(), view: 0 });
+    let cancel =
+        |id: &str| Call::Cancel(CancelWorkflowRequest { id: id.to_owned(), ..Default::default() });
+    let list = |request| Call::List(request);
+    let page = |token: String| {
+        Call::List(ListWorkflowsRequest { page_token: token, ..Default::default() })
+    };
+    let stream = |target: Option<Target>, from: Option<From>| {
+        Call::Stream(StreamStatusRequest { target, from, follow_late_receipts: false })
+    };
+    let one = |id: &str| Some(Target::WorkflowId(id.to_owned()));
+    let all = || Some(Target::All(v1::AllWorkflows {}));
+    let resume = |token: String| stream(all(), Some(From::ResumeToken(token)));
+    let states = |states: &[i32]| {
+        Call::List(ListWorkflowsRequest { states: states.to_vec(), ..Default::default() })
+    };
+    let id = "must be a workflow's id as CreateWorkflow answered it, a UUID";
+    let page_wanted = "must be empty, or the next_page_token of an earlier answer";
+    let resume_wanted = "must be a resume_token as an event or a bookmark carries it";
+    let mut cases = vec![
+        refused("a get of nothing", get(""), "id", id),
+        refused("a get of no id", get("private"), "id", id),
+        refused("a get of half an id", get(&NOBODY[..20]), "id", id),
+        refused("a get of an endless id", get(&"private".repeat(10_000)), "id", id),
+        refused(
+            "a view there is not",
+            Call::Get(GetWorkflowRequest { id: NOBODY.to_owned(), view: 3 }),
+            "view",
+            "WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL",
+        ),
+        refused("a cancel of nothing", cancel(""), "id", id),
+        refused("a cancel of no id", cancel("../private"), "id", id),
+        refused("a stream of nothing", stream(None, None), "target", "one of workflow_id, labels"),
+        refused("a stream of no id", stream(one("private"), None), "workflow_id", id),
+        refused(
+            "a stream of no label",
+            stream(Some(Target::Labels(v1::LabelFilter::default())), None),
+            "labels.labels",
+            "at least one label",
+        ),
+        refused(
+            "a start there is not",
+            stream(all(), Some(From::Start(3))),
+            "start",
+            "STREAM_START_NOW or STREAM_START_BEGINNING",
+        ),
+        refused("an empty resume_token", resume(String::new()), "resume_token", resume_wanted),
+        refused("a bad resume_token", resume("private!".into()), "resume_token", resume_wanted),
+        refused(
+            "a page_token that is to resume",
+            resume(sealed(2, &[7; 16])),
+            "resume_token",
+            resume_wanted,
+        ),
+        refused(
+            "a resume_token too short",
+            resume(sealed(1, &[7; 27])),
+            "resume_token",
+            resume_wanted,
+        ),
+        refused(
+            "a resume_token too long",
+            resume(sealed(1, &[7; 29])),
+            "resume_token",
+            resume_wanted,
+        ),
+        refused(
+            "a negative page_size",
+            list(ListWorkflowsRequest { page_size: -1, ..Default::default() }),
+            "page_size",
+            "1 to 500",
+        ),
+        refused("a bad page_token", page("private".into()), "page_token", page_wanted),
+        refused("an endless page_token", page("A".repeat(100_000)), "page_token", page_wanted),
+        refused(
+            "a resume_token that is to page",
+            page(sealed(1, &[7; 28])),
+            "page_token",
+            page_wanted,
+        ),
+        refused("a page_token too short", page(sealed(2, &[7; 15])), "page_token", page_wanted),
+        refused("a state there is not", states(&[1, 7]), "states[1]", "SCHEDULED, RUNNING"),
+        refused("a state that is not given", states(&[0]), "states[0]", "SCHEDULED, RUNNING"),
+        refused(
+            "a leap of the clock backwards",
+            Call::Advance(AdvanceClockRequest { by: span(-1, 0) }),
+            "by",
+            "0 s to",
+        ),
+        refused(
+            "a leap of the clock too far",
+            Call::Advance(AdvanceClockRequest { by: span(400 * DAY_S, 0) }),
+            "by",
+            "days",
+        ),
+        refused(
+            "a script for nobody",
+            Call::Script(SetScriptRequest { recipient: String::new(), script: "never".into() }),
+            "recipient",
+            "1 to 50 bytes",
+        ),
+        refused(
+            "a script that is none",
+            Call::Script(SetScriptRequest { recipient: NUMBER.into(), script: "reject me".into() }),
+            "script",
+            "",
+        ),
+        refused(
+            "a negative page_size of sent messages",
+            Call::Sent(ListSentMessagesRequest { page_size: -1, ..Default::default() }),
+            "page_size",
+            "1 to 1000",
+        ),
+        refused(
+            "a bad page_token of sent messages",
+            Call::Sent(ListSentMessagesRequest {
+                page_token: "private".into(),
+                ..Default::default()
+            }),
+            "page_token",
+            page_wanted,
+        ),
+    ];
+    let unknown = [
+        ("a get of nobody", get(NOBODY), Code::NotFound, "there is no workflow"),
+        ("a cancel of nobody", cancel(NOBODY), Code::NotFound, "there is no workflow"),
+        ("a stream of nobody", stream(one(NOBODY), None), Code::NotFound, "there is no workflow"),
+        (
+            "a resume_token of another store",
+            resume(sealed(1, &[7; 28])),
+            Code::FailedPrecondition,
+            "another life of this service's store",
+        ),
+    ];
+    cases.extend(unknown.map(|(name, call, code, says)| {
+        let name = name.to_owned();
+        Refused { name, call, code, field: None, says }
+    }));
+    cases
+}
+
+/// A token with a right checksum.
+fn sealed(kind: u8, body: &[u8]) -> String {
+    let mut bytes = vec![kind];
+    bytes.extend(body);
+    let sum = crc32fast::hash(&bytes);
+    bytes.extend(sum.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// All that a caller is told: message and details.
+fn told(status: &Status) -> String {
+    let details = String::from_utf8_lossy(status.details()).into_owned();
+    format!("{}\n{details}\n{:?}", status.message(), status.metadata())
+}
+
+fn tells_nothing_personal(name: &str, told: &str) {
+    let repeated: Vec<_> = PERSONAL.iter().filter(|text| told.contains(**text)).collect();
+    assert!(repeated.is_empty(), "{name}: repeats {repeated:?}: {told}");
+}
+
+/// Makes all of them; how many the service is to count, by code.
+async fn make(running: &Running, cases: Vec<Refused>) -> Vec<(Code, usize)> {
+    let mut counted = Vec::new();
+    for Refused { name, call, code, field, says } in cases {
+        let is_counted = call.is_counted();
+        let status = match call.make(running).await {
+            Ok(()) => panic!("{name}: was taken"),
+            Err(status) => status,
+        };
+        assert_eq!(status.code(), code, "{name}: {status:?}");
+        tells_nothing_personal(&name, &told(&status));
+        assert!(!status.message().is_empty(), "{name}");
+        let info = status.get_details_error_info();
+        assert!(info.is_some_and(|info| info.domain == "dispatch"), "{name}: {status:?}");
+        match field {
+            Some(field) => {
+                let wrong = status.get_details_bad_request();
+                let wrong = wrong.map(|wrong| wrong.field_violations).unwrap_or_default();
+                let fields: Vec<_> = wrong.iter().map(|it| it.field.as_str()).collect();
+                assert_eq!(fields, [field], "{name}");
+                let description = &wrong[0].description;
+                assert!(description.contains(says), "{name}: {description}");
+            }
+            None => assert!(status.message().contains(says), "{name}: {status:?}"),
+        }
+        if is_counted {
+            counted.push(code);
+        }
+    }
+    let by_code = |code: Code| (code, counted.iter().filter(|it| **it == code).count());
+    [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition].map(by_code).to_vec()
+}
+
+/// What is wrong before anybody reads it: no such method, too large, not Protobuf.
+async fn calls_that_are_none(running: &Running) {
+    async fn call<M: Message + Default + 'static>(
+        channel: &Channel,
+        path: &'static str,
+        message: M,
+    ) -> Status {
+        let mut grpc = tonic::client::Grpc::new(channel.clone());
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<M, v1::ListChannelsResponse>::default();
+        let path = PathAndQuery::from_static(path);
+        grpc.unary(Request::new(message), path, codec).await.map(drop).unwrap_err()
+    }
+    const CREATE: &str = "/dispatch.v1.DispatchService/CreateWorkflow";
+    let address = format!("http://{}", running.service.grpc);
+    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+
+    for path in [
+        "/dispatch.v1.DispatchService/Nothing",
+        "/dispatch.v1.DispatchService/createworkflow",
+        "/dispatch.v2.DispatchService/CreateWorkflow",
+        "/Nothing/Nothing",
+        "/",
+    ] {
+        let status = call(&channel, path, v1::ListChannelsRequest {}).await;
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+    }
+
+    // A number where a message belongs, and a text that is not UTF-8.
+    let number = ListWorkflowsRequest { page_size: 7, ..Default::default() };
+    let status = call(&channel, CREATE, number).await;
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    let bytes = prost_types::Any { type_url: String::new(), value: vec![0xff, 0xfe] };
+    let status = call(&channel, CREATE, bytes).await;
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+
+    let mut spec = good();
+    say(&mut spec, 1, text("private ".repeat(1024 * 1024)));
+    let status = call(&channel, CREATE, request(spec)).await;
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(status.message().contains("4194304 bytes"), "{status:?}");
+    tells_nothing_personal("a message over 4 MiB", &told(&status));
+}
+
+async fn count(running: &Running, code: &str) -> Option<usize> {
+    let url = format!("http://{}/metrics", running.service.internal_http);
+    let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
+    tells_nothing_personal("the metrics", &metrics);
+    let name = format!("dispatch_requests_refused_total{{code=\"{code}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+}
+
+/// Nothing is stored, nothing was sent; and a good request succeeds.
+async fn is_untouched(running: &Running) {
+    let listed = running.client.list(ListWorkflowsRequest::default()).await.unwrap();
+    assert!(listed.workflows.is_empty(), "{:?}", listed.workflows);
+    running.advance(std::time::Duration::from_secs(3600)).await;
+    assert!(running.sent().await.is_empty());
+    let id = running.create(good()).await;
+    running.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(running.get(&id).await.state(), v1::WorkflowState::Succeeded);
+    assert_eq!(running.sent().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_bad_request_is_refused_with_its_field_and_what_would_be_right_and_leaves_nothing() {
+    let running = Running::start(&in_memory()).await;
+    let mut cases = Vec::new();
+    for table in [STEPS, ADDRESSES, MESSAGES, ENUMS, WHOLE] {
+        cases.extend(spoiled(table));
+    }
+    cases.extend(around());
+    cases.extend(others());
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len(), "two cases of one name");
+    assert!(cases.len() >= 70, "{} cases", cases.len());
+
+    let counted = make(&running, cases).await;
+    calls_that_are_none(&running).await;
+    for (code, wanted) in counted {
+        let name = match code {
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::NotFound => "NOT_FOUND",
+            _ => "FAILED_PRECONDITION",
+        };
+        assert_eq!(count(&running, name).await, Some(wanted), "{name}");
+    }
+    is_untouched(&running).await;
+    running.stop().await;
+}
+
+/// The same tables through the adapters that speak to a provider, with the rules of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_adapters_refuse_the_same_and_what_only_they_know_is_wrong() {
+    let running = Running::over_http(&in_memory()).await;
+    let tables = [STEPS, ADDRESSES, MESSAGES, ENUMS, WHOLE, RULES];
+    let cases: Vec<_> = tables.into_iter().flat_map(spoiled).collect();
+    let counted = make(&running, cases).await;
+    assert_eq!(count(&running, "INVALID_ARGUMENT").await, Some(counted[0].1));
+    is_untouched(&running).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_at_a_limit_is_taken() {
+    let running = Running::start(&in_memory()).await;
+    let mut requests = Vec::new();
+    for (name, change) in AT_THE_LIMIT {
+        let mut spec = good();
+        change(&mut spec);
+        let mut asked = request(spec);
+        asked.validate_only = true;
+        let taken = running.client.create(asked.clone()).await;
+        assert!(taken.is_ok(), "{name}: {taken:?}");
+        requests.push(asked);
+    }
+    requests.resize(1000, requests[0].clone());
+    requests[999].request_id = "!".repeat(128);
+    let batch = BatchCreateWorkflowsRequest { requests };
+    let results = running.client.raw().batch_create_workflows(batch).await.unwrap().into_inner();
+    assert_eq!(results.results.len(), 1000);
+    let created = |it: &v1::BatchCreateResult| {
+        matches!(it.result, Some(batch_create_result::Result::Created(_)))
+    };
+    assert!(results.results.iter().all(created));
+    is_untouched(&running).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_tells_of_each_request_in_its_order_and_good_ones_are_created() {
+    let running = Running::start(&in_memory()).await;
+    let keyed = |key: &str, spec: WorkflowSpec| {
+        let mut request = request(spec);
+        request.request_id = key.to_owned();
+        request
+    };
+    let other = messenger_sms(PERSON, NUMBER, "601s");
+    let mut unread = good();
+    rule(&mut unread).condition_status = "seen".to_owned();
+    let mut twice_wrong = good();
+    to(&mut twice_wrong, 1).endpoint = number("+447700900001");
+    twice_wrong.priority = 9;
+    running.client.create(keyed("before", good())).await.unwrap();
+    let requests = vec![
+        keyed("one", good()),
+        request(unread),
+        keyed("before", good()),
+        keyed("before", other),
+        CreateWorkflowRequest::default(),
+        keyed("a b", good()),
+        request(twice_wrong),
+        keyed("two", good()),
+    ];
+    let batch = BatchCreateWorkflowsRequest { requests };
+    let answer = running.client.raw().batch_create_workflows(batch).await.unwrap().into_inner();
+    let told: Vec<_> = answer
+        .results
+        .iter()
+        .map(|result| match result.result.as_ref().unwrap() {
+            batch_create_result::Result::Created(created) => {
+                let key = created.workflow.as_ref().unwrap().request_id.clone();
+                format!("created {key}, {}", created.already_existed)
+            }
+            batch_create_result::Result::Error(error) => {
+                let mut all = error.message.clone();
+                let wrong = &error.field_violations;
+                wrong.iter().for_each(|it| all.push_str(&it.description));
+                tells_nothing_personal("the batch", &all);
+                let fields: Vec<_> = wrong.iter().map(|it| it.field.as_str()).collect();
+                format!("{} {} {}", error.code, error.reason, fields.join(" ")).trim().to_owned()
+            }
+        })
+        .collect();
+    let wanted = [
+        "created one, false",
+        "3 INVALID_REQUEST steps[0].failover.condition_status",
+        "created before, true",
+        "6 REQUEST_ID_REUSED",
+        "3 INVALID_REQUEST workflow",
+        "3 INVALID_REQUEST request_id",
+        "3 INVALID_REQUEST steps[1].to priority",
+        "created two, false",
+    ];
+    assert_eq!(told, wanted);
+    let listed = running.client.list(ListWorkflowsRequest::default()).await.unwrap();
+    let mut keys: Vec<_> = listed.workflows.into_iter().map(|it| it.request_id).collect();
+    keys.sort();
+    assert_eq!(keys, ["before", "one", "two"]);
+    running.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(running.sent().await.len(), 3);
+    running.stop().await;
+}
+
+/// However much is wrong, the answer arrives: it travels in a header, and those have a limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_wrong_is_told_at_once() {
+    let running = Running::start(&in_memory()).await;
+    let mut spec = good();
+    spec.steps = vec![v1::Step::default()];
+    let status = running.client.create(request(spec)).await.unwrap_err();
+    let fields = |status: &Status| -> Vec<String> {
+        let wrong = status.get_details_bad_request();
+        let wrong = wrong.map(|wrong| wrong.field_violations).unwrap_or_default();
+        wrong.into_iter().map(|it| it.field).collect()
+    };
+    assert_eq!(fields(&status), ["steps[0].to", "steps[0].from", "steps[0].message"]);
+
+    // All that can be wrong with a step at once, twenty times.
+    let mut spec = good();
+    let step = &mut spec.steps[0];
+    step.from.as_mut().unwrap().channel = "mms".to_owned();
+    step.to.as_mut().unwrap().channel = "mesenger".to_owned();
+    step.failover = Some(v1::Failover { expiry_time: span(0, 0), condition_status: String::new() });
+    let content = Some(image("private", ""));
+    let action = Some(v1::ViberAction::default());
+    step.message = Some(v1::Message {
+        content,
+        sms: Some(v1::SmsOptions { encoding: 9 }),
+        messenger: Some(v1::MessengerOptions { category: 9, tag: String::new() }),
+        whatsapp: Some(v1::WhatsAppOptions { policy: 9, locale: String::new() }),
+        viber_service_msg: Some(v1::ViberServiceMsgOptions {
+            category: 9,
+            ttl: span(0, 0),
+            action,
+        }),
+    });
+    spec.steps = vec![spec.steps[0].clone(); 20];
+    let status = running.client.create(request(spec)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(fields(&status).len() >= 20, "{status:?}");
+    running.stop().await;
+}

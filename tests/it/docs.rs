@@ -1,0 +1,25 @@
+//! What stands in the documents is what the code says.
+
+#[test]
+fn the_sandbox_s_table_is_the_code_s() {
+    let page = include_str!("../../docs/sandbox.md");
+    let table = dispatch_sandbox::script::table();
+    assert!(page.contains(&table), "docs/sandbox.md should hold:\n{table}");
+}
+
+/// Every path that the README names is there.
+#[test]
+fn the_readme_names_only_what_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = include_str!("../../README.md");
+    let named = readme.split(['`', '(', ')', ' ', '\n']).filter(|word| {
+        ["docs/", "src/", "tests/", "adapters/"].iter().any(|folder| word.starts_with(folder))
+    });
+    let mut count = 0;
+    for path in named.filter(|path| !path.contains("NAME")) {
+        let path = path.trim_end_matches([':', '.', ',', ';']);
+        assert!(root.join(path).exists(), "{path}");
+        count += 1;
+    }
+    assert!(count >= 5, "{count}");
+}
