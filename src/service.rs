@@ -195,6 +195,8 @@ impl Service {
     /// If the store failed: the process should exit non-zero.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
+        // The server as a whole, which probes ask for by default.
+        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.stop_adapters.cancel();
         self.engine.drain(self.drain).await;
         let result = self.engine.stopped().await;

@@ -129,6 +129,8 @@ impl TestClock {
             self.now.store(now.0, Ordering::SeqCst);
             self.fire(now);
             self.settle().await;
+            // Nothing here may keep the runtime from stopping.
+            tokio::task::yield_now().await;
             if next.is_none() {
                 return now;
             }

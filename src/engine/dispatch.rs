@@ -54,7 +54,10 @@ impl Dispatcher {
         };
         let record = match &order.record {
             Some(record) => Some(Arc::clone(record)),
-            None => self.read(WorkflowId(order.attempt.workflow)).await,
+            None => match self.read(WorkflowId(order.attempt.workflow)).await {
+                Ok(record) => record,
+                Err(deferred) => return deferred,
+            },
         };
         let step =
             record.as_ref().and_then(|record| record.plan.steps.get(usize::from(order.step)));
@@ -83,17 +86,21 @@ impl Dispatcher {
         }
     }
 
-    async fn read(&self, id: WorkflowId) -> Option<Arc<Record>> {
+    /// The record, or the answer that says that nothing was sent: the store may be read next time.
+    async fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, Answer> {
         let reader = Arc::clone(&self.reader);
         let read = tokio::task::spawn_blocking(move || reader.record(id)).await;
         match read {
-            Ok(Ok(record)) => record,
+            Ok(Ok(record)) => return Ok(record),
             Ok(Err(error)) => {
                 tracing::error!(workflow = %id, %error, "a record could not be read");
-                None
             }
-            Err(_) => None,
+            Err(error) => tracing::error!(workflow = %id, %error, "a record was not read"),
         }
+        let detail = "its record could not be read".to_owned();
+        let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
+        let refusal = Refusal { kind, fault, code: None, detail };
+        Err(Answer::Deferred { refusal, after_ms: None })
     }
 }
 

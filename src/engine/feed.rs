@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -18,11 +21,17 @@ use crate::{
 pub struct Feed {
     newest: watch::Sender<Cursor>,
     workflows: Mutex<HashMap<WorkflowId, watch::Sender<Cursor>>>,
+    /// At how many entries to look for those without a subscriber.
+    purge_at: AtomicUsize,
 }
 
 impl Feed {
     pub(super) fn new(newest: Cursor) -> Self {
-        Feed { newest: watch::Sender::new(newest), workflows: Mutex::default() }
+        Feed {
+            newest: watch::Sender::new(newest),
+            workflows: Mutex::default(),
+            purge_at: AtomicUsize::new(64),
+        }
     }
 
     /// Changes with every row.
@@ -33,6 +42,11 @@ impl Feed {
     /// Changes with every row of one workflow.
     pub fn workflow(&self, id: WorkflowId) -> watch::Receiver<Cursor> {
         let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
+        // Most streams end with their workflow, after whose last row nothing is published.
+        if workflows.len() >= self.purge_at.load(Ordering::Relaxed) {
+            workflows.retain(|_, sender| sender.receiver_count() > 0);
+            self.purge_at.store(2 * workflows.len() + 64, Ordering::Relaxed);
+        }
         workflows.entry(id).or_insert_with(|| watch::Sender::new(Cursor(0))).subscribe()
     }
 

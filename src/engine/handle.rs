@@ -130,6 +130,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             retention: options.retention,
             next_sweep: now,
+            recovering: Some(clock.busy()),
         };
         let poked = Arc::downgrade(&inbox);
         let poking = Arc::downgrade(&clock);

@@ -1,7 +1,7 @@
 //! Places on routes: how many calls are out, and who waits for one.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -12,7 +12,8 @@ use crate::machine::{Priority, WorkflowId};
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     routes: HashMap<Arc<str>, RouteSlots>,
-    waiting: HashSet<WorkflowId>,
+    /// Which queue a workflow waits in. It may stand in others still, where it is passed over.
+    waiting: HashMap<WorkflowId, Arc<str>>,
     is_paused: bool,
 }
 
@@ -44,9 +45,11 @@ impl Slots {
         let slots = self.routes.entry(Arc::clone(route)).or_default();
         if !self.is_paused && slots.taken < slots.capacity && slots.queued == 0 {
             slots.taken += 1;
+            self.waiting.remove(&id);
             return true;
         }
-        if self.waiting.insert(id) {
+        if self.waiting.get(&id) != Some(route) {
+            self.waiting.insert(id, Arc::clone(route));
             slots.queue.entry(priority).or_default().push_back(id);
             slots.queued += 1;
         }
@@ -66,11 +69,15 @@ impl Slots {
         if self.is_paused || slots.taken >= slots.capacity {
             return None;
         }
-        let id = slots.queue.values_mut().find_map(VecDeque::pop_front)?;
-        slots.queued -= 1;
-        slots.taken += 1;
-        self.waiting.remove(&id);
-        Some(id)
+        loop {
+            let id = slots.queue.values_mut().find_map(VecDeque::pop_front)?;
+            slots.queued -= 1;
+            if self.waiting.get(&id).is_some_and(|waits_for| **waits_for == *route) {
+                slots.taken += 1;
+                self.waiting.remove(&id);
+                return Some(id);
+            }
+        }
     }
 
     /// Remembers how long a call took.

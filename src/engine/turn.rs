@@ -16,7 +16,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    machine::{self, Answer, AttemptState, Event, Fact, News, Owed, Workflow, WorkflowId},
+    machine::{self, Answer, AttemptState, Event, Fact, News, Workflow, WorkflowId},
     store::{Batch, Change, DueRow, Needs, Parked, Record, Store, StoreError},
 };
 
@@ -184,7 +184,14 @@ impl Turn {
         }
     }
 
-    /// Handles `inputs` and what is due at `now`.
+    /// Whether what the last life left behind is not yet settled. Until it is, nothing else may be
+    /// handled: a call of this life would be taken for one that was lost.
+    pub fn is_recovering(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Handles `inputs` and what is due at `now`. While [recovering](Self::is_recovering) there must
+    /// be no inputs.
     ///
     /// # Errors
     /// If the store cannot be read: fatal, as a failed commit is.
@@ -212,7 +219,9 @@ impl Turn {
         for input in others {
             work.input(input)?;
         }
-        work.due()?;
+        if !work.turn.is_recovering() {
+            work.due()?;
+        }
         for input in creates {
             work.input(input)?;
         }
@@ -299,7 +308,8 @@ impl Work<'_> {
             }
             self.requests.insert(key, record.id);
         }
-        if let Some(wait_ms) = self.overload(&record) {
+        let mut state = self.turn.needs.workflow(&record);
+        if let Some(wait_ms) = self.overload(&state) {
             // Refused before any promise: nothing of it is kept.
             reply(Err(EngineError::Overloaded { retry_after_ms: wait_ms }));
             if let Some(request_id) = record.request_id {
@@ -309,7 +319,6 @@ impl Work<'_> {
         }
         let id = record.id;
         let record = Arc::new(record);
-        let mut state = self.turn.needs.workflow(&record);
         let facts = machine::create(&mut state, self.now, &*self.turn.routes);
         let working = Working {
             state,
@@ -327,18 +336,18 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// How long to wait before asking again, if the first step's routes are all so busy that it
-    /// could not start in time.
-    fn overload(&self, record: &Record) -> Option<u64> {
+    /// How long to wait before asking again, if the first step's route is so busy that it could not
+    /// start in time.
+    fn overload(&self, workflow: &Workflow) -> Option<u64> {
         use machine::RouteBook;
-        if record.plan.send_at.is_some_and(|at| at > self.now) {
+        if workflow.send_at.is_some_and(|at| at > self.now) {
             return None;
         }
-        let need = record.plan.need(&record.tenant, 0)?;
-        let offers = self.turn.routes.offers(&need);
-        let wait =
-            offers.iter().map(|offer| self.turn.slots.expected_wait_ms(&offer.route)).min()?;
-        let within = record.plan.send_within_ms.unwrap_or(record.terms.send_within_ms);
+        // The route that it would be planned for.
+        let need = &workflow.steps.first()?.need;
+        let offer = self.turn.routes.offers(need).into_iter().next()?;
+        let wait = self.turn.slots.expected_wait_ms(&offer.route);
+        let within = workflow.send_within(0);
         (wait > within).then(|| wait - within)
     }
 
@@ -377,6 +386,7 @@ impl Work<'_> {
         account: &Arc<str>,
         item: Inbound,
     ) -> Result<(), StoreError> {
+        let account = &scope(provider, account);
         let (attempt, provider_id, news) = match item {
             Inbound::Receipt(receipt) => {
                 let news = News {
@@ -415,7 +425,8 @@ impl Work<'_> {
             let event = Event::News { attempt: attempt.number, news };
             return self.event(WorkflowId(attempt.workflow), event);
         }
-        let waits = self.turn.slots.taken() > 0 && self.parked.len() < PARK_MOST;
+        // While anything is open an attempt may be STARTED, or unknown and repeated.
+        let waits = self.store.open_count() > 0 && self.parked.len() < PARK_MOST;
         match provider_id {
             Some(provider_id) if attempt.is_none() && waits => {
                 let parked = Parked {
@@ -475,11 +486,10 @@ impl Work<'_> {
         for _ in 0..DUE_A_TURN {
             let Some(id) = self.turn.owed.pop_front() else { break };
             let Some(working) = self.load(id)? else { continue };
-            match working.state.owed() {
-                Some(Owed::Answer(attempt)) => self.event(id, Event::Lost { attempt })?,
-                Some(Owed::Slot(_)) => self.follow(id, Vec::new())?,
-                None => {}
+            for attempt in working.state.unanswered() {
+                self.event(id, Event::Lost { attempt })?;
             }
+            self.seek_slot(id)?;
         }
         Ok(())
     }
@@ -529,14 +539,17 @@ impl Work<'_> {
         let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
             match fact {
-                Fact::AttemptAccepted { attempt, provider_id, .. } if !provider_id.is_empty() => {
+                Fact::AttemptAccepted { attempt, provider_id, .. }
+                | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }
+                    if !provider_id.is_empty() =>
+                {
                     let Some(sent) = working.state.attempt(*attempt) else { continue };
                     if sent.traits.echoes {
                         // Its receipts name the attempt; no index is needed.
                         continue;
                     }
                     let Some(route) = self.turn.routes.get(&sent.route) else { continue };
-                    let account: Arc<str> = Arc::from(route.account.name.as_str());
+                    let account = scope(route.adapter.provider(), &route.account.name);
                     let is_it = |parked: &Parked| {
                         parked.account == account && parked.provider_id == *provider_id
                     };
@@ -651,11 +664,17 @@ impl Work<'_> {
     }
 }
 
+/// What a provider's message ids are unique in: accounts of two providers may share a name.
+fn scope(provider: &str, account: &str) -> Arc<str> {
+    Arc::from(format!("{provider}/{account}"))
+}
+
 /// The attempts of a workflow that may go out, or went.
 fn started_attempts(state: &Workflow) -> Vec<AttemptId> {
     let is_out = |attempt: &machine::Attempt| match attempt.state {
         AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
-        AttemptState::Planned | AttemptState::Deferred { .. } | AttemptState::Refused => false,
+        AttemptState::Planned | AttemptState::Deferred { .. } => attempt.is_uncertain,
+        AttemptState::Refused => false,
     };
     let numbered = (1..).zip(&state.attempts);
     let out = numbered.filter(|(_, attempt)| is_out(attempt));

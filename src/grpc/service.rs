@@ -157,6 +157,10 @@ impl DispatchService {
         let position = match (request.from, &target) {
             (Some(From::ResumeToken(token)), _) => {
                 let position = Position::from_token(&token, reader.incarnation())?;
+                // A folder that was restored from a backup keeps its name, and has lost its newest.
+                if position.cursor > reader.newest() {
+                    return Err(Error::TokenForeign);
+                }
                 let is_one = matches!(target, Target::Workflow { .. });
                 if position.cursor < reader.oldest() && !is_one {
                     let oldest = beginning.to_token(reader.incarnation());
@@ -183,6 +187,7 @@ impl DispatchService {
             position,
             to,
             records: Default::default(),
+            bookmark_at: tokio::time::Instant::now() + stream::BOOKMARK_EVERY,
         };
         tokio::spawn(follower.run(target));
         Ok(events)

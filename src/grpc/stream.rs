@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tonic::Status;
 
 use super::{errors::Error, render, token::Position};
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// How often an idle stream says where it is.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+pub(super) const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// How many rows are read at once.
 const ROWS: usize = 256;
 /// How many workflows' records a stream remembers.
@@ -44,6 +47,8 @@ pub(super) struct Follower {
     pub(super) position: Position,
     pub(super) to: mpsc::Sender<Result<StreamStatusResponse, Status>>,
     pub(super) records: HashMap<WorkflowId, Option<Arc<Record>>>,
+    /// When the reader is next told where it is, if nothing else tells it.
+    pub(super) bookmark_at: Instant,
 }
 
 /// The reader has gone away, or been told of the error that ends the stream.
@@ -98,6 +103,10 @@ impl Follower {
                 }
                 self.position = self.position.max(Position::behind(row.cursor));
             }
+            // Where much happens that the reader did not ask for, it must hear where it is all the same.
+            if Instant::now() >= self.bookmark_at {
+                self.bookmark().await?;
+            }
             if rows.len() < ROWS {
                 self.wait(&mut news, Some(newest)).await?;
             }
@@ -110,12 +119,10 @@ impl Follower {
             return Ok(());
         }
         let seen = if row.cursor == self.position.cursor { self.position.seen } else { 0 };
-        let Some(record) = self.record(row.workflow).await? else { return Ok(()) };
+        let Some(record) = self.record(row.workflow).await? else { return self.missed(row).await };
         let id = row.workflow;
-        // Gone by retention meanwhile: then its history is gone as a whole.
-        let Some(workflow) = self.read(move |reader| reader.workflow(id)).await? else {
-            return Ok(());
-        };
+        let workflow = self.read(move |reader| reader.workflow(id)).await?;
+        let Some(workflow) = workflow else { return self.missed(row).await };
         let incarnation = self.engine.reader().incarnation();
         let last = row.facts.len() as u32;
         for (index, event) in (1_u32..).zip(events(row, &record, &workflow, incarnation)) {
@@ -129,6 +136,18 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// The row's workflow was forgotten while the row was on its way here: if the row itself is past
+    /// retention now, the reader is told, and not left with a silent gap.
+    async fn missed(&self, row: &Row) -> Result<(), Over> {
+        let oldest = self.engine.reader().oldest();
+        if row.cursor > oldest {
+            // A late receipt of a workflow that is gone: there is nothing left to tell it of.
+            return Ok(());
+        }
+        let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
+        Err(self.fail(Error::TokenTooOld { oldest }).await)
     }
 
     async fn wants(
@@ -175,22 +194,26 @@ impl Follower {
                     };
                 }
                 () = self.to.closed() => return Err(Over),
-                () = tokio::time::sleep(BOOKMARK_EVERY) => {
+                () = tokio::time::sleep_until(self.bookmark_at) => {
                     if let Some(read_to) = read_to {
                         self.position = self.position.max(Position::behind(read_to));
                     }
-                    let resume_token = self.position.to_token(self.engine.reader().incarnation());
-                    self.deliver(Kind::Bookmark(Bookmark { resume_token })).await?;
+                    self.bookmark().await?;
                 }
-                result = self.engine.stopped() => {
-                    let _ = result;
+                _ = self.engine.stopped() => {
                     return Err(self.fail(crate::engine::EngineError::Unavailable.into()).await);
                 }
             }
         }
     }
 
-    async fn deliver(&self, kind: Kind) -> Result<(), Over> {
+    async fn bookmark(&mut self) -> Result<(), Over> {
+        let resume_token = self.position.to_token(self.engine.reader().incarnation());
+        self.deliver(Kind::Bookmark(Bookmark { resume_token })).await
+    }
+
+    async fn deliver(&mut self, kind: Kind) -> Result<(), Over> {
+        self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
         let response = StreamStatusResponse { kind: Some(kind) };
         self.to.send(Ok(response)).await.map_err(|_| Over)
     }

@@ -12,7 +12,8 @@ pub fn retry_delay(terms: &Terms, id: WorkflowId, attempt: u16, call: u16) -> u6
     let whole = terms.retry_base_ms.saturating_mul(1 << doublings).min(terms.retry_max_ms).max(1);
     let half = whole / 2;
     let seed = id.0.as_u128() as u64 ^ (u64::from(attempt) << 16) ^ u64::from(call);
-    half + scatter(seed) % (whole - half + 1)
+    // Never nothing: a retry at the same instant would be a loop.
+    (half + scatter(seed) % (whole - half + 1)).max(1)
 }
 
 /// Spreads neighbouring numbers over the whole range (the finaliser of SplitMix64).

@@ -3,7 +3,8 @@
 //! [`handle`] takes an event and a time and decides: it returns facts, and the workflow with those
 //! facts applied. [`Workflow::apply`] only applies, so that the journal replayed gives the same
 //! state. [`Workflow::deadline`] derives when the workflow must be woken next; nothing stores it
-//! beside the state. [`Workflow::owed`] says what a restart still owes.
+//! beside the state. [`Workflow::unanswered`] and
+//! [`Workflow::wants_slot`] say what a restart still owes.
 //!
 //! No clock, no randomness, no I/O, no runtime: time is an argument, and jitter is a function of
 //! the workflow's id. Late, early and repeated events are harmless; the property tests say so.
@@ -51,7 +52,7 @@ pub use plan::{
 pub use reason::Reason;
 pub use story::sentence;
 pub use transition::{NoRoutes, RouteBook, RouteOffer, create, handle};
-pub use workflow::{Attempt, AttemptState, EndState, Owed, Phase, Step, StepStatus, Workflow};
+pub use workflow::{Attempt, AttemptState, EndState, Phase, Step, StepStatus, Workflow};
 
 #[cfg(test)]
 mod tests;

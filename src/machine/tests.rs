@@ -312,7 +312,7 @@ fn where_the_provider_honours_our_id_an_unknown_outcome_is_repeated_under_it() {
 fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
     let mut life = Life::of(messenger_then_sms());
     life.start();
-    assert_eq!(life.workflow.owed(), Some(Owed::Answer(1)));
+    assert_eq!(life.workflow.unanswered(), [1]);
     life.tell(Event::Lost { attempt: 1 });
     life.answer(Answer::Accepted { provider_id: "p".to_owned() });
     assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }), "stale");
@@ -568,7 +568,7 @@ proptest! {
             }
             if life.workflow.wants_slot().is_some() {
                 life.start();
-                if life.ended().is_none() && life.workflow.owed().is_some() {
+                if life.ended().is_none() && !life.workflow.unanswered().is_empty() {
                     let answer = answers.next().expect("endless");
                     life.answer(answer);
                 }

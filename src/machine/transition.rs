@@ -252,7 +252,9 @@ impl Transition<'_> {
         if self.has_alive(step) {
             return;
         }
-        if refusal.fault == Fault::Provider && self.try_another_route(step) {
+        // Rule 6: not after an unknown, and an earlier call of this very attempt may be one.
+        let is_uncertain = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
+        if refusal.fault == Fault::Provider && !is_uncertain && self.try_another_route(step) {
             return;
         }
         let reason = match refusal.kind {
@@ -280,17 +282,19 @@ impl Transition<'_> {
         let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, calls);
         let retry_at = UnixMillis(self.now.0.saturating_add(delay.max(after_ms.unwrap_or(0))));
         let is_uncertain = attempt.is_uncertain;
-        if !self.is_active(step) || is_uncertain || self.window_end(step).is_none() {
+        let window_end = self.window_end(step).filter(|_| self.is_active(step) && !is_uncertain);
+        let Some(end) = window_end else {
             return self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
-        }
-        let end = self.window_end(step).unwrap_or(UnixMillis(u64::MAX));
+        };
         let quarter = self.workflow.send_within(step) / 4;
         // Another route is worth a quarter of the time; the last moment for it is now if the
         // next retry would come after that.
         let last_moment = retry_at.0.saturating_add(quarter) > end.0;
-        if last_moment && refusal.fault == Fault::Provider && self.offers_another_route(step) {
+        let other =
+            self.another_route(step).filter(|_| last_moment && refusal.fault == Fault::Provider);
+        if let Some(offer) = other {
             self.emit(Fact::AttemptRefused { attempt: number, refusal });
-            self.try_another_route(step);
+            self.plan_attempt(step, offer, false);
         } else if retry_at > end {
             let (code, detail) = (refusal.code.clone(), refusal.detail.clone());
             self.emit(Fact::AttemptRefused { attempt: number, refusal });
@@ -499,10 +503,6 @@ impl Transition<'_> {
         let attempt = u16::try_from(self.workflow.attempts.len() + 1).unwrap_or(u16::MAX);
         let RouteOffer { route, traits } = offer;
         self.emit(Fact::AttemptPlanned { attempt, step, route, traits, may_double });
-    }
-
-    fn offers_another_route(&self, step: u8) -> bool {
-        self.another_route(step).is_some()
     }
 
     /// Rule 3: another route of the channel, if a quarter of the time for sending is left.

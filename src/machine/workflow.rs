@@ -158,15 +158,6 @@ pub enum AttemptState {
     Refused,
 }
 
-/// What a restart still owes a workflow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owed {
-    /// This attempt waits for a free place on its route.
-    Slot(u16),
-    /// This attempt was STARTED and never answered.
-    Answer(u16),
-}
-
 impl Workflow {
     /// A workflow before its first fact. `needs` are the plan's, one a step, so that the caller
     /// can share equal ones between workflows.
@@ -348,15 +339,11 @@ impl Workflow {
             .map(|(number, _)| number)
     }
 
-    /// What a restart still owes it. Deadlines are not among it: they are derived.
-    pub fn owed(&self) -> Option<Owed> {
-        // An attempt may be out although the workflow has ended; its answer is recorded, and a
-        // lost one is recorded as unknown.
-        let lost = (1..)
-            .zip(&self.attempts)
-            .find(|(_, attempt)| attempt.state == AttemptState::Started)
-            .map(|(number, _)| Owed::Answer(number));
-        lost.or_else(|| self.wants_slot().map(Owed::Slot))
+    /// The attempts that are STARTED and not answered. There may be two: one of a step that was left
+    /// while its call was out, and one of the step that followed.
+    pub fn unanswered(&self) -> Vec<u16> {
+        let started = |(_, attempt): &(u16, &Attempt)| attempt.state == AttemptState::Started;
+        (1..).zip(&self.attempts).filter(started).map(|(number, _)| number).collect()
     }
 
     /// Whether step `index` is the last.

@@ -169,7 +169,12 @@ impl Store for MemoryStore {
         Ok(rows)
     }
 
-    fn sweep(&mut self, before: UnixMillis, budget: usize) -> Result<Swept, StoreError> {
+    fn sweep(
+        &mut self,
+        _now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
         let mut kept = self.0.write();
         let mut swept = Swept::default();
         while swept.rows < budget {

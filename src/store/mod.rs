@@ -96,11 +96,16 @@ pub trait Store: Send {
     fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
 
     /// Drops up to `budget` journal rows older than `before`, and every workflow that ended before
-    /// then. Open workflows are kept, however old.
+    /// then. Open workflows are kept, however old. `now` is engine time.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    fn sweep(&mut self, before: UnixMillis, budget: usize) -> Result<Swept, StoreError>;
+    fn sweep(
+        &mut self,
+        now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError>;
 
     /// The newest time in the journal: engine time never falls behind it.
     fn last_time(&self) -> UnixMillis;

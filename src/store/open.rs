@@ -28,7 +28,9 @@ pub(super) struct OpenSet {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) state: Workflow,
-    /// The newest journal row of it: the head of its chain.
+    /// The oldest journal row of its chain.
+    pub(super) first: Cursor,
+    /// The newest: the head of its chain.
     pub(super) last: Cursor,
     deadline: Option<Deadline>,
 }
@@ -67,6 +69,7 @@ impl OpenSet {
     pub(super) fn put(&mut self, state: Workflow, last: Cursor) {
         let id = state.id;
         let before = self.workflows.remove(&id);
+        let first = before.as_ref().map_or(last, |open| open.first);
         if let Some(due) = before.as_ref().and_then(|open| due_row(id, open.deadline)) {
             self.timers.remove(&due);
         }
@@ -75,13 +78,13 @@ impl OpenSet {
         }
         let deadline = state.deadline();
         self.timers.extend(due_row(id, deadline));
-        self.workflows.insert(id, Open { state, last, deadline });
+        self.workflows.insert(id, Open { state, first, last, deadline });
     }
 
-    /// Moves the head of a workflow's chain, the state staying as it is.
-    pub(super) fn move_head(&mut self, id: WorkflowId, last: Cursor) {
+    /// Says where a workflow's chain is, the state staying as it is.
+    pub(super) fn move_chain(&mut self, id: WorkflowId, first: Cursor, last: Cursor) {
         if let Some(open) = self.workflows.get_mut(&id) {
-            open.last = last;
+            (open.first, open.last) = (first, last);
         }
     }
 
@@ -125,7 +128,7 @@ impl OpenSet {
 /// Whether nothing can happen to it any more. An attempt may still be out when its workflow ends;
 /// then its answer is awaited, and recorded.
 pub(super) fn is_over(state: &Workflow) -> bool {
-    state.has_ended() && state.owed().is_none()
+    state.has_ended() && state.unanswered().is_empty()
 }
 
 /// The workflow of a record with the facts of its rows applied.

@@ -95,7 +95,7 @@ impl Driver {
             }
             _ => None,
         });
-        let messages = accepted.map(|(attempt, id)| (Arc::from("main"), id, attempt));
+        let messages = accepted.map(|(attempt, id)| (Arc::from("p/main"), id, attempt));
         if !facts.is_empty() {
             self.commit(None, expected, facts, state, messages.into_iter().collect());
         }
@@ -219,11 +219,11 @@ fn requests_and_messages_are_found(mut driver: Driver) {
     assert_eq!(driver.store.find_request("other", "request-1").unwrap(), None);
     driver.accept(id);
     let attempt = AttemptId { workflow: id.0, number: 1 };
-    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), Some(attempt));
+    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), Some(attempt));
     assert_eq!(driver.store.find_message("other", "p-1-1").unwrap(), None);
     driver.tell(id, Event::Cancel);
     assert_eq!(
-        driver.store.find_message("main", "p-1-1").unwrap(),
+        driver.store.find_message("p/main", "p-1-1").unwrap(),
         Some(attempt),
         "for late receipts"
     );
@@ -293,14 +293,14 @@ fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
     driver.now += 1_000_000;
     let new = driver.create(3, "new");
     let before = UnixMillis(driver.now - 500_000);
-    while driver.store.sweep(before, 2).unwrap().rows > 0 {}
+    while driver.store.sweep(UnixMillis(driver.now), before, 2).unwrap().rows > 0 {}
 
     let reader = driver.store.reader();
     assert_eq!(reader.record(old).unwrap(), None);
     assert!(reader.timeline(old).unwrap().is_empty());
     assert_eq!(driver.store.load(old).unwrap(), None);
     assert_eq!(driver.store.find_request("default", "request-1").unwrap(), None);
-    assert_eq!(driver.store.find_message("main", "p-1-1").unwrap(), None);
+    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), None);
     assert_eq!(
         driver.timeline(open),
         driver.remembered(open),
@@ -407,7 +407,7 @@ fn sled_opens_again_after_retention_moved_everything() {
     driver.accept(id);
     let before =
         (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
-    driver.store.sweep(UnixMillis(driver.now), 100).unwrap();
+    driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now), 100).unwrap();
     drop(driver);
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     assert_eq!((driver.store.load(id).unwrap(), driver.timeline(id)), (before.0, before.1));

@@ -84,14 +84,14 @@ fn steps(given: &[v1::Step], rules: &dyn Rules, found: &mut Found) -> Option<Vec
     parsed.into_iter().collect()
 }
 
-/// When it begins (`None` is now) and until when its messages are of use.
+/// When it begins (`None` and the past are now) and until when its messages are of use.
 fn times(
     spec: &v1::WorkflowSpec,
     now: UnixMillis,
     found: &mut Found,
 ) -> (Option<UnixMillis>, Option<UnixMillis>) {
     let send_at = spec.send_at.as_ref().and_then(|given| time::point(given, "send_at", found));
-    let send_at = send_at.filter(|at| *at > now);
+    // A time past means now; it is kept as given, so that a repeat of the request is the same plan.
     if send_at.is_some_and(|at| at.since(now) > SEND_AT_AHEAD) {
         let most = SEND_AT_AHEAD.as_secs() / DAY.as_secs();
         found.note("send_at", format!("must be at most {most} days ahead"));

@@ -118,7 +118,7 @@ impl SledStore {
 
     /// Replays the journal into memory.
     fn rebuild(&mut self) -> Result<(), StoreError> {
-        let mut found: HashMap<WorkflowId, (Cursor, Vec<Row>)> = HashMap::new();
+        let mut found: HashMap<WorkflowId, Found> = HashMap::new();
         let tree = &self.shared.tree;
         for row in tree.range(vec![b'j'], vec![b'j' + 1]) {
             let (key, value) = row?;
@@ -133,22 +133,24 @@ impl SledStore {
                     // A row of a workflow that is neither new nor known is a late one, or one whose
                     // beginning was carried to the right.
                     if is_new || found.contains_key(&id) {
-                        let (last, rows) = found.entry(id).or_default();
-                        *last = cursor;
-                        rows.push(row);
+                        let new = || Found { first: cursor, last: cursor, rows: Vec::new() };
+                        let known = found.entry(id).or_insert_with(new);
+                        known.last = cursor;
+                        known.rows.push(row);
                     }
                     if has_ended && tree.has(&keys::closing(id))? {
                         found.remove(&id);
                     }
                 }
-                Kept::Carried { workflow, rows, .. } => {
-                    found.insert(workflow, (cursor, rows));
+                Kept::Carried { workflow, at, rows, .. } => {
+                    self.last_time = self.last_time.max(at);
+                    found.insert(workflow, Found { first: cursor, last: cursor, rows });
                 }
             }
         }
         let mut needs = Needs::default();
         let mut open = OpenSet::default();
-        for (id, (last, rows)) in found {
+        for (id, Found { first, last, rows }) in found {
             if tree.has(&keys::closing(id))? {
                 continue;
             }
@@ -159,11 +161,19 @@ impl SledStore {
                 })?;
             let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
             open.put(replay(&mut needs, &record, rows), last);
+            open.move_chain(id, first, last);
         }
         *self.shared.open.write().unwrap_or_else(PoisonError::into_inner) = open;
         self.shared.durable.store(self.newest.0, Ordering::Release);
         Ok(())
     }
+}
+
+/// An open workflow in the journal.
+struct Found {
+    first: Cursor,
+    last: Cursor,
+    rows: Vec<Row>,
 }
 
 /// What a batch has of one workflow, before it is durable.
@@ -333,8 +343,13 @@ impl Store for SledStore {
         Ok(rows)
     }
 
-    fn sweep(&mut self, before: UnixMillis, budget: usize) -> Result<Swept, StoreError> {
-        self.sweep_some(before, budget)
+    fn sweep(
+        &mut self,
+        now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
+        self.sweep_some(now, before, budget)
     }
 
     fn last_time(&self) -> UnixMillis {

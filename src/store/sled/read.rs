@@ -1,9 +1,6 @@
 //! Reading beside the writer: only what is durable, and never in its way.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
 use super::{Closing, Kept, Shared, keys, tree};
 use crate::{
@@ -27,7 +24,9 @@ impl Shared {
 
     /// The timeline of an open workflow, from its newest row back; empty if it is not open.
     pub(super) fn chain(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
-        let mut next = self.open().get(id).map_or(Cursor(0), |open| open.last);
+        // Held all the way: retention waits, and does not take a row that is about to be read.
+        let open = self.open();
+        let mut next = open.get(id).map_or(Cursor(0), |open| open.last);
         let mut newest_first = Vec::new();
         let mut all_messages = Vec::new();
         while next != Cursor(0) {
@@ -123,24 +122,27 @@ impl Reader for Shared {
         let from = keys::journal(Cursor(cursor.0.saturating_add(1)));
         let to = keys::journal(Cursor(durable.0.saturating_add(1)));
         let mut rows = Vec::new();
-        if from < to {
-            for row in self.tree.range(from, to) {
-                let (key, value) = row?;
-                match codec::decode(&value, || tree::place(&key))? {
-                    Kept::Row { row, .. } => rows.push(Arc::new(row)),
-                    // Not a transition: everything in it was in the journal before.
-                    Kept::Carried { .. } => {}
-                }
-                if rows.len() == limit {
+        let mut failed = None;
+        for row in self.tree.range(from.clone(), to.max(from)) {
+            let kept = row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key)));
+            match kept {
+                Ok(Kept::Row { row, .. }) => rows.push(Arc::new(row)),
+                // Not a transition: everything in it was in the journal before.
+                Ok(Kept::Carried { .. }) => {}
+                Err(error) => {
+                    failed = Some(error);
                     break;
                 }
             }
+            if rows.len() == limit {
+                break;
+            }
         }
-        // Asked last, so that a sweep meanwhile is noticed.
+        // Asked last, so that a sweep meanwhile is noticed; it may also be why a row failed.
         if cursor < self.oldest() {
             return Err(StoreError::Trimmed(self.oldest()));
         }
-        Ok(rows)
+        failed.map_or(Ok(rows), Err)
     }
 
     fn newest(&self) -> Cursor {
@@ -159,14 +161,12 @@ impl Reader for Shared {
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let to = after.map_or(vec![b'r' + 1], keys::record);
-        let mut seen: HashMap<WorkflowId, ()> = HashMap::new();
-        for row in self.tree.range(vec![b'r'], to).rev() {
-            if page.workflows.len() == limit || seen.len() == LIST_SCAN {
+        for (looked_at, row) in self.tree.range(vec![b'r'], to).rev().enumerate() {
+            if page.workflows.len() == limit || looked_at == LIST_SCAN {
                 return Ok(page);
             }
             let (key, value) = row?;
             let Some(id) = keys::workflow_of(&key) else { continue };
-            seen.insert(id, ());
             page.next = Some(id);
             let record: Record = codec::decode(&value, || tree::place(&key))?;
             if let Some(workflow) = self.workflow(id)?

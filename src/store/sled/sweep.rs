@@ -17,6 +17,7 @@ use crate::{
 impl SledStore {
     pub(super) fn sweep_some(
         &mut self,
+        now: UnixMillis,
         before: UnixMillis,
         budget: usize,
     ) -> Result<Swept, StoreError> {
@@ -40,13 +41,13 @@ impl SledStore {
             if at >= before || cursor > self.newest {
                 break;
             }
-            let last = shared.open().get(id).map(|open| open.last);
-            match last {
-                // Its newest row is this one or behind: the chain must not lose its beginning.
-                Some(_) if !carried.contains(&id) => {
+            let first = shared.open().get(id).map(|open| open.first);
+            match first {
+                // The chain must not lose its beginning. A row before that was carried already.
+                Some(first) if cursor >= first && !carried.contains(&id) => {
                     let (rows, messages) = shared.chain(id)?;
                     newest = Cursor(newest.0 + 1);
-                    let kept = Kept::Carried { workflow: id, at: self.last_time, rows, messages };
+                    let kept = Kept::Carried { workflow: id, at: now, rows, messages };
                     writes.put(keys::journal(newest), &kept)?;
                     carried.insert(id);
                     moved.push((id, newest));
@@ -67,14 +68,19 @@ impl SledStore {
             return Ok(swept);
         }
         writes.put(keys::EDGE.to_vec(), &edge)?;
+        // Readers must neither walk a chain whose beginning is going, nor read over the gap without
+        // noticing; if the commit fails, the process ends.
+        let mut open = shared.open_mut();
+        shared.edge.store(edge.0, Ordering::Release);
         shared.tree.commit(writes)?;
         self.newest = newest;
-        let mut open = shared.open_mut();
-        for (id, last) in moved {
-            open.move_head(id, last);
+        if swept.carried > 0 {
+            self.last_time = self.last_time.max(now);
+        }
+        for (id, carried_to) in moved {
+            open.move_chain(id, carried_to, carried_to);
         }
         drop(open);
-        shared.edge.store(edge.0, Ordering::Release);
         shared.durable.store(newest.0, Ordering::Release);
         Ok(swept)
     }
