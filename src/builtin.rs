@@ -116,11 +116,11 @@ fn registry(provider: &Arc<Provider>) -> Result<Registry, ConfigError> {
     ];
     let mut registry = Registry::new();
     for adapter in vonage {
-        // The sandbox promises what the real channel promises.
-        let (channel, can) = (adapter.channel().clone(), adapter.capabilities().clone());
-        let simulated = SandboxAdapter::new(channel, can, Arc::clone(provider));
-        registry.add(Arc::new(simulated)).map_err(|error| ConfigError(error.to_string()))?;
-        registry.add(Arc::new(adapter)).map_err(|error| ConfigError(error.to_string()))?;
+        let adapter: Arc<dyn ChannelAdapter> = Arc::new(adapter);
+        let simulated = SandboxAdapter::in_place_of(Arc::clone(&adapter), Arc::clone(provider));
+        for adapter in [Arc::new(simulated), adapter] {
+            registry.add(adapter).map_err(|error| ConfigError(error.to_string()))?;
+        }
     }
     Ok(registry)
 }

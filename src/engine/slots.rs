@@ -105,3 +105,44 @@ impl Slots {
         self.routes.values().map(|slots| slots.taken).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn who_leaves_a_congested_route_is_served_on_the_next_and_passed_over_on_the_first() {
+        let (a, b): (Arc<str>, Arc<str>) = (Arc::from("a"), Arc::from("b"));
+        let mut slots = Slots::new([(Arc::clone(&a), 1), (Arc::clone(&b), 1)]);
+        let id = |number| WorkflowId(Uuid::from_u128(number));
+        assert!(slots.take_or_wait(&a, id(1), Priority::Normal));
+        assert!(slots.take_or_wait(&b, id(2), Priority::Normal));
+        assert!(!slots.take_or_wait(&a, id(3), Priority::Normal));
+        assert!(!slots.take_or_wait(&b, id(3), Priority::Normal), "its step failed over to b");
+        slots.release(&a);
+        assert_eq!(slots.next(&a), None, "it does not wait there any more");
+        slots.release(&b);
+        assert_eq!(slots.next(&b), Some(id(3)));
+        assert_eq!(slots.taken(), 1);
+    }
+
+    #[test]
+    fn the_urgent_go_first() {
+        let a: Arc<str> = Arc::from("a");
+        let mut slots = Slots::new([(Arc::clone(&a), 1)]);
+        let id = |number| WorkflowId(Uuid::from_u128(number));
+        assert!(slots.take_or_wait(&a, id(1), Priority::Normal));
+        for (number, priority) in [(2, Priority::Low), (3, Priority::Normal), (4, Priority::High)] {
+            assert!(!slots.take_or_wait(&a, id(number), priority));
+        }
+        let mut order = Vec::new();
+        slots.release(&a);
+        while let Some(next) = slots.next(&a) {
+            order.push(next);
+            slots.release(&a);
+        }
+        assert_eq!(order, [id(4), id(3), id(2)]);
+    }
+}

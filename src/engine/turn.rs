@@ -4,7 +4,7 @@
 //! before its batch is durable.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -134,6 +134,8 @@ pub struct Turn {
     /// What the last life of the service left behind.
     owed: VecDeque<WorkflowId>,
     next_park: u64,
+    /// Workflows with an attempt whose outcome is unknown or was.
+    uncertain: HashSet<WorkflowId>,
     draining: Vec<Reply<()>>,
     is_draining: bool,
 }
@@ -179,6 +181,7 @@ impl Turn {
             overdue,
             owed,
             next_park,
+            uncertain: HashSet::new(),
             draining: Vec::new(),
             is_draining: false,
         }
@@ -419,14 +422,17 @@ impl Work<'_> {
             (None, Some(provider_id)) => self.find_message(account, provider_id)?,
             (None, None) => None,
         };
+        let is_known =
+            |working: &Working, attempt: AttemptId| working.state.attempt(attempt.number).is_some();
         if let Some(attempt) = found
-            && self.load(WorkflowId(attempt.workflow))?.is_some()
+            && self
+                .load(WorkflowId(attempt.workflow))?
+                .is_some_and(|working| is_known(working, attempt))
         {
             let event = Event::News { attempt: attempt.number, news };
             return self.event(WorkflowId(attempt.workflow), event);
         }
-        // While anything is open an attempt may be STARTED, or unknown and repeated.
-        let waits = self.store.open_count() > 0 && self.parked.len() < PARK_MOST;
+        let waits = self.may_be_early(provider) && self.parked.len() < PARK_MOST;
         match provider_id {
             Some(provider_id) if attempt.is_none() && waits => {
                 let parked = Parked {
@@ -446,6 +452,16 @@ impl Work<'_> {
             Some(_) | None => self.out.unmatched += 1,
         }
         Ok(())
+    }
+
+    /// Whether a receipt that names none of our attempts may be for one whose answer is still to
+    /// come: a call is out or its outcome uncertain, and the provider's receipts do not name
+    /// attempts. Else it is a stranger's: other systems may share the account.
+    fn may_be_early(&self, provider: &str) -> bool {
+        let is_silent =
+            |route: &super::Route| route.adapter.provider() == provider && !route.traits().echoes;
+        let is_awaited = self.turn.slots.taken() > 0 || !self.turn.uncertain.is_empty();
+        is_awaited && self.turn.routes.iter().any(is_silent)
     }
 
     fn find_message(
@@ -544,10 +560,6 @@ impl Work<'_> {
                     if !provider_id.is_empty() =>
                 {
                     let Some(sent) = working.state.attempt(*attempt) else { continue };
-                    if sent.traits.echoes {
-                        // Its receipts name the attempt; no index is needed.
-                        continue;
-                    }
                     let Some(route) = self.turn.routes.get(&sent.route) else { continue };
                     let account = scope(route.adapter.provider(), &route.account.name);
                     let is_it = |parked: &Parked| {
@@ -641,6 +653,11 @@ impl Work<'_> {
     fn finish(mut self) -> Outbox {
         for id in std::mem::take(&mut self.order) {
             let Some(working) = self.working.remove(&id) else { continue };
+            if is_uncertain(&working.state) {
+                self.turn.uncertain.insert(id);
+            } else {
+                self.turn.uncertain.remove(&id);
+            }
             if working.facts.is_empty() {
                 continue;
             }
@@ -667,6 +684,18 @@ impl Work<'_> {
 /// What a provider's message ids are unique in: accounts of two providers may share a name.
 fn scope(provider: &str, account: &str) -> Arc<str> {
     Arc::from(format!("{provider}/{account}"))
+}
+
+/// Whether it waits to learn what became of a call.
+fn is_uncertain(state: &Workflow) -> bool {
+    let waits = |attempt: &machine::Attempt| match attempt.state {
+        AttemptState::Unknown { .. } => true,
+        AttemptState::Planned | AttemptState::Started | AttemptState::Deferred { .. } => {
+            attempt.is_uncertain
+        }
+        AttemptState::Accepted | AttemptState::Refused => false,
+    };
+    !state.has_ended() && state.attempts.iter().any(waits)
 }
 
 /// The attempts of a workflow that may go out, or went.

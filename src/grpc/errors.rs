@@ -13,6 +13,9 @@ use crate::{engine::EngineError, machine::WorkflowId, store::StoreError};
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "dispatch";
 
+/// How many violations a status names: it travels in a trailer, and clients take about 16 KiB.
+const VIOLATIONS_MOST: usize = 40;
+
 /// Why a call was not answered with what it asked for.
 #[derive(Clone, Debug)]
 pub(super) enum Error {
@@ -26,8 +29,8 @@ pub(super) enum Error {
     TokenTooOld { oldest: String },
     /// A resume token of another life of the store.
     TokenForeign,
-    /// The server has no such thing.
-    Unsupported(&'static str),
+    /// The server runs on the real clock.
+    RealClock,
 }
 
 impl Error {
@@ -48,7 +51,7 @@ impl Error {
             Error::Store(_) => "STORE_FAILED",
             Error::TokenTooOld { .. } => "RESUME_TOKEN_TOO_OLD",
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
-            Error::Unsupported(_) => "UNSUPPORTED",
+            Error::RealClock => "REAL_CLOCK",
         }
     }
 
@@ -63,8 +66,7 @@ impl Error {
             Error::Engine(EngineError::Unavailable) => Code::Unavailable,
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
-            Error::TokenForeign => Code::FailedPrecondition,
-            Error::Unsupported(_) => Code::Unimplemented,
+            Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
         }
     }
 
@@ -93,7 +95,11 @@ impl Error {
             Error::TokenForeign => "this resume token belongs to another life of this service's \
                 store, which was restored or made new; start from the beginning or from now"
                 .to_owned(),
-            Error::Unsupported(what) => (*what).to_owned(),
+            Error::RealClock => {
+                "this service runs on the real clock; set sandbox.virtual_clock for one \
+                that moves on demand"
+                    .to_owned()
+            }
         }
     }
 
@@ -105,7 +111,7 @@ impl Error {
             | Error::Store(_)
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
-            | Error::Unsupported(_) => &[],
+            | Error::RealClock => &[],
         }
     }
 
@@ -125,7 +131,7 @@ impl Error {
             | Error::Store(_)
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
-            | Error::Unsupported(_) => None,
+            | Error::RealClock => None,
         }
     }
 
@@ -144,7 +150,7 @@ impl Error {
             | Error::Engine(EngineError::Overloaded { .. } | EngineError::Unavailable)
             | Error::Store(_)
             | Error::TokenForeign
-            | Error::Unsupported(_) => HashMap::new(),
+            | Error::RealClock => HashMap::new(),
         }
     }
 }
@@ -168,7 +174,8 @@ impl From<Error> for Status {
         }
         let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata());
         if !error.violations().is_empty() {
-            details.set_bad_request(error.violations().to_vec());
+            let told = error.violations().iter().take(VIOLATIONS_MOST).cloned();
+            details.set_bad_request(told.collect::<Vec<_>>());
         }
         if let Some(delay) = error.retry_after() {
             details.set_retry_info(Some(delay));

@@ -15,7 +15,9 @@ use crate::pb::v1::{
 };
 
 /// The longest leap of the test clock.
-const LEAP_MOST: Duration = Duration::from_secs(366 * 86_400);
+const LEAP_MOST: Duration = Duration::from_secs(100 * 86_400);
+/// The longest script, in bytes.
+const SCRIPT_MOST_BYTES: usize = 1000;
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: i32 = 100;
 const PAGE_MOST: i32 = 1000;
@@ -75,18 +77,15 @@ impl sandbox_service_server::SandboxService for SandboxService {
         &self,
         request: Request<AdvanceClockRequest>,
     ) -> Result<Response<AdvanceClockResponse>, Status> {
-        let by = request.into_inner().by.and_then(|by| Duration::try_from(by).ok());
+        let by = Duration::try_from(request.into_inner().by.unwrap_or_default()).ok();
         let Some(by) = by.filter(|by| *by <= LEAP_MOST) else {
-            return Err(Error::invalid("by", "must be a duration of 0 s to 366 days").into());
+            return Err(Error::invalid("by", "must be a duration of 0 s to 100 days").into());
         };
         match self.0.advance(by).await {
             Some(now) => {
                 Ok(Response::new(AdvanceClockResponse { now: Some(render::timestamp(now)) }))
             }
-            None => Err(Error::Unsupported(
-                "this service runs on the real clock; set sandbox.virtual_clock to have one that moves on demand",
-            )
-            .into()),
+            None => Err(Error::RealClock.into()),
         }
     }
 
@@ -99,6 +98,10 @@ impl sandbox_service_server::SandboxService for SandboxService {
             return Err(
                 Error::invalid("recipient", "must be an id or a number of 1 to 50 bytes").into()
             );
+        }
+        if script.len() > SCRIPT_MOST_BYTES {
+            let wanted = format!("must have at most {SCRIPT_MOST_BYTES} bytes");
+            return Err(Error::invalid("script", wanted).into());
         }
         let script = Some(script.as_str()).filter(|script| !script.is_empty());
         match self.0.set_script(&recipient, script) {

@@ -275,7 +275,10 @@ impl dispatch_service_server::DispatchService for DispatchService {
         let results = results.into_iter().map(|result| BatchCreateResult {
             result: Some(match result {
                 Ok(created) => batch_create_result::Result::Created(created),
-                Err(error) => batch_create_result::Result::Error(batch_error(&error)),
+                Err(error) => {
+                    self.engine.metrics().refused(super::code_name(error.code()));
+                    batch_create_result::Result::Error(batch_error(&error))
+                }
             }),
         });
         Ok(Response::new(BatchCreateWorkflowsResponse { results: results.collect() }))

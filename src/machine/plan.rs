@@ -24,7 +24,7 @@ pub struct Plan {
     pub template: Template,
     /// 1 to [`MAX_STEPS`] steps, in order.
     pub steps: Vec<StepPlan>,
-    /// Not before this time; `None` means now.
+    /// Not before this time; `None` and the past mean now.
     pub send_at: Option<UnixMillis>,
     /// No attempt starts after this time.
     pub valid_until: Option<UnixMillis>,
@@ -176,8 +176,7 @@ impl Plan {
         Fingerprint(digest)
     }
 
-    /// How long the plan lasts at most from its first send, in milliseconds: every step's sending
-    /// time and expiry together.
+    /// How long the steps' conditions may be waited for together, in milliseconds.
     pub fn planned_life_ms(&self) -> u64 {
         self.steps.iter().fold(0, |sum: u64, step| {
             let expiry = step.rule.and_then(|rule| rule.expiry_ms).unwrap_or(0);

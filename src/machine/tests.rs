@@ -309,6 +309,23 @@ fn where_the_provider_honours_our_id_an_unknown_outcome_is_repeated_under_it() {
 }
 
 #[test]
+fn after_an_unknown_outcome_no_other_route_of_the_step_is_tried() {
+    let idempotent = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+    let mut life = Life::by(messenger_then_sms(), vec![idempotent, PLAIN]);
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(2000).start().answer(Answer::Refused(refusal(Fault::Provider)));
+    assert_eq!(life.step(), Some(1));
+}
+
+#[test]
+fn two_calls_may_be_out_at_once_and_both_are_owed() {
+    let mut life = Life::of(Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() });
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().after(10 * MINUTE).start();
+    assert_eq!(life.workflow.unanswered(), [2, 3]);
+}
+
+#[test]
 fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
     let mut life = Life::of(messenger_then_sms());
     life.start();

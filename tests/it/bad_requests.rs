@@ -1228,7 +1228,6 @@ async fn everything_that_is_wrong_is_told_at_once() {
 
 /// A status travels in a header, and clients take 16 KiB of those.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the status grows with all that is wrong, and clients drop the call as a protocol error"]
 async fn however_much_is_wrong_the_answer_arrives() {
     let running = Running::start(&in_memory()).await;
     // All that can be wrong with a step at once, twenty times.

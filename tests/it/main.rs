@@ -11,4 +11,5 @@ mod layout;
 mod service;
 mod store;
 mod support;
+mod turn;
 mod webhooks;

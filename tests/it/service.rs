@@ -171,6 +171,23 @@ async fn a_request_id_makes_a_create_safe_to_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_may_be_repeated_after_its_send_at_has_passed() {
+    let running = Running::start(&in_memory()).await;
+    let mut asked = request(messenger_sms(PERSON, NUMBER, "600s"));
+    asked.request_id = "order-18".to_owned();
+    let now = running.service.engine.clock().now();
+    let send_at = prost_types::Timestamp { seconds: (now.0 / 1000) as i64 + 30, nanos: 0 };
+    asked.workflow.as_mut().unwrap().send_at = Some(send_at);
+    let first = running.client.create(asked.clone()).await.unwrap();
+    assert_eq!(first.workflow.unwrap().state(), WorkflowState::Scheduled);
+    running.advance(MINUTE).await;
+    let again = running.client.create(asked).await.unwrap();
+    assert!(again.already_existed);
+    assert_eq!(running.sent().await.len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn validate_only_keeps_nothing() {
     let running = Running::start(&in_memory()).await;
     let mut asked = request(messenger_sms(PERSON, NUMBER, "600s"));

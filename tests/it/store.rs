@@ -417,6 +417,26 @@ fn sled_opens_again_after_retention_moved_everything() {
 }
 
 #[test]
+fn retention_carries_an_old_open_workflow_once_and_not_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    let now = UnixMillis(driver.now + 1_000_000);
+    let before = UnixMillis(driver.now + 500_000);
+    let first = driver.store.sweep(now, before, 2).unwrap();
+    let second = driver.store.sweep(now, before, 2).unwrap();
+    assert_eq!((first.rows, first.carried), (2, 1));
+    assert_eq!((second.rows, second.carried), (1, 0), "its last old row needs no second copy");
+    assert_eq!(driver.store.sweep(now, before, 100).unwrap().rows, 0);
+    assert_eq!(driver.timeline(id), driver.remembered(id));
+    assert_eq!(driver.store.last_time(), now);
+    drop(driver);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.last_time(), now, "engine time never falls behind the journal");
+}
+
+#[test]
 fn a_folder_in_use_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path()).unwrap();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Echo, ErrorKind,
     Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
-    UnixMillis, WebhookOutcome, WebhookRequest,
+    UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
 };
 use tokio::sync::oneshot;
 
@@ -34,6 +34,8 @@ pub struct SandboxAdapter {
     name: String,
     channel: Channel,
     capabilities: Capabilities,
+    /// Whose rules it applies beyond what it declares.
+    rules: Option<Arc<dyn ChannelAdapter>>,
     provider: Arc<Provider>,
     due: Queue<Due>,
 }
@@ -49,8 +51,8 @@ struct Due {
 impl SandboxAdapter {
     /// An adapter for `channel`, named `sandbox-` and the channel.
     ///
-    /// `capabilities` are those of the channel's real adapter, so that its rules apply: what can be
-    /// sent and waited for, and whether receipts echo the attempt. Two of them are the provider's
+    /// `capabilities` are those of the channel's real adapter: what can be sent and waited for, and
+    /// whether receipts echo the attempt. Two of them are the provider's
     /// to say, and are set here: [`idempotent_for`](Capabilities::idempotent_for) as it is
     /// configured, and no [`recall`](Capabilities::recall).
     pub fn new(channel: Channel, capabilities: Capabilities, provider: Arc<Provider>) -> Self {
@@ -63,9 +65,17 @@ impl SandboxAdapter {
             name: format!("sandbox-{channel}"),
             channel,
             capabilities,
+            rules: None,
             provider,
             due: Queue::new(),
         }
+    }
+
+    /// Stands in for `real`: its channel, its capabilities and its rules, so that what it would
+    /// refuse when a workflow is created is refused here too.
+    pub fn in_place_of(real: Arc<dyn ChannelAdapter>, provider: Arc<Provider>) -> Self {
+        let (channel, can) = (real.channel().clone(), real.capabilities().clone());
+        SandboxAdapter { rules: Some(real), ..SandboxAdapter::new(channel, can, provider) }
     }
 
     /// When a planned receipt comes, and what it says, as far as it comes at all.
@@ -99,6 +109,13 @@ impl ChannelAdapter for SandboxAdapter {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn check(&self, message: &Message) -> Vec<Violation> {
+        match &self.rules {
+            Some(real) => real.check(message),
+            None => check(&self.capabilities, message),
+        }
     }
 
     async fn send(
