@@ -113,11 +113,16 @@ impl Client {
         let mut resume_token = resume_token;
         let mut lost_since: Option<std::time::Instant> = None;
         loop {
+            let behind = resume_token.clone();
             let lost =
                 match self.follow(&what, &mut resume_token, follow_late_receipts, &mut see).await {
                     Ok(()) => return Ok(()),
                     Err(status) => status,
                 };
+            // It was back in between: this is another outage.
+            if resume_token != behind {
+                lost_since = None;
+            }
             let since = *lost_since.get_or_insert_with(std::time::Instant::now);
             let may_come_back =
                 matches!(lost.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);

@@ -144,6 +144,7 @@ impl Service {
             registry: parts.registry,
             accounts: parts.accounts,
             public_url: config.listen.public_url.clone(),
+            warned: Default::default(),
         };
         serve_http(&mut edges, http_listener, http::public_router(Arc::new(receipts)), &stop_edges);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
@@ -273,6 +274,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // So that error details can be read: BadRequest, ErrorInfo, RetryInfo.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         // Each version lists the other too: grpcurl 1.8 speaks only v1alpha.
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)

@@ -55,14 +55,14 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
     });
     let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
 
-    println!(
+    show::line(&format!(
         "A Dispatch service is listening on {}; its data is in {}.",
         service.grpc,
         folder.0.display()
-    );
-    println!(
+    ));
+    show::line(&format!(
         "A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent."
-    );
+    ));
     let client = Client::connect(format!("http://{}", service.grpc)).await;
     let client = client.map_err(|error| Failure::new(error.to_string()))?;
 
@@ -71,10 +71,10 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
     title("2. The person reads it in time: no SMS", colour);
     let second = live(&client, READS, colour).await?;
 
-    println!();
-    println!("Now run the service itself:   dispatch serve");
-    println!(
-        "and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch"
+    show::line("");
+    show::line("Now run the service itself:   dispatch serve");
+    show::line(
+        "and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch",
     );
     stop.cancel();
     service.stop().await.map_err(|error| Failure::new(error.to_string()))?;
@@ -108,7 +108,7 @@ async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Fa
             EventKind::Ended => seen.end = event.state(),
             _ => {}
         }
-        println!("{}", show::event(&event, began, colour));
+        show::line(&show::event(&event, began, colour));
         true
     };
     client.watch(Watch::Workflow(id), None, false, see).await.map_err(failed)?;
@@ -121,7 +121,7 @@ fn title(text: &str, colour: bool) {
     } else {
         Style::new()
     };
-    println!("\n{style}{text}{style:#}\n");
+    show::line(&format!("\n{style}{text}{style:#}\n"));
 }
 
 /// A folder of our own, removed in the end.

@@ -213,7 +213,7 @@ where
         Command::Cancel(args) => remote::cancel(args).await,
         Command::Channels(args) => remote::channels(args).await,
         Command::Config => {
-            print!("{}", crate::config::DEFAULT_TOML);
+            show::line(crate::config::DEFAULT_TOML.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {

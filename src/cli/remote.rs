@@ -28,10 +28,12 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     let created = client.create(request).await.map_err(refused)?;
     let workflow = created.workflow.clone().unwrap_or_default();
     match args.remote.output {
-        Output::Json => println!("{}", to_json(&created)),
-        Output::Text if args.validate_only => println!("valid; nothing was created"),
-        Output::Text if created.already_existed => println!("{}  (created before)", workflow.id),
-        Output::Text => println!("{}", workflow.id),
+        Output::Json => show::line(&to_json(&created)),
+        Output::Text if args.validate_only => show::line("valid; nothing was created"),
+        Output::Text if created.already_existed => {
+            show::line(&format!("{}  (created before)", workflow.id))
+        }
+        Output::Text => show::line(&workflow.id),
     }
     if args.watch && !args.validate_only {
         let watch = Watch::Workflow(workflow.id);
@@ -43,8 +45,8 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
 pub(super) async fn get(args: OneArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     match args.remote.output {
-        Output::Json => println!("{}", to_json(&workflow)),
-        Output::Text => println!("{}", show::workflow(&workflow)),
+        Output::Json => show::line(&to_json(&workflow)),
+        Output::Text => show::line(&show::workflow(&workflow)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,8 +54,8 @@ pub(super) async fn get(args: OneArgs) -> Result<ExitCode, Failure> {
 pub(super) async fn why(args: OneArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     match args.remote.output {
-        Output::Json => println!("{}", to_json(&workflow)),
-        Output::Text => println!("{}", show::story(&workflow, show::wants_colour())),
+        Output::Json => show::line(&to_json(&workflow)),
+        Output::Text => show::line(&show::story(&workflow, show::wants_colour())),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,8 +96,8 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         let page = client.list(request.clone()).await.map_err(refused)?;
         for workflow in page.workflows.iter().take(left) {
             match args.remote.output {
-                Output::Json => println!("{}", to_json(workflow)),
-                Output::Text => println!("{}", show::row(workflow)),
+                Output::Json => show::line(&to_json(workflow)),
+                Output::Text => show::line(&show::row(workflow)),
             }
         }
         left = left.saturating_sub(page.workflows.len());
@@ -110,15 +112,17 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
 pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
     let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
     match args.remote.output {
-        Output::Json => println!("{}", to_json(&canceled)),
+        Output::Json => show::line(&to_json(&canceled)),
         Output::Text => {
             let id = canceled.workflow.map(|workflow| workflow.id).unwrap_or_default();
             match canceled.started_attempt_ids.len() {
-                0 => println!("{id} canceled; nothing of it was sent"),
-                1 => println!("{id} canceled; one message had already started and may go out"),
-                count => {
-                    println!("{id} canceled; {count} messages had already started and may go out")
-                }
+                0 => show::line(&format!("{id} canceled; nothing of it was sent")),
+                1 => show::line(&format!(
+                    "{id} canceled; one message had started before and is recorded, not taken back"
+                )),
+                count => show::line(&format!(
+                    "{id} canceled; {count} messages had started before and are recorded, not taken back"
+                )),
             }
         }
     }
@@ -128,10 +132,10 @@ pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
 pub(super) async fn channels(args: RemoteArgs) -> Result<ExitCode, Failure> {
     let channels = connect(&args).await?.channels().await.map_err(refused)?;
     match args.output {
-        Output::Json => println!("{}", to_json(&ListChannelsResponse { channels })),
+        Output::Json => show::line(&to_json(&ListChannelsResponse { channels })),
         Output::Text => {
             let shown: Vec<_> = channels.iter().map(show::channel).collect();
-            println!("{}", shown.join("\n\n"));
+            show::line(&shown.join("\n\n"));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -156,15 +160,23 @@ async fn follow(
             end = event.state();
         }
         match output {
-            Output::Json => println!("{}", to_json(&event)),
-            Output::Text if is_one => println!("{}", show::event(&event, began, colour)),
+            Output::Json => show::line(&to_json(&event)),
+            Output::Text if is_one => show::line(&show::event(&event, began, colour)),
             Output::Text => {
-                println!("{}  {}", event.workflow_id, show::event(&event, None, colour))
+                show::line(&format!("{}  {}", event.workflow_id, show::event(&event, None, colour)))
             }
         }
         true
     };
-    client.watch(what, resume, late, see).await.map_err(refused)?;
+    client.watch(what.clone(), resume, late, see).await.map_err(refused)?;
+    // Resumed behind its end, the stream had nothing to tell.
+    match what {
+        Watch::Workflow(id) if end == WorkflowState::Unspecified => {
+            end = client.get(id).await.map_err(refused)?.state();
+        }
+        Watch::Workflow(_) => {}
+        Watch::Labels(_) | Watch::All => return Ok(ExitCode::SUCCESS),
+    }
     Ok(ExitCode::from(match end {
         WorkflowState::Unspecified
         | WorkflowState::Scheduled
@@ -177,7 +189,14 @@ async fn follow(
 }
 
 async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
-    Client::connect(args.server.clone()).await.map_err(|_| Failure {
+    // grpcurl's form works as well.
+    let has_scheme = args.server.contains("://");
+    let server = if has_scheme { args.server.clone() } else { format!("http://{}", args.server) };
+    if !(server.starts_with("http://") || server.starts_with("https://")) {
+        let text = format!("{server} is no address; write http://HOST:PORT");
+        return Err(Failure { code: 2, text });
+    }
+    Client::connect(server).await.map_err(|_| Failure {
         code: 6,
         text: format!(
             "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER says where)",

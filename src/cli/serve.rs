@@ -1,10 +1,10 @@
 //! `dispatch serve`.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use super::{Failure, ServeArgs};
 use crate::{
-    config::{Config, ConfigError, LogFormat},
+    config::{Config, ConfigError, LogFormat, StoreKind},
     engine::Engine,
     service::{Parts, Service, ServiceClock},
     telemetry,
@@ -15,22 +15,36 @@ where
     P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     let config = settings(args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
-    telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level);
+    telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
+        .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
     // Before anything is served: a signal during the start is not lost.
     let stopping =
         signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     let started = Service::start(&config, |clock, _| parts(&config, clock)).await;
     let service = started.map_err(|error| Failure::new(error.to_string()))?;
-    greet(&service, &config);
+    match config.log.format {
+        LogFormat::Text => greet(&service, &config),
+        LogFormat::Json => tracing::info!(
+            grpc = %service.grpc, http = %service.http, internal_http = %service.internal_http,
+            "listening"
+        ),
+    }
 
     let engine = service.engine.clone();
     tokio::select! {
         () = stopping => {
-            eprintln!("dispatch: stopping; calls that are out get {} s", config.engine.drain_s);
+            let drain_s = config.engine.drain_s;
+            tracing::info!(drain_s, "stopping; calls that are out are waited for, a second signal ends at once");
         }
         _ = engine.stopped() => {}
     }
-    match service.stop().await {
+    let again = signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+    let stopped = tokio::select! {
+        stopped = service.stop() => stopped,
+        // Safe: what is STARTED is durable, and its outcome is taken for unknown at the next start.
+        () = again => return Err(Failure::new("ended at once by a second signal")),
+    };
+    match stopped {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(Failure::new(format!("stopped because of the store: {error}"))),
     }
@@ -67,32 +81,37 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// What it listens on, what it serves, and how to try it.
 fn greet(service: &Service, config: &Config) {
-    println!("dispatch {}", env!("CARGO_PKG_VERSION"));
-    println!("  gRPC           {}", service.grpc);
-    println!("  webhooks       http://{}/receipts/{{provider}}/{{account}}", service.http);
-    println!("  health         http://{}/healthz /readyz /metrics", service.internal_http);
-    match config.store.kind {
-        crate::config::StoreKind::Sled => {
-            println!("  data           {}", config.store.data.display())
-        }
-        crate::config::StoreKind::Memory => println!("  data           none: kept in memory only"),
-    }
-    println!("\n{}", channels(&service.engine));
-    if config.routes.is_empty() {
-        println!("No routes are configured: the sandbox serves, and nothing is really sent.\n");
-    }
+    let data = match config.store.kind {
+        StoreKind::Sled => config.store.data.display().to_string(),
+        StoreKind::Memory => "none: kept in memory only".to_owned(),
+    };
+    let is_sandbox = config.routes.is_empty();
+    let note = "No routes are configured: the sandbox serves, and nothing is really sent.\n\n";
+    let banner = format!(
+        "dispatch {version}\n  \
+         gRPC           {grpc}\n  \
+         webhooks       http://{http}/receipts/{{provider}}/{{account}}\n  \
+         health         http://{inside}/healthz /readyz /metrics\n  \
+         data           {data}\n\n{channels}\n{note}\
+         Try:  grpcurl -plaintext {grpc} list\n      \
+         dispatch channels --server http://{grpc}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        grpc = service.grpc,
+        http = service.http,
+        inside = service.internal_http,
+        channels = channels(&service.engine),
+        note = if is_sandbox { note } else { "" },
+    );
+    // A service does not depend on anybody reading its banner.
+    let _ = std::io::stdout().lock().write_all(banner.as_bytes());
     for address in [service.grpc, service.internal_http] {
         if !address.ip().is_loopback() {
             let wide = "reachable from elsewhere, and there is no authentication";
             tracing::warn!(%address, "{wide}: keep it inside your own network");
         }
     }
-    println!("Try:  grpcurl -plaintext {} list", service.grpc);
-    println!(
-        "      dispatch create -f docs/workflows/messenger-sms.yaml --watch --server http://{}",
-        service.grpc
-    );
 }
 
 /// Which channels are served through which adapters with which condition statuses.

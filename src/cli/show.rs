@@ -1,14 +1,26 @@
 //! How things look to a person: colours on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::pb::v1::{Channel, Event, EventKind, StepState, Workflow, WorkflowState};
+use crate::pb::v1::{
+    Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow, WorkflowState,
+};
+
+/// Prints a line. A reader that has seen enough (`| head`) ends the program quietly.
+pub(super) fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
 
 /// Whether standard output is a terminal that wants colours.
 pub(super) fn wants_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// One event as a line. `began_ms` is when the workflow began.
@@ -96,23 +108,65 @@ pub(super) fn row(workflow: &Workflow) -> String {
     )
 }
 
-/// What happened, told as sentences.
+/// What happened, told as sentences, and what follows from it.
 pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
-    let began = workflow.create_time.map(|time| millis(&time));
-    let mut lines: Vec<_> =
-        workflow.timeline.iter().map(|told| event(told, began, colour)).collect();
+    let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
+    let mut lines = vec![format!("{}  created {created}", workflow.id)];
+    if let Some(spec) = &workflow.spec {
+        if !spec.client_ref.is_empty() {
+            lines.push(format!("  client_ref {}", spec.client_ref));
+        }
+        lines.extend(spec.labels.iter().map(|(key, value)| format!("  {key}={value}")));
+    }
     lines.push(String::new());
+    let began = workflow.create_time.map(|time| millis(&time));
+    lines.extend(workflow.timeline.iter().map(|told| event(told, began, colour)));
+    lines.push(String::new());
+    lines.extend(workflow.steps.iter().map(|step| step_story(step, workflow)));
     lines.push(match (&workflow.outcome, &workflow.next_deadline) {
         (Some(outcome), _) => {
             format!("It ended {}, {}: {}.", state(workflow.state()), outcome.reason, outcome.detail)
         }
-        (None, Some(deadline)) => {
-            let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
-            format!("It is {}, and waits for {} at {at}.", state(workflow.state()), deadline.why)
-        }
+        (None, Some(deadline)) => waiting(workflow.state(), deadline),
         (None, None) => format!("It is {}, and waits for the provider.", state(workflow.state())),
     });
     lines.join("\n")
+}
+
+/// How a step fared, and by which of the provider's ids it can be looked up there.
+fn step_story(step: &StepProgress, workflow: &Workflow) -> String {
+    let left = workflow.timeline.iter().rev().find(|event| {
+        let is_its_end = matches!(event.kind(), EventKind::StepFailed | EventKind::StepExpired);
+        event.step == step.number && is_its_end
+    });
+    let why = left.map_or(String::new(), |event| format!(": {}", event.sentence));
+    let ids: Vec<_> = step
+        .attempts
+        .iter()
+        .filter(|attempt| !attempt.provider_id.is_empty())
+        .map(|attempt| format!(" [{} id {}]", attempt.route, attempt.provider_id))
+        .collect();
+    let (state, status) = (step_state(step.state()), &step.status);
+    format!("Step {}, {}, {state}, {status}{why}{}", step.number, step.channel, ids.concat())
+}
+
+fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
+    let what = match deadline.why.as_str() {
+        "send_at" => "its time to be sent",
+        "retry" => "the next try",
+        "send_within" | "valid_until" => "a provider to take it",
+        // expiry_time, unknown_wait, final_wait
+        _ => "a receipt",
+    };
+    let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
+    let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let is_past = deadline.time.is_some_and(|time| millis(&time) < ms.as_millis() as i128);
+    let held = if is_past {
+        "; that has passed: after a start it is held a while, because receipts may be on their way"
+    } else {
+        ""
+    };
+    format!("It is {}, and waits for {what} until {at} ({}){held}.", state(now), deadline.why)
 }
 
 /// A channel and what its adapters can do.

@@ -397,6 +397,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_without_quotes_is_refused_and_not_shown() {
+        let text = "[[accounts]]\nname = \"a\"\nprovider = \"vonage\"\nsecrets = { api_secret = 12345678 }";
+        let error = Config::parse(text).unwrap_err();
+        assert!(error.0.contains("put it in quotes") && !error.0.contains("1234"), "{error}");
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused_with_the_range() {
         let error = Config::parse("[store]\ncache_mib = 1\n").unwrap_err();
         assert_eq!(error.0, "store.cache_mib must be 16 to 65536, and is 1");

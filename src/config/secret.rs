@@ -2,14 +2,23 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::ConfigError;
 
 /// A secret as it stands in the file.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The usual complaint about a wrong type would quote what stands there.
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(Hidden(text)),
+            _ => Err(D::Error::custom("a secret must be a text: put it in quotes")),
+        }
+    }
+}
 
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

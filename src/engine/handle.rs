@@ -15,6 +15,7 @@ use super::{
     EngineClock, Feed, Grace, Input, LaneLimits, RouteTable, Turn,
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
+    narrator::Narrator,
     writer::Writer,
 };
 use crate::{
@@ -130,6 +131,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             retention: options.retention,
             next_sweep: now,
+            narrator: Narrator::default(),
             recovering: Some(clock.busy()),
         };
         let poked = Arc::downgrade(&inbox);
@@ -337,8 +339,8 @@ impl std::fmt::Display for EngineError {
             EngineError::NotFound(id) => write!(f, "there is no workflow {id}"),
             EngineError::AlreadyExists(id) => write!(
                 f,
-                "this request_id belongs to workflow {id}, which has another plan; use a new \
-                 request_id for a new plan"
+                "this request_id belongs to workflow {id}, which asks for something else; use a \
+                 new request_id for a new workflow"
             ),
             EngineError::AlreadyEnded { id, state, reason } => {
                 write!(f, "workflow {id} has already ended: {}, {reason}", state.as_str())
@@ -346,7 +348,9 @@ impl std::fmt::Display for EngineError {
             EngineError::Overloaded { retry_after_ms } => {
                 write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
             }
-            EngineError::Unavailable => f.write_str("the service is stopping; ask another node"),
+            EngineError::Unavailable => {
+                f.write_str("the service is stopping; ask again when it is back")
+            }
         }
     }
 }

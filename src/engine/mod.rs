@@ -19,6 +19,7 @@ mod dispatch;
 mod feed;
 mod handle;
 mod inbox;
+mod narrator;
 mod routes;
 mod slots;
 mod turn;

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::{Busy, UnixMillis};
 
-use super::{EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox};
+use super::{
+    EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
+};
 use crate::{
-    store::{Row, Store, StoreError},
+    store::{Store, StoreError},
     telemetry::Metrics,
 };
 
@@ -28,6 +30,7 @@ pub(super) struct Writer {
     /// How long an ended workflow is kept.
     pub(super) retention: Duration,
     pub(super) next_sweep: UnixMillis,
+    pub(super) narrator: Narrator,
     /// Held until the last life's remains are settled.
     pub(super) recovering: Option<Busy>,
 }
@@ -58,9 +61,11 @@ impl Writer {
     }
 
     fn run_until_stopped(&mut self) -> Result<(), StoreError> {
+        let open = self.store.open_count();
         while self.turn.is_recovering() {
             self.step(Vec::new())?;
         }
+        tracing::info!(open, "what the last life left open is taken up again");
         drop(self.recovering.take());
         loop {
             let now = self.clock.now();
@@ -81,6 +86,12 @@ impl Writer {
     fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let out = self.turn.run(&*self.store, now, inputs)?;
+        for change in &out.batch.changes {
+            for fact in &change.facts {
+                self.metrics.fact(fact, &change.state);
+                self.narrator.tell(now, fact, &change.state);
+            }
+        }
         let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
 
         // Durable from here on.
@@ -95,19 +106,12 @@ impl Writer {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);
         }
-        self.count(&rows, out.unmatched);
+        self.metrics.receipts_unmatched(out.unmatched);
+        self.metrics.state(self.store.open_count(), self.turn.calls_out());
         self.sweep(now)?;
         // What came due while this turn ran is found before the writer sleeps.
         self.clock.set_alarm(self.turn.next_due(&*self.store, now));
         Ok(())
-    }
-
-    fn count(&self, rows: &[Arc<Row>], unmatched: usize) {
-        for fact in rows.iter().flat_map(|row| &row.facts) {
-            self.metrics.fact(fact);
-        }
-        self.metrics.receipts_unmatched(unmatched);
-        self.metrics.state(self.store.open_count(), self.turn.calls_out());
     }
 
     fn sweep(&mut self, now: UnixMillis) -> Result<(), StoreError> {

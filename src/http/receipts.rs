@@ -4,7 +4,11 @@
 //! has one account. The body goes to the adapter as it came: signatures cover raw bytes. A 2xx is
 //! answered only once all of it is durable.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -23,6 +27,9 @@ const BODY_BYTES: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// How often a forged webhook is logged.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// What webhooks need.
 pub struct Receipts {
     /// Where what they tell goes.
@@ -33,6 +40,8 @@ pub struct Receipts {
     pub accounts: BTreeMap<(String, String), Arc<Account>>,
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
+    /// When a forged webhook was last logged.
+    pub warned: Mutex<Option<Instant>>,
 }
 
 /// The public listener's paths.
@@ -92,9 +101,19 @@ impl Receipts {
                 tracing::warn!(adapter = adapter.name(), "a genuine webhook was not understood");
                 "not_understood"
             }
-            Verdict::Forged => "forged",
+            Verdict::Forged => {
+                // Whoever finds this address could fill a log: the metric counts, the line is rare.
+                if self.may_warn() {
+                    tracing::warn!(
+                        provider = adapter.provider(),
+                        account = account.name,
+                        "a webhook's signature is missing or wrong; is signature_secret the account's?"
+                    );
+                }
+                "forged"
+            }
         };
-        self.engine.metrics().webhook(adapter.provider(), verdict);
+        self.engine.metrics().webhook(adapter.provider(), &account.name, verdict);
         if !outcome.inbound.is_empty() {
             let told = self.engine.inbound(adapter.provider(), &account.name, outcome.inbound);
             if let Err(error) = told.await {
@@ -103,6 +122,15 @@ impl Receipts {
         }
         let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
         (status, outcome.body).into_response()
+    }
+
+    fn may_warn(&self) -> bool {
+        let mut last = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = last.is_none_or(|at| at.elapsed() > WARN_EVERY);
+        if is_time {
+            *last = Some(Instant::now());
+        }
+        is_time
     }
 
     fn account(&self, provider: &str, name: Option<&str>) -> Option<Arc<Account>> {

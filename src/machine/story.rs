@@ -81,7 +81,7 @@ pub fn sentence(fact: &Fact) -> String {
             }
             text
         }
-        Fact::StepSkipped { step } => format!("step {} not needed", step + 1),
+        Fact::StepSkipped { step } => format!("step {} not tried", step + 1),
         Fact::StepCanceled { step } => format!("step {} given up", step + 1),
         Fact::LateSuccess { step, status, regret, .. } => {
             let regret = if *regret { "; a further message had been sent by then" } else { "" };

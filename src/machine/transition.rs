@@ -299,7 +299,8 @@ impl Transition<'_> {
             let (code, detail) = (refusal.code.clone(), refusal.detail.clone());
             self.emit(Fact::AttemptRefused { attempt: number, refusal });
             let within_s = self.workflow.send_within(step) as f64 / 1000.0;
-            let detail = format!("not accepted within {within_s} s, at last: {detail}");
+            let detail =
+                format!("the next try would be after send_within ({within_s} s): {detail}");
             self.fail_step(step, Reason::RetriesExhausted, code, detail);
         } else {
             self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });

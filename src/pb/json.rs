@@ -34,7 +34,10 @@ pub fn from_json<T: Message + Name + Default>(text: &str) -> Result<T, String> {
 /// # Errors
 /// As [`from_json`].
 pub fn from_yaml<T: Message + Name + Default>(text: &str) -> Result<T, String> {
-    let value = serde_saphyr::from_str(text).map_err(|error| format!("not YAML: {error}"))?;
+    // A snippet of the document would show numbers and texts of people.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| format!("not YAML: {error}"))?;
     read(value)
 }
 

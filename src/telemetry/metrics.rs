@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::machine::Fact;
+use crate::machine::{Fact, Reason, Refusal, Workflow};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ struct Ended {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Left {
+    channel: String,
     reason: &'static str,
 }
 
@@ -52,17 +53,22 @@ struct OfRoute {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
+    route: String,
     outcome: &'static str,
+    error: &'static str,
+    fault: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfStatus {
+    channel: String,
     status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfWebhook {
     adapter: String,
+    account: String,
     verdict: &'static str,
 }
 
@@ -90,9 +96,12 @@ impl Metrics {
         Metrics {
             created: metric!("workflows_created", "Workflows created"),
             ended: metric!("workflows_ended", "Workflows ended, by state and reason"),
-            steps_left: metric!("steps_left", "Steps that failed or expired, by reason"),
+            steps_left: metric!(
+                "steps_left",
+                "Steps that failed or expired, by channel and reason"
+            ),
             sends: metric!("attempts_planned", "Attempts planned, by route"),
-            answers: metric!("answers", "Answers of providers, by outcome"),
+            answers: metric!("answers", "Answers of providers, by route, outcome, error and fault"),
             possible_doubles: metric!(
                 "possible_double_sends",
                 "Messages sent once more although the first may have gone out"
@@ -105,8 +114,8 @@ impl Metrics {
                 "regrets",
                 "Late successes that came after a further message had been sent"
             ),
-            statuses: metric!("message_statuses", "Statuses that messages reached"),
-            webhooks: metric!("webhooks", "Calls of providers, by adapter and verdict"),
+            statuses: metric!("message_statuses", "Statuses that messages reached, by channel"),
+            webhooks: metric!("webhooks", "Calls of providers, by adapter, account and verdict"),
             receipts_unmatched: metric!(
                 "receipts_unmatched",
                 "Receipts that belong to no message of this service"
@@ -123,8 +132,13 @@ impl Metrics {
         }
     }
 
-    /// Counts what a fact tells.
-    pub fn fact(&self, fact: &Fact) {
+    /// Counts what a fact of `workflow` tells.
+    pub fn fact(&self, fact: &Fact, workflow: &Workflow) {
+        let attempt = fact.attempt().and_then(|number| workflow.attempt(number));
+        let step = fact.step().or(attempt.map(|attempt| attempt.step));
+        let step = step.and_then(|step| workflow.steps.get(usize::from(step)));
+        let channel = || step.map_or(String::new(), |step| step.need.channel.to_string());
+        let route = || attempt.map_or(String::new(), |attempt| attempt.route.to_string());
         match fact {
             Fact::Created => {
                 self.created.inc();
@@ -134,33 +148,32 @@ impl Metrics {
                     Ended { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.ended.get_or_create(&labels).inc();
             }
-            Fact::StepFailed { reason, .. } => {
-                self.steps_left.get_or_create(&Left { reason: reason.as_str() }).inc();
-            }
-            Fact::StepExpired { .. } => {
-                let reason = crate::machine::Reason::Expired.as_str();
-                self.steps_left.get_or_create(&Left { reason }).inc();
-            }
+            Fact::StepFailed { reason, .. } => self.left(channel(), *reason),
+            Fact::StepExpired { .. } => self.left(channel(), Reason::Expired),
             Fact::AttemptPlanned { route, may_double, .. } => {
                 self.sends.get_or_create(&OfRoute { route: route.to_string() }).inc();
                 if *may_double {
                     self.possible_doubles.inc();
                 }
             }
-            Fact::AttemptAccepted { .. } => self.answer("accepted"),
-            Fact::AttemptRefused { .. } => self.answer("refused"),
-            Fact::AttemptDeferred { .. } => self.answer("deferred"),
-            Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => self.answer("unknown"),
-            Fact::StatusReached { status, .. } => self.status(status.as_str()),
+            Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
+            Fact::AttemptRefused { refusal, .. } => self.answer(route(), "refused", Some(refusal)),
+            Fact::AttemptDeferred { refusal, .. } => {
+                self.answer(route(), "deferred", Some(refusal))
+            }
+            Fact::AttemptUnknown { refusal, .. } | Fact::AttemptRepeated { refusal, .. } => {
+                self.answer(route(), "unknown", refusal.as_ref());
+            }
+            Fact::StatusReached { status, .. } => self.status(channel(), status.as_str()),
             Fact::LateStatus { status, regret, .. } => {
-                self.status(status.as_str());
+                self.status(channel(), status.as_str());
                 if *regret {
                     self.late_successes.inc();
                     self.regrets.inc();
                 }
             }
             Fact::StatusFailed { failure, .. } | Fact::LateFailure { failure, .. } => {
-                self.status(failure.as_str());
+                self.status(channel(), failure.as_str());
             }
             Fact::LateSuccess { regret, .. } => {
                 self.late_successes.inc();
@@ -184,8 +197,9 @@ impl Metrics {
     }
 
     /// Counts a provider's call.
-    pub fn webhook(&self, adapter: &str, verdict: &'static str) {
-        let labels = OfWebhook { adapter: adapter.to_owned(), verdict };
+    pub fn webhook(&self, adapter: &str, account: &str, verdict: &'static str) {
+        let (adapter, account) = (adapter.to_owned(), account.to_owned());
+        let labels = OfWebhook { adapter, account, verdict };
         self.webhooks.get_or_create(&labels).inc();
     }
 
@@ -218,12 +232,18 @@ impl Metrics {
         text
     }
 
-    fn answer(&self, outcome: &'static str) {
-        self.answers.get_or_create(&Answered { outcome }).inc();
+    fn answer(&self, route: String, outcome: &'static str, refusal: Option<&Refusal>) {
+        let error = refusal.map_or("", |refusal| refusal.kind.as_str());
+        let fault = refusal.map_or("", |refusal| refusal.fault.as_str());
+        self.answers.get_or_create(&Answered { route, outcome, error, fault }).inc();
     }
 
-    fn status(&self, status: &'static str) {
-        self.statuses.get_or_create(&OfStatus { status }).inc();
+    fn left(&self, channel: String, reason: Reason) {
+        self.steps_left.get_or_create(&Left { channel, reason: reason.as_str() }).inc();
+    }
+
+    fn status(&self, channel: String, status: &'static str) {
+        self.statuses.get_or_create(&OfStatus { channel, status }).inc();
     }
 }
 

@@ -69,7 +69,11 @@ async fn a_webhook_that_nobody_signed_changes_nothing() {
     }
     assert_eq!(running.get(&id).await, before);
     assert!(
-        metric(&running, r#"dispatch_webhooks_total{adapter="vonage",verdict="forged"} 4"#).await
+        metric(
+            &running,
+            r#"dispatch_webhooks_total{adapter="vonage",account="sandbox",verdict="forged"} 4"#
+        )
+        .await
     );
     running.stop().await;
 }
@@ -281,7 +285,9 @@ impl Told {
     }
 
     async fn verdicts(&self, verdict: &str) -> u64 {
-        let name = format!("dispatch_webhooks_total{{adapter=\"vonage\",verdict=\"{verdict}\"}}");
+        let name = format!(
+            "dispatch_webhooks_total{{adapter=\"vonage\",account=\"main\",verdict=\"{verdict}\"}}"
+        );
         self.count(&name).await
     }
 
@@ -354,7 +360,9 @@ async fn the_same_signed_receipt_three_times_stands_once_on_the_timeline() {
         assert_eq!(event.provider_time.map(|time| time.seconds), Some(1_800_000_002));
         assert_eq!(workflow.state(), WorkflowState::Running);
         assert_eq!(told.verdicts("understood").await, 3);
-        assert_eq!(told.count("dispatch_message_statuses_total{status=\"delivered\"}").await, 1);
+        let delivered =
+            "dispatch_message_statuses_total{channel=\"messenger\",status=\"delivered\"}";
+        assert_eq!(told.count(delivered).await, 1);
         assert_eq!(told.count("dispatch_receipts_unmatched_total").await, 0);
 
         // A lower status after a higher one says nothing new; a higher one ends the wait, once.

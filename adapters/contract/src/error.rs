@@ -101,6 +101,18 @@ impl ErrorKind {
     }
 }
 
+impl Fault {
+    /// The name used in timelines and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fault::Provider => "provider",
+            Fault::Recipient => "recipient",
+            Fault::Content => "content",
+            Fault::Account => "account",
+        }
+    }
+}
+
 impl AdapterError {
     /// An error with no provider code.
     pub fn new(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> Self {

@@ -56,8 +56,8 @@ pub enum Content {
     Custom(String),
 }
 
-/// A file that the provider fetches from a public URL.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A file that the provider fetches from a public URL. `Debug` shows neither it nor the caption.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     /// Where the provider finds it.
     pub url: String,
@@ -177,8 +177,8 @@ pub enum ViberCategory {
     Promotion,
 }
 
-/// A button that opens a page.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A button that opens a page. `Debug` shows neither page nor text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// The page.
     pub url: String,
@@ -213,6 +213,18 @@ impl Content {
             | Content::Template { .. }
             | Content::Custom(_) => None,
         }
+    }
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Media(…)")
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Action(…)")
     }
 }
 

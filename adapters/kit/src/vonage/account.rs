@@ -263,6 +263,12 @@ fn webhook_settings(account: &Account) -> Result<(), String> {
             (secret, _) => secret.is_some(),
         };
     match account.setting("unsigned_webhooks") {
+        // Sends would work, every receipt would be refused, and every message count as unread.
+        None if !has_secret => {
+            return Err("secret signature_secret is missing: without it every webhook would be \
+                 refused; give it, or setting unsigned_webhooks = accept"
+                .to_owned());
+        }
         None => {}
         Some("accept") if has_secret => {
             return Err("setting unsigned_webhooks contradicts secret signature_secret; with a \
@@ -314,7 +320,8 @@ mod tests {
 
     #[test]
     fn key_and_secret_are_enough_and_the_rest_has_defaults() {
-        let account = account(&[("api_key", "abcd1234")], &[("api_secret", "s3cret")]);
+        let secrets = [("api_secret", "s3cret"), ("signature_secret", "s1gned")];
+        let account = account(&[("api_key", "abcd1234")], &secrets);
         assert_eq!(VonageAccount::check(&account), Ok(()));
         let view = VonageAccount::read(&account).expect("a view");
         assert_eq!(view.base_url, "https://api.nexmo.com");
@@ -325,8 +332,8 @@ mod tests {
     #[test]
     fn every_refusal_says_what_would_be_right() {
         let key = ("api_key", "abcd1234");
-        let secret = ("api_secret", "s3cret");
-        let cases: [(String, &str); 13] = [
+        let (secret, signed) = (("api_secret", "s3cret"), ("signature_secret", "s1gned"));
+        let cases: [(String, &str); 14] = [
             (refusal(&[], &[]), "credential is missing"),
             (refusal(&[key], &[]), "needs secret api_secret"),
             (refusal(&[], &[secret]), "needs setting api_key"),
@@ -335,7 +342,8 @@ mod tests {
             (refusal(&[key, ("api_version", "v2")], &[secret]), "v1 or v0.1"),
             (refusal(&[key, ("base_url", "api.nexmo.com")], &[secret]), "http or https"),
             (refusal(&[key, ("base_url", "https://u:p@h")], &[secret]), "without user"),
-            (refusal(&[key, ("webhook_tolerance_s", "300")], &[secret]), "at least 86400"),
+            (refusal(&[key], &[secret]), "signature_secret is missing"),
+            (refusal(&[key, ("webhook_tolerance_s", "300")], &[secret, signed]), "at least 86400"),
             (refusal(&[key, ("unsigned_webhooks", "yes")], &[secret]), "must be accept"),
             (refusal(&[key], &[secret, ("signature_secret", "")]), "let anyone sign"),
             (refusal(&[key], &[secret, ("signature_secrt", "x")]), "no secret signature_secrt"),
