@@ -124,8 +124,10 @@ impl Client {
                 lost_since = None;
             }
             let since = *lost_since.get_or_insert_with(std::time::Instant::now);
-            let may_come_back =
-                matches!(lost.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+            let may_come_back = matches!(
+                lost.code(),
+                Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+            );
             if !may_come_back || since.elapsed() > RECONNECT_FOR {
                 return Err(lost);
             }
@@ -165,7 +167,11 @@ impl Client {
                 None => {}
             }
         }
-        Ok(())
+        match what {
+            Watch::Workflow(_) => Ok(()),
+            // These have no end of their own.
+            Watch::Labels(_) | Watch::All => Err(Status::unavailable("the stream was cut off")),
+        }
     }
 
     /// The generated client.

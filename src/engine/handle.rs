@@ -88,6 +88,8 @@ pub enum EngineError {
         /// Why.
         reason: Reason,
     },
+    /// `valid_until` has passed.
+    TooLate,
     /// Too much to do.
     Overloaded {
         /// When it is worth asking again, in milliseconds.
@@ -173,7 +175,8 @@ impl Engine {
     /// Creates a workflow of a checked plan, durably.
     ///
     /// # Errors
-    /// [`EngineError::AlreadyExists`], [`EngineError::Overloaded`], [`EngineError::Unavailable`].
+    /// [`EngineError::AlreadyExists`], [`EngineError::TooLate`], [`EngineError::Overloaded`],
+    /// [`EngineError::Unavailable`].
     pub async fn create(
         &self,
         tenant: Arc<str>,
@@ -311,6 +314,7 @@ impl InboundSink for Sink {
                 }
                 Err(
                     EngineError::NotFound(_)
+                    | EngineError::TooLate
                     | EngineError::AlreadyExists(_)
                     | EngineError::AlreadyEnded { .. }
                     | EngineError::Unavailable,
@@ -345,6 +349,7 @@ impl std::fmt::Display for EngineError {
             EngineError::AlreadyEnded { id, state, reason } => {
                 write!(f, "workflow {id} has already ended: {}, {reason}", state.as_str())
             }
+            EngineError::TooLate => f.write_str("valid_until has passed: nothing would be sent"),
             EngineError::Overloaded { retry_after_ms } => {
                 write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
             }

@@ -309,18 +309,22 @@ impl Work<'_> {
                 self.out.acks.push(Box::new(move || reply(answer)));
                 return Ok(());
             }
-            self.requests.insert(key, record.id);
+        }
+        // Only now: a repeated request is answered with the workflow that there is, however late.
+        if record.plan.valid_until.is_some_and(|until| until <= self.now) {
+            reply(Err(EngineError::TooLate));
+            return Ok(());
         }
         let mut state = self.turn.needs.workflow(&record);
         if let Some(wait_ms) = self.overload(&state) {
             // Refused before any promise: nothing of it is kept.
             reply(Err(EngineError::Overloaded { retry_after_ms: wait_ms }));
-            if let Some(request_id) = record.request_id {
-                self.requests.remove(&(record.tenant, request_id));
-            }
             return Ok(());
         }
         let id = record.id;
+        if let Some(request_id) = &record.request_id {
+            self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
+        }
         let record = Arc::new(record);
         let facts = machine::create(&mut state, self.now, &*self.turn.routes);
         let working = Working {

@@ -43,6 +43,7 @@ impl Error {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Error::Invalid(_) => "INVALID_REQUEST",
+            Error::Engine(EngineError::TooLate) => "INVALID_REQUEST",
             Error::Engine(EngineError::NotFound(_)) => "WORKFLOW_NOT_FOUND",
             Error::Engine(EngineError::AlreadyExists(_)) => "REQUEST_ID_REUSED",
             Error::Engine(EngineError::AlreadyEnded { .. }) => "WORKFLOW_ENDED",
@@ -58,7 +59,7 @@ impl Error {
     /// Its gRPC code.
     pub(super) fn code(&self) -> Code {
         match self {
-            Error::Invalid(_) => Code::InvalidArgument,
+            Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
             Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
             Error::Engine(EngineError::AlreadyEnded { .. }) => Code::FailedPrecondition,
@@ -125,6 +126,7 @@ impl Error {
             Error::Invalid(_)
             | Error::Engine(
                 EngineError::NotFound(_)
+                | EngineError::TooLate
                 | EngineError::AlreadyExists(_)
                 | EngineError::AlreadyEnded { .. },
             )
@@ -147,7 +149,9 @@ impl Error {
                 HashMap::from([("oldest_resume_token".to_owned(), oldest.clone())])
             }
             Error::Invalid(_)
-            | Error::Engine(EngineError::Overloaded { .. } | EngineError::Unavailable)
+            | Error::Engine(
+                EngineError::TooLate | EngineError::Overloaded { .. } | EngineError::Unavailable,
+            )
             | Error::Store(_)
             | Error::TokenForeign
             | Error::RealClock => HashMap::new(),
@@ -157,6 +161,10 @@ impl Error {
 
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
+        if error == EngineError::TooLate {
+            let wanted = "must lie ahead: after this time nothing would be sent";
+            return Error::invalid("valid_until", wanted);
+        }
         Error::Engine(error)
     }
 }

@@ -61,6 +61,9 @@ impl DispatchService {
         let plan = parse::create_request(&request, &**self.engine.routes(), now)
             .map_err(Error::Invalid)?;
         if request.validate_only {
+            if plan.valid_until.is_some_and(|until| until <= now) {
+                return Err(EngineError::TooLate.into());
+            }
             return Ok(CreateWorkflowResponse {
                 workflow: Some(self.preview(plan, &request.request_id)),
                 already_existed: false,

@@ -164,6 +164,7 @@ fn no_room(error: &EngineError) -> Response {
     let retry_s = match error {
         EngineError::Overloaded { retry_after_ms } => retry_after_ms.div_ceil(1000).max(1),
         EngineError::NotFound(_)
+        | EngineError::TooLate
         | EngineError::AlreadyExists(_)
         | EngineError::AlreadyEnded { .. }
         | EngineError::Unavailable => 5,

@@ -171,19 +171,24 @@ async fn a_request_id_makes_a_create_safe_to_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_may_be_repeated_after_its_send_at_has_passed() {
+async fn a_request_may_be_repeated_after_its_times_have_passed() {
     let running = Running::start(&in_memory()).await;
     let mut asked = request(messenger_sms(PERSON, NUMBER, "600s"));
     asked.request_id = "order-18".to_owned();
     let now = running.service.engine.clock().now();
     let send_at = prost_types::Timestamp { seconds: (now.0 / 1000) as i64 + 30, nanos: 0 };
-    asked.workflow.as_mut().unwrap().send_at = Some(send_at);
+    let valid_until = prost_types::Timestamp { seconds: send_at.seconds + 20, nanos: 0 };
+    let spec = asked.workflow.as_mut().unwrap();
+    (spec.send_at, spec.valid_until) = (Some(send_at), Some(valid_until));
     let first = running.client.create(asked.clone()).await.unwrap();
     assert_eq!(first.workflow.unwrap().state(), WorkflowState::Scheduled);
     running.advance(MINUTE).await;
-    let again = running.client.create(asked).await.unwrap();
+    let again = running.client.create(asked.clone()).await.unwrap();
     assert!(again.already_existed);
     assert_eq!(running.sent().await.len(), 1);
+    asked.request_id = "order-19".to_owned();
+    let late = running.client.create(asked).await.unwrap_err();
+    assert_eq!(late.code(), Code::InvalidArgument, "a new one is too late");
     running.stop().await;
 }
 
