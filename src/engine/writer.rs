@@ -66,6 +66,7 @@ impl Writer {
             self.step(Vec::new())?;
         }
         tracing::info!(open, "what the last life left open is taken up again");
+        self.clock.set_alarm(self.turn.next_due(&*self.store, self.clock.now()));
         drop(self.recovering.take());
         loop {
             let now = self.clock.now();

@@ -192,14 +192,10 @@ impl Filter {
     /// Whether what was asked for, and where it is, match.
     pub fn admits(&self, record: &Record, workflow: &Workflow) -> bool {
         record.tenant == self.tenant
-            && (self.states.is_empty() || self.states.contains(&state_name(workflow)))
+            && (self.states.is_empty() || self.states.contains(&workflow.phase.as_str()))
             && self.labels.iter().all(|(key, value)| record.plan.labels.get(key) == Some(value))
             && (self.client_ref.is_none() || record.plan.client_ref == self.client_ref)
     }
-}
-
-fn state_name(workflow: &Workflow) -> &'static str {
-    workflow.phase.as_str()
 }
 
 impl Row {

@@ -85,5 +85,8 @@ async fn grpcurl_lists_describes_and_calls_everything() {
     assert_eq!(refused.status.code(), Some(64 + 3));
     let why = String::from_utf8_lossy(&refused.stderr);
     assert!(why.contains("InvalidArgument") && why.contains("steps[1].to"), "{why}");
+    let shown: Vec<_> = why.lines().take(3).collect();
+    assert!(readme.contains(&shown.join("\n")), "the README's refusal is not grpcurl's:\n{why}");
+    assert!(why.contains("fieldViolations"), "the details are readable:\n{why}");
     assert_eq!(process.terminate().await, Some(0));
 }
