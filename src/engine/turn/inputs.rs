@@ -1,0 +1,290 @@
+//! What each input does to the workflows it concerns, and what time and a restart ask for.
+
+use std::sync::Arc;
+
+use dispatch_contract::{AttemptId, Inbound, Report, Status};
+
+use super::{DUE_A_TURN, Input, PARK_MOST, PARK_MS, Reply, Work, Working, scope};
+use crate::{
+    engine::{Canceled, Created, EngineError, Route},
+    machine::{self, AttemptState, Event, News, Workflow, WorkflowId},
+    store::{Parked, Record, StoreError},
+};
+/// Inputs.
+impl Work<'_> {
+    pub(super) fn input(&mut self, input: Input) -> Result<(), StoreError> {
+        match input {
+            Input::Create { record, reply } => self.create(*record, reply),
+            Input::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
+            Input::Inbound { provider, account, items, reply } => {
+                for item in items {
+                    self.inbound(&provider, &account, item)?;
+                }
+                self.out.acks.push(Box::new(move || reply(Ok(()))));
+                Ok(())
+            }
+            Input::Answer { attempt, call, route, answer, took_ms } => {
+                self.turn.slots.release(&route);
+                self.turn.slots.took(&route, took_ms);
+                let id = WorkflowId(attempt.workflow);
+                self.event(id, Event::Answer { attempt: attempt.number, call, answer })?;
+                self.fill(&route)
+            }
+            Input::Drain { reply } => {
+                self.turn.slots.pause();
+                self.turn.is_draining = true;
+                self.turn.draining.push(reply);
+                Ok(())
+            }
+            Input::Tick | Input::Stop => Ok(()),
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        record: Record,
+        reply: Reply<Result<Created, EngineError>>,
+    ) -> Result<(), StoreError> {
+        if let Some(request_id) = &record.request_id {
+            let key = (Arc::clone(&record.tenant), request_id.clone());
+            let in_batch = self.requests.get(&key).and_then(|id| {
+                self.working.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
+            });
+            let known = match in_batch {
+                Some(known) => Some(known),
+                None => self.store.find_request(&record.tenant, request_id)?,
+            };
+            if let Some((id, fingerprint)) = known {
+                let answer = if fingerprint == record.fingerprint {
+                    Ok(Created { id, is_new: false })
+                } else {
+                    Err(EngineError::AlreadyExists(id))
+                };
+                self.out.acks.push(Box::new(move || reply(answer)));
+                return Ok(());
+            }
+        }
+        // Only now: a repeated request is answered with the workflow that there is, however late.
+        if record.plan.valid_until.is_some_and(|until| until <= self.now) {
+            reply(Err(EngineError::TooLate));
+            return Ok(());
+        }
+        let mut state = self.turn.needs.workflow(&record);
+        if let Some(wait_ms) = self.overload(&state) {
+            // Refused before any promise: nothing of it is kept.
+            reply(Err(EngineError::Overloaded { retry_after_ms: wait_ms }));
+            return Ok(());
+        }
+        let id = record.id;
+        if let Some(request_id) = &record.request_id {
+            self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
+        }
+        let record = Arc::new(record);
+        let facts = machine::create(&mut state, self.now, &*self.turn.routes);
+        let working = Working {
+            state,
+            tenant: Arc::clone(&record.tenant),
+            record: Some(record),
+            is_new: true,
+            expected: 0,
+            facts: Vec::new(),
+            messages: Vec::new(),
+        };
+        self.order.push(id);
+        self.working.insert(id, working);
+        self.follow(id, facts)?;
+        self.out.acks.push(Box::new(move || reply(Ok(Created { id, is_new: true }))));
+        Ok(())
+    }
+
+    /// How long to wait before asking again, if the first step's route is so busy that it could not
+    /// start in time.
+    pub(super) fn overload(&self, workflow: &Workflow) -> Option<u64> {
+        use machine::RouteBook;
+        if workflow.send_at.is_some_and(|at| at > self.now) {
+            return None;
+        }
+        // The route that it would be planned for.
+        let need = &workflow.steps.first()?.need;
+        let offer = self.turn.routes.offers(need).into_iter().next()?;
+        let wait = self.turn.slots.expected_wait_ms(&offer.route);
+        let within = workflow.send_within(0);
+        (wait > within).then(|| wait - within)
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        tenant: &Arc<str>,
+        id: WorkflowId,
+        reply: Reply<Result<Canceled, EngineError>>,
+    ) -> Result<(), StoreError> {
+        let Some(working) = self.load(id)? else {
+            self.out.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
+            return Ok(());
+        };
+        if working.tenant != *tenant {
+            // Not even that it exists is told.
+            self.out.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
+            return Ok(());
+        }
+        if let machine::Phase::Ended(state, reason) = working.state.phase
+            && state != machine::EndState::Canceled
+        {
+            let error = EngineError::AlreadyEnded { id, state, reason };
+            self.out.acks.push(Box::new(move || reply(Err(error))));
+            return Ok(());
+        }
+        self.event(id, Event::Cancel)?;
+        let started = self.working.get(&id).map(|working| started_attempts(&working.state));
+        let canceled = Canceled { id, started: started.unwrap_or_default() };
+        self.out.acks.push(Box::new(move || reply(Ok(canceled))));
+        Ok(())
+    }
+
+    pub(super) fn inbound(
+        &mut self,
+        provider: &Arc<str>,
+        account: &Arc<str>,
+        item: Inbound,
+    ) -> Result<(), StoreError> {
+        let account = &scope(provider, account);
+        let (attempt, provider_id, news) = match item {
+            Inbound::Receipt(receipt) => {
+                let news = News {
+                    report: receipt.report,
+                    provider_id: receipt.provider_id.clone(),
+                    provider_time: receipt.provider_time,
+                    code: receipt.code,
+                    detail: receipt.detail,
+                    usage: receipt.usage,
+                };
+                (receipt.attempt, receipt.provider_id, news)
+            }
+            Inbound::Reply(answer) => {
+                let news = News {
+                    report: Report::Reached(Status::Replied),
+                    provider_id: answer.provider_id.clone(),
+                    provider_time: answer.provider_time,
+                    code: None,
+                    detail: None,
+                    usage: None,
+                };
+                (answer.attempt, answer.provider_id, news)
+            }
+            // An opt-out list belongs to a later version; the message itself is not lost, the
+            // provider enforces it.
+            _ => return Ok(()),
+        };
+        let found = match (attempt, &provider_id) {
+            (Some(attempt), _) => Some(attempt),
+            (None, Some(provider_id)) => self.find_message(account, provider_id)?,
+            (None, None) => None,
+        };
+        let is_known =
+            |working: &Working, attempt: AttemptId| working.state.attempt(attempt.number).is_some();
+        if let Some(attempt) = found
+            && self
+                .load(WorkflowId(attempt.workflow))?
+                .is_some_and(|working| is_known(working, attempt))
+        {
+            let event = Event::News { attempt: attempt.number, news };
+            return self.event(WorkflowId(attempt.workflow), event);
+        }
+        let waits = self.may_be_early(provider) && self.parked.len() < PARK_MOST;
+        match provider_id {
+            Some(provider_id) if attempt.is_none() && waits => {
+                let parked = Parked {
+                    key: self.turn.next_park,
+                    account: Arc::clone(account),
+                    provider: Arc::clone(provider),
+                    provider_id,
+                    at: self.now,
+                    report: news.report.into(),
+                    provider_time: news.provider_time,
+                    code: news.code,
+                };
+                self.turn.next_park += 1;
+                self.parked.push(parked.clone());
+                self.out.batch.park.push(parked);
+            }
+            Some(_) | None => self.out.unmatched += 1,
+        }
+        Ok(())
+    }
+
+    /// Whether a receipt that names none of our attempts may be for one whose answer is still to
+    /// come: a call is out or its outcome uncertain, and the provider's receipts do not name
+    /// attempts. Else it is a stranger's: other systems may share the account.
+    pub(super) fn may_be_early(&self, provider: &str) -> bool {
+        let is_silent =
+            |route: &Route| route.adapter.provider() == provider && !route.traits().echoes;
+        let is_awaited = self.turn.slots.taken() > 0 || !self.turn.uncertain.is_empty();
+        is_awaited && self.turn.routes.iter().any(is_silent)
+    }
+
+    pub(super) fn find_message(
+        &self,
+        account: &Arc<str>,
+        provider_id: &str,
+    ) -> Result<Option<AttemptId>, StoreError> {
+        for (id, working) in &self.working {
+            let is_it =
+                |(of, named, _): &&(Arc<str>, String, u16)| of == account && named == provider_id;
+            if let Some((_, _, number)) = working.messages.iter().find(is_it) {
+                return Ok(Some(AttemptId { workflow: id.0, number: *number }));
+            }
+        }
+        self.store.find_message(account, provider_id)
+    }
+
+    pub(super) fn due(&mut self) -> Result<(), StoreError> {
+        for _ in 0..DUE_A_TURN {
+            let Some(row) = self.turn.overdue.pop_front() else { break };
+            self.event(
+                row.id,
+                Event::Wake { while_down: true, hold: self.now < self.turn.grace.until },
+            )?;
+        }
+        let grace = self.turn.grace;
+        let is_held = self.now < grace.until;
+        let after = is_held.then(|| self.turn.held_until());
+        for row in self.store.due(after, self.now, DUE_A_TURN) {
+            let while_down = row.at < grace.started_at;
+            self.event(row.id, Event::Wake { while_down, hold: false })?;
+        }
+        Ok(())
+    }
+
+    /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on.
+    pub(super) fn pay_owed(&mut self) -> Result<(), StoreError> {
+        for _ in 0..DUE_A_TURN {
+            let Some(id) = self.turn.owed.pop_front() else { break };
+            let Some(working) = self.load(id)? else { continue };
+            for attempt in working.state.unanswered() {
+                self.event(id, Event::Lost { attempt })?;
+            }
+            self.seek_slot(id)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_parked(&mut self) {
+        let now = self.now;
+        let stale = |parked: &&Parked| parked.at.0.saturating_add(PARK_MS) < now.0;
+        let keys: Vec<_> = self.parked.iter().filter(stale).map(|parked| parked.key).collect();
+        self.out.unmatched += keys.len();
+        self.out.batch.unpark.extend(keys);
+    }
+}
+
+/// The attempts of a workflow that may go out, or went.
+fn started_attempts(state: &Workflow) -> Vec<AttemptId> {
+    let is_out = |attempt: &machine::Attempt| match attempt.state {
+        AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
+        AttemptState::Planned | AttemptState::Deferred { .. } => attempt.is_uncertain,
+        AttemptState::Refused => false,
+    };
+    let numbered = (1..).zip(&state.attempts);
+    let out = numbered.filter(|(_, attempt)| is_out(attempt));
+    out.map(|(number, _)| AttemptId { workflow: state.id.0, number }).collect()
+}
