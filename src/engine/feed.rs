@@ -67,3 +67,23 @@ impl Feed {
         self.newest.send_replace(last.cursor);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn streams_that_are_over_leave_nothing_behind() {
+        let feed = Feed::new(Cursor(0));
+        let kept = feed.workflow(WorkflowId(Uuid::max()));
+        for number in 0..10_000 {
+            drop(feed.workflow(WorkflowId(Uuid::from_u128(number))));
+        }
+        let workflows = feed.workflows.lock().unwrap();
+        assert!(workflows.len() < 200, "{} entries for one subscriber", workflows.len());
+        assert!(workflows.contains_key(&WorkflowId(Uuid::max())));
+        drop(kept);
+    }
+}

@@ -114,7 +114,8 @@ impl Receipts {
             }
         };
         self.engine.metrics().webhook(adapter.provider(), &account.name, verdict);
-        if !outcome.inbound.is_empty() {
+        // Whatever an adapter hands back beside that verdict, a forged call changes nothing.
+        if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
             let told = self.engine.inbound(adapter.provider(), &account.name, outcome.inbound);
             if let Err(error) = told.await {
                 return no_room(&error);

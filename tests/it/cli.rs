@@ -183,6 +183,21 @@ async fn the_demo_shows_both_ways_and_exits_zero() {
 }
 
 #[tokio::test]
+async fn a_reader_that_leaves_ends_it_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+        .arg("config")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before a byte of it is read, as `| true` does.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(err(&output), "");
+}
+
+#[tokio::test]
 async fn help_and_completions_are_there() {
     let help = out(&run(&["--help"], "").await);
     for command in ["serve", "demo", "create", "get", "why", "watch", "list", "cancel", "channels"]
