@@ -1,0 +1,681 @@
+//! Good workflows spoiled in one way each: what is wrong, where, and what would be right.
+
+use super::*;
+
+pub(super) const PERSON: &str = "1000000000000001";
+pub(super) const NUMBER: &str = "447700900001";
+/// Where the test clock stands at first.
+pub(super) const NOW_S: i64 = 1_800_000_000;
+pub(super) const DAY_S: i64 = 86_400;
+/// A well-formed id that no workflow has.
+pub(super) const NOBODY: &str = "0190a1b2-c3d4-7e5f-8a6b-0123456789ab";
+
+/// What no error text may repeat: the numbers, ids and texts of the requests below. Whatever a
+/// caller writes freely there holds one of them.
+pub(super) const PERSONAL: &[&str] = &["7700900", "10000000000000", "Your table", "private"];
+
+/// One way to spoil a good workflow: its name, how, which field is wrong, what would be right.
+pub(super) type Spoiled = (&'static str, fn(&mut WorkflowSpec), &'static str, &'static str);
+
+/// A workflow that nothing is wrong with.
+pub(super) fn good() -> WorkflowSpec {
+    let mut spec = messenger_sms(PERSON, NUMBER, "600s");
+    from(&mut spec, 0).channel.clear();
+    spec
+}
+
+pub(super) fn rule(spec: &mut WorkflowSpec) -> &mut v1::Failover {
+    spec.steps[0].failover.as_mut().unwrap()
+}
+
+pub(super) fn to(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
+    spec.steps[step].to.as_mut().unwrap()
+}
+
+pub(super) fn from(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
+    spec.steps[step].from.as_mut().unwrap()
+}
+
+pub(super) fn message(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Message {
+    spec.steps[step].message.as_mut().unwrap()
+}
+
+pub(super) fn say(spec: &mut WorkflowSpec, step: usize, content: Content) {
+    message(spec, step).content = Some(content);
+}
+
+/// The last step on WhatsApp.
+pub(super) fn whatsapp(spec: &mut WorkflowSpec, content: Content) {
+    from(spec, 1).channel.clear();
+    from(spec, 1).endpoint = number("447700900002");
+    to(spec, 1).channel = "whatsapp".to_owned();
+    say(spec, 1, content);
+}
+
+/// The last step on Viber.
+pub(super) fn viber(spec: &mut WorkflowSpec, options: v1::ViberServiceMsgOptions) {
+    from(spec, 1).channel.clear();
+    from(spec, 1).endpoint = id("16273");
+    to(spec, 1).channel = "viber_service_msg".to_owned();
+    message(spec, 1).viber_service_msg = Some(options);
+}
+
+/// Messenger's options on the first step.
+pub(super) fn category(spec: &mut WorkflowSpec, category: i32, tag: &str) {
+    let tag = tag.to_owned();
+    message(spec, 0).messenger = Some(v1::MessengerOptions { category, tag });
+}
+
+pub(super) fn id(id: &str) -> Option<address::Endpoint> {
+    Some(address::Endpoint::Id(id.to_owned()))
+}
+
+pub(super) fn number(number: &str) -> Option<address::Endpoint> {
+    Some(address::Endpoint::Number(number.to_owned()))
+}
+
+pub(super) fn text(text: impl Into<String>) -> Content {
+    Content::Text(text.into())
+}
+
+pub(super) fn image(url: &str, caption: &str) -> Content {
+    Content::Image(v1::Image { url: url.to_owned(), caption: caption.to_owned() })
+}
+
+pub(super) fn place(latitude: f64, longitude: f64) -> Content {
+    Content::Location(v1::Location { latitude, longitude, ..Default::default() })
+}
+
+pub(super) fn template(name: &str) -> Content {
+    Content::Template(v1::Template { name: name.to_owned(), parameters: Vec::new() })
+}
+
+pub(super) fn ttl(seconds: i64, nanos: i32) -> v1::ViberServiceMsgOptions {
+    v1::ViberServiceMsgOptions { ttl: span(seconds, nanos), ..Default::default() }
+}
+
+pub(super) fn button(url: &str, text: &str) -> v1::ViberServiceMsgOptions {
+    let action = Some(v1::ViberAction { url: url.to_owned(), text: text.to_owned() });
+    v1::ViberServiceMsgOptions { action, ..Default::default() }
+}
+
+pub(super) fn locale(spec: &mut WorkflowSpec, locale: &str) {
+    let locale = locale.to_owned();
+    message(spec, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 0, locale });
+}
+
+pub(super) fn span(seconds: i64, nanos: i32) -> Option<Duration> {
+    Some(Duration { seconds, nanos })
+}
+
+pub(super) fn ahead(seconds: i64) -> Option<Timestamp> {
+    Some(Timestamp { seconds: NOW_S + seconds, nanos: 0 })
+}
+
+/// So many steps on Messenger, each with this expiry, before the last.
+pub(super) fn repeat(spec: &mut WorkflowSpec, times: usize, expiry: Option<Duration>) {
+    rule(spec).expiry_time = expiry;
+    let (first, last) = (spec.steps[0].clone(), spec.steps[1].clone());
+    spec.steps = vec![first; times];
+    spec.steps.push(last);
+}
+
+pub(super) const STEPS: &[Spoiled] = &[
+    ("no step", |s| s.steps.clear(), "steps", "1 to 20 steps, and holds 0"),
+    ("21 steps", |s| repeat(s, 20, span(60, 0)), "steps", "1 to 20 steps, and holds 21"),
+    (
+        "no rule before the last step",
+        |s| s.steps[0].failover = None,
+        "steps[0].failover",
+        "every step but the last",
+    ),
+    (
+        "no condition",
+        |s| rule(s).condition_status.clear(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read, which messenger tells",
+    ),
+    (
+        "a condition there is not",
+        |s| rule(s).condition_status = "private".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "a condition in capitals",
+        |s| rule(s).condition_status = "READ".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "a condition that Messenger does not declare",
+        |s| rule(s).condition_status = "replied".into(),
+        "steps[0].failover.condition_status",
+        "one of submitted, delivered, read",
+    ),
+    (
+        "read on SMS",
+        |s| {
+            let condition_status = "read".to_owned();
+            s.steps[1].failover = Some(v1::Failover { expiry_time: None, condition_status });
+        },
+        "steps[1].failover.condition_status",
+        "one of submitted, delivered, which sms tells",
+    ),
+    (
+        "an expiry of nothing",
+        |s| rule(s).expiry_time = span(0, 0),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "a negative expiry",
+        |s| rule(s).expiry_time = span(-600, 0),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry of half a second",
+        |s| rule(s).expiry_time = span(0, 500_000_000),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry over 30 days",
+        |s| rule(s).expiry_time = span(30 * DAY_S, 1),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
+        "an expiry that is no duration",
+        |s| rule(s).expiry_time = span(i64::MIN, i32::MIN),
+        "steps[0].failover.expiry_time",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    (
+        "expiries over 90 days together",
+        |s| repeat(s, 4, span(30 * DAY_S, 0)),
+        "steps",
+        "at most 90 days together",
+    ),
+];
+
+pub(super) const ADDRESSES: &[Spoiled] = &[
+    ("no channel", |s| to(s, 0).channel.clear(), "steps[0].to.channel", "which has"),
+    (
+        "a channel there is not",
+        |s| to(s, 0).channel = "private".into(),
+        "steps[0].to.channel",
+        "messenger, mms, sms, viber_service_msg, whatsapp",
+    ),
+    (
+        "a mistyped channel",
+        |s| to(s, 0).channel = "mesenger".into(),
+        "steps[0].to.channel",
+        "did you mean messenger?",
+    ),
+    (
+        "from and to on two channels",
+        |s| from(s, 1).channel = "mms".into(),
+        "steps[1].from.channel",
+        "the same as to.channel, or left empty",
+    ),
+    ("no sender", |s| s.steps[0].from = None, "steps[0].from", "who sends, with an id or a number"),
+    ("no recipient", |s| s.steps[0].to = None, "steps[0].to", "who is reached, with an id or a"),
+    (
+        "a sender without id or number",
+        |s| from(s, 1).endpoint = None,
+        "steps[1].from",
+        "with an id or a number",
+    ),
+    (
+        "a recipient without id or number",
+        |s| to(s, 1).endpoint = None,
+        "steps[1].to",
+        "with an id or a number",
+    ),
+    (
+        "a number with +",
+        |s| to(s, 1).endpoint = number("+447700900001"),
+        "steps[1].to",
+        "7 to 15 digits without + or leading 0",
+    ),
+    (
+        "a number with 00",
+        |s| to(s, 1).endpoint = number("00447700900001"),
+        "steps[1].to",
+        "without + or leading 0",
+    ),
+    (
+        "a number with a letter",
+        |s| to(s, 1).endpoint = number("44770090000l"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number with spaces",
+        |s| to(s, 1).endpoint = number("44 7700900001"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number with Arabic digits",
+        |s| to(s, 1).endpoint = number("٤٤٧٧٠٠٩٠"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    (
+        "a number of 16 digits",
+        |s| to(s, 1).endpoint = number("4477009000011111"),
+        "steps[1].to",
+        "7 to 15 digits",
+    ),
+    ("a number of 6 digits", |s| to(s, 1).endpoint = number("447700"), "steps[1].to", "7 to 15"),
+    ("an empty number", |s| to(s, 1).endpoint = number(""), "steps[1].to", "7 to 15 digits"),
+    ("an id where a number belongs", |s| to(s, 1).endpoint = id(PERSON), "steps[1].to", "a number"),
+    (
+        "a number where an id belongs",
+        |s| to(s, 0).endpoint = number(NUMBER),
+        "steps[0].to",
+        "an id",
+    ),
+    ("an empty id", |s| to(s, 0).endpoint = id(""), "steps[0].to", "1 to 50 characters"),
+    (
+        "an id of 51 characters",
+        |s| to(s, 0).endpoint = id(&"ä".repeat(51)),
+        "steps[0].to",
+        "1 to 50 characters",
+    ),
+    (
+        "an id with a line break",
+        |s| to(s, 0).endpoint = id("10000000000000\n01"),
+        "steps[0].to",
+        "an id of 1 to 50",
+    ),
+    (
+        "a sender text of 12 letters",
+        |s| from(s, 1).endpoint = number("private priv"),
+        "steps[1].from",
+        "1 to 11 letters, digits and spaces",
+    ),
+];
+
+pub(super) const MESSAGES: &[Spoiled] = &[
+    ("no message", |s| s.steps[0].message = None, "steps[0].message", "one of text, image"),
+    (
+        "a message without content",
+        |s| message(s, 0).content = None,
+        "steps[0].message",
+        "one of text, image, audio, video, file, location, template and custom",
+    ),
+    ("an empty text", |s| say(s, 1, text("")), "steps[1].message.text", "1 to 1000 characters"),
+    (
+        "a text too long for SMS",
+        |s| say(s, 1, text("private ".repeat(126))),
+        "steps[1].message.text",
+        "1 to 1000 characters, and has 1008",
+    ),
+    (
+        "a text of many bytes, one character too long for SMS",
+        |s| say(s, 1, text("語".repeat(1001))),
+        "steps[1].message.text",
+        "1 to 1000 characters, and has 1001",
+    ),
+    (
+        "a text too long for Messenger",
+        |s| say(s, 0, text("🙂".repeat(641))),
+        "steps[0].message.text",
+        "1 to 640 characters, and has 641",
+    ),
+    (
+        "a picture by SMS",
+        |s| say(s, 1, image("https://example.org/private.png", "")),
+        "steps[1].message",
+        "sms cannot send image; it sends text",
+    ),
+    (
+        "a place by SMS",
+        |s| say(s, 1, place(1.0, 1.0)),
+        "steps[1].message",
+        "sms cannot send location; it sends text",
+    ),
+    (
+        "a template on Messenger",
+        |s| say(s, 0, template("private")),
+        "steps[0].message",
+        "messenger cannot send template",
+    ),
+    (
+        "a picture without a URL",
+        |s| say(s, 0, image("", "")),
+        "steps[0].message.image.url",
+        "http or https URL",
+    ),
+    (
+        "a picture by FTP",
+        |s| say(s, 0, image("ftp://example.org/private.png", "")),
+        "steps[0].message.image.url",
+        "http or https URL",
+    ),
+    (
+        "a file of this machine",
+        |s| {
+            let (url, caption) = ("file:///private".to_owned(), String::new());
+            say(s, 0, Content::File(v1::File { url, caption }));
+        },
+        "steps[0].message.file.url",
+        "http or https URL",
+    ),
+    (
+        "a URL without a host",
+        |s| say(s, 0, image("https:///private.png", "")),
+        "steps[0].message.image.url",
+        "with a host",
+    ),
+    (
+        "a URL with a space",
+        |s| say(s, 0, image("https://example.org/private png", "")),
+        "steps[0].message.image.url",
+        "without spaces",
+    ),
+    (
+        "a URL of over 2,000 bytes",
+        |s| say(s, 0, image(&format!("https://example.org/{}", "private/".repeat(250)), "")),
+        "steps[0].message.image.url",
+        "1 to 2000 bytes, and has 2020",
+    ),
+    (
+        "a caption on Messenger",
+        |s| say(s, 0, image("https://example.org/a.png", "private")),
+        "steps[0].message.image.caption",
+        "messenger shows no caption with image; leave it out",
+    ),
+    (
+        "a caption too long on WhatsApp",
+        |s| whatsapp(s, image("https://example.org/a.png", &"ä".repeat(3001))),
+        "steps[1].message.image.caption",
+        "1 to 3000 characters",
+    ),
+    (
+        "a place beyond the pole",
+        |s| whatsapp(s, place(90.001, 0.0)),
+        "steps[1].message.location.latitude",
+        "from -90 to 90",
+    ),
+    (
+        "a place at infinity",
+        |s| whatsapp(s, place(0.0, f64::INFINITY)),
+        "steps[1].message.location.longitude",
+        "from -180 to 180",
+    ),
+    (
+        "a template without a name",
+        |s| {
+            whatsapp(s, template(""));
+            locale(s, "en-GB");
+        },
+        "steps[1].message.template.name",
+        "1 to 512 characters",
+    ),
+    (
+        "an object with a number that JSON has not",
+        |s| {
+            let kind = Some(prost_types::value::Kind::NumberValue(f64::NAN));
+            let fields = [("private".to_owned(), prost_types::Value { kind })].into();
+            whatsapp(s, Content::Custom(prost_types::Struct { fields }));
+        },
+        "steps[1].message.custom",
+        "must be a JSON object",
+    ),
+    (
+        "options of SMS on Messenger",
+        |s| message(s, 0).sms = Some(v1::SmsOptions::default()),
+        "steps[0].message.sms",
+        "belong to channel sms, and this step uses messenger",
+    ),
+    (
+        "options of Viber on SMS",
+        |s| message(s, 1).viber_service_msg = Some(ttl(60, 0)),
+        "steps[1].message.viber_service_msg",
+        "belong to channel viber_service_msg",
+    ),
+    (
+        "options of WhatsApp on SMS",
+        |s| locale(s, "en-GB"),
+        "steps[1].message.whatsapp",
+        "belong to channel whatsapp",
+    ),
+    (
+        "options of Messenger on SMS",
+        |s| message(s, 1).messenger = Some(v1::MessengerOptions::default()),
+        "steps[1].message.messenger",
+        "belong to channel messenger",
+    ),
+    (
+        "a ttl under 30 s",
+        |s| viber(s, ttl(29, 999_000_000)),
+        "steps[1].message.viber_service_msg.ttl",
+        "30 s to 3 days",
+    ),
+    (
+        "a ttl over 3 days",
+        |s| viber(s, ttl(3 * DAY_S + 1, 0)),
+        "steps[1].message.viber_service_msg.ttl",
+        "30 s to 3 days",
+    ),
+    (
+        "a ttl of half seconds",
+        |s| viber(s, ttl(60, 500_000_000)),
+        "steps[1].message.viber_service_msg.ttl",
+        "whole seconds",
+    ),
+    (
+        "a button that runs a script",
+        |s| viber(s, button("javascript:private()", "Press")),
+        "steps[1].message.viber_service_msg.action.url",
+        "http or https URL",
+    ),
+    (
+        "a button that says nothing",
+        |s| viber(s, button("https://example.org", "")),
+        "steps[1].message.viber_service_msg.action.text",
+        "what stands on the button",
+    ),
+];
+
+/// A number that no enum has, wherever an enum stands in a workflow.
+pub(super) const ENUMS: &[Spoiled] = &[
+    ("an unknown template", |s| s.template = 2, "template", "WORKFLOW_TEMPLATE_FAILOVER; 2 is"),
+    (
+        "an unknown on_late_success",
+        |s| s.on_late_success = 3,
+        "on_late_success",
+        "ON_LATE_SUCCESS_STOP, ON_LATE_SUCCESS_CONTINUE; 3 is none of them",
+    ),
+    ("an unknown on_unknown", |s| s.on_unknown = -1, "on_unknown", "ON_UNKNOWN_WAIT_RECEIPT"),
+    (
+        "an unknown priority",
+        |s| s.priority = i32::MAX,
+        "priority",
+        "PRIORITY_HIGH, PRIORITY_NORMAL",
+    ),
+    (
+        "an unknown encoding",
+        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4 }),
+        "steps[1].message.sms.encoding",
+        "SMS_ENCODING_AUTO, SMS_ENCODING_TEXT, SMS_ENCODING_UNICODE",
+    ),
+    (
+        "an unknown category on Messenger",
+        |s| category(s, 4, ""),
+        "steps[0].message.messenger.category",
+        "MESSENGER_CATEGORY_MESSAGE_TAG",
+    ),
+    (
+        "the retired policy on WhatsApp",
+        |s| {
+            whatsapp(s, text("Your table is ready."));
+            message(s, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 2, locale: String::new() });
+        },
+        "steps[1].message.whatsapp.policy",
+        "WHATS_APP_POLICY_DETERMINISTIC; 2 is none of them",
+    ),
+    (
+        "an unknown category on Viber",
+        |s| viber(s, v1::ViberServiceMsgOptions { category: 3, ..Default::default() }),
+        "steps[1].message.viber_service_msg.category",
+        "VIBER_CATEGORY_TRANSACTION, VIBER_CATEGORY_PROMOTION",
+    ),
+];
+
+pub(super) const WHOLE: &[Spoiled] = &[
+    ("valid_until past", |s| s.valid_until = ahead(-1), "valid_until", "must lie ahead"),
+    ("valid_until now", |s| s.valid_until = ahead(0), "valid_until", "must lie ahead"),
+    (
+        "valid_until before send_at",
+        |s| (s.send_at, s.valid_until) = (ahead(60), ahead(59)),
+        "valid_until",
+        "must be after send_at",
+    ),
+    (
+        "valid_until of no year",
+        |s| s.valid_until = Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
+        "valid_until",
+        "of the years 1 to 9999",
+    ),
+    (
+        "send_at over 90 days ahead",
+        |s| s.send_at = ahead(90 * DAY_S + 1),
+        "send_at",
+        "at most 90 days ahead",
+    ),
+    (
+        "send_at with negative nanoseconds",
+        |s| s.send_at = Some(Timestamp { seconds: NOW_S + 60, nanos: -1 }),
+        "send_at",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    ("a send_within of nothing", |s| s.send_within = span(0, 0), "send_within", "1 s to 30 days"),
+    ("a negative send_within", |s| s.send_within = span(-1, 0), "send_within", "1 s to 30 days"),
+    (
+        "a send_within over 30 days",
+        |s| s.send_within = span(30 * DAY_S + 1, 0),
+        "send_within",
+        "1 s to 30 days",
+    ),
+    (
+        "33 labels",
+        |s| s.labels = (0..33).map(|n| (format!("private{n}"), String::new())).collect(),
+        "labels",
+        "at most 32 labels, and holds 33",
+    ),
+    (
+        "a label without a key",
+        |s| s.labels = [(String::new(), "private".into())].into(),
+        "labels",
+        "1 to 63 bytes, and one has 0",
+    ),
+    (
+        "a label's key of 64 bytes",
+        |s| s.labels = [("private ".repeat(8), String::new())].into(),
+        "labels",
+        "1 to 63 bytes, and one has 64",
+    ),
+    (
+        "a label's value of 256 bytes",
+        |s| s.labels = [("k".into(), "private ".repeat(32))].into(),
+        "labels",
+        "at most 255 bytes, and one has 256",
+    ),
+    (
+        "a client_ref of 101 characters",
+        |s| s.client_ref = "ä".repeat(101),
+        "client_ref",
+        "at most 100 characters",
+    ),
+];
+
+/// Rules that go beyond what a channel declares; the sandbox applies them in its place.
+pub(super) const RULES: &[Spoiled] = &[
+    (
+        "a message tag without a tag",
+        |s| category(s, 3, ""),
+        "steps[0].message.messenger.tag",
+        "must name a message tag",
+    ),
+    (
+        "a tag without its category",
+        |s| category(s, 1, "private"),
+        "steps[0].message.messenger.tag",
+        "belongs to category message_tag; leave it out",
+    ),
+    (
+        "a template without a locale",
+        |s| whatsapp(s, template("private:ready")),
+        "steps[1].message.whatsapp.locale",
+        "must name the template's language",
+    ),
+    (
+        "a locale that is none",
+        |s| {
+            whatsapp(s, template("private:ready"));
+            locale(s, "private!");
+        },
+        "steps[1].message.whatsapp.locale",
+        "such as en-GB",
+    ),
+    (
+        "a button of 31 characters",
+        |s| viber(s, button("https://example.org", &"ä".repeat(31))),
+        "steps[1].message.viber_service_msg.action.text",
+        "1 to 30 characters",
+    ),
+    (
+        "a button under a picture without a caption",
+        |s| {
+            viber(s, button("https://example.org", "Press"));
+            say(s, 1, image("https://example.org/private.png", ""));
+        },
+        "steps[1].message.image.caption",
+        "must be given where the picture has a button",
+    ),
+    (
+        "a button under a file",
+        |s| {
+            viber(s, button("https://example.org", "Press"));
+            let (url, caption) = ("https://example.org/private.pdf".to_owned(), String::new());
+            say(s, 1, Content::File(v1::File { url, caption }));
+        },
+        "steps[1].message.viber_service_msg.action",
+        "under text or image only",
+    ),
+];
+
+/// Something that may be done to a good workflow: its name, and what.
+pub(super) type Allowed = (&'static str, fn(&mut WorkflowSpec));
+
+/// At a limit, and so right.
+pub(super) const AT_THE_LIMIT: &[Allowed] = &[
+    ("a text of 1,000 characters in 3,000 bytes by SMS", |s| say(s, 1, text("語".repeat(1000)))),
+    ("a text of 640 characters in 2,560 bytes on Messenger", |s| say(s, 0, text("🙂".repeat(640)))),
+    ("a number of 15 digits", |s| to(s, 1).endpoint = number("447700900001234")),
+    ("a number of 7 digits", |s| to(s, 1).endpoint = number("4477009")),
+    ("an id of 50 characters", |s| to(s, 0).endpoint = id(&"ä".repeat(50))),
+    ("20 steps", |s| repeat(s, 19, span(60, 0))),
+    ("an expiry of 1 s", |s| rule(s).expiry_time = span(1, 0)),
+    ("expiries of 30 days, 90 days together", |s| repeat(s, 3, span(30 * DAY_S, 0))),
+    ("no expiry", |s| rule(s).expiry_time = None),
+    ("send_at 90 days ahead", |s| s.send_at = ahead(90 * DAY_S)),
+    ("send_at past", |s| s.send_at = ahead(-DAY_S)),
+    ("valid_until a second ahead", |s| s.valid_until = ahead(1)),
+    ("a send_within of 30 days", |s| s.send_within = span(30 * DAY_S, 0)),
+    ("32 labels at their longest", |s| {
+        s.labels = (10..42).map(|n| (format!("{n}{}", "k".repeat(61)), "v".repeat(255))).collect();
+    }),
+    ("a client_ref of 100 characters", |s| s.client_ref = "ä".repeat(100)),
+    ("a ttl of 30 s", |s| viber(s, ttl(30, 0))),
+    ("a ttl of 3 days", |s| viber(s, ttl(3 * DAY_S, 0))),
+    ("a URL of 2,000 bytes", |s| {
+        say(s, 0, image(&format!("https://example.org/{}", "a".repeat(1980)), ""));
+    }),
+];
