@@ -9,7 +9,12 @@
 //! 3. A batch is atomic per tree only: there is one tree.
 //! 4. It does not group commits: there is one writer, with batches of its own.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::store::{StoreError, codec};
 
@@ -39,13 +44,7 @@ impl Tree {
             |what: &str, error: io::Error| StoreError::Io(format!("{what} {shown}: {error}"));
         std::fs::create_dir_all(folder).map_err(|error| disk("cannot make the folder", error))?;
         refuse_blobs(folder)?;
-        let db = sled::Config::new()
-            .path(folder)
-            .cache_capacity(cache_bytes)
-            .segment_size(SEGMENT)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| refusal(&shown, &error))?;
+        let db = open_unlocked(folder, cache_bytes)?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
         let file =
             File::open(folder.join("db")).map_err(|error| disk("cannot open db in", error))?;
@@ -145,6 +144,27 @@ impl Writes {
         }
         self.0.insert(key, head);
         Ok(())
+    }
+}
+
+/// How long a folder that is in use is waited for: sled's own threads keep it a moment after a store
+/// is dropped, and a supervisor may start the next process while the last one is still ending.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+fn open_unlocked(folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(folder)
+        .cache_capacity(cache_bytes)
+        .segment_size(SEGMENT)
+        .flush_every_ms(None);
+    let began = Instant::now();
+    loop {
+        match config.open().map_err(|error| refusal(&folder.display().to_string(), &error)) {
+            Err(StoreError::InUse(_)) if began.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
     }
 }
 
