@@ -10,16 +10,17 @@ use tonic::{
 };
 
 use crate::pb::v1::{
-    self, CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
-    CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest, ListWorkflowsRequest,
-    ListWorkflowsResponse, StreamStart, StreamStatusRequest, Workflow, WorkflowView,
-    dispatch_service_client::DispatchServiceClient, stream_status_request,
-    stream_status_response::Kind,
+    self, BackupRequest, BackupResponse, CancelWorkflowRequest, CancelWorkflowResponse,
+    CreateWorkflowRequest, CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest,
+    ListWorkflowsRequest, ListWorkflowsResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
+    StreamStart, StreamStatusRequest, Workflow, WorkflowView,
+    admin_service_client::AdminServiceClient, dispatch_service_client::DispatchServiceClient,
+    stream_status_request, stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client(DispatchServiceClient<Channel>);
+pub struct Client(Channel);
 
 /// What a watch follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,18 +36,38 @@ pub enum Watch {
 /// How long a lost watch tries to come back.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
 
+/// How often the service is asked whether it still lives, and how long it may take to say so. A
+/// connection may die without a word, and a watch that hears nothing cannot tell that from peace.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Client {
     /// Connects to an address as in `http://127.0.0.1:50051`.
     ///
     /// # Errors
     /// If the address is none, or nobody listens there.
     pub async fn connect(address: impl Into<String>) -> Result<Client, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(address.into())?
+        Ok(Client::over(Client::endpoint(address)?.connect().await?))
+    }
+
+    /// An address with the settings of [`connect`](Self::connect), for those who change one, or
+    /// connect in a way of their own. With others a watch may not notice that its connection died.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub fn endpoint(address: impl Into<String>) -> Result<Endpoint, tonic::transport::Error> {
+        Ok(Endpoint::from_shared(address.into())?
             .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true);
-        Ok(Client(DispatchServiceClient::new(endpoint.connect().await?)))
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            // Else the call after a quiet time is the one that finds out.
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true))
+    }
+
+    /// A client over a channel that is there already.
+    pub fn over(channel: Channel) -> Client {
+        Client(channel)
     }
 
     /// Creates a workflow. With a `request_id` the call may be repeated until it is answered.
@@ -98,6 +119,32 @@ impl Client {
         Ok(self.raw().list_channels(ListChannelsRequest {}).await?.into_inner().channels)
     }
 
+    /// Hands a backup to `write`, piece by piece. It is whole only if this returns `Ok(Ok(()))`.
+    ///
+    /// # Errors
+    /// The server's status; within, the first error of `write`.
+    pub async fn backup<E>(
+        &self,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Status> {
+        let mut pieces = self.admin().backup(BackupRequest {}).await?.into_inner();
+        while let Some(BackupResponse { piece }) = pieces.message().await? {
+            if let Err(error) = write(&piece) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Lets a service go that was restored and is held.
+    ///
+    /// # Errors
+    /// The server's status.
+    pub async fn resume(&self, open: OpenWorkflows) -> Result<ResumeResponse, Status> {
+        let request = ResumeRequest { open: open as i32 };
+        Ok(self.admin().resume(request).await?.into_inner())
+    }
+
     /// Hands each event to `see` until that returns `false` or the stream ends. A lost connection
     /// is taken up again behind the last event: no gap, no repeat.
     ///
@@ -111,7 +158,7 @@ impl Client {
         mut see: impl FnMut(Event) -> bool,
     ) -> Result<(), Status> {
         let mut resume_token = resume_token;
-        let mut lost_since: Option<std::time::Instant> = None;
+        let mut lost_since: Option<tokio::time::Instant> = None;
         loop {
             let behind = resume_token.clone();
             let lost =
@@ -123,7 +170,7 @@ impl Client {
             if resume_token != behind {
                 lost_since = None;
             }
-            let since = *lost_since.get_or_insert_with(std::time::Instant::now);
+            let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
             let may_come_back = matches!(
                 lost.code(),
                 Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
@@ -176,6 +223,10 @@ impl Client {
 
     /// The generated client.
     pub fn raw(&self) -> DispatchServiceClient<Channel> {
-        self.0.clone()
+        DispatchServiceClient::new(self.0.clone())
+    }
+
+    fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.0.clone())
     }
 }

@@ -6,7 +6,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+};
+use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,12 +18,13 @@ use crate::{
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
-    grpc::{DispatchService, Sandbox, SandboxService},
+    grpc::{AdminService, DispatchService, Prompt, Sandbox, SandboxService},
     http,
     machine::Terms,
     pb::{
         DESCRIPTORS,
         v1::{
+            admin_service_server::AdminServiceServer,
             dispatch_service_server::DispatchServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -30,6 +35,10 @@ use crate::{
 
 /// The largest gRPC message taken: a full batch.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many connections may wait to be accepted; the system may allow fewer. With the usual 128, a
+/// rush leaves callers with a connection that the system has forgotten.
+const BACKLOG: u32 = 4096;
 
 /// What serves which channel.
 pub struct Parts {
@@ -102,10 +111,10 @@ impl Service {
         config.check().map_err(StartError::Config)?;
         let listen = &config.listen;
         // Listeners first: a taken port is found before anything else is touched.
-        let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc).await?;
-        let (http_listener, http) = bind("listen.http", listen.http).await?;
+        let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc)?;
+        let (http_listener, http) = bind("listen.http", listen.http)?;
         let (internal_listener, internal_http) =
-            bind("listen.internal_http", listen.internal_http).await?;
+            bind("listen.internal_http", listen.internal_http)?;
 
         let store = open_store(config)?;
         let clock = if config.sandbox.virtual_clock {
@@ -144,23 +153,28 @@ impl Service {
             registry: parts.registry,
             accounts: parts.accounts,
             public_url: config.listen.public_url.clone(),
+            patience: Duration::from_secs(listen.http_patience_s),
             warned: Default::default(),
         };
-        serve_http(&mut edges, http_listener, http::public_router(Arc::new(receipts)), &stop_edges);
+        let public = http::public_router(Arc::new(receipts));
         let inside = http::internal_router(http::Health { engine: engine.clone() });
-        serve_http(&mut edges, internal_listener, inside, &stop_edges);
+        for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
+            let patience = Duration::from_secs(listen.http_patience_s);
+            edges.spawn(http::serve(listener, router, patience, stop_edges.clone()));
+        }
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<DispatchServiceServer<DispatchService>>().await;
-        let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES);
+        if engine.is_held() {
+            health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
+        } else {
+            health.set_serving::<DispatchServiceServer<DispatchService>>().await;
+        }
+        let patience = Duration::from_secs(listen.reader_patience_s);
+        let admin =
+            AdminServiceServer::new(AdminService::new(engine.clone(), health.clone(), patience));
         let sandbox =
             parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
-        let mut server = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)));
-        let router = server
-            .add_service(dispatch)
+        let router = grpc_edge(&engine, listen)
+            .add_service(admin)
             .add_optional_service(sandbox)
             .add_service(health_service)
             // Made at build time, so it decodes; the tests see that both versions answer.
@@ -168,6 +182,9 @@ impl Service {
             .add_optional_service(reflection().build_v1alpha().ok());
         let incoming =
             tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
+        // As a peer that vanished: a connection that does not begin is let go of after both.
+        let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
+        let incoming = incoming.map(move |accepted| accepted.map(|it| Prompt::new(it, patience)));
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router
@@ -211,12 +228,32 @@ impl Service {
     }
 }
 
-async fn bind(
-    what: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+/// The gRPC edge of an engine, to be served on whatever brings connections.
+pub fn grpc_edge(engine: &Engine, listen: &config::Listen) -> tonic::transport::server::Router {
+    let patience = Duration::from_secs(listen.reader_patience_s);
+    let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone(), patience))
+        .max_decoding_message_size(MESSAGE_BYTES);
+    tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        // What is more waits at the client, and not in this process's memory.
+        .max_concurrent_streams(listen.calls_per_connection)
+        .http2_keepalive_interval(Some(Duration::from_secs(listen.keep_alive_s)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(listen.keep_alive_timeout_s)))
+        .add_service(dispatch)
+}
+
+/// Listens on an address.
+fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen { what, address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(failed)?;
+    // A restart does not wait for the last life's connections.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }
@@ -229,7 +266,12 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StartError> {
                 folder: config.store.data.clone(),
                 cache_bytes: config.store.cache_mib * 1024 * 1024,
             };
-            Box::new(SledStore::open(&options).map_err(StartError::Store)?)
+            let opened = if config.store.accept_loss {
+                SledStore::open_after_loss(&options)
+            } else {
+                SledStore::open(&options)
+            };
+            Box::new(opened.map_err(StartError::Store)?)
         }
     })
 }
@@ -252,22 +294,6 @@ fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
             receipts: engine.waiting_receipts,
         },
     }
-}
-
-fn serve_http(
-    edges: &mut JoinSet<()>,
-    listener: TcpListener,
-    router: axum::Router,
-    stop: &CancellationToken,
-) {
-    let stop = stop.clone();
-    edges.spawn(async move {
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "an HTTP listener failed");
-        }
-    });
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

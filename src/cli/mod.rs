@@ -1,5 +1,7 @@
 //! The command line: the service itself, a demonstration, and a gRPC client to any address.
 
+mod admin;
+mod bench;
 mod demo;
 mod remote;
 mod serve;
@@ -47,6 +49,17 @@ enum Command {
     Cancel(OneArgs),
     /// List the channels that are served, and what they can do.
     Channels(RemoteArgs),
+    /// Take a backup of a running service: one file, consistent, while it goes on working.
+    Backup(BackupArgs),
+    /// Make a new data folder from a backup. A service started on it is held: nothing is sent until
+    /// `dispatch resume` says what becomes of what was open.
+    Restore(RestoreArgs),
+    /// Let a restored service go.
+    Resume(ResumeArgs),
+    /// Check a data folder or a backup: every row, every index, every invariant.
+    Check(CheckArgs),
+    /// Measure how fast the service is on this machine, beside what the machine can do.
+    Bench(bench::BenchArgs),
     /// Print the complete default configuration, with comments.
     Config,
     /// Print completions for a shell.
@@ -74,6 +87,10 @@ struct ServeArgs {
     /// The data folder [default: data].
     #[arg(long, env = "DISPATCH_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Go on with a data folder that lost its newest rows, once; without this it is refused. Workflows
+    /// will be missing, and messages may be sent again.
+    #[arg(long)]
+    accept_loss: bool,
     /// Log one JSON object a line.
     #[arg(long, env = "DISPATCH_LOG_JSON")]
     log_json: bool,
@@ -146,6 +163,52 @@ struct WatchArgs {
 }
 
 #[derive(Debug, Args)]
+struct BackupArgs {
+    /// The file to write; it must not be there yet.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The data folder to make; it must be new or empty.
+    #[arg(long, env = "DISPATCH_DATA", value_name = "FOLDER")]
+    data: PathBuf,
+    /// Restore it although `dispatch check` finds something wrong with some workflow.
+    #[arg(long)]
+    despite_findings: bool,
+}
+
+#[derive(Debug, Args)]
+struct ResumeArgs {
+    /// What becomes of the workflows that were open when the backup was taken.
+    #[arg(long, value_enum)]
+    open: WhatIsOpen,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WhatIsOpen {
+    /// They go on as after a restart; what was sent after the backup may be sent a second time.
+    Continue,
+    /// They are canceled; nothing of them is sent any more.
+    Cancel,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The backup, or the data folder: no service may have that open, and a copy of it is checked, in
+    /// the system's temporary folder (TMPDIR), so that nothing of it changes.
+    path: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct ListArgs {
     /// Only in this state (SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED, CANCELED); may be
     /// given several times.
@@ -212,6 +275,11 @@ where
         Command::List(args) => remote::list(args).await,
         Command::Cancel(args) => remote::cancel(args).await,
         Command::Channels(args) => remote::channels(args).await,
+        Command::Backup(args) => admin::backup(args).await,
+        Command::Restore(args) => admin::restore(args),
+        Command::Resume(args) => admin::resume(args).await,
+        Command::Check(args) => admin::check(args),
+        Command::Bench(args) => bench::run(args, parts).await,
         Command::Config => {
             show::line(crate::config::DEFAULT_TOML.trim_end());
             Ok(ExitCode::SUCCESS)

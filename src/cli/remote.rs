@@ -188,7 +188,7 @@ async fn follow(
     }))
 }
 
-async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
+pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
     // grpcurl's form works as well.
     let has_scheme = args.server.contains("://");
     let server = if has_scheme { args.server.clone() } else { format!("http://{}", args.server) };
@@ -231,7 +231,13 @@ fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 /// A refusal as a person reads it: each wrong field on a line of its own.
-fn refused(status: Status) -> Failure {
+pub(super) fn refused(status: Status) -> Failure {
+    // The connection's own errors have a source; a server's answers have none.
+    if std::error::Error::source(&status).is_some() {
+        let text = "the service went away before it answered; when it is back, run this again: nothing \
+                    that it acknowledged is lost";
+        return Failure { code: 6, text: text.to_owned() };
+    }
     let code = match status.code() {
         Code::InvalidArgument | Code::OutOfRange => 3,
         Code::NotFound => 4,

@@ -62,6 +62,7 @@ fn settings(args: ServeArgs) -> Result<Config, ConfigError> {
     if let Some(data) = args.data {
         config.store.data = data;
     }
+    config.store.accept_loss = args.accept_loss;
     if args.log_json {
         config.log.format = LogFormat::Json;
     }

@@ -51,6 +51,16 @@ pub struct Listen {
     pub internal_http: SocketAddr,
     /// How providers reach the public listener; empty if they need not be told.
     pub public_url: String,
+    /// How often a gRPC peer is asked whether it lives, in seconds.
+    pub keep_alive_s: u64,
+    /// How long it may take to say so, in seconds.
+    pub keep_alive_timeout_s: u64,
+    /// How many calls one gRPC connection may have open.
+    pub calls_per_connection: u32,
+    /// How long a stream waits for a reader that takes nothing, in seconds.
+    pub reader_patience_s: u64,
+    /// How long an HTTP request's head, and then its body, may take to arrive, in seconds.
+    pub http_patience_s: u64,
 }
 
 /// `[store]`
@@ -65,6 +75,9 @@ pub struct Store {
     pub cache_mib: u64,
     /// How long an ended workflow is kept, in seconds.
     pub retention_s: u64,
+    /// Whether to go on without rows that are lost. Said on the command line, each time anew.
+    #[serde(skip)]
+    pub accept_loss: bool,
 }
 
 /// Which store.
@@ -212,6 +225,11 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let Engine { waiting_creates, waiting_cancels, waiting_receipts, .. } = self.engine;
         let ranges = [
+            ("listen.keep_alive_s", self.listen.keep_alive_s, 1, 3600),
+            ("listen.keep_alive_timeout_s", self.listen.keep_alive_timeout_s, 1, 3600),
+            ("listen.calls_per_connection", self.listen.calls_per_connection.into(), 1, 1_000_000),
+            ("listen.reader_patience_s", self.listen.reader_patience_s, 1, 86_400),
+            ("listen.http_patience_s", self.listen.http_patience_s, 1, 3600),
             ("store.cache_mib", self.store.cache_mib, 16, 65_536),
             ("store.retention_s", self.store.retention_s, 60, 10 * 365 * 86_400),
             ("engine.send_within_s", self.engine.send_within_s, 1, 30 * 86_400),
@@ -287,6 +305,11 @@ impl Default for Listen {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             internal_http: SocketAddr::from(([127, 0, 0, 1], 9090)),
             public_url: String::new(),
+            keep_alive_s: 20,
+            keep_alive_timeout_s: 10,
+            calls_per_connection: 1024,
+            reader_patience_s: 60,
+            http_patience_s: 15,
         }
     }
 }
@@ -298,6 +321,7 @@ impl Default for Store {
             data: PathBuf::from("data"),
             cache_mib: 256,
             retention_s: 30 * 86_400,
+            accept_loss: false,
         }
     }
 }
@@ -363,6 +387,11 @@ mod tests {
             "http",
             "internal_http",
             "public_url",
+            "keep_alive_s",
+            "keep_alive_timeout_s",
+            "calls_per_connection",
+            "reader_patience_s",
+            "http_patience_s",
             "kind",
             "data",
             "cache_mib",

@@ -104,7 +104,8 @@ impl Dispatcher {
     }
 }
 
-fn answer_of(error: AdapterError) -> Answer {
+/// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.
+pub fn answer_of(error: AdapterError) -> Answer {
     let AdapterError { kind, fault, retry, code, mut detail } = error;
     let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
     detail.truncate(end.unwrap_or(0));

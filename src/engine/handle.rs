@@ -1,7 +1,10 @@
 //! What the edges hold of the engine.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -12,17 +15,20 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    EngineClock, Feed, Grace, Input, LaneLimits, RouteTable, Turn,
+    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Turn,
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
     narrator::Narrator,
     writer::Writer,
 };
 use crate::{
-    machine::{EndState, Plan, Reason, Terms, WorkflowId},
+    machine::{EndState, Fact, Plan, Reason, Terms, Workflow, WorkflowId},
     store::{Reader, Record, Store, StoreError},
     telemetry::Metrics,
 };
+
+/// When it is worth asking again after a full lane.
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -51,16 +57,35 @@ struct Inner {
     metrics: Arc<Metrics>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    is_draining: std::sync::atomic::AtomicBool,
+    is_draining: AtomicBool,
+    is_held: Arc<AtomicBool>,
 }
 
 /// A workflow that was created, or had been.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Created {
     /// Its id.
     pub id: WorkflowId,
-    /// Whether this request made it; else an earlier one with the same `request_id` did.
-    pub is_new: bool,
+    /// What this request made; `None` if an earlier one with the same `request_id` did.
+    pub new: Option<Box<New>>,
+}
+
+/// A workflow just after its creation, so that the answer needs no read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct New {
+    /// What was asked for.
+    pub record: Arc<Record>,
+    /// Where it is.
+    pub state: Workflow,
+    /// What happened to it.
+    pub facts: Vec<Fact>,
+}
+
+impl Created {
+    /// Whether this request made it.
+    pub fn is_new(&self) -> bool {
+        self.new.is_some()
+    }
 }
 
 /// A workflow that is canceled.
@@ -95,6 +120,10 @@ pub enum EngineError {
         /// When it is worth asking again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// It was restored from a backup, and waits to be told what becomes of what was open.
+    Held,
+    /// It is not held.
+    NotHeld,
     /// It is stopping, or the store failed.
     Unavailable,
 }
@@ -116,6 +145,7 @@ impl Engine {
         let now = clock.now();
         let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };
         let turn = Turn::new(&*store, Arc::clone(&routes), grace);
+        let is_held = Arc::new(AtomicBool::new(turn.is_held()));
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             routes: Arc::clone(&routes),
@@ -133,6 +163,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             retention: options.retention,
             next_sweep: now,
+            is_held: Arc::clone(&is_held),
             narrator: Narrator::default(),
             recovering: Some(clock.busy()),
         };
@@ -168,7 +199,8 @@ impl Engine {
             metrics,
             stopped,
             thread: Mutex::new(thread),
-            is_draining: std::sync::atomic::AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+            is_held,
         }))
     }
 
@@ -195,6 +227,17 @@ impl Engine {
         self.ask(|reply| Input::Create { record, reply }).await?
     }
 
+    /// Whether there is room for a create: asked before any work is put into it.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`].
+    pub fn room(&self) -> Result<(), EngineError> {
+        if self.0.inbox.is_full_of_creates() {
+            return Err(EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS });
+        }
+        Ok(())
+    }
+
     /// Cancels a workflow. Once this returns no attempt starts that had not started before.
     ///
     /// # Errors
@@ -218,10 +261,25 @@ impl Engine {
         self.ask(|reply| Input::Inbound { provider, account, items, reply }).await?
     }
 
+    /// Lets a [held](Self::is_held) store go, and returns how many workflows were open.
+    ///
+    /// # Errors
+    /// [`EngineError::NotHeld`], [`EngineError::Unavailable`].
+    pub async fn resume(&self, open: OpenWork) -> Result<usize, EngineError> {
+        let count = self.ask(|reply| Input::Resume { open, reply }).await??;
+        tracing::info!(?open, count, "held no longer; what was open is taken up as was said");
+        Ok(count)
+    }
+
+    /// Whether nothing is sent, because the store was restored from a backup.
+    pub fn is_held(&self) -> bool {
+        self.0.is_held.load(Ordering::Acquire)
+    }
+
     /// Starts no further calls, waits at most `patience` for those that are out, and stops. What
     /// was not started is PLANNED, and the next life goes on with it.
     pub async fn drain(&self, patience: Duration) {
-        self.0.is_draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.is_draining.store(true, Ordering::SeqCst);
         let quiet = self.ask(|reply| Input::Drain { reply });
         if tokio::time::timeout(patience, quiet).await.is_err() {
             tracing::warn!("calls are still out; the next start takes their outcome for unknown");
@@ -237,7 +295,7 @@ impl Engine {
 
     /// Whether new work is refused.
     pub fn is_draining(&self) -> bool {
-        self.0.is_draining.load(std::sync::atomic::Ordering::SeqCst)
+        self.0.is_draining.load(Ordering::SeqCst)
     }
 
     /// Returns when the writer has stopped, with the store's error if that is why.
@@ -288,7 +346,7 @@ impl Engine {
             let _ = reply.send(value);
         }));
         self.0.inbox.push(input, busy).map_err(|refused| match refused {
-            NotTaken::Full => EngineError::Overloaded { retry_after_ms: 1000 },
+            NotTaken::Full => EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS },
             NotTaken::Closed => EngineError::Unavailable,
         })?;
         answer.await.map_err(|_| EngineError::Unavailable)
@@ -317,6 +375,8 @@ impl InboundSink for Sink {
                     | EngineError::TooLate
                     | EngineError::AlreadyExists(_)
                     | EngineError::AlreadyEnded { .. }
+                    | EngineError::Held
+                    | EngineError::NotHeld
                     | EngineError::Unavailable,
                 ) => return Err(SinkClosed),
             }
@@ -352,6 +412,13 @@ impl std::fmt::Display for EngineError {
             EngineError::TooLate => f.write_str("valid_until has passed: nothing would be sent"),
             EngineError::Overloaded { retry_after_ms } => {
                 write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
+            }
+            EngineError::Held => f.write_str(
+                "this service was restored from a backup and is held: nothing is sent until its \
+                 operator runs `dispatch resume`",
+            ),
+            EngineError::NotHeld => {
+                f.write_str("this service is not held: there is nothing to resume")
             }
             EngineError::Unavailable => {
                 f.write_str("the service is stopping; ask again when it is back")

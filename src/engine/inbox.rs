@@ -79,7 +79,9 @@ impl Inbox {
             Input::Cancel { .. } => (cancels, self.limits.cancels),
             Input::Inbound { .. } => (receipts, self.limits.receipts),
             Input::Answer { .. } => (answers, usize::MAX),
-            Input::Tick | Input::Drain { .. } | Input::Stop => (control, usize::MAX),
+            Input::Tick | Input::Resume { .. } | Input::Drain { .. } | Input::Stop => {
+                (control, usize::MAX)
+            }
         };
         if lane.len() >= most {
             return Err(NotTaken::Full);
@@ -88,6 +90,11 @@ impl Inbox {
         drop(lanes);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Whether a create would be refused.
+    pub(super) fn is_full_of_creates(&self) -> bool {
+        self.lanes().creates.len() >= self.limits.creates
     }
 
     /// Waits for inputs, at most for `wait`; then takes what waits, in the order of the lanes.
@@ -135,5 +142,38 @@ impl Lanes {
         let Lanes { control, cancels, receipts, answers, creates, is_closed } = self;
         !is_closed
             && [control, cancels, receipts, answers, creates].iter().all(|lane| lane.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::machine::WorkflowId;
+
+    #[test]
+    fn what_waits_is_bounded_and_needs_no_room_among_the_creates() {
+        let inbox = Inbox::new(LaneLimits { creates: 0, cancels: 2, receipts: 1 });
+        let cancel = || Input::Cancel {
+            tenant: Arc::from("default"),
+            id: WorkflowId(Uuid::nil()),
+            reply: Box::new(|_| {}),
+        };
+        let receipt = || Input::Inbound {
+            provider: Arc::from("p"),
+            account: Arc::from("a"),
+            items: Vec::new(),
+            reply: Box::new(|_| {}),
+        };
+        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
+        assert!(push(receipt()) && !push(receipt()), "the lane of receipts has one place");
+        assert!(push(cancel()) && push(cancel()) && !push(cancel()), "that of cancels two");
+        let taken = inbox.take(None);
+        let is_cancel = |(input, _): &Waiting| matches!(input, Input::Cancel { .. });
+        assert!(taken[..2].iter().all(is_cancel), "cancels first");
+        assert!(!is_cancel(&taken[2]));
     }
 }

@@ -26,9 +26,10 @@ mod turn;
 mod writer;
 
 pub use clock::{EngineClock, SystemClock, TestClock};
+pub use dispatch::answer_of;
 pub use feed::Feed;
 pub(crate) use handle::Sink;
-pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions};
+pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::LaneLimits;
 pub use routes::{Route, RouteTable, SenderMatch};
-pub use turn::{Grace, Input, Outbox, Reply, SendOrder, Turn};
+pub use turn::{Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};

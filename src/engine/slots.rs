@@ -23,8 +23,8 @@ struct RouteSlots {
     taken: u32,
     queue: BTreeMap<Priority, VecDeque<WorkflowId>>,
     queued: usize,
-    /// How long calls take, smoothed, in milliseconds.
-    call_ms: u64,
+    /// How long calls take, smoothed, in microseconds: of a few milliseconds nothing would be left.
+    call_us: u64,
 }
 
 impl Slots {
@@ -83,7 +83,7 @@ impl Slots {
     /// Remembers how long a call took.
     pub(super) fn took(&mut self, route: &str, ms: u64) {
         if let Some(slots) = self.routes.get_mut(route) {
-            slots.call_ms = (slots.call_ms * 7 + ms) / 8;
+            slots.call_us = (slots.call_us * 7 + ms.saturating_mul(1000)) / 8;
         }
     }
 
@@ -91,7 +91,7 @@ impl Slots {
     pub(super) fn expected_wait_ms(&self, route: &str) -> u64 {
         self.routes.get(route).map_or(0, |slots| {
             let ahead = slots.queued as u64;
-            ahead.saturating_mul(slots.call_ms) / u64::from(slots.capacity.max(1))
+            ahead.saturating_mul(slots.call_us) / u64::from(slots.capacity.max(1)) / 1000
         })
     }
 
@@ -126,6 +126,18 @@ mod tests {
         slots.release(&b);
         assert_eq!(slots.next(&b), Some(id(3)));
         assert_eq!(slots.taken(), 1);
+    }
+
+    #[test]
+    fn the_wait_for_a_place_is_told_by_quick_calls_too() {
+        let a: Arc<str> = Arc::from("a");
+        let mut slots = Slots::new([(Arc::clone(&a), 2)]);
+        for number in 0..1002 {
+            slots.take_or_wait(&a, WorkflowId(Uuid::from_u128(number)), Priority::Normal);
+            slots.took(&a, 3);
+        }
+        // A thousand wait, two places, three milliseconds a call.
+        assert!((1450..=1500).contains(&slots.expected_wait_ms(&a)));
     }
 
     #[test]

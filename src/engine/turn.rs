@@ -4,10 +4,16 @@
 //! before its batch is durable.
 
 mod follow;
+mod hold;
 mod inputs;
+mod parking;
+
+use hold::Hold;
+pub use hold::OpenWork;
+use parking::Parking;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -20,7 +26,7 @@ use super::{
 };
 use crate::{
     machine::{self, Answer, Fact, Workflow, WorkflowId},
-    store::{Batch, DueRow, Needs, Parked, Record, Store, StoreError},
+    store::{Batch, DueRow, Needs, Record, Store, StoreError},
 };
 
 /// Told once, after the batch is durable.
@@ -67,6 +73,13 @@ pub enum Input {
         answer: Answer,
         /// How long it took, in milliseconds.
         took_ms: u64,
+    },
+    /// A held store is to go on.
+    Resume {
+        /// What becomes of what is open.
+        open: OpenWork,
+        /// Told how many were open, or that the store is not held.
+        reply: Reply<Result<usize, EngineError>>,
     },
     /// Time may have moved.
     Tick,
@@ -119,10 +132,6 @@ pub struct Grace {
     pub until: UnixMillis,
 }
 
-/// How long a parked receipt waits for its attempt, in milliseconds.
-const PARK_MS: u64 = 10 * 60 * 1000;
-/// How many may wait.
-const PARK_MOST: usize = 10_000;
 /// How many deadlines one turn takes.
 const DUE_A_TURN: usize = 1024;
 
@@ -134,13 +143,18 @@ pub struct Turn {
     grace: Grace,
     /// What was overdue at the start and does not wait for receipts.
     overdue: VecDeque<DueRow>,
+    /// During the grace, what is due of workflows that it hides.
+    behind: BTreeSet<(UnixMillis, WorkflowId)>,
+    behind_of: HashMap<WorkflowId, UnixMillis>,
     /// What the last life of the service left behind.
     owed: VecDeque<WorkflowId>,
-    next_park: u64,
+    parking: Parking,
     /// Workflows with an attempt whose outcome is unknown or was.
     uncertain: HashSet<WorkflowId>,
     draining: Vec<Reply<()>>,
     is_draining: bool,
+    /// Nothing is sent and no timer fires while this is there.
+    hold: Option<Hold>,
 }
 
 /// A workflow while a turn works on it.
@@ -162,38 +176,47 @@ struct Work<'a> {
     working: HashMap<WorkflowId, Working>,
     order: Vec<WorkflowId>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
-    parked: Vec<Parked>,
+    /// The messages that providers named in this turn.
+    messages: HashMap<(Arc<str>, String), AttemptId>,
     out: Outbox,
 }
 
 impl Turn {
     /// The first turn's beginning: looks through what is open for what a restart still owes.
     pub fn new(store: &dyn Store, routes: Arc<RouteTable>, grace: Grace) -> Self {
-        let slots =
-            Slots::new(routes.iter().map(|route| (Arc::clone(&route.name), route.concurrency)));
-        let before = UnixMillis(grace.started_at.0.saturating_sub(1));
-        let overdue = store.due(None, before, usize::MAX);
-        let overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
-        let owed = store.open_ids(None, usize::MAX).into();
-        let next_park = store.parked().last().map_or(1, |parked| parked.key + 1);
-        Turn {
+        let mut turn = Turn {
             routes,
-            slots,
+            slots: Slots::default(),
             needs: Needs::default(),
             grace,
-            overdue,
-            owed,
-            next_park,
+            overdue: VecDeque::new(),
+            behind: BTreeSet::new(),
+            behind_of: HashMap::new(),
+            owed: VecDeque::new(),
+            parking: Parking::of(store.parked()),
             uncertain: HashSet::new(),
             draining: Vec::new(),
             is_draining: false,
+            hold: store.held().map(|_| Hold::new()),
+        };
+        turn.slots = turn.fresh_slots();
+        if turn.is_held() {
+            turn.slots.pause();
+        } else {
+            turn.take_up(store);
         }
+        turn
+    }
+
+    fn fresh_slots(&self) -> Slots {
+        let routes = self.routes.iter();
+        Slots::new(routes.map(|route| (Arc::clone(&route.name), route.concurrency)))
     }
 
     /// Whether what the last life left behind is not yet settled. Until it is, nothing else may be
     /// handled: a call of this life would be taken for one that was lost.
     pub fn is_recovering(&self) -> bool {
-        !self.owed.is_empty()
+        !self.owed.is_empty() || self.hold.as_ref().is_some_and(Hold::is_resuming)
     }
 
     /// Handles `inputs` and what is due at `now`. While [recovering](Self::is_recovering) there must
@@ -207,7 +230,6 @@ impl Turn {
         now: UnixMillis,
         inputs: Vec<Input>,
     ) -> Result<Outbox, StoreError> {
-        let parked = store.parked();
         let mut work = Work {
             turn: self,
             store,
@@ -215,7 +237,7 @@ impl Turn {
             working: HashMap::new(),
             order: Vec::new(),
             requests: HashMap::new(),
-            parked,
+            messages: HashMap::new(),
             out: Outbox::default(),
         };
         work.pay_owed()?;
@@ -225,32 +247,60 @@ impl Turn {
         for input in others {
             work.input(input)?;
         }
-        if !work.turn.is_recovering() {
+        if !work.turn.is_recovering() && !work.turn.is_held() {
             work.due()?;
         }
         for input in creates {
             work.input(input)?;
         }
-        work.forget_parked();
+        // Last: what came with it is still held.
+        work.let_go()?;
+        // A held store's receipts wait for answers that only come after it is let go.
+        let began = if work.turn.is_held() { now } else { work.turn.grace.started_at };
+        let stale = work.turn.parking.take_stale(now, began);
+        work.out.unmatched += stale.len();
+        work.out.batch.unpark.extend(stale);
         Ok(work.finish())
     }
 
     /// When something is due next by itself.
     pub fn next_due(&self, store: &dyn Store, now: UnixMillis) -> Option<UnixMillis> {
-        if !self.overdue.is_empty() || !self.owed.is_empty() {
+        if !self.overdue.is_empty() || self.is_recovering() {
             return Some(now);
+        }
+        if self.is_held() {
+            return None;
         }
         if now >= self.grace.until {
             return store.next_due(None);
         }
         let held = store.next_due(None).is_some_and(|at| at < self.grace.started_at);
         let fresh = store.next_due(Some(self.held_until()));
-        fresh.into_iter().chain(held.then_some(self.grace.until)).min()
+        let behind = self.behind.first().map(|(at, _)| *at);
+        fresh.into_iter().chain(behind).chain(held.then_some(self.grace.until)).min()
     }
 
     /// How many calls are out.
     pub fn calls_out(&self) -> u32 {
         self.slots.taken()
+    }
+
+    /// Remembers what is due of a workflow that the grace hides: the store tells only the earliest
+    /// of its deadlines, and of those before the start none.
+    fn look_behind(&mut self, state: &Workflow, now: UnixMillis) {
+        let id = state.id;
+        if let Some(at) = self.behind_of.remove(&id) {
+            self.behind.remove(&(at, id));
+        }
+        let started_at = self.grace.started_at;
+        let is_hidden = || state.deadline().is_some_and(|first| first.at < started_at);
+        if now < self.grace.until
+            && is_hidden()
+            && let Some(next) = state.deadline_behind(started_at)
+        {
+            self.behind_of.insert(id, next.at);
+            self.behind.insert((next.at, id));
+        }
     }
 
     fn held_until(&self) -> (UnixMillis, WorkflowId) {

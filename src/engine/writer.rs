@@ -1,6 +1,12 @@
 //! The writer's thread: take what waits, run the turn, commit once, and only then let it happen.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dispatch_contract::{Busy, UnixMillis};
 
@@ -31,6 +37,8 @@ pub(super) struct Writer {
     pub(super) retention: Duration,
     pub(super) next_sweep: UnixMillis,
     pub(super) narrator: Narrator,
+    /// Told to whoever asks.
+    pub(super) is_held: Arc<AtomicBool>,
     /// Held until the last life's remains are settled.
     pub(super) recovering: Option<Busy>,
 }
@@ -65,7 +73,16 @@ impl Writer {
         while self.turn.is_recovering() {
             self.step(Vec::new())?;
         }
-        tracing::info!(open, "what the last life left open is taken up again");
+        if self.turn.is_held() {
+            tracing::warn!(
+                open,
+                "HELD: restored from a backup; nothing is sent until `dispatch resume --open continue` or \
+                 `--open cancel` says what becomes of what is open"
+            );
+            self.metrics.state(open, 0, true);
+        } else {
+            tracing::info!(open, "what the last life left open is taken up again");
+        }
         self.clock.set_alarm(self.turn.next_due(&*self.store, self.clock.now()));
         drop(self.recovering.take());
         loop {
@@ -77,6 +94,10 @@ impl Writer {
             let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
             let stops = inputs.iter().any(|input| matches!(input, Input::Stop));
             self.step(inputs)?;
+            // A held store that was let go owes what a restart does.
+            while self.turn.is_recovering() {
+                self.step(Vec::new())?;
+            }
             drop(busy);
             if stops {
                 return Ok(());
@@ -95,7 +116,8 @@ impl Writer {
         }
         let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
 
-        // Durable from here on.
+        // Durable from here on. Who is told that the store was let go finds it so.
+        self.is_held.store(self.turn.is_held(), Ordering::Release);
         for ack in out.acks {
             ack();
         }
@@ -108,7 +130,7 @@ impl Writer {
             self.metrics.invariant_broken(broken.id);
         }
         self.metrics.receipts_unmatched(out.unmatched);
-        self.metrics.state(self.store.open_count(), self.turn.calls_out());
+        self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
         self.sweep(now)?;
         // What came due while this turn ran is found before the writer sleeps.
         self.clock.set_alarm(self.turn.next_due(&*self.store, now));

@@ -18,7 +18,7 @@ const VIOLATIONS_MOST: usize = 40;
 
 /// Why a call was not answered with what it asked for.
 #[derive(Clone, Debug)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The request is wrong; each violation names a field and says what would be right.
     Invalid(Vec<FieldViolation>),
     /// The engine did not do it.
@@ -29,6 +29,8 @@ pub(super) enum Error {
     TokenTooOld { oldest: String },
     /// A resume token of another life of the store.
     TokenForeign,
+    /// The reader of a stream takes nothing.
+    ReaderStuck,
     /// The server runs on the real clock.
     RealClock,
 }
@@ -48,10 +50,13 @@ impl Error {
             Error::Engine(EngineError::AlreadyExists(_)) => "REQUEST_ID_REUSED",
             Error::Engine(EngineError::AlreadyEnded { .. }) => "WORKFLOW_ENDED",
             Error::Engine(EngineError::Overloaded { .. }) => "OVERLOADED",
+            Error::Engine(EngineError::Held) => "HELD",
+            Error::Engine(EngineError::NotHeld) => "NOT_HELD",
             Error::Engine(EngineError::Unavailable) => "STOPPING",
             Error::Store(_) => "STORE_FAILED",
             Error::TokenTooOld { .. } => "RESUME_TOKEN_TOO_OLD",
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
+            Error::ReaderStuck => "READER_STUCK",
             Error::RealClock => "REAL_CLOCK",
         }
     }
@@ -62,9 +67,11 @@ impl Error {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
             Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
-            Error::Engine(EngineError::AlreadyEnded { .. }) => Code::FailedPrecondition,
+            Error::Engine(
+                EngineError::AlreadyEnded { .. } | EngineError::Held | EngineError::NotHeld,
+            ) => Code::FailedPrecondition,
             Error::Engine(EngineError::Overloaded { .. }) => Code::ResourceExhausted,
-            Error::Engine(EngineError::Unavailable) => Code::Unavailable,
+            Error::Engine(EngineError::Unavailable) | Error::ReaderStuck => Code::Unavailable,
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
             Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
@@ -96,6 +103,9 @@ impl Error {
             Error::TokenForeign => "this resume token belongs to another life of this service's \
                 store, which was restored or made new; start from the beginning or from now"
                 .to_owned(),
+            Error::ReaderStuck => "the reader took nothing for too long; go on behind the last \
+                resume token"
+                .to_owned(),
             Error::RealClock => {
                 "this service runs on the real clock; set sandbox.virtual_clock for one \
                 that moves on demand"
@@ -112,6 +122,7 @@ impl Error {
             | Error::Store(_)
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
+            | Error::ReaderStuck
             | Error::RealClock => &[],
         }
     }
@@ -128,11 +139,14 @@ impl Error {
                 EngineError::NotFound(_)
                 | EngineError::TooLate
                 | EngineError::AlreadyExists(_)
-                | EngineError::AlreadyEnded { .. },
+                | EngineError::AlreadyEnded { .. }
+                | EngineError::Held
+                | EngineError::NotHeld,
             )
             | Error::Store(_)
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
+            | Error::ReaderStuck
             | Error::RealClock => None,
         }
     }
@@ -150,10 +164,15 @@ impl Error {
             }
             Error::Invalid(_)
             | Error::Engine(
-                EngineError::TooLate | EngineError::Overloaded { .. } | EngineError::Unavailable,
+                EngineError::TooLate
+                | EngineError::Overloaded { .. }
+                | EngineError::Held
+                | EngineError::NotHeld
+                | EngineError::Unavailable,
             )
             | Error::Store(_)
             | Error::TokenForeign
+            | Error::ReaderStuck
             | Error::RealClock => HashMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! `DispatchService`: parse, ask the engine, render.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -8,12 +8,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     errors::Error,
-    parse, read, render, stream,
+    parse, read, render,
+    rendered::Rendered,
+    stream,
     stream::{Follower, Target},
     token::{self, Position},
 };
 use crate::{
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, New},
     machine::{Plan, WorkflowId},
     pb::v1::{
         self, BatchCreateError, BatchCreateResult, BatchCreateWorkflowsRequest,
@@ -39,12 +41,15 @@ const STREAM_AHEAD: usize = 64;
 pub struct DispatchService {
     engine: Engine,
     tenant: Arc<str>,
+    reader_patience: Duration,
+    rendered: Arc<Rendered>,
 }
 
 impl DispatchService {
-    /// For the one tenant there is.
-    pub fn new(engine: Engine) -> Self {
-        DispatchService { engine, tenant: Arc::from("default") }
+    /// For the one tenant there is. A stream waits for its reader for `reader_patience`.
+    pub fn new(engine: Engine, reader_patience: Duration) -> Self {
+        let rendered = Arc::default();
+        DispatchService { engine, tenant: Arc::from("default"), reader_patience, rendered }
     }
 
     /// A refused request is counted; its status says why.
@@ -57,6 +62,10 @@ impl DispatchService {
         &self,
         request: CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
+        // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
+        if !request.validate_only {
+            self.engine.room()?;
+        }
         let now = self.engine.clock().now();
         let plan = parse::create_request(&request, &**self.engine.routes(), now)
             .map_err(Error::Invalid)?;
@@ -71,8 +80,11 @@ impl DispatchService {
         }
         let request_id = Some(request.request_id).filter(|id| !id.is_empty());
         let created = self.engine.create(Arc::clone(&self.tenant), plan, request_id).await?;
-        let workflow = self.show(created.id, false).await?;
-        Ok(CreateWorkflowResponse { workflow: Some(workflow), already_existed: !created.is_new })
+        let (workflow, already_existed) = match &created.new {
+            Some(new) => (fresh(new), false),
+            None => (self.show(created.id, false).await?, true),
+        };
+        Ok(CreateWorkflowResponse { workflow: Some(workflow), already_existed })
     }
 
     /// The workflow that would be created; nothing is kept, and it has no id.
@@ -87,7 +99,7 @@ impl DispatchService {
 
     async fn show(&self, id: WorkflowId, with_timeline: bool) -> Result<v1::Workflow, Error> {
         let tenant = Arc::clone(&self.tenant);
-        let found = read(&self.engine, move |reader| {
+        let found = read(&self.engine, &super::CALLERS, move |reader| {
             // The state first: a timeline that is a little newer is better than one that is older.
             let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
             let Some(record) = reader.record(id)? else { return Ok(None) };
@@ -121,7 +133,9 @@ impl DispatchService {
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
         };
-        let page = read(&self.engine, move |reader| reader.list(&filter, after, limit)).await?;
+        let page =
+            read(&self.engine, &super::CALLERS, move |reader| reader.list(&filter, after, limit))
+                .await?;
         let workflows = page
             .workflows
             .iter()
@@ -155,6 +169,7 @@ impl DispatchService {
                 return Err(Error::invalid("target", wanted));
             }
         };
+        let has_token = matches!(request.from, Some(From::ResumeToken(_)));
         let now = Position::behind(reader.newest());
         let beginning = Position::behind(reader.oldest());
         let position = match (request.from, &target) {
@@ -183,14 +198,23 @@ impl DispatchService {
             (Some(From::Start(start)), _) if start == StreamStart::Beginning as i32 => beginning,
             (Some(From::Start(_)) | None, Target::Labels(_)) => now,
         };
-        let (to, events) = mpsc::channel(STREAM_AHEAD);
+        // One place more, for the error that may end it.
+        let (to, events) = mpsc::channel(STREAM_AHEAD + 1);
+        let last_word = to.clone().try_reserve_owned().ok();
+        // Where "now" was is told at once: a reader that is cut off before the first event could
+        // not come back to it, and would miss what happened meanwhile.
+        let is_now = matches!(target, Target::Labels(_)) && position == now && !has_token;
+        let quiet = if is_now { Duration::ZERO } else { stream::BOOKMARK_EVERY };
         let follower = Follower {
             engine: self.engine.clone(),
             tenant: Arc::clone(&self.tenant),
             position,
             to,
-            records: Default::default(),
-            bookmark_at: tokio::time::Instant::now() + stream::BOOKMARK_EVERY,
+            last_word,
+            patience: self.reader_patience,
+            rendered: Arc::clone(&self.rendered),
+            bookmark_at: tokio::time::Instant::now() + quiet,
+            _counted: Box::new(self.engine.metrics().stream()),
         };
         tokio::spawn(follower.run(target));
         Ok(events)
@@ -294,6 +318,14 @@ impl dispatch_service_server::DispatchService for DispatchService {
         let channels = render::channels(self.engine.routes());
         Ok(Response::new(ListChannelsResponse { channels }))
     }
+}
+
+/// A workflow just after its creation. Its events are only looked through, so they need no tokens.
+fn fresh(New { record, state, facts }: &New) -> v1::Workflow {
+    let numbered = (1..).zip(facts);
+    let event =
+        |(sequence, fact)| render::event(record, state.updated_at, sequence, fact, String::new());
+    render::workflow(record, state, numbered.map(event).collect(), false)
 }
 
 fn batch_error(error: &Error) -> BatchCreateError {

@@ -4,7 +4,7 @@
 //! reader is fed from history and holds nobody up, and a reader that comes back with a token goes
 //! on exactly where it was, across restarts.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -12,7 +12,12 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{errors::Error, render, token::Position};
+use super::{
+    errors::Error,
+    render,
+    rendered::{Rendered, Shown},
+    token::Position,
+};
 use crate::{
     engine::Engine,
     machine::{Fact, Workflow, WorkflowId},
@@ -24,8 +29,6 @@ use crate::{
 pub(super) const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// How many rows are read at once.
 const ROWS: usize = 256;
-/// How many workflows' records a stream remembers.
-const RECORDS: usize = 1024;
 
 /// What a stream follows.
 pub(super) enum Target {
@@ -40,15 +43,25 @@ pub(super) enum Target {
     Labels(std::collections::BTreeMap<String, String>),
 }
 
+/// What a reader is sent.
+pub(super) type Told = Result<StreamStatusResponse, Status>;
+
 /// A stream on its way to its reader.
 pub(super) struct Follower {
     pub(super) engine: Engine,
     pub(super) tenant: Arc<str>,
     pub(super) position: Position,
-    pub(super) to: mpsc::Sender<Result<StreamStatusResponse, Status>>,
-    pub(super) records: HashMap<WorkflowId, Option<Arc<Record>>>,
+    pub(super) to: mpsc::Sender<Told>,
+    /// A place kept for the error that ends the stream, so that even a reader that takes nothing
+    /// does not take the end for the workflow's.
+    pub(super) last_word: Option<mpsc::OwnedPermit<Told>>,
+    /// How long it waits for a reader that takes nothing.
+    pub(super) patience: Duration,
+    pub(super) rendered: Arc<Rendered>,
     /// When the reader is next told where it is, if nothing else tells it.
     pub(super) bookmark_at: Instant,
+    /// Dropped with the stream.
+    pub(super) _counted: Box<dyn Send>,
 }
 
 /// The reader has gone away, or been told of the error that ends the stream.
@@ -114,24 +127,20 @@ impl Follower {
     }
 
     /// Sends the facts of a row that the reader has not seen.
-    async fn send(&mut self, row: &Row) -> Result<(), Over> {
+    async fn send(&mut self, row: &Arc<Row>) -> Result<(), Over> {
         if Position::behind(row.cursor) <= self.position {
             return Ok(());
         }
         let seen = if row.cursor == self.position.cursor { self.position.seen } else { 0 };
-        let Some(record) = self.record(row.workflow).await? else { return self.missed(row).await };
-        let id = row.workflow;
-        let workflow = self.read(move |reader| reader.workflow(id)).await?;
-        let Some(workflow) = workflow else { return self.missed(row).await };
-        let incarnation = self.engine.reader().incarnation();
+        let Some(shown) = self.shown(row).await? else { return self.missed(row) };
         let last = row.facts.len() as u32;
-        for (index, event) in (1_u32..).zip(events(row, &record, &workflow, incarnation)) {
+        for (index, event) in (1_u32..).zip(&shown.events) {
             if index > seen {
                 let position = Position {
                     cursor: row.cursor,
                     seen: if index == last { u32::MAX } else { index },
                 };
-                self.deliver(Kind::Event(event)).await?;
+                self.deliver(Kind::Event(event.clone())).await?;
                 self.position = position;
             }
         }
@@ -140,19 +149,19 @@ impl Follower {
 
     /// The row's workflow was forgotten while the row was on its way here: if the row itself is past
     /// retention now, the reader is told, and not left with a silent gap.
-    async fn missed(&self, row: &Row) -> Result<(), Over> {
+    fn missed(&mut self, row: &Row) -> Result<(), Over> {
         let oldest = self.engine.reader().oldest();
         if row.cursor > oldest {
             // A late receipt of a workflow that is gone: there is nothing left to tell it of.
             return Ok(());
         }
         let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
-        Err(self.fail(Error::TokenTooOld { oldest }).await)
+        Err(self.fail(Error::TokenTooOld { oldest }))
     }
 
     async fn wants(
         &mut self,
-        row: &Row,
+        row: &Arc<Row>,
         labels: &std::collections::BTreeMap<String, String>,
     ) -> Result<bool, Over> {
         if row.tenant != self.tenant {
@@ -161,22 +170,19 @@ impl Follower {
         if labels.is_empty() {
             return Ok(true);
         }
-        let record = self.record(row.workflow).await?;
-        Ok(record.is_some_and(|record| {
-            labels.iter().all(|(key, value)| record.plan.labels.get(key) == Some(value))
+        let shown = self.shown(row).await?;
+        Ok(shown.is_some_and(|shown| {
+            labels.iter().all(|(key, value)| shown.labels.get(key) == Some(value))
         }))
     }
 
-    async fn record(&mut self, id: WorkflowId) -> Result<Option<Arc<Record>>, Over> {
-        if let Some(record) = self.records.get(&id) {
-            return Ok(record.clone());
+    /// A row as it is told; `None` if its workflow is gone.
+    async fn shown(&mut self, row: &Arc<Row>) -> Result<Option<Arc<Shown>>, Over> {
+        let rendered = Arc::clone(&self.rendered);
+        match rendered.row(&self.engine, row).await {
+            Ok(shown) => Ok(shown),
+            Err(error) => Err(self.fail(error)),
         }
-        let record = self.read(move |reader| reader.record(id)).await?;
-        if self.records.len() >= RECORDS {
-            self.records.clear();
-        }
-        self.records.insert(id, record.clone());
-        Ok(record)
     }
 
     /// Waits for news; says where the stream is when there are none for a while.
@@ -190,7 +196,7 @@ impl Follower {
                 changed = news.changed() => {
                     return match changed {
                         Ok(()) => Ok(()),
-                        Err(_) => Err(self.fail(crate::engine::EngineError::Unavailable.into()).await),
+                        Err(_) => Err(self.fail(crate::engine::EngineError::Unavailable.into())),
                     };
                 }
                 () = self.to.closed() => return Err(Over),
@@ -201,7 +207,7 @@ impl Follower {
                     self.bookmark().await?;
                 }
                 _ = self.engine.stopped() => {
-                    return Err(self.fail(crate::engine::EngineError::Unavailable.into()).await);
+                    return Err(self.fail(crate::engine::EngineError::Unavailable.into()));
                 }
             }
         }
@@ -215,25 +221,31 @@ impl Follower {
     async fn deliver(&mut self, kind: Kind) -> Result<(), Over> {
         self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
         let response = StreamStatusResponse { kind: Some(kind) };
-        self.to.send(Ok(response)).await.map_err(|_| Over)
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn crate::store::Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Over> {
-        match super::read(&self.engine, read).await {
-            Ok(value) => Ok(value),
-            Err(Error::Store(StoreError::Trimmed(oldest))) => {
-                let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
-                Err(self.fail(Error::TokenTooOld { oldest }).await)
-            }
-            Err(error) => Err(self.fail(error).await),
+        match tokio::time::timeout(self.patience, self.to.send(Ok(response))).await {
+            Ok(sent) => sent.map_err(|_| Over),
+            // It takes nothing, though its connection lives: its last token will do as well later.
+            Err(_) => Err(self.fail(Error::ReaderStuck)),
         }
     }
 
-    async fn fail(&self, error: Error) -> Over {
-        let _ = self.to.send(Err(error.into())).await;
+    async fn read<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&dyn crate::store::Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Over> {
+        match super::read(&self.engine, &super::STREAMS, read).await {
+            Ok(value) => Ok(value),
+            Err(Error::Store(StoreError::Trimmed(oldest))) => {
+                let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
+                Err(self.fail(Error::TokenTooOld { oldest }))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Over {
+        if let Some(place) = self.last_word.take() {
+            place.send(Err(error.into()));
+        }
         Over
     }
 }

@@ -14,9 +14,9 @@ use crate::{
 
 /// A place in the journal: behind the first `seen` facts of the row at `cursor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    pub(super) cursor: Cursor,
-    pub(super) seen: u32,
+pub(crate) struct Position {
+    pub(crate) cursor: Cursor,
+    pub(crate) seen: u32,
 }
 
 const RESUME: u8 = 1;
@@ -24,11 +24,11 @@ const PAGE: u8 = 2;
 
 impl Position {
     /// Behind everything up to `cursor`.
-    pub(super) fn behind(cursor: Cursor) -> Position {
+    pub(crate) fn behind(cursor: Cursor) -> Position {
         Position { cursor, seen: u32::MAX }
     }
 
-    pub(super) fn to_token(self, incarnation: Incarnation) -> String {
+    pub(crate) fn to_token(self, incarnation: Incarnation) -> String {
         let mut bytes = vec![RESUME];
         bytes.extend(incarnation.0.as_bytes());
         bytes.extend(self.cursor.0.to_be_bytes());
@@ -36,7 +36,7 @@ impl Position {
         sealed(bytes)
     }
 
-    pub(super) fn from_token(token: &str, incarnation: Incarnation) -> Result<Position, Error> {
+    pub(crate) fn from_token(token: &str, incarnation: Incarnation) -> Result<Position, Error> {
         let wrong = || {
             Error::invalid(
                 "resume_token",
@@ -56,14 +56,14 @@ impl Position {
 }
 
 /// The token of the page behind `last`.
-pub(super) fn page_token(last: WorkflowId) -> String {
+pub(crate) fn page_token(last: WorkflowId) -> String {
     let mut bytes = vec![PAGE];
     bytes.extend(last.as_bytes());
     sealed(bytes)
 }
 
 /// The workflow that a page token names.
-pub(super) fn page(token: &str) -> Result<Option<WorkflowId>, Error> {
+pub(crate) fn page(token: &str) -> Result<Option<WorkflowId>, Error> {
     if token.is_empty() {
         return Ok(None);
     }

@@ -24,9 +24,6 @@ use crate::engine::{Engine, EngineError};
 
 /// The largest body taken: providers' batches are far smaller.
 const BODY_BYTES: usize = 256 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
-
 /// How often a forged webhook is logged.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
@@ -40,6 +37,8 @@ pub struct Receipts {
     pub accounts: BTreeMap<(String, String), Arc<Account>>,
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
+    /// How long a body may take to arrive.
+    pub patience: Duration,
     /// When a forged webhook was last logged.
     pub warned: Mutex<Option<Instant>>,
 }
@@ -77,7 +76,7 @@ impl Receipts {
             return (StatusCode::NOT_FOUND, "no account of that name\n").into_response();
         };
         let (head, body) = request.into_parts();
-        let body = match read(body).await {
+        let body = match read(body, self.patience).await {
             Ok(body) => body,
             Err(status) => return status.into_response(),
         };
@@ -145,8 +144,8 @@ impl Receipts {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY_BYTES)).await {
+async fn read(body: Body, patience: Duration) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES)).await {
         Ok(Ok(body)) => Ok(body),
         // Too large, or cut off on the way: the provider sends it again, or we would not take it.
         Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
@@ -168,6 +167,8 @@ fn no_room(error: &EngineError) -> Response {
         | EngineError::TooLate
         | EngineError::AlreadyExists(_)
         | EngineError::AlreadyEnded { .. }
+        | EngineError::Held
+        | EngineError::NotHeld
         | EngineError::Unavailable => 5,
     };
     let headers = [(header::RETRY_AFTER, retry_s.to_string())];

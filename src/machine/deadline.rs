@@ -60,21 +60,30 @@ impl Workflow {
     /// The next time that changes something by itself; `None` if only an event can, or nothing
     /// any more.
     pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline_behind(UnixMillis(0))
+    }
+
+    /// The same, without the waits for receipts that were over before `held_before`: after a
+    /// downtime those are held, and what else is due must not wait behind them.
+    pub fn deadline_behind(&self, held_before: UnixMillis) -> Option<Deadline> {
         match self.phase {
             Phase::Scheduled => {
                 let send = Deadline { at: self.send_at.unwrap_or(self.created_at), due: Due::Send };
                 let too_late = self.valid_until.map(|at| Deadline { at, due: Due::ValidUntil });
                 too_late.into_iter().chain([send]).min()
             }
-            Phase::Running(step) => self.running_deadline(step),
+            Phase::Running(step) => self.running_deadline(step, held_before),
             Phase::Ended(..) => None,
         }
     }
 
-    fn running_deadline(&self, index: u8) -> Option<Deadline> {
+    fn running_deadline(&self, index: u8, held_before: UnixMillis) -> Option<Deadline> {
         let step = self.steps.get(usize::from(index))?;
         let mut found: Option<Deadline> = None;
         let mut consider = |at: UnixMillis, due: Due| {
+            if at < held_before && due.awaits_receipt() {
+                return;
+            }
             let candidate = Deadline { at, due };
             found = Some(found.map_or(candidate, |best| best.min(candidate)));
         };

@@ -13,6 +13,11 @@ pub enum Event {
         /// Waits for receipts are not given up yet: the receipts may be on their way.
         hold: bool,
     },
+    /// A deadline may have passed, and waits for receipts that were over before this time are held.
+    WakeBehind {
+        /// When the service started.
+        held_before: UnixMillis,
+    },
     /// The route of a planned attempt has a free place for it.
     Slot {
         /// The attempt's number.

@@ -228,7 +228,7 @@ pub enum AcceptedBy {
 }
 
 /// What a route promises, as far as it bears on decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteTraits {
     /// For how long a repeated call under the same id sends nothing twice, in milliseconds.
     pub idempotent_for_ms: Option<u64>,

@@ -102,7 +102,7 @@ pub enum Priority {
 }
 
 /// What a route must be able to do to serve a step. Shared between workflows that need the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Need {
     /// Whose workflow it is.
     pub tenant: Arc<str>,
@@ -118,7 +118,7 @@ pub struct Need {
 
 /// The configured durations that a workflow lives by. Frozen into its record at creation, so that
 /// a changed configuration never moves the deadlines of what is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Terms {
     /// Bounds the time before any acceptance where the caller gave no bound.
     pub send_within_ms: u64,

@@ -10,7 +10,7 @@ use super::{Fact, Refusal};
 pub fn sentence(fact: &Fact) -> String {
     match fact {
         Fact::Created => "workflow created".to_owned(),
-        Fact::StepStarted { step } => format!("step {} started", step + 1),
+        Fact::StepStarted { step } => format!("step {} started", number(*step)),
         Fact::AttemptPlanned { attempt, route, may_double, .. } => {
             let double = if *may_double {
                 "; a possible double, the earlier outcome is unknown"
@@ -56,11 +56,11 @@ pub fn sentence(fact: &Fact) -> String {
             let detail = detail.as_ref().map_or(String::new(), |detail| format!(": {detail}"));
             format!("message of attempt {attempt} {failure}{detail}{code}")
         }
-        Fact::StepMet { step } => format!("step {} met its condition", step + 1),
+        Fact::StepMet { step } => format!("step {} met its condition", number(*step)),
         Fact::StepFailed { step, reason, code, detail } => {
             let code =
                 code.as_ref().map_or(String::new(), |code| format!(" (provider code {code})"));
-            format!("step {} failed, {reason}: {detail}{code}", step + 1)
+            format!("step {} failed, {reason}: {detail}{code}", number(*step))
         }
         Fact::StepExpired {
             condition,
@@ -81,11 +81,11 @@ pub fn sentence(fact: &Fact) -> String {
             }
             text
         }
-        Fact::StepSkipped { step } => format!("step {} not tried", step + 1),
-        Fact::StepCanceled { step } => format!("step {} given up", step + 1),
+        Fact::StepSkipped { step } => format!("step {} not tried", number(*step)),
+        Fact::StepCanceled { step } => format!("step {} given up", number(*step)),
         Fact::LateSuccess { step, status, regret, .. } => {
             let regret = if *regret { "; a further message had been sent by then" } else { "" };
-            format!("step {} was {status} after it had been given up{regret}", step + 1)
+            format!("step {} was {status} after it had been given up{regret}", number(*step))
         }
         Fact::Ended(outcome) => {
             format!("workflow {}, {}: {}", outcome.state.as_str(), outcome.reason, outcome.detail)
@@ -106,6 +106,11 @@ pub fn sentence(fact: &Fact) -> String {
             format!("attempt {attempt}, out when the workflow ended, was not accepted")
         }
     }
+}
+
+/// Counted from 1; a journal may hold any.
+fn number(step: u8) -> u16 {
+    u16::from(step) + 1
 }
 
 fn told(refusal: &Refusal) -> String {

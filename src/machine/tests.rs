@@ -318,6 +318,28 @@ fn after_an_unknown_outcome_no_other_route_of_the_step_is_tried() {
 }
 
 #[test]
+fn a_repeat_that_gets_its_place_after_the_provider_forgot_the_id_is_not_made() {
+    let idempotent = RouteTraits { idempotent_for_ms: Some(5000), ..PLAIN };
+    let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.after(5001).start();
+    assert_eq!(life.workflow.attempts[0].calls, 1, "a second call would be a second message");
+    assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }));
+    life.after(30_000);
+    assert_eq!(life.step(), Some(1), "and then it is as with any unknown outcome");
+}
+
+#[test]
+fn a_repeat_that_is_put_off_for_longer_than_the_provider_knows_the_id_is_not_made() {
+    let idempotent = RouteTraits { idempotent_for_ms: Some(5000), ..PLAIN };
+    let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
+    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(10_000) };
+    life.after(2000).start().answer(deferred).after(10_000).start();
+    assert_eq!(life.workflow.attempts[0].calls, 2, "the third would be a second message");
+}
+
+#[test]
 fn two_calls_may_be_out_at_once_and_both_are_owed() {
     let mut life = Life::of(Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() });
     life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
@@ -479,6 +501,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (any::<bool>(), any::<bool>())
             .prop_map(|(while_down, hold)| Event::Wake { while_down, hold }),
+        2 => (0..60 * MINUTE)
+            .prop_map(|ms| Event::WakeBehind { held_before: UnixMillis(START + ms) }),
         6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt }),
         6 => (0..6_u16, 0..4_u16, any_answer())
             .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),

@@ -41,7 +41,7 @@ impl RouteBook for NoRoutes {
 pub fn create(workflow: &mut Workflow, now: UnixMillis, routes: &dyn RouteBook) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     turn.emit(Fact::Created);
-    turn.wake(false, false);
+    turn.wake(false, false, UnixMillis(0));
     turn.facts
 }
 
@@ -55,7 +55,8 @@ pub fn handle(
 ) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
-        Event::Wake { while_down, hold } => turn.wake(while_down, hold),
+        Event::Wake { while_down, hold } => turn.wake(while_down, hold, UnixMillis(0)),
+        Event::WakeBehind { held_before } => turn.wake(false, false, held_before),
         Event::Slot { attempt } => turn.slot(attempt),
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
@@ -74,10 +75,10 @@ struct Transition<'a> {
 
 /// Time.
 impl Transition<'_> {
-    fn wake(&mut self, while_down: bool, hold: bool) {
+    fn wake(&mut self, while_down: bool, hold: bool, held_before: UnixMillis) {
         // Each round changes what it was due for; the bound only guards against a mistake here.
         for _ in 0..32 {
-            let Some(deadline) = self.workflow.deadline() else { return };
+            let Some(deadline) = self.workflow.deadline_behind(held_before) else { return };
             if deadline.at > self.now || (hold && deadline.due.awaits_receipt()) {
                 return;
             }
@@ -180,6 +181,14 @@ impl Transition<'_> {
         }
         if self.workflow.valid_until.is_some_and(|until| self.now > until) {
             return self.valid_until_passed();
+        }
+        if self
+            .workflow
+            .attempt(number)
+            .is_some_and(|attempt| attempt.is_uncertain && self.now > honoured_until(attempt))
+        {
+            // Rule 6: the place came too late for a repeat that sends nothing twice.
+            return self.unknown(number, None);
         }
         let call =
             self.workflow.attempt(number).map_or(1, |attempt| attempt.calls.saturating_add(1));
@@ -313,13 +322,10 @@ impl Transition<'_> {
         let (step, traits) = (attempt.step, attempt.traits);
         let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, attempt.calls);
         let retry_at = UnixMillis(self.now.0.saturating_add(delay));
-        let honoured_until = match (attempt.started_at, traits.idempotent_for_ms) {
-            (Some(from), Some(ms)) => from.0.saturating_add(ms),
-            (Some(_) | None, None) | (None, Some(_)) => 0,
-        };
-        let window_end = self.window_end(step).map_or(0, |end| end.0);
+        let honoured_until = honoured_until(attempt);
+        let window_end = self.window_end(step).unwrap_or_default();
         let may_start = self.workflow.valid_until.is_none_or(|until| retry_at <= until);
-        if self.is_active(step) && may_start && retry_at.0 <= honoured_until.min(window_end) {
+        if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
             return self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
         }
         let wait_ms = self.unknown_wait(step, traits.echoes);
@@ -582,6 +588,14 @@ impl Transition<'_> {
             }
         };
         self.emit(Fact::Ended(outcome));
+    }
+}
+
+/// Until when the provider honours the attempt's id, so that a repeated call sends nothing twice.
+fn honoured_until(attempt: &super::Attempt) -> UnixMillis {
+    match (attempt.started_at, attempt.traits.idempotent_for_ms) {
+        (Some(from), Some(ms)) => UnixMillis(from.0.saturating_add(ms)),
+        (Some(_) | None, None) | (None, Some(_)) => UnixMillis(0),
     }
 }
 

@@ -12,10 +12,18 @@ const VERSION: u8 = 1;
 const HEAD: usize = 5;
 
 /// `value` as a row.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+///
+/// # Errors
+/// If it cannot be told in the format.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     let row = postcard::to_extend(value, vec![VERSION, 0, 0, 0, 0])
         .map_err(|error| StoreError::Io(format!("a row could not be encoded: {error}")))?;
     Ok(sealed(row))
+}
+
+/// `payload` as a row.
+pub(crate) fn around(payload: &[u8]) -> Vec<u8> {
+    sealed([&[VERSION, 0, 0, 0, 0], payload].concat())
 }
 
 fn sealed(mut row: Vec<u8>) -> Vec<u8> {
@@ -25,7 +33,10 @@ fn sealed(mut row: Vec<u8>) -> Vec<u8> {
 }
 
 /// The value of a row. `place` names it in an error.
-pub(super) fn decode<T: DeserializeOwned>(
+///
+/// # Errors
+/// If it is torn, rotten or of another format.
+pub fn decode<T: DeserializeOwned>(
     row: &[u8],
     place: impl Fn() -> String,
 ) -> Result<T, StoreError> {

@@ -9,8 +9,8 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    Batch, Cursor, DueRow, Filter, Incarnation, Needs, Page, Parked, Reader, Record, Row, Store,
-    StoreError, Swept, open, open::OpenSet,
+    Batch, Cursor, DueRow, Entry, Filter, Held, Incarnation, Needs, Page, Parked, Reader, Record,
+    Row, Store, StoreError, Swept, open, open::OpenSet, types::id_hash,
 };
 use crate::machine::{Fact, Fingerprint, Workflow, WorkflowId};
 
@@ -35,6 +35,7 @@ struct Kept {
     requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
     messages: HashMap<(Arc<str>, String), AttemptId>,
     parked: BTreeMap<u64, Parked>,
+    held: Option<Held>,
     open: OpenSet,
     newest: Cursor,
     oldest: Cursor,
@@ -46,6 +47,11 @@ impl MemoryStore {
     pub fn new() -> Self {
         let incarnation = Incarnation(Uuid::now_v7());
         MemoryStore(Arc::new(Shared { incarnation, kept: RwLock::default() }))
+    }
+
+    /// Holds it, as a restore would.
+    pub fn hold(&mut self, held: Held) {
+        self.0.write().held = Some(held);
     }
 }
 
@@ -67,20 +73,21 @@ impl Shared {
 }
 
 impl Kept {
-    fn workflow(&self, id: WorkflowId) -> Option<Workflow> {
-        if let Some(open) = self.open.get(id) {
-            return Some(open.state.clone());
+    fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        if let Some(open) = self.open.state(id)? {
+            return Ok(Some(open));
         }
-        let record = self.records.get(&id)?;
-        let rows = self.timelines.get(&id)?;
+        let (Some(record), Some(rows)) = (self.records.get(&id), self.timelines.get(&id)) else {
+            return Ok(None);
+        };
         let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        Some(open::replay(&mut Needs::default(), record, rows))
+        Ok(Some(open::replay(&mut Needs::default(), record, rows)))
     }
 }
 
 impl Store for MemoryStore {
     fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        Ok(self.0.read().workflow(id))
+        self.0.read().workflow(id)
     }
 
     fn find_request(
@@ -159,12 +166,15 @@ impl Store for MemoryStore {
             kept.last_time = kept.last_time.max(row.at);
             kept.journal.insert(row.cursor, Arc::clone(&row));
             kept.timelines.entry(id).or_default().push(Arc::clone(&row));
-            kept.open.put(change.state, row.cursor);
+            kept.open.put(&change.state, row.cursor);
             rows.push(row);
         }
         kept.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));
         for key in batch.unpark {
             kept.parked.remove(&key);
+        }
+        if batch.release {
+            kept.held = None;
         }
         Ok(rows)
     }
@@ -186,8 +196,11 @@ impl Store for MemoryStore {
             kept.journal.remove(&cursor);
             kept.oldest = cursor;
             swept.rows += 1;
-            if row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)))
+            // Of one that ended with a call out, the call's answer is the last row.
+            let may_close = |fact: &Fact| matches!(fact, Fact::Ended(_) | Fact::LateAnswer { .. });
+            if row.facts.iter().any(may_close)
                 && kept.open.get(row.workflow).is_none()
+                && kept.records.contains_key(&row.workflow)
             {
                 swept.workflows += 1;
                 kept.timelines.remove(&row.workflow);
@@ -200,6 +213,10 @@ impl Store for MemoryStore {
             }
         }
         Ok(swept)
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.0.read().held
     }
 
     fn last_time(&self) -> UnixMillis {
@@ -221,7 +238,7 @@ impl Reader for Shared {
     }
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        Ok(self.read().workflow(id))
+        self.read().workflow(id)
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {
@@ -264,7 +281,7 @@ impl Reader for Shared {
                 return Ok(page);
             }
             page.next = Some(*id);
-            if let Some(workflow) = kept.workflow(*id)
+            if let Some(workflow) = kept.workflow(*id)?
                 && filter.admits(record, &workflow)
             {
                 page.workflows.push((Arc::clone(record), workflow));
@@ -272,5 +289,29 @@ impl Reader for Shared {
         }
         page.next = None;
         Ok(page)
+    }
+
+    fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let kept = self.read();
+        let lower = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let entry = |(id, record): (&WorkflowId, &Arc<Record>)| {
+            let rows = kept.timelines.get(id).map(Vec::as_slice).unwrap_or_default();
+            let own = kept.messages.iter().filter(|(_, attempt)| attempt.workflow == id.0);
+            let mut messages: Vec<_> = own
+                .map(|((account, name), attempt)| (id_hash(account, name), attempt.number))
+                .collect();
+            messages.sort_unstable();
+            Entry {
+                record: Record::clone(record),
+                rows: rows.iter().map(|row| Row::clone(row)).collect(),
+                messages,
+            }
+        };
+        let records = kept.records.range((lower, std::ops::Bound::Unbounded));
+        Ok(records.take(limit).map(entry).collect())
+    }
+
+    fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        Ok(self.read().parked.values().cloned().collect())
     }
 }

@@ -20,18 +20,26 @@
 //! The traits are synchronous: the engine's writer has a thread of its own, and a store that talks
 //! to a server may block it.
 
-mod codec;
+mod backup;
+mod check;
+pub(crate) mod codec;
 mod memory;
 mod open;
+mod packed;
 mod sled;
 mod types;
 
+pub use backup::{Backup, BackupFile, Summary};
+pub use check::{Checked, Finding, check_backup};
+#[doc(hidden)]
+pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use open::Needs;
+pub(crate) use sled::{Closing, Kept};
 pub use sled::{SledOptions, SledStore};
 pub use types::{
-    Batch, Change, Cursor, DueRow, Filter, Incarnation, Page, Parked, Record, Row, StoreError,
-    Swept,
+    Batch, Change, Cursor, DueRow, Entry, Filter, Held, Incarnation, MessageKey, Page, Parked,
+    Record, Row, StoreError, Swept,
 };
 
 use std::sync::Arc;
@@ -107,6 +115,9 @@ pub trait Store: Send {
         budget: usize,
     ) -> Result<Swept, StoreError>;
 
+    /// Whether it was restored and waits for somebody to say what is to become of what was open.
+    fn held(&self) -> Option<Held>;
+
     /// The newest time in the journal: engine time never falls behind it.
     fn last_time(&self) -> UnixMillis;
 
@@ -160,4 +171,16 @@ pub trait Reader: Send + Sync {
         after: Option<WorkflowId>,
         limit: usize,
     ) -> Result<Page, StoreError>;
+
+    /// All that is kept of up to `limit` workflows behind `after`, in the order of their ids.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Receipts that wait for their attempt, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn parked(&self) -> Result<Vec<Parked>, StoreError>;
 }

@@ -3,14 +3,15 @@
 //! A projection of the journal. Both embedded stores keep one and rebuild it at start.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
     ops::Bound,
     sync::Arc,
 };
 
 use dispatch_contract::UnixMillis;
+use serde::{Deserialize, Serialize};
 
-use super::{Cursor, DueRow, Record};
+use super::{Cursor, DueRow, Record, StoreError, packed::Common};
 use crate::machine::{Deadline, Fact, Need, Workflow, WorkflowId};
 
 /// Shares equal [`Need`]s between workflows: a million workflows have few different senders.
@@ -20,19 +21,32 @@ pub struct Needs(HashSet<Arc<Need>>);
 /// The open workflows.
 #[derive(Debug, Default)]
 pub(super) struct OpenSet {
-    workflows: HashMap<WorkflowId, Open>,
+    workflows: BTreeMap<WorkflowId, Open>,
     timers: BTreeSet<DueRow>,
+    common: Common,
+    buffer: Vec<u8>,
 }
 
 /// An open workflow.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) state: Workflow,
+    packed: Box<[u8]>,
+    /// How many facts were applied.
+    pub(super) sequence: u32,
     /// The oldest journal row of its chain.
     pub(super) first: Cursor,
     /// The newest: the head of its chain.
     pub(super) last: Cursor,
     deadline: Option<Deadline>,
+}
+
+/// An open workflow, on its way to a file or back.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OpenState {
+    pub(super) id: WorkflowId,
+    pub(super) first: Cursor,
+    pub(super) last: Cursor,
+    packed: Box<[u8]>,
 }
 
 impl Needs {
@@ -57,8 +71,64 @@ impl Needs {
 }
 
 impl OpenSet {
+    /// Of states in the order of their ids, packed with `common`.
+    pub(super) fn of(common: Common, states: Vec<OpenState>) -> Result<Self, StoreError> {
+        let mut timers = Vec::with_capacity(states.len());
+        let mut workflows = Vec::with_capacity(states.len());
+        // Packed anew: what only workflows that are gone had in common is left behind.
+        let (old, mut common, mut buffer) = (common, Common::default(), Vec::new());
+        for OpenState { id, first, last, packed } in states {
+            let state = old.unpack(id, &packed)?;
+            let packed = common.pack(&state, &mut buffer);
+            let deadline = state.deadline();
+            timers.extend(due_row(id, deadline));
+            let sequence = state.sequence;
+            workflows.push((id, Open { packed, sequence, first, last, deadline }));
+        }
+        Ok(OpenSet {
+            workflows: workflows.into_iter().collect(),
+            timers: timers.into_iter().collect(),
+            common,
+            buffer,
+        })
+    }
+
+    /// Up to `limit` states behind `after`.
+    pub(super) fn slice(&self, after: Option<WorkflowId>, limit: usize) -> Vec<OpenState> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.workflows.range((from, Bound::Unbounded)).take(limit);
+        let state = |(id, open): (&WorkflowId, &Open)| OpenState {
+            id: *id,
+            first: open.first,
+            last: open.last,
+            packed: open.packed.clone(),
+        };
+        behind.map(state).collect()
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// A workflow that is not the same in both.
+    pub(super) fn difference(&self, other: &OpenSet) -> Result<Option<WorkflowId>, StoreError> {
+        let ids: BTreeSet<_> = self.workflows.keys().chain(other.workflows.keys()).collect();
+        for id in ids {
+            let place = |set: &OpenSet| set.get(*id).map(|open| (open.first, open.last));
+            if place(self) != place(other) || self.state(*id)? != other.state(*id)? {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn get(&self, id: WorkflowId) -> Option<&Open> {
         self.workflows.get(&id)
+    }
+
+    /// The state of an open workflow.
+    pub(super) fn state(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        self.workflows.get(&id).map(|open| self.common.unpack(id, &open.packed)).transpose()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -66,19 +136,36 @@ impl OpenSet {
     }
 
     /// Takes the state of a workflow after a transition; forgets it if it has ended.
-    pub(super) fn put(&mut self, state: Workflow, last: Cursor) {
+    pub(super) fn put(&mut self, state: &Workflow, last: Cursor) {
         let id = state.id;
-        let before = self.workflows.remove(&id);
-        let first = before.as_ref().map_or(last, |open| open.first);
-        if let Some(due) = before.as_ref().and_then(|open| due_row(id, open.deadline)) {
-            self.timers.remove(&due);
-        }
-        if is_over(&state) {
+        if is_over(state) {
+            if let Some(before) = self.workflows.remove(&id)
+                && let Some(due) = due_row(id, before.deadline)
+            {
+                self.timers.remove(&due);
+            }
             return;
         }
         let deadline = state.deadline();
-        self.timers.extend(due_row(id, deadline));
-        self.workflows.insert(id, Open { state, first, last, deadline });
+        let packed = self.common.pack(state, &mut self.buffer);
+        debug_assert_eq!(self.common.unpack(id, &packed).as_ref(), Ok(state));
+        let sequence = state.sequence;
+        match self.workflows.entry(id) {
+            Entry::Vacant(new) => {
+                new.insert(Open { packed, sequence, first: last, last, deadline });
+                self.timers.extend(due_row(id, deadline));
+            }
+            Entry::Occupied(mut known) => {
+                let open = known.get_mut();
+                if open.deadline != deadline {
+                    if let Some(due) = due_row(id, open.deadline) {
+                        self.timers.remove(&due);
+                    }
+                    self.timers.extend(due_row(id, deadline));
+                }
+                *open = Open { packed, sequence, first: open.first, last, deadline };
+            }
+        }
     }
 
     /// Says where a workflow's chain is, the state staying as it is.
@@ -113,15 +200,9 @@ impl OpenSet {
     }
 
     pub(super) fn ids_after(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
-        let mut ids: Vec<_> = self
-            .workflows
-            .keys()
-            .copied()
-            .filter(|id| after.is_none_or(|after| *id > after))
-            .collect();
-        ids.sort_unstable();
-        ids.truncate(limit);
-        ids
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.workflows.range((from, Bound::Unbounded));
+        behind.take(limit).map(|(id, _)| *id).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::machine::{Due, Fact, Fingerprint, Plan, Terms, Workflow, WorkflowId};
@@ -83,6 +84,8 @@ pub struct Batch {
     pub park: Vec<Parked>,
     /// Keys of parked receipts that wait no longer.
     pub unpark: Vec<u64>,
+    /// The store is [`Held`] no longer.
+    pub release: bool,
 }
 
 /// A receipt that came before the answer that would have told whose it is.
@@ -148,6 +151,31 @@ pub struct Page {
     pub next: Option<WorkflowId>,
 }
 
+/// All that is kept of one workflow: what a backup is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What was asked for.
+    pub record: Record,
+    /// The whole timeline, in order.
+    pub rows: Vec<Row>,
+    /// By which provider ids receipts find its attempts: the id's key, and the
+    /// attempt's number.
+    pub messages: Vec<(MessageKey, u16)>,
+}
+
+/// A hash of account and provider id.
+pub type MessageKey = [u8; 16];
+
+/// A store that was restored from a backup is held: nothing is sent until somebody says what is to
+/// become of what was open when the backup was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The newest time in the backup: what happened later is not known here.
+    pub known_until: UnixMillis,
+    /// The life of the store that the backup was taken of.
+    pub taken_of: Incarnation,
+}
+
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -184,7 +212,7 @@ pub enum StoreError {
 impl Batch {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.park.is_empty() && self.unpark.is_empty()
+        self.changes.is_empty() && self.park.is_empty() && self.unpark.is_empty() && !self.release
     }
 }
 
@@ -203,6 +231,28 @@ impl Row {
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &Fact)> {
         (self.sequence..).zip(&self.facts)
     }
+}
+
+impl Entry {
+    /// The workflow as it was when `newest` was the journal's newest row.
+    pub(super) fn cut(&mut self, newest: Cursor) {
+        self.rows.retain(|row| row.cursor <= newest);
+        let rows = &self.rows;
+        self.messages.retain(|(_, number)| names(rows, *number));
+    }
+
+    /// Whether its timeline tells of a provider's id for this attempt.
+    pub(super) fn names(&self, number: u16) -> bool {
+        names(&self.rows, number)
+    }
+}
+
+fn names(rows: &[Row], number: u16) -> bool {
+    rows.iter().flat_map(|row| &row.facts).any(|fact| match fact {
+        Fact::AttemptAccepted { attempt, .. }
+        | Fact::LateAnswer { attempt, provider_id: Some(_), .. } => *attempt == number,
+        _ => false,
+    })
 }
 
 impl Parked {
@@ -249,6 +299,17 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// Callers' and providers' ids have any length and may be personal: a hash has neither trait.
+pub(crate) fn id_hash(scope: &str, id: &str) -> MessageKey {
+    let mut hash = Sha256::new();
+    hash.update((scope.len() as u64).to_be_bytes());
+    hash.update(scope);
+    hash.update(id);
+    let mut key = MessageKey::default();
+    key.copy_from_slice(&hash.finalize()[..16]);
+    key
+}
 
 /// The provider's message of an attempt, for [`Change::messages`].
 pub(crate) fn attempt_id(workflow: WorkflowId, number: u16) -> AttemptId {

@@ -30,6 +30,8 @@ pub struct Metrics {
     refused: Family<OfCode, Counter>,
     broken: Family<OfInvariant, Counter>,
     open: Gauge,
+    held: Gauge,
+    streams: Gauge,
     calls_out: Gauge,
     clock_step_seconds: Gauge<f64, AtomicU64>,
 }
@@ -123,6 +125,8 @@ impl Metrics {
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
             broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
             open: metric!("workflows_open", "Workflows that have not ended"),
+            held: metric!("held", "1 while nothing is sent because the store was restored"),
+            streams: metric!("streams_open", "Status streams that are being fed"),
             calls_out: metric!("calls_out", "Calls to providers that are out"),
             clock_step_seconds: metric!(
                 "clock_step_seconds",
@@ -214,9 +218,22 @@ impl Metrics {
     }
 
     /// Notes what is open, and how many calls are out.
-    pub fn state(&self, open: usize, calls_out: u32) {
+    pub fn state(&self, open: usize, calls_out: u32, is_held: bool) {
+        self.held.set(i64::from(is_held));
         self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
         self.calls_out.set(i64::from(calls_out));
+    }
+
+    /// Counts a status stream for as long as what it returns is kept.
+    pub fn stream(&self) -> impl Drop + Send + use<> {
+        struct Open(Gauge);
+        impl Drop for Open {
+            fn drop(&mut self) {
+                self.0.dec();
+            }
+        }
+        self.streams.inc();
+        Open(self.streams.clone())
     }
 
     /// Notes a step of the wall clock.

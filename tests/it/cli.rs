@@ -209,3 +209,17 @@ async fn help_and_completions_are_there() {
     }
     assert_eq!(out(&run(&["config"], "").await), dispatch::config::DEFAULT_TOML);
 }
+
+#[tokio::test]
+async fn serve_tells_where_it_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("dispatch.toml");
+    std::fs::write(&config, "").unwrap();
+    let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
+    let ask = |address, path| async move {
+        reqwest::get(format!("http://{address}{path}")).await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(process.internal_http, "/readyz").await, 200);
+    assert_eq!(ask(process.http, "/readyz").await, 404, "nothing of the inside is public");
+    assert_eq!(process.terminate().await, Some(0));
+}

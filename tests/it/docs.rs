@@ -23,3 +23,13 @@ fn the_readme_names_only_what_is_there() {
     }
     assert!(count >= 5, "{count}");
 }
+
+/// The committed report is whole: a row for every suite, and all that was found.
+#[test]
+fn the_reliability_report_has_a_row_for_every_suite() {
+    let report = include_str!("../../docs/reliability.md");
+    assert!(report.contains(include_str!("../report/head.md").trim_end()));
+    assert!(report.contains(include_str!("../report/found.md").trim_end()));
+    let rows = report.lines().filter(|line| line.starts_with("| ")).count();
+    assert!(rows >= 16, "{rows} rows: run tests/reliability.sh");
+}

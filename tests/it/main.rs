@@ -2,12 +2,17 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod backup;
 mod bad_requests;
+mod bench;
 mod cli;
-mod crash;
+mod corpus;
 mod docs;
+mod golden;
 mod grpcurl;
 mod layout;
+#[path = "../report/mod.rs"]
+mod report;
 mod service;
 mod store;
 mod support;

@@ -1,5 +1,7 @@
 //! One suite, run over every store. The in-memory store is the model: what it does, all do.
 
+mod folder;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
@@ -8,8 +10,8 @@ use dispatch::{
         RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
     },
     store::{
-        Batch, Change, Cursor, Filter, MemoryStore, Needs, Parked, Record, Row, SledOptions,
-        SledStore, Store, StoreError,
+        Backup, Batch, Change, Cursor, Filter, MemoryStore, Needs, Parked, Record, Row,
+        SledOptions, SledStore, Store, StoreError, check_backup,
     },
 };
 use dispatch_contract::{
@@ -331,6 +333,85 @@ fn a_large_record_comes_back_whole(mut driver: Driver) {
     }
 }
 
+fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: Driver) {
+    // Three pages and more, so that much of it is read after the moment.
+    let ids: Vec<_> = (1..=200).map(|number| driver.create(number, "x")).collect();
+    for id in &ids[..150] {
+        driver.accept(*id);
+    }
+    for id in &ids[..50] {
+        driver.reach(*id, Status::Read);
+    }
+    driver.now += 1_000_000;
+    driver.create(201, "x");
+    // Some rows are past retention already, and open workflows were carried.
+    let before = UnixMillis(driver.now - 500_000);
+    driver.store.sweep(UnixMillis(driver.now), before, 60).unwrap();
+    let reader = driver.store.reader();
+    let moment = driver.rows.len();
+    let wanted: BTreeMap<_, _> = (1..=201)
+        .map(|number| WorkflowId(Uuid::from_u128(number)))
+        .map(|id| (id, driver.timeline(id)))
+        .filter(|(_, rows)| !rows.is_empty())
+        .collect();
+
+    let mut frames = Backup::of(reader).unwrap();
+    let mut bytes = frames.next().unwrap().unwrap();
+    for (number, frame) in frames.enumerate() {
+        bytes.extend(frame.unwrap());
+        // Whatever can happen to a workflow happens to some after the moment.
+        match number {
+            0..50 => {
+                driver.create(1000 + number as u128, "later");
+                driver.tell(ids[149 - number], Event::Cancel);
+            }
+            50..100 => driver.accept(ids[199 - (number - 50)]),
+            100 => {
+                driver.now += 100;
+                driver.store.sweep(UnixMillis(driver.now), before, 60).unwrap();
+            }
+            _ => {}
+        }
+    }
+    assert!(driver.rows.len() > moment + 150);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.backup");
+    std::fs::write(&file, &bytes).unwrap();
+    let checked = check_backup(&file);
+    assert_eq!(checked.findings, []);
+
+    let options = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
+    SledStore::restore(&file, &options).unwrap();
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
+    let restored = SledStore::open(&options).unwrap();
+    let mut found = BTreeMap::new();
+    for number in (1..=201).chain(1000..1050) {
+        let id = WorkflowId(Uuid::from_u128(number));
+        let rows = restored.reader().timeline(id).unwrap();
+        if !rows.is_empty() {
+            found.insert(id, rows.iter().map(|row| Row::clone(row)).collect::<Vec<_>>());
+        }
+    }
+    // Retention went on meanwhile: what it took may be missing, and nothing else.
+    let oldest = driver.store.reader().oldest();
+    let is_kept = |rows: &Vec<Row>| {
+        let end = |row: &&Row| row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
+        rows.iter().find(end).is_none_or(|row| row.cursor > oldest)
+    };
+    let wanted: BTreeMap<_, _> = wanted.into_iter().filter(|(_, rows)| is_kept(rows)).collect();
+    assert_eq!(found, wanted);
+    assert_eq!(
+        restored.find_message("p/main", "p-60-1").unwrap(),
+        Some(AttemptId { workflow: Uuid::from_u128(60), number: 1 })
+    );
+    let open: Vec<_> = restored.open_ids(None, 1000);
+    assert_eq!(open.len(), wanted.values().filter(|rows| !has_ended(rows)).count());
+}
+
+fn has_ended(rows: &[Row]) -> bool {
+    rows.iter().flat_map(|row| &row.facts).any(|fact| matches!(fact, Fact::Ended(_)))
+}
+
 macro_rules! suite {
     ($($case:ident),* $(,)?) => {
         mod memory {
@@ -360,94 +441,9 @@ suite!(
     lists_are_newest_first_and_paged,
     retention_drops_what_ended_and_keeps_what_is_open,
     a_large_record_comes_back_whole,
+    a_backup_shows_one_moment_however_much_happens_while_it_is_taken,
 );
 
 fn open(folder: &Path) -> Result<SledStore, StoreError> {
     SledStore::open(&SledOptions { folder: folder.to_owned(), cache_bytes: 64 << 20 })
-}
-
-#[test]
-fn sled_opens_again_with_everything_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    for number in 1..=30_u128 {
-        let id = driver.create(number, "x");
-        if number % 2 == 0 {
-            driver.accept(id);
-        }
-        if number % 3 == 0 {
-            driver.tell(id, Event::Cancel);
-        }
-        if number % 6 == 0 {
-            driver.reach(id, Status::Delivered);
-        }
-    }
-    let ids: Vec<_> = (1..=30).map(|number| WorkflowId(Uuid::from_u128(number))).collect();
-    let before: Vec<_> =
-        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
-    let due = driver.store.due(None, UnixMillis(u64::MAX), 100);
-    let (time, newest) = (driver.store.last_time(), driver.store.reader().newest());
-    let incarnation = driver.store.reader().incarnation();
-    drop(driver);
-
-    let driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    let after: Vec<_> =
-        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
-    assert_eq!(after, before);
-    assert_eq!(driver.store.due(None, UnixMillis(u64::MAX), 100), due);
-    assert_eq!((driver.store.last_time(), driver.store.reader().newest()), (time, newest));
-    assert_eq!(driver.store.reader().incarnation(), incarnation);
-}
-
-#[test]
-fn sled_opens_again_after_retention_moved_everything() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    let id = driver.create(1, "x");
-    driver.accept(id);
-    let before =
-        (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
-    driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now), 100).unwrap();
-    drop(driver);
-    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    assert_eq!((driver.store.load(id).unwrap(), driver.timeline(id)), (before.0, before.1));
-    assert!(driver.store.reader().newest() > before.2, "a cursor is never used twice");
-    driver.tell(id, Event::Cancel);
-    assert!(driver.store.load(id).unwrap().unwrap().has_ended());
-}
-
-#[test]
-fn retention_carries_an_old_open_workflow_once_and_not_again_and_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
-    let id = driver.create(1, "x");
-    driver.accept(id);
-    let now = UnixMillis(driver.now + 1_000_000);
-    let before = UnixMillis(driver.now + 500_000);
-    let first = driver.store.sweep(now, before, 2).unwrap();
-    let second = driver.store.sweep(now, before, 2).unwrap();
-    assert_eq!((first.rows, first.carried), (2, 1));
-    assert_eq!((second.rows, second.carried), (1, 0), "its last old row needs no second copy");
-    assert_eq!(driver.store.sweep(now, before, 100).unwrap().rows, 0);
-    assert_eq!(driver.timeline(id), driver.remembered(id));
-    assert_eq!(driver.store.last_time(), now);
-    drop(driver);
-    let store = open(folder.path()).unwrap();
-    assert_eq!(store.last_time(), now, "engine time never falls behind the journal");
-}
-
-#[test]
-fn a_folder_in_use_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let _first = open(folder.path()).unwrap();
-    let second = open(folder.path()).err();
-    assert_eq!(second, Some(StoreError::InUse(folder.path().display().to_string())));
-}
-
-#[test]
-fn a_folder_with_blobs_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("blobs")).unwrap();
-    std::fs::write(folder.path().join("blobs/7"), "x").unwrap();
-    assert!(matches!(open(folder.path()), Err(StoreError::Refused(_))));
 }

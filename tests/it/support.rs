@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -147,9 +148,12 @@ pub async fn eventually<F: Future<Output = bool>>(
 }
 
 /// The `dispatch` program as a process of its own.
+#[allow(dead_code, reason = "each binary that shares this file uses a part of it")]
 pub struct Process {
     pub child: Child,
     pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    pub internal_http: SocketAddr,
 }
 
 impl Process {
@@ -168,13 +172,20 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut told = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
             let mut words = line.split_whitespace();
-            if let (Some("gRPC"), Some(address)) = (words.next(), words.next()) {
-                let grpc = address.parse().unwrap();
+            let (Some("gRPC" | "webhooks" | "health"), Some(address)) =
+                (words.next(), words.next())
+            else {
+                continue;
+            };
+            let address = address.trim_start_matches("http://").split('/').next().unwrap();
+            told.push(address.parse().unwrap());
+            if let [grpc, http, internal_http] = told[..] {
                 // Read on, so that the service never waits for a reader.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Process { child, grpc };
+                return Process { child, grpc, http, internal_http };
             }
         }
         panic!("the service did not start: {:?}", child.wait().await);
@@ -195,6 +206,18 @@ impl Process {
 }
 
 /// A port that was free a moment ago.
+#[allow(dead_code, reason = "each binary that shares this file uses a part of it")]
 pub async fn free_port() -> SocketAddr {
-    TcpListener::bind(FREE).await.unwrap().local_addr().unwrap()
+    // Below those that the system gives to outgoing connections: a process that starts again must find
+    // its port free.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = std::process::id() as u16 % 12_000;
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 18_000 + (offset + turn) % 12_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
 }

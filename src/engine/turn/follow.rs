@@ -53,13 +53,10 @@ impl Work<'_> {
                     let Some(sent) = working.state.attempt(*attempt) else { continue };
                     let Some(route) = self.turn.routes.get(&sent.route) else { continue };
                     let account = scope(route.adapter.provider(), &route.account.name);
-                    let is_it = |parked: &Parked| {
-                        parked.account == account && parked.provider_id == *provider_id
-                    };
-                    let (matched, rest) =
-                        std::mem::take(&mut self.parked).into_iter().partition(is_it);
-                    self.parked = rest;
+                    let matched = self.turn.parking.take(&account, provider_id);
                     early.push((*attempt, matched));
+                    let named = AttemptId { workflow: id.0, number: *attempt };
+                    self.messages.insert((Arc::clone(&account), provider_id.clone()), named);
                     working.messages.push((account, provider_id.clone(), *attempt));
                 }
                 Fact::AttemptStarted { attempt, call } => {
@@ -100,19 +97,20 @@ impl Work<'_> {
         let Some(number) = working.state.wants_slot() else { return Ok(()) };
         let Some(attempt) = working.state.attempt(number) else { return Ok(()) };
         let (route, priority) = (Arc::clone(&attempt.route), working.state.priority);
-        if self.turn.slots.take_or_wait(&route, id, priority) {
-            self.grant(id, number, &route)?;
+        if self.turn.slots.take_or_wait(&route, id, priority) && !self.grant(id, number, &route)? {
+            // Whoever queued while it was held, the workflow itself perhaps, is not told otherwise.
+            self.fill(&route)?;
         }
         Ok(())
     }
 
-    /// Gives a taken place to an attempt; if it does not start after all, the place is free again.
+    /// Gives a taken place to an attempt. Whether it started; if not, the place is free again.
     pub(super) fn grant(
         &mut self,
         id: WorkflowId,
         number: u16,
         route: &Arc<str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.event(id, Event::Slot { attempt: number })?;
         let has_started = self
             .working
@@ -122,7 +120,7 @@ impl Work<'_> {
         if !has_started {
             self.turn.slots.release(route);
         }
-        Ok(())
+        Ok(has_started)
     }
 
     /// Gives free places of a route to those who wait for one.
@@ -134,7 +132,9 @@ impl Work<'_> {
                 Some((number, Arc::clone(&attempt.route)))
             });
             match wanted {
-                Some((number, wanted)) if wanted == *route => self.grant(id, number, route)?,
+                Some((number, wanted)) if wanted == *route => {
+                    self.grant(id, number, route)?;
+                }
                 Some(_) => {
                     // It moved to another route while it waited here.
                     self.turn.slots.release(route);
@@ -149,6 +149,7 @@ impl Work<'_> {
     pub(super) fn finish(mut self) -> Outbox {
         for id in std::mem::take(&mut self.order) {
             let Some(working) = self.working.remove(&id) else { continue };
+            self.turn.look_behind(&working.state, self.now);
             if is_uncertain(&working.state) {
                 self.turn.uncertain.insert(id);
             } else {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
-use super::{DUE_A_TURN, Input, PARK_MOST, PARK_MS, Reply, Work, Working, scope};
+use super::{DUE_A_TURN, Input, Reply, Work, Working, scope};
 use crate::{
-    engine::{Canceled, Created, EngineError, Route},
+    engine::{Canceled, Created, EngineError, New, Route},
     machine::{self, AttemptState, Event, News, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
@@ -36,6 +36,10 @@ impl Work<'_> {
                 self.turn.draining.push(reply);
                 Ok(())
             }
+            Input::Resume { open, reply } => {
+                self.resume(open, reply);
+                Ok(())
+            }
             Input::Tick | Input::Stop => Ok(()),
         }
     }
@@ -56,7 +60,7 @@ impl Work<'_> {
             };
             if let Some((id, fingerprint)) = known {
                 let answer = if fingerprint == record.fingerprint {
-                    Ok(Created { id, is_new: false })
+                    Ok(Created { id, new: None })
                 } else {
                     Err(EngineError::AlreadyExists(id))
                 };
@@ -65,6 +69,10 @@ impl Work<'_> {
             }
         }
         // Only now: a repeated request is answered with the workflow that there is, however late.
+        if self.turn.is_held() {
+            reply(Err(EngineError::Held));
+            return Ok(());
+        }
         if record.plan.valid_until.is_some_and(|until| until <= self.now) {
             reply(Err(EngineError::TooLate));
             return Ok(());
@@ -84,7 +92,7 @@ impl Work<'_> {
         let working = Working {
             state,
             tenant: Arc::clone(&record.tenant),
-            record: Some(record),
+            record: Some(Arc::clone(&record)),
             is_new: true,
             expected: 0,
             facts: Vec::new(),
@@ -93,7 +101,12 @@ impl Work<'_> {
         self.order.push(id);
         self.working.insert(id, working);
         self.follow(id, facts)?;
-        self.out.acks.push(Box::new(move || reply(Ok(Created { id, is_new: true }))));
+        // As it is now; a place that another create gives back may start it within this turn.
+        let new = self.working.get(&id).map(|working| {
+            let (state, facts) = (working.state.clone(), working.facts.clone());
+            Box::new(New { record, state, facts })
+        });
+        self.out.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
         Ok(())
     }
 
@@ -190,11 +203,11 @@ impl Work<'_> {
             let event = Event::News { attempt: attempt.number, news };
             return self.event(WorkflowId(attempt.workflow), event);
         }
-        let waits = self.may_be_early(provider) && self.parked.len() < PARK_MOST;
+        let waits = self.may_be_early(provider) && !self.turn.parking.is_full();
         match provider_id {
             Some(provider_id) if attempt.is_none() && waits => {
-                let parked = Parked {
-                    key: self.turn.next_park,
+                let parked = self.turn.parking.park(Parked {
+                    key: 0,
                     account: Arc::clone(account),
                     provider: Arc::clone(provider),
                     provider_id,
@@ -202,9 +215,7 @@ impl Work<'_> {
                     report: news.report.into(),
                     provider_time: news.provider_time,
                     code: news.code,
-                };
-                self.turn.next_park += 1;
-                self.parked.push(parked.clone());
+                });
                 self.out.batch.park.push(parked);
             }
             Some(_) | None => self.out.unmatched += 1,
@@ -218,7 +229,10 @@ impl Work<'_> {
     pub(super) fn may_be_early(&self, provider: &str) -> bool {
         let is_silent =
             |route: &Route| route.adapter.provider() == provider && !route.traits().echoes;
-        let is_awaited = self.turn.slots.taken() > 0 || !self.turn.uncertain.is_empty();
+        let is_awaited = self.turn.slots.taken() > 0
+            || !self.turn.uncertain.is_empty()
+            // What was STARTED when the backup was taken is looked at when it is let go.
+            || self.turn.is_held();
         is_awaited && self.turn.routes.iter().any(is_silent)
     }
 
@@ -227,12 +241,9 @@ impl Work<'_> {
         account: &Arc<str>,
         provider_id: &str,
     ) -> Result<Option<AttemptId>, StoreError> {
-        for (id, working) in &self.working {
-            let is_it =
-                |(of, named, _): &&(Arc<str>, String, u16)| of == account && named == provider_id;
-            if let Some((_, _, number)) = working.messages.iter().find(is_it) {
-                return Ok(Some(AttemptId { workflow: id.0, number: *number }));
-            }
+        let message = (Arc::clone(account), provider_id.to_owned());
+        if let Some(attempt) = self.messages.get(&message) {
+            return Ok(Some(*attempt));
         }
         self.store.find_message(account, provider_id)
     }
@@ -247,10 +258,31 @@ impl Work<'_> {
         }
         let grace = self.turn.grace;
         let is_held = self.now < grace.until;
+        if is_held {
+            self.due_behind()?;
+        } else {
+            self.turn.behind.clear();
+            self.turn.behind_of.clear();
+        }
         let after = is_held.then(|| self.turn.held_until());
         for row in self.store.due(after, self.now, DUE_A_TURN) {
             let while_down = row.at < grace.started_at;
             self.event(row.id, Event::Wake { while_down, hold: false })?;
+        }
+        Ok(())
+    }
+
+    /// What is due of workflows that the grace hides; waits for receipts it holds.
+    fn due_behind(&mut self) -> Result<(), StoreError> {
+        let held_before = self.turn.grace.started_at;
+        for _ in 0..DUE_A_TURN {
+            let Some((at, id)) = self.turn.behind.pop_first() else { break };
+            if at > self.now {
+                self.turn.behind.insert((at, id));
+                break;
+            }
+            self.turn.behind_of.remove(&id);
+            self.event(id, Event::WakeBehind { held_before })?;
         }
         Ok(())
     }
@@ -266,14 +298,6 @@ impl Work<'_> {
             self.seek_slot(id)?;
         }
         Ok(())
-    }
-
-    pub(super) fn forget_parked(&mut self) {
-        let now = self.now;
-        let stale = |parked: &&Parked| parked.at.0.saturating_add(PARK_MS) < now.0;
-        let keys: Vec<_> = self.parked.iter().filter(stale).map(|parked| parked.key).collect();
-        self.out.unmatched += keys.len();
-        self.out.batch.unpark.extend(keys);
     }
 }
 

@@ -15,13 +15,18 @@
 //! | `r` | workflow id | the record: what was asked for |
 //! | `x` | another key, number | a piece of a value too large for one row |
 
-use sha2::{Digest, Sha256};
-
-use crate::{machine::WorkflowId, store::Cursor};
+use crate::{
+    machine::WorkflowId,
+    store::{Cursor, MessageKey, types::id_hash},
+};
 
 pub(super) const INCARNATION: &[u8] = b"mincarnation";
 /// The cursor behind which all journal rows are kept.
 pub(super) const EDGE: &[u8] = b"medge";
+/// There if the store was restored: where it came from.
+pub(super) const ORIGIN: &[u8] = b"morigin";
+/// There if the store is held after a restore.
+pub(super) const HELD: &[u8] = b"mheld";
 
 pub(super) fn record(id: WorkflowId) -> Vec<u8> {
     with(b'r', id.as_bytes())
@@ -58,6 +63,15 @@ pub(super) fn message(account: &str, provider_id: &str) -> Vec<u8> {
     hashed(b'p', account, provider_id)
 }
 
+pub(super) fn message_of(key: MessageKey) -> Vec<u8> {
+    with(b'p', &key)
+}
+
+/// The hash in a message key.
+pub(super) fn message_key(key: &[u8]) -> Option<MessageKey> {
+    key.strip_prefix(b"p")?.try_into().ok()
+}
+
 pub(super) fn piece(key: &[u8], number: u32) -> Vec<u8> {
     let mut piece = with(b'x', key);
     piece.extend(number.to_be_bytes());
@@ -72,7 +86,12 @@ pub(super) fn cursor_of(key: &[u8]) -> Option<Cursor> {
 
 /// The workflow in a record key.
 pub(super) fn workflow_of(key: &[u8]) -> Option<WorkflowId> {
-    let bytes: [u8; 16] = key.strip_prefix(b"r")?.try_into().ok()?;
+    if key.first() == Some(&b'r') { any_workflow_of(key) } else { None }
+}
+
+/// The workflow in a key that begins with its kind and a workflow.
+pub(super) fn any_workflow_of(key: &[u8]) -> Option<WorkflowId> {
+    let bytes: [u8; 16] = key.get(1..17)?.try_into().ok()?;
     Some(WorkflowId(uuid::Uuid::from_bytes(bytes)))
 }
 
@@ -83,11 +102,6 @@ fn with(kind: u8, rest: &[u8]) -> Vec<u8> {
     key
 }
 
-/// Callers' and providers' ids have any length and may be personal: a hash has neither trait.
 fn hashed(kind: u8, scope: &str, id: &str) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    hash.update((scope.len() as u64).to_be_bytes());
-    hash.update(scope);
-    hash.update(id);
-    with(kind, &hash.finalize()[..16])
+    with(kind, &id_hash(scope, id))
 }

@@ -5,10 +5,17 @@
 //! reading it needs no journal. Retention moves the journal's left edge; what is still open there
 //! is carried to the right.
 //!
-//! What the keys are stands in [`keys`], what sled must be protected from in [`tree`].
+//! What the keys are stands in [`keys`], what sled must be protected from in [`tree`]. That nothing
+//! kept is missing is looked at when the folder is opened: [`folder`], [`mark`], [`rebuild`].
 
+mod check;
+mod checkpoint;
+mod folder;
 mod keys;
+mod mark;
 mod read;
+mod rebuild;
+mod restore;
 mod sweep;
 mod tree;
 
@@ -16,22 +23,23 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread::JoinHandle,
 };
 
 use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
-    Batch, Change, Cursor, DueRow, Incarnation, Needs, Parked, Reader, Record, Row, Store,
-    StoreError, Swept,
-    open::{OpenSet, is_over, replay},
+    Batch, Change, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Store, StoreError,
+    Swept,
+    open::{OpenSet, is_over},
     types::attempt_id,
 };
-use crate::machine::{Fact, Fingerprint, Workflow, WorkflowId};
+use crate::machine::{Fingerprint, Workflow, WorkflowId};
+use mark::Mark;
 use tree::{Tree, Writes};
 
 /// Where and how the store keeps its files.
@@ -50,7 +58,20 @@ pub struct SledStore {
     newest: Cursor,
     last_time: UnixMillis,
     parked: HashMap<u64, Parked>,
+    held: Option<Held>,
+    folder: PathBuf,
+    /// How many rows a start would replay.
+    replayed: u64,
+    checkpoint_rows: u64,
+    checkpointing: Option<JoinHandle<()>>,
+    mark: Mark,
 }
+
+/// A checkpoint is due after so many rows, or a quarter of the open workflows if that is more: what
+/// it writes is then never much more than what the journal wrote.
+const CHECKPOINT_ROWS: u64 = 100_000;
+/// So many rows are replayed in no time: a clean stop writes no checkpoint for them.
+const REPLAY_QUICK: u64 = 1000;
 
 /// What the writer and the readers have in common.
 struct Shared {
@@ -64,7 +85,7 @@ struct Shared {
 
 /// A journal row as it is kept.
 #[derive(Serialize, Deserialize)]
-enum Kept {
+pub(crate) enum Kept {
     /// A transition. `previous` is the row of the same workflow before it, 0 if there is none.
     Row { previous: Cursor, row: Row, messages: Vec<Vec<u8>> },
     /// The timeline of an old open workflow, carried to the right by retention. No transition.
@@ -74,106 +95,67 @@ enum Kept {
 
 /// The timeline of an ended workflow, with the index rows that must go when it goes.
 #[derive(Serialize, Deserialize)]
-struct Closing {
+pub(crate) struct Closing {
     rows: Vec<Row>,
     messages: Vec<Vec<u8>>,
 }
 
+/// Where a restored store came from.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Origin {
+    /// The life of the store that the backup was taken of.
+    taken_of: Incarnation,
+    /// The newest row that came from the backup.
+    newest: Cursor,
+}
+
 impl SledStore {
-    /// Opens the folder, and rebuilds what is held in memory.
-    ///
-    /// # Errors
-    /// If it is in use, cannot be read, or was written by something else.
-    pub fn open(options: &SledOptions) -> Result<Self, StoreError> {
-        let tree = Tree::open(&options.folder, options.cache_bytes)?;
-        let incarnation = match tree.decode(keys::INCARNATION)? {
-            Some(incarnation) => incarnation,
-            None => {
-                let new = Incarnation(Uuid::now_v7());
-                let mut writes = Writes::default();
-                writes.put(keys::INCARNATION.to_vec(), &new)?;
-                tree.commit(writes)?;
-                new
-            }
-        };
-        let edge = tree.decode::<Cursor>(keys::EDGE)?.unwrap_or_default();
-        let mut parked = HashMap::new();
-        for row in tree.range(vec![b'k'], vec![b'k' + 1]) {
-            let (key, value) = row?;
-            let receipt: Parked = super::codec::decode(&value, || tree::place(&key))?;
-            parked.insert(receipt.key, receipt);
-        }
-        let shared = Shared {
-            tree,
-            incarnation,
-            open: RwLock::default(),
-            durable: AtomicU64::new(0),
-            edge: AtomicU64::new(edge.0),
-        };
-        let mut store =
-            SledStore { shared: Arc::new(shared), newest: edge, last_time: UnixMillis(0), parked };
-        store.rebuild()?;
-        Ok(store)
+    /// Writes a checkpoint after so many rows at least, instead of the usual 100,000.
+    pub fn checkpoint_after(&mut self, rows: u64) {
+        self.checkpoint_rows = rows;
     }
 
-    /// Replays the journal into memory.
-    fn rebuild(&mut self) -> Result<(), StoreError> {
-        let mut found: HashMap<WorkflowId, Found> = HashMap::new();
-        let tree = &self.shared.tree;
-        for row in tree.range(vec![b'j'], vec![b'j' + 1]) {
-            let (key, value) = row?;
-            let Some(cursor) = keys::cursor_of(&key) else { continue };
-            self.newest = cursor;
-            match super::codec::decode(&value, || tree::place(&key))? {
-                Kept::Row { row, .. } => {
-                    self.last_time = self.last_time.max(row.at);
-                    let id = row.workflow;
-                    let is_new = row.facts.contains(&Fact::Created);
-                    let has_ended = row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
-                    // A row of a workflow that is neither new nor known is a late one, or one whose
-                    // beginning was carried to the right.
-                    if is_new || found.contains_key(&id) {
-                        let new = || Found { first: cursor, last: cursor, rows: Vec::new() };
-                        let known = found.entry(id).or_insert_with(new);
-                        known.last = cursor;
-                        known.rows.push(row);
-                    }
-                    if has_ended && tree.has(&keys::closing(id))? {
-                        found.remove(&id);
-                    }
-                }
-                Kept::Carried { workflow, at, rows, .. } => {
-                    self.last_time = self.last_time.max(at);
-                    found.insert(workflow, Found { first: cursor, last: cursor, rows });
-                }
-            }
+    /// Makes writes durable. After a failure nothing more is written, no checkpoint either.
+    fn keep(&mut self, writes: Writes) -> Result<(), StoreError> {
+        let kept = self.shared.tree.commit(writes);
+        if kept.is_err() {
+            self.replayed = 0;
         }
-        let mut needs = Needs::default();
-        let mut open = OpenSet::default();
-        for (id, Found { first, last, rows }) in found {
-            if tree.has(&keys::closing(id))? {
-                continue;
-            }
-            let record: Record =
-                tree.decode(&keys::record(id))?.ok_or_else(|| StoreError::Corrupt {
-                    place: format!("workflow {id}"),
-                    problem: "its journal is there, its record is not".to_owned(),
-                })?;
-            let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-            open.put(replay(&mut needs, &record, rows), last);
-            open.move_chain(id, first, last);
+        kept
+    }
+
+    /// Writes a checkpoint on a thread of its own, when enough has happened since the last.
+    fn checkpoint_some_time(&mut self) {
+        let due = self.checkpoint_rows.max(self.open_count() as u64 / 4);
+        if self.replayed < due || self.checkpointing.as_ref().is_some_and(|it| !it.is_finished()) {
+            return;
         }
-        *self.shared.open.write().unwrap_or_else(PoisonError::into_inner) = open;
-        self.shared.durable.store(self.newest.0, Ordering::Release);
-        Ok(())
+        self.replayed = 0;
+        let (shared, folder) = (Arc::clone(&self.shared), self.folder.clone());
+        let (from, last_time) = (self.newest, self.last_time);
+        let write = move || {
+            if let Err(error) = checkpoint::write(&shared, &folder, from, last_time) {
+                tracing::warn!(%error, "the next start will take longer, and nothing else");
+            }
+        };
+        let thread = std::thread::Builder::new().name("dispatch-checkpoint".to_owned());
+        self.checkpointing = thread.spawn(write).ok();
     }
 }
 
-/// An open workflow in the journal.
-struct Found {
-    first: Cursor,
-    last: Cursor,
-    rows: Vec<Row>,
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        // It holds the files, and the next who opens them would wait.
+        if let Some(thread) = self.checkpointing.take() {
+            let _ = thread.join();
+        }
+        if self.replayed > REPLAY_QUICK && !std::thread::panicking() {
+            let (from, last_time) = (self.newest, self.last_time);
+            if let Err(error) = checkpoint::write(&self.shared, &self.folder, from, last_time) {
+                tracing::warn!(%error, "the next start will take longer, and nothing else");
+            }
+        }
+    }
 }
 
 /// What a batch has of one workflow, before it is durable.
@@ -197,7 +179,7 @@ impl SledStore {
             (Some(pending), _) => {
                 pending.rows.last().map(|row| (row.cursor, pending.state.sequence))
             }
-            (None, Some(open)) => Some((open.last, open.state.sequence)),
+            (None, Some(open)) => Some((open.last, open.sequence)),
             (None, None) => None,
         };
         drop(open);
@@ -324,7 +306,11 @@ impl Store for SledStore {
         for key in &batch.unpark {
             self.shared.tree.remove(&mut writes, keys::parked(*key))?;
         }
-        self.shared.tree.commit(writes)?;
+        if batch.release {
+            self.shared.tree.remove(&mut writes, keys::HELD.to_vec())?;
+        }
+        self.keep(writes)?;
+        self.mark.note(newest)?;
 
         // Durable: now it may be seen.
         self.newest = newest;
@@ -333,13 +319,18 @@ impl Store for SledStore {
         for key in batch.unpark {
             self.parked.remove(&key);
         }
+        if batch.release {
+            self.held = None;
+        }
         let mut open = self.shared.open_mut();
         for Pending { state, rows, .. } in pending.into_values() {
             let last = rows.last().map_or(Cursor(0), |row| row.cursor);
-            open.put(state, last);
+            open.put(&state, last);
         }
         drop(open);
         self.shared.durable.store(newest.0, Ordering::Release);
+        self.replayed += rows.len() as u64;
+        self.checkpoint_some_time();
         Ok(rows)
     }
 
@@ -350,6 +341,10 @@ impl Store for SledStore {
         budget: usize,
     ) -> Result<Swept, StoreError> {
         self.sweep_some(now, before, budget)
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.held
     }
 
     fn last_time(&self) -> UnixMillis {

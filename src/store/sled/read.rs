@@ -1,4 +1,5 @@
-//! Reading beside the writer: only what is durable, and never in its way.
+//! Reading beside the writer: only what is durable. A timeline that is still open is read under the
+//! lock that the writer takes to publish a batch; everything else is read without it.
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
@@ -6,7 +7,8 @@ use super::{Closing, Kept, Shared, keys, tree};
 use crate::{
     machine::{Workflow, WorkflowId},
     store::{
-        Cursor, Filter, Incarnation, Needs, Page, Reader, Record, Row, StoreError, codec,
+        Cursor, Entry, Filter, Incarnation, Needs, Page, Parked, Reader, Record, Row, StoreError,
+        codec,
         memory::LIST_SCAN,
         open::{OpenSet, replay},
     },
@@ -55,9 +57,9 @@ impl Shared {
     }
 
     /// The timeline of an ended workflow: its closing row, and what came after it.
-    pub(super) fn closed(&self, id: WorkflowId) -> Result<Vec<Row>, StoreError> {
-        let Some(Closing { mut rows, .. }) = self.tree.decode(&keys::closing(id))? else {
-            return Ok(Vec::new());
+    pub(super) fn closed(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
+        let Some(Closing { mut rows, mut messages }) = self.tree.decode(&keys::closing(id))? else {
+            return Ok(Default::default());
         };
         let durable = self.newest();
         let from = keys::late_prefix(id);
@@ -65,26 +67,33 @@ impl Shared {
         for late in self.tree.range(from, to) {
             let (key, value) = late?;
             let row: Row = codec::decode(&value, || tree::place(&key))?;
-            if row.cursor <= durable {
-                rows.push(row);
+            if row.cursor > durable {
+                continue;
             }
+            // Retention may have taken the journal's copy, and with it nothing that matters.
+            let copy = self.tree.decode(&keys::journal(row.cursor))?;
+            if let Some(Kept::Row { messages: own, .. }) = copy {
+                messages.extend(own);
+            }
+            rows.push(row);
         }
-        Ok(rows)
+        Ok((rows, messages))
     }
 
     /// How many facts an ended workflow has.
     pub(super) fn closed_sequence(&self, id: WorkflowId) -> Result<u32, StoreError> {
-        let rows = self.closed(id)?;
+        let (rows, _) = self.closed(id)?;
         Ok(rows.last().map_or(0, |row| row.sequence + row.facts.len() as u32 - 1))
     }
 
-    /// What happened, oldest first. A workflow that closes meanwhile is looked up once more.
-    fn rows(&self, id: WorkflowId) -> Result<Vec<Row>, StoreError> {
+    /// What happened, oldest first, and the workflow's rows in the index of messages. A workflow
+    /// that closes meanwhile is looked up once more.
+    fn rows(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
         let is_open = self.open().get(id).is_some();
         if is_open {
-            let (rows, _) = self.chain(id)?;
+            let (rows, messages) = self.chain(id)?;
             if !rows.is_empty() {
-                return Ok(rows);
+                return Ok((rows, messages));
             }
         }
         self.closed(id)
@@ -101,10 +110,10 @@ impl Reader for Shared {
     }
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        if let Some(open) = self.open().get(id) {
-            return Ok(Some(open.state.clone()));
+        if let Some(open) = self.open().state(id)? {
+            return Ok(Some(open));
         }
-        let rows = self.closed(id)?;
+        let (rows, _) = self.closed(id)?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -114,7 +123,8 @@ impl Reader for Shared {
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {
-        Ok(self.rows(id)?.into_iter().map(Arc::new).collect())
+        let (rows, _) = self.rows(id)?;
+        Ok(rows.into_iter().map(Arc::new).collect())
     }
 
     fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
@@ -177,5 +187,34 @@ impl Reader for Shared {
         }
         page.next = None;
         Ok(page)
+    }
+
+    fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        // The least key behind a record's is that key and one byte more.
+        let from = after.map_or(vec![b'r'], |id| [keys::record(id), vec![0]].concat());
+        let mut entries = Vec::new();
+        for row in self.tree.range(from, vec![b'r' + 1]).take(limit) {
+            let (key, value) = row?;
+            let record: Record = codec::decode(&value, || tree::place(&key))?;
+            let (rows, keys) = self.rows(record.id)?;
+            let mut messages = Vec::new();
+            for key in keys {
+                let found: Option<(WorkflowId, u16)> = self.tree.decode(&key)?;
+                if let (Some((id, number)), Some(key)) = (found, keys::message_key(&key))
+                    && id == record.id
+                {
+                    messages.push((key, number));
+                }
+            }
+            messages.sort_unstable();
+            entries.push(Entry { record, rows, messages });
+        }
+        Ok(entries)
+    }
+
+    fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
+        rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))
+            .collect()
     }
 }

@@ -10,7 +10,7 @@ use dispatch_contract::UnixMillis;
 
 use super::{Closing, Kept, SledStore, keys, tree, tree::Writes};
 use crate::{
-    machine::{Fact, WorkflowId},
+    machine::WorkflowId,
     store::{Cursor, Record, StoreError, Swept, codec},
 };
 
@@ -26,17 +26,15 @@ impl SledStore {
         let mut edge = Cursor(self.shared.edge.load(Ordering::Acquire));
         let mut newest = self.newest;
         let mut carried: HashSet<WorkflowId> = HashSet::new();
+        let mut forgotten: HashSet<WorkflowId> = HashSet::new();
         let mut moved = Vec::new();
         let shared = std::sync::Arc::clone(&self.shared);
         for kept in shared.tree.range(vec![b'j'], vec![b'j' + 1]).take(budget) {
             let (key, value) = kept?;
             let Some(cursor) = keys::cursor_of(&key) else { continue };
-            let (id, at, has_ended) = match codec::decode(&value, || tree::place(&key))? {
-                Kept::Row { row, .. } => {
-                    let has_ended = row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
-                    (row.workflow, row.at, has_ended)
-                }
-                Kept::Carried { workflow, at, .. } => (workflow, at, false),
+            let (id, at, own) = match codec::decode(&value, || tree::place(&key))? {
+                Kept::Row { row, messages, .. } => (row.workflow, row.at, messages),
+                Kept::Carried { workflow, at, .. } => (workflow, at, Vec::new()),
             };
             if at >= before || cursor > self.newest {
                 break;
@@ -54,11 +52,18 @@ impl SledStore {
                     swept.carried += 1;
                 }
                 Some(_) => {}
-                None if has_ended => {
-                    forget(&shared, id, &mut writes)?;
-                    swept.workflows += 1;
+                None => {
+                    if !forgotten.contains(&id) && forget(&shared, id, cursor, &mut writes)? {
+                        forgotten.insert(id);
+                        swept.workflows += 1;
+                    }
+                    // What came after the end was in no closing row, and neither were its index rows.
+                    if forgotten.contains(&id) || !shared.tree.has(&keys::record(id))? {
+                        for message in own {
+                            shared.tree.remove(&mut writes, message)?;
+                        }
+                    }
                 }
-                None => {}
             }
             shared.tree.remove(&mut writes, key)?;
             edge = cursor;
@@ -72,7 +77,8 @@ impl SledStore {
         // noticing; if the commit fails, the process ends.
         let mut open = shared.open_mut();
         shared.edge.store(edge.0, Ordering::Release);
-        shared.tree.commit(writes)?;
+        self.keep(writes)?;
+        self.mark.note(newest)?;
         self.newest = newest;
         if swept.carried > 0 {
             self.last_time = self.last_time.max(now);
@@ -86,12 +92,22 @@ impl SledStore {
     }
 }
 
-/// Drops all that is kept of an ended workflow.
-fn forget(shared: &super::Shared, id: WorkflowId, writes: &mut Writes) -> Result<(), StoreError> {
-    if let Some(Closing { messages, .. }) = shared.tree.decode(&keys::closing(id))? {
-        for key in messages {
-            shared.tree.remove(writes, key)?;
-        }
+/// Drops all that is kept of an ended workflow, if the row at `cursor` was the last before it closed:
+/// while an earlier one is in the journal a start needs the record. Whether it did.
+fn forget(
+    shared: &super::Shared,
+    id: WorkflowId,
+    cursor: Cursor,
+    writes: &mut Writes,
+) -> Result<bool, StoreError> {
+    let Some(Closing { rows, messages }) = shared.tree.decode(&keys::closing(id))? else {
+        return Ok(false);
+    };
+    if rows.last().is_some_and(|last| last.cursor > cursor) {
+        return Ok(false);
+    }
+    for key in messages {
+        shared.tree.remove(writes, key)?;
     }
     if let Some(record) = shared.tree.decode::<Record>(&keys::record(id))?
         && let Some(request_id) = &record.request_id
@@ -103,5 +119,6 @@ fn forget(shared: &super::Shared, id: WorkflowId, writes: &mut Writes) -> Result
         shared.tree.remove(writes, key)?;
     }
     shared.tree.remove(writes, keys::record(id))?;
-    shared.tree.remove(writes, keys::closing(id))
+    shared.tree.remove(writes, keys::closing(id))?;
+    Ok(true)
 }

@@ -5,9 +5,11 @@
 //! 1. Its flush is not an fsync (`sync_file_range` on Linux): [`Tree::commit`] adds `sync_data`.
 //! 2. A page over a quarter of `segment_size` becomes a file in `blobs/` that is never synced.
 //!    A leaf holds up to 16 rows, whatever their size: segments are 8 MiB here, values larger
-//!    than [`PIECE`] are cut, and a folder with a blob in it is refused.
+//!    than [`PIECE`] are cut, and a folder with a blob in it is refused (by [`super::folder`]).
 //! 3. A batch is atomic per tree only: there is one tree.
 //! 4. It does not group commits: there is one writer, with batches of its own.
+//!
+//! What it does with damaged files is held in check by [`super::folder`] and [`super::mark`].
 
 use std::{
     fs::File,
@@ -22,7 +24,7 @@ use super::keys;
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
-const SEGMENT: usize = 8 * 1024 * 1024;
+pub(super) const SEGMENT: usize = 8 * 1024 * 1024;
 /// Begins a value that was cut: no format version of the codec is this.
 const CUT: u8 = 0xFF;
 
@@ -38,21 +40,23 @@ pub(super) struct Tree {
 pub(super) struct Writes(sled::Batch);
 
 impl Tree {
+    /// Opens a folder that [`super::folder::prepare`] found right.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let shown = folder.display().to_string();
-        let disk =
-            |what: &str, error: io::Error| StoreError::Io(format!("{what} {shown}: {error}"));
-        std::fs::create_dir_all(folder).map_err(|error| disk("cannot make the folder", error))?;
-        refuse_blobs(folder)?;
         let db = open_unlocked(folder, cache_bytes)?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
-        let file =
-            File::open(folder.join("db")).map_err(|error| disk("cannot open db in", error))?;
-        // The folder's entries too must survive a power cut.
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| disk("cannot sync", error))?;
+        let file = folder.join("db");
+        let file = File::open(&file).map_err(|error| io_failed("cannot open", &file, &error))?;
+        // sled's settings and the folder's entries too must survive a power cut.
+        for path in [&*folder.join("conf"), folder] {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| io_failed("cannot sync", path, &error))?;
+        }
         Ok(Tree { tree, db, file })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -88,6 +92,16 @@ impl Tree {
 
     /// Durable when it returns.
     pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
+        let done = self.try_commit(writes);
+        if done.is_err() {
+            // Nobody knows now what the disk holds. sled, when dropped, would write and sync once
+            // more as if nothing had happened: it is never dropped.
+            std::mem::forget((self.tree.clone(), self.db.clone()));
+        }
+        done
+    }
+
+    fn try_commit(&self, writes: Writes) -> Result<(), StoreError> {
         self.tree.apply_batch(writes.0).map_err(|error| failed(&error))?;
         self.db.flush().map_err(|error| failed(&error))?;
         self.file.sync_data().map_err(|error| StoreError::Io(format!("sync failed: {error}")))
@@ -175,29 +189,16 @@ pub(super) fn place(key: &[u8]) -> String {
     format!("key {kind}:{rest}")
 }
 
-/// Trap 2: what lies in `blobs/` was never synced, and should not be there.
-fn refuse_blobs(folder: &Path) -> Result<(), StoreError> {
-    let blobs = folder.join("blobs");
-    let is_empty = std::fs::read_dir(&blobs).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty {
-        return Ok(());
-    }
-    Err(StoreError::Refused(format!(
-        "{} holds files: this data folder was written with other settings, and would not survive a \
-         power cut; restore a backup, or start with a new folder",
-        blobs.display()
-    )))
-}
-
 fn refusal(folder: &str, error: &sled::Error) -> StoreError {
     let text = error.to_string();
     if text.contains("could not acquire lock") {
         return StoreError::InUse(folder.to_owned());
     }
     match error {
-        sled::Error::Corruption { .. } => {
-            StoreError::Corrupt { place: folder.to_owned(), problem: text }
-        }
+        sled::Error::Corruption { .. } => StoreError::Corrupt {
+            place: folder.to_owned(),
+            problem: format!("sled cannot read it ({text}); restore a backup"),
+        },
         sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)
         | sled::Error::ReportableBug(_)
@@ -207,4 +208,8 @@ fn refusal(folder: &str, error: &sled::Error) -> StoreError {
 
 fn failed(error: &sled::Error) -> StoreError {
     StoreError::Io(error.to_string())
+}
+
+pub(super) fn io_failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Io(format!("{what} {}: {error}", path.display()))
 }

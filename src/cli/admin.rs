@@ -1,0 +1,200 @@
+//! The operator's commands: backup, restore, check, resume.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{
+    BackupArgs, CheckArgs, Failure, Output, RestoreArgs, ResumeArgs, WhatIsOpen,
+    remote::{connect, refused},
+    show,
+};
+use crate::{
+    pb::{to_json, v1::OpenWorkflows},
+    store::{Checked, SledOptions, SledStore, StoreError, check_backup},
+};
+
+/// Enough for a folder that is read once.
+const CACHE_BYTES: u64 = 256 * 1024 * 1024;
+
+pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
+    let shown = args.file.display().to_string();
+    if args.file.exists() {
+        let text = format!("{shown} is there already; name a new file, or move that one away");
+        return Err(Failure { code: 2, text });
+    }
+    let client = connect(&args.remote).await?;
+    // Its own: two backups to one name do not write into each other.
+    let unfinished = beside(&args.file, &format!(".{}.part", std::process::id()));
+    let failed = |error: io::Error| Failure::new(format!("cannot write {shown}: {error}"));
+    let mut file = std::fs::File::create(&unfinished).map_err(failed)?;
+    let taken = client.backup(|piece| file.write_all(piece)).await;
+    let taken = match taken {
+        Ok(written) => written.and_then(|()| file.sync_all()).map_err(failed),
+        Err(status) => Err(refused(status)),
+    };
+    // Nothing that is not whole ever has the name of a backup.
+    let checked = taken.and_then(|()| {
+        let checked = check_backup(&unfinished);
+        if checked.is_whole { Ok(checked) } else { Err(unsound(&shown, &checked)) }
+    });
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(failure) => {
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(failure);
+        }
+    };
+    std::fs::rename(&unfinished, &args.file)
+        .and_then(|()| sync_folder(&args.file))
+        .map_err(failed)?;
+    if !checked.is_sound() {
+        // It is what there is: better than none.
+        return Err(unsound(&format!("{shown} is there, and"), &checked));
+    }
+    match args.remote.output {
+        Output::Json => {
+            let Checked { workflows, open, rows, .. } = checked;
+            let told = serde_json::json!({
+                "file": shown, "workflows": workflows, "open_workflows": open, "rows": rows
+            });
+            show::line(&told.to_string());
+        }
+        Output::Text => show::line(&format!("{shown}: {}", counted(&checked))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, Failure> {
+    if !args.file.is_file() {
+        let text = format!("there is no file {}", args.file.display());
+        return Err(Failure { code: 2, text });
+    }
+    let checked = check_backup(&args.file);
+    if !checked.is_whole || !(checked.is_sound() || args.despite_findings) {
+        return Err(unsound(&args.file.display().to_string(), &checked));
+    }
+    let options = SledOptions { folder: args.data.clone(), cache_bytes: CACHE_BYTES };
+    SledStore::restore(&args.file, &options).map_err(store_failed)?;
+    let data = args.data.display();
+    show::line(&format!(
+        "{data}: {}\n\nIt is held: `dispatch serve --data {data}` takes receipts and cancels, and sends \
+         nothing\nuntil `dispatch resume --open continue` or `--open cancel` says what becomes of what \
+         was open.",
+        counted(&checked)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
+    let shown = args.path.display().to_string();
+    let checked = if args.path.is_dir() {
+        check_copy(&args.path)?
+    } else if args.path.is_file() {
+        check_backup(&args.path)
+    } else {
+        let text = format!("there is no data folder and no backup at {shown}");
+        return Err(Failure { code: 2, text });
+    };
+    if !checked.is_sound() {
+        return Err(unsound(&shown, &checked));
+    }
+    show::line(&format!("{shown}: sound; {}", counted(&checked)));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
+    let (open, done) = match args.open {
+        WhatIsOpen::Continue => (OpenWorkflows::Continue, "go on"),
+        WhatIsOpen::Cancel => (OpenWorkflows::Cancel, "are canceled"),
+    };
+    let resumed = connect(&args.remote).await?.resume(open).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&resumed)),
+        Output::Text => show::line(&format!(
+            "held no longer; {} workflows were open and {done}",
+            resumed.open_workflows
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a copy of a folder: sled repairs what it opens, and a check leaves everything as it was.
+fn check_copy(folder: &Path) -> Result<Checked, Failure> {
+    let shown = folder.display();
+    // Held meanwhile, so that no service changes what is copied.
+    let db = std::fs::File::open(folder.join("db")).map_err(|error| Failure {
+        code: 2,
+        text: format!("{shown} is no data folder: its file db cannot be opened: {error}"),
+    })?;
+    if db.try_lock().is_err() {
+        return Err(store_failed(StoreError::InUse(shown.to_string())));
+    }
+    let copy = Copy(std::env::temp_dir().join(format!("dispatch-check-{}", uuid::Uuid::new_v4())));
+    copy_folder(folder, &copy.0).map_err(|error| {
+        Failure::new(format!("cannot copy {shown} to {}, to check it: {error}", copy.0.display()))
+    })?;
+    let options = SledOptions { folder: copy.0.clone(), cache_bytes: CACHE_BYTES };
+    SledStore::check(&options).map_err(store_failed)
+}
+
+/// A folder that is removed when it is no longer needed: it holds what the original holds.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn counted(checked: &Checked) -> String {
+    let Checked { workflows, open, rows, .. } = checked;
+    format!("{workflows} workflows, {open} of them open, {rows} transitions")
+}
+
+fn unsound(what: &str, checked: &Checked) -> Failure {
+    let mut text = format!("{what} is not sound:");
+    for finding in &checked.findings {
+        text.push_str(&format!("\n  {finding}"));
+    }
+    if checked.further > 0 {
+        text.push_str(&format!("\n  and {} more", checked.further));
+    }
+    Failure::new(text)
+}
+
+fn store_failed(error: StoreError) -> Failure {
+    let in_use = matches!(error, StoreError::InUse(_));
+    let hint =
+        "; a running service is checked through `dispatch backup FILE` and `dispatch check FILE`";
+    Failure::new(format!("{error}{}", if in_use { hint } else { "" }))
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// A new name survives a power cut once its folder is synced.
+fn sync_folder(of: &Path) -> io::Result<()> {
+    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}

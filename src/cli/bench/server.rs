@@ -1,0 +1,276 @@
+//! The service that is measured: a child process of this program, or one that runs elsewhere.
+//!
+//! The child is `dispatch serve` as anybody would start it: a configuration file, a data folder on
+//! the disk, every durability on. Nothing in it knows that it is being measured.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::usage::{self, Usage};
+use crate::cli::Failure;
+
+/// The name of the account at the provider that plays along.
+pub(super) const API_KEY: &str = "abcd1234";
+/// How long a service may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A service to be measured.
+pub(super) struct Server {
+    child: Option<Child>,
+    pid: Option<u32>,
+    folder: Folder,
+    /// As in `http://127.0.0.1:50051`.
+    pub(super) grpc: String,
+    /// Where its webhooks arrive, if it is ours.
+    pub(super) webhooks: String,
+    internal: Option<SocketAddr>,
+    /// What webhooks are signed with.
+    pub(super) secret: String,
+}
+
+impl Server {
+    /// Starts one whose messages go to `provider`, with its data in a new folder under `within`.
+    pub(super) async fn start(
+        within: &Path,
+        provider: SocketAddr,
+        route_concurrency: u32,
+    ) -> Result<Server, Failure> {
+        let folder = Folder::new(within).map_err(|error| {
+            Failure::new(format!("cannot make a folder in {}: {error}", within.display()))
+        })?;
+        let secret = uuid::Uuid::new_v4().simple().to_string();
+        std::fs::write(folder.config(), config(provider, &secret, route_concurrency))
+            .map_err(|error| Failure::new(format!("cannot write a configuration: {error}")))?;
+        let mut server = Server {
+            child: None,
+            pid: None,
+            folder,
+            grpc: String::new(),
+            webhooks: String::new(),
+            internal: None,
+            secret,
+        };
+        server.launch().await?;
+        Ok(server)
+    }
+
+    /// Kills it, as a crash would, starts it again, and tells how long it took until it served.
+    pub(super) async fn restart(&mut self) -> Result<Duration, Failure> {
+        self.kill();
+        let began = Instant::now();
+        self.launch().await?;
+        Ok(began.elapsed())
+    }
+
+    async fn launch(&mut self) -> Result<(), Failure> {
+        let failed =
+            |error: std::io::Error| Failure::new(format!("cannot start a service: {error}"));
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut child = Command::new(program)
+            .arg("serve")
+            .arg("--config")
+            .arg(self.folder.config())
+            .arg("--data")
+            .arg(self.folder.data())
+            .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--internal-http", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let out = child.stdout.take();
+        self.pid = Some(child.id());
+        self.child = Some(child);
+        let banner = tokio::task::spawn_blocking(move || out.and_then(read_banner));
+        let banner = tokio::time::timeout(PATIENCE, banner).await;
+        let Ok(Ok(Some(Banner { grpc, http, internal }))) = banner else {
+            return Err(Failure::new("the service that was to be measured did not start"));
+        };
+        self.grpc = format!("http://{grpc}");
+        self.webhooks = format!("http://{http}/receipts/vonage/bench");
+        self.internal = Some(internal);
+        Ok(())
+    }
+
+    /// So many connections, set up as any client would.
+    pub(super) async fn connect(&self, connections: usize) -> Result<Vec<Channel>, Failure> {
+        let failed = |error: tonic::transport::Error| Failure {
+            code: 6,
+            text: format!("cannot reach {}: {error}", self.grpc),
+        };
+        let mut channels = Vec::new();
+        for _ in 0..connections.max(1) {
+            let endpoint = Endpoint::from_shared(self.grpc.clone()).map_err(failed)?;
+            channels.push(endpoint.tcp_nodelay(true).connect().await.map_err(failed)?);
+        }
+        Ok(channels)
+    }
+
+    /// What it has used so far, if it is known which process it is.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.pid.map(usage::of)
+    }
+
+    /// How many bytes its data take on the disk, if it is ours.
+    pub(super) fn disk_bytes(&self) -> Option<u64> {
+        self.child.as_ref().map(|_| usage::folder_bytes(&self.folder.data()))
+    }
+
+    /// A folder on the same disk.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
+    /// The configuration it runs on, if it is ours.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        self.child.as_ref().map(|_| self.folder.config())
+    }
+
+    /// The sum of those of its metrics whose line begins so, if it is ours.
+    pub(super) async fn metric(&self, beginning: &str) -> Option<u64> {
+        let address = self.internal?;
+        let client = reqwest::Client::builder().no_proxy().build().ok()?;
+        let answer = client.get(format!("http://{address}/metrics")).send().await.ok()?;
+        Some(sum(&answer.text().await.ok()?, beginning))
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Gone already is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn config(provider: SocketAddr, secret: &str, concurrency: u32) -> String {
+    format!(
+        r#"
+[engine]
+recovery_grace_s = 0
+[log]
+level = "warn"
+[[accounts]]
+name = "bench"
+provider = "vonage"
+settings = {{ base_url = "http://{provider}", api_key = "{API_KEY}" }}
+secrets = {{ api_secret = "{secret}", signature_secret = "{secret}" }}
+[[routes]]
+name = "messenger"
+adapter = "vonage-messenger"
+account = "bench"
+concurrency = {concurrency}
+[[routes]]
+name = "sms"
+adapter = "vonage-sms"
+account = "bench"
+concurrency = {concurrency}
+"#
+    )
+}
+
+#[derive(Debug, PartialEq)]
+struct Banner {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    internal: SocketAddr,
+}
+
+/// Reads where it listens; the rest of what it says is read and dropped, so that it never waits.
+fn read_banner(out: impl std::io::Read + Send + 'static) -> Option<Banner> {
+    let mut lines = BufReader::new(out).lines();
+    let mut found = Vec::new();
+    while found.len() < 3 {
+        found.extend(listener(&lines.next()?.ok()?));
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+    let [grpc, http, internal] = found.try_into().ok()?;
+    Some(Banner { grpc, http, internal })
+}
+
+/// The address in a line of the banner, in the order gRPC, webhooks, health.
+fn listener(line: &str) -> Option<SocketAddr> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?;
+    let address = words.next()?;
+    let address = address.strip_prefix("http://").unwrap_or(address).split('/').next()?;
+    ["gRPC", "webhooks", "health"].contains(&name).then(|| address.parse().ok())?
+}
+
+/// Sums the lines of Prometheus' text format that begin so.
+fn sum(text: &str, beginning: &str) -> u64 {
+    let lines = text.lines().filter(|line| line.starts_with(beginning));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+/// A folder of our own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(within: &Path) -> std::io::Result<Folder> {
+        let name = format!("dispatch-bench-{}", uuid::Uuid::now_v7().simple());
+        let path = within.join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Folder(path))
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join("dispatch.toml")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("dispatch: {} could not be removed: {error}", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_of_serve_is_understood() {
+        let told = "dispatch 0.1.0\n  gRPC           127.0.0.1:1\n  \
+                    webhooks       http://127.0.0.1:2/receipts/{provider}/{account}\n  \
+                    health         http://127.0.0.1:3/healthz /readyz /metrics\n  data  /x\n";
+        let [grpc, http, internal] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!(read_banner(told.as_bytes()), Some(Banner { grpc, http, internal }));
+        assert_eq!(read_banner(&b"dispatch: cannot listen\n"[..]), None);
+    }
+
+    #[test]
+    fn the_configuration_is_one_that_the_service_takes() {
+        let provider = SocketAddr::from(([127, 0, 0, 1], 9));
+        let config = crate::config::Config::parse(&config(provider, "a secret", 256)).unwrap();
+        assert_eq!(config.routes.len(), 2);
+        assert_eq!(config.store.kind, crate::config::StoreKind::Sled);
+    }
+
+    #[test]
+    fn metrics_are_summed_over_their_labels() {
+        let text = "# HELP x\nended_total{state=\"A\"} 2\nended_total{state=\"B\"} 3\nopen 7\n";
+        assert_eq!(sum(text, "ended_total"), 5);
+        assert_eq!(sum(text, "ended_total{state=\"B\""), 3);
+        assert_eq!(sum(text, "open "), 7);
+    }
+}

@@ -1,0 +1,117 @@
+//! The workflow that is measured: Messenger, then SMS, 160 characters each.
+//!
+//! Every workflow has a number, which its recipients carry, so that the provider knows whose
+//! message it took.
+
+use std::time::{Duration, SystemTime};
+
+use dispatch_contract::{Channel, Content, Endpoint, Options};
+
+use crate::pb::v1::{
+    Address, CreateWorkflowRequest, Failover, Message, Step, WorkflowSpec, address, message,
+};
+
+/// A full SMS of the GSM alphabet.
+const TEXT: &str = "Your order is ready at our shop in the old town. It is kept for seven days; \
+please bring the code 4711 and something that shows your name. Open daily 9 to 18 h.";
+
+const PAGE: &str = "107083064136738";
+const SMS_SENDER: &str = "447700900000";
+
+/// What differs from scenario to scenario.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// When the second step starts.
+    pub(super) expiry: Duration,
+    /// What the first message must reach.
+    pub(super) condition: &'static str,
+    pub(super) send_at: Option<SystemTime>,
+}
+
+impl Shape {
+    /// Does nothing for so long.
+    pub(super) fn resting(time: Duration) -> Shape {
+        let send_at = Some(SystemTime::now() + time);
+        Shape { expiry: Duration::from_secs(600), condition: "delivered", send_at }
+    }
+}
+
+/// The request for workflow `number`.
+pub(super) fn request(number: u64, shape: &Shape) -> CreateWorkflowRequest {
+    let message =
+        || Message { content: Some(message::Content::Text(TEXT.to_owned())), ..Message::default() };
+    let at =
+        |channel: &str, endpoint| Address { channel: channel.to_owned(), endpoint: Some(endpoint) };
+    let failover = Failover {
+        expiry_time: shape.expiry.try_into().ok(),
+        condition_status: shape.condition.to_owned(),
+    };
+    let messenger = Step {
+        from: Some(at("messenger", address::Endpoint::Id(PAGE.to_owned()))),
+        to: Some(at("messenger", address::Endpoint::Id(format!("1{number:012}")))),
+        message: Some(message()),
+        failover: Some(failover),
+    };
+    let sms = Step {
+        from: Some(at("sms", address::Endpoint::Number(SMS_SENDER.to_owned()))),
+        to: Some(at("sms", address::Endpoint::Number(format!("44{number:012}")))),
+        message: Some(message()),
+        failover: None,
+    };
+    let spec = WorkflowSpec {
+        steps: vec![messenger, sms],
+        send_at: shape.send_at.map(Into::into),
+        // A burst waits for places on its route; that is load, and no failure.
+        send_within: Duration::from_secs(3600).try_into().ok(),
+        ..WorkflowSpec::default()
+    };
+    CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() }
+}
+
+/// The second step's message of workflow 0, as adapters see it.
+pub(super) fn sms() -> dispatch_contract::Message {
+    dispatch_contract::Message {
+        channel: Channel::SMS,
+        from: Endpoint::Number(SMS_SENDER.to_owned()),
+        to: Endpoint::Number(format!("44{:012}", 0)),
+        content: Content::Text(TEXT.to_owned()),
+        options: Options::default(),
+    }
+}
+
+/// The step and the number of the workflow whose recipient this is.
+pub(super) fn recipient(channel: &str, to: &str) -> Option<(u8, u64)> {
+    match channel {
+        "messenger" => Some((1, to.strip_prefix('1')?.parse().ok()?)),
+        "sms" => Some((2, to.strip_prefix("44")?.parse().ok()?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_carry_their_workflow_s_number() {
+        let spec = request(4711, &Shape::resting(Duration::ZERO)).workflow.unwrap();
+        let told: Vec<_> = spec
+            .steps
+            .iter()
+            .map(|step| match step.to.clone().unwrap() {
+                Address { channel, endpoint: Some(address::Endpoint::Id(to)) }
+                | Address { channel, endpoint: Some(address::Endpoint::Number(to)) } => {
+                    recipient(&channel, &to)
+                }
+                Address { endpoint: None, .. } => None,
+            })
+            .collect();
+        assert_eq!(told, [Some((1, 4711)), Some((2, 4711))]);
+        assert_eq!(recipient("sms", "no number"), None);
+    }
+
+    #[test]
+    fn the_texts_fill_an_sms() {
+        assert_eq!(TEXT.len(), 160);
+    }
+}

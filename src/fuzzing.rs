@@ -1,0 +1,114 @@
+//! Doors for `tests/fuzz` and for nobody else: what fuzzing must reach and no caller may.
+//!
+//! Nothing is decided or checked here; the properties stand in `tests/fuzz/targets`, once, for
+//! libFuzzer and for the replay in `cargo test`. No part of the public interface.
+
+use dispatch_contract::UnixMillis;
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{
+    engine::RouteTable,
+    grpc::{parse, render, token},
+    machine::Plan,
+    pb::v1::{CreateWorkflowRequest, Event, WorkflowSpec},
+    store::{Closing, Cursor, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
+};
+
+/// Which type a row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// A journal row.
+    Journal,
+    /// A closing row.
+    Closing,
+    /// A row that came after the closing row.
+    Late,
+    /// What was asked for.
+    Record,
+    /// A parked receipt.
+    Parked,
+    /// A position.
+    Cursor,
+}
+
+/// A row read, and written again.
+///
+/// # Errors
+/// If it is none.
+pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn again<T: Serialize + DeserializeOwned>(row: &[u8]) -> Result<Vec<u8>, StoreError> {
+        codec::encode(&codec::decode::<T>(row, || "a fuzzed row".to_owned())?)
+    }
+    match kind {
+        RowKind::Journal => again::<Kept>(row),
+        RowKind::Closing => again::<Closing>(row),
+        RowKind::Late => again::<Row>(row),
+        RowKind::Record => again::<Record>(row),
+        RowKind::Parked => again::<Parked>(row),
+        RowKind::Cursor => again::<Cursor>(row),
+    }
+}
+
+/// `payload` as a row whose checksum fits.
+pub fn sealed(payload: &[u8]) -> Vec<u8> {
+    codec::around(payload)
+}
+
+/// The transition in a row, if it holds one.
+pub fn transition(row: &[u8]) -> Option<Row> {
+    codec::decode(row, String::new).ok()
+}
+
+/// `value` as a row.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn row(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    codec::encode(value)
+}
+
+/// A fact as the event that a stream would carry.
+pub fn event(record: &Record, row: &Row, fact: &crate::machine::Fact) -> Event {
+    render::event(record, row.at, row.sequence, fact, String::new())
+}
+
+/// A resume token read, and written again; `None` if it is none of this store's.
+pub fn resume_token_again(token: &str, incarnation: Uuid) -> Option<String> {
+    let incarnation = Incarnation(incarnation);
+    let position = token::Position::from_token(token, incarnation).ok()?;
+    Some(position.to_token(incarnation))
+}
+
+/// The resume token of a place in the journal.
+pub fn resume_token(cursor: u64, seen: u32, incarnation: Uuid) -> String {
+    token::Position { cursor: Cursor(cursor), seen }.to_token(Incarnation(incarnation))
+}
+
+/// A page token read, and written again; `None` if it is none.
+pub fn page_token_again(token: &str) -> Option<String> {
+    match token::page(token) {
+        Ok(Some(last)) => Some(token::page_token(last)),
+        Ok(None) => Some(String::new()),
+        Err(_) => None,
+    }
+}
+
+/// The plan that a request asks for.
+///
+/// # Errors
+/// Everything that is wrong with it: field and description.
+pub fn plan(
+    request: &CreateWorkflowRequest,
+    routes: &RouteTable,
+    now: UnixMillis,
+) -> Result<Plan, Vec<(String, String)>> {
+    parse::create_request(request, routes, now).map_err(|violations| {
+        violations.into_iter().map(|found| (found.field, found.description)).collect()
+    })
+}
+
+/// A plan as the spec that asks for it.
+pub fn spec(plan: &Plan) -> WorkflowSpec {
+    render::spec(plan)
+}

@@ -1,0 +1,138 @@
+//! `AdminService`: backups, and letting a restored service go.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tonic_health::server::HealthReporter;
+
+use super::{DispatchService, errors::Error};
+use crate::{
+    engine::{Engine, EngineError, OpenWork},
+    pb::v1::{
+        BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
+        admin_service_server, dispatch_service_server::DispatchServiceServer,
+    },
+    store::{Backup, StoreError},
+};
+
+/// The largest piece, in bytes.
+const PIECE: usize = 1024 * 1024;
+/// How many backups may be taken at once: each has a thread.
+const BACKUPS: usize = 2;
+/// How many pieces may wait for whoever takes them.
+const AHEAD: usize = 4;
+
+/// The service, in front of an engine.
+#[derive(Clone)]
+pub struct AdminService {
+    engine: Engine,
+    health: HealthReporter,
+    patience: Duration,
+    places: Arc<Semaphore>,
+}
+
+impl AdminService {
+    /// `health` is told when the engine is held no longer. Whoever takes a backup takes each piece
+    /// within `patience`.
+    pub fn new(engine: Engine, health: HealthReporter, patience: Duration) -> Self {
+        AdminService { engine, health, patience, places: Arc::new(Semaphore::new(BACKUPS)) }
+    }
+}
+
+#[tonic::async_trait]
+impl admin_service_server::AdminService for AdminService {
+    type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
+
+    async fn backup(
+        &self,
+        _: Request<BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let retry_after_ms = 10_000;
+            return Err(Error::Engine(EngineError::Overloaded { retry_after_ms }).into());
+        };
+        let reader = Arc::clone(self.engine.reader());
+        let (pieces, taken) = mpsc::channel(AHEAD);
+        let (runtime, patience) = (Handle::current(), self.patience);
+        // A thread of its own kind: it reads the disk, and waits for whoever takes the pieces.
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            // Whether it was taken: a taker that is gone, or takes nothing, ends the backup.
+            let give = |piece: Result<Vec<u8>, StoreError>| {
+                let piece = piece.map(|piece| BackupResponse { piece });
+                let piece = piece.map_err(|error| Status::from(Error::Store(error)));
+                let given = tokio::time::timeout(patience, pieces.send(piece));
+                matches!(runtime.block_on(given), Ok(Ok(())))
+            };
+            let mut piece = Vec::with_capacity(PIECE);
+            let frames = match Backup::of(reader) {
+                Ok(frames) => frames,
+                Err(error) => {
+                    give(Err(error));
+                    return;
+                }
+            };
+            for frame in frames {
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        give(Err(error));
+                        return;
+                    }
+                };
+                let mut rest = frame.as_slice();
+                while !rest.is_empty() {
+                    let (some, more) = rest.split_at(rest.len().min(PIECE - piece.len()));
+                    piece.extend_from_slice(some);
+                    rest = more;
+                    if piece.len() == PIECE {
+                        let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE));
+                        if !give(Ok(full)) {
+                            return;
+                        }
+                    }
+                }
+            }
+            give(Ok(piece));
+        });
+        Ok(Response::new(ReceiverStream::new(taken)))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<ResumeRequest>,
+    ) -> Result<Response<ResumeResponse>, Status> {
+        let open = match request.into_inner().open() {
+            OpenWorkflows::Unspecified => {
+                let wanted = "must be OPEN_WORKFLOWS_CONTINUE or OPEN_WORKFLOWS_CANCEL";
+                return Err(Error::invalid("open", wanted).into());
+            }
+            OpenWorkflows::Continue => OpenWork::Continue,
+            OpenWorkflows::Cancel => OpenWork::Cancel,
+        };
+        let (engine, health) = (self.engine.clone(), self.health.clone());
+        // Goes on although the caller may leave: what it asked for is done, and health must say so.
+        let resumed = tokio::spawn(async move {
+            let resumed = engine.resume(open).await;
+            let is_let_go = matches!(resumed, Ok(_) | Err(EngineError::NotHeld));
+            if is_let_go && !engine.is_draining() {
+                health.set_serving::<DispatchServiceServer<DispatchService>>().await;
+            }
+            resumed
+        });
+        let resumed = resumed.await.map_err(|_| Error::Engine(EngineError::Unavailable))?;
+        let count = resumed.map_err(Error::from)?;
+        Ok(Response::new(ResumeResponse { open_workflows: count as u64 }))
+    }
+}
+
+impl std::fmt::Debug for AdminService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminService")
+    }
+}

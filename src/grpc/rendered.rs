@@ -1,0 +1,66 @@
+//! The newest rows as streams tell them: read and rendered once, however many streams there are.
+//!
+//! Nothing here decides anything: what is not held is read again, and says the same.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::OnceCell;
+
+use super::{errors::Error, read, stream};
+use crate::{
+    engine::Engine,
+    pb::v1::Event,
+    store::{Cursor, Row},
+};
+
+/// How many rows are held. A stream that is further behind reads for itself.
+const ROWS: usize = 4096;
+
+/// A row's events, and the labels that they are chosen by.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) events: Vec<Event>,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// The rows.
+#[derive(Debug, Default)]
+pub(super) struct Rendered(Mutex<BTreeMap<Cursor, Cell>>);
+
+type Cell = Arc<OnceCell<Option<Arc<Shown>>>>;
+
+impl Rendered {
+    /// A row as it is told; `None` if its workflow is gone.
+    pub(super) async fn row(
+        &self,
+        engine: &Engine,
+        row: &Arc<Row>,
+    ) -> Result<Option<Arc<Shown>>, Error> {
+        let cell = self.cell(row.cursor);
+        let shown = cell.get_or_try_init(|| async {
+            let row = Arc::clone(row);
+            let incarnation = engine.reader().incarnation();
+            read(engine, &super::STREAMS, move |reader| {
+                let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
+                let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
+                let events = stream::events(&row, &record, &workflow, incarnation);
+                Ok(Some(Arc::new(Shown { events, labels: record.plan.labels.clone() })))
+            })
+            .await
+        });
+        shown.await.cloned()
+    }
+
+    fn cell(&self, cursor: Cursor) -> Cell {
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(rows.entry(cursor).or_default());
+        if rows.len() > ROWS {
+            // The oldest: it may be the one asked for, which is then held by its readers alone.
+            rows.pop_first();
+        }
+        cell
+    }
+}

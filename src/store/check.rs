@@ -1,0 +1,139 @@
+//! Whether what is kept is sound: every row decodes, every index leads where it should, every
+//! invariant of the machine held after every transition.
+
+use std::{fmt, path::Path};
+
+use super::{BackupFile, Entry, Needs, StoreError};
+use crate::machine::{self, Fact};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: a key, a workflow, a file's part.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What a check looked at, and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many workflows.
+    pub workflows: u64,
+    /// How many of them are still open.
+    pub open: u64,
+    /// How many transitions.
+    pub rows: u64,
+    /// Whether all of it could be read: a backup that was cut off is not whole.
+    pub is_whole: bool,
+    /// What is wrong; the first hundred.
+    pub findings: Vec<Finding>,
+    /// How many further findings there were.
+    pub further: u64,
+}
+
+/// How many findings are named.
+const FINDINGS_MOST: usize = 100;
+
+impl Checked {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub(super) fn found(&mut self, place: impl Into<String>, problem: impl Into<String>) {
+        if self.findings.len() < FINDINGS_MOST {
+            self.findings.push(Finding { place: place.into(), problem: problem.into() });
+        } else {
+            self.further += 1;
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: StoreError) {
+        match error {
+            StoreError::Corrupt { place, problem } => self.found(place, problem),
+            other => self.found("the store", other.to_string()),
+        }
+    }
+
+    /// One workflow with all that is kept of it.
+    pub(super) fn entry(&mut self, entry: &Entry) {
+        let Entry { record, rows, messages } = entry;
+        let place = format!("workflow {}", record.id);
+        self.workflows += 1;
+        self.rows += rows.len() as u64;
+        if record.fingerprint != record.plan.fingerprint() {
+            self.found(&place, "the fingerprint in its record is not that of its plan");
+        }
+        let Some(first) = rows.first() else {
+            return self.found(&place, "it has a record and no timeline");
+        };
+        if first.facts.first() != Some(&Fact::Created) {
+            self.found(&place, "its timeline does not begin with its creation");
+        }
+        let mut workflow = Needs::default().workflow(record);
+        let mut before = None;
+        for row in rows {
+            let place = format!("{place}, event {}", row.sequence);
+            if row.sequence != workflow.sequence + 1 {
+                let wanted = workflow.sequence + 1;
+                self.found(&place, format!("a gap: event {wanted} should stand here"));
+            }
+            if row.workflow != record.id || row.tenant != record.tenant {
+                self.found(&place, "the row belongs to another workflow or tenant");
+            }
+            if row.facts.is_empty() {
+                self.found(&place, "a transition without facts");
+            }
+            if before.is_some_and(|(cursor, at)| cursor >= row.cursor || at > row.at) {
+                self.found(&place, "it stands before what happened earlier");
+            }
+            before = Some((row.cursor, row.at));
+            for fact in &row.facts {
+                workflow.apply(row.at, fact);
+            }
+            for broken in machine::check(&workflow) {
+                self.found(&place, format!("invariant {}: {}", broken.id, broken.rule));
+            }
+        }
+        if !workflow.has_ended() {
+            self.open += 1;
+        }
+        for (_, number) in messages {
+            if !entry.names(*number) {
+                let problem = format!("a provider's id leads to attempt {number}, which has none");
+                self.found(&place, problem);
+            }
+        }
+    }
+}
+
+/// Checks a backup.
+pub fn check_backup(path: &Path) -> Checked {
+    let mut checked = Checked::default();
+    let mut file = match BackupFile::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            checked.failed(error);
+            return checked;
+        }
+    };
+    for entry in &mut file {
+        match entry {
+            Ok(entry) => checked.entry(&entry),
+            Err(error) => {
+                // What follows a broken frame cannot be told from noise.
+                checked.failed(error);
+                break;
+            }
+        }
+    }
+    checked.is_whole = file.summary().is_some();
+    checked
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}

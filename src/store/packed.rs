@@ -1,0 +1,256 @@
+//! An open workflow's state in a few dozen bytes.
+//!
+//! A million open workflows are held in memory, and few of them are touched at any moment: what
+//! they have in common (senders, durations, routes) is kept once in [`Common`], times are written
+//! as distances from the creation, numbers take as many bytes as they need. Packing loses nothing.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use dispatch_contract::{Failure, Status, UnixMillis};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::StoreError;
+use crate::machine::{
+    Attempt, AttemptState, Need, OnLateSuccess, OnUnknown, Phase, Priority, RouteTraits, Rule,
+    Step, StepStatus, Terms, Workflow, WorkflowId,
+};
+
+/// What workflows have in common. Only ever grows, by what is new: entries keep their places.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    needs: Table<Arc<Need>>,
+    terms: Table<Terms>,
+    routes: Table<(Arc<str>, RouteTraits)>,
+}
+
+/// A list in which every value stands once.
+#[derive(Debug)]
+struct Table<T> {
+    values: Vec<T>,
+    places: HashMap<T, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { values: Vec::new(), places: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Table<T> {
+    fn of(values: Vec<T>) -> Self {
+        let places = (0..).zip(&values).map(|(place, value)| (value.clone(), place)).collect();
+        Table { values, places }
+    }
+
+    fn place(&mut self, value: &T) -> u32 {
+        if let Some(place) = self.places.get(value) {
+            return *place;
+        }
+        let place = self.values.len() as u32;
+        self.values.push(value.clone());
+        self.places.insert(value.clone(), place);
+        place
+    }
+
+    fn get(&self, place: u32) -> Option<&T> {
+        self.values.get(place as usize)
+    }
+}
+
+/// [`Common`] as it is written to a file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CommonRow {
+    needs: Vec<Arc<Need>>,
+    terms: Vec<Terms>,
+    routes: Vec<(Arc<str>, RouteTraits)>,
+}
+
+/// What is the same for all steps and attempts of a workflow.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    created_at: u64,
+    send_at: Option<Since>,
+    valid_until: Option<Since>,
+    send_within_ms: Option<u64>,
+    on_late_success: OnLateSuccess,
+    on_unknown: OnUnknown,
+    priority: Priority,
+    terms: u32,
+    phase: Phase,
+    sequence: u32,
+    updated_at: Since,
+    ended_at: Option<Since>,
+    steps: u8,
+    attempts: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PackedStep {
+    need: u32,
+    rule: Option<Rule>,
+    status: StepStatus,
+    active_at: Option<Since>,
+    clock_at: Option<Since>,
+    reached: Status,
+    reached_at: Option<Since>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PackedAttempt {
+    step: u8,
+    route: u32,
+    state: AttemptState,
+    calls: u16,
+    started_at: Option<Since>,
+    status: Status,
+    failure: Option<Failure>,
+    may_double: bool,
+    is_uncertain: bool,
+}
+
+/// A time, as its distance from the creation; wraps, so that a time before that is kept too.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Since(u64);
+
+impl Common {
+    pub(super) fn row(&self) -> CommonRow {
+        CommonRow {
+            needs: self.needs.values.clone(),
+            terms: self.terms.values.clone(),
+            routes: self.routes.values.clone(),
+        }
+    }
+
+    pub(super) fn of(row: CommonRow) -> Self {
+        Common {
+            needs: Table::of(row.needs),
+            terms: Table::of(row.terms),
+            routes: Table::of(row.routes),
+        }
+    }
+
+    /// Packs a state. `buffer` is only there to be used again.
+    pub(super) fn pack(&mut self, state: &Workflow, buffer: &mut Vec<u8>) -> Box<[u8]> {
+        let since = |at: UnixMillis| Since(at.0.wrapping_sub(state.created_at.0));
+        buffer.clear();
+        let head = Head {
+            created_at: state.created_at.0,
+            send_at: state.send_at.map(since),
+            valid_until: state.valid_until.map(since),
+            send_within_ms: state.send_within_ms,
+            on_late_success: state.on_late_success,
+            on_unknown: state.on_unknown,
+            priority: state.priority,
+            terms: self.terms.place(&state.terms),
+            phase: state.phase,
+            sequence: state.sequence,
+            updated_at: since(state.updated_at),
+            ended_at: state.ended_at.map(since),
+            steps: state.steps.len() as u8,
+            attempts: state.attempts.len() as u16,
+        };
+        append(buffer, &head);
+        for step in &state.steps {
+            let step = PackedStep {
+                need: self.needs.place(&step.need),
+                rule: step.rule,
+                status: step.status,
+                active_at: step.active_at.map(since),
+                clock_at: step.clock_at.map(since),
+                reached: step.reached,
+                reached_at: step.reached_at.map(since),
+            };
+            append(buffer, &step);
+        }
+        for attempt in &state.attempts {
+            let attempt = PackedAttempt {
+                step: attempt.step,
+                route: self.routes.place(&(Arc::clone(&attempt.route), attempt.traits)),
+                state: attempt.state,
+                calls: attempt.calls,
+                started_at: attempt.started_at.map(since),
+                status: attempt.status,
+                failure: attempt.failure,
+                may_double: attempt.may_double,
+                is_uncertain: attempt.is_uncertain,
+            };
+            append(buffer, &attempt);
+        }
+        Box::from(buffer.as_slice())
+    }
+
+    /// The state that was packed.
+    ///
+    /// # Errors
+    /// If these bytes are not of [`pack`](Self::pack): only possible if they came from a file.
+    pub(super) fn unpack(&self, id: WorkflowId, packed: &[u8]) -> Result<Workflow, StoreError> {
+        self.try_unpack(id, packed).ok_or_else(|| StoreError::Corrupt {
+            place: format!("workflow {id}"),
+            problem: "its packed state cannot be read".to_owned(),
+        })
+    }
+
+    fn try_unpack(&self, id: WorkflowId, mut packed: &[u8]) -> Option<Workflow> {
+        let head: Head = take(&mut packed)?;
+        let at = |since: Since| UnixMillis(head.created_at.wrapping_add(since.0));
+        let mut steps = Vec::with_capacity(usize::from(head.steps));
+        for _ in 0..head.steps {
+            let step: PackedStep = take(&mut packed)?;
+            steps.push(Step {
+                need: Arc::clone(self.needs.get(step.need)?),
+                rule: step.rule,
+                status: step.status,
+                active_at: step.active_at.map(at),
+                clock_at: step.clock_at.map(at),
+                reached: step.reached,
+                reached_at: step.reached_at.map(at),
+            });
+        }
+        // Room for one more: what is unpacked is about to go on.
+        let mut attempts = Vec::with_capacity(usize::from(head.attempts) + 1);
+        for _ in 0..head.attempts {
+            let attempt: PackedAttempt = take(&mut packed)?;
+            let (route, traits) = self.routes.get(attempt.route)?;
+            attempts.push(Attempt {
+                step: attempt.step,
+                route: Arc::clone(route),
+                traits: *traits,
+                state: attempt.state,
+                calls: attempt.calls,
+                started_at: attempt.started_at.map(at),
+                status: attempt.status,
+                failure: attempt.failure,
+                may_double: attempt.may_double,
+                is_uncertain: attempt.is_uncertain,
+            });
+        }
+        Some(Workflow {
+            id,
+            created_at: UnixMillis(head.created_at),
+            send_at: head.send_at.map(at),
+            valid_until: head.valid_until.map(at),
+            send_within_ms: head.send_within_ms,
+            on_late_success: head.on_late_success,
+            on_unknown: head.on_unknown,
+            priority: head.priority,
+            terms: *self.terms.get(head.terms)?,
+            phase: head.phase,
+            steps,
+            attempts,
+            sequence: head.sequence,
+            updated_at: at(head.updated_at),
+            ended_at: head.ended_at.map(at),
+        })
+    }
+}
+
+fn append<T: Serialize>(buffer: &mut Vec<u8>, value: &T) {
+    // Writing to memory cannot fail, and these types have nothing that postcard cannot write.
+    *buffer = postcard::to_extend(value, std::mem::take(buffer)).unwrap_or_default();
+}
+
+fn take<T: DeserializeOwned>(from: &mut &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(from).ok()?;
+    *from = rest;
+    Some(value)
+}

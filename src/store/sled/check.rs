@@ -1,0 +1,203 @@
+//! Checks a data folder that no service has open.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{RwLock, atomic::AtomicU64},
+};
+
+use super::{
+    Closing, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder, keys,
+    mark::Mark,
+    rebuild::{Rebuilt, edge, follows, rebuild, undaunted},
+    tree,
+    tree::Tree,
+};
+use crate::{
+    machine::{Fingerprint, WorkflowId},
+    store::{Checked, Cursor, Held, Incarnation, Parked, Reader, Record, Row, StoreError, codec},
+};
+
+/// How many workflows are read at once.
+const PAGE: usize = 256;
+
+impl SledStore {
+    /// Reads all that is in a folder, and says what is not as it should be.
+    ///
+    /// # Errors
+    /// If there is no store in it, or a service has it open.
+    pub fn check(options: &SledOptions) -> Result<Checked, StoreError> {
+        if !options.folder.join("db").is_file() {
+            return Err(StoreError::Refused(format!(
+                "{} is no data folder: there is no file db in it",
+                options.folder.display()
+            )));
+        }
+        undaunted(options, || look(options))
+    }
+}
+
+fn look(options: &SledOptions) -> Result<Checked, StoreError> {
+    let marked = Mark::read(&options.folder)?;
+    folder::prepare(&options.folder, marked)?;
+    let tree = Tree::open(&options.folder, options.cache_bytes)?;
+    let mut checked = Checked::default();
+    let newest = rows(&tree, &mut checked);
+    let noted = marked.map(|marked| marked.newest);
+    let life = tree.decode(keys::INCARNATION).ok().flatten();
+    let seen = checkpoint::of_this_life(&options.folder, life).map(|checkpoint| checkpoint.seen());
+    if let Some(seen) = noted.max(seen).filter(|seen| *seen > newest) {
+        let problem = format!("row {} was there once", seen.0);
+        checked.found(format!("the journal's end, row {}", newest.0), problem);
+    }
+    if noted.is_none() {
+        let problem = "it is missing: whether the newest rows are lost cannot be told";
+        checked.found("dispatch.mark", problem);
+    }
+    // What does not decode would only be found again.
+    if checked.is_sound()
+        && let Err(error) = all_together(tree, &options.folder, &mut checked)
+    {
+        checked.failed(error);
+    }
+    checked.is_whole = true;
+    Ok(checked)
+}
+
+/// What only shows when everything is looked at together.
+fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), StoreError> {
+    let Rebuilt { open, newest, .. } = rebuild(&tree, None)?;
+    // Whether a start from the checkpoint would give what the whole journal gives.
+    let life = tree.decode(keys::INCARNATION)?;
+    if let Some(checkpoint) = checkpoint::of_this_life(folder, life) {
+        let shortcut = rebuild(&tree, Some(checkpoint))?;
+        if let Some(id) = shortcut.open.difference(&open)? {
+            let place = checkpoint::path(folder).display().to_string();
+            checked.found(place, format!("a start from it would see workflow {id} differently"));
+        }
+    }
+    let shared = Shared {
+        incarnation: life.unwrap_or(Incarnation(uuid::Uuid::nil())),
+        edge: AtomicU64::new(edge(&tree)?.0),
+        tree,
+        open: RwLock::new(open),
+        durable: AtomicU64::new(newest.0),
+    };
+    workflows(&shared, checked)
+}
+
+/// Every row by itself, and the journal's numbering. Returns the newest row's cursor.
+fn rows(tree: &Tree, checked: &mut Checked) -> Cursor {
+    let edge = edge(tree).unwrap_or_default();
+    let origin = tree.decode::<Origin>(keys::ORIGIN).ok().flatten();
+    let mut newest = edge;
+    for row in tree.range(Vec::new(), vec![u8::MAX]) {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                checked.failed(error);
+                continue;
+            }
+            // The tree itself cannot be read further.
+            Err(error) => {
+                checked.failed(error);
+                break;
+            }
+        };
+        if let Err(error) = one(&key, &value) {
+            checked.failed(error);
+        }
+        let Some(cursor) = keys::cursor_of(&key) else { continue };
+        if cursor <= edge {
+            checked.found(tree::place(&key), "it lies before the journal's edge");
+            continue;
+        }
+        if !follows(newest, cursor, origin) {
+            let problem =
+                format!("the rows {} to {} before it are missing", newest.0 + 1, cursor.0 - 1);
+            checked.found(tree::place(&key), problem);
+        }
+        newest = cursor;
+    }
+    newest
+}
+
+/// Whether the row is what its key says.
+fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let place = || tree::place(key);
+    let wrong = |problem: &str| StoreError::Corrupt { place: place(), problem: problem.to_owned() };
+    let fits = match key.first() {
+        Some(b'c') => codec::decode::<Closing>(value, place).map(|_| true),
+        Some(b'j') => codec::decode(value, place).map(|kept| match kept {
+            Kept::Row { row, .. } => keys::journal(row.cursor) == key,
+            Kept::Carried { .. } => true,
+        }),
+        Some(b'k') => codec::decode(value, place).map(|row: Parked| keys::parked(row.key) == key),
+        Some(b'l') => {
+            codec::decode(value, place).map(|row: Row| keys::late(row.workflow, row.cursor) == key)
+        }
+        Some(b'm') => match key {
+            keys::EDGE => codec::decode::<Cursor>(value, place).map(|_| true),
+            keys::HELD => codec::decode::<Held>(value, place).map(|_| true),
+            keys::INCARNATION => codec::decode::<Incarnation>(value, place).map(|_| true),
+            keys::ORIGIN => codec::decode::<Origin>(value, place).map(|_| true),
+            _ => return Err(wrong("this program knows no such row")),
+        },
+        Some(b'p') => codec::decode::<(WorkflowId, u16)>(value, place).map(|_| true),
+        Some(b'q') => codec::decode::<(WorkflowId, Fingerprint)>(value, place).map(|_| true),
+        Some(b'r') => codec::decode(value, place).map(|row: Record| keys::record(row.id) == key),
+        // Read with the value that it is a piece of.
+        Some(b'x') => return Ok(()),
+        _ => return Err(wrong("this program knows no such row")),
+    };
+    if fits? { Ok(()) } else { Err(wrong("it holds what belongs under another key")) }
+}
+
+/// Every workflow with its indexes, and every index row with its workflow.
+fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
+    let tree = &shared.tree;
+    let mut known = HashSet::new();
+    let mut after = None;
+    loop {
+        let entries = shared.entries(after, PAGE)?;
+        let Some(last) = entries.last() else { break };
+        after = Some(last.record.id);
+        for entry in entries {
+            let record = &entry.record;
+            known.insert(record.id);
+            checked.entry(&entry);
+            if let Some(request_id) = &record.request_id
+                && tree.decode(&keys::request(&record.tenant, request_id))?
+                    != Some((record.id, record.fingerprint))
+            {
+                let place = format!("workflow {}", record.id);
+                checked.found(place, "its request_id does not lead to it");
+            }
+        }
+    }
+    let mut leads = |key: &[u8], id: WorkflowId| {
+        if !known.contains(&id) {
+            checked
+                .found(tree::place(key), format!("it leads to workflow {id}, which is not there"));
+        }
+    };
+    for kind in [b'p', b'q'] {
+        for row in tree.range(vec![kind], vec![kind + 1]) {
+            let (key, value) = row?;
+            let id = match kind {
+                b'p' => codec::decode::<(WorkflowId, u16)>(&value, || tree::place(&key))?.0,
+                _ => codec::decode::<(WorkflowId, Fingerprint)>(&value, || tree::place(&key))?.0,
+            };
+            leads(&key, id);
+        }
+    }
+    for kind in [b'c', b'l'] {
+        for row in tree.range(vec![kind], vec![kind + 1]) {
+            let (key, _) = row?;
+            if let Some(id) = keys::any_workflow_of(&key) {
+                leads(&key, id);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Looks at a data folder before sled does, which repairs first and asks nobody.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    mark::Marked,
+    tree::{SEGMENT, io_failed},
+};
+use crate::store::StoreError;
+
+/// Makes the folder, if it is not there, so that a power cut does not take it away again.
+pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if folder.exists() {
+        return Err(StoreError::Refused(format!(
+            "{} is a file, and the data folder must be a folder; choose another with --data",
+            folder.display()
+        )));
+    }
+    let unfinished = restoring(folder);
+    if unfinished.exists() {
+        return Err(StoreError::Refused(format!(
+            "a restore into {} was not finished: run it again, or remove {} to begin with an empty \
+             folder",
+            folder.display(),
+            unfinished.display()
+        )));
+    }
+    tracing::info!(folder = %folder.display(), "a new, empty data folder");
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::create_dir_all(folder)
+        .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all())
+        .map_err(|error| io_failed("cannot make the folder", folder, &error))
+}
+
+/// Where a restore builds a folder before it is put in place.
+pub(super) fn restoring(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".restoring");
+    // Beside it, whatever the path ends with.
+    folder.with_file_name(name)
+}
+
+/// Removes the mark and the checkpoint, durably.
+pub(super) fn forget_notes(folder: &Path) -> Result<(), StoreError> {
+    for path in [super::mark::path(folder), super::checkpoint::path(folder)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_failed("cannot remove", &path, &error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| io_failed("cannot sync", folder, &error))
+}
+
+/// Readies the folder for sled, or refuses it: what is not a store, what lost its store, and what
+/// would not survive a power cut.
+///
+/// A folder that is new, or was left in its first moments, is none of these: until the mark is
+/// there, nothing was acknowledged.
+pub(super) fn prepare(folder: &Path, marked: Option<Marked>) -> Result<(), StoreError> {
+    refuse_blobs(folder)?;
+    tidy_settings(folder)?;
+    let has_snapshot = tidy_snapshots(folder)?;
+    let db = folder.join("db");
+    let found = look(&db).map_err(|error| io_failed("cannot read", &db, &error))?;
+    let shown = db.display();
+    match (found, marked) {
+        (Found::Store, _) => Ok(()),
+        (Found::Nothing | Found::Junk, Some(marked)) => Err(StoreError::Refused(format!(
+            "{shown} is missing or damaged from its beginning, but dispatch.mark beside it says \
+             that {} journal rows were kept there; restore a backup, or start with a new folder",
+            marked.newest.0
+        ))),
+        (Found::Nothing, None) if has_snapshot => Err(StoreError::Refused(format!(
+            "{shown} is missing or empty, but files of an older life of it (snap.*) are there; \
+             restore a backup, or start with a new folder"
+        ))),
+        (Found::Junk, None) => Err(StoreError::Refused(format!(
+            "{shown} is not a store of Dispatch, and is left alone; restore a backup, or start \
+             with a new folder"
+        ))),
+        (Found::Nothing, None) => Ok(()),
+    }
+}
+
+/// sled writes its settings once, without a sync: a power cut soon after may leave zeros in their
+/// place, which sled would refuse for good. Without the file it writes the same settings again.
+fn tidy_settings(folder: &Path) -> Result<(), StoreError> {
+    let conf = folder.join("conf");
+    if fs::read(&conf).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+        fs::remove_file(&conf).map_err(|error| io_failed("cannot remove", &conf, &error))?;
+    }
+    Ok(())
+}
+
+enum Found {
+    /// No file, or one in which nothing but zeros was ever written.
+    Nothing,
+    /// At least one segment of a log.
+    Store,
+    /// Something else.
+    Junk,
+}
+
+fn look(db: &Path) -> io::Result<Found> {
+    let file = match File::open(db) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+    };
+    let len = file.metadata()?.len();
+    let mut is_zero = true;
+    for at in (0..len).step_by(SEGMENT) {
+        let mut head = [0; 20];
+        let head = &mut head[..(len - at).min(20) as usize];
+        file.read_exact_at(head, at)?;
+        if is_segment(head) {
+            return Ok(Found::Store);
+        }
+        is_zero &= head.iter().all(|byte| *byte == 0);
+    }
+    Ok(if is_zero { Found::Nothing } else { Found::Junk })
+}
+
+/// sled's segment header: an inverted CRC-32 of the two numbers that follow it.
+fn is_segment(head: &[u8]) -> bool {
+    head.split_first_chunk().is_some_and(|(sum, numbers)| {
+        numbers.len() == 16 && !u32::from_le_bytes(*sum) == crc32fast::hash(numbers)
+    })
+}
+
+/// Says whether there is a snapshot, and removes beginnings of one. sled 0.34.7 writes a snapshot
+/// under another name and renames it; a beginning that a crash leaves behind it would take for the
+/// newest, and refuse the folder for good. What matters is in the log until the rename.
+fn tidy_snapshots(folder: &Path) -> Result<bool, StoreError> {
+    let failed = |error| io_failed("cannot read", folder, &error);
+    let mut has_snapshot = false;
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with("snap.") {
+            continue;
+        }
+        if name.ends_with(".generating") {
+            fs::remove_file(&path).map_err(|error| io_failed("cannot remove", &path, &error))?;
+        } else {
+            has_snapshot = true;
+        }
+    }
+    Ok(has_snapshot)
+}
+
+/// What lies in `blobs/` was never synced, and should not be there: trap 2 of [`super::tree`].
+fn refuse_blobs(folder: &Path) -> Result<(), StoreError> {
+    let blobs = folder.join("blobs");
+    let is_empty = fs::read_dir(&blobs).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "{} holds files: this data folder was written with other settings, and would not survive a \
+         power cut; restore a backup, or start with a new folder",
+        blobs.display()
+    )))
+}

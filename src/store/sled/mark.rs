@@ -1,0 +1,136 @@
+//! The mark: how far the journal had got, kept beside sled's log.
+//!
+//! sled takes damage at the end of its log for the last write before a crash, drops it, and opens
+//! with less; junk it takes for an empty store. Both lose acknowledged work without a word. So after
+//! each durable commit the newest cursor is noted in a file of its own, and a start that finds less
+//! than was noted is refused.
+//!
+//! The file is made durable once, when it is new. After that it is overwritten without a sync: it
+//! costs microseconds, is exact after a kill, and after a power cut says at worst a little less than
+//! was durable, never more. Two copies in sectors of their own take turns, so one is always whole.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::tree::io_failed;
+use crate::store::{Cursor, Incarnation, StoreError, codec};
+
+const NAME: &str = "dispatch.mark";
+/// One copy; a disk writes a sector whole or not at all.
+const SECTOR: usize = 512;
+
+/// What the journal held at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marked {
+    pub(super) incarnation: Incarnation,
+    pub(super) newest: Cursor,
+}
+
+/// The file, open for overwriting.
+pub(super) struct Mark {
+    file: File,
+    path: PathBuf,
+    marked: Marked,
+    /// Which copy is overwritten next.
+    turn: bool,
+}
+
+/// Where it is.
+pub(super) fn path(folder: &Path) -> PathBuf {
+    folder.join(NAME)
+}
+
+impl Mark {
+    /// What an earlier life noted; `None` if there was none, or none that came so far.
+    pub(super) fn read(folder: &Path) -> Result<Option<Marked>, StoreError> {
+        let path = folder.join(NAME);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_failed("cannot read", &path, &error)),
+        };
+        let place = || path.display().to_string();
+        let copies = bytes.chunks(SECTOR).filter_map(|copy| {
+            let (len, rest) = copy.split_first()?;
+            codec::decode::<Marked>(rest.get(..usize::from(*len))?, place).ok()
+        });
+        copies.max_by_key(|marked| marked.newest).map(Some).ok_or_else(|| StoreError::Corrupt {
+            place: place(),
+            problem: "neither of its two copies can be read; restore a backup".to_owned(),
+        })
+    }
+
+    /// A new file in place of what there was, durable when this returns.
+    pub(super) fn create(folder: &Path, marked: Marked) -> Result<Mark, StoreError> {
+        let path = folder.join(NAME);
+        let new = folder.join("dispatch.mark.new");
+        let copy = copy(&marked)?;
+        fs::write(&new, [copy, copy].concat())
+            .and_then(|()| OpenOptions::new().write(true).open(&new))
+            .and_then(|file| {
+                file.sync_all()?;
+                fs::rename(&new, &path)?;
+                File::open(folder)?.sync_all()?;
+                Ok(Mark { file, path: path.clone(), marked, turn: false })
+            })
+            .map_err(|error| io_failed("cannot write", &path, &error))
+    }
+
+    /// Notes that everything up to `newest` is durable, which it must be.
+    pub(super) fn note(&mut self, newest: Cursor) -> Result<(), StoreError> {
+        if newest == self.marked.newest {
+            return Ok(());
+        }
+        self.marked.newest = newest;
+        let place = if self.turn { SECTOR as u64 } else { 0 };
+        self.turn = !self.turn;
+        self.file
+            .write_all_at(&copy(&self.marked)?, place)
+            .map_err(|error| io_failed("cannot write", &self.path, &error))
+    }
+}
+
+fn copy(marked: &Marked) -> Result<[u8; SECTOR], StoreError> {
+    let row = codec::encode(marked)?;
+    let mut copy = [0; SECTOR];
+    copy[0] = row.len() as u8;
+    copy[1..=row.len()].copy_from_slice(&row);
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_survives_a_torn_copy_and_refuses_two() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Mark::read(folder.path()), Ok(None));
+        let mut marked =
+            Marked { incarnation: Incarnation(uuid::Uuid::from_u128(7)), newest: Cursor(3) };
+        let mut mark = Mark::create(folder.path(), marked).unwrap();
+        for newest in 4..300 {
+            mark.note(Cursor(newest)).unwrap();
+            marked.newest = Cursor(newest);
+            assert_eq!(Mark::read(folder.path()), Ok(Some(marked)));
+        }
+        let path = folder.path().join(NAME);
+        let whole = fs::read(&path).unwrap();
+        for at in [0, SECTOR] {
+            let mut torn = whole.clone();
+            torn[at + 9] ^= 1;
+            fs::write(&path, &torn).unwrap();
+            let newest = Mark::read(folder.path()).unwrap().unwrap().newest;
+            assert!(newest == Cursor(299) || newest == Cursor(298));
+            torn[(at + SECTOR) % (2 * SECTOR) + 9] ^= 1;
+            fs::write(&path, &torn).unwrap();
+            assert!(matches!(Mark::read(folder.path()), Err(StoreError::Corrupt { .. })));
+        }
+    }
+}

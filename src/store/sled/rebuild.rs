@@ -1,0 +1,254 @@
+//! Opening: the journal is replayed into memory, and what must be there is.
+//!
+//! sled skips what it cannot read of its log, so rows can be missing without an error. The journal
+//! has a row for each cursor from its edge to what the mark says, an open workflow has its record,
+//! and an ended one its closing row; whatever else is found is refused, and nothing is repaired.
+//! Where there is a checkpoint, all this is looked at behind it; `dispatch check` looks at everything.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, RwLock, atomic::AtomicU64},
+};
+
+use dispatch_contract::UnixMillis;
+use uuid::Uuid;
+
+use super::{
+    CHECKPOINT_ROWS, Kept, Origin, Shared, SledOptions, SledStore,
+    checkpoint::{self, Checkpoint},
+    folder, keys,
+    mark::{Mark, Marked},
+    tree::{self, Tree, Writes},
+};
+use crate::{
+    machine::{Fact, WorkflowId},
+    store::{
+        Cursor, Incarnation, Needs, Reader, Record, StoreError, codec,
+        open::{OpenSet, is_over, replay},
+    },
+};
+
+/// What the journal comes to.
+pub(super) struct Rebuilt {
+    pub(super) open: OpenSet,
+    pub(super) newest: Cursor,
+    last_time: UnixMillis,
+    /// How many rows were read for it.
+    replayed: u64,
+}
+
+impl SledStore {
+    /// Opens the folder, and rebuilds what is held in memory.
+    ///
+    /// # Errors
+    /// If it is in use, cannot be read, lost something that was durable, or was written by
+    /// something else.
+    pub fn open(options: &SledOptions) -> Result<Self, StoreError> {
+        open(options, false)
+    }
+
+    /// Opens a folder whose newest rows are lost, and goes on without them. It becomes another
+    /// [`Incarnation`]: whoever followed the lost rows is told.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for those rows.
+    pub fn open_after_loss(options: &SledOptions) -> Result<Self, StoreError> {
+        open(options, true)
+    }
+}
+
+fn open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, StoreError> {
+    folder::make(&options.folder)?;
+    undaunted(options, || try_open(options, accepts_loss))
+}
+
+/// sled panics over some damage. Nothing of what was begun is used after that.
+pub(super) fn undaunted<T>(
+    options: &SledOptions,
+    look: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    panic::catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| {
+        Err(StoreError::Corrupt {
+            place: options.folder.display().to_string(),
+            problem: "sled panicked over what it found there; restore a backup".to_owned(),
+        })
+    })
+}
+
+fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, StoreError> {
+    let marked = match Mark::read(&options.folder) {
+        Err(StoreError::Corrupt { .. }) if accepts_loss => None,
+        marked => marked?,
+    };
+    folder::prepare(&options.folder, marked)?;
+    let tree = Tree::open(&options.folder, options.cache_bytes)?;
+    let kept: Option<Incarnation> = tree.decode(keys::INCARNATION)?;
+    let is_other = marked.is_some_and(|marked| Some(marked.incarnation) != kept) && !accepts_loss;
+    if is_other || (kept.is_none() && !tree.is_empty()) {
+        return Err(StoreError::Corrupt {
+            place: tree::place(keys::INCARNATION),
+            problem: "the store's name is missing, or not that of dispatch.mark; restore a backup"
+                .to_owned(),
+        });
+    }
+    let checkpoint = checkpoint::of_this_life(&options.folder, kept);
+    // It too has seen rows that were durable.
+    let seen = checkpoint.as_ref().map_or(Cursor(0), Checkpoint::seen);
+    let seen = marked.map_or(seen, |marked| seen.max(marked.newest));
+    let checkpoint = checkpoint.filter(|_| !accepts_loss);
+    let Rebuilt { open, newest, last_time, replayed } = rebuild(&tree, checkpoint)?;
+    let lost = seen.0.saturating_sub(newest.0);
+    if lost > 0 && !accepts_loss {
+        return Err(StoreError::Refused(format!(
+            "the newest {lost} rows of the journal in {} are lost: the disk damaged them, or the \
+             folder was copied in part. Restore a backup; or start once with --accept-loss to go \
+             on without them: workflows will be missing, and messages may be sent again",
+            options.folder.display()
+        )));
+    }
+    let folder = options.folder.display();
+    if lost > 0 {
+        tracing::warn!(%folder, lost, newest = newest.0, "going on without the newest rows, as was said");
+    } else if marked.is_none() && newest > Cursor(0) {
+        tracing::warn!(%folder, "dispatch.mark is missing: whether rows were lost cannot be told");
+    }
+    // Without a mark nobody knows whether rows are missing: that, too, is another life.
+    let is_whole = lost == 0 && !accepts_loss && (marked.is_some() || newest == Cursor(0));
+    let incarnation = match kept.filter(|_| is_whole) {
+        Some(incarnation) => incarnation,
+        None => {
+            // Before the new name is there: what noted the old life must not speak for the new one.
+            folder::forget_notes(&options.folder)?;
+            let new = Incarnation(Uuid::now_v7());
+            let mut writes = Writes::default();
+            writes.put(keys::INCARNATION.to_vec(), &new)?;
+            tree.commit(writes)?;
+            new
+        }
+    };
+    let mark = Mark::create(&options.folder, Marked { incarnation, newest })?;
+    let held = tree.decode(keys::HELD)?;
+    let edge = edge(&tree)?;
+    let shared = Arc::new(Shared {
+        tree,
+        incarnation,
+        open: RwLock::new(open),
+        durable: AtomicU64::new(newest.0),
+        edge: AtomicU64::new(edge.0),
+    });
+    let parked = shared.parked()?.into_iter().map(|parked| (parked.key, parked)).collect();
+    Ok(SledStore {
+        shared,
+        newest,
+        last_time,
+        parked,
+        held,
+        mark,
+        folder: options.folder.clone(),
+        replayed,
+        checkpoint_rows: CHECKPOINT_ROWS,
+        checkpointing: None,
+    })
+}
+
+pub(super) fn edge(tree: &Tree) -> Result<Cursor, StoreError> {
+    Ok(tree.decode(keys::EDGE)?.unwrap_or_default())
+}
+
+/// What is open: from the checkpoint and the journal behind it, else from the whole journal.
+pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Rebuilt, StoreError> {
+    let edge = edge(tree)?;
+    let origin = tree.decode::<Origin>(keys::ORIGIN)?;
+    let last = tree.range(vec![b'j'], vec![b'j' + 1]).next_back().transpose()?;
+    let newest =
+        last.and_then(|(key, _)| keys::cursor_of(&key)).map_or(edge, |last| last.max(edge));
+    let mut rebuilt =
+        Rebuilt { open: OpenSet::default(), newest, last_time: UnixMillis(0), replayed: 0 };
+    let mut before = edge;
+    // If retention went past it, what it leaves to the journal is not all there.
+    let usable = |checkpoint: &Checkpoint| (edge..=newest).contains(&checkpoint.from);
+    if let Some(checkpoint) = checkpoint.filter(usable) {
+        before = checkpoint.from;
+        rebuilt.last_time = checkpoint.last_time;
+        rebuilt.open = OpenSet::of(checkpoint.common, checkpoint.states)?;
+    }
+    let mut needs = Needs::default();
+    for row in tree.range(keys::journal(Cursor(before.0 + 1)), vec![b'j' + 1]) {
+        let (key, value) = row?;
+        let Some(cursor) = keys::cursor_of(&key) else { continue };
+        if !follows(before, cursor, origin) {
+            return Err(StoreError::Corrupt {
+                place: tree::place(&key),
+                problem: format!("row {} should come next; restore a backup", before.0 + 1),
+            });
+        }
+        before = cursor;
+        let kept = codec::decode(&value, || tree::place(&key))?;
+        rebuilt.replay(tree, &mut needs, cursor, kept)?;
+    }
+    Ok(rebuilt)
+}
+
+/// Whether no row is missing between two. A restored journal has gaps up to where it was restored:
+/// its source kept rows there that are no transitions.
+pub(super) fn follows(before: Cursor, cursor: Cursor, origin: Option<Origin>) -> bool {
+    let restored = origin.map_or(0, |origin| origin.newest.0);
+    cursor.0 == before.0 + 1 || (before.0 < restored && cursor.0 <= restored + 1)
+}
+
+impl Rebuilt {
+    fn replay(
+        &mut self,
+        tree: &Tree,
+        needs: &mut Needs,
+        cursor: Cursor,
+        kept: Kept,
+    ) -> Result<(), StoreError> {
+        self.replayed += 1;
+        let row = match kept {
+            Kept::Row { row, .. } => row,
+            Kept::Carried { workflow: id, at, rows, .. } => {
+                self.last_time = self.last_time.max(at);
+                if !tree.has(&keys::closing(id))? {
+                    let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
+                    self.open.put(&replay(needs, &record(tree, id)?, rows), cursor);
+                    self.open.move_chain(id, cursor, cursor);
+                }
+                return Ok(());
+            }
+        };
+        self.last_time = self.last_time.max(row.at);
+        let id = row.workflow;
+        let known = self.open.get(id).map(|open| open.last);
+        let state = match known {
+            // The checkpoint took it after this row.
+            Some(last) if last >= cursor => None,
+            Some(_) => self.open.state(id)?,
+            None if row.facts.contains(&Fact::Created) && !tree.has(&keys::closing(id))? => {
+                Some(needs.workflow(&record(tree, id)?))
+            }
+            // A late row, or one whose beginning was carried to the right.
+            None => None,
+        };
+        let Some(mut state) = state else { return Ok(()) };
+        for fact in &row.facts {
+            state.apply(row.at, fact);
+        }
+        if is_over(&state) && !tree.has(&keys::closing(id))? {
+            return Err(missing(id, "closing row"));
+        }
+        self.open.put(&state, cursor);
+        Ok(())
+    }
+}
+
+fn record(tree: &Tree, id: WorkflowId) -> Result<Record, StoreError> {
+    tree.decode(&keys::record(id))?.ok_or_else(|| missing(id, "record"))
+}
+
+fn missing(id: WorkflowId, what: &str) -> StoreError {
+    StoreError::Corrupt {
+        place: format!("workflow {id}"),
+        problem: format!("its journal is there, its {what} is not; restore a backup"),
+    }
+}

@@ -1,0 +1,172 @@
+//! A new folder from a backup.
+//!
+//! The rows keep their cursors, so that retention goes on as before; the store gets a new life, so
+//! that resume tokens of the old one are refused instead of showing another history. It is built
+//! beside the folder and put in place at the end: a restore that dies leaves no half store.
+
+use std::{fs, io, path::Path};
+
+use uuid::Uuid;
+
+use super::{
+    Closing, Kept, Origin, SledOptions, folder, keys,
+    mark::{Mark, Marked},
+    tree::{self, Tree, Writes},
+};
+use crate::{
+    machine::Fact,
+    store::{
+        BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
+        open::{is_over, replay},
+    },
+};
+
+/// How many workflows one batch holds.
+const BATCH: usize = 64;
+
+impl super::SledStore {
+    /// Makes a folder from a backup. The store in it is [`Held`].
+    ///
+    /// # Errors
+    /// If the backup cannot be read or is not whole, or something is in the folder already.
+    pub fn restore(backup: &Path, options: &SledOptions) -> Result<Summary, StoreError> {
+        let folder = &options.folder;
+        let is_taken = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        if is_taken || folder.is_file() {
+            return Err(StoreError::Refused(format!(
+                "{} is not empty; restore into a new folder, or move this one away first",
+                folder.display()
+            )));
+        }
+        // Read to its end first: nothing is built from a file that is not whole.
+        let mut file = BackupFile::open(backup)?;
+        for entry in &mut file {
+            entry?;
+        }
+        let Some(summary) = file.summary() else {
+            return Err(StoreError::Refused(format!("{} has no end", backup.display())));
+        };
+        if folder.file_name().is_none() {
+            return Err(StoreError::Refused(format!(
+                "{} has no name of its own; name the folder that is to be made",
+                folder.display()
+            )));
+        }
+        let building = &*folder::restoring(folder);
+        let failed = |error: io::Error| {
+            StoreError::Io(format!("cannot put {} in place: {error}", folder.display()))
+        };
+        match fs::remove_dir_all(building) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let built = build(backup, building, options.cache_bytes, &summary);
+        if let Err(error) = built {
+            // What is there takes room, and is good for nothing.
+            let _ = fs::remove_dir_all(building);
+            return Err(StoreError::Io(format!(
+                "cannot restore into {}: {error}",
+                folder.display()
+            )));
+        }
+        fs::rename(building, folder).map_err(failed)?;
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
+        parent.sync_all().map_err(failed)?;
+        Ok(summary)
+    }
+}
+
+fn build(
+    backup: &Path,
+    folder: &Path,
+    cache_bytes: u64,
+    summary: &Summary,
+) -> Result<(), StoreError> {
+    fs::create_dir_all(folder)
+        .map_err(|error| tree::io_failed("cannot make the folder", folder, &error))?;
+    folder::prepare(folder, None)?;
+    let tree = Tree::open(folder, cache_bytes)?;
+    let marked = fill(&tree, BackupFile::open(backup)?, summary)?;
+    drop(tree);
+    Mark::create(folder, marked).map(drop)
+}
+
+fn fill(tree: &Tree, file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
+    let mut writes = Writes::default();
+    for parked in file.parked() {
+        writes.put(keys::parked(parked.key), parked)?;
+    }
+    let mut put = Put { summary, newest: summary.oldest, carried: summary.newest };
+    for (index, entry) in file.enumerate() {
+        put.entry(&mut writes, entry?)?;
+        if index % BATCH == BATCH - 1 {
+            tree.commit(std::mem::take(&mut writes))?;
+        }
+    }
+    let newest = put.newest;
+    let origin = Origin { taken_of: summary.taken_of, newest };
+    writes.put(keys::ORIGIN.to_vec(), &origin)?;
+    let held = Held { known_until: summary.last_time, taken_of: summary.taken_of };
+    writes.put(keys::HELD.to_vec(), &held)?;
+    writes.put(keys::EDGE.to_vec(), &summary.oldest)?;
+    let incarnation = Incarnation(Uuid::now_v7());
+    writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
+    tree.commit(writes)?;
+    Ok(Marked { incarnation, newest })
+}
+
+struct Put<'a> {
+    summary: &'a Summary,
+    /// The newest row that was put: the backup's newest may be of a workflow that is not in it.
+    newest: Cursor,
+    /// Rows that are carried come behind all others.
+    carried: Cursor,
+}
+
+impl Put<'_> {
+    /// One workflow, as the store would have it.
+    fn entry(&mut self, writes: &mut Writes, entry: Entry) -> Result<(), StoreError> {
+        let summary = self.summary;
+        let Entry { record, rows, messages } = entry;
+        let id = record.id;
+        let facts = rows.iter().map(|row| (row.at, row.facts.as_slice()));
+        let is_over = is_over(&replay(&mut Needs::default(), &record, facts));
+        let is_end = |fact: &Fact| matches!(fact, Fact::Ended(_));
+        let ended = rows.iter().find(|row| row.facts.iter().any(is_end));
+        if is_over && ended.is_some_and(|row| row.cursor <= summary.oldest) {
+            // Retention came to it while the backup was taken.
+            return Ok(());
+        }
+        let mut index = Vec::new();
+        for (key, number) in messages {
+            writes.put(keys::message_of(key), &(id, number))?;
+            index.push(keys::message_of(key));
+        }
+        if let Some(request_id) = &record.request_id {
+            writes.put(keys::request(&record.tenant, request_id), &(id, record.fingerprint))?;
+        }
+        writes.put(keys::record(id), &record)?;
+        let is_whole = rows.first().is_some_and(|row| row.cursor > summary.oldest);
+        let mut previous = Cursor(0);
+        for row in rows.iter().filter(|row| row.cursor > summary.oldest) {
+            // The chain's index rows hang on its first row; an ended workflow's on its closing row.
+            let hangs_here = !is_over && is_whole && previous == Cursor(0);
+            let messages = if hangs_here { index.clone() } else { Vec::new() };
+            let (cursor, row) = (row.cursor, row.clone());
+            writes.put(keys::journal(cursor), &Kept::Row { previous, row, messages })?;
+            self.newest = self.newest.max(cursor);
+            previous = cursor;
+        }
+        if is_over {
+            return writes.put(keys::closing(id), &Closing { rows, messages: index });
+        }
+        if !is_whole {
+            self.carried = Cursor(self.carried.0 + 1);
+            self.newest = self.carried;
+            let kept = Kept::Carried { workflow: id, at: summary.last_time, rows, messages: index };
+            return writes.put(keys::journal(self.carried), &kept);
+        }
+        Ok(())
+    }
+}

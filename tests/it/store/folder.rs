@@ -1,0 +1,277 @@
+//! What a data folder survives: being opened again, by a checkpoint or without, retention, backups,
+//! and other people's files.
+
+use super::*;
+
+#[test]
+fn sled_opens_again_with_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    for number in 1..=30_u128 {
+        let id = driver.create(number, "x");
+        if number % 2 == 0 {
+            driver.accept(id);
+        }
+        if number % 3 == 0 {
+            driver.tell(id, Event::Cancel);
+        }
+        if number % 6 == 0 {
+            driver.reach(id, Status::Delivered);
+        }
+    }
+    let ids: Vec<_> = (1..=30).map(|number| WorkflowId(Uuid::from_u128(number))).collect();
+    let before: Vec<_> =
+        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    let due = driver.store.due(None, UnixMillis(u64::MAX), 100);
+    let (time, newest) = (driver.store.last_time(), driver.store.reader().newest());
+    let incarnation = driver.store.reader().incarnation();
+    drop(driver);
+
+    let driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let after: Vec<_> =
+        ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
+    assert_eq!(after, before);
+    assert_eq!(driver.store.due(None, UnixMillis(u64::MAX), 100), due);
+    assert_eq!((driver.store.last_time(), driver.store.reader().newest()), (time, newest));
+    assert_eq!(driver.store.reader().incarnation(), incarnation);
+}
+
+#[test]
+fn sled_opens_again_after_retention_moved_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    let before =
+        (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
+    driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now), 100).unwrap();
+    drop(driver);
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    assert_eq!((driver.store.load(id).unwrap(), driver.timeline(id)), (before.0, before.1));
+    assert!(driver.store.reader().newest() > before.2, "a cursor is never used twice");
+    driver.tell(id, Event::Cancel);
+    assert!(driver.store.load(id).unwrap().unwrap().has_ended());
+}
+
+#[test]
+fn retention_carries_an_old_open_workflow_once_and_not_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    let now = UnixMillis(driver.now + 1_000_000);
+    let before = UnixMillis(driver.now + 500_000);
+    let first = driver.store.sweep(now, before, 2).unwrap();
+    let second = driver.store.sweep(now, before, 2).unwrap();
+    assert_eq!((first.rows, first.carried), (2, 1));
+    assert_eq!((second.rows, second.carried), (1, 0), "its last old row needs no second copy");
+    assert_eq!(driver.store.sweep(now, before, 100).unwrap().rows, 0);
+    assert_eq!(driver.timeline(id), driver.remembered(id));
+    assert_eq!(driver.store.last_time(), now);
+    drop(driver);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.last_time(), now, "engine time never falls behind the journal");
+}
+
+/// A simple generator: what it gives is all that the histories below hang on.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
+    let checkpoint = folder.path().join("checkpoint");
+    let half = tempfile::tempdir().unwrap();
+    let (mut dice, mut ids, mut now) = (Dice(7), Vec::new(), START);
+    let mut seen = 0;
+    for life in 0..12 {
+        let mut store = SledStore::open(&options).unwrap();
+        // Several while the writer works, in most lives.
+        store.checkpoint_after(if life % 3 == 0 { u64::MAX } else { 60 });
+        let mut driver = Driver { now, ..Driver::new(Box::new(store)) };
+        for _ in 0..400 {
+            let number = ids.len() as u128 + 1;
+            let some =
+                |dice: &mut Dice, ids: &[WorkflowId]| ids[dice.roll(ids.len() as u64) as usize];
+            match dice.roll(8) {
+                0..3 => ids.push(driver.create(number, "x")),
+                _ if ids.is_empty() => {}
+                3..5 => {
+                    let id = some(&mut dice, &ids);
+                    let state = driver.store.load(id).unwrap();
+                    if state.is_some_and(|state| state.wants_slot().is_some()) {
+                        driver.accept(id);
+                    }
+                }
+                5 => {
+                    let id = some(&mut dice, &ids);
+                    if driver.store.load(id).unwrap().is_some() {
+                        driver.tell(id, Event::Cancel);
+                    }
+                }
+                6 => {
+                    let id = some(&mut dice, &ids);
+                    let state = driver.store.load(id).unwrap();
+                    if state.is_some_and(|state| state.attempt(1).is_some()) {
+                        driver.reach(id, Status::Delivered);
+                    }
+                }
+                _ => {
+                    let before = UnixMillis(driver.now - 300);
+                    driver.store.sweep(UnixMillis(driver.now), before, 5).unwrap();
+                }
+            }
+        }
+        now = driver.now;
+        drop(driver);
+        seen += usize::from(checkpoint.exists());
+        if life == 6 {
+            let copied = std::process::Command::new("cp")
+                .arg("-r")
+                .args([folder.path(), &half.path().join("data")])
+                .status();
+            assert!(copied.unwrap().success());
+        }
+        // Compares both starts, workflow by workflow.
+        assert_eq!(SledStore::check(&options).unwrap().findings, [], "life {life}");
+    }
+    assert!(seen > 8, "there were checkpoints to start from: {seen}");
+
+    // A torn one is no hindrance, whatever is left of it.
+    let whole = std::fs::read(&checkpoint).unwrap();
+    let open = SledStore::open(&options).unwrap().open_count();
+    for cut in (0..whole.len()).step_by(whole.len() / 50) {
+        std::fs::write(&checkpoint, &whole[..cut]).unwrap();
+        assert_eq!(SledStore::open(&options).unwrap().open_count(), open, "cut at {cut}");
+    }
+    // One of another store is no hindrance either.
+    std::fs::write(&checkpoint, &whole).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = SledOptions { folder: elsewhere.path().to_owned(), ..options.clone() };
+    drop(SledStore::open(&other).unwrap());
+    std::fs::copy(&checkpoint, elsewhere.path().join("checkpoint")).unwrap();
+    assert_eq!(SledStore::open(&other).unwrap().open_count(), 0);
+    // One that has seen what the journal does not have is a witness.
+    let older = SledOptions { folder: half.path().join("data"), ..options.clone() };
+    std::fs::copy(&checkpoint, older.folder.join("checkpoint")).unwrap();
+    std::fs::remove_file(older.folder.join("dispatch.mark")).unwrap();
+    let refused = SledStore::open(&older).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("rows of the journal") && refused.contains("are lost"), "{refused}");
+
+    // Whoever accepts the loss begins another life: nothing of the lost one comes back in it.
+    let store = SledStore::open_after_loss(&older).unwrap();
+    let life = store.reader().incarnation();
+    let before = store.open_count();
+    let mut driver = Driver { now, ..Driver::new(Box::new(store)) };
+    let new: Vec<_> = (10_000..13_000).map(|number| driver.create(number, "x")).collect();
+    drop(driver);
+    let store = SledStore::open(&older).unwrap();
+    assert_eq!(store.open_count(), before + new.len());
+    assert_eq!(store.reader().incarnation(), life);
+    let first = SledStore::open(&options).unwrap().reader().incarnation();
+    assert_ne!(life, first, "whoever followed what is lost is told");
+    drop(store);
+    assert_eq!(SledStore::check(&older).unwrap().findings, []);
+}
+
+/// Ended while its call was out, and carried by retention between that and the call's answer.
+#[test]
+fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    let attempt = driver.store.load(id).unwrap().unwrap().wants_slot().unwrap();
+    driver.tell(id, Event::Slot { attempt });
+    driver.now += 1000;
+    driver.tell(id, Event::Cancel);
+    let ended = driver.now;
+    driver.now += 1000;
+    let before = UnixMillis(ended - 500);
+    assert_eq!(driver.store.sweep(UnixMillis(driver.now), before, 10).unwrap().carried, 1);
+    driver.tell(id, Event::Lost { attempt });
+    assert_eq!(driver.store.open_count(), 0);
+    driver.store.sweep(UnixMillis(driver.now), UnixMillis(ended + 1), 10).unwrap();
+    drop(driver);
+    let mut store = open(folder.path()).unwrap();
+    assert_eq!(store.open_count(), 0);
+    // And then it goes.
+    let late = UnixMillis(ended + 1_000_000);
+    store.sweep(late, late, 10).unwrap();
+    assert_eq!(store.reader().record(id).unwrap(), None);
+}
+
+fn backed_up(frames: Backup, into: &Path) -> Result<SledStore, StoreError> {
+    let bytes: Vec<u8> = frames.flat_map(|frame| frame.unwrap()).collect();
+    let file = into.join("one.backup");
+    std::fs::write(&file, bytes).unwrap();
+    assert_eq!(check_backup(&file).findings, []);
+    let options = SledOptions { folder: into.join("restored"), cache_bytes: 1 << 24 };
+    SledStore::restore(&file, &options)?;
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
+    SledStore::open(&options)
+}
+
+#[test]
+fn a_backup_whose_newest_row_is_of_a_forgotten_workflow_restores() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(&folder.path().join("data")).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    driver.tell(id, Event::Cancel);
+    driver.now += 1000;
+    let kept = driver.create(2, "x");
+    driver.reach(id, Status::Delivered);
+    driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 500), 10).unwrap();
+    assert_eq!(driver.store.reader().record(id).unwrap(), None);
+    let restored = backed_up(Backup::of(driver.store.reader()).unwrap(), folder.path()).unwrap();
+    assert_eq!(restored.open_ids(None, 10), [kept]);
+}
+
+#[test]
+fn a_backup_that_retention_overtakes_keeps_what_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(&folder.path().join("data")).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    let frames = Backup::of(driver.store.reader()).unwrap();
+    for _ in 0..3 {
+        driver.now += 1000;
+        driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 10), 10).unwrap();
+    }
+    let restored = backed_up(frames, folder.path()).unwrap();
+    assert_eq!(restored.open_ids(None, 10), [id]);
+    assert_eq!(
+        restored
+            .reader()
+            .timeline(id)
+            .unwrap()
+            .iter()
+            .map(|row| Row::clone(row))
+            .collect::<Vec<_>>(),
+        driver.remembered(id)
+    );
+}
+
+#[test]
+fn a_folder_in_use_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path()).unwrap();
+    let second = open(folder.path()).err();
+    assert_eq!(second, Some(StoreError::InUse(folder.path().display().to_string())));
+}
+
+#[test]
+fn a_folder_with_blobs_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("blobs")).unwrap();
+    std::fs::write(folder.path().join("blobs/7"), "x").unwrap();
+    assert!(matches!(open(folder.path()), Err(StoreError::Refused(_))));
+}

@@ -1,0 +1,160 @@
+//! Lives without network and clock: what goes into the machine, the turn and the store when a
+//! workflow is created, its first message is accepted, its time passes, its second message is
+//! accepted, and a receipt ends it.
+
+use std::sync::Arc;
+
+use dispatch::{
+    builtin,
+    config::Config,
+    engine::{Grace, Input, Outbox, SendOrder, SystemClock, Turn},
+    grpc::parse_create,
+    machine::{Answer, Plan, Terms, WorkflowId},
+    pb::v1::CreateWorkflowRequest,
+    service::{Parts, ServiceClock},
+    store::{Record, Row, Store},
+};
+use dispatch_contract::{AttemptId, Inbound, Receipt, Report, Status, UnixMillis};
+use uuid::Uuid;
+
+pub const SECRET: &str = "a secret of thirty-two characters";
+pub const EXPIRY_MS: u64 = 2000;
+const START: u64 = 1_800_000_000_000;
+
+pub fn at(ms: u64) -> UnixMillis {
+    UnixMillis(START + ms)
+}
+
+/// The real adapters behind routes for Messenger and SMS.
+pub fn parts() -> Parts {
+    let config = Config::parse(&format!(
+        r#"
+[[accounts]]
+name = "main"
+provider = "vonage"
+settings = {{ base_url = "http://127.0.0.1:9", api_key = "abcd1234" }}
+secrets = {{ api_secret = "{SECRET}", signature_secret = "{SECRET}" }}
+[[routes]]
+name = "messenger"
+adapter = "vonage-messenger"
+account = "main"
+concurrency = 10000
+[[routes]]
+name = "sms"
+adapter = "vonage-sms"
+account = "main"
+concurrency = 10000
+"#
+    ));
+    let clock = ServiceClock::System(Arc::new(SystemClock::new(UnixMillis(0))));
+    builtin::parts(&config.expect("a good configuration"), &clock).expect("good routes")
+}
+
+/// Two steps with a text of 160 characters each.
+pub fn request() -> CreateWorkflowRequest {
+    let text = "0123456789abcdef".repeat(10);
+    let spec = dispatch::pb::from_yaml(&format!(
+        "
+steps:
+  - from: {{ channel: messenger, id: '107083064136738' }}
+    to: {{ channel: messenger, id: '1000000000001' }}
+    message: {{ text: {text} }}
+    failover: {{ expiry_time: 2s, condition_status: delivered }}
+  - from: {{ channel: sms, number: '447700900000' }}
+    to: {{ channel: sms, number: '447700900001' }}
+    message: {{ text: {text} }}
+"
+    ));
+    CreateWorkflowRequest {
+        workflow: Some(spec.expect("a good workflow")),
+        ..CreateWorkflowRequest::default()
+    }
+}
+
+pub fn plan(parts: &Parts) -> Plan {
+    parse_create(&request(), &parts.routes, at(0)).expect("a good workflow")
+}
+
+pub fn record(number: u128, plan: &Plan) -> Record {
+    Record {
+        id: WorkflowId(Uuid::from_u128((u128::from(START) << 80) | number)),
+        tenant: Arc::from("default"),
+        created_at: at(0),
+        fingerprint: plan.fingerprint(),
+        plan: plan.clone(),
+        terms: Terms::default(),
+        request_id: None,
+    }
+}
+
+pub fn create(number: u128, plan: &Plan) -> Input {
+    Input::Create { record: Box::new(record(number, plan)), reply: Box::new(|_| {}) }
+}
+
+/// The provider's id of an attempt's message.
+pub fn provider_id(attempt: AttemptId) -> String {
+    Uuid::from_u128(attempt.workflow.as_u128() ^ u128::from(attempt.number)).to_string()
+}
+
+pub fn accepted(order: SendOrder) -> Input {
+    let SendOrder { attempt, call, route, .. } = order;
+    let answer = Answer::Accepted { provider_id: provider_id(attempt) };
+    Input::Answer { attempt, call, route, answer, took_ms: 1 }
+}
+
+pub fn delivered(attempt: AttemptId) -> Input {
+    let receipt = Receipt {
+        attempt: Some(attempt),
+        provider_id: Some(provider_id(attempt)),
+        report: Report::Reached(Status::Delivered),
+        provider_time: Some(at(0)),
+        code: None,
+        detail: None,
+        usage: None,
+    };
+    Input::Inbound {
+        provider: Arc::from("vonage"),
+        account: Arc::from("main"),
+        items: vec![Inbound::Receipt(receipt)],
+        reply: Box::new(|_| {}),
+    }
+}
+
+/// A turn on `store` that recovers nothing.
+pub fn turn(store: &dyn Store, parts: &Parts) -> Turn {
+    let grace = Grace { started_at: at(0), until: at(0) };
+    Turn::new(store, Arc::new(parts.routes.clone()), grace)
+}
+
+/// Commits what a turn gave back.
+pub fn settle(store: &mut dyn Store, out: Outbox) -> (Vec<Arc<Row>>, Vec<SendOrder>) {
+    assert_eq!(out.broken, []);
+    let rows = store.commit(out.batch).expect("it can be kept");
+    out.acks.into_iter().for_each(|ack| ack());
+    (rows, out.sends)
+}
+
+/// Steps `numbers` through whole lives, all at once; returns the journal's rows.
+pub fn live(
+    store: &mut dyn Store,
+    turn: &mut Turn,
+    plan: &Plan,
+    numbers: std::ops::Range<u128>,
+    now: u64,
+) -> Vec<Arc<Row>> {
+    let mut journal = Vec::new();
+    let mut run = |turn: &mut Turn, store: &mut dyn Store, ms: u64, inputs| {
+        let out = turn.run(store, at(now + ms), inputs).expect("the store can be read");
+        let (rows, sends) = settle(store, out);
+        journal.extend(rows);
+        sends
+    };
+    let creates = numbers.map(|number| create(number, plan)).collect();
+    let first = run(turn, store, 0, creates);
+    run(turn, store, 1, first.into_iter().map(accepted).collect());
+    let second = run(turn, store, 1 + EXPIRY_MS, Vec::new());
+    let attempts: Vec<_> = second.iter().map(|order| order.attempt).collect();
+    run(turn, store, 2 + EXPIRY_MS, second.into_iter().map(accepted).collect());
+    run(turn, store, 7 + EXPIRY_MS, attempts.into_iter().map(delivered).collect());
+    journal
+}
