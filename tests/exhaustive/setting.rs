@@ -1,0 +1,176 @@
+//! What a workflow is asked to do, and by which routes: the space of policies.
+
+use std::sync::Arc;
+
+use dispatch::machine::{
+    Need, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook, RouteOffer, RouteTraits, Rule,
+    StepPlan, Template, Terms, Workflow, WorkflowId,
+};
+use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
+use uuid::Uuid;
+
+/// When every workflow here is created.
+pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// The durations of a life. They are a few milliseconds each, because only their order counts: the
+/// fewer there are, the more states are the same. Two or three retries fit in the time for sending.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    terms: Terms,
+    expiry_ms: u64,
+    /// For how long a provider that knows our ids knows them; shorter than the time for sending.
+    idempotent_for_ms: u64,
+}
+
+impl Times {
+    fn of(steps: usize) -> Times {
+        let [send_within_ms, unknown_wait_ms, final_wait_ms, expiry_ms, idempotent_for_ms] =
+            if steps == 1 { [4, 2, 6, 5, 3] } else { [2, 1, 3, 2, 2] };
+        let terms = Terms {
+            send_within_ms,
+            last_send_within_ms: send_within_ms,
+            unknown_wait_ms,
+            final_wait_ms,
+            retry_base_ms: 2,
+            retry_max_ms: 2,
+        };
+        Times { terms, expiry_ms, idempotent_for_ms }
+    }
+}
+
+/// One point of the space.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its place in the list, which names it.
+    pub number: u32,
+    pub plan: Plan,
+    pub routes: Routes,
+    needs: Vec<Arc<Need>>,
+    terms: Terms,
+}
+
+/// Offers these routes for whatever is needed.
+#[derive(Clone, Debug)]
+pub struct Routes(Vec<RouteOffer>);
+
+impl RouteBook for Routes {
+    fn offers(&self, _: &Need) -> Vec<RouteOffer> {
+        self.0.clone()
+    }
+}
+
+impl Routes {
+    /// Whether a step may be tried on a second route.
+    pub fn are_several(&self) -> bool {
+        self.0.len() > 1
+    }
+}
+
+impl Setting {
+    /// The workflow before its first fact.
+    pub fn workflow(&self) -> Workflow {
+        let id = WorkflowId(Uuid::from_u128(7));
+        Workflow::new(id, START, &self.plan, self.needs.iter().cloned(), self.terms)
+    }
+
+    /// The rung that meets a step, read from the plan and not from the machine.
+    pub fn target(&self, step: u8) -> Status {
+        self.plan.steps[usize::from(step)].rule.map_or(Status::Delivered, |rule| rule.condition)
+    }
+
+    /// How long a step's condition is waited for.
+    pub fn patience_ms(&self, step: u8) -> u64 {
+        let rule = self.plan.steps[usize::from(step)].rule;
+        rule.and_then(|rule| rule.expiry_ms).unwrap_or(self.terms.final_wait_ms)
+    }
+}
+
+/// Every policy for workflows of `steps` steps. Of one step also: two routes, a channel whose
+/// receipts cannot be matched, and a time after which nothing may start.
+pub fn settings(steps: usize) -> Vec<Setting> {
+    let times = Times::of(steps);
+    let expiries = [Some(times.expiry_ms), None];
+    let rules = expiries.map(|expiry_ms| Rule { condition: Status::Delivered, expiry_ms });
+    let is_single = steps == 1;
+    let (lates, firsts, lasts) = if is_single {
+        let submitted = Rule { condition: Status::Submitted, ..rules[0] };
+        let lasts = vec![None, Some(rules[0]), Some(rules[1]), Some(submitted)];
+        // There is no earlier step to be late or to expire.
+        (&[OnLateSuccess::Stop][..], &expiries[..1], lasts)
+    } else {
+        let lates = &[OnLateSuccess::Stop, OnLateSuccess::Continue][..];
+        (lates, &expiries[..], vec![None, Some(rules[0])])
+    };
+    let mut found = Vec::new();
+    for on_unknown in [OnUnknown::WaitReceipt, OnUnknown::Resend, OnUnknown::FailOver] {
+        for idempotent_for_ms in [None, Some(times.idempotent_for_ms)] {
+            let traits = RouteTraits { idempotent_for_ms, echoes: true, tells_delivered: true };
+            let routes = vec![traits; if is_single { 2 } else { 1 }];
+            for &on_late_success in lates {
+                for (&first, &last) in firsts.iter().flat_map(|a| lasts.iter().map(move |b| (a, b)))
+                {
+                    let plan = plan(steps, first, last);
+                    let plan = Plan { on_unknown, on_late_success, ..plan };
+                    found.push((plan, routes.clone()));
+                }
+            }
+            if is_single {
+                let plan = Plan { on_unknown, ..plan(1, None, None) };
+                let valid_until = Some(UnixMillis(START.0 + 6));
+                found.push((Plan { valid_until, ..plan.clone() }, routes.clone()));
+                found.push((plan, vec![RouteTraits { echoes: false, ..traits }; 2]));
+            }
+        }
+    }
+    found.extend(corners(steps, times));
+    let numbered = (0..).zip(found);
+    let setting = |(number, (plan, routes))| setting(number, plan, routes, times.terms);
+    numbered.map(setting).collect()
+}
+
+/// What is not worth a dimension of its own.
+fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteTraits>)> {
+    let usual = || plan(steps, Some(times.expiry_ms), None);
+    let traits = RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
+    let mute = RouteTraits { tells_delivered: false, ..traits };
+    let later = Plan { send_at: Some(UnixMillis(START.0 + 1)), ..usual() };
+    let bounded = Plan { valid_until: Some(UnixMillis(START.0 + times.expiry_ms)), ..usual() };
+    vec![(usual(), vec![mute]), (usual(), vec![]), (later, vec![traits]), (bounded, vec![traits])]
+}
+
+fn setting(number: u32, plan: Plan, traits: Vec<RouteTraits>, terms: Terms) -> Setting {
+    let offer = |(at, traits)| RouteOffer { route: Arc::from(format!("route-{at}")), traits };
+    let routes = Routes(traits.into_iter().enumerate().map(offer).collect());
+    let tenant: Arc<str> = Arc::from("default");
+    let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
+    let needs = needs.collect();
+    Setting { number, plan, routes, needs, terms }
+}
+
+/// Every step but the last waits to be read.
+fn plan(steps: usize, first: Option<u64>, last: Option<Rule>) -> Plan {
+    let earlier = Rule { condition: Status::Read, expiry_ms: first };
+    let rules = (1..steps).map(|_| Some(earlier)).chain([last]);
+    let step = |rule| StepPlan {
+        message: Message {
+            channel: Channel::MESSENGER,
+            from: Endpoint::Number("12345".to_owned()),
+            to: Endpoint::Number("447700900000".to_owned()),
+            content: Content::Text("your code is 1234".to_owned()),
+            options: Options::default(),
+        },
+        rule,
+    };
+    Plan {
+        template: Template::Failover,
+        steps: rules.map(step).collect(),
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown: OnUnknown::WaitReceipt,
+        priority: Priority::Normal,
+        labels: Default::default(),
+        client_ref: None,
+    }
+}

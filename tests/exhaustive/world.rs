@@ -1,0 +1,414 @@
+//! A workflow and what surrounds it: the time, the journal, and what the providers really did.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use dispatch::machine::{
+    self, Attempt, AttemptState, Event, Fact, OnLateSuccess, Phase, StepStatus, Workflow,
+};
+use dispatch_contract::{Report, Status, UnixMillis};
+
+use super::{
+    promise::{Broken, Promise},
+    setting::{START, Setting},
+};
+
+/// One state of the model. Everything that can bear on what follows is in its hash; see there.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub setting: Arc<Setting>,
+    pub workflow: Workflow,
+    pub now: UnixMillis,
+    /// What is durable. A turn's facts are committed together before anything of them is acted on,
+    /// so that a death falls between two rows and never inside one.
+    pub journal: Option<Arc<Row>>,
+    /// What became of each attempt in truth.
+    pub sent: Vec<Sent>,
+    /// How often the service may still die.
+    pub deaths: u8,
+    /// How often time may still run past something that is due: once, while the service is down.
+    pub delays: u8,
+    /// How many receipts may still come after the end.
+    pub late_receipts: u8,
+    /// The service died: waits may be held.
+    pub is_recovered: bool,
+    /// While the workflow was open, a step was told to have reached its condition.
+    pub told_success: bool,
+    /// When the first acceptance or unknown outcome of each step became known, from the facts.
+    clocks: Vec<Option<UnixMillis>>,
+    pub broken: Broken,
+}
+
+/// A journal row, and the one before it.
+#[derive(Debug)]
+pub struct Row {
+    pub before: Option<Arc<Row>>,
+    pub at: UnixMillis,
+    pub facts: Vec<Fact>,
+}
+
+/// An attempt in truth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sent {
+    /// The call that is on the network.
+    pub out: Option<Call>,
+    /// Calls whose outcome nobody learned and that have not reached the provider: `[those that fall
+    /// under an earlier message's id, those that do not]`. They may still reach it.
+    pub astray: [u8; 2],
+    /// Messages that the provider made of it.
+    pub messages: u8,
+}
+
+/// A call in truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    pub number: u16,
+    /// The provider makes no second message of it.
+    pub is_honoured: bool,
+    /// The provider has it.
+    pub has_landed: bool,
+}
+
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        self.setting.number == other.setting.number && self.workflow == other.workflow
+    }
+}
+
+/// Life.
+impl World {
+    pub fn new(setting: Arc<Setting>, deaths: u8) -> World {
+        let mut world = World {
+            workflow: setting.workflow(),
+            now: START,
+            journal: None,
+            sent: Vec::new(),
+            deaths,
+            delays: 0,
+            late_receipts: 1,
+            is_recovered: false,
+            told_success: false,
+            clocks: vec![None; setting.plan.steps.len()],
+            broken: Broken::default(),
+            setting,
+        };
+        let before = world.workflow.clone();
+        let facts = machine::create(&mut world.workflow, world.now, &world.setting.routes);
+        world.commit(before, facts);
+        world
+    }
+
+    /// Tells the machine, and makes durable what follows. False if nothing does.
+    pub fn tell(&mut self, event: Event) -> bool {
+        let before = self.workflow.clone();
+        let facts = machine::handle(&mut self.workflow, self.now, event, &self.setting.routes);
+        if facts.is_empty() {
+            // What decides nothing changes nothing.
+            self.broken.add_unless(before == self.workflow, Promise::ReplayIsTheState);
+            return false;
+        }
+        self.commit(before, facts);
+        true
+    }
+
+    /// The service dies and starts again: the state is what the journal says, and what was out is
+    /// lost.
+    pub fn die(&mut self) {
+        let mut replayed = self.setting.workflow();
+        for row in self.rows() {
+            for fact in &row.facts {
+                replayed.apply(row.at, fact);
+            }
+        }
+        self.broken.add_unless(replayed == self.workflow, Promise::ReplayIsTheState);
+        self.workflow = replayed;
+        for sent in &mut self.sent {
+            sent.lose(self.workflow.steps.len() == 1);
+        }
+        self.deaths = self.deaths.saturating_sub(1);
+        self.delays = 1;
+        self.is_recovered = true;
+        for attempt in self.workflow.unanswered() {
+            self.tell(Event::Lost { attempt });
+        }
+    }
+
+    /// The journal, oldest row first.
+    pub fn rows(&self) -> Vec<Arc<Row>> {
+        let next = |row: &Arc<Row>| row.before.clone();
+        let mut rows: Vec<_> = std::iter::successors(self.journal.clone(), next).collect();
+        rows.reverse();
+        rows
+    }
+
+    /// Notes that a provider told this much of an attempt, before the machine hears it.
+    pub fn note_told(&mut self, attempt: u16, status: Status) {
+        let Some(step) = self.workflow.attempt(attempt).map(|attempt| attempt.step) else { return };
+        self.told_success |= !self.workflow.has_ended() && status >= self.setting.target(step);
+    }
+
+    /// When something next depends on time: what the machine wants to be woken for, and what only
+    /// bounds it.
+    pub fn next_moment(&self) -> Option<UnixMillis> {
+        let workflow = &self.workflow;
+        let mut moments: Vec<_> =
+            workflow.deadline().map(|deadline| deadline.at).into_iter().collect();
+        moments.extend(workflow.valid_until.map(|until| UnixMillis(until.0 + 1)));
+        if let Some(index) = workflow.active_step() {
+            let step = &workflow.steps[usize::from(index)];
+            if let (None, Some(from), true) =
+                (step.clock_at, step.active_at, self.setting.routes.are_several())
+            {
+                // From here no other route is tried.
+                moments.push(UnixMillis(from.0 + workflow.send_within(index) * 3 / 4 + 1));
+            }
+            for (_, attempt) in workflow.attempts_of(index) {
+                moments.extend(honoured_until(attempt).map(|until| UnixMillis(until.0 + 1)));
+            }
+        }
+        moments.into_iter().filter(|at| *at > self.now).min()
+    }
+}
+
+/// Promises.
+impl World {
+    fn commit(&mut self, before: Workflow, facts: Vec<Fact>) {
+        let (phase, ended_at) = (before.phase, before.ended_at);
+        let had_ended = before.has_ended();
+        let decided: Vec<_> = before.steps.iter().map(|step| step.status).collect();
+        let planned = before.attempts.len();
+        let mut replayed = before;
+        for fact in &facts {
+            self.judge(&replayed, fact, had_ended);
+            replayed.apply(self.now, fact);
+        }
+        let mut broken = self.broken;
+        broken.add_unless(replayed == self.workflow, Promise::ReplayIsTheState);
+        for found in machine::check(&self.workflow) {
+            let number = found.id.trim_start_matches('M').parse::<usize>().unwrap_or(1);
+            broken.add_unless(false, super::promise::PROMISES[number - 1].0);
+        }
+        if had_ended {
+            let is_same = phase == self.workflow.phase
+                && ended_at == self.workflow.ended_at
+                && decided.iter().eq(self.workflow.steps.iter().map(|step| &step.status))
+                && planned == self.workflow.attempts.len();
+            broken.add_unless(is_same, Promise::EndIsFinal);
+        }
+        self.broken = broken;
+        let row = Row { before: self.journal.take(), at: self.now, facts };
+        self.journal = Some(Arc::new(row));
+        self.judge_state();
+    }
+
+    /// `fact` was decided on `state`; the world's own workflow is further already.
+    fn judge(&mut self, state: &Workflow, fact: &Fact, had_ended: bool) {
+        match fact {
+            Fact::AttemptPlanned { .. } => {
+                self.sent.push(Sent::default());
+                self.broken.add_unless(!had_ended, Promise::NoStartAfterTheEnd);
+            }
+            Fact::AttemptStarted { attempt, call } => {
+                let is_valid = state.valid_until.is_none_or(|until| self.now <= until);
+                self.broken.add_unless(is_valid, Promise::NoStartAfterValidUntil);
+                self.broken.add_unless(!state.has_ended(), Promise::NoStartAfterTheEnd);
+                let step = state.attempt(*attempt).map(|attempt| attempt.step);
+                let is_running = step == state.active_step();
+                self.broken.add_unless(is_running, Promise::OnlyTheRunningStepSends);
+                let number = usize::from(*attempt) - 1;
+                let is_honoured = state.attempt(*attempt).is_some_and(|attempt| {
+                    let is_first = attempt.started_at.is_none();
+                    let until = honoured_until(attempt);
+                    attempt.traits.idempotent_for_ms.is_some()
+                        && (is_first || until.is_some_and(|until| self.now <= until))
+                });
+                self.sent[number].out =
+                    Some(Call { number: *call, is_honoured, has_landed: false });
+            }
+            Fact::AttemptAccepted { attempt, .. } | Fact::AttemptUnknown { attempt, .. } => {
+                let step = state.attempt(*attempt).map_or(0, |attempt| attempt.step);
+                self.clocks[usize::from(step)].get_or_insert(self.now);
+            }
+            Fact::StepStarted { step } if *step > 0 => {
+                let before = state.steps[usize::from(*step) - 1].status;
+                let is_left =
+                    matches!(before, StepStatus::Failed | StepStatus::Expired | StepStatus::Met);
+                self.broken.add_unless(is_left, Promise::StepsInOrder);
+            }
+            Fact::StepExpired { step, .. } => {
+                let due = self.clocks[usize::from(*step)]
+                    .map(|from| from.0 + self.setting.patience_ms(*step));
+                let is_due = due.is_some_and(|due| self.now.0 >= due);
+                self.broken.add_unless(is_due, Promise::NeverEarly);
+            }
+            // The others promise nothing of themselves.
+            _ => {}
+        }
+    }
+
+    fn judge_state(&mut self) {
+        let workflow = &self.workflow;
+        let mut broken = self.broken;
+        if let Some(step) = workflow.active_step()
+            && let Some(from) = self.clocks[usize::from(step)]
+        {
+            let end = from.0 + self.setting.patience_ms(step);
+            let is_bounded = workflow.deadline().is_some_and(|deadline| deadline.at.0 <= end);
+            broken.add_unless(is_bounded, Promise::ClockNeverRestarts);
+        }
+        let succeeded = matches!(workflow.phase, Phase::Ended(machine::EndState::Succeeded, _));
+        let canceled = matches!(workflow.phase, Phase::Ended(machine::EndState::Canceled, _));
+        broken.add_unless(!succeeded || self.told_success, Promise::SuccessIsTold);
+        let is_kept = match self.setting.plan.on_late_success {
+            OnLateSuccess::Stop => succeeded,
+            OnLateSuccess::Continue => succeeded || canceled || !workflow.has_ended(),
+        };
+        broken.add_unless(!self.told_success || is_kept, Promise::SuccessIsKept);
+        self.broken = broken;
+    }
+
+    /// The provider takes a call. What it makes of it is counted.
+    pub fn land(&mut self, attempt: usize, is_honoured: bool) {
+        let sent = &mut self.sent[attempt];
+        if !(is_honoured && sent.messages > 0) {
+            sent.messages += 1;
+        }
+        self.broken.add_unless(self.sent[attempt].messages <= 1, Promise::OneIdOneMessage);
+        let step = self.workflow.attempts[attempt].step;
+        let of_step =
+            || self.sent.iter().zip(&self.workflow.attempts).filter(|(_, a)| a.step == step);
+        let messages: u8 = of_step().map(|(sent, _)| sent.messages).sum();
+        let counted = of_step().filter(|(_, attempt)| attempt.may_double).count();
+        let is_counted = usize::from(messages) <= 1 + counted;
+        self.broken.add_unless(is_counted, Promise::DoublesAreCounted);
+    }
+
+    /// Stale and repeated events: each was true once, and none may decide anything now.
+    pub fn is_deaf_to_the_past(&self) -> bool {
+        let mut workflow = self.workflow.clone();
+        let mut stale = vec![Event::Slot { attempt: 0 }, Event::Slot { attempt: 99 }];
+        if self.workflow.deadline().is_none_or(|deadline| deadline.at > self.now) {
+            stale.push(Event::Wake { while_down: false, hold: false });
+        }
+        for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
+            if workflow.has_ended() || workflow.wants_slot() != Some(number) {
+                stale.push(Event::Slot { attempt: number });
+            }
+            if attempt.state != AttemptState::Started {
+                stale.push(Event::Lost { attempt: number });
+            }
+            for call in 1..=attempt.calls {
+                if sent.out.is_none_or(|out| out.number != call) {
+                    for answer in super::model::some_answers() {
+                        stale.push(Event::Answer { attempt: number, call, answer });
+                    }
+                }
+            }
+            let lower = Status::ALL.into_iter().filter(|rung| *rung <= attempt.status);
+            let lower = lower.filter(|rung| attempt.calls == 0 || *rung > Status::Pending);
+            let failed = attempt.failure.filter(|_| attempt.calls > 0).map(Report::Failed);
+            for report in lower.map(Report::Reached).chain(failed) {
+                let news = super::model::news(report);
+                stale.push(Event::News { attempt: number, news });
+            }
+        }
+        let routes = &self.setting.routes;
+        let told = |event| machine::handle(&mut workflow, self.now, event, routes);
+        stale.into_iter().map(told).all(|facts| facts.is_empty()) && workflow == self.workflow
+    }
+}
+
+impl Sent {
+    /// Nobody will learn how its call went.
+    pub fn lose(&mut self, may_land_late: bool) {
+        if let Some(call) = self.out.take()
+            && !call.has_landed
+            && may_land_late
+        {
+            self.astray[usize::from(!call.is_honoured)] += 1;
+        }
+    }
+}
+
+/// Until when a repeated call of an attempt makes no second message.
+fn honoured_until(attempt: &Attempt) -> Option<UnixMillis> {
+    let (from, ms) = (attempt.started_at?, attempt.traits.idempotent_for_ms?);
+    Some(UnixMillis(from.0 + ms))
+}
+
+/// What decides. Times count from now on, because the machine knows no epoch, and only those that
+/// are still looked at; texts, provider ids and how a message failed decide nothing.
+///
+/// Of several steps, those that were left are told apart only by what may still happen to them and by
+/// whether they reached their condition, and ended workflows only by what may still be recorded. The
+/// rules look at no more; for a single step nothing is taken to be so.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hash: &mut H) {
+        (self.setting.number, self.broken).hash(hash);
+        let workflow = &self.workflow;
+        let active = workflow.active_step();
+        let is_single = workflow.steps.len() == 1;
+        for (attempt, sent) in workflow.attempts.iter().zip(&self.sent) {
+            (attempt.step, sent.out).hash(hash);
+            if is_single || active == Some(attempt.step) {
+                std::mem::discriminant(&attempt.state).hash(hash);
+                (attempt.status, attempt.failure.is_some()).hash(hash);
+            }
+        }
+        let from_now = |at: UnixMillis| at.0.saturating_sub(self.now.0);
+        match workflow.phase {
+            Phase::Scheduled => (0_u8, workflow.send_at.map(from_now)).hash(hash),
+            Phase::Running(index) => self.hash_running(index, hash),
+            Phase::Ended(state, reason) => {
+                let has_message = |sent: &Sent| sent.messages > 0;
+                let messages: Vec<_> = self.sent.iter().map(has_message).collect();
+                (2_u8, state, reason, self.late_receipts, messages).hash(hash);
+            }
+        }
+    }
+}
+
+impl World {
+    fn hash_running<H: Hasher>(&self, index: u8, hash: &mut H) {
+        // What is due is due, however long.
+        let from_now = |at: UnixMillis| at.0.saturating_sub(self.now.0);
+        let since = |at: UnixMillis| self.now.0 - at.0;
+        let workflow = &self.workflow;
+        (1_u8, index, self.deaths, self.delays, self.told_success).hash(hash);
+        for (attempt, sent) in workflow.attempts.iter().zip(&self.sent) {
+            (sent.astray, sent.messages, attempt.may_double).hash(hash);
+            if attempt.step == index {
+                (&attempt.route, attempt.calls.min(1), attempt.is_uncertain).hash(hash);
+            } else {
+                (attempt.status >= self.setting.target(attempt.step)).hash(hash);
+            }
+        }
+        for step in &workflow.steps {
+            (step.status == StepStatus::Met).hash(hash);
+        }
+        let step = &workflow.steps[usize::from(index)];
+        match step.clock_at {
+            Some(at) => (true, since(at)).hash(hash),
+            None => (false, step.active_at.map(since)).hash(hash),
+        }
+        self.clocks[usize::from(index)].map(since).hash(hash);
+        workflow.valid_until.map(|until| from_now(UnixMillis(until.0 + 1))).hash(hash);
+        for (_, attempt) in workflow.attempts_of(index) {
+            match attempt.state {
+                AttemptState::Deferred { retry_at } => from_now(retry_at).hash(hash),
+                AttemptState::Planned | AttemptState::Started => {}
+                AttemptState::Unknown { wait_until } => {
+                    from_now(wait_until).hash(hash);
+                    continue;
+                }
+                AttemptState::Accepted | AttemptState::Refused => continue,
+            }
+            // The number of the call decides how long the next is put off.
+            attempt.calls.hash(hash);
+            let honoured = honoured_until(attempt).map(|until| from_now(UnixMillis(until.0 + 1)));
+            honoured.hash(hash);
+        }
+    }
+}

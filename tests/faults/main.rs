@@ -1,0 +1,27 @@
+//! The real program on a disk that fails: kills, faults, damage and power cuts.
+//!
+//! | what | variable | default |
+//! |---|---|---|
+//! | rounds of the kill loop | `DISPATCH_KILL_ROUNDS` | 8 |
+//! | damaged data folders | `DISPATCH_DAMAGES` | 24 |
+//! | power cuts | `DISPATCH_POWER_CUTS` | 10 |
+//! | seconds that a stopped process stands still | `DISPATCH_STOP_S` | 5 |
+//! | the seed of all that is random | `DISPATCH_SEED` | of the time |
+//!
+//! `shim.c` stands between the program and the C library; it needs Linux and a C compiler.
+
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+
+mod damage;
+mod disk;
+mod honouring;
+mod kill;
+mod oracle;
+mod power;
+mod record;
+#[path = "../report/mod.rs"]
+mod report;
+mod server;
+mod shim;
+mod signals;
+mod world;

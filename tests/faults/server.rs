@@ -1,0 +1,190 @@
+//! The program as a process of its own, perhaps with the shim under it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use dispatch::client::Client;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use crate::shim::Faults;
+
+/// How long anything that must come may take: a process that hangs is a finding.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `dispatch` as it is shipped.
+    Real,
+    /// The same service, with adapters whose provider honours our id: none that is shipped does.
+    Honouring,
+}
+
+/// Where a service lives: the same for all its lives.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub program: Program,
+    pub config: PathBuf,
+    pub data: PathBuf,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+/// A running process.
+pub struct Server {
+    child: Child,
+    pub grpc: SocketAddr,
+    said: Arc<Mutex<String>>,
+    listening: Vec<JoinHandle<()>>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    /// What it wrote to its standard error.
+    pub said: String,
+}
+
+impl Place {
+    /// In `folder`, with the configuration `text`.
+    pub async fn new(folder: &Path, text: &str) -> Place {
+        let config = folder.join("dispatch.toml");
+        std::fs::write(&config, text).unwrap();
+        let (grpc, http) = (free_port().await, free_port().await);
+        Place { program: Program::Real, config, data: folder.join("data"), grpc, http }
+    }
+
+    /// Starts a process that is not tampered with.
+    pub async fn start(&self) -> Server {
+        self.start_with(None, &[]).await.unwrap_or_else(|ended| panic!("no start: {ended:?}"))
+    }
+
+    /// Starts a process; `Err` if it ends before it serves.
+    pub async fn start_with(
+        &self,
+        faults: Option<&Faults>,
+        flags: &[&str],
+    ) -> Result<Server, Ended> {
+        let mut command = match self.program {
+            Program::Real => Command::new(env!("CARGO_BIN_EXE_dispatch")),
+            Program::Honouring => Command::new(std::env::current_exe().unwrap()),
+        };
+        match self.program {
+            Program::Real => command.arg("serve"),
+            Program::Honouring => command.args(crate::honouring::ARGUMENTS),
+        };
+        command
+            .env("DISPATCH_CONFIG", &self.config)
+            .env("DISPATCH_DATA", &self.data)
+            .env("DISPATCH_GRPC", self.grpc.to_string())
+            .env("DISPATCH_HTTP", self.http.to_string())
+            .env("DISPATCH_INTERNAL_HTTP", "127.0.0.1:0")
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(faults) = faults {
+            command.envs(faults.environment(&self.data));
+        }
+        let mut child = command.spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let errors = tokio::spawn(hear(child.stderr.take().unwrap(), Arc::clone(&said)));
+        let greeting = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut words = line.split_whitespace();
+                if let (Some("gRPC"), Some(address)) = (words.next(), words.next()) {
+                    return address.parse().ok();
+                }
+            }
+            None
+        };
+        let greeted = tokio::time::timeout(PATIENCE, greeting).await;
+        let Some(grpc) = greeted.expect("it neither serves nor ends") else {
+            let server = Server { child, grpc: self.grpc, said, listening: vec![errors] };
+            return Err(server.ended().await);
+        };
+        // Read on, so that the service never waits for a reader.
+        let rest = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Server { child, grpc, said, listening: vec![errors, rest] })
+    }
+}
+
+impl Server {
+    pub async fn client(&self) -> Client {
+        Client::connect(format!("http://{}", self.grpc)).await.unwrap()
+    }
+
+    /// Kills it; says whether it had ended by itself.
+    pub async fn kill(mut self) -> bool {
+        let had_ended = self.child.try_wait().unwrap().is_some();
+        if !had_ended {
+            self.child.start_kill().unwrap();
+        }
+        self.child.wait().await.unwrap();
+        had_ended
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(mut self) -> Ended {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("it hangs: {}", self.said.lock().unwrap()));
+        for task in self.listening {
+            task.await.unwrap();
+        }
+        let said = self.said.lock().unwrap().clone();
+        Ended { status: status.unwrap(), said }
+    }
+
+    /// Sends SIGTERM and returns the exit code.
+    pub async fn terminate(self) -> Option<i32> {
+        self.signal("TERM");
+        self.ended().await.status.code()
+    }
+}
+
+async fn hear(stream: impl AsyncRead + Unpin, said: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut said = said.lock().unwrap();
+        said.push_str(&line);
+        said.push('\n');
+    }
+}
+
+/// A port that was free a moment ago.
+pub async fn free_port() -> SocketAddr {
+    // Below those that the system gives to outgoing connections: a process that starts again must find
+    // its port free.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = std::process::id() as u16 % 12_000;
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 18_000 + (offset + turn) % 12_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
+}

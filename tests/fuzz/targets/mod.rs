@@ -1,0 +1,30 @@
+//! What is fuzzed, and what must hold of it beyond "no panic".
+//!
+//! libFuzzer calls these through `fuzz_targets/`, and `tests/it/corpus.rs` replays what it found in
+//! every `cargo test`. A target that is given the same bytes does the same.
+//!
+//! Not reached from here: sockets and HTTP framing (hyper's), protobuf framing (prost's), the
+//! answers of providers to our calls, and the files that a configuration names.
+
+mod settings;
+mod tokens;
+mod webhook;
+mod workflow;
+
+pub use settings::{config, script};
+pub use tokens::{row, token};
+pub use webhook::webhook;
+pub use workflow::workflow;
+
+/// What is given any bytes, and panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is its corpus folder's too.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("config", config),
+    ("row", row),
+    ("script", script),
+    ("token", token),
+    ("webhook", webhook),
+    ("workflow", workflow),
+];

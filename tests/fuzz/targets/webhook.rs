@@ -1,0 +1,145 @@
+//! Webhooks: bodies that the account signed, tokens that it signed, and headers from anywhere.
+
+use std::sync::{Arc, LazyLock};
+
+use dispatch_contract::{
+    Account, ChannelAdapter, Inbound, Report, Secret, UnixMillis, Verdict, WebhookOutcome,
+    WebhookRequest,
+};
+use dispatch_kit::http::HttpClient;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::settings::halves;
+
+const SECRET: &str = "a secret of thirty-two characters";
+const NOW: UnixMillis = UnixMillis(1_900_000_000_000);
+
+/// No id of a provider's is longer; what is, is left out.
+const ID_BYTES: usize = 128;
+const CODE_BYTES: usize = 64;
+
+/// The first byte chooses the adapter and the version, the second who made the call's headers:
+/// the harness, signing the body; the harness, signing the claims before the first zero byte; or
+/// the caller, one header a line before the first zero byte.
+pub fn webhook(data: &[u8]) {
+    let [choice, mode, rest @ ..] = data else { return };
+    let adapter = &ADAPTERS[usize::from(*choice) % ADAPTERS.len()];
+    let version = if choice & 0x80 == 0 { "v1" } else { "v0.1" };
+    let account = account(version);
+    match mode % 3 {
+        0 => {
+            let headers = signed(&json!({ "payload_hash": hash(rest), "iat": NOW.0 / 1000 }));
+            let outcome = read(&**adapter, &account, &headers, rest);
+            assert_ne!(outcome.verdict, Verdict::Forged, "it is genuine");
+            assert_eq!(outcome.status, 200, "a repeat would not be understood either");
+            forged_if_changed(&**adapter, &account, &headers, rest);
+        }
+        1 => {
+            let (claims, body) = halves(rest);
+            let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
+            let headers = signed(&claims);
+            if read(&**adapter, &account, &headers, body).verdict != Verdict::Forged {
+                assert!(claims.get("payload_hash").is_some(), "a token signs one body");
+                forged_if_changed(&**adapter, &account, &headers, body);
+            }
+        }
+        _ => {
+            let (head, body) = halves(rest);
+            let line = |line: &[u8]| {
+                let at = line.iter().position(|byte| *byte == b':')?;
+                let name = std::str::from_utf8(&line[..at]).ok()?.to_ascii_lowercase();
+                Some((name, line[at + 1..].to_vec()))
+            };
+            let headers: Vec<_> = head.split(|byte| *byte == b'\n').filter_map(line).collect();
+            if read(&**adapter, &account, &headers, body).verdict != Verdict::Forged {
+                forged_if_changed(&**adapter, &account, &headers, body);
+            }
+        }
+    }
+}
+
+/// Reads twice, and holds the outcome against what every adapter promises.
+fn read(
+    adapter: &dyn ChannelAdapter,
+    account: &Account,
+    headers: &[(String, Vec<u8>)],
+    body: &[u8],
+) -> WebhookOutcome {
+    let request = WebhookRequest {
+        method: "POST",
+        url: "https://dispatch.example/receipts/vonage/main?x=1",
+        query: "x=1",
+        headers,
+        body,
+    };
+    let outcome = adapter.webhook(&request, account, NOW);
+    assert_eq!(adapter.webhook(&request, account, NOW), outcome, "reading is a function");
+    assert_eq!(outcome.status == 401, outcome.verdict == Verdict::Forged);
+    if outcome.verdict != Verdict::Understood {
+        assert_eq!(outcome.inbound, [], "nothing is taken from what was not understood");
+    }
+    for told in &outcome.inbound {
+        match told {
+            Inbound::Receipt(receipt) => {
+                assert!(receipt.provider_id.is_some() || receipt.attempt.is_some());
+                assert!(receipt.provider_id.as_ref().is_none_or(|id| id.len() <= ID_BYTES));
+                assert!(receipt.code.as_ref().is_none_or(|code| code.len() <= CODE_BYTES));
+                let is_failure = matches!(receipt.report, Report::Failed(_));
+                assert!(is_failure || receipt.code.is_none());
+                // The sentence is ours: the provider's may hold a person's number.
+                assert!(receipt.detail.is_none() || receipt.code.is_some());
+            }
+            Inbound::Reply(reply) => assert!(reply.provider_id.is_some()),
+            other => panic!("no adapter tells {other:?} yet"),
+        }
+    }
+    let has_it = String::from_utf8_lossy(body).contains(SECRET);
+    assert!(has_it || !format!("{outcome:?}").contains(SECRET), "a secret is shown");
+    outcome
+}
+
+/// One more byte that is not white space, and the signature is another body's.
+fn forged_if_changed(
+    adapter: &dyn ChannelAdapter,
+    account: &Account,
+    headers: &[(String, Vec<u8>)],
+    body: &[u8],
+) {
+    let changed = [body, b"0"].concat();
+    assert_eq!(read(adapter, account, headers, &changed).verdict, Verdict::Forged);
+}
+
+fn signed(claims: &Value) -> Vec<(String, Vec<u8>)> {
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key);
+    let token = token.expect("claims that are JSON can be signed");
+    vec![("authorization".to_owned(), format!("Bearer {token}").into_bytes())]
+}
+
+fn hash(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn account(version: &str) -> Account {
+    let settings = [("api_version", version), ("api_key", "abcd1234")];
+    let secrets = ["api_secret", "signature_secret"];
+    Account {
+        name: "main".to_owned(),
+        revision: 1,
+        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        secrets: secrets.map(|name| (name.to_owned(), Secret::new(SECRET))).into(),
+    }
+}
+
+static ADAPTERS: LazyLock<Vec<Arc<dyn ChannelAdapter>>> = LazyLock::new(|| {
+    let client = HttpClient::new().expect("a client needs no network to be made");
+    vec![
+        Arc::new(dispatch_sms::vonage::adapter(client.clone())),
+        Arc::new(dispatch_mms::vonage::adapter(client.clone())),
+        Arc::new(dispatch_messenger::vonage::adapter(client.clone())),
+        Arc::new(dispatch_whatsapp::vonage::adapter(client.clone())),
+        Arc::new(dispatch_viber::vonage::adapter(client)),
+    ]
+});

@@ -1,0 +1,113 @@
+//! Callers of the webhook listener that do not get to the end: each costs one connection for a
+//! bounded time, and holds nobody up.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    ALONE,
+    support::{Running, in_memory},
+};
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says `begin`, then a byte now and then; returns what it was answered, and after how long it was
+/// let go of.
+async fn dawdle(to: SocketAddr, begin: &'static str) -> (String, Duration) {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = stream.into_split();
+    let dripping = tokio::spawn(async move {
+        // Ends when the connection does.
+        while !begin.is_empty() && writing.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        writing
+    });
+    let mut answer = Vec::new();
+    // A reset is an end as well; so is our patience, which the caller of this finds too long.
+    let _ = tokio::time::timeout(10 * PATIENCE, reading.read_to_end(&mut answer)).await;
+    let took = began.elapsed();
+    dripping.abort();
+    (String::from_utf8_lossy(&answer).into_owned(), took)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_callers_are_let_go_of_and_hold_nobody_up() {
+    let _alone = ALONE.lock().await;
+    let mut config = in_memory();
+    config.listen.http_patience_s = PATIENCE.as_secs();
+    let running = Running::over_http(&config).await;
+    let http = running.service.http;
+    let cases: [(&str, &str); 5] = [
+        ("asks nothing", ""),
+        ("a head without end", "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\nx-a: "),
+        (
+            "a body without end",
+            "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{",
+        ),
+        (
+            "chunks without end",
+            "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nfff\r\n{",
+        ),
+        // Answered at once; then it asks nothing further, or nothing that is whole.
+        (
+            "a body that nobody reads",
+            "POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 99999\r\n\r\n{",
+        ),
+    ];
+    let mut slow = tokio::task::JoinSet::new();
+    // As many as the listener holds connections: those behind them get their turn all the same.
+    for number in 0..500 {
+        let (what, begin) = cases[number % cases.len()];
+        slow.spawn(async move { (what, dawdle(http, begin).await) });
+    }
+    let url = format!("http://{http}/receipts/vonage/sandbox");
+    let quick = reqwest::Client::new();
+    let began = Instant::now();
+    let mut longest = Duration::ZERO;
+    let mut asked = 0;
+    while began.elapsed() < 2 * PATIENCE {
+        let asking = Instant::now();
+        let answer = quick.post(&url).body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), 401, "unsigned, and read to the end");
+        longest = longest.max(asking.elapsed());
+        asked += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("{asked} quick calls beside 500 slow ones: {longest:?} at most");
+    assert!(longest < 3 * PATIENCE, "{longest:?}");
+    while let Some(done) = slow.join_next().await {
+        let (what, (answer, took)) = done.unwrap();
+        assert!(took < 4 * PATIENCE, "{what} was held for {took:?}: {answer}");
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{what}: {answer}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_beyond_all_measure_is_refused_before_it_is_read() {
+    let _alone = ALONE.lock().await;
+    let running = Running::over_http(&in_memory()).await;
+    let mut stream = TcpStream::connect(running.service.http).await.unwrap();
+    let head =
+        "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let mut written = 0;
+    // It stops reading; a gigabyte is never taken.
+    while written < 1 << 30 && stream.write_all(chunk.as_bytes()).await.is_ok() {
+        written += chunk.len();
+    }
+    println!("{} KiB went out", written / 1024);
+    assert!(written < 64 << 20, "{written} bytes were taken");
+    running.stop().await;
+}

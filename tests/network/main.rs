@@ -1,0 +1,24 @@
+//! What the network and too much work do to the service: nothing is lost, nothing comes twice, and
+//! everything stays bounded.
+//!
+//! [`grpc`] breaks the network between clients and the service, [`http`] that between the service
+//! and a provider, both ways. The overload suites drive the real program, in a
+//! process of its own.
+//!
+//! A binary of its own beside `it`, because these run long and measure: they go one after the other.
+
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+
+mod chance;
+mod grpc;
+mod http;
+mod overload;
+mod proxy;
+#[path = "../report/mod.rs"]
+mod report;
+#[expect(dead_code, reason = "shared with the other test binary, which uses all of it")]
+#[path = "../it/support.rs"]
+mod support;
+
+/// Held by each test: they measure, and one that storms would be in the others' figures.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

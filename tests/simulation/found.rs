@@ -1,0 +1,211 @@
+//! What the simulation found, each told by hand: a seed tells a story only as long as the dice fall
+//! as they did.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dispatch::{
+    engine::{Grace, Input, RouteTable, SendOrder, Turn},
+    machine::{
+        Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan, Template,
+        Terms, WorkflowId,
+    },
+    store::{MemoryStore, Record, SledOptions, SledStore, Store},
+};
+use dispatch_contract::{
+    Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Status, UnixMillis,
+};
+use uuid::Uuid;
+
+use crate::{
+    routes,
+    scenario::{RouteSpec, START},
+};
+
+const SECOND: u64 = 1000;
+
+/// A service that is stepped by hand, and its store.
+struct Stepped {
+    store: Box<dyn Store>,
+    turn: Turn,
+    table: Arc<RouteTable>,
+}
+
+impl Stepped {
+    /// With one route that has one place.
+    fn new(store: Box<dyn Store>, idempotent_ms: Option<u64>) -> Stepped {
+        let spec = RouteSpec {
+            name: Arc::from("sms"),
+            channel: Channel::SMS,
+            tells: vec![Status::Delivered],
+            provider: "alpha",
+            account: "main",
+            concurrency: 1,
+            timeout_ms: 10 * SECOND,
+            idempotent_ms,
+            echoes: true,
+            batches: false,
+        };
+        let table = routes::table(&[spec], None);
+        let turn = Turn::new(&*store, Arc::clone(&table), grace(0, 0));
+        Stepped { store, turn, table }
+    }
+
+    fn restart(&mut self, ms: u64, grace_ms: u64) {
+        self.turn = Turn::new(&*self.store, Arc::clone(&self.table), grace(ms, grace_ms));
+    }
+
+    fn run(&mut self, ms: u64, inputs: Vec<Input>) -> (Vec<Fact>, Vec<SendOrder>) {
+        let out = self.turn.run(&*self.store, at(ms), inputs).unwrap();
+        assert_eq!(out.broken, []);
+        let rows = self.store.commit(out.batch).unwrap();
+        (rows.iter().flat_map(|row| row.facts.clone()).collect(), out.sends)
+    }
+
+    fn due(&self, ms: u64) -> Option<u64> {
+        self.turn.next_due(&*self.store, at(ms)).map(|due| due.0 - START)
+    }
+}
+
+fn at(ms: u64) -> UnixMillis {
+    UnixMillis(START + ms)
+}
+
+fn grace(ms: u64, grace_ms: u64) -> Grace {
+    Grace { started_at: at(ms), until: at(ms + grace_ms) }
+}
+
+fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Input {
+    let message = Message {
+        channel: Channel::SMS,
+        from: Endpoint::Id("us".to_owned()),
+        to: Endpoint::Id("them".to_owned()),
+        content: Content::Text("x".to_owned()),
+        options: Options::default(),
+    };
+    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(60 * SECOND) });
+    let plan = Plan {
+        template: Template::Failover,
+        steps: vec![StepPlan { message, rule }; steps],
+        send_at: None,
+        valid_until: None,
+        send_within_ms: Some(900 * SECOND),
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown,
+        priority: Priority::Normal,
+        labels: BTreeMap::new(),
+        client_ref: None,
+    };
+    let record = Record {
+        id: WorkflowId(Uuid::from_u128(number)),
+        tenant: Arc::from("default"),
+        created_at: at(0),
+        fingerprint: plan.fingerprint(),
+        plan,
+        terms: Terms::default(),
+        request_id: None,
+    };
+    Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+}
+
+fn answer(order: &SendOrder, answer: Answer) -> Input {
+    let SendOrder { attempt, call, route, .. } = order.clone();
+    Input::Answer { attempt, call, route, answer, took_ms: 1 }
+}
+
+fn unknown() -> Answer {
+    Answer::Unknown(Refusal {
+        kind: ErrorKind::ProviderFailure,
+        fault: Fault::Provider,
+        code: None,
+        detail: "no answer".to_owned(),
+    })
+}
+
+fn accepted() -> Answer {
+    Answer::Accepted { provider_id: "m1".to_owned() }
+}
+
+#[test]
+fn a_workflow_whose_end_passed_retention_while_its_call_was_out_is_forgotten_in_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SledOptions { folder: folder.path().join("data"), cache_bytes: 16 << 20 };
+    let stores: [Box<dyn Store>; 2] =
+        [Box::new(MemoryStore::new()), Box::new(SledStore::open(&options).unwrap())];
+    for store in stores {
+        let mut service = Stepped::new(store, None);
+        let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::WaitReceipt)]);
+        let id = WorkflowId(Uuid::from_u128(1));
+        let cancel = Input::Cancel { tenant: Arc::from("default"), id, reply: Box::new(|_| {}) };
+        service.run(1, vec![cancel]);
+        service.store.sweep(at(100 * SECOND), at(50 * SECOND), 100).unwrap();
+        let (facts, _) = service.run(100 * SECOND, vec![answer(&sends[0], accepted())]);
+        assert!(matches!(facts[..], [Fact::LateAnswer { .. }]), "{facts:?}");
+        service.store.sweep(at(300 * SECOND), at(200 * SECOND), 100).unwrap();
+        assert_eq!(service.store.reader().record(id).unwrap(), None);
+        assert_eq!(service.store.find_message("alpha/main", "m1").unwrap(), None);
+    }
+}
+
+#[test]
+fn a_repeat_is_not_made_once_the_provider_no_longer_honours_our_id() {
+    let mut service = Stepped::new(Box::new(MemoryStore::new()), Some(20 * SECOND));
+    let two = [1, 2].map(|number| create(number, 1, OnUnknown::WaitReceipt));
+    let (_, first) = service.run(0, two.into());
+    let (facts, second) = service.run(SECOND, vec![answer(&first[0], unknown())]);
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptRepeated { .. })), "{facts:?}");
+    let due = service.due(SECOND).unwrap();
+    let (facts, sends) = service.run(due, Vec::new());
+    assert_eq!((facts, sends.len()), (vec![Fact::AttemptDue { attempt: 1 }], 0));
+    // The second workflow held the only place for too long.
+    let (facts, sends) = service.run(30 * SECOND, vec![answer(&second[0], accepted())]);
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptUnknown { .. })), "{facts:?}");
+    assert!(sends.is_empty(), "{sends:?}");
+}
+
+#[test]
+fn a_place_that_is_given_back_is_taken_at_once_by_what_follows() {
+    let mut service = Stepped::new(Box::new(MemoryStore::new()), Some(20 * SECOND));
+    let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::Resend)]);
+    service.run(SECOND, vec![answer(&sends[0], unknown())]);
+    // The writer was late: the repeat has a place, and gives it back.
+    let (facts, sends) = service.run(30 * SECOND, Vec::new());
+    let calls: Vec<_> = sends.iter().map(|order| (order.attempt.number, order.call)).collect();
+    assert_eq!(calls, [(2, 1)], "{facts:?}");
+}
+
+#[test]
+fn an_expiry_does_not_wait_behind_the_held_wait_for_an_unknown_outcome() {
+    let mut service = Stepped::new(Box::new(MemoryStore::new()), None);
+    service.run(0, vec![create(1, 2, OnUnknown::WaitReceipt)]);
+    service.restart(SECOND, 0);
+    let (facts, _) = service.run(SECOND, Vec::new());
+    assert!(matches!(facts[..], [Fact::AttemptUnknown { .. }]), "{facts:?}");
+    // The wait was over at 31 s, the expiry is at 61 s, and the grace lasts much longer.
+    service.restart(40 * SECOND, 600 * SECOND);
+    service.run(40 * SECOND, Vec::new());
+    assert_eq!(service.due(40 * SECOND), Some(61 * SECOND));
+    let (facts, _) = service.run(61 * SECOND, Vec::new());
+    let has_expired = |fact: &Fact| matches!(fact, Fact::StepExpired { while_down: false, .. });
+    assert!(facts.first().is_some_and(has_expired), "{facts:?}");
+}
+
+#[test]
+fn a_time_for_sending_that_passed_while_down_is_not_hidden_by_the_grace() {
+    let mut service = Stepped::new(Box::new(MemoryStore::new()), Some(86_400 * SECOND));
+    let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::WaitReceipt)]);
+    let drain = Input::Drain { reply: Box::new(|()| {}) };
+    service.run(1, vec![drain, answer(&sends[0], unknown())]);
+    let (facts, sends) = service.run(10 * SECOND, Vec::new());
+    assert_eq!((facts, sends.len()), (vec![Fact::AttemptDue { attempt: 1 }], 0), "it drains");
+    // The 900 s for sending are over; what is PLANNED is sent all the same, and then not again.
+    service.restart(1000 * SECOND, 600 * SECOND);
+    let (_, sends) = service.run(1000 * SECOND, Vec::new());
+    let Answer::Unknown(refusal) = unknown() else { unreachable!("it is") };
+    let deferred = Answer::Deferred { refusal, after_ms: None };
+    let now = 1001 * SECOND;
+    service.run(now, vec![answer(&sends[0], deferred)]);
+    assert!(service.due(now).is_some_and(|due| due <= now), "{:?}", service.due(now));
+    let (facts, sends) = service.run(now, Vec::new());
+    assert!(matches!(facts[..], [Fact::AttemptUnknown { .. }]), "{facts:?}");
+    assert!(sends.is_empty(), "{sends:?}");
+}

@@ -1,0 +1,397 @@
+//! One fact after the other: is it allowed here, had it a cause, was it time?
+
+use std::collections::HashMap;
+
+use dispatch::machine::{AcceptedBy, Answer, Fact, OnUnknown, Reason, WorkflowId};
+use dispatch_contract::{Fault, Report, Status};
+
+use super::{
+    CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, RETRIES, Rule,
+    StepSeen, TRUE, Try, TryState, TurnSeen, want,
+};
+use crate::scenario::RouteSpec;
+
+/// What a turn was given for one workflow.
+#[derive(Debug, Default)]
+pub struct Causes {
+    pub is_canceled: bool,
+    pub answers: HashMap<u16, (u16, Answer)>,
+    /// Receipts by attempt, and whether each must be heard: one that was parked for long may be.
+    pub news: HashMap<u16, Vec<(Report, bool)>>,
+}
+
+/// A fact, where it stands.
+pub struct Here<'a> {
+    pub case: &'a mut Case,
+    pub routes: &'a [RouteSpec],
+    pub turn: &'a TurnSeen,
+    pub causes: &'a Causes,
+    pub id: WorkflowId,
+}
+
+impl Here<'_> {
+    pub fn fact(&mut self, fact: &Fact) -> Fine {
+        let now = self.turn.now;
+        let is_late_kind = matches!(
+            fact,
+            Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateAnswer { .. }
+        );
+        self.want(self.case.ended.is_some() == is_late_kind, OVER, || format!("{fact:?}"))?;
+        if let Some(number) = fact.attempt()
+            && !matches!(fact, Fact::AttemptPlanned { .. })
+        {
+            self.want(self.case.at(number).is_some(), TRUE, || {
+                format!("no such attempt: {fact:?}")
+            })?;
+        }
+        match fact {
+            Fact::Created => {
+                self.want(self.case.told.is_empty(), OVER, || "created twice".to_owned())?;
+            }
+            Fact::StepStarted { step } => self.step_started(*step)?,
+            Fact::AttemptPlanned { attempt, step, route, may_double, .. } => {
+                self.planned(*attempt, *step, route, *may_double)?;
+            }
+            Fact::AttemptStarted { attempt, call } => self.started(*attempt, *call)?,
+            Fact::AttemptAccepted { attempt, provider_id, by } => {
+                let has_cause = match by {
+                    AcceptedBy::Answer => matches!(
+                        self.answer(*attempt),
+                        Some(Answer::Accepted { provider_id: id }) if id == provider_id
+                    ),
+                    AcceptedBy::Receipt => self.causes.news.contains_key(attempt),
+                };
+                self.want(has_cause, TRUE, || format!("{fact:?}"))?;
+                self.attempt(*attempt).state = TryState::Taken;
+                self.attempt(*attempt).is_uncertain = false;
+                self.attempt(*attempt).has_failed = false;
+                self.climb(*attempt, Status::Submitted, false)?;
+                self.start_clock(*attempt);
+            }
+            Fact::AttemptRefused { attempt, refusal } => {
+                let has_cause = match self.answer(*attempt) {
+                    Some(Answer::Refused(of) | Answer::Deferred { refusal: of, .. }) => {
+                        of == refusal
+                    }
+                    Some(Answer::Accepted { .. } | Answer::Unknown(_)) | None => false,
+                };
+                self.want(has_cause, TRUE, || format!("{fact:?}"))?;
+                let tried = self.attempt(*attempt);
+                tried.state = TryState::Refused;
+                tried.has_failed = true;
+                tried.refusal = Some(refusal.clone());
+            }
+            Fact::AttemptDeferred { attempt, refusal, retry_at } => {
+                let after = match self.answer(*attempt) {
+                    Some(Answer::Deferred { refusal: of, after_ms }) if of == refusal => {
+                        Some(after_ms.unwrap_or(0))
+                    }
+                    _ => None,
+                };
+                self.want(after.is_some(), TRUE, || format!("{fact:?}"))?;
+                self.backs_off(*attempt, retry_at.0, after.unwrap_or(0), fact)?;
+                self.attempt(*attempt).state = TryState::Later { at: retry_at.0 };
+                self.attempt(*attempt).refusal = Some(refusal.clone());
+            }
+            Fact::AttemptRepeated { attempt, refusal, retry_at } => {
+                self.became_unknown(*attempt, refusal.is_some(), fact)?;
+                self.backs_off(*attempt, retry_at.0, 0, fact)?;
+                let tried = self.attempt(*attempt);
+                tried.state = TryState::Later { at: retry_at.0 };
+                tried.is_uncertain = true;
+            }
+            Fact::AttemptUnknown { attempt, refusal, .. } => {
+                self.became_unknown(*attempt, refusal.is_some(), fact)?;
+                let route = self.attempt(*attempt).route;
+                let echoes = self.routes[route].echoes;
+                let tried = self.attempt(*attempt);
+                tried.state = TryState::Unknown { since: now, echoes };
+                tried.is_uncertain = true;
+                self.start_clock(*attempt);
+            }
+            Fact::AttemptDue { attempt } => {
+                let TryState::Later { at } = self.attempt(*attempt).state else {
+                    return self.want(false, TRUE, || format!("{fact:?}"));
+                };
+                self.timer(at, false, fact)?;
+                self.attempt(*attempt).state = TryState::Planned;
+            }
+            Fact::StatusReached { attempt, status, .. }
+            | Fact::LateStatus { attempt, status, .. } => {
+                self.heard(*attempt, Report::Reached(*status), fact)?;
+                if let Fact::LateStatus { regret, .. } = fact {
+                    let tried = self.attempt(*attempt).clone();
+                    let target = self.case.target(tried.step);
+                    let is_late = tried.status < target && *status >= target;
+                    let is_regret = is_late && self.case.sent_after(tried.step);
+                    self.want(*regret == is_regret, TRUE, || format!("{fact:?}"))?;
+                }
+                self.climb(*attempt, *status, true)?;
+            }
+            Fact::StatusFailed { attempt, failure, .. }
+            | Fact::LateFailure { attempt, failure, .. } => {
+                self.heard(*attempt, Report::Failed(*failure), fact)?;
+                self.attempt(*attempt).has_failed = true;
+            }
+            Fact::StepMet { step } => {
+                let reached = self.case.reached(*step);
+                let is_met = self.case.running == Some(*step) && reached >= self.case.target(*step);
+                self.want(is_met, TRUE, || format!("it is {reached}: {fact:?}"))?;
+                self.step(*step).is_met = true;
+            }
+            Fact::LateSuccess { step, regret, .. } => {
+                let is_regret = self.case.sent_after(*step);
+                self.want(*regret == is_regret, TRUE, || format!("{fact:?}"))?;
+                let reached = self.case.reached(*step);
+                let is_met = self.case.running != Some(*step) && reached >= self.case.target(*step);
+                let was_left = self.step(*step).left.is_some();
+                self.want(is_met && was_left, TRUE, || format!("it is {reached}: {fact:?}"))?;
+                self.step(*step).is_met = true;
+            }
+            Fact::StepFailed { step, reason, .. } => self.failed(*step, *reason, fact)?,
+            Fact::StepExpired { step, .. } => self.expired(*step, fact)?,
+            Fact::StepSkipped { step } => {
+                let is_fresh = self.step(*step).begun.is_none();
+                self.want(is_fresh, ORDER, || format!("it had begun: {fact:?}"))?;
+            }
+            Fact::StepCanceled { step } => {
+                let is_running = self.case.running == Some(*step);
+                self.want(is_running, ORDER, || format!("it is not running: {fact:?}"))?;
+            }
+            Fact::Ended(outcome) => self.ended(outcome)?,
+            Fact::LateAnswer { attempt, provider_id, unknown } => {
+                let told = match self.answer(*attempt) {
+                    Some(Answer::Accepted { provider_id }) => (Some(provider_id.clone()), false),
+                    Some(Answer::Refused(_) | Answer::Deferred { .. }) => (None, false),
+                    Some(Answer::Unknown(_)) | None => (None, true),
+                };
+                self.want(told == (provider_id.clone(), *unknown), TRUE, || format!("{fact:?}"))?;
+                self.lost_or_answered(*attempt, fact)?;
+                self.attempt(*attempt).state = match told {
+                    (Some(_), _) => TryState::Taken,
+                    (None, true) => TryState::Unknown { since: now, echoes: false },
+                    (None, false) => TryState::Refused,
+                };
+            }
+        }
+        self.case.told.push((now, fact.clone()));
+        Ok(())
+    }
+
+    fn step_started(&mut self, step: u8) -> Fine {
+        let before = self.case.told.last().map(|(_, fact)| fact);
+        let follows = match (step, before) {
+            (0, Some(Fact::Created)) => true,
+            (
+                _,
+                Some(Fact::StepFailed { step: left, .. } | Fact::StepExpired { step: left, .. }),
+            ) => left + 1 == step,
+            _ => false,
+        };
+        self.want(follows, ORDER, || format!("step {} starts after {before:?}", step + 1))?;
+        let is_fresh = self.step(step).begun.is_none();
+        self.want(is_fresh, ORDER, || format!("step {} starts again", step + 1))?;
+        if step == 0
+            && let Some(send_at) = self.case.record.plan.send_at
+            && send_at.0 > self.case.begun_at()
+        {
+            self.timer_at(send_at.0, false, || "the first step".to_owned())?;
+        }
+        self.case.running = Some(step);
+        self.step(step).begun = Some(self.turn.now);
+        Ok(())
+    }
+
+    fn planned(&mut self, number: u16, step: u8, route: &str, may_double: bool) -> Fine {
+        let is_next = usize::from(number) == self.case.tries.len() + 1;
+        self.want(is_next && self.case.running == Some(step), ORDER, || {
+            format!("attempt {number} is planned for step {}", step + 1)
+        })?;
+        let Some(index) = self.routes.iter().position(|spec| *spec.name == *route) else {
+            return self.want(false, TRUE, || format!("there is no route {route}"));
+        };
+        let asked = &self.case.record.plan.steps[usize::from(step)];
+        let spec = &self.routes[index];
+        let serves = spec.channel == asked.message.channel
+            && asked.rule.is_none_or(|rule| spec.tells.contains(&rule.condition));
+        self.want(serves, TRUE, || format!("{route} does not serve step {}", step + 1))?;
+
+        let earlier: Vec<&Try> = self.case.tries.iter().filter(|of| of.step == step).collect();
+        let unknown = earlier.iter().rev().find(|of| of.is_uncertain);
+        match unknown {
+            Some(unknown) => {
+                let is_last = self.case.is_last(step);
+                let may = match self.case.record.plan.on_unknown {
+                    OnUnknown::WaitReceipt => is_last,
+                    OnUnknown::Resend => true,
+                    OnUnknown::FailOver => false,
+                };
+                let is_second = !earlier.iter().any(|of| of.is_double);
+                let is_right = may_double && may && is_second && unknown.route == index;
+                self.want(is_right, NO_REPEAT, || format!("attempt {number} by {route}"))?;
+                self.unknown_waited(step)?;
+            }
+            None => {
+                self.want(!may_double, NO_REPEAT, || "a double, with nothing unknown".to_owned())?;
+                let may = earlier.iter().all(|of| {
+                    let by_provider =
+                        of.refusal.as_ref().is_some_and(|of| of.fault == Fault::Provider);
+                    of.state == TryState::Refused && by_provider && of.route != index
+                });
+                self.want(may, TRUE, || format!("another route, after {earlier:?}"))?;
+                let begun = self.case.steps[usize::from(step)].begun.unwrap_or(0);
+                let within = self.case.send_within(step);
+                let in_time = earlier.is_empty() || self.turn.now + within / 4 <= begun + within;
+                self.want(in_time, CLOCKS, || "another route in the last quarter".to_owned())?;
+            }
+        }
+        self.case.tries.push(Try {
+            step,
+            route: index,
+            is_double: may_double,
+            calls: 0,
+            first_call: None,
+            state: TryState::Planned,
+            status: Status::Pending,
+            has_failed: false,
+            is_uncertain: false,
+            refusal: None,
+            messages: 0,
+        });
+        Ok(())
+    }
+
+    fn started(&mut self, number: u16, call: u16) -> Fine {
+        let TurnSeen { now, life, previous, .. } = *self.turn;
+        let tried = self.attempt(number).clone();
+        let is_planned = tried.state == TryState::Planned && call == tried.calls + 1;
+        let is_running = self.case.running == Some(tried.step);
+        self.want(is_planned && is_running, ORDER, || {
+            format!("call {call} of attempt {number} starts, of {tried:?}")
+        })?;
+        let valid_until = self.case.record.plan.valid_until;
+        self.want(valid_until.is_none_or(|until| now <= until.0), CLOCKS, || {
+            format!("attempt {number} starts after valid_until {valid_until:?}")
+        })?;
+        let step = &self.case.steps[usize::from(tried.step)];
+        if let (None, Some(begun)) = (step.clock, step.begun) {
+            let end = begun + self.case.send_within(tried.step);
+            // The turn in which the time passes may still give it a place.
+            let is_late = now > end && previous.is_some_and(|previous| previous > end);
+            self.want(!is_late, CLOCKS, || {
+                format!("attempt {number} starts {} ms after send_within", now - end)
+            })?;
+        }
+        if tried.is_uncertain {
+            let honours_ms = self.routes[tried.route].idempotent_ms;
+            let until = honours_ms.zip(tried.first_call).map(|(ms, first)| first + ms);
+            self.want(until.is_some_and(|until| now <= until), NO_REPEAT, || {
+                format!("call {call} of attempt {number}, whose id is honoured until {until:?}")
+            })?;
+        }
+        let tried = self.attempt(number);
+        tried.calls = call;
+        tried.first_call.get_or_insert(now);
+        tried.state = TryState::Out { life };
+        Ok(())
+    }
+
+    /// A retry comes after a delay that doubles, is scattered over its second half, and is not
+    /// shorter than the provider asked.
+    fn backs_off(&mut self, number: u16, retry_at: u64, asked_ms: u64, fact: &Fact) -> Fine {
+        let terms = self.case.record.terms;
+        let doublings = u32::from(self.attempt(number).calls).saturating_sub(1).min(30);
+        let whole = (terms.retry_base_ms << doublings).min(terms.retry_max_ms);
+        let delay = retry_at.saturating_sub(self.turn.now);
+        let is_right = delay >= asked_ms.max(whole / 2) && delay <= asked_ms.max(whole);
+        self.want(is_right, RETRIES, || format!("asked for {asked_ms} ms: {fact:?}"))
+    }
+
+    /// An unknown outcome has an unknown answer, or none that can come any more.
+    fn became_unknown(&mut self, number: u16, was_told: bool, fact: &Fact) -> Fine {
+        if was_told {
+            let is_told = matches!(self.answer(number), Some(Answer::Unknown(_)));
+            return self.want(is_told, TRUE, || format!("{fact:?}"));
+        }
+        // Waiting for a repeat whose time is over, it is as unknown as it was.
+        let tried = self.attempt(number);
+        let still =
+            tried.is_uncertain && matches!(tried.state, TryState::Later { .. } | TryState::Planned);
+        if still { Ok(()) } else { self.lost_or_answered(number, fact) }
+    }
+
+    fn lost_or_answered(&mut self, number: u16, fact: &Fact) -> Fine {
+        let TryState::Out { life } = self.attempt(number).state else {
+            return self.want(false, TRUE, || format!("no call is out: {fact:?}"));
+        };
+        let may = life < self.turn.life || self.answer(number).is_some();
+        self.want(may, TRUE, || format!("its call is out in this life: {fact:?}"))
+    }
+
+    /// A timer that was due at `due` goes off now.
+    pub(super) fn timer(&self, due: u64, awaits_receipt: bool, fact: &Fact) -> Fine {
+        self.timer_at(due, awaits_receipt, || format!("{fact:?}"))
+    }
+
+    pub(super) fn timer_at(
+        &self,
+        due: u64,
+        awaits_receipt: bool,
+        what: impl Fn() -> String,
+    ) -> Fine {
+        let TurnSeen { now, started_at, grace_until, previous, .. } = *self.turn;
+        self.want(due <= now, EARLY, || format!("{} ms early: {}", due - now, what()))?;
+        let is_held = awaits_receipt && due < started_at;
+        self.want(!is_held || now >= grace_until, GRACE, || {
+            format!("{} ms before the grace ends: {}", grace_until - now, what())
+        })?;
+        let may_at = due.max(if is_held { grace_until } else { started_at });
+        self.want(previous.is_none_or(|previous| previous <= may_at), LATE, || {
+            format!("{} ms late, and a turn passed meanwhile: {}", now - may_at, what())
+        })
+    }
+
+    fn heard(&mut self, number: u16, report: Report, fact: &Fact) -> Fine {
+        let told = self.causes.news.get(&number);
+        let is_told = told.is_some_and(|told| told.iter().any(|(of, _)| *of == report));
+        self.want(is_told, TRUE, || format!("nobody told: {fact:?}"))
+    }
+
+    fn climb(&mut self, number: u16, status: Status, must: bool) -> Fine {
+        let before = self.attempt(number).status;
+        self.want(!must || status > before, LADDER, || format!("{status} after {before}"))?;
+        let tried = self.attempt(number);
+        tried.status = before.max(status);
+        if status > Status::Submitted {
+            tried.has_failed = false;
+        }
+        Ok(())
+    }
+
+    fn start_clock(&mut self, number: u16) {
+        let (step, now) = (self.attempt(number).step, self.turn.now);
+        self.step(step).clock.get_or_insert(now);
+    }
+
+    pub(super) fn leave(&mut self, index: u8, reason: Option<Reason>) {
+        self.step(index).left = Some(reason);
+    }
+
+    fn answer(&self, number: u16) -> Option<&Answer> {
+        let (call, answer) = self.causes.answers.get(&number)?;
+        let attempt = self.case.at(number)?;
+        (attempt.calls == *call).then_some(answer)
+    }
+
+    pub(super) fn attempt(&mut self, number: u16) -> &mut Try {
+        &mut self.case.tries[usize::from(number) - 1]
+    }
+
+    pub(super) fn step(&mut self, index: u8) -> &mut StepSeen {
+        &mut self.case.steps[usize::from(index)]
+    }
+
+    pub(super) fn want(&self, holds: bool, rule: Rule, detail: impl FnOnce() -> String) -> Fine {
+        want(holds, rule, self.id, detail)
+    }
+}

@@ -1,0 +1,49 @@
+//! The rules' names, each one sentence.
+
+/// A rule: its name, and what should have held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule(pub &'static str, pub &'static str);
+
+macro_rules! rules {
+    ($($constant:ident = $name:literal $sentence:literal;)*) => {
+        $(#[doc = $sentence] pub const $constant: Rule = Rule($name, $sentence);)*
+    };
+}
+
+rules! {
+    ACKED = "J1" "what was acknowledged is in the journal";
+    PROMISE = "J2" "nothing is acknowledged before it is durable";
+    DURABLE = "J3" "after a death everything is exactly as it was last durable";
+    CANCELS = "J4" "after an acknowledged cancel nothing starts, and the answer names what may be out";
+    STARTED_FIRST = "J5" "a call leaves once, and only after its STARTED mark is durable";
+    DOUBLES = "J6" "a step's message goes out twice only if the timeline counts a possible double";
+    HONOURED = "J7" "where the provider honours our id an attempt is one message";
+    NO_REPEAT = "J8" "after an unknown outcome nothing is sent for the step but under the same id in its time, or as one counted double by the same route";
+    ORDER = "J9" "a step starts once, in order, and only after the one before it failed or expired";
+    EARLY = "J10" "no timer fires early";
+    LATE = "J11" "no timer is forgotten: each fires in the first turn that may";
+    GRACE = "J12" "what awaits a receipt and came due while the service was down is held for the grace";
+    CLOCKS = "J13" "nothing starts after valid_until, nor after send_within before any acceptance";
+    TRUE = "J14" "every fact has its cause: an answer, a receipt, a cancel that was handed in, or its time";
+    HEARD = "J15" "whatever was handed in and says something new is on the timeline";
+    LADDER = "J16" "a message only climbs";
+    OVER = "J17" "after the end nothing changes but what is recorded as late";
+    REASONS = "J18" "the end and every failover have the reason that the timeline shows";
+    MET = "J19" "a condition that was reached in time, or late under STOP, is success at once";
+    REQUESTS = "J20" "one request id and one plan are one workflow; another plan is refused";
+    ENDS = "J21" "every workflow comes to an end";
+    JOURNAL = "J22" "the journal's cursors and times only grow, and a workflow's facts are numbered without a gap";
+    READERS = "J23" "a reader misses nothing, sees nothing twice and nothing that is later gone";
+    PLACES = "J24" "no more calls are out on a route than it allows";
+    MACHINE = "J25" "the machine's own invariants hold";
+    SPIN = "J26" "the writer does not turn without getting anywhere";
+    FORGOTTEN = "J27" "what is past retention is forgotten";
+    DRAINED = "J28" "a drain is told only when no call is out, and nothing starts meanwhile";
+    STORE = "J29" "the store takes every batch";
+    RECOVERED = "J30" "after recovery no call of an earlier life is still waited for";
+    PANIC = "J31" "nothing panics";
+    RECORDS = "J32" "what a call needs can be read when it leaves";
+    IDLE_PLACE = "J33" "nobody waits for a place on a route that has one free";
+    AT_ONCE = "J34" "a step that nothing can save any more is left at once";
+    RETRIES = "J35" "a retry waits for its time and for what the provider asked";
+}

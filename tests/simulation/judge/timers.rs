@@ -1,0 +1,115 @@
+//! What is due when, and who waits for a place: reckoned from the plan and the facts, and held
+//! against what the writer would sleep through.
+
+use dispatch::machine::{OnUnknown, WorkflowId};
+
+use super::{Case, Fine, IDLE_PLACE, Judge, LATE, TryState, TurnSeen, want};
+
+impl Judge {
+    /// A new life has begun: what awaits a receipt may be held now.
+    pub fn begun(&mut self, turn: &TurnSeen) {
+        let ids: Vec<_> = self.cases.keys().copied().collect();
+        for id in ids {
+            self.reckon(id, turn);
+        }
+    }
+
+    pub(super) fn reckon(&mut self, id: WorkflowId, turn: &TurnSeen) {
+        let Some(case) = self.cases.get_mut(&id) else { return };
+        if let Some(before) = case.timer {
+            self.timers.remove(&(before, id));
+        }
+        if let Some(before) = case.waits_on {
+            self.waiting.remove(&(before, id));
+        }
+        (case.timer, case.waits_on) = (case.due(turn), case.waits_on());
+        self.timers.extend(case.timer.map(|due| (due, id)));
+        self.waiting.extend(case.waits_on.map(|route| (route, id)));
+    }
+
+    /// The writer goes to sleep until `wakes`.
+    pub fn sleeps(&self, wakes: Option<u64>) -> Fine {
+        let Some((due, id)) = self.timers.first() else { return Ok(()) };
+        want(wakes.is_some_and(|wakes| wakes <= *due), LATE, *id, || {
+            format!("something is due at {due}, and the writer sleeps until {wakes:?}")
+        })
+    }
+
+    /// Places are free on `route`.
+    pub fn is_free(&self, route: usize) -> Fine {
+        let first = WorkflowId(uuid::Uuid::nil());
+        match self.waiting.range((route, first)..).next() {
+            Some((of, id)) if *of == route => {
+                let name = &self.routes[route].name;
+                want(false, IDLE_PLACE, *id, || format!("it waits for one on {name}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Case {
+    /// When something must happen by itself.
+    fn due(&self, turn: &TurnSeen) -> Option<u64> {
+        let plan = &self.record.plan;
+        if self.ended.is_some() {
+            return None;
+        }
+        let Some(index) = self.running else {
+            let send_at = plan.send_at.map(|at| at.0);
+            return send_at.into_iter().chain(plan.valid_until.map(|at| at.0)).min();
+        };
+        let step = &self.steps[usize::from(index)];
+        let wait = plan.steps[usize::from(index)].rule.and_then(|rule| rule.expiry_ms);
+        let wait = wait.unwrap_or(self.record.terms.final_wait_ms);
+        let over = step.clock.map(|clock| clock + wait);
+        let held = over.is_some_and(|over| over < turn.started_at);
+
+        let mut dues = Vec::new();
+        let (mut waits, mut is_alive) = (false, false);
+        for of in self.tries.iter().filter(|of| of.step == index) {
+            match of.state {
+                TryState::Planned => waits = true,
+                TryState::Later { at } => {
+                    waits = true;
+                    dues.push(at);
+                }
+                TryState::Out { .. } => is_alive = true,
+                TryState::Taken => is_alive |= !of.has_failed,
+                TryState::Unknown { .. } | TryState::Refused => {}
+            }
+        }
+        let has_resent = self.tries.iter().any(|of| of.step == index && of.is_double);
+        let is_settled = has_resent || plan.on_unknown == OnUnknown::FailOver;
+        let unknown = self.unknown_until(index).map(|(until, _)| until);
+        let unknown = unknown
+            .filter(|_| !(waits || is_alive || self.is_last(index) && is_settled))
+            .map(|until| if until < turn.started_at { until.max(turn.grace_until) } else { until });
+        if waits {
+            dues.extend(plan.valid_until.map(|at| at.0));
+            let window = step.begun.map(|begun| begun + self.send_within(index));
+            dues.extend(window.filter(|_| step.clock.is_none()));
+        }
+        let over = over.map(|over| if held { over.max(turn.grace_until) } else { over });
+        dues.into_iter().chain(over).chain(unknown).min()
+    }
+
+    /// Whether the running step has nothing left that could still reach its condition.
+    pub(super) fn is_lost(&self) -> bool {
+        let Some(index) = self.running else { return false };
+        self.tries.iter().filter(|of| of.step == index).all(|of| match of.state {
+            TryState::Refused => true,
+            TryState::Taken => of.has_failed,
+            TryState::Planned
+            | TryState::Out { .. }
+            | TryState::Later { .. }
+            | TryState::Unknown { .. } => false,
+        })
+    }
+
+    fn waits_on(&self) -> Option<usize> {
+        let index = self.running?;
+        let planned = |of: &&super::Try| of.step == index && of.state == TryState::Planned;
+        self.tries.iter().find(planned).map(|of| of.route)
+    }
+}

@@ -1,0 +1,220 @@
+//! One turn after the other: what was handed in is sorted by whom it concerns, the facts are judged,
+//! and what was handed in must have been heard.
+
+use std::{collections::HashMap, sync::Arc};
+
+use dispatch::{
+    machine::{Answer, Fact, WorkflowId},
+    store::Row,
+};
+use dispatch_contract::{AttemptId, Report, Status};
+
+use super::{
+    AT_ONCE, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET, OVER,
+    RECOVERED, REQUESTS, StepSeen, TRUE, Told, TryState, TurnSeen,
+    facts::{Causes, Here},
+    want,
+};
+
+/// How long a receipt whose message is not known is waited with, in milliseconds.
+const PARK_MS: u64 = 10 * 60 * 1000;
+
+impl Judge {
+    /// A turn is durable. `exists` says whether a workflow is still kept.
+    pub fn durable(
+        &mut self,
+        turn: &TurnSeen,
+        given: Vec<Given>,
+        rows: &[Arc<Row>],
+        exists: impl Fn(WorkflowId) -> bool,
+    ) -> Fine {
+        self.latest = self.latest.max(turn.now);
+        let mut causes: HashMap<WorkflowId, Causes> = HashMap::new();
+        let mut records = HashMap::new();
+        for given in given {
+            match given {
+                Given::Create(record) => {
+                    records.insert(record.id, record);
+                }
+                Given::Cancel { tenant, id } => {
+                    let is_theirs = self.cases.get(&id).is_some_and(|c| c.record.tenant == tenant);
+                    causes.entry(id).or_default().is_canceled |= is_theirs;
+                }
+                Given::Answer { attempt, call, answer } => {
+                    let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
+                    causes.answers.insert(attempt.number, (call, answer));
+                }
+                Given::Receipt(told) => self.receipt(told, turn, &mut causes),
+            }
+        }
+        for row in rows {
+            self.row(turn, row, &mut causes, &mut records)?;
+        }
+        let past = self.past();
+        for (id, causes) in &causes {
+            if let Some(case) = self.cases.get_mut(id) {
+                case.forgotten = case.forgotten || !exists(*id);
+                let may_be = !case.forgotten || case.is_past(past);
+                want(may_be, DURABLE, *id, || "it is gone".to_owned())?;
+                if !case.forgotten {
+                    heard(case, *id, causes)?;
+                }
+            }
+        }
+        for row in rows {
+            let Some(case) = self.cases.get(&row.workflow) else { continue };
+            let met = case.should_have_ended().filter(|_| case.ended.is_none());
+            want(met.is_none(), MET, row.workflow, || format!("step {:?} has reached it", met))?;
+            want(!case.is_lost(), AT_ONCE, row.workflow, || format!("{:?}", case.tries))?;
+            self.reckon(row.workflow, turn);
+        }
+        self.early.retain(|early| early.at + 2 * PARK_MS > turn.now);
+        Ok(())
+    }
+
+    fn attempt_of(&self, told: &Told) -> Option<AttemptId> {
+        match (&told.attempt, &told.provider_id) {
+            (Some(attempt), _) => Some(*attempt),
+            (None, Some(id)) => self.messages.get(&(told.scope, id.clone())).copied(),
+            (None, None) => None,
+        }
+    }
+
+    /// The workflow that a receipt is for, if that is known yet.
+    pub fn whose(&self, told: &Told) -> Option<WorkflowId> {
+        self.attempt_of(told).map(|attempt| WorkflowId(attempt.workflow))
+    }
+
+    fn receipt(&mut self, told: Told, turn: &TurnSeen, causes: &mut HashMap<WorkflowId, Causes>) {
+        match self.attempt_of(&told) {
+            Some(attempt) => hear(causes, attempt, told.report, true),
+            None => self.early.push(Early { at: turn.now, gone: turn.gone, told }),
+        }
+    }
+
+    fn row(
+        &mut self,
+        turn: &TurnSeen,
+        row: &Arc<Row>,
+        causes: &mut HashMap<WorkflowId, Causes>,
+        records: &mut HashMap<WorkflowId, Arc<dispatch::store::Record>>,
+    ) -> Fine {
+        let id = row.workflow;
+        let last = self.journal.last();
+        let grows = last.is_none_or(|last| last.cursor < row.cursor && last.at <= row.at);
+        want(grows && row.at.0 == turn.now, JOURNAL, id, || format!("{row:?} after {last:?}"))?;
+        self.journal.push(Arc::clone(row));
+
+        if row.facts.first() == Some(&Fact::Created) {
+            let Some(record) = records.remove(&id) else {
+                return want(false, TRUE, id, || "nobody asked for it".to_owned());
+            };
+            if let Some(request_id) = &record.request_id {
+                let key = (Arc::clone(&record.tenant), request_id.clone());
+                let before = self.requests.insert(key, id).and_then(|id| self.cases.get(&id));
+                let past = self.past();
+                want(before.is_none_or(|before| before.is_past(past)), REQUESTS, id, || {
+                    "its request id belongs to another workflow already".to_owned()
+                })?;
+            }
+            let steps = vec![StepSeen::default(); record.plan.steps.len()];
+            let case = Case {
+                record,
+                told: Vec::new(),
+                steps,
+                tries: Vec::new(),
+                running: None,
+                ended: None,
+                forgotten: false,
+                timer: None,
+                waits_on: None,
+            };
+            let known = self.cases.insert(id, case);
+            want(known.is_none(), OVER, id, || "it is created again".to_owned())?;
+        }
+        let Some(case) = self.cases.get_mut(&id) else {
+            return want(false, TRUE, id, || "it was never created".to_owned());
+        };
+        let is_next = row.sequence as usize == case.told.len() + 1;
+        want(is_next, JOURNAL, id, || {
+            format!("sequence {} after {}", row.sequence, case.told.len())
+        })?;
+
+        for fact in &row.facts {
+            // Whose a provider's id is becomes known, and with it what was told of it before.
+            let (Fact::AttemptAccepted { attempt, provider_id, .. }
+            | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }) = fact
+            else {
+                continue;
+            };
+            let route = match case.at(*attempt) {
+                Some(tried) => tried.route,
+                None => continue,
+            };
+            let scope = (self.routes[route].provider, self.routes[route].account);
+            let name = AttemptId { workflow: id.0, number: *attempt };
+            if provider_id.is_empty() {
+                continue;
+            }
+            self.messages.insert((scope, provider_id.clone()), name);
+            let is_it = |early: &Early| {
+                early.told.scope == scope && early.told.provider_id.as_ref() == Some(provider_id)
+            };
+            for early in self.early.extract_if(.., |early| is_it(early)) {
+                let must = early.at + PARK_MS >= turn.now && early.gone != Some(route);
+                hear(causes, name, early.told.report, must);
+            }
+        }
+        let none = Causes::default();
+        let causes = causes.get(&id).unwrap_or(&none);
+        let mut here = Here { case, routes: &self.routes, turn, causes, id };
+        for fact in &row.facts {
+            here.fact(fact)?;
+        }
+        Ok(())
+    }
+
+    /// Recovery is over.
+    pub fn recovered(&self, life: u32) -> Fine {
+        for (id, case) in &self.cases {
+            let waits = |state| matches!(state, TryState::Out { life: of } if of < life);
+            let lost = case.tries.iter().position(|tried| waits(tried.state));
+            want(lost.is_none(), RECOVERED, *id, || {
+                format!("attempt {:?}", lost.map(|at| at + 1))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn hear(causes: &mut HashMap<WorkflowId, Causes>, attempt: AttemptId, report: Report, must: bool) {
+    let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
+    causes.news.entry(attempt.number).or_default().push((report, must));
+}
+
+/// Whatever was handed in and says something new has left a trace.
+fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
+    want(!causes.is_canceled || case.ended.is_some(), HEARD, id, || "a cancel".to_owned())?;
+    for (number, (call, answer)) in &causes.answers {
+        let still = case.at(*number).is_some_and(|tried| {
+            tried.calls == *call && matches!(tried.state, TryState::Out { .. })
+        });
+        want(!still, HEARD, id, || format!("the answer to attempt {number}: {answer:?}"))?;
+        if let (Answer::Accepted { .. }, Some(tried)) = (answer, case.at(*number)) {
+            want(tried.calls != *call || tried.state == TryState::Taken, HEARD, id, || {
+                format!("attempt {number} was accepted")
+            })?;
+        }
+    }
+    for (number, reports) in &causes.news {
+        let Some(tried) = case.at(*number).filter(|tried| tried.calls > 0) else { continue };
+        for (report, must) in reports {
+            let is_there = match report {
+                Report::Reached(status) => tried.status >= *status,
+                Report::Failed(_) => tried.has_failed || tried.status >= Status::Delivered,
+            };
+            want(is_there || !must, HEARD, id, || format!("attempt {number} is {report:?}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! What one small world is made of, all of it drawn from its seed: routes, callers, plans, and when
+//! the service dies. A scenario can be thinned out, which is how a failure is made short.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dispatch::machine::{
+    OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms,
+};
+use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
+
+use crate::dice::Dice;
+
+/// When every world begins, in milliseconds of the wall clock.
+pub const START: u64 = 1_800_000_000_000;
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// A world before it begins.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    /// Which of the world's callers take part.
+    pub callers: Vec<u32>,
+    pub deaths: Vec<Death>,
+    /// How much of the time providers are not well, in per cent.
+    pub trouble: u64,
+    pub terms: Terms,
+    pub grace_ms: u64,
+    pub retention_ms: u64,
+    /// In what time all callers come.
+    pub spread_ms: u64,
+    /// How long the disk may take for a commit.
+    pub commit_ms: u64,
+    pub routes: Vec<RouteSpec>,
+    /// On files, reopened at each death.
+    pub on_sled: bool,
+}
+
+/// How one life of the service ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Death {
+    /// With which of its commits, counted from 1.
+    pub commit: u32,
+    pub point: Point,
+    pub down_ms: u64,
+    /// By how much the wall clock is set meanwhile.
+    pub wall_step_ms: i64,
+}
+
+/// Where in a turn it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Nothing of the turn is kept.
+    BeforeCommit,
+    /// All of it is kept, and nobody is told.
+    AfterCommit,
+    /// Callers are told, and no call leaves.
+    AfterAcks,
+    /// One call leaves, and no further one.
+    AfterOneCall,
+    /// A stop as it should be.
+    Drain,
+}
+
+/// A route, and what stands behind it.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    pub name: Arc<str>,
+    pub channel: Channel,
+    pub tells: Vec<Status>,
+    pub provider: &'static str,
+    pub account: &'static str,
+    pub concurrency: u32,
+    pub timeout_ms: u64,
+    pub idempotent_ms: Option<u64>,
+    pub echoes: bool,
+    /// Several receipts in one webhook.
+    pub batches: bool,
+}
+
+/// Who wants something of the service.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub index: u32,
+    pub tenant: Arc<str>,
+    pub request_id: Option<String>,
+    pub plan: Plan,
+    /// What a confused caller asks for under the same request id.
+    pub other_plan: Plan,
+    pub comes_at: u64,
+    /// How long after it learned the id it cancels, each time.
+    pub cancels: Vec<u64>,
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Scenario {
+        let mut dice = Dice::of(seed, &[1]);
+        let size = dice.one(&[4, 16, 50, 50, 130]);
+        let deaths = dice.one(&[0, 1, 3, 3, 10]);
+        let routes = routes(&mut dice);
+        let terms = Terms {
+            send_within_ms: dice.one(&[10 * SECOND, 5 * MINUTE, 15 * MINUTE]),
+            last_send_within_ms: dice.one(&[10 * SECOND, 15 * MINUTE]),
+            unknown_wait_ms: dice.one(&[0, 5 * SECOND, 30 * SECOND]),
+            final_wait_ms: dice.one(&[MINUTE, HOUR, 72 * HOUR]),
+            retry_base_ms: dice.one(&[100, SECOND]),
+            retry_max_ms: dice.one(&[5 * SECOND, MINUTE]),
+        };
+        Scenario {
+            seed,
+            callers: (0..size).collect(),
+            deaths: (0..deaths).map(|_| death(&mut dice)).collect(),
+            trouble: dice.one(&[0, 10, 40, 80]),
+            terms,
+            grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
+            retention_ms: dice.one(&[MINUTE, MINUTE, HOUR, DAY, 30 * DAY]),
+            spread_ms: dice.one(&[1, SECOND, MINUTE, HOUR]),
+            commit_ms: dice.one(&[0, 3, 50, 2 * SECOND]),
+            routes,
+            on_sled: dice.below(100) == 0,
+        }
+    }
+
+    pub fn caller(&self, index: u32) -> Caller {
+        let mut dice = Dice::of(self.seed, &[2, u64::from(index)]);
+        let comes_at = START + dice.below(self.spread_ms);
+        let plan = self.plan(&mut dice, index, comes_at);
+        let mut other_plan = plan.clone();
+        other_plan.client_ref = Some("something else".to_owned());
+        let cancels = dice.one(&[0, 0, 0, 0, 1, 2]);
+        // Two callers of two tenants may well use the same request id.
+        let request_id = format!("request {}", index / 2);
+        Caller {
+            index,
+            tenant: Arc::from(if index.is_multiple_of(2) { "default" } else { "other" }),
+            request_id: dice.percent(70).then_some(request_id),
+            plan,
+            other_plan,
+            comes_at,
+            cancels: (0..cancels).map(|_| dice.span(1, 2 * HOUR)).collect(),
+        }
+    }
+
+    fn plan(&self, dice: &mut Dice, index: u32, comes_at: u64) -> Plan {
+        let count = dice.one(&[1, 1, 2, 2, 3, 5]);
+        let steps = (1..=count).map(|number| {
+            let route = &self.routes[dice.below(self.routes.len() as u64) as usize];
+            let has_rule = number < count || dice.percent(40);
+            let rule = has_rule.then(|| Rule {
+                condition: dice.one(&route.tells),
+                expiry_ms: (!dice.percent(6)).then(|| {
+                    dice.one(&[SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR]) + dice.below(50)
+                }),
+            });
+            let message = Message {
+                channel: route.channel.clone(),
+                from: Endpoint::Id("us".to_owned()),
+                to: Endpoint::Id(format!("person {index}")),
+                content: Content::Text("x".to_owned()),
+                options: Options::default(),
+            };
+            StepPlan { message, rule }
+        });
+        let steps = steps.collect();
+        let ahead = |ms: u64| UnixMillis(comes_at + ms);
+        let send_at = dice.percent(15).then(|| ahead(dice.span(SECOND, HOUR)));
+        Plan {
+            template: Template::Failover,
+            steps,
+            send_at,
+            valid_until: dice.percent(20).then(|| ahead(dice.span(SECOND, 2 * HOUR))),
+            send_within_ms: dice.percent(20).then(|| dice.span(SECOND, 5 * MINUTE)),
+            on_late_success: dice.one(&[OnLateSuccess::Stop, OnLateSuccess::Continue]),
+            on_unknown: dice.one(&[OnUnknown::WaitReceipt, OnUnknown::Resend, OnUnknown::FailOver]),
+            priority: dice.one(&[Priority::High, Priority::Normal, Priority::Low]),
+            labels: BTreeMap::new(),
+            client_ref: None,
+        }
+    }
+}
+
+fn death(dice: &mut Dice) -> Death {
+    let points = [
+        Point::BeforeCommit,
+        Point::BeforeCommit,
+        Point::AfterCommit,
+        Point::AfterCommit,
+        Point::AfterAcks,
+        Point::AfterOneCall,
+        Point::Drain,
+    ];
+    Death {
+        commit: dice.span(1, 128) as u32,
+        point: dice.one(&points),
+        down_ms: dice.span(1, 8 * HOUR),
+        wall_step_ms: match dice.below(6) {
+            0 => -(dice.span(1, DAY) as i64),
+            1 => dice.span(1, DAY) as i64,
+            _ => 0,
+        },
+    }
+}
+
+fn routes(dice: &mut Dice) -> Vec<RouteSpec> {
+    use Status::{Delivered, Read, Replied, Submitted};
+    let pager = "pager".parse().expect("a channel's name");
+    let channels: [(Channel, &[Status]); 5] = [
+        (Channel::SMS, &[Submitted, Delivered]),
+        (Channel::MESSENGER, &[Submitted, Delivered, Read]),
+        (Channel::WHATSAPP, &[Submitted, Delivered, Read, Replied]),
+        (Channel::VIBER, &[Submitted, Delivered, Read]),
+        (pager, &[Submitted]),
+    ];
+    let mut routes = Vec::new();
+    for (channel, tells) in channels {
+        for number in 0..dice.between(1, 2) {
+            routes.push(RouteSpec {
+                name: Arc::from(format!("{channel}-{number}")),
+                channel: channel.clone(),
+                tells: tells.to_vec(),
+                provider: dice.one(&["alpha", "beta"]),
+                account: dice.one(&["main", "spare"]),
+                concurrency: dice.one(&[1, 2, 8, 100]),
+                timeout_ms: dice.one(&[2 * SECOND, 10 * SECOND, 100 * SECOND]),
+                idempotent_ms: dice.one(&[None, None, Some(20 * SECOND), Some(DAY)]),
+                echoes: dice.percent(60),
+                batches: dice.percent(30),
+            });
+        }
+    }
+    routes
+}

@@ -1,0 +1,290 @@
+//! The others' side: callers, providers, and the network between.
+
+use dispatch::engine::answer_of;
+use dispatch_contract::{
+    AdapterError, ErrorKind, Fault, Inbound, Receipt, Reply, Report, Retry, Status,
+};
+
+use super::*;
+use crate::judge::Told;
+
+impl World<'_> {
+    pub(super) fn happen(&mut self, happening: Happening) -> Fine {
+        match happening {
+            Happening::Start => self.start()?,
+            Happening::Create { caller, round } => self.create(caller, round),
+            Happening::Cancel { id, tenant, round } => self.cancel(id, tenant, round),
+            Happening::Reach { call } => self.reach(call)?,
+            Happening::Back { call } => self.back(call),
+            Happening::Tell { report, route } => self.tell(report, route),
+            Happening::Flush { route } => {
+                let items = std::mem::take(&mut self.gathered[route]);
+                self.hook(route, items);
+            }
+            Happening::Knock { hook } => self.knock(hook),
+            Happening::Impatient { life } => {
+                if life == self.life {
+                    self.stop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, index: usize, round: u32) {
+        if self.is_content[index] {
+            return;
+        }
+        let caller = &self.callers[index];
+        let mut dice =
+            Dice::of(self.scenario.seed, &[8, u64::from(caller.index), u64::from(round)]);
+        let gives_up = caller.request_id.is_none() && dice.percent(60);
+        if round > 0 && gives_up || round > 30 {
+            return;
+        }
+        let again_at = self.now + dice.span(200, 120_000) + (100 << round.min(16));
+        let plan =
+            if round > 0 && dice.percent(20) { &caller.other_plan } else { &caller.plan }.clone();
+        let (tenant, request_id) = (Arc::clone(&caller.tenant), caller.request_id.clone());
+        let number = caller.index;
+        self.arrange(again_at, Happening::Create { caller: index, round: round + 1 });
+        let Some(service) = self.service.as_mut() else { return };
+        if !service.takes_inputs() || service.is_draining {
+            return;
+        }
+        let created_at = service.engine(self.now);
+        let random = Dice::of(self.scenario.seed, &[9, u64::from(number), u64::from(round)]).any();
+        let mut bytes = [0; 10];
+        bytes[2..].copy_from_slice(&random.to_be_bytes());
+        let id =
+            WorkflowId(uuid::Builder::from_unix_timestamp_millis(created_at, &bytes).into_uuid());
+        let record = Record {
+            id,
+            tenant,
+            created_at: UnixMillis(created_at),
+            fingerprint: plan.fingerprint(),
+            plan,
+            terms: self.scenario.terms,
+            request_id,
+        };
+        self.names.insert(id, number);
+        let given = Arc::new(record.clone());
+        let asked = Arc::clone(&given);
+        let acks = Arc::clone(&self.acks);
+        let reply = Box::new(move |answer| {
+            lock(&acks).push(Ack::Created { caller: index, round, record: asked, answer });
+        });
+        let input = Input::Create { record: Box::new(record), reply };
+        service.inbox.push(Waiting { lane: 4, input, given: Some(Given::Create(given)) });
+        self.note(Some(id), || format!("caller {number} asks for it, round {round}"));
+    }
+
+    pub(super) fn told_created(
+        &mut self,
+        index: usize,
+        round: u32,
+        answer: &Result<Created, EngineError>,
+        at: u64,
+    ) {
+        let caller = &self.callers[index];
+        let mut dice =
+            Dice::of(self.scenario.seed, &[10, u64::from(caller.index), u64::from(round)]);
+        if dice.percent(20) {
+            // The answer is lost on its way; the caller will ask again.
+            return;
+        }
+        match answer {
+            Ok(Created { id, .. }) => {
+                let (id, tenant) = (*id, Arc::clone(&caller.tenant));
+                for after in caller.cancels.clone() {
+                    let tenant = Arc::clone(&tenant);
+                    self.arrange(at + after, Happening::Cancel { id, tenant, round: 0 });
+                }
+                if dice.percent(3) {
+                    // A stranger tries.
+                    let tenant = Arc::from("a stranger");
+                    self.arrange(at + 1, Happening::Cancel { id, tenant, round: 0 });
+                }
+                self.is_content[index] = true;
+            }
+            Err(EngineError::Overloaded { .. } | EngineError::Unavailable) => {}
+            Err(_) => self.is_content[index] = true,
+        }
+    }
+
+    fn cancel(&mut self, id: WorkflowId, tenant: Arc<str>, round: u32) {
+        let again = Happening::Cancel { id, tenant: Arc::clone(&tenant), round: round + 1 };
+        let Some(service) = self.service.as_mut().filter(|service| service.takes_inputs()) else {
+            if round < 20 {
+                self.arrange(self.now + 10_000, again);
+            }
+            return;
+        };
+        let acks = Arc::clone(&self.acks);
+        let whose = Arc::clone(&tenant);
+        let reply = Box::new(move |answer| {
+            lock(&acks).push(Ack::Canceled { id, tenant: whose, answer });
+        });
+        let given = Given::Cancel { tenant: Arc::clone(&tenant), id };
+        let input = Input::Cancel { tenant, id, reply };
+        service.inbox.push(Waiting { lane: 1, input, given: Some(given) });
+        self.note(Some(id), || "a cancel arrives".to_owned());
+    }
+
+    /// A call's bytes arrive, and the provider takes the message.
+    fn reach(&mut self, index: usize) -> Fine {
+        let Call { order, route, life, left_at, .. } = &self.calls[index];
+        let left_at = *left_at;
+        let (attempt, number, route, life) = (order.attempt, order.call, *route, *life);
+        let id = WorkflowId(attempt.workflow);
+        let mut dice = self.dice(11, id, u64::from(attempt.number) << 16 | u64::from(number));
+        let is_cut = life != self.life || self.service.is_none();
+        if is_cut && dice.percent(50) {
+            // The service died before all of it had left.
+            return Ok(());
+        }
+        let spec = &self.scenario.routes[route];
+        let (provider_id, is_new) =
+            self.providers.take(route, spec, attempt, left_at, self.scenario.commit_ms);
+        self.note(Some(id), || {
+            let known = if is_new { "takes" } else { "already has" };
+            format!("the provider {known} attempt {} as {provider_id}", attempt.number)
+        });
+        self.calls[index].provider_id = provider_id.clone();
+        if !is_new {
+            return Ok(());
+        }
+        self.figures.messages += 1;
+        self.judge.sent(attempt)?;
+        let step = usize::from(self.calls[index].order.step);
+        let plan = self.judge.cases.get(&id).map(|case| &case.record.plan);
+        let rule = plan.and_then(|plan| plan.steps[step].rule);
+        for (after, report) in
+            crate::provider::fate(&mut dice, rule.and_then(|rule| rule.expiry_ms))
+        {
+            let names_it = spec.echoes.then_some(attempt);
+            let told = Told {
+                scope: (spec.provider, spec.account),
+                attempt: names_it,
+                provider_id: (names_it.is_none() || dice.percent(70)).then(|| provider_id.clone()),
+                report,
+            };
+            self.arrange(self.now + after, Happening::Tell { report: Given::Receipt(told), route });
+        }
+        if dice.percent(5) {
+            // Somebody else's message, by the same account or by an id that looks like ours.
+            let told = Told {
+                scope: (spec.provider, spec.account),
+                attempt: dice.percent(50).then(|| AttemptId {
+                    workflow: if dice.percent(50) { attempt.workflow } else { Uuid::max() },
+                    number: 999,
+                }),
+                provider_id: Some("a stranger's".to_owned()),
+                report: Report::Reached(Status::Read),
+            };
+            self.arrange(self.now, Happening::Tell { report: Given::Receipt(told), route });
+        }
+        Ok(())
+    }
+
+    /// What came of a call comes back, if the service that made it still lives.
+    fn back(&mut self, index: usize) {
+        let call = &self.calls[index];
+        let life = call.life;
+        let spec = &self.scenario.routes[call.route];
+        let took_ms = self.now.saturating_sub(call.made_at);
+        let answer = match &call.course.answer {
+            Some((after, error)) if *after < spec.timeout_ms => match error {
+                Some(error) => answer_of(error.clone()),
+                None => Answer::Accepted { provider_id: call.provider_id.clone() },
+            },
+            _ => {
+                let (kind, fault) = (ErrorKind::Timeout, Fault::Provider);
+                answer_of(AdapterError::new(kind, fault, Retry::Unknown, "no answer in time"))
+            }
+        };
+        let SendOrder { attempt, call: number, route, .. } = call.order.clone();
+        let Some(service) = self.service.as_mut().filter(|_| life == self.life) else { return };
+        let given = Given::Answer { attempt, call: number, answer: answer.clone() };
+        let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
+        let input = Input::Answer { attempt, call: number, route, answer, took_ms };
+        service.inbox.push(Waiting { lane: 3, input, given: Some(given) });
+        self.note(Some(WorkflowId(attempt.workflow)), || note);
+    }
+
+    fn tell(&mut self, report: Given, route: usize) {
+        if !self.route(route).batches {
+            return self.hook(route, vec![report]);
+        }
+        if self.gathered[route].is_empty() {
+            self.arrange(self.now + 700, Happening::Flush { route });
+        }
+        self.gathered[route].push(report);
+    }
+
+    fn hook(&mut self, route: usize, items: Vec<Given>) {
+        self.hooks.push(Hook { route, items, rounds: 0, is_answered: false });
+        self.arrange(self.now, Happening::Knock { hook: self.hooks.len() - 1 });
+    }
+
+    /// A provider calls our webhook, and again until it has an answer.
+    fn knock(&mut self, index: usize) {
+        let hook = &mut self.hooks[index];
+        if hook.is_answered {
+            return;
+        }
+        hook.rounds += 1;
+        let (rounds, route) = (hook.rounds, hook.route);
+        let wait = 5000 << rounds.min(9);
+        self.arrange(self.now + wait, Happening::Knock { hook: index });
+        let Some(service) = self.service.as_mut().filter(|service| service.takes_inputs()) else {
+            return;
+        };
+        let spec = &self.scenario.routes[route];
+        let hook = &self.hooks[index];
+        self.figures.receipts += hook.items.len() as u64;
+        let inbound = hook.items.iter().filter_map(inbound).collect();
+        let acks = Arc::clone(&self.acks);
+        // One input, several things given: the first carries the input.
+        let input = Input::Inbound {
+            provider: Arc::from(spec.provider),
+            account: Arc::from(spec.account),
+            items: inbound,
+            reply: Box::new(move |answer| {
+                if answer.is_ok() {
+                    lock(&acks).push(Ack::Taken { hook: index });
+                }
+            }),
+        };
+        let mut items = hook.items.iter().cloned();
+        let first = items.next();
+        service.inbox.push(Waiting { lane: 2, input, given: first });
+        for given in items {
+            let (input, given) = (Input::Tick, Some(given));
+            service.inbox.push(Waiting { lane: 2, input, given });
+        }
+        for given in hook.items.clone() {
+            if let Given::Receipt(told) = given {
+                let id = self.judge.whose(&told).unwrap_or(WorkflowId(Uuid::nil()));
+                self.note(Some(id), || format!("a receipt arrives: {told:?}"));
+            }
+        }
+    }
+}
+
+fn inbound(given: &Given) -> Option<Inbound> {
+    let Given::Receipt(Told { attempt, provider_id, report, .. }) = given else { return None };
+    let (attempt, provider_id) = (*attempt, provider_id.clone());
+    if *report == Report::Reached(Status::Replied) {
+        return Some(Inbound::Reply(Reply { provider_id, attempt, provider_time: None }));
+    }
+    Some(Inbound::Receipt(Receipt {
+        attempt,
+        provider_id,
+        report: *report,
+        provider_time: None,
+        code: None,
+        detail: None,
+        usage: None,
+    }))
+}
