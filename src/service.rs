@@ -220,7 +220,9 @@ impl Service {
         let result = self.engine.stopped().await;
         self.stop_edges.cancel();
         let closed = async { while self.edges.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(5), closed).await.is_err() {
+        // Without its store it has nothing to tell but that it is going.
+        let patience = Duration::from_secs(if result.is_ok() { 5 } else { 1 });
+        if tokio::time::timeout(patience, closed).await.is_err() {
             tracing::warn!("connections are still open; closing them");
             self.edges.abort_all();
         }

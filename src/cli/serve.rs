@@ -17,6 +17,7 @@ where
     let config = settings(args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
     telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
         .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
+    end_with_the_store();
     // Before anything is served: a signal during the start is not lost.
     let stopping =
         signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
@@ -67,6 +68,19 @@ fn settings(args: ServeArgs) -> Result<Config, ConfigError> {
         config.log.format = LogFormat::Json;
     }
     Ok(config)
+}
+
+/// A thread of sled's that panics leaves whoever waits for it waiting: the process ends instead. What
+/// was acknowledged is durable.
+fn end_with_the_store() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        if std::thread::current().name().is_some_and(|name| name.starts_with("sled-")) {
+            tracing::error!("the store's engine panicked; stopping without a further promise");
+            std::process::exit(1);
+        }
+    }));
 }
 
 /// Ready on SIGINT or SIGTERM. The handlers are in place when this returns.

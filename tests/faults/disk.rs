@@ -26,7 +26,8 @@ async fn create(client: &Client, name: &str, most: u32) -> Acknowledged {
     for number in 0..most {
         let request_id = format!("{name}-{number}");
         let asked = request(&request_id, messenger_sms("somebody"));
-        let Ok(created) = client.create(asked).await else { break };
+        let created = tokio::time::timeout(PATIENCE, client.create(asked)).await;
+        let Ok(created) = created.expect("it neither answers nor ends") else { break };
         acknowledged.insert(request_id, created.workflow.unwrap().id);
     }
     acknowledged

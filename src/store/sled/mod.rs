@@ -18,6 +18,7 @@ mod rebuild;
 mod restore;
 mod sweep;
 mod tree;
+mod watch;
 
 use std::{
     collections::HashMap,

@@ -9,6 +9,8 @@
 //! 3. A batch is atomic per tree only: there is one tree.
 //! 4. It does not group commits: there is one writer, with batches of its own.
 //!
+//! A fifth, found by `tests/faults`: a failed write may wake nobody; see [`super::watch`].
+//!
 //! What it does with damaged files is held in check by [`super::folder`] and [`super::mark`].
 
 use std::{
@@ -20,7 +22,7 @@ use std::{
 
 use crate::store::{StoreError, codec};
 
-use super::keys;
+use super::{keys, watch::Watch};
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
@@ -33,6 +35,7 @@ pub(super) struct Tree {
     tree: sled::Tree,
     db: sled::Db,
     file: File,
+    _watch: Watch,
 }
 
 /// What is written at once or not at all.
@@ -42,7 +45,14 @@ pub(super) struct Writes(sled::Batch);
 impl Tree {
     /// Opens a folder that [`super::folder::prepare`] found right.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let db = open_unlocked(folder, cache_bytes)?;
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT)
+            .flush_every_ms(None);
+        let db = open_unlocked(&config, folder)?;
+        let watch = Watch::begin(config, db.clone())
+            .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
         let file = folder.join("db");
         let file = File::open(&file).map_err(|error| io_failed("cannot open", &file, &error))?;
@@ -52,7 +62,7 @@ impl Tree {
                 .and_then(|file| file.sync_all())
                 .map_err(|error| io_failed("cannot sync", path, &error))?;
         }
-        Ok(Tree { tree, db, file })
+        Ok(Tree { tree, db, file, _watch: watch })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -165,12 +175,7 @@ impl Writes {
 /// is dropped, and a supervisor may start the next process while the last one is still ending.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-fn open_unlocked(folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .path(folder)
-        .cache_capacity(cache_bytes)
-        .segment_size(SEGMENT)
-        .flush_every_ms(None);
+fn open_unlocked(config: &sled::Config, folder: &Path) -> Result<sled::Db, StoreError> {
     let began = Instant::now();
     loop {
         match config.open().map_err(|error| refusal(&folder.display().to_string(), &error)) {
