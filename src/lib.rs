@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod access;
 pub mod builtin;
 pub mod cli;
 pub mod client;
@@ -11,6 +12,7 @@ pub mod grpc;
 pub mod http;
 pub mod machine;
 pub mod pb;
+pub mod rest;
 pub mod service;
 pub mod store;
 pub mod telemetry;

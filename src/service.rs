@@ -14,6 +14,7 @@ use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     config::{self, Config},
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
@@ -29,6 +30,7 @@ use crate::{
             sandbox_service_server::SandboxServiceServer,
         },
     },
+    rest::{self, Rest},
     store::{MemoryStore, SledOptions, SledStore, Store, StoreError},
     telemetry::Metrics,
 };
@@ -156,7 +158,9 @@ impl Service {
             patience: Duration::from_secs(listen.http_patience_s),
             warned: Default::default(),
         };
-        let public = http::public_router(Arc::new(receipts));
+        let access = Arc::new(Access::new(Arc::clone(engine.settings())));
+        let rest = rest::router(Arc::new(Rest { engine: engine.clone(), access }));
+        let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
         for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
             let patience = Duration::from_secs(listen.http_patience_s);

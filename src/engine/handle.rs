@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     machine::{EndState, Fact, Plan, Reason, Terms, Workflow, WorkflowId},
-    store::{Reader, Record, Store, StoreError},
+    store::{Reader, Record, Requester, Settings, Store, StoreError},
     telemetry::Metrics,
 };
 
@@ -51,6 +51,7 @@ struct Inner {
     inbox: Arc<Inbox>,
     clock: Arc<dyn EngineClock>,
     reader: Arc<dyn Reader>,
+    settings: Arc<dyn Settings>,
     feed: Arc<Feed>,
     routes: Arc<RouteTable>,
     terms: Terms,
@@ -140,7 +141,7 @@ impl Engine {
         options: &EngineOptions,
     ) -> Engine {
         let inbox = Arc::new(Inbox::new(options.lanes));
-        let reader = store.reader();
+        let (reader, settings) = (store.reader(), store.settings());
         let feed = Arc::new(Feed::new(reader.newest()));
         let now = clock.now();
         let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };
@@ -193,6 +194,7 @@ impl Engine {
             inbox,
             clock,
             reader,
+            settings,
             feed,
             routes,
             terms: options.terms,
@@ -214,6 +216,7 @@ impl Engine {
         tenant: Arc<str>,
         plan: Plan,
         request_id: Option<String>,
+        requester: Requester,
     ) -> Result<Created, EngineError> {
         if self.is_draining() {
             return Err(EngineError::Unavailable);
@@ -222,8 +225,16 @@ impl Engine {
         let fingerprint = plan.fingerprint();
         let id = new_id(created_at);
         let terms = self.0.terms;
-        let record = Record { id, tenant, created_at, plan, terms, request_id, fingerprint };
-        let record = Box::new(record);
+        let record = Box::new(Record {
+            id,
+            tenant,
+            created_at,
+            plan,
+            terms,
+            request_id,
+            fingerprint,
+            requester,
+        });
         self.ask(|reply| Input::Create { record, reply }).await?
     }
 
@@ -313,6 +324,11 @@ impl Engine {
     /// For reads: never in the writer's way.
     pub fn reader(&self) -> &Arc<dyn Reader> {
         &self.0.reader
+    }
+
+    /// What is kept beside workflows.
+    pub fn settings(&self) -> &Arc<dyn Settings> {
+        &self.0.settings
     }
 
     /// Where subscribers learn that there is something new.

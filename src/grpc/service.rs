@@ -25,7 +25,7 @@ use crate::{
         StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
         dispatch_service_server, stream_status_request,
     },
-    store::{Cursor, Filter},
+    store::{Cursor, Filter, Requester},
 };
 
 /// The most requests of a batch.
@@ -79,7 +79,10 @@ impl DispatchService {
             });
         }
         let request_id = Some(request.request_id).filter(|id| !id.is_empty());
-        let created = self.engine.create(Arc::clone(&self.tenant), plan, request_id).await?;
+        let created = self
+            .engine
+            .create(Arc::clone(&self.tenant), plan, request_id, Requester::default())
+            .await?;
         let (workflow, already_existed) = match &created.new {
             Some(new) => (fresh(new), false),
             None => (self.show(created.id, false).await?, true),

@@ -9,8 +9,9 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    Batch, Cursor, DueRow, Entry, Filter, Held, Incarnation, Needs, Page, Parked, Reader, Record,
-    Row, Store, StoreError, Swept, open, open::OpenSet, types::id_hash,
+    Batch, Cursor, DueRow, Entry, Filter, Held, Incarnation, Kind, Needs, Page, Parked, Reader,
+    Record, Row, SettingChange, Settings, Store, StoreError, Swept, open, open::OpenSet, settings,
+    types::id_hash,
 };
 use crate::machine::{Fact, Fingerprint, Workflow, WorkflowId};
 
@@ -25,6 +26,7 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     incarnation: Incarnation,
     kept: RwLock<Kept>,
+    settings: RwLock<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +48,8 @@ impl MemoryStore {
     /// An empty one.
     pub fn new() -> Self {
         let incarnation = Incarnation(Uuid::now_v7());
-        MemoryStore(Arc::new(Shared { incarnation, kept: RwLock::default() }))
+        let (kept, settings) = (RwLock::default(), RwLock::default());
+        MemoryStore(Arc::new(Shared { incarnation, kept, settings }))
     }
 
     /// Holds it, as a restore would.
@@ -225,6 +228,46 @@ impl Store for MemoryStore {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::clone(&self.0) as Arc<dyn Reader>
+    }
+
+    fn settings(&self) -> Arc<dyn Settings> {
+        Arc::clone(&self.0) as Arc<dyn Settings>
+    }
+}
+
+impl Settings for Shared {
+    fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(settings.get(&settings::stored_key(kind, key)).cloned())
+    }
+
+    fn list(
+        &self,
+        kind: Kind,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let (from, to) = settings::stored_range(kind, after);
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = settings.range(from..to).take(limit);
+        Ok(rows.map(|(key, value)| (key[1..].to_vec(), value.clone())).collect())
+    }
+
+    fn write(&self, changes: Vec<SettingChange>) -> Result<(), StoreError> {
+        changes.iter().try_for_each(SettingChange::check)?;
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            let key = change.stored_key();
+            match change.value {
+                Some(value) => settings.insert(key, value),
+                None => settings.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn note(&self, changes: Vec<SettingChange>) -> Result<(), StoreError> {
+        Settings::write(self, changes)
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod codec;
 mod memory;
 mod open;
 mod packed;
+mod settings;
 mod sled;
 mod types;
 
@@ -35,11 +36,12 @@ pub use check::{Checked, Finding, check_backup};
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use open::Needs;
+pub use settings::{Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Closing, Kept};
 pub use sled::{SledOptions, SledStore};
 pub use types::{
-    Batch, Change, Cursor, DueRow, Entry, Filter, Held, Incarnation, MessageKey, Page, Parked,
-    Record, Row, StoreError, Swept,
+    Batch, Change, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey, Page,
+    Parked, Record, Requester, Row, StoreError, Swept,
 };
 
 use std::sync::Arc;
@@ -123,6 +125,9 @@ pub trait Store: Send {
 
     /// The reading half, for any number of threads.
     fn reader(&self) -> Arc<dyn Reader>;
+
+    /// What is kept beside workflows, for any number of threads.
+    fn settings(&self) -> Arc<dyn Settings>;
 }
 
 /// The reading half.

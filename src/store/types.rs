@@ -36,6 +36,33 @@ pub struct Record {
     pub request_id: Option<String>,
     /// Tells whether another request asks for the same.
     pub fingerprint: Fingerprint,
+    /// Who asked, and who is told what becomes of it.
+    pub requester: Requester,
+}
+
+/// Who asked for a workflow, in whose words, and who is told what becomes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// The application that asked; its settings say where callbacks go.
+    pub application: Option<Uuid>,
+    /// Where the callbacks of this workflow go instead.
+    pub webhook_url: Option<String>,
+    /// The words it was asked in, which callbacks answer in.
+    pub facade: Facade,
+}
+
+/// The words a request came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Facade {
+    /// Our own gRPC API.
+    #[default]
+    Grpc,
+    /// `POST /v0.1/dispatch` of the old Dispatch API.
+    DispatchV01,
+    /// `POST /beta/workflows`, its predecessor.
+    WorkflowsBeta,
+    /// `POST /v1/messages` with a failover, in the shape of the Messages API.
+    MessagesV1,
 }
 
 /// One transition of one workflow, as the journal keeps it.

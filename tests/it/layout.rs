@@ -9,9 +9,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["machine"]),
     ("config", &[]),
     ("pb", &[]),
+    ("access", &["store"]),
     ("engine", &["machine", "store", "telemetry"]),
-    ("grpc", &["engine", "machine", "store", "pb"]),
+    ("grpc", &["access", "engine", "machine", "store", "pb"]),
     ("http", &["engine"]),
+    ("rest", &["access", "engine", "grpc", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];
 

@@ -10,8 +10,8 @@ use dispatch::{
         RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
     },
     store::{
-        Backup, Batch, Change, Cursor, Filter, MemoryStore, Needs, Parked, Record, Row,
-        SledOptions, SledStore, Store, StoreError, check_backup,
+        Backup, Batch, Change, Cursor, Filter, Kind, MemoryStore, Needs, Parked, Record, Requester,
+        Row, SettingChange, SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup,
     },
 };
 use dispatch_contract::{
@@ -77,6 +77,7 @@ impl Driver {
             tenant: Arc::from("default"),
             created_at: UnixMillis(self.now),
             fingerprint: plan.fingerprint(),
+            requester: Requester::default(),
             plan,
             terms: Terms::default(),
             request_id: Some(format!("request-{number}")),
@@ -412,6 +413,33 @@ fn has_ended(rows: &[Row]) -> bool {
     rows.iter().flat_map(|row| &row.facts).any(|fact| matches!(fact, Fact::Ended(_)))
 }
 
+fn settings_are_rows_in_place(driver: Driver) {
+    let settings = driver.store.settings();
+    let put = |kind, key: &[u8], value: &[u8]| SettingChange::put(kind, key, value.to_vec());
+    settings
+        .write(vec![
+            put(Kind::Key, b"b", b"2"),
+            put(Kind::Key, b"a", b"1"),
+            put(Kind::Key, b"ba", b"3"),
+            put(Kind::Application, b"a", b"another kind"),
+        ])
+        .unwrap();
+    let all = settings.list(Kind::Key, None, 9).unwrap();
+    let row = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+    assert_eq!(all, [row(b"a", b"1"), row(b"b", b"2"), row(b"ba", b"3")]);
+    assert_eq!(settings.list(Kind::Key, Some(b"a"), 1).unwrap(), [row(b"b", b"2")]);
+    assert_eq!(settings.list(Kind::Key, Some(b"b"), 9).unwrap(), [row(b"ba", b"3")]);
+    let changes = vec![SettingChange::remove(Kind::Key, b"b"), put(Kind::Key, b"a", b"4")];
+    settings.note(changes).unwrap();
+    assert_eq!(settings.get(Kind::Key, b"b").unwrap(), None);
+    assert_eq!(settings.get(Kind::Key, b"a").unwrap(), Some(b"4".to_vec()));
+    // All or nothing.
+    let large = put(Kind::Key, b"c", &vec![0; VALUE_BYTES + 1]);
+    assert!(settings.write(vec![put(Kind::Key, b"d", b"5"), large]).is_err());
+    assert_eq!(settings.get(Kind::Key, b"d").unwrap(), None);
+    assert!(settings.list(Kind::Audit, None, 9).unwrap().is_empty());
+}
+
 macro_rules! suite {
     ($($case:ident),* $(,)?) => {
         mod memory {
@@ -441,6 +469,7 @@ suite!(
     lists_are_newest_first_and_paged,
     retention_drops_what_ended_and_keeps_what_is_open,
     a_large_record_comes_back_whole,
+    settings_are_rows_in_place,
     a_backup_shows_one_moment_however_much_happens_while_it_is_taken,
 );
 

@@ -12,7 +12,7 @@ use dispatch::{
         Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan, Template, Terms,
         WorkflowId,
     },
-    store::{MemoryStore, Record, Store},
+    store::{MemoryStore, Record, Requester, Store},
 };
 use dispatch_contract::{
     Account, Channel, ChannelAdapter, Content, Endpoint, ErrorKind, Fault, Message, Options,
@@ -73,6 +73,7 @@ fn create(number: u128) -> Input {
         tenant: Arc::from("default"),
         created_at: UnixMillis(START),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan,
         terms: Terms::default(),
         request_id: None,

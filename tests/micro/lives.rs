@@ -12,7 +12,7 @@ use dispatch::{
     machine::{Answer, Plan, Terms, WorkflowId},
     pb::v1::CreateWorkflowRequest,
     service::{Parts, ServiceClock},
-    store::{Record, Row, Store},
+    store::{Record, Requester, Row, Store},
 };
 use dispatch_contract::{AttemptId, Inbound, Receipt, Report, Status, UnixMillis};
 use uuid::Uuid;
@@ -81,6 +81,7 @@ pub fn record(number: u128, plan: &Plan) -> Record {
         tenant: Arc::from("default"),
         created_at: at(0),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan: plan.clone(),
         terms: Terms::default(),
         request_id: None,

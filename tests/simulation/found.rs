@@ -9,7 +9,7 @@ use dispatch::{
         Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan, Template,
         Terms, WorkflowId,
     },
-    store::{MemoryStore, Record, SledOptions, SledStore, Store},
+    store::{MemoryStore, Record, Requester, SledOptions, SledStore, Store},
 };
 use dispatch_contract::{
     Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Status, UnixMillis,
@@ -100,6 +100,7 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Input {
         tenant: Arc::from("default"),
         created_at: at(0),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan,
         terms: Terms::default(),
         request_id: None,

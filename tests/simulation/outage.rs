@@ -16,7 +16,7 @@ use dispatch::{
         Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms,
         WorkflowId,
     },
-    store::{MemoryStore, Record, Store},
+    store::{MemoryStore, Record, Requester, Store},
 };
 use dispatch_contract::{
     AdapterError, Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Retry, Status,
@@ -211,6 +211,7 @@ fn record(number: u64, now: u64) -> Record {
         tenant: Arc::from("default"),
         created_at: UnixMillis(START + now),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan,
         terms: Terms::default(),
         request_id: None,

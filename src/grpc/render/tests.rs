@@ -13,7 +13,7 @@ use crate::{
         Refusal, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, StepState, WorkflowState},
-    store::Record,
+    store::{Record, Requester},
 };
 
 const START: u64 = 1_893_456_000_000;
@@ -54,6 +54,7 @@ fn record() -> Record {
         tenant: Arc::from("default"),
         created_at: UnixMillis(START),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan,
         terms: Terms::default(),
         request_id: Some("r-1".to_owned()),

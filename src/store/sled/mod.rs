@@ -16,6 +16,7 @@ mod mark;
 mod read;
 mod rebuild;
 mod restore;
+mod settings;
 mod sweep;
 mod tree;
 mod watch;
@@ -34,8 +35,8 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Change, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Store, StoreError,
-    Swept,
+    Batch, Change, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Settings, Store,
+    StoreError, Swept,
     open::{OpenSet, is_over},
     types::attempt_id,
 };
@@ -354,5 +355,9 @@ impl Store for SledStore {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::clone(&self.shared) as Arc<dyn Reader>
+    }
+
+    fn settings(&self) -> Arc<dyn Settings> {
+        Arc::clone(&self.shared) as Arc<dyn Settings>
     }
 }

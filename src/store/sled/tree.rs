@@ -17,6 +17,7 @@ use std::{
     fs::File,
     io,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -33,8 +34,11 @@ const CUT: u8 = 0xFF;
 /// The one tree, and the file it lives in.
 pub(super) struct Tree {
     tree: sled::Tree,
+    settings: sled::Tree,
     db: sled::Db,
     file: File,
+    /// A write or sync failed, on whatever thread: none is tried again.
+    has_failed: AtomicBool,
     _watch: Watch,
 }
 
@@ -54,6 +58,7 @@ impl Tree {
         let watch = Watch::begin(config, db.clone())
             .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
+        let settings = db.open_tree("settings").map_err(|error| failed(&error))?;
         let file = folder.join("db");
         let file = File::open(&file).map_err(|error| io_failed("cannot open", &file, &error))?;
         // sled's settings and the folder's entries too must survive a power cut.
@@ -62,7 +67,7 @@ impl Tree {
                 .and_then(|file| file.sync_all())
                 .map_err(|error| io_failed("cannot sync", path, &error))?;
         }
-        Ok(Tree { tree, db, file, _watch: watch })
+        Ok(Tree { tree, settings, db, file, has_failed: AtomicBool::new(false), _watch: watch })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,19 +107,51 @@ impl Tree {
 
     /// Durable when it returns.
     pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
-        let done = self.try_commit(writes);
+        self.once(|| self.tree.apply_batch(writes.0).map_err(|error| failed(&error)))?;
+        self.sync()
+    }
+
+    /// Makes durable whatever was written.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.once(|| {
+            self.db.flush().map_err(|error| failed(&error))?;
+            self.file.sync_data().map_err(|error| StoreError::Io(format!("sync failed: {error}")))
+        })
+    }
+
+    pub(super) fn setting(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.settings.get(key).map_err(|error| failed(&error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    pub(super) fn settings(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_ {
+        self.settings.range(from..to).map(|row| {
+            let (key, value) = row.map_err(|error| failed(&error))?;
+            Ok((key.to_vec(), value.to_vec()))
+        })
+    }
+
+    /// Durable after the next [`sync`](Self::sync).
+    pub(super) fn apply_settings(&self, writes: sled::Batch) -> Result<(), StoreError> {
+        self.once(|| self.settings.apply_batch(writes).map_err(|error| failed(&error)))
+    }
+
+    /// Writes, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
+    /// would write and sync once more as if nothing had happened: it is never dropped.
+    fn once(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(StoreError::Io("an earlier write or sync failed".to_owned()));
+        }
+        let done = write();
         if done.is_err() {
-            // Nobody knows now what the disk holds. sled, when dropped, would write and sync once
-            // more as if nothing had happened: it is never dropped.
+            self.has_failed.store(true, Ordering::Release);
             std::mem::forget((self.tree.clone(), self.db.clone()));
         }
         done
-    }
-
-    fn try_commit(&self, writes: Writes) -> Result<(), StoreError> {
-        self.tree.apply_batch(writes.0).map_err(|error| failed(&error))?;
-        self.db.flush().map_err(|error| failed(&error))?;
-        self.file.sync_data().map_err(|error| StoreError::Io(format!("sync failed: {error}")))
     }
 
     fn whole(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dispatch::{
     fuzzing::{self, RowKind},
     machine::{self, Need, Terms, Workflow},
-    store::Record,
+    store::{Record, Requester},
 };
 use dispatch_contract::UnixMillis;
 use uuid::Uuid;
@@ -77,6 +77,7 @@ fn any_facts_apply(row: &dispatch::store::Row) {
         tenant,
         created_at: UnixMillis(0),
         fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
         plan,
         terms: Terms::default(),
         request_id: None,

@@ -63,6 +63,7 @@ impl World<'_> {
             tenant,
             created_at: UnixMillis(created_at),
             fingerprint: plan.fingerprint(),
+            requester: dispatch::store::Requester::default(),
             plan,
             terms: self.scenario.terms,
             request_id,
