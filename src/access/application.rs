@@ -18,6 +18,11 @@ pub struct Application {
     pub public_key: Option<String>,
     /// What it does with messages; without it, it is told nothing.
     pub messages: Option<MessagesCapability>,
+    /// Capabilities that nothing here uses (voice, rtc, …): a JSON object as it was given, so that
+    /// whoever reads an application back finds what it wrote.
+    pub other_capabilities: String,
+    /// As it was given; nothing here uses people's data for anything but sending.
+    pub improve_ai: bool,
     /// When it was made, in milliseconds of the Unix epoch.
     pub created_at_ms: u64,
 }
@@ -44,6 +49,34 @@ pub struct Webhook {
     pub address: String,
 }
 
+impl Webhook {
+    /// The longest address, in bytes.
+    const ADDRESS_BYTES: usize = 2000;
+
+    /// Reads an address. Whether it may be called is decided when it is: that depends on where it
+    /// leads by then.
+    ///
+    /// # Errors
+    /// If it is none; the text says what would be right, and shows nothing of it.
+    pub fn parse(address: &str) -> Result<Webhook, &'static str> {
+        if address.len() > Webhook::ADDRESS_BYTES {
+            return Err("must be at most 2000 bytes");
+        }
+        let url = reqwest::Url::parse(address)
+            .map_err(|_| "must be a URL: https://example.com/webhooks/status")?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err("must begin with https:// (or http://) and name a host");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not hold a user or password; callbacks are signed instead");
+        }
+        if url.fragment().is_some() {
+            return Err("must not hold a fragment (#…), which is never sent");
+        }
+        Ok(Webhook { address: address.to_owned() })
+    }
+}
+
 /// The words of a callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
@@ -54,6 +87,21 @@ pub enum Shape {
     V1,
 }
 
+impl Shape {
+    /// Its name, as an application's `messages.version` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Shape::V01 => "v0.1",
+            Shape::V1 => "v1",
+        }
+    }
+
+    /// The shape of that name.
+    pub fn named(name: &str) -> Option<Shape> {
+        [Shape::V01, Shape::V1].into_iter().find(|shape| shape.as_str() == name)
+    }
+}
+
 /// How a callback is signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signing {
@@ -62,4 +110,19 @@ pub enum Signing {
     Jwt,
     /// `webhook-id`, `webhook-timestamp`, `webhook-signature` of the Standard Webhooks specification.
     StandardWebhooks,
+}
+
+impl Signing {
+    /// Its name, on the wire and in the CLI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signing::Jwt => "jwt",
+            Signing::StandardWebhooks => "standard_webhooks",
+        }
+    }
+
+    /// The way of that name.
+    pub fn named(name: &str) -> Option<Signing> {
+        [Signing::Jwt, Signing::StandardWebhooks].into_iter().find(|it| it.as_str() == name)
+    }
 }

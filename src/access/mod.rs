@@ -3,11 +3,23 @@
 //! Edges ask [`Access`] once for each request, with what the request brought; from then on they hold a
 //! [`Caller`]. Nothing here knows gRPC or HTTP.
 
+mod account;
+mod accounts;
 mod application;
+mod applications;
+mod rsa;
+mod vault;
 
 use std::sync::Arc;
 
+pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
+pub use accounts::{AccountChange, AccountError, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
+pub use applications::{
+    ApplicationError, ApplicationSpec, Applications, MessagesSpec, Name, Written,
+};
+pub use rsa::{KeyPair, PublicKey};
+pub use vault::{MasterKey, Vault, VaultError};
 use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 

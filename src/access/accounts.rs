@@ -1,0 +1,422 @@
+//! The external accounts of all tenants: kept as settings, held in memory too.
+//!
+//! Sending asks at every attempt whose credential a sender has, and must not wait for the disk; there
+//! are few accounts, and whatever changes one comes through here. A tenant sees its own only. Tokens
+//! are kept sealed and opened when they are used. Changes block: they wait for the disk.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use dispatch_contract::{Account, Channel, Secret, UnixMillis};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount, ExternalId, Name,
+    Vault, VaultError,
+};
+use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
+
+/// How many rows are read at once.
+const ROWS: usize = 256;
+
+/// The external accounts.
+pub struct Accounts {
+    settings: Arc<dyn Settings>,
+    vault: Arc<Vault>,
+    applications: Arc<Applications>,
+    /// What is durable, by row key.
+    rows: RwLock<BTreeMap<Vec<u8>, ExternalAccount>>,
+    /// One change at a time, so that none is lost under another.
+    changing: Mutex<()>,
+}
+
+/// What a new account is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Where it is.
+    pub provider: ChatProvider,
+    /// What it is called there.
+    pub external_id: ExternalId,
+    /// For people.
+    pub name: Option<Name>,
+    /// The provider's access token.
+    pub token: Option<AccountToken>,
+    /// The application to link it to.
+    pub application: Option<Uuid>,
+}
+
+/// What is to change of an account; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountChange {
+    /// For people; `Some(None)` takes it away.
+    pub name: Option<Option<Name>>,
+    /// The provider's access token.
+    pub token: Option<AccountToken>,
+    /// The application it is linked to; `Some(None)` unlinks it.
+    pub application: Option<Option<Uuid>>,
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountError {
+    /// The tenant has none of that id.
+    NotFound,
+    /// The tenant has one of that id already.
+    AlreadyExists,
+    /// The tenant has no such application, or that does nothing with messages.
+    CannotLink,
+    /// It is linked to an application already, and there is room for one.
+    AlreadyLinked,
+    /// It is not linked to this application.
+    NotLinked,
+    /// The store failed.
+    Store(StoreError),
+    /// A token could not be sealed or opened.
+    Vault(VaultError),
+}
+
+impl Accounts {
+    /// The accounts in `settings`, their tokens in `vault`, linked to `applications`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(
+        settings: Arc<dyn Settings>,
+        vault: Arc<Vault>,
+        applications: Arc<Applications>,
+    ) -> Result<Self, StoreError> {
+        let mut rows = BTreeMap::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let some = settings.list(Kind::ExternalAccount, after.as_deref(), ROWS)?;
+            let is_last = some.len() < ROWS;
+            after = some.last().map(|(key, _)| key.clone());
+            for (key, row) in some {
+                let account = decode(&row, || "an external account".to_owned())?;
+                rows.insert(key, account);
+            }
+            if is_last {
+                break;
+            }
+        }
+        let accounts =
+            Accounts { settings, vault, applications, rows: RwLock::new(rows), changing: Mutex::new(()) };
+        accounts.warn_of_what_does_not_open();
+        Ok(accounts)
+    }
+
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Each of [`AccountError`] but `NotFound`, `AlreadyLinked` and `NotLinked`.
+    pub fn create(
+        &self,
+        tenant: &str,
+        new: NewAccount,
+        now: UnixMillis,
+    ) -> Result<ExternalAccount, AccountError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = row_key(tenant, new.provider, new.external_id.as_str());
+        if self.read(|rows| rows.contains_key(&key)) {
+            return Err(AccountError::AlreadyExists);
+        }
+        if let Some(application) = new.application {
+            self.may_link(tenant, application)?;
+        }
+        self.put(ExternalAccount {
+            tenant: tenant.to_owned(),
+            provider: new.provider,
+            external_id: new.external_id,
+            name: new.name.map_or(String::new(), |name| name.as_str().to_owned()),
+            application: new.application,
+            token: self.sealed(&key, new.token.as_ref())?,
+            revision: now.0,
+            created_at_ms: now.0,
+        })
+    }
+
+    /// One of a tenant's.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub fn get(
+        &self,
+        tenant: &str,
+        provider: ChatProvider,
+        external_id: &str,
+    ) -> Result<ExternalAccount, AccountError> {
+        let key = row_key(tenant, provider, external_id);
+        self.read(|rows| rows.get(&key).cloned()).ok_or(AccountError::NotFound)
+    }
+
+    /// All of a tenant's, or those at one provider, in the order of provider and external id.
+    pub fn list(&self, tenant: &str, provider: Option<ChatProvider>) -> Vec<ExternalAccount> {
+        let prefix = match provider {
+            Some(provider) => row_key(tenant, provider, ""),
+            None => tenant_key(tenant),
+        };
+        self.read(|rows| {
+            let of_tenant = rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+            of_tenant.map(|(_, account)| account.clone()).collect()
+        })
+    }
+
+    /// Changes one of a tenant's.
+    ///
+    /// # Errors
+    /// Each of [`AccountError`] but `AlreadyExists`, `AlreadyLinked` and `NotLinked`.
+    pub fn update(
+        &self,
+        tenant: &str,
+        provider: ChatProvider,
+        external_id: &str,
+        change: AccountChange,
+    ) -> Result<ExternalAccount, AccountError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.get(tenant, provider, external_id)?;
+        if let Some(application) = change.application {
+            if let Some(wanted) = application {
+                self.may_link(tenant, wanted)?;
+            }
+            account.application = application;
+        }
+        if let Some(name) = change.name {
+            account.name = name.map_or(String::new(), |name| name.as_str().to_owned());
+        }
+        if change.token.is_some() {
+            let key = row_key(tenant, provider, external_id);
+            account.token = self.sealed(&key, change.token.as_ref())?;
+        }
+        self.put(account)
+    }
+
+    /// Takes one of a tenant's away.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::Store`].
+    pub fn delete(
+        &self,
+        tenant: &str,
+        provider: ChatProvider,
+        external_id: &str,
+    ) -> Result<(), AccountError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.get(tenant, provider, external_id)?;
+        let key = row_key(tenant, provider, external_id);
+        self.settings.write(vec![SettingChange::remove(Kind::ExternalAccount, key.clone())])?;
+        self.rows.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(())
+    }
+
+    /// Links one of a tenant's to one of its applications.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::CannotLink`], [`AccountError::AlreadyLinked`],
+    /// [`AccountError::Store`].
+    pub fn link(
+        &self,
+        tenant: &str,
+        provider: ChatProvider,
+        external_id: &str,
+        application: Uuid,
+    ) -> Result<ExternalAccount, AccountError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.get(tenant, provider, external_id)?;
+        self.may_link(tenant, application)?;
+        match account.application {
+            Some(linked) if linked == application => Ok(account),
+            Some(_) => Err(AccountError::AlreadyLinked),
+            None => {
+                account.application = Some(application);
+                self.put(account)
+            }
+        }
+    }
+
+    /// Unlinks one of a tenant's from an application.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::NotLinked`], [`AccountError::Store`].
+    pub fn unlink(
+        &self,
+        tenant: &str,
+        provider: ChatProvider,
+        external_id: &str,
+        application: Uuid,
+    ) -> Result<ExternalAccount, AccountError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.get(tenant, provider, external_id)?;
+        if account.application != Some(application) {
+            return Err(AccountError::NotLinked);
+        }
+        account.application = None;
+        self.put(account)
+    }
+
+    /// Takes one of a tenant's applications away, and its links to accounts before it.
+    ///
+    /// # Errors
+    /// As [`Applications::delete`].
+    pub fn delete_application(&self, tenant: &str, id: Uuid) -> Result<(), ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.applications.get(tenant, id)?;
+        for mut account in self.list(tenant, None) {
+            if account.application == Some(id) {
+                account.application = None;
+                self.put(account).map_err(|error| match error {
+                    AccountError::Store(error) => ApplicationError::Store(error),
+                    AccountError::Vault(error) => ApplicationError::Vault(error),
+                    AccountError::NotFound
+                    | AccountError::AlreadyExists
+                    | AccountError::CannotLink
+                    | AccountError::AlreadyLinked
+                    | AccountError::NotLinked => ApplicationError::NotFound,
+                })?;
+            }
+        }
+        self.applications.delete(tenant, id)
+    }
+
+    /// An account's token, in clear; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`AccountError::Vault`].
+    pub fn token(&self, account: &ExternalAccount) -> Result<Option<Secret>, AccountError> {
+        let ExternalAccount { tenant, provider, external_id, token, .. } = account;
+        let Some(sealed) = token else { return Ok(None) };
+        let key = row_key(tenant, *provider, external_id.as_str());
+        Ok(Some(self.vault.open(&place(&key), sealed)?))
+    }
+
+    /// `base` with the credential of a tenant's sender on a channel: setting `external_id` and, if it
+    /// has a token, secret `access_token`. `None` if the sender has no account of its own.
+    ///
+    /// The name stays `base`'s, because webhooks and receipts go by it. The revision is one that no
+    /// other account over `base` and no other version of this one has.
+    ///
+    /// # Errors
+    /// [`AccountError::Vault`].
+    pub fn over(
+        &self,
+        base: &Account,
+        tenant: &str,
+        channel: &Channel,
+        sender: &str,
+    ) -> Result<Option<Account>, AccountError> {
+        let Some(provider) = ChatProvider::of(channel) else { return Ok(None) };
+        let key = row_key(tenant, provider, sender);
+        let Some(own) = self.read(|rows| rows.get(&key).cloned()) else { return Ok(None) };
+        let mut account = base.clone();
+        let version = [&key, &own.revision.to_be_bytes()[..], &base.revision.to_be_bytes()].concat();
+        let digest: [u8; 32] = Sha256::digest(version).into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        account.revision = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        account.settings.insert("external_id".to_owned(), own.external_id.as_str().to_owned());
+        if let Some(token) = self.token(&own)? {
+            account.secrets.insert("access_token".to_owned(), token);
+        }
+        Ok(Some(account))
+    }
+
+    /// Whether a tenant's account may be linked to an application.
+    fn may_link(&self, tenant: &str, application: Uuid) -> Result<(), AccountError> {
+        match self.applications.get(tenant, application) {
+            Ok(found) if found.messages.is_some() => Ok(()),
+            Ok(_) | Err(ApplicationError::NotFound) => Err(AccountError::CannotLink),
+            Err(ApplicationError::Store(error)) => Err(AccountError::Store(error)),
+            Err(ApplicationError::Vault(error)) => Err(AccountError::Vault(error)),
+        }
+    }
+
+    fn sealed(
+        &self,
+        key: &[u8],
+        token: Option<&AccountToken>,
+    ) -> Result<Option<Vec<u8>>, AccountError> {
+        let sealed = token.map(|token| self.vault.seal(&place(key), token.secret()));
+        Ok(sealed.transpose()?)
+    }
+
+    /// Keeps an account, and has it seen once it is durable.
+    fn put(&self, mut account: ExternalAccount) -> Result<ExternalAccount, AccountError> {
+        account.revision += 1;
+        let key = row_key(&account.tenant, account.provider, account.external_id.as_str());
+        let row = encode(&account)?;
+        self.settings.write(vec![SettingChange::put(Kind::ExternalAccount, key.clone(), row)])?;
+        self.rows.write().unwrap_or_else(PoisonError::into_inner).insert(key, account.clone());
+        Ok(account)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&BTreeMap<Vec<u8>, ExternalAccount>) -> T) -> T {
+        look(&self.rows.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A lost master key shows at the start, and not only when somebody's message does not go out.
+    fn warn_of_what_does_not_open(&self) {
+        let all: Vec<_> = self.read(|rows| rows.values().cloned().collect());
+        let failed: Vec<_> = all.iter().filter_map(|account| self.token(account).err()).collect();
+        if let Some(error) = failed.first() {
+            let count = failed.len();
+            tracing::error!(count, %error, "tokens of external accounts cannot be read");
+        }
+    }
+}
+
+/// The key of a tenant's rows: no other tenant's begins with it.
+fn tenant_key(tenant: &str) -> Vec<u8> {
+    [&(tenant.len() as u32).to_be_bytes()[..], tenant.as_bytes()].concat()
+}
+
+fn row_key(tenant: &str, provider: ChatProvider, external_id: &str) -> Vec<u8> {
+    [&tenant_key(tenant)[..], &[provider.byte()], external_id.as_bytes()].concat()
+}
+
+/// Where a token is sealed for.
+fn place(key: &[u8]) -> Vec<u8> {
+    [b"account/", key].concat()
+}
+
+impl From<StoreError> for AccountError {
+    fn from(error: StoreError) -> Self {
+        AccountError::Store(error)
+    }
+}
+
+impl From<VaultError> for AccountError {
+    fn from(error: VaultError) -> Self {
+        AccountError::Vault(error)
+    }
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountError::NotFound => f.write_str("there is no such account"),
+            AccountError::AlreadyExists => f.write_str(
+                "there is an account of this provider and external id already; update that one",
+            ),
+            AccountError::CannotLink => f.write_str(
+                "there is no such application, or it has no messages capability; give it one first",
+            ),
+            AccountError::AlreadyLinked => f.write_str(
+                "the account is linked to an application already, and one is the most; unlink that one \
+                 first",
+            ),
+            AccountError::NotLinked => f.write_str("the account is not linked to this application"),
+            AccountError::Store(error) => error.fmt(f),
+            AccountError::Vault(error) => write!(f, "the token of an external account: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AccountError {}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accounts")
+    }
+}

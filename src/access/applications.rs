@@ -1,0 +1,326 @@
+//! The applications of all tenants, over the settings they are kept in.
+//!
+//! A tenant sees its own only; another's is not there. Private keys are given out once and not kept;
+//! callback secrets are kept sealed. What comes in is parsed already, and who may ask was decided by
+//! the edges. Blocking: a change waits for the disk, and a key pair takes a tenth of a second.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_lc_rs::rand;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use dispatch_contract::{Secret, UnixMillis};
+use uuid::Uuid;
+
+use super::{
+    Application, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault, VaultError, Webhook,
+};
+use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
+
+/// How many rows are read at once.
+const ROWS: usize = 256;
+/// The length of a callback secret, in bytes before base64.
+const SECRET_BYTES: usize = 32;
+
+/// The applications.
+pub struct Applications {
+    settings: Arc<dyn Settings>,
+    vault: Arc<Vault>,
+    /// One change at a time, so that none is lost under another.
+    changing: Mutex<()>,
+}
+
+/// What an application is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationSpec {
+    /// For people.
+    pub name: Name,
+    /// Its public key. `None` makes a pair for a new one, and leaves an older one's key as it is.
+    pub public_key: Option<PublicKey>,
+    /// Makes a new pair for an older one too, in place of its key.
+    pub renew_key: bool,
+    /// What it does with messages.
+    pub messages: Option<MessagesSpec>,
+    /// The JSON object of its capabilities that nothing here uses; `None` leaves it as it is.
+    pub other_capabilities: Option<String>,
+    /// Kept for whoever asks for it again; `None` leaves it as it is.
+    pub improve_ai: Option<bool>,
+}
+
+/// What an application is to do with messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessagesSpec {
+    /// Told of people's answers.
+    pub inbound: Option<Webhook>,
+    /// Told of statuses and final reports.
+    pub status: Option<Webhook>,
+    /// The words it is told in.
+    pub shape: Shape,
+    /// How it can tell that it is us.
+    pub signing: Signing,
+}
+
+/// A name for people: 1 to 200 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+/// An application as it now is, with what is told only now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The application.
+    pub application: Application,
+    /// The private key, PKCS#8 PEM, if a pair was made. It is not kept.
+    pub private_key: Option<Secret>,
+    /// The secret of its callbacks, if one was made.
+    pub callback_secret: Option<Secret>,
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplicationError {
+    /// The tenant has none of that id.
+    NotFound,
+    /// The store failed.
+    Store(StoreError),
+    /// A secret could not be made, sealed or opened.
+    Vault(VaultError),
+}
+
+impl Name {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// If it is none; the text says what would be right.
+    pub fn parse(text: &str) -> Result<Name, &'static str> {
+        let fits = (1..=200).contains(&text.chars().count());
+        if fits && !text.trim().is_empty() && !text.chars().any(char::is_control) {
+            Ok(Name(text.to_owned()))
+        } else {
+            Err("must be 1 to 200 characters, without line breaks and other control characters")
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Applications {
+    /// The applications in `settings`, their secrets in `vault`.
+    pub fn new(settings: Arc<dyn Settings>, vault: Arc<Vault>) -> Self {
+        Applications { settings, vault, changing: Mutex::new(()) }
+    }
+
+    /// Makes one.
+    ///
+    /// # Errors
+    /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn create(
+        &self,
+        tenant: &str,
+        spec: ApplicationSpec,
+        now: UnixMillis,
+    ) -> Result<Written, ApplicationError> {
+        let (seconds, nanos) = (now.0 / 1000, (now.0 % 1000) as u32 * 1_000_000);
+        let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+        let application = Application {
+            // They sort as they were made, and so do the rows.
+            id: Uuid::new_v7(time),
+            tenant: tenant.to_owned(),
+            name: String::new(),
+            public_key: None,
+            messages: None,
+            other_capabilities: "{}".to_owned(),
+            improve_ai: false,
+            created_at_ms: now.0,
+        };
+        self.write(application, spec)
+    }
+
+    /// One of a tenant's.
+    ///
+    /// # Errors
+    /// [`ApplicationError::NotFound`], [`ApplicationError::Store`].
+    pub fn get(&self, tenant: &str, id: Uuid) -> Result<Application, ApplicationError> {
+        let row = self.settings.get(Kind::Application, id.as_bytes())?;
+        let application = row.map(|row| read(id.as_bytes(), &row)).transpose()?;
+        application.filter(|it| it.tenant == tenant).ok_or(ApplicationError::NotFound)
+    }
+
+    /// All of a tenant's, oldest first.
+    ///
+    /// # Errors
+    /// [`ApplicationError::Store`].
+    pub fn list(&self, tenant: &str) -> Result<Vec<Application>, ApplicationError> {
+        let mut found = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.settings.list(Kind::Application, after.as_deref(), ROWS)?;
+            for (key, row) in &rows {
+                found.push(read(key, row)?);
+            }
+            match rows.into_iter().nth(ROWS - 1) {
+                Some((key, _)) => after = Some(key),
+                None => break,
+            }
+        }
+        found.retain(|application| application.tenant == tenant);
+        Ok(found)
+    }
+
+    /// Makes one of a tenant's what `spec` says.
+    ///
+    /// # Errors
+    /// [`ApplicationError::NotFound`], [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn update(
+        &self,
+        tenant: &str,
+        id: Uuid,
+        spec: ApplicationSpec,
+    ) -> Result<Written, ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let application = self.get(tenant, id)?;
+        self.write(application, spec)
+    }
+
+    /// Takes one of a tenant's away, and its keys with it.
+    ///
+    /// # Errors
+    /// [`ApplicationError::NotFound`], [`ApplicationError::Store`].
+    pub fn delete(&self, tenant: &str, id: Uuid) -> Result<(), ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.get(tenant, id)?;
+        let gone = SettingChange::remove(Kind::Application, id.into_bytes());
+        Ok(self.settings.write(vec![gone])?)
+    }
+
+    /// What an application's callbacks are signed with, if it has any. As HMAC key of a JWT it is
+    /// taken as it stands; under Standard Webhooks what follows `whsec_` is decoded from base64.
+    ///
+    /// # Errors
+    /// [`ApplicationError::Vault`].
+    pub fn callback_secret(
+        &self,
+        application: &Application,
+    ) -> Result<Option<Secret>, ApplicationError> {
+        let Some(messages) = &application.messages else { return Ok(None) };
+        Ok(Some(self.vault.open(&place(application.id), &messages.secret)?))
+    }
+
+    /// Gives an application's callbacks a new secret; the old one signs no longer.
+    ///
+    /// # Errors
+    /// [`ApplicationError::NotFound`] also if it has no messages capability,
+    /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn renew_callback_secret(&self, tenant: &str, id: Uuid) -> Result<Secret, ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut application = self.get(tenant, id)?;
+        let messages = application.messages.as_mut().ok_or(ApplicationError::NotFound)?;
+        let secret = new_secret()?;
+        messages.secret = self.vault.seal(&place(id), &secret)?;
+        self.put(&application)?;
+        Ok(secret)
+    }
+
+    /// Makes `application` what `spec` says.
+    fn write(
+        &self,
+        mut application: Application,
+        spec: ApplicationSpec,
+    ) -> Result<Written, ApplicationError> {
+        let ApplicationSpec { name, public_key, renew_key, messages, .. } = spec;
+        let mut private_key = None;
+        application.name = name.0;
+        match public_key {
+            Some(key) => application.public_key = Some(key.into()),
+            None if application.public_key.is_none() || renew_key => {
+                let pair = KeyPair::generate()?;
+                application.public_key = Some(pair.public.into());
+                private_key = Some(pair.private);
+            }
+            None => {}
+        }
+        if let Some(given) = spec.other_capabilities {
+            application.other_capabilities = given;
+        }
+        if let Some(given) = spec.improve_ai {
+            application.improve_ai = given;
+        }
+        let mut callback_secret = None;
+        application.messages = match messages {
+            None => None,
+            Some(MessagesSpec { inbound, status, shape, signing }) => {
+                let secret = match application.messages {
+                    Some(before) => before.secret,
+                    None => {
+                        let secret = new_secret()?;
+                        let sealed = self.vault.seal(&place(application.id), &secret)?;
+                        callback_secret = Some(secret);
+                        sealed
+                    }
+                };
+                Some(MessagesCapability { inbound, status, shape, signing, secret })
+            }
+        };
+        self.put(&application)?;
+        Ok(Written { application, private_key, callback_secret })
+    }
+
+    fn put(&self, application: &Application) -> Result<(), ApplicationError> {
+        let row = encode(application)?;
+        let change = SettingChange::put(Kind::Application, application.id.into_bytes(), row);
+        Ok(self.settings.write(vec![change])?)
+    }
+}
+
+/// Where an application's callback secret is sealed for.
+fn place(id: Uuid) -> Vec<u8> {
+    [b"application/", &id.as_bytes()[..]].concat()
+}
+
+/// In the form of the Standard Webhooks specification, which serves as the key of a JWT as well.
+fn new_secret() -> Result<Secret, VaultError> {
+    let mut bytes = [0; SECRET_BYTES];
+    rand::fill(&mut bytes).map_err(|_| VaultError::Failed)?;
+    Ok(Secret::new(format!("whsec_{}", BASE64_STANDARD.encode(bytes))))
+}
+
+fn read(key: &[u8], row: &[u8]) -> Result<Application, StoreError> {
+    decode(row, || match Uuid::from_slice(key) {
+        Ok(id) => format!("application {id}"),
+        Err(_) => "an application whose key is no id".to_owned(),
+    })
+}
+
+impl From<StoreError> for ApplicationError {
+    fn from(error: StoreError) -> Self {
+        ApplicationError::Store(error)
+    }
+}
+
+impl From<VaultError> for ApplicationError {
+    fn from(error: VaultError) -> Self {
+        ApplicationError::Vault(error)
+    }
+}
+
+impl fmt::Display for ApplicationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplicationError::NotFound => f.write_str("there is no such application"),
+            ApplicationError::Store(error) => error.fmt(f),
+            ApplicationError::Vault(error) => write!(f, "a secret of an application: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ApplicationError {}
+
+impl fmt::Debug for Applications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Applications")
+    }
+}
