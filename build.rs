@@ -8,7 +8,9 @@ use prost::Message;
 
 const ROOT: &str = "proto";
 const FILES: &[&str] = &[
+    "dispatch/v1/account.proto",
     "dispatch/v1/admin.proto",
+    "dispatch/v1/application.proto",
     "dispatch/v1/channel.proto",
     "dispatch/v1/message.proto",
     "dispatch/v1/sandbox.proto",
@@ -17,7 +19,7 @@ const FILES: &[&str] = &[
     "dispatch/v1/workflow.proto",
 ];
 
-/// Messages that hold personal data; `src/pb.rs` gives them a `Debug` that does not show it.
+/// Messages that hold personal data or secrets; `src/pb.rs` gives them a `Debug` that does not show it.
 const PERSONAL: &[&str] = &[
     ".dispatch.v1.Address",
     ".dispatch.v1.Message",
@@ -25,6 +27,12 @@ const PERSONAL: &[&str] = &[
     ".dispatch.v1.Script",
     ".dispatch.v1.SetScriptRequest",
     ".dispatch.v1.ListSentMessagesRequest",
+    ".dispatch.v1.CreateApplicationResponse",
+    ".dispatch.v1.UpdateApplicationResponse",
+    ".dispatch.v1.GetCallbackSecretResponse",
+    ".dispatch.v1.ExternalAccount",
+    ".dispatch.v1.CreateAccountRequest",
+    ".dispatch.v1.UpdateAccountRequest",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -3,6 +3,8 @@
 //! Nothing is decided here. What serves which channel comes in as [`Parts`], so that another
 //! binary can bring adapters of its own.
 
+mod accounts;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
@@ -19,13 +21,17 @@ use crate::{
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
-    grpc::{AdminService, DispatchService, Prompt, Sandbox, SandboxService},
+    grpc::{
+        AccountService, AdminService, ApplicationService, DispatchService, Prompt, Sandbox,
+        SandboxService,
+    },
     http,
     machine::Terms,
     pb::{
         DESCRIPTORS,
         v1::{
-            admin_service_server::AdminServiceServer,
+            account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
+            application_service_server::ApplicationServiceServer,
             dispatch_service_server::DispatchServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -127,10 +133,12 @@ impl Service {
             ServiceClock::System(Arc::new(SystemClock::new(store.last_time())))
         };
         let parts = parts(&clock, http).map_err(StartError::Config)?;
+        let (applications, external) = accounts::open(config, &store.settings())?;
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::start(
             store,
             Arc::new(parts.routes),
+            Arc::new(accounts::OwnAccounts(Arc::clone(&external))),
             clock.engine_clock(),
             metrics,
             &options(&config.engine, config.store.retention_s),
@@ -159,7 +167,14 @@ impl Service {
             warned: Default::default(),
         };
         let access = Arc::new(Access::new(Arc::clone(engine.settings())));
-        let rest = rest::router(Arc::new(Rest { engine: engine.clone(), access }));
+        let rest = rest::router(Arc::new(Rest {
+            engine: engine.clone(),
+            access: Arc::clone(&access),
+            applications: Arc::clone(&applications),
+            accounts: Arc::clone(&external),
+            show_tokens: config.access.show_tokens,
+            patience: Duration::from_secs(listen.http_patience_s),
+        }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
         for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
@@ -175,10 +190,24 @@ impl Service {
         let patience = Duration::from_secs(listen.reader_patience_s);
         let admin =
             AdminServiceServer::new(AdminService::new(engine.clone(), health.clone(), patience));
+        let application = ApplicationServiceServer::new(ApplicationService::new(
+            engine.clone(),
+            Arc::clone(&access),
+            applications,
+            Arc::clone(&external),
+        ));
+        let account = AccountServiceServer::new(AccountService::new(
+            engine.clone(),
+            access,
+            external,
+            config.access.show_tokens,
+        ));
         let sandbox =
             parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
         let router = grpc_edge(&engine, listen)
             .add_service(admin)
+            .add_service(application)
+            .add_service(account)
             .add_optional_service(sandbox)
             .add_service(health_service)
             // Made at build time, so it decodes; the tests see that both versions answer.

@@ -42,7 +42,7 @@ pub struct ExternalAccount {
     pub application: Option<Uuid>,
     /// The provider's access token, sealed.
     pub token: Option<Vec<u8>>,
-    /// Counts its changes.
+    /// Grows with every change, beginning at the time it was made: one made anew has another.
     pub revision: u64,
     /// When it was made, in milliseconds of the Unix epoch.
     pub created_at_ms: u64,
@@ -119,17 +119,28 @@ impl ExternalId {
 }
 
 impl AccountToken {
+    /// How a token is shown to whoever need not see it.
+    pub const REDACTED: &'static str = "***";
+
     /// Reads a token.
     ///
     /// # Errors
     /// If it is none; the text says what would be right, and shows nothing of it.
     pub fn parse(text: &str) -> Result<AccountToken, &'static str> {
+        // It would replace the token by what hides it.
+        if text == AccountToken::REDACTED {
+            return Err(
+                "is how a token is shown; give the token itself, or leave it out to keep it",
+            );
+        }
         // It travels in headers: nothing in it may end one.
         let fits = (1..=4096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if fits {
             Ok(AccountToken(Secret::new(text)))
         } else {
-            Err("must be the provider's access token: 1 to 4096 visible ASCII characters, no spaces")
+            Err(
+                "must be the provider's access token: 1 to 4096 visible ASCII characters, no spaces",
+            )
         }
     }
 

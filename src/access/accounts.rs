@@ -103,8 +103,13 @@ impl Accounts {
                 break;
             }
         }
-        let accounts =
-            Accounts { settings, vault, applications, rows: RwLock::new(rows), changing: Mutex::new(()) };
+        let accounts = Accounts {
+            settings,
+            vault,
+            applications,
+            rows: RwLock::new(rows),
+            changing: Mutex::new(()),
+        };
         accounts.warn_of_what_does_not_open();
         Ok(accounts)
     }
@@ -160,7 +165,8 @@ impl Accounts {
             None => tenant_key(tenant),
         };
         self.read(|rows| {
-            let of_tenant = rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+            let of_tenant =
+                rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
             of_tenant.map(|(_, account)| account.clone()).collect()
         })
     }
@@ -311,7 +317,8 @@ impl Accounts {
         let key = row_key(tenant, provider, sender);
         let Some(own) = self.read(|rows| rows.get(&key).cloned()) else { return Ok(None) };
         let mut account = base.clone();
-        let version = [&key, &own.revision.to_be_bytes()[..], &base.revision.to_be_bytes()].concat();
+        let version =
+            [&key, &own.revision.to_be_bytes()[..], &base.revision.to_be_bytes()].concat();
         let digest: [u8; 32] = Sha256::digest(version).into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
         account.revision = u64::from_be_bytes([a, b, c, d, e, f, g, h]);

@@ -215,7 +215,11 @@ impl Applications {
     /// # Errors
     /// [`ApplicationError::NotFound`] also if it has no messages capability,
     /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
-    pub fn renew_callback_secret(&self, tenant: &str, id: Uuid) -> Result<Secret, ApplicationError> {
+    pub fn renew_callback_secret(
+        &self,
+        tenant: &str,
+        id: Uuid,
+    ) -> Result<Secret, ApplicationError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut application = self.get(tenant, id)?;
         let messages = application.messages.as_mut().ok_or(ApplicationError::NotFound)?;

@@ -18,10 +18,10 @@ pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
 pub use applications::{
     ApplicationError, ApplicationSpec, Applications, MessagesSpec, Name, Written,
 };
-pub use rsa::{KeyPair, PublicKey};
-pub use vault::{MasterKey, Vault, VaultError};
 use dispatch_contract::UnixMillis;
+pub use rsa::{KeyPair, PublicKey};
 use uuid::Uuid;
+pub use vault::{MasterKey, Vault, VaultError};
 
 use crate::store::Settings;
 

@@ -49,8 +49,10 @@ impl PublicKey {
                         -RSAPublicKey_in -in public.key -pubout`");
         }
         if pem.contains("BEGIN CERTIFICATE") {
-            return Err("is a certificate; give its public key: `openssl x509 -in cert.pem -pubkey \
-                        -noout`");
+            return Err(
+                "is a certificate; give its public key: `openssl x509 -in cert.pem -pubkey \
+                        -noout`",
+            );
         }
         if pem.len() > PEM_BYTES {
             return Err(wanted);
@@ -88,8 +90,8 @@ impl KeyPair {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn generate() -> Result<KeyPair, VaultError> {
-        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048)
-            .map_err(|_| VaultError::Failed)?;
+        let key =
+            PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(|_| VaultError::Failed)?;
         let private: Pkcs8V1Der<'_> = key.as_der().map_err(|_| VaultError::Failed)?;
         let public: PublicKeyX509Der<'_> =
             key.public_key().as_der().map_err(|_| VaultError::Failed)?;

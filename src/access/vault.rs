@@ -116,8 +116,7 @@ impl Vault {
     /// If the cryptographic library fails.
     pub fn new(key: &MasterKey) -> Result<Vault, VaultError> {
         let mark = Sha256::digest(key.0)[0];
-        let key =
-            RandomizedNonceKey::new(&AES_256_GCM, &key.0).map_err(|_| VaultError::Failed)?;
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &key.0).map_err(|_| VaultError::Failed)?;
         Ok(Vault { mark, key })
     }
 
@@ -143,8 +142,7 @@ impl Vault {
         if *mark != self.mark {
             return Err(VaultError::OtherKey);
         }
-        let (nonce, text) =
-            rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
         let mut text = text.to_vec();
         let opened = self
             .key

@@ -3,6 +3,7 @@
 //! A leaf: it knows the names of settings and nothing of what they configure. Values are checked
 //! here as far as they can be by themselves; the rest where they are used.
 
+mod access;
 mod secret;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use serde::Deserialize;
 
+pub use access::Access;
 pub use secret::resolve as resolve_secret;
 
 /// The embedded file: every setting with its default and a comment.
@@ -31,6 +33,8 @@ pub struct Config {
     pub engine: Engine,
     /// What it logs.
     pub log: Log,
+    /// How secrets are kept and shown.
+    pub access: Access,
     /// The simulated provider.
     pub sandbox: Sandbox,
     /// Accounts at providers.
@@ -261,6 +265,7 @@ impl Config {
                 return Err(ConfigError(problem));
             }
         }
+        self.access.check()?;
         let url = &self.listen.public_url;
         if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
             let problem = "listen.public_url must begin with https:// or http://, or be empty";
@@ -409,6 +414,8 @@ mod tests {
             "waiting_receipts",
             "format",
             "level",
+            "master_key",
+            "show_tokens",
             "seed",
             "default_script",
             "virtual_clock",

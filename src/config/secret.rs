@@ -26,6 +26,18 @@ impl fmt::Debug for Hidden {
     }
 }
 
+impl Hidden {
+    /// Whether nothing stands there.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the secret is not in the file, but where the file says.
+    pub fn is_elsewhere(&self) -> bool {
+        self.0.starts_with("env:") || self.0.starts_with("file:")
+    }
+}
+
 impl From<&str> for Hidden {
     fn from(text: &str) -> Self {
         Hidden(text.to_owned())

@@ -1,13 +1,13 @@
 //! Makes the calls, outside the writer, and brings their answers back.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, SendContext};
+use dispatch_contract::{Account, AdapterError, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
 
-use super::{EngineClock, Input, RouteTable, SendOrder, inbox::Inbox};
+use super::{EngineClock, Input, Route, RouteTable, SendOrder, Senders, inbox::Inbox};
 use crate::{
-    machine::{Answer, Refusal, WorkflowId},
+    machine::{Answer, Refusal, StepPlan, WorkflowId},
     store::{Reader, Record},
 };
 
@@ -19,6 +19,7 @@ const DETAIL_BYTES: usize = 300;
 pub(super) struct Dispatcher {
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) routes: Arc<RouteTable>,
+    pub(super) senders: Arc<dyn Senders>,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<dyn EngineClock>,
@@ -59,18 +60,23 @@ impl Dispatcher {
                 Err(deferred) => return deferred,
             },
         };
-        let step =
-            record.as_ref().and_then(|record| record.plan.steps.get(usize::from(order.step)));
-        let Some(step) = step else {
+        let found = record
+            .as_ref()
+            .and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
+        let Some((record, step)) = found else {
             return refused(
                 ErrorKind::InvalidRequest,
                 Fault::Content,
                 "its record could not be read",
             );
         };
+        let account = match self.account(route, &record.tenant, step) {
+            Ok(account) => account,
+            Err(deferred) => return deferred,
+        };
         let context = SendContext {
             attempt: order.attempt,
-            account: &route.account,
+            account: &account,
             callback_url: route.callback_url.as_deref(),
             now: self.clock.wall(),
             timeout: route.timeout,
@@ -86,6 +92,28 @@ impl Dispatcher {
         }
     }
 
+    /// The account of the route, or what the sender makes of it.
+    fn account<'a>(
+        &self,
+        route: &'a Route,
+        tenant: &str,
+        step: &StepPlan,
+    ) -> Result<Cow<'a, Account>, Answer> {
+        let message = &step.message;
+        match self.senders.account(&route.account, tenant, &message.channel, &message.from) {
+            Ok(Some(own)) => Ok(Cow::Owned(own)),
+            Ok(None) => Ok(Cow::Borrowed(&*route.account)),
+            Err(error) => {
+                tracing::error!(
+                    route = &*route.name,
+                    error,
+                    "a sender's account could not be read"
+                );
+                Err(not_sent("its sender's account could not be read"))
+            }
+        }
+    }
+
     /// The record, or the answer that says that nothing was sent: the store may be read next time.
     async fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, Answer> {
         let reader = Arc::clone(&self.reader);
@@ -97,10 +125,7 @@ impl Dispatcher {
             }
             Err(error) => tracing::error!(workflow = %id, %error, "a record was not read"),
         }
-        let detail = "its record could not be read".to_owned();
-        let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
-        let refusal = Refusal { kind, fault, code: None, detail };
-        Err(Answer::Deferred { refusal, after_ms: None })
+        Err(not_sent("its record could not be read"))
     }
 }
 
@@ -117,6 +142,13 @@ pub fn answer_of(error: AdapterError) -> Answer {
         }
         Retry::Unknown => Answer::Unknown(refusal),
     }
+}
+
+/// Nothing was sent, and it may go better next time.
+fn not_sent(detail: &str) -> Answer {
+    let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
+    let refusal = Refusal { kind, fault, code: None, detail: detail.to_owned() };
+    Answer::Deferred { refusal, after_ms: None }
 }
 
 fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> Answer {

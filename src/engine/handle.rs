@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Turn,
+    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Senders, Turn,
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
     narrator::Narrator,
@@ -136,6 +136,7 @@ impl Engine {
     pub fn start(
         store: Box<dyn Store>,
         routes: Arc<RouteTable>,
+        senders: Arc<dyn Senders>,
         clock: Arc<dyn EngineClock>,
         metrics: Arc<Metrics>,
         options: &EngineOptions,
@@ -150,6 +151,7 @@ impl Engine {
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             routes: Arc::clone(&routes),
+            senders,
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use crate::{engine::EngineError, machine::WorkflowId, store::StoreError};
 
 /// The domain of every `ErrorInfo`.
-const DOMAIN: &str = "dispatch";
+pub(super) const DOMAIN: &str = "dispatch";
 
 /// How many violations a status names: it travels in a trailer, and clients take about 16 KiB.
 const VIOLATIONS_MOST: usize = 40;

@@ -1,9 +1,13 @@
 //! The gRPC edge: parse, ask the engine, render. It never sees the store but through its reader.
 
+mod accounts;
 mod admin;
+mod applications;
+mod caller;
 mod errors;
 pub(crate) mod parse;
 mod prompt;
+mod refusal;
 pub(crate) mod render;
 mod rendered;
 mod sandbox;
@@ -11,7 +15,9 @@ mod service;
 mod stream;
 pub(crate) mod token;
 
+pub use accounts::AccountService;
 pub use admin::AdminService;
+pub use applications::ApplicationService;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
@@ -31,6 +37,8 @@ use crate::{
 /// behind them.
 static CALLERS: Semaphore = Semaphore::const_new(16);
 static STREAMS: Semaphore = Semaphore::const_new(8);
+/// How many changes of applications and accounts may be under way.
+static CHANGES: Semaphore = Semaphore::const_new(4);
 
 /// The plan that a request asks for, as CreateWorkflow takes it; for benchmarks.
 ///
@@ -58,6 +66,32 @@ async fn read<T: Send + 'static>(
         Ok(result) => result.map_err(errors::Error::Store),
         // Only at shutdown, or after a panic that is in the log.
         Err(_) => Err(crate::engine::EngineError::Unavailable.into()),
+    }
+}
+
+/// Does what waits for the disk beside the runtime's own threads, and few at a time.
+async fn beside<T: Send + 'static, E: Into<refusal::Refusal> + Send + 'static>(
+    change: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, refusal::Refusal> {
+    // Never closed.
+    let _place = CHANGES.acquire().await;
+    match tokio::task::spawn_blocking(change).await {
+        Ok(done) => done.map_err(Into::into),
+        // Only at shutdown, or after a panic that is in the log.
+        Err(_) => Err(refusal::Refusal::Stopping),
+    }
+}
+
+/// The size of a page of applications or accounts.
+fn page_size(asked: i32) -> Result<usize, refusal::Refusal> {
+    match asked {
+        0 => Ok(20),
+        1..=100 => Ok(asked as usize),
+        _ => {
+            let wanted = "must be 0 (the usual 20) or 1 to 100";
+            let violation = tonic_types::FieldViolation::new("page_size", wanted);
+            Err(refusal::Refusal::Invalid(vec![violation]))
+        }
     }
 }
 

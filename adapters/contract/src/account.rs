@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, fmt};
 pub struct Account {
     /// Our name for it; stands in webhook URLs.
     pub name: String,
-    /// Grows with every change, so that what is derived from secrets (a token) can be cached under
-    /// `(name, revision)`.
+    /// Another one with every change, and for every sender with a credential of its own, so that what
+    /// is derived from secrets (a token) can be cached under `(name, revision)`.
     pub revision: u64,
     /// What is not secret: base URL, application id, API version, …
     pub settings: BTreeMap<String, String>,

@@ -23,12 +23,11 @@ use super::{Credential, VonageAccount};
 const LIFETIME_S: u64 = 900;
 const RENEW_BEFORE_END_S: u64 = 60;
 
-/// The tokens in use, one per account name.
+/// The tokens in use, by account name and revision.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<BTreeMap<String, Token>>);
+pub(super) struct Tokens(Mutex<BTreeMap<(String, u64), Token>>);
 
 struct Token {
-    revision: u64,
     issued_s: u64,
     header: String,
 }
@@ -61,8 +60,8 @@ impl Tokens {
         let now_s = now.0 / 1_000;
         // What a panic elsewhere left here is a whole map: entries are only ever replaced.
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = tokens.get(&account.name)
-            && token.revision == account.revision
+        let key = (account.name.clone(), account.revision);
+        if let Some(token) = tokens.get(&key)
             && token.is_fresh(now_s)
         {
             return Ok(token.header.clone());
@@ -71,10 +70,10 @@ impl Tokens {
             AdapterError::new(ErrorKind::Unauthorized, Fault::Account, Retry::Permanent, problem)
         })?;
         let header = format!("Bearer {token}");
-        // Accounts that are gone leave with their last token, so the map stays as small as they are few.
+        // What is gone leaves with its last token, so the map stays as small as accounts and senders are few.
         tokens.retain(|_, token| token.is_fresh(now_s));
-        let token = Token { revision: account.revision, issued_s: now_s, header: header.clone() };
-        tokens.insert(account.name.clone(), token);
+        let token = Token { issued_s: now_s, header: header.clone() };
+        tokens.insert(key, token);
         Ok(header)
     }
 }

@@ -1,0 +1,20 @@
+//! Whose credential a sender sends under: the one thing about accounts that may change while the
+//! service runs, asked anew at every call.
+
+use dispatch_contract::{Account, Channel, Endpoint};
+
+/// Knows which senders have a credential of their own. The engine has none of that knowledge.
+pub trait Senders: Send + Sync {
+    /// `base`, the account of the route, as this sender of this tenant's uses it; `None` if it uses
+    /// that as it is. Asked on the runtime: it must not wait for anything.
+    ///
+    /// # Errors
+    /// If it cannot be told: nothing is sent, and the attempt is deferred. The text goes to the log.
+    fn account(
+        &self,
+        base: &Account,
+        tenant: &str,
+        channel: &Channel,
+        sender: &Endpoint,
+    ) -> Result<Option<Account>, String>;
+}

@@ -1,0 +1,266 @@
+//! `AccountService`: the external accounts of a tenant, as `/beta/chatapp-accounts` serves them too.
+
+use std::sync::Arc;
+
+use dispatch_contract::UnixMillis;
+use tonic::{Request, Response, Status};
+use tonic_types::FieldViolation;
+use uuid::Uuid;
+
+use super::{beside, caller::caller, page_size, refusal::Refusal, render::timestamp};
+use crate::{
+    access::{
+        Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ChatProvider,
+        ExternalAccount, ExternalId, Name, NewAccount, Scope,
+    },
+    engine::Engine,
+    pb::v1::{
+        self, CreateAccountRequest, CreateAccountResponse, DeleteAccountRequest,
+        DeleteAccountResponse, GetAccountRequest, GetAccountResponse, LinkApplicationRequest,
+        LinkApplicationResponse, ListAccountsRequest, ListAccountsResponse,
+        UnlinkApplicationRequest, UnlinkApplicationResponse, UpdateAccountRequest,
+        UpdateAccountResponse, account_service_server,
+    },
+};
+
+/// The service.
+#[derive(Clone)]
+pub struct AccountService {
+    engine: Engine,
+    access: Arc<Access>,
+    accounts: Arc<Accounts>,
+    show_tokens: bool,
+}
+
+impl AccountService {
+    /// In front of `accounts`; their tokens are shown in clear if `show_tokens`.
+    pub fn new(
+        engine: Engine,
+        access: Arc<Access>,
+        accounts: Arc<Accounts>,
+        show_tokens: bool,
+    ) -> Self {
+        AccountService { engine, access, accounts, show_tokens }
+    }
+
+    /// The caller, who may administer, and what it asks.
+    fn admin<T>(&self, request: Request<T>) -> Result<(Caller, T), Status> {
+        let caller = caller(&self.access, &self.engine, request.metadata(), Scope::Admin)?;
+        Ok((caller, request.into_inner()))
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let accounts = Arc::clone(&self.accounts);
+        beside(move || change(&accounts)).await
+    }
+
+    fn render(&self, account: ExternalAccount) -> Result<v1::ExternalAccount, Refusal> {
+        let access_token = match &account.token {
+            Some(_) if self.show_tokens => {
+                let token = self.accounts.token(&account)?;
+                token.map_or(String::new(), |token| token.expose().to_owned())
+            }
+            Some(_) => AccountToken::REDACTED.to_owned(),
+            None => String::new(),
+        };
+        Ok(v1::ExternalAccount {
+            provider: account.provider.as_str().to_owned(),
+            external_id: account.external_id.as_str().to_owned(),
+            name: account.name,
+            application_id: account.application.map_or(String::new(), |id| id.to_string()),
+            access_token,
+            create_time: Some(timestamp(UnixMillis(account.created_at_ms))),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl account_service_server::AccountService for AccountService {
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<CreateAccountResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let new = parse_new(&request)?;
+        let now = self.engine.clock().now();
+        let account =
+            self.change(move |accounts| accounts.create(&caller.tenant, new, now)).await?;
+        Ok(Response::new(CreateAccountResponse { account: Some(self.render(account)?) }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<GetAccountRequest>,
+    ) -> Result<Response<GetAccountResponse>, Status> {
+        let (caller, GetAccountRequest { provider, external_id }) = self.admin(request)?;
+        let provider = provider_of(&provider)?;
+        let found = self.accounts.get(&caller.tenant, provider, &external_id);
+        let account = self.render(found.map_err(Refusal::from)?)?;
+        Ok(Response::new(GetAccountResponse { account: Some(account) }))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<ListAccountsRequest>,
+    ) -> Result<Response<ListAccountsResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let size = page_size(request.page_size)?;
+        let provider = match request.provider.as_str() {
+            "" => None,
+            name => Some(provider_of(name)?),
+        };
+        let mut all = self.accounts.list(&caller.tenant, provider);
+        if !request.page_token.is_empty() {
+            let (provider, id) = token(&request.page_token)?;
+            all.retain(|it| (it.provider, it.external_id.as_str()) > (provider, id));
+        }
+        let is_last = all.len() <= size;
+        all.truncate(size);
+        let next_page_token = all.last().filter(|_| !is_last).map_or(String::new(), |last| {
+            format!("{}/{}", last.provider.as_str(), last.external_id.as_str())
+        });
+        let accounts = all.into_iter().map(|account| self.render(account));
+        let accounts = accounts.collect::<Result<_, _>>()?;
+        Ok(Response::new(ListAccountsResponse { accounts, next_page_token }))
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<UpdateAccountRequest>,
+    ) -> Result<Response<UpdateAccountResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let (provider, wanted) = (provider_of(&request.provider)?, parse_change(&request)?);
+        let update = self.change(move |accounts| {
+            accounts.update(&caller.tenant, provider, &request.external_id, wanted)
+        });
+        let account = self.render(update.await?)?;
+        Ok(Response::new(UpdateAccountResponse { account: Some(account) }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        let (caller, DeleteAccountRequest { provider, external_id }) = self.admin(request)?;
+        let provider = provider_of(&provider)?;
+        self.change(move |accounts| accounts.delete(&caller.tenant, provider, &external_id))
+            .await?;
+        Ok(Response::new(DeleteAccountResponse {}))
+    }
+
+    async fn link_application(
+        &self,
+        request: Request<LinkApplicationRequest>,
+    ) -> Result<Response<LinkApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let (provider, id) =
+            (provider_of(&request.provider)?, application(&request.application_id)?);
+        let link = self.change(move |accounts| {
+            accounts.link(&caller.tenant, provider, &request.external_id, id)
+        });
+        let account = self.render(link.await?)?;
+        Ok(Response::new(LinkApplicationResponse { account: Some(account) }))
+    }
+
+    async fn unlink_application(
+        &self,
+        request: Request<UnlinkApplicationRequest>,
+    ) -> Result<Response<UnlinkApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let (provider, id) =
+            (provider_of(&request.provider)?, application(&request.application_id)?);
+        let unlink = self.change(move |accounts| {
+            accounts.unlink(&caller.tenant, provider, &request.external_id, id)
+        });
+        let account = self.render(unlink.await?)?;
+        Ok(Response::new(UnlinkApplicationResponse { account: Some(account) }))
+    }
+}
+
+fn invalid(field: &str, wanted: &str) -> Refusal {
+    Refusal::Invalid(vec![FieldViolation::new(field, wanted)])
+}
+
+fn provider_of(name: &str) -> Result<ChatProvider, Refusal> {
+    ChatProvider::named(name)
+        .ok_or_else(|| invalid("provider", "must be messenger, viber_service_msg or whatsapp"))
+}
+
+fn application(id: &str) -> Result<Uuid, Refusal> {
+    Uuid::try_parse(id).map_err(|_| invalid("application_id", "must be an application's id"))
+}
+
+/// The provider and external id of the last account that was shown.
+fn token(text: &str) -> Result<(ChatProvider, &str), Refusal> {
+    text.split_once('/')
+        .and_then(|(provider, id)| Some((ChatProvider::named(provider)?, id)))
+        .ok_or_else(|| invalid("page_token", "must be the next_page_token of an earlier answer"))
+}
+
+fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
+    let provider = provider_of(&request.provider)?;
+    let mut violations = Vec::new();
+    let external_id =
+        kept("external_id", ExternalId::parse(provider, &request.external_id), &mut violations);
+    let name = match request.name.as_str() {
+        "" => None,
+        name => kept("name", Name::parse(name), &mut violations),
+    };
+    let token = match request.access_token.as_str() {
+        "" if provider == ChatProvider::Messenger => {
+            violations.push(FieldViolation::new("access_token", "is required for messenger"));
+            None
+        }
+        "" => None,
+        token => kept("access_token", AccountToken::parse(token), &mut violations),
+    };
+    let application = match request.application_id.as_str() {
+        "" => None,
+        id => {
+            let id = Uuid::try_parse(id).map_err(|_| "must be an application's id");
+            kept("application_id", id, &mut violations)
+        }
+    };
+    match external_id {
+        Some(external_id) if violations.is_empty() => {
+            Ok(NewAccount { provider, external_id, name, token, application })
+        }
+        Some(_) | None => Err(Refusal::Invalid(violations)),
+    }
+}
+
+fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Refusal> {
+    let mut violations = Vec::new();
+    let name = match request.name.as_deref() {
+        None => None,
+        Some("") => Some(None),
+        Some(name) => kept("name", Name::parse(name), &mut violations).map(Some),
+    };
+    let token = match request.access_token.as_str() {
+        "" => None,
+        token => kept("access_token", AccountToken::parse(token), &mut violations),
+    };
+    if violations.is_empty() {
+        Ok(AccountChange { name, token, application: None })
+    } else {
+        Err(Refusal::Invalid(violations))
+    }
+}
+
+/// The value, or `None` and a violation.
+fn kept<T>(
+    field: &str,
+    read: Result<T, &'static str>,
+    violations: &mut Vec<FieldViolation>,
+) -> Option<T> {
+    read.map_err(|wanted| violations.push(FieldViolation::new(field, wanted))).ok()
+}
+
+impl std::fmt::Debug for AccountService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccountService")
+    }
+}

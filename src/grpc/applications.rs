@@ -1,0 +1,232 @@
+//! `ApplicationService`: the applications of a tenant, as `/v2/applications` serves them too.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use tonic_types::FieldViolation;
+use uuid::Uuid;
+
+use super::{beside, caller::caller, page_size, refusal::Refusal, render::timestamp};
+use crate::{
+    access::{
+        Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
+        MessagesSpec, Name, PublicKey, Scope, Shape, Signing, Webhook, Written,
+    },
+    engine::Engine,
+    pb::v1::{
+        self, CallbackShape, CallbackSigning, CreateApplicationRequest, CreateApplicationResponse,
+        DeleteApplicationRequest, DeleteApplicationResponse, GetApplicationRequest,
+        GetApplicationResponse, GetCallbackSecretRequest, GetCallbackSecretResponse,
+        ListApplicationsRequest, ListApplicationsResponse, UpdateApplicationRequest,
+        UpdateApplicationResponse, application_service_server,
+    },
+};
+
+/// The service.
+#[derive(Clone)]
+pub struct ApplicationService {
+    engine: Engine,
+    access: Arc<Access>,
+    applications: Arc<Applications>,
+    accounts: Arc<Accounts>,
+}
+
+impl ApplicationService {
+    /// In front of `applications`; what is linked to one is in `accounts`.
+    pub fn new(
+        engine: Engine,
+        access: Arc<Access>,
+        applications: Arc<Applications>,
+        accounts: Arc<Accounts>,
+    ) -> Self {
+        ApplicationService { engine, access, applications, accounts }
+    }
+
+    /// The caller, who may administer, and what it asks.
+    fn admin<T>(&self, request: Request<T>) -> Result<(Caller, T), Status> {
+        let caller = caller(&self.access, &self.engine, request.metadata(), Scope::Admin)?;
+        Ok((caller, request.into_inner()))
+    }
+}
+
+#[tonic::async_trait]
+impl application_service_server::ApplicationService for ApplicationService {
+    async fn create_application(
+        &self,
+        request: Request<CreateApplicationRequest>,
+    ) -> Result<Response<CreateApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let spec = parse(request.application, false)?;
+        let now = self.engine.clock().now();
+        let applications = Arc::clone(&self.applications);
+        let written = beside(move || applications.create(&caller.tenant, spec, now)).await?;
+        let (application, private_key, callback_secret) = shown(written);
+        Ok(Response::new(CreateApplicationResponse { application, private_key, callback_secret }))
+    }
+
+    async fn get_application(
+        &self,
+        request: Request<GetApplicationRequest>,
+    ) -> Result<Response<GetApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.id)?;
+        let applications = Arc::clone(&self.applications);
+        let found = beside(move || applications.get(&caller.tenant, id)).await?;
+        Ok(Response::new(GetApplicationResponse { application: Some(render(found)) }))
+    }
+
+    async fn list_applications(
+        &self,
+        request: Request<ListApplicationsRequest>,
+    ) -> Result<Response<ListApplicationsResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let size = page_size(request.page_size)?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(Uuid::try_parse(token).map_err(|_| {
+                invalid("page_token", "must be the next_page_token of an earlier answer")
+            })?),
+        };
+        let applications = Arc::clone(&self.applications);
+        let mut all = beside(move || applications.list(&caller.tenant)).await?;
+        all.retain(|application| after.is_none_or(|after| application.id > after));
+        let is_last = all.len() <= size;
+        all.truncate(size);
+        let next = all.last().filter(|_| !is_last);
+        let next_page_token = next.map_or(String::new(), |application| application.id.to_string());
+        let applications = all.into_iter().map(render).collect();
+        Ok(Response::new(ListApplicationsResponse { applications, next_page_token }))
+    }
+
+    async fn update_application(
+        &self,
+        request: Request<UpdateApplicationRequest>,
+    ) -> Result<Response<UpdateApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.id)?;
+        let spec = parse(request.application, request.renew_key_pair)?;
+        let applications = Arc::clone(&self.applications);
+        let written = beside(move || applications.update(&caller.tenant, id, spec)).await?;
+        let (application, private_key, callback_secret) = shown(written);
+        Ok(Response::new(UpdateApplicationResponse { application, private_key, callback_secret }))
+    }
+
+    async fn delete_application(
+        &self,
+        request: Request<DeleteApplicationRequest>,
+    ) -> Result<Response<DeleteApplicationResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.id)?;
+        let accounts = Arc::clone(&self.accounts);
+        beside(move || accounts.delete_application(&caller.tenant, id)).await?;
+        Ok(Response::new(DeleteApplicationResponse {}))
+    }
+
+    async fn get_callback_secret(
+        &self,
+        request: Request<GetCallbackSecretRequest>,
+    ) -> Result<Response<GetCallbackSecretResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.id)?;
+        let applications = Arc::clone(&self.applications);
+        let secret = beside(move || {
+            if request.renew {
+                return applications.renew_callback_secret(&caller.tenant, id);
+            }
+            let application = applications.get(&caller.tenant, id)?;
+            applications.callback_secret(&application)?.ok_or(ApplicationError::NotFound)
+        });
+        let callback_secret = secret.await?.expose().to_owned();
+        Ok(Response::new(GetCallbackSecretResponse { callback_secret }))
+    }
+}
+
+/// What is no id is the id of none.
+fn id(text: &str) -> Result<Uuid, Refusal> {
+    Uuid::try_parse(text).map_err(|_| ApplicationError::NotFound.into())
+}
+
+fn invalid(field: &str, wanted: &str) -> Refusal {
+    Refusal::Invalid(vec![FieldViolation::new(field, wanted)])
+}
+
+fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<ApplicationSpec, Refusal> {
+    let Some(given) = given else { return Err(invalid("application", "is required")) };
+    let mut violations = Vec::new();
+    let mut wrong = |field: &str, wanted| violations.push(FieldViolation::new(field, wanted));
+    let name = Name::parse(&given.name).map_err(|why| wrong("application.name", why)).ok();
+    let public_key = match given.public_key.as_str() {
+        "" => None,
+        _ if renew_key => {
+            wrong("renew_key_pair", "makes a key of its own; leave it or public_key out");
+            None
+        }
+        pem => PublicKey::parse(pem).map_err(|why| wrong("application.public_key", why)).ok(),
+    };
+    let messages = given.messages.map(|given| {
+        let mut webhook = |field: &str, address: &str| match address {
+            "" => None,
+            _ => Webhook::parse(address).map_err(|why| wrong(field, why)).ok(),
+        };
+        MessagesSpec {
+            inbound: webhook("application.messages.inbound_url", &given.inbound_url),
+            status: webhook("application.messages.status_url", &given.status_url),
+            shape: match given.shape() {
+                CallbackShape::Unspecified | CallbackShape::V01 => Shape::V01,
+                CallbackShape::V1 => Shape::V1,
+            },
+            signing: match given.signing() {
+                CallbackSigning::Unspecified | CallbackSigning::Jwt => Signing::Jwt,
+                CallbackSigning::StandardWebhooks => Signing::StandardWebhooks,
+            },
+        }
+    });
+    match name {
+        Some(name) if violations.is_empty() => Ok(ApplicationSpec {
+            name,
+            public_key,
+            renew_key,
+            messages,
+            other_capabilities: None,
+            improve_ai: None,
+        }),
+        Some(_) | None => Err(Refusal::Invalid(violations)),
+    }
+}
+
+fn shown(written: Written) -> (Option<v1::Application>, String, String) {
+    let text = |secret: Option<dispatch_contract::Secret>| {
+        secret.map_or(String::new(), |secret| secret.expose().to_owned())
+    };
+    let Written { application, private_key, callback_secret } = written;
+    (Some(render(application)), text(private_key), text(callback_secret))
+}
+
+fn render(application: Application) -> v1::Application {
+    let Application { id, name, public_key, messages, created_at_ms, .. } = application;
+    let address = |webhook: Option<Webhook>| webhook.map_or(String::new(), |it| it.address);
+    v1::Application {
+        id: id.to_string(),
+        name,
+        public_key: public_key.unwrap_or_default(),
+        messages: messages.map(|messages| v1::MessagesCapability {
+            inbound_url: address(messages.inbound),
+            status_url: address(messages.status),
+            shape: match messages.shape {
+                Shape::V01 => CallbackShape::V01 as i32,
+                Shape::V1 => CallbackShape::V1 as i32,
+            },
+            signing: match messages.signing {
+                Signing::Jwt => CallbackSigning::Jwt as i32,
+                Signing::StandardWebhooks => CallbackSigning::StandardWebhooks as i32,
+            },
+        }),
+        create_time: Some(timestamp(dispatch_contract::UnixMillis(created_at_ms))),
+    }
+}
+
+impl std::fmt::Debug for ApplicationService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApplicationService")
+    }
+}

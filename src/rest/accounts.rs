@@ -1,0 +1,222 @@
+//! `/beta/chatapp-accounts`, as the old External Accounts API had it.
+//!
+//! Beyond it, accounts of Viber and WhatsApp are created, changed and deleted here as those of
+//! Messenger are: there is nobody else to do it.
+
+mod parse;
+mod render;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, Uri},
+    routing::{delete, get, post},
+};
+use dispatch_contract::Secret;
+use uuid::Uuid;
+
+use self::render::Refusal;
+use super::{
+    Rest,
+    caller::caller,
+    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+};
+use crate::access::{
+    AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount, Scope,
+};
+
+/// The page size when none is asked for, and the largest.
+const PAGE_USUAL: usize = 20;
+const PAGE_MOST: usize = 100;
+
+/// The paths.
+pub(super) fn routes() -> Router<Arc<Rest>> {
+    let all = get(list).fallback(wrong_verb);
+    let one = get(show).patch(update).delete(remove).fallback(wrong_verb);
+    Router::new()
+        .route("/beta/chatapp-accounts", all.clone())
+        .route("/beta/chatapp-accounts/", all)
+        .route("/beta/chatapp-accounts/{provider}", post(create).fallback(wrong_verb))
+        .route("/beta/chatapp-accounts/{provider}/{external_id}", one)
+        .route(
+            "/beta/chatapp-accounts/{provider}/{external_id}/applications",
+            post(link).fallback(wrong_verb),
+        )
+        .route(
+            "/beta/chatapp-accounts/{provider}/{external_id}/applications/{application}",
+            delete(unlink).fallback(wrong_verb),
+        )
+}
+
+async fn list(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Answer, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let (query, mut faults) = (query(&uri), Faults::default());
+    let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
+    let page = number(&query, "page_number", 1, usize::MAX, &mut faults);
+    let provider = query.get("provider").and_then(|name| {
+        let wanted = "must be one of: messenger, viber_service_msg, whatsapp";
+        faults.take("provider", ChatProvider::named(name).ok_or(wanted))
+    });
+    if !faults.0.is_empty() {
+        return Err(Refusal::invalid(faults));
+    }
+    let all = rest.accounts.list(&caller.tenant, provider);
+    let behind = size.saturating_mul(page - 1);
+    let shown = all.iter().skip(behind).take(size).map(|account| rest.shown(account));
+    let shown = shown.collect::<Result<Vec<_>, _>>()?;
+    Ok(Answer(StatusCode::OK, render::page(shown, all.len(), page, size, provider)))
+}
+
+async fn create(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path(provider): Path<String>,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let provider = named(&provider)?;
+    let body = object(&headers, body, rest.patience).await?;
+    let new = parse::new(provider, &body).map_err(Refusal::invalid)?;
+    let now = rest.engine.clock().now();
+    let account = change(&rest, move |accounts| accounts.create(&caller.tenant, new, now)).await?;
+    Ok(Answer(StatusCode::CREATED, rest.shown(&account)?))
+}
+
+async fn show(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path((provider, id)): Path<(String, String)>,
+) -> Result<Answer, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let account = rest.accounts.get(&caller.tenant, named(&provider)?, &id).map_err(refused)?;
+    Ok(Answer(StatusCode::OK, rest.shown(&account)?))
+}
+
+async fn update(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path((provider, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let provider = named(&provider)?;
+    let body = object(&headers, body, rest.patience).await?;
+    let wanted = parse::change(&body).map_err(Refusal::invalid)?;
+    let change =
+        change(&rest, move |accounts| accounts.update(&caller.tenant, provider, &id, wanted));
+    Ok(Answer(StatusCode::OK, rest.shown(&change.await?)?))
+}
+
+async fn remove(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path((provider, id)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let provider = named(&provider)?;
+    change(&rest, move |accounts| accounts.delete(&caller.tenant, provider, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn link(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path((provider, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let provider = named(&provider)?;
+    let body = object(&headers, body, rest.patience).await?;
+    let application = parse::link(&body).map_err(Refusal::invalid)?;
+    let link =
+        change(&rest, move |accounts| accounts.link(&caller.tenant, provider, &id, application));
+    Ok(Answer(StatusCode::OK, rest.shown(&link.await?)?))
+}
+
+async fn unlink(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path((provider, id, application)): Path<(String, String, String)>,
+) -> Result<StatusCode, Refusal> {
+    let caller = admin(&rest, &headers)?;
+    let provider = named(&provider)?;
+    // What is no id is linked to nothing.
+    let application =
+        Uuid::try_parse(&application).map_err(|_| refused(AccountError::NotLinked))?;
+    change(&rest, move |accounts| accounts.unlink(&caller.tenant, provider, &id, application))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Rest {
+    /// An account as this service shows accounts: its token in clear only where that is asked for.
+    fn shown(&self, account: &ExternalAccount) -> Result<serde_json::Value, Refusal> {
+        let token = match &account.token {
+            Some(_) if self.show_tokens => self.accounts.token(account).map_err(refused)?,
+            Some(_) => Some(Secret::new(AccountToken::REDACTED)),
+            None => None,
+        };
+        Ok(render::account(account, token.as_ref()))
+    }
+}
+
+fn admin(rest: &Rest, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    Ok(caller(rest, headers, Scope::Admin)?)
+}
+
+fn named(provider: &str) -> Result<ChatProvider, Refusal> {
+    ChatProvider::named(provider).ok_or_else(|| refused(AccountError::NotFound))
+}
+
+async fn change<T: Send + 'static>(
+    rest: &Rest,
+    change: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let accounts = Arc::clone(&rest.accounts);
+    // The refusal's own words are put in afterwards.
+    let done =
+        beside(move || Ok(change(&accounts)), |never: std::convert::Infallible| match never {});
+    done.await?.map_err(refused)
+}
+
+fn refused(error: AccountError) -> Refusal {
+    let (status, kind, title) = match error {
+        AccountError::NotFound => {
+            let kind = "https://developer.nexmo.com/api-errors#not-found";
+            (StatusCode::NOT_FOUND, kind, "Not Found")
+        }
+        AccountError::CannotLink => {
+            let kind = "https://www.nexmo.com/messages/Errors#Forbidden";
+            (StatusCode::FORBIDDEN, kind, "Forbidden")
+        }
+        AccountError::AlreadyExists => {
+            let kind = "https://www.nexmo.com/messages/Errors#Conflict";
+            (StatusCode::CONFLICT, kind, "Account conflict")
+        }
+        AccountError::AlreadyLinked | AccountError::NotLinked => {
+            let kind = "https://www.nexmo.com/messages/Errors#Conflict";
+            (StatusCode::CONFLICT, kind, "Application conflict")
+        }
+        AccountError::Store(_) | AccountError::Vault(_) => {
+            tracing::error!(%error, "an external account could not be read or written");
+            return failed().into();
+        }
+    };
+    let lead = match error {
+        AccountError::CannotLink => "Cannot link application: ",
+        AccountError::AlreadyLinked => "Unable to link application: ",
+        AccountError::NotLinked => "Unable to unlink application: ",
+        AccountError::NotFound
+        | AccountError::AlreadyExists
+        | AccountError::Store(_)
+        | AccountError::Vault(_) => "",
+    };
+    Refusal::new(status, kind, title, format!("{lead}{error}"))
+}

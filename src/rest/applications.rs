@@ -1,0 +1,152 @@
+//! `/v2/applications`, as the old Application API had it: create, list, get, update, delete.
+//!
+//! An application's `messages` capability is used; the others are kept as they were given. Beyond the
+//! old API there is `capabilities.messages.signing`.
+
+mod parse;
+mod render;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, Uri},
+    routing::get,
+};
+use uuid::Uuid;
+
+use super::{
+    Problem, Rest,
+    caller::caller,
+    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+};
+use crate::access::{ApplicationError, Scope};
+
+/// The page size when none is asked for, and the largest.
+const PAGE_USUAL: usize = 10;
+const PAGE_MOST: usize = 100;
+
+/// The paths.
+pub(super) fn routes() -> Router<Arc<Rest>> {
+    let all = get(list).post(create).fallback(wrong_verb);
+    let one = get(show).put(update).delete(delete).fallback(wrong_verb);
+    Router::new()
+        .route("/v2/applications", all.clone())
+        .route("/v2/applications/", all)
+        .route("/v2/applications/{id}", one)
+}
+
+async fn create(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let body = object(&headers, body, rest.patience).await?;
+    let spec = parse::application(&body).map_err(invalid)?;
+    let now = rest.engine.clock().now();
+    let applications = Arc::clone(&rest.applications);
+    let create = move || applications.create(&caller.tenant, spec, now);
+    let written = beside(create, |error| refused(error, "")).await?;
+    Ok(Answer(StatusCode::CREATED, render::written(&written)))
+}
+
+async fn list(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let (query, mut faults) = (query(&uri), Faults::default());
+    let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
+    let page = number(&query, "page", 1, usize::MAX, &mut faults);
+    if !faults.0.is_empty() {
+        let kind = "https://developer.nexmo.com/api-errors/application#list-validation";
+        return Err(bad_request(kind, faults));
+    }
+    let applications = Arc::clone(&rest.applications);
+    let list = move || applications.list(&caller.tenant);
+    let all = beside(list, |error| refused(error, "")).await?;
+    Ok(Answer(StatusCode::OK, render::page(&all, page, size)))
+}
+
+async fn show(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let application = parsed(&id)?;
+    let applications = Arc::clone(&rest.applications);
+    let get = move || applications.get(&caller.tenant, application);
+    let found = beside(get, |error| refused(error, &id)).await?;
+    Ok(Answer(StatusCode::OK, render::application(&found)))
+}
+
+async fn update(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let application = parsed(&id)?;
+    let body = object(&headers, body, rest.patience).await?;
+    let spec = parse::application(&body).map_err(invalid)?;
+    let applications = Arc::clone(&rest.applications);
+    let update = move || applications.update(&caller.tenant, application, spec);
+    let written = beside(update, |error| refused(error, &id)).await?;
+    Ok(Answer(StatusCode::OK, render::written(&written)))
+}
+
+/// The old clients send a body with it, which is not looked at.
+async fn delete(
+    State(rest): State<Arc<Rest>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let application = parsed(&id)?;
+    let accounts = Arc::clone(&rest.accounts);
+    let delete = move || accounts.delete_application(&caller.tenant, application);
+    beside(delete, |error| refused(error, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is no id is the id of none.
+fn parsed(id: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(id).map_err(|_| refused(ApplicationError::NotFound, id))
+}
+
+fn refused(error: ApplicationError, id: &str) -> Problem {
+    match error {
+        ApplicationError::NotFound => not_found(id),
+        ApplicationError::Store(_) | ApplicationError::Vault(_) => {
+            tracing::error!(%error, "an application could not be read or written");
+            failed()
+        }
+    }
+}
+
+fn not_found(id: &str) -> Problem {
+    let shown: String = id.chars().take(50).collect();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "https://developer.nexmo.com/api-errors#not-found",
+        "Not Found",
+        format!("ID '{shown}' does not exist, or you do not have access"),
+    )
+}
+
+fn invalid(faults: Faults) -> Problem {
+    let kind = "https://developer.nexmo.com/api-errors/application#payload-validation";
+    bad_request(kind, faults)
+}
+
+fn bad_request(kind: &'static str, faults: Faults) -> Problem {
+    let detail = "The request failed due to validation errors".to_owned();
+    let problem = Problem::new(StatusCode::BAD_REQUEST, kind, "Bad Request", detail);
+    Problem { invalid_parameters: faults.0, ..problem }
+}
