@@ -14,8 +14,10 @@ use crate::pb::v1::{
     CreateWorkflowRequest, CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest,
     ListWorkflowsRequest, ListWorkflowsResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
     StreamStart, StreamStatusRequest, Workflow, WorkflowView,
-    admin_service_client::AdminServiceClient, dispatch_service_client::DispatchServiceClient,
-    stream_status_request, stream_status_response::Kind,
+    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    application_service_client::ApplicationServiceClient,
+    dispatch_service_client::DispatchServiceClient, stream_status_request,
+    stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service. Cheap to clone.
@@ -224,6 +226,16 @@ impl Client {
     /// The generated client.
     pub fn raw(&self) -> DispatchServiceClient<Channel> {
         DispatchServiceClient::new(self.0.clone())
+    }
+
+    /// The generated client for applications.
+    pub fn applications(&self) -> ApplicationServiceClient<Channel> {
+        ApplicationServiceClient::new(self.0.clone())
+    }
+
+    /// The generated client for external accounts.
+    pub fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.0.clone())
     }
 
     fn admin(&self) -> AdminServiceClient<Channel> {

@@ -1,6 +1,8 @@
 //! The command line: the service itself, a demonstration, and a gRPC client to any address.
 
+mod accounts;
 mod admin;
+mod apps;
 mod bench;
 mod demo;
 mod remote;
@@ -49,6 +51,12 @@ enum Command {
     Cancel(OneArgs),
     /// List the channels that are served, and what they can do.
     Channels(RemoteArgs),
+    /// Manage applications: who is told what becomes of workflows, and who may speak for you.
+    #[command(subcommand)]
+    Apps(apps::AppsCommand),
+    /// Manage external accounts: your own pages, services and numbers at chat providers.
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it is held: nothing is sent until
@@ -275,6 +283,8 @@ where
         Command::List(args) => remote::list(args).await,
         Command::Cancel(args) => remote::cancel(args).await,
         Command::Channels(args) => remote::channels(args).await,
+        Command::Apps(command) => apps::run(command).await,
+        Command::Accounts(command) => accounts::run(command).await,
         Command::Backup(args) => admin::backup(args).await,
         Command::Restore(args) => admin::restore(args),
         Command::Resume(args) => admin::resume(args).await,

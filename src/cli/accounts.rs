@@ -1,0 +1,232 @@
+//! `dispatch accounts`: a tenant's external accounts.
+
+use std::{io::Read, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Failure, Output, RemoteArgs,
+    remote::{connect, refused},
+    show,
+};
+use crate::pb::{
+    to_json,
+    v1::{
+        CreateAccountRequest, DeleteAccountRequest, ExternalAccount, GetAccountRequest,
+        LinkApplicationRequest, ListAccountsRequest, UnlinkApplicationRequest,
+        UpdateAccountRequest,
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountsCommand {
+    /// Create an account: messages whose sender is its id go out with its token.
+    Create(CreateArgs),
+    /// List accounts.
+    List(ListArgs),
+    /// Show an account.
+    Show(OneArgs),
+    /// Change what is given of an account.
+    Update(UpdateArgs),
+    /// Take an account away.
+    Delete(OneArgs),
+    /// Link an account to the application that is told of messages to it.
+    Link(LinkArgs),
+    /// Unlink an account from an application.
+    Unlink(LinkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// messenger, viber_service_msg or whatsapp.
+    provider: String,
+    /// The page's id, the service's id, or the number.
+    external_id: String,
+}
+
+/// A token is no argument: those are seen by everybody on the machine.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The file that holds the provider's access token; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    which: Which,
+    /// For people.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// The id of the application to link it to.
+    #[arg(long, value_name = "ID")]
+    application: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only those at this provider.
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneArgs {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    #[command(flatten)]
+    which: Which,
+    /// For people; an empty one takes it away.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The application's id.
+    application: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, Failure> {
+    match command {
+        AccountsCommand::Create(args) => create(args).await,
+        AccountsCommand::List(args) => list(args).await,
+        AccountsCommand::Show(args) => show(args).await,
+        AccountsCommand::Update(args) => update(args).await,
+        AccountsCommand::Delete(args) => delete(args).await,
+        AccountsCommand::Link(args) => link(args).await,
+        AccountsCommand::Unlink(args) => unlink(args).await,
+    }
+}
+
+async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let access_token = args.token.read()?.unwrap_or_default();
+    let (name, application_id) =
+        (args.name.unwrap_or_default(), args.application.unwrap_or_default());
+    let request =
+        CreateAccountRequest { provider, external_id, name, access_token, application_id };
+    let client = connect(&args.remote).await?;
+    let answer = client.accounts().create_account(request).await.map_err(refused)?;
+    print(answer.into_inner().account, args.remote.output)
+}
+
+async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.remote).await?;
+    let provider = args.provider.unwrap_or_default();
+    let mut request = ListAccountsRequest { provider, page_size: 100, page_token: String::new() };
+    loop {
+        let page = client.accounts().list_accounts(request.clone()).await.map_err(refused)?;
+        let page = page.into_inner();
+        for account in page.accounts {
+            print(Some(account), args.remote.output)?;
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let client = connect(&args.remote).await?;
+    let request = GetAccountRequest { provider, external_id };
+    let answer = client.accounts().get_account(request).await.map_err(refused)?;
+    print(answer.into_inner().account, args.remote.output)
+}
+
+async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let access_token = args.token.read()?.unwrap_or_default();
+    let request = UpdateAccountRequest { provider, external_id, name: args.name, access_token };
+    let client = connect(&args.remote).await?;
+    let answer = client.accounts().update_account(request).await.map_err(refused)?;
+    print(answer.into_inner().account, args.remote.output)
+}
+
+async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let gone = format!("{provider} {external_id} is gone");
+    let client = connect(&args.remote).await?;
+    let request = DeleteAccountRequest { provider, external_id };
+    let answer = client.accounts().delete_account(request).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&answer.into_inner())),
+        Output::Text => show::line(&gone),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn link(args: LinkArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let client = connect(&args.remote).await?;
+    let request =
+        LinkApplicationRequest { provider, external_id, application_id: args.application };
+    let answer = client.accounts().link_application(request).await.map_err(refused)?;
+    print(answer.into_inner().account, args.remote.output)
+}
+
+async fn unlink(args: LinkArgs) -> Result<ExitCode, Failure> {
+    let Which { provider, external_id } = args.which;
+    let client = connect(&args.remote).await?;
+    let request =
+        UnlinkApplicationRequest { provider, external_id, application_id: args.application };
+    let answer = client.accounts().unlink_application(request).await.map_err(refused)?;
+    print(answer.into_inner().account, args.remote.output)
+}
+
+impl TokenArgs {
+    /// The token, without the line break behind it.
+    fn read(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let text = if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            std::fs::read_to_string(path)
+        };
+        let text = text.map_err(|error| Failure {
+            code: 2,
+            text: format!("cannot read the token from {}: {error}", path.display()),
+        })?;
+        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+}
+
+fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, Failure> {
+    let account = account.unwrap_or_default();
+    match output {
+        Output::Json => show::line(&to_json(&account)),
+        Output::Text => {
+            let ExternalAccount { provider, external_id, name, application_id, .. } = account;
+            let linked = match application_id.as_str() {
+                "" => String::new(),
+                id => format!("  linked to {id}"),
+            };
+            show::line(format!("{provider}  {external_id}  {name}{linked}").trim_end());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

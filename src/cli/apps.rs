@@ -1,0 +1,356 @@
+//! `dispatch apps`: a tenant's applications.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    Failure, Output, RemoteArgs,
+    remote::{connect, refused},
+    show,
+};
+use crate::pb::{
+    to_json,
+    v1::{
+        Application, ApplicationSpec, CallbackShape, CallbackSigning, CreateApplicationRequest,
+        DeleteApplicationRequest, GetApplicationRequest, GetCallbackSecretRequest,
+        ListApplicationsRequest, MessagesCapability, UpdateApplicationRequest,
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AppsCommand {
+    /// Create an application. Without a public key a pair is made, and the private key written to a
+    /// file: it is shown nowhere else.
+    Create(CreateArgs),
+    /// List applications, oldest first.
+    List(RemoteArgs),
+    /// Show an application.
+    Show(OneArgs),
+    /// Change what is given of an application.
+    Update(UpdateArgs),
+    /// Take an application away: its tokens are no longer taken, and nobody is told anything any more.
+    Delete(OneArgs),
+    /// Show the secret that an application's callbacks are signed with.
+    Secret(SecretArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// Its name, for people.
+    name: String,
+    /// Where the private key is written; the file must not be there yet.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "private.key",
+        conflicts_with = "public_keyfile"
+    )]
+    keyfile: PathBuf,
+    /// Its public key (PEM); then no pair is made.
+    #[arg(long, value_name = "FILE")]
+    public_keyfile: Option<PathBuf>,
+    #[command(flatten)]
+    messages: MessagesArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MessagesArgs {
+    /// The URL that is told of people's answers.
+    #[arg(long, value_name = "URL")]
+    messages_inbound_url: Option<String>,
+    /// The URL that is told of statuses and final reports.
+    #[arg(long, value_name = "URL")]
+    messages_status_url: Option<String>,
+    /// The words of callbacks.
+    #[arg(long, value_enum)]
+    messages_version: Option<Version>,
+    /// How callbacks are signed.
+    #[arg(long, value_enum)]
+    signing: Option<Signing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Version {
+    /// Messages v0.1 statuses and the final report of the old Dispatch API.
+    #[value(name = "v0.1")]
+    V01,
+    /// Messages v1 statuses.
+    #[value(name = "v1")]
+    V1,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Signing {
+    /// A JWT over the body's hash.
+    Jwt,
+    /// The headers of the Standard Webhooks specification.
+    StandardWebhooks,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneArgs {
+    /// The application's id.
+    id: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// The application's id.
+    id: String,
+    /// Its new name.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Its new public key (PEM).
+    #[arg(long, value_name = "FILE")]
+    public_keyfile: Option<PathBuf>,
+    /// Make a new key pair and write the private key there; the file must not be there yet. Tokens of
+    /// the old key are no longer taken.
+    #[arg(long, value_name = "FILE", conflicts_with = "public_keyfile")]
+    renew_keyfile: Option<PathBuf>,
+    #[command(flatten)]
+    messages: MessagesArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SecretArgs {
+    /// The application's id.
+    id: String,
+    /// Make a new one first; the old one signs no longer.
+    #[arg(long)]
+    renew: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, Failure> {
+    match command {
+        AppsCommand::Create(args) => create(args).await,
+        AppsCommand::List(args) => list(args).await,
+        AppsCommand::Show(args) => show(args).await,
+        AppsCommand::Update(args) => update(args).await,
+        AppsCommand::Delete(args) => delete(args).await,
+        AppsCommand::Secret(args) => secret(args).await,
+    }
+}
+
+async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
+    let public_key = public_key(args.public_keyfile.as_deref())?;
+    let mut keyfile = match &args.public_keyfile {
+        None => Some(KeyFile::begin(&args.keyfile)?),
+        Some(_) => None,
+    };
+    let messages = args.messages.over(None);
+    let application = Some(ApplicationSpec { name: args.name, public_key, messages });
+    let client = connect(&args.remote).await?;
+    let request = CreateApplicationRequest { application };
+    let answer = client.applications().create_application(request).await.map_err(refused)?;
+    let answer = answer.into_inner();
+    let application = answer.application.unwrap_or_default();
+    let kept = keyfile.take().map(|file| file.keep(&answer.private_key)).transpose();
+    // Without its key it is of no use, and would only stay.
+    if let Err(failure) = kept {
+        let request = DeleteApplicationRequest { id: application.id };
+        client.applications().delete_application(request).await.map_err(refused)?;
+        return Err(failure);
+    }
+    print(&application, args.remote.output);
+    if args.public_keyfile.is_none() && args.remote.output == Output::Text {
+        show::line(&format!("private key: {}", args.keyfile.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args).await?;
+    let mut request = ListApplicationsRequest { page_size: 100, page_token: String::new() };
+    loop {
+        let page = client.applications().list_applications(request.clone()).await;
+        let page = page.map_err(refused)?.into_inner();
+        for application in &page.applications {
+            match args.output {
+                Output::Json => show::line(&to_json(application)),
+                Output::Text => show::line(&format!("{}  {}", application.id, application.name)),
+            }
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.remote).await?;
+    let request = GetApplicationRequest { id: args.id };
+    let answer = client.applications().get_application(request).await.map_err(refused)?;
+    print(&answer.into_inner().application.unwrap_or_default(), args.remote.output);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
+    let public_key = public_key(args.public_keyfile.as_deref())?;
+    let keyfile = args.renew_keyfile.as_deref().map(KeyFile::begin).transpose()?;
+    let client = connect(&args.remote).await?;
+    let request = GetApplicationRequest { id: args.id.clone() };
+    let before = client.applications().get_application(request).await.map_err(refused)?;
+    let before = before.into_inner().application.unwrap_or_default();
+    let application = Some(ApplicationSpec {
+        name: args.name.unwrap_or(before.name),
+        public_key,
+        messages: args.messages.over(before.messages),
+    });
+    let renew_key_pair = keyfile.is_some();
+    let request = UpdateApplicationRequest { id: args.id, application, renew_key_pair };
+    let answer = client.applications().update_application(request).await.map_err(refused)?;
+    let answer = answer.into_inner();
+    if let Some(keyfile) = keyfile {
+        keyfile.keep(&answer.private_key)?;
+    }
+    print(&answer.application.unwrap_or_default(), args.remote.output);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.remote).await?;
+    let request = DeleteApplicationRequest { id: args.id.clone() };
+    let answer = client.applications().delete_application(request).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&answer.into_inner())),
+        Output::Text => show::line(&format!("{} is gone", args.id)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn secret(args: SecretArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.remote).await?;
+    let request = GetCallbackSecretRequest { id: args.id, renew: args.renew };
+    let answer = client.applications().get_callback_secret(request).await.map_err(refused)?;
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&answer.into_inner())),
+        Output::Text => show::line(&answer.into_inner().callback_secret),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl MessagesArgs {
+    /// What is given, over what there was.
+    fn over(self, before: Option<MessagesCapability>) -> Option<MessagesCapability> {
+        let MessagesArgs { messages_inbound_url, messages_status_url, messages_version, signing } =
+            self;
+        let is_given = messages_inbound_url.is_some()
+            || messages_status_url.is_some()
+            || messages_version.is_some()
+            || signing.is_some();
+        if !is_given {
+            return before;
+        }
+        let mut messages = before.unwrap_or_default();
+        messages.inbound_url = messages_inbound_url.unwrap_or(messages.inbound_url);
+        messages.status_url = messages_status_url.unwrap_or(messages.status_url);
+        match messages_version {
+            Some(Version::V01) => messages.shape = CallbackShape::V01 as i32,
+            Some(Version::V1) => messages.shape = CallbackShape::V1 as i32,
+            None => {}
+        }
+        match signing {
+            Some(Signing::Jwt) => messages.signing = CallbackSigning::Jwt as i32,
+            Some(Signing::StandardWebhooks) => {
+                messages.signing = CallbackSigning::StandardWebhooks as i32;
+            }
+            None => {}
+        }
+        Some(messages)
+    }
+}
+
+/// A file for a private key, made before there is one: a key that could not be kept would be lost.
+struct KeyFile {
+    path: PathBuf,
+    file: std::fs::File,
+    is_kept: bool,
+}
+
+impl KeyFile {
+    fn begin(path: &Path) -> Result<KeyFile, Failure> {
+        let shown = path.display();
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure {
+                code: 2,
+                text: format!(
+                    "{shown} is there already and is left alone; --keyfile names a new file"
+                ),
+            },
+            _ => Failure::new(format!("cannot write the private key to {shown}: {error}")),
+        })?;
+        Ok(KeyFile { path: path.to_owned(), file, is_kept: false })
+    }
+
+    fn keep(mut self, key: &str) -> Result<(), Failure> {
+        let written = self.file.write_all(key.as_bytes()).and_then(|()| self.file.sync_all());
+        let shown = self.path.display();
+        written.map_err(|error| {
+            Failure::new(format!("cannot write the private key to {shown}: {error}"))
+        })?;
+        self.is_kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn public_key(path: Option<&Path>) -> Result<String, Failure> {
+    let Some(path) = path else { return Ok(String::new()) };
+    std::fs::read_to_string(path).map_err(|error| Failure {
+        code: 2,
+        text: format!("cannot read the public key {}: {error}", path.display()),
+    })
+}
+
+fn print(application: &Application, output: Output) {
+    match output {
+        Output::Json => show::line(&to_json(application)),
+        Output::Text => show::line(&shown(application)),
+    }
+}
+
+fn shown(application: &Application) -> String {
+    let Application { id, name, messages, .. } = application;
+    let mut text = format!("{id}  {name}");
+    if let Some(messages) = messages {
+        for (what, url) in [("inbound", &messages.inbound_url), ("status", &messages.status_url)] {
+            if !url.is_empty() {
+                text.push_str(&format!("\n  {what:<8} {url}"));
+            }
+        }
+        let version = match messages.shape() {
+            CallbackShape::Unspecified | CallbackShape::V01 => "v0.1",
+            CallbackShape::V1 => "v1",
+        };
+        let signing = match messages.signing() {
+            CallbackSigning::Unspecified | CallbackSigning::Jwt => "jwt",
+            CallbackSigning::StandardWebhooks => "standard-webhooks",
+        };
+        text.push_str(&format!("\n  version  {version}\n  signing  {signing}"));
+    }
+    text
+}
