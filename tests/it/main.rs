@@ -2,10 +2,13 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod accounts;
+mod applications;
 mod backup;
 mod bad_requests;
 mod bench;
 mod cli;
+mod clients;
 mod corpus;
 mod docs;
 mod golden;
@@ -13,6 +16,7 @@ mod grpcurl;
 mod layout;
 #[path = "../report/mod.rs"]
 mod report;
+mod rest;
 mod service;
 mod store;
 mod support;

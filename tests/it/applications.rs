@@ -1,0 +1,520 @@
+//! Applications: over HTTP as the old API had them, over gRPC, by the command line, and as rows.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use dispatch::{
+    access::{
+        ApplicationError, ApplicationSpec, Applications, MasterKey, MessagesSpec, Name, Vault,
+    },
+    config::StoreKind,
+    pb::v1::{
+        self, CallbackShape, CallbackSigning, CreateApplicationRequest, GetApplicationRequest,
+        GetCallbackSecretRequest, ListApplicationsRequest, MessagesCapability,
+        UpdateApplicationRequest,
+    },
+    store::{MemoryStore, Settings, Store},
+};
+use dispatch_contract::UnixMillis;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::{
+    rest::{Api, wrong},
+    support::{FREE, Process, Running, in_memory},
+};
+
+const PATH: &str = "/v2/applications";
+
+/// As the old documentation has it.
+fn demo() -> Value {
+    json!({
+        "name": "Demo Application",
+        "capabilities": { "messages": { "webhooks": {
+            "inbound_url": { "address": "https://example.com/inbound", "http_method": "POST" },
+            "status_url": { "address": "https://example.com/status", "http_method": "POST" },
+        } } },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_lives_its_life_over_http() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let (status, created) = api.post(PATH, demo()).await;
+    assert_eq!(status, 201, "{created}");
+    let id = created["id"].as_str().unwrap().to_owned();
+    let private = created["keys"]["private_key"].as_str().unwrap();
+    assert!(private.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{private}");
+    let messages = &created["capabilities"]["messages"];
+    assert!(messages["signing"]["secret"].as_str().unwrap().starts_with("whsec_"));
+
+    let one = format!("{PATH}/{id}");
+    let (status, shown) = api.get(&one).await;
+    assert_eq!(status, 200);
+    let expected = json!({
+        "id": id,
+        "name": "Demo Application",
+        "keys": { "public_key": created["keys"]["public_key"] },
+        "capabilities": { "messages": {
+            "webhooks": demo()["capabilities"]["messages"]["webhooks"],
+            "version": "v0.1",
+            "signing": { "method": "jwt" },
+        } },
+        "privacy": { "improve_ai": false },
+        "_links": { "self": { "href": one } },
+    });
+    assert_eq!(shown, expected, "what was told once is told no more");
+
+    let (status, listed) = api.get(PATH).await;
+    assert_eq!(status, 200);
+    assert_eq!(listed["_embedded"]["applications"], json!([expected]));
+    assert_eq!((&listed["total_items"], &listed["total_pages"]), (&json!(1), &json!(1)));
+
+    // What a client read is what it may write back.
+    let mut changed = shown.clone();
+    changed["name"] = json!("Another name");
+    changed["capabilities"]["voice"] = json!({ "webhooks": { "answer_url": { "address": "x" } } });
+    changed["capabilities"]["messages"]["version"] = json!("v1");
+    changed["privacy"]["improve_ai"] = json!(true);
+    let (status, updated) = api.put(&one, changed.clone()).await;
+    assert_eq!((status, &updated), (200, &changed), "the key stays, and no secret is made");
+    assert_eq!(api.get(&one).await, (200, changed));
+
+    assert_eq!(api.delete(&one).await, (204, Value::Null));
+    let (status, problem) = api.get(&one).await;
+    assert_eq!(status, 404);
+    assert_eq!(problem["type"], "https://developer.nexmo.com/api-errors#not-found");
+    let gone = format!("ID '{id}' does not exist, or you do not have access");
+    assert_eq!(problem["detail"], gone);
+    assert_eq!(api.delete(&one).await.0, 404);
+    assert_eq!(api.put(&one, demo()).await.0, 404);
+    assert_eq!(api.get(&format!("{PATH}/nonsense")).await.0, 404);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_come_in_pages() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let key = api.post(PATH, demo()).await.1["keys"]["public_key"].clone();
+    for number in 2..=5 {
+        let body = json!({ "name": format!("app {number}"), "keys": { "public_key": key } });
+        let (status, created) = api.post(PATH, body).await;
+        assert_eq!(status, 201);
+        assert_eq!(created["keys"], json!({ "public_key": key }), "no pair is made");
+    }
+    let (_, page) = api.get("/v2/applications?page_size=2&page=2").await;
+    assert_eq!(page["page_size"], 2);
+    assert_eq!((&page["total_items"], &page["total_pages"]), (&json!(5), &json!(3)));
+    assert_eq!(page["_embedded"]["applications"].as_array().unwrap().len(), 2);
+    let links = &page["_links"];
+    assert_eq!(links["next"]["href"], "/v2/applications?page_size=2&page=3");
+    assert_eq!(links["prev"]["href"], links["first"]["href"]);
+    let (_, last) = api.get(links["last"]["href"].as_str().unwrap()).await;
+    assert_eq!(last["_embedded"]["applications"][0]["name"], "app 5");
+    let (_, beyond) = api.get("/v2/applications?page=9000000000000000000&page_size=100").await;
+    assert_eq!(beyond["_embedded"]["applications"], json!([]));
+    for (query, name) in
+        [("page_size=0", "page_size"), ("page_size=101", "page_size"), ("page=x", "page")]
+    {
+        let (status, problem) = api.get(&format!("{PATH}?{query}")).await;
+        let kind = "https://developer.nexmo.com/api-errors/application#list-validation";
+        assert_eq!((status, &problem["type"]), (400, &json!(kind)));
+        assert_eq!(wrong(&problem, "invalid_parameters")[0].0, name);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_wrong_field_is_named_with_what_would_be_right() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let url = |address: &str| json!({ "address": address, "http_method": "POST" });
+    let status_url = "/capabilities/messages/webhooks/status_url";
+    let address = "capabilities.messages.webhooks.status_url.address";
+    // Where, what, and then which name and a part of which reason.
+    let cases = [
+        ("/name", Value::Null, "name", "is required"),
+        ("/name", json!(7), "name", "must be a string"),
+        ("/name", json!(""), "name", "1 to 200"),
+        ("/name", json!("a\nb"), "name", "control"),
+        ("/name", json!("x".repeat(201)), "name", "1 to 200"),
+        ("/keys", json!("x"), "keys", "must be an object"),
+        ("/keys", json!({ "public_key": 1 }), "keys.public_key", "must be a string"),
+        ("/keys", json!({ "public_key": "x" }), "keys.public_key", "BEGIN PUBLIC KEY"),
+        (
+            "/keys",
+            json!({ "public_key": "-----BEGIN PRIVATE KEY-----" }),
+            "keys.public_key",
+            "stays with you",
+        ),
+        ("/capabilities", json!([]), "capabilities", "must be an object"),
+        ("/capabilities/voice", json!(1), "capabilities.voice", "must be an object"),
+        ("/capabilities/rtc", json!({ "x": "y".repeat(17_000) }), "capabilities", "16 KiB"),
+        ("/capabilities/messages", json!(true), "capabilities.messages", "must be an object"),
+        (
+            "/capabilities/messages/webhooks",
+            json!("x"),
+            "capabilities.messages.webhooks",
+            "must be an object",
+        ),
+        (
+            "/capabilities/messages/version",
+            json!("v2"),
+            "capabilities.messages.version",
+            "must be one of: v0.1, v1",
+        ),
+        (
+            "/capabilities/messages/signing",
+            json!({ "method": "none" }),
+            "capabilities.messages.signing.method",
+            "jwt, standard_webhooks",
+        ),
+        (
+            "/capabilities/messages/signing",
+            json!({ "secret": "mine" }),
+            "capabilities.messages.signing.secret",
+            "made by the service",
+        ),
+        (
+            "/capabilities/messages/authenticate_inbound_media",
+            json!(true),
+            "capabilities.messages.authenticate_inbound_media",
+            "not offered",
+        ),
+        (
+            status_url,
+            json!({ "address": "https://a.example", "http_method": "GET" }),
+            "capabilities.messages.webhooks.status_url.http_method",
+            "must be one of: POST",
+        ),
+        (status_url, json!({ "http_method": "POST" }), address, "is required"),
+        (status_url, url("example.com"), address, "must be a URL"),
+        (status_url, url("ftp://example.com"), address, "https://"),
+        (status_url, url("https://u:p@example.com"), address, "user or password"),
+        (status_url, url("https://example.com/#x"), address, "fragment"),
+        (status_url, url(&format!("https://example.com/{}", "x".repeat(2000))), address, "2000"),
+        ("/privacy", json!({ "improve_ai": "yes" }), "privacy.improve_ai", "true or false"),
+    ];
+    for (place, value, name, reason) in cases {
+        let mut body = demo();
+        let (parent, field) = place.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[field] = value;
+        let (status, problem) = api.post(PATH, body).await;
+        assert_eq!(status, 400, "{place}: {problem}");
+        let kind = "https://developer.nexmo.com/api-errors/application#payload-validation";
+        assert_eq!(problem["type"], kind);
+        assert_eq!(problem["title"], "Bad Request");
+        let told = wrong(&problem, "invalid_parameters");
+        assert_eq!(told.len(), 1, "{place}: {told:?}");
+        assert_eq!(told[0].0, name, "{place}");
+        assert!(told[0].1.contains(reason), "{place}: {told:?}");
+    }
+    // All at once, and nothing was kept of any.
+    let body = json!({ "keys": 1, "capabilities": { "messages": { "version": "v9" } } });
+    let (_, problem) = api.post(PATH, body).await;
+    assert_eq!(wrong(&problem, "invalid_parameters").len(), 3, "{problem}");
+    assert_eq!(api.get(PATH).await.1["total_items"], 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_request_for_an_application_is_refused_and_changes_nothing() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let json = "application/json";
+    let deep = ["[".repeat(50_000), "]".repeat(10_000)].concat();
+    let cases = [
+        (Method::POST, json, b"{".to_vec(), 422),
+        (Method::POST, json, Vec::new(), 422),
+        (Method::POST, json, b"[]".to_vec(), 422),
+        (Method::POST, json, b"\xff\xfe".to_vec(), 422),
+        (Method::POST, json, deep.into_bytes(), 422),
+        (Method::POST, json, vec![b' '; 10 * 1024 * 1024], 413),
+        (Method::POST, "text/plain", demo().to_string().into_bytes(), 415),
+        (Method::POST, "application/x-www-form-urlencoded", b"name=x".to_vec(), 415),
+        (Method::PUT, json, demo().to_string().into_bytes(), 405),
+        (Method::TRACE, json, Vec::new(), 405),
+    ];
+    for (method, kind, body, expected) in cases {
+        let (shown, length) = (method.to_string(), body.len());
+        let (status, problem) = api.raw(method, PATH, kind, body).await;
+        assert_eq!(status, expected, "{shown} {kind}, {length} bytes");
+        assert!(problem["type"].is_string() && problem["instance"].is_string(), "{problem}");
+    }
+    // A byte order mark and a charset are no reason to refuse.
+    let body = ["\u{feff}".as_bytes(), demo().to_string().as_bytes()].concat();
+    let kind = "application/json; charset=utf-8";
+    assert_eq!(api.raw(Method::POST, PATH, kind, body).await.0, 201);
+    assert_eq!(api.get(PATH).await.1["total_items"], 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_made_over_http_is_the_same_over_grpc() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let mut grpc = running.client.applications();
+    let (_, created) = api.post(PATH, demo()).await;
+    let id = created["id"].as_str().unwrap().to_owned();
+    let request = GetApplicationRequest { id: id.clone() };
+    let shown = grpc.get_application(request).await.unwrap().into_inner().application.unwrap();
+    assert_eq!((&shown.id, shown.name.as_str()), (&id, "Demo Application"));
+    assert_eq!(json!(shown.public_key), created["keys"]["public_key"]);
+    let messages = shown.messages.unwrap();
+    assert_eq!(messages.status_url, "https://example.com/status");
+    assert_eq!(messages.shape(), CallbackShape::V01);
+
+    let secret = &created["capabilities"]["messages"]["signing"]["secret"];
+    let request = GetCallbackSecretRequest { id: id.clone(), renew: false };
+    let told = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
+    assert_eq!(&json!(told), secret);
+    let request = GetCallbackSecretRequest { id: id.clone(), renew: true };
+    let renewed = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
+    assert_ne!(renewed, told);
+
+    // Over gRPC, what only HTTP shows stays.
+    let mut body = demo();
+    body["capabilities"]["rtc"] = json!({ "webhooks": {} });
+    assert_eq!(api.put(&format!("{PATH}/{id}"), body).await.0, 200);
+    let request = UpdateApplicationRequest {
+        id: id.clone(),
+        application: Some(v1::ApplicationSpec {
+            name: "From gRPC".to_owned(),
+            public_key: String::new(),
+            messages: Some(MessagesCapability {
+                status_url: "https://example.com/grpc".to_owned(),
+                shape: CallbackShape::V1 as i32,
+                signing: CallbackSigning::StandardWebhooks as i32,
+                ..Default::default()
+            }),
+        }),
+        renew_key_pair: true,
+    };
+    let updated = grpc.update_application(request).await.unwrap().into_inner();
+    assert!(updated.private_key.starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert_eq!(updated.callback_secret, "", "it has one already");
+    let (_, shown) = api.get(&format!("{PATH}/{id}")).await;
+    assert_ne!(shown["keys"], created["keys"]);
+    assert_eq!(
+        shown["capabilities"],
+        json!({
+            "rtc": { "webhooks": {} },
+            "messages": {
+                "webhooks": { "status_url": {
+                    "address": "https://example.com/grpc", "http_method": "POST",
+                } },
+                "version": "v1",
+                "signing": { "method": "standard_webhooks" },
+            },
+        })
+    );
+
+    let request = CreateApplicationRequest { application: Some(Default::default()) };
+    let refused = grpc.create_application(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let violations = refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations[0].field, "application.name");
+    let request = GetApplicationRequest { id: "nonsense".to_owned() };
+    let refused = grpc.get_application(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "APPLICATION_NOT_FOUND");
+
+    api.post(PATH, json!({ "name": "second" })).await;
+    let request = ListApplicationsRequest { page_size: 1, ..Default::default() };
+    let first = grpc.list_applications(request.clone()).await.unwrap().into_inner();
+    let request = ListApplicationsRequest { page_token: first.next_page_token, ..request };
+    let second = grpc.list_applications(request).await.unwrap().into_inner();
+    assert_eq!(second.applications[0].name, "second");
+    assert_eq!(second.next_page_token, "");
+    running.stop().await;
+}
+
+fn rows() -> (Arc<dyn Settings>, Applications) {
+    let settings = MemoryStore::new().settings();
+    let vault = Arc::new(Vault::new(&MasterKey::random().unwrap()).unwrap());
+    (Arc::clone(&settings), Applications::new(settings, vault))
+}
+
+fn spec(name: &str) -> ApplicationSpec {
+    ApplicationSpec {
+        name: Name::parse(name).unwrap(),
+        public_key: None,
+        renew_key: false,
+        messages: Some(MessagesSpec::default()),
+        other_capabilities: None,
+        improve_ai: None,
+    }
+}
+
+#[test]
+fn another_tenant_s_applications_are_not_there() {
+    let (_, applications) = rows();
+    let now = UnixMillis(1_800_000_000_000);
+    let ours = applications.create("ours", spec("one"), now).unwrap().application;
+    let theirs = applications.create("theirs", spec("two"), now).unwrap().application;
+    assert_eq!(applications.list("ours").unwrap(), [ours.clone()]);
+    assert_eq!(applications.get("ours", ours.id), Ok(ours.clone()));
+    let none = ApplicationError::NotFound;
+    assert_eq!(applications.get("ours", theirs.id), Err(none.clone()));
+    assert_eq!(applications.update("ours", theirs.id, spec("mine now")), Err(none.clone()));
+    assert_eq!(applications.delete("ours", theirs.id), Err(none.clone()));
+    assert_eq!(applications.renew_callback_secret("ours", theirs.id), Err(none));
+    assert_eq!(applications.get("theirs", theirs.id), Ok(theirs));
+}
+
+#[test]
+fn a_secret_copied_into_another_application_s_row_does_not_open() {
+    let (_, applications) = rows();
+    let now = UnixMillis(1_800_000_000_000);
+    let mut one = applications.create("ours", spec("one"), now).unwrap();
+    let two = applications.create("ours", spec("two"), now).unwrap();
+    let opened = applications.callback_secret(&one.application).unwrap();
+    assert_eq!(opened, one.callback_secret);
+    one.application.messages = two.application.messages;
+    assert!(matches!(
+        applications.callback_secret(&one.application),
+        Err(ApplicationError::Vault(_))
+    ));
+}
+
+#[test]
+fn more_applications_than_are_read_at_once_are_all_listed() {
+    let (_, applications) = rows();
+    let key = applications.create("ours", spec("first"), UnixMillis(1)).unwrap();
+    let key = dispatch::access::PublicKey::parse(&key.application.public_key.unwrap()).unwrap();
+    for number in 1..600 {
+        let spec = ApplicationSpec { public_key: Some(key.clone()), ..spec("another") };
+        let tenant = if number % 2 == 0 { "ours" } else { "theirs" };
+        applications.create(tenant, spec, UnixMillis(number * 1000)).unwrap();
+    }
+    assert_eq!(applications.list("ours").unwrap().len(), 300);
+    assert_eq!(applications.list("theirs").unwrap().len(), 300);
+}
+
+fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_everything_and_no_secret_lies_in_the_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = in_memory();
+    config.store.kind = StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    config.store.cache_mib = 16;
+    let token = "EAAJaTokenThatNobodyShouldFindAnywhere0123456789";
+
+    let running = Running::start(&config).await;
+    let api = Api::of(&running);
+    let (_, created) = api.post(PATH, demo()).await;
+    let account = json!({
+        "external_id": "107083064136738",
+        "access_token": token,
+        "applications": [created["id"]],
+    });
+    assert_eq!(api.post("/beta/chatapp-accounts/messenger", account).await.0, 201);
+    let (applications, accounts) =
+        (api.get(PATH).await.1, api.get("/beta/chatapp-accounts").await.1);
+    running.stop().await;
+
+    let private = created["keys"]["private_key"].as_str().unwrap();
+    // Any one line of it, in whatever encoding, would be too much.
+    let line = private.lines().nth(10).unwrap();
+    let secret = created["capabilities"]["messages"]["signing"]["secret"].as_str().unwrap();
+    let public = created["keys"]["public_key"].as_str().unwrap().lines().nth(3).unwrap();
+    let (_, bare) = secret.split_once('_').unwrap();
+    use base64::Engine as _;
+    let decode = |text: &str| base64::prelude::BASE64_STANDARD.decode(text).unwrap();
+    let searched = [
+        token.as_bytes().to_vec(),
+        line.as_bytes().to_vec(),
+        decode(line),
+        bare.as_bytes().to_vec(),
+        decode(bare),
+    ];
+    let mut found = Vec::new();
+    files(&config.store.data, &mut found);
+    let holds = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|at| at == part);
+    assert!(found.iter().any(|(_, bytes)| holds(bytes, public.as_bytes())), "the search searches");
+    for (path, bytes) in &found {
+        for part in &searched {
+            assert!(!holds(bytes, part), "a secret lies in {path}");
+        }
+    }
+    let key = config.store.data.join("master.key");
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    config.access.show_tokens = true;
+    let running = Running::start(&config).await;
+    let api = Api::of(&running);
+    assert_eq!(api.get(PATH).await.1, applications);
+    let id = created["id"].as_str().unwrap().to_owned();
+    let request = GetCallbackSecretRequest { id, renew: false };
+    let told = running.client.applications().get_callback_secret(request).await.unwrap();
+    assert_eq!(told.into_inner().callback_secret, secret);
+    let (_, mut again) = api.get("/beta/chatapp-accounts").await;
+    assert_eq!(again["_embedded"][0]["access_token"], token);
+    again["_embedded"][0]["access_token"] = json!("***");
+    assert_eq!(again, accounts);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_writes_the_private_key_to_a_new_file_of_the_owner_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("dispatch.toml");
+    std::fs::write(&config, "[log]\nlevel = \"warn\"\n").unwrap();
+    let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
+    let server = format!("http://{}", process.grpc);
+    let run = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dispatch"));
+        let command = command.args(arguments).args(["--server", &server]);
+        let output = command.current_dir(folder.path()).output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let status = "https://example.com/status";
+    let create = ["apps", "create", "Demo", "--messages-status-url", status];
+    let (code, told, problem) = run(&create).await;
+    assert_eq!(code, Some(0), "{problem}");
+    let id = told.split_whitespace().next().unwrap();
+    let keyfile = folder.path().join("private.key");
+    assert!(told.contains("private key: private.key") && !told.contains("BEGIN"), "{told}");
+    assert_eq!(keyfile.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let key = std::fs::read_to_string(&keyfile).unwrap();
+    assert!(key.starts_with("-----BEGIN PRIVATE KEY-----"));
+
+    let (code, _, problem) = run(&create).await;
+    assert_eq!(code, Some(2));
+    assert!(problem.contains("is there already"), "{problem}");
+    assert_eq!(std::fs::read_to_string(&keyfile).unwrap(), key, "and is left alone");
+    let (_, listed, _) = run(&["apps", "list"]).await;
+    assert_eq!(listed, format!("{id}  Demo\n"), "and nothing was created");
+
+    let (code, _, problem) = run(&["apps", "create", "", "--keyfile", "other.key"]).await;
+    assert_eq!(code, Some(3), "{problem}");
+    assert!(!folder.path().join("other.key").exists(), "no key, no file");
+
+    let (_, shown, _) = run(&["apps", "show", id]).await;
+    let expected = format!("{id}  Demo\n  status   {status}\n  version  v0.1\n  signing  jwt\n");
+    assert_eq!(shown, expected);
+    let (code, shown, _) =
+        run(&["apps", "update", id, "--name", "New", "--messages-version", "v1"]).await;
+    assert_eq!((code, shown), (Some(0), expected.replace("Demo", "New").replace("v0.1", "v1")));
+    let (_, secret, _) = run(&["apps", "secret", id]).await;
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    let (code, told, _) = run(&["apps", "delete", id]).await;
+    assert_eq!((code, told), (Some(0), format!("{id} is gone\n")));
+    assert_eq!(run(&["apps", "show", id]).await.0, Some(4));
+    assert_eq!(process.terminate().await, Some(0));
+}
