@@ -31,8 +31,9 @@ async fn the_old_node_client_creates_reads_updates_and_deletes_applications() {
     let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/applications.js");
     let (host, port) = (process.http.ip().to_string(), process.http.port().to_string());
-    let ran = Command::new("node").arg(script).args([host, port]).env("NODE_PATH", packages);
-    let ran = ran.kill_on_drop(true).output().await.unwrap();
+    let mut node = Command::new("node");
+    node.arg(script).args([host, port]).env("NODE_PATH", packages).kill_on_drop(true);
+    let ran = node.output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all calls answered"), "{out}{err}");
     assert_eq!(process.terminate().await, Some(0));
