@@ -12,7 +12,7 @@ use std::{
 use aws_lc_rs::rand;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use dispatch_contract::{Secret, UnixMillis};
-use uuid::Uuid;
+use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
     Application, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault, VaultError, Webhook,
@@ -30,6 +30,8 @@ pub struct Applications {
     vault: Arc<Vault>,
     /// One change at a time, so that none is lost under another.
     changing: Mutex<()>,
+    /// Ids sort as applications were made, also within a millisecond.
+    ids: Mutex<ContextV7>,
 }
 
 /// What an application is to be.
@@ -111,7 +113,8 @@ impl Name {
 impl Applications {
     /// The applications in `settings`, their secrets in `vault`.
     pub fn new(settings: Arc<dyn Settings>, vault: Arc<Vault>) -> Self {
-        Applications { settings, vault, changing: Mutex::new(()) }
+        let ids = Mutex::new(ContextV7::new());
+        Applications { settings, vault, changing: Mutex::new(()), ids }
     }
 
     /// Makes one.
@@ -124,11 +127,8 @@ impl Applications {
         spec: ApplicationSpec,
         now: UnixMillis,
     ) -> Result<Written, ApplicationError> {
-        let (seconds, nanos) = (now.0 / 1000, (now.0 % 1000) as u32 * 1_000_000);
-        let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
         let application = Application {
-            // They sort as they were made, and so do the rows.
-            id: Uuid::new_v7(time),
+            id: self.new_id(now),
             tenant: tenant.to_owned(),
             name: String::new(),
             public_key: None,
@@ -227,6 +227,12 @@ impl Applications {
         messages.secret = self.vault.seal(&place(id), &secret)?;
         self.put(&application)?;
         Ok(secret)
+    }
+
+    fn new_id(&self, now: UnixMillis) -> Uuid {
+        let (seconds, nanos) = (now.0 / 1000, (now.0 % 1000) as u32 * 1_000_000);
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(Timestamp::from_unix(&*ids, seconds, nanos))
     }
 
     /// Makes `application` what `spec` says.
