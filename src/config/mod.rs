@@ -440,6 +440,17 @@ mod tests {
     }
 
     #[test]
+    fn a_master_key_in_the_file_itself_is_refused_and_not_shown() {
+        for place in ["env:DISPATCH_MASTER_KEY", "file:/run/secrets/master.key", ""] {
+            let text = format!("[access]\nmaster_key = \"{place}\"\n");
+            assert!(Config::parse(&text).is_ok(), "{place}");
+        }
+        let error = Config::parse("[access]\nmaster_key = \"c2VjcmV0\"\n").unwrap_err();
+        assert!(error.0.contains("env:NAME or file:/path"), "{error}");
+        assert!(!error.0.contains("c2VjcmV0"), "{error}");
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused_with_the_range() {
         let error = Config::parse("[store]\ncache_mib = 1\n").unwrap_err();
         assert_eq!(error.0, "store.cache_mib must be 16 to 65536, and is 1");

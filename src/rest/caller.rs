@@ -46,3 +46,24 @@ fn denied(denied: Denied) -> Problem {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_not_let_in_is_told_why_in_the_old_words() {
+        let cases = [
+            (Denied::Missing, 401, "#unauthorized", None),
+            (Denied::Invalid("the token has expired"), 401, "#unauthorized", None),
+            (Denied::Forbidden(Scope::Admin), 403, "#forbidden", None),
+            (Denied::TooMany { retry_after_ms: 1 }, 429, "#throttled", Some(1)),
+        ];
+        for (given, status, kind, retry_after_s) in cases {
+            let problem = denied(given);
+            assert_eq!(problem.status.as_u16(), status);
+            assert!(problem.kind.ends_with(kind), "{problem:?}");
+            assert_eq!(problem.retry_after_s, retry_after_s);
+        }
+    }
+}

@@ -12,10 +12,12 @@ use dispatch::{
         ChatProvider, ExternalId, MasterKey, MessagesSpec, Name, NewAccount, Vault, VaultError,
     },
     builtin,
+    client::Client,
+    config::{Config, StoreKind},
     engine::{Route, RouteTable},
     pb::v1::{
-        CreateAccountRequest, GetAccountRequest, LinkApplicationRequest, ListAccountsRequest,
-        UnlinkApplicationRequest, UpdateAccountRequest,
+        CreateAccountRequest, EventKind, GetAccountRequest, LinkApplicationRequest,
+        ListAccountsRequest, UnlinkApplicationRequest, UpdateAccountRequest,
     },
     service::{Parts, Service},
     store::{MemoryStore, Settings, Store},
@@ -322,27 +324,79 @@ impl ChannelAdapter for Remembering {
     }
 }
 
+/// A service whose adapters remember, and a client to it.
+async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Service, Client) {
+    let remember = |route: &Route| {
+        let inner = Arc::clone(&route.adapter);
+        Route {
+            adapter: Arc::new(Remembering { inner, calls: Arc::clone(calls) }),
+            ..route.clone()
+        }
+    };
+    let service = Service::start(config, |clock, _| {
+        let parts = builtin::parts(config, clock)?;
+        let routes = RouteTable::new(parts.routes.iter().map(remember).collect());
+        Ok(Parts { routes, ..parts })
+    });
+    let service = service.await.unwrap();
+    let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
+    (service, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = in_memory();
+    config.sandbox.virtual_clock = false;
+    config.store.kind = StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    config.store.cache_mib = 16;
+    config.engine.recovery_grace_s = 0;
+    let calls: Arc<Mutex<Vec<Account>>> = Arc::default();
+    let (service, _) = remembering(&config, &calls).await;
+    let body = json!({ "external_id": PAGE, "access_token": TOKEN });
+    let api = Api::at(service.http);
+    assert_eq!(api.post(&format!("{PATH}/messenger"), body).await.0, 201);
+    service.stop().await.unwrap();
+
+    // The key is lost: another one is made.
+    let key = config.store.data.join("master.key");
+    let aside = folder.path().join("master.key");
+    std::fs::rename(&key, &aside).unwrap();
+    let (service, client) = remembering(&config, &calls).await;
+    let spec = messenger_sms("1000000000000001", "447700900001", "600s");
+    let created = client.create(crate::support::request(spec)).await.unwrap();
+    let id = created.workflow.unwrap().id;
+    let is_deferred = || async {
+        let timeline = client.get(id.clone()).await.unwrap().timeline;
+        timeline.iter().any(|event| event.kind() == EventKind::AttemptDeferred)
+    };
+    assert!(eventually(Duration::from_secs(10), is_deferred).await);
+    assert!(calls.lock().unwrap().is_empty(), "nothing was sent");
+    let (status, problem) = Api::at(service.http).get(&format!("{PATH}/messenger/{PAGE}")).await;
+    assert_eq!(
+        (status, &problem["access_token"]),
+        (200, &json!("***")),
+        "it is listed all the same"
+    );
+    service.stop().await.unwrap();
+
+    // It is found again, and said to be where it is.
+    config.access.master_key = format!("file:{}", aside.display()).as_str().into();
+    let (service, _client) = remembering(&config, &calls).await;
+    let is_out = || async { !calls.lock().unwrap().is_empty() };
+    assert!(eventually(Duration::from_secs(20), is_out).await);
+    assert_eq!(calls.lock().unwrap()[0].secret("access_token"), Some(TOKEN));
+    service.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_out_under_its_sender_s_own_account() {
     let calls: Arc<Mutex<Vec<Account>>> = Arc::default();
     let mut config = in_memory();
     config.sandbox.virtual_clock = false;
-    let remember = |route: &Route| {
-        let inner = Arc::clone(&route.adapter);
-        Route {
-            adapter: Arc::new(Remembering { inner, calls: Arc::clone(&calls) }),
-            ..route.clone()
-        }
-    };
-    let service = Service::start(&config, |clock, _| {
-        let parts = builtin::parts(&config, clock)?;
-        let routes = RouteTable::new(parts.routes.iter().map(remember).collect());
-        Ok(Parts { routes, ..parts })
-    });
-    let service = service.await.unwrap();
+    let (service, client) = remembering(&config, &calls).await;
     let api = Api::at(service.http);
-    let client = dispatch::client::Client::connect(format!("http://{}", service.grpc));
-    let client = client.await.unwrap();
     let send = async || {
         let before = calls.lock().unwrap().len();
         let spec = messenger_sms("1000000000000001", "447700900001", "600s");

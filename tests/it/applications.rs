@@ -253,6 +253,22 @@ async fn what_is_no_request_for_an_application_is_refused_and_changes_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_is_waited_for_only_so_long() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut config = in_memory();
+    config.listen.http_patience_s = 1;
+    let running = Running::start(&config).await;
+    let mut slow = tokio::net::TcpStream::connect(running.service.http).await.unwrap();
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 32];
+    let read = tokio::time::timeout(std::time::Duration::from_secs(10), slow.read(&mut answer));
+    let length = read.await.unwrap().unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 408 "));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_made_over_http_is_the_same_over_grpc() {
     let running = Running::start(&in_memory()).await;
     let api = Api::of(&running);
