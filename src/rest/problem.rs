@@ -20,7 +20,7 @@ pub struct Problem {
     /// What is wrong, and what would be right.
     pub detail: String,
     /// Names this very answer, for whoever asks about it.
-    pub instance: String,
+    pub instance: Box<str>,
     /// What is wrong with which parameter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub invalid_parameters: Vec<InvalidParameter>,
@@ -46,7 +46,7 @@ impl Problem {
         title: &'static str,
         detail: String,
     ) -> Self {
-        let instance = uuid::Uuid::new_v4().simple().to_string();
+        let instance = uuid::Uuid::new_v4().simple().to_string().into_boxed_str();
         let (invalid_parameters, retry_after_s) = (Vec::new(), None);
         Problem { status, kind, title, detail, instance, invalid_parameters, retry_after_s }
     }

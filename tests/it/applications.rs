@@ -371,7 +371,7 @@ fn another_tenant_s_applications_are_not_there() {
     let now = UnixMillis(1_800_000_000_000);
     let ours = applications.create("ours", spec("one"), now).unwrap().application;
     let theirs = applications.create("theirs", spec("two"), now).unwrap().application;
-    assert_eq!(applications.list("ours").unwrap(), [ours.clone()]);
+    assert_eq!(applications.list("ours").unwrap(), std::slice::from_ref(&ours));
     assert_eq!(applications.get("ours", ours.id), Ok(ours.clone()));
     let none = ApplicationError::NotFound;
     assert_eq!(applications.get("ours", theirs.id), Err(none.clone()));
