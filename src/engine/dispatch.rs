@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use dispatch_contract::{Account, AdapterError, ErrorKind, Fault, Retry, SendContext};
+use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
 
 use super::{EngineClock, Input, Route, RouteTable, SendOrder, Senders, inbox::Inbox};
@@ -13,6 +13,8 @@ use crate::{
 
 /// The longest text of a provider's that is kept, in bytes.
 const DETAIL_BYTES: usize = 300;
+/// How many records one thread reads before others are asked to help.
+const READ_TOGETHER: usize = 32;
 
 /// Makes calls on the runtime it was made on.
 #[derive(Clone)]
@@ -26,10 +28,38 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Makes the call; whatever happens, exactly one answer comes back.
-    pub(super) fn start(&self, order: SendOrder) {
+    /// Makes the calls; whatever happens, exactly one answer comes back for each.
+    pub(super) fn start(&self, orders: Vec<SendOrder>) {
+        let mut unread = Vec::new();
+        for order in orders {
+            let busy = self.clock.busy();
+            if order.record.is_some() {
+                self.spawn(order, busy);
+            } else {
+                unread.push((order, busy));
+            }
+        }
+        while !unread.is_empty() {
+            let some: Vec<_> = unread.drain(..unread.len().min(READ_TOGETHER)).collect();
+            let this = self.clone();
+            // A read may wait for the disk. Several share a thread: the way there and back costs
+            // more than a read does.
+            self.runtime.spawn_blocking(move || {
+                for (mut order, busy) in some {
+                    match this.read(WorkflowId(order.attempt.workflow)) {
+                        Ok(record) => {
+                            order.record = record;
+                            this.spawn(order, busy);
+                        }
+                        Err(deferred) => this.answer(order, deferred, 0, busy),
+                    }
+                }
+            });
+        }
+    }
+
+    fn spawn(&self, order: SendOrder, busy: Busy) {
         let this = self.clone();
-        let busy = self.clock.busy();
         self.runtime.spawn(async move {
             let began = Instant::now();
             // An adapter that panics may have sent before it did.
@@ -38,11 +68,14 @@ impl Dispatcher {
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
                 unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
             });
-            let took_ms = began.elapsed().as_millis() as u64;
-            let SendOrder { attempt, call, route, .. } = order;
-            // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
-            let _ = this.inbox.push(Input::Answer { attempt, call, route, answer, took_ms }, busy);
+            this.answer(order, answer, began.elapsed().as_millis() as u64, busy);
         });
+    }
+
+    fn answer(&self, order: SendOrder, answer: Answer, took_ms: u64, busy: Busy) {
+        let SendOrder { attempt, call, route, .. } = order;
+        // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
+        let _ = self.inbox.push(Input::Answer { attempt, call, route, answer, took_ms }, busy);
     }
 
     async fn call(&self, order: &SendOrder) -> Answer {
@@ -53,15 +86,8 @@ impl Dispatcher {
                 "its route is no longer configured",
             );
         };
-        let record = match &order.record {
-            Some(record) => Some(Arc::clone(record)),
-            None => match self.read(WorkflowId(order.attempt.workflow)).await {
-                Ok(record) => record,
-                Err(deferred) => return deferred,
-            },
-        };
+        let record = order.record.as_ref();
         let found = record
-            .as_ref()
             .and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
         let Some((record, step)) = found else {
             return refused(
@@ -115,17 +141,11 @@ impl Dispatcher {
     }
 
     /// The record, or the answer that says that nothing was sent: the store may be read next time.
-    async fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, Answer> {
-        let reader = Arc::clone(&self.reader);
-        let read = tokio::task::spawn_blocking(move || reader.record(id)).await;
-        match read {
-            Ok(Ok(record)) => return Ok(record),
-            Ok(Err(error)) => {
-                tracing::error!(workflow = %id, %error, "a record could not be read");
-            }
-            Err(error) => tracing::error!(workflow = %id, %error, "a record was not read"),
-        }
-        Err(not_sent("its record could not be read"))
+    fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, Answer> {
+        self.reader.record(id).map_err(|error| {
+            tracing::error!(workflow = %id, %error, "a record could not be read");
+            not_sent("its record could not be read")
+        })
     }
 }
 

@@ -49,6 +49,9 @@ struct Lanes {
     answers: VecDeque<Waiting>,
     creates: VecDeque<Waiting>,
     is_closed: bool,
+    /// The writer sleeps until something comes. Waking it when it does not is a call of the system
+    /// for nothing, several for each workflow.
+    is_awaited: bool,
 }
 
 /// An input, and the sign that it is under way.
@@ -87,8 +90,11 @@ impl Inbox {
             return Err(NotTaken::Full);
         }
         lane.push_back((input, busy));
+        let is_awaited = std::mem::take(&mut lanes.is_awaited);
         drop(lanes);
-        self.changed.notify_one();
+        if is_awaited {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -102,14 +108,15 @@ impl Inbox {
         let mut lanes = self.lanes();
         match wait {
             Some(time) => {
-                let waited = self.changed.wait_timeout_while(lanes, time, |lanes| lanes.is_empty());
+                let waited = self.changed.wait_timeout_while(lanes, time, Lanes::await_more);
                 lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             None => {
-                let waited = self.changed.wait_while(lanes, |lanes| lanes.is_empty());
+                let waited = self.changed.wait_while(lanes, Lanes::await_more);
                 lanes = waited.unwrap_or_else(PoisonError::into_inner);
             }
         }
+        lanes.is_awaited = false;
         let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
         let mut taken: Vec<_> = control.drain(..).collect();
         for (lane, most) in [
@@ -138,8 +145,14 @@ impl Inbox {
 }
 
 impl Lanes {
+    /// Whether the writer, who asks, has to sleep.
+    fn await_more(&mut self) -> bool {
+        self.is_awaited = self.is_empty();
+        self.is_awaited
+    }
+
     fn is_empty(&self) -> bool {
-        let Lanes { control, cancels, receipts, answers, creates, is_closed } = self;
+        let Lanes { control, cancels, receipts, answers, creates, is_closed, .. } = self;
         !is_closed
             && [control, cancels, receipts, answers, creates].iter().all(|lane| lane.is_empty())
     }

@@ -122,9 +122,7 @@ impl Writer {
             ack();
         }
         self.feed.publish(&rows);
-        for order in out.sends {
-            self.dispatcher.start(order);
-        }
+        self.dispatcher.start(out.sends);
         for broken in out.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);

@@ -57,6 +57,7 @@ impl admin_service_server::AdminService for AdminService {
             return Err(Error::Engine(EngineError::Overloaded { retry_after_ms }).into());
         };
         let reader = Arc::clone(self.engine.reader());
+        let settings = Arc::clone(self.engine.settings());
         let (pieces, taken) = mpsc::channel(AHEAD);
         let (runtime, patience) = (Handle::current(), self.patience);
         // A thread of its own kind: it reads the disk, and waits for whoever takes the pieces.
@@ -70,7 +71,7 @@ impl admin_service_server::AdminService for AdminService {
                 matches!(runtime.block_on(given), Ok(Ok(())))
             };
             let mut piece = Vec::with_capacity(PIECE);
-            let frames = match Backup::of(reader) {
+            let frames = match Backup::of(reader, settings) {
                 Ok(frames) => frames,
                 Err(error) => {
                     give(Err(error));

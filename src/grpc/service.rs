@@ -325,6 +325,9 @@ impl dispatch_service_server::DispatchService for DispatchService {
 
 /// A workflow just after its creation. Its events are only looked through, so they need no tokens.
 fn fresh(New { record, state, facts }: &New) -> v1::Workflow {
+    if let Some(shown) = render::fresh(record, state) {
+        return shown;
+    }
     let numbered = (1..).zip(facts);
     let event =
         |(sequence, fact)| render::event(record, state.updated_at, sequence, fact, String::new());

@@ -2,23 +2,31 @@
 //!
 //! A head that does not arrive in time and a connection that asks nothing are closed; bodies are
 //! bounded where they are read. So a slow caller costs one connection for a bounded time. There are
-//! at most [`CONNECTIONS`] of them: what is more waits in the system's queue, and does not take the
-//! files that gRPC and the store need.
+//! at most [`CONNECTIONS`] of them, so that they do not take the files that gRPC and the store need.
+//! Whoever comes when all places are taken waits in the system's queue until one of the others, as
+//! soon as it is idle, is closed for it: idle ones are only kept to spare their callers the way.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{io::ErrorKind, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 512;
+/// How often another connection is asked for its place.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+/// How long a connection is let be before it may be closed for another: its first request may still
+/// be on the way, and would be lost.
+const LET_BE: Duration = Duration::from_millis(500);
 
 /// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive.
 pub async fn serve(
@@ -30,11 +38,12 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    let crowded = Arc::new(Notify::new());
+    let connections = TaskTracker::new();
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
+            let accepted = listener.accept().await;
+            (accepted, place(&places, &crowded).await)
         };
         let (accepted, place) = tokio::select! {
             accepted = accepted => accepted,
@@ -51,18 +60,56 @@ pub async fn serve(
                 continue;
             }
         };
-        // Answers are short; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            // Cut off or too slow: there is nobody to tell.
-            let _ = connection.await;
+        let (router, http) = (router.clone(), http.clone());
+        let (crowded, stop) = (Arc::clone(&crowded), stop.clone());
+        connections.spawn(async move {
+            connection(stream, router, http, &crowded, stop).await;
             drop(place);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    connections.close();
+    connections.wait().await;
+}
+
+/// A place for a connection; where all are taken, the others are asked for one.
+async fn place(places: &Arc<Semaphore>, crowded: &Notify) -> Option<OwnedSemaphorePermit> {
+    let mut place = pin!(Arc::clone(places).acquire_owned());
+    loop {
+        match tokio::time::timeout(ASK_EVERY, place.as_mut()).await {
+            // Never closed.
+            Ok(place) => return place.ok(),
+            // Whoever was asked before may be busy.
+            Err(_) => crowded.notify_one(),
+        }
+    }
+}
+
+/// Serves one connection until it ends, its place is wanted, or all is to stop.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    http: http1::Builder,
+    crowded: &Notify,
+    stop: CancellationToken,
+) {
+    // Answers are short; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let is_wanted = async {
+        tokio::time::sleep(LET_BE).await;
+        crowded.notified().await;
+    };
+    // Cut off or too slow: there is nobody to tell.
+    tokio::select! {
+        _ = &mut connection => return,
+        () = is_wanted => {}
+        () = stop.cancelled() => {}
+    }
+    // What is under way is finished.
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 fn is_callers(kind: ErrorKind) -> bool {

@@ -6,8 +6,10 @@
 //!
 //! ```text
 //! "dispatch backup\n"  then frames: length (u32, little-endian) · row (as the codec writes them)
-//! Head   Entry Entry Entry …   Tail
+//! Head   Settings Settings …   Entry Entry Entry …   Tail
 //! ```
+//!
+//! What is kept beside workflows changes apart from them: each row is as it was when it was read.
 //!
 //! A file without its tail is not a backup: it was cut off.
 
@@ -22,7 +24,10 @@ use std::{
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, Entry, Incarnation, Parked, Reader, StoreError, codec};
+use super::{
+    Cursor, Entry, Incarnation, Kind, Parked, Reader, Settings, StoreError, codec,
+    settings::stored_key,
+};
 use crate::machine::WorkflowId;
 
 const MAGIC: &[u8] = b"dispatch backup\n";
@@ -37,7 +42,11 @@ enum Frame {
     Head { taken_of: Incarnation, newest: Cursor, parked: Vec<Parked> },
     Entry(Box<Entry>),
     Tail(Summary),
+    Settings(Vec<Setting>),
 }
+
+/// A row of what is kept beside workflows, with its key as it is stored.
+pub(super) type Setting = (Vec<u8>, Vec<u8>);
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +69,10 @@ pub struct Summary {
 /// writer, a page at a time: whoever asks for the next piece sets the pace.
 pub struct Backup {
     reader: Arc<dyn Reader>,
+    settings: Arc<dyn Settings>,
+    /// Which settings come next: the kinds still to come, and the last key of the first of them.
+    kinds: VecDeque<Kind>,
+    after_key: Option<Vec<u8>>,
     summary: Summary,
     after: Option<WorkflowId>,
     ready: VecDeque<Result<Vec<u8>, StoreError>>,
@@ -71,7 +84,7 @@ impl Backup {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn of(reader: Arc<dyn Reader>) -> Result<Backup, StoreError> {
+    pub fn of(reader: Arc<dyn Reader>, settings: Arc<dyn Settings>) -> Result<Backup, StoreError> {
         // Before the moment is chosen: a receipt that finds its attempt in between is in both, and
         // a repeat changes nothing.
         let parked = reader.parked()?;
@@ -87,10 +100,35 @@ impl Backup {
         let mut first = MAGIC.to_vec();
         first.extend(frame(&Frame::Head { taken_of, newest, parked })?);
         let ready = VecDeque::from([Ok(first)]);
-        Ok(Backup { reader, summary, after: None, ready, is_done: false })
+        Ok(Backup {
+            reader,
+            settings,
+            kinds: Kind::ALL.into(),
+            after_key: None,
+            summary,
+            after: None,
+            ready,
+            is_done: false,
+        })
+    }
+
+    fn settings_page(&mut self, kind: Kind) -> Result<(), StoreError> {
+        let rows = self.settings.list(kind, self.after_key.as_deref(), PAGE)?;
+        if rows.is_empty() {
+            self.kinds.pop_front();
+            self.after_key = None;
+            return Ok(());
+        }
+        self.after_key = rows.last().map(|(key, _)| key.clone());
+        let rows = rows.into_iter().map(|(key, value)| (stored_key(kind, &key), value)).collect();
+        self.ready.push_back(frame(&Frame::Settings(rows)));
+        Ok(())
     }
 
     fn page(&mut self) -> Result<(), StoreError> {
+        if let Some(kind) = self.kinds.front() {
+            return self.settings_page(*kind);
+        }
         let entries = self.reader.entries(self.after, PAGE)?;
         let Some(last) = entries.last() else {
             // Asked last: what retention took meanwhile lies before it.
@@ -136,6 +174,7 @@ pub struct BackupFile {
     path: PathBuf,
     from: BufReader<File>,
     parked: Vec<Parked>,
+    settings: Vec<Setting>,
     newest: Cursor,
     frames: u64,
     last: Option<WorkflowId>,
@@ -155,6 +194,7 @@ impl BackupFile {
             path: path.to_owned(),
             from: BufReader::new(file),
             parked: Vec::new(),
+            settings: Vec::new(),
             newest: Cursor(0),
             frames: 0,
             last: None,
@@ -173,7 +213,7 @@ impl BackupFile {
                 (opened.parked, opened.newest) = (parked, newest);
                 Ok(opened)
             }
-            Frame::Entry(_) | Frame::Tail(_) => {
+            Frame::Entry(_) | Frame::Tail(_) | Frame::Settings(_) => {
                 Err(opened.corrupt("it does not begin with a head"))
             }
         }
@@ -184,13 +224,27 @@ impl BackupFile {
         &self.parked
     }
 
+    /// What was kept beside workflows: the rows read since this was last asked.
+    pub(super) fn take_settings(&mut self) -> Vec<Setting> {
+        std::mem::take(&mut self.settings)
+    }
+
     /// What it holds, once all entries were read.
     pub fn summary(&self) -> Option<Summary> {
         self.tail
     }
 
     fn entry(&mut self) -> Result<Option<Entry>, StoreError> {
-        match self.frame()? {
+        let mut frame = self.frame()?;
+        while let (Frame::Settings(rows), None) = (&mut frame, self.last) {
+            for (_, value) in &*rows {
+                codec::sound(value, || self.place())?;
+            }
+            self.settings.append(rows);
+            frame = self.frame()?;
+        }
+        match frame {
+            Frame::Settings(_) => Err(self.corrupt("settings stand behind a workflow")),
             Frame::Entry(entry) => {
                 let id = entry.record.id;
                 if self.last.is_some_and(|last| last >= id) {

@@ -118,7 +118,8 @@ pub fn check_backup(path: &Path) -> Checked {
             return checked;
         }
     };
-    for entry in &mut file {
+    while let Some(entry) = file.next() {
+        file.take_settings();
         match entry {
             Ok(entry) => checked.entry(&entry),
             Err(error) => {

@@ -40,6 +40,14 @@ pub fn decode<T: DeserializeOwned>(
     row: &[u8],
     place: impl Fn() -> String,
 ) -> Result<T, StoreError> {
+    let payload = sound(row, &place)?;
+    let corrupt =
+        |error: postcard::Error| StoreError::Corrupt { place: place(), problem: error.to_string() };
+    postcard::from_bytes(payload).map_err(corrupt)
+}
+
+/// What a row holds, if it is whole and of a format that is known.
+pub(super) fn sound(row: &[u8], place: impl Fn() -> String) -> Result<&[u8], StoreError> {
     let corrupt = |problem: String| StoreError::Corrupt { place: place(), problem };
     let Some((head, payload)) = row.split_at_checked(HEAD) else {
         return Err(corrupt(format!("{} bytes are too few for a row", row.len())));
@@ -53,7 +61,7 @@ pub fn decode<T: DeserializeOwned>(
     if head[1..] != crc32fast::hash(payload).to_le_bytes() {
         return Err(corrupt("its checksum does not fit".to_owned()));
     }
-    postcard::from_bytes(payload).map_err(|error| corrupt(error.to_string()))
+    Ok(payload)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub use check::{Checked, Finding, check_backup};
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use open::Needs;
-pub use settings::{Kind, SettingChange, Settings, VALUE_BYTES};
+pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Closing, Kept};
 pub use sled::{SledOptions, SledStore};
 pub use types::{

@@ -26,6 +26,9 @@ pub enum Kind {
     CallbackState,
 }
 
+/// A row: its key, unique within its kind, and what it is.
+pub type KeyAndValue = (Vec<u8>, Vec<u8>);
+
 /// One row's change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingChange {
@@ -54,7 +57,7 @@ pub trait Settings: Send + Sync {
         kind: Kind,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    ) -> Result<Vec<KeyAndValue>, StoreError>;
 
     /// Makes all of `changes` or none of them, durably.
     ///

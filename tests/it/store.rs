@@ -12,6 +12,7 @@ use dispatch::{
     store::{
         Backup, Batch, Change, Cursor, Filter, Kind, MemoryStore, Needs, Parked, Record, Requester,
         Row, SettingChange, SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup,
+        encode,
     },
 };
 use dispatch_contract::{
@@ -356,7 +357,14 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
         .filter(|(_, rows)| !rows.is_empty())
         .collect();
 
-    let mut frames = Backup::of(reader).unwrap();
+    let row = |kind, number: u32| {
+        let value = encode(&number).unwrap();
+        SettingChange::put(kind, number.to_be_bytes().to_vec(), value)
+    };
+    let settings = (0..200).map(|number| row(Kind::Callback, number)).chain([row(Kind::Key, 7)]);
+    driver.store.settings().write(settings.collect()).unwrap();
+
+    let mut frames = Backup::of(reader, driver.store.settings()).unwrap();
     let mut bytes = frames.next().unwrap().unwrap();
     for (number, frame) in frames.enumerate() {
         bytes.extend(frame.unwrap());
@@ -385,6 +393,10 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     SledStore::restore(&file, &options).unwrap();
     assert_eq!(SledStore::check(&options).unwrap().findings, []);
     let restored = SledStore::open(&options).unwrap();
+    for kind in Kind::ALL {
+        let kept = |store: &dyn Store| store.settings().list(kind, None, 1000).unwrap();
+        assert_eq!(kept(&restored), kept(&*driver.store), "{kind:?}");
+    }
     let mut found = BTreeMap::new();
     for number in (1..=201).chain(1000..1050) {
         let id = WorkflowId(Uuid::from_u128(number));

@@ -53,7 +53,6 @@ const FOUND: &[(u64, &str)] = &[
 /// The worlds still to come, and what those that are over did.
 struct Queue {
     index: u64,
-    begun: u64,
     figures: Figures,
     failed: Option<(u64, Scenario, Box<Broken>)>,
 }
@@ -84,17 +83,16 @@ fn world_seed(seed: u64, index: u64) -> u64 {
 }
 
 fn live_through(seed: u64, workflows: u64) -> Figures {
-    let queue = Mutex::new(Queue { index: 0, begun: 0, figures: Figures::default(), failed: None });
+    let queue = Mutex::new(Queue { index: 0, figures: Figures::default(), failed: None });
     let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
     let next = || {
         let mut queue = lock();
-        if queue.begun >= workflows || queue.failed.is_some() {
+        if queue.figures.workflows >= workflows || queue.failed.is_some() {
             return None;
         }
         let index = queue.index;
         let scenario = scenario(world_seed(seed, index));
         queue.index += 1;
-        queue.begun += scenario.callers.len() as u64;
         Some((index, scenario))
     };
     let work = || {

@@ -16,7 +16,7 @@ use dispatch_contract::{Status, UnixMillis};
 pub(crate) use channels::channels;
 pub(crate) use event::{event, locate};
 pub(crate) use spec::spec;
-pub(crate) use workflow::workflow;
+pub(crate) use workflow::{fresh, workflow};
 
 use crate::{
     machine::{EndState, Phase, Reason},

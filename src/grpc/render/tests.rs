@@ -6,7 +6,7 @@ use dispatch_contract::{
 };
 use uuid::Uuid;
 
-use super::{event, locate, workflow};
+use super::{event, fresh, locate, workflow};
 use crate::{
     machine::{
         AcceptedBy, EndState, Fact, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason,
@@ -232,4 +232,18 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
     assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));
     assert_eq!(event.provider_code, "1300");
     assert_eq!(event.attempt_id, "00000000000000000000000000000007.1");
+}
+
+#[test]
+fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
+    let facts = failed_over();
+    let mut counted = 0;
+    for count in 1..=facts.len() {
+        let (record, state, events) = after(&facts[..count]);
+        if let Some(shown) = fresh(&record, &state) {
+            assert_eq!(shown, workflow(&record, &state, events, false), "after {count}");
+            counted += 1;
+        }
+    }
+    assert_eq!(counted, 4);
 }

@@ -20,11 +20,40 @@ pub(crate) fn workflow(
     with_timeline: bool,
 ) -> v1::Workflow {
     locate(&mut events, record, workflow);
-    let told = Told::by(&events);
-    let mut shown = spec(&record.plan);
-    if events.is_empty() {
-        shown.steps.clear();
+    let mut shown = shown(record, workflow, &Told::by(&events));
+    if let Some(spec) = shown.spec.as_mut().filter(|_| events.is_empty()) {
+        spec.steps.clear();
     }
+    if with_timeline {
+        shown.timeline = events;
+    }
+    shown
+}
+
+/// A workflow of which no step was left and no call answered yet: its events would add nothing.
+pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow> {
+    let is_fresh = |step: &machine::Step| match step.status {
+        StepStatus::Waiting | StepStatus::Active => true,
+        StepStatus::Met
+        | StepStatus::Failed
+        | StepStatus::Expired
+        | StepStatus::Skipped
+        | StepStatus::Canceled => false,
+    };
+    let is_unanswered = |attempt: &machine::Attempt| match attempt.state {
+        AttemptState::Planned | AttemptState::Started => true,
+        AttemptState::Deferred { .. }
+        | AttemptState::Accepted
+        | AttemptState::Refused
+        | AttemptState::Unknown { .. } => false,
+    };
+    let is_fresh = !workflow.has_ended()
+        && workflow.steps.iter().all(is_fresh)
+        && workflow.attempts.iter().all(is_unanswered);
+    is_fresh.then(|| shown(record, workflow, &Told::default()))
+}
+
+fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow {
     let deadline = workflow.deadline().map(|deadline| v1::Deadline {
         time: Some(timestamp(deadline.at)),
         why: deadline.due.as_str().to_owned(),
@@ -33,9 +62,9 @@ pub(crate) fn workflow(
     v1::Workflow {
         id: workflow.id.to_string(),
         state: state(workflow.phase) as i32,
-        outcome: outcome(workflow.phase, &told),
-        spec: Some(shown),
-        steps: steps.map(|(index, it)| step(index, it, workflow, &told)).collect(),
+        outcome: outcome(workflow.phase, told),
+        spec: Some(spec(&record.plan)),
+        steps: steps.map(|(index, it)| step(index, it, workflow, told)).collect(),
         create_time: Some(timestamp(record.created_at)),
         update_time: Some(timestamp(workflow.updated_at)),
         end_time: workflow.ended_at.map(timestamp),
@@ -43,7 +72,7 @@ pub(crate) fn workflow(
         next_deadline: deadline,
         tenant: record.tenant.to_string(),
         request_id: record.request_id.clone().unwrap_or_default(),
-        timeline: if with_timeline { events } else { Vec::new() },
+        timeline: Vec::new(),
     }
 }
 

@@ -43,6 +43,7 @@ fn look(options: &SledOptions) -> Result<Checked, StoreError> {
     let tree = Tree::open(&options.folder, options.cache_bytes)?;
     let mut checked = Checked::default();
     let newest = rows(&tree, &mut checked);
+    settings(&tree, &mut checked);
     let noted = marked.map(|marked| marked.newest);
     let life = tree.decode(keys::INCARNATION).ok().flatten();
     let seen = checkpoint::of_this_life(&options.folder, life).map(|checkpoint| checkpoint.seen());
@@ -84,6 +85,22 @@ fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), 
         durable: AtomicU64::new(newest.0),
     };
     workflows(&shared, checked)
+}
+
+/// Every row that is kept beside workflows.
+fn settings(tree: &Tree, checked: &mut Checked) {
+    for row in tree.settings(Vec::new(), vec![u8::MAX]) {
+        let sound = row.and_then(|(key, value)| {
+            codec::sound(&value, || format!("settings, {}", tree::place(&key))).map(drop)
+        });
+        if let Err(error) = sound {
+            let is_a_row_s = matches!(error, StoreError::Corrupt { .. });
+            checked.failed(error);
+            if !is_a_row_s {
+                break;
+            }
+        }
+    }
 }
 
 /// Every row by itself, and the journal's numbering. Returns the newest row's cursor.

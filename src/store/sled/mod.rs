@@ -22,7 +22,7 @@ mod tree;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     path::PathBuf,
     sync::{
         Arc, RwLock,
@@ -226,14 +226,19 @@ impl SledStore {
             return Ok(row);
         }
         let is_closing = is_over(&change.state);
-        let entry = pending.entry(id).or_insert_with(|| Pending {
-            state: change.state.clone(),
-            rows: Vec::new(),
-            messages: Vec::new(),
-        });
-        entry.state = change.state;
-        entry.rows.push(Arc::clone(&row));
-        entry.messages.extend(messages);
+        let entry = match pending.entry(id) {
+            Entry::Vacant(new) => {
+                let (rows, messages) = (vec![Arc::clone(&row)], messages);
+                new.insert(Pending { state: change.state, rows, messages })
+            }
+            Entry::Occupied(known) => {
+                let entry = known.into_mut();
+                entry.state = change.state;
+                entry.rows.push(Arc::clone(&row));
+                entry.messages.extend(messages);
+                entry
+            }
+        };
         if is_closing {
             let (mut rows, mut messages) = self.shared.chain(id)?;
             rows.extend(entry.rows.iter().map(|row| Row::clone(row)));

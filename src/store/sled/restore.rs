@@ -17,6 +17,7 @@ use crate::{
     machine::Fact,
     store::{
         BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
+        backup::Setting,
         open::{is_over, replay},
     },
 };
@@ -40,8 +41,9 @@ impl super::SledStore {
         }
         // Read to its end first: nothing is built from a file that is not whole.
         let mut file = BackupFile::open(backup)?;
-        for entry in &mut file {
+        while let Some(entry) = file.next() {
             entry?;
+            file.take_settings();
         }
         let Some(summary) = file.summary() else {
             return Err(StoreError::Refused(format!("{} has no end", backup.display())));
@@ -92,18 +94,22 @@ fn build(
     Mark::create(folder, marked).map(drop)
 }
 
-fn fill(tree: &Tree, file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
+fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
     let mut writes = Writes::default();
     for parked in file.parked() {
         writes.put(keys::parked(parked.key), parked)?;
     }
     let mut put = Put { summary, newest: summary.oldest, carried: summary.newest };
-    for (index, entry) in file.enumerate() {
+    let mut count = 0;
+    while let Some(entry) = file.next() {
         put.entry(&mut writes, entry?)?;
-        if index % BATCH == BATCH - 1 {
+        count += 1;
+        if count % BATCH == 0 {
+            put_settings(tree, file.take_settings())?;
             tree.commit(std::mem::take(&mut writes))?;
         }
     }
+    put_settings(tree, file.take_settings())?;
     let newest = put.newest;
     let origin = Origin { taken_of: summary.taken_of, newest };
     writes.put(keys::ORIGIN.to_vec(), &origin)?;
@@ -114,6 +120,15 @@ fn fill(tree: &Tree, file: BackupFile, summary: &Summary) -> Result<Marked, Stor
     writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
     tree.commit(writes)?;
     Ok(Marked { incarnation, newest })
+}
+
+/// Durable with the next commit.
+fn put_settings(tree: &Tree, rows: Vec<Setting>) -> Result<(), StoreError> {
+    let mut batch = sled::Batch::default();
+    for (key, value) in rows {
+        batch.insert(key, value);
+    }
+    tree.apply_settings(batch)
 }
 
 struct Put<'a> {

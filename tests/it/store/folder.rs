@@ -231,7 +231,11 @@ fn a_backup_whose_newest_row_is_of_a_forgotten_workflow_restores() {
     driver.reach(id, Status::Delivered);
     driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 500), 10).unwrap();
     assert_eq!(driver.store.reader().record(id).unwrap(), None);
-    let restored = backed_up(Backup::of(driver.store.reader()).unwrap(), folder.path()).unwrap();
+    let restored = backed_up(
+        Backup::of(driver.store.reader(), driver.store.settings()).unwrap(),
+        folder.path(),
+    )
+    .unwrap();
     assert_eq!(restored.open_ids(None, 10), [kept]);
 }
 
@@ -241,7 +245,7 @@ fn a_backup_that_retention_overtakes_keeps_what_is_open() {
     let mut driver = Driver::new(Box::new(open(&folder.path().join("data")).unwrap()));
     let id = driver.create(1, "x");
     driver.accept(id);
-    let frames = Backup::of(driver.store.reader()).unwrap();
+    let frames = Backup::of(driver.store.reader(), driver.store.settings()).unwrap();
     for _ in 0..3 {
         driver.now += 1000;
         driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 10), 10).unwrap();

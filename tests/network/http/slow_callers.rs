@@ -111,3 +111,27 @@ async fn a_body_beyond_all_measure_is_refused_before_it_is_read() {
     assert!(written < 64 << 20, "{written} bytes were taken");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_makes_room_for_whoever_comes() {
+    let _alone = ALONE.lock().await;
+    let running = Running::over_http(&in_memory()).await;
+    let http = running.service.http;
+    let ask = "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    let mut idle = Vec::new();
+    let mut longest = Duration::ZERO;
+    // More than the listener holds; each is answered, and kept open by its caller.
+    for _ in 0..700 {
+        let asking = Instant::now();
+        let mut stream = TcpStream::connect(http).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+        longest = longest.max(asking.elapsed());
+        idle.push(stream);
+    }
+    println!("700 callers that stay: {longest:?} at most for an answer");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    running.stop().await;
+}
