@@ -159,7 +159,8 @@ impl Service {
             warned: Default::default(),
         };
         let access = Arc::new(Access::new(Arc::clone(engine.settings())));
-        let rest = rest::router(Arc::new(Rest { engine: engine.clone(), access }));
+        let patience = Duration::from_secs(listen.http_patience_s);
+        let rest = rest::router(Arc::new(Rest { engine: engine.clone(), access, patience }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
         for (listener, router) in [(http_listener, public), (internal_listener, inside)] {

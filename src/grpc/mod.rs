@@ -12,6 +12,7 @@ mod stream;
 pub(crate) mod token;
 
 pub use admin::AdminService;
+pub(crate) use errors::Error;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
@@ -45,6 +46,17 @@ pub fn parse_create(
     parse::create_request(request, routes, now)
 }
 
+/// Reads for a caller, in its turn among callers.
+///
+/// # Errors
+/// If the store cannot be read, or the service is stopping.
+pub(crate) async fn read_for_caller<T: Send + 'static>(
+    engine: &Engine,
+    read_it: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Error> {
+    read(engine, &CALLERS, read_it).await
+}
+
 /// Reads beside the runtime's own threads: a read may wait for the disk.
 async fn read<T: Send + 'static>(
     engine: &Engine,
@@ -62,7 +74,7 @@ async fn read<T: Send + 'static>(
 }
 
 /// A code's name, for metrics.
-fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
