@@ -180,3 +180,73 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{http::header, response::IntoResponse};
+    use tonic_types::FieldViolation;
+
+    use super::*;
+    use crate::{
+        access::Scope,
+        machine::{EndState, Reason, WorkflowId},
+        store::StoreError,
+    };
+
+    /// Both edges judge an error alike: the caller's fault here is the caller's fault there.
+    #[test]
+    fn every_error_has_a_status_that_fits_its_grpc_code() {
+        let id = WorkflowId(uuid::Uuid::nil());
+        let ended =
+            EngineError::AlreadyEnded { id, state: EndState::Failed, reason: Reason::Rejected };
+        let engine = |error| Error::Engine(error);
+        let invalid = Error::Invalid(vec![FieldViolation::new("id", "must be one")]);
+        let table = [
+            (invalid, 400, Code::InvalidArgument),
+            (engine(EngineError::TooLate), 400, Code::InvalidArgument),
+            (engine(EngineError::NotFound(id)), 404, Code::NotFound),
+            (engine(EngineError::AlreadyExists(id)), 409, Code::AlreadyExists),
+            (engine(ended), 409, Code::FailedPrecondition),
+            (
+                engine(EngineError::Overloaded { retry_after_ms: 1500 }),
+                429,
+                Code::ResourceExhausted,
+            ),
+            (engine(EngineError::Held), 503, Code::FailedPrecondition),
+            (engine(EngineError::NotHeld), 503, Code::FailedPrecondition),
+            (engine(EngineError::Unavailable), 503, Code::Unavailable),
+            (Error::Store(StoreError::Io("/secret".to_owned())), 500, Code::Internal),
+            (Error::TokenTooOld { oldest: String::new() }, 409, Code::OutOfRange),
+            (Error::TokenForeign, 409, Code::FailedPrecondition),
+            (Error::ReaderStuck, 503, Code::Unavailable),
+            (Error::RealClock, 409, Code::FailedPrecondition),
+        ];
+        for (error, status, code) in table {
+            assert_eq!(error.code(), code, "{error:?}");
+            let wait = error.retry_after();
+            let problem = Problem::from(error.clone());
+            assert_eq!(problem.status.as_u16(), status, "{error:?}");
+            assert!(!problem.detail.is_empty() && !problem.detail.contains("secret"), "{error:?}");
+            let is_asked =
+                problem.clone().into_response().headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(is_asked, wait.is_some(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_let_in_is_told_why_and_no_more() {
+        let cases = [
+            (Denied::Missing, 401, "missing"),
+            (Denied::Invalid("The token has expired"), 401, "expired"),
+            (Denied::Forbidden(Scope::Cancel), 403, "`cancel`"),
+            (Denied::TooMany { retry_after_ms: 1500 }, 429, "wait"),
+        ];
+        for (denied, status, says) in cases {
+            let problem = Problem::from(denied);
+            assert_eq!(problem.status.as_u16(), status);
+            assert!(problem.detail.contains(says), "{problem:?}");
+            let waits = problem.retry_after_s;
+            assert_eq!(waits, (status == 429).then_some(2));
+        }
+    }
+}

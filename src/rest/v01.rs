@@ -52,8 +52,14 @@ fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecSte
         return SpecStep::default();
     };
     step.only(&["from", "to", "message", "failover"], notes);
-    let from = endpoint(&step, "from", notes);
+    let mut from = endpoint(&step, "from", notes);
     let to = endpoint(&step, "to", notes);
+    // Where the recipient has none it is asked for there, once.
+    if let (Some(from), Some(to)) = (&mut from, &to)
+        && to.channel.is_empty()
+    {
+        from.channel.clear();
+    }
     let channel = to.as_ref().map(|to| to.channel.as_str()).unwrap_or_default();
     let failover = match step.object("failover", notes) {
         Some(failover) if is_last => {

@@ -8,6 +8,7 @@ mod bench;
 mod cli;
 mod corpus;
 mod docs;
+mod facade;
 mod golden;
 mod grpcurl;
 mod layout;
