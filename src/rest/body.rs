@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -30,6 +30,11 @@ pub(super) async fn json(
     // Also what keeps web pages out: a browser asks before it sends this type across origins.
     if !is_json(headers) {
         return Err(Problem::content_type());
+    }
+    // Whoever asks before sending is spared the sending.
+    let is_announced = body.size_hint().lower() > (MOST_KIB * 1024) as u64;
+    if is_announced && headers.contains_key(header::EXPECT) {
+        return Err(Problem::too_large(MOST_KIB));
     }
     let read = tokio::time::timeout(patience, read(body));
     let bytes = read.await.map_err(|_| Problem::timeout())??;

@@ -36,7 +36,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 struct Api {
     facade: Facade,
     read: fn(&Value, &mut Notes) -> Option<Asked>,
-    name: fn(&FieldViolation, &WorkflowSpec) -> InvalidParameter,
+    name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
     answer: fn(&WorkflowSpec, WorkflowId) -> Value,
 }

@@ -35,15 +35,16 @@ impl Notes {
     }
 
     /// Notes what the parser found, under the names of this API. What was already noted here about
-    /// the same place, one around it or one within it explains the parser's.
+    /// the same place, one around it or one within it explains the parser's; `name` leaves out what
+    /// was noted under another name.
     pub(super) fn add(
         &mut self,
         found: Vec<FieldViolation>,
-        name: impl Fn(&FieldViolation) -> InvalidParameter,
+        name: impl Fn(&FieldViolation) -> Option<InvalidParameter>,
     ) {
         let here = self.wrong.len();
         for violation in &found {
-            let parameter = name(violation);
+            let Some(parameter) = name(violation) else { continue };
             let is_explained = self.wrong[..here].iter().any(|noted| {
                 begins(&noted.name, &parameter.name) || begins(&parameter.name, &noted.name)
             });

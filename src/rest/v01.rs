@@ -141,7 +141,7 @@ fn message(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
 }
 
 /// What the parser found, in the words of this API.
-pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> InvalidParameter {
+pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
     let name = match names::step(&found.field) {
         None => match found.field.as_str() {
             "steps" => "workflow".to_owned(),
@@ -156,7 +156,7 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> InvalidP
         }
     };
     let reason = found.description.replace("to.channel", "to.type");
-    InvalidParameter { name, reason }
+    Some(InvalidParameter { name, reason })
 }
 
 /// A path within a step.

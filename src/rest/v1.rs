@@ -148,7 +148,7 @@ fn failover(
 }
 
 /// What the parser found, in the words of this API.
-pub(super) fn parameter(found: &FieldViolation, _: &WorkflowSpec) -> InvalidParameter {
+pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
     let name = match names::step(&found.field) {
         None => match found.field.as_str() {
             "steps" => "failover".to_owned(),
@@ -156,6 +156,11 @@ pub(super) fn parameter(found: &FieldViolation, _: &WorkflowSpec) -> InvalidPara
             other => other.to_owned(),
         },
         Some(Step { index, rest }) => {
+            let message = spec.steps.get(index).and_then(|step| step.message.as_ref());
+            // Content that could not be read was noted under its own name.
+            if rest == "message" && message.is_some_and(|message| message.content.is_none()) {
+                return None;
+            }
             let within = within(rest);
             match index.checked_sub(1) {
                 None => within,
@@ -164,7 +169,7 @@ pub(super) fn parameter(found: &FieldViolation, _: &WorkflowSpec) -> InvalidPara
         }
     };
     let reason = found.description.replace("viber_service_msg", "viber_service");
-    InvalidParameter { name, reason }
+    Some(InvalidParameter { name, reason })
 }
 
 /// A path within a message.

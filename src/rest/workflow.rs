@@ -179,8 +179,9 @@ fn event(event: &v1::Event) -> Value {
         "kind": event.kind().as_str_name().trim_start_matches("EVENT_KIND_"),
         "sentence": event.sentence,
     });
-    if let Some(index) = event.step.checked_sub(1) {
-        shown["step"] = json!(index);
+    // Counted from 1, as in the sentences.
+    if event.step != 0 {
+        shown["step"] = json!(event.step);
     }
     shown
 }

@@ -9,6 +9,8 @@ use crate::support::Running;
 
 mod attacks;
 mod bad;
+mod clients;
+mod document;
 mod good;
 mod quirks;
 

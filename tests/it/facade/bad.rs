@@ -9,6 +9,15 @@ use crate::support::{Running, in_memory};
 /// What a body has changed, where the answer finds it wrong, and what that says.
 type Bad = (&'static str, Value, &'static str, &'static str);
 
+/// So many steps.
+fn many(count: usize) -> Value {
+    let mut body = messenger_sms();
+    let steps = body["workflow"].as_array_mut().unwrap();
+    let first = steps[0].clone();
+    steps.splice(0..1, vec![first; count - 1]);
+    body
+}
+
 fn dispatches() -> Vec<Bad> {
     let set = |pointer: &str, value: Value| with(messenger_sms(), pointer, value);
     let secret = "private";
@@ -61,7 +70,7 @@ fn dispatches() -> Vec<Bad> {
         ),
         (
             "a mistyped channel",
-            set("/workflow/1/to/type", json!("smss")),
+            with(set("/workflow/1/to/type", json!("smss")), "/workflow/1/from/type", json!("smss")),
             "workflow[1].to.type",
             "did you mean sms?",
         ),
@@ -272,12 +281,7 @@ fn dispatches() -> Vec<Bad> {
             "webhook_url",
             "must be an http or https URL",
         ),
-        (
-            "21 steps",
-            set("/workflow", json!(vec![messenger_sms()["workflow"][0].clone(); 21])),
-            "workflow",
-            "must hold 1 to 20 steps",
-        ),
+        ("21 steps", many(21), "workflow", "must hold 1 to 20 steps"),
     ]
 }
 
