@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use dispatch_contract::UnixMillis;
 use serde_json::{Value, json};
 use tonic_types::FieldViolation;
 
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     access::Scope,
     grpc::parse,
-    machine::{WorkflowId, message_uuid},
+    machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
     store::{Facade, Requester},
 };
@@ -38,7 +39,7 @@ struct Api {
     read: fn(&Value, &mut Notes) -> Option<Asked>,
     name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
-    answer: fn(&WorkflowSpec, WorkflowId) -> Value,
+    answer: fn(usize, WorkflowId) -> Value,
 }
 
 const DISPATCH: Api = Api {
@@ -60,9 +61,9 @@ const MESSAGES: Api = Api {
     read: v1::asked,
     name: v1::parameter,
     refuse: Problem::invalid_v1,
-    answer: |spec, id| {
+    answer: |steps, id| {
         let message = message_uuid(id, 0).to_string();
-        if spec.steps.len() == 1 {
+        if steps == 1 {
             json!({ "message_uuid": message })
         } else {
             json!({ "message_uuid": message, "workflow_id": id.to_string() })
@@ -95,31 +96,62 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
 
     let mut notes = Notes::default();
     let request_id = idempotency_key(&head.headers, &mut notes);
-    let Some(Asked { spec, webhook_url }) = (api.read)(&body, &mut notes) else {
-        return Err((api.refuse)(notes.into_wrong()));
-    };
-    let request = CreateWorkflowRequest {
-        workflow: Some(spec),
-        request_id: request_id.clone().unwrap_or_default(),
-        ..CreateWorkflowRequest::default()
-    };
     let now = rest.engine.clock().now();
-    let parsed = parse::create_request(&request, &**rest.engine.routes(), now);
-    let spec = request.workflow.unwrap_or_default();
-    let plan = match parsed {
-        Ok(plan) if !notes.is_wrong() => plan,
-        parsed => {
-            let found = parsed.err().unwrap_or_default();
-            notes.add(found, |violation| (api.name)(violation, &spec));
-            return Err((api.refuse)(notes.into_wrong()));
-        }
-    };
+    let (plan, webhook_url) =
+        judge(api, &body, request_id.as_deref(), &**rest.engine.routes(), now, &mut notes)?;
+    let steps = plan.steps.len();
     let application = caller.application;
     let requester = Requester { application, webhook_url, facade: api.facade };
     let created = rest.engine.create(caller.tenant, plan, request_id, requester).await?;
-    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(&spec, created.id));
+    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(steps, created.id));
     notes.warn(response.headers_mut());
     Ok(response)
+}
+
+/// The plan that a body asks for, and where its callbacks go.
+fn judge(
+    api: &Api,
+    body: &Value,
+    request_id: Option<&str>,
+    rules: &dyn parse::Rules,
+    now: UnixMillis,
+    notes: &mut Notes,
+) -> Result<(Plan, Option<String>), Problem> {
+    let Some(Asked { spec, webhook_url }) = (api.read)(body, notes) else {
+        return Err((api.refuse)(notes.take_wrong()));
+    };
+    let request = CreateWorkflowRequest {
+        workflow: Some(spec),
+        request_id: request_id.unwrap_or_default().to_owned(),
+        ..CreateWorkflowRequest::default()
+    };
+    match parse::create_request(&request, rules, now) {
+        Ok(plan) if !notes.is_wrong() => Ok((plan, webhook_url)),
+        parsed => {
+            let spec = request.workflow.unwrap_or_default();
+            let found = parsed.err().unwrap_or_default();
+            notes.add(found, |violation| (api.name)(violation, &spec));
+            Err((api.refuse)(notes.take_wrong()))
+        }
+    }
+}
+
+/// A body's text as the plan it asks for, with the warnings; for fuzzing.
+///
+/// # Errors
+/// As the caller would be told.
+pub(crate) fn plan(
+    is_v1: bool,
+    text: &[u8],
+    rules: &dyn parse::Rules,
+    now: UnixMillis,
+) -> Result<(Plan, HeaderMap), Box<Problem>> {
+    let api = if is_v1 { &MESSAGES } else { &DISPATCH };
+    let body = super::json::read(text).map_err(Problem::invalid_json)?;
+    let (mut notes, mut headers) = (Notes::default(), HeaderMap::new());
+    let (plan, _) = judge(api, &body, None, rules, now, &mut notes)?;
+    notes.warn(&mut headers);
+    Ok((plan, headers))
 }
 
 /// The caller's idempotency key. Its form is judged behind this; the quotes that the header's draft

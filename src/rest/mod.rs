@@ -27,6 +27,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+pub(crate) use create::plan;
 pub use problem::{InvalidParameter, Problem};
 
 use crate::{access::Access, engine::Engine, grpc::code_name};

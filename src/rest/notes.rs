@@ -60,9 +60,10 @@ impl Notes {
     }
 
     /// All that is wrong; as many as an answer should hold.
-    pub(super) fn into_wrong(mut self) -> Vec<InvalidParameter> {
-        self.wrong.truncate(WRONG_MOST);
-        self.wrong
+    pub(super) fn take_wrong(&mut self) -> Vec<InvalidParameter> {
+        let mut wrong = std::mem::take(&mut self.wrong);
+        wrong.truncate(WRONG_MOST);
+        wrong
     }
 
     /// Adds a `Warning` header for each thing that was understood.

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use uuid::Uuid;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +21,8 @@ pub struct Problem {
     /// What is wrong, and what would be right.
     pub detail: String,
     /// Names this very answer, for whoever asks about it.
-    pub instance: String,
+    #[serde(serialize_with = "uuid::serde::simple::serialize")]
+    pub instance: Uuid,
     /// What is wrong with which parameter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub invalid_parameters: Vec<InvalidParameter>,
@@ -46,7 +48,7 @@ impl Problem {
         title: &'static str,
         detail: String,
     ) -> Self {
-        let instance = uuid::Uuid::new_v4().simple().to_string();
+        let instance = Uuid::new_v4();
         let (invalid_parameters, retry_after_s) = (Vec::new(), None);
         Problem { status, kind, title, detail, instance, invalid_parameters, retry_after_s }
     }
