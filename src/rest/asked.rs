@@ -3,6 +3,7 @@
 use super::{notes::Notes, place::Place};
 use crate::{
     grpc::parse::{URL_WANTED, is_fetchable},
+    machine::MAX_STEPS,
     pb::v1::{Failover, WorkflowSpec},
 };
 
@@ -50,4 +51,13 @@ pub(super) fn webhook_url(place: &Place<'_>, notes: &mut Notes) -> Option<String
         );
     }
     Some(url.to_owned())
+}
+
+/// Whether there are as many steps as a workflow may have at most. The parser judges that too; here
+/// a flood of them is not even read.
+pub(super) fn is_bounded(name: &str, steps: usize, notes: &mut Notes) -> bool {
+    if steps > MAX_STEPS {
+        notes.wrong(name, format!("must hold 1 to {MAX_STEPS} steps, and holds {steps}"));
+    }
+    steps <= MAX_STEPS
 }

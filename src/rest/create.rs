@@ -92,13 +92,14 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     accepts_json(&head.headers)?;
     // Before any work is put into it: a refusal must be cheap.
     rest.engine.room()?;
-    let body = body::json(&head.headers, body, rest.patience).await?;
-
     let mut notes = Notes::default();
     let request_id = idempotency_key(&head.headers, &mut notes);
-    let now = rest.engine.clock().now();
-    let (plan, webhook_url) =
-        judge(api, &body, request_id.as_deref(), &**rest.engine.routes(), now, &mut notes)?;
+    let (plan, webhook_url) = {
+        // Let go of before anything is waited for: a tree is many times its text.
+        let body = body::json(&head.headers, body, rest.patience).await?;
+        let (rules, now) = (&**rest.engine.routes(), rest.engine.clock().now());
+        judge(api, &body, request_id.as_deref(), rules, now, &mut notes)?
+    };
     let steps = plan.steps.len();
     let application = caller.application;
     let requester = Requester { application, webhook_url, facade: api.facade };

@@ -52,6 +52,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .route("/beta/workflows/", post(create::workflows))
         .route("/workflows/{id}", get(workflow::get).delete(workflow::delete))
         .route("/v1/messages", post(create::messages))
+        // Last: it holds for the paths above it.
         .method_not_allowed_fallback(wrong_verb)
         .fallback(nowhere)
         .with_state(rest)

@@ -20,18 +20,31 @@ const WARNINGS_MOST: usize = 20;
 pub(super) struct Notes {
     wrong: Vec<InvalidParameter>,
     bent: Vec<String>,
+    /// How many more were understood.
+    more: usize,
 }
 
 impl Notes {
     /// Notes that `name` is wrong, and what would be right.
     pub(super) fn wrong(&mut self, name: impl Into<String>, reason: impl Into<String>) {
-        self.wrong.push(InvalidParameter { name: name.into(), reason: reason.into() });
+        self.push(InvalidParameter { name: name.into(), reason: reason.into() });
     }
 
     /// Notes that `name` was understood, and how it is written.
     pub(super) fn bent(&mut self, name: &str, advice: &str) {
         let name = if name.is_empty() { "the body" } else { name };
-        self.bent.push(format!("{name} {advice}"));
+        if self.bent.len() < WARNINGS_MOST {
+            self.bent.push(format!("{name} {advice}"));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn push(&mut self, parameter: InvalidParameter) {
+        // More would be cut off from the answer; a flood of them should cost nothing.
+        if self.wrong.len() < WRONG_MOST {
+            self.wrong.push(parameter);
+        }
     }
 
     /// Notes what the parser found, under the names of this API. What was already noted here about
@@ -49,7 +62,7 @@ impl Notes {
                 begins(&noted.name, &parameter.name) || begins(&parameter.name, &noted.name)
             });
             if !is_explained {
-                self.wrong.push(parameter);
+                self.push(parameter);
             }
         }
     }
@@ -61,16 +74,13 @@ impl Notes {
 
     /// All that is wrong; as many as an answer should hold.
     pub(super) fn take_wrong(&mut self) -> Vec<InvalidParameter> {
-        let mut wrong = std::mem::take(&mut self.wrong);
-        wrong.truncate(WRONG_MOST);
-        wrong
+        std::mem::take(&mut self.wrong)
     }
 
     /// Adds a `Warning` header for each thing that was understood.
     pub(super) fn warn(&self, headers: &mut HeaderMap) {
-        let more = self.bent.len().saturating_sub(WARNINGS_MOST);
-        let last = (more > 0).then(|| format!("and {more} more such things"));
-        for text in self.bent.iter().take(WARNINGS_MOST).chain(&last) {
+        let last = (self.more > 0).then(|| format!("and {} more such things", self.more));
+        for text in self.bent.iter().chain(&last) {
             // Only ours and known keys are in it, so that this always is a header's value.
             if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
                 headers.append(header::WARNING, value);

@@ -59,6 +59,13 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.status, kind, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 asks for it; the two kinds of credential there are.
+            for scheme in ["Basic realm=\"dispatch\", charset=\"UTF-8\"", "Bearer"] {
+                let headers = response.headers_mut();
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -5,7 +5,7 @@ use tonic_types::FieldViolation;
 
 use super::{
     InvalidParameter,
-    asked::{Asked, EXPIRY_S, rule, webhook_url},
+    asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
     names::{self, Step},
     notes::Notes,
@@ -34,6 +34,9 @@ pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
             "is null and was left out; give the callback function after the array",
         );
         items = steps;
+    }
+    if !is_bounded("workflow", items.len(), notes) {
+        return None;
     }
     let last = items.len().saturating_sub(1);
     let numbered = items.iter().enumerate();

@@ -9,7 +9,7 @@ use tonic_types::FieldViolation;
 
 use super::{
     InvalidParameter,
-    asked::{Asked, EXPIRY_S, rule, webhook_url},
+    asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
     names::{self, Step},
     notes::Notes,
@@ -46,8 +46,12 @@ pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
     if others.is_some_and(<[Value]>::is_empty) {
         notes.wrong("failover", "must hold at least one message, or be left out");
     }
+    let others = others.unwrap_or_default();
+    if !is_bounded("failover", others.len() + 1, notes) {
+        return None;
+    }
     let mut places = vec![first.clone()];
-    for (index, item) in others.unwrap_or_default().iter().enumerate() {
+    for (index, item) in others.iter().enumerate() {
         let place = Place::at(item, format!("failover[{index}]"), notes)?;
         if place.get("failover").is_some() {
             let wanted = "must not be given within failover: the messages stand in one list";

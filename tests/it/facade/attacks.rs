@@ -156,6 +156,8 @@ async fn what_a_caller_writes_never_becomes_a_header() {
         let answer = raw(&running, sent.as_bytes()).await;
         if let Some(status) = status {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{case}: {answer}");
+            let is_asked = answer.to_lowercase().contains("www-authenticate: bearer");
+            assert_eq!(is_asked, status == "401", "{case}: {answer}");
         }
         assert!(!answer.contains("\r\nx: b"), "{case}: {answer}");
     }
