@@ -52,9 +52,17 @@ impl Server {
 
     /// Runs a client, and returns what it was answered.
     async fn run(&self, program: &str, file: &str) -> Value {
+        let (is_good, told) = self.run_with(program, file, &[]).await;
+        assert!(is_good, "{file}: {told}");
+        told
+    }
+
+    /// Runs a client, and returns whether it succeeded and what it said.
+    async fn run_with(&self, program: &str, file: &str, arguments: &[&str]) -> (bool, Value) {
         let it = &self.credentials;
         let output = Command::new(program)
             .arg(folder().join(file))
+            .args(arguments)
             .env("NODE_PATH", packages())
             .env("DISPATCH_HTTP", self.process.http.to_string())
             .env("API_KEY", &it.key)
@@ -66,8 +74,8 @@ impl Server {
             .unwrap();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{file}: {told} {errors}");
-        serde_json::from_str(&told).unwrap_or_else(|_| panic!("{file}: {told} {errors}"))
+        let said = serde_json::from_str(&told);
+        (output.status.success(), said.unwrap_or_else(|_| panic!("{file}: {told} {errors}")))
     }
 
     /// The workflow, once it has succeeded.
@@ -149,6 +157,23 @@ async fn the_old_client_dispatches() {
     let server = Server::start().await;
     let answer = server.run("node", "nexmo.js").await;
     let shown = server.succeeded(answer["dispatch_uuid"].as_str().unwrap()).await;
+    fell_over(&shown);
+    let (is_good, refused) = server.run_with("node", "nexmo.js", &["+447700900001"]).await;
+    assert!(!is_good);
+    assert_eq!(refused["error"]["statusCode"], 400, "{refused}");
+    let wrong = &refused["error"]["body"]["invalid_parameters"][0]["name"];
+    assert_eq!(wrong, "workflow[1].to.number");
+    assert_eq!(server.process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_of_2018_creates_a_workflow() {
+    if !is_here("node", Some("nexmo-2018")).await {
+        return;
+    }
+    let server = Server::start().await;
+    let answer = server.run("node", "nexmo-workflows.js").await;
+    let shown = server.succeeded(answer["workflow_uuid"].as_str().unwrap()).await;
     fell_over(&shown);
     assert_eq!(server.process.terminate().await, Some(0));
 }

@@ -23,7 +23,7 @@ nexmo.dispatch.create(
     },
     {
       from: { type: 'sms', number: 'Dispatch' },
-      to: { type: 'sms', number: '447700900001' },
+      to: { type: 'sms', number: process.argv[2] || '447700900001' },
       message: { content: { type: 'text', text: 'Your table is ready.' } },
     },
   ],
