@@ -487,3 +487,36 @@ async fn a_service_that_stops_says_when_to_ask_again() {
     assert_eq!(answer.headers["retry-after"], "1");
     running.stop().await;
 }
+
+/// One create waits for the writer, the next has no room: none of them is lost without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_has_no_room_says_so_before_it_promises_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = in_memory();
+    config.store.kind = dispatch::config::StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    config.engine.waiting_creates = 1;
+    let running = Running::start(&config).await;
+    let body = messenger_sms();
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..50 {
+        let rush = (0..32).map(|_| post(&running, "/v0.1/dispatch", &body));
+        for answer in futures_util::future::join_all(rush).await {
+            match answer.status {
+                202 => taken += 1,
+                429 => {
+                    refused += 1;
+                    assert_eq!(answer.headers["retry-after"], "1");
+                    assert_eq!(answer.body["title"], "Rate Limit Hit");
+                }
+                _ => panic!("{answer:?}"),
+            }
+        }
+        if refused > 0 {
+            break;
+        }
+    }
+    assert!(refused > 0, "{taken} were taken");
+    assert_eq!(count(&running).await, taken.min(50));
+    running.stop().await;
+}

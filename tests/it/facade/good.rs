@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use dispatch::pb::v1::{address, message::Content};
+use dispatch::{
+    pb::v1::{address, message::Content},
+    store::{Facade, Requester},
+};
 use serde_json::{Value, json};
 
 use super::{Answer, delete, get, is_ended, messenger_sms, post, state, url, with, workflow};
@@ -300,5 +303,29 @@ async fn the_published_samples_of_the_messages_api_are_accepted() {
     }
     // What they ask for and nobody here can do is told: ttl, context, content_id, …
     assert!(warned >= 10, "{warned}");
+    running.stop().await;
+}
+
+/// Callbacks answer in the words that were asked in, to the address that was given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
+    let running = Running::start(&in_memory()).await;
+    let url = "https://example.org/callbacks";
+    let dispatch = with(messenger_sms(), "/webhook_url", json!(url));
+    let sms = message("sms", "447700900001", "447700900000");
+    let messages = with(sms.clone(), "/failover", json!([sms]));
+    let messages = with(messages, "/webhook_url", json!(url));
+    for (path, body, facade) in [
+        ("/v0.1/dispatch", &dispatch, Facade::DispatchV01),
+        ("/beta/workflows", &dispatch, Facade::WorkflowsBeta),
+        ("/v1/messages", &messages, Facade::MessagesV1),
+    ] {
+        let answer = post(&running, path, body).await;
+        let id = workflow(&running, &answer).await.id.parse().unwrap();
+        let record = running.service.engine.reader().record(id).unwrap().unwrap();
+        let webhook_url = Some(url.to_owned());
+        assert_eq!(record.requester, Requester { application: None, webhook_url, facade });
+        assert_eq!(&*record.tenant, "default");
+    }
     running.stop().await;
 }
