@@ -62,7 +62,7 @@ impl Error {
     }
 
     /// Its gRPC code.
-    pub(super) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
             Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
@@ -79,7 +79,7 @@ impl Error {
     }
 
     /// What the caller reads.
-    pub(super) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Error::Invalid(violations) => {
                 let told: Vec<_> = violations
@@ -115,7 +115,7 @@ impl Error {
     }
 
     /// The violations, if it is about fields.
-    pub(super) fn violations(&self) -> &[FieldViolation] {
+    pub(crate) fn violations(&self) -> &[FieldViolation] {
         match self {
             Error::Invalid(violations) => violations,
             Error::Engine(_)
@@ -128,7 +128,7 @@ impl Error {
     }
 
     /// When it is worth asking again.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Engine(EngineError::Overloaded { retry_after_ms }) => {
                 Some(Duration::from_millis(*retry_after_ms))

@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use self::render::Refusal;
 use super::{
-    Rest,
+    Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+    request::{Answer, Faults, beside, number, object, query},
 };
 use crate::access::{
     AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount, Scope,
@@ -34,20 +34,17 @@ const PAGE_MOST: usize = 100;
 
 /// The paths.
 pub(super) fn routes() -> Router<Arc<Rest>> {
-    let all = get(list).fallback(wrong_verb);
-    let one = get(show).patch(update).delete(remove).fallback(wrong_verb);
+    let all = get(list);
+    let one = get(show).patch(update).delete(remove);
     Router::new()
         .route("/beta/chatapp-accounts", all.clone())
         .route("/beta/chatapp-accounts/", all)
-        .route("/beta/chatapp-accounts/{provider}", post(create).fallback(wrong_verb))
+        .route("/beta/chatapp-accounts/{provider}", post(create))
         .route("/beta/chatapp-accounts/{provider}/{external_id}", one)
-        .route(
-            "/beta/chatapp-accounts/{provider}/{external_id}/applications",
-            post(link).fallback(wrong_verb),
-        )
+        .route("/beta/chatapp-accounts/{provider}/{external_id}/applications", post(link))
         .route(
             "/beta/chatapp-accounts/{provider}/{external_id}/applications/{application}",
-            delete(unlink).fallback(wrong_verb),
+            delete(unlink),
         )
 }
 
@@ -206,7 +203,7 @@ fn refused(error: AccountError) -> Refusal {
         }
         AccountError::Store(_) | AccountError::Vault(_) => {
             tracing::error!(%error, "an external account could not be read or written");
-            return failed().into();
+            return Problem::internal().into();
         }
     };
     let lead = match error {

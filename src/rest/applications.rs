@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+    request::{Answer, Faults, beside, number, object, query},
 };
 use crate::access::{ApplicationError, Scope};
 
@@ -30,8 +30,8 @@ const PAGE_MOST: usize = 100;
 
 /// The paths.
 pub(super) fn routes() -> Router<Arc<Rest>> {
-    let all = get(list).post(create).fallback(wrong_verb);
-    let one = get(show).put(update).delete(delete).fallback(wrong_verb);
+    let all = get(list).post(create);
+    let one = get(show).put(update).delete(delete);
     Router::new()
         .route("/v2/applications", all.clone())
         .route("/v2/applications/", all)
@@ -125,19 +125,14 @@ fn refused(error: ApplicationError, id: &str) -> Problem {
         ApplicationError::NotFound => not_found(id),
         ApplicationError::Store(_) | ApplicationError::Vault(_) => {
             tracing::error!(%error, "an application could not be read or written");
-            failed()
+            Problem::internal()
         }
     }
 }
 
 fn not_found(id: &str) -> Problem {
     let shown: String = id.chars().take(50).collect();
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "https://developer.nexmo.com/api-errors#not-found",
-        "Not Found",
-        format!("ID '{shown}' does not exist, or you do not have access"),
-    )
+    Problem::not_found(&format!("ID '{shown}' does not exist, or you do not have access"))
 }
 
 fn invalid(faults: Faults) -> Problem {

@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod corpus;
 mod docs;
+mod facade;
 mod golden;
 mod grpcurl;
 mod layout;
