@@ -8,6 +8,7 @@ use prost::Message;
 
 const ROOT: &str = "proto";
 const FILES: &[&str] = &[
+    "dispatch/v1/access.proto",
     "dispatch/v1/admin.proto",
     "dispatch/v1/channel.proto",
     "dispatch/v1/message.proto",
@@ -17,7 +18,7 @@ const FILES: &[&str] = &[
     "dispatch/v1/workflow.proto",
 ];
 
-/// Messages that hold personal data; `src/pb.rs` gives them a `Debug` that does not show it.
+/// Messages that hold personal data or secrets; `src/pb.rs` gives them a `Debug` that does not show it.
 const PERSONAL: &[&str] = &[
     ".dispatch.v1.Address",
     ".dispatch.v1.Message",
@@ -25,6 +26,8 @@ const PERSONAL: &[&str] = &[
     ".dispatch.v1.Script",
     ".dispatch.v1.SetScriptRequest",
     ".dispatch.v1.ListSentMessagesRequest",
+    ".dispatch.v1.CreateKeyResponse",
+    ".dispatch.v1.RotateKeyResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,7 +1,7 @@
 //! The public API as Rust types, generated from `proto/` by `build.rs`.
 //!
 //! What each message and field means is said in the `.proto` files, and shown by reflection. Types
-//! that hold numbers or texts of people have a `Debug` that does not show them. Nothing is checked
+//! that hold numbers or texts of people, or secrets, have a `Debug` that does not show them. Nothing is checked
 //! here: that is `grpc::parse`'s.
 
 use std::fmt;
@@ -31,3 +31,4 @@ macro_rules! reticent {
 
 // The list stands in build.rs too.
 reticent!(Address, Message, SentMessage, Script, SetScriptRequest, ListSentMessagesRequest);
+reticent!(CreateKeyResponse, RotateKeyResponse);

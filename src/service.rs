@@ -19,13 +19,15 @@ use crate::{
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
-    grpc::{AdminService, DispatchService, Prompt, Sandbox, SandboxService},
+    grpc::{
+        AccessService, AdminService, DispatchService, Guarded, Prompt, Sandbox, SandboxService,
+    },
     http,
     machine::Terms,
     pb::{
         DESCRIPTORS,
         v1::{
-            admin_service_server::AdminServiceServer,
+            access_service_server::AccessServiceServer, admin_service_server::AdminServiceServer,
             dispatch_service_server::DispatchServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -158,8 +160,9 @@ impl Service {
             patience: Duration::from_secs(listen.http_patience_s),
             warned: Default::default(),
         };
-        let access = Arc::new(Access::new(Arc::clone(engine.settings())));
-        let rest = rest::router(Arc::new(Rest { engine: engine.clone(), access }));
+        let access = Access::new(Arc::clone(engine.settings()));
+        let rest = Rest { engine: engine.clone(), access: Arc::new(access.clone()) };
+        let rest = rest::router(Arc::new(rest));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
         for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
@@ -173,12 +176,17 @@ impl Service {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         }
         let patience = Duration::from_secs(listen.reader_patience_s);
-        let admin =
-            AdminServiceServer::new(AdminService::new(engine.clone(), health.clone(), patience));
-        let sandbox =
-            parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
-        let router = grpc_edge(&engine, listen)
+        let admin = AdminService::new(engine.clone(), access.clone(), health.clone(), patience);
+        let admin = Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone());
+        let keys = AccessServiceServer::new(AccessService::new(access.clone(), engine.clone()));
+        let keys = Guarded::new(keys, access.clone(), engine.clone());
+        let sandbox = parts.sandbox.map(|sandbox| {
+            let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
+            Guarded::new(sandbox, access.clone(), engine.clone())
+        });
+        let router = grpc_edge(&engine, &access, listen)
             .add_service(admin)
+            .add_service(keys)
             .add_optional_service(sandbox)
             .add_service(health_service)
             // Made at build time, so it decodes; the tests see that both versions answer.
@@ -235,10 +243,15 @@ impl Service {
 }
 
 /// The gRPC edge of an engine, to be served on whatever brings connections.
-pub fn grpc_edge(engine: &Engine, listen: &config::Listen) -> tonic::transport::server::Router {
+pub fn grpc_edge(
+    engine: &Engine,
+    access: &Access,
+    listen: &config::Listen,
+) -> tonic::transport::server::Router {
     let patience = Duration::from_secs(listen.reader_patience_s);
-    let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone(), patience))
-        .max_decoding_message_size(MESSAGE_BYTES);
+    let dispatch = DispatchService::new(engine.clone(), access.clone(), patience);
+    let dispatch = DispatchServiceServer::new(dispatch).max_decoding_message_size(MESSAGE_BYTES);
+    let dispatch = Guarded::new(dispatch, access.clone(), engine.clone());
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         // What is more waits at the client, and not in this process's memory.

@@ -1,7 +1,9 @@
 //! The gRPC edge: parse, ask the engine, render. It never sees the store but through its reader.
 
+mod access;
 mod admin;
 mod errors;
+mod guard;
 pub(crate) mod parse;
 mod prompt;
 pub(crate) mod render;
@@ -11,7 +13,9 @@ mod service;
 mod stream;
 pub(crate) mod token;
 
+pub use access::AccessService;
 pub use admin::AdminService;
+pub use guard::Guarded;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
