@@ -3,25 +3,26 @@
 //! Nothing is decided here. What serves which channel comes in as [`Parts`], so that another
 //! binary can bring adapters of its own.
 
+mod guarding;
+mod incoming;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
+pub use guarding::Exposed;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
 };
-use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
-    config::{self, Config},
+    config::{self, Config, TlsListener},
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
-    grpc::{
-        AccessService, AdminService, DispatchService, Guarded, Prompt, Sandbox, SandboxService,
-    },
+    grpc::{AccessService, AdminService, DispatchService, Guarded, Sandbox, SandboxService},
     http,
     machine::Terms,
     pb::{
@@ -89,6 +90,8 @@ pub enum StartError {
     Config(config::ConfigError),
     /// The store did not open.
     Store(StoreError),
+    /// Anybody could reach gRPC, or read what goes over it.
+    Exposed(Exposed),
     /// An address could not be listened on.
     Listen {
         /// Which setting.
@@ -114,6 +117,10 @@ impl Service {
     ) -> Result<Service, StartError> {
         config.check().map_err(StartError::Config)?;
         let listen = &config.listen;
+        let [grpc_tls, http_tls] = [TlsListener::Grpc, TlsListener::Http]
+            .map(|listener| guarding::tls(&listen.tls, listener).map_err(StartError::Config));
+        let (grpc_tls, http_tls) = (grpc_tls?, http_tls?);
+        let known = guarding::access_options(&config.access).map_err(StartError::Config)?;
         // Listeners first: a taken port is found before anything else is touched.
         let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc)?;
         let (http_listener, http) = bind("listen.http", listen.http)?;
@@ -121,6 +128,11 @@ impl Service {
             bind("listen.internal_http", listen.internal_http)?;
 
         let store = open_store(config)?;
+        let access = Access::with(store.settings(), known);
+        let exposed = guarding::exposed(config, grpc, &access).map_err(StartError::Store)?;
+        if let Some(exposed) = exposed {
+            return Err(StartError::Exposed(exposed));
+        }
         let clock = if config.sandbox.virtual_clock {
             // Not zero: ids and signatures should look like times.
             let start = UnixMillis(1_800_000_000_000).max(store.last_time());
@@ -160,14 +172,21 @@ impl Service {
             patience: Duration::from_secs(listen.http_patience_s),
             warned: Default::default(),
         };
-        let access = Access::new(Arc::clone(engine.settings()));
-        let rest = Rest { engine: engine.clone(), access: Arc::new(access.clone()) };
+        let is_public = guarding::is_public(config, http);
+        let rest_access = if is_public { access.for_strangers() } else { access.clone() };
+        let rest = Rest { engine: engine.clone(), access: Arc::new(rest_access) };
         let rest = rest::router(Arc::new(rest));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
-        for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
+        let tls = http_tls.clone();
+        for (listener, tls, router) in
+            [(http_listener, tls, public), (internal_listener, None, inside)]
+        {
             let patience = Duration::from_secs(listen.http_patience_s);
-            edges.spawn(http::serve(listener, router, patience, stop_edges.clone()));
+            edges.spawn(http::serve(listener, tls, router, patience, stop_edges.clone()));
+        }
+        for tls in [&grpc_tls, &http_tls].into_iter().flatten() {
+            edges.spawn(Arc::clone(tls).follow(stop_edges.clone()));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
         if engine.is_held() {
@@ -192,11 +211,9 @@ impl Service {
             // Made at build time, so it decodes; the tests see that both versions answer.
             .add_optional_service(reflection().build_v1().ok())
             .add_optional_service(reflection().build_v1alpha().ok());
-        let incoming =
-            tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
         // As a peer that vanished: a connection that does not begin is let go of after both.
         let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
-        let incoming = incoming.map(move |accepted| accepted.map(|it| Prompt::new(it, patience)));
+        let incoming = incoming::incoming(grpc_listener, grpc_tls, patience);
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router
@@ -349,6 +366,7 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::Exposed(exposed) => exposed.fmt(f),
             StartError::Listen { what, address, error } => {
                 write!(
                     f,

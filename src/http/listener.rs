@@ -17,12 +17,16 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::{Tls, Wire};
+
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 512;
 
-/// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive.
+/// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive, and
+/// so may a handshake.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     patience: Duration,
     stop: CancellationToken,
@@ -54,11 +58,16 @@ pub async fn serve(
         // Answers are short; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, tls, watcher) = (http.clone(), tls.clone(), graceful.watcher());
         tokio::spawn(async move {
-            // Cut off or too slow: there is nobody to tell.
-            let _ = connection.await;
-            drop(place);
+            let _place = place;
+            let wire = match tls {
+                Some(tls) => tokio::time::timeout(patience, tls.accept(stream)).await,
+                None => Ok(Ok(Wire::Plain(stream))),
+            };
+            // No TLS, cut off, or too slow: there is nobody to tell.
+            let Ok(Ok(wire)) = wire else { return };
+            let _ = watcher.watch(http.serve_connection(TokioIo::new(wire), service)).await;
         });
     }
     drop(listener);
