@@ -76,6 +76,8 @@ pub struct Service {
     pub internal_http: SocketAddr,
     /// The engine.
     pub engine: Engine,
+    /// Who may do what.
+    pub access: Access,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
     stop_adapters: CancellationToken,
@@ -228,6 +230,7 @@ impl Service {
             http,
             internal_http,
             engine,
+            access,
             health,
             stop_edges,
             stop_adapters,
