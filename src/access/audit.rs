@@ -141,7 +141,7 @@ mod tests {
     fn the_oldest_give_way_and_a_clock_set_back_changes_no_order() {
         let settings = MemoryStore::new().settings();
         let mut audit = Audit::default();
-        let mut note = |audit: &mut Audit, target: &str, ms| {
+        let note = |audit: &mut Audit, target: &str, ms| {
             let caller = Caller::anonymous();
             let what = ("key.created", target);
             let changes = audit.changes(&*settings, &caller, "default", what, UnixMillis(ms));

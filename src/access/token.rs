@@ -26,7 +26,7 @@ const LIFE_MOST_S: f64 = 86_400.0;
 const KNOWN_MOST: usize = 1024;
 
 /// One sentence for all of it: who tries tokens does not learn which part of one was wrong.
-const WRONG: &str = "the token is not a valid one of an application: it must be a JWT signed with RS256 \
+pub(super) const WRONG: &str = "the token is not a valid one of an application: it must be a JWT signed with RS256 \
                      by the private key of the application that its claim application_id names, with \
                      the claim iat";
 /// Said only of a token whose signature fits.
@@ -34,8 +34,9 @@ const EXPIRED: &str = "the token has expired; make a new one, and see that the c
 const NOT_YET: &str = "the token is not valid yet; see that the clock it was made by is right";
 const TOO_LONG: &str = "the token would be valid for more than 24 hours after its claim iat; make one \
                         with an earlier exp";
-const NO_JTI: &str = "the token needs a claim jti: this service takes each token once";
-const USED: &str = "the token was used before, and this service takes each once; make a new one";
+pub(super) const NO_JTI: &str = "the token needs a claim jti: this service takes each token once";
+pub(super) const USED: &str =
+    "the token was used before, and this service takes each once; make a new one";
 
 /// Tokens are judged here.
 pub(super) struct Tokens {
