@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod access;
 mod backup;
 mod bad_requests;
 mod bench;
@@ -16,5 +17,6 @@ mod report;
 mod service;
 mod store;
 mod support;
+mod tls;
 mod turn;
 mod webhooks;
