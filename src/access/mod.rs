@@ -160,6 +160,23 @@ impl Access {
         }
     }
 
+    /// Whether whoever was let in as `caller` may go on: its secret is still valid, or its application
+    /// still there. A token that was good when a call began is good until the call ends.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn stands(
+        &self,
+        caller: &Caller,
+        authorization: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<(), Denied> {
+        match caller.application {
+            Some(id) => self.inner.tokens.stands(&*self.inner.settings, id, &caller.tenant),
+            None => self.authenticate(authorization, now).map(|_| ()),
+        }
+    }
+
     /// Whether there is a key.
     ///
     /// # Errors

@@ -113,6 +113,19 @@ impl Tokens {
         Ok(known.caller.clone())
     }
 
+    /// Whether an application is still there, and still that tenant's.
+    pub(super) fn stands(
+        &self,
+        settings: &dyn Settings,
+        id: Uuid,
+        tenant: &str,
+    ) -> Result<(), Denied> {
+        match self.known(settings, id).map_err(|error| unreadable(&error))? {
+            Some(known) if known.key.is_some() && *known.caller.tenant == *tenant => Ok(()),
+            Some(_) | None => Err(Denied::Invalid(WRONG)),
+        }
+    }
+
     /// Judges the claims of a token whose signature fits.
     fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Denied> {
         let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.tolerance_s as f64);

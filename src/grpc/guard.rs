@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::future::Either;
@@ -21,6 +22,9 @@ use crate::{
     access::{Access, Caller, Denied, Scope},
     engine::Engine,
 };
+
+/// How often a stream's caller is looked at again.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// What a method asks of its caller.
 #[derive(Clone, Copy)]
@@ -84,7 +88,7 @@ impl<S> Guarded<S> {
 }
 
 /// The one `authorization` there may be.
-fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, Denied> {
+pub(super) fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, Denied> {
     let mut all = headers.get_all(http::header::AUTHORIZATION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
@@ -103,6 +107,27 @@ fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, Denied> {
 /// If there was no guard: then nobody is let through.
 pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Error> {
     request.extensions().get::<Caller>().cloned().ok_or(Error::Denied(Denied::Missing))
+}
+
+/// Ready once whoever was let in as `caller` would be let in no longer: a key may be ended, and a stream
+/// has no end of its own.
+pub(super) async fn shut_out(
+    access: Access,
+    engine: Engine,
+    caller: Caller,
+    authorization: Option<String>,
+) -> Denied {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN_EVERY).await;
+        match access.stands(&caller, authorization.as_deref(), engine.clock().wall()) {
+            Ok(()) => {}
+            // What cannot be read now is looked at again.
+            Err(Denied::TooMany { .. }) => {}
+            Err(denied @ (Denied::Missing | Denied::Invalid(_) | Denied::Forbidden(_))) => {
+                return denied;
+            }
+        }
+    }
 }
 
 impl<S, B> Service<http::Request<B>> for Guarded<S>

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     errors::Error,
-    guard::caller,
+    guard::{authorization, caller, shut_out},
     parse, read, render,
     rendered::Rendered,
     stream,
@@ -154,7 +154,8 @@ impl DispatchService {
 
     async fn follow(
         &self,
-        caller: &Caller,
+        caller: Caller,
+        authorization: Option<String>,
         request: StreamStatusRequest,
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
         use stream_status_request::{From, Target as Asked};
@@ -163,7 +164,7 @@ impl DispatchService {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
                 // Said at once, not on a stream that stays silent.
-                self.show(caller, id, false).await?;
+                self.show(&caller, id, false).await?;
                 Target::Workflow { id, follow_late: request.follow_late_receipts }
             }
             Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
@@ -224,7 +225,17 @@ impl DispatchService {
             bookmark_at: tokio::time::Instant::now() + quiet,
             _counted: Box::new(self.engine.metrics().stream()),
         };
-        tokio::spawn(follower.run(target));
+        let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
+        let (end, patience) = (follower.to.clone(), self.reader_patience);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = follower.run(target) => {}
+                denied = shut_out => {
+                    let told = end.send(Err(Error::Denied(denied).into()));
+                    let _ = tokio::time::timeout(patience, told).await;
+                }
+            }
+        });
         Ok(events)
     }
 }
@@ -269,7 +280,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
     ) -> Result<Response<Self::StreamStatusStream>, Status> {
         let events = async {
             let caller = caller(&request)?;
-            self.follow(&caller, request.into_inner()).await
+            let authorization = authorization(request.metadata().as_ref())?.map(str::to_owned);
+            self.follow(caller, authorization, request.into_inner()).await
         };
         events
             .await

@@ -222,6 +222,8 @@ async fn bad_credentials_are_refused_everywhere_and_health_and_reflection_ask_fo
 
     let mut health = tonic_health::pb::health_client::HealthClient::new(house.channel.clone());
     assert!(health.check(tonic_health::pb::HealthCheckRequest::default()).await.is_ok());
+    let huge = house.client(&Credential::token(&"a".repeat(100_000)).unwrap()).channels().await;
+    assert!(huge.is_err(), "more than a header may have");
     let refused = outcome(
         DispatchServiceClient::with_origin(
             house.channel.clone(),
@@ -244,7 +246,7 @@ async fn no_tenant_sees_another_s_workflows() {
     let house = House::new(&config()).await;
     let (acme, other) = (house.of("acme"), house.of("other"));
     let mut asked = request(messenger_sms("1000", "447700900001", "600s"));
-    asked.request_id = "the same".to_owned();
+    asked.request_id = "the-same".to_owned();
     asked.workflow.as_mut().unwrap().labels.insert("kind".to_owned(), "test".to_owned());
     let created = acme.create(asked.clone()).await.unwrap().workflow.unwrap();
     assert_eq!(created.tenant, "acme");
@@ -386,6 +388,34 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
     let gone = SettingChange::remove(store::Kind::Application, *application.id.as_bytes());
     settings.write(vec![gone]).unwrap();
     assert_eq!(client.channels().await.unwrap_err().code(), Code::Unauthenticated);
+    house.service.stop().await.unwrap();
+}
+
+/// Whoever follows what happens does not go on for ever with a key that is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_secret_it_was_opened_with() {
+    let house = House::new(&config()).await;
+    let operator = house.of("operator");
+    let scopes = vec!["read".to_owned()];
+    let asked = CreateKeyRequest { tenant: "acme".to_owned(), name: String::new(), scopes };
+    let made = operator.access().create_key(asked).await.unwrap().into_inner();
+    let id = made.key.unwrap().id;
+    let reader = house.client(&Credential::key(&format!("{id}:{}", made.secret)).unwrap());
+    let follow = async |client: &Client| {
+        let target = Some(Target::All(Default::default()));
+        let asked = StreamStatusRequest { target, ..Default::default() };
+        let mut stream = client.raw().stream_status(asked).await.unwrap().into_inner();
+        assert!(matches!(stream.message().await.unwrap().unwrap().kind, Some(Kind::Bookmark(_))));
+        stream
+    };
+    let (mut theirs, mut ours) = (follow(&reader).await, follow(&house.of("acme")).await);
+    let rotate = RotateKeyRequest { id, end_others: true };
+    operator.access().rotate_key(rotate).await.unwrap();
+    let patience = std::time::Duration::from_secs(20);
+    let end = tokio::time::timeout(patience, theirs.message()).await.expect("it goes on");
+    assert_eq!(end.unwrap_err().code(), Code::Unauthenticated);
+    let quiet = tokio::time::timeout(std::time::Duration::from_secs(6), ours.message()).await;
+    assert!(quiet.is_err(), "the other goes on: {quiet:?}");
     house.service.stop().await.unwrap();
 }
 
