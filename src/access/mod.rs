@@ -149,13 +149,12 @@ impl Access {
             return Err(denied);
         }
         let is_token = matches!(brought, Some(Ok(Credential::Token(_))));
-        let is_open = (|| {
-            Ok(!self.has_key()?
-                && !(is_token && has_any(&*self.inner.settings, Kind::Application)?))
-        })();
-        match is_open {
-            Ok(true) => Ok(Caller::anonymous()),
-            Ok(false) => Err(denied),
+        let is_known = || {
+            Ok(self.has_key()? || is_token && has_any(&*self.inner.settings, Kind::Application)?)
+        };
+        match is_known() {
+            Ok(false) => Ok(Caller::anonymous()),
+            Ok(true) => Err(denied),
             Err(error) => Err(token::unreadable(&error)),
         }
     }

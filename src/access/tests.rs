@@ -313,7 +313,7 @@ fn an_administrator_of_a_tenant_sees_and_makes_keys_of_that_tenant_only() {
     let (acme, _) = access.create_key(&operator, new("acme", &[Scope::Admin]), NOW).unwrap();
     let admin = Caller { tenant: "acme".into(), name: acme.id.as_str().into(), ..operator.clone() };
     let seen: Vec<_> = access.keys(&admin).unwrap().into_iter().map(|view| view.id).collect();
-    assert_eq!(seen, [acme.id.clone()]);
+    assert_eq!(seen, std::slice::from_ref(&acme.id));
     let refused = access.create_key(&admin, new("other", &[Scope::Read]), NOW);
     assert_eq!(refused.map(|_| ()), Err(KeyError::OtherTenant));
     assert_eq!(access.revoke_key(&admin, key.as_str(), NOW), Err(KeyError::NotFound));
