@@ -115,6 +115,39 @@ async fn grpc_and_http_speak_tls_and_take_new_certificates_while_they_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_1_2_and_1_3_are_spoken_and_nothing_that_is_not_grpc() {
+    use tokio_rustls::{
+        TlsConnector,
+        rustls::{
+            ClientConfig, ProtocolVersion, RootCertStore,
+            crypto::aws_lc_rs,
+            pki_types::{CertificateDer, pem::PemObject},
+            version::{TLS12, TLS13},
+        },
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("ours");
+    authority.serve(folder.path());
+    let service = start(&config(folder.path())).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+    let shake = async |version, protocol: &[u8]| {
+        let builder = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+        let builder = builder.with_protocol_versions(&[version]).unwrap();
+        let mut config = builder.with_root_certificates(roots.clone()).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = tokio::net::TcpStream::connect(service.grpc).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let shaken = TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await;
+        shaken.ok().and_then(|stream| stream.get_ref().1.protocol_version())
+    };
+    assert_eq!(shake(&TLS12, b"h2").await, Some(ProtocolVersion::TLSv1_2));
+    assert_eq!(shake(&TLS13, b"h2").await, Some(ProtocolVersion::TLSv1_3));
+    assert_eq!(shake(&TLS13, b"http/1.1").await, None);
+    service.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_client_ca_only_its_clients_get_in() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
