@@ -295,6 +295,9 @@ pub(super) fn refused(status: Status) -> Failure {
         _ => 1,
     };
     let mut text = status.message().to_owned();
+    if status.code() == Code::Unauthenticated {
+        text.push_str(" (--key or DISPATCH_KEY, --token or DISPATCH_TOKEN)");
+    }
     if let Some(request) = status.get_details_bad_request()
         && request.field_violations.len() > 1
     {
