@@ -255,8 +255,13 @@ fn what_was_deleted_or_changed_counts_from_the_next_call_on() {
     let token = signed(&claims());
     let ask = || access.authenticate(Some(&token), NOW).map(|caller| caller.tenant.to_string());
     assert_eq!(ask(), Ok("acme".to_owned()));
+    let caller = access.authenticate(Some(&token), NOW).unwrap();
+    let much_later = UnixMillis(NOW.0 + 1_000_000_000);
+    let goes_on = || access.stands(&caller, Some(&token), much_later).is_ok();
+    assert!(goes_on(), "a call that began with a good token");
     put(settings, &application("other", PUBLIC));
     assert_eq!(ask(), Ok("other".to_owned()));
+    assert!(!goes_on(), "another tenant's now");
     put(settings, &application("other", "no key"));
     assert!(ask().is_err());
     put(settings, &Application { public_key: None, ..application("other", "") });

@@ -16,7 +16,7 @@ use super::{
     token::{self, Position},
 };
 use crate::{
-    access::{Access, Caller},
+    access::{Access, Caller, Scope},
     engine::{Engine, EngineError, New},
     machine::{Plan, WorkflowId},
     pb::v1::{
@@ -309,7 +309,12 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let request = request.into_inner();
             let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
             let canceled = self.engine.cancel(Arc::clone(&caller.tenant), id).await?;
-            let workflow = self.show(&caller, id, false).await?;
+            let workflow = if caller.may(Scope::Read) {
+                self.show(&caller, id, false).await?
+            } else {
+                let state = v1::WorkflowState::Canceled as i32;
+                v1::Workflow { id: id.to_string(), state, ..v1::Workflow::default() }
+            };
             Ok(CancelWorkflowResponse {
                 workflow: Some(workflow),
                 started_attempt_ids: canceled.started.iter().map(ToString::to_string).collect(),

@@ -137,3 +137,58 @@ impl std::fmt::Display for Exposed {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<(), String> {
+        let config = Config::parse(text).map_err(|error| error.0)?;
+        access_options(&config.access).map(|_| ()).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn a_key_that_is_not_right_is_refused_with_what_would_be_and_its_secret_is_not_shown() {
+        let key = |id: &str, secret: &str, more: &str| {
+            format!("[[access.keys]]\nid = \"{id}\"\nsecret = \"{secret}\"\n{more}")
+        };
+        let good = "scopes = [\"read\"]";
+        let long = "0123456789abcdef";
+        assert_eq!(parsed(&key("abcd1234", long, good)), Ok(()));
+        let cases = [
+            (key("a:b", long, good), "access.keys.id must be"),
+            (key("abcd1234", "hunter2", good), "at least 16 characters"),
+            (key("abcd1234", "env:NOT_SET_ANYWHERE", good), "NOT_SET_ANYWHERE is not set"),
+            (key("abcd1234", long, "scopes = []"), "must name at least one of create"),
+            (key("abcd1234", long, "scopes = [\"write\"]"), "scopes of access key abcd1234"),
+            (
+                key("abcd1234", long, "scopes = [\"read\"]\ntenant = \"a b\""),
+                "tenant of access key",
+            ),
+            (key("abcd1234", long, ""), "scopes"),
+            (
+                "[access]\ncreates_burst = 3".to_owned(),
+                "access.creates_burst needs a creates_per_s",
+            ),
+            ("[access]\ntoken_tolerance_s = 9999".to_owned(), "must be 0 to 3600"),
+            ("[access.tenants]\nacme = { creates = 3 }".to_owned(), "did you mean `creates_"),
+            ("[listen.tls]\nserves = [\"internal\"]".to_owned(), "unknown variant"),
+        ];
+        for (text, wanted) in cases {
+            let told = parsed(&text).unwrap_err();
+            assert!(told.contains(wanted), "{told}");
+            assert!(!told.contains(long) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn strangers_reach_what_is_not_on_loopback_or_has_a_public_address() {
+        let mut config = Config::default();
+        let (loopback, elsewhere) = (([127, 0, 0, 1], 1).into(), ([10, 0, 0, 1], 1).into());
+        assert!(!is_public(&config, loopback) && is_public(&config, elsewhere));
+        config.listen.public_url = "https://dispatch.example.com".to_owned();
+        assert!(is_public(&config, loopback));
+        config.listen.insecure = true;
+        assert!(!is_public(&config, loopback) && !is_public(&config, elsewhere));
+    }
+}

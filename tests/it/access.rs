@@ -310,7 +310,10 @@ async fn no_tenant_sees_another_s_workflows() {
         }
     }
     assert_eq!(acme.get(&id).await.unwrap().state(), created.state(), "nothing happened to it");
-    assert!(acme.cancel(&id).await.is_ok());
+    // Who may cancel and not read learns that it is done, and nothing of what it was.
+    let canceled = house.of("cancels").cancel(&id).await.unwrap().workflow.unwrap();
+    assert_eq!((canceled.id.as_str(), canceled.spec), (id.as_str(), None));
+    assert!(acme.cancel(&id).await.unwrap().workflow.unwrap().spec.is_some());
     house.service.stop().await.unwrap();
 }
 
