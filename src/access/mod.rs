@@ -17,6 +17,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verified;
 
 use std::{
     collections::BTreeMap,

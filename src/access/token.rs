@@ -14,7 +14,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Application, Caller, Denied, Scope, TokenRules, replay::Replays};
+use super::{
+    Application, Caller, Denied, Scope, TokenRules,
+    replay::Replays,
+    verified::{Digested, Verified},
+};
 use crate::store::{Kind, Settings, StoreError, decode};
 
 /// How long a token without an end of its own lives after it was made, in seconds: the old API's rule,
@@ -44,10 +48,11 @@ pub(super) struct Tokens {
     validation: Validation,
     known: Mutex<HashMap<Uuid, Arc<Known>>>,
     replays: Replays,
+    verified: Verified,
 }
 
 /// An application, parsed.
-struct Known {
+pub(super) struct Known {
     /// What it was parsed of: another row is another application.
     row: Vec<u8>,
     caller: Caller,
@@ -64,7 +69,7 @@ struct Head {
 
 /// What a token claims. Times are seconds of the Unix epoch; some clients write fractions.
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     application_id: Uuid,
     iat: f64,
     exp: Option<f64>,
@@ -81,8 +86,9 @@ impl Tokens {
         // The old clients set no audience, and where one is set it says nothing to us.
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let (known, replays) = (Mutex::default(), Replays::default());
-        Tokens { rules, validation, known, replays }
+        let (known, replays, verified) =
+            (Mutex::default(), Replays::default(), Verified::default());
+        Tokens { rules, validation, known, replays, verified }
     }
 
     /// Whom a token speaks for.
@@ -92,6 +98,22 @@ impl Tokens {
         token: &str,
         now: UnixMillis,
     ) -> Result<Caller, Denied> {
+        let digested = Digested::of(token);
+        if let Some((known, claims)) = self.verified.get(&digested)
+            && self.is_current(settings, &known, &claims)?
+        {
+            self.judge(&claims, now)?;
+            return Ok(known.caller.clone());
+        }
+        let (known, claims) = self.verify(settings, token)?;
+        let claims = Arc::new(claims);
+        self.verified.put(digested, Arc::clone(&known), Arc::clone(&claims));
+        self.judge(&claims, now)?;
+        Ok(known.caller.clone())
+    }
+
+    /// Checks the signature of a token.
+    fn verify(&self, settings: &dyn Settings, token: &str) -> Result<(Arc<Known>, Claims), Denied> {
         let wrong = Denied::Invalid(WRONG);
         let head = head(token).ok_or_else(|| wrong.clone())?;
         if head.alg != "RS256" || head.crit.is_some() {
@@ -102,15 +124,24 @@ impl Tokens {
         if head.kid.is_some_and(|kid| Uuid::parse_str(&kid) != Ok(application_id)) {
             return Err(wrong);
         }
-        let known = match self.known(settings, application_id) {
-            Ok(known) => known.ok_or_else(|| wrong.clone())?,
-            Err(error) => return Err(unreadable(&error)),
-        };
+        let known = self.known(settings, application_id).map_err(|error| unreadable(&error))?;
+        let known = known.ok_or_else(|| wrong.clone())?;
         let Some(key) = &known.key else { return Err(wrong) };
         let read = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
         let Ok(read) = read else { return Err(wrong) };
-        self.judge(&read.claims, now)?;
-        Ok(known.caller.clone())
+        Ok((known, read.claims))
+    }
+
+    /// Whether an application is the same as when a token was checked against it.
+    fn is_current(
+        &self,
+        settings: &dyn Settings,
+        then: &Arc<Known>,
+        claims: &Claims,
+    ) -> Result<bool, Denied> {
+        let now =
+            self.known(settings, claims.application_id).map_err(|error| unreadable(&error))?;
+        Ok(now.is_some_and(|now| Arc::ptr_eq(&now, then)))
     }
 
     /// Whether an application is still there, and still that tenant's.
