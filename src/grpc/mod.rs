@@ -1,10 +1,11 @@
 //! The gRPC edge: parse, ask the engine, render. It never sees the store but through its reader.
 
+mod access;
 mod accounts;
 mod admin;
 mod applications;
-mod caller;
 mod errors;
+mod guard;
 pub(crate) mod parse;
 mod prompt;
 mod refusal;
@@ -15,10 +16,12 @@ mod service;
 mod stream;
 pub(crate) mod token;
 
+pub use access::AccessService;
 pub use accounts::AccountService;
 pub use admin::AdminService;
 pub use applications::ApplicationService;
 pub(crate) use errors::Error;
+pub use guard::Guarded;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;

@@ -22,7 +22,7 @@ use super::{
     caller::caller,
     request::{Answer, Faults, beside, number, object, query},
 };
-use crate::access::{ApplicationError, Scope};
+use crate::access::{ApplicationError, Caller, Scope};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 10;
@@ -48,8 +48,9 @@ async fn create(
     let spec = parse::application(&body).map_err(invalid)?;
     let now = rest.engine.clock().now();
     let applications = Arc::clone(&rest.applications);
-    let create = move || applications.create(&caller.tenant, spec, now);
-    let written = beside(create, |error| refused(error, "")).await?;
+    let name = spec.name.as_str().to_owned();
+    let create = move |tenant: &str| applications.create(tenant, spec, now);
+    let written = change(&rest, caller, "application.created", &name, create).await?;
     Ok(Answer(StatusCode::CREATED, render::written(&written)))
 }
 
@@ -96,8 +97,8 @@ async fn update(
     let body = object(&headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
     let applications = Arc::clone(&rest.applications);
-    let update = move || applications.update(&caller.tenant, application, spec);
-    let written = beside(update, |error| refused(error, &id)).await?;
+    let update = move |tenant: &str| applications.update(tenant, application, spec);
+    let written = change(&rest, caller, "application.updated", &id, update).await?;
     Ok(Answer(StatusCode::OK, render::written(&written)))
 }
 
@@ -110,9 +111,23 @@ async fn delete(
     let caller = caller(&rest, &headers, Scope::Admin)?;
     let application = parsed(&id)?;
     let accounts = Arc::clone(&rest.accounts);
-    let delete = move || accounts.delete_application(&caller.tenant, application);
-    beside(delete, |error| refused(error, &id)).await?;
+    let delete = move |tenant: &str| accounts.delete_application(tenant, application);
+    change(&rest, caller, "application.deleted", &id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does a change beside the runtime, and writes down who did it.
+async fn change<T: Send + 'static>(
+    rest: &Rest,
+    caller: Caller,
+    what: &'static str,
+    target: &str,
+    change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
+) -> Result<T, Problem> {
+    let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
+    let of = target.to_owned();
+    let change = move || access.audited(&caller, (what, &of), now, || change(&caller.tenant));
+    beside(change, |error| refused(error, target)).await
 }
 
 /// What is no id is the id of none.

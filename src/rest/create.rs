@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     access::Scope,
-    grpc::parse,
+    grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
     store::{Facade, Requester},
@@ -92,6 +92,10 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     accepts_json(&head.headers)?;
     // Before any work is put into it: a refusal must be cheap.
     rest.engine.room()?;
+    let _place = rest
+        .access
+        .admit(&caller, &**rest.engine.reader(), rest.engine.clock().now())
+        .map_err(Error::from)?;
     let mut notes = Notes::default();
     let request_id = idempotency_key(&head.headers, &mut notes);
     let (plan, webhook_url) = {

@@ -49,11 +49,16 @@ impl From<Error> for Problem {
             | Error::ReaderStuck => {
                 (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable")
             }
+            Error::Exceeded(_) => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit"),
+            Error::Denied(denied) => return denied.clone().into(),
             Error::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "Internal error"),
-            // Streams and the test clock; no call of this edge leads here.
-            Error::TokenTooOld { .. } | Error::TokenForeign | Error::RealClock => {
-                (StatusCode::CONFLICT, CONFLICT, "Not possible")
-            }
+            // Streams, keys and the test clock; no call of this edge leads here.
+            Error::TokenTooOld { .. }
+            | Error::TokenForeign
+            | Error::RealClock
+            | Error::NoSuchMethod
+            | Error::OperatorOnly
+            | Error::Key(_) => (StatusCode::CONFLICT, CONFLICT, "Not possible"),
         };
         let mut problem = Problem::new(status, kind, title, error.message());
         problem.retry_after_s = error.retry_after().map(|delay| delay.as_secs().max(1));

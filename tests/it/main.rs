@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod access;
 mod accounts;
 mod applications;
 mod backup;
@@ -21,5 +22,6 @@ mod rest;
 mod service;
 mod store;
 mod support;
+mod tls;
 mod turn;
 mod webhooks;
