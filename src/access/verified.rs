@@ -18,7 +18,10 @@ const MOST: usize = 4096;
 
 /// By the token's hash, so that no token lies in memory.
 #[derive(Default)]
-pub(super) struct Verified(Mutex<HashMap<[u8; 32], (Arc<Known>, Arc<Claims>)>>);
+pub(super) struct Verified(Mutex<HashMap<[u8; 32], Checked>>);
+
+/// What a token was checked against, and what it claims.
+type Checked = (Arc<Known>, Arc<Claims>);
 
 /// A token, as it is looked for.
 pub(super) struct Digested([u8; 32]);
@@ -30,8 +33,8 @@ impl Digested {
 }
 
 impl Verified {
-    /// The application that a token was checked against, and what it claims.
-    pub(super) fn get(&self, token: &Digested) -> Option<(Arc<Known>, Arc<Claims>)> {
+    /// A token that fitted.
+    pub(super) fn get(&self, token: &Digested) -> Option<Checked> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()
     }
 
