@@ -177,6 +177,8 @@ async fn bad_credentials_are_refused_everywhere_and_health_and_reflection_ask_fo
         name: String::new(),
         public_key: None,
         messages: None,
+        other_capabilities: String::new(),
+        improve_ai: false,
         created_at_ms: 0,
     };
     let row = store::encode(&application).unwrap();
@@ -371,6 +373,8 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
         name: String::new(),
         public_key: Some(PUBLIC.to_owned()),
         messages: None,
+        other_capabilities: String::new(),
+        improve_ai: false,
         created_at_ms: 0,
     };
     let settings = house.service.engine.settings();

@@ -24,6 +24,8 @@ static ACCESS: LazyLock<Access> = LazyLock::new(|| {
         name: String::new(),
         public_key: Some(PUBLIC.to_owned()),
         messages: None,
+        other_capabilities: String::new(),
+        improve_ai: false,
         created_at_ms: 0,
     };
     let row = store::encode(&application).expect("an application can be written");
