@@ -7,18 +7,18 @@ mod account;
 mod accounts;
 mod application;
 mod applications;
+mod errors;
 mod rsa;
 mod vault;
 
 use std::sync::Arc;
 
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
-pub use accounts::{AccountChange, AccountError, Accounts, NewAccount};
+pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
-pub use applications::{
-    ApplicationError, ApplicationSpec, Applications, MessagesSpec, Name, Written,
-};
+pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
 use dispatch_contract::UnixMillis;
+pub use errors::{AccountError, ApplicationError};
 pub use rsa::{KeyPair, PublicKey};
 use uuid::Uuid;
 pub use vault::{MasterKey, Vault, VaultError};

@@ -180,10 +180,7 @@ async fn change<T: Send + 'static>(
     change: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let accounts = Arc::clone(&rest.accounts);
-    // The refusal's own words are put in afterwards.
-    let done =
-        beside(move || Ok(change(&accounts)), |never: std::convert::Infallible| match never {});
-    done.await?.map_err(refused)
+    beside(move || change(&accounts)).await?.map_err(refused)
 }
 
 fn refused(error: AccountError) -> Refusal {

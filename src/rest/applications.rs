@@ -49,7 +49,7 @@ async fn create(
     let now = rest.engine.clock().now();
     let applications = Arc::clone(&rest.applications);
     let create = move || applications.create(&caller.tenant, spec, now);
-    let written = beside(create, |error| refused(error, "")).await?;
+    let written = beside(create).await?.map_err(|error| refused(error, ""))?;
     Ok(Answer(StatusCode::CREATED, render::written(&written)))
 }
 
@@ -68,7 +68,7 @@ async fn list(
     }
     let applications = Arc::clone(&rest.applications);
     let list = move || applications.list(&caller.tenant);
-    let all = beside(list, |error| refused(error, "")).await?;
+    let all = beside(list).await?.map_err(|error| refused(error, ""))?;
     Ok(Answer(StatusCode::OK, render::page(&all, page, size)))
 }
 
@@ -81,7 +81,7 @@ async fn show(
     let application = parsed(&id)?;
     let applications = Arc::clone(&rest.applications);
     let get = move || applications.get(&caller.tenant, application);
-    let found = beside(get, |error| refused(error, &id)).await?;
+    let found = beside(get).await?.map_err(|error| refused(error, &id))?;
     Ok(Answer(StatusCode::OK, render::application(&found)))
 }
 
@@ -97,7 +97,7 @@ async fn update(
     let spec = parse::application(&body).map_err(invalid)?;
     let applications = Arc::clone(&rest.applications);
     let update = move || applications.update(&caller.tenant, application, spec);
-    let written = beside(update, |error| refused(error, &id)).await?;
+    let written = beside(update).await?.map_err(|error| refused(error, &id))?;
     Ok(Answer(StatusCode::OK, render::written(&written)))
 }
 
@@ -111,7 +111,7 @@ async fn delete(
     let application = parsed(&id)?;
     let accounts = Arc::clone(&rest.accounts);
     let delete = move || accounts.delete_application(&caller.tenant, application);
-    beside(delete, |error| refused(error, &id)).await?;
+    beside(delete).await?.map_err(|error| refused(error, &id))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
