@@ -5,10 +5,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
@@ -16,6 +17,8 @@ use super::{InvalidParameter, Problem};
 
 /// The largest body taken, in bytes: applications and accounts are small.
 const BODY_BYTES: usize = 64 * 1024;
+/// How much of a body is passed over, in bytes, so that its sender reads that it is too large.
+const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
 /// How many faults an answer names: it is not to be much larger than its request.
 const FAULTS_MOST: usize = 40;
 /// How many changes may be under way: each has a thread, and waits for the disk.
@@ -101,9 +104,9 @@ pub(super) async fn object(
             "Send the body as Content-Type: application/json".to_owned(),
         ));
     }
-    let body = match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
+    let body = match tokio::time::timeout(patience, read(body)).await {
+        Ok(Some(body)) => body,
+        Ok(None) => {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "https://developer.nexmo.com/api-errors#payload-too-large",
@@ -139,6 +142,23 @@ pub(super) async fn object(
             Err(wrong(format!("It is wrong at line {line}, column {column}")))
         }
     }
+}
+
+/// The body, or `None` if it is too large or cut off on the way.
+async fn read(body: Body) -> Option<Vec<u8>> {
+    let (mut taken, mut length) = (Vec::new(), 0);
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.ok()?;
+        length += piece.len();
+        match length {
+            ..=BODY_BYTES => taken.extend_from_slice(&piece),
+            // Whoever is cut off while it writes does not read why: the rest is passed over.
+            ..=PASSED_OVER_BYTES => taken.clear(),
+            _ => return None,
+        }
+    }
+    (length <= BODY_BYTES).then_some(taken)
 }
 
 /// The parameters of a query; of two with one name the last counts.
