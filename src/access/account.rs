@@ -150,6 +150,21 @@ impl AccountToken {
     }
 }
 
+/// The key of a tenant's rows: no other tenant's begins with it.
+pub(super) fn tenant_key(tenant: &str) -> Vec<u8> {
+    [&(tenant.len() as u32).to_be_bytes()[..], tenant.as_bytes()].concat()
+}
+
+/// The key of an account's row.
+pub(super) fn row_key(tenant: &str, provider: ChatProvider, external_id: &str) -> Vec<u8> {
+    [&tenant_key(tenant)[..], &[provider.byte()], external_id.as_bytes()].concat()
+}
+
+/// Where a token is sealed for.
+pub(super) fn place(key: &[u8]) -> Vec<u8> {
+    [b"account/", key].concat()
+}
+
 impl fmt::Debug for ExternalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExternalAccount")

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount, ExternalId, Name,
-    Vault, VaultError,
+    AccountError, AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount,
+    ExternalId, Name, Vault,
+    account::{place, row_key, tenant_key},
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -58,25 +59,6 @@ pub struct AccountChange {
     pub token: Option<AccountToken>,
     /// The application it is linked to; `Some(None)` unlinks it.
     pub application: Option<Option<Uuid>>,
-}
-
-/// Why nothing was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountError {
-    /// The tenant has none of that id.
-    NotFound,
-    /// The tenant has one of that id already.
-    AlreadyExists,
-    /// The tenant has no such application, or that does nothing with messages.
-    CannotLink,
-    /// It is linked to an application already, and there is room for one.
-    AlreadyLinked,
-    /// It is not linked to this application.
-    NotLinked,
-    /// The store failed.
-    Store(StoreError),
-    /// A token could not be sealed or opened.
-    Vault(VaultError),
 }
 
 impl Accounts {
@@ -372,55 +354,6 @@ impl Accounts {
         }
     }
 }
-
-/// The key of a tenant's rows: no other tenant's begins with it.
-fn tenant_key(tenant: &str) -> Vec<u8> {
-    [&(tenant.len() as u32).to_be_bytes()[..], tenant.as_bytes()].concat()
-}
-
-fn row_key(tenant: &str, provider: ChatProvider, external_id: &str) -> Vec<u8> {
-    [&tenant_key(tenant)[..], &[provider.byte()], external_id.as_bytes()].concat()
-}
-
-/// Where a token is sealed for.
-fn place(key: &[u8]) -> Vec<u8> {
-    [b"account/", key].concat()
-}
-
-impl From<StoreError> for AccountError {
-    fn from(error: StoreError) -> Self {
-        AccountError::Store(error)
-    }
-}
-
-impl From<VaultError> for AccountError {
-    fn from(error: VaultError) -> Self {
-        AccountError::Vault(error)
-    }
-}
-
-impl fmt::Display for AccountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccountError::NotFound => f.write_str("there is no such account"),
-            AccountError::AlreadyExists => f.write_str(
-                "there is an account of this provider and external id already; update that one",
-            ),
-            AccountError::CannotLink => f.write_str(
-                "there is no such application, or it has no messages capability; give it one first",
-            ),
-            AccountError::AlreadyLinked => f.write_str(
-                "the account is linked to an application already, and one is the most; unlink that one \
-                 first",
-            ),
-            AccountError::NotLinked => f.write_str("the account is not linked to this application"),
-            AccountError::Store(error) => error.fmt(f),
-            AccountError::Vault(error) => write!(f, "the token of an external account: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for AccountError {}
 
 impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,8 @@ use dispatch_contract::{Secret, UnixMillis};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    Application, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault, VaultError, Webhook,
+    Application, ApplicationError, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault,
+    VaultError, Webhook,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -77,17 +78,6 @@ pub struct Written {
     pub private_key: Option<Secret>,
     /// The secret of its callbacks, if one was made.
     pub callback_secret: Option<Secret>,
-}
-
-/// Why nothing was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplicationError {
-    /// The tenant has none of that id.
-    NotFound,
-    /// The store failed.
-    Store(StoreError),
-    /// A secret could not be made, sealed or opened.
-    Vault(VaultError),
 }
 
 impl Name {
@@ -304,30 +294,6 @@ fn read(key: &[u8], row: &[u8]) -> Result<Application, StoreError> {
         Err(_) => "an application whose key is no id".to_owned(),
     })
 }
-
-impl From<StoreError> for ApplicationError {
-    fn from(error: StoreError) -> Self {
-        ApplicationError::Store(error)
-    }
-}
-
-impl From<VaultError> for ApplicationError {
-    fn from(error: VaultError) -> Self {
-        ApplicationError::Vault(error)
-    }
-}
-
-impl fmt::Display for ApplicationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ApplicationError::NotFound => f.write_str("there is no such application"),
-            ApplicationError::Store(error) => error.fmt(f),
-            ApplicationError::Vault(error) => write!(f, "a secret of an application: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ApplicationError {}
 
 impl fmt::Debug for Applications {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ mod audit;
 mod caller;
 mod credential;
 mod denied;
+mod errors;
 mod key;
 mod keys;
 mod limits;
@@ -30,16 +31,15 @@ use std::{
 };
 
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
-pub use accounts::{AccountChange, AccountError, Accounts, NewAccount};
+pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
-pub use applications::{
-    ApplicationError, ApplicationSpec, Applications, MessagesSpec, Name, Written,
-};
+pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
 pub use audit::{AUDIT_MOST, Act};
 pub use caller::{Caller, Scope};
 use credential::Credential;
 pub use denied::{Denied, Exceeded};
 use dispatch_contract::UnixMillis;
+pub use errors::{AccountError, ApplicationError};
 pub use key::{Key, KeyId, NewKey, WrongKey};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, TenantLimits};

@@ -5,6 +5,7 @@ mod admin;
 mod apps;
 mod bench;
 mod demo;
+mod keyfile;
 mod keys;
 mod remote;
 mod serve;

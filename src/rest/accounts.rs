@@ -193,13 +193,9 @@ async fn change<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let accounts = Arc::clone(&rest.accounts);
-    let change = move || {
-        let act = || change(&accounts, &caller.tenant);
-        Ok(access.audited(&caller, (what, &target), now, act))
-    };
-    // The refusal's own words are put in afterwards.
-    let done = beside(change, |never: std::convert::Infallible| match never {});
-    done.await?.map_err(refused)
+    let change =
+        move || access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant));
+    beside(change).await?.map_err(refused)
 }
 
 fn refused(error: AccountError) -> Refusal {

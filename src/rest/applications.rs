@@ -69,7 +69,7 @@ async fn list(
     }
     let applications = Arc::clone(&rest.applications);
     let list = move || applications.list(&caller.tenant);
-    let all = beside(list, |error| refused(error, "")).await?;
+    let all = beside(list).await?.map_err(|error| refused(error, ""))?;
     Ok(Answer(StatusCode::OK, render::page(&all, page, size)))
 }
 
@@ -82,7 +82,7 @@ async fn show(
     let application = parsed(&id)?;
     let applications = Arc::clone(&rest.applications);
     let get = move || applications.get(&caller.tenant, application);
-    let found = beside(get, |error| refused(error, &id)).await?;
+    let found = beside(get).await?.map_err(|error| refused(error, &id))?;
     Ok(Answer(StatusCode::OK, render::application(&found)))
 }
 
@@ -127,7 +127,7 @@ async fn change<T: Send + 'static>(
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let of = target.to_owned();
     let change = move || access.audited(&caller, (what, &of), now, || change(&caller.tenant));
-    beside(change, |error| refused(error, target)).await
+    beside(change).await?.map_err(|error| refused(error, target))
 }
 
 /// What is no id is the id of none.

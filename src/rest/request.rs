@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::{InvalidParameter, Problem, body};
 
+/// How many faults an answer names: it is not to be much larger than its request.
+const FAULTS_MOST: usize = 40;
 /// How many changes may be under way: each has a thread, and waits for the disk.
 static CHANGES: Semaphore = Semaphore::const_new(4);
 
@@ -30,9 +32,11 @@ impl IntoResponse for Answer {
 pub(super) struct Faults(pub(super) Vec<InvalidParameter>);
 
 impl Faults {
-    /// One more.
+    /// One more; of very many only the first are told.
     pub(super) fn add(&mut self, name: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(InvalidParameter { name: name.into(), reason: reason.into() });
+        if self.0.len() < FAULTS_MOST {
+            self.0.push(InvalidParameter { name: name.into(), reason: reason.into() });
+        }
     }
 
     /// The value, or `None` and a fault.
@@ -114,15 +118,11 @@ pub(super) fn number(
 /// Does what waits for the disk beside the runtime's own threads.
 ///
 /// # Errors
-/// What `change` says; 500 after a panic in it.
-pub(super) async fn beside<T: Send + 'static, E: Send + 'static>(
-    change: impl FnOnce() -> Result<T, E> + Send + 'static,
-    refused: impl FnOnce(E) -> Problem,
+/// 500 after a panic in it.
+pub(super) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     // Never closed.
     let _place = CHANGES.acquire().await;
-    match tokio::task::spawn_blocking(change).await {
-        Ok(done) => done.map_err(refused),
-        Err(_) => Err(Problem::internal()),
-    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }

@@ -212,6 +212,9 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
         assert_eq!(told[0].0, name, "{place}");
         assert!(told[0].1.contains(reason), "{place}: {told:?}");
     }
+    let many: serde_json::Map<_, _> = (0..5000).map(|n| (n.to_string(), json!(0))).collect();
+    let (_, problem) = api.post(PATH, json!({ "name": "x", "capabilities": many })).await;
+    assert_eq!(wrong(&problem, "invalid_parameters").len(), 40, "the answer stays small");
     // All at once, and nothing was kept of any.
     let body = json!({ "keys": 1, "capabilities": { "messages": { "version": "v9" } } });
     let (_, problem) = api.post(PATH, body).await;

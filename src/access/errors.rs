@@ -1,0 +1,95 @@
+//! Why nothing was done with an application or an external account.
+
+use std::fmt;
+
+use super::VaultError;
+use crate::store::StoreError;
+
+/// Why nothing was done with an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplicationError {
+    /// The tenant has none of that id.
+    NotFound,
+    /// The store failed.
+    Store(StoreError),
+    /// A secret could not be made, sealed or opened.
+    Vault(VaultError),
+}
+
+/// Why nothing was done with an external account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountError {
+    /// The tenant has none of that id.
+    NotFound,
+    /// The tenant has one of that id already.
+    AlreadyExists,
+    /// The tenant has no such application, or that does nothing with messages.
+    CannotLink,
+    /// It is linked to an application already, and there is room for one.
+    AlreadyLinked,
+    /// It is not linked to this application.
+    NotLinked,
+    /// The store failed.
+    Store(StoreError),
+    /// A token could not be sealed or opened.
+    Vault(VaultError),
+}
+
+impl From<StoreError> for ApplicationError {
+    fn from(error: StoreError) -> Self {
+        ApplicationError::Store(error)
+    }
+}
+
+impl From<VaultError> for ApplicationError {
+    fn from(error: VaultError) -> Self {
+        ApplicationError::Vault(error)
+    }
+}
+
+impl fmt::Display for ApplicationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplicationError::NotFound => f.write_str("there is no such application"),
+            ApplicationError::Store(error) => error.fmt(f),
+            ApplicationError::Vault(error) => write!(f, "a secret of an application: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ApplicationError {}
+
+impl From<StoreError> for AccountError {
+    fn from(error: StoreError) -> Self {
+        AccountError::Store(error)
+    }
+}
+
+impl From<VaultError> for AccountError {
+    fn from(error: VaultError) -> Self {
+        AccountError::Vault(error)
+    }
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountError::NotFound => f.write_str("there is no such account"),
+            AccountError::AlreadyExists => f.write_str(
+                "there is an account of this provider and external id already; update that one",
+            ),
+            AccountError::CannotLink => f.write_str(
+                "there is no such application, or it has no messages capability; give it one first",
+            ),
+            AccountError::AlreadyLinked => f.write_str(
+                "the account is linked to an application already, and one is the most; unlink that one \
+                 first",
+            ),
+            AccountError::NotLinked => f.write_str("the account is not linked to this application"),
+            AccountError::Store(error) => error.fmt(f),
+            AccountError::Vault(error) => write!(f, "the token of an external account: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AccountError {}
