@@ -4,10 +4,12 @@
 //! [`Caller`]. Nothing here knows gRPC or HTTP.
 
 mod application;
+mod destination;
 
 use std::sync::Arc;
 
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
+pub use destination::{Destinations, RefusedUrl, check_url};
 use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
