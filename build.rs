@@ -9,6 +9,7 @@ use prost::Message;
 const ROOT: &str = "proto";
 const FILES: &[&str] = &[
     "dispatch/v1/admin.proto",
+    "dispatch/v1/callback.proto",
     "dispatch/v1/channel.proto",
     "dispatch/v1/message.proto",
     "dispatch/v1/sandbox.proto",

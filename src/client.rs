@@ -14,8 +14,9 @@ use crate::pb::v1::{
     CreateWorkflowRequest, CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest,
     ListWorkflowsRequest, ListWorkflowsResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
     StreamStart, StreamStatusRequest, Workflow, WorkflowView,
-    admin_service_client::AdminServiceClient, dispatch_service_client::DispatchServiceClient,
-    stream_status_request, stream_status_response::Kind,
+    admin_service_client::AdminServiceClient, callback_service_client::CallbackServiceClient,
+    dispatch_service_client::DispatchServiceClient, stream_status_request,
+    stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service. Cheap to clone.
@@ -224,6 +225,11 @@ impl Client {
     /// The generated client.
     pub fn raw(&self) -> DispatchServiceClient<Channel> {
         DispatchServiceClient::new(self.0.clone())
+    }
+
+    /// The generated client of callbacks.
+    pub fn callbacks(&self) -> CallbackServiceClient<Channel> {
+        CallbackServiceClient::new(self.0.clone())
     }
 
     fn admin(&self) -> AdminServiceClient<Channel> {

@@ -14,18 +14,20 @@ use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access,
+    access::{Access, Destinations},
+    callbacks::{self, Callbacks},
     config::{self, Config},
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
-    grpc::{AdminService, DispatchService, Prompt, Sandbox, SandboxService},
+    grpc::{AdminService, CallbackService, DispatchService, Prompt, Sandbox, SandboxService},
     http,
     machine::Terms,
     pb::{
         DESCRIPTORS,
         v1::{
             admin_service_server::AdminServiceServer,
+            callback_service_server::CallbackServiceServer,
             dispatch_service_server::DispatchServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -73,6 +75,7 @@ pub struct Service {
     pub internal_http: SocketAddr,
     /// The engine.
     pub engine: Engine,
+    callbacks: Callbacks,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
     stop_adapters: CancellationToken,
@@ -87,6 +90,8 @@ pub enum StartError {
     Config(config::ConfigError),
     /// The store did not open.
     Store(StoreError),
+    /// The callbacks did not start.
+    Callbacks(callbacks::StartError),
     /// An address could not be listened on.
     Listen {
         /// Which setting.
@@ -136,6 +141,14 @@ impl Service {
             &options(&config.engine, config.store.retention_s),
         );
 
+        let callbacks = match Callbacks::start(&engine, callback_options(&config.callbacks)).await {
+            Ok(callbacks) => callbacks,
+            Err(error) => {
+                engine.drain(Duration::ZERO).await;
+                return Err(StartError::Callbacks(error));
+            }
+        };
+
         let stop_adapters = CancellationToken::new();
         for adapter in parts.registry.iter() {
             let adapter = Arc::clone(adapter);
@@ -175,10 +188,12 @@ impl Service {
         let patience = Duration::from_secs(listen.reader_patience_s);
         let admin =
             AdminServiceServer::new(AdminService::new(engine.clone(), health.clone(), patience));
+        let callback_service = CallbackServiceServer::new(CallbackService::new(callbacks.desk()));
         let sandbox =
             parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
         let router = grpc_edge(&engine, listen)
             .add_service(admin)
+            .add_service(callback_service)
             .add_optional_service(sandbox)
             .add_service(health_service)
             // Made at build time, so it decodes; the tests see that both versions answer.
@@ -203,6 +218,7 @@ impl Service {
             http,
             internal_http,
             engine,
+            callbacks,
             health,
             stop_edges,
             stop_adapters,
@@ -222,6 +238,7 @@ impl Service {
         self.stop_adapters.cancel();
         self.engine.drain(self.drain).await;
         let result = self.engine.stopped().await;
+        self.callbacks.stop().await;
         self.stop_edges.cancel();
         let closed = async { while self.edges.join_next().await.is_some() {} };
         // Without its store it has nothing to tell but that it is going.
@@ -302,6 +319,26 @@ fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
     }
 }
 
+fn callback_options(callbacks: &config::Callbacks) -> callbacks::Options {
+    let networks = callbacks.allow_networks.iter();
+    callbacks::Options {
+        destinations: Arc::new(Destinations {
+            allow_http: callbacks.allow_http,
+            // The configuration was checked.
+            allow_networks: networks.filter_map(|network| network.parse().ok()).collect(),
+        }),
+        concurrency: callbacks.concurrency,
+        per_destination: callbacks.per_destination,
+        timeout: Duration::from_secs(callbacks.timeout_s),
+        retry_for: Duration::from_secs(callbacks.retry_for_s),
+        retry_base: Duration::from_millis(callbacks.retry_base_ms),
+        retry_max: Duration::from_millis(callbacks.retry_max_ms),
+        waiting_per_application: callbacks.waiting_per_application,
+        dead_per_application: callbacks.dead_per_application,
+        secret: Arc::new(callbacks::clear_secret),
+    }
+}
+
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -336,6 +373,7 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::Callbacks(error) => error.fmt(f),
             StartError::Listen { what, address, error } => {
                 write!(
                     f,

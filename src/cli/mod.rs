@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod callbacks;
 mod demo;
 mod remote;
 mod serve;
@@ -49,6 +50,9 @@ enum Command {
     Cancel(OneArgs),
     /// List the channels that are served, and what they can do.
     Channels(RemoteArgs),
+    /// Look after the callbacks to applications: those that wait, and those that were given up.
+    #[command(subcommand)]
+    Callbacks(callbacks::CallbacksCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it is held: nothing is sent until
@@ -275,6 +279,7 @@ where
         Command::List(args) => remote::list(args).await,
         Command::Cancel(args) => remote::cancel(args).await,
         Command::Channels(args) => remote::channels(args).await,
+        Command::Callbacks(command) => callbacks::run(command).await,
         Command::Backup(args) => admin::backup(args).await,
         Command::Restore(args) => admin::restore(args),
         Command::Resume(args) => admin::resume(args).await,

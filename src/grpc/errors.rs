@@ -33,6 +33,8 @@ pub(crate) enum Error {
     ReaderStuck,
     /// The server runs on the real clock.
     RealClock,
+    /// There is no callback of that id.
+    NoCallback,
 }
 
 impl Error {
@@ -58,6 +60,7 @@ impl Error {
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
             Error::ReaderStuck => "READER_STUCK",
             Error::RealClock => "REAL_CLOCK",
+            Error::NoCallback => "CALLBACK_NOT_FOUND",
         }
     }
 
@@ -65,7 +68,7 @@ impl Error {
     pub(super) fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
-            Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
+            Error::Engine(EngineError::NotFound(_)) | Error::NoCallback => Code::NotFound,
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
             Error::Engine(
                 EngineError::AlreadyEnded { .. } | EngineError::Held | EngineError::NotHeld,
@@ -111,6 +114,11 @@ impl Error {
                 that moves on demand"
                     .to_owned()
             }
+            Error::NoCallback => {
+                "there is no callback of this id: it was delivered, or dropped with \
+                its workflow, or there never was one"
+                    .to_owned()
+            }
         }
     }
 
@@ -123,7 +131,8 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => &[],
+            | Error::RealClock
+            | Error::NoCallback => &[],
         }
     }
 
@@ -147,7 +156,8 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => None,
+            | Error::RealClock
+            | Error::NoCallback => None,
         }
     }
 
@@ -173,7 +183,8 @@ impl Error {
             | Error::Store(_)
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => HashMap::new(),
+            | Error::RealClock
+            | Error::NoCallback => HashMap::new(),
         }
     }
 }

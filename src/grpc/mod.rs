@@ -1,6 +1,7 @@
 //! The gRPC edge: parse, ask the engine, render. It never sees the store but through its reader.
 
 mod admin;
+mod callbacks;
 mod errors;
 pub(crate) mod parse;
 mod prompt;
@@ -12,6 +13,7 @@ mod stream;
 pub(crate) mod token;
 
 pub use admin::AdminService;
+pub use callbacks::CallbackService;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;

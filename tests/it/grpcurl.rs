@@ -40,6 +40,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
     let listed = text(grpcurl(&[&address, "list"]).await.unwrap());
     for service in [
         "dispatch.v1.AdminService",
+        "dispatch.v1.CallbackService",
         "dispatch.v1.DispatchService",
         "dispatch.v1.SandboxService",
         "grpc.health.v1.Health",

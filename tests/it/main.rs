@@ -5,6 +5,7 @@
 mod backup;
 mod bad_requests;
 mod bench;
+mod callbacks;
 mod cli;
 mod corpus;
 mod docs;
