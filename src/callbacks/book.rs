@@ -91,9 +91,9 @@ impl Book {
         Ok(Some(application).filter(|application| application.tenant == tenant))
     }
 
-    /// Whether a further callback of this application may wait.
-    pub(super) fn has_room(&self, application: Option<Uuid>, further: usize) -> bool {
-        let waiting = self.kept().schedule.waiting_of(application.unwrap_or_default());
+    /// Whether a callback may wait, beside `further` that are about to.
+    pub(super) fn has_room(&self, callback: &Callback, further: usize) -> bool {
+        let waiting = self.kept().schedule.waiting_of(callback.owner());
         waiting + further < self.options.waiting_per_application
     }
 
@@ -148,7 +148,7 @@ impl Book {
         match callback.state {
             State::Waiting(_) => Ok(()),
             State::Dead(at) => {
-                self.kept().bury(id, callback.application, at);
+                self.kept().bury(id, callback.owner(), at);
                 self.bury_the_oldest([callback])
             }
         }
@@ -186,7 +186,7 @@ impl Book {
         let mut dropped = Vec::new();
         let mut kept = self.kept();
         for callback in of {
-            let owner = callback.application.unwrap_or_default();
+            let owner = callback.owner();
             while let Some(dead) = kept.dead.get_mut(&owner)
                 && dead.len() > self.options.dead_per_application
             {
@@ -218,23 +218,23 @@ impl Book {
 
 impl Kept {
     fn take_in(&mut self, id: CallbackId, callback: &Callback) {
-        let owner = callback.application.unwrap_or_default();
+        let owner = callback.owner();
         match callback.state {
             State::Waiting(at) => {
                 let Callback { made_at, lane, .. } = *callback;
                 self.schedule.put(id, Waiting { at, made_at, lane, owner });
             }
-            State::Dead(at) => self.bury(id, callback.application, at),
+            State::Dead(at) => self.bury(id, owner, at),
         }
     }
 
-    fn bury(&mut self, id: CallbackId, application: Option<Uuid>, at: UnixMillis) {
-        let dead = self.dead.entry(application.unwrap_or_default()).or_default();
+    fn bury(&mut self, id: CallbackId, owner: Uuid, at: UnixMillis) {
+        let dead = self.dead.entry(owner).or_default();
         self.dead_count += usize::from(dead.insert((at, id)));
     }
 
     fn forget_dead(&mut self, id: CallbackId, callback: &Callback) {
-        let dead = self.dead.get_mut(&callback.application.unwrap_or_default());
+        let dead = self.dead.get_mut(&callback.owner());
         if let (Some(dead), State::Dead(at)) = (dead, callback.state) {
             self.dead_count -= usize::from(dead.remove(&(at, id)));
         }

@@ -188,7 +188,7 @@ impl Follower {
                 state: State::Waiting(row.at),
                 problem: None,
             };
-            let has_room = self.book.has_room(asked.application, made.len());
+            let has_room = self.book.has_room(&callback, made.len());
             let callback = if has_room { callback } else { self.give_up(callback) };
             made.push((id, callback));
         }

@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
@@ -98,6 +99,11 @@ impl CallbackId {
 }
 
 impl Callback {
+    /// Whose share it counts against: its application's, or its tenant's where it has none.
+    pub(super) fn owner(&self) -> Uuid {
+        self.application.unwrap_or_else(|| owner_without_application(&self.tenant))
+    }
+
     pub(super) fn put(&self, id: CallbackId) -> Result<SettingChange, StoreError> {
         Ok(SettingChange::put(Kind::Callback, id.to_key(), store::encode(self)?))
     }
@@ -110,6 +116,13 @@ impl Callback {
         })?;
         Ok((id, store::decode(value, place)?))
     }
+}
+
+/// Never an application's id: those have a version.
+pub(super) fn owner_without_application(tenant: &str) -> Uuid {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&Sha256::digest(tenant)[..8]);
+    Uuid::from_u64_pair(0, u64::from_be_bytes(bytes))
 }
 
 impl Problem {

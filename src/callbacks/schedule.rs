@@ -52,7 +52,7 @@ pub(super) struct Waiting {
     pub(super) at: UnixMillis,
     pub(super) made_at: UnixMillis,
     pub(super) lane: u64,
-    /// Whose share it counts against: its application, or nil.
+    /// Whose share it counts against.
     pub(super) owner: Uuid,
 }
 

@@ -2,6 +2,7 @@
 //! listens.
 
 mod helper;
+mod official;
 mod receiver;
 
 use std::time::{Duration, Instant};
