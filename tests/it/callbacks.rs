@@ -1,6 +1,7 @@
 //! Callbacks over real HTTP: who is told what, in what order, and what becomes of it when nobody
 //! listens.
 
+mod bounds;
 mod helper;
 mod official;
 mod receiver;
