@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::{
     Callback, CallbackId, Options, Problem, State,
     bell::Bell,
-    schedule::{Limits, Schedule, Then, Waiting},
+    delivery::Tried,
+    schedule::{Limits, Schedule, Waiting},
 };
 use crate::{
     access::Application,
@@ -125,8 +126,9 @@ impl Book {
     }
 
     /// A try is over, and the row says so.
-    pub(super) fn finish(&self, id: CallbackId, succeeded: bool, then: Then) {
-        self.kept().schedule.finish(id, succeeded, then);
+    pub(super) fn finish(&self, id: CallbackId, tried: Tried) {
+        let Tried { succeeded, standing, then } = tried;
+        self.kept().schedule.finish(id, succeeded, standing, then);
         self.tell_metrics();
     }
 

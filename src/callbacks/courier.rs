@@ -75,11 +75,11 @@ impl Courier {
             Ok((task, (tried, busy))) => (task, tried, Some(busy)),
             Err(error) => {
                 let at = self.book.engine.clock().now().plus(AFTER_A_PANIC);
-                (error.id(), Tried { succeeded: false, then: Then::Again(at) }, None)
+                (error.id(), Tried::in_vain(Then::Again(at)), None)
             }
         };
         if let Some(id) = self.out.remove(&task) {
-            self.book.finish(id, tried.succeeded, tried.then);
+            self.book.finish(id, tried);
         }
         busy
     }

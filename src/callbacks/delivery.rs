@@ -1,6 +1,9 @@
 //! One try of one callback: read, render, sign, post, and write down what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dispatch_contract::UnixMillis;
 
@@ -9,7 +12,7 @@ use super::{
     book::Book,
     client::{Answer, CallbackClient},
     render,
-    schedule::Then,
+    schedule::{Standing, Then},
     signing::{self, Signed},
     target::Target,
     telling::tellings,
@@ -22,11 +25,24 @@ use crate::{
 /// When a callback is looked at again that could not be read or written.
 const AFTER_A_FAULT: Duration = Duration::from_secs(60);
 
+/// Who takes longer than this is slow.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// What a try came to.
 pub(super) struct Tried {
     /// Whether the receiver took it.
     pub(super) succeeded: bool,
+    /// How the receiver did.
+    pub(super) standing: Standing,
+    /// What becomes of the callback.
     pub(super) then: Then,
+}
+
+impl Tried {
+    /// It came to no answer, and says nothing of the receiver.
+    pub(super) fn in_vain(then: Then) -> Tried {
+        Tried { succeeded: false, standing: Standing::Unknown, then }
+    }
 }
 
 /// A callback, ready to be posted.
@@ -43,10 +59,7 @@ pub(super) async fn attempt(book: &Arc<Book>, client: &CallbackClient, id: Callb
         Ok(tried) => tried,
         Err(error) => {
             tracing::error!(workflow = %id.workflow, %error, "a callback could not be read or noted");
-            Tried {
-                succeeded: false,
-                then: Then::Again(book.engine.clock().now().plus(AFTER_A_FAULT)),
-            }
+            Tried::in_vain(Then::Again(book.engine.clock().now().plus(AFTER_A_FAULT)))
         }
     }
 }
@@ -58,9 +71,12 @@ async fn try_once(
 ) -> Result<Tried, StoreError> {
     let wall = book.engine.clock().wall();
     let Some(post) = blocking(book, move |book| prepare(book, id, wall)).await? else {
-        return Ok(Tried { succeeded: false, then: Then::Settled });
+        return Ok(Tried::in_vain(Then::Settled));
     };
+    // Real time, as all that concerns sockets.
+    let began = Instant::now();
     let answer = client.post(&post.url, post.headers, post.body, wall).await;
+    let is_slow = began.elapsed() > SLOW;
     let now = book.engine.clock().now();
     let verdict = judge(&book.options, id, post.callback, answer, now);
     tell(book, id, &verdict);
@@ -70,7 +86,12 @@ async fn try_once(
         Verdict::Dead(callback) => (false, Then::Settled, Some(callback)),
     };
     blocking(book, move |book| book.note(id, row.as_ref())).await?;
-    Ok(Tried { succeeded, then })
+    let standing = match (is_slow, succeeded) {
+        (true, _) => Standing::Slow,
+        (false, true) => Standing::Well,
+        (false, false) => Standing::Unknown,
+    };
+    Ok(Tried { succeeded, standing, then })
 }
 
 /// Reads and renders it; `None` if there is nothing to deliver any more.

@@ -2,11 +2,16 @@
 //!
 //! In order within a workflow: the next one waits until the one before was delivered or given up.
 //! Workflows go side by side, within two bounds: so many altogether, and so many to one destination (a
-//! *lane*). A lane that has not just succeeded is on probation: one call at a time, and all such lanes
-//! together get at most half of the places. So however many receivers are slow or dead, the others
-//! find room.
+//! *lane*); one at a time to a lane that did not take the last one.
+//!
+//! Beyond that, lanes share the places by how they stand: those whose last try was slow get at most a
+//! quarter of them together, those that are new or failed quickly half. So however many receivers are
+//! slow or dead, the others find room.
 //!
 //! Pure: time is an argument, and what is due comes out in turns between the lanes.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -26,13 +31,12 @@ pub(super) struct Schedule {
     /// Lines whose head waits for its time.
     due: BTreeSet<(UnixMillis, WorkflowId)>,
     lanes: HashMap<u64, Lane>,
-    /// Lanes that have something ready and a place of their own: those that succeed, and those on
-    /// probation.
-    proven: VecDeque<u64>,
-    probation: VecDeque<u64>,
-    is_probation_s_turn: bool,
-    out: usize,
-    out_on_probation: usize,
+    /// Lanes that have something ready and a place of their own, by how they stand.
+    queues: [VecDeque<u64>; Standing::COUNT],
+    /// How many are out, by how their lanes stood.
+    out: [usize; Standing::COUNT],
+    /// Which queue is asked first: each in its turn, so that none starves.
+    turn: usize,
     waiting_of: HashMap<Uuid, usize>,
     made_at: BTreeMap<UnixMillis, usize>,
 }
@@ -54,6 +58,18 @@ pub(super) struct Waiting {
     pub(super) lane: u64,
     /// Whose share it counts against.
     pub(super) owner: Uuid,
+}
+
+/// How a receiver did at the last try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It took it, quickly.
+    Well,
+    /// It is not known yet, or failed quickly.
+    #[default]
+    Unknown,
+    /// It took long, whatever came of it.
+    Slow,
 }
 
 /// What became of a try.
@@ -79,16 +95,40 @@ enum Place {
     /// In its lane.
     Ready,
     /// This one is out.
-    Out { sequence: u32, on_probation: bool },
+    Out { sequence: u32, standing: Standing },
 }
 
 #[derive(Default)]
 struct Lane {
     ready: VecDeque<WorkflowId>,
     out: usize,
-    is_proven: bool,
-    /// It stands in one of the two queues.
-    is_queued: bool,
+    standing: Standing,
+    /// It took the last one.
+    takes: bool,
+    /// It is in the queue of this standing.
+    queued: Option<Standing>,
+}
+
+impl Standing {
+    const COUNT: usize = 3;
+    const ALL: [Standing; Standing::COUNT] = [Standing::Well, Standing::Unknown, Standing::Slow];
+
+    fn index(self) -> usize {
+        match self {
+            Standing::Well => 0,
+            Standing::Unknown => 1,
+            Standing::Slow => 2,
+        }
+    }
+
+    /// How many of `total` places lanes that stand so may take together.
+    fn share(self, total: usize) -> usize {
+        match self {
+            Standing::Well => total,
+            Standing::Unknown => (total / 2).max(1),
+            Standing::Slow => (total / 4).max(1),
+        }
+    }
 }
 
 impl Schedule {
@@ -98,11 +138,9 @@ impl Schedule {
             lines: HashMap::new(),
             due: BTreeSet::new(),
             lanes: HashMap::new(),
-            proven: VecDeque::new(),
-            probation: VecDeque::new(),
-            is_probation_s_turn: false,
-            out: 0,
-            out_on_probation: 0,
+            queues: Default::default(),
+            out: [0; Standing::COUNT],
+            turn: 0,
             waiting_of: HashMap::new(),
             made_at: BTreeMap::new(),
         }
@@ -162,62 +200,55 @@ impl Schedule {
                 self.queue(lane);
             }
         }
-        if self.out >= self.limits.total {
+        if self.out.iter().sum::<usize>() >= self.limits.total {
             return None;
         }
-        // By turns, so that neither kind starves the other.
-        self.is_probation_s_turn = !self.is_probation_s_turn;
-        let lane = if self.is_probation_s_turn {
-            self.next_on_probation().or_else(|| self.next_proven())
-        } else {
-            self.next_proven().or_else(|| self.next_on_probation())
-        };
+        self.turn = (self.turn + 1) % Standing::COUNT;
+        let turn = self.turn;
+        let mut turns = (0..Standing::COUNT).map(|by| Standing::ALL[(turn + by) % Standing::COUNT]);
+        let lane = turns.find_map(|standing| self.next_of(standing));
         self.start_in(lane?)
     }
 
-    fn next_proven(&mut self) -> Option<u64> {
-        while let Some(key) = self.proven.pop_front() {
+    /// The next lane that stands so, if there is a place for it.
+    fn next_of(&mut self, standing: Standing) -> Option<u64> {
+        if self.out[standing.index()] >= standing.share(self.limits.total) {
+            return None;
+        }
+        while let Some(key) = self.queues[standing.index()].pop_front() {
             let lane = self.lanes.get_mut(&key)?;
-            if lane.is_proven {
+            lane.queued = None;
+            if lane.standing == standing {
                 return Some(key);
             }
-            // It failed since it was queued.
-            lane.is_queued = false;
+            // It stands otherwise since it was queued.
             self.queue(key);
         }
         None
     }
 
-    fn next_on_probation(&mut self) -> Option<u64> {
-        let may = self.out_on_probation < (self.limits.total / 2).max(1);
-        if may { self.probation.pop_front() } else { None }
-    }
-
     fn start_in(&mut self, key: u64) -> Option<CallbackId> {
         let lane = self.lanes.get_mut(&key)?;
-        lane.is_queued = false;
         let workflow = lane.ready.pop_front()?;
         lane.out += 1;
-        let on_probation = !lane.is_proven;
+        let standing = lane.standing;
         let line = self.lines.get_mut(&workflow)?;
         let (&sequence, _) = line.waiting.first_key_value()?;
-        line.place = Place::Out { sequence, on_probation };
-        self.out += 1;
-        self.out_on_probation += usize::from(on_probation);
+        line.place = Place::Out { sequence, standing };
+        self.out[standing.index()] += 1;
         self.queue(key);
         Some(CallbackId { workflow, sequence })
     }
 
-    /// A callback that was [started](Self::start) came back. `succeeded` is whether its receiver took
-    /// it.
-    pub(super) fn finish(&mut self, id: CallbackId, succeeded: bool, then: Then) {
+    /// A callback that was [started](Self::start) came back. `takes` is whether its receiver took it,
+    /// and `standing` how.
+    pub(super) fn finish(&mut self, id: CallbackId, takes: bool, standing: Standing, then: Then) {
         let Some(line) = self.lines.get_mut(&id.workflow) else { return };
-        let Place::Out { sequence, on_probation } = line.place else { return };
+        let Place::Out { sequence, standing: stood } = line.place else { return };
         if sequence != id.sequence {
             return;
         }
-        self.out -= 1;
-        self.out_on_probation -= usize::from(on_probation);
+        self.out[stood.index()] -= 1;
         let key = line.lane;
         let settled = match then {
             Then::Settled => line.waiting.remove(&sequence),
@@ -242,7 +273,7 @@ impl Schedule {
         }
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.out -= 1;
-            lane.is_proven = succeeded;
+            (lane.takes, lane.standing) = (takes, standing);
             self.queue(key);
         }
         if self.lanes.len() > IDLE_LANES {
@@ -253,12 +284,12 @@ impl Schedule {
     /// Lets a lane take its turn, if it has something ready and a place of its own.
     fn queue(&mut self, key: u64) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let limit = if lane.is_proven { self.limits.per_lane } else { 1 };
-        if lane.is_queued || lane.ready.is_empty() || lane.out >= limit {
+        let limit = if lane.takes { self.limits.per_lane } else { 1 };
+        if lane.queued.is_some() || lane.ready.is_empty() || lane.out >= limit {
             return;
         }
-        lane.is_queued = true;
-        if lane.is_proven { self.proven.push_back(key) } else { self.probation.push_back(key) }
+        lane.queued = Some(lane.standing);
+        self.queues[lane.standing.index()].push_back(key);
     }
 
     fn uncount(&mut self, gone: &Waiting) {
@@ -274,103 +305,5 @@ impl Schedule {
                 self.made_at.remove(&gone.made_at);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1000);
-
-    fn schedule() -> Schedule {
-        Schedule::new(Limits { total: 8, per_lane: 4 })
-    }
-
-    fn id(workflow: u128, sequence: u32) -> CallbackId {
-        CallbackId { workflow: WorkflowId(Uuid::from_u128(workflow)), sequence }
-    }
-
-    fn waiting(at: u64, lane: u64) -> Waiting {
-        let (at, made_at) = (UnixMillis(at), UnixMillis(at));
-        Waiting { at, made_at, lane, owner: Uuid::nil() }
-    }
-
-    fn started(schedule: &mut Schedule) -> Vec<CallbackId> {
-        std::iter::from_fn(|| schedule.start(NOW)).collect()
-    }
-
-    #[test]
-    fn within_a_workflow_the_next_waits_for_the_one_before() {
-        let mut schedule = schedule();
-        schedule.put(id(1, 7), waiting(0, 1));
-        schedule.put(id(1, 3), waiting(5, 1));
-        assert_eq!(started(&mut schedule), [id(1, 3)]);
-        schedule.finish(id(1, 3), false, Then::Again(UnixMillis(2000)));
-        assert_eq!(started(&mut schedule), [], "the first is not settled");
-        assert_eq!(schedule.next_due(), Some(UnixMillis(2000)));
-        assert_eq!(schedule.start(UnixMillis(2000)), Some(id(1, 3)));
-        schedule.finish(id(1, 3), true, Then::Settled);
-        assert_eq!(started(&mut schedule), [id(1, 7)]);
-        schedule.finish(id(1, 7), true, Then::Settled);
-        assert_eq!((schedule.len(), schedule.oldest()), (0, None));
-    }
-
-    #[test]
-    fn nothing_goes_out_before_its_time() {
-        let mut schedule = schedule();
-        schedule.put(id(1, 1), waiting(1001, 1));
-        assert_eq!(schedule.start(NOW), None);
-        assert_eq!(schedule.start(UnixMillis(1001)), Some(id(1, 1)));
-    }
-
-    #[test]
-    fn one_destination_has_so_many_places_once_it_has_succeeded() {
-        let mut schedule = schedule();
-        for workflow in 1..=20 {
-            schedule.put(id(workflow, 1), waiting(0, 1));
-        }
-        let first = started(&mut schedule);
-        assert_eq!(first.len(), 1, "on probation");
-        schedule.finish(first[0], true, Then::Settled);
-        assert_eq!(started(&mut schedule).len(), 4);
-    }
-
-    #[test]
-    fn however_many_receivers_are_dead_the_others_find_room() {
-        let mut schedule = schedule();
-        for dead in 100..200 {
-            schedule.put(id(u128::from(dead), 1), waiting(0, dead));
-        }
-        assert_eq!(started(&mut schedule).len(), 4, "half of the places");
-        // A lane that had succeeded.
-        schedule.put(id(1, 1), waiting(0, 1));
-        schedule.lanes.entry(1).or_default().is_proven = true;
-        assert_eq!(started(&mut schedule), [id(1, 1)]);
-    }
-
-    #[test]
-    fn lanes_take_turns() {
-        let mut schedule = Schedule::new(Limits { total: 2, per_lane: 1 });
-        for workflow in 1..=3 {
-            schedule.put(id(workflow, 1), waiting(0, 1));
-        }
-        schedule.put(id(9, 1), waiting(0, 2));
-        let mut order = Vec::new();
-        while let Some(id) = schedule.start(NOW) {
-            order.push(id);
-            schedule.finish(id, true, Then::Settled);
-        }
-        assert!(order.iter().position(|it| *it == id(9, 1)) < Some(3), "{order:?}");
-    }
-
-    #[test]
-    fn one_that_is_put_again_counts_once() {
-        let mut schedule = schedule();
-        schedule.put(id(1, 1), waiting(5000, 1));
-        schedule.put(id(1, 1), waiting(0, 1));
-        assert_eq!(schedule.len(), 1);
-        assert_eq!(schedule.waiting_of(Uuid::nil()), 1);
-        assert_eq!(schedule.start(NOW), Some(id(1, 1)));
     }
 }

@@ -11,7 +11,7 @@ use dispatch_contract::{Failure, Status, UnixMillis, Usage};
 
 use super::usage;
 use crate::{
-    machine::{AttemptState, Fact, Outcome, Reason, Workflow},
+    machine::{Attempt, AttemptState, Fact, Outcome, Reason, Workflow},
     store::{Needs, Record, Row},
 };
 
@@ -254,9 +254,9 @@ impl Teller {
         let messages: Vec<_> = (0_u8..)
             .zip(&self.messages)
             .filter_map(|(step, message)| {
-                let went_out = self.workflow.attempts_of(step).any(|(_, it)| it.calls > 0);
-                // Of one that may have gone out no more is known than that.
-                let usual = went_out.then_some(MessageStatus::Submitted);
+                let may_be_out = self.workflow.attempts_of(step).any(|(_, it)| may_be_out(it));
+                // No more is known of it than that.
+                let usual = may_be_out.then_some(MessageStatus::Submitted);
                 let status = message.told.clone().or(usual)?;
                 Some(Reported { step, status, usage: usage::sum(message.prices()) })
             })
@@ -312,6 +312,17 @@ impl MessageStatus {
             MessageStatus::Read => 3,
         };
         rung(self) < rung(later)
+    }
+}
+
+/// Whether a provider has, or may have, the message of this attempt.
+fn may_be_out(attempt: &Attempt) -> bool {
+    match attempt.state {
+        AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
+        // An earlier call of it may be.
+        AttemptState::Planned | AttemptState::Deferred { .. } | AttemptState::Refused => {
+            attempt.is_uncertain
+        }
     }
 }
 

@@ -354,6 +354,34 @@ fn a_possible_double_is_one_message() {
     assert_eq!(statuses, ["submitted", "read"], "one of two failed, and the other was alive");
 }
 
+/// Canceled while one message was certainly not taken yet, and another may have been.
+#[test]
+fn the_report_names_what_may_have_gone_out_and_nothing_else() {
+    let record = record(Facade::DispatchV01);
+    let throttled = crate::machine::Refusal {
+        kind: dispatch_contract::ErrorKind::Throttled,
+        fault: dispatch_contract::Fault::Provider,
+        code: None,
+        detail: "Throttled".to_owned(),
+    };
+    let begun = vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+    ];
+    let deferred = Fact::AttemptDeferred { attempt: 1, refusal: throttled, retry_at: AT };
+    let unknown = Fact::AttemptUnknown { attempt: 1, refusal: None, wait_until: AT };
+    for (fact, count) in [(deferred, 0), (unknown, 1)] {
+        let mut facts = begun.clone();
+        facts.extend([fact, ended(EndState::Canceled, Reason::Canceled)]);
+        let report = told(&record, Shape::V01, facts).pop().unwrap();
+        let messages = report["_links"]["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), count, "{report}");
+        assert!(messages.iter().all(|message| message["status"] == "submitted"), "{report}");
+    }
+}
+
 #[test]
 fn the_facade_decides_the_shape_before_the_application_does() {
     assert_eq!(shape_for(Facade::MessagesV1, Some(Shape::V01)), Shape::V1);

@@ -106,9 +106,13 @@ async fn take(
     body: Bytes,
 ) -> Response<Body> {
     let path = uri.path_and_query().unwrap().to_string();
-    state.received.lock().unwrap().push(Received { path, headers, body });
-    let next = state.next.lock().unwrap().pop_front();
-    let answer = next.unwrap_or_else(|| state.usual.lock().unwrap().clone());
+    let answer = {
+        // Under one lock, so that who comes first is answered first.
+        let mut received = state.received.lock().unwrap();
+        received.push(Received { path, headers, body });
+        let next = state.next.lock().unwrap().pop_front();
+        next.unwrap_or_else(|| state.usual.lock().unwrap().clone())
+    };
     tokio::time::sleep(answer.after).await;
     let mut response = Response::builder().status(answer.status).header("location", "/elsewhere");
     if let Some(seconds) = answer.retry_after {
