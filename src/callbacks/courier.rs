@@ -1,8 +1,9 @@
 //! Takes callbacks to their receivers: starts what is due and has a place, and learns what came of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use dispatch_contract::{Busy, UnixMillis};
+use futures_util::FutureExt;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,21 +32,25 @@ pub(super) struct Courier {
 impl Courier {
     /// Delivers until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        // Kept until all that it woke us for was started, and our next time is known to the clock.
+        let mut busy: Option<Busy> = None;
         loop {
             while let Some(id) = self.book.start() {
                 self.send(id);
             }
-            let wait = self.book.next_due();
-            // What this returns is kept until what it woke for was started.
-            let _busy: Option<Busy> = tokio::select! {
-                () = stop.cancelled() => break,
-                busy = self.book.news.heard() => busy,
-                Some(done) = self.tries.join_next_with_id() => self.finish(done),
-                busy = at(&self.book, wait) => Some(busy),
+            let book = Arc::clone(&self.book);
+            let mut due = pin!(at(&book, book.next_due()));
+            let is_due = due.as_mut().now_or_never();
+            drop(busy);
+            busy = match is_due {
+                Some(busy) => Some(busy),
+                None => tokio::select! {
+                    () = stop.cancelled() => break,
+                    busy = book.news.heard() => busy,
+                    Some(done) = self.tries.join_next_with_id() => self.finish(done),
+                    busy = due => Some(busy),
+                },
             };
-            while let Some(id) = self.book.start() {
-                self.send(id);
-            }
         }
         let back = async {
             while let Some(done) = self.tries.join_next_with_id().await {

@@ -1,7 +1,7 @@
 //! Callbacks: applications are told what becomes of the workflows that they asked for.
 //!
-//! A [follower](follower) reads the journal and makes a callback of each fact that means one: a
-//! message's status, or the one final report. A [courier](courier) delivers them.
+//! A *follower* reads the journal and makes a callback of each fact that means one: a message's status,
+//! or the one final report. A *courier* delivers them.
 //!
 //! The contract:
 //!
@@ -11,7 +11,7 @@
 //! - One that is not taken is repeated with backoff for a day, and is then *dead*: kept, and resent on
 //!   demand.
 //! - Nothing waits for a receiver: neither the engine, which does not know of this room, nor the
-//!   callbacks of others ([`schedule`]).
+//!   callbacks of others.
 //!
 //! What it deliberately does not do: it tells of nothing before it is durable, keeps no body, and does
 //! not look into answers.
