@@ -19,6 +19,8 @@ use reqwest::{
 use super::Problem;
 use crate::access::{Destinations, check_url};
 
+/// For how long an idle connection is kept: below the 60 s after which load balancers usually close it.
+const IDLE: Duration = Duration::from_secs(50);
 /// How much of an answer is read, so that its connection can be used again.
 const ANSWER_BYTES: usize = 64 * 1024;
 /// How long that may take.
@@ -55,6 +57,7 @@ impl CallbackClient {
             .referer(false)
             .https_only(!destinations.allow_http)
             .timeout(timeout)
+            .pool_idle_timeout(IDLE)
             .dns_resolver(Arc::new(PublicResolver(Arc::clone(&destinations))))
             .build()
             .map_err(ClientUnavailable)?;

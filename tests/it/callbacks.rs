@@ -9,9 +9,10 @@ mod receiver;
 use std::time::{Duration, Instant};
 
 use dispatch::{
-    access::{Shape, Signing},
+    access::{Shape, Signing, Webhook},
     config::Config,
-    store::Facade,
+    pb::v1::{ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which},
+    store::{Facade, Requester},
 };
 
 use self::{
@@ -177,6 +178,62 @@ async fn a_receiver_that_is_gone_is_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_up_goes_to_the_address_that_the_application_has_by_then() {
+    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    old.always(Answer::status(410));
+    let told = Told::start(&allowing(in_memory())).await;
+    let mut application = app(&old.url("/status"), Shape::V01, Signing::Jwt);
+    told.keep(&application);
+    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.advance(HOUR).await;
+    application.messages.as_mut().unwrap().status = Some(Webhook { address: new.url("/moved") });
+    application.messages.as_mut().unwrap().shape = Shape::V1;
+    told.keep(&application);
+    let id = application.id.to_string();
+    told.cli(&["callbacks", "resend", "--application", &id]).await;
+    assert!(
+        eventually(Duration::from_secs(10), || async { told.list(None).await.is_empty() }).await
+    );
+    let got = new.received();
+    assert_eq!(statuses(&got), ["submitted", "delivered", "read", "completed"]);
+    assert_eq!(got[0].json()["channel"], "messenger", "in the words it has by then");
+    told.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_tenant_sees_or_uses_what_is_another_s() {
+    let receiver = Receiver::start().await;
+    receiver.always(Answer::status(410));
+    let told = Told::start(&allowing(in_memory())).await;
+    let mut theirs = app(&receiver.url("/theirs"), Shape::V01, Signing::Jwt);
+    theirs.tenant = "other".to_owned();
+    told.keep(&theirs);
+    let requester = || Requester {
+        application: Some(theirs.id),
+        webhook_url: None,
+        facade: Facade::DispatchV01,
+    };
+    // Ours names their application: nobody is told.
+    told.create_for("default", requester(), "600s").await;
+    told.advance(HOUR).await;
+    assert_eq!(receiver.received().len(), 0);
+    // Theirs are dead, and we neither see them nor send them once more.
+    let id = told.create_for("other", requester(), "600s").await;
+    told.advance(HOUR).await;
+    let got = receiver.received();
+    assert_eq!(got.len(), 4);
+    assert!(got.iter().all(|callback| callback.header("webhook-id").starts_with(&id)));
+    assert_eq!(told.list(None).await.len(), 0);
+    let resent = told.cli(&["callbacks", "resend", "--application", &theirs.id.to_string()]).await;
+    assert_eq!(resent.trim(), "0 sent once more");
+    let which = Some(Which::CallbackId(got[0].header("webhook-id")));
+    let mut client = told.running.client.callbacks();
+    let refused = client.resend_callback(ResendCallbackRequest { which }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::NotFound);
+    told.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_address_is_not_called_unless_the_configuration_allows_it() {
     let receiver = Receiver::start().await;
     let mut config: Config = in_memory();
@@ -300,9 +357,6 @@ async fn dead_receivers_delay_neither_others_nor_sending() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_question_about_callbacks_is_refused_with_what_would_be_right() {
-    use dispatch::pb::v1::{
-        ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which,
-    };
     let told = Told::start(&allowing(in_memory())).await;
     let mut client = told.running.client.callbacks();
     let wrong = [

@@ -80,12 +80,17 @@ impl Told {
         webhook_url: Option<String>,
         expiry: &str,
     ) -> String {
+        let requester = Requester { application, webhook_url, facade };
+        self.create_for("default", requester, expiry).await
+    }
+
+    /// The same for a tenant.
+    pub async fn create_for(&self, tenant: &str, requester: Requester, expiry: &str) -> String {
         let engine = &self.running.service.engine;
         let request = request(messenger_sms(PERSON, NUMBER, expiry));
         let now = engine.clock().now();
         let plan = dispatch::grpc::parse_create(&request, engine.routes(), now).unwrap();
-        let requester = Requester { application, webhook_url, facade };
-        let created = engine.create(Arc::from("default"), plan, None, requester).await.unwrap();
+        let created = engine.create(Arc::from(tenant), plan, None, requester).await.unwrap();
         self.created.lock().unwrap().push(created.id.to_string());
         created.id.to_string()
     }
