@@ -15,6 +15,7 @@ use super::{
     Callback, CallbackId, Options, Problem, State,
     bell::Bell,
     delivery::Tried,
+    row::readable,
     schedule::{Limits, Schedule, Waiting},
 };
 use crate::{
@@ -57,8 +58,7 @@ impl Book {
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             let mut kept = book.kept();
-            for (key, value) in &rows {
-                let (id, callback) = Callback::decode(key, value)?;
+            for (id, callback) in readable(&rows) {
                 kept.take_in(id, &callback);
             }
         }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Callback, CallbackId, Desk, State};
+use super::{Callback, CallbackId, Desk, State, row::readable};
 use crate::{
     machine::WorkflowId,
     store::{Kind, StoreError},
@@ -54,8 +54,7 @@ impl Desk {
         let mut looked_at = 0;
         loop {
             let rows = settings.list(Kind::Callback, after.as_deref(), ROWS)?;
-            for (key, value) in &rows {
-                let (id, callback) = Callback::decode(key, value)?;
+            for (id, callback) in readable(&rows) {
                 if which.workflow.is_some_and(|workflow| workflow != id.workflow) {
                     found.next = None;
                     return Ok(found);

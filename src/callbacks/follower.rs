@@ -108,7 +108,14 @@ impl Follower {
             };
             let mut made = Vec::new();
             for row in &rows {
-                self.make(row, &mut made)?;
+                match self.make(row, &mut made) {
+                    Ok(()) => {}
+                    // One that cannot be read is the store's trouble, and not that of all others.
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let is_last = rows.len() < ROWS;
             let read_to = if is_last { Some(newest) } else { None };

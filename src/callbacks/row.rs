@@ -125,6 +125,17 @@ pub(super) fn owner_without_application(tenant: &str) -> Uuid {
     Uuid::from_u64_pair(0, u64::from_be_bytes(bytes))
 }
 
+/// The rows that can be read. One that cannot is left as it is, and told of in the log: it must not
+/// stand in the way of all others.
+pub(super) fn readable(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<(CallbackId, Callback)> {
+    let decoded = rows.iter().map(|(key, value)| Callback::decode(key, value));
+    decoded
+        .filter_map(|row| {
+            row.inspect_err(|error| tracing::error!(%error, "a callback cannot be read")).ok()
+        })
+        .collect()
+}
+
 impl Problem {
     /// Its name, in metrics and on the wire.
     pub fn as_str(self) -> &'static str {
