@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "dispatch/v1/account.proto",
     "dispatch/v1/admin.proto",
     "dispatch/v1/application.proto",
+    "dispatch/v1/callback.proto",
     "dispatch/v1/channel.proto",
     "dispatch/v1/message.proto",
     "dispatch/v1/sandbox.proto",

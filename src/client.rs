@@ -20,8 +20,8 @@ use crate::pb::v1::{
     StreamStart, StreamStatusRequest, Workflow, WorkflowView,
     access_service_client::AccessServiceClient, account_service_client::AccountServiceClient,
     admin_service_client::AdminServiceClient, application_service_client::ApplicationServiceClient,
-    dispatch_service_client::DispatchServiceClient, stream_status_request,
-    stream_status_response::Kind,
+    callback_service_client::CallbackServiceClient, dispatch_service_client::DispatchServiceClient,
+    stream_status_request, stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service, with what says who calls. Cheap to clone.
@@ -256,6 +256,11 @@ impl Client {
     /// The generated client of the keys' service.
     pub fn access(&self) -> AccessServiceClient<Known> {
         AccessServiceClient::new(self.known())
+    }
+
+    /// The generated client of callbacks.
+    pub fn callbacks(&self) -> CallbackServiceClient<Known> {
+        CallbackServiceClient::new(self.known())
     }
 
     fn admin(&self) -> AdminServiceClient<Known> {

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod builtin;
+pub mod callbacks;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -18,14 +18,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access,
+    access::{Access, Applications, Destinations},
+    callbacks::{self, Callbacks},
     config::{self, Config, TlsListener},
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
     grpc::{
-        AccessService, AccountService, AdminService, ApplicationService, DispatchService, Guarded,
-        Sandbox, SandboxService,
+        AccessService, AccountService, AdminService, ApplicationService, CallbackService,
+        DispatchService, Guarded, Sandbox, SandboxService,
     },
     http,
     machine::Terms,
@@ -35,6 +36,7 @@ use crate::{
             access_service_server::AccessServiceServer,
             account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
             application_service_server::ApplicationServiceServer,
+            callback_service_server::CallbackServiceServer,
             dispatch_service_server::DispatchServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -84,6 +86,7 @@ pub struct Service {
     pub engine: Engine,
     /// Who may do what.
     pub access: Access,
+    callbacks: Callbacks,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
     stop_adapters: CancellationToken,
@@ -100,6 +103,8 @@ pub enum StartError {
     Store(StoreError),
     /// Anybody could reach gRPC, or read what goes over it.
     Exposed(Exposed),
+    /// The callbacks did not start.
+    Callbacks(callbacks::StartError),
     /// An address could not be listened on.
     Listen {
         /// Which setting.
@@ -160,6 +165,16 @@ impl Service {
             &options(&config.engine, config.store.retention_s),
         );
 
+        let telling = callback_options(&config.callbacks, &applications);
+        let destinations = Arc::clone(&telling.destinations);
+        let callbacks = match Callbacks::start(&engine, telling).await {
+            Ok(callbacks) => callbacks,
+            Err(error) => {
+                engine.drain(Duration::ZERO).await;
+                return Err(StartError::Callbacks(error));
+            }
+        };
+
         let stop_adapters = CancellationToken::new();
         for adapter in parts.registry.iter() {
             let adapter = Arc::clone(adapter);
@@ -190,6 +205,7 @@ impl Service {
             applications: Arc::clone(&applications),
             accounts: Arc::clone(&external),
             show_tokens: config.access.show_tokens,
+            destinations,
             patience: Duration::from_secs(listen.http_patience_s),
         }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
@@ -229,6 +245,8 @@ impl Service {
             config.access.show_tokens,
         ));
         let account = Guarded::new(account, access.clone(), engine.clone());
+        let desk = CallbackServiceServer::new(CallbackService::new(callbacks.desk()));
+        let desk = Guarded::new(desk, access.clone(), engine.clone());
         let sandbox = parts.sandbox.map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
             Guarded::new(sandbox, access.clone(), engine.clone())
@@ -238,6 +256,7 @@ impl Service {
             .add_service(keys)
             .add_service(application)
             .add_service(account)
+            .add_service(desk)
             .add_optional_service(sandbox)
             .add_service(health_service)
             // Made at build time, so it decodes; the tests see that both versions answer.
@@ -261,6 +280,7 @@ impl Service {
             internal_http,
             engine,
             access,
+            callbacks,
             health,
             stop_edges,
             stop_adapters,
@@ -280,6 +300,7 @@ impl Service {
         self.stop_adapters.cancel();
         self.engine.drain(self.drain).await;
         let result = self.engine.stopped().await;
+        self.callbacks.stop().await;
         self.stop_edges.cancel();
         let closed = async { while self.edges.join_next().await.is_some() {} };
         // Without its store it has nothing to tell but that it is going.
@@ -365,6 +386,36 @@ fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
     }
 }
 
+fn callback_options(
+    callbacks: &config::Callbacks,
+    applications: &Arc<Applications>,
+) -> callbacks::Options {
+    let applications = Arc::clone(applications);
+    let networks = callbacks.allow_networks.iter();
+    callbacks::Options {
+        destinations: Arc::new(Destinations {
+            allow_http: callbacks.allow_http,
+            // The configuration was checked.
+            allow_networks: networks.filter_map(|network| network.parse().ok()).collect(),
+        }),
+        concurrency: callbacks.concurrency,
+        per_destination: callbacks.per_destination,
+        timeout: Duration::from_secs(callbacks.timeout_s),
+        retry_for: Duration::from_secs(callbacks.retry_for_s),
+        retry_base: Duration::from_millis(callbacks.retry_base_ms),
+        retry_max: Duration::from_millis(callbacks.retry_max_ms),
+        waiting_per_application: callbacks.waiting_per_application,
+        dead_per_application: callbacks.dead_per_application,
+        secret: Arc::new(move |application| {
+            let secret = applications.callback_secret(application);
+            secret.unwrap_or_else(|error| {
+                tracing::error!(%error, application = %application.id, "a callback's secret");
+                None
+            })
+        }),
+    }
+}
+
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -400,6 +451,7 @@ impl std::fmt::Display for StartError {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::Exposed(exposed) => exposed.fmt(f),
+            StartError::Callbacks(error) => error.fmt(f),
             StartError::Listen { what, address, error } => {
                 write!(
                     f,

@@ -27,6 +27,13 @@ pub struct Application {
     pub created_at_ms: u64,
 }
 
+impl Application {
+    /// The place that the secret of an application's callbacks is [sealed](super::Vault::seal) for.
+    pub fn secret_place(id: Uuid) -> Vec<u8> {
+        [b"application/", &id.as_bytes()[..]].concat()
+    }
+}
+
 /// What an application does with messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessagesCapability {

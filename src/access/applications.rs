@@ -197,7 +197,7 @@ impl Applications {
         application: &Application,
     ) -> Result<Option<Secret>, ApplicationError> {
         let Some(messages) = &application.messages else { return Ok(None) };
-        Ok(Some(self.vault.open(&place(application.id), &messages.secret)?))
+        Ok(Some(self.vault.open(&Application::secret_place(application.id), &messages.secret)?))
     }
 
     /// Gives an application's callbacks a new secret; the old one signs no longer.
@@ -214,7 +214,7 @@ impl Applications {
         let mut application = self.get(tenant, id)?;
         let messages = application.messages.as_mut().ok_or(ApplicationError::NotFound)?;
         let secret = new_secret()?;
-        messages.secret = self.vault.seal(&place(id), &secret)?;
+        messages.secret = self.vault.seal(&Application::secret_place(id), &secret)?;
         self.put(&application)?;
         Ok(secret)
     }
@@ -257,7 +257,8 @@ impl Applications {
                     Some(before) => before.secret,
                     None => {
                         let secret = new_secret()?;
-                        let sealed = self.vault.seal(&place(application.id), &secret)?;
+                        let sealed =
+                            self.vault.seal(&Application::secret_place(application.id), &secret)?;
                         callback_secret = Some(secret);
                         sealed
                     }
@@ -274,11 +275,6 @@ impl Applications {
         let change = SettingChange::put(Kind::Application, application.id.into_bytes(), row);
         Ok(self.settings.write(vec![change])?)
     }
-}
-
-/// Where an application's callback secret is sealed for.
-fn place(id: Uuid) -> Vec<u8> {
-    [b"application/", &id.as_bytes()[..]].concat()
 }
 
 /// In the form of the Standard Webhooks specification, which serves as the key of a JWT as well.

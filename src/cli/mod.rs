@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod apps;
 mod bench;
+mod callbacks;
 mod demo;
 mod keyfile;
 mod keys;
@@ -60,6 +61,9 @@ enum Command {
     /// Manage external accounts: your own pages, services and numbers at chat providers.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
+    /// Look after the callbacks to applications: those that wait, and those that were given up.
+    #[command(subcommand)]
+    Callbacks(callbacks::CallbacksCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it is held: nothing is sent until
@@ -334,6 +338,7 @@ where
         Command::Channels(args) => remote::channels(args).await,
         Command::Apps(command) => apps::run(command).await,
         Command::Accounts(command) => accounts::run(command).await,
+        Command::Callbacks(command) => callbacks::run(command).await,
         Command::Backup(args) => admin::backup(args).await,
         Command::Restore(args) => admin::restore(args),
         Command::Resume(args) => admin::resume(args).await,

@@ -33,6 +33,8 @@ pub struct Config {
     pub store: Store,
     /// How it works.
     pub engine: Engine,
+    /// How applications are told.
+    pub callbacks: Callbacks,
     /// What it logs.
     pub log: Log,
     /// The simulated provider.
@@ -150,6 +152,32 @@ pub struct Engine {
     pub waiting_receipts: usize,
 }
 
+/// `[callbacks]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Callbacks {
+    /// Whether callbacks may go out without TLS.
+    pub allow_http: bool,
+    /// Networks that callbacks may go to although they are not public.
+    pub allow_networks: Vec<String>,
+    /// How many may be out at once.
+    pub concurrency: usize,
+    /// How many may be out at once to one destination.
+    pub per_destination: usize,
+    /// How long a receiver may take to answer, in seconds.
+    pub timeout_s: u64,
+    /// For how long a callback is repeated, in seconds.
+    pub retry_for_s: u64,
+    /// The first wait, in milliseconds.
+    pub retry_base_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub retry_max_ms: u64,
+    /// How many of one application may wait.
+    pub waiting_per_application: usize,
+    /// How many dead ones of one application are kept.
+    pub dead_per_application: usize,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -256,6 +284,13 @@ impl Config {
     /// On the first value out of range, with the range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let Engine { waiting_creates, waiting_cancels, waiting_receipts, .. } = self.engine;
+        let Callbacks {
+            concurrency,
+            per_destination,
+            waiting_per_application,
+            dead_per_application,
+            ..
+        } = self.callbacks;
         let ranges = [
             ("listen.keep_alive_s", self.listen.keep_alive_s, 1, 3600),
             ("listen.keep_alive_timeout_s", self.listen.keep_alive_timeout_s, 1, 3600),
@@ -275,6 +310,14 @@ impl Config {
             ("engine.waiting_creates", waiting_creates as u64, 1, 1_000_000),
             ("engine.waiting_cancels", waiting_cancels as u64, 1, 1_000_000),
             ("engine.waiting_receipts", waiting_receipts as u64, 1, 1_000_000),
+            ("callbacks.concurrency", concurrency as u64, 1, 1024),
+            ("callbacks.per_destination", per_destination as u64, 1, 1024),
+            ("callbacks.timeout_s", self.callbacks.timeout_s, 1, 60),
+            ("callbacks.retry_for_s", self.callbacks.retry_for_s, 0, 30 * 86_400),
+            ("callbacks.retry_base_ms", self.callbacks.retry_base_ms, 1, 3_600_000),
+            ("callbacks.retry_max_ms", self.callbacks.retry_max_ms, 1, 86_400_000),
+            ("callbacks.waiting_per_application", waiting_per_application as u64, 1, 10_000_000),
+            ("callbacks.dead_per_application", dead_per_application as u64, 0, 10_000_000),
         ];
         for (name, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -295,6 +338,14 @@ impl Config {
         }
         self.access.check()?;
         self.listen.tls.check()?;
+        for network in &self.callbacks.allow_networks {
+            if network.parse::<ipnet::IpNet>().is_err() {
+                return Err(ConfigError(format!(
+                    "callbacks.allow_networks must hold networks as in \"10.0.0.0/8\" or \"fd00::/8\", and \
+                     holds {network:?}"
+                )));
+            }
+        }
         let url = &self.listen.public_url;
         if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
             let problem = "listen.public_url must begin with https:// or http://, or be empty";
@@ -413,6 +464,23 @@ impl Default for Engine {
     }
 }
 
+impl Default for Callbacks {
+    fn default() -> Self {
+        Callbacks {
+            allow_http: false,
+            allow_networks: Vec::new(),
+            concurrency: 64,
+            per_destination: 8,
+            timeout_s: 10,
+            retry_for_s: 86_400,
+            retry_base_ms: 5000,
+            retry_max_ms: 1_800_000,
+            waiting_per_application: 100_000,
+            dead_per_application: 10_000,
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Log { format: LogFormat::Text, level: "info".to_owned() }
@@ -486,6 +554,14 @@ mod tests {
             "waiting_creates",
             "waiting_cancels",
             "waiting_receipts",
+            "allow_http",
+            "allow_networks",
+            "concurrency",
+            "per_destination",
+            "timeout_s",
+            "retry_for_s",
+            "waiting_per_application",
+            "dead_per_application",
             "format",
             "level",
             "master_key",
@@ -522,6 +598,13 @@ mod tests {
         let error = Config::parse("[access]\nmaster_key = \"c2VjcmV0\"\n").unwrap_err();
         assert!(error.0.contains("env:NAME or file:/path"), "{error}");
         assert!(!error.0.contains("c2VjcmV0"), "{error}");
+    }
+
+    #[test]
+    fn a_network_that_is_none_is_refused() {
+        let error = Config::parse("[callbacks]\nallow_networks = [\"10.0.0.0\"]\n").unwrap_err();
+        assert!(error.0.contains("10.0.0.0/8"), "{error}");
+        Config::parse("[callbacks]\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\n").unwrap();
     }
 
     #[test]

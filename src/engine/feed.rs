@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -23,7 +24,12 @@ pub struct Feed {
     workflows: Mutex<HashMap<WorkflowId, watch::Sender<Cursor>>>,
     /// At how many entries to look for those without a subscriber.
     purge_at: AtomicUsize,
+    bell: Bell,
 }
+
+/// Rung at once, by the writer's own thread.
+#[derive(Default)]
+struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 impl Feed {
     pub(super) fn new(newest: Cursor) -> Self {
@@ -31,6 +37,7 @@ impl Feed {
             newest: watch::Sender::new(newest),
             workflows: Mutex::default(),
             purge_at: AtomicUsize::new(64),
+            bell: Bell::default(),
         }
     }
 
@@ -50,6 +57,12 @@ impl Feed {
         workflows.entry(id).or_insert_with(|| watch::Sender::new(Cursor(0))).subscribe()
     }
 
+    /// Calls `ring` with every change, before the writer goes on: for a follower that a test clock waits
+    /// for. It must be quick. There is room for one; a second is not called.
+    pub fn on_news(&self, ring: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.bell.0.set(ring);
+    }
+
     pub(super) fn publish(&self, rows: &[Arc<Row>]) {
         let Some(last) = rows.last() else { return };
         let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +78,15 @@ impl Feed {
         }
         drop(workflows);
         self.newest.send_replace(last.cursor);
+        if let Some(ring) = self.bell.0.get() {
+            ring();
+        }
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Error {
     Exceeded(Exceeded),
     /// A key was not changed.
     Key(KeyError),
+    /// There is no callback of that id.
+    NoCallback,
 }
 
 impl Error {
@@ -89,6 +91,7 @@ impl Error {
             Error::Key(KeyError::TooMany) => "TOO_MANY_KEYS",
             Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
             Error::Key(KeyError::Store(_)) => "STORE_FAILED",
+            Error::NoCallback => "CALLBACK_NOT_FOUND",
         }
     }
 
@@ -96,7 +99,7 @@ impl Error {
     pub(crate) fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
-            Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
+            Error::Engine(EngineError::NotFound(_)) | Error::NoCallback => Code::NotFound,
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
             Error::Engine(
                 EngineError::AlreadyEnded { .. } | EngineError::Held | EngineError::NotHeld,
@@ -166,6 +169,11 @@ impl Error {
             }
             Error::Exceeded(exceeded) => exceeded.to_string(),
             Error::Key(error) => error.to_string(),
+            Error::NoCallback => {
+                "there is no callback of this id: it was delivered, or dropped with \
+                its workflow, or there never was one"
+                    .to_owned()
+            }
         }
     }
 
@@ -183,7 +191,8 @@ impl Error {
             | Error::NoSuchMethod
             | Error::OperatorOnly
             | Error::Exceeded(_)
-            | Error::Key(_) => &[],
+            | Error::Key(_)
+            | Error::NoCallback => &[],
         }
     }
 
@@ -225,7 +234,8 @@ impl Error {
                 | KeyError::OtherTenant
                 | KeyError::TooMany
                 | KeyError::Store(_),
-            ) => None,
+            )
+            | Error::NoCallback => None,
         }
     }
 
@@ -259,7 +269,8 @@ impl Error {
             | Error::NoSuchMethod
             | Error::OperatorOnly
             | Error::Exceeded(_)
-            | Error::Key(_) => HashMap::new(),
+            | Error::Key(_)
+            | Error::NoCallback => HashMap::new(),
         }
     }
 }

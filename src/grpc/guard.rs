@@ -62,6 +62,8 @@ const RIGHTS: &[(&str, Right)] = &[
     ("/dispatch.v1.AccountService/DeleteAccount", Right::Scope(Scope::Admin)),
     ("/dispatch.v1.AccountService/LinkApplication", Right::Scope(Scope::Admin)),
     ("/dispatch.v1.AccountService/UnlinkApplication", Right::Scope(Scope::Admin)),
+    ("/dispatch.v1.CallbackService/ListCallbacks", Right::Scope(Scope::Read)),
+    ("/dispatch.v1.CallbackService/ResendCallback", Right::Scope(Scope::Admin)),
     ("/dispatch.v1.AdminService/Backup", Right::Operator),
     ("/dispatch.v1.AdminService/Resume", Right::Operator),
     ("/dispatch.v1.SandboxService/AdvanceClock", Right::Operator),

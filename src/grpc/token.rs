@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::errors::Error;
 use crate::{
+    callbacks::CallbackId,
     machine::WorkflowId,
     store::{Cursor, Incarnation},
 };
@@ -21,6 +22,7 @@ pub(crate) struct Position {
 
 const RESUME: u8 = 1;
 const PAGE: u8 = 2;
+const CALLBACK_PAGE: u8 = 3;
 
 impl Position {
     /// Behind everything up to `cursor`.
@@ -72,6 +74,29 @@ pub(crate) fn page(token: &str) -> Result<Option<WorkflowId>, Error> {
     };
     let bytes = opened(token, PAGE).ok_or_else(wrong)?;
     Ok(Some(WorkflowId(Uuid::from_slice(&bytes).map_err(|_| wrong())?)))
+}
+
+/// The token of the page behind `last`.
+pub(crate) fn callback_page_token(last: CallbackId) -> String {
+    let mut bytes = vec![CALLBACK_PAGE];
+    bytes.extend(last.workflow.as_bytes());
+    bytes.extend(last.sequence.to_be_bytes());
+    sealed(bytes)
+}
+
+/// The callback that a page token names.
+pub(crate) fn callback_page(token: &str) -> Result<Option<CallbackId>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
+    };
+    let bytes = opened(token, CALLBACK_PAGE).ok_or_else(wrong)?;
+    let (workflow, sequence) = bytes.split_at_checked(16).ok_or_else(wrong)?;
+    let workflow = WorkflowId(Uuid::from_slice(workflow).map_err(|_| wrong())?);
+    let sequence = sequence.try_into().map(u32::from_be_bytes).map_err(|_| wrong())?;
+    Ok(Some(CallbackId { workflow, sequence }))
 }
 
 fn sealed(mut bytes: Vec<u8>) -> String {

@@ -23,7 +23,7 @@ use super::{
     v01, v1,
 };
 use crate::{
-    access::Scope,
+    access::{Scope, check_url},
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
@@ -104,6 +104,10 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         let (rules, now) = (&**rest.engine.routes(), rest.engine.clock().now());
         judge(api, &body, request_id.as_deref(), rules, now, &mut notes)?
     };
+    if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, &rest.destinations)) {
+        let (name, reason) = ("webhook_url".to_owned(), why.to_string());
+        return Err((api.refuse)(vec![InvalidParameter { name, reason }]));
+    }
     let steps = plan.steps.len();
     let application = caller.application;
     let requester = Requester { application, webhook_url, facade: api.facade };

@@ -32,7 +32,7 @@ impl From<Error> for Problem {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => {
                 (StatusCode::BAD_REQUEST, INVALID, "Your request parameters didn't validate.")
             }
-            Error::Engine(EngineError::NotFound(_)) => {
+            Error::Engine(EngineError::NotFound(_)) | Error::NoCallback => {
                 (StatusCode::NOT_FOUND, NOT_FOUND, "Not Found")
             }
             Error::Engine(EngineError::AlreadyExists(_)) => {

@@ -36,7 +36,7 @@ pub(crate) use create::plan;
 pub use problem::{InvalidParameter, Problem};
 
 use crate::{
-    access::{Access, Accounts, Applications},
+    access::{Access, Accounts, Applications, Destinations},
     engine::Engine,
     grpc::code_name,
 };
@@ -53,6 +53,8 @@ pub struct Rest {
     pub accounts: Arc<Accounts>,
     /// Whether tokens of external accounts are shown in clear.
     pub show_tokens: bool,
+    /// Where callbacks may go.
+    pub destinations: Arc<Destinations>,
     /// How long a body may take to arrive.
     pub patience: Duration,
 }

@@ -4,6 +4,7 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
+use dispatch_contract::UnixMillis;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -34,6 +35,12 @@ pub struct Metrics {
     streams: Gauge,
     calls_out: Gauge,
     clock_step_seconds: Gauge<f64, AtomicU64>,
+    callbacks: Family<OfCallback, Counter>,
+    callback_tries: Family<OfProblem, Counter>,
+    callbacks_waiting: Gauge,
+    callbacks_dead: Gauge,
+    callbacks_oldest: Gauge<f64, AtomicU64>,
+    callback_rows_missed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +84,16 @@ struct OfWebhook {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCode {
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCallback {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProblem {
+    problem: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,6 +148,27 @@ impl Metrics {
             clock_step_seconds: metric!(
                 "clock_step_seconds",
                 "How far the wall clock stands from engine time, when last found over 5 s"
+            ),
+            callbacks: metric!(
+                "callbacks",
+                "Callbacks to applications: made, and delivered, dead or dropped in the end"
+            ),
+            callback_tries: metric!(
+                "callback_retries",
+                "Tries of callbacks that did not succeed and are repeated, by what was wrong"
+            ),
+            callbacks_waiting: metric!("callbacks_waiting", "Callbacks still to be delivered"),
+            callbacks_dead: metric!(
+                "callbacks_dead",
+                "Callbacks that were given up and are kept, to be resent"
+            ),
+            callbacks_oldest: metric!(
+                "callbacks_oldest_timestamp_seconds",
+                "When the oldest callback that still waits was made, in Unix time; 0 if none waits"
+            ),
+            callback_rows_missed: metric!(
+                "callback_rows_missed",
+                "Journal rows that retention dropped before callbacks were made of them"
             ),
             registry,
         }
@@ -210,6 +248,28 @@ impl Metrics {
     /// Counts a refused request.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&OfCode { code }).inc();
+    }
+
+    /// Counts callbacks that were `made`, `delivered`, given up (`dead`), or `dropped`.
+    pub fn callbacks(&self, outcome: &'static str, count: usize) {
+        self.callbacks.get_or_create(&OfCallback { outcome }).inc_by(count as u64);
+    }
+
+    /// Counts a try of a callback that is repeated.
+    pub fn callback_retried(&self, problem: &'static str) {
+        self.callback_tries.get_or_create(&OfProblem { problem }).inc();
+    }
+
+    /// Notes how many callbacks are kept, and when the oldest that waits was made.
+    pub fn callbacks_kept(&self, waiting: usize, dead: usize, oldest: Option<UnixMillis>) {
+        self.callbacks_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.callbacks_dead.set(i64::try_from(dead).unwrap_or(i64::MAX));
+        self.callbacks_oldest.set(oldest.map_or(0.0, |at| at.0 as f64 / 1000.0));
+    }
+
+    /// Counts rows of the journal of which no callbacks were made.
+    pub fn callback_rows_missed(&self, count: u64) {
+        self.callback_rows_missed.inc_by(count);
     }
 
     /// Counts a broken invariant.

@@ -8,6 +8,7 @@ mod applications;
 mod backup;
 mod bad_requests;
 mod bench;
+mod callbacks;
 mod cli;
 mod clients;
 mod corpus;

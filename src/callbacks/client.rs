@@ -1,0 +1,200 @@
+//! The HTTP client of callbacks: one POST, to a place that a stranger chose.
+//!
+//! It follows no redirect, knows no proxy of the environment and no cookie, and connects only to
+//! addresses that the configuration admits: its resolver sorts out the others, so that what was
+//! checked is what is connected to. An address in the URL itself passes no resolver; it is checked by
+//! [`check_url`] just before.
+
+use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use dispatch_contract::UnixMillis;
+use jiff::fmt::rfc2822;
+use reqwest::{
+    Client, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{CONTENT_TYPE, RETRY_AFTER},
+    redirect, retry,
+};
+
+use super::Problem;
+use crate::access::{Destinations, check_url};
+
+/// For how long an idle connection is kept: below the 60 s after which load balancers usually close it.
+const IDLE: Duration = Duration::from_secs(50);
+/// How much of an answer is read, so that its connection can be used again.
+const ANSWER_BYTES: usize = 64 * 1024;
+/// How long that may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Posts callbacks.
+pub(super) struct CallbackClient {
+    client: Client,
+    destinations: Arc<Destinations>,
+}
+
+/// The TLS library did not let a client be built.
+#[derive(Debug)]
+pub struct ClientUnavailable(reqwest::Error);
+
+/// What a receiver answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// How long it asked to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl CallbackClient {
+    pub(super) fn new(
+        destinations: Arc<Destinations>,
+        timeout: Duration,
+    ) -> Result<Self, ClientUnavailable> {
+        let client = Client::builder()
+            .user_agent(concat!("dispatch/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .https_only(!destinations.allow_http)
+            .timeout(timeout)
+            .pool_idle_timeout(IDLE)
+            .dns_resolver(Arc::new(PublicResolver(Arc::clone(&destinations))))
+            .build()
+            .map_err(ClientUnavailable)?;
+        Ok(CallbackClient { client, destinations })
+    }
+
+    /// Posts one body. `now` is the raw wall clock, for a `Retry-After` that is a date.
+    ///
+    /// # Errors
+    /// If no answer came.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+        now: UnixMillis,
+    ) -> Result<Answer, Problem> {
+        let url = check_url(url, &self.destinations).map_err(|_| Problem::NotAllowed)?;
+        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(|error| problem(&error))?;
+        let answer = Answer {
+            status: response.status().as_u16(),
+            retry_after: response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| retry_after(value.to_str().ok()?, now)),
+        };
+        // Whatever comes of it: the status is known.
+        let _ = tokio::time::timeout(ANSWER_PATIENCE, drain(response)).await;
+        Ok(answer)
+    }
+}
+
+async fn drain(mut response: Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > ANSWER_BYTES {
+            return;
+        }
+    }
+}
+
+/// `120`, or a date.
+fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+    Some(UnixMillis(u64::try_from(at.as_millisecond()).ok()?).since(now))
+}
+
+/// What went wrong, without the address: that may carry a secret of the receiver's.
+fn problem(error: &reqwest::Error) -> Problem {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.is::<NothingPublic>() {
+            return Problem::NotAllowed;
+        }
+        source = cause.source();
+    }
+    if error.is_builder() {
+        Problem::NotAllowed
+    } else if error.is_timeout() {
+        Problem::TimedOut
+    } else if error.is_connect() {
+        Problem::Unreachable
+    } else {
+        Problem::Broken
+    }
+}
+
+/// Knows of a name only those addresses that may be connected to.
+struct PublicResolver(Arc<Destinations>);
+
+/// A name has addresses, and none of them may be connected to.
+#[derive(Debug)]
+struct NothingPublic;
+
+impl Resolve for PublicResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let destinations = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let admitted: Vec<SocketAddr> =
+                found.filter(|address| destinations.admits(address.ip())).collect();
+            if admitted.is_empty() {
+                return Err(NothingPublic.into());
+            }
+            Ok(Box::new(admitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+impl fmt::Display for NothingPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name has no public address")
+    }
+}
+
+impl Error for NothingPublic {}
+
+impl fmt::Display for ClientUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the HTTP client of callbacks could not be set up")
+    }
+}
+
+impl Error for ClientUnavailable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UnixMillis(784_111_777_000);
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        let date = "Sun, 06 Nov 1994 08:50:37 GMT";
+        assert_eq!(retry_after(date, now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_means_a_private_address_is_not_connected_to() {
+        let destinations = Destinations { allow_http: true, ..Destinations::default() };
+        let client = CallbackClient::new(Arc::new(destinations), Duration::from_secs(5)).unwrap();
+        for url in ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/"] {
+            let answer = client.post(url, Vec::new(), Vec::new(), UnixMillis(0)).await;
+            assert_eq!(answer, Err(Problem::NotAllowed), "{url}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Makes callbacks of what the journal says.
+//!
+//! It keeps a cursor, and writes the callbacks that rows mean together with the cursor behind those
+//! rows. That is not durable at once: after a crash it looks at some rows again, and makes the same
+//! callbacks under the same ids. One whose row is still there is left as it is.
+
+use std::{collections::HashSet, sync::Arc};
+
+use dispatch_contract::Busy;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Callback, CallbackId, Problem, State, Subject,
+    bell::Bell,
+    book::Book,
+    render,
+    target::Target,
+    telling::{News, tellings},
+};
+use crate::{
+    machine::{Fact, WorkflowId},
+    store::{self, Cursor, Kind, Row, SettingChange, Settings, StoreError},
+};
+
+/// How many rows are read at once.
+const ROWS: usize = 256;
+/// After how many rows that mean no callback the cursor is written all the same.
+const NOTE_EVERY: u64 = 1024;
+/// How many workflows that nobody is told of are remembered.
+const NOBODY: usize = 65_536;
+/// Where the cursor is kept, within its kind.
+const KEY: &[u8] = b"cursor";
+
+/// How far the journal was looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    cursor: Cursor,
+}
+
+/// Follows the journal.
+pub(super) struct Follower {
+    book: Arc<Book>,
+    cursor: Cursor,
+    noted: Cursor,
+    /// Workflows that nobody is told of: most, where there are no applications.
+    nobody: HashSet<WorkflowId>,
+}
+
+impl Follower {
+    /// Goes on where the last life was. A store that was never followed is followed from now on, and
+    /// that is durable when this returns: nothing that happens later is missed.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub(super) fn new(book: Arc<Book>) -> Result<Follower, StoreError> {
+        let (settings, newest) = (book.engine.settings(), book.engine.reader().newest());
+        let cursor = match kept(&**settings)? {
+            // A store restored from a backup may be behind what is kept beside it.
+            Some(progress) => progress.cursor.min(newest),
+            None => {
+                settings.write(vec![Progress { cursor: newest }.put()?])?;
+                newest
+            }
+        };
+        Ok(Follower { book, cursor, noted: cursor, nobody: HashSet::new() })
+    }
+
+    /// Follows until the store fails. Whoever stops it drops it: what was not written is made again.
+    pub(super) async fn run(self, bell: Arc<Bell>) {
+        let mut follower = self;
+        bell.ring();
+        loop {
+            let busy: Option<Busy> = bell.heard().await;
+            let caught_up = tokio::task::spawn_blocking(move || {
+                let result = follower.catch_up();
+                (follower, result)
+            });
+            match caught_up.await {
+                Ok((back, Ok(()))) => follower = back,
+                Ok((_, Err(error))) => {
+                    tracing::error!(%error, "no further callbacks are made until the next start");
+                    return;
+                }
+                // A panic, which is in the log, or the end of the runtime.
+                Err(_) => return,
+            }
+            drop(busy);
+        }
+    }
+
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            // Behind the last row there may be what is no row: carried to the right by retention.
+            let newest = self.book.engine.reader().newest();
+            let rows = match self.book.engine.reader().after(self.cursor, ROWS) {
+                Ok(rows) => rows,
+                Err(StoreError::Trimmed(oldest)) => {
+                    let missed = oldest.0.saturating_sub(self.cursor.0);
+                    tracing::warn!(
+                        missed,
+                        "retention was faster than the callbacks; they go on behind it"
+                    );
+                    self.book.engine.metrics().callback_rows_missed(missed);
+                    self.cursor = oldest;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut made = Vec::new();
+            for row in &rows {
+                match self.make(row, &mut made) {
+                    Ok(()) => {}
+                    // One that cannot be read is the store's trouble, and not that of all others.
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let is_last = rows.len() < ROWS;
+            let read_to = if is_last { Some(newest) } else { None };
+            self.cursor = rows.last().map(|row| row.cursor).max(read_to).unwrap_or(self.cursor);
+            self.note(&made)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn note(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
+        if made.is_empty() && self.cursor.0 - self.noted.0 < NOTE_EVERY {
+            return Ok(());
+        }
+        let changes = made.iter().map(|(id, callback)| callback.put(*id));
+        let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
+        changes.push(Progress { cursor: self.cursor }.put()?);
+        self.book.engine.settings().note(changes)?;
+        self.noted = self.cursor;
+        if made.is_empty() {
+            return Ok(());
+        }
+        self.book.engine.metrics().callbacks("made", made.len());
+        self.book.add(made)
+    }
+
+    /// Makes the callbacks that one row means.
+    fn make(
+        &mut self,
+        row: &Row,
+        made: &mut Vec<(CallbackId, Callback)>,
+    ) -> Result<(), StoreError> {
+        if self.nobody.contains(&row.workflow) || !row.facts.iter().any(may_tell) {
+            return Ok(());
+        }
+        let reader = self.book.engine.reader();
+        // Gone: past retention.
+        let Some(record) = reader.record(row.workflow)? else { return Ok(()) };
+        let asked = &record.requester;
+        if asked.application.is_none() && asked.webhook_url.is_none() {
+            if self.nobody.len() >= NOBODY {
+                self.nobody.clear();
+            }
+            self.nobody.insert(row.workflow);
+            return Ok(());
+        }
+        let application = match asked.application {
+            Some(id) => self.book.application(&record.tenant, id)?,
+            None => None,
+        };
+        let target = Target::of(&record, application.as_ref(), &self.book.options.secret);
+        let Some(target) = target else { return Ok(()) };
+        let timeline = reader.timeline(row.workflow)?;
+        let facts = row.sequence..row.sequence + row.facts.len() as u32;
+        for telling in tellings(&record, timeline.iter().map(|row| &**row)) {
+            if !facts.contains(&telling.sequence) {
+                continue;
+            }
+            let subject = match telling.news {
+                News::Status { .. } => Subject::Status,
+                News::Report { .. } if render::wants_report(asked.facade) => Subject::Report,
+                News::Report { .. } => continue,
+            };
+            let id = CallbackId { workflow: record.id, sequence: telling.sequence };
+            if self.book.get(id)?.is_some() {
+                continue;
+            }
+            let callback = Callback {
+                tenant: Arc::clone(&record.tenant),
+                application: asked.application,
+                subject,
+                lane: target.lane(&record),
+                made_at: row.at,
+                since: row.at,
+                tries: 0,
+                state: State::Waiting(row.at),
+                problem: None,
+            };
+            let has_room = self.book.has_room(&callback, made.len());
+            let callback = if has_room { callback } else { self.give_up(callback) };
+            made.push((id, callback));
+        }
+        Ok(())
+    }
+
+    /// Its application's receiver has been away for so long that no further callback may wait.
+    fn give_up(&self, callback: Callback) -> Callback {
+        self.book.engine.metrics().callbacks("dead", 1);
+        callback.died(self.book.engine.clock().now(), Problem::TooMany)
+    }
+}
+
+impl Progress {
+    fn put(&self) -> Result<SettingChange, StoreError> {
+        Ok(SettingChange::put(Kind::CallbackState, KEY, store::encode(self)?))
+    }
+}
+
+fn kept(settings: &dyn Settings) -> Result<Option<Progress>, StoreError> {
+    let row = settings.get(Kind::CallbackState, KEY)?;
+    row.map(|row| store::decode(&row, || "the cursor of callbacks".to_owned())).transpose()
+}
+
+/// Whether a fact may be something to tell: the cheap question, asked of every row.
+fn may_tell(fact: &Fact) -> bool {
+    match fact {
+        Fact::AttemptAccepted { .. }
+        | Fact::AttemptRefused { .. }
+        | Fact::StatusReached { .. }
+        | Fact::StatusFailed { .. }
+        | Fact::StepFailed { .. }
+        | Fact::Ended(_)
+        | Fact::LateStatus { .. }
+        | Fact::LateFailure { .. }
+        | Fact::LateAnswer { .. } => true,
+        Fact::Created
+        | Fact::StepStarted { .. }
+        | Fact::AttemptPlanned { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::AttemptDeferred { .. }
+        | Fact::AttemptUnknown { .. }
+        | Fact::AttemptRepeated { .. }
+        | Fact::AttemptDue { .. }
+        | Fact::StepMet { .. }
+        | Fact::StepExpired { .. }
+        | Fact::StepSkipped { .. }
+        | Fact::StepCanceled { .. }
+        | Fact::LateSuccess { .. } => false,
+    }
+}

@@ -1,0 +1,61 @@
+//! How callbacks are set up.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use dispatch_contract::Secret;
+
+use crate::access::{Application, Destinations};
+
+/// Tells the secret that an application's callbacks are signed with; `None` if it has none.
+pub type SecretOf = Arc<dyn Fn(&Application) -> Option<Secret> + Send + Sync>;
+
+/// How callbacks are set up.
+#[derive(Clone)]
+pub struct Options {
+    /// Where they may go.
+    pub destinations: Arc<Destinations>,
+    /// How many may be out at once.
+    pub concurrency: usize,
+    /// How many may be out at once to one destination.
+    pub per_destination: usize,
+    /// How long a receiver may take to answer. Real time, as all that concerns sockets.
+    pub timeout: Duration,
+    /// For how long one is repeated.
+    pub retry_for: Duration,
+    /// The first wait; it doubles with each.
+    pub retry_base: Duration,
+    /// The longest wait.
+    pub retry_max: Duration,
+    /// How many of one application may wait; the further are given up at once.
+    pub waiting_per_application: usize,
+    /// How many dead ones of one application are kept; the oldest are dropped.
+    pub dead_per_application: usize,
+    /// What they are signed with.
+    pub secret: SecretOf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            destinations: Arc::default(),
+            concurrency: 64,
+            per_destination: 8,
+            timeout: Duration::from_secs(10),
+            retry_for: Duration::from_secs(24 * 3600),
+            retry_base: Duration::from_secs(5),
+            retry_max: Duration::from_secs(30 * 60),
+            waiting_per_application: 100_000,
+            dead_per_application: 10_000,
+            secret: Arc::new(|_| None),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("destinations", &self.destinations)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}

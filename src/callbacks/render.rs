@@ -1,0 +1,203 @@
+//! A callback's body, in the words that its receiver knows.
+//!
+//! Two of them. The old shape is the Messages v0.1 status object with `_links.workflow`, and the
+//! Dispatch final report; the other is the Messages v1 status object with `workflow`. The final report
+//! has one shape only, because Messages v1 has none: there it names channels as v1 does.
+//!
+//! Pure: the same telling gives the same bytes.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use dispatch_contract::{Channel, Endpoint, UnixMillis, Usage};
+use serde_json::{Map, Value, json};
+
+use super::telling::{MessageStatus, News, Reported, Telling};
+use crate::{
+    access::Shape,
+    machine::{EndState, Outcome, message_uuid},
+    store::{Facade, Record},
+};
+
+/// The body that tells `telling` of the workflow of `record`: compact JSON.
+///
+/// `None` if there is nothing to say in this shape, or the plan has no such step.
+pub(super) fn body(record: &Record, telling: &Telling, shape: Shape) -> Option<Vec<u8>> {
+    let at = timestamp(telling.at);
+    let body = match &telling.news {
+        News::Status { step, status, usage } => {
+            let mut body = match shape {
+                Shape::V01 => status_v01(record, *step, status)?,
+                Shape::V1 => status_v1(record, *step, status)?,
+            };
+            body.insert("timestamp".to_owned(), at.into());
+            if let Some(usage) = usage {
+                body.insert("usage".to_owned(), priced(usage));
+            }
+            body
+        }
+        News::Report { outcome, messages, usage } => {
+            let mut body = report(record, outcome, messages, shape);
+            body.insert("timestamp".to_owned(), at.into());
+            if let Some(usage) = usage {
+                body.insert("usage".to_owned(), priced(usage));
+            }
+            body
+        }
+    };
+    serde_json::to_vec(&body).ok()
+}
+
+/// Whether whoever asked in these words is told of the end. The Messages API never had a final
+/// report, and its clients would take one for a status without a message.
+pub(super) fn wants_report(facade: Facade) -> bool {
+    match facade {
+        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => true,
+        Facade::MessagesV1 => false,
+    }
+}
+
+/// The words for a workflow that was asked for through `facade`, for an application that wants
+/// `shape`.
+pub(super) fn shape_for(facade: Facade, shape: Option<Shape>) -> Shape {
+    match facade {
+        Facade::MessagesV1 => Shape::V1,
+        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => shape.unwrap_or_default(),
+    }
+}
+
+fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<String, Value>> {
+    let message = &record.plan.steps.get(usize::from(step))?.message;
+    let id = record.id.to_string();
+    let mut link = Map::new();
+    link.insert(id_name(record).to_owned(), id.clone().into());
+    link.insert("href".to_owned(), format!("/v0.1/dispatch/{id}").into());
+    let mut body = object(json!({
+        "message_uuid": message_uuid(record.id, step).to_string(),
+        "to": endpoint(&message.channel, &message.to),
+        "from": endpoint(&message.channel, &message.from),
+        "status": status.as_str(),
+        "_links": { "workflow": link },
+    }));
+    if let Some(trouble) = status.trouble() {
+        body.insert("error".to_owned(), error::v01(trouble));
+    }
+    refer(&mut body, record);
+    Some(body)
+}
+
+fn status_v1(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<String, Value>> {
+    let message = &record.plan.steps.get(usize::from(step))?.message;
+    let uuid = message_uuid(record.id, step).to_string();
+    let number = (u16::from(step) + 1).to_string();
+    let total = record.plan.steps.len().to_string();
+    let id = record.id.to_string();
+    let mut body = object(json!({
+        "message_uuid": uuid,
+        "channel": v1_channel(&message.channel),
+        "to": message.to.value(),
+        "from": message.from.value(),
+        "status": status.as_str(),
+        // The specification's names, and those that the Java SDK reads instead of them.
+        "workflow": {
+            "workflow_id": id, "items_number": number, "items_total": total,
+            "id": id, "item_number": number,
+        },
+    }));
+    if let Some(trouble) = status.trouble() {
+        body.insert("error".to_owned(), error::v1(trouble, &uuid));
+    }
+    refer(&mut body, record);
+    Some(body)
+}
+
+fn report(
+    record: &Record,
+    outcome: &Outcome,
+    messages: &[Reported],
+    shape: Shape,
+) -> Map<String, Value> {
+    let messages: Vec<_> =
+        messages.iter().filter_map(|message| reported(record, message, shape)).collect();
+    let mut body = object(json!({
+        "template": "failover",
+        "_links": { "messages": messages },
+    }));
+    body.insert(id_name(record).to_owned(), record.id.to_string().into());
+    let status = match outcome.state {
+        EndState::Succeeded => "completed",
+        EndState::Failed | EndState::Unconfirmed | EndState::Canceled => {
+            // The old API had one word for these; ours says which.
+            body.insert("reason".to_owned(), outcome.reason.as_str().into());
+            "error"
+        }
+    };
+    body.insert("status".to_owned(), status.into());
+    refer(&mut body, record);
+    body
+}
+
+fn reported(record: &Record, reported: &Reported, shape: Shape) -> Option<Value> {
+    let channel = &record.plan.steps.get(usize::from(reported.step))?.message.channel;
+    let uuid = message_uuid(record.id, reported.step).to_string();
+    let mut message = object(json!({
+        "message_uuid": uuid,
+        // A bare id, as the old API's own.
+        "href": uuid,
+        "channel": match shape {
+            Shape::V01 => channel.as_str(),
+            Shape::V1 => v1_channel(channel),
+        },
+        "status": reported.status.as_str(),
+    }));
+    if let Some(usage) = &reported.usage {
+        message.insert("usage".to_owned(), priced(usage));
+    }
+    Some(message.into())
+}
+
+/// What the facade calls a workflow's id.
+fn id_name(record: &Record) -> &'static str {
+    match record.requester.facade {
+        Facade::WorkflowsBeta => "workflow_uuid",
+        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 => "dispatch_uuid",
+    }
+}
+
+fn refer(body: &mut Map<String, Value>, record: &Record) {
+    if let Some(client_ref) = &record.plan.client_ref {
+        body.insert("client_ref".to_owned(), client_ref.as_str().into());
+    }
+}
+
+fn endpoint(channel: &Channel, endpoint: &Endpoint) -> Value {
+    match endpoint {
+        Endpoint::Id(id) => json!({ "type": channel.as_str(), "id": id }),
+        Endpoint::Number(number) => json!({ "type": channel.as_str(), "number": number }),
+    }
+}
+
+/// Messages v1 renamed one channel.
+fn v1_channel(channel: &Channel) -> &str {
+    if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() }
+}
+
+fn priced(usage: &Usage) -> Value {
+    json!({ "currency": usage.currency, "price": usage.price })
+}
+
+/// `2020-01-01T14:00:00.000Z`
+fn timestamp(at: UnixMillis) -> String {
+    let time = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! What receivers get, whole.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dispatch_contract::{
+    Channel, Content, Endpoint, Failure, Message, Options, Status, UnixMillis, Usage,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    callbacks::telling::tellings,
+    machine::{
+        AcceptedBy, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Reason, RouteTraits, Rule,
+        StepPlan, Template, Terms, WorkflowId,
+    },
+    store::{Cursor, Requester, Row},
+};
+
+const ID: &str = "0190a1b2-0000-7000-8000-000000000001";
+const AT: UnixMillis = UnixMillis(1_577_887_200_000);
+
+fn message(channel: Channel, from: Endpoint, to: &str) -> Message {
+    let to = Endpoint::Number(to.to_owned());
+    let (content, options) = (Content::Text("Your table is ready.".to_owned()), Options::default());
+    Message { channel, from, to, content, options }
+}
+
+/// Viber to be read in 600 s, else an SMS.
+fn record(facade: Facade) -> Record {
+    let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
+    let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
+    let rule = Some(Rule { condition: Status::Read, expiry_ms: Some(600_000) });
+    let plan = Plan {
+        template: Template::Failover,
+        steps: vec![StepPlan { message: viber, rule }, StepPlan { message: sms, rule: None }],
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::default(),
+        on_unknown: OnUnknown::default(),
+        priority: Priority::default(),
+        labels: BTreeMap::new(),
+        client_ref: None,
+    };
+    Record {
+        id: WorkflowId(ID.parse().unwrap()),
+        tenant: Arc::from("default"),
+        created_at: AT,
+        fingerprint: plan.fingerprint(),
+        plan,
+        terms: Terms::default(),
+        request_id: None,
+        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, facade },
+    }
+}
+
+fn planned(attempt: u16, step: u8) -> Fact {
+    let traits = RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
+    Fact::AttemptPlanned { attempt, step, route: Arc::from("main"), traits, may_double: false }
+}
+
+fn accepted(attempt: u16) -> Fact {
+    Fact::AttemptAccepted { attempt, provider_id: "p".to_owned(), by: AcceptedBy::Answer }
+}
+
+fn reached(attempt: u16, status: Status, price: Option<&str>) -> Fact {
+    let usage = price.map(|price| Usage { currency: "EUR".to_owned(), price: price.to_owned() });
+    Fact::StatusReached { attempt, status, provider_time: None, usage }
+}
+
+fn ended(state: EndState, reason: Reason) -> Fact {
+    Fact::Ended(Outcome { state, reason, code: None, detail: String::new() })
+}
+
+/// The bodies that these facts mean, one row a fact.
+fn told(record: &Record, shape: Shape, facts: Vec<Fact>) -> Vec<Value> {
+    let rows: Vec<_> = (1_u32..)
+        .zip(facts)
+        .map(|(number, fact)| Row {
+            cursor: Cursor(number.into()),
+            tenant: Arc::clone(&record.tenant),
+            workflow: record.id,
+            at: UnixMillis(AT.0 + u64::from(number) * 1000),
+            sequence: number,
+            facts: vec![fact],
+        })
+        .collect();
+    let tellings = tellings(record, &rows);
+    let bodies = tellings.iter().map(|telling| body(record, telling, shape).unwrap());
+    bodies.map(|body| serde_json::from_slice(&body).unwrap()).collect()
+}
+
+/// The Viber message is delivered and not read; the SMS is.
+fn failed_over() -> Vec<Fact> {
+    vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+        accepted(1),
+        reached(1, Status::Delivered, Some("0.0333")),
+        Fact::StepExpired {
+            step: 0,
+            condition: Status::Read,
+            expiry_ms: 600_000,
+            last: Status::Delivered,
+            last_after_ms: None,
+            late_ms: 0,
+            while_down: false,
+        },
+        Fact::StepStarted { step: 1 },
+        planned(2, 1),
+        Fact::AttemptStarted { attempt: 2, call: 1 },
+        accepted(2),
+        reached(2, Status::Delivered, Some("0.05")),
+        Fact::StepMet { step: 1 },
+        ended(EndState::Succeeded, Reason::ConditionMet),
+    ]
+}
+
+fn uuids(record: &Record) -> [String; 2] {
+    [0, 1].map(|step| message_uuid(record.id, step).to_string())
+}
+
+#[test]
+fn the_old_shape_is_that_of_the_dispatch_api() {
+    let record = record(Facade::DispatchV01);
+    let [viber, sms] = uuids(&record);
+    let links =
+        json!({ "workflow": { "dispatch_uuid": ID, "href": format!("/v0.1/dispatch/{ID}") } });
+    let to_viber = json!({ "type": "viber_service_msg", "number": "447700900001" });
+    let from_viber = json!({ "type": "viber_service_msg", "id": "16273" });
+    let to_sms = json!({ "type": "sms", "number": "447700900001" });
+    let from_sms = json!({ "type": "sms", "number": "Dispatch" });
+    let wanted = [
+        json!({
+            "message_uuid": viber, "to": to_viber, "from": from_viber, "status": "submitted",
+            "timestamp": "2020-01-01T14:00:05.000Z", "_links": links,
+        }),
+        json!({
+            "message_uuid": viber, "to": to_viber, "from": from_viber, "status": "delivered",
+            "timestamp": "2020-01-01T14:00:06.000Z", "_links": links,
+            "usage": { "currency": "EUR", "price": "0.0333" },
+        }),
+        json!({
+            "message_uuid": sms, "to": to_sms, "from": from_sms, "status": "submitted",
+            "timestamp": "2020-01-01T14:00:11.000Z", "_links": links,
+        }),
+        json!({
+            "message_uuid": sms, "to": to_sms, "from": from_sms, "status": "delivered",
+            "timestamp": "2020-01-01T14:00:12.000Z", "_links": links,
+            "usage": { "currency": "EUR", "price": "0.05" },
+        }),
+        json!({
+            "dispatch_uuid": ID, "template": "failover", "status": "completed",
+            "timestamp": "2020-01-01T14:00:14.000Z",
+            "usage": { "currency": "EUR", "price": "0.0833" },
+            "_links": { "messages": [
+                {
+                    "message_uuid": viber, "href": viber, "channel": "viber_service_msg",
+                    "status": "delivered", "usage": { "currency": "EUR", "price": "0.0333" },
+                },
+                {
+                    "message_uuid": sms, "href": sms, "channel": "sms",
+                    "status": "delivered", "usage": { "currency": "EUR", "price": "0.05" },
+                },
+            ] },
+        }),
+    ];
+    assert_eq!(told(&record, Shape::V01, failed_over()), wanted);
+}
+
+#[test]
+fn the_other_shape_is_that_of_messages_v1() {
+    let record = record(Facade::MessagesV1);
+    let [viber, _] = uuids(&record);
+    let told = told(&record, Shape::V1, failed_over());
+    let wanted = json!({
+        "message_uuid": viber, "channel": "viber_service", "to": "447700900001", "from": "16273",
+        "status": "delivered", "timestamp": "2020-01-01T14:00:06.000Z",
+        "usage": { "currency": "EUR", "price": "0.0333" },
+        "workflow": {
+            "workflow_id": ID, "items_number": "1", "items_total": "2",
+            "id": ID, "item_number": "1",
+        },
+    });
+    assert_eq!(told[1], wanted);
+    assert_eq!(told[2]["workflow"]["items_number"], "2");
+    assert_eq!(told[4]["_links"]["messages"][0]["channel"], "viber_service");
+}
+
+#[test]
+fn a_body_is_compact_and_the_same_each_time() {
+    let record = record(Facade::DispatchV01);
+    let row = Row {
+        cursor: Cursor(1),
+        tenant: Arc::clone(&record.tenant),
+        workflow: record.id,
+        at: AT,
+        sequence: 1,
+        facts: failed_over(),
+    };
+    let tellings = tellings(&record, [&row]);
+    for telling in &tellings {
+        let body = body(&record, telling, Shape::V01).unwrap();
+        assert_eq!(Some(&body), super::body(&record, telling, Shape::V01).as_ref());
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, serde_json::to_vec(&value).unwrap(), "JSON.stringify gives the same");
+    }
+}
+
+#[test]
+fn the_predecessor_called_it_workflow_uuid() {
+    let record = record(Facade::WorkflowsBeta);
+    let told = told(&record, Shape::V01, failed_over());
+    assert_eq!(told[0]["_links"]["workflow"]["workflow_uuid"], ID);
+    assert_eq!(told[4]["workflow_uuid"], ID);
+    assert_eq!(told[4].get("dispatch_uuid"), None);
+}
+
+/// Both messages are refused; an attempt by another route is nobody's business.
+#[test]
+fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() {
+    let refusal = |code: &str| crate::machine::Refusal {
+        kind: dispatch_contract::ErrorKind::InvalidRecipient,
+        fault: dispatch_contract::Fault::Recipient,
+        code: Some(code.to_owned()),
+        detail: "Not part of the provider network".to_owned(),
+    };
+    let failed = |step, code: &str| Fact::StepFailed {
+        step,
+        reason: Reason::Rejected,
+        code: Some(code.to_owned()),
+        detail: "Not part of the provider network".to_owned(),
+    };
+    let facts = vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+        Fact::AttemptRefused { attempt: 1, refusal: refusal("1331") },
+        planned(2, 0),
+        Fact::AttemptStarted { attempt: 2, call: 1 },
+        Fact::AttemptRefused { attempt: 2, refusal: refusal("1300") },
+        failed(0, "1300"),
+        Fact::StepStarted { step: 1 },
+        planned(3, 1),
+        Fact::AttemptStarted { attempt: 3, call: 1 },
+        Fact::AttemptRefused { attempt: 3, refusal: refusal("30003") },
+        failed(1, "30003"),
+        ended(EndState::Failed, Reason::Rejected),
+    ];
+    let record = record(Facade::DispatchV01);
+    let [viber, sms] = uuids(&record);
+    let v01 = told(&record, Shape::V01, facts.clone());
+    let statuses: Vec<_> = v01.iter().map(|body| body["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["rejected", "rejected", "error"]);
+    let detail = "Not part of the provider network";
+    assert_eq!(v01[0]["error"], json!({ "code": 1300, "reason": detail }));
+    assert_eq!(
+        v01[1]["error"],
+        json!({ "code": 1330, "reason": detail, "provider_code": "30003" })
+    );
+    assert_eq!(
+        v01[2],
+        json!({
+            "dispatch_uuid": ID, "template": "failover", "status": "error", "reason": "REJECTED",
+            "timestamp": "2020-01-01T14:00:15.000Z",
+            "_links": { "messages": [
+                { "message_uuid": viber, "href": viber, "channel": "viber_service_msg", "status": "rejected" },
+                { "message_uuid": sms, "href": sms, "channel": "sms", "status": "rejected" },
+            ] },
+        })
+    );
+    let v1 = told(&record, Shape::V1, facts);
+    assert_eq!(
+        v1[0]["error"],
+        json!({
+            "type": "https://developer.vonage.com/api-errors/messages#1300", "title": "1300",
+            "detail": detail, "instance": viber,
+        })
+    );
+}
+
+#[test]
+fn every_end_but_success_is_an_error_with_its_reason() {
+    let record = record(Facade::DispatchV01);
+    for (state, reason, wanted) in [
+        (EndState::Failed, Reason::Expired, "EXPIRED"),
+        (EndState::Unconfirmed, Reason::NoConfirmation, "NO_CONFIRMATION"),
+        (EndState::Canceled, Reason::Canceled, "CANCELED"),
+    ] {
+        let told = told(&record, Shape::V01, vec![Fact::Created, ended(state, reason)]);
+        assert_eq!((&told[0]["status"], &told[0]["reason"]), (&json!("error"), &json!(wanted)));
+        assert_eq!(told[0]["_links"]["messages"], json!([]), "nothing was sent");
+    }
+}
+
+#[test]
+fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
+    let record = record(Facade::DispatchV01);
+    let mut facts = failed_over();
+    facts.splice(
+        6..6,
+        [Fact::LateFailure {
+            attempt: 1,
+            failure: Failure::Undeliverable,
+            code: None,
+            provider_time: None,
+        }],
+    );
+    let late = |attempt, status| Fact::LateStatus {
+        attempt,
+        status,
+        provider_time: Some(UnixMillis(AT.0 - 1)),
+        usage: None,
+        regret: false,
+    };
+    facts.extend([late(1, Status::Read), late(1, Status::Replied)]);
+    let told = told(&record, Shape::V01, facts);
+    let statuses: Vec<_> = told.iter().map(|body| body["status"].as_str().unwrap()).collect();
+    let wanted = ["submitted", "delivered", "submitted", "delivered", "completed", "read"];
+    assert_eq!(statuses, wanted, "a failure of what was delivered is none; an answer is a reading");
+    assert_eq!(told[5]["timestamp"], "2020-01-01T13:59:59.999Z", "the provider's own time");
+}
+
+#[test]
+fn a_possible_double_is_one_message() {
+    let record = record(Facade::DispatchV01);
+    let facts = vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+        Fact::AttemptUnknown { attempt: 1, refusal: None, wait_until: AT },
+        planned(2, 0),
+        Fact::AttemptStarted { attempt: 2, call: 1 },
+        accepted(2),
+        accepted(1),
+        Fact::StatusFailed {
+            attempt: 2,
+            failure: Failure::Undeliverable,
+            code: None,
+            detail: None,
+            provider_time: None,
+            usage: None,
+        },
+        reached(1, Status::Read, None),
+    ];
+    let told = told(&record, Shape::V01, facts);
+    let statuses: Vec<_> = told.iter().map(|body| body["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["submitted", "read"], "one of two failed, and the other was alive");
+}
+
+/// Canceled while one message was certainly not taken yet, and another may have been.
+#[test]
+fn the_report_names_what_may_have_gone_out_and_nothing_else() {
+    let record = record(Facade::DispatchV01);
+    let throttled = crate::machine::Refusal {
+        kind: dispatch_contract::ErrorKind::Throttled,
+        fault: dispatch_contract::Fault::Provider,
+        code: None,
+        detail: "Throttled".to_owned(),
+    };
+    let begun = vec![
+        Fact::Created,
+        Fact::StepStarted { step: 0 },
+        planned(1, 0),
+        Fact::AttemptStarted { attempt: 1, call: 1 },
+    ];
+    let deferred = Fact::AttemptDeferred { attempt: 1, refusal: throttled, retry_at: AT };
+    let unknown = Fact::AttemptUnknown { attempt: 1, refusal: None, wait_until: AT };
+    for (fact, count) in [(deferred, 0), (unknown, 1)] {
+        let mut facts = begun.clone();
+        facts.extend([fact, ended(EndState::Canceled, Reason::Canceled)]);
+        let report = told(&record, Shape::V01, facts).pop().unwrap();
+        let messages = report["_links"]["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), count, "{report}");
+        assert!(messages.iter().all(|message| message["status"] == "submitted"), "{report}");
+    }
+}
+
+#[test]
+fn the_facade_decides_the_shape_before_the_application_does() {
+    assert_eq!(shape_for(Facade::MessagesV1, Some(Shape::V01)), Shape::V1);
+    assert_eq!(shape_for(Facade::DispatchV01, Some(Shape::V1)), Shape::V1);
+    assert_eq!(shape_for(Facade::DispatchV01, None), Shape::V01);
+}

@@ -1,0 +1,196 @@
+//! A callback that is still to be delivered, or was given up, as it is kept.
+//!
+//! Small, and without its body: that is rendered from the workflow's record and timeline when it is
+//! sent, always the same. So no number and no text stands in it, a receiver that is away for a day
+//! costs a hundred bytes a callback, and one that was given up because its application was set up
+//! wrongly goes out rightly once that is mended.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use dispatch_contract::UnixMillis;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    machine::WorkflowId,
+    store::{self, Kind, SettingChange, StoreError},
+};
+
+/// Names a callback: its workflow, and the number of the fact that it tells. The same whenever it is
+/// made or repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallbackId {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// The fact's number in the workflow.
+    pub sequence: u32,
+}
+
+/// A callback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Whose.
+    pub tenant: Arc<str>,
+    /// The application that it goes to.
+    pub application: Option<Uuid>,
+    /// What it is.
+    pub subject: Subject,
+    /// Where it goes, hashed: callbacks that go to one place take turns.
+    pub(super) lane: u64,
+    /// When it was made, in engine time.
+    pub made_at: UnixMillis,
+    /// From when it is tried.
+    pub since: UnixMillis,
+    /// How often it was tried since then.
+    pub tries: u32,
+    /// Where it is.
+    pub state: State,
+    /// Why the last try did not succeed.
+    pub problem: Option<Problem>,
+}
+
+/// What a callback tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A message's status.
+    Status,
+    /// The final report.
+    Report,
+}
+
+/// Where a callback is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// It is tried from this time on, once those before it are settled.
+    Waiting(UnixMillis),
+    /// It was given up at this time.
+    Dead(UnixMillis),
+}
+
+/// Why a try did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Problem {
+    /// The receiver answered this HTTP status.
+    Answered(u16),
+    /// No connection came about.
+    Unreachable,
+    /// It took too long.
+    TimedOut,
+    /// The connection broke, or what came is no HTTP.
+    Broken,
+    /// The address is one that is not called.
+    NotAllowed,
+    /// Too many of its application's wait already.
+    TooMany,
+}
+
+impl CallbackId {
+    pub(super) fn to_key(self) -> Vec<u8> {
+        [self.workflow.as_bytes().as_slice(), &self.sequence.to_be_bytes()].concat()
+    }
+
+    pub(super) fn from_key(key: &[u8]) -> Option<CallbackId> {
+        let (workflow, sequence) = key.split_at_checked(16)?;
+        let workflow = WorkflowId(Uuid::from_slice(workflow).ok()?);
+        let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
+        Some(CallbackId { workflow, sequence })
+    }
+}
+
+impl Callback {
+    /// Whose share it counts against: its application's, or its tenant's where it has none.
+    pub(super) fn owner(&self) -> Uuid {
+        self.application.unwrap_or_else(|| owner_without_application(&self.tenant))
+    }
+
+    pub(super) fn put(&self, id: CallbackId) -> Result<SettingChange, StoreError> {
+        Ok(SettingChange::put(Kind::Callback, id.to_key(), store::encode(self)?))
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<(CallbackId, Callback), StoreError> {
+        let place = || format!("a callback under a key of {} bytes", key.len());
+        let id = CallbackId::from_key(key).ok_or_else(|| StoreError::Corrupt {
+            place: place(),
+            problem: "the key has not the 20 bytes of a callback's".to_owned(),
+        })?;
+        Ok((id, store::decode(value, place)?))
+    }
+}
+
+/// Never an application's id: those have a version.
+pub(super) fn owner_without_application(tenant: &str) -> Uuid {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&Sha256::digest(tenant)[..8]);
+    Uuid::from_u64_pair(0, u64::from_be_bytes(bytes))
+}
+
+/// The rows that can be read. One that cannot is left as it is, and told of in the log: it must not
+/// stand in the way of all others.
+pub(super) fn readable(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<(CallbackId, Callback)> {
+    let decoded = rows.iter().map(|(key, value)| Callback::decode(key, value));
+    decoded
+        .filter_map(|row| {
+            row.inspect_err(|error| tracing::error!(%error, "a callback cannot be read")).ok()
+        })
+        .collect()
+}
+
+impl Problem {
+    /// Its name, in metrics and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Problem::Answered(_) => "answered",
+            Problem::Unreachable => "unreachable",
+            Problem::TimedOut => "timed_out",
+            Problem::Broken => "broken",
+            Problem::NotAllowed => "not_allowed",
+            Problem::TooMany => "too_many",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Answered(status) => write!(f, "the receiver answered {status}"),
+            Problem::Unreachable => f.write_str("the receiver could not be reached"),
+            Problem::TimedOut => f.write_str("the receiver did not answer in time"),
+            Problem::Broken => f.write_str("the connection broke before an answer"),
+            Problem::NotAllowed => f.write_str(
+                "the address is not a public one over https; [callbacks] in the configuration may allow it",
+            ),
+            Problem::TooMany => f.write_str("too many callbacks of its application waited"),
+        }
+    }
+}
+
+impl fmt::Display for CallbackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.workflow, self.sequence)
+    }
+}
+
+impl FromStr for CallbackId {
+    type Err = InvalidCallbackId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCallbackId> {
+        let (workflow, sequence) = text.split_once('.').ok_or(InvalidCallbackId)?;
+        Ok(CallbackId {
+            workflow: workflow.parse().map_err(|_| InvalidCallbackId)?,
+            sequence: sequence.parse().map_err(|_| InvalidCallbackId)?,
+        })
+    }
+}
+
+/// A text that names no callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidCallbackId;
+
+impl fmt::Display for InvalidCallbackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a callback's id is its workflow's, a dot and a number")
+    }
+}
+
+impl std::error::Error for InvalidCallbackId {}

@@ -1,0 +1,55 @@
+//! Who is told of a workflow, and how.
+
+use dispatch_contract::Secret;
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
+use super::{SecretOf, render};
+use crate::{
+    access::{Application, Shape, Signing},
+    store::Record,
+};
+
+/// Where the callbacks of a workflow go, and in what form. `Debug` would show the address, which may
+/// carry a secret of the receiver's: there is none.
+pub(super) struct Target {
+    pub(super) url: String,
+    pub(super) shape: Shape,
+    pub(super) signing: Option<(Secret, Signing)>,
+}
+
+impl Target {
+    /// The one of `record`, whose application is `application`; `None` if nobody is told.
+    pub(super) fn of(
+        record: &Record,
+        application: Option<&Application>,
+        secret: &SecretOf,
+    ) -> Option<Target> {
+        let messages = application.and_then(|application| application.messages.as_ref());
+        let own = messages.and_then(|messages| messages.status.as_ref());
+        let url = match &record.requester.webhook_url {
+            Some(url) => url.clone(),
+            None => own?.address.clone(),
+        };
+        let shape = messages.map(|messages| messages.shape);
+        let signing = application
+            .zip(messages)
+            .and_then(|(application, messages)| Some((secret(application)?, messages.signing)));
+        let shape = render::shape_for(record.requester.facade, shape);
+        Some(Target { url, shape, signing })
+    }
+
+    /// A number for the place that it leads to: callbacks of one application to one host take turns
+    /// with those of others.
+    pub(super) fn lane(&self, record: &Record) -> u64 {
+        let origin = Url::parse(&self.url).map(|url| url.origin().ascii_serialization());
+        let mut hash = Sha256::new();
+        hash.update((record.tenant.len() as u64).to_be_bytes());
+        hash.update(record.tenant.as_bytes());
+        hash.update(record.requester.application.unwrap_or_default().as_bytes());
+        hash.update(origin.unwrap_or_default());
+        let mut number = [0; 8];
+        number.copy_from_slice(&hash.finalize()[..8]);
+        u64::from_be_bytes(number)
+    }
+}

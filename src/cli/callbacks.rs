@@ -1,0 +1,229 @@
+//! `dispatch callbacks`: what applications were not yet told.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    Failure, Output, RemoteArgs,
+    remote::{connect, refused},
+    show,
+};
+use crate::{
+    client::Client,
+    pb::{
+        to_json,
+        v1::{
+            Callback, CallbackState, CallbackSubject, ListCallbacksRequest, ResendCallbackRequest,
+            resend_callback_request::Which,
+        },
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CallbacksCommand {
+    /// List callbacks that are not delivered, those of older workflows first.
+    List(ListArgs),
+    /// Show one callback.
+    Show(OneArgs),
+    /// Send callbacks once more: one, or all dead ones of an application.
+    Resend(ResendArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only of this workflow.
+    #[arg(long, value_name = "ID")]
+    workflow: Option<String>,
+    /// Only of this application.
+    #[arg(long, value_name = "ID")]
+    application: Option<String>,
+    /// Only those that wait, or the dead.
+    #[arg(long, value_enum)]
+    state: Option<WhichState>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WhichState {
+    /// To be delivered.
+    Waiting,
+    /// Given up, and kept.
+    Dead,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneArgs {
+    /// The callback's id.
+    id: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResendArgs {
+    /// The callback's id.
+    #[arg(required_unless_present = "application")]
+    id: Option<String>,
+    /// All dead ones of this application.
+    #[arg(long, value_name = "ID", conflicts_with = "id")]
+    application: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) async fn run(command: CallbacksCommand) -> Result<ExitCode, Failure> {
+    match command {
+        CallbacksCommand::List(args) => list(args).await,
+        CallbacksCommand::Show(args) => show_one(args).await,
+        CallbacksCommand::Resend(args) => resend(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+    let state = match args.state {
+        None => CallbackState::Unspecified,
+        Some(WhichState::Waiting) => CallbackState::Waiting,
+        Some(WhichState::Dead) => CallbackState::Dead,
+    };
+    let request = ListCallbacksRequest {
+        workflow_id: args.workflow.unwrap_or_default(),
+        application_id: args.application.unwrap_or_default(),
+        state: state as i32,
+        ..ListCallbacksRequest::default()
+    };
+    let output = args.remote.output;
+    let client = connect(&args.remote).await?;
+    let see = |callback: Callback| {
+        match output {
+            Output::Json => show::line(&to_json(&callback)),
+            Output::Text => show::line(&row(&callback)),
+        }
+        true
+    };
+    each(&client, request, args.limit, see).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_one(args: OneArgs) -> Result<ExitCode, Failure> {
+    let workflow = args.id.split_once('.').map_or("", |(workflow, _)| workflow);
+    if workflow.is_empty() {
+        let text = format!("{} is no callback's id; `dispatch callbacks list` tells them", args.id);
+        return Err(Failure { code: 3, text });
+    }
+    let request = ListCallbacksRequest {
+        workflow_id: workflow.to_owned(),
+        ..ListCallbacksRequest::default()
+    };
+    let client = connect(&args.remote).await?;
+    let mut found = None;
+    let see = |callback: Callback| {
+        if callback.id == args.id {
+            found = Some(callback);
+        }
+        found.is_none()
+    };
+    each(&client, request, usize::MAX, see).await?;
+    let Some(callback) = found else {
+        let text =
+            format!("there is no callback {}: it was delivered, or there never was one", args.id);
+        return Err(Failure { code: 4, text });
+    };
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&callback)),
+        Output::Text => show::line(&whole(&callback)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn resend(args: ResendArgs) -> Result<ExitCode, Failure> {
+    let which = match (args.id, args.application) {
+        (Some(id), _) => Some(Which::CallbackId(id)),
+        (None, Some(application)) => Some(Which::ApplicationId(application)),
+        (None, None) => None,
+    };
+    let client = connect(&args.remote).await?;
+    let resent = client.callbacks().resend_callback(ResendCallbackRequest { which }).await;
+    let resent = resent.map_err(refused)?.into_inner();
+    match args.remote.output {
+        Output::Json => show::line(&to_json(&resent)),
+        Output::Text => show::line(&format!("{} sent once more", resent.resent)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hands up to `limit` callbacks to `see`, until that returns `false`.
+async fn each(
+    client: &Client,
+    mut request: ListCallbacksRequest,
+    limit: usize,
+    mut see: impl FnMut(Callback) -> bool,
+) -> Result<(), Failure> {
+    let mut left = limit;
+    while left > 0 {
+        request.page_size = left.min(500) as i32;
+        let page = client.callbacks().list_callbacks(request.clone()).await.map_err(refused)?;
+        let page = page.into_inner();
+        for callback in page.callbacks.into_iter().take(left) {
+            left -= 1;
+            if !see(callback) {
+                return Ok(());
+            }
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(());
+        }
+        request.page_token = page.next_page_token;
+    }
+    Ok(())
+}
+
+fn row(callback: &Callback) -> String {
+    let Callback { id, tries, last_problem, .. } = callback;
+    let times = if *tries == 1 { "time" } else { "times" };
+    let tried = if *tries == 0 { "not tried".to_owned() } else { format!("tried {tries} {times}") };
+    let problem = if last_problem.is_empty() { "" } else { ": " };
+    format!("{id}  {}  {}  {tried}{problem}{last_problem}", state(callback), subject(callback))
+}
+
+fn whole(callback: &Callback) -> String {
+    let mut lines = vec![
+        ("id", callback.id.clone()),
+        ("workflow", callback.workflow_id.clone()),
+        ("application", callback.application_id.clone()),
+        ("tells", subject(callback).to_owned()),
+        ("state", state(callback).to_owned()),
+        ("tries", callback.tries.to_string()),
+    ];
+    let times = [
+        ("made", &callback.made_at),
+        ("next try", &callback.next_try_at),
+        ("died", &callback.died_at),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            lines.push((name, time.to_string()));
+        }
+    }
+    lines.push(("problem", callback.last_problem.clone()));
+    let shown = lines.iter().filter(|(_, value)| !value.is_empty());
+    shown.map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn state(callback: &Callback) -> &'static str {
+    match callback.state() {
+        CallbackState::Unspecified | CallbackState::Waiting => "WAITING",
+        CallbackState::Dead => "DEAD",
+    }
+}
+
+fn subject(callback: &Callback) -> &'static str {
+    match callback.subject() {
+        CallbackSubject::Unspecified | CallbackSubject::MessageStatus => "message status",
+        CallbackSubject::FinalReport => "final report",
+    }
+}

@@ -1,0 +1,153 @@
+//! `CallbackService`: callbacks that are kept, and sending them once more.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    errors::Error,
+    guard::caller,
+    render::timestamp,
+    token::{callback_page, callback_page_token},
+};
+use crate::{
+    callbacks::{Callback, CallbackId, Desk, State, Subject, Which},
+    engine::EngineError,
+    pb::v1::{
+        self, CallbackState, CallbackSubject, ListCallbacksRequest, ListCallbacksResponse,
+        ResendCallbackRequest, ResendCallbackResponse, callback_service_server,
+        resend_callback_request,
+    },
+    store::StoreError,
+};
+
+/// The usual size of a page, and the largest.
+const PAGE: usize = 50;
+const PAGE_MOST: usize = 500;
+
+/// The service, in front of what is kept.
+#[derive(Clone, Debug)]
+pub struct CallbackService {
+    desk: Desk,
+}
+
+impl CallbackService {
+    /// In front of `desk`.
+    pub fn new(desk: Desk) -> Self {
+        CallbackService { desk }
+    }
+
+    /// Works beside the runtime's own threads: it may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        tenant: &Arc<str>,
+        work: impl FnOnce(&Desk, &str) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (desk, tenant) = (self.desk.clone(), Arc::clone(tenant));
+        match tokio::task::spawn_blocking(move || work(&desk, &tenant)).await {
+            Ok(result) => result.map_err(Error::Store),
+            // Only at shutdown, or after a panic that is in the log.
+            Err(_) => Err(EngineError::Unavailable.into()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl callback_service_server::CallbackService for CallbackService {
+    async fn list_callbacks(
+        &self,
+        request: Request<ListCallbacksRequest>,
+    ) -> Result<Response<ListCallbacksResponse>, Status> {
+        let tenant = caller(&request)?.tenant;
+        let request = request.into_inner();
+        let (which, after, limit) = parse(&request)?;
+        let found = self
+            .blocking(&tenant, move |desk, tenant| desk.list(tenant, which, after, limit))
+            .await?;
+        let callbacks = found.callbacks.iter().map(|(id, callback)| shown(*id, callback)).collect();
+        let next_page_token = found.next.map(callback_page_token).unwrap_or_default();
+        Ok(Response::new(ListCallbacksResponse { callbacks, next_page_token }))
+    }
+
+    async fn resend_callback(
+        &self,
+        request: Request<ResendCallbackRequest>,
+    ) -> Result<Response<ResendCallbackResponse>, Status> {
+        let tenant = caller(&request)?.tenant;
+        let resent = match request.into_inner().which {
+            Some(resend_callback_request::Which::CallbackId(id)) => {
+                let id: CallbackId = id.parse().map_err(|_| {
+                    Error::invalid(
+                        "callback_id",
+                        "must be a callback's id, as ListCallbacks tells it",
+                    )
+                })?;
+                if !self.blocking(&tenant, move |desk, tenant| desk.resend(tenant, id)).await? {
+                    return Err(Error::NoCallback.into());
+                }
+                1
+            }
+            Some(resend_callback_request::Which::ApplicationId(id)) => {
+                let id = uuid("application_id", &id)?;
+                self.blocking(&tenant, move |desk, tenant| desk.resend_dead(tenant, id)).await?
+            }
+            None => {
+                let wanted = "must be given, or application_id";
+                return Err(Error::invalid("callback_id", wanted).into());
+            }
+        };
+        Ok(Response::new(ResendCallbackResponse { resent: resent as u64 }))
+    }
+}
+
+fn parse(request: &ListCallbacksRequest) -> Result<(Which, Option<CallbackId>, usize), Error> {
+    let mut which = Which::default();
+    if !request.workflow_id.is_empty() {
+        let wanted = "must be empty, or a workflow's id";
+        let id = request.workflow_id.parse();
+        which.workflow = Some(id.map_err(|_| Error::invalid("workflow_id", wanted))?);
+    }
+    if !request.application_id.is_empty() {
+        which.application = Some(uuid("application_id", &request.application_id)?);
+    }
+    which.is_dead = match CallbackState::try_from(request.state) {
+        Ok(CallbackState::Unspecified) => None,
+        Ok(CallbackState::Waiting) => Some(false),
+        Ok(CallbackState::Dead) => Some(true),
+        Err(_) => return Err(Error::invalid("state", "must be a CallbackState")),
+    };
+    let limit = match usize::try_from(request.page_size) {
+        Ok(0) => PAGE,
+        Ok(size) if size <= PAGE_MOST => size,
+        Ok(_) | Err(_) => return Err(Error::invalid("page_size", "must be 0 to 500")),
+    };
+    Ok((which, callback_page(&request.page_token)?, limit))
+}
+
+fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(text).map_err(|_| Error::invalid(field, "must be an application's id, a UUID"))
+}
+
+fn shown(id: CallbackId, callback: &Callback) -> v1::Callback {
+    let (state, next_try_at, died_at) = match callback.state {
+        State::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
+        State::Dead(at) => (CallbackState::Dead, None, Some(timestamp(at))),
+    };
+    let subject = match callback.subject {
+        Subject::Status => CallbackSubject::MessageStatus,
+        Subject::Report => CallbackSubject::FinalReport,
+    };
+    v1::Callback {
+        id: id.to_string(),
+        workflow_id: id.workflow.to_string(),
+        application_id: callback.application.map(|id| id.to_string()).unwrap_or_default(),
+        subject: subject as i32,
+        state: state as i32,
+        made_at: Some(timestamp(callback.made_at)),
+        tries: callback.tries,
+        next_try_at,
+        died_at,
+        last_problem: callback.problem.map(|problem| problem.to_string()).unwrap_or_default(),
+    }
+}
