@@ -17,6 +17,7 @@ mod facade;
 mod golden;
 mod grpcurl;
 mod layout;
+mod node;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;

@@ -1,13 +1,6 @@
 //! The receivers' own libraries verify what is sent: `@vonage/jwt`, and the Standard Webhooks one.
-//!
-//! They come from npm. Without node or npm the test is skipped with one loud line, and fails where
-//! CI=true.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use dispatch::{
     access::{Shape, Signing},
@@ -20,9 +13,12 @@ use super::{
     helper::{SECRET, Told, allowing, app, statuses},
     receiver::{Received, Receiver},
 };
-use crate::support::{eventually, in_memory};
+use crate::{
+    node,
+    support::{eventually, in_memory},
+};
 
-const PACKAGES: [&str; 2] = ["@vonage/jwt@1.17.1", "standardwebhooks@1.0.0"];
+const PACKAGES: [&str; 2] = ["@vonage/jwt", "standardwebhooks"];
 const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Reads callbacks and a secret, and says of each whether it is genuine, and whether it would be with
@@ -50,28 +46,7 @@ console.log(JSON.stringify(input.callbacks.map(({ headers, body }) => [
 ])));
 "#;
 
-/// Where the packages are; `None` if they cannot be had here.
-async fn packages() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("receivers");
-    std::fs::create_dir_all(&folder).unwrap();
-    let install = Command::new("npm")
-        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
-        .args(PACKAGES)
-        .current_dir(&folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .await;
-    if install.is_ok_and(|status| status.success()) {
-        return Some(folder);
-    }
-    let must = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!must, "CI needs node and npm, and {PACKAGES:?} from the registry");
-    println!("SKIPPED: node and npm with {PACKAGES:?} are needed to verify callbacks");
-    None
-}
-
-async fn verdicts(folder: &Path, kind: &str, secret: &str, received: &[Received]) -> String {
+async fn verdicts(kind: &str, secret: &str, received: &[Received]) -> String {
     let callbacks: Vec<_> = received
         .iter()
         .map(|callback| {
@@ -83,21 +58,23 @@ async fn verdicts(folder: &Path, kind: &str, secret: &str, received: &[Received]
         .collect();
     let other = "whsec_b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI=";
     let input = json!({ "kind": kind, "secret": secret, "other": other, "callbacks": callbacks });
-    let mut node = Command::new("node")
+    let mut child = Command::new("node")
         .args(["-e", SCRIPT])
-        .current_dir(folder)
+        .env("NODE_PATH", node::packages())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    node.stdin.take().unwrap().write_all(input.to_string().as_bytes()).await.unwrap();
-    let output = node.wait_with_output().await.unwrap();
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_libraries_verify_what_is_sent() {
-    let Some(folder) = packages().await else { return };
+    if !node::is_here("node", &PACKAGES).await {
+        return;
+    }
     // The real clock: they look at the age.
     let mut config = allowing(in_memory());
     config.sandbox.virtual_clock = false;
@@ -115,7 +92,7 @@ async fn the_official_libraries_verify_what_is_sent() {
         assert!(eventually(Duration::from_secs(10), ended).await);
         let received = receiver.received();
         let wanted = vec!["[true,false,false]"; received.len()].join(",");
-        assert_eq!(verdicts(&folder, kind, secret, &received).await, format!("[{wanted}]"));
+        assert_eq!(verdicts(kind, secret, &received).await, format!("[{wanted}]"));
         println!("{} callbacks verified as {kind}", received.len());
     }
     told.stop().await;

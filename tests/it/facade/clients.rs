@@ -1,25 +1,32 @@
 //! The real old clients, and today's, against the real program: nexmo's `dispatch.create`, the server
 //! SDK's `messages.send`, and curl as the old documentation has it.
-//!
-//! Without node, the packages or curl a test is skipped with one loud line, and fails where CI=true.
-//! `.ci/run` installs the packages into `target/tools`.
 
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use dispatch::{client::Client, pb::v1::ListWorkflowsRequest};
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::ListWorkflowsRequest,
+};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::Answer;
-use crate::support::{FREE, Process, eventually};
+use crate::{
+    node,
+    support::{FREE, Process, eventually},
+};
 
 /// Messenger refuses this person, and the SMS arrives.
 const CONFIG: &str = r#"
 [log]
 level = "warn"
+[[access.keys]]
+id = "abcd1234"
+secret = "a-secret-of-the-old-kind"
+scopes = ["create", "read", "cancel", "admin"]
 [sandbox]
 default_script = "accept; deliver 50ms"
 [sandbox.scripts]
@@ -63,7 +70,7 @@ impl Server {
         let output = Command::new(program)
             .arg(folder().join(file))
             .args(arguments)
-            .env("NODE_PATH", packages())
+            .env("NODE_PATH", node::packages())
             .env("DISPATCH_HTTP", self.process.http.to_string())
             .env("API_KEY", &it.key)
             .env("API_SECRET", &it.secret)
@@ -96,8 +103,7 @@ impl Server {
     }
 }
 
-/// An application with its key, if the service makes some; else ones made up, which only a service
-/// without keys lets in.
+/// The key of the configuration, and an application made with it.
 async fn credentials(process: &Process) -> Credentials {
     let (key, secret) = ("abcd1234".to_owned(), "a-secret-of-the-old-kind".to_owned());
     let asked = json!({ "name": "The old client", "capabilities": {} });
@@ -106,40 +112,14 @@ async fn credentials(process: &Process) -> Credentials {
         .basic_auth(&key, Some(&secret))
         .header("content-type", "application/json");
     let made = Answer::of(call.body(asked.to_string()).send().await.unwrap()).await;
-    if made.status == 201 {
-        let application = made.body["id"].as_str().unwrap().to_owned();
-        let private_key = made.body["keys"]["private_key"].as_str().unwrap().to_owned();
-        return Credentials { key, secret, application, private_key };
-    }
-    println!("SKIPPED: an application of the service's own (it answered {})", made.status);
-    let pem = "process.stdout.write(require('crypto').generateKeyPairSync('rsa', { modulusLength: \
-               2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { \
-               type: 'spki', format: 'pem' } }).privateKey)";
-    let made = Command::new("node").args(["-e", pem]).output().await;
-    let private_key = made.map(|it| String::from_utf8(it.stdout).unwrap()).unwrap_or_default();
-    let application = "aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab".to_owned();
+    assert_eq!(made.status, 201, "{made:?}");
+    let application = made.body["id"].as_str().unwrap().to_owned();
+    let private_key = made.body["keys"]["private_key"].as_str().unwrap().to_owned();
     Credentials { key, secret, application, private_key }
 }
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/facade/clients")
-}
-
-fn packages() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/node_modules")
-}
-
-/// Whether a client can run here.
-async fn is_here(program: &str, package: Option<&str>) -> bool {
-    let runs = Command::new(program).arg("--version").output().await.is_ok();
-    let is_installed = package.is_none_or(|package| packages().join(package).exists());
-    let must = std::env::var("CI").is_ok_and(|value| value == "true");
-    let wanted = package.unwrap_or(program);
-    assert!(!must || (runs && is_installed), "CI needs {program} and {wanted}: see .ci/run");
-    if !(runs && is_installed) {
-        println!("SKIPPED: {program} or {wanted} is not installed (see .ci/run)");
-    }
-    runs && is_installed
 }
 
 /// Messenger was refused, the SMS arrived.
@@ -151,7 +131,7 @@ fn fell_over(body: &Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_client_dispatches() {
-    if !is_here("node", Some("nexmo")).await {
+    if !node::is_here("node", &["nexmo"]).await {
         return;
     }
     let server = Server::start().await;
@@ -168,7 +148,7 @@ async fn the_old_client_dispatches() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_of_2018_creates_a_workflow() {
-    if !is_here("node", Some("nexmo-2018")).await {
+    if !node::is_here("node", &["nexmo-2018"]).await {
         return;
     }
     let server = Server::start().await;
@@ -180,13 +160,15 @@ async fn the_client_of_2018_creates_a_workflow() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn today_s_client_sends_with_failover() {
-    if !is_here("node", Some("@vonage/server-sdk")).await {
+    if !node::is_here("node", &["@vonage/server-sdk"]).await {
         return;
     }
     let server = Server::start().await;
     let answer = server.run("node", "server-sdk.js").await;
     // It keeps the workflow's id to itself.
     let client = Client::connect(format!("http://{}", server.process.grpc)).await.unwrap();
+    let key = format!("{}:{}", server.credentials.key, server.credentials.secret);
+    let client = client.with(Credential::key(&key).unwrap());
     let listed = client.raw().list_workflows(ListWorkflowsRequest::default()).await.unwrap();
     let shown = server.succeeded(&listed.into_inner().workflows[0].id).await;
     assert_eq!(answer["messageUUID"], shown["workflow"][0]["message_uuid"]);
@@ -196,7 +178,7 @@ async fn today_s_client_sends_with_failover() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_documentation_s_script_dispatches() {
-    if !is_here("curl", None).await {
+    if !node::is_here("curl", &[]).await {
         return;
     }
     let server = Server::start().await;
