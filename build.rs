@@ -8,6 +8,7 @@ use prost::Message;
 
 const ROOT: &str = "proto";
 const FILES: &[&str] = &[
+    "dispatch/v1/access.proto",
     "dispatch/v1/account.proto",
     "dispatch/v1/admin.proto",
     "dispatch/v1/application.proto",
@@ -33,6 +34,8 @@ const PERSONAL: &[&str] = &[
     ".dispatch.v1.ExternalAccount",
     ".dispatch.v1.CreateAccountRequest",
     ".dispatch.v1.UpdateAccountRequest",
+    ".dispatch.v1.CreateKeyResponse",
+    ".dispatch.v1.RotateKeyResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -2,10 +2,14 @@
 //!
 //! It is the generated client with a few conveniences; [`Client::raw`] gives that itself.
 
+mod credential;
+
 use std::time::Duration;
 
+pub use credential::Credential;
 use tonic::{
     Code, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
@@ -14,15 +18,21 @@ use crate::pb::v1::{
     CreateWorkflowRequest, CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest,
     ListWorkflowsRequest, ListWorkflowsResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
     StreamStart, StreamStatusRequest, Workflow, WorkflowView,
-    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
-    application_service_client::ApplicationServiceClient,
+    access_service_client::AccessServiceClient, account_service_client::AccountServiceClient,
+    admin_service_client::AdminServiceClient, application_service_client::ApplicationServiceClient,
     dispatch_service_client::DispatchServiceClient, stream_status_request,
     stream_status_response::Kind,
 };
 
-/// A connection to a Dispatch service. Cheap to clone.
+/// A connection to a Dispatch service, with what says who calls. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client(Channel);
+pub struct Client {
+    channel: Channel,
+    credential: Credential,
+}
+
+/// A connection on which every call carries the credential.
+pub type Known = InterceptedService<Channel, Credential>;
 
 /// What a watch follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +79,12 @@ impl Client {
 
     /// A client over a channel that is there already.
     pub fn over(channel: Channel) -> Client {
-        Client(channel)
+        Client { channel, credential: Credential::none() }
+    }
+
+    /// The same connection, with another credential.
+    pub fn with(self, credential: Credential) -> Client {
+        Client { credential, ..self }
     }
 
     /// Creates a workflow. With a `request_id` the call may be repeated until it is answered.
@@ -224,21 +239,30 @@ impl Client {
     }
 
     /// The generated client.
-    pub fn raw(&self) -> DispatchServiceClient<Channel> {
-        DispatchServiceClient::new(self.0.clone())
+    pub fn raw(&self) -> DispatchServiceClient<Known> {
+        DispatchServiceClient::new(self.known())
     }
 
     /// The generated client for applications.
-    pub fn applications(&self) -> ApplicationServiceClient<Channel> {
-        ApplicationServiceClient::new(self.0.clone())
+    pub fn applications(&self) -> ApplicationServiceClient<Known> {
+        ApplicationServiceClient::new(self.known())
     }
 
     /// The generated client for external accounts.
-    pub fn accounts(&self) -> AccountServiceClient<Channel> {
-        AccountServiceClient::new(self.0.clone())
+    pub fn accounts(&self) -> AccountServiceClient<Known> {
+        AccountServiceClient::new(self.known())
     }
 
-    fn admin(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.0.clone())
+    /// The generated client of the keys' service.
+    pub fn access(&self) -> AccessServiceClient<Known> {
+        AccessServiceClient::new(self.known())
+    }
+
+    fn admin(&self) -> AdminServiceClient<Known> {
+        AdminServiceClient::new(self.known())
+    }
+
+    fn known(&self) -> Known {
+        InterceptedService::new(self.channel.clone(), self.credential.clone())
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing is decided or checked here; the properties stand in `tests/fuzz/targets`, once, for
 //! libFuzzer and for the replay in `cargo test`. No part of the public interface.
 
+use axum::http::HeaderValue;
 use dispatch_contract::UnixMillis;
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use crate::{
     grpc::{parse, render, token},
     machine::Plan,
     pb::v1::{CreateWorkflowRequest, Event, WorkflowSpec},
+    rest,
     store::{Closing, Cursor, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
 };
 
@@ -111,4 +113,21 @@ pub fn plan(
 /// A plan as the spec that asks for it.
 pub fn spec(plan: &Plan) -> WorkflowSpec {
     render::spec(plan)
+}
+
+/// The plan that the body of an old API's request asks for, and the warnings it gets.
+///
+/// # Errors
+/// The answer's body.
+pub fn facade(
+    is_v1: bool,
+    body: &[u8],
+    routes: &RouteTable,
+    now: UnixMillis,
+) -> Result<(Plan, Vec<String>), String> {
+    let told = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let judged = rest::plan(is_v1, body, routes, now);
+    judged
+        .map(|(plan, headers)| (plan, headers.values().map(told).collect()))
+        .map_err(|problem| serde_json::to_string(&*problem).unwrap_or_default())
 }

@@ -33,3 +33,4 @@ macro_rules! reticent {
 reticent!(Address, Message, SentMessage, Script, SetScriptRequest, ListSentMessagesRequest);
 reticent!(CreateApplicationResponse, UpdateApplicationResponse, GetCallbackSecretResponse);
 reticent!(ExternalAccount, CreateAccountRequest, UpdateAccountRequest);
+reticent!(CreateKeyResponse, RotateKeyResponse);

@@ -4,32 +4,35 @@
 //! binary can bring adapters of its own.
 
 mod accounts;
+mod guarding;
+mod incoming;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
+pub use guarding::Exposed;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
 };
-use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
-    config::{self, Config},
+    config::{self, Config, TlsListener},
     engine::{
         Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
     grpc::{
-        AccountService, AdminService, ApplicationService, DispatchService, Prompt, Sandbox,
-        SandboxService,
+        AccessService, AccountService, AdminService, ApplicationService, DispatchService, Guarded,
+        Sandbox, SandboxService,
     },
     http,
     machine::Terms,
     pb::{
         DESCRIPTORS,
         v1::{
+            access_service_server::AccessServiceServer,
             account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
             application_service_server::ApplicationServiceServer,
             dispatch_service_server::DispatchServiceServer,
@@ -79,6 +82,8 @@ pub struct Service {
     pub internal_http: SocketAddr,
     /// The engine.
     pub engine: Engine,
+    /// Who may do what.
+    pub access: Access,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
     stop_adapters: CancellationToken,
@@ -93,6 +98,8 @@ pub enum StartError {
     Config(config::ConfigError),
     /// The store did not open.
     Store(StoreError),
+    /// Anybody could reach gRPC, or read what goes over it.
+    Exposed(Exposed),
     /// An address could not be listened on.
     Listen {
         /// Which setting.
@@ -118,6 +125,10 @@ impl Service {
     ) -> Result<Service, StartError> {
         config.check().map_err(StartError::Config)?;
         let listen = &config.listen;
+        let [grpc_tls, http_tls] = [TlsListener::Grpc, TlsListener::Http]
+            .map(|listener| guarding::tls(&listen.tls, listener).map_err(StartError::Config));
+        let (grpc_tls, http_tls) = (grpc_tls?, http_tls?);
+        let known = guarding::access_options(&config.access).map_err(StartError::Config)?;
         // Listeners first: a taken port is found before anything else is touched.
         let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc)?;
         let (http_listener, http) = bind("listen.http", listen.http)?;
@@ -125,6 +136,11 @@ impl Service {
             bind("listen.internal_http", listen.internal_http)?;
 
         let store = open_store(config)?;
+        let access = Access::with(store.settings(), known);
+        let exposed = guarding::exposed(config, grpc, &access).map_err(StartError::Store)?;
+        if let Some(exposed) = exposed {
+            return Err(StartError::Exposed(exposed));
+        }
         let clock = if config.sandbox.virtual_clock {
             // Not zero: ids and signatures should look like times.
             let start = UnixMillis(1_800_000_000_000).max(store.last_time());
@@ -166,10 +182,11 @@ impl Service {
             patience: Duration::from_secs(listen.http_patience_s),
             warned: Default::default(),
         };
-        let access = Arc::new(Access::new(Arc::clone(engine.settings())));
+        let is_public = guarding::is_public(config, http);
+        let rest_access = if is_public { access.for_strangers() } else { access.clone() };
         let rest = rest::router(Arc::new(Rest {
             engine: engine.clone(),
-            access: Arc::clone(&access),
+            access: Arc::new(rest_access),
             applications: Arc::clone(&applications),
             accounts: Arc::clone(&external),
             show_tokens: config.access.show_tokens,
@@ -177,9 +194,15 @@ impl Service {
         }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let inside = http::internal_router(http::Health { engine: engine.clone() });
-        for (listener, router) in [(http_listener, public), (internal_listener, inside)] {
+        let tls = http_tls.clone();
+        for (listener, tls, router) in
+            [(http_listener, tls, public), (internal_listener, None, inside)]
+        {
             let patience = Duration::from_secs(listen.http_patience_s);
-            edges.spawn(http::serve(listener, router, patience, stop_edges.clone()));
+            edges.spawn(http::serve(listener, tls, router, patience, stop_edges.clone()));
+        }
+        for tls in [&grpc_tls, &http_tls].into_iter().flatten() {
+            edges.spawn(Arc::clone(tls).follow(stop_edges.clone()));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
         if engine.is_held() {
@@ -188,24 +211,31 @@ impl Service {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         }
         let patience = Duration::from_secs(listen.reader_patience_s);
-        let admin =
-            AdminServiceServer::new(AdminService::new(engine.clone(), health.clone(), patience));
+        let admin = AdminService::new(engine.clone(), access.clone(), health.clone(), patience);
+        let admin = Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone());
+        let keys = AccessServiceServer::new(AccessService::new(access.clone(), engine.clone()));
+        let keys = Guarded::new(keys, access.clone(), engine.clone());
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),
-            Arc::clone(&access),
+            access.clone(),
             applications,
             Arc::clone(&external),
         ));
+        let application = Guarded::new(application, access.clone(), engine.clone());
         let account = AccountServiceServer::new(AccountService::new(
             engine.clone(),
-            access,
+            access.clone(),
             external,
             config.access.show_tokens,
         ));
-        let sandbox =
-            parts.sandbox.map(|sandbox| SandboxServiceServer::new(SandboxService::new(sandbox)));
-        let router = grpc_edge(&engine, listen)
+        let account = Guarded::new(account, access.clone(), engine.clone());
+        let sandbox = parts.sandbox.map(|sandbox| {
+            let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
+            Guarded::new(sandbox, access.clone(), engine.clone())
+        });
+        let router = grpc_edge(&engine, &access, listen)
             .add_service(admin)
+            .add_service(keys)
             .add_service(application)
             .add_service(account)
             .add_optional_service(sandbox)
@@ -213,11 +243,9 @@ impl Service {
             // Made at build time, so it decodes; the tests see that both versions answer.
             .add_optional_service(reflection().build_v1().ok())
             .add_optional_service(reflection().build_v1alpha().ok());
-        let incoming =
-            tonic::transport::server::TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
         // As a peer that vanished: a connection that does not begin is let go of after both.
         let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
-        let incoming = incoming.map(move |accepted| accepted.map(|it| Prompt::new(it, patience)));
+        let incoming = incoming::incoming(grpc_listener, grpc_tls, patience);
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router
@@ -232,6 +260,7 @@ impl Service {
             http,
             internal_http,
             engine,
+            access,
             health,
             stop_edges,
             stop_adapters,
@@ -264,10 +293,15 @@ impl Service {
 }
 
 /// The gRPC edge of an engine, to be served on whatever brings connections.
-pub fn grpc_edge(engine: &Engine, listen: &config::Listen) -> tonic::transport::server::Router {
+pub fn grpc_edge(
+    engine: &Engine,
+    access: &Access,
+    listen: &config::Listen,
+) -> tonic::transport::server::Router {
     let patience = Duration::from_secs(listen.reader_patience_s);
-    let dispatch = DispatchServiceServer::new(DispatchService::new(engine.clone(), patience))
-        .max_decoding_message_size(MESSAGE_BYTES);
+    let dispatch = DispatchService::new(engine.clone(), access.clone(), patience);
+    let dispatch = DispatchServiceServer::new(dispatch).max_decoding_message_size(MESSAGE_BYTES);
+    let dispatch = Guarded::new(dispatch, access.clone(), engine.clone());
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         // What is more waits at the client, and not in this process's memory.
@@ -365,6 +399,7 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::Exposed(exposed) => exposed.fmt(f),
             StartError::Listen { what, address, error } => {
                 write!(
                     f,

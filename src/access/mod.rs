@@ -1,127 +1,255 @@
 //! Who may do what: callers, their rights, and the applications they speak for.
 //!
 //! Edges ask [`Access`] once for each request, with what the request brought; from then on they hold a
-//! [`Caller`]. Nothing here knows gRPC or HTTP.
+//! [`Caller`]. Nothing here knows gRPC or HTTP, and nothing is cached that could be wrong: the rows of
+//! keys and applications are read for each request, and what was parsed of a row is kept with the row.
 
 mod account;
 mod accounts;
 mod application;
 mod applications;
+mod audit;
+mod caller;
+mod credential;
+mod denied;
 mod errors;
+mod key;
+mod keys;
+mod limits;
+mod replay;
 mod rsa;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod token;
 mod vault;
+mod verified;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
 pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
 pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
+pub use audit::{AUDIT_MOST, Act};
+pub use caller::{Caller, Scope};
+use credential::Credential;
+pub use denied::{Denied, Exceeded};
 use dispatch_contract::UnixMillis;
 pub use errors::{AccountError, ApplicationError};
+pub use key::{Key, KeyId, NewKey, WrongKey};
+pub use keys::{KeyError, KeyView};
+pub use limits::{Admitted, TenantLimits};
 pub use rsa::{KeyPair, PublicKey};
-use uuid::Uuid;
+pub use secret::Secret;
+pub use token::token;
 pub use vault::{MasterKey, Vault, VaultError};
 
-use crate::store::Settings;
+use crate::store::{Kind, Reader, Settings, StoreError, decode};
 
-/// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Create workflows.
-    Create,
-    /// Read workflows, streams, lists and callbacks.
-    Read,
-    /// Cancel workflows.
-    Cancel,
-    /// Change applications, accounts and keys; backups.
-    Admin,
-}
-
-/// Whoever sent a request, known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Whose data it works with; no other's is visible to it.
-    pub tenant: Arc<str>,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// The application it speaks for, if its token named one.
-    pub application: Option<Uuid>,
-    /// What stands in the audit log: the key's id, the application's, or `anonymous`.
-    pub name: Arc<str>,
-}
-
-/// The tenant of whoever calls while no key is configured.
+/// The tenant of whoever calls while no key is configured, and of the operator.
 pub const DEFAULT_TENANT: &str = "default";
 
-impl Scope {
-    /// All of them.
-    pub const ALL: [Scope; 4] = [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin];
+/// Said of every key and secret that do not go together, whichever of them is wrong.
+const WRONG: &str = "the key or its secret is not right";
 
-    /// Its name, on the wire and in the CLI.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Create => "create",
-            Scope::Read => "read",
-            Scope::Cancel => "cancel",
-            Scope::Admin => "admin",
-        }
-    }
-}
-
-impl Caller {
-    /// Anybody, while no key is configured: the service is on loopback then.
-    pub fn anonymous() -> Self {
-        Caller {
-            tenant: Arc::from(DEFAULT_TENANT),
-            scopes: Scope::ALL.to_vec(),
-            application: None,
-            name: Arc::from("anonymous"),
-        }
-    }
-
-    /// Whether it may.
-    pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
-    }
-}
-
-/// Knows the callers.
+/// Knows the callers. Cheap to clone.
+#[derive(Clone)]
 pub struct Access {
-    _settings: Arc<dyn Settings>,
+    inner: Arc<Inner>,
+    knows_anonymous: bool,
 }
 
-/// Why a request is not let in. Says nothing about whether a key or an application exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// It brought no credential.
-    Missing,
-    /// What it brought is not good: why, for the caller.
-    Invalid(&'static str),
-    /// It is known, and may not do this.
-    Forbidden(Scope),
-    /// It asks too much.
-    TooMany {
-        /// When it is worth asking again, in milliseconds.
-        retry_after_ms: u64,
-    },
+/// What all clones share.
+struct Inner {
+    settings: Arc<dyn Settings>,
+    configured: BTreeMap<KeyId, Key>,
+    tokens: token::Tokens,
+    limits: limits::Limits,
+    /// Held while keys or the log change, so that what is decided on is what is there.
+    audit: Mutex<audit::Audit>,
+}
+
+/// How callers are known.
+#[derive(Clone, Debug, Default)]
+pub struct AccessOptions {
+    /// Keys from the configuration.
+    pub keys: Vec<ConfiguredKey>,
+    /// How tokens are judged.
+    pub tokens: TokenRules,
+    /// Every tenant's limits.
+    pub limits: TenantLimits,
+    /// Those of a few, by name, instead.
+    pub tenants: BTreeMap<String, TenantLimits>,
+}
+
+/// How tokens are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenRules {
+    /// How far another machine's clock may be off, in seconds.
+    pub tolerance_s: u64,
+    /// Whether each token is taken once only.
+    pub is_once: bool,
+}
+
+/// A key from the configuration.
+#[derive(Clone, Debug)]
+pub struct ConfiguredKey(KeyId, Key);
+
+impl ConfiguredKey {
+    /// With this one secret.
+    pub fn new(id: KeyId, new: NewKey, secret: &str) -> Self {
+        ConfiguredKey(id, new.with(secret::Hash::of(secret), 0))
+    }
+}
+
+impl Default for TokenRules {
+    fn default() -> Self {
+        TokenRules { tolerance_s: 60, is_once: false }
+    }
 }
 
 impl Access {
-    /// Over the keys and applications in `settings`.
+    /// Over the keys and applications in `settings`, with the usual options.
     pub fn new(settings: Arc<dyn Settings>) -> Self {
-        Access { _settings: settings }
+        Access::with(settings, AccessOptions::default())
+    }
+
+    /// Over the keys and applications in `settings`.
+    pub fn with(settings: Arc<dyn Settings>, options: AccessOptions) -> Self {
+        let configured = options.keys.into_iter().map(|ConfiguredKey(id, key)| (id, key));
+        let inner = Arc::new(Inner {
+            settings,
+            configured: configured.collect(),
+            tokens: token::Tokens::new(options.tokens),
+            limits: limits::Limits::new(options.limits, options.tenants),
+            audit: Mutex::default(),
+        });
+        Access { inner, knows_anonymous: true }
+    }
+
+    /// The same, for an edge that strangers may reach: nobody is let in there while no key is there.
+    pub fn for_strangers(&self) -> Self {
+        Access { inner: Arc::clone(&self.inner), knows_anonymous: false }
     }
 
     /// Who brings this `Authorization` header. `now` is the raw wall clock.
+    ///
+    /// While there is no key, whoever brings no token is [anonymous](Caller::anonymous), and while
+    /// there is no application either, whoever brings one.
     ///
     /// # Errors
     /// If it is not let in.
     pub fn authenticate(
         &self,
-        _authorization: Option<&str>,
-        _now: UnixMillis,
+        authorization: Option<&str>,
+        now: UnixMillis,
     ) -> Result<Caller, Denied> {
-        Ok(Caller::anonymous())
+        let brought = authorization.map(Credential::parse);
+        let known = match &brought {
+            None => Err(Denied::Missing),
+            Some(Err(why)) => Err(Denied::Invalid(why)),
+            Some(Ok(Credential::Key { id, secret })) => self.holder(id, secret),
+            Some(Ok(Credential::Token(token))) => {
+                self.inner.tokens.caller(&*self.inner.settings, token, now)
+            }
+        };
+        let Err(denied) = known else { return known };
+        if !self.knows_anonymous {
+            return Err(denied);
+        }
+        let is_token = matches!(brought, Some(Ok(Credential::Token(_))));
+        let is_known = || {
+            Ok(self.has_key()? || is_token && has_any(&*self.inner.settings, Kind::Application)?)
+        };
+        match is_known() {
+            Ok(false) => Ok(Caller::anonymous()),
+            Ok(true) => Err(denied),
+            Err(error) => Err(token::unreadable(&error)),
+        }
+    }
+
+    /// Whether whoever was let in as `caller` may go on: its secret is still valid, or its application
+    /// still there. A token that was good when a call began is good until the call ends.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn stands(
+        &self,
+        caller: &Caller,
+        authorization: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<(), Denied> {
+        match caller.application {
+            Some(id) => self.inner.tokens.stands(&*self.inner.settings, id, &caller.tenant),
+            None => self.authenticate(authorization, now).map(|_| ()),
+        }
+    }
+
+    /// Whether there is a key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn has_key(&self) -> Result<bool, StoreError> {
+        Ok(!self.inner.configured.is_empty() || has_any(&*self.inner.settings, Kind::Key)?)
+    }
+
+    /// Lets one create of the caller's tenant through, within the tenant's limits. What is returned is
+    /// kept until the create is answered. `now` is engine time.
+    ///
+    /// # Errors
+    /// Which limit it would exceed.
+    pub fn admit(
+        &self,
+        caller: &Caller,
+        reader: &dyn Reader,
+        now: UnixMillis,
+    ) -> Result<Admitted, Exceeded> {
+        let open = || reader.open_of(&caller.tenant) as u64;
+        self.inner.limits.admit(&caller.tenant, now, open)
+    }
+
+    /// Who holds a key.
+    fn holder(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
+        let given = secret::Hash::of(secret);
+        let id = KeyId::parse(id);
+        let key = match &id {
+            Some(id) => self.key(id).map_err(|error| token::unreadable(&error))?,
+            None => None,
+        };
+        let fits = match &key {
+            Some(key) => key.has(&given),
+            // As long as for a key that is there.
+            None => given.is_of_the_same(&secret::Hash::NONE),
+        };
+        match (id, key) {
+            (Some(id), Some(key)) if fits => Ok(key.caller(&id)),
+            (Some(_) | None, Some(_) | None) => Err(Denied::Invalid(WRONG)),
+        }
+    }
+
+    fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
+        if let Some(key) = self.inner.configured.get(id) {
+            return Ok(Some(key.clone()));
+        }
+        let row = self.inner.settings.get(Kind::Key, id.as_str().as_bytes())?;
+        row.map(|row| decode(&row, || format!("key {id}"))).transpose()
+    }
+
+    fn writing(&self) -> MutexGuard<'_, audit::Audit> {
+        self.inner.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_any(settings: &dyn Settings, kind: Kind) -> Result<bool, StoreError> {
+    Ok(!settings.list(kind, None, 1)?.is_empty())
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Access")
     }
 }

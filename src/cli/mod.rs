@@ -6,6 +6,7 @@ mod apps;
 mod bench;
 mod demo;
 mod keyfile;
+mod keys;
 mod remote;
 mod serve;
 mod show;
@@ -23,7 +24,8 @@ use crate::{
 /// Viber; if that is not read either, SMS."
 ///
 /// Exit codes: 0 done; 1 something failed; 2 wrong usage; 3 the request is wrong; 4 not found;
-/// 5 the workflow's state does not allow it; 6 the server cannot be reached or is too busy.
+/// 5 the workflow's state does not allow it; 6 the server cannot be reached or is too busy;
+/// 7 not let in.
 /// `watch` of one workflow: 0 SUCCEEDED, 10 FAILED, 11 UNCONFIRMED, 12 CANCELED.
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version)]
@@ -67,6 +69,13 @@ enum Command {
     Resume(ResumeArgs),
     /// Check a data folder or a backup: every row, every index, every invariant.
     Check(CheckArgs),
+    /// Make, list, rotate and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// List administrative acts, newest first.
+    Audit(keys::AuditArgs),
+    /// Make a token of an application, for `Authorization: Bearer …`.
+    Token(keys::TokenArgs),
     /// Measure how fast the service is on this machine, beside what the machine can do.
     Bench(bench::BenchArgs),
     /// Print the complete default configuration, with comments.
@@ -115,9 +124,48 @@ struct RemoteArgs {
         value_name = "URL"
     )]
     server: String,
+    /// A key and its secret; better in the environment than on the command line.
+    #[arg(
+        long,
+        env = "DISPATCH_KEY",
+        hide_env_values = true,
+        value_name = "ID:SECRET",
+        conflicts_with = "token"
+    )]
+    key: Option<Hidden>,
+    /// A token of an application: see `dispatch token`.
+    #[arg(long, env = "DISPATCH_TOKEN", hide_env_values = true, value_name = "JWT")]
+    token: Option<Hidden>,
+    /// Who vouches for an `https://` service, a PEM file [default: whom the system trusts].
+    #[arg(long, env = "DISPATCH_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show to a service that asks for one, a PEM file.
+    #[arg(long, env = "DISPATCH_CERT", value_name = "FILE", requires = "cert_key")]
+    cert: Option<PathBuf>,
+    /// Its private key, a PEM file.
+    #[arg(long, env = "DISPATCH_CERT_KEY", value_name = "FILE", requires = "cert")]
+    cert_key: Option<PathBuf>,
     /// Text for people, or JSON for scripts.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+/// A secret on the command line or in the environment.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::str::FromStr for Hidden {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Hidden(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -290,6 +338,9 @@ where
         Command::Restore(args) => admin::restore(args),
         Command::Resume(args) => admin::resume(args).await,
         Command::Check(args) => admin::check(args),
+        Command::Keys(command) => keys::keys(command).await,
+        Command::Audit(args) => keys::audit(args).await,
+        Command::Token(args) => keys::token(args),
         Command::Bench(args) => bench::run(args, parts).await,
         Command::Config => {
             show::line(crate::config::DEFAULT_TOML.trim_end());

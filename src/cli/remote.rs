@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, io::Read, path::Path, process::ExitCode};
 
-use tonic::{Code, Status};
+use tonic::{
+    Code, Status,
+    transport::{Certificate, ClientTlsConfig, Identity},
+};
 use tonic_types::StatusExt;
 
 use super::{CreateArgs, Failure, ListArgs, OneArgs, Output, RemoteArgs, WatchArgs, show};
 use crate::{
-    client::{Client, Watch},
+    client::{Client, Credential, Watch},
     pb::{
         from_json, from_yaml, to_json,
         v1::{
@@ -189,20 +192,65 @@ async fn follow(
 }
 
 pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
+    let wrong = |text: String| Failure { code: 2, text };
+    let credential = match (&args.key, &args.token) {
+        (Some(key), _) => Credential::key(&key.0)
+            .ok_or_else(|| wrong("--key (DISPATCH_KEY) must be ID:SECRET".to_owned()))?,
+        (None, Some(token)) => Credential::token(token.0.trim())
+            .ok_or_else(|| wrong("--token (DISPATCH_TOKEN) must be one line".to_owned()))?,
+        (None, None) => Credential::none(),
+    };
     // grpcurl's form works as well.
     let has_scheme = args.server.contains("://");
     let server = if has_scheme { args.server.clone() } else { format!("http://{}", args.server) };
-    if !(server.starts_with("http://") || server.starts_with("https://")) {
-        let text = format!("{server} is no address; write http://HOST:PORT");
-        return Err(Failure { code: 2, text });
+    let is_tls = server.starts_with("https://");
+    if !(server.starts_with("http://") || is_tls) {
+        return Err(wrong(format!("{server} is no address; write http://HOST:PORT or https://…")));
     }
-    Client::connect(server).await.map_err(|_| Failure {
+    let mut endpoint = Client::endpoint(server)
+        .map_err(|_| wrong(format!("{} is no address; write http://HOST:PORT", args.server)))?;
+    if is_tls {
+        endpoint = endpoint
+            .tls_config(tls(args)?)
+            .map_err(|error| wrong(format!("--ca, --cert or --cert-key is not right: {error}")))?;
+    }
+    let channel = endpoint.connect().await.map_err(|error| Failure {
         code: 6,
         text: format!(
-            "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER says where)",
-            args.server
+            "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER says where){}",
+            args.server,
+            if is_tls { because(&error) } else { String::new() }
         ),
-    })
+    })?;
+    Ok(Client::over(channel).with(credential))
+}
+
+/// Whom to trust, and what to show.
+fn tls(args: &RemoteArgs) -> Result<ClientTlsConfig, Failure> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| Failure {
+            code: 2,
+            text: format!("cannot read {}: {error}", path.display()),
+        })
+    };
+    let mut tls = ClientTlsConfig::new();
+    tls = match &args.ca {
+        Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+        None => tls.with_native_roots(),
+    };
+    if let (Some(cert), Some(key)) = (&args.cert, &args.cert_key) {
+        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+    }
+    Ok(tls)
+}
+
+/// The last reason of a failed connection: of TLS's, the one that tells something.
+fn because(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    format!("\n  {last}")
 }
 
 /// A workflow file: JSON is YAML too, but says more clearly where it is wrong.
@@ -242,10 +290,14 @@ pub(super) fn refused(status: Status) -> Failure {
         Code::InvalidArgument | Code::OutOfRange => 3,
         Code::NotFound => 4,
         Code::FailedPrecondition | Code::AlreadyExists => 5,
+        Code::Unauthenticated | Code::PermissionDenied => 7,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => 6,
         _ => 1,
     };
     let mut text = status.message().to_owned();
+    if status.code() == Code::Unauthenticated {
+        text.push_str(" (--key or DISPATCH_KEY, --token or DISPATCH_TOKEN)");
+    }
     if let Some(request) = status.get_details_bad_request()
         && request.field_violations.len() > 1
     {

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use super::{Failure, ServeArgs};
 use crate::{
-    config::{Config, ConfigError, LogFormat, StoreKind},
+    config::{Config, ConfigError, LogFormat, StoreKind, TlsListener},
     engine::Engine,
     service::{Parts, Service, ServiceClock},
     telemetry,
@@ -23,6 +23,7 @@ where
         signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     let started = Service::start(&config, |clock, _| parts(&config, clock)).await;
     let service = started.map_err(|error| Failure::new(error.to_string()))?;
+    warn(&service, &config);
     match config.log.format {
         LogFormat::Text => greet(&service, &config),
         LogFormat::Json => tracing::info!(
@@ -102,16 +103,19 @@ fn greet(service: &Service, config: &Config) {
         StoreKind::Sled => config.store.data.display().to_string(),
         StoreKind::Memory => "none: kept in memory only".to_owned(),
     };
+    let scheme = |listener| if config.listen.tls.is_of(listener) { "https" } else { "http" };
+    let (grpc_scheme, http_scheme) = (scheme(TlsListener::Grpc), scheme(TlsListener::Http));
+    let plaintext = if grpc_scheme == "http" { "-plaintext " } else { "" };
     let is_sandbox = config.routes.is_empty();
     let note = "No routes are configured: the sandbox serves, and nothing is really sent.\n\n";
     let banner = format!(
         "dispatch {version}\n  \
          gRPC           {grpc}\n  \
-         webhooks       http://{http}/receipts/{{provider}}/{{account}}\n  \
+         webhooks       {http_scheme}://{http}/receipts/{{provider}}/{{account}}\n  \
          health         http://{inside}/healthz /readyz /metrics\n  \
          data           {data}\n\n{channels}\n{note}\
-         Try:  grpcurl -plaintext {grpc} list\n      \
-         dispatch channels --server http://{grpc}\n",
+         Try:  grpcurl {plaintext}{grpc} list\n      \
+         dispatch channels --server {grpc_scheme}://{grpc}\n",
         version = env!("CARGO_PKG_VERSION"),
         grpc = service.grpc,
         http = service.http,
@@ -121,10 +125,26 @@ fn greet(service: &Service, config: &Config) {
     );
     // A service does not depend on anybody reading its banner.
     let _ = std::io::stdout().lock().write_all(banner.as_bytes());
-    for address in [service.grpc, service.internal_http] {
-        if !address.ip().is_loopback() {
-            let wide = "reachable from elsewhere, and there is no authentication";
-            tracing::warn!(%address, "{wide}: keep it inside your own network");
+}
+
+/// What an operator should know before anybody finds out.
+fn warn(service: &Service, config: &Config) {
+    if !service.internal_http.ip().is_loopback() {
+        let address = service.internal_http;
+        tracing::warn!(%address, "health and metrics are reachable from elsewhere and ask nobody who it is: keep them inside your own network");
+    }
+    let has_no_key = service.access.has_key().is_ok_and(|has_key| !has_key);
+    let is_exposed = !service.grpc.ip().is_loopback();
+    if has_no_key && is_exposed {
+        tracing::warn!(address = %service.grpc, "listen.insecure: there is no key, and whoever reaches gRPC may do everything");
+    } else if has_no_key {
+        tracing::info!(
+            "there is no key yet: whoever reaches gRPC on this machine may do everything; `dispatch keys create` makes the first"
+        );
+        if !(config.listen.public_url.is_empty() && service.http.ip().is_loopback()) {
+            tracing::info!(
+                "without a key the REST API lets nobody in, because strangers may reach it"
+            );
         }
     }
 }

@@ -1,4 +1,6 @@
-//! `[access]`: how secrets are kept and shown.
+//! `[access]`: who may do what, and how much; how secrets are kept and shown.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -12,23 +14,92 @@ pub struct Access {
     pub master_key: Hidden,
     /// Whether tokens of external accounts are shown in clear to whoever may administer them.
     pub show_tokens: bool,
+    /// How far a caller's clock may be off, in seconds.
+    pub token_tolerance_s: u64,
+    /// Whether each token is taken once only.
+    pub token_once: bool,
+    /// How many creates a second a tenant may make; 0 is no limit.
+    pub creates_per_s: u32,
+    /// How many of them may come at once; 0 is as many as in a second.
+    pub creates_burst: u32,
+    /// How many workflows a tenant may have open; 0 is no limit.
+    pub open_workflows: u64,
+    /// Other limits for a tenant, by name.
+    pub tenants: BTreeMap<String, TenantLimits>,
+    /// Keys beside those that are made at run time.
+    pub keys: Vec<AccessKey>,
+}
+
+/// `[access.tenants.NAME]`: all of a tenant's limits; what is not said is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantLimits {
+    /// As `access.creates_per_s`.
+    pub creates_per_s: u32,
+    /// As `access.creates_burst`.
+    pub creates_burst: u32,
+    /// As `access.open_workflows`.
+    pub open_workflows: u64,
+}
+
+/// `[[access.keys]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// Goes before the `:` in Basic credentials.
+    pub id: String,
+    /// `env:NAME`, `file:/path`, or the secret itself.
+    pub secret: Hidden,
+    /// Whose it is.
+    #[serde(default)]
+    pub tenant: String,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// What its holder may do.
+    pub scopes: Vec<String>,
 }
 
 impl Access {
     /// Checks what can be checked by itself.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.master_key.is_empty() || self.master_key.is_elsewhere() {
-            return Ok(());
+        if !(self.master_key.is_empty() || self.master_key.is_elsewhere()) {
+            // Beside what it locks up it would be no lock.
+            let problem = "access.master_key must be env:NAME or file:/path: the key itself does \
+                           not belong in the configuration";
+            return Err(ConfigError(problem.to_owned()));
         }
-        // Beside what it locks up it would be no lock.
-        let problem = "access.master_key must be env:NAME or file:/path: the key itself does not \
-                       belong in the configuration";
-        Err(ConfigError(problem.to_owned()))
+        if self.token_tolerance_s > 3600 {
+            let is = self.token_tolerance_s;
+            let problem = format!("access.token_tolerance_s must be 0 to 3600, and is {is}");
+            return Err(ConfigError(problem));
+        }
+        let bursts = self.tenants.iter().map(|(name, limits)| {
+            (format!("access.tenants.{name}"), limits.creates_burst, limits.creates_per_s)
+        });
+        let usual = ("access".to_owned(), self.creates_burst, self.creates_per_s);
+        for (of, burst, per_s) in bursts.chain([usual]) {
+            if burst > 0 && per_s == 0 {
+                let problem = format!("{of}.creates_burst needs a creates_per_s to go with it");
+                return Err(ConfigError(problem));
+            }
+        }
+        Ok(())
     }
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Access { master_key: Hidden::from(""), show_tokens: false }
+        Access {
+            master_key: Hidden::from(""),
+            show_tokens: false,
+            token_tolerance_s: 60,
+            token_once: false,
+            creates_per_s: 0,
+            creates_burst: 0,
+            open_workflows: 0,
+            tenants: BTreeMap::new(),
+            keys: Vec::new(),
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use serde::Deserialize;
 
-pub use access::Access;
+pub use access::{Access, AccessKey, TenantLimits};
 pub use secret::resolve as resolve_secret;
 
 /// The embedded file: every setting with its default and a comment.
@@ -27,14 +27,14 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 pub struct Config {
     /// Where it listens.
     pub listen: Listen,
+    /// Who may do what, and how secrets are kept and shown.
+    pub access: Access,
     /// Where it keeps workflows.
     pub store: Store,
     /// How it works.
     pub engine: Engine,
     /// What it logs.
     pub log: Log,
-    /// How secrets are kept and shown.
-    pub access: Access,
     /// The simulated provider.
     pub sandbox: Sandbox,
     /// Accounts at providers.
@@ -65,6 +65,34 @@ pub struct Listen {
     pub reader_patience_s: u64,
     /// How long an HTTP request's head, and then its body, may take to arrive, in seconds.
     pub http_patience_s: u64,
+    /// Whether gRPC may be reached from elsewhere without keys or without TLS.
+    pub insecure: bool,
+    /// TLS.
+    pub tls: Tls,
+}
+
+/// `[listen.tls]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate chain, a PEM file; empty is no TLS.
+    pub certificate: PathBuf,
+    /// Its private key, a PEM file.
+    pub key: PathBuf,
+    /// Who vouches for gRPC's clients, a PEM file; empty asks them for no certificate.
+    pub client_ca: PathBuf,
+    /// Which listeners speak it.
+    pub serves: Vec<TlsListener>,
+}
+
+/// A listener that may speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsListener {
+    /// gRPC.
+    Grpc,
+    /// Public HTTP.
+    Http,
 }
 
 /// `[store]`
@@ -266,9 +294,32 @@ impl Config {
             }
         }
         self.access.check()?;
+        self.listen.tls.check()?;
         let url = &self.listen.public_url;
         if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
             let problem = "listen.public_url must begin with https:// or http://, or be empty";
+            return Err(ConfigError(problem.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Tls {
+    /// Whether a listener speaks it.
+    pub fn is_of(&self, listener: TlsListener) -> bool {
+        !self.certificate.as_os_str().is_empty() && self.serves.contains(&listener)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let [certificate, key, client_ca] = [&self.certificate, &self.key, &self.client_ca]
+            .map(|path| !path.as_os_str().is_empty());
+        if certificate != key {
+            let problem = "listen.tls.certificate and listen.tls.key go together: set both or none";
+            return Err(ConfigError(problem.to_owned()));
+        }
+        if client_ca && !self.is_of(TlsListener::Grpc) {
+            let problem = "listen.tls.client_ca is for gRPC over TLS: set listen.tls.certificate and \
+                           key, and name grpc in listen.tls.serves";
             return Err(ConfigError(problem.to_owned()));
         }
         Ok(())
@@ -315,6 +366,19 @@ impl Default for Listen {
             calls_per_connection: 1024,
             reader_patience_s: 60,
             http_patience_s: 15,
+            insecure: false,
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls {
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            client_ca: PathBuf::new(),
+            serves: vec![TlsListener::Grpc, TlsListener::Http],
         }
     }
 }
@@ -397,6 +461,16 @@ mod tests {
             "calls_per_connection",
             "reader_patience_s",
             "http_patience_s",
+            "insecure",
+            "certificate",
+            "key",
+            "client_ca",
+            "serves",
+            "token_tolerance_s",
+            "token_once",
+            "creates_per_s",
+            "creates_burst",
+            "open_workflows",
             "kind",
             "data",
             "cache_mib",

@@ -7,11 +7,11 @@ use tonic::{Request, Response, Status};
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{beside, caller::caller, page_size, refusal::Refusal, render::timestamp};
+use super::{beside, guard::caller, page_size, refusal::Refusal, render::timestamp};
 use crate::{
     access::{
         Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ChatProvider,
-        ExternalAccount, ExternalId, Name, NewAccount, Scope,
+        ExternalAccount, ExternalId, Name, NewAccount,
     },
     engine::Engine,
     pb::v1::{
@@ -27,34 +27,37 @@ use crate::{
 #[derive(Clone)]
 pub struct AccountService {
     engine: Engine,
-    access: Arc<Access>,
+    access: Access,
     accounts: Arc<Accounts>,
     show_tokens: bool,
 }
 
 impl AccountService {
     /// In front of `accounts`; their tokens are shown in clear if `show_tokens`.
-    pub fn new(
-        engine: Engine,
-        access: Arc<Access>,
-        accounts: Arc<Accounts>,
-        show_tokens: bool,
-    ) -> Self {
+    pub fn new(engine: Engine, access: Access, accounts: Arc<Accounts>, show_tokens: bool) -> Self {
         AccountService { engine, access, accounts, show_tokens }
     }
 
     /// The caller, who may administer, and what it asks.
     fn admin<T>(&self, request: Request<T>) -> Result<(Caller, T), Status> {
-        let caller = caller(&self.access, &self.engine, request.metadata(), Scope::Admin)?;
+        let caller = caller(&request)?;
         Ok((caller, request.into_inner()))
     }
 
+    /// Does a change beside the runtime, and writes down who did it.
     async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+        caller: Caller,
+        what: &'static str,
+        target: String,
+        change: impl FnOnce(&Accounts, &str) -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, Refusal> {
+        let (access, now) = (self.access.clone(), self.engine.clock().wall());
         let accounts = Arc::clone(&self.accounts);
-        beside(move || change(&accounts)).await
+        beside(move || {
+            access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant))
+        })
+        .await
     }
 
     fn render(&self, account: ExternalAccount) -> Result<v1::ExternalAccount, Refusal> {
@@ -86,8 +89,9 @@ impl account_service_server::AccountService for AccountService {
         let (caller, request) = self.admin(request)?;
         let new = parse_new(&request)?;
         let now = self.engine.clock().now();
-        let account =
-            self.change(move |accounts| accounts.create(&caller.tenant, new, now)).await?;
+        let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
+        let id = request.external_id.clone();
+        let account = self.change(caller, "account.created", id, create).await?;
         Ok(Response::new(CreateAccountResponse { account: Some(self.render(account)?) }))
     }
 
@@ -133,9 +137,12 @@ impl account_service_server::AccountService for AccountService {
     ) -> Result<Response<UpdateAccountResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let (provider, wanted) = (provider_of(&request.provider)?, parse_change(&request)?);
-        let update = self.change(move |accounts| {
-            accounts.update(&caller.tenant, provider, &request.external_id, wanted)
-        });
+        let update = self.change(
+            caller,
+            "account.updated",
+            request.external_id.clone(),
+            move |accounts, tenant| accounts.update(tenant, provider, &request.external_id, wanted),
+        );
         let account = self.render(update.await?)?;
         Ok(Response::new(UpdateAccountResponse { account: Some(account) }))
     }
@@ -146,8 +153,10 @@ impl account_service_server::AccountService for AccountService {
     ) -> Result<Response<DeleteAccountResponse>, Status> {
         let (caller, DeleteAccountRequest { provider, external_id }) = self.admin(request)?;
         let provider = provider_of(&provider)?;
-        self.change(move |accounts| accounts.delete(&caller.tenant, provider, &external_id))
-            .await?;
+        let id = external_id.clone();
+        let delete =
+            move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, provider, &id);
+        self.change(caller, "account.deleted", external_id, delete).await?;
         Ok(Response::new(DeleteAccountResponse {}))
     }
 
@@ -158,9 +167,12 @@ impl account_service_server::AccountService for AccountService {
         let (caller, request) = self.admin(request)?;
         let (provider, id) =
             (provider_of(&request.provider)?, application(&request.application_id)?);
-        let link = self.change(move |accounts| {
-            accounts.link(&caller.tenant, provider, &request.external_id, id)
-        });
+        let link = self.change(
+            caller,
+            "account.linked",
+            request.external_id.clone(),
+            move |accounts, tenant| accounts.link(tenant, provider, &request.external_id, id),
+        );
         let account = self.render(link.await?)?;
         Ok(Response::new(LinkApplicationResponse { account: Some(account) }))
     }
@@ -172,9 +184,12 @@ impl account_service_server::AccountService for AccountService {
         let (caller, request) = self.admin(request)?;
         let (provider, id) =
             (provider_of(&request.provider)?, application(&request.application_id)?);
-        let unlink = self.change(move |accounts| {
-            accounts.unlink(&caller.tenant, provider, &request.external_id, id)
-        });
+        let unlink = self.change(
+            caller,
+            "account.unlinked",
+            request.external_id.clone(),
+            move |accounts, tenant| accounts.unlink(tenant, provider, &request.external_id, id),
+        );
         let account = self.render(unlink.await?)?;
         Ok(Response::new(UnlinkApplicationResponse { account: Some(account) }))
     }

@@ -10,8 +10,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::{DispatchService, errors::Error};
+use super::{DispatchService, errors::Error, guard::caller};
 use crate::{
+    access::{Access, Caller},
     engine::{Engine, EngineError, OpenWork},
     pb::v1::{
         BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
@@ -31,6 +32,7 @@ const AHEAD: usize = 4;
 #[derive(Clone)]
 pub struct AdminService {
     engine: Engine,
+    access: Access,
     health: HealthReporter,
     patience: Duration,
     places: Arc<Semaphore>,
@@ -39,8 +41,16 @@ pub struct AdminService {
 impl AdminService {
     /// `health` is told when the engine is held no longer. Whoever takes a backup takes each piece
     /// within `patience`.
-    pub fn new(engine: Engine, health: HealthReporter, patience: Duration) -> Self {
-        AdminService { engine, health, patience, places: Arc::new(Semaphore::new(BACKUPS)) }
+    pub fn new(engine: Engine, access: Access, health: HealthReporter, patience: Duration) -> Self {
+        AdminService { engine, access, health, patience, places: Arc::new(Semaphore::new(BACKUPS)) }
+    }
+
+    /// Writes down what a caller is about to do.
+    async fn audit(&self, caller: Caller, what: &'static str) -> Result<(), Error> {
+        let (access, now) = (self.access.clone(), self.engine.clock().wall());
+        let written = move || access.audit(&caller, what, "", now);
+        let written = tokio::task::spawn_blocking(written).await;
+        written.map_err(|_| Error::Engine(EngineError::Unavailable))?.map_err(Error::Store)
     }
 }
 
@@ -50,12 +60,14 @@ impl admin_service_server::AdminService for AdminService {
 
     async fn backup(
         &self,
-        _: Request<BackupRequest>,
+        request: Request<BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
+        let caller = caller(&request)?;
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let retry_after_ms = 10_000;
             return Err(Error::Engine(EngineError::Overloaded { retry_after_ms }).into());
         };
+        self.audit(caller, "backup.taken").await?;
         let reader = Arc::clone(self.engine.reader());
         let settings = Arc::clone(self.engine.settings());
         let (pieces, taken) = mpsc::channel(AHEAD);
@@ -108,6 +120,7 @@ impl admin_service_server::AdminService for AdminService {
         &self,
         request: Request<ResumeRequest>,
     ) -> Result<Response<ResumeResponse>, Status> {
+        let caller = caller(&request)?;
         let open = match request.into_inner().open() {
             OpenWorkflows::Unspecified => {
                 let wanted = "must be OPEN_WORKFLOWS_CONTINUE or OPEN_WORKFLOWS_CANCEL";
@@ -116,6 +129,9 @@ impl admin_service_server::AdminService for AdminService {
             OpenWorkflows::Continue => OpenWork::Continue,
             OpenWorkflows::Cancel => OpenWork::Cancel,
         };
+        if self.engine.is_held() {
+            self.audit(caller, "service.resumed").await?;
+        }
         let (engine, health) = (self.engine.clone(), self.health.clone());
         // Goes on although the caller may leave: what it asked for is done, and health must say so.
         let resumed = tokio::spawn(async move {

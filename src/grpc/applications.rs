@@ -6,11 +6,11 @@ use tonic::{Request, Response, Status};
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{beside, caller::caller, page_size, refusal::Refusal, render::timestamp};
+use super::{beside, guard::caller, page_size, refusal::Refusal, render::timestamp};
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
-        MessagesSpec, Name, PublicKey, Scope, Shape, Signing, Webhook, Written,
+        MessagesSpec, Name, PublicKey, Shape, Signing, Webhook, Written,
     },
     engine::Engine,
     pb::v1::{
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ApplicationService {
     engine: Engine,
-    access: Arc<Access>,
+    access: Access,
     applications: Arc<Applications>,
     accounts: Arc<Accounts>,
 }
@@ -35,7 +35,7 @@ impl ApplicationService {
     /// In front of `applications`; what is linked to one is in `accounts`.
     pub fn new(
         engine: Engine,
-        access: Arc<Access>,
+        access: Access,
         applications: Arc<Applications>,
         accounts: Arc<Accounts>,
     ) -> Self {
@@ -44,8 +44,21 @@ impl ApplicationService {
 
     /// The caller, who may administer, and what it asks.
     fn admin<T>(&self, request: Request<T>) -> Result<(Caller, T), Status> {
-        let caller = caller(&self.access, &self.engine, request.metadata(), Scope::Admin)?;
+        let caller = caller(&request)?;
         Ok((caller, request.into_inner()))
+    }
+
+    /// Does a change beside the runtime, and writes down who did it.
+    async fn change<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        what: &'static str,
+        target: String,
+        change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (access, now) = (self.access.clone(), self.engine.clock().wall());
+        beside(move || access.audited(&caller, (what, &target), now, || change(&caller.tenant)))
+            .await
     }
 }
 
@@ -59,7 +72,9 @@ impl application_service_server::ApplicationService for ApplicationService {
         let spec = parse(request.application, false)?;
         let now = self.engine.clock().now();
         let applications = Arc::clone(&self.applications);
-        let written = beside(move || applications.create(&caller.tenant, spec, now)).await?;
+        let name = spec.name.as_str().to_owned();
+        let create = move |tenant: &str| applications.create(tenant, spec, now);
+        let written = self.change(caller, "application.created", name, create).await?;
         let (application, private_key, callback_secret) = shown(written);
         Ok(Response::new(CreateApplicationResponse { application, private_key, callback_secret }))
     }
@@ -106,7 +121,8 @@ impl application_service_server::ApplicationService for ApplicationService {
         let id = id(&request.id)?;
         let spec = parse(request.application, request.renew_key_pair)?;
         let applications = Arc::clone(&self.applications);
-        let written = beside(move || applications.update(&caller.tenant, id, spec)).await?;
+        let update = move |tenant: &str| applications.update(tenant, id, spec);
+        let written = self.change(caller, "application.updated", id.to_string(), update).await?;
         let (application, private_key, callback_secret) = shown(written);
         Ok(Response::new(UpdateApplicationResponse { application, private_key, callback_secret }))
     }
@@ -118,7 +134,8 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.id)?;
         let accounts = Arc::clone(&self.accounts);
-        beside(move || accounts.delete_application(&caller.tenant, id)).await?;
+        let delete = move |tenant: &str| accounts.delete_application(tenant, id);
+        self.change(caller, "application.deleted", id.to_string(), delete).await?;
         Ok(Response::new(DeleteApplicationResponse {}))
     }
 
@@ -129,11 +146,15 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.id)?;
         let applications = Arc::clone(&self.applications);
-        let secret = beside(move || {
+        let what = match request.renew {
+            true => "application.callback_secret_renewed",
+            false => "application.callback_secret_shown",
+        };
+        let secret = self.change(caller, what, id.to_string(), move |tenant| {
             if request.renew {
-                return applications.renew_callback_secret(&caller.tenant, id);
+                return applications.renew_callback_secret(tenant, id);
             }
-            let application = applications.get(&caller.tenant, id)?;
+            let application = applications.get(tenant, id)?;
             applications.callback_secret(&application)?.ok_or(ApplicationError::NotFound)
         });
         let callback_secret = secret.await?.expose().to_owned();

@@ -8,7 +8,12 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use crate::{engine::EngineError, machine::WorkflowId, store::StoreError};
+use crate::{
+    access::{Denied, Exceeded, KeyError, WrongKey},
+    engine::EngineError,
+    machine::WorkflowId,
+    store::StoreError,
+};
 
 /// The domain of every `ErrorInfo`.
 pub(super) const DOMAIN: &str = "dispatch";
@@ -33,6 +38,16 @@ pub(crate) enum Error {
     ReaderStuck,
     /// The server runs on the real clock.
     RealClock,
+    /// The caller is not let in.
+    Denied(Denied),
+    /// There is no such method, or nobody may call it.
+    NoSuchMethod,
+    /// It concerns every tenant, and the caller speaks for one.
+    OperatorOnly,
+    /// The caller's tenant asks too much.
+    Exceeded(Exceeded),
+    /// A key was not changed.
+    Key(KeyError),
 }
 
 impl Error {
@@ -58,11 +73,27 @@ impl Error {
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
             Error::ReaderStuck => "READER_STUCK",
             Error::RealClock => "REAL_CLOCK",
+            Error::Denied(Denied::Missing) => "CREDENTIALS_MISSING",
+            Error::Denied(Denied::Invalid(_)) => "CREDENTIALS_INVALID",
+            Error::Denied(Denied::Forbidden(_)) => "SCOPE_MISSING",
+            Error::Denied(Denied::TooMany { .. }) => "OVERLOADED",
+            Error::NoSuchMethod => "NO_SUCH_METHOD",
+            Error::OperatorOnly => "OPERATOR_ONLY",
+            Error::Exceeded(Exceeded::Rate { .. }) => "RATE_LIMITED",
+            Error::Exceeded(Exceeded::Open { .. }) => "QUOTA_EXCEEDED",
+            Error::Key(KeyError::NotFound) => "KEY_NOT_FOUND",
+            Error::Key(KeyError::Configured) => "KEY_CONFIGURED",
+            Error::Key(KeyError::LastOperator) => "LAST_OPERATOR_KEY",
+            Error::Key(KeyError::FirstIsNoOperator) => "FIRST_KEY_NOT_OPERATOR",
+            Error::Key(KeyError::OtherTenant) => "OPERATOR_ONLY",
+            Error::Key(KeyError::TooMany) => "TOO_MANY_KEYS",
+            Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
+            Error::Key(KeyError::Store(_)) => "STORE_FAILED",
         }
     }
 
     /// Its gRPC code.
-    pub(super) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::Engine(EngineError::TooLate) => Code::InvalidArgument,
             Error::Engine(EngineError::NotFound(_)) => Code::NotFound,
@@ -75,11 +106,25 @@ impl Error {
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
             Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
+            Error::Denied(Denied::Missing | Denied::Invalid(_)) => Code::Unauthenticated,
+            Error::NoSuchMethod => Code::Unimplemented,
+            Error::Denied(Denied::Forbidden(_))
+            | Error::OperatorOnly
+            | Error::Key(KeyError::OtherTenant) => Code::PermissionDenied,
+            Error::Denied(Denied::TooMany { .. })
+            | Error::Exceeded(_)
+            | Error::Key(KeyError::TooMany) => Code::ResourceExhausted,
+            Error::Key(KeyError::NotFound) => Code::NotFound,
+            Error::Key(
+                KeyError::Configured | KeyError::LastOperator | KeyError::FirstIsNoOperator,
+            ) => Code::FailedPrecondition,
+            Error::Key(KeyError::NoRandomness) => Code::Unavailable,
+            Error::Key(KeyError::Store(_)) => Code::Internal,
         }
     }
 
     /// What the caller reads.
-    pub(super) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Error::Invalid(violations) => {
                 let told: Vec<_> = violations
@@ -111,11 +156,21 @@ impl Error {
                 that moves on demand"
                     .to_owned()
             }
+            Error::Denied(denied) => denied.to_string(),
+            Error::NoSuchMethod => {
+                "there is no such method; reflection lists those there are".to_owned()
+            }
+            Error::OperatorOnly => {
+                "this concerns every tenant: only an administrator of the tenant default may ask for it"
+                    .to_owned()
+            }
+            Error::Exceeded(exceeded) => exceeded.to_string(),
+            Error::Key(error) => error.to_string(),
         }
     }
 
     /// The violations, if it is about fields.
-    pub(super) fn violations(&self) -> &[FieldViolation] {
+    pub(crate) fn violations(&self) -> &[FieldViolation] {
         match self {
             Error::Invalid(violations) => violations,
             Error::Engine(_)
@@ -123,17 +178,28 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => &[],
+            | Error::RealClock
+            | Error::Denied(_)
+            | Error::NoSuchMethod
+            | Error::OperatorOnly
+            | Error::Exceeded(_)
+            | Error::Key(_) => &[],
         }
     }
 
     /// When it is worth asking again.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Engine(EngineError::Overloaded { retry_after_ms }) => {
                 Some(Duration::from_millis(*retry_after_ms))
             }
-            Error::Engine(EngineError::Unavailable) => Some(Duration::from_secs(1)),
+            Error::Engine(EngineError::Unavailable) | Error::Key(KeyError::NoRandomness) => {
+                Some(Duration::from_secs(1))
+            }
+            Error::Denied(Denied::TooMany { retry_after_ms }) => {
+                Some(Duration::from_millis(*retry_after_ms))
+            }
+            Error::Exceeded(exceeded) => Some(Duration::from_millis(exceeded.retry_after_ms())),
             Error::Invalid(_)
             | Error::Engine(
                 EngineError::NotFound(_)
@@ -147,7 +213,19 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => None,
+            | Error::RealClock
+            | Error::Denied(Denied::Missing | Denied::Invalid(_) | Denied::Forbidden(_))
+            | Error::NoSuchMethod
+            | Error::OperatorOnly
+            | Error::Key(
+                KeyError::NotFound
+                | KeyError::Configured
+                | KeyError::LastOperator
+                | KeyError::FirstIsNoOperator
+                | KeyError::OtherTenant
+                | KeyError::TooMany
+                | KeyError::Store(_),
+            ) => None,
         }
     }
 
@@ -159,6 +237,9 @@ impl Error {
                 | EngineError::AlreadyExists(id)
                 | EngineError::AlreadyEnded { id, .. },
             ) => of(id),
+            Error::Denied(Denied::Forbidden(scope)) => {
+                HashMap::from([("scope".to_owned(), scope.as_str().to_owned())])
+            }
             Error::TokenTooOld { oldest } => {
                 HashMap::from([("oldest_resume_token".to_owned(), oldest.clone())])
             }
@@ -173,7 +254,12 @@ impl Error {
             | Error::Store(_)
             | Error::TokenForeign
             | Error::ReaderStuck
-            | Error::RealClock => HashMap::new(),
+            | Error::RealClock
+            | Error::Denied(Denied::Missing | Denied::Invalid(_) | Denied::TooMany { .. })
+            | Error::NoSuchMethod
+            | Error::OperatorOnly
+            | Error::Exceeded(_)
+            | Error::Key(_) => HashMap::new(),
         }
     }
 }
@@ -194,9 +280,33 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Error::Denied(denied)
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Error::Exceeded(exceeded)
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Error::Key(error)
+    }
+}
+
+impl From<WrongKey> for Error {
+    fn from(WrongKey { field, wanted }: WrongKey) -> Self {
+        Error::invalid(field, wanted)
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Status {
-        if let Error::Store(problem) = &error {
+        if let Error::Store(problem) | Error::Key(KeyError::Store(problem)) = &error {
             tracing::error!(error = %problem, "a read failed");
         }
         let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata());

@@ -1,10 +1,11 @@
 //! The gRPC edge: parse, ask the engine, render. It never sees the store but through its reader.
 
+mod access;
 mod accounts;
 mod admin;
 mod applications;
-mod caller;
 mod errors;
+mod guard;
 pub(crate) mod parse;
 mod prompt;
 mod refusal;
@@ -15,9 +16,12 @@ mod service;
 mod stream;
 pub(crate) mod token;
 
+pub use access::AccessService;
 pub use accounts::AccountService;
 pub use admin::AdminService;
 pub use applications::ApplicationService;
+pub(crate) use errors::Error;
+pub use guard::Guarded;
 pub use prompt::Prompt;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
@@ -51,6 +55,17 @@ pub fn parse_create(
     now: dispatch_contract::UnixMillis,
 ) -> Result<crate::machine::Plan, Vec<tonic_types::FieldViolation>> {
     parse::create_request(request, routes, now)
+}
+
+/// Reads for a caller, in its turn among callers.
+///
+/// # Errors
+/// If the store cannot be read, or the service is stopping.
+pub(crate) async fn read_for_caller<T: Send + 'static>(
+    engine: &Engine,
+    read_it: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Error> {
+    read(engine, &CALLERS, read_it).await
 }
 
 /// Reads beside the runtime's own threads: a read may wait for the disk.
@@ -96,7 +111,7 @@ fn page_size(asked: i32) -> Result<usize, refusal::Refusal> {
 }
 
 /// A code's name, for metrics.
-fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

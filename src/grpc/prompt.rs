@@ -12,24 +12,25 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::tls::Wire;
 
 /// The length of the preface.
 const PREFACE_BYTES: usize = 24;
 
 /// A connection whose first bytes must come in time; then it is as any other.
 pub struct Prompt {
-    stream: TcpStream,
+    stream: Wire,
     /// How many bytes are still owed, and until when.
     owed: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl Prompt {
     /// The preface must be here within `patience`.
-    pub fn new(stream: TcpStream, patience: Duration) -> Prompt {
+    pub fn new(stream: Wire, patience: Duration) -> Prompt {
         Prompt { stream, owed: Some((PREFACE_BYTES, Box::pin(sleep(patience)))) }
     }
 }
@@ -38,7 +39,7 @@ impl Connected for Prompt {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.stream.tcp().connect_info()
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! As [`Error`] is for workflows: a code, a stable reason in `ErrorInfo`, and no secret in any text.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::errors::Error;
 use crate::{
-    access::{AccountError, ApplicationError, Denied},
+    access::{AccountError, ApplicationError},
     engine::EngineError,
 };
 
@@ -18,8 +18,6 @@ use crate::{
 pub(super) enum Refusal {
     /// The request is wrong; each violation names a field and says what would be right.
     Invalid(Vec<FieldViolation>),
-    /// The caller is not let in, or may not do this.
-    Denied(Denied),
     /// About an application.
     Application(ApplicationError),
     /// About an external account.
@@ -45,7 +43,6 @@ impl From<Refusal> for Status {
         match refusal {
             Refusal::Invalid(violations) => Error::Invalid(violations).into(),
             Refusal::Stopping => Error::Engine(EngineError::Unavailable).into(),
-            Refusal::Denied(denied) => self::denied(denied),
             Refusal::Application(error) => match error {
                 ApplicationError::NotFound => {
                     status(Code::NotFound, "APPLICATION_NOT_FOUND", error.to_string())
@@ -72,32 +69,6 @@ impl From<Refusal> for Status {
                 AccountError::Store(error) => Error::Store(error).into(),
                 AccountError::Vault(_) => vault(&error),
             },
-        }
-    }
-}
-
-fn denied(denied: Denied) -> Status {
-    match denied {
-        Denied::Missing => status(
-            Code::Unauthenticated,
-            "CREDENTIALS_MISSING",
-            "no credentials were sent; send authorization: Basic or Bearer".to_owned(),
-        ),
-        Denied::Invalid(why) => status(
-            Code::Unauthenticated,
-            "CREDENTIALS_INVALID",
-            format!("the credentials are not good: {why}"),
-        ),
-        Denied::Forbidden(scope) => status(
-            Code::PermissionDenied,
-            "RIGHT_MISSING",
-            format!("these credentials lack the right: {}", scope.as_str()),
-        ),
-        Denied::TooMany { retry_after_ms } => {
-            let message = format!("too many calls; ask again in {retry_after_ms} ms");
-            let mut details = details("TOO_MANY_CALLS");
-            details.set_retry_info(Some(Duration::from_millis(retry_after_ms)));
-            Status::with_error_details(Code::ResourceExhausted, message, details)
         }
     }
 }

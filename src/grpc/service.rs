@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     errors::Error,
+    guard::{authorization, caller, shut_out},
     parse, read, render,
     rendered::Rendered,
     stream,
@@ -15,6 +16,7 @@ use super::{
     token::{self, Position},
 };
 use crate::{
+    access::{Access, Caller, Scope},
     engine::{Engine, EngineError, New},
     machine::{Plan, WorkflowId},
     pb::v1::{
@@ -40,16 +42,17 @@ const STREAM_AHEAD: usize = 64;
 #[derive(Clone, Debug)]
 pub struct DispatchService {
     engine: Engine,
-    tenant: Arc<str>,
+    access: Access,
     reader_patience: Duration,
     rendered: Arc<Rendered>,
 }
 
 impl DispatchService {
-    /// For the one tenant there is. A stream waits for its reader for `reader_patience`.
-    pub fn new(engine: Engine, reader_patience: Duration) -> Self {
+    /// For callers whom `access` knows: each sees its tenant's workflows. A stream waits for its reader
+    /// for `reader_patience`.
+    pub fn new(engine: Engine, access: Access, reader_patience: Duration) -> Self {
         let rendered = Arc::default();
-        DispatchService { engine, tenant: Arc::from("default"), reader_patience, rendered }
+        DispatchService { engine, access, reader_patience, rendered }
     }
 
     /// A refused request is counted; its status says why.
@@ -60,13 +63,17 @@ impl DispatchService {
 
     async fn create(
         &self,
+        caller: &Caller,
         request: CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
-        // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
-        if !request.validate_only {
-            self.engine.room()?;
-        }
         let now = self.engine.clock().now();
+        // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
+        let _place = if request.validate_only {
+            None
+        } else {
+            self.engine.room()?;
+            Some(self.access.admit(caller, &**self.engine.reader(), now)?)
+        };
         let plan = parse::create_request(&request, &**self.engine.routes(), now)
             .map_err(Error::Invalid)?;
         if request.validate_only {
@@ -74,34 +81,27 @@ impl DispatchService {
                 return Err(EngineError::TooLate.into());
             }
             return Ok(CreateWorkflowResponse {
-                workflow: Some(self.preview(plan, &request.request_id)),
+                workflow: Some(preview(caller, plan, &request.request_id)),
                 already_existed: false,
             });
         }
         let request_id = Some(request.request_id).filter(|id| !id.is_empty());
-        let created = self
-            .engine
-            .create(Arc::clone(&self.tenant), plan, request_id, Requester::default())
-            .await?;
+        let requester = Requester { application: caller.application, ..Requester::default() };
+        let tenant = Arc::clone(&caller.tenant);
+        let created = self.engine.create(tenant, plan, request_id, requester).await?;
         let (workflow, already_existed) = match &created.new {
             Some(new) => (fresh(new), false),
-            None => (self.show(created.id, false).await?, true),
+            None => (self.show(caller, created.id, false).await?, true),
         };
         Ok(CreateWorkflowResponse { workflow: Some(workflow), already_existed })
     }
 
-    /// The workflow that would be created; nothing is kept, and it has no id.
-    fn preview(&self, plan: Plan, request_id: &str) -> v1::Workflow {
-        v1::Workflow {
-            spec: Some(render::spec(&plan)),
-            tenant: self.tenant.to_string(),
-            request_id: request_id.to_owned(),
-            ..v1::Workflow::default()
-        }
-    }
-
-    async fn show(&self, id: WorkflowId, with_timeline: bool) -> Result<v1::Workflow, Error> {
-        let tenant = Arc::clone(&self.tenant);
+    async fn show(
+        &self,
+        caller: &Caller,
+        id: WorkflowId,
+        with_timeline: bool,
+    ) -> Result<v1::Workflow, Error> {
         let found = read(&self.engine, &super::CALLERS, move |reader| {
             // The state first: a timeline that is a little newer is better than one that is older.
             let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
@@ -110,7 +110,7 @@ impl DispatchService {
             Ok(Some((record, workflow, rows)))
         });
         match found.await? {
-            Some((record, workflow, rows)) if record.tenant == tenant => {
+            Some((record, workflow, rows)) if record.tenant == caller.tenant => {
                 let incarnation = self.engine.reader().incarnation();
                 let events: Vec<_> = rows
                     .iter()
@@ -122,7 +122,11 @@ impl DispatchService {
         }
     }
 
-    async fn list(&self, request: ListWorkflowsRequest) -> Result<ListWorkflowsResponse, Error> {
+    async fn list(
+        &self,
+        caller: &Caller,
+        request: ListWorkflowsRequest,
+    ) -> Result<ListWorkflowsResponse, Error> {
         let limit = match request.page_size {
             0 => PAGE_USUAL,
             1.. => request.page_size.min(PAGE_MOST) as usize,
@@ -131,7 +135,7 @@ impl DispatchService {
         let after = token::page(&request.page_token)?;
         let states = parse::states(&request.states).map_err(Error::Invalid)?;
         let filter = Filter {
-            tenant: Arc::clone(&self.tenant),
+            tenant: Arc::clone(&caller.tenant),
             states,
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
@@ -150,6 +154,8 @@ impl DispatchService {
 
     async fn follow(
         &self,
+        caller: Caller,
+        authorization: Option<String>,
         request: StreamStatusRequest,
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
         use stream_status_request::{From, Target as Asked};
@@ -158,7 +164,7 @@ impl DispatchService {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
                 // Said at once, not on a stream that stays silent.
-                self.show(id, false).await?;
+                self.show(&caller, id, false).await?;
                 Target::Workflow { id, follow_late: request.follow_late_receipts }
             }
             Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
@@ -210,7 +216,7 @@ impl DispatchService {
         let quiet = if is_now { Duration::ZERO } else { stream::BOOKMARK_EVERY };
         let follower = Follower {
             engine: self.engine.clone(),
-            tenant: Arc::clone(&self.tenant),
+            tenant: Arc::clone(&caller.tenant),
             position,
             to,
             last_word,
@@ -219,7 +225,17 @@ impl DispatchService {
             bookmark_at: tokio::time::Instant::now() + quiet,
             _counted: Box::new(self.engine.metrics().stream()),
         };
-        tokio::spawn(follower.run(target));
+        let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
+        let (end, patience) = (follower.to.clone(), self.reader_patience);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = follower.run(target) => {}
+                denied = shut_out => {
+                    let told = end.send(Err(Error::Denied(denied).into()));
+                    let _ = tokio::time::timeout(patience, told).await;
+                }
+            }
+        });
         Ok(events)
     }
 }
@@ -230,21 +246,25 @@ impl dispatch_service_server::DispatchService for DispatchService {
         &self,
         request: Request<CreateWorkflowRequest>,
     ) -> Result<Response<CreateWorkflowResponse>, Status> {
-        let created = self.create(request.into_inner()).await;
-        created.map(Response::new).map_err(|error| self.refuse(error))
+        let created = async {
+            let caller = caller(&request)?;
+            self.create(&caller, request.into_inner()).await
+        };
+        created.await.map(Response::new).map_err(|error| self.refuse(error))
     }
 
     async fn get_workflow(
         &self,
         request: Request<GetWorkflowRequest>,
     ) -> Result<Response<GetWorkflowResponse>, Status> {
-        let request = request.into_inner();
         let shown = async {
+            let caller = caller(&request)?;
+            let request = request.into_inner();
             let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
             let view = WorkflowView::try_from(request.view).map_err(|_| {
                 Error::invalid("view", "must be WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL")
             })?;
-            self.show(id, view == WorkflowView::Full).await
+            self.show(&caller, id, view == WorkflowView::Full).await
         };
         match shown.await {
             Ok(workflow) => Ok(Response::new(GetWorkflowResponse { workflow: Some(workflow) })),
@@ -258,8 +278,13 @@ impl dispatch_service_server::DispatchService for DispatchService {
         &self,
         request: Request<StreamStatusRequest>,
     ) -> Result<Response<Self::StreamStatusStream>, Status> {
-        let events = self.follow(request.into_inner()).await;
+        let events = async {
+            let caller = caller(&request)?;
+            let authorization = authorization(request.metadata().as_ref())?.map(str::to_owned);
+            self.follow(caller, authorization, request.into_inner()).await
+        };
         events
+            .await
             .map(|events| Response::new(ReceiverStream::new(events)))
             .map_err(|error| self.refuse(error))
     }
@@ -268,19 +293,28 @@ impl dispatch_service_server::DispatchService for DispatchService {
         &self,
         request: Request<ListWorkflowsRequest>,
     ) -> Result<Response<ListWorkflowsResponse>, Status> {
-        let listed = self.list(request.into_inner()).await;
-        listed.map(Response::new).map_err(|error| self.refuse(error))
+        let listed = async {
+            let caller = caller(&request)?;
+            self.list(&caller, request.into_inner()).await
+        };
+        listed.await.map(Response::new).map_err(|error| self.refuse(error))
     }
 
     async fn cancel_workflow(
         &self,
         request: Request<CancelWorkflowRequest>,
     ) -> Result<Response<CancelWorkflowResponse>, Status> {
-        let request = request.into_inner();
         let canceled = async {
+            let caller = caller(&request)?;
+            let request = request.into_inner();
             let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
-            let canceled = self.engine.cancel(Arc::clone(&self.tenant), id).await?;
-            let workflow = self.show(id, false).await?;
+            let canceled = self.engine.cancel(Arc::clone(&caller.tenant), id).await?;
+            let workflow = if caller.may(Scope::Read) {
+                self.show(&caller, id, false).await?
+            } else {
+                let state = v1::WorkflowState::Canceled as i32;
+                v1::Workflow { id: id.to_string(), state, ..v1::Workflow::default() }
+            };
             Ok(CancelWorkflowResponse {
                 workflow: Some(workflow),
                 started_attempt_ids: canceled.started.iter().map(ToString::to_string).collect(),
@@ -293,6 +327,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
         &self,
         request: Request<BatchCreateWorkflowsRequest>,
     ) -> Result<Response<BatchCreateWorkflowsResponse>, Status> {
+        let caller = caller(&request).map_err(|error| self.refuse(error))?;
         let requests = request.into_inner().requests;
         if !(1..=BATCH_MOST).contains(&requests.len()) {
             let wanted =
@@ -300,7 +335,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
             return Err(self.refuse(Error::invalid("requests", wanted)));
         }
         // All at once, so that they share a commit.
-        let created = requests.into_iter().map(|request| self.create(request));
+        let created = requests.into_iter().map(|request| self.create(&caller, request));
         let results = futures_util::future::join_all(created).await;
         let results = results.into_iter().map(|result| BatchCreateResult {
             result: Some(match result {
@@ -320,6 +355,16 @@ impl dispatch_service_server::DispatchService for DispatchService {
     ) -> Result<Response<ListChannelsResponse>, Status> {
         let channels = render::channels(self.engine.routes());
         Ok(Response::new(ListChannelsResponse { channels }))
+    }
+}
+
+/// The workflow that would be created; nothing is kept, and it has no id.
+fn preview(caller: &Caller, plan: Plan, request_id: &str) -> v1::Workflow {
+    v1::Workflow {
+        spec: Some(render::spec(&plan)),
+        tenant: caller.tenant.to_string(),
+        request_id: request_id.to_owned(),
+        ..v1::Workflow::default()
     }
 }
 

@@ -15,10 +15,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::tls::{Tls, Wire};
 
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 512;
@@ -28,9 +30,11 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// be on the way, and would be lost.
 const LET_BE: Duration = Duration::from_millis(500);
 
-/// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive.
+/// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive, and
+/// so may a handshake.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     patience: Duration,
     stop: CancellationToken,
@@ -60,10 +64,19 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, http) = (router.clone(), http.clone());
+        let (router, http, tls) = (router.clone(), http.clone(), tls.clone());
         let (crowded, stop) = (Arc::clone(&crowded), stop.clone());
         connections.spawn(async move {
-            connection(stream, router, http, &crowded, stop).await;
+            // Answers are short; waiting for more to send would only delay them.
+            let _ = stream.set_nodelay(true);
+            let wire = match tls {
+                Some(tls) => tokio::time::timeout(patience, tls.accept(stream)).await,
+                None => Ok(Ok(Wire::Plain(stream))),
+            };
+            // No TLS, cut off, or too slow: there is nobody to tell.
+            if let Ok(Ok(wire)) = wire {
+                connection(wire, router, http, &crowded, stop).await;
+            }
             drop(place);
         });
     }
@@ -87,16 +100,14 @@ async fn place(places: &Arc<Semaphore>, crowded: &Notify) -> Option<OwnedSemapho
 
 /// Serves one connection until it ends, its place is wanted, or all is to stop.
 async fn connection(
-    stream: TcpStream,
+    wire: Wire,
     router: Router,
     http: http1::Builder,
     crowded: &Notify,
     stop: CancellationToken,
 ) {
-    // Answers are short; waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(wire), service));
     let is_wanted = async {
         tokio::time::sleep(LET_BE).await;
         crowded.notified().await;

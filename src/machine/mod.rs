@@ -34,6 +34,7 @@ mod deadline;
 mod event;
 mod fact;
 mod invariants;
+mod message_uuid;
 mod plan;
 mod reason;
 mod story;
@@ -45,6 +46,7 @@ pub use deadline::{Deadline, Due};
 pub use event::{Answer, Event, News, Refusal};
 pub use fact::{AcceptedBy, Fact, Outcome, RouteTraits};
 pub use invariants::{Broken, check};
+pub use message_uuid::message_uuid;
 pub use plan::{
     Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, Need, OnLateSuccess, OnUnknown, Plan, Priority, Rule,
     StepPlan, Template, Terms, WorkflowId,

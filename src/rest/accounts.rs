@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use self::render::Refusal;
 use super::{
-    Rest,
+    Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+    request::{Answer, Faults, beside, number, object, query},
 };
 use crate::access::{
     AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount, Scope,
@@ -34,20 +34,17 @@ const PAGE_MOST: usize = 100;
 
 /// The paths.
 pub(super) fn routes() -> Router<Arc<Rest>> {
-    let all = get(list).fallback(wrong_verb);
-    let one = get(show).patch(update).delete(remove).fallback(wrong_verb);
+    let all = get(list);
+    let one = get(show).patch(update).delete(remove);
     Router::new()
         .route("/beta/chatapp-accounts", all.clone())
         .route("/beta/chatapp-accounts/", all)
-        .route("/beta/chatapp-accounts/{provider}", post(create).fallback(wrong_verb))
+        .route("/beta/chatapp-accounts/{provider}", post(create))
         .route("/beta/chatapp-accounts/{provider}/{external_id}", one)
-        .route(
-            "/beta/chatapp-accounts/{provider}/{external_id}/applications",
-            post(link).fallback(wrong_verb),
-        )
+        .route("/beta/chatapp-accounts/{provider}/{external_id}/applications", post(link))
         .route(
             "/beta/chatapp-accounts/{provider}/{external_id}/applications/{application}",
-            delete(unlink).fallback(wrong_verb),
+            delete(unlink),
         )
 }
 
@@ -85,7 +82,9 @@ async fn create(
     let body = object(&headers, body, rest.patience).await?;
     let new = parse::new(provider, &body).map_err(Refusal::invalid)?;
     let now = rest.engine.clock().now();
-    let account = change(&rest, move |accounts| accounts.create(&caller.tenant, new, now)).await?;
+    let id = new.external_id.as_str().to_owned();
+    let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
+    let account = change(&rest, caller, "account.created", id, create).await?;
     Ok(Answer(StatusCode::CREATED, rest.shown(&account)?))
 }
 
@@ -109,8 +108,10 @@ async fn update(
     let provider = named(&provider)?;
     let body = object(&headers, body, rest.patience).await?;
     let wanted = parse::change(&body).map_err(Refusal::invalid)?;
-    let change =
-        change(&rest, move |accounts| accounts.update(&caller.tenant, provider, &id, wanted));
+    let of = id.clone();
+    let update =
+        move |accounts: &Accounts, tenant: &str| accounts.update(tenant, provider, &of, wanted);
+    let change = change(&rest, caller, "account.updated", id, update);
     Ok(Answer(StatusCode::OK, rest.shown(&change.await?)?))
 }
 
@@ -121,7 +122,9 @@ async fn remove(
 ) -> Result<StatusCode, Refusal> {
     let caller = admin(&rest, &headers)?;
     let provider = named(&provider)?;
-    change(&rest, move |accounts| accounts.delete(&caller.tenant, provider, &id)).await?;
+    let of = id.clone();
+    let delete = move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, provider, &of);
+    change(&rest, caller, "account.deleted", id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -135,8 +138,10 @@ async fn link(
     let provider = named(&provider)?;
     let body = object(&headers, body, rest.patience).await?;
     let application = parse::link(&body).map_err(Refusal::invalid)?;
+    let of = id.clone();
     let link =
-        change(&rest, move |accounts| accounts.link(&caller.tenant, provider, &id, application));
+        move |accounts: &Accounts, tenant: &str| accounts.link(tenant, provider, &of, application);
+    let link = change(&rest, caller, "account.linked", id, link);
     Ok(Answer(StatusCode::OK, rest.shown(&link.await?)?))
 }
 
@@ -150,8 +155,11 @@ async fn unlink(
     // What is no id is linked to nothing.
     let application =
         Uuid::try_parse(&application).map_err(|_| refused(AccountError::NotLinked))?;
-    change(&rest, move |accounts| accounts.unlink(&caller.tenant, provider, &id, application))
-        .await?;
+    let of = id.clone();
+    let unlink = move |accounts: &Accounts, tenant: &str| {
+        accounts.unlink(tenant, provider, &of, application)
+    };
+    change(&rest, caller, "account.unlinked", id, unlink).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -175,12 +183,21 @@ fn named(provider: &str) -> Result<ChatProvider, Refusal> {
     ChatProvider::named(provider).ok_or_else(|| refused(AccountError::NotFound))
 }
 
+/// Does a change beside the runtime, and writes down who did it.
 async fn change<T: Send + 'static>(
     rest: &Rest,
-    change: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+    caller: Caller,
+    what: &'static str,
+    target: String,
+    change: impl FnOnce(&Accounts, &str) -> Result<T, AccountError> + Send + 'static,
 ) -> Result<T, Refusal> {
+    let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let accounts = Arc::clone(&rest.accounts);
-    beside(move || change(&accounts)).await?.map_err(refused)
+    let change = move || {
+        let act = || change(&accounts, &caller.tenant);
+        access.audited(&caller, (what, &target), now, act)
+    };
+    beside(change).await?.map_err(refused)
 }
 
 fn refused(error: AccountError) -> Refusal {
@@ -203,7 +220,7 @@ fn refused(error: AccountError) -> Refusal {
         }
         AccountError::Store(_) | AccountError::Vault(_) => {
             tracing::error!(%error, "an external account could not be read or written");
-            return failed().into();
+            return Problem::internal().into();
         }
     };
     let lead = match error {

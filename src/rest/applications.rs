@@ -20,9 +20,9 @@ use uuid::Uuid;
 use super::{
     Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, failed, number, object, query, wrong_verb},
+    request::{Answer, Faults, beside, number, object, query},
 };
-use crate::access::{ApplicationError, Scope};
+use crate::access::{ApplicationError, Caller, Scope};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 10;
@@ -30,8 +30,8 @@ const PAGE_MOST: usize = 100;
 
 /// The paths.
 pub(super) fn routes() -> Router<Arc<Rest>> {
-    let all = get(list).post(create).fallback(wrong_verb);
-    let one = get(show).put(update).delete(delete).fallback(wrong_verb);
+    let all = get(list).post(create);
+    let one = get(show).put(update).delete(delete);
     Router::new()
         .route("/v2/applications", all.clone())
         .route("/v2/applications/", all)
@@ -48,8 +48,9 @@ async fn create(
     let spec = parse::application(&body).map_err(invalid)?;
     let now = rest.engine.clock().now();
     let applications = Arc::clone(&rest.applications);
-    let create = move || applications.create(&caller.tenant, spec, now);
-    let written = beside(create).await?.map_err(|error| refused(error, ""))?;
+    let name = spec.name.as_str().to_owned();
+    let create = move |tenant: &str| applications.create(tenant, spec, now);
+    let written = change(&rest, caller, "application.created", &name, create).await?;
     Ok(Answer(StatusCode::CREATED, render::written(&written)))
 }
 
@@ -96,8 +97,8 @@ async fn update(
     let body = object(&headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
     let applications = Arc::clone(&rest.applications);
-    let update = move || applications.update(&caller.tenant, application, spec);
-    let written = beside(update).await?.map_err(|error| refused(error, &id))?;
+    let update = move |tenant: &str| applications.update(tenant, application, spec);
+    let written = change(&rest, caller, "application.updated", &id, update).await?;
     Ok(Answer(StatusCode::OK, render::written(&written)))
 }
 
@@ -110,9 +111,23 @@ async fn delete(
     let caller = caller(&rest, &headers, Scope::Admin)?;
     let application = parsed(&id)?;
     let accounts = Arc::clone(&rest.accounts);
-    let delete = move || accounts.delete_application(&caller.tenant, application);
-    beside(delete).await?.map_err(|error| refused(error, &id))?;
+    let delete = move |tenant: &str| accounts.delete_application(tenant, application);
+    change(&rest, caller, "application.deleted", &id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does a change beside the runtime, and writes down who did it.
+async fn change<T: Send + 'static>(
+    rest: &Rest,
+    caller: Caller,
+    what: &'static str,
+    target: &str,
+    change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
+) -> Result<T, Problem> {
+    let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
+    let of = target.to_owned();
+    let change = move || access.audited(&caller, (what, &of), now, || change(&caller.tenant));
+    beside(change).await?.map_err(|error| refused(error, target))
 }
 
 /// What is no id is the id of none.
@@ -125,19 +140,14 @@ fn refused(error: ApplicationError, id: &str) -> Problem {
         ApplicationError::NotFound => not_found(id),
         ApplicationError::Store(_) | ApplicationError::Vault(_) => {
             tracing::error!(%error, "an application could not be read or written");
-            failed()
+            Problem::internal()
         }
     }
 }
 
 fn not_found(id: &str) -> Problem {
     let shown: String = id.chars().take(50).collect();
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "https://developer.nexmo.com/api-errors#not-found",
-        "Not Found",
-        format!("ID '{shown}' does not exist, or you do not have access"),
-    )
+    Problem::not_found(&format!("ID '{shown}' does not exist, or you do not have access"))
 }
 
 fn invalid(faults: Faults) -> Problem {

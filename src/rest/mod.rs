@@ -1,19 +1,42 @@
 //! The REST edge, in the words of the old Dispatch API and its neighbours: parse, ask, render.
+//!
+//! A request becomes a `WorkflowSpec` and goes through the parser that gRPC's requests go through, so
+//! that every rule stands once; what it finds is told in the old names. See
+//! `docs/moving-from-nexmo-dispatch.md`.
 
 mod accounts;
 mod applications;
+mod asked;
+mod body;
 mod caller;
+mod content;
+mod create;
+mod errors;
+mod json;
+mod names;
+mod notes;
+mod place;
 mod problem;
 mod request;
+mod v01;
+mod v1;
+mod workflow;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+pub(crate) use create::plan;
 pub use problem::{InvalidParameter, Problem};
 
 use crate::{
     access::{Access, Accounts, Applications},
     engine::Engine,
+    grpc::code_name,
 };
 
 /// What the REST edge needs.
@@ -34,5 +57,36 @@ pub struct Rest {
 
 /// The paths.
 pub fn router(rest: Arc<Rest>) -> Router {
-    Router::new().merge(applications::routes()).merge(accounts::routes()).with_state(rest)
+    Router::new()
+        .merge(applications::routes())
+        .merge(accounts::routes())
+        .route("/v0.1/dispatch", post(create::dispatch))
+        .route("/v0.1/dispatch/", post(create::dispatch))
+        .route("/v0.1/dispatch/{id}", get(workflow::get).delete(workflow::delete))
+        .route("/beta/workflows", post(create::workflows))
+        .route("/beta/workflows/", post(create::workflows))
+        .route("/workflows/{id}", get(workflow::get).delete(workflow::delete))
+        .route("/v1/messages", post(create::messages))
+        // Last: it holds for the paths above it.
+        .method_not_allowed_fallback(wrong_verb)
+        .fallback(nowhere)
+        .with_state(rest)
+}
+
+async fn wrong_verb(State(rest): State<Arc<Rest>>) -> Response {
+    rest.answer(Err(Problem::wrong_verb()))
+}
+
+async fn nowhere(State(rest): State<Arc<Rest>>) -> Response {
+    rest.answer(Err(Problem::not_found("There is nothing at this path")))
+}
+
+impl Rest {
+    /// The answer; a refused request is counted.
+    fn answer(&self, answer: Result<Response, Problem>) -> Response {
+        answer.unwrap_or_else(|problem| {
+            self.engine.metrics().refused(code_name(problem.code()));
+            problem.into_response()
+        })
+    }
 }

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use uuid::Uuid;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +21,8 @@ pub struct Problem {
     /// What is wrong, and what would be right.
     pub detail: String,
     /// Names this very answer, for whoever asks about it.
-    pub instance: Box<str>,
+    #[serde(serialize_with = "uuid::serde::simple::serialize")]
+    pub instance: Uuid,
     /// What is wrong with which parameter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub invalid_parameters: Vec<InvalidParameter>,
@@ -46,7 +48,7 @@ impl Problem {
         title: &'static str,
         detail: String,
     ) -> Self {
-        let instance = uuid::Uuid::new_v4().simple().to_string().into_boxed_str();
+        let instance = Uuid::new_v4();
         let (invalid_parameters, retry_after_s) = (Vec::new(), None);
         Problem { status, kind, title, detail, instance, invalid_parameters, retry_after_s }
     }
@@ -57,6 +59,13 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.status, kind, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 asks for it; the two kinds of credential there are.
+            for scheme in ["Basic realm=\"dispatch\", charset=\"UTF-8\"", "Bearer"] {
+                let headers = response.headers_mut();
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,24 +1,17 @@
-//! What a request for applications or accounts brings, a small JSON body and a query, and its answer.
-//!
-//! Bounded in size and time, so that a caller holds little and not for long.
+//! What a request for applications or accounts brings, a JSON object and a query, and its answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::{InvalidParameter, Problem};
+use super::{InvalidParameter, Problem, body};
 
-/// The largest body taken, in bytes: applications and accounts are small.
-const BODY_BYTES: usize = 64 * 1024;
-/// How much of a body is passed over, in bytes, so that its sender reads that it is too large.
-const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
 /// How many faults an answer names: it is not to be much larger than its request.
 const FAULTS_MOST: usize = 40;
 /// How many changes may be under way: each has a thread, and waits for the disk.
@@ -30,8 +23,7 @@ pub(super) struct Answer(pub(super) StatusCode, pub(super) Value);
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let kind = [(header::CONTENT_TYPE, "application/json")];
-        (self.0, kind, self.1.to_string()).into_response()
+        body::answer(self.0, &self.1)
     }
 }
 
@@ -84,81 +76,18 @@ impl Faults {
 /// The JSON object that a request's body holds.
 ///
 /// # Errors
-/// 408, 413, 415 or 422, in the old API's words.
+/// As [`body::json`], and 422 for JSON of another kind.
 pub(super) async fn object(
     headers: &HeaderMap,
     body: Body,
     patience: Duration,
 ) -> Result<Map<String, Value>, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or(""));
-    let is_json = |kind: &str| {
-        kind.split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-    };
-    if !kind.is_none_or(is_json) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "https://developer.nexmo.com/api-errors#content-type-header",
-            "Unsupported Content-Type header",
-            "Send the body as Content-Type: application/json".to_owned(),
-        ));
-    }
-    let body = match tokio::time::timeout(patience, read(body)).await {
-        Ok(Some(body)) => body,
-        Ok(None) => {
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "https://developer.nexmo.com/api-errors#payload-too-large",
-                "Request body too large",
-                format!("A body of at most {BODY_BYTES} bytes is taken"),
-            ));
-        }
-        Err(_) => {
-            return Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "https://developer.nexmo.com/api-errors#timeout",
-                "Request body too slow",
-                "The body did not arrive in time; send it again".to_owned(),
-            ));
-        }
-    };
-    let wrong = |detail: String| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "https://developer.nexmo.com/api-errors#invalid-json",
-            "The request body did not contain valid JSON",
-            detail,
-        )
-    };
-    // Some files of requests begin with a byte order mark.
-    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-    match serde_json::from_slice(text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(wrong("The body must be a JSON object".to_owned())),
-        // Where it is wrong, and nothing of what stands there.
-        Err(error) => {
-            let (line, column) = (error.line(), error.column());
-            Err(wrong(format!("It is wrong at line {line}, column {column}")))
+    match body::json(headers, body, patience).await? {
+        Value::Object(object) => Ok(object),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Problem::invalid_json("The body must be a JSON object".to_owned()))
         }
     }
-}
-
-/// The body, or `None` if it is too large or cut off on the way.
-async fn read(body: Body) -> Option<Vec<u8>> {
-    let (mut taken, mut length) = (Vec::new(), 0);
-    let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.ok()?;
-        length += piece.len();
-        match length {
-            ..=BODY_BYTES => taken.extend_from_slice(&piece),
-            // Whoever is cut off while it writes does not read why: the rest is passed over.
-            ..=PASSED_OVER_BYTES => taken.clear(),
-            _ => return None,
-        }
-    }
-    (length <= BODY_BYTES).then_some(taken)
 }
 
 /// The parameters of a query; of two with one name the last counts.
@@ -195,26 +124,5 @@ pub(super) async fn beside<T: Send + 'static>(
 ) -> Result<T, Problem> {
     // Never closed.
     let _place = CHANGES.acquire().await;
-    tokio::task::spawn_blocking(work).await.map_err(|_| failed())
-}
-
-/// Something failed here; the log says what.
-pub(super) fn failed() -> Problem {
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "https://developer.nexmo.com/api-errors#internal-error",
-        "Internal error",
-        "There was an error while processing your request; the operator finds why in the log"
-            .to_owned(),
-    )
-}
-
-/// For what is asked with another method than there is.
-pub(super) async fn wrong_verb(method: axum::http::Method) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "https://developer.nexmo.com/api-errors#wrong-verb",
-        "Request method not allowed",
-        format!("Request method '{method}' is not supported here"),
-    )
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }

@@ -354,6 +354,10 @@ impl Reader for Shared {
         Ok(records.take(limit).map(entry).collect())
     }
 
+    fn open_of(&self, tenant: &str) -> usize {
+        self.read().open.len_of(tenant)
+    }
+
     fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         Ok(self.read().parked.values().cloned().collect())
     }

@@ -183,6 +183,9 @@ pub trait Reader: Send + Sync {
     /// If the store cannot be read.
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
+    /// How many workflows of a tenant are open.
+    fn open_of(&self, tenant: &str) -> usize;
+
     /// Receipts that wait for their attempt, oldest first.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A projection of the journal. Both embedded stores keep one and rebuild it at start.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     ops::Bound,
     sync::Arc,
 };
@@ -23,6 +23,8 @@ pub struct Needs(HashSet<Arc<Need>>);
 pub(super) struct OpenSet {
     workflows: BTreeMap<WorkflowId, Open>,
     timers: BTreeSet<DueRow>,
+    /// How many there are of each tenant.
+    tenants: HashMap<Arc<str>, usize>,
     common: Common,
     buffer: Vec<u8>,
 }
@@ -77,9 +79,11 @@ impl OpenSet {
         let mut workflows = Vec::with_capacity(states.len());
         // Packed anew: what only workflows that are gone had in common is left behind.
         let (old, mut common, mut buffer) = (common, Common::default(), Vec::new());
+        let mut tenants = HashMap::new();
         for OpenState { id, first, last, packed } in states {
             let state = old.unpack(id, &packed)?;
             let packed = common.pack(&state, &mut buffer);
+            count(&mut tenants, &state);
             let deadline = state.deadline();
             timers.extend(due_row(id, deadline));
             let sequence = state.sequence;
@@ -88,6 +92,7 @@ impl OpenSet {
         Ok(OpenSet {
             workflows: workflows.into_iter().collect(),
             timers: timers.into_iter().collect(),
+            tenants,
             common,
             buffer,
         })
@@ -135,14 +140,20 @@ impl OpenSet {
         self.workflows.len()
     }
 
+    /// How many of a tenant's are open.
+    pub(super) fn len_of(&self, tenant: &str) -> usize {
+        self.tenants.get(tenant).copied().unwrap_or_default()
+    }
+
     /// Takes the state of a workflow after a transition; forgets it if it has ended.
     pub(super) fn put(&mut self, state: &Workflow, last: Cursor) {
         let id = state.id;
         if is_over(state) {
-            if let Some(before) = self.workflows.remove(&id)
-                && let Some(due) = due_row(id, before.deadline)
-            {
-                self.timers.remove(&due);
+            if let Some(before) = self.workflows.remove(&id) {
+                if let Some(due) = due_row(id, before.deadline) {
+                    self.timers.remove(&due);
+                }
+                self.uncount(state);
             }
             return;
         }
@@ -154,6 +165,7 @@ impl OpenSet {
             Entry::Vacant(new) => {
                 new.insert(Open { packed, sequence, first: last, last, deadline });
                 self.timers.extend(due_row(id, deadline));
+                count(&mut self.tenants, state);
             }
             Entry::Occupied(mut known) => {
                 let open = known.get_mut();
@@ -164,6 +176,17 @@ impl OpenSet {
                     self.timers.extend(due_row(id, deadline));
                 }
                 *open = Open { packed, sequence, first: open.first, last, deadline };
+            }
+        }
+    }
+
+    /// A tenant that has none left is forgotten.
+    fn uncount(&mut self, state: &Workflow) {
+        let Some(tenant) = tenant(state) else { return };
+        if let Some(count) = self.tenants.get_mut(tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.tenants.remove(tenant);
             }
         }
     }
@@ -229,4 +252,19 @@ pub(super) fn replay<'a>(
 
 fn due_row(id: WorkflowId, deadline: Option<Deadline>) -> Option<DueRow> {
     deadline.map(|deadline| DueRow { at: deadline.at, id, due: deadline.due })
+}
+
+/// Whose a workflow is.
+fn tenant(state: &Workflow) -> Option<&Arc<str>> {
+    state.steps.first().map(|step| &step.need.tenant)
+}
+
+fn count(tenants: &mut HashMap<Arc<str>, usize>, state: &Workflow) {
+    let Some(tenant) = tenant(state) else { return };
+    match tenants.get_mut(tenant) {
+        Some(count) => *count += 1,
+        None => {
+            tenants.insert(Arc::clone(tenant), 1);
+        }
+    }
 }

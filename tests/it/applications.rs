@@ -262,7 +262,10 @@ async fn a_body_that_does_not_arrive_is_waited_for_only_so_long() {
     config.listen.http_patience_s = 1;
     let running = Running::start(&config).await;
     let mut slow = tokio::net::TcpStream::connect(running.service.http).await.unwrap();
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{");
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\n\r\n{{"
+    );
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 32];
     let read = tokio::time::timeout(std::time::Duration::from_secs(10), slow.read(&mut answer));

@@ -39,6 +39,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
 
     let listed = text(grpcurl(&[&address, "list"]).await.unwrap());
     for service in [
+        "dispatch.v1.AccessService",
         "dispatch.v1.AccountService",
         "dispatch.v1.AdminService",
         "dispatch.v1.ApplicationService",

@@ -11,8 +11,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pb", &[]),
     ("access", &["store"]),
     ("engine", &["machine", "store", "telemetry"]),
-    ("grpc", &["access", "engine", "machine", "store", "pb"]),
-    ("http", &["engine"]),
+    ("tls", &[]),
+    ("grpc", &["access", "engine", "machine", "store", "pb", "tls"]),
+    ("http", &["engine", "tls"]),
     ("rest", &["access", "engine", "grpc", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];

@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
+mod access;
 mod accounts;
 mod applications;
 mod backup;
@@ -11,6 +12,7 @@ mod cli;
 mod clients;
 mod corpus;
 mod docs;
+mod facade;
 mod golden;
 mod grpcurl;
 mod layout;
@@ -20,5 +22,6 @@ mod rest;
 mod service;
 mod store;
 mod support;
+mod tls;
 mod turn;
 mod webhooks;

@@ -173,6 +173,8 @@ fn what_was_committed_is_told(mut driver: Driver) {
     let ended = driver.store.load(first).unwrap().unwrap();
     assert!(ended.has_ended());
     assert_eq!(driver.store.open_count(), 1);
+    let reader = driver.store.reader();
+    assert_eq!((reader.open_of("default"), reader.open_of("another")), (1, 0));
     assert_eq!(driver.store.open_ids(None, 10), [second]);
     let journal = driver.store.reader().after(Cursor(0), 100).unwrap();
     assert_eq!(journal, driver.rows);
@@ -187,6 +189,7 @@ fn a_late_row_follows_the_closing_row(mut driver: Driver) {
     driver.accept(id);
     driver.tell(id, Event::Cancel);
     assert_eq!(driver.store.open_count(), 0);
+    assert_eq!(driver.store.reader().open_of("default"), 0);
     driver.reach(id, Status::Delivered);
     driver.reach(id, Status::Read);
     driver.reach(id, Status::Read);

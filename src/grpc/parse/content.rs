@@ -49,11 +49,11 @@ pub(super) fn content(
 }
 
 /// What is said of a URL that no provider could fetch.
-pub(super) const URL_WANTED: &str =
+pub(crate) const URL_WANTED: &str =
     "must be an http or https URL with a host, and without spaces: https://example.org/a.png";
 
 /// Whether this has the form of a URL that a provider could fetch.
-pub(super) fn is_fetchable(url: &str) -> bool {
+pub(crate) fn is_fetchable(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let is_plain = url.chars().all(|c| !c.is_whitespace() && !c.is_control());
     is_plain

@@ -30,6 +30,7 @@ use crate::{
     pb::v1,
 };
 
+pub(crate) use content::{URL_WANTED, is_fetchable};
 pub(crate) use workflow::parse_spec;
 
 /// The longest create as a whole, in bytes.

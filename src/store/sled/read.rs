@@ -212,6 +212,10 @@ impl Reader for Shared {
         Ok(entries)
     }
 
+    fn open_of(&self, tenant: &str) -> usize {
+        self.open().len_of(tenant)
+    }
+
     fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
         rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))

@@ -6,11 +6,15 @@
 //! Not reached from here: sockets and HTTP framing (hyper's), protobuf framing (prost's), the
 //! answers of providers to our calls, and the files that a configuration names.
 
+mod authorization;
+mod facade;
 mod settings;
 mod tokens;
 mod webhook;
 mod workflow;
 
+pub use authorization::authorization;
+pub use facade::facade;
 pub use settings::{config, script};
 pub use tokens::{row, token};
 pub use webhook::webhook;
@@ -20,8 +24,10 @@ pub use workflow::workflow;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus folder's too.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
+    ("authorization", authorization),
     ("config", config),
+    ("facade", facade),
     ("row", row),
     ("script", script),
     ("token", token),

@@ -16,10 +16,10 @@ use dispatch::{
 };
 use dispatch_contract::UnixMillis;
 
-const NOW: UnixMillis = UnixMillis(1_893_456_000_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_893_456_000_000);
 
 /// A person, wherever it stands as a value; no error may name them.
-const PERSON: &str = "447700900123";
+pub(super) const PERSON: &str = "447700900123";
 
 /// A workflow file or a whole request, YAML or JSON.
 pub fn workflow(data: &[u8]) {
@@ -97,7 +97,7 @@ pub fn sample() -> Plan {
 }
 
 /// The sandbox on every channel: the real channels' rules.
-static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
+pub(super) static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
     let clock = ServiceClock::Test(Arc::new(TestClock::new(NOW)));
     builtin::parts(&Config::default(), &clock).expect("the defaults are right").routes
 });

@@ -175,6 +175,7 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
     drop(driver);
     let store = SledStore::open(&older).unwrap();
     assert_eq!(store.open_count(), before + new.len());
+    assert_eq!(store.reader().open_of("default"), store.open_count());
     assert_eq!(store.reader().incarnation(), life);
     let first = SledStore::open(&options).unwrap().reader().incarnation();
     assert_ne!(life, first, "whoever followed what is lost is told");

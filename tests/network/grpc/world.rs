@@ -11,6 +11,7 @@ use std::{
 };
 
 use dispatch::{
+    access::Access,
     builtin,
     client::Client,
     config::{Config, StoreKind},
@@ -101,6 +102,7 @@ impl World {
     /// A host's whole life in the simulation: accepts connections until it is crashed.
     pub fn serve(self: &Arc<Self>) -> impl Future<Output = turmoil::Result> + use<> {
         let engine = self.engine();
+        let access = Access::new(Arc::clone(engine.settings()));
         let listen = self.config().listen;
         async move {
             let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
@@ -108,7 +110,7 @@ impl World {
                 let accepted = listener.accept().await.map(|(stream, _)| Accepted(stream));
                 Some((accepted, listener))
             });
-            service::grpc_edge(&engine, &listen).serve_with_incoming(incoming).await?;
+            service::grpc_edge(&engine, &access, &listen).serve_with_incoming(incoming).await?;
             Ok(())
         }
     }

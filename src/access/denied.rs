@@ -1,0 +1,91 @@
+//! Why a request is not let in, or not yet.
+
+use std::fmt;
+
+use super::Scope;
+
+/// Why a request is not let in. Says nothing about whether a key or an application exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It brought no credential.
+    Missing,
+    /// What it brought is not good: why, for the caller.
+    Invalid(&'static str),
+    /// It is known, and may not do this.
+    Forbidden(Scope),
+    /// It asks too much.
+    TooMany {
+        /// When it is worth asking again, in milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+/// What of a tenant's limits a create would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// Creates come too fast.
+    Rate {
+        /// How many a second are let through in the long run.
+        per_s: u32,
+        /// When it is worth asking again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Too many workflows are open.
+    Open {
+        /// How many may be.
+        most: u64,
+    },
+}
+
+/// When it is worth asking again for a place among the open workflows, in milliseconds: until one ends.
+const OPEN_RETRY_MS: u64 = 10_000;
+
+impl Exceeded {
+    /// When it is worth asking again, in milliseconds.
+    pub fn retry_after_ms(self) -> u64 {
+        match self {
+            Exceeded::Rate { retry_after_ms, .. } => retry_after_ms,
+            Exceeded::Open { .. } => OPEN_RETRY_MS,
+        }
+    }
+}
+
+impl From<Exceeded> for Denied {
+    fn from(exceeded: Exceeded) -> Self {
+        Denied::TooMany { retry_after_ms: exceeded.retry_after_ms() }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denied::Missing => f.write_str(
+                "this service wants to know who calls: send `authorization: Basic …` with a key and \
+                 its secret, or `Bearer …` with a token of an application",
+            ),
+            Denied::Invalid(why) => f.write_str(why),
+            Denied::Forbidden(scope) => {
+                write!(f, "this needs the scope {}, which the caller does not have", scope.as_str())
+            }
+            Denied::TooMany { retry_after_ms } => {
+                write!(f, "too many requests of this tenant; ask again in {retry_after_ms} ms")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exceeded::Rate { per_s, retry_after_ms } => write!(
+                f,
+                "this tenant may create {per_s} workflows a second; ask again in {retry_after_ms} ms"
+            ),
+            Exceeded::Open { most } => write!(
+                f,
+                "this tenant may have {most} open workflows, and has them; ask again when some have \
+                 ended, or cancel some"
+            ),
+        }
+    }
+}

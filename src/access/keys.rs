@@ -1,0 +1,257 @@
+//! What becomes of keys: made, listed, rotated, revoked. Each change stands in the audit log, in one
+//! write with it.
+
+use dispatch_contract::UnixMillis;
+
+use super::{
+    Access, Act, Caller, Key, KeyId, NewKey, audit,
+    secret::{NoRandomness, Secret},
+};
+use crate::store::{Kind, SettingChange, StoreError, decode, encode};
+
+/// How many keys there may be.
+const KEYS_MOST: usize = 10_000;
+
+/// A key as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyView {
+    /// Its id.
+    pub id: KeyId,
+    /// The rest.
+    pub key: Key,
+    /// Whether it stands in the configuration, and is changed there.
+    pub is_configured: bool,
+}
+
+/// Why a key was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// There is none of that id that the caller may see.
+    NotFound,
+    /// It stands in the configuration.
+    Configured,
+    /// Without it nobody could make another.
+    LastOperator,
+    /// The first key must be able to make the others.
+    FirstIsNoOperator,
+    /// The caller may make keys of its own tenant only.
+    OtherTenant,
+    /// There are as many as there may be.
+    TooMany,
+    /// The system has no randomness to give.
+    NoRandomness,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl Access {
+    /// Makes a key. Its secret is in the answer, and nowhere else.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherTenant`], [`KeyError::FirstIsNoOperator`], [`KeyError::TooMany`], or if the
+    /// store failed.
+    pub fn create_key(
+        &self,
+        caller: &Caller,
+        new: NewKey,
+        now: UnixMillis,
+    ) -> Result<(KeyView, Secret), KeyError> {
+        if !caller.is_operator() && *caller.tenant != *new.tenant {
+            return Err(KeyError::OtherTenant);
+        }
+        let secret = Secret::random()?;
+        let key = new.with(secret.hash(), now.0);
+        let mut audit = self.writing();
+        let keys = self.all_keys()?;
+        if keys.is_empty() && !key.is_operators() {
+            return Err(KeyError::FirstIsNoOperator);
+        }
+        if keys.len() >= KEYS_MOST {
+            return Err(KeyError::TooMany);
+        }
+        let id = loop {
+            let id = KeyId::random()?;
+            if keys.iter().all(|known| known.id != id) {
+                break id;
+            }
+        };
+        self.put(&mut audit, caller, &id, &key, "key.created", now)?;
+        Ok((KeyView { id, key, is_configured: false }, secret))
+    }
+
+    /// The keys that a caller may see, in the order of their ids: its tenant's, or for an operator all.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn keys(&self, caller: &Caller) -> Result<Vec<KeyView>, StoreError> {
+        let mut keys = self.all_keys()?;
+        keys.retain(|view| sees(caller, &view.key));
+        Ok(keys)
+    }
+
+    /// Gives a key a new secret. The one before stays valid until the next time, unless
+    /// `ends_others`: then only the new one is valid.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], [`KeyError::Configured`], or if the store failed.
+    pub fn rotate_key(
+        &self,
+        caller: &Caller,
+        id: &str,
+        ends_others: bool,
+        now: UnixMillis,
+    ) -> Result<(KeyView, Secret), KeyError> {
+        let secret = Secret::random()?;
+        let mut audit = self.writing();
+        let KeyView { id, mut key, .. } = find(self.keys(caller)?, id)?;
+        key.rotate(secret.hash(), ends_others, now.0);
+        self.put(&mut audit, caller, &id, &key, "key.rotated", now)?;
+        Ok((KeyView { id, key, is_configured: false }, secret))
+    }
+
+    /// Ends a key: none of its secrets is valid any more.
+    ///
+    /// # Errors
+    /// [`KeyError::NotFound`], [`KeyError::Configured`], [`KeyError::LastOperator`], or if the store
+    /// failed.
+    pub fn revoke_key(&self, caller: &Caller, id: &str, now: UnixMillis) -> Result<(), KeyError> {
+        let mut audit = self.writing();
+        let KeyView { id, key, .. } = find(self.keys(caller)?, id)?;
+        let others = self.all_keys()?;
+        if !others.iter().any(|other| other.id != id && other.key.is_operators()) {
+            return Err(KeyError::LastOperator);
+        }
+        let what = ("key.revoked", id.as_str());
+        let mut changes = audit.changes(&*self.inner.settings, caller, &key.tenant, what, now)?;
+        changes.push(SettingChange::remove(Kind::Key, id.as_str()));
+        Ok(self.inner.settings.write(changes)?)
+    }
+
+    /// Writes an administrative act down, durably: before it is done, so that none is missing.
+    ///
+    /// # Errors
+    /// If the store failed: then it is not to be done.
+    pub fn audit(
+        &self,
+        caller: &Caller,
+        what: &'static str,
+        target: &str,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let mut audit = self.writing();
+        let tenant = &*caller.tenant;
+        let changes = audit.changes(&*self.inner.settings, caller, tenant, (what, target), now)?;
+        self.inner.settings.write(changes)
+    }
+
+    /// Does an administrative act, and writes it down if it was done. A crash in the moment between the
+    /// two leaves it undocumented.
+    ///
+    /// # Errors
+    /// What `act` says, or that the log could not be written.
+    pub fn audited<T, E: From<StoreError>>(
+        &self,
+        caller: &Caller,
+        (what, target): (&'static str, &str),
+        now: UnixMillis,
+        act: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let done = act()?;
+        self.audit(caller, what, target, now)?;
+        Ok(done)
+    }
+
+    /// The newest acts that a caller may see, at most `limit`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn acts(&self, caller: &Caller, limit: usize) -> Result<Vec<Act>, StoreError> {
+        let tenant = (!caller.is_operator()).then_some(&*caller.tenant);
+        audit::newest(&*self.inner.settings, tenant, limit)
+    }
+
+    fn put(
+        &self,
+        audit: &mut audit::Audit,
+        caller: &Caller,
+        id: &KeyId,
+        key: &Key,
+        what: &'static str,
+        now: UnixMillis,
+    ) -> Result<(), KeyError> {
+        let what = (what, id.as_str());
+        let mut changes = audit.changes(&*self.inner.settings, caller, &key.tenant, what, now)?;
+        changes.push(SettingChange::put(Kind::Key, id.as_str(), encode(key)?));
+        Ok(self.inner.settings.write(changes)?)
+    }
+
+    fn all_keys(&self) -> Result<Vec<KeyView>, StoreError> {
+        let rows = self.inner.settings.list(Kind::Key, None, usize::MAX)?;
+        let configured = self.inner.configured.iter();
+        let mut keys: Vec<_> = configured
+            .map(|(id, key)| KeyView { id: id.clone(), key: key.clone(), is_configured: true })
+            .collect();
+        for (id, row) in rows {
+            let id = String::from_utf8_lossy(&id).into_owned();
+            let key = decode(&row, || format!("key {id}"))?;
+            // One of the same name in the configuration goes first.
+            if let Some(id) = KeyId::parse(&id)
+                && !self.inner.configured.contains_key(&id)
+            {
+                keys.push(KeyView { id, key, is_configured: false });
+            }
+        }
+        keys.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(keys)
+    }
+}
+
+fn sees(caller: &Caller, key: &Key) -> bool {
+    caller.is_operator() || *caller.tenant == *key.tenant
+}
+
+fn find(keys: Vec<KeyView>, id: &str) -> Result<KeyView, KeyError> {
+    let found = keys.into_iter().find(|view| view.id.as_str() == id).ok_or(KeyError::NotFound)?;
+    if found.is_configured {
+        return Err(KeyError::Configured);
+    }
+    Ok(found)
+}
+
+impl From<StoreError> for KeyError {
+    fn from(error: StoreError) -> Self {
+        KeyError::Store(error)
+    }
+}
+
+impl From<NoRandomness> for KeyError {
+    fn from(_: NoRandomness) -> Self {
+        KeyError::NoRandomness
+    }
+}
+
+impl std::fmt::Display for KeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            KeyError::NotFound => "there is no such key",
+            KeyError::Configured => {
+                "this key stands in the configuration ([[access.keys]]); change it there"
+            }
+            KeyError::LastOperator => {
+                "this is the last key of tenant default with the scope admin: without it nobody could \
+                 make another; make that first"
+            }
+            KeyError::FirstIsNoOperator => {
+                "the first key must be of tenant default and have the scope admin: from then on only \
+                 such a key can make others"
+            }
+            KeyError::OtherTenant => {
+                "only an administrator of the tenant default makes keys of other tenants"
+            }
+            KeyError::TooMany => "there are 10000 keys; revoke those that are not used",
+            KeyError::NoRandomness => "the system has no randomness to give; ask again",
+            // What exactly failed is for the log.
+            KeyError::Store(_) => "the store failed; its operator finds why in the log",
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! How much a tenant may ask for: creates a second, and open workflows.
+//!
+//! In memory, a few dozen bytes a tenant: a restart gives everybody a full bucket.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dispatch_contract::UnixMillis;
+
+use super::Exceeded;
+
+/// How many tenants are counted. Tenants come from keys and applications, so this is not reached by
+/// whoever has none.
+const TENANTS_MOST: usize = 100_000;
+
+/// A tenant's limits; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// How many creates a second are let through in the long run.
+    pub creates_per_s: u32,
+    /// How many may come at once after a quiet time; 0 is as many as in one second.
+    pub creates_burst: u32,
+    /// How many workflows may be open.
+    pub open_workflows: u64,
+}
+
+/// What each tenant asked for lately.
+pub(super) struct Limits {
+    usual: TenantLimits,
+    by_tenant: BTreeMap<String, TenantLimits>,
+    used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
+}
+
+#[derive(Default)]
+struct Used {
+    /// Creates that may come now, in thousandths, and as of when; `None` if the bucket is full.
+    bucket: Option<(u64, UnixMillis)>,
+    /// Creates that were let through and are not answered.
+    under_way: u64,
+}
+
+/// A place for a create that was let through; dropped when it is answered.
+#[must_use = "the place is free again when this is dropped"]
+pub struct Admitted {
+    _place: Option<Place>,
+}
+
+struct Place {
+    used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
+    tenant: Arc<str>,
+}
+
+impl Limits {
+    pub(super) fn new(usual: TenantLimits, by_tenant: BTreeMap<String, TenantLimits>) -> Self {
+        Limits { usual, by_tenant, used: Arc::default() }
+    }
+
+    /// Lets one create of a tenant through. `open` counts its open workflows, if that matters.
+    pub(super) fn admit(
+        &self,
+        tenant: &Arc<str>,
+        now: UnixMillis,
+        open: impl FnOnce() -> u64,
+    ) -> Result<Admitted, Exceeded> {
+        let limits = *self.by_tenant.get(&**tenant).unwrap_or(&self.usual);
+        if limits.creates_per_s == 0 && limits.open_workflows == 0 {
+            return Ok(Admitted { _place: None });
+        }
+        let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= TENANTS_MOST && !all.contains_key(tenant) {
+            all.retain(|_, used| used.under_way > 0);
+        }
+        let used = all.entry(Arc::clone(tenant)).or_default();
+        // Counted under the lock: what ends meanwhile makes room, and what is created is counted as
+        // under way until it is seen as open.
+        if limits.open_workflows > 0 && open() + used.under_way >= limits.open_workflows {
+            return Err(Exceeded::Open { most: limits.open_workflows });
+        }
+        if limits.creates_per_s > 0 {
+            used.take(limits, now)?;
+        }
+        used.under_way += 1;
+        let (used, tenant) = (Arc::clone(&self.used), Arc::clone(tenant));
+        Ok(Admitted { _place: Some(Place { used, tenant }) })
+    }
+}
+
+impl Used {
+    /// Takes one create from the bucket.
+    fn take(&mut self, limits: TenantLimits, now: UnixMillis) -> Result<(), Exceeded> {
+        let per_s = u64::from(limits.creates_per_s);
+        let burst = if limits.creates_burst == 0 { per_s } else { limits.creates_burst.into() };
+        let full = burst * 1000;
+        let (there, since) = self.bucket.unwrap_or((full, now));
+        // A clock that was set back gives nothing twice.
+        let now = now.max(since);
+        // `per_s` a second are `per_s` thousandths a millisecond.
+        let grown = (now.0 - since.0).saturating_mul(per_s);
+        let there = there.saturating_add(grown).min(full);
+        let Some(rest) = there.checked_sub(1000) else {
+            self.bucket = Some((there, now));
+            let retry_after_ms = (1000 - there).div_ceil(per_s);
+            return Err(Exceeded::Rate { per_s: limits.creates_per_s, retry_after_ms });
+        };
+        self.bucket = Some((rest, now));
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = all.get_mut(&self.tenant) {
+            used.under_way = used.under_way.saturating_sub(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admitted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(creates_per_s: u32, creates_burst: u32, open_workflows: u64) -> Limits {
+        let usual = TenantLimits { creates_per_s, creates_burst, open_workflows };
+        Limits::new(usual, BTreeMap::from([("free".to_owned(), TenantLimits::default())]))
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate_and_the_hint_is_enough() {
+        let (limits, tenant) = (limits(10, 3, 0), Arc::from("a"));
+        let ask = |ms| limits.admit(&tenant, UnixMillis(ms), || 0).map(|_| ());
+        assert_eq!([ask(1000), ask(1000), ask(1000)], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(ask(1000), Err(Exceeded::Rate { per_s: 10, retry_after_ms: 100 }));
+        assert_eq!(ask(1099), Err(Exceeded::Rate { per_s: 10, retry_after_ms: 1 }));
+        assert_eq!(ask(1100), Ok(()));
+        assert_eq!(ask(900), Err(Exceeded::Rate { per_s: 10, retry_after_ms: 100 }), "set back");
+    }
+
+    #[test]
+    fn one_tenant_s_creates_take_nothing_from_another_s() {
+        let limits = limits(1, 1, 0);
+        let ask = |tenant: &str| limits.admit(&Arc::from(tenant), UnixMillis(5), || 0).is_ok();
+        assert_eq!(
+            [ask("a"), ask("a"), ask("b"), ask("free"), ask("free")],
+            [true, false, true, true, true]
+        );
+    }
+
+    #[test]
+    fn what_is_under_way_counts_as_open() {
+        let (limits, tenant) = (limits(0, 0, 2), Arc::from("a"));
+        let first = limits.admit(&tenant, UnixMillis(0), || 1).unwrap();
+        assert_eq!(
+            limits.admit(&tenant, UnixMillis(0), || 1).map(|_| ()),
+            Err(Exceeded::Open { most: 2 })
+        );
+        drop(first);
+        assert!(limits.admit(&tenant, UnixMillis(0), || 1).is_ok());
+    }
+}

@@ -1,0 +1,259 @@
+//! Tokens of applications: JWTs, signed with the application's private key.
+//!
+//! The algorithm is RS256 and nothing else, whatever the token says: it is neither `none` nor an HMAC
+//! whose secret would be the public key. The key is that of the application the token names; no header
+//! of the token may bring or choose another.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dispatch_contract::UnixMillis;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Application, Caller, Denied, Scope, TokenRules,
+    replay::Replays,
+    verified::{Digested, Verified},
+};
+use crate::store::{Kind, Settings, StoreError, decode};
+
+/// How long a token without an end of its own lives after it was made, in seconds: the old API's rule,
+/// and the old clients set none.
+const LIFE_S: f64 = 900.0;
+/// The longest life of a token, in seconds.
+const LIFE_MOST_S: f64 = 86_400.0;
+/// How many applications' keys are held parsed.
+const KNOWN_MOST: usize = 1024;
+
+/// One sentence for all of it: who tries tokens does not learn which part of one was wrong.
+pub(super) const WRONG: &str = "the token is not a valid one of an application: it must be a JWT signed with RS256 \
+                     by the private key of the application that its claim application_id names, with \
+                     the claim iat";
+/// Said only of a token whose signature fits.
+const EXPIRED: &str = "the token has expired; make a new one, and see that the clock is right";
+const NOT_YET: &str = "the token is not valid yet; see that the clock it was made by is right";
+const TOO_LONG: &str = "the token would be valid for more than 24 hours after its claim iat; make one \
+                        with an earlier exp";
+pub(super) const NO_JTI: &str = "the token needs a claim jti: this service takes each token once";
+pub(super) const USED: &str =
+    "the token was used before, and this service takes each once; make a new one";
+
+/// Tokens are judged here.
+pub(super) struct Tokens {
+    rules: TokenRules,
+    validation: Validation,
+    known: Mutex<HashMap<Uuid, Arc<Known>>>,
+    replays: Replays,
+    verified: Verified,
+}
+
+/// An application, parsed.
+pub(super) struct Known {
+    /// What it was parsed of: another row is another application.
+    row: Vec<u8>,
+    caller: Caller,
+    key: Option<DecodingKey>,
+}
+
+/// The header of a token, as far as it decides anything.
+#[derive(Deserialize)]
+struct Head {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+/// What a token claims. Times are seconds of the Unix epoch; some clients write fractions.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    application_id: Uuid,
+    iat: f64,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    jti: Option<String>,
+}
+
+impl Tokens {
+    pub(super) fn new(rules: TokenRules) -> Self {
+        let mut validation = Validation::new(Algorithm::RS256);
+        // Times are judged below, by the clock that is handed in.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        // The old clients set no audience, and where one is set it says nothing to us.
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let (known, replays, verified) =
+            (Mutex::default(), Replays::default(), Verified::default());
+        Tokens { rules, validation, known, replays, verified }
+    }
+
+    /// Whom a token speaks for.
+    pub(super) fn caller(
+        &self,
+        settings: &dyn Settings,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Caller, Denied> {
+        let digested = Digested::of(token);
+        if let Some((known, claims)) = self.verified.get(&digested)
+            && self.is_current(settings, &known, &claims)?
+        {
+            self.judge(&claims, now)?;
+            return Ok(known.caller.clone());
+        }
+        let (known, claims) = self.verify(settings, token)?;
+        let claims = Arc::new(claims);
+        self.verified.put(digested, Arc::clone(&known), Arc::clone(&claims));
+        self.judge(&claims, now)?;
+        Ok(known.caller.clone())
+    }
+
+    /// Checks the signature of a token.
+    fn verify(&self, settings: &dyn Settings, token: &str) -> Result<(Arc<Known>, Claims), Denied> {
+        let wrong = Denied::Invalid(WRONG);
+        let head = head(token).ok_or_else(|| wrong.clone())?;
+        if head.alg != "RS256" || head.crit.is_some() {
+            return Err(wrong);
+        }
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token);
+        let Ok(Claims { application_id, .. }) = named else { return Err(wrong) };
+        if head.kid.is_some_and(|kid| Uuid::parse_str(&kid) != Ok(application_id)) {
+            return Err(wrong);
+        }
+        let known = self.known(settings, application_id).map_err(|error| unreadable(&error))?;
+        let known = known.ok_or_else(|| wrong.clone())?;
+        let Some(key) = &known.key else { return Err(wrong) };
+        let read = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let Ok(read) = read else { return Err(wrong) };
+        Ok((known, read.claims))
+    }
+
+    /// Whether an application is the same as when a token was checked against it.
+    fn is_current(
+        &self,
+        settings: &dyn Settings,
+        then: &Arc<Known>,
+        claims: &Claims,
+    ) -> Result<bool, Denied> {
+        let now =
+            self.known(settings, claims.application_id).map_err(|error| unreadable(&error))?;
+        Ok(now.is_some_and(|now| Arc::ptr_eq(&now, then)))
+    }
+
+    /// Whether an application is still there, and still that tenant's.
+    pub(super) fn stands(
+        &self,
+        settings: &dyn Settings,
+        id: Uuid,
+        tenant: &str,
+    ) -> Result<(), Denied> {
+        match self.known(settings, id).map_err(|error| unreadable(&error))? {
+            Some(known) if known.key.is_some() && *known.caller.tenant == *tenant => Ok(()),
+            Some(_) | None => Err(Denied::Invalid(WRONG)),
+        }
+    }
+
+    /// Judges the claims of a token whose signature fits.
+    fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Denied> {
+        let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.tolerance_s as f64);
+        let Claims { iat, exp, nbf, .. } = *claims;
+        let end = exp.unwrap_or(iat + LIFE_S);
+        if now_s >= end + tolerance_s {
+            return Err(Denied::Invalid(EXPIRED));
+        }
+        if iat.max(nbf.unwrap_or(iat)) > now_s + tolerance_s {
+            return Err(Denied::Invalid(NOT_YET));
+        }
+        if end > iat + LIFE_MOST_S {
+            return Err(Denied::Invalid(TOO_LONG));
+        }
+        if !self.rules.is_once {
+            return Ok(());
+        }
+        let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty());
+        let jti = jti.ok_or(Denied::Invalid(NO_JTI))?;
+        let until_s = (end + tolerance_s).ceil() as u64;
+        match self.replays.is_new(claims.application_id, jti, until_s, now.0 / 1000) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Denied::Invalid(USED)),
+            // Not one is forgotten before its end: rather none is taken for a while.
+            None => Err(Denied::TooMany { retry_after_ms: 60_000 }),
+        }
+    }
+
+    /// The application of that id, as it is at this moment: its row is read each time, and parsed when
+    /// it has changed.
+    fn known(&self, settings: &dyn Settings, id: Uuid) -> Result<Option<Arc<Known>>, StoreError> {
+        let Some(row) = settings.get(Kind::Application, id.as_bytes())? else {
+            return Ok(None);
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&id)
+            && known.row == row
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let application: Application = decode(&row, || format!("application {id}"))?;
+        let key = application.public_key.as_deref();
+        let parsed = Arc::new(Known {
+            caller: Caller {
+                tenant: application.tenant.as_str().into(),
+                scopes: Scope::APPLICATION.to_vec(),
+                application: Some(id),
+                name: id.to_string().into(),
+            },
+            key: key.and_then(|pem| DecodingKey::from_rsa_pem(pem.as_bytes()).ok()),
+            row,
+        });
+        if known.len() >= KNOWN_MOST {
+            known.clear();
+        }
+        known.insert(id, Arc::clone(&parsed));
+        Ok(Some(parsed))
+    }
+}
+
+/// Told as "later", because it says nothing about the caller.
+pub(super) fn unreadable(error: &StoreError) -> Denied {
+    tracing::error!(%error, "keys and applications cannot be read; nobody is let in");
+    Denied::TooMany { retry_after_ms: 1000 }
+}
+
+fn head(token: &str) -> Option<Head> {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let mut parts = token.split('.');
+    let head = parts.next()?;
+    if parts.count() != 2 {
+        return None;
+    }
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()
+}
+
+/// Makes a token for an application, valid from `now` for `life_s` seconds.
+///
+/// # Errors
+/// If `private_key` is no RSA private key in PEM form. The sentence does not show it.
+pub fn token(
+    application: Uuid,
+    private_key: &str,
+    life_s: u64,
+    now: UnixMillis,
+) -> Result<String, &'static str> {
+    #[derive(Serialize)]
+    struct Claims {
+        application_id: Uuid,
+        iat: u64,
+        exp: u64,
+        jti: Uuid,
+    }
+    let wrong = |_| "the private key must be an RSA key in PEM form, line breaks included";
+    let key = EncodingKey::from_rsa_pem(private_key.as_bytes()).map_err(wrong)?;
+    let iat = now.0 / 1000;
+    let exp = iat.saturating_add(life_s);
+    let claims = Claims { application_id: application, iat, exp, jti: Uuid::new_v4() };
+    jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).map_err(wrong)
+}

@@ -1,0 +1,201 @@
+//! `dispatch keys …`, `dispatch audit`, `dispatch token`: who may do what.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use dispatch_contract::UnixMillis;
+use uuid::Uuid;
+
+use super::{
+    Failure, Output, RemoteArgs,
+    remote::{connect, refused},
+    show,
+};
+use crate::{
+    access,
+    pb::{
+        to_json,
+        v1::{
+            ApiKey, CreateKeyRequest, ListAuditRequest, ListKeysRequest, RevokeKeyRequest,
+            RotateKeyRequest,
+        },
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key. Its secret is shown once.
+    Create(CreateKeyArgs),
+    /// List the keys.
+    List(RemoteArgs),
+    /// Give a key a new secret; the one before stays valid until the next time.
+    Rotate(RotateArgs),
+    /// End a key.
+    Revoke(RevokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateKeyArgs {
+    /// For people.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    name: String,
+    /// Whose it is [default: the caller's own]. An administrator of `default` runs the service.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    tenant: String,
+    /// What its holder may do.
+    #[arg(
+        long = "scope",
+        value_delimiter = ',',
+        default_value = "create,read,cancel,admin",
+        value_name = "SCOPE"
+    )]
+    scopes: Vec<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// The key's id.
+    id: String,
+    /// End every other secret now: for one that was given away.
+    #[arg(long)]
+    end_others: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RevokeArgs {
+    /// The key's id.
+    id: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// How many.
+    #[arg(long, default_value_t = 100)]
+    limit: u16,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The application's id.
+    #[arg(long, value_name = "UUID")]
+    app_id: Uuid,
+    /// The application's private key, a PEM file.
+    #[arg(long, value_name = "FILE")]
+    private_key: PathBuf,
+    /// How long the token is valid, in seconds.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    expires_in: u64,
+}
+
+pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
+    match command {
+        KeysCommand::Create(args) => create(args).await,
+        KeysCommand::List(args) => list(args).await,
+        KeysCommand::Rotate(args) => rotate(args).await,
+        KeysCommand::Revoke(args) => revoke(args).await,
+    }
+}
+
+async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
+    let CreateKeyArgs { name, tenant, scopes, remote } = args;
+    let request = CreateKeyRequest { tenant, name, scopes };
+    let made = connect(&remote).await?.access().create_key(request).await.map_err(refused)?;
+    let made = made.into_inner();
+    match remote.output {
+        Output::Json => show::line(&to_json(&made)),
+        Output::Text => tell_secret(&made.key.unwrap_or_default().id, &made.secret),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
+    let listed = connect(&args).await?.access().list_keys(ListKeysRequest {}).await;
+    let listed = listed.map_err(refused)?.into_inner();
+    for key in &listed.keys {
+        match args.output {
+            Output::Json => show::line(&to_json(key)),
+            Output::Text => show::line(&row(key)),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
+    let RotateArgs { id, end_others, remote } = args;
+    let request = RotateKeyRequest { id, end_others };
+    let rotated = connect(&remote).await?.access().rotate_key(request).await.map_err(refused)?;
+    let rotated = rotated.into_inner();
+    match remote.output {
+        Output::Json => show::line(&to_json(&rotated)),
+        Output::Text => tell_secret(&rotated.key.unwrap_or_default().id, &rotated.secret),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
+    let RevokeArgs { id, remote } = args;
+    let client = connect(&remote).await?;
+    let revoked = client.access().revoke_key(RevokeKeyRequest { id: id.clone() }).await;
+    let revoked = revoked.map_err(refused)?.into_inner();
+    match remote.output {
+        Output::Json => show::line(&to_json(&revoked)),
+        Output::Text => show::line(&format!("{id} revoked")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
+    let request = ListAuditRequest { limit: args.limit.into() };
+    let listed = connect(&args.remote).await?.access().list_audit(request).await;
+    for entry in listed.map_err(refused)?.into_inner().entries {
+        match args.remote.output {
+            Output::Json => show::line(&to_json(&entry)),
+            Output::Text => {
+                let time = entry.time.map(|time| time.to_string()).unwrap_or_default();
+                show::line(&format!(
+                    "{time}  {:<12}  {:<12}  {:<16}  {}",
+                    entry.tenant, entry.who, entry.what, entry.target
+                ));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn token(args: TokenArgs) -> Result<ExitCode, Failure> {
+    let shown = args.private_key.display();
+    let private_key = std::fs::read_to_string(&args.private_key)
+        .map_err(|error| Failure { code: 2, text: format!("cannot read {shown}: {error}") })?;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = UnixMillis(since.unwrap_or_default().as_millis() as u64);
+    let token = access::token(args.app_id, &private_key, args.expires_in, now)
+        .map_err(|problem| Failure { code: 2, text: format!("{shown}: {problem}") })?;
+    show::line(&token);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In the form that `--key` and `DISPATCH_KEY` take; the advice goes where scripts do not read.
+fn tell_secret(id: &str, secret: &str) {
+    show::line(&format!("{id}:{secret}"));
+    eprintln!(
+        "Keep it now: the secret is not shown again. DISPATCH_KEY or --key takes it as it is."
+    );
+}
+
+fn row(key: &ApiKey) -> String {
+    let made = match &key.created_at {
+        Some(time) => time.to_string(),
+        None => "configuration".to_owned(),
+    };
+    let secrets = if key.valid_secrets == 1 { "" } else { "  (two secrets valid)" };
+    let (id, tenant, scopes) = (&key.id, &key.tenant, key.scopes.join(","));
+    format!("{id:<8}  {tenant:<12}  {scopes:<24}  {made}  {}{secrets}", key.name)
+}

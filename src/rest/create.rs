@@ -1,0 +1,173 @@
+//! Creates, in the words of whichever old API: read, judge, ask the engine, answer.
+//!
+//! What a workflow may be is judged where gRPC's requests are judged; an old API adds its own bounds
+//! and its own names.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use dispatch_contract::UnixMillis;
+use serde_json::{Value, json};
+use tonic_types::FieldViolation;
+
+use super::{
+    InvalidParameter, Problem, Rest,
+    asked::Asked,
+    body::{self, accepts_json},
+    caller::caller,
+    notes::Notes,
+    v01, v1,
+};
+use crate::{
+    access::Scope,
+    grpc::{Error, parse},
+    machine::{Plan, WorkflowId, message_uuid},
+    pb::v1::{CreateWorkflowRequest, WorkflowSpec},
+    store::{Facade, Requester},
+};
+
+/// The header that makes a repeat of a request the same request.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// How one of the old APIs asks, and is answered.
+struct Api {
+    facade: Facade,
+    read: fn(&Value, &mut Notes) -> Option<Asked>,
+    name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
+    refuse: fn(Vec<InvalidParameter>) -> Problem,
+    answer: fn(usize, WorkflowId) -> Value,
+}
+
+const DISPATCH: Api = Api {
+    facade: Facade::DispatchV01,
+    read: v01::asked,
+    name: v01::parameter,
+    refuse: Problem::invalid,
+    answer: |_, id| json!({ "dispatch_uuid": id.to_string() }),
+};
+
+const WORKFLOWS: Api = Api {
+    facade: Facade::WorkflowsBeta,
+    answer: |_, id| json!({ "workflow_uuid": id.to_string() }),
+    ..DISPATCH
+};
+
+const MESSAGES: Api = Api {
+    facade: Facade::MessagesV1,
+    read: v1::asked,
+    name: v1::parameter,
+    refuse: Problem::invalid_v1,
+    answer: |steps, id| {
+        let message = message_uuid(id, 0).to_string();
+        if steps == 1 {
+            json!({ "message_uuid": message })
+        } else {
+            json!({ "message_uuid": message, "workflow_id": id.to_string() })
+        }
+    },
+};
+
+/// `POST /v0.1/dispatch`
+pub(super) async fn dispatch(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    rest.answer(create(&rest, request, &DISPATCH).await)
+}
+
+/// `POST /beta/workflows`
+pub(super) async fn workflows(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    rest.answer(create(&rest, request, &WORKFLOWS).await)
+}
+
+/// `POST /v1/messages`
+pub(super) async fn messages(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    rest.answer(create(&rest, request, &MESSAGES).await)
+}
+
+async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let caller = caller(rest, &head.headers, Scope::Create)?;
+    accepts_json(&head.headers)?;
+    // Before any work is put into it: a refusal must be cheap.
+    rest.engine.room()?;
+    let _place = rest
+        .access
+        .admit(&caller, &**rest.engine.reader(), rest.engine.clock().now())
+        .map_err(Error::from)?;
+    let mut notes = Notes::default();
+    let request_id = idempotency_key(&head.headers, &mut notes);
+    let (plan, webhook_url) = {
+        // Let go of before anything is waited for: a tree is many times its text.
+        let body = body::json(&head.headers, body, rest.patience).await?;
+        let (rules, now) = (&**rest.engine.routes(), rest.engine.clock().now());
+        judge(api, &body, request_id.as_deref(), rules, now, &mut notes)?
+    };
+    let steps = plan.steps.len();
+    let application = caller.application;
+    let requester = Requester { application, webhook_url, facade: api.facade };
+    let created = rest.engine.create(caller.tenant, plan, request_id, requester).await?;
+    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(steps, created.id));
+    notes.warn(response.headers_mut());
+    Ok(response)
+}
+
+/// The plan that a body asks for, and where its callbacks go.
+fn judge(
+    api: &Api,
+    body: &Value,
+    request_id: Option<&str>,
+    rules: &dyn parse::Rules,
+    now: UnixMillis,
+    notes: &mut Notes,
+) -> Result<(Plan, Option<String>), Problem> {
+    let Some(Asked { spec, webhook_url }) = (api.read)(body, notes) else {
+        return Err((api.refuse)(notes.take_wrong()));
+    };
+    let request = CreateWorkflowRequest {
+        workflow: Some(spec),
+        request_id: request_id.unwrap_or_default().to_owned(),
+        ..CreateWorkflowRequest::default()
+    };
+    match parse::create_request(&request, rules, now) {
+        Ok(plan) if !notes.is_wrong() => Ok((plan, webhook_url)),
+        parsed => {
+            let spec = request.workflow.unwrap_or_default();
+            let found = parsed.err().unwrap_or_default();
+            notes.add(found, |violation| (api.name)(violation, &spec));
+            Err((api.refuse)(notes.take_wrong()))
+        }
+    }
+}
+
+/// A body's text as the plan it asks for, with the warnings; for fuzzing.
+///
+/// # Errors
+/// As the caller would be told.
+pub(crate) fn plan(
+    is_v1: bool,
+    text: &[u8],
+    rules: &dyn parse::Rules,
+    now: UnixMillis,
+) -> Result<(Plan, HeaderMap), Box<Problem>> {
+    let api = if is_v1 { &MESSAGES } else { &DISPATCH };
+    let body = super::json::read(text).map_err(Problem::invalid_json)?;
+    let (mut notes, mut headers) = (Notes::default(), HeaderMap::new());
+    let (plan, _) = judge(api, &body, None, rules, now, &mut notes)?;
+    notes.warn(&mut headers);
+    Ok((plan, headers))
+}
+
+/// The caller's idempotency key. Its form is judged behind this; the quotes that the header's draft
+/// specification puts around it are not part of it.
+fn idempotency_key(headers: &HeaderMap, notes: &mut Notes) -> Option<String> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let first = given.next()?;
+    let key = first.to_str().unwrap_or_default();
+    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    if key.is_empty() || given.next().is_some() {
+        notes.wrong("Idempotency-Key", "must be given once, with 1 to 128 printable characters");
+    }
+    Some(key.to_owned())
+}

@@ -1,0 +1,189 @@
+//! The body of `POST /v0.1/dispatch`, and of `POST /beta/workflows` before it.
+
+use serde_json::Value;
+use tonic_types::FieldViolation;
+
+use super::{
+    InvalidParameter,
+    asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
+    content,
+    names::{self, Step},
+    notes::Notes,
+    place::Place,
+};
+use crate::pb::v1::{Address, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address};
+
+/// What a body asks for, as far as it can be read.
+pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
+    let body = Place::body(body, notes)?;
+    body.only(&["template", "workflow", "client_ref", "webhook_url"], notes);
+    let template = body.one_of("template", &[("failover", WorkflowTemplate::Failover)], notes);
+    if body.get("template").is_none() {
+        notes.bent("template", "is missing and was taken as failover; write it");
+    }
+    if body.get("workflow").is_none() {
+        notes.wrong("workflow", "must be given: the steps to try, 1 to 20 of them");
+    }
+    let mut items = body.items("workflow", notes)?;
+    // The old Node snippets had their callback function within the array.
+    if let [steps @ .., Value::Null] = items
+        && !steps.is_empty()
+    {
+        notes.bent(
+            &format!("workflow[{}]", steps.len()),
+            "is null and was left out; give the callback function after the array",
+        );
+        items = steps;
+    }
+    if !is_bounded("workflow", items.len(), notes) {
+        return None;
+    }
+    let last = items.len().saturating_sub(1);
+    let numbered = items.iter().enumerate();
+    let steps = numbered.map(|(index, item)| step(item, index, index == last, notes)).collect();
+    let spec = WorkflowSpec {
+        template: template.unwrap_or_default() as i32,
+        steps,
+        client_ref: body.text("client_ref", notes).unwrap_or_default().to_owned(),
+        ..WorkflowSpec::default()
+    };
+    Some(Asked { spec, webhook_url: webhook_url(&body, notes) })
+}
+
+fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecStep {
+    let Some(step) = Place::at(item, format!("workflow[{index}]"), notes) else {
+        return SpecStep::default();
+    };
+    step.only(&["from", "to", "message", "failover"], notes);
+    let mut from = endpoint(&step, "from", notes);
+    let to = endpoint(&step, "to", notes);
+    // Where the recipient has none it is asked for there, once.
+    if let (Some(from), Some(to)) = (&mut from, &to)
+        && to.channel.is_empty()
+    {
+        from.channel.clear();
+    }
+    let channel = to.as_ref().map(|to| to.channel.as_str()).unwrap_or_default();
+    let failover = match step.object("failover", notes) {
+        Some(failover) if is_last => {
+            let wanted = "must not be given on the last step: nothing follows it";
+            notes.wrong(&failover.path, wanted);
+            None
+        }
+        Some(failover) => {
+            failover.only(&["expiry_time", "condition_status"], notes);
+            if failover.get("expiry_time").is_none() {
+                notes.wrong(
+                    failover.name("expiry_time"),
+                    "must be given: a whole number of seconds, 15 to 86400",
+                );
+            }
+            let expiry_s = failover.seconds("expiry_time", Some(EXPIRY_S), notes);
+            Some(rule(&failover, channel, expiry_s, "", notes))
+        }
+        None => {
+            if !is_last && step.get("failover").is_none() {
+                notes.wrong(
+                    step.name("failover"),
+                    "must be given on every step but the last: an expiry_time of 15 to 86400 and a \
+                     condition_status",
+                );
+            }
+            None
+        }
+    };
+    let message = message(&step, notes);
+    SpecStep { from, to, message, failover }
+}
+
+fn endpoint(step: &Place<'_>, key: &str, notes: &mut Notes) -> Option<Address> {
+    let place = step.object(key, notes)?;
+    place.only(&["type", "id", "number"], notes);
+    let named = place.text("type", notes).unwrap_or_default();
+    let channel = match named {
+        "viber_service_message" | "viber_service" => {
+            notes.bent(&place.name("type"), "names Viber; write viber_service_msg");
+            "viber_service_msg"
+        }
+        other => other,
+    };
+    let endpoint = match (place.id("id", notes), place.id("number", notes)) {
+        (Some(_), Some(_)) => {
+            notes.wrong(&place.path, "must hold either an id or a number, and holds both");
+            None
+        }
+        (Some(id), None) => {
+            let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+            if key == "to" && channel == "viber_service_msg" && is_number {
+                notes.bent(&place.name("id"), "is a phone number on Viber; write it as number");
+                Some(address::Endpoint::Number(id))
+            } else {
+                Some(address::Endpoint::Id(id))
+            }
+        }
+        (None, Some(number)) => Some(address::Endpoint::Number(number)),
+        (None, None) => None,
+    };
+    Some(Address { channel: channel.to_owned(), endpoint })
+}
+
+fn message(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
+    let message = step.object("message", notes)?;
+    message.only(&["content", "messenger", "whatsapp", "viber_service_msg"], notes);
+    let content = message.object("content", notes).and_then(|content| {
+        content.only(&[&["type"][..], &content::KINDS].concat(), notes);
+        content::content(&content, "type", notes)
+    });
+    Some(Message {
+        content,
+        sms: None,
+        messenger: content::messenger(&message, notes),
+        whatsapp: content::whatsapp(&message, notes),
+        viber_service_msg: content::viber(&message, "viber_service_msg", notes),
+    })
+}
+
+/// What the parser found, in the words of this API.
+pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
+    let name = match names::step(&found.field) {
+        None => match found.field.as_str() {
+            "steps" => "workflow".to_owned(),
+            "request_id" => "Idempotency-Key".to_owned(),
+            other => other.to_owned(),
+        },
+        Some(Step { index, rest }) => {
+            let step = spec.steps.get(index);
+            let within = within(rest, step);
+            let dot = if within.is_empty() { "" } else { "." };
+            format!("workflow[{index}]{dot}{within}")
+        }
+    };
+    let reason = found.description.replace("to.channel", "to.type");
+    Some(InvalidParameter { name, reason })
+}
+
+/// A path within a step.
+fn within(path: &str, step: Option<&SpecStep>) -> String {
+    let key = |address: Option<&Address>| match address.and_then(|it| it.endpoint.as_ref()) {
+        Some(address::Endpoint::Id(_)) => ".id",
+        Some(address::Endpoint::Number(_)) => ".number",
+        None => "",
+    };
+    match path {
+        "to.channel" => "to.type".to_owned(),
+        "from.channel" => "from.type".to_owned(),
+        "to" => format!("to{}", key(step.and_then(|step| step.to.as_ref()))),
+        "from" => format!("from{}", key(step.and_then(|step| step.from.as_ref()))),
+        "message" => {
+            let has_content = step.and_then(|step| step.message.as_ref()?.content.as_ref());
+            if has_content.is_some() { "message.content.type" } else { "message.content" }
+                .to_owned()
+        }
+        _ => match path.strip_prefix("message.") {
+            Some(rest) if content::KINDS.iter().any(|kind| names::begins(rest, kind)) => {
+                format!("message.content.{rest}")
+            }
+            Some(_) | None => path.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! One workflow by its id, which the old API could not show: `GET` and `DELETE`.
+//!
+//! No address and no text of a message is in the answer.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Problem, Rest,
+    body::{accepts_json, answer},
+    caller::caller,
+};
+use crate::{
+    access::{Caller, Scope},
+    grpc::{read_for_caller, render},
+    machine::{EndState, Phase, Workflow, WorkflowId, message_uuid},
+    pb::v1,
+    store::{Facade, Record, Row},
+};
+
+/// `GET /v0.1/dispatch/{uuid}` and `GET /workflows/{uuid}`
+pub(super) async fn get(
+    State(rest): State<Arc<Rest>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    rest.answer(show(&rest, &id, request.headers()).await)
+}
+
+/// `DELETE /v0.1/dispatch/{uuid}` and `DELETE /workflows/{uuid}`
+pub(super) async fn delete(
+    State(rest): State<Arc<Rest>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    rest.answer(cancel(&rest, &id, request.headers()).await)
+}
+
+async fn show(rest: &Rest, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let caller = caller(rest, headers, Scope::Read)?;
+    accepts_json(headers)?;
+    let shown = found(rest, &caller, named(id)?).await?;
+    Ok(answer(StatusCode::OK, &Value::Object(shown.body())))
+}
+
+async fn cancel(rest: &Rest, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let caller = caller(rest, headers, Scope::Cancel)?;
+    accepts_json(headers)?;
+    let id = named(id)?;
+    let canceled = rest.engine.cancel(Arc::clone(&caller.tenant), id).await?;
+    let shown = found(rest, &caller, id).await?;
+    let started = canceled.started.iter();
+    let steps: BTreeSet<_> = started
+        .filter_map(|attempt| shown.workflow.attempt(attempt.number))
+        .map(|attempt| attempt.step)
+        .collect();
+    let messages: Vec<_> =
+        steps.into_iter().map(|step| message_uuid(id, step).to_string()).collect();
+    let mut body = shown.body();
+    body.insert("may_still_arrive".to_owned(), json!(messages));
+    Ok(answer(StatusCode::OK, &Value::Object(body)))
+}
+
+fn named(id: &str) -> Result<WorkflowId, Problem> {
+    id.parse().map_err(|_| nobody())
+}
+
+fn nobody() -> Problem {
+    Problem::not_found("There is no workflow of this id, or you do not have access")
+}
+
+/// A workflow as the store has it.
+struct Shown {
+    record: Arc<Record>,
+    workflow: Workflow,
+    rows: Vec<Arc<Row>>,
+}
+
+async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<Shown, Problem> {
+    let found = read_for_caller(&rest.engine, move |reader| {
+        // The state first: a timeline that is a little newer is better than one that is older.
+        let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
+        let Some(record) = reader.record(id)? else { return Ok(None) };
+        let rows = reader.timeline(id)?;
+        Ok(Some(Shown { record, workflow, rows }))
+    });
+    let found = found.await?.filter(|found| found.record.tenant == caller.tenant);
+    found.ok_or_else(nobody)
+}
+
+impl Shown {
+    fn body(&self) -> Map<String, Value> {
+        let record = &*self.record;
+        let events = self.rows.iter().flat_map(|row| {
+            let event = |(number, fact)| render::event(record, row.at, number, fact, String::new());
+            row.numbered().map(event).collect::<Vec<_>>()
+        });
+        let workflow = render::workflow(record, &self.workflow, events.collect(), true);
+        let id = self.workflow.id;
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
+        put(name(record.requester.facade), json!(workflow.id));
+        put("template", json!("failover"));
+        put("state", json!(workflow.state().as_str_name().trim_start_matches("WORKFLOW_STATE_")));
+        if let Phase::Ended(end, _) = self.workflow.phase {
+            put("status", json!(report(end)));
+        }
+        if let Some(outcome) = &workflow.outcome {
+            put("reason", json!(outcome.reason));
+            put("detail", json!(outcome.detail));
+        }
+        if let Some(client_ref) = &record.plan.client_ref {
+            put("client_ref", json!(client_ref));
+        }
+        put("created_at", time(workflow.create_time));
+        put("updated_at", time(workflow.update_time));
+        if workflow.end_time.is_some() {
+            put("ended_at", time(workflow.end_time));
+        }
+        let steps = (0_u8..).zip(&workflow.steps);
+        put("workflow", steps.map(|(index, it)| step(id, index, it)).collect());
+        put("timeline", workflow.timeline.iter().map(event).collect());
+        put("_links", json!({ "self": { "href": format!("/v0.1/dispatch/{id}") } }));
+        body
+    }
+}
+
+/// What the API that it was asked through calls a workflow's id.
+fn name(facade: Facade) -> &'static str {
+    match facade {
+        Facade::WorkflowsBeta => "workflow_uuid",
+        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 => "dispatch_uuid",
+    }
+}
+
+/// The end, as a final report tells it.
+fn report(end: EndState) -> &'static str {
+    match end {
+        EndState::Succeeded => "completed",
+        EndState::Failed | EndState::Unconfirmed | EndState::Canceled => "error",
+    }
+}
+
+fn step(id: WorkflowId, index: u8, step: &v1::StepProgress) -> Value {
+    // A failure yields to any later rung, and says more than `submitted`.
+    let failure = step.attempts.last().map(|attempt| attempt.failure.as_str()).unwrap_or_default();
+    let status = if failure.is_empty() { step.status.as_str() } else { failure };
+    let mut shown = json!({
+        "message_uuid": message_uuid(id, index).to_string(),
+        "channel": step.channel,
+        "state": step.state().as_str_name().trim_start_matches("STEP_STATE_"),
+        "status": status,
+    });
+    if !step.reason.is_empty() {
+        shown["reason"] = json!(step.reason);
+    }
+    for (key, at) in [
+        ("started_at", step.start_time),
+        ("status_at", step.status_time),
+        ("expires_at", step.expires_at),
+    ] {
+        if at.is_some() {
+            shown[key] = time(at);
+        }
+    }
+    shown
+}
+
+fn event(event: &v1::Event) -> Value {
+    let mut shown = json!({
+        "sequence": event.sequence,
+        "timestamp": time(event.time),
+        "kind": event.kind().as_str_name().trim_start_matches("EVENT_KIND_"),
+        "sentence": event.sentence,
+    });
+    // Counted from 1, as in the sentences.
+    if event.step != 0 {
+        shown["step"] = json!(event.step);
+    }
+    shown
+}
+
+/// A time as the old API writes it: `2020-01-01T14:00:00.000Z`.
+fn time(at: Option<prost_types::Timestamp>) -> Value {
+    let at = at.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok());
+    at.map_or(Value::Null, |at| json!(format!("{at:.3}")))
+}
