@@ -193,10 +193,8 @@ async fn change<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let accounts = Arc::clone(&rest.accounts);
-    let change = move || {
-        let act = || change(&accounts, &caller.tenant);
-        access.audited(&caller, (what, &target), now, act)
-    };
+    let change =
+        move || access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant));
     beside(change).await?.map_err(refused)
 }
 
