@@ -14,9 +14,6 @@ use super::{Problem, json};
 
 /// The largest body taken, in KiB: a create as a whole has no more over gRPC either.
 const MOST_KIB: usize = 256;
-/// How much of a body that is too large is read and thrown away, in bytes. A caller that is still
-/// sending would not see the answer otherwise.
-const DRAIN_MOST: usize = 32 * 1024 * 1024;
 
 /// The JSON of a request's body, which may take `patience` to arrive.
 ///
@@ -44,19 +41,16 @@ pub(super) async fn json(
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     let most = MOST_KIB * 1024;
     let mut bytes = Vec::new();
-    let mut came = 0;
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
         // Cut off: there is nobody to tell.
         let frame = frame.map_err(|_| Problem::timeout())?;
-        came += frame.len();
-        if came <= most {
-            bytes.extend_from_slice(&frame);
-        } else if came > DRAIN_MOST {
-            break;
+        if bytes.len() + frame.len() > most {
+            return Err(Problem::too_large(MOST_KIB));
         }
+        bytes.extend_from_slice(&frame);
     }
-    if came > most { Err(Problem::too_large(MOST_KIB)) } else { Ok(bytes) }
+    Ok(bytes)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -13,6 +13,7 @@ mod content;
 mod create;
 mod errors;
 mod json;
+mod leftover;
 mod names;
 mod notes;
 mod place;
@@ -27,6 +28,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -70,6 +72,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         // Last: it holds for the paths above it.
         .method_not_allowed_fallback(wrong_verb)
         .fallback(nowhere)
+        .layer(from_fn_with_state(Arc::clone(&rest), leftover::read_out))
         .with_state(rest)
 }
 
