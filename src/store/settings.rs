@@ -52,7 +52,6 @@ pub trait Settings: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be read.
-    #[expect(clippy::type_complexity, reason = "keys and values, as they are")]
     fn list(
         &self,
         kind: Kind,
