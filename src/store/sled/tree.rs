@@ -210,7 +210,7 @@ impl Writes {
 
 /// How long a folder that is in use is waited for: sled's own threads keep it a moment after a store
 /// is dropped, and a supervisor may start the next process while the last one is still ending.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 fn open_unlocked(config: &sled::Config, folder: &Path) -> Result<sled::Db, StoreError> {
     let began = Instant::now();
