@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use dispatch::client::Client;
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::CreateKeyRequest,
+};
 use tonic::transport::Channel;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -247,7 +250,7 @@ async fn a_lost_tail_is_refused_until_the_loss_is_accepted() {
     // The last bytes of the log, as a damaged disk or half a copy has them.
     let db = fs::read(place.data.join("db")).unwrap();
     let used = db.iter().rposition(|byte| *byte != 0).unwrap();
-    fs::write(place.data.join("db"), &db[..used - 600]).unwrap();
+    fs::write(place.data.join("db"), &db[..used - 8000]).unwrap();
     let words = ["of the journal", "are lost", "--accept-loss"];
     refused(&place, None, &words).await;
     refused(&place, None, &words).await;
@@ -255,6 +258,52 @@ async fn a_lost_tail_is_refused_until_the_loss_is_accepted() {
     assert_eq!(server.terminate().await, Some(0));
     all_is_there(&place, &acknowledged).await;
     assert!(!lost.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_key_is_noticed_however_much_of_the_tail_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, acknowledged) = lived(folder.path()).await;
+    let server = place.start().await;
+    let scopes = ["create", "read", "cancel", "admin"].map(str::to_owned).to_vec();
+    let request = CreateKeyRequest { scopes, ..CreateKeyRequest::default() };
+    let made = server.client().await.access().create_key(request).await.unwrap().into_inner();
+    assert_eq!(server.terminate().await, Some(0));
+    let kept = folder.path().join("kept");
+    fs::rename(&place.data, &kept).unwrap();
+    let db = fs::read(kept.join("db")).unwrap();
+    let used = db.iter().rposition(|byte| *byte != 0).unwrap();
+    let key = Credential::key(&format!("{}:{}", made.key.unwrap().id, made.secret)).unwrap();
+    let (mut refusals, mut whole) = (0, 0);
+    for cut in (0..6000).step_by(400) {
+        fs::create_dir(&place.data).unwrap();
+        for entry in fs::read_dir(&kept).unwrap().map(Result::unwrap) {
+            // A snapshot knows by itself that the log behind it is too short.
+            let is_snapshot = entry.file_name().to_string_lossy().starts_with("snap.");
+            if entry.path().is_file() && !is_snapshot {
+                fs::copy(entry.path(), place.data.join(entry.file_name())).unwrap();
+            }
+        }
+        fs::write(place.data.join("db"), &db[..used - cut]).unwrap();
+        match place.start_with(None, &[]).await {
+            // Then nobody but whoever has the key gets in.
+            Ok(server) => {
+                let client = server.client().await;
+                assert!(client.get(acknowledged.values().next().unwrap()).await.is_err(), "{cut}");
+                let known = client.with(key.clone());
+                assert!(known.get(acknowledged.values().next().unwrap()).await.is_ok(), "{cut}");
+                server.kill().await;
+                whole += 1;
+            }
+            Err(ended) => {
+                assert!(ended.said.contains("are lost"), "{cut}: {}", ended.said);
+                refusals += 1;
+            }
+        }
+        fs::remove_dir_all(&place.data).unwrap();
+    }
+    println!("{refusals} refused, {whole} lost nothing that counts");
+    assert!(refusals > 3, "{refusals}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

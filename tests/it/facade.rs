@@ -13,6 +13,7 @@ mod clients;
 mod document;
 mod good;
 mod quirks;
+mod tenants;
 
 /// What came back.
 #[derive(Debug)]

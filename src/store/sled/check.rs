@@ -3,14 +3,14 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{RwLock, atomic::AtomicU64},
+    sync::{Mutex, RwLock, atomic::AtomicU64},
 };
 
 use super::{
     Closing, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder, keys,
     mark::Mark,
     rebuild::{Rebuilt, edge, follows, rebuild, undaunted},
-    tree,
+    settings, tree,
     tree::Tree,
 };
 use crate::{
@@ -43,7 +43,11 @@ fn look(options: &SledOptions) -> Result<Checked, StoreError> {
     let tree = Tree::open(&options.folder, options.cache_bytes)?;
     let mut checked = Checked::default();
     let newest = rows(&tree, &mut checked);
-    settings(&tree, &mut checked);
+    rows_beside(&tree, &mut checked);
+    let changes = settings::changes(&tree).unwrap_or_default();
+    if let Some(was) = marked.map(|marked| marked.settings).filter(|was| *was > changes) {
+        checked.found("settings", format!("{} changes of them are lost", was - changes));
+    }
     let noted = marked.map(|marked| marked.newest);
     let life = tree.decode(keys::INCARNATION).ok().flatten();
     let seen = checkpoint::of_this_life(&options.folder, life).map(|checkpoint| checkpoint.seen());
@@ -83,12 +87,14 @@ fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), 
         tree,
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
+        setting_changes: Mutex::new(0),
+        mark: None,
     };
     workflows(&shared, checked)
 }
 
 /// Every row that is kept beside workflows.
-fn settings(tree: &Tree, checked: &mut Checked) {
+fn rows_beside(tree: &Tree, checked: &mut Checked) {
     for row in tree.settings(Vec::new(), vec![u8::MAX]) {
         let sound = row.and_then(|(key, value)| {
             codec::sound(&value, || format!("settings, {}", tree::place(&key))).map(drop)

@@ -25,7 +25,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     path::PathBuf,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -66,7 +66,6 @@ pub struct SledStore {
     replayed: u64,
     checkpoint_rows: u64,
     checkpointing: Option<JoinHandle<()>>,
-    mark: Mark,
 }
 
 /// A checkpoint is due after so many rows, or a quarter of the open workflows if that is more: what
@@ -83,6 +82,17 @@ struct Shared {
     /// The newest durable row: readers look no further.
     durable: AtomicU64,
     edge: AtomicU64,
+    /// How many durable changes of settings there were.
+    setting_changes: Mutex<u64>,
+    /// None in a folder that is only looked at.
+    mark: Option<Mark>,
+}
+
+impl Shared {
+    /// Notes that everything up to `newest` is durable.
+    fn note(&self, newest: Cursor) -> Result<(), StoreError> {
+        self.mark.as_ref().map_or(Ok(()), |mark| mark.note(newest))
+    }
 }
 
 /// A journal row as it is kept.
@@ -317,7 +327,7 @@ impl Store for SledStore {
             self.shared.tree.remove(&mut writes, keys::HELD.to_vec())?;
         }
         self.keep(writes)?;
-        self.mark.note(newest)?;
+        self.shared.note(newest)?;
 
         // Durable: now it may be seen.
         self.newest = newest;

@@ -7,7 +7,7 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
 use dispatch_contract::UnixMillis;
@@ -18,6 +18,7 @@ use super::{
     checkpoint::{self, Checkpoint},
     folder, keys,
     mark::{Mark, Marked},
+    settings,
     tree::{self, Tree, Writes},
 };
 use crate::{
@@ -98,6 +99,16 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
     let checkpoint = checkpoint.filter(|_| !accepts_loss);
     let Rebuilt { open, newest, last_time, replayed } = rebuild(&tree, checkpoint)?;
     let lost = seen.0.saturating_sub(newest.0);
+    let setting_changes = settings::changes(&tree)?;
+    let lost_changes = marked.map_or(0, |marked| marked.settings.saturating_sub(setting_changes));
+    if lost_changes > 0 && !accepts_loss {
+        return Err(StoreError::Refused(format!(
+            "the newest {lost_changes} changes of keys, applications and accounts in {} are lost: the \
+             disk damaged them, or the folder was copied in part. Restore a backup; or start once with \
+             --accept-loss to go on without them",
+            options.folder.display()
+        )));
+    }
     if lost > 0 && !accepts_loss {
         return Err(StoreError::Refused(format!(
             "the newest {lost} rows of the journal in {} are lost: the disk damaged them, or the \
@@ -126,7 +137,8 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
             new
         }
     };
-    let mark = Mark::create(&options.folder, Marked { incarnation, newest })?;
+    let noted = Marked { incarnation, newest, settings: setting_changes };
+    let mark = Mark::create(&options.folder, noted)?;
     let held = tree.decode(keys::HELD)?;
     let edge = edge(&tree)?;
     let shared = Arc::new(Shared {
@@ -135,6 +147,8 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
         edge: AtomicU64::new(edge.0),
+        setting_changes: Mutex::new(setting_changes),
+        mark: Some(mark),
     });
     let parked = shared.parked()?.into_iter().map(|parked| (parked.key, parked)).collect();
     Ok(SledStore {
@@ -143,7 +157,6 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
         last_time,
         parked,
         held,
-        mark,
         folder: options.folder.clone(),
         replayed,
         checkpoint_rows: CHECKPOINT_ROWS,

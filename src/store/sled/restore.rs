@@ -119,7 +119,7 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     let incarnation = Incarnation(Uuid::now_v7());
     writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
     tree.commit(writes)?;
-    Ok(Marked { incarnation, newest })
+    Ok(Marked { incarnation, newest, settings: 0 })
 }
 
 /// Durable with the next commit.

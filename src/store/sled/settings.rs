@@ -1,10 +1,15 @@
 //! What is kept beside workflows, in a tree of its own: nothing of it changes together with a workflow.
 
-use super::Shared;
+use std::sync::PoisonError;
+
+use super::{Shared, tree::Tree};
 use crate::store::{
-    Kind, SettingChange, Settings, StoreError,
+    Kind, SettingChange, Settings, StoreError, codec,
     settings::{stored_key, stored_range},
 };
+
+/// Where the number of durable changes is kept: the key of no setting begins so.
+const CHANGES: &[u8] = b"#";
 
 impl Settings for Shared {
     fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -23,20 +28,38 @@ impl Settings for Shared {
     }
 
     fn write(&self, changes: Vec<SettingChange>) -> Result<(), StoreError> {
-        self.note(changes)?;
-        self.tree.sync()
+        let mut batch = batch(changes)?;
+        // One after the other, so that the count grows as they become durable.
+        let mut count = self.setting_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = *count + 1;
+        batch.insert(CHANGES, codec::encode(&next)?);
+        self.tree.apply_settings(batch)?;
+        self.tree.sync()?;
+        *count = next;
+        self.mark.as_ref().map_or(Ok(()), |mark| mark.note_settings(next))
     }
 
     fn note(&self, changes: Vec<SettingChange>) -> Result<(), StoreError> {
-        changes.iter().try_for_each(SettingChange::check)?;
-        let mut batch = sled::Batch::default();
-        for change in changes {
-            let key = change.stored_key();
-            match change.value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        self.tree.apply_settings(batch)
+        self.tree.apply_settings(batch(changes)?)
     }
+}
+
+/// How many durable changes there were, in a folder.
+pub(super) fn changes(tree: &Tree) -> Result<u64, StoreError> {
+    let row = tree.setting(CHANGES)?;
+    let count = row.map(|row| codec::decode(&row, || "the count of settings".to_owned()));
+    count.transpose().map(Option::unwrap_or_default)
+}
+
+fn batch(changes: Vec<SettingChange>) -> Result<sled::Batch, StoreError> {
+    changes.iter().try_for_each(SettingChange::check)?;
+    let mut batch = sled::Batch::default();
+    for change in changes {
+        let key = change.stored_key();
+        match change.value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
+    Ok(batch)
 }

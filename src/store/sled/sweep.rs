@@ -78,7 +78,7 @@ impl SledStore {
         let mut open = shared.open_mut();
         shared.edge.store(edge.0, Ordering::Release);
         self.keep(writes)?;
-        self.mark.note(newest)?;
+        self.shared.note(newest)?;
         self.newest = newest;
         if swept.carried > 0 {
             self.last_time = self.last_time.max(now);
