@@ -3,6 +3,8 @@
 //! It keeps a cursor, and writes the callbacks that rows mean together with the cursor behind those
 //! rows. That is not durable at once: after a crash it looks at some rows again, and makes the same
 //! callbacks under the same ids. One whose row is still there is left as it is.
+//!
+//! While it keeps up, the writer hands rows over; else it reads the journal.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,6 +15,7 @@ use super::{
     Callback, CallbackId, Problem, State, Subject,
     bell::Bell,
     book::Book,
+    handed::{Handed, Taken},
     render,
     target::Target,
     telling::{News, tellings},
@@ -27,7 +30,7 @@ const ROWS: usize = 256;
 /// After how many rows that mean no callback the cursor is written all the same.
 const NOTE_EVERY: u64 = 1024;
 /// How many workflows that nobody is told of are remembered.
-const NOBODY: usize = 65_536;
+const NOBODY: usize = 262_144;
 /// Where the cursor is kept, within its kind.
 const KEY: &[u8] = b"cursor";
 
@@ -44,6 +47,7 @@ pub(super) struct Follower {
     noted: Cursor,
     /// Workflows that nobody is told of: most, where there are no applications.
     nobody: HashSet<WorkflowId>,
+    handed: Arc<Handed>,
 }
 
 impl Follower {
@@ -52,7 +56,7 @@ impl Follower {
     ///
     /// # Errors
     /// If the store failed.
-    pub(super) fn new(book: Arc<Book>) -> Result<Follower, StoreError> {
+    pub(super) fn new(book: Arc<Book>, handed: Arc<Handed>) -> Result<Follower, StoreError> {
         let (settings, newest) = (book.engine.settings(), book.engine.reader().newest());
         let cursor = match kept(&**settings)? {
             // A store restored from a backup may be behind what is kept beside it.
@@ -62,7 +66,7 @@ impl Follower {
                 newest
             }
         };
-        Ok(Follower { book, cursor, noted: cursor, nobody: HashSet::new() })
+        Ok(Follower { book, cursor, noted: cursor, nobody: HashSet::new(), handed })
     }
 
     /// Follows until the store fails. Whoever stops it drops it: what was not written is made again.
@@ -89,6 +93,28 @@ impl Follower {
     }
 
     fn catch_up(&mut self) -> Result<(), StoreError> {
+        let (rows, told) = match self.handed.take() {
+            Taken::Rows(rows, told) => (rows, told),
+            Taken::Gap => return self.read_on(),
+        };
+        let told: HashSet<_> = told.into_iter().collect();
+        for rows in rows.chunks(ROWS) {
+            for row in rows {
+                if row.facts.first() == Some(&Fact::Created) && !told.contains(&row.workflow) {
+                    self.is_nobody_s(row.workflow);
+                }
+            }
+            // Those that were read from the journal meanwhile are handed over all the same.
+            let known = self.cursor;
+            let made = self.make_all(rows.iter().filter(|row| row.cursor > known).cloned())?;
+            self.cursor = rows.last().map_or(self.cursor, |row| row.cursor.max(self.cursor));
+            self.note(&made)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the journal to its end.
+    fn read_on(&mut self) -> Result<(), StoreError> {
         loop {
             // Behind the last row there may be what is no row: carried to the right by retention.
             let newest = self.book.engine.reader().newest();
@@ -106,17 +132,7 @@ impl Follower {
                 }
                 Err(error) => return Err(error),
             };
-            let mut made = Vec::new();
-            for row in &rows {
-                match self.make(row, &mut made) {
-                    Ok(()) => {}
-                    // One that cannot be read is the store's trouble, and not that of all others.
-                    Err(error @ StoreError::Corrupt { .. }) => {
-                        tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            let made = self.make_all(rows.iter().cloned())?;
             let is_last = rows.len() < ROWS;
             let read_to = if is_last { Some(newest) } else { None };
             self.cursor = rows.last().map(|row| row.cursor).max(read_to).unwrap_or(self.cursor);
@@ -125,6 +141,32 @@ impl Follower {
                 return Ok(());
             }
         }
+    }
+
+    fn make_all(
+        &mut self,
+        rows: impl Iterator<Item = Arc<Row>>,
+    ) -> Result<Vec<(CallbackId, Callback)>, StoreError> {
+        let mut made = Vec::new();
+        for row in rows {
+            match self.make(&row, &mut made) {
+                Ok(()) => {}
+                // One that cannot be read is the store's trouble, and not that of all others.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Nobody is told of this workflow.
+    fn is_nobody_s(&mut self, id: WorkflowId) {
+        if self.nobody.len() >= NOBODY {
+            self.nobody.clear();
+        }
+        self.nobody.insert(id);
     }
 
     fn note(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
@@ -156,11 +198,8 @@ impl Follower {
         // Gone: past retention.
         let Some(record) = reader.record(row.workflow)? else { return Ok(()) };
         let asked = &record.requester;
-        if asked.application.is_none() && asked.webhook_url.is_none() {
-            if self.nobody.len() >= NOBODY {
-                self.nobody.clear();
-            }
-            self.nobody.insert(row.workflow);
+        if !asked.is_told() {
+            self.is_nobody_s(row.workflow);
             return Ok(());
         }
         let application = match asked.application {

@@ -23,6 +23,7 @@ mod courier;
 mod delivery;
 mod desk;
 mod follower;
+mod handed;
 mod options;
 mod render;
 mod row;
@@ -48,6 +49,7 @@ use book::Book;
 use client::CallbackClient;
 use courier::Courier;
 use follower::Follower;
+use handed::Handed;
 
 /// How long a stop waits for the tasks.
 const STOP: Duration = Duration::from_secs(4);
@@ -88,10 +90,11 @@ impl Callbacks {
         let opened = engine.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let book = Arc::new(Book::open(opened, options)?);
-            let follower = Follower::new(Arc::clone(&book))?;
-            Ok((book, follower))
+            let handed = Arc::new(Handed::new());
+            let follower = Follower::new(Arc::clone(&book), Arc::clone(&handed))?;
+            Ok((book, follower, handed))
         });
-        let (book, follower) = match opening.await {
+        let (book, follower, handed) = match opening.await {
             Ok(result) => result.map_err(StartError::Store)?,
             Err(_) => {
                 let broken = "reading the callbacks was broken off".to_owned();
@@ -100,7 +103,10 @@ impl Callbacks {
         };
         let bell = Arc::new(Bell::new(Arc::clone(engine.clock())));
         let rung = Arc::clone(&bell);
-        engine.feed().on_news(Box::new(move || rung.ring()));
+        engine.feed().on_news(Box::new(move |rows, told| {
+            handed.over(rows, told);
+            rung.ring();
+        }));
         book.news.ring();
 
         let stop = CancellationToken::new();

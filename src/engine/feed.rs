@@ -27,9 +27,12 @@ pub struct Feed {
     bell: Bell,
 }
 
-/// Rung at once, by the writer's own thread.
+/// Called at once, by the writer's own thread.
 #[derive(Default)]
-struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
+struct Bell(OnceLock<OnNews>);
+
+/// Takes rows that became durable, and the workflows made in them whose requester is to be told of them.
+pub type OnNews = Box<dyn Fn(&[Arc<Row>], &[WorkflowId]) + Send + Sync>;
 
 impl Feed {
     pub(super) fn new(newest: Cursor) -> Self {
@@ -59,11 +62,11 @@ impl Feed {
 
     /// Calls `ring` with every change, before the writer goes on: for a follower that a test clock waits
     /// for. It must be quick. There is room for one; a second is not called.
-    pub fn on_news(&self, ring: Box<dyn Fn() + Send + Sync>) {
+    pub fn on_news(&self, ring: OnNews) {
         let _ = self.bell.0.set(ring);
     }
 
-    pub(super) fn publish(&self, rows: &[Arc<Row>]) {
+    pub(super) fn publish(&self, rows: &[Arc<Row>], told: &[WorkflowId]) {
         let Some(last) = rows.last() else { return };
         let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
         if !workflows.is_empty() {
@@ -79,7 +82,7 @@ impl Feed {
         drop(workflows);
         self.newest.send_replace(last.cursor);
         if let Some(ring) = self.bell.0.get() {
-            ring();
+            ring(rows, told);
         }
     }
 }

@@ -28,7 +28,7 @@ mod writer;
 
 pub use clock::{EngineClock, SystemClock, TestClock};
 pub use dispatch::answer_of;
-pub use feed::Feed;
+pub use feed::{Feed, OnNews};
 pub(crate) use handle::Sink;
 pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::LaneLimits;

@@ -114,6 +114,9 @@ impl Writer {
                 self.narrator.tell(now, fact, &change.state);
             }
         }
+        let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
+        let told: Vec<_> =
+            new.filter(|record| record.requester.is_told()).map(|record| record.id).collect();
         let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
 
         // Durable from here on. Who is told that the store was let go finds it so.
@@ -121,7 +124,7 @@ impl Writer {
         for ack in out.acks {
             ack();
         }
-        self.feed.publish(&rows);
+        self.feed.publish(&rows, &told);
         self.dispatcher.start(out.sends);
         for broken in out.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");

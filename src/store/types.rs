@@ -236,6 +236,13 @@ pub enum StoreError {
     Trimmed(Cursor),
 }
 
+impl Requester {
+    /// Whether somebody may be told what becomes of the workflow.
+    pub fn is_told(&self) -> bool {
+        self.application.is_some() || self.webhook_url.is_some()
+    }
+}
+
 impl Batch {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,57 @@
+//! Rows that the writer hands over as they become durable, so that following it costs no read.
+//!
+//! Never more than a shortcut: what is too much is dropped, and read from the journal instead.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{machine::WorkflowId, store::Row};
+
+/// How many rows wait at most.
+const MOST: usize = 65_536;
+
+/// What waits.
+pub(super) struct Handed(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Arc<Row>>,
+    told: Vec<WorkflowId>,
+    /// Something was dropped, or nothing was handed over yet.
+    has_gap: bool,
+}
+
+/// What was handed over since the last time.
+pub(super) enum Taken {
+    /// Every row since then, and which of the workflows made in them somebody is told of.
+    Rows(Vec<Arc<Row>>, Vec<WorkflowId>),
+    /// Not every row: the journal has them all. From now on they are handed over again.
+    Gap,
+}
+
+impl Handed {
+    /// Nothing yet: the journal comes first.
+    pub(super) fn new() -> Self {
+        Handed(Mutex::new(Waiting { has_gap: true, ..Waiting::default() }))
+    }
+
+    /// Called by the writer, in the order of the journal.
+    pub(super) fn over(&self, rows: &[Arc<Row>], told: &[WorkflowId]) {
+        let mut waiting = self.waiting();
+        if waiting.rows.len() + rows.len() > MOST {
+            *waiting = Waiting { has_gap: true, ..Waiting::default() };
+        } else if !waiting.has_gap {
+            waiting.rows.extend_from_slice(rows);
+            waiting.told.extend_from_slice(told);
+        }
+    }
+
+    /// Takes what waits.
+    pub(super) fn take(&self) -> Taken {
+        let Waiting { rows, told, has_gap } = std::mem::take(&mut *self.waiting());
+        if has_gap { Taken::Gap } else { Taken::Rows(rows, told) }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
