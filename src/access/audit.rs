@@ -1,7 +1,7 @@
 //! The audit log: who did which administrative act to what, and when.
 //!
-//! Rows in place whose keys grow with time; the oldest give way to the newest. No secret, no number and
-//! no text of a message stands in it.
+//! Rows in place whose keys grow with time; the oldest give way to the newest. No secret, no
+//! recipient's number and no text of a message stands in it.
 
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
