@@ -408,10 +408,7 @@ fn callback_options(
         dead_per_application: callbacks.dead_per_application,
         secret: Arc::new(move |application| {
             let secret = applications.callback_secret(application);
-            secret.unwrap_or_else(|error| {
-                tracing::error!(%error, application = %application.id, "a callback's secret");
-                None
-            })
+            secret.map_err(|error| format!("the secret of application {}: {error}", application.id))
         }),
     }
 }

@@ -118,7 +118,7 @@ fn render_post(
         Some(application) => book.application(&callback.tenant, application)?,
         None => None,
     };
-    let Some(target) = Target::of(&record, application.as_ref(), &book.options.secret) else {
+    let Some(target) = Target::of(&record, application.as_ref()) else {
         return Ok(None);
     };
     let timeline = reader.timeline(id.workflow)?;
@@ -134,8 +134,12 @@ fn render_post(
         application: callback.application,
         now,
     };
-    let secret = target.signing.as_ref().map(|(secret, signing)| (secret, *signing));
-    let headers = signing::headers(&signed, secret);
+    // What cannot be signed waits: it never goes out without.
+    let secret = match &application {
+        Some(application) => (book.options.secret)(application).map_err(StoreError::Io)?,
+        None => None,
+    };
+    let headers = signing::headers(&signed, secret.as_ref().zip(target.signing));
     Ok(Some(Post { callback, url: target.url, headers, body }))
 }
 

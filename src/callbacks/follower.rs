@@ -206,7 +206,7 @@ impl Follower {
             Some(id) => self.book.application(&record.tenant, id)?,
             None => None,
         };
-        let target = Target::of(&record, application.as_ref(), &self.book.options.secret);
+        let target = Target::of(&record, application.as_ref());
         let Some(target) = target else { return Ok(()) };
         let timeline = reader.timeline(row.workflow)?;
         let facts = row.sequence..row.sequence + row.facts.len() as u32;

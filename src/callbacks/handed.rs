@@ -55,3 +55,47 @@ impl Handed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dispatch_contract::UnixMillis;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{machine::Fact, store::Cursor};
+
+    fn rows(cursors: std::ops::Range<u64>) -> Vec<Arc<Row>> {
+        let row = |cursor| Row {
+            cursor: Cursor(cursor),
+            tenant: Arc::from("default"),
+            workflow: WorkflowId(Uuid::nil()),
+            at: UnixMillis(0),
+            sequence: 1,
+            facts: vec![Fact::Created],
+        };
+        cursors.map(|cursor| Arc::new(row(cursor))).collect()
+    }
+
+    #[test]
+    fn every_row_is_handed_over_or_the_gap_is_told() {
+        let handed = Handed::new();
+        let taken = || match handed.take() {
+            Taken::Rows(rows, told) => Some((rows.len(), told.len())),
+            Taken::Gap => None,
+        };
+        handed.over(&rows(1..3), &[]);
+        assert_eq!(taken(), None, "the journal comes first");
+        handed.over(&rows(3..5), &[WorkflowId(Uuid::nil())]);
+        handed.over(&rows(5..6), &[]);
+        assert_eq!(taken(), Some((3, 1)));
+        assert_eq!(taken(), Some((0, 0)));
+        // Too much: nothing is handed over until that was heard.
+        let most = rows(6..6 + MOST as u64);
+        handed.over(&most, &[]);
+        handed.over(&most[..1], &[]);
+        handed.over(&most[1..2], &[]);
+        assert_eq!(taken(), None);
+        handed.over(&most[2..3], &[]);
+        assert_eq!(taken(), Some((1, 0)));
+    }
+}

@@ -1,10 +1,9 @@
 //! Who is told of a workflow, and how.
 
-use dispatch_contract::Secret;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
-use super::{SecretOf, render};
+use super::render;
 use crate::{
     access::{Application, Shape, Signing},
     store::Record,
@@ -15,16 +14,13 @@ use crate::{
 pub(super) struct Target {
     pub(super) url: String,
     pub(super) shape: Shape,
-    pub(super) signing: Option<(Secret, Signing)>,
+    /// How it is signed; none where no application stands behind it.
+    pub(super) signing: Option<Signing>,
 }
 
 impl Target {
     /// The one of `record`, whose application is `application`; `None` if nobody is told.
-    pub(super) fn of(
-        record: &Record,
-        application: Option<&Application>,
-        secret: &SecretOf,
-    ) -> Option<Target> {
+    pub(super) fn of(record: &Record, application: Option<&Application>) -> Option<Target> {
         let messages = application.and_then(|application| application.messages.as_ref());
         let own = messages.and_then(|messages| messages.status.as_ref());
         let url = match &record.requester.webhook_url {
@@ -32,9 +28,7 @@ impl Target {
             None => own?.address.clone(),
         };
         let shape = messages.map(|messages| messages.shape);
-        let signing = application
-            .zip(messages)
-            .and_then(|(application, messages)| Some((secret(application)?, messages.signing)));
+        let signing = messages.map(|messages| messages.signing);
         let shape = render::shape_for(record.requester.facade, shape);
         Some(Target { url, shape, signing })
     }

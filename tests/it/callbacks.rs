@@ -237,6 +237,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
 async fn a_private_address_is_not_called_unless_the_configuration_allows_it() {
     let receiver = Receiver::start().await;
     let mut config: Config = in_memory();
+    config.access.master_key = helper::MASTER_KEY.into();
     config.callbacks.allow_http = true;
     let told = Told::start(&config).await;
     let port = receiver.address.port();
@@ -392,5 +393,25 @@ async fn an_application_without_a_webhook_is_told_nothing() {
     assert_eq!(told.list(None).await.len(), 0);
     let metrics = told.metrics().await;
     assert!(!metrics.contains("dispatch_callbacks_total{"), "{metrics}");
+    told.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_signed_waits_and_never_goes_out_without_a_signature() {
+    let receiver = Receiver::start().await;
+    let told = Told::start(&allowing(in_memory())).await;
+    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    // As with a master key that is not the one it was sealed with.
+    told.keep_as_it_is(&application);
+    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.advance(HOUR).await;
+    assert!(receiver.received().is_empty(), "unsigned");
+    told.keep(&application);
+    told.advance(HOUR).await;
+    let received = receiver.received();
+    assert_eq!(statuses(&received).last(), Some(&"completed"));
+    for callback in &received {
+        callback.is_signed_by(helper::SECRET);
+    }
     told.stop().await;
 }

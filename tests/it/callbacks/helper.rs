@@ -82,7 +82,12 @@ impl Told {
             let place = Application::secret_place(application.id);
             messages.secret = Vault::new(&key).unwrap().seal(&place, &clear).unwrap();
         }
-        let row = encode(&sealed).unwrap();
+        self.keep_as_it_is(&sealed);
+    }
+
+    /// Keeps an application with whatever it has in place of a sealed secret.
+    pub fn keep_as_it_is(&self, application: &Application) {
+        let row = encode(application).unwrap();
         let change = SettingChange::put(Kind::Application, *application.id.as_bytes(), row);
         self.running.service.engine.settings().write(vec![change]).unwrap();
     }
