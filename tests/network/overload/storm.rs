@@ -40,8 +40,9 @@ const MEMORY_MIB: u64 = 450;
 /// The most memory for each accepted workflow, in KiB: all of them may be open at once, and a storm
 /// of a minute leaves half a million.
 const ACCEPTED_KIB: u64 = 1;
-/// Creates that may wait for the writer.
-const WAITING: u64 = 512;
+/// Creates that may wait for the writer: more than come in peace, and so few that a storm exceeds
+/// it on a machine, too, whose processors are all taken before its writer is.
+const WAITING: u64 = 32;
 
 fn config() -> String {
     let (key, secret) = (sign::KEY, sign::SECRET);
