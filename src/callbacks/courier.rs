@@ -51,6 +51,8 @@ impl Courier {
                     busy = due => Some(busy),
                 },
             };
+            // Between that sleep and the next, too: the clock might jump over what is due.
+            busy.get_or_insert_with(|| self.book.engine.clock().busy());
         }
         let back = async {
             while let Some(done) = self.tries.join_next_with_id().await {

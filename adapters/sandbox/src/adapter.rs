@@ -158,9 +158,9 @@ impl ChannelAdapter for SandboxAdapter {
     }
 
     async fn run(&self, sink: Arc<dyn InboundSink>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
-        let attendance = self.due.attend();
+        let mut attendance = self.due.attend();
         loop {
-            let (due, busy) = tokio::select! {
+            let due = tokio::select! {
                 biased;
                 () = &mut shutdown => return,
                 due = attendance.due(&*clock) => due,
@@ -174,7 +174,6 @@ impl ChannelAdapter for SandboxAdapter {
                     let _ = taken.send(());
                 }
             }
-            drop(busy);
         }
     }
 }

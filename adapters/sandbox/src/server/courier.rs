@@ -120,13 +120,11 @@ impl Courier {
     }
 
     async fn run_lane(&self, lane: &Queue<Post>) {
-        let attendance = lane.attend();
+        let mut attendance = lane.attend();
         loop {
-            let (posts, busy) = attendance.due(self.provider.clock()).await;
-            for post in posts {
+            for post in attendance.due(self.provider.clock()).await {
                 self.try_post(lane, post).await;
             }
-            drop(busy);
         }
     }
 
