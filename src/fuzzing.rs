@@ -14,18 +14,18 @@ use crate::{
     machine::Plan,
     pb::v1::{CreateWorkflowRequest, Event, WorkflowSpec},
     rest,
-    store::{Closing, Cursor, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
+    store::{Cursor, Ended, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
 };
 
 /// Which type a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKind {
-    /// A journal row.
+    /// What stands at one cursor of the journal.
     Journal,
-    /// A closing row.
-    Closing,
-    /// A row that came after the closing row.
-    Late,
+    /// Where the rows of an ended workflow stand.
+    Ended,
+    /// A transition.
+    Transition,
     /// What was asked for.
     Record,
     /// A parked receipt.
@@ -44,8 +44,8 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
     }
     match kind {
         RowKind::Journal => again::<Kept>(row),
-        RowKind::Closing => again::<Closing>(row),
-        RowKind::Late => again::<Row>(row),
+        RowKind::Ended => again::<Ended>(row),
+        RowKind::Transition => again::<Row>(row),
         RowKind::Record => again::<Record>(row),
         RowKind::Parked => again::<Parked>(row),
         RowKind::Cursor => again::<Cursor>(row),

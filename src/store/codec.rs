@@ -10,15 +10,20 @@ use super::StoreError;
 
 const VERSION: u8 = 1;
 const HEAD: usize = 5;
+/// The bytes of a length.
+const LENGTH: usize = 4;
 
 /// `value` as a row.
 ///
 /// # Errors
 /// If it cannot be told in the format.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    let row = postcard::to_extend(value, vec![VERSION, 0, 0, 0, 0])
-        .map_err(|error| StoreError::Io(format!("a row could not be encoded: {error}")))?;
-    Ok(sealed(row))
+    extended(value, vec![VERSION, 0, 0, 0, 0]).map(sealed)
+}
+
+fn extended<T: Serialize>(value: &T, row: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(value, row)
+        .map_err(|error| StoreError::Io(format!("a row could not be encoded: {error}")))
 }
 
 /// `payload` as a row.
@@ -32,6 +37,89 @@ fn sealed(mut row: Vec<u8>) -> Vec<u8> {
     row
 }
 
+/// Several values in one row, each behind its length (u32, little-endian), so that one can be read
+/// without the others.
+pub(super) struct Several(Vec<u8>);
+
+impl Default for Several {
+    fn default() -> Self {
+        Several(vec![VERSION, 0, 0, 0, 0])
+    }
+}
+
+impl Several {
+    /// Adds a value. If that makes the row longer than `most`, and it is not the only one, then it
+    /// begins another row, and the full one comes back.
+    ///
+    /// # Errors
+    /// If it cannot be told in the format; then the whole row is lost.
+    pub(super) fn add<T: Serialize>(
+        &mut self,
+        value: &T,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let at = self.0.len();
+        self.0.extend([0; LENGTH]);
+        self.0 = extended(value, std::mem::take(&mut self.0))?;
+        let length = (self.0.len() - at - LENGTH) as u32;
+        self.0[at..at + LENGTH].copy_from_slice(&length.to_le_bytes());
+        if self.0.len() <= most || at == HEAD {
+            return Ok(None);
+        }
+        let last = self.0.split_off(at);
+        let full = std::mem::take(self);
+        self.0.extend(last);
+        Ok(Some(full.row()))
+    }
+
+    /// The row.
+    pub(super) fn row(self) -> Vec<u8> {
+        sealed(self.0)
+    }
+}
+
+/// The values of a row, still encoded.
+///
+/// # Errors
+/// If it is torn, rotten or of another format.
+pub(super) fn several<'a, P: Fn() -> String + Clone>(
+    row: &'a [u8],
+    place: P,
+) -> Result<impl Iterator<Item = Result<Encoded<'a, P>, StoreError>> + use<'a, P>, StoreError> {
+    let mut rest = sound(row, &place)?;
+    Ok(std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let split = rest.split_first_chunk::<LENGTH>().and_then(|(length, behind)| {
+            behind.split_at_checked(u32::from_le_bytes(*length) as usize)
+        });
+        let Some((value, behind)) = split else {
+            rest = &[];
+            let problem = "a value in it is cut off".to_owned();
+            return Some(Err(StoreError::Corrupt { place: place(), problem }));
+        };
+        rest = behind;
+        Some(Ok(Encoded { value, place: place.clone() }))
+    }))
+}
+
+/// One of [`several`] values.
+pub(super) struct Encoded<'a, P> {
+    value: &'a [u8],
+    place: P,
+}
+
+impl<P: Fn() -> String> Encoded<'_, P> {
+    /// The value.
+    ///
+    /// # Errors
+    /// If it is of another type.
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+        decoded(self.value, &self.place)
+    }
+}
+
 /// The value of a row. `place` names it in an error.
 ///
 /// # Errors
@@ -40,7 +128,13 @@ pub fn decode<T: DeserializeOwned>(
     row: &[u8],
     place: impl Fn() -> String,
 ) -> Result<T, StoreError> {
-    let payload = sound(row, &place)?;
+    decoded(sound(row, &place)?, &place)
+}
+
+fn decoded<T: DeserializeOwned>(
+    payload: &[u8],
+    place: impl Fn() -> String,
+) -> Result<T, StoreError> {
     let corrupt =
         |error: postcard::Error| StoreError::Corrupt { place: place(), problem: error.to_string() };
     postcard::from_bytes(payload).map_err(corrupt)
@@ -67,6 +161,25 @@ pub(super) fn sound(row: &[u8], place: impl Fn() -> String) -> Result<&[u8], Sto
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_values_are_read_one_by_one_and_a_full_row_begins_another() {
+        let (mut values, mut rows) = (Several::default(), Vec::new());
+        for number in 0..10_u32 {
+            rows.extend(values.add(&("a value", number), 60).unwrap());
+        }
+        // Larger than a row may be, and alone in one.
+        rows.extend(values.add(&("b".repeat(100), 10_u32), 60).unwrap());
+        rows.push(values.row());
+        let read = rows.iter().flat_map(|row| {
+            let values = several(row, String::new).unwrap();
+            values.map(|value| value.unwrap().decode::<(String, u32)>().unwrap().1)
+        });
+        assert_eq!(read.collect::<Vec<_>>(), (0..=10).collect::<Vec<_>>());
+        assert!(rows.len() > 3 && rows[..rows.len() - 1].iter().all(|row| row.len() <= 60));
+        let torn = around(&rows[0][HEAD..rows[0].len() - 1]);
+        assert!(several(&torn, String::new).unwrap().any(|value| value.is_err()));
+    }
 
     #[test]
     fn a_flipped_bit_anywhere_is_noticed() {

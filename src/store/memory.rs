@@ -169,7 +169,7 @@ impl Store for MemoryStore {
             kept.last_time = kept.last_time.max(row.at);
             kept.journal.insert(row.cursor, Arc::clone(&row));
             kept.timelines.entry(id).or_default().push(Arc::clone(&row));
-            kept.open.put(&change.state, row.cursor);
+            kept.open.put(&change.state, row.cursor, row.cursor);
             rows.push(row);
         }
         kept.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));

@@ -37,7 +37,7 @@ pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use open::Needs;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
-pub(crate) use sled::{Closing, Kept};
+pub(crate) use sled::{Ended, Kept};
 pub use sled::{SledOptions, SledStore};
 pub use types::{
     Batch, Change, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey, Page,

@@ -145,8 +145,9 @@ impl OpenSet {
         self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
-    /// Takes the state of a workflow after a transition; forgets it if it has ended.
-    pub(super) fn put(&mut self, state: &Workflow, last: Cursor) {
+    /// Takes the state of a workflow after some transitions; forgets it if it has ended. `first` is
+    /// its first row, for one that is new here.
+    pub(super) fn put(&mut self, state: &Workflow, first: Cursor, last: Cursor) {
         let id = state.id;
         if is_over(state) {
             if let Some(before) = self.workflows.remove(&id) {
@@ -163,7 +164,7 @@ impl OpenSet {
         let sequence = state.sequence;
         match self.workflows.entry(id) {
             Entry::Vacant(new) => {
-                new.insert(Open { packed, sequence, first: last, last, deadline });
+                new.insert(Open { packed, sequence, first, last, deadline });
                 self.timers.extend(due_row(id, deadline));
                 count(&mut self.tenants, state);
             }
@@ -220,6 +221,17 @@ impl OpenSet {
             Bound::Excluded(DueRow { at, id, due: crate::machine::Due::FinalWait })
         });
         self.timers.range((bound, Bound::Unbounded))
+    }
+
+    /// Up to `limit` ids within bounds, from one end or the other.
+    pub(super) fn ids(
+        &self,
+        within: (Bound<WorkflowId>, Bound<WorkflowId>),
+        newest_first: bool,
+        limit: usize,
+    ) -> Vec<WorkflowId> {
+        let ids = self.workflows.range(within).map(|(id, _)| *id);
+        if newest_first { ids.rev().take(limit).collect() } else { ids.take(limit).collect() }
     }
 
     pub(super) fn ids_after(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {

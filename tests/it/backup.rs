@@ -285,18 +285,25 @@ async fn check_names_whatever_is_wrong_in_a_folder() {
     assert!(err(&in_use).contains("in use by another process"), "{in_use:?}");
     process.kill().await;
     let backup = house.path("one.backup");
-    let spoils: [(&str, u8, Spoil, &str); 9] = [
+    let spoils: [(&str, u8, Spoil, &str); 8] = [
         ("a journal row is gone", b'j', take, "before it are missing"),
         ("a journal row is rotten", b'j', flip, "its checksum does not fit"),
-        ("a record is gone", b'r', take, "its record is not"),
-        ("a record is rotten", b'r', flip, "its checksum does not fit"),
-        ("a closing row is gone", b'c', take, "its closing row is not"),
-        ("a closing row is rotten", b'c', flip, "its checksum does not fit"),
+        ("an ended one's row is gone", b'e', take, "nothing says where its rows are"),
+        ("an ended one's row is rotten", b'e', flip, "its checksum does not fit"),
+        (
+            "an ended one's row is another's",
+            b'e',
+            |tree, key, _| {
+                let (_, other) = tree.get_gt(&key).unwrap().unwrap();
+                drop(tree.insert(key, other));
+            },
+            "should stand there, and does not",
+        ),
         ("a request id's row is gone", b'q', take, "its request_id does not lead to it"),
         ("a message id's row is rotten", b'p', flip, "its checksum does not fit"),
         (
             "what nobody knows is there",
-            b'r',
+            b'j',
             |tree, _, value| drop(tree.insert(b"zz", value)),
             "no such row",
         ),

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Closing, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder, keys,
+    Ended, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder,
+    journal::Chunk,
+    keys,
     mark::Mark,
     rebuild::{Rebuilt, edge, follows, rebuild, undaunted},
     settings, tree,
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     machine::{Fingerprint, WorkflowId},
-    store::{Checked, Cursor, Held, Incarnation, Parked, Reader, Record, Row, StoreError, codec},
+    store::{Checked, Cursor, Held, Incarnation, Parked, Reader, StoreError, codec},
 };
 
 /// How many workflows are read at once.
@@ -127,22 +129,48 @@ fn rows(tree: &Tree, checked: &mut Checked) -> Cursor {
                 break;
             }
         };
-        if let Err(error) = one(&key, &value) {
-            checked.failed(error);
-        }
-        let Some(cursor) = keys::cursor_of(&key) else { continue };
-        if cursor <= edge {
-            checked.found(tree::place(&key), "it lies before the journal's edge");
+        if key.first() != Some(&b'j') {
+            if let Err(error) = one(&key, &value) {
+                checked.failed(error);
+            }
             continue;
         }
-        if !follows(newest, cursor, origin) {
-            let problem =
-                format!("the rows {} to {} before it are missing", newest.0 + 1, cursor.0 - 1);
-            checked.found(tree::place(&key), problem);
+        if let Err(error) = chunk(&key, value, edge, origin, &mut newest, checked) {
+            checked.failed(error);
         }
-        newest = cursor;
     }
     newest
+}
+
+/// Every row of a chunk of the journal.
+fn chunk(
+    key: &[u8],
+    value: sled::IVec,
+    edge: Cursor,
+    origin: Option<Origin>,
+    newest: &mut Cursor,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let chunk = Chunk::of(key, value)?;
+    if chunk.first <= edge {
+        checked.found(tree::place(key), "it lies before the journal's edge");
+        return Ok(());
+    }
+    if !follows(*newest, chunk.first, origin) {
+        let (from, to) = (newest.0 + 1, chunk.first.0 - 1);
+        checked.found(tree::place(key), format!("the rows {from} to {to} before it are missing"));
+    }
+    for kept in chunk.rows()? {
+        let (cursor, kept) = kept?;
+        *newest = cursor;
+        if let Kept::Row { row, .. } = kept
+            && row.cursor != cursor
+        {
+            let problem = format!("row {} stands where row {} should", row.cursor.0, cursor.0);
+            checked.found(tree::place(key), problem);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the row is what its key says.
@@ -150,15 +178,8 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let place = || tree::place(key);
     let wrong = |problem: &str| StoreError::Corrupt { place: place(), problem: problem.to_owned() };
     let fits = match key.first() {
-        Some(b'c') => codec::decode::<Closing>(value, place).map(|_| true),
-        Some(b'j') => codec::decode(value, place).map(|kept| match kept {
-            Kept::Row { row, .. } => keys::journal(row.cursor) == key,
-            Kept::Carried { .. } => true,
-        }),
+        Some(b'e') => codec::decode::<Ended>(value, place).map(|_| keys::ended_of(key).is_some()),
         Some(b'k') => codec::decode(value, place).map(|row: Parked| keys::parked(row.key) == key),
-        Some(b'l') => {
-            codec::decode(value, place).map(|row: Row| keys::late(row.workflow, row.cursor) == key)
-        }
         Some(b'm') => match key {
             keys::EDGE => codec::decode::<Cursor>(value, place).map(|_| true),
             keys::HELD => codec::decode::<Held>(value, place).map(|_| true),
@@ -168,7 +189,6 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         },
         Some(b'p') => codec::decode::<(WorkflowId, u16)>(value, place).map(|_| true),
         Some(b'q') => codec::decode::<(WorkflowId, Fingerprint)>(value, place).map(|_| true),
-        Some(b'r') => codec::decode(value, place).map(|row: Record| keys::record(row.id) == key),
         // Read with the value that it is a piece of.
         Some(b'x') => return Ok(()),
         _ => return Err(wrong("this program knows no such row")),
@@ -198,7 +218,7 @@ fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
             }
         }
     }
-    let mut leads = |key: &[u8], id: WorkflowId| {
+    let leads = |key: &[u8], id: WorkflowId, checked: &mut Checked| {
         if !known.contains(&id) {
             checked
                 .found(tree::place(key), format!("it leads to workflow {id}, which is not there"));
@@ -211,15 +231,21 @@ fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
                 b'p' => codec::decode::<(WorkflowId, u16)>(&value, || tree::place(&key))?.0,
                 _ => codec::decode::<(WorkflowId, Fingerprint)>(&value, || tree::place(&key))?.0,
             };
-            leads(&key, id);
+            leads(&key, id, checked);
         }
     }
-    for kind in [b'c', b'l'] {
-        for row in tree.range(vec![kind], vec![kind + 1]) {
-            let (key, _) = row?;
-            if let Some(id) = keys::any_workflow_of(&key) {
-                leads(&key, id);
-            }
+    for row in tree.range(vec![b'e'], vec![b'e' + 1]) {
+        let (key, value) = row?;
+        let Some(id) = keys::ended_of(&key) else { continue };
+        leads(&key, id, checked);
+        if shared.open().get(id).is_some() {
+            checked.found(tree::place(&key), format!("workflow {id} has not ended"));
+        }
+        let ended: Ended = codec::decode(&value, || tree::place(&key))?;
+        let newest = shared.timeline(id)?.pop();
+        let sequence = newest.map(|row| row.sequence + row.facts.len() as u32 - 1);
+        if sequence != Some(ended.sequence) {
+            checked.found(tree::place(&key), format!("it is not where workflow {id} ends"));
         }
     }
     Ok(())

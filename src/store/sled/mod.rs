@@ -1,9 +1,9 @@
 //! The embedded default: sled 0.34.7 in an append-only layout.
 //!
-//! A transition is one journal row, written once. What is open is held in memory and rebuilt from
-//! the journal at start. A workflow that ends gets one closing row with its whole timeline, so that
-//! reading it needs no journal. Retention moves the journal's left edge; what is still open there
-//! is carried to the right.
+//! A transition is one row of the [`journal`], written once; the first of a workflow has its record.
+//! Each row names the one before it, so that the newest leads to the whole timeline. Where that is
+//! stands in memory for what is open, rebuilt from the journal at start, and in one small row for what
+//! has ended. Retention moves the journal's left edge; what must stay is carried to the right.
 //!
 //! What the keys are stands in [`keys`], what sled must be protected from in [`tree`]. That nothing
 //! kept is missing is looked at when the folder is opened: [`folder`], [`mark`], [`rebuild`].
@@ -11,6 +11,7 @@
 mod check;
 mod checkpoint;
 mod folder;
+mod journal;
 mod keys;
 mod mark;
 mod read;
@@ -22,7 +23,7 @@ mod tree;
 mod watch;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, RwLock,
@@ -37,10 +38,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     Batch, Change, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Settings, Store,
     StoreError, Swept,
-    open::{OpenSet, is_over},
+    open::{Open, OpenSet, is_over},
     types::attempt_id,
 };
 use crate::machine::{Fingerprint, Workflow, WorkflowId};
+pub(crate) use journal::Kept;
+use journal::{Appender, Before};
 use mark::Mark;
 use tree::{Tree, Writes};
 
@@ -95,21 +98,19 @@ impl Shared {
     }
 }
 
-/// A journal row as it is kept.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Kept {
-    /// A transition. `previous` is the row of the same workflow before it, 0 if there is none.
-    Row { previous: Cursor, row: Row, messages: Vec<Vec<u8>> },
-    /// The timeline of an old open workflow, carried to the right by retention. No transition.
-    /// `at` is when it was carried.
-    Carried { workflow: WorkflowId, at: UnixMillis, rows: Vec<Row>, messages: Vec<Vec<u8>> },
-}
-
-/// The timeline of an ended workflow, with the index rows that must go when it goes.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Closing {
-    rows: Vec<Row>,
-    messages: Vec<Vec<u8>>,
+/// Where the rows of an ended workflow stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// The one with its record: its first, or the one that carried it.
+    first: Cursor,
+    /// Its newest, which leads to all others.
+    last: Cursor,
+    /// How many facts there are.
+    sequence: u32,
+    /// The one that closed it, which may be another since it was carried.
+    closed: Cursor,
+    /// When that was: retention counts from here, whatever is told of it later.
+    at: UnixMillis,
 }
 
 /// Where a restored store came from.
@@ -170,91 +171,89 @@ impl Drop for SledStore {
     }
 }
 
+/// Where a workflow stands.
+#[derive(Clone, Copy)]
+struct Stand {
+    first: Cursor,
+    last: Cursor,
+    sequence: u32,
+    /// The row that closed it, and when.
+    closed: Option<(Cursor, UnixMillis)>,
+}
+
 /// What a batch has of one workflow, before it is durable.
 struct Pending {
     state: Workflow,
-    rows: Vec<Arc<Row>>,
-    messages: Vec<Vec<u8>>,
+    stand: Stand,
 }
 
 impl SledStore {
+    fn stand(
+        &self,
+        id: WorkflowId,
+        pending: &HashMap<WorkflowId, Pending>,
+    ) -> Result<Option<Stand>, StoreError> {
+        if let Some(pending) = pending.get(&id) {
+            return Ok(Some(pending.stand));
+        }
+        if let Some(Open { first, last, sequence, .. }) = self.shared.open().get(id) {
+            let (first, last, sequence) = (*first, *last, *sequence);
+            return Ok(Some(Stand { first, last, sequence, closed: None }));
+        }
+        let ended: Option<Ended> = self.shared.tree.decode(&keys::ended(id))?;
+        Ok(ended.map(|Ended { first, last, sequence, closed, at }| Stand {
+            first,
+            last,
+            sequence,
+            closed: Some((closed, at)),
+        }))
+    }
+
     fn write(
         &self,
         change: Change,
-        cursor: Cursor,
+        appender: &mut Appender,
         pending: &mut HashMap<WorkflowId, Pending>,
         writes: &mut Writes,
     ) -> Result<Arc<Row>, StoreError> {
         let id = change.state.id;
-        let open = self.shared.open();
-        let before = match (pending.get(&id), open.get(id)) {
-            (Some(pending), _) => {
-                pending.rows.last().map(|row| (row.cursor, pending.state.sequence))
+        let cursor = appender.next();
+        let (before, stand) = if let Some(record) = change.record {
+            if let Some(request_id) = &record.request_id {
+                let key = keys::request(&record.tenant, request_id);
+                writes.put(key, &(id, record.fingerprint))?;
             }
-            (None, Some(open)) => Some((open.last, open.sequence)),
-            (None, None) => None,
+            let stand = Stand { first: cursor, last: cursor, sequence: 0, closed: None };
+            (Before::Nothing(record), stand)
+        } else {
+            let stand = self.stand(id, pending)?.ok_or(StoreError::Conflict(id))?;
+            (Before::Row(stand.last), stand)
         };
-        drop(open);
-        let is_late = before.is_none() && change.record.is_none();
-        let (previous, sequence) = match before {
-            Some(before) => before,
-            None if is_late => (Cursor(0), self.shared.closed_sequence(id)?),
-            None => (Cursor(0), 0),
-        };
-        if sequence != change.expected {
+        if stand.sequence != change.expected {
             return Err(StoreError::Conflict(id));
         }
-        let row = Row {
+        let row = Arc::new(Row {
             cursor,
             tenant: change.tenant,
             workflow: id,
             at: change.at,
             sequence: change.expected + 1,
             facts: change.facts,
-        };
+        });
         let mut messages = Vec::new();
         for (account, provider_id, number) in change.messages {
             let key = keys::message(&account, &provider_id);
-            writes.put(key.clone(), &(id, number))?;
+            writes.put(keys::found_by(key), &(id, number))?;
             messages.push(key);
         }
-        if let Some(record) = change.record {
-            if let Some(request_id) = &record.request_id {
-                let key = keys::request(&record.tenant, request_id);
-                writes.put(key, &(id, record.fingerprint))?;
-            }
-            writes.put(keys::record(id), &*record)?;
+        appender.put(&Kept::Row { before, row: Arc::clone(&row), messages }, writes)?;
+        let mut stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
+        if is_over(&change.state) {
+            let Stand { first, last, sequence, closed } = stand;
+            let (closed, at) = *stand.closed.insert(closed.unwrap_or((cursor, change.at)));
+            writes.put(keys::ended(id), &Ended { first, last, sequence, closed, at })?;
         }
-        let kept = Kept::Row { previous, row, messages };
-        writes.put(keys::journal(cursor), &kept)?;
-        let (row, messages) = match kept {
-            Kept::Row { row, messages, .. } => (Arc::new(row), messages),
-            Kept::Carried { .. } => unreachable!("it was made three lines above"),
-        };
-        if is_late {
-            writes.put(keys::late(id, cursor), &*row)?;
-            return Ok(row);
-        }
-        let is_closing = is_over(&change.state);
-        let entry = match pending.entry(id) {
-            Entry::Vacant(new) => {
-                let (rows, messages) = (vec![Arc::clone(&row)], messages);
-                new.insert(Pending { state: change.state, rows, messages })
-            }
-            Entry::Occupied(known) => {
-                let entry = known.into_mut();
-                entry.state = change.state;
-                entry.rows.push(Arc::clone(&row));
-                entry.messages.extend(messages);
-                entry
-            }
-        };
-        if is_closing {
-            let (mut rows, mut messages) = self.shared.chain(id)?;
-            rows.extend(entry.rows.iter().map(|row| Row::clone(row)));
-            messages.append(&mut entry.messages);
-            writes.put(keys::closing(id), &Closing { rows, messages })?;
-        }
+        pending.insert(id, Pending { state: change.state, stand });
         Ok(row)
     }
 }
@@ -277,7 +276,8 @@ impl Store for SledStore {
         account: &str,
         provider_id: &str,
     ) -> Result<Option<AttemptId>, StoreError> {
-        let found = self.shared.tree.decode(&keys::message(account, provider_id))?;
+        let key = keys::found_by(keys::message(account, provider_id));
+        let found = self.shared.tree.decode(&key)?;
         Ok(found.map(|(workflow, number)| attempt_id(workflow, number)))
     }
 
@@ -312,11 +312,11 @@ impl Store for SledStore {
         let mut writes = Writes::default();
         let mut pending = HashMap::new();
         let mut rows = Vec::with_capacity(batch.changes.len());
-        let mut newest = self.newest;
+        let mut appender = Appender::behind(self.newest);
         for change in batch.changes {
-            newest = Cursor(newest.0 + 1);
-            rows.push(self.write(change, newest, &mut pending, &mut writes)?);
+            rows.push(self.write(change, &mut appender, &mut pending, &mut writes)?);
         }
+        let newest = appender.finish(&mut writes);
         for parked in &batch.park {
             writes.put(keys::parked(parked.key), parked)?;
         }
@@ -340,12 +340,12 @@ impl Store for SledStore {
             self.held = None;
         }
         let mut open = self.shared.open_mut();
-        for Pending { state, rows, .. } in pending.into_values() {
-            let last = rows.last().map_or(Cursor(0), |row| row.cursor);
-            open.put(&state, last);
+        for Pending { state, stand } in pending.into_values() {
+            open.put(&state, stand.first, stand.last);
         }
-        drop(open);
+        // Before readers look again: what is open and what is durable are of one moment for them.
         self.shared.durable.store(newest.0, Ordering::Release);
+        drop(open);
         self.replayed += rows.len() as u64;
         self.checkpoint_some_time();
         Ok(rows)

@@ -1,18 +1,42 @@
-//! Reading beside the writer: only what is durable. A timeline that is still open is read under the
-//! lock that the writer takes to publish a batch; everything else is read without it.
+//! Reading beside the writer: only what is durable.
+//!
+//! Nothing is locked while the disk is read. Retention may move or forget a workflow meanwhile: then
+//! its rows are looked for once more where they are now.
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
+use std::{
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
+};
 
-use super::{Closing, Kept, Shared, keys, tree};
+use super::{Before, Ended, Kept, Shared, keys, tree};
 use crate::{
     machine::{Workflow, WorkflowId},
     store::{
-        Cursor, Entry, Filter, Incarnation, Needs, Page, Parked, Reader, Record, Row, StoreError,
-        codec,
+        Cursor, Entry, Filter, Incarnation, MessageKey, Needs, Page, Parked, Reader, Record, Row,
+        StoreError, codec,
         memory::LIST_SCAN,
         open::{OpenSet, replay},
     },
 };
+
+/// How many ids are looked up at once for a list.
+const IDS: usize = 64;
+
+/// All that is kept of a workflow.
+pub(super) struct Story {
+    pub(super) record: Arc<Record>,
+    /// What happened, oldest first.
+    pub(super) rows: Vec<Arc<Row>>,
+    /// Its rows in the index of messages.
+    pub(super) messages: Vec<MessageKey>,
+}
+
+/// Where a workflow's rows stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    first: Cursor,
+    last: Cursor,
+}
 
 impl Shared {
     // The set is a projection, rebuilt at start; a reader that panicked has not changed it.
@@ -24,79 +48,129 @@ impl Shared {
         self.open.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The timeline of an open workflow, from its newest row back; empty if it is not open.
-    pub(super) fn chain(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
-        // Held all the way: retention waits, and does not take a row that is about to be read.
-        let open = self.open();
-        let mut next = open.get(id).map_or(Cursor(0), |open| open.last);
-        let mut newest_first = Vec::new();
-        let mut all_messages = Vec::new();
-        while next != Cursor(0) {
-            let key = keys::journal(next);
-            let Some(kept) = self.tree.decode(&key)? else {
-                return Err(StoreError::Corrupt {
-                    place: tree::place(&key),
-                    problem: format!("this row of workflow {id} is missing"),
-                });
-            };
-            match kept {
-                Kept::Row { previous, row, messages } => {
-                    newest_first.push(row);
-                    all_messages.extend(messages);
-                    next = previous;
-                }
-                Kept::Carried { rows, messages, .. } => {
-                    newest_first.extend(rows.into_iter().rev());
-                    all_messages.extend(messages);
-                    next = Cursor(0);
+    fn place(&self, id: WorkflowId) -> Result<Option<Place>, StoreError> {
+        // In this order: whoever ends has its small row before it leaves the set.
+        if let Some(open) = self.open().get(id) {
+            return Ok(Some(Place { first: open.first, last: open.last }));
+        }
+        let ended: Option<Ended> = self.tree.decode(&keys::ended(id))?;
+        Ok(ended.map(|Ended { first, last, .. }| Place { first, last }))
+    }
+
+    /// Reads at a workflow's place, and again if it was moved meanwhile.
+    fn at_place<T>(
+        &self,
+        id: WorkflowId,
+        read: impl Fn(Place) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut place = self.place(id)?;
+        while let Some(there) = place {
+            match read(there) {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) => {
+                    place = self.place(id)?;
+                    if place == Some(there) {
+                        return Err(error);
+                    }
                 }
             }
         }
-        newest_first.reverse();
-        Ok((newest_first, all_messages))
+        Ok(None)
     }
 
-    /// The timeline of an ended workflow: its closing row, and what came after it.
-    pub(super) fn closed(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
-        let Some(Closing { mut rows, mut messages }) = self.tree.decode(&keys::closing(id))? else {
-            return Ok(Default::default());
-        };
+    /// All that is kept of a workflow; `None` if there is none of that id.
+    pub(super) fn story(&self, id: WorkflowId) -> Result<Option<Story>, StoreError> {
+        let story = self.at_place(id, |place| {
+            let story = self.walk(place.last)?;
+            if story.record.id == id { Ok(story) } else { Err(not_of(id, place.last)) }
+        })?;
+        // One whose first row is not durable yet.
+        Ok(story.filter(|story| !story.rows.is_empty()))
+    }
+
+    /// From a workflow's newest row back.
+    fn walk(&self, last: Cursor) -> Result<Story, StoreError> {
         let durable = self.newest();
-        let from = keys::late_prefix(id);
-        let to = keys::late(id, Cursor(u64::MAX));
-        for late in self.tree.range(from, to) {
-            let (key, value) = late?;
-            let row: Row = codec::decode(&value, || tree::place(&key))?;
-            if row.cursor > durable {
-                continue;
+        let (mut rows, mut messages) = (Vec::new(), Vec::new());
+        let (mut next, mut chunk) = (last, None);
+        let record = loop {
+            match self.tree.row_at(next, &mut chunk)? {
+                Kept::Row { before, row, messages: own } => {
+                    if row.cursor <= durable {
+                        rows.push(row);
+                        messages.extend(own);
+                    }
+                    match before {
+                        Before::Row(before) => next = before,
+                        Before::Nothing(record) => break record,
+                    }
+                }
+                Kept::Carried { record, rows: older, messages: own, .. } => {
+                    rows.extend(older.into_iter().rev());
+                    messages.extend(own);
+                    break record;
+                }
             }
-            // Retention may have taken the journal's copy, and with it nothing that matters.
-            let copy = self.tree.decode(&keys::journal(row.cursor))?;
-            if let Some(Kept::Row { messages: own, .. }) = copy {
-                messages.extend(own);
-            }
-            rows.push(row);
-        }
-        Ok((rows, messages))
+        };
+        rows.reverse();
+        Ok(Story { record, rows, messages })
     }
 
-    /// How many facts an ended workflow has.
-    pub(super) fn closed_sequence(&self, id: WorkflowId) -> Result<u32, StoreError> {
-        let (rows, _) = self.closed(id)?;
-        Ok(rows.last().map_or(0, |row| row.sequence + row.facts.len() as u32 - 1))
+    /// The ids of some workflows, open or ended: newest first below a bound, oldest first above one.
+    fn ids(
+        &self,
+        (from, to): (Bound<WorkflowId>, Bound<WorkflowId>),
+        newest_first: bool,
+    ) -> Result<Vec<WorkflowId>, StoreError> {
+        // In this order, as in `place`.
+        let mut ids = self.open().ids((from, to), newest_first, IDS);
+        let key = |bound: Bound<WorkflowId>, open: Vec<u8>| match bound {
+            Bound::Unbounded => open,
+            Bound::Included(id) => keys::ended(id),
+            // The least key behind another is that key and one byte more.
+            Bound::Excluded(id) => [keys::ended(id), vec![0]].concat(),
+        };
+        let to = match to {
+            Bound::Excluded(id) => keys::ended(id),
+            to => key(to, vec![b'e' + 1]),
+        };
+        let rows = self.tree.range(key(from, vec![b'e']), to);
+        let rows: Vec<_> =
+            if newest_first { rows.rev().take(IDS).collect() } else { rows.take(IDS).collect() };
+        for row in rows {
+            ids.extend(keys::ended_of(&row?.0));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if newest_first {
+            ids.reverse();
+        }
+        ids.truncate(IDS);
+        Ok(ids)
     }
 
-    /// What happened, oldest first, and the workflow's rows in the index of messages. A workflow
-    /// that closes meanwhile is looked up once more.
-    fn rows(&self, id: WorkflowId) -> Result<(Vec<Row>, Vec<Vec<u8>>), StoreError> {
-        let is_open = self.open().get(id).is_some();
-        if is_open {
-            let (rows, messages) = self.chain(id)?;
-            if !rows.is_empty() {
-                return Ok((rows, messages));
+    fn some_after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
+        let durable = self.newest();
+        let mut rows = Vec::new();
+        for chunk in self.tree.chunks(Cursor(cursor.0.saturating_add(1)))? {
+            for kept in chunk?.rows()? {
+                let (at, kept) = kept?;
+                if at > durable || rows.len() == limit {
+                    return Ok(rows);
+                }
+                match kept {
+                    Kept::Row { row, .. } if at > cursor => rows.push(row),
+                    // What was carried is no transition: all of it was in the journal before.
+                    Kept::Row { .. } | Kept::Carried { .. } => {}
+                }
             }
         }
-        self.closed(id)
+        Ok(rows)
+    }
+
+    fn replayed(story: &Story) -> Workflow {
+        let rows = story.rows.iter().map(|row| (row.at, row.facts.as_slice()));
+        replay(&mut Needs::default(), &story.record, rows)
     }
 }
 
@@ -106,53 +180,34 @@ impl Reader for Shared {
     }
 
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
-        Ok(self.tree.decode(&keys::record(id))?.map(Arc::new))
+        self.at_place(id, |place| match self.tree.row_at(place.first, &mut None)? {
+            Kept::Row { before: Before::Nothing(record), .. } | Kept::Carried { record, .. }
+                if record.id == id =>
+            {
+                Ok(record)
+            }
+            _ => Err(not_of(id, place.first)),
+        })
     }
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         if let Some(open) = self.open().state(id)? {
             return Ok(Some(open));
         }
-        let (rows, _) = self.closed(id)?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let Some(record) = self.record(id)? else { return Ok(None) };
-        let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        Ok(Some(replay(&mut Needs::default(), &record, rows)))
+        Ok(self.story(id)?.map(|story| Self::replayed(&story)))
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {
-        let (rows, _) = self.rows(id)?;
-        Ok(rows.into_iter().map(Arc::new).collect())
+        Ok(self.story(id)?.map(|story| story.rows).unwrap_or_default())
     }
 
     fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
-        let durable = self.newest();
-        let from = keys::journal(Cursor(cursor.0.saturating_add(1)));
-        let to = keys::journal(Cursor(durable.0.saturating_add(1)));
-        let mut rows = Vec::new();
-        let mut failed = None;
-        for row in self.tree.range(from.clone(), to.max(from)) {
-            let kept = row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key)));
-            match kept {
-                Ok(Kept::Row { row, .. }) => rows.push(Arc::new(row)),
-                // Not a transition: everything in it was in the journal before.
-                Ok(Kept::Carried { .. }) => {}
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-            if rows.len() == limit {
-                break;
-            }
-        }
+        let rows = self.some_after(cursor, limit);
         // Asked last, so that a sweep meanwhile is noticed; it may also be why a row failed.
         if cursor < self.oldest() {
             return Err(StoreError::Trimmed(self.oldest()));
         }
-        failed.map_or(Ok(rows), Err)
+        rows
     }
 
     fn newest(&self) -> Cursor {
@@ -169,45 +224,55 @@ impl Reader for Shared {
         after: Option<WorkflowId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let mut page = Page::default();
-        let to = after.map_or(vec![b'r' + 1], keys::record);
-        for (looked_at, row) in self.tree.range(vec![b'r'], to).rev().enumerate() {
-            if page.workflows.len() == limit || looked_at == LIST_SCAN {
+        let (mut page, mut looked_at, mut before) = (Page::default(), 0, after);
+        loop {
+            let below = before.map_or(Bound::Unbounded, Bound::Excluded);
+            let ids = self.ids((Bound::Unbounded, below), true)?;
+            if ids.is_empty() {
+                page.next = None;
                 return Ok(page);
             }
-            let (key, value) = row?;
-            let Some(id) = keys::workflow_of(&key) else { continue };
-            page.next = Some(id);
-            let record: Record = codec::decode(&value, || tree::place(&key))?;
-            if let Some(workflow) = self.workflow(id)?
-                && filter.admits(&record, &workflow)
-            {
-                page.workflows.push((Arc::new(record), workflow));
+            for id in ids {
+                if page.workflows.len() == limit || looked_at == LIST_SCAN {
+                    return Ok(page);
+                }
+                looked_at += 1;
+                before = Some(id);
+                page.next = Some(id);
+                if let Some(record) = self.record(id)?
+                    && let Some(workflow) = self.workflow(id)?
+                    && filter.admits(&record, &workflow)
+                {
+                    page.workflows.push((record, workflow));
+                }
             }
         }
-        page.next = None;
-        Ok(page)
     }
 
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        // The least key behind a record's is that key and one byte more.
-        let from = after.map_or(vec![b'r'], |id| [keys::record(id), vec![0]].concat());
-        let mut entries = Vec::new();
-        for row in self.tree.range(from, vec![b'r' + 1]).take(limit) {
-            let (key, value) = row?;
-            let record: Record = codec::decode(&value, || tree::place(&key))?;
-            let (rows, keys) = self.rows(record.id)?;
-            let mut messages = Vec::new();
-            for key in keys {
-                let found: Option<(WorkflowId, u16)> = self.tree.decode(&key)?;
-                if let (Some((id, number)), Some(key)) = (found, keys::message_key(&key))
-                    && id == record.id
-                {
-                    messages.push((key, number));
+        let (mut entries, mut after) = (Vec::new(), after);
+        // An empty answer is the end: those that retention forgets meanwhile are none.
+        while entries.is_empty() {
+            let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut ids = self.ids((above, Bound::Unbounded), false)?;
+            ids.truncate(limit);
+            let Some(last) = ids.last() else { break };
+            after = Some(*last);
+            for id in ids {
+                let Some(Story { record, rows, messages: keys }) = self.story(id)? else {
+                    continue;
+                };
+                let mut messages = Vec::new();
+                for key in keys {
+                    let found: Option<(WorkflowId, u16)> =
+                        self.tree.decode(&keys::found_by(key))?;
+                    messages
+                        .extend(found.filter(|found| found.0 == id).map(|found| (key, found.1)));
                 }
+                messages.sort_unstable();
+                let rows = rows.into_iter().map(Arc::unwrap_or_clone).collect();
+                entries.push(Entry { record: Arc::unwrap_or_clone(record), rows, messages });
             }
-            messages.sort_unstable();
-            entries.push(Entry { record, rows, messages });
         }
         Ok(entries)
     }
@@ -220,5 +285,12 @@ impl Reader for Shared {
         let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
         rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))
             .collect()
+    }
+}
+
+fn not_of(id: WorkflowId, cursor: Cursor) -> StoreError {
+    StoreError::Corrupt {
+        place: format!("journal row {}", cursor.0),
+        problem: format!("workflow {id} should stand there, and does not; restore a backup"),
     }
 }

@@ -1,8 +1,8 @@
 //! Opening: the journal is replayed into memory, and what must be there is.
 //!
 //! sled skips what it cannot read of its log, so rows can be missing without an error. The journal
-//! has a row for each cursor from its edge to what the mark says, an open workflow has its record,
-//! and an ended one its closing row; whatever else is found is refused, and nothing is repaired.
+//! has a row for each cursor from its edge to what the mark says, and a workflow that ended its small
+//! row; whatever else is found is refused, and nothing is repaired.
 //! Where there is a checkpoint, all this is looked at behind it; `dispatch check` looks at everything.
 
 use std::{
@@ -14,19 +14,16 @@ use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
-    CHECKPOINT_ROWS, Kept, Origin, Shared, SledOptions, SledStore,
+    Before, CHECKPOINT_ROWS, Kept, Origin, Shared, SledOptions, SledStore,
     checkpoint::{self, Checkpoint},
     folder, keys,
     mark::{Mark, Marked},
     settings,
     tree::{self, Tree, Writes},
 };
-use crate::{
-    machine::{Fact, WorkflowId},
-    store::{
-        Cursor, Incarnation, Needs, Reader, Record, StoreError, codec,
-        open::{OpenSet, is_over, replay},
-    },
+use crate::store::{
+    Cursor, Incarnation, Needs, Reader, StoreError,
+    open::{OpenSet, is_over, replay},
 };
 
 /// What the journal comes to.
@@ -172,9 +169,7 @@ pub(super) fn edge(tree: &Tree) -> Result<Cursor, StoreError> {
 pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Rebuilt, StoreError> {
     let edge = edge(tree)?;
     let origin = tree.decode::<Origin>(keys::ORIGIN)?;
-    let last = tree.range(vec![b'j'], vec![b'j' + 1]).next_back().transpose()?;
-    let newest =
-        last.and_then(|(key, _)| keys::cursor_of(&key)).map_or(edge, |last| last.max(edge));
+    let newest = tree.newest()?.map_or(edge, |last| last.max(edge));
     let mut rebuilt =
         Rebuilt { open: OpenSet::default(), newest, last_time: UnixMillis(0), replayed: 0 };
     let mut before = edge;
@@ -186,18 +181,22 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
         rebuilt.open = OpenSet::of(checkpoint.common, checkpoint.states)?;
     }
     let mut needs = Needs::default();
-    for row in tree.range(keys::journal(Cursor(before.0 + 1)), vec![b'j' + 1]) {
-        let (key, value) = row?;
-        let Some(cursor) = keys::cursor_of(&key) else { continue };
-        if !follows(before, cursor, origin) {
-            return Err(StoreError::Corrupt {
-                place: tree::place(&key),
-                problem: format!("row {} should come next; restore a backup", before.0 + 1),
-            });
+    for chunk in tree.chunks(Cursor(before.0 + 1))? {
+        let chunk = chunk?;
+        for kept in chunk.rows()? {
+            let (cursor, kept) = kept?;
+            if cursor <= before {
+                continue;
+            }
+            if !follows(before, cursor, origin) {
+                return Err(StoreError::Corrupt {
+                    place: tree::place(&keys::journal(chunk.first)),
+                    problem: format!("row {} should come next; restore a backup", before.0 + 1),
+                });
+            }
+            before = cursor;
+            rebuilt.replay(tree, edge, &mut needs, cursor, kept)?;
         }
-        before = cursor;
-        let kept = codec::decode(&value, || tree::place(&key))?;
-        rebuilt.replay(tree, &mut needs, cursor, kept)?;
     }
     Ok(rebuilt)
 }
@@ -213,18 +212,20 @@ impl Rebuilt {
     fn replay(
         &mut self,
         tree: &Tree,
+        edge: Cursor,
         needs: &mut Needs,
         cursor: Cursor,
         kept: Kept,
     ) -> Result<(), StoreError> {
         self.replayed += 1;
-        let row = match kept {
-            Kept::Row { row, .. } => row,
-            Kept::Carried { workflow: id, at, rows, .. } => {
+        let (record, row) = match kept {
+            Kept::Row { before: Before::Nothing(record), row, .. } => (Some(record), row),
+            Kept::Row { before: Before::Row(_), row, .. } => (None, row),
+            Kept::Carried { workflow: id, at, record, rows, .. } => {
                 self.last_time = self.last_time.max(at);
-                if !tree.has(&keys::closing(id))? {
+                if !tree.has(&keys::ended(id))? {
                     let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-                    self.open.put(&replay(needs, &record(tree, id)?, rows), cursor);
+                    self.open.put(&replay(needs, &record, rows), cursor, cursor);
                     self.open.move_chain(id, cursor, cursor);
                 }
                 return Ok(());
@@ -237,31 +238,26 @@ impl Rebuilt {
             // The checkpoint took it after this row.
             Some(last) if last >= cursor => None,
             Some(_) => self.open.state(id)?,
-            None if row.facts.contains(&Fact::Created) && !tree.has(&keys::closing(id))? => {
-                Some(needs.workflow(&record(tree, id)?))
-            }
-            // A late row, or one whose beginning was carried to the right.
-            None => None,
+            None => match record {
+                Some(record) if !tree.has(&keys::ended(id))? => Some(needs.workflow(&record)),
+                // One that has ended, or whose beginning retention has taken.
+                _ => None,
+            },
         };
         let Some(mut state) = state else { return Ok(()) };
         for fact in &row.facts {
             state.apply(row.at, fact);
         }
-        if is_over(&state) && !tree.has(&keys::closing(id))? {
-            return Err(missing(id, "closing row"));
+        // A checkpoint may be of before retention came to a workflow, and then forgot it.
+        let is_forgotten = |open: &OpenSet| open.get(id).is_some_and(|open| open.first <= edge);
+        if is_over(&state) && !is_forgotten(&self.open) && !tree.has(&keys::ended(id))? {
+            return Err(StoreError::Corrupt {
+                place: format!("workflow {id}"),
+                problem: "it has ended, and nothing says where its rows are; restore a backup"
+                    .to_owned(),
+            });
         }
-        self.open.put(&state, cursor);
+        self.open.put(&state, cursor, cursor);
         Ok(())
-    }
-}
-
-fn record(tree: &Tree, id: WorkflowId) -> Result<Record, StoreError> {
-    tree.decode(&keys::record(id))?.ok_or_else(|| missing(id, "record"))
-}
-
-fn missing(id: WorkflowId, what: &str) -> StoreError {
-    StoreError::Corrupt {
-        place: format!("workflow {id}"),
-        problem: format!("its journal is there, its {what} is not; restore a backup"),
     }
 }

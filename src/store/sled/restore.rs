@@ -4,12 +4,12 @@
 //! that resume tokens of the old one are refused instead of showing another history. It is built
 //! beside the folder and put in place at the end: a restore that dies leaves no half store.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use uuid::Uuid;
 
 use super::{
-    Closing, Kept, Origin, SledOptions, folder, keys,
+    Appender, Before, Ended, Kept, Origin, SledOptions, folder, keys,
     mark::{Mark, Marked},
     tree::{self, Tree, Writes},
 };
@@ -155,33 +155,49 @@ impl Put<'_> {
         }
         let mut index = Vec::new();
         for (key, number) in messages {
-            writes.put(keys::message_of(key), &(id, number))?;
-            index.push(keys::message_of(key));
+            writes.put(keys::found_by(key), &(id, number))?;
+            index.push(key);
         }
         if let Some(request_id) = &record.request_id {
             writes.put(keys::request(&record.tenant, request_id), &(id, record.fingerprint))?;
         }
-        writes.put(keys::record(id), &record)?;
-        let is_whole = rows.first().is_some_and(|row| row.cursor > summary.oldest);
-        let mut previous = Cursor(0);
-        for row in rows.iter().filter(|row| row.cursor > summary.oldest) {
-            // The chain's index rows hang on its first row; an ended workflow's on its closing row.
-            let hangs_here = !is_over && is_whole && previous == Cursor(0);
-            let messages = if hangs_here { index.clone() } else { Vec::new() };
-            let (cursor, row) = (row.cursor, row.clone());
-            writes.put(keys::journal(cursor), &Kept::Row { previous, row, messages })?;
-            self.newest = self.newest.max(cursor);
-            previous = cursor;
+        let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let (mut first, mut last) = (oldest.cursor, newest.cursor);
+        let sequence = newest.sequence + newest.facts.len() as u32 - 1;
+        let (closed, closed_at) = ended.map_or((last, newest.at), |row| (row.cursor, row.at));
+        let record = Arc::new(record);
+        let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
+        let mut before = if first > summary.oldest {
+            Before::Nothing(record)
+        } else {
+            self.carried = Cursor(self.carried.0 + 1);
+            (first, last) = (self.carried, self.carried);
+            let (at, rows, messages) =
+                (summary.last_time, rows.clone(), std::mem::take(&mut index));
+            let kept = Kept::Carried { workflow: id, at, record, rows, messages };
+            self.put(writes, self.carried, &kept)?;
+            Before::Row(self.carried)
+        };
+        // Of one that was carried they are kept for those alone who follow the journal.
+        for row in rows.into_iter().filter(|row| row.cursor > summary.oldest) {
+            let cursor = row.cursor;
+            // The chain's index rows hang on its first row.
+            let kept = Kept::Row { before, row, messages: std::mem::take(&mut index) };
+            self.put(writes, cursor, &kept)?;
+            before = Before::Row(cursor);
         }
         if is_over {
-            return writes.put(keys::closing(id), &Closing { rows, messages: index });
+            writes.put(keys::ended(id), &Ended { first, last, sequence, closed, at: closed_at })?;
         }
-        if !is_whole {
-            self.carried = Cursor(self.carried.0 + 1);
-            self.newest = self.carried;
-            let kept = Kept::Carried { workflow: id, at: summary.last_time, rows, messages: index };
-            return writes.put(keys::journal(self.carried), &kept);
-        }
+        Ok(())
+    }
+
+    /// Each in a chunk of its own: they come workflow by workflow, not in the order of the journal.
+    fn put(&mut self, writes: &mut Writes, cursor: Cursor, kept: &Kept) -> Result<(), StoreError> {
+        self.newest = self.newest.max(cursor);
+        let mut appender = Appender::behind(Cursor(cursor.0 - 1));
+        appender.put(kept, writes)?;
+        appender.finish(writes);
         Ok(())
     }
 }

@@ -1,18 +1,39 @@
-//! Retention: the journal's left edge moves to the right.
+//! Retention: the journal's left edge moves to the right, a chunk at a time.
 //!
-//! An ended workflow goes when the row that ended it passes the edge. One that is still open is
-//! carried: its timeline so far is written once more at the right end, in the same batch that
-//! drops the row, so that a replay from the edge always finds all of it.
+//! An ended workflow goes when the edge comes to a row of it and its newest row is past retention. If
+//! only the first is, the edge waits, for up to a tenth of the retention: few live longer than that,
+//! and nothing of the others is written twice. What must stay in spite of the edge, open or ended, is
+//! carried: its record and timeline are written once more at the right end, in the same batch that
+//! drops the chunk, so that a replay from the edge always finds all of it.
 
-use std::{collections::HashSet, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use dispatch_contract::UnixMillis;
 
-use super::{Closing, Kept, SledStore, keys, tree, tree::Writes};
+use super::{Appender, Ended, Kept, SledStore, journal::Chunk, keys, read::Story, tree::Writes};
 use crate::{
     machine::WorkflowId,
-    store::{Cursor, Record, StoreError, Swept, codec},
+    store::{Cursor, StoreError, Swept},
 };
+
+/// What the edge does to a workflow that it comes to.
+enum Fate {
+    /// It goes, with all that leads to it.
+    Forget,
+    /// It stays, and is written once more.
+    Carry(Option<Ended>),
+}
+
+/// Which rows are past.
+struct Past {
+    /// Those of before this.
+    before: UnixMillis,
+    /// The edge waits for what ended later, unless a row is from before this.
+    waits: UnixMillis,
+}
 
 impl SledStore {
     pub(super) fn sweep_some(
@@ -21,60 +42,58 @@ impl SledStore {
         before: UnixMillis,
         budget: usize,
     ) -> Result<Swept, StoreError> {
+        let grace = now.since(before) / 10;
+        let waits = UnixMillis(before.0.saturating_sub(grace.as_millis() as u64));
+        let past = Past { before, waits };
+        let shared = Arc::clone(&self.shared);
         let mut swept = Swept::default();
         let mut writes = Writes::default();
-        let mut edge = Cursor(self.shared.edge.load(Ordering::Acquire));
-        let mut newest = self.newest;
-        let mut carried: HashSet<WorkflowId> = HashSet::new();
-        let mut forgotten: HashSet<WorkflowId> = HashSet::new();
+        let mut appender = Appender::behind(self.newest);
+        let mut edge = Cursor(shared.edge.load(Ordering::Acquire));
+        let mut fates = HashMap::new();
         let mut moved = Vec::new();
-        let shared = std::sync::Arc::clone(&self.shared);
-        for kept in shared.tree.range(vec![b'j'], vec![b'j' + 1]).take(budget) {
-            let (key, value) = kept?;
-            let Some(cursor) = keys::cursor_of(&key) else { continue };
-            let (id, at, own) = match codec::decode(&value, || tree::place(&key))? {
-                Kept::Row { row, messages, .. } => (row.workflow, row.at, messages),
-                Kept::Carried { workflow, at, .. } => (workflow, at, Vec::new()),
-            };
-            if at >= before || cursor > self.newest {
-                break;
-            }
-            let first = shared.open().get(id).map(|open| open.first);
-            match first {
-                // The chain must not lose its beginning. A row before that was carried already.
-                Some(first) if cursor >= first && !carried.contains(&id) => {
-                    let (rows, messages) = shared.chain(id)?;
-                    newest = Cursor(newest.0 + 1);
-                    let kept = Kept::Carried { workflow: id, at: now, rows, messages };
-                    writes.put(keys::journal(newest), &kept)?;
-                    carried.insert(id);
-                    moved.push((id, newest));
-                    swept.carried += 1;
-                }
-                Some(_) => {}
-                None => {
-                    if !forgotten.contains(&id) && forget(&shared, id, cursor, &mut writes)? {
-                        forgotten.insert(id);
+        for chunk in shared.tree.chunks(Cursor(edge.0 + 1))? {
+            let chunk = chunk?;
+            let Some((last, rows)) = self.decide(&chunk, &past, &mut fates)? else { break };
+            for (id, fate) in &mut fates {
+                // Decided by an earlier chunk, and done.
+                let Some(fate) = fate.take() else { continue };
+                let Some(story) = shared.story(*id)? else { continue };
+                match fate {
+                    Fate::Forget => {
+                        self.forget(*id, story, &mut writes)?;
                         swept.workflows += 1;
                     }
-                    // What came after the end was in no closing row, and neither were its index rows.
-                    if forgotten.contains(&id) || !shared.tree.has(&keys::record(id))? {
-                        for message in own {
-                            shared.tree.remove(&mut writes, message)?;
+                    Fate::Carry(ended) => {
+                        let carried = appender.next();
+                        let Story { record, rows, messages } = story;
+                        let kept = Kept::Carried { workflow: *id, at: now, record, rows, messages };
+                        appender.put(&kept, &mut writes)?;
+                        match ended {
+                            Some(ended) => {
+                                let ended = Ended { first: carried, last: carried, ..ended };
+                                writes.put(keys::ended(*id), &ended)?;
+                            }
+                            None => moved.push((*id, carried)),
                         }
+                        swept.carried += 1;
                     }
                 }
             }
-            shared.tree.remove(&mut writes, key)?;
-            edge = cursor;
-            swept.rows += 1;
+            shared.tree.remove(&mut writes, keys::journal(chunk.first))?;
+            edge = last;
+            swept.rows += rows;
+            if swept.rows >= budget {
+                break;
+            }
         }
         if swept.rows == 0 {
             return Ok(swept);
         }
+        let newest = appender.finish(&mut writes);
         writes.put(keys::EDGE.to_vec(), &edge)?;
-        // Readers must neither walk a chain whose beginning is going, nor read over the gap without
-        // noticing; if the commit fails, the process ends.
+        // Readers must neither look for a workflow where it is no longer, nor read over the gap
+        // without noticing; if the commit fails, the process ends.
         let mut open = shared.open_mut();
         shared.edge.store(edge.0, Ordering::Release);
         self.keep(writes)?;
@@ -83,42 +102,70 @@ impl SledStore {
         if swept.carried > 0 {
             self.last_time = self.last_time.max(now);
         }
-        for (id, carried_to) in moved {
-            open.move_chain(id, carried_to, carried_to);
+        for (id, carried) in moved {
+            open.move_chain(id, carried, carried);
         }
-        drop(open);
         shared.durable.store(newest.0, Ordering::Release);
+        drop(open);
         Ok(swept)
     }
-}
 
-/// Drops all that is kept of an ended workflow, if the row at `cursor` was the last before it closed:
-/// while an earlier one is in the journal a start needs the record. Whether it did.
-fn forget(
-    shared: &super::Shared,
-    id: WorkflowId,
-    cursor: Cursor,
-    writes: &mut Writes,
-) -> Result<bool, StoreError> {
-    let Some(Closing { rows, messages }) = shared.tree.decode(&keys::closing(id))? else {
-        return Ok(false);
-    };
-    if rows.last().is_some_and(|last| last.cursor > cursor) {
-        return Ok(false);
+    /// What becomes of the workflows of a chunk: its last cursor and how many rows it has; `None` if
+    /// it stays where it is.
+    fn decide(
+        &self,
+        chunk: &Chunk,
+        past: &Past,
+        fates: &mut HashMap<WorkflowId, Option<Fate>>,
+    ) -> Result<Option<(Cursor, usize)>, StoreError> {
+        let mut own = HashMap::new();
+        let (mut last, mut rows) = (chunk.first, 0);
+        for kept in chunk.rows()? {
+            let (cursor, kept) = kept?;
+            let (id, at) = match kept {
+                Kept::Row { row, .. } => (row.workflow, row.at),
+                Kept::Carried { workflow, at, .. } => (workflow, at),
+            };
+            if at >= past.before {
+                return Ok(None);
+            }
+            (last, rows) = (cursor, rows + 1);
+            if fates.contains_key(&id) || own.contains_key(&id) {
+                continue;
+            }
+            let open = self.shared.open().get(id).map(|open| open.first);
+            if let Some(first) = open {
+                // A row from before it was carried is not needed.
+                if cursor >= first {
+                    own.insert(id, Some(Fate::Carry(None)));
+                }
+                continue;
+            }
+            let Some(ended) = self.shared.tree.decode::<Ended>(&keys::ended(id))? else { continue };
+            // A start finds it ended by its small row, as long as it finds a beginning of it.
+            let needs = cursor >= ended.first;
+            if ended.at < past.before && (needs || cursor >= ended.closed) {
+                own.insert(id, Some(Fate::Forget));
+            } else if needs {
+                if at >= past.waits {
+                    return Ok(None);
+                }
+                own.insert(id, Some(Fate::Carry(Some(ended))));
+            }
+        }
+        fates.extend(own);
+        Ok(Some((last, rows)))
     }
-    for key in messages {
-        shared.tree.remove(writes, key)?;
+
+    /// Drops all that leads to a workflow.
+    fn forget(&self, id: WorkflowId, story: Story, writes: &mut Writes) -> Result<(), StoreError> {
+        let tree = &self.shared.tree;
+        for message in story.messages {
+            tree.remove(writes, keys::found_by(message))?;
+        }
+        if let Some(request_id) = &story.record.request_id {
+            tree.remove(writes, keys::request(&story.record.tenant, request_id))?;
+        }
+        tree.remove(writes, keys::ended(id))
     }
-    if let Some(record) = shared.tree.decode::<Record>(&keys::record(id))?
-        && let Some(request_id) = &record.request_id
-    {
-        shared.tree.remove(writes, keys::request(&record.tenant, request_id))?;
-    }
-    for late in shared.tree.range(keys::late_prefix(id), keys::late(id, Cursor(u64::MAX))) {
-        let (key, _) = late?;
-        shared.tree.remove(writes, key)?;
-    }
-    shared.tree.remove(writes, keys::record(id))?;
-    shared.tree.remove(writes, keys::closing(id))?;
-    Ok(true)
 }

@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sled::IVec;
+
 use crate::store::{StoreError, codec};
 
 use super::{keys, watch::Watch};
@@ -74,10 +76,25 @@ impl Tree {
         self.tree.is_empty()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         match self.tree.get(key).map_err(|error| failed(&error))? {
-            Some(value) => self.whole(key, &value).map(Some),
+            Some(value) => self.whole(key, value).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// The last row of a kind with a key before `to`.
+    pub(super) fn last_before(
+        &self,
+        to: Vec<u8>,
+        kind: u8,
+    ) -> Result<Option<(IVec, IVec)>, StoreError> {
+        match self.tree.get_lt(to).map_err(|error| failed(&error))? {
+            Some((key, value)) if key.first() == Some(&kind) => {
+                let value = self.whole(&key, value)?;
+                Ok(Some((key, value)))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -97,11 +114,11 @@ impl Tree {
         &self,
         from: Vec<u8>,
         to: Vec<u8>,
-    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_ {
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
         self.tree.range(from..to).map(|row| {
             let (key, value) = row.map_err(|error| failed(&error))?;
-            let value = self.whole(&key, &value)?;
-            Ok((key.to_vec(), value))
+            let value = self.whole(&key, value)?;
+            Ok((key, value))
         })
     }
 
@@ -154,9 +171,9 @@ impl Tree {
         done
     }
 
-    fn whole(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn whole(&self, key: &[u8], value: IVec) -> Result<IVec, StoreError> {
         if value.first() != Some(&CUT) {
-            return Ok(value.to_vec());
+            return Ok(value);
         }
         let corrupt = || StoreError::Corrupt {
             place: place(key),
@@ -168,7 +185,7 @@ impl Tree {
             let piece = self.tree.get(keys::piece(key, number)).map_err(|error| failed(&error))?;
             whole.extend_from_slice(&piece.ok_or_else(corrupt)?);
         }
-        Ok(whole)
+        Ok(whole.into())
     }
 
     /// Removes a value with its pieces.
@@ -193,10 +210,15 @@ impl Writes {
         key: Vec<u8>,
         value: &T,
     ) -> Result<(), StoreError> {
-        let row = codec::encode(value)?;
+        self.put_row(key, codec::encode(value)?);
+        Ok(())
+    }
+
+    /// Puts what is encoded already.
+    pub(super) fn put_row(&mut self, key: Vec<u8>, row: Vec<u8>) {
         if row.len() <= PIECE {
             self.0.insert(key, row);
-            return Ok(());
+            return;
         }
         let mut head = vec![CUT];
         head.extend((row.len().div_ceil(PIECE) as u32).to_le_bytes());
@@ -204,7 +226,6 @@ impl Writes {
             self.0.insert(keys::piece(&key, number), piece);
         }
         self.0.insert(key, head);
-        Ok(())
     }
 }
 

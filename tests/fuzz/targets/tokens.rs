@@ -40,8 +40,8 @@ pub fn row(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let kinds = [
         RowKind::Journal,
-        RowKind::Closing,
-        RowKind::Late,
+        RowKind::Ended,
+        RowKind::Transition,
         RowKind::Record,
         RowKind::Parked,
         RowKind::Cursor,
@@ -56,7 +56,7 @@ pub fn row(data: &[u8]) {
         }
         Err(error) => assert!(error.to_string().contains("a fuzzed row"), "{error}"),
     }
-    if which == RowKind::Late
+    if which == RowKind::Transition
         && let Some(row) = fuzzing::transition(&bytes)
     {
         let again = fuzzing::row(&row).expect("what was read can be written");

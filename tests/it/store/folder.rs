@@ -209,6 +209,115 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     assert_eq!(store.reader().record(id).unwrap(), None);
 }
 
+/// One commit with many changes: several chunks, with rows of one workflow in more than one.
+#[test]
+fn a_large_batch_is_kept_row_by_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Driver::new(Box::new(MemoryStore::new()));
+    let mut batch = Batch::default();
+    let ids: Vec<_> = (1..=300)
+        .map(|number| {
+            let id = model.create(number, "x");
+            model.accept(id);
+            if number % 3 == 0 {
+                model.tell(id, Event::Cancel);
+            }
+            id
+        })
+        .collect();
+    // The model's rows, told once more as one batch: the states in between are the model's too.
+    let reader = model.store.reader();
+    let mut states: BTreeMap<WorkflowId, Workflow> = BTreeMap::new();
+    for row in &model.rows {
+        let id = row.workflow;
+        let record = reader.record(id).unwrap().unwrap();
+        let is_first = row.sequence == 1;
+        let state = states.entry(id).or_insert_with(|| model.needs.workflow(&record));
+        row.facts.iter().for_each(|fact| state.apply(row.at, fact));
+        let messages = row.facts.iter().filter_map(|fact| match fact {
+            Fact::AttemptAccepted { attempt, provider_id, .. } => {
+                Some((Arc::from("p/main"), provider_id.clone(), *attempt))
+            }
+            _ => None,
+        });
+        batch.changes.push(Change {
+            record: is_first.then(|| Arc::clone(&record)),
+            tenant: Arc::clone(&row.tenant),
+            at: row.at,
+            expected: row.sequence - 1,
+            facts: row.facts.clone(),
+            state: state.clone(),
+            messages: messages.collect(),
+        });
+    }
+    let mut store = open(folder.path()).unwrap();
+    assert_eq!(store.commit(batch).unwrap(), model.rows);
+    let same = |store: &SledStore| {
+        let kept = store.reader();
+        assert_eq!(kept.after(Cursor(0), 10_000).unwrap(), model.rows);
+        assert_eq!(kept.after(Cursor(500), 7).unwrap(), model.rows[500..507]);
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!(kept.record(*id).unwrap(), reader.record(*id).unwrap(), "{number}");
+            assert_eq!(kept.timeline(*id).unwrap(), reader.timeline(*id).unwrap());
+            assert_eq!(kept.workflow(*id).unwrap(), reader.workflow(*id).unwrap());
+        }
+        let all = Filter { tenant: Arc::from("default"), ..Filter::default() };
+        let (page, wanted) = (kept.list(&all, None, 250), reader.list(&all, None, 250));
+        assert_eq!(page.unwrap().workflows, wanted.unwrap().workflows);
+        assert_eq!(kept.entries(None, 10_000).unwrap()[..], reader.entries(None, 64).unwrap());
+    };
+    same(&store);
+    drop(store);
+    same(&open(folder.path()).unwrap());
+    let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
+}
+
+/// Written twice is only what lives longer than a tenth of the retention.
+#[test]
+fn the_edge_waits_a_while_for_what_ended_after_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, "x");
+    driver.accept(id);
+    driver.now += 50_000;
+    driver.tell(id, Event::Cancel);
+    let ended = driver.now - 1;
+    let retention = 1_000_000;
+    let mut sweep_at = |now: u64| {
+        let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
+        (swept.rows, swept.workflows, swept.carried)
+    };
+    assert_eq!(sweep_at(ended + retention - 10_000), (0, 0, 0), "old, and it waits");
+    assert_eq!(sweep_at(ended + retention), (0, 0, 0), "it ended not before, but at that time");
+    assert_eq!(sweep_at(ended + retention + 1), (4, 1, 0), "all at once");
+    assert_eq!(driver.store.reader().record(id).unwrap(), None);
+    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), None);
+
+    let id = driver.create(2, "x");
+    driver.now += 200_000;
+    driver.tell(id, Event::Cancel);
+    let ended = driver.now - 1;
+    let rows = driver.timeline(id);
+    let now = ended + retention - 50_000;
+    let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
+    assert_eq!((swept.rows, swept.workflows, swept.carried), (1, 0, 1), "longer than a tenth");
+    assert_eq!(driver.timeline(id), rows);
+    drop(driver);
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    driver.now = now;
+    assert_eq!((driver.timeline(id), driver.store.open_count()), (rows, 0));
+    driver.reach(id, Status::Delivered);
+    let now = ended + retention + 1;
+    let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
+    assert_eq!((swept.rows, swept.workflows, swept.carried), (1, 1, 0), "and then in its time");
+    assert_eq!(driver.store.reader().record(id).unwrap(), None);
+    drop(driver);
+    assert_eq!(open(folder.path()).unwrap().open_count(), 0);
+    let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
+}
+
 fn backed_up(frames: Backup, into: &Path) -> Result<SledStore, StoreError> {
     let bytes: Vec<u8> = frames.flat_map(|frame| frame.unwrap()).collect();
     let file = into.join("one.backup");

@@ -1,0 +1,177 @@
+//! The journal: what happened, in the order of the cursors.
+//!
+//! Rows are kept in chunks, a few dozen in one value under the cursor of the first: sled copies a
+//! node with every insert, so that few large values cost a fraction of many small ones. A row can
+//! be read without the others of its chunk. Nothing is ever changed in place, and no chunk is
+//! added to.
+
+use std::sync::Arc;
+
+use dispatch_contract::UnixMillis;
+use serde::{Deserialize, Serialize};
+use sled::IVec;
+
+use super::{
+    keys,
+    tree::{self, Tree, Writes},
+};
+use crate::{
+    machine::WorkflowId,
+    store::{
+        Cursor, MessageKey, Record, Row, StoreError,
+        codec::{self, Several},
+    },
+};
+
+/// A chunk is closed once it has so many bytes. Reading one row of it checks the sum of all.
+const CHUNK: usize = 16 * 1024;
+
+/// What stands at one cursor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Kept {
+    /// A transition. `messages` are the workflow's rows in the index of messages that came with it.
+    Row { before: Before, row: Arc<Row>, messages: Vec<MessageKey> },
+    /// A workflow that retention carried to the right: its record and its whole timeline so far. No
+    /// transition. `at` is when it was carried.
+    Carried {
+        workflow: WorkflowId,
+        at: UnixMillis,
+        record: Arc<Record>,
+        rows: Vec<Arc<Row>>,
+        messages: Vec<MessageKey>,
+    },
+}
+
+/// What there is of the workflow before a row.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Before {
+    /// Nothing: the row begins it, and this is what was asked for.
+    Nothing(Arc<Record>),
+    /// This row.
+    Row(Cursor),
+}
+
+/// Appends to the journal, within one batch.
+pub(super) struct Appender {
+    first: Cursor,
+    newest: Cursor,
+    values: Several,
+}
+
+impl Appender {
+    /// Behind `newest`.
+    pub(super) fn behind(newest: Cursor) -> Self {
+        Appender { first: Cursor(newest.0 + 1), newest, values: Several::default() }
+    }
+
+    /// The cursor that the next row will have.
+    pub(super) fn next(&self) -> Cursor {
+        Cursor(self.newest.0 + 1)
+    }
+
+    pub(super) fn put(&mut self, kept: &Kept, writes: &mut Writes) -> Result<(), StoreError> {
+        let overflow = self.values.add(kept, CHUNK)?;
+        if let Some(full) = overflow {
+            writes.put_row(keys::journal(self.first), full);
+            self.first = self.next();
+        }
+        self.newest = self.next();
+        Ok(())
+    }
+
+    /// The newest cursor there is now.
+    pub(super) fn finish(self, writes: &mut Writes) -> Cursor {
+        if self.newest >= self.first {
+            writes.put_row(keys::journal(self.first), self.values.row());
+        }
+        self.newest
+    }
+}
+
+/// Some rows of the journal, as they are kept.
+pub(super) struct Chunk {
+    /// The cursor of its first row.
+    pub(super) first: Cursor,
+    value: IVec,
+}
+
+impl Chunk {
+    pub(super) fn of(key: &[u8], value: IVec) -> Result<Self, StoreError> {
+        let first = keys::cursor_of(key).ok_or_else(|| StoreError::Corrupt {
+            place: tree::place(key),
+            problem: "it stands among the journal's rows and is none".to_owned(),
+        })?;
+        Ok(Chunk { first, value })
+    }
+
+    /// Its rows, in order.
+    pub(super) fn rows(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(Cursor, Kept), StoreError>>, StoreError> {
+        let values = codec::several(&self.value, self.place())?;
+        let cursors = (self.first.0..).map(Cursor);
+        Ok(cursors.zip(values).map(|(cursor, value)| Ok((cursor, value?.decode()?))))
+    }
+
+    /// The row at a cursor; `None` if it is in another chunk.
+    fn row(&self, cursor: Cursor) -> Result<Option<Kept>, StoreError> {
+        let Some(skipped) = cursor.0.checked_sub(self.first.0) else { return Ok(None) };
+        let mut values = codec::several(&self.value, self.place())?;
+        values.nth(skipped as usize).map(|value| value?.decode()).transpose()
+    }
+
+    fn place(&self) -> impl Fn() -> String + Clone + use<> {
+        let first = self.first;
+        move || tree::place(&keys::journal(first))
+    }
+}
+
+impl Tree {
+    /// The chunks with the rows from `from` on; the first may begin before it.
+    pub(super) fn chunks(
+        &self,
+        from: Cursor,
+    ) -> Result<impl Iterator<Item = Result<Chunk, StoreError>> + '_, StoreError> {
+        let first = self.chunk_with(from)?.map_or(from, |chunk| chunk.first);
+        let rows = self.range(keys::journal(first), vec![b'j' + 1]);
+        Ok(rows.map(|row| row.and_then(|(key, value)| Chunk::of(&key, value))))
+    }
+
+    /// The last chunk that does not begin behind `cursor`.
+    fn chunk_with(&self, cursor: Cursor) -> Result<Option<Chunk>, StoreError> {
+        let to = keys::journal(Cursor(cursor.0.saturating_add(1)));
+        match self.last_before(to, b'j')? {
+            Some((key, value)) => Chunk::of(&key, value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The newest row's cursor.
+    pub(super) fn newest(&self) -> Result<Option<Cursor>, StoreError> {
+        let Some(last) = self.chunk_with(Cursor(u64::MAX - 1))? else { return Ok(None) };
+        let mut newest = None;
+        for row in last.rows()? {
+            newest = Some(row?.0);
+        }
+        Ok(newest)
+    }
+
+    /// The row at a cursor. `read` is the chunk that was read last: neighbours are often in one.
+    pub(super) fn row_at(
+        &self,
+        cursor: Cursor,
+        read: &mut Option<Chunk>,
+    ) -> Result<Kept, StoreError> {
+        if let Some(chunk) = read
+            && let Some(kept) = chunk.row(cursor)?
+        {
+            return Ok(kept);
+        }
+        *read = self.chunk_with(cursor)?;
+        let kept = read.as_ref().map(|chunk| chunk.row(cursor)).transpose()?.flatten();
+        kept.ok_or_else(|| StoreError::Corrupt {
+            place: format!("journal row {}", cursor.0),
+            problem: "it is missing; restore a backup".to_owned(),
+        })
+    }
+}
