@@ -3,20 +3,36 @@
 //! A head that does not arrive in time and a connection that asks nothing are closed; bodies are
 //! bounded where they are read. So a slow caller costs one connection for a bounded time. There are
 //! at most [`CONNECTIONS`] of them, so that they do not take the files that gRPC and the store need.
-//! Whoever comes when all places are taken waits in the system's queue until one of the others, as
-//! soon as it is idle, is closed for it: idle ones are only kept to spare their callers the way.
+//! Whoever comes when all places are taken waits in the system's queue until one of the others is
+//! closed for it: with the answer to its next request, which says so, or once it has been idle for a
+//! while. Closed at once, it might lose a request that is just on the way.
 
-use std::{io::ErrorKind, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    http::{HeaderValue, header::CONNECTION},
+};
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
     net::TcpListener,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,9 +42,11 @@ use crate::tls::{Tls, Wire};
 const CONNECTIONS: usize = 512;
 /// How often another connection is asked for its place.
 const ASK_EVERY: Duration = Duration::from_millis(5);
-/// How long a connection is let be before it may be closed for another: its first request may still
-/// be on the way, and would be lost.
-const LET_BE: Duration = Duration::from_millis(500);
+/// How long an idle connection is let be before it may be closed for another.
+const LET_BE: Duration = Duration::from_secs(1);
+/// How much longer if it has never asked anything: in a crowd its first packets may be lost, and TCP
+/// repeats them after one second, and then after two.
+const LET_BEGIN: Duration = Duration::from_secs(3);
 
 /// Serves until `stop`; then what is under way is finished. A head may take `patience` to arrive, and
 /// so may a handshake.
@@ -106,16 +124,46 @@ async fn connection(
     crowded: &Notify,
     stop: CancellationToken,
 ) {
+    let idle_since = watch::Sender::new(Some(Instant::now() + LET_BEGIN));
+    let is_wanted = AtomicBool::new(false);
     let service = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        idle_since.send_replace(None);
+        let (answer, idle_since, is_wanted) = (service.call(request), &idle_since, &is_wanted);
+        async move {
+            let mut answer = answer.await;
+            if is_wanted.load(Ordering::Relaxed)
+                && let Ok(answer) = &mut answer
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            idle_since.send_replace(Some(Instant::now()));
+            answer
+        }
+    });
     let mut connection = pin!(http.serve_connection(TokioIo::new(wire), service));
-    let is_wanted = async {
-        tokio::time::sleep(LET_BE).await;
+    let idle_and_wanted = async {
         crowded.notified().await;
+        is_wanted.store(true, Ordering::Relaxed);
+        let mut idle = idle_since.subscribe();
+        loop {
+            let since = *idle.borrow_and_update();
+            let rested = async {
+                match since {
+                    Some(since) => tokio::time::sleep_until(since + LET_BE).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = rested => return,
+                _ = idle.changed() => {}
+            }
+        }
     };
     // Cut off or too slow: there is nobody to tell.
     tokio::select! {
         _ = &mut connection => return,
-        () = is_wanted => {}
+        () = idle_and_wanted => {}
         () = stop.cancelled() => {}
     }
     // What is under way is finished.

@@ -135,3 +135,55 @@ async fn an_idle_connection_makes_room_for_whoever_comes() {
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     running.stop().await;
 }
+
+/// More callers than places, and all of them busy: whoever is closed for another is told so with an
+/// answer, and no request is lost on the way to a connection that is just being closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_to_a_connection_that_is_closed_for_another() {
+    let _alone = ALONE.lock().await;
+    let running = Running::over_http(&in_memory()).await;
+    let http = running.service.http;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..600_u64 {
+        callers.spawn(async move {
+            let ask =
+                "POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+            let (mut answered, mut closed) = (0, 0);
+            let mut stream = TcpStream::connect(http).await.unwrap();
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(3) || answered == 0 {
+                stream.write_all(ask.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !is_whole(&answer) {
+                    let read = stream.read_buf(&mut answer).await.unwrap();
+                    assert!(read > 0, "closed in place of an answer, after {answered} of them");
+                }
+                answered += 1;
+                let answer = String::from_utf8_lossy(&answer).to_lowercase();
+                assert!(answer.starts_with("http/1.1 401"), "{answer}");
+                if answer.contains("connection: close") {
+                    closed += 1;
+                    stream = TcpStream::connect(http).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(100 + caller % 150)).await;
+            }
+            (answered, closed)
+        });
+    }
+    let mut told = (0, 0);
+    while let Some(caller) = callers.join_next().await {
+        let (answered, closed) = caller.expect("no caller lost a request");
+        told = (told.0 + answered, told.1 + closed);
+    }
+    println!("600 callers: {} requests, {} answers closed their connection", told.0, told.1);
+    assert!(told.1 > 20, "places were wanted: {}", told.1);
+    running.stop().await;
+}
+
+/// Whether all that its head announces is there.
+fn is_whole(answer: &[u8]) -> bool {
+    let answer = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.is_none_or(|length| body.len() == length.trim().parse::<usize>().unwrap())
+}
