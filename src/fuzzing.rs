@@ -52,6 +52,18 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
     }
 }
 
+/// A chunk of the journal read, value by value, and written again.
+///
+/// # Errors
+/// If it is none.
+pub fn chunk_again(row: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut again = codec::Several::default();
+    for value in codec::several(row, || "a fuzzed row".to_owned())? {
+        again.add(&value?.decode::<Kept>()?, usize::MAX)?;
+    }
+    Ok(again.row())
+}
+
 /// `payload` as a row whose checksum fits.
 pub fn sealed(payload: &[u8]) -> Vec<u8> {
     codec::around(payload)

@@ -39,7 +39,7 @@ fn sealed(mut row: Vec<u8>) -> Vec<u8> {
 
 /// Several values in one row, each behind its length (u32, little-endian), so that one can be read
 /// without the others.
-pub(super) struct Several(Vec<u8>);
+pub(crate) struct Several(Vec<u8>);
 
 impl Default for Several {
     fn default() -> Self {
@@ -53,7 +53,7 @@ impl Several {
     ///
     /// # Errors
     /// If it cannot be told in the format; then the whole row is lost.
-    pub(super) fn add<T: Serialize>(
+    pub(crate) fn add<T: Serialize>(
         &mut self,
         value: &T,
         most: usize,
@@ -73,7 +73,7 @@ impl Several {
     }
 
     /// The row.
-    pub(super) fn row(self) -> Vec<u8> {
+    pub(crate) fn row(self) -> Vec<u8> {
         sealed(self.0)
     }
 }
@@ -82,7 +82,7 @@ impl Several {
 ///
 /// # Errors
 /// If it is torn, rotten or of another format.
-pub(super) fn several<'a, P: Fn() -> String + Clone>(
+pub(crate) fn several<'a, P: Fn() -> String + Clone>(
     row: &'a [u8],
     place: P,
 ) -> Result<impl Iterator<Item = Result<Encoded<'a, P>, StoreError>> + use<'a, P>, StoreError> {
@@ -105,7 +105,7 @@ pub(super) fn several<'a, P: Fn() -> String + Clone>(
 }
 
 /// One of [`several`] values.
-pub(super) struct Encoded<'a, P> {
+pub(crate) struct Encoded<'a, P> {
     value: &'a [u8],
     place: P,
 }
@@ -115,7 +115,7 @@ impl<P: Fn() -> String> Encoded<'_, P> {
     ///
     /// # Errors
     /// If it is of another type.
-    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
         decoded(self.value, &self.place)
     }
 }

@@ -105,8 +105,9 @@ pub trait Store: Send {
     /// Fatal, see the contract above.
     fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
 
-    /// Drops up to `budget` journal rows older than `before`, and every workflow that ended before
-    /// then. Open workflows are kept, however old. `now` is engine time.
+    /// Drops journal rows older than `before`, and every workflow that ended before then, until that
+    /// were `budget` rows or a few more: then there may be more to do. Open workflows are kept,
+    /// however old, and so may be for a while the rows of one that ended later. `now` is engine time.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).

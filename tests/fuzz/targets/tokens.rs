@@ -56,6 +56,11 @@ pub fn row(data: &[u8]) {
         }
         Err(error) => assert!(error.to_string().contains("a fuzzed row"), "{error}"),
     }
+    if which == RowKind::Journal
+        && let Ok(again) = fuzzing::chunk_again(&bytes)
+    {
+        assert_eq!(fuzzing::chunk_again(&again), Ok(again), "an equal chunk");
+    }
     if which == RowKind::Transition
         && let Some(row) = fuzzing::transition(&bytes)
     {

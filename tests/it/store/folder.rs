@@ -271,6 +271,25 @@ fn a_large_batch_is_kept_row_by_row() {
     same(&open(folder.path()).unwrap());
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
     assert_eq!(SledStore::check(&options).unwrap().findings, []);
+
+    // Retention takes whole chunks; as long as it took what it might, there may be more.
+    let (mut store, now) = (open(folder.path()).unwrap(), UnixMillis(model.now));
+    let mut rounds = 0;
+    while store.sweep(now, now, 10).unwrap().rows >= 10 {
+        rounds += 1;
+    }
+    assert!(rounds > 3, "{rounds}");
+    let reader = store.reader();
+    assert_eq!(reader.after(reader.oldest(), 10).unwrap(), [], "only what is open was carried");
+    assert_eq!(store.open_count(), 200);
+    for (number, id) in (1..).zip(&ids) {
+        let rows =
+            if number % 3 == 0 { Vec::new() } else { model.store.reader().timeline(*id).unwrap() };
+        assert_eq!(reader.timeline(*id).unwrap(), rows, "{number}");
+    }
+    drop((reader, store));
+    assert_eq!(open(folder.path()).unwrap().open_count(), 200);
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
 }
 
 /// Written twice is only what lives longer than a tenth of the retention.

@@ -215,7 +215,7 @@ impl World<'_> {
             let before = UnixMillis(now.0.saturating_sub(self.scenario.retention_ms));
             let swept =
                 store.sweep(now, before, SWEEP_ROWS).map_err(|error| broken(STORE, &error))?;
-            let is_more = swept.rows == SWEEP_ROWS;
+            let is_more = swept.rows >= SWEEP_ROWS;
             service.next_sweep = if is_more { now.0 } else { now.0 + SWEEP_MS };
         }
         service.free_at = effects_at;
