@@ -107,7 +107,8 @@ pub trait Store: Send {
 
     /// Drops journal rows older than `before`, and every workflow that ended before then, until that
     /// were `budget` rows or a few more: then there may be more to do. Open workflows are kept,
-    /// however old, and so may be for a while the rows of one that ended later. `now` is engine time.
+    /// however old; a store may wait a while with the rest for one that ended later. `now` is engine
+    /// time.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).

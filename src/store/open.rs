@@ -223,21 +223,20 @@ impl OpenSet {
         self.timers.range((bound, Bound::Unbounded))
     }
 
-    /// Up to `limit` ids within bounds, from one end or the other.
+    /// Up to `limit` ids between two others, from one end or the other.
     pub(super) fn ids(
         &self,
-        within: (Bound<WorkflowId>, Bound<WorkflowId>),
+        (from, to): (Option<WorkflowId>, Option<WorkflowId>),
         newest_first: bool,
         limit: usize,
     ) -> Vec<WorkflowId> {
-        let ids = self.workflows.range(within).map(|(id, _)| *id);
+        let bound = |id: Option<WorkflowId>| id.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.workflows.range((bound(from), bound(to))).map(|(id, _)| *id);
         if newest_first { ids.rev().take(limit).collect() } else { ids.take(limit).collect() }
     }
 
     pub(super) fn ids_after(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.workflows.range((from, Bound::Unbounded));
-        behind.take(limit).map(|(id, _)| *id).collect()
+        self.ids((after, None), false, limit)
     }
 }
 

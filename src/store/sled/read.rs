@@ -3,10 +3,7 @@
 //! Nothing is locked while the disk is read. Retention may move or forget a workflow meanwhile: then
 //! its rows are looked for once more where they are now.
 
-use std::{
-    ops::Bound,
-    sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
 use super::{Before, Ended, Kept, Shared, keys, tree};
 use crate::{
@@ -101,7 +98,8 @@ impl Shared {
                         messages.extend(own);
                     }
                     match before {
-                        Before::Row(before) => next = before,
+                        Before::Row(before) if before < next => next = before,
+                        Before::Row(_) => return Err(missing_before(next)),
                         Before::Nothing(record) => break record,
                     }
                 }
@@ -116,25 +114,17 @@ impl Shared {
         Ok(Story { record, rows, messages })
     }
 
-    /// The ids of some workflows, open or ended: newest first below a bound, oldest first above one.
+    /// The ids of some workflows, open or ended, between two others: from one end or the other.
     fn ids(
         &self,
-        (from, to): (Bound<WorkflowId>, Bound<WorkflowId>),
+        (from, to): (Option<WorkflowId>, Option<WorkflowId>),
         newest_first: bool,
     ) -> Result<Vec<WorkflowId>, StoreError> {
         // In this order, as in `place`.
         let mut ids = self.open().ids((from, to), newest_first, IDS);
-        let key = |bound: Bound<WorkflowId>, open: Vec<u8>| match bound {
-            Bound::Unbounded => open,
-            Bound::Included(id) => keys::ended(id),
-            // The least key behind another is that key and one byte more.
-            Bound::Excluded(id) => [keys::ended(id), vec![0]].concat(),
-        };
-        let to = match to {
-            Bound::Excluded(id) => keys::ended(id),
-            to => key(to, vec![b'e' + 1]),
-        };
-        let rows = self.tree.range(key(from, vec![b'e']), to);
+        // The least key behind another is that key and one byte more.
+        let from = from.map_or(vec![b'e'], |id| [keys::ended(id), vec![0]].concat());
+        let rows = self.tree.range(from, to.map_or(vec![b'e' + 1], keys::ended));
         let rows: Vec<_> =
             if newest_first { rows.rev().take(IDS).collect() } else { rows.take(IDS).collect() };
         for row in rows {
@@ -166,6 +156,21 @@ impl Shared {
             }
         }
         Ok(rows)
+    }
+
+    /// Of an ended one both stand in its rows, which are read once.
+    fn record_and_state(
+        &self,
+        id: WorkflowId,
+    ) -> Result<Option<(Arc<Record>, Workflow)>, StoreError> {
+        let open = self.open().state(id)?;
+        match open {
+            Some(state) => Ok(self.record(id)?.map(|record| (record, state))),
+            None => Ok(self.story(id)?.map(|story| {
+                let state = Self::replayed(&story);
+                (story.record, state)
+            })),
+        }
     }
 
     fn replayed(story: &Story) -> Workflow {
@@ -226,8 +231,7 @@ impl Reader for Shared {
     ) -> Result<Page, StoreError> {
         let (mut page, mut looked_at, mut before) = (Page::default(), 0, after);
         loop {
-            let below = before.map_or(Bound::Unbounded, Bound::Excluded);
-            let ids = self.ids((Bound::Unbounded, below), true)?;
+            let ids = self.ids((None, before), true)?;
             if ids.is_empty() {
                 page.next = None;
                 return Ok(page);
@@ -239,8 +243,7 @@ impl Reader for Shared {
                 looked_at += 1;
                 before = Some(id);
                 page.next = Some(id);
-                if let Some(record) = self.record(id)?
-                    && let Some(workflow) = self.workflow(id)?
+                if let Some((record, workflow)) = self.record_and_state(id)?
                     && filter.admits(&record, &workflow)
                 {
                     page.workflows.push((record, workflow));
@@ -253,8 +256,7 @@ impl Reader for Shared {
         let (mut entries, mut after) = (Vec::new(), after);
         // An empty answer is the end: those that retention forgets meanwhile are none.
         while entries.is_empty() {
-            let above = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut ids = self.ids((above, Bound::Unbounded), false)?;
+            let mut ids = self.ids((after, None), false)?;
             ids.truncate(limit);
             let Some(last) = ids.last() else { break };
             after = Some(*last);
@@ -285,6 +287,13 @@ impl Reader for Shared {
         let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
         rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))
             .collect()
+    }
+}
+
+fn missing_before(cursor: Cursor) -> StoreError {
+    StoreError::Corrupt {
+        place: format!("journal row {}", cursor.0),
+        problem: "what it names as the row before it comes later; restore a backup".to_owned(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Retention: the journal's left edge moves to the right, a chunk at a time.
 //!
-//! An ended workflow goes when the edge comes to a row of it and its newest row is past retention. If
-//! only the first is, the edge waits, for up to a tenth of the retention: few live longer than that,
-//! and nothing of the others is written twice. What must stay in spite of the edge, open or ended, is
+//! An ended workflow goes when the edge comes to a row of it and it closed before retention. If it
+//! closed later, the edge waits, for up to a tenth of the retention: few live longer than that, and
+//! nothing of the others is written twice. What must stay in spite of the edge, open or ended, is
 //! carried: its record and timeline are written once more at the right end, in the same batch that
 //! drops the chunk, so that a replay from the edge always finds all of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -25,6 +25,15 @@ enum Fate {
     Forget,
     /// It stays, and is written once more.
     Carry(Option<Ended>),
+}
+
+/// What becomes of a chunk that goes.
+struct Verdict {
+    /// Its last cursor, and how many rows it has.
+    last: Cursor,
+    rows: usize,
+    /// Of its workflows but those that were decided before.
+    fates: HashMap<WorkflowId, Fate>,
 }
 
 /// Which rows are past.
@@ -50,39 +59,42 @@ impl SledStore {
         let mut writes = Writes::default();
         let mut appender = Appender::behind(self.newest);
         let mut edge = Cursor(shared.edge.load(Ordering::Acquire));
-        let mut fates = HashMap::new();
+        let mut decided = HashSet::new();
         let mut moved = Vec::new();
         for chunk in shared.tree.chunks(Cursor(edge.0 + 1))? {
             let chunk = chunk?;
-            let Some((last, rows)) = self.decide(&chunk, &past, &mut fates)? else { break };
-            for (id, fate) in &mut fates {
-                // Decided by an earlier chunk, and done.
-                let Some(fate) = fate.take() else { continue };
-                let Some(story) = shared.story(*id)? else { continue };
+            let Some(verdict) = self.decide(&chunk, &past, &decided)? else { break };
+            for (id, fate) in verdict.fates {
+                decided.insert(id);
+                // Never passed over: its rows are about to go.
+                let story = shared.story(id)?.ok_or_else(|| StoreError::Corrupt {
+                    place: format!("workflow {id}"),
+                    problem: "its rows are not where they should be; restore a backup".to_owned(),
+                })?;
                 match fate {
                     Fate::Forget => {
-                        self.forget(*id, story, &mut writes)?;
+                        self.forget(id, story, &mut writes)?;
                         swept.workflows += 1;
                     }
                     Fate::Carry(ended) => {
                         let carried = appender.next();
                         let Story { record, rows, messages } = story;
-                        let kept = Kept::Carried { workflow: *id, at: now, record, rows, messages };
+                        let kept = Kept::Carried { workflow: id, at: now, record, rows, messages };
                         appender.put(&kept, &mut writes)?;
                         match ended {
                             Some(ended) => {
                                 let ended = Ended { first: carried, last: carried, ..ended };
-                                writes.put(keys::ended(*id), &ended)?;
+                                writes.put(keys::ended(id), &ended)?;
                             }
-                            None => moved.push((*id, carried)),
+                            None => moved.push((id, carried)),
                         }
                         swept.carried += 1;
                     }
                 }
             }
             shared.tree.remove(&mut writes, keys::journal(chunk.first))?;
-            edge = last;
-            swept.rows += rows;
+            edge = verdict.last;
+            swept.rows += verdict.rows;
             if swept.rows >= budget {
                 break;
             }
@@ -110,15 +122,14 @@ impl SledStore {
         Ok(swept)
     }
 
-    /// What becomes of the workflows of a chunk: its last cursor and how many rows it has; `None` if
-    /// it stays where it is.
+    /// `None` if the chunk stays where it is.
     fn decide(
         &self,
         chunk: &Chunk,
         past: &Past,
-        fates: &mut HashMap<WorkflowId, Option<Fate>>,
-    ) -> Result<Option<(Cursor, usize)>, StoreError> {
-        let mut own = HashMap::new();
+        decided: &HashSet<WorkflowId>,
+    ) -> Result<Option<Verdict>, StoreError> {
+        let mut fates = HashMap::new();
         let (mut last, mut rows) = (chunk.first, 0);
         for kept in chunk.rows()? {
             let (cursor, kept) = kept?;
@@ -130,14 +141,14 @@ impl SledStore {
                 return Ok(None);
             }
             (last, rows) = (cursor, rows + 1);
-            if fates.contains_key(&id) || own.contains_key(&id) {
+            if decided.contains(&id) || fates.contains_key(&id) {
                 continue;
             }
             let open = self.shared.open().get(id).map(|open| open.first);
             if let Some(first) = open {
                 // A row from before it was carried is not needed.
                 if cursor >= first {
-                    own.insert(id, Some(Fate::Carry(None)));
+                    fates.insert(id, Fate::Carry(None));
                 }
                 continue;
             }
@@ -145,16 +156,15 @@ impl SledStore {
             // A start finds it ended by its small row, as long as it finds a beginning of it.
             let needs = cursor >= ended.first;
             if ended.at < past.before && (needs || cursor >= ended.closed) {
-                own.insert(id, Some(Fate::Forget));
+                fates.insert(id, Fate::Forget);
             } else if needs {
                 if at >= past.waits {
                     return Ok(None);
                 }
-                own.insert(id, Some(Fate::Carry(Some(ended))));
+                fates.insert(id, Fate::Carry(Some(ended)));
             }
         }
-        fates.extend(own);
-        Ok(Some((last, rows)))
+        Ok(Some(Verdict { last, rows, fates }))
     }
 
     /// Drops all that leads to a workflow.
