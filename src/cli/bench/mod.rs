@@ -18,6 +18,7 @@ mod provider;
 mod receipts;
 mod report;
 mod server;
+mod store;
 mod streams;
 mod timers;
 mod usage;
@@ -57,11 +58,11 @@ pub(super) struct BenchArgs {
     #[arg(long, default_value_t = 5.0, value_name = "S")]
     seconds: f64,
     /// How many calls are out at once; several, separated by commas, are measured one after the
-    /// other [create: 1,8,64,256,1024; elsewhere 64].
+    /// other [create: 1,8,64,256,1024; elsewhere 64]. In a batch [store: 128].
     #[arg(long, value_delimiter = ',', value_name = "N")]
     in_flight: Vec<usize>,
     /// How many: lives, workflows that wait, subscribers, open workflows, or timers armed beside
-    /// those that come due [life, receipts, timers: 10000; streams: 1000; pending: 100000].
+    /// those that come due [life, receipts, timers: 10000; streams: 1000; pending, store: 100000].
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// How many a second, whatever the answers: lives, webhooks, or timers that come due [life: as
@@ -97,6 +98,8 @@ enum Scenario {
     Pending,
     /// Many due every second, with others armed: how late they are.
     Timers,
+    /// The store alone: commits of batches, with many open.
+    Store,
 }
 
 /// What a scenario works with.
@@ -130,6 +133,7 @@ where
         Scenario::Streams => streams::run(&mut bench).await?,
         Scenario::Pending => pending::run(&mut bench).await?,
         Scenario::Timers => timers::run(&mut bench).await?,
+        Scenario::Store => store::run(&mut bench).await?,
     }
     let used = bench.server.usage();
     bench.report.memory(used);
@@ -221,6 +225,7 @@ impl Scenario {
             Scenario::Streams => "streams",
             Scenario::Pending => "pending",
             Scenario::Timers => "timers",
+            Scenario::Store => "store",
         }
     }
 }
