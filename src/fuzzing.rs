@@ -58,7 +58,8 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
 /// If it is none.
 pub fn chunk_again(row: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut again = codec::Several::default();
-    for value in codec::several(row, || "a fuzzed row".to_owned())? {
+    let place = || "a fuzzed row".to_owned();
+    for value in codec::Values::of(row, place)?.iter(place) {
         again.add(&value?.decode::<Kept>()?, usize::MAX)?;
     }
     Ok(again.row())

@@ -4,6 +4,7 @@
 //! stored by position; a format that changes gets a new version here, and the old one stays
 //! readable.
 
+use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::StoreError;
@@ -37,19 +38,14 @@ fn sealed(mut row: Vec<u8>) -> Vec<u8> {
     row
 }
 
-/// Several values in one row, each behind its length (u32, little-endian), so that one can be read
-/// without the others.
+/// Several values in one row, compressed together. Each stands behind its length (u32,
+/// little-endian), so that one can be read without the others.
+#[derive(Default)]
 pub(crate) struct Several(Vec<u8>);
 
-impl Default for Several {
-    fn default() -> Self {
-        Several(vec![VERSION, 0, 0, 0, 0])
-    }
-}
-
 impl Several {
-    /// Adds a value. If that makes the row longer than `most`, and it is not the only one, then it
-    /// begins another row, and the full one comes back.
+    /// Adds a value. If that makes them longer than `most` before they are compressed, and it is not
+    /// the only one, then it begins another row, and the full one comes back.
     ///
     /// # Errors
     /// If it cannot be told in the format; then the whole row is lost.
@@ -63,48 +59,79 @@ impl Several {
         self.0 = extended(value, std::mem::take(&mut self.0))?;
         let length = (self.0.len() - at - LENGTH) as u32;
         self.0[at..at + LENGTH].copy_from_slice(&length.to_le_bytes());
-        if self.0.len() <= most || at == HEAD {
+        if self.0.len() <= most || at == 0 {
             return Ok(None);
         }
         let last = self.0.split_off(at);
-        let full = std::mem::take(self);
-        self.0.extend(last);
+        let full = std::mem::replace(self, Several(last));
         Ok(Some(full.row()))
     }
 
-    /// The row.
+    /// The row: behind the header, how long the values are (u32, little-endian), and a block of LZ4.
     pub(crate) fn row(self) -> Vec<u8> {
-        sealed(self.0)
+        const AT: usize = HEAD + LENGTH;
+        let mut row = vec![0; AT + get_maximum_output_size(self.0.len())];
+        row[0] = VERSION;
+        row[HEAD..AT].copy_from_slice(&(self.0.len() as u32).to_le_bytes());
+        // It only fails for want of room.
+        let length = compress_into(&self.0, &mut row[AT..]).unwrap_or_default();
+        row.truncate(AT + length);
+        sealed(row)
     }
 }
 
 /// The values of a row, still encoded.
-///
-/// # Errors
-/// If it is torn, rotten or of another format.
-pub(crate) fn several<'a, P: Fn() -> String + Clone>(
-    row: &'a [u8],
-    place: P,
-) -> Result<impl Iterator<Item = Result<Encoded<'a, P>, StoreError>> + use<'a, P>, StoreError> {
-    let mut rest = sound(row, &place)?;
-    Ok(std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+pub(crate) struct Values(Vec<u8>);
+
+/// No block of LZ4 grows by more than this when it is read.
+const MOST_GROWTH: usize = 255;
+
+impl Values {
+    /// Of a row.
+    ///
+    /// # Errors
+    /// If it is torn, rotten or of another format.
+    pub(crate) fn of(row: &[u8], place: impl Fn() -> String) -> Result<Self, StoreError> {
+        let corrupt = |problem: String| StoreError::Corrupt { place: place(), problem };
+        let (length, block) = sound(row, &place)?
+            .split_first_chunk::<LENGTH>()
+            .ok_or_else(|| corrupt("it does not say how long it is".to_owned()))?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > block.len().saturating_mul(MOST_GROWTH) {
+            return Err(corrupt(format!("{} bytes cannot be {length}", block.len())));
         }
-        let split = rest.split_first_chunk::<LENGTH>().and_then(|(length, behind)| {
-            behind.split_at_checked(u32::from_le_bytes(*length) as usize)
-        });
-        let Some((value, behind)) = split else {
-            rest = &[];
-            let problem = "a value in it is cut off".to_owned();
-            return Some(Err(StoreError::Corrupt { place: place(), problem }));
-        };
-        rest = behind;
-        Some(Ok(Encoded { value, place: place.clone() }))
-    }))
+        let values = decompress(block, length).map_err(|error| corrupt(error.to_string()))?;
+        if values.len() != length {
+            return Err(corrupt(format!("it says {length} bytes, and has {}", values.len())));
+        }
+        Ok(Values(values))
+    }
+
+    /// One after the other. `place` names them in an error.
+    pub(crate) fn iter<P: Fn() -> String + Clone>(
+        &self,
+        place: P,
+    ) -> impl Iterator<Item = Result<Encoded<'_, P>, StoreError>> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let split = rest.split_first_chunk::<LENGTH>().and_then(|(length, behind)| {
+                behind.split_at_checked(u32::from_le_bytes(*length) as usize)
+            });
+            let Some((value, behind)) = split else {
+                rest = &[];
+                let problem = "a value in it is cut off".to_owned();
+                return Some(Err(StoreError::Corrupt { place: place(), problem }));
+            };
+            rest = behind;
+            Some(Ok(Encoded { value, place: place.clone() }))
+        })
+    }
 }
 
-/// One of [`several`] values.
+/// One of several [`Values`].
 pub(crate) struct Encoded<'a, P> {
     value: &'a [u8],
     place: P,

@@ -4,7 +4,10 @@
 //! Workflows come to rest until so many are open. Then up to as many more are created, and as many
 //! canceled again, in no order. Only commits are timed: what is in them is decided by the turn.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use dispatch_contract::UnixMillis;
 use uuid::Uuid;
@@ -19,7 +22,7 @@ use crate::{
     cli::Failure,
     engine::{Grace, Input, Outbox, RouteTable, Turn},
     grpc::parse_create,
-    machine::{Plan, Terms, WorkflowId},
+    machine::{Terms, WorkflowId},
     store::{Record, Requester, SledOptions, SledStore, Store, StoreError, encode},
 };
 
@@ -81,7 +84,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
 struct Alone {
     store: SledStore,
     turn: Turn,
-    plan: Plan,
+    routes: Arc<RouteTable>,
     now: UnixMillis,
     /// What is open, in no order.
     open: Vec<WorkflowId>,
@@ -89,38 +92,37 @@ struct Alone {
 }
 
 impl Alone {
-    fn open(options: &SledOptions, routes: &std::sync::Arc<RouteTable>) -> Result<Self, StoreError> {
+    fn open(options: &SledOptions, routes: &Arc<RouteTable>) -> Result<Self, StoreError> {
         let store = SledStore::open(options)?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = UnixMillis(wall.as_millis() as u64);
-        let shape = Shape::resting(Duration::from_secs(86_400));
-        let plan = parse_create(&workflow::request(0, &shape), routes, now)
-            .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
         let turn = Turn::new(&store, routes.clone(), Grace { started_at: now, until: now });
-        Ok(Alone { store, turn, plan, now, open: Vec::new(), next: 0 })
+        Ok(Alone { store, turn, routes: Arc::clone(routes), now, open: Vec::new(), next: 0 })
     }
 
     fn creates(&mut self, many: usize) -> Result<Outbox, StoreError> {
-        let inputs = (0..many).map(|_| self.create()).collect();
-        self.turn.run(&self.store, self.now, inputs)
+        let inputs: Result<_, _> = (0..many).map(|_| self.create()).collect();
+        self.turn.run(&self.store, self.now, inputs?)
     }
 
-    fn create(&mut self) -> Input {
+    fn create(&mut self) -> Result<Input, StoreError> {
         self.next += 1;
-        // As UUIDv7 are: they grow.
-        let id = WorkflowId(Uuid::from_u128(u128::from(self.now.0) << 80 | u128::from(self.next)));
+        let shape = Shape::resting(Duration::from_secs(86_400));
+        let plan = parse_create(&workflow::request(self.next, &shape), &self.routes, self.now)
+            .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
+        let id = WorkflowId(Uuid::now_v7());
         self.open.push(id);
         let record = Record {
             id,
             tenant: TENANT.into(),
             created_at: self.now,
-            fingerprint: self.plan.fingerprint(),
+            fingerprint: plan.fingerprint(),
             requester: Requester::default(),
-            plan: self.plan.clone(),
+            plan,
             terms: Terms::default(),
             request_id: None,
         };
-        Input::Create { record: Box::new(record), reply: Box::new(drop) }
+        Ok(Input::Create { record: Box::new(record), reply: Box::new(drop) })
     }
 
     fn cancels(&mut self, many: usize) -> Result<Outbox, StoreError> {
@@ -129,8 +131,7 @@ impl Alone {
     }
 
     fn cancel(&mut self) -> Input {
-        // Knuth's multiplier: far from the last one, and the same in every run.
-        self.next = self.next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.next = workflow::shuffled(self.next);
         let id = self.open.swap_remove((self.next >> 33) as usize % self.open.len());
         Input::Cancel { tenant: TENANT.into(), id, reply: Box::new(drop) }
     }

@@ -11,9 +11,93 @@ use crate::pb::v1::{
     Address, CreateWorkflowRequest, Failover, Message, Step, WorkflowSpec, address, message,
 };
 
-/// A full SMS of the GSM alphabet.
-const TEXT: &str = "Your order is ready at our shop in the old town. It is kept for seven days; \
-please bring the code 4711 and something that shows your name. Open daily 9 to 18 h.";
+/// How long a text is: a full SMS of the GSM alphabet.
+const LENGTH: usize = 160;
+/// What texts are made of.
+const WORDS: [&str; 64] = [
+    "your",
+    "order",
+    "is",
+    "ready",
+    "at",
+    "our",
+    "shop",
+    "in",
+    "the",
+    "old",
+    "town",
+    "we",
+    "keep",
+    "it",
+    "for",
+    "seven",
+    "days",
+    "please",
+    "bring",
+    "code",
+    "and",
+    "something",
+    "that",
+    "shows",
+    "name",
+    "open",
+    "daily",
+    "until",
+    "evening",
+    "appointment",
+    "tomorrow",
+    "doctor",
+    "delivery",
+    "parcel",
+    "neighbour",
+    "station",
+    "train",
+    "late",
+    "platform",
+    "bill",
+    "paid",
+    "thank",
+    "you",
+    "reply",
+    "stop",
+    "account",
+    "password",
+    "changed",
+    "from",
+    "new",
+    "device",
+    "if",
+    "this",
+    "was",
+    "not",
+    "call",
+    "us",
+    "table",
+    "reserved",
+    "friday",
+    "flight",
+    "gate",
+    "boarding",
+    "soon",
+];
+
+/// The text of workflow `number`: no two are alike, because what repeats itself takes little room.
+fn text(number: u64) -> String {
+    let mut text = format!("{number} ");
+    let mut state = number;
+    while text.len() < LENGTH {
+        state = shuffled(state);
+        text.push_str(WORDS[(state >> 58) as usize]);
+        text.push(' ');
+    }
+    text.truncate(LENGTH);
+    text
+}
+
+/// The next of a sequence whose upper bits look like chance: Knuth's multiplier and increment.
+pub(super) fn shuffled(state: u64) -> u64 {
+    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+}
 
 const PAGE: &str = "107083064136738";
 const SMS_SENDER: &str = "447700900000";
@@ -38,8 +122,9 @@ impl Shape {
 
 /// The request for workflow `number`.
 pub(super) fn request(number: u64, shape: &Shape) -> CreateWorkflowRequest {
+    let text = text(number);
     let message =
-        || Message { content: Some(message::Content::Text(TEXT.to_owned())), ..Message::default() };
+        || Message { content: Some(message::Content::Text(text.clone())), ..Message::default() };
     let at =
         |channel: &str, endpoint| Address { channel: channel.to_owned(), endpoint: Some(endpoint) };
     let failover = Failover {
@@ -74,7 +159,7 @@ pub(super) fn sms() -> dispatch_contract::Message {
         channel: Channel::SMS,
         from: Endpoint::Number(SMS_SENDER.to_owned()),
         to: Endpoint::Number(format!("44{:012}", 0)),
-        content: Content::Text(TEXT.to_owned()),
+        content: Content::Text(text(0)),
         options: Options::default(),
     }
 }
@@ -112,6 +197,7 @@ mod tests {
 
     #[test]
     fn the_texts_fill_an_sms() {
-        assert_eq!(TEXT.len(), 160);
+        assert_eq!((text(0).len(), text(u64::MAX).len()), (LENGTH, LENGTH));
+        assert_ne!(text(1)[1..], text(2)[1..]);
     }
 }

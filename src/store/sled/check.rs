@@ -151,7 +151,7 @@ fn chunk(
     newest: &mut Cursor,
     checked: &mut Checked,
 ) -> Result<(), StoreError> {
-    let chunk = Chunk::of(key, value)?;
+    let chunk = Chunk::of(key, &value)?;
     if chunk.first <= edge {
         checked.found(tree::place(key), "it lies before the journal's edge");
         return Ok(());
@@ -160,7 +160,7 @@ fn chunk(
         let (from, to) = (newest.0 + 1, chunk.first.0 - 1);
         checked.found(tree::place(key), format!("the rows {from} to {to} before it are missing"));
     }
-    for kept in chunk.rows()? {
+    for kept in chunk.rows() {
         let (cursor, kept) = kept?;
         *newest = cursor;
         if let Kept::Row { row, .. } = kept

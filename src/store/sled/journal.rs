@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
-use sled::IVec;
 
 use super::{
     keys,
@@ -19,7 +18,7 @@ use crate::{
     machine::WorkflowId,
     store::{
         Cursor, MessageKey, Record, Row, StoreError,
-        codec::{self, Several},
+        codec::{Several, Values},
     },
 };
 
@@ -88,36 +87,34 @@ impl Appender {
     }
 }
 
-/// Some rows of the journal, as they are kept.
+/// Some rows of the journal, still encoded.
 pub(super) struct Chunk {
     /// The cursor of its first row.
     pub(super) first: Cursor,
-    value: IVec,
+    values: Values,
 }
 
 impl Chunk {
-    pub(super) fn of(key: &[u8], value: IVec) -> Result<Self, StoreError> {
+    pub(super) fn of(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
         let first = keys::cursor_of(key).ok_or_else(|| StoreError::Corrupt {
             place: tree::place(key),
             problem: "it stands among the journal's rows and is none".to_owned(),
         })?;
-        Ok(Chunk { first, value })
+        Ok(Chunk { first, values: Values::of(value, || tree::place(key))? })
     }
 
     /// Its rows, in order.
-    pub(super) fn rows(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<(Cursor, Kept), StoreError>>, StoreError> {
-        let values = codec::several(&self.value, self.place())?;
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<(Cursor, Kept), StoreError>> {
         let cursors = (self.first.0..).map(Cursor);
-        Ok(cursors.zip(values).map(|(cursor, value)| Ok((cursor, value?.decode()?))))
+        let values = self.values.iter(self.place());
+        cursors.zip(values).map(|(cursor, value)| Ok((cursor, value?.decode()?)))
     }
 
     /// The row at a cursor; `None` if it is in another chunk.
     fn row(&self, cursor: Cursor) -> Result<Option<Kept>, StoreError> {
         let Some(skipped) = cursor.0.checked_sub(self.first.0) else { return Ok(None) };
-        let mut values = codec::several(&self.value, self.place())?;
-        values.nth(skipped as usize).map(|value| value?.decode()).transpose()
+        let value = self.values.iter(self.place()).nth(skipped as usize);
+        value.map(|value| value?.decode()).transpose()
     }
 
     fn place(&self) -> impl Fn() -> String + Clone + use<> {
@@ -134,14 +131,14 @@ impl Tree {
     ) -> Result<impl Iterator<Item = Result<Chunk, StoreError>> + '_, StoreError> {
         let first = self.chunk_with(from)?.map_or(from, |chunk| chunk.first);
         let rows = self.range(keys::journal(first), vec![b'j' + 1]);
-        Ok(rows.map(|row| row.and_then(|(key, value)| Chunk::of(&key, value))))
+        Ok(rows.map(|row| row.and_then(|(key, value)| Chunk::of(&key, &value))))
     }
 
     /// The last chunk that does not begin behind `cursor`.
     fn chunk_with(&self, cursor: Cursor) -> Result<Option<Chunk>, StoreError> {
         let to = keys::journal(Cursor(cursor.0.saturating_add(1)));
         match self.last_before(to, b'j')? {
-            Some((key, value)) => Chunk::of(&key, value).map(Some),
+            Some((key, value)) => Chunk::of(&key, &value).map(Some),
             None => Ok(None),
         }
     }
@@ -150,25 +147,24 @@ impl Tree {
     pub(super) fn newest(&self) -> Result<Option<Cursor>, StoreError> {
         let Some(last) = self.chunk_with(Cursor(u64::MAX - 1))? else { return Ok(None) };
         let mut newest = None;
-        for row in last.rows()? {
+        for row in last.rows() {
             newest = Some(row?.0);
         }
         Ok(newest)
     }
 
-    /// The row at a cursor. `read` is the chunk that was read last: neighbours are often in one.
-    pub(super) fn row_at(
-        &self,
-        cursor: Cursor,
-        read: &mut Option<Chunk>,
-    ) -> Result<Kept, StoreError> {
-        if let Some(chunk) = read
+    /// The row at a cursor. The chunk that was read last is kept at hand: who asks for one row often
+    /// asks for its neighbours too.
+    pub(super) fn row_at(&self, cursor: Cursor) -> Result<Kept, StoreError> {
+        let recent = self.recent_chunk().clone();
+        if let Some(chunk) = recent
             && let Some(kept) = chunk.row(cursor)?
         {
             return Ok(kept);
         }
-        *read = self.chunk_with(cursor)?;
-        let kept = read.as_ref().map(|chunk| chunk.row(cursor)).transpose()?.flatten();
+        let chunk = self.chunk_with(cursor)?;
+        let kept = chunk.as_ref().map(|chunk| chunk.row(cursor)).transpose()?.flatten();
+        *self.recent_chunk() = chunk.map(Arc::new);
         kept.ok_or_else(|| StoreError::Corrupt {
             place: format!("journal row {}", cursor.0),
             problem: "it is missing; restore a backup".to_owned(),

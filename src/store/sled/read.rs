@@ -89,9 +89,9 @@ impl Shared {
     fn walk(&self, last: Cursor) -> Result<Story, StoreError> {
         let durable = self.newest();
         let (mut rows, mut messages) = (Vec::new(), Vec::new());
-        let (mut next, mut chunk) = (last, None);
+        let mut next = last;
         let record = loop {
-            match self.tree.row_at(next, &mut chunk)? {
+            match self.tree.row_at(next)? {
                 Kept::Row { before, row, messages: own } => {
                     if row.cursor <= durable {
                         rows.push(row);
@@ -143,7 +143,7 @@ impl Shared {
         let durable = self.newest();
         let mut rows = Vec::new();
         for chunk in self.tree.chunks(Cursor(cursor.0.saturating_add(1)))? {
-            for kept in chunk?.rows()? {
+            for kept in chunk?.rows() {
                 let (at, kept) = kept?;
                 if at > durable || rows.len() == limit {
                     return Ok(rows);
@@ -185,7 +185,7 @@ impl Reader for Shared {
     }
 
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
-        self.at_place(id, |place| match self.tree.row_at(place.first, &mut None)? {
+        self.at_place(id, |place| match self.tree.row_at(place.first)? {
             Kept::Row { before: Before::Nothing(record), .. } | Kept::Carried { record, .. }
                 if record.id == id =>
             {

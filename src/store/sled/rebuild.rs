@@ -183,7 +183,7 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
     let mut needs = Needs::default();
     for chunk in tree.chunks(Cursor(before.0 + 1))? {
         let chunk = chunk?;
-        for kept in chunk.rows()? {
+        for kept in chunk.rows() {
             let (cursor, kept) = kept?;
             if cursor <= before {
                 continue;

@@ -131,7 +131,7 @@ impl SledStore {
     ) -> Result<Option<Verdict>, StoreError> {
         let mut fates = HashMap::new();
         let (mut last, mut rows) = (chunk.first, 0);
-        for kept in chunk.rows()? {
+        for kept in chunk.rows() {
             let (cursor, kept) = kept?;
             let (id, at) = match kept {
                 Kept::Row { row, .. } => (row.workflow, row.at),

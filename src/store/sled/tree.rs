@@ -17,7 +17,10 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,7 @@ use sled::IVec;
 
 use crate::store::{StoreError, codec};
 
-use super::{keys, watch::Watch};
+use super::{journal::Chunk, keys, watch::Watch};
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
@@ -41,6 +44,8 @@ pub(super) struct Tree {
     file: File,
     /// A write or sync failed, on whatever thread: none is tried again.
     has_failed: AtomicBool,
+    /// The chunk of the journal that was read last. Chunks never change.
+    recent: Mutex<Option<Arc<Chunk>>>,
     _watch: Watch,
 }
 
@@ -69,7 +74,13 @@ impl Tree {
                 .and_then(|file| file.sync_all())
                 .map_err(|error| io_failed("cannot sync", path, &error))?;
         }
-        Ok(Tree { tree, settings, db, file, has_failed: AtomicBool::new(false), _watch: watch })
+        let (has_failed, recent) = (AtomicBool::new(false), Mutex::default());
+        Ok(Tree { tree, settings, db, file, has_failed, recent, _watch: watch })
+    }
+
+    // Whole whatever panicked.
+    pub(super) fn recent_chunk(&self) -> MutexGuard<'_, Option<Arc<Chunk>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_empty(&self) -> bool {
