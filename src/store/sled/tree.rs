@@ -49,9 +49,9 @@ pub(super) struct Tree {
     _watch: Watch,
 }
 
-/// What is written at once or not at all.
+/// What is written at once or not at all: values under their keys, or nothing any more.
 #[derive(Default)]
-pub(super) struct Writes(sled::Batch);
+pub(super) struct Writes(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 impl Tree {
     /// Opens a folder that [`super::folder::prepare`] found right.
@@ -135,8 +135,25 @@ impl Tree {
 
     /// Durable when it returns.
     pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
-        self.once(|| self.tree.apply_batch(writes.0).map_err(|error| failed(&error)))?;
+        self.once(|| self.apply(writes).map_err(|error| failed(&error)))?;
         self.sync()
+    }
+
+    fn apply(&self, Writes(mut writes): Writes) -> sled::Result<()> {
+        // sled marks the end of a batch with a write of its own, which one value alone can do without.
+        if writes.len() == 1
+            && let Some((key, Some(value))) = writes.pop_if(|(_, value)| value.is_some())
+        {
+            return self.tree.insert(key, value).map(drop);
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch)
     }
 
     /// Makes durable whatever was written.
@@ -207,10 +224,10 @@ impl Tree {
             && let Some(count) = value.get(1..5).and_then(|bytes| bytes.try_into().ok())
         {
             for number in 0..u32::from_le_bytes(count) {
-                writes.0.remove(keys::piece(&key, number));
+                writes.0.push((keys::piece(&key, number), None));
             }
         }
-        writes.0.remove(key);
+        writes.0.push((key, None));
         Ok(())
     }
 }
@@ -228,15 +245,15 @@ impl Writes {
     /// Puts what is encoded already.
     pub(super) fn put_row(&mut self, key: Vec<u8>, row: Vec<u8>) {
         if row.len() <= PIECE {
-            self.0.insert(key, row);
+            self.0.push((key, Some(row)));
             return;
         }
         let mut head = vec![CUT];
         head.extend((row.len().div_ceil(PIECE) as u32).to_le_bytes());
         for (number, piece) in (0..).zip(row.chunks(PIECE)) {
-            self.0.insert(keys::piece(&key, number), piece);
+            self.0.push((keys::piece(&key, number), Some(piece.to_vec())));
         }
-        self.0.insert(key, head);
+        self.0.push((key, Some(head)));
     }
 }
 
