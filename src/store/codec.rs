@@ -198,14 +198,35 @@ mod tests {
         // Larger than a row may be, and alone in one.
         rows.extend(values.add(&("b".repeat(100), 10_u32), 60).unwrap());
         rows.push(values.row());
+        let rows: Vec<_> = rows.iter().map(|row| Values::of(row, String::new).unwrap()).collect();
         let read = rows.iter().flat_map(|row| {
-            let values = several(row, String::new).unwrap();
+            let values = row.iter(String::new);
             values.map(|value| value.unwrap().decode::<(String, u32)>().unwrap().1)
         });
         assert_eq!(read.collect::<Vec<_>>(), (0..=10).collect::<Vec<_>>());
-        assert!(rows.len() > 3 && rows[..rows.len() - 1].iter().all(|row| row.len() <= 60));
-        let torn = around(&rows[0][HEAD..rows[0].len() - 1]);
-        assert!(several(&torn, String::new).unwrap().any(|value| value.is_err()));
+        assert!(rows.len() > 3 && rows[..rows.len() - 1].iter().all(|Values(row)| row.len() <= 60));
+    }
+
+    #[test]
+    fn values_that_are_not_what_they_say_are_noticed() {
+        let mut values = Several::default();
+        values.add(&"a value, a value, a value, a value", 1000).unwrap();
+        let problem = |row: &[u8]| match Values::of(row, String::new) {
+            Ok(values) => values.iter(String::new).find_map(Result::err).map(|it| it.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let cut = Several(values.0[..values.0.len() - 1].to_vec()).row();
+        assert!(problem(&cut).unwrap().contains("a value in it is cut off"));
+        let row = values.row();
+        assert_eq!(problem(&row), None);
+        let payload = &row[HEAD..];
+        let length = u32::from_le_bytes(payload[..LENGTH].try_into().unwrap());
+        for wrong in [0, length - 1, length + 1, 4096, u32::MAX] {
+            let row = around(&[&wrong.to_le_bytes(), &payload[LENGTH..]].concat());
+            assert!(problem(&row).is_some(), "{wrong} bytes instead of {length}");
+        }
+        assert!(problem(&around(&payload[..2])).unwrap().contains("how long"));
+        assert!(problem(&around(&payload[..payload.len() - 2])).is_some());
     }
 
     #[test]

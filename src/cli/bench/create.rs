@@ -1,6 +1,6 @@
 //! `create`: durable CreateWorkflow calls, so many in flight, of workflows that rest for an hour.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tonic::transport::Channel;
 
@@ -73,21 +73,19 @@ pub(super) async fn creates(
 }
 
 /// Creates the workflow of a number.
-pub(super) fn creator(
-    channels: &[Channel],
-    shape: &Shape,
-) -> impl Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
-+ Clone
-+ Send
-+ 'static {
+pub(super) type Create =
+    Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
+/// Creates it at the service.
+pub(super) fn creator(channels: &[Channel], shape: &Shape) -> Create {
     let clients: Arc<[_]> = channels.iter().cloned().map(DispatchServiceClient::new).collect();
-    let shape = Arc::new(shape.clone());
-    move |number| {
+    let shape = shape.clone();
+    Arc::new(move |number| {
         let mut client = clients[number as usize % clients.len()].clone();
         let request = workflow::request(number, &shape);
         Box::pin(async move {
             let created = client.create_workflow(request).await;
             created.map(drop).map_err(|status| format!("a create: {status}"))
         })
-    }
+    })
 }

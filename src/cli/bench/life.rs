@@ -18,6 +18,7 @@ use super::{
     latency::Latencies,
     load::{self, Outcome, Until},
     pace::Pace,
+    peer,
     progress::{Counter, Progress},
     provider::Arrival,
     report::each,
@@ -60,8 +61,14 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
         Some(rate) => (rate * bench.time().as_secs_f64()) as u64,
         None => bench.args.count.unwrap_or(10_000),
     };
-    let channels = bench.channels(in_flight).await?;
-    let empty = bench.empty_rpc(&channels, in_flight).await;
+    let (create, empty) = match bench.args.peer.peer_creates.clone() {
+        Some(url) => (peer::creator(&url, expiry)?, None),
+        None => {
+            let channels = bench.channels(in_flight).await?;
+            let empty = bench.empty_rpc(&channels, in_flight).await;
+            (create::creator(&channels, &shape), Some(empty))
+        }
+    };
     let disk_before = bench.server.disk_bytes().unwrap_or_default();
     let before = bench.server.usage();
 
@@ -71,7 +78,6 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
     }));
     let what = "lives: created";
     let began = Instant::now();
-    let create = create::creator(&channels, &shape);
     let noted = {
         let lives = Arc::clone(&lives);
         move |number: u64| {
@@ -139,6 +145,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
     if let Some(rate) = middle(&ends) {
         bench.report.figure("lives per second, middle 80 % of the ends", rate, "1/s");
     }
+    let Some(empty) = empty else { return Ok(()) };
     let grown = bench.server.disk_bytes().unwrap_or_default().saturating_sub(disk_before);
     let bytes = grown / row.operations.max(1);
     bench.report.figure("disk per life", bytes as f64, "bytes");

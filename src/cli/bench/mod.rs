@@ -12,6 +12,7 @@ mod latency;
 mod life;
 mod load;
 mod pace;
+mod peer;
 mod pending;
 mod progress;
 mod provider;
@@ -34,6 +35,7 @@ use tonic::transport::Channel;
 
 use self::{
     ceilings::Writing,
+    peer::PeerArgs,
     provider::Provider,
     report::{Report, Row},
     server::Server,
@@ -82,6 +84,8 @@ pub(super) struct BenchArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    peer: PeerArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,9 +124,20 @@ where
         let text = "nothing would be measured: --seconds, --in-flight and --count begin at 1";
         return Err(Failure { code: 2, text: text.to_owned() });
     }
-    let provider = Provider::start().await;
+    let provider = Provider::start(args.peer.provider).await;
     let provider = provider.map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
-    let server = Server::start(&args.folder, provider.address, args.route_concurrency).await?;
+    let server = match &args.peer {
+        PeerArgs { peer_receipts: Some(receipts), peer_pids, .. } => {
+            if args.scenario != Scenario::Life {
+                return Err(Failure {
+                    code: 2,
+                    text: "another system can live, and nothing else".to_owned(),
+                });
+            }
+            Server::elsewhere(&args.folder, receipts.clone(), peer_pids.clone())?
+        }
+        _ => Server::start(&args.folder, provider.address, args.route_concurrency).await?,
+    };
     let routes = routes(&server, parts).map_err(|ConfigError(text)| Failure::new(text))?;
     let report = Report::new(args.scenario.name());
     let mut bench = Bench { args, server, provider, routes, report };

@@ -63,9 +63,10 @@ struct Shared {
 }
 
 impl Provider {
-    /// Listens on a free port, until the runtime ends.
-    pub(super) async fn start() -> std::io::Result<Provider> {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    /// Listens there, or on a free port, until the runtime ends.
+    pub(super) async fn start(at: Option<SocketAddr>) -> std::io::Result<Provider> {
+        let at = at.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = TcpListener::bind(at).await?;
         let address = listener.local_addr()?;
         let (sender, arrivals) = mpsc::unbounded_channel();
         let run = Uuid::now_v7().as_u64_pair().0;

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A service to be measured.
 pub(super) struct Server {
     child: Option<Child>,
-    pid: Option<u32>,
+    pids: Vec<u32>,
     folder: Folder,
     /// As in `http://127.0.0.1:50051`.
     pub(super) grpc: String,
@@ -50,7 +50,7 @@ impl Server {
             .map_err(|error| Failure::new(format!("cannot write a configuration: {error}")))?;
         let mut server = Server {
             child: None,
-            pid: None,
+            pids: Vec::new(),
             folder,
             grpc: String::new(),
             webhooks: String::new(),
@@ -59,6 +59,26 @@ impl Server {
         };
         server.launch().await?;
         Ok(server)
+    }
+
+    /// One that runs already and is another system: only receipts go there from here.
+    pub(super) fn elsewhere(
+        within: &Path,
+        receipts: String,
+        pids: Vec<u32>,
+    ) -> Result<Server, Failure> {
+        let folder = Folder::new(within).map_err(|error| {
+            Failure::new(format!("cannot make a folder in {}: {error}", within.display()))
+        })?;
+        Ok(Server {
+            child: None,
+            pids,
+            folder,
+            grpc: String::new(),
+            webhooks: receipts,
+            internal: None,
+            secret: uuid::Uuid::new_v4().simple().to_string(),
+        })
     }
 
     /// Kills it, as a crash would, starts it again, and tells how long it took until it served.
@@ -86,7 +106,7 @@ impl Server {
             .spawn()
             .map_err(failed)?;
         let out = child.stdout.take();
-        self.pid = Some(child.id());
+        self.pids = vec![child.id()];
         self.child = Some(child);
         let banner = tokio::task::spawn_blocking(move || out.and_then(read_banner));
         let banner = tokio::time::timeout(PATIENCE, banner).await;
@@ -115,7 +135,7 @@ impl Server {
 
     /// What it has used so far, if it is known which process it is.
     pub(super) fn usage(&self) -> Option<Usage> {
-        self.pid.map(usage::of)
+        (!self.pids.is_empty()).then(|| usage::of_all(&self.pids))
     }
 
     /// How many bytes its data take on the disk, if it is ours.

@@ -29,6 +29,24 @@ pub(super) fn of(pid: u32) -> Usage {
     }
 }
 
+/// What processes have used, and those that they started and that still run.
+pub(super) fn of_all(pids: &[u32]) -> Usage {
+    let mut sum = Usage::default();
+    let mut pids = pids.to_vec();
+    while let Some(pid) = pids.pop() {
+        let used = of(pid);
+        sum.cpu += used.cpu;
+        sum.rss_bytes += used.rss_bytes;
+        sum.pss_bytes += used.pss_bytes;
+        sum.written_bytes += used.written_bytes;
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let started = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            pids.extend(started.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    sum
+}
+
 /// How many bytes the files under `folder` take.
 pub(super) fn folder_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -85,5 +103,9 @@ mod tests {
         let used = of(std::process::id());
         assert!(used.rss_bytes > 100_000, "{used:?}");
         assert!(used.pss_bytes <= used.rss_bytes + 4096 * 1024, "{used:?}");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let all = of_all(&[std::process::id()]);
+        assert!(all.rss_bytes > of(child.id()).rss_bytes + 100_000, "{all:?}");
+        child.kill().and_then(|()| child.wait()).unwrap();
     }
 }

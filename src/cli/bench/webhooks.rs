@@ -9,7 +9,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::provider::Arrival;
+use super::{peer, provider::Arrival};
 
 /// Posts webhooks to a service.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Webhooks {
         let token = self.token(&body).map_err(|error| error.to_string())?;
         let posted = self
             .client
-            .post(&*self.url)
+            .post(&*peer::addressed(&self.url, arrival.number))
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .bearer_auth(token)
             .body(body)

