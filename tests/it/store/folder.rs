@@ -217,7 +217,7 @@ fn a_large_batch_is_kept_row_by_row() {
     let mut batch = Batch::default();
     let ids: Vec<_> = (1..=300)
         .map(|number| {
-            let id = model.create(number, "x");
+            let id = model.create(number, &"long".repeat(500));
             model.accept(id);
             if number % 3 == 0 {
                 model.tell(id, Event::Cancel);
