@@ -50,10 +50,18 @@ struct Run {
     lives: Vec<usize>,
 }
 
-/// As large as a create may be: twenty messages of 12,000 bytes.
+/// As large as a create may be: twenty messages of 12,000 bytes, in which nothing repeats itself that
+/// the store could compress.
 fn large() -> WorkflowSpec {
-    let text = "€".repeat(4000);
-    let step = |rule: &str| {
+    let mut state = 1_u64;
+    let mut step = |rule: &str| {
+        let text: String = (0..4000)
+            .map(|_| {
+                // Knuth's multiplier and increment; the signs are those of Chinese.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
+                char::from_u32(0x4E00 + (state >> 50) as u32).unwrap()
+            })
+            .collect();
         format!(
             "
   - from: {{ channel: whatsapp, number: '447700900000' }}
@@ -62,7 +70,8 @@ fn large() -> WorkflowSpec {
         )
     };
     let rule = "\n    failover: { expiry_time: 60s, condition_status: read }";
-    dispatch::pb::from_yaml(&format!("steps:{}{}", step(rule).repeat(19), step(""))).unwrap()
+    let steps: String = (0..20).map(|at| step(if at < 19 { rule } else { "" })).collect();
+    dispatch::pb::from_yaml(&format!("steps:{steps}")).unwrap()
 }
 
 async fn customer(
