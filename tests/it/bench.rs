@@ -1,9 +1,10 @@
 //! `dispatch bench` itself: it measures something, nothing fails, and it leaves nothing behind.
 
-use std::process::Stdio;
+use std::{process::Stdio, sync::Arc, time::Duration};
 
-use serde_json::Value;
-use tokio::process::Command;
+use axum::{Router, body::Bytes, extract::Path, routing::post};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, process::Command, sync::mpsc};
 
 /// Runs a scenario, and returns what it printed as JSON.
 async fn bench(arguments: &[&str]) -> Value {
@@ -59,4 +60,70 @@ async fn lives_end_and_none_is_lost() {
     assert_eq!(named(&told["rows"], "whole lives")["operations"], 40);
     assert_eq!(named(&told["rows"], "lateness of the second message")["operations"], 40);
     assert!(named(&told["figures"], "disk per life")["value"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_alone_is_measured_beside_a_bare_file() {
+    let told = bench(&["store", "--count", "300", "--in-flight", "16", "--seconds", "1"]).await;
+    for (what, commits) in [("create", 18), ("cancel", 18)] {
+        let row = named(&told["rows"], &format!("commit of 16 {what}s, 300 open"));
+        assert_eq!(row["operations"], commits, "{row}");
+        let ratio = named(&told["ratios"], &format!("{what}s / append and sync"))["value"].as_f64();
+        assert!(ratio.unwrap() > 0.0);
+    }
+}
+
+/// A system of a few lines, which keeps nothing, in place of the service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_system_lives_under_the_same_load() {
+    let free = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let (listener, provider) = (free().await, free().await.local_addr().unwrap());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let send = move |channel: &'static str, to: String, client_ref: String| {
+        let message = json!({ "channel": channel, "to": to, "client_ref": client_ref });
+        client.post(format!("http://{provider}/v1/messages")).body(message.to_string()).send()
+    };
+    let (receipts, mut received) = mpsc::unbounded_channel();
+    let receipts = Arc::new(receipts);
+    let create = move |Path(id): Path<String>, body: Bytes| async move {
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((asked["id"].as_str(), asked["expiry_ms"].as_u64()), (Some(&*id), Some(1000)));
+        tokio::spawn(async move {
+            send("messenger", format!("1{id}"), format!("{id}.1")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1000)).await;
+            send("sms", format!("44{id}"), format!("{id}.2")).await.unwrap();
+        });
+    };
+    let receipt = move |body: Bytes| async move {
+        receipts.send(serde_json::from_slice::<Value>(&body).unwrap()).unwrap();
+    };
+    let router = Router::new().route("/create/{id}", post(create)).route("/receipt", post(receipt));
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let pid = std::process::id().to_string();
+    let told = bench(&[
+        "life",
+        "--count",
+        "20",
+        "--expiry-s",
+        "1",
+        "--peer-creates",
+        &format!("http://{address}/create/{{id}}"),
+        "--peer-receipts",
+        &format!("http://{address}/receipt"),
+        "--peer-pids",
+        &pid,
+        "--provider",
+        &provider.to_string(),
+    ])
+    .await;
+    assert_eq!(named(&told["rows"], "whole lives")["operations"], 20);
+    assert_eq!(named(&told["rows"], "lateness of the second message")["operations"], 20);
+    assert!(named(&told["figures"], "server memory, PSS")["value"].as_f64().unwrap() > 1.0);
+    for _ in 0..20 {
+        let receipt = received.recv().await.unwrap();
+        assert_eq!((&receipt["status"], &receipt["channel"]), (&json!("delivered"), &json!("sms")));
+        assert!(receipt["client_ref"].as_str().unwrap().ends_with(".2"), "{receipt}");
+    }
 }
