@@ -18,8 +18,7 @@ use dispatch::{
     machine::{self, Answer, Event, News, Workflow},
     store::{MemoryStore, Needs, Record, Row, SledOptions, SledStore, decode, encode},
 };
-use dispatch_contract::{AttemptId, Report, Status, Verdict, WebhookRequest};
-use sha2::{Digest, Sha256};
+use dispatch_contract::{AttemptId, Report, Status, Verdict};
 
 /// How many workflows are open while the store is measured.
 const OPEN: u128 = 100_000;
@@ -119,23 +118,8 @@ fn validation(c: &mut Criterion) {
 fn receipts(c: &mut Criterion) {
     let parts = lives::parts();
     let route = parts.routes.get("sms").expect("a route");
-    let body = r#"{"message_uuid":"0198c0ff-ee00-7000-8000-00000000beef","to":"447700900001","from":"447700900000","timestamp":"2027-01-15T08:00:00Z","status":"delivered","channel":"sms","client_ref":"0198c0ffee007000800000000000beef.2"}"#;
-    let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    let claims = serde_json::json!({
-        "iss": "Vonage", "iat": lives::at(0).0 / 1000, "jti": "j", "api_key": "abcd1234",
-        "payload_hash": hash,
-    });
-    let key = jsonwebtoken::EncodingKey::from_secret(lives::SECRET.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
-    let header = format!("Bearer {}", token.expect("a token"));
-    let headers = [("authorization".to_owned(), header.into_bytes())];
-    let request = WebhookRequest {
-        method: "POST",
-        url: "/receipts/vonage/main",
-        query: "",
-        headers: &headers,
-        body: body.as_bytes(),
-    };
+    let receipt = lives::SignedReceipt::new();
+    let request = receipt.request();
     let read = || route.adapter.webhook(black_box(&request), &route.account, lives::at(0));
     assert_eq!(read().verdict, Verdict::Understood);
     assert_eq!(read().inbound.len(), 1);

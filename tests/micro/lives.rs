@@ -14,7 +14,9 @@ use dispatch::{
     service::{Parts, ServiceClock},
     store::{Record, Requester, Row, Store},
 };
-use dispatch_contract::{AttemptId, Content, Inbound, Receipt, Report, Status, UnixMillis};
+use dispatch_contract::{
+    AttemptId, Content, Inbound, Receipt, Report, Status, UnixMillis, WebhookRequest,
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -80,8 +82,7 @@ pub fn plan(parts: &Parts) -> Plan {
 /// What repeats itself would take little room.
 pub fn record(number: u128, plan: &Plan) -> Record {
     let mut plan = plan.clone();
-    let text: String =
-        Sha256::digest(number.to_be_bytes()).iter().map(|it| format!("{it:02x}")).collect();
+    let text = hex(&Sha256::digest(number.to_be_bytes()));
     for step in &mut plan.steps {
         step.message.content = Content::Text(text.repeat(3)[..160].to_owned());
     }
@@ -128,6 +129,40 @@ pub fn delivered(attempt: AttemptId) -> Input {
         items: vec![Inbound::Receipt(receipt)],
         reply: Box::new(|_| {}),
     }
+}
+
+/// A receipt as Vonage posts it.
+pub struct SignedReceipt {
+    body: &'static str,
+    headers: [(String, Vec<u8>); 1],
+}
+
+impl SignedReceipt {
+    pub fn new() -> Self {
+        let body = r#"{"message_uuid":"0198c0ff-ee00-7000-8000-00000000beef","to":"447700900001","from":"447700900000","timestamp":"2027-01-15T08:00:00Z","status":"delivered","channel":"sms","client_ref":"0198c0ffee007000800000000000beef.2"}"#;
+        let claims = serde_json::json!({
+            "iss": "Vonage", "iat": at(0).0 / 1000, "jti": "j", "api_key": "abcd1234",
+            "payload_hash": hex(&Sha256::digest(body)),
+        });
+        let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
+        let header = format!("Bearer {}", token.expect("a token"));
+        SignedReceipt { body, headers: [("authorization".to_owned(), header.into_bytes())] }
+    }
+
+    pub fn request(&self) -> WebhookRequest<'_> {
+        WebhookRequest {
+            method: "POST",
+            url: "/receipts/vonage/main",
+            query: "",
+            headers: &self.headers,
+            body: self.body.as_bytes(),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A turn on `store` that recovers nothing.
