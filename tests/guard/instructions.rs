@@ -23,8 +23,9 @@ const INSTRUCTIONS: [(&str, f64); 7] = [
     ("parse and check a create", 28_100.0),
     ("verify and read a signed webhook", 73_400.0),
 ];
-/// Hash tables and the processor's own variants of copying make a little difference.
-const MARGIN: f64 = 0.05;
+/// Hash tables make a difference below one per cent; what a processor can copy and hash at once, which
+/// valgrind passes on in part, may make more.
+const MARGIN: f64 = 0.10;
 
 const FEW: usize = 20;
 const MANY: usize = 120;
