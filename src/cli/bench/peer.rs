@@ -4,7 +4,8 @@
 //! It takes a create as `POST {"id":"000000004711","expiry_ms":2000}` and answers 2xx once that is
 //! durable. Its messages go to the provider at `--provider`, as Vonage's Messages API has them: to
 //! `1` and the id by `messenger`, to `44` and the id by `sms`. What it gives as `client_ref` comes
-//! back with the receipts. `{id}` in an address stands for the id. How some systems are taught that: `tests/peers`.
+//! back with the receipts. `{id}` in an address stands for the id. How some systems are taught that:
+//! `tests/peers`.
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -103,9 +103,18 @@ mod tests {
         let used = of(std::process::id());
         assert!(used.rss_bytes > 100_000, "{used:?}");
         assert!(used.pss_bytes <= used.rss_bytes + 4096 * 1024, "{used:?}");
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let all = of_all(&[std::process::id()]);
-        assert!(all.rss_bytes > of(child.id()).rss_bytes + 100_000, "{all:?}");
-        child.kill().and_then(|()| child.wait()).unwrap();
+    }
+
+    #[test]
+    fn what_a_process_started_counts_too() {
+        let mut shell = std::process::Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 5; true"]).spawn().unwrap();
+        let counts = || of_all(&[shell.id()]).rss_bytes > of(shell.id()).rss_bytes;
+        let began = std::time::Instant::now();
+        while !counts() && began.elapsed() < Duration::from_secs(4) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(counts());
+        shell.kill().and_then(|()| shell.wait()).unwrap();
     }
 }

@@ -139,12 +139,10 @@ impl Tree {
         self.sync()
     }
 
-    fn apply(&self, Writes(mut writes): Writes) -> sled::Result<()> {
+    fn apply(&self, Writes(writes): Writes) -> sled::Result<()> {
         // sled marks the end of a batch with a write of its own, which one value alone can do without.
-        if writes.len() == 1
-            && let Some((key, Some(value))) = writes.pop_if(|(_, value)| value.is_some())
-        {
-            return self.tree.insert(key, value).map(drop);
+        if let [(key, Some(value))] = &*writes {
+            return self.tree.insert(key, value.as_slice()).map(drop);
         }
         let mut batch = sled::Batch::default();
         for (key, value) in writes {

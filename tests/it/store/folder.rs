@@ -209,6 +209,36 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     assert_eq!(store.reader().record(id).unwrap(), None);
 }
 
+/// A value that compression does not get below what sled may be given is cut, and put together again.
+#[test]
+fn what_cannot_be_compressed_is_cut_and_whole_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let text: String = (0..100_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
+            char::from_u32(0x4E00 + (state >> 50) as u32).unwrap()
+        })
+        .collect();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let id = driver.create(1, &text);
+    let (record, rows) = (driver.store.reader().record(id).unwrap(), driver.timeline(id));
+    assert!(record.is_some() && !rows.is_empty());
+    drop(driver);
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    assert_eq!(driver.store.reader().record(id).unwrap(), record);
+    assert_eq!(driver.timeline(id), rows);
+    // Carried, it is cut once more, and what was there is gone with its pieces.
+    let late = UnixMillis(driver.now + 1_000_000);
+    assert_eq!(driver.store.sweep(late, late, 10).unwrap().carried, 1);
+    assert_eq!(driver.store.reader().record(id).unwrap(), record);
+    driver.now = late.0;
+    driver.tell(id, Event::Cancel);
+    drop(driver);
+    let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
+    assert_eq!(SledStore::check(&options).unwrap().findings, []);
+}
+
 /// One commit with many changes: several chunks, with rows of one workflow in more than one.
 #[test]
 fn a_large_batch_is_kept_row_by_row() {
