@@ -407,8 +407,12 @@ fn callback_options(
         waiting_per_application: callbacks.waiting_per_application,
         dead_per_application: callbacks.dead_per_application,
         secret: Arc::new(move |application| {
-            let secret = applications.callback_secret(application);
-            secret.map_err(|error| format!("the secret of application {}: {error}", application.id))
+            let id = application.id;
+            match applications.callback_secret(application) {
+                Ok(Some(secret)) => Ok(secret),
+                Ok(None) => Err(format!("application {id} has no secret to sign with")),
+                Err(error) => Err(format!("the secret of application {id}: {error}")),
+            }
         }),
     }
 }

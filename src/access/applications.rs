@@ -16,7 +16,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
     Application, ApplicationError, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault,
-    VaultError, Webhook,
+    VaultError, Webhook, receiver,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -50,6 +50,8 @@ pub struct ApplicationSpec {
     pub other_capabilities: Option<String>,
     /// Kept for whoever asks for it again; `None` leaves it as it is.
     pub improve_ai: Option<bool>,
+    /// Whether it is the tenant's default, in place of the one before; `None` leaves it as it is.
+    pub is_default: Option<bool>,
 }
 
 /// What an application is to do with messages.
@@ -74,6 +76,8 @@ pub struct Name(String);
 pub struct Written {
     /// The application.
     pub application: Application,
+    /// Whether it is its tenant's default.
+    pub is_default: bool,
     /// The private key, PKCS#8 PEM, if a pair was made. It is not kept.
     pub private_key: Option<Secret>,
     /// The secret of its callbacks, if one was made.
@@ -117,17 +121,7 @@ impl Applications {
         spec: ApplicationSpec,
         now: UnixMillis,
     ) -> Result<Written, ApplicationError> {
-        let application = Application {
-            id: self.new_id(now),
-            tenant: tenant.to_owned(),
-            name: String::new(),
-            public_key: None,
-            messages: None,
-            other_capabilities: "{}".to_owned(),
-            improve_ai: false,
-            created_at_ms: now.0,
-        };
-        self.write(application, spec)
+        self.write(self.blank(tenant, now), spec)
     }
 
     /// One of a tenant's.
@@ -135,9 +129,36 @@ impl Applications {
     /// # Errors
     /// [`ApplicationError::NotFound`], [`ApplicationError::Store`].
     pub fn get(&self, tenant: &str, id: Uuid) -> Result<Application, ApplicationError> {
-        let row = self.settings.get(Kind::Application, id.as_bytes())?;
-        let application = row.map(|row| read(id.as_bytes(), &row)).transpose()?;
-        application.filter(|it| it.tenant == tenant).ok_or(ApplicationError::NotFound)
+        receiver::application(&*self.settings, tenant, id)?.ok_or(ApplicationError::NotFound)
+    }
+
+    /// Which application is a tenant's default: its callbacks tell of workflows whose caller has no
+    /// application of its own.
+    ///
+    /// # Errors
+    /// [`ApplicationError::Store`].
+    pub fn default_of(&self, tenant: &str) -> Result<Option<Uuid>, ApplicationError> {
+        Ok(receiver::default_application(&*self.settings, tenant)?)
+    }
+
+    /// The tenant's default application, made now if there is none that does something with messages:
+    /// a callback that a request asks for needs a secret to be signed with.
+    ///
+    /// # Errors
+    /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn ensure_default(&self, tenant: &str, now: UnixMillis) -> Result<Uuid, ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.default_of(tenant)?;
+        let before = before.map(|id| receiver::application(&*self.settings, tenant, id));
+        let application = match before.transpose()?.flatten() {
+            Some(application) if application.messages.is_some() => return Ok(application.id),
+            Some(application) => application,
+            None => Application { name: "default".to_owned(), ..self.blank(tenant, now) },
+        };
+        let (messages, _) = self.capability(application.id, None, MessagesSpec::default())?;
+        let application = Application { messages: Some(messages), ..application };
+        self.put(&application, Some(true))?;
+        Ok(application.id)
     }
 
     /// All of a tenant's, oldest first.
@@ -183,8 +204,11 @@ impl Applications {
     pub fn delete(&self, tenant: &str, id: Uuid) -> Result<(), ApplicationError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.get(tenant, id)?;
-        let gone = SettingChange::remove(Kind::Application, id.into_bytes());
-        Ok(self.settings.write(vec![gone])?)
+        let mut gone = vec![SettingChange::remove(Kind::Application, id.into_bytes())];
+        if self.default_of(tenant)? == Some(id) {
+            gone.push(SettingChange::remove(Kind::DefaultApplication, tenant));
+        }
+        Ok(self.settings.write(gone)?)
     }
 
     /// What an application's callbacks are signed with, if it has any. As HMAC key of a JWT it is
@@ -215,8 +239,22 @@ impl Applications {
         let messages = application.messages.as_mut().ok_or(ApplicationError::NotFound)?;
         let secret = new_secret()?;
         messages.secret = self.vault.seal(&Application::secret_place(id), &secret)?;
-        self.put(&application)?;
+        self.put(&application, None)?;
         Ok(secret)
+    }
+
+    /// A tenant's new application, with nothing in it yet.
+    fn blank(&self, tenant: &str, now: UnixMillis) -> Application {
+        Application {
+            id: self.new_id(now),
+            tenant: tenant.to_owned(),
+            name: String::new(),
+            public_key: None,
+            messages: None,
+            other_capabilities: "{}".to_owned(),
+            improve_ai: false,
+            created_at_ms: now.0,
+        }
     }
 
     fn new_id(&self, now: UnixMillis) -> Uuid {
@@ -231,7 +269,7 @@ impl Applications {
         mut application: Application,
         spec: ApplicationSpec,
     ) -> Result<Written, ApplicationError> {
-        let ApplicationSpec { name, public_key, renew_key, messages, .. } = spec;
+        let ApplicationSpec { name, public_key, renew_key, messages, is_default, .. } = spec;
         let mut private_key = None;
         application.name = name.0;
         match public_key {
@@ -252,28 +290,60 @@ impl Applications {
         let mut callback_secret = None;
         application.messages = match messages {
             None => None,
-            Some(MessagesSpec { inbound, status, shape, signing }) => {
-                let secret = match application.messages {
-                    Some(before) => before.secret,
-                    None => {
-                        let secret = new_secret()?;
-                        let sealed =
-                            self.vault.seal(&Application::secret_place(application.id), &secret)?;
-                        callback_secret = Some(secret);
-                        sealed
-                    }
-                };
-                Some(MessagesCapability { inbound, status, shape, signing, secret })
+            Some(spec) => {
+                let (messages, made) =
+                    self.capability(application.id, application.messages, spec)?;
+                callback_secret = made;
+                Some(messages)
             }
         };
-        self.put(&application)?;
-        Ok(Written { application, private_key, callback_secret })
+        self.put(&application, is_default)?;
+        let is_default = self.default_of(&application.tenant)? == Some(application.id);
+        Ok(Written { application, is_default, private_key, callback_secret })
     }
 
-    fn put(&self, application: &Application) -> Result<(), ApplicationError> {
+    /// What `spec` says, with the secret that there was, or a new one, which is returned too.
+    fn capability(
+        &self,
+        id: Uuid,
+        before: Option<MessagesCapability>,
+        spec: MessagesSpec,
+    ) -> Result<(MessagesCapability, Option<Secret>), ApplicationError> {
+        let MessagesSpec { inbound, status, shape, signing } = spec;
+        let (secret, made) = match before {
+            Some(before) => (before.secret, None),
+            None => {
+                let secret = new_secret()?;
+                let sealed = self.vault.seal(&Application::secret_place(id), &secret)?;
+                (sealed, Some(secret))
+            }
+        };
+        Ok((MessagesCapability { inbound, status, shape, signing, secret }, made))
+    }
+
+    /// Writes an application down, and whether it is its tenant's default if that is said.
+    fn put(
+        &self,
+        application: &Application,
+        is_default: Option<bool>,
+    ) -> Result<(), ApplicationError> {
+        let Application { id, tenant, .. } = application;
         let row = encode(application)?;
-        let change = SettingChange::put(Kind::Application, application.id.into_bytes(), row);
-        Ok(self.settings.write(vec![change])?)
+        let mut changes = vec![SettingChange::put(Kind::Application, id.into_bytes(), row)];
+        match is_default {
+            Some(true) => {
+                changes.push(SettingChange::put(
+                    Kind::DefaultApplication,
+                    tenant.as_str(),
+                    encode(id)?,
+                ));
+            }
+            Some(false) if self.default_of(tenant)? == Some(*id) => {
+                changes.push(SettingChange::remove(Kind::DefaultApplication, tenant.as_str()));
+            }
+            Some(false) | None => {}
+        }
+        Ok(self.settings.write(changes)?)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Caller {
     pub tenant: Arc<str>,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// The application it speaks for, if its token named one.
+    /// The application it speaks for: its token's, or the one that its key was made for.
     pub application: Option<Uuid>,
     /// What stands in the audit log: the key's id, the application's, or `anonymous`.
     pub name: Arc<str>,

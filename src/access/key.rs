@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     Caller, DEFAULT_TENANT, Scope,
@@ -36,6 +37,8 @@ pub struct Key {
     pub created_at_ms: u64,
     /// When it last got a new secret.
     pub rotated_at_ms: Option<u64>,
+    /// The application that its holder speaks for: whose callbacks tell what becomes of its workflows.
+    pub application: Option<Uuid>,
     /// The newest first.
     secrets: Vec<Hash>,
 }
@@ -49,6 +52,8 @@ pub struct NewKey {
     pub name: String,
     /// What its holder may do.
     pub scopes: Vec<Scope>,
+    /// The application that its holder speaks for, one of the tenant's.
+    pub application: Option<Uuid>,
 }
 
 /// A field of a key that is not right.
@@ -114,7 +119,7 @@ impl NewKey {
             return Err(WrongKey { field: "scopes", wanted });
         }
         let (tenant, name) = (tenant.to_owned(), name.to_owned());
-        Ok(NewKey { tenant, name, scopes: wanted_scopes })
+        Ok(NewKey { tenant, name, scopes: wanted_scopes, application: None })
     }
 
     pub(super) fn with(self, secret: Hash, now_ms: u64) -> Key {
@@ -124,6 +129,7 @@ impl NewKey {
             scopes: self.scopes,
             created_at_ms: now_ms,
             rotated_at_ms: None,
+            application: self.application,
             secrets: vec![secret],
         }
     }
@@ -157,7 +163,7 @@ impl Key {
         Caller {
             tenant: self.tenant.as_str().into(),
             scopes: self.scopes.clone(),
-            application: None,
+            application: self.application,
             name: id.as_str().into(),
         }
     }

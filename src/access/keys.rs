@@ -4,7 +4,7 @@
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Act, Caller, Key, KeyId, NewKey, audit,
+    Access, Act, Caller, Key, KeyId, NewKey, audit, receiver,
     secret::{NoRandomness, Secret},
 };
 use crate::store::{Kind, SettingChange, StoreError, decode, encode};
@@ -36,6 +36,8 @@ pub enum KeyError {
     FirstIsNoOperator,
     /// The caller may make keys of its own tenant only.
     OtherTenant,
+    /// The key's tenant has no application of the id that it is to speak for.
+    NoApplication,
     /// There are as many as there may be.
     TooMany,
     /// The system has no randomness to give.
@@ -48,8 +50,8 @@ impl Access {
     /// Makes a key. Its secret is in the answer, and nowhere else.
     ///
     /// # Errors
-    /// [`KeyError::OtherTenant`], [`KeyError::FirstIsNoOperator`], [`KeyError::TooMany`], or if the
-    /// store failed.
+    /// [`KeyError::OtherTenant`], [`KeyError::NoApplication`], [`KeyError::FirstIsNoOperator`],
+    /// [`KeyError::TooMany`], or if the store failed.
     pub fn create_key(
         &self,
         caller: &Caller,
@@ -58,6 +60,10 @@ impl Access {
     ) -> Result<(KeyView, Secret), KeyError> {
         if !caller.is_operator() && *caller.tenant != *new.tenant {
             return Err(KeyError::OtherTenant);
+        }
+        let is_there = |id| receiver::application(&*self.inner.settings, &new.tenant, id);
+        if new.application.map(is_there).transpose()?.is_some_and(|found| found.is_none()) {
+            return Err(KeyError::NoApplication);
         }
         let secret = Secret::random()?;
         let key = new.with(secret.hash(), now.0);
@@ -247,6 +253,9 @@ impl std::fmt::Display for KeyError {
             }
             KeyError::OtherTenant => {
                 "only an administrator of the tenant default makes keys of other tenants"
+            }
+            KeyError::NoApplication => {
+                "the key's tenant has no application of this id; `dispatch apps list` shows them"
             }
             KeyError::TooMany => "there are 10000 keys; revoke those that are not used",
             KeyError::NoRandomness => "the system has no randomness to give; ask again",

@@ -17,6 +17,7 @@ mod errors;
 mod key;
 mod keys;
 mod limits;
+mod receiver;
 mod replay;
 mod rsa;
 mod secret;
@@ -45,6 +46,7 @@ pub use errors::{AccountError, ApplicationError};
 pub use key::{Key, KeyId, NewKey, WrongKey};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, TenantLimits};
+pub use receiver::Receiver;
 pub use rsa::{KeyPair, PublicKey};
 pub use secret::Secret;
 pub use token::token;
@@ -185,9 +187,13 @@ impl Access {
         authorization: Option<&str>,
         now: UnixMillis,
     ) -> Result<(), Denied> {
+        let is_token =
+            matches!(authorization.map(Credential::parse), Some(Ok(Credential::Token(_))));
         match caller.application {
-            Some(id) => self.inner.tokens.stands(&*self.inner.settings, id, &caller.tenant),
-            None => self.authenticate(authorization, now).map(|_| ()),
+            Some(id) if is_token => {
+                self.inner.tokens.stands(&*self.inner.settings, id, &caller.tenant)
+            }
+            Some(_) | None => self.authenticate(authorization, now).map(|_| ()),
         }
     }
 

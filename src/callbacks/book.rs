@@ -15,7 +15,7 @@ use super::{
     Callback, CallbackId, Options, Problem, State,
     bell::Bell,
     delivery::Tried,
-    row::readable,
+    row::{readable, tenant_number},
     schedule::{Limits, Schedule, Waiting},
 };
 use crate::{
@@ -94,7 +94,7 @@ impl Book {
 
     /// Whether a callback may wait, beside `further` that are about to.
     pub(super) fn has_room(&self, callback: &Callback, further: usize) -> bool {
-        let waiting = self.kept().schedule.waiting_of(callback.owner());
+        let waiting = self.kept().schedule.waiting_of(callback.application);
         waiting + further < self.options.waiting_per_application
     }
 
@@ -150,7 +150,7 @@ impl Book {
         match callback.state {
             State::Waiting(_) => Ok(()),
             State::Dead(at) => {
-                self.kept().bury(id, callback.owner(), at);
+                self.kept().bury(id, callback.application, at);
                 self.bury_the_oldest([callback])
             }
         }
@@ -188,7 +188,7 @@ impl Book {
         let mut dropped = Vec::new();
         let mut kept = self.kept();
         for callback in of {
-            let owner = callback.owner();
+            let owner = callback.application;
             while let Some(dead) = kept.dead.get_mut(&owner)
                 && dead.len() > self.options.dead_per_application
             {
@@ -220,11 +220,12 @@ impl Book {
 
 impl Kept {
     fn take_in(&mut self, id: CallbackId, callback: &Callback) {
-        let owner = callback.owner();
+        let owner = callback.application;
         match callback.state {
             State::Waiting(at) => {
                 let Callback { made_at, lane, .. } = *callback;
-                self.schedule.put(id, Waiting { at, made_at, lane, owner });
+                let tenant = tenant_number(&callback.tenant);
+                self.schedule.put(id, Waiting { at, made_at, lane, tenant, owner });
             }
             State::Dead(at) => self.bury(id, owner, at),
         }
@@ -236,7 +237,7 @@ impl Kept {
     }
 
     fn forget_dead(&mut self, id: CallbackId, callback: &Callback) {
-        let dead = self.dead.get_mut(&callback.owner());
+        let dead = self.dead.get_mut(&callback.application);
         if let (Some(dead), State::Dead(at)) = (dead, callback.state) {
             self.dead_count -= usize::from(dead.remove(&(at, id)));
         }

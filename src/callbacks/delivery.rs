@@ -97,10 +97,15 @@ async fn try_once(
 /// Reads and renders it; `None` if there is nothing to deliver any more.
 fn prepare(book: &Book, id: CallbackId, now: UnixMillis) -> Result<Option<Post>, StoreError> {
     let Some(callback) = book.get(id)? else { return Ok(None) };
+    let callback_application = callback.application;
     if let Some(post) = render_post(book, id, callback, now)? {
         return Ok(Some(post));
     }
-    // Its workflow is past retention, or its application has no webhook any more.
+    // Its workflow is past retention, or its application gone or without a webhook by now.
+    tracing::info!(
+        workflow = %id.workflow, application = %callback_application,
+        "a callback is dropped: its workflow is past retention, or its application has no webhook any more"
+    );
     book.engine.metrics().callbacks("dropped", 1);
     book.note(id, None)?;
     Ok(None)
@@ -114,13 +119,10 @@ fn render_post(
 ) -> Result<Option<Post>, StoreError> {
     let reader = book.engine.reader();
     let Some(record) = reader.record(id.workflow)? else { return Ok(None) };
-    let application = match callback.application {
-        Some(application) => book.application(&callback.tenant, application)?,
-        None => None,
-    };
-    let Some(target) = Target::of(&record, application.as_ref()) else {
+    let Some(application) = book.application(&callback.tenant, callback.application)? else {
         return Ok(None);
     };
+    let Some(target) = Target::of(&record, &application) else { return Ok(None) };
     let timeline = reader.timeline(id.workflow)?;
     let told = tellings(&record, timeline.iter().map(|row| &**row));
     let Some(telling) = told.iter().find(|telling| telling.sequence == id.sequence) else {
@@ -135,11 +137,8 @@ fn render_post(
         now,
     };
     // What cannot be signed waits: it never goes out without.
-    let secret = match &application {
-        Some(application) => (book.options.secret)(application).map_err(StoreError::Io)?,
-        None => None,
-    };
-    let headers = signing::headers(&signed, secret.as_ref().zip(target.signing));
+    let secret = (book.options.secret)(&application).map_err(StoreError::Io)?;
+    let headers = signing::headers(&signed, &secret, target.signing).map_err(StoreError::Io)?;
     Ok(Some(Post { callback, url: target.url, headers, body }))
 }
 
@@ -235,7 +234,7 @@ mod tests {
     fn callback(tries: u32, age_ms: u64) -> Callback {
         Callback {
             tenant: Arc::from("default"),
-            application: None,
+            application: Uuid::from_u128(9),
             subject: Subject::Status,
             lane: 1,
             made_at: NOW,

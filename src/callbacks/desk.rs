@@ -116,7 +116,7 @@ impl Desk {
 impl Which {
     fn admits(&self, callback: &Callback) -> bool {
         let is_dead = matches!(callback.state, State::Dead(_));
-        self.application.is_none_or(|application| callback.application == Some(application))
+        self.application.is_none_or(|application| callback.application == application)
             && self.is_dead.is_none_or(|wanted| wanted == is_dead)
     }
 }

@@ -198,16 +198,12 @@ impl Follower {
         // Gone: past retention.
         let Some(record) = reader.record(row.workflow)? else { return Ok(()) };
         let asked = &record.requester;
-        if !asked.is_told() {
+        let Some(id) = asked.application else {
             self.is_nobody_s(row.workflow);
             return Ok(());
-        }
-        let application = match asked.application {
-            Some(id) => self.book.application(&record.tenant, id)?,
-            None => None,
         };
-        let target = Target::of(&record, application.as_ref());
-        let Some(target) = target else { return Ok(()) };
+        let Some(application) = self.book.application(&record.tenant, id)? else { return Ok(()) };
+        let Some(target) = Target::of(&record, &application) else { return Ok(()) };
         let timeline = reader.timeline(row.workflow)?;
         let facts = row.sequence..row.sequence + row.facts.len() as u32;
         for telling in tellings(&record, timeline.iter().map(|row| &**row)) {
@@ -225,7 +221,7 @@ impl Follower {
             }
             let callback = Callback {
                 tenant: Arc::clone(&record.tenant),
-                application: asked.application,
+                application: application.id,
                 subject,
                 lane: target.lane(&record),
                 made_at: row.at,

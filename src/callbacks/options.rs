@@ -6,9 +6,9 @@ use dispatch_contract::Secret;
 
 use crate::access::{Application, Destinations};
 
-/// Tells the secret that an application's callbacks are signed with; `None` if it has none. An error,
-/// for the log, makes them wait.
-pub type SecretOf = Arc<dyn Fn(&Application) -> Result<Option<Secret>, String> + Send + Sync>;
+/// Tells the secret that an application's callbacks are signed with. An error, for the log, makes them
+/// wait.
+pub type SecretOf = Arc<dyn Fn(&Application) -> Result<Secret, String> + Send + Sync>;
 
 /// How callbacks are set up.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Default for Options {
             retry_max: Duration::from_secs(30 * 60),
             waiting_per_application: 100_000,
             dead_per_application: 10_000,
-            secret: Arc::new(|_| Ok(None)),
+            secret: Arc::new(|_| Err("there is no secret to sign with".to_owned())),
         }
     }
 }

@@ -60,10 +60,10 @@ pub(super) fn wants_report(facade: Facade) -> bool {
 
 /// The words for a workflow that was asked for through `facade`, for an application that wants
 /// `shape`.
-pub(super) fn shape_for(facade: Facade, shape: Option<Shape>) -> Shape {
+pub(super) fn shape_for(facade: Facade, shape: Shape) -> Shape {
     match facade {
         Facade::MessagesV1 => Shape::V1,
-        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => shape.unwrap_or_default(),
+        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => shape,
     }
 }
 

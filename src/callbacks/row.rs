@@ -32,8 +32,8 @@ pub struct CallbackId {
 pub struct Callback {
     /// Whose.
     pub tenant: Arc<str>,
-    /// The application that it goes to.
-    pub application: Option<Uuid>,
+    /// The application that it goes to, and whose secret signs it.
+    pub application: Uuid,
     /// What it is.
     pub subject: Subject,
     /// Where it goes, hashed: callbacks that go to one place take turns.
@@ -99,11 +99,6 @@ impl CallbackId {
 }
 
 impl Callback {
-    /// Whose share it counts against: its application's, or its tenant's where it has none.
-    pub(super) fn owner(&self) -> Uuid {
-        self.application.unwrap_or_else(|| owner_without_application(&self.tenant))
-    }
-
     pub(super) fn put(&self, id: CallbackId) -> Result<SettingChange, StoreError> {
         Ok(SettingChange::put(Kind::Callback, id.to_key(), store::encode(self)?))
     }
@@ -118,11 +113,11 @@ impl Callback {
     }
 }
 
-/// Never an application's id: those have a version.
-pub(super) fn owner_without_application(tenant: &str) -> Uuid {
+/// A tenant as a number, for tables of whose turn it is.
+pub(super) fn tenant_number(tenant: &str) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&Sha256::digest(tenant)[..8]);
-    Uuid::from_u64_pair(0, u64::from_be_bytes(bytes))
+    u64::from_be_bytes(bytes)
 }
 
 /// The rows that can be read. One that cannot is left as it is, and told of in the log: it must not

@@ -8,10 +8,16 @@
 //! quarter of them together, those that are new or failed quickly half. So however many receivers are
 //! slow or dead, the others find room.
 //!
-//! Pure: time is an argument, and what is due comes out in turns between the lanes.
+//! Within such a share tenants take turns, whatever one of them does: each in its turn gets the next
+//! place, and none holds more than [`HOLD`] times what it leaves free. So a tenant with thousands of slow
+//! destinations does not delay another's first callback.
+//!
+//! Pure: time is an argument, and what is due comes out in turns between the tenants, and between the
+//! lanes of each.
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -20,7 +26,10 @@ use uuid::Uuid;
 
 use super::CallbackId;
 use crate::machine::WorkflowId;
+use turns::Turns;
 
+/// How many places of a share one tenant may hold for each that it leaves free: alone, four fifths.
+const HOLD: usize = 4;
 /// How many lanes are remembered although nothing waits in them.
 const IDLE_LANES: usize = 10_000;
 
@@ -31,10 +40,8 @@ pub(super) struct Schedule {
     /// Lines whose head waits for its time.
     due: BTreeSet<(UnixMillis, WorkflowId)>,
     lanes: HashMap<u64, Lane>,
-    /// Lanes that have something ready and a place of their own, by how they stand.
-    queues: [VecDeque<u64>; Standing::COUNT],
-    /// How many are out, by how their lanes stood.
-    out: [usize; Standing::COUNT],
+    /// Lanes that have something ready and a place of their own, and what is out, by how they stand.
+    shares: [Turns; Standing::COUNT],
     /// Which queue is asked first: each in its turn, so that none starves.
     turn: usize,
     waiting_of: HashMap<Uuid, usize>,
@@ -56,7 +63,9 @@ pub(super) struct Waiting {
     pub(super) at: UnixMillis,
     pub(super) made_at: UnixMillis,
     pub(super) lane: u64,
-    /// Whose share it counts against.
+    /// Whose turn it takes: the tenant, hashed. The same for all of a lane.
+    pub(super) tenant: u64,
+    /// Whose share of what may wait it counts against.
     pub(super) owner: Uuid,
 }
 
@@ -86,6 +95,7 @@ struct Line {
     waiting: BTreeMap<u32, Waiting>,
     place: Place,
     lane: u64,
+    tenant: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +110,7 @@ enum Place {
 
 #[derive(Default)]
 struct Lane {
+    tenant: u64,
     ready: VecDeque<WorkflowId>,
     out: usize,
     standing: Standing,
@@ -138,8 +149,7 @@ impl Schedule {
             lines: HashMap::new(),
             due: BTreeSet::new(),
             lanes: HashMap::new(),
-            queues: Default::default(),
-            out: [0; Standing::COUNT],
+            shares: Default::default(),
             turn: 0,
             waiting_of: HashMap::new(),
             made_at: BTreeMap::new(),
@@ -170,7 +180,8 @@ impl Schedule {
     pub(super) fn put(&mut self, id: CallbackId, waiting: Waiting) {
         let line = self.lines.entry(id.workflow).or_insert_with(|| {
             self.due.insert((waiting.at, id.workflow));
-            Line { waiting: BTreeMap::new(), place: Place::Due(waiting.at), lane: waiting.lane }
+            let Waiting { at, lane, tenant, .. } = waiting;
+            Line { waiting: BTreeMap::new(), place: Place::Due(at), lane, tenant }
         });
         let before = line.waiting.insert(id.sequence, waiting);
         if let Place::Due(at) = line.place {
@@ -195,12 +206,14 @@ impl Schedule {
             self.due.pop_first();
             if let Some(line) = self.lines.get_mut(&workflow) {
                 line.place = Place::Ready;
-                self.lanes.entry(line.lane).or_default().ready.push_back(workflow);
+                let tenant = line.tenant;
+                let new = || Lane { tenant, ..Lane::default() };
+                self.lanes.entry(line.lane).or_insert_with(new).ready.push_back(workflow);
                 let lane = line.lane;
                 self.queue(lane);
             }
         }
-        if self.out.iter().sum::<usize>() >= self.limits.total {
+        if self.shares.iter().map(Turns::out).sum::<usize>() >= self.limits.total {
             return None;
         }
         self.turn = (self.turn + 1) % Standing::COUNT;
@@ -212,10 +225,8 @@ impl Schedule {
 
     /// The next lane that stands so, if there is a place for it.
     fn next_of(&mut self, standing: Standing) -> Option<u64> {
-        if self.out[standing.index()] >= standing.share(self.limits.total) {
-            return None;
-        }
-        while let Some(key) = self.queues[standing.index()].pop_front() {
+        let places = standing.share(self.limits.total);
+        while let Some(key) = self.shares[standing.index()].next(places) {
             let lane = self.lanes.get_mut(&key)?;
             lane.queued = None;
             if lane.standing == standing {
@@ -231,11 +242,11 @@ impl Schedule {
         let lane = self.lanes.get_mut(&key)?;
         let workflow = lane.ready.pop_front()?;
         lane.out += 1;
-        let standing = lane.standing;
+        let (standing, tenant) = (lane.standing, lane.tenant);
         let line = self.lines.get_mut(&workflow)?;
         let (&sequence, _) = line.waiting.first_key_value()?;
         line.place = Place::Out { sequence, standing };
-        self.out[standing.index()] += 1;
+        self.shares[standing.index()].take(tenant);
         self.queue(key);
         Some(CallbackId { workflow, sequence })
     }
@@ -248,7 +259,7 @@ impl Schedule {
         if sequence != id.sequence {
             return;
         }
-        self.out[stood.index()] -= 1;
+        self.shares[stood.index()].release(line.tenant);
         let key = line.lane;
         let settled = match then {
             Then::Settled => line.waiting.remove(&sequence),
@@ -289,7 +300,7 @@ impl Schedule {
             return;
         }
         lane.queued = Some(lane.standing);
-        self.queues[lane.standing.index()].push_back(key);
+        self.shares[lane.standing.index()].queue(lane.tenant, key);
     }
 
     fn uncount(&mut self, gone: &Waiting) {

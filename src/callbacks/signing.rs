@@ -26,7 +26,7 @@ pub(super) struct Signed<'a> {
     pub(super) id: CallbackId,
     pub(super) body: &'a [u8],
     pub(super) tenant: &'a str,
-    pub(super) application: Option<Uuid>,
+    pub(super) application: Uuid,
     /// The raw wall clock.
     pub(super) now: UnixMillis,
 }
@@ -42,46 +42,45 @@ struct Claims<'a> {
     payload_hash: String,
     /// The account, by which receivers of several find the secret: here the tenant.
     api_key: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    application_id: Option<String>,
+    application_id: String,
 }
 
-/// The headers beside the body. Without a secret only its id: there is nothing to sign with.
+/// The headers beside the body.
+///
+/// # Errors
+/// If it cannot be signed: then it is not to be sent.
 pub(super) fn headers(
     signed: &Signed<'_>,
-    secret: Option<(&Secret, Signing)>,
-) -> Vec<(&'static str, String)> {
+    secret: &Secret,
+    how: Signing,
+) -> Result<Vec<(&'static str, String)>, String> {
     let mut headers = vec![("webhook-id", signed.id.to_string())];
-    match secret {
-        Some((secret, Signing::Jwt)) => {
-            if let Some(token) = token(signed, secret) {
-                headers.push(("authorization", format!("Bearer {token}")));
-            }
+    match how {
+        Signing::Jwt => {
+            headers.push(("authorization", format!("Bearer {}", token(signed, secret)?)));
         }
-        Some((secret, Signing::StandardWebhooks)) => {
+        Signing::StandardWebhooks => {
             let timestamp = signed.now.0 / 1000;
             let mac = standard_webhooks(signed, secret, timestamp);
             headers.push(("webhook-timestamp", timestamp.to_string()));
             headers.push(("webhook-signature", format!("v1,{mac}")));
         }
-        None => {}
     }
-    headers
+    Ok(headers)
 }
 
-fn token(signed: &Signed<'_>, secret: &Secret) -> Option<String> {
+fn token(signed: &Signed<'_>, secret: &Secret) -> Result<String, String> {
     let claims = Claims {
         iat: signed.now.0 / 1000,
         jti: Uuid::now_v7().to_string(),
         iss: "Vonage",
         payload_hash: sha256_hex(signed.body),
         api_key: signed.tenant,
-        application_id: signed.application.map(|id| id.to_string()),
+        application_id: signed.application.to_string(),
     };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-        .inspect_err(|error| tracing::error!(%error, "a callback could not be signed"))
-        .ok()
+        .map_err(|error| format!("a callback could not be signed: {error}"))
 }
 
 fn standard_webhooks(signed: &Signed<'_>, secret: &Secret, timestamp: u64) -> String {
@@ -117,13 +116,13 @@ mod tests {
             id: CallbackId { workflow, sequence: 7 },
             body: BODY,
             tenant: "default",
-            application: Some(Uuid::from_u128(0xaaaa)),
+            application: Uuid::from_u128(0xaaaa),
             now: UnixMillis(1_800_000_000_999),
         }
     }
 
     fn headers_with(secret: &str, how: Signing) -> BTreeMap<&'static str, String> {
-        headers(&signed(), Some((&Secret::new(secret), how))).into_iter().collect()
+        headers(&signed(), &Secret::new(secret), how).unwrap().into_iter().collect()
     }
 
     #[test]
@@ -157,11 +156,5 @@ mod tests {
         assert_eq!(headers["webhook-timestamp"], "1800000000");
         assert_eq!(headers["webhook-signature"], "v1,Ih/EdaUZ6iu5X+cKCRXxRIgQNrOINbrGwQd/PAaC02E=");
         assert!(!headers.contains_key("authorization"));
-    }
-
-    #[test]
-    fn without_a_secret_nothing_is_signed() {
-        let headers = headers(&signed(), None);
-        assert_eq!(headers.len(), 1, "{headers:?}");
     }
 }

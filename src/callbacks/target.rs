@@ -1,4 +1,7 @@
 //! Who is told of a workflow, and how.
+//!
+//! Always an application, even at an address that the request named: without its secret there is nothing
+//! to sign with, and nothing goes out unsigned. Where it is gone, nobody is told any more.
 
 use reqwest::Url;
 use sha2::{Digest, Sha256};
@@ -14,23 +17,20 @@ use crate::{
 pub(super) struct Target {
     pub(super) url: String,
     pub(super) shape: Shape,
-    /// How it is signed; none where no application stands behind it.
-    pub(super) signing: Option<Signing>,
+    /// How it is signed, with the application's secret.
+    pub(super) signing: Signing,
 }
 
 impl Target {
     /// The one of `record`, whose application is `application`; `None` if nobody is told.
-    pub(super) fn of(record: &Record, application: Option<&Application>) -> Option<Target> {
-        let messages = application.and_then(|application| application.messages.as_ref());
-        let own = messages.and_then(|messages| messages.status.as_ref());
+    pub(super) fn of(record: &Record, application: &Application) -> Option<Target> {
+        let messages = application.messages.as_ref()?;
         let url = match &record.requester.webhook_url {
             Some(url) => url.clone(),
-            None => own?.address.clone(),
+            None => messages.status.as_ref()?.address.clone(),
         };
-        let shape = messages.map(|messages| messages.shape);
-        let signing = messages.map(|messages| messages.signing);
-        let shape = render::shape_for(record.requester.facade, shape);
-        Some(Target { url, shape, signing })
+        let shape = render::shape_for(record.requester.facade, messages.shape);
+        Some(Target { url, shape, signing: messages.signing })
     }
 
     /// A number for the place that it leads to: callbacks of one application to one host take turns

@@ -54,6 +54,9 @@ pub(super) struct CreateArgs {
     /// Its public key (PEM); then no pair is made.
     #[arg(long, value_name = "FILE")]
     public_keyfile: Option<PathBuf>,
+    /// Make it the tenant's default: it is told of workflows whose caller speaks for no application.
+    #[arg(long)]
+    default: bool,
     #[command(flatten)]
     messages: MessagesArgs,
     #[command(flatten)]
@@ -116,6 +119,9 @@ pub(super) struct UpdateArgs {
     /// the old key are no longer taken.
     #[arg(long, value_name = "FILE", conflicts_with = "public_keyfile")]
     renew_keyfile: Option<PathBuf>,
+    /// Make it the tenant's default, or (false) no longer.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    default: Option<bool>,
     #[command(flatten)]
     messages: MessagesArgs,
     #[command(flatten)]
@@ -151,7 +157,12 @@ async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
         Some(_) => None,
     };
     let messages = args.messages.over(None);
-    let application = Some(ApplicationSpec { name: args.name, public_key, messages });
+    let application = Some(ApplicationSpec {
+        name: args.name,
+        public_key,
+        messages,
+        tenant_default: args.default.then_some(true),
+    });
     let client = connect(&args.remote).await?;
     let request = CreateApplicationRequest { application };
     let answer = client.applications().create_application(request).await.map_err(refused)?;
@@ -180,7 +191,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
         for application in &page.applications {
             match args.output {
                 Output::Json => show::line(&to_json(application)),
-                Output::Text => show::line(&format!("{}  {}", application.id, application.name)),
+                Output::Text => show::line(&head(application)),
             }
         }
         if page.next_page_token.is_empty() {
@@ -209,6 +220,7 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
         name: args.name.unwrap_or(before.name),
         public_key,
         messages: args.messages.over(before.messages),
+        tenant_default: args.default,
     });
     let renew_key_pair = keyfile.is_some();
     let request = UpdateApplicationRequest { id: args.id, application, renew_key_pair };
@@ -289,10 +301,15 @@ fn print(application: &Application, output: Output) {
     }
 }
 
+fn head(application: &Application) -> String {
+    let Application { id, name, tenant_default, .. } = application;
+    let default = if *tenant_default { "  (default)" } else { "" };
+    format!("{id}  {name}{default}")
+}
+
 fn shown(application: &Application) -> String {
-    let Application { id, name, messages, .. } = application;
-    let mut text = format!("{id}  {name}");
-    if let Some(messages) = messages {
+    let mut text = head(application);
+    if let Some(messages) = &application.messages {
         for (what, url) in [("inbound", &messages.inbound_url), ("status", &messages.status_url)] {
             if !url.is_empty() {
                 text.push_str(&format!("\n  {what:<8} {url}"));

@@ -50,6 +50,9 @@ pub(super) struct CreateKeyArgs {
         value_name = "SCOPE"
     )]
     scopes: Vec<String>,
+    /// The application whose callbacks tell what becomes of workflows created with it.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    application: String,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -105,8 +108,8 @@ pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
 }
 
 async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
-    let CreateKeyArgs { name, tenant, scopes, remote } = args;
-    let request = CreateKeyRequest { tenant, name, scopes };
+    let CreateKeyArgs { name, tenant, scopes, application: application_id, remote } = args;
+    let request = CreateKeyRequest { tenant, name, scopes, application_id };
     let made = connect(&remote).await?.access().create_key(request).await.map_err(refused)?;
     let made = made.into_inner();
     match remote.output {

@@ -2,10 +2,11 @@
 
 use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::{errors::Error, guard::caller, render};
 use crate::{
-    access::{AUDIT_MOST, Access, Act, Caller, KeyView, NewKey},
+    access::{AUDIT_MOST, Access, Act, Caller, KeyError, KeyView, NewKey},
     engine::{Engine, EngineError},
     pb::v1::{
         ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, ListAuditRequest,
@@ -61,9 +62,15 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        self.act(request, |access, caller, CreateKeyRequest { tenant, name, scopes }, now| {
+        self.act(request, |access, caller, request, now| {
+            let CreateKeyRequest { tenant, name, scopes, application_id } = request;
             let tenant = if tenant.is_empty() { &*caller.tenant } else { &tenant };
-            let new = NewKey::parse(tenant, &name, &scopes)?;
+            let application = match application_id.as_str() {
+                "" => None,
+                // What is no id is the id of none.
+                id => Some(Uuid::try_parse(id).map_err(|_| KeyError::NoApplication)?),
+            };
+            let new = NewKey { application, ..NewKey::parse(tenant, &name, &scopes)? };
             let (view, secret) = access.create_key(caller, new, now)?;
             Ok(CreateKeyResponse { key: Some(shown(view)), secret: secret.reveal().to_owned() })
         })
@@ -131,6 +138,7 @@ fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
         scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
         created_at: (!is_configured).then(|| time(key.created_at_ms)),
         rotated_at: key.rotated_at_ms.map(time),
+        application_id: key.application.map_or(String::new(), |id| id.to_string()),
         tenant: key.tenant,
         name: key.name,
         configured: is_configured,

@@ -86,8 +86,13 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.id)?;
         let applications = Arc::clone(&self.applications);
-        let found = beside(move || applications.get(&caller.tenant, id)).await?;
-        Ok(Response::new(GetApplicationResponse { application: Some(render(found)) }))
+        let found = beside(move || {
+            let found = applications.get(&caller.tenant, id)?;
+            Ok::<_, ApplicationError>((found, applications.default_of(&caller.tenant)?))
+        });
+        let (found, default) = found.await?;
+        let is_default = default == Some(found.id);
+        Ok(Response::new(GetApplicationResponse { application: Some(render(found, is_default)) }))
     }
 
     async fn list_applications(
@@ -103,13 +108,21 @@ impl application_service_server::ApplicationService for ApplicationService {
             })?),
         };
         let applications = Arc::clone(&self.applications);
-        let mut all = beside(move || applications.list(&caller.tenant)).await?;
+        let listed = beside(move || {
+            let all = applications.list(&caller.tenant)?;
+            Ok::<_, ApplicationError>((all, applications.default_of(&caller.tenant)?))
+        });
+        let (mut all, default) = listed.await?;
         all.retain(|application| after.is_none_or(|after| application.id > after));
         let is_last = all.len() <= size;
         all.truncate(size);
         let next = all.last().filter(|_| !is_last);
         let next_page_token = next.map_or(String::new(), |application| application.id.to_string());
-        let applications = all.into_iter().map(render).collect();
+        let shown = |application: Application| {
+            let is_default = default == Some(application.id);
+            render(application, is_default)
+        };
+        let applications = all.into_iter().map(shown).collect();
         Ok(Response::new(ListApplicationsResponse { applications, next_page_token }))
     }
 
@@ -210,6 +223,7 @@ fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<Applicat
             messages,
             other_capabilities: None,
             improve_ai: None,
+            is_default: given.tenant_default,
         }),
         Some(_) | None => Err(Refusal::Invalid(violations)),
     }
@@ -219,11 +233,11 @@ fn shown(written: Written) -> (Option<v1::Application>, String, String) {
     let text = |secret: Option<dispatch_contract::Secret>| {
         secret.map_or(String::new(), |secret| secret.expose().to_owned())
     };
-    let Written { application, private_key, callback_secret } = written;
-    (Some(render(application)), text(private_key), text(callback_secret))
+    let Written { application, is_default, private_key, callback_secret } = written;
+    (Some(render(application, is_default)), text(private_key), text(callback_secret))
 }
 
-fn render(application: Application) -> v1::Application {
+fn render(application: Application, is_default: bool) -> v1::Application {
     let Application { id, name, public_key, messages, created_at_ms, .. } = application;
     let address = |webhook: Option<Webhook>| webhook.map_or(String::new(), |it| it.address);
     v1::Application {
@@ -243,6 +257,7 @@ fn render(application: Application) -> v1::Application {
             },
         }),
         create_time: Some(timestamp(dispatch_contract::UnixMillis(created_at_ms))),
+        tenant_default: is_default,
     }
 }
 

@@ -141,7 +141,7 @@ fn shown(id: CallbackId, callback: &Callback) -> v1::Callback {
     v1::Callback {
         id: id.to_string(),
         workflow_id: id.workflow.to_string(),
-        application_id: callback.application.map(|id| id.to_string()).unwrap_or_default(),
+        application_id: callback.application.to_string(),
         subject: subject as i32,
         state: state as i32,
         made_at: Some(timestamp(callback.made_at)),

@@ -88,6 +88,7 @@ impl Error {
             Error::Key(KeyError::LastOperator) => "LAST_OPERATOR_KEY",
             Error::Key(KeyError::FirstIsNoOperator) => "FIRST_KEY_NOT_OPERATOR",
             Error::Key(KeyError::OtherTenant) => "OPERATOR_ONLY",
+            Error::Key(KeyError::NoApplication) => "APPLICATION_NOT_FOUND",
             Error::Key(KeyError::TooMany) => "TOO_MANY_KEYS",
             Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
             Error::Key(KeyError::Store(_)) => "STORE_FAILED",
@@ -117,7 +118,7 @@ impl Error {
             Error::Denied(Denied::TooMany { .. })
             | Error::Exceeded(_)
             | Error::Key(KeyError::TooMany) => Code::ResourceExhausted,
-            Error::Key(KeyError::NotFound) => Code::NotFound,
+            Error::Key(KeyError::NotFound | KeyError::NoApplication) => Code::NotFound,
             Error::Key(
                 KeyError::Configured | KeyError::LastOperator | KeyError::FirstIsNoOperator,
             ) => Code::FailedPrecondition,
@@ -232,6 +233,7 @@ impl Error {
                 | KeyError::LastOperator
                 | KeyError::FirstIsNoOperator
                 | KeyError::OtherTenant
+                | KeyError::NoApplication
                 | KeyError::TooMany
                 | KeyError::Store(_),
             )

@@ -86,7 +86,8 @@ impl DispatchService {
             });
         }
         let request_id = Some(request.request_id).filter(|id| !id.is_empty());
-        let requester = Requester { application: caller.application, ..Requester::default() };
+        let application = self.access.receiver(caller).map_err(Error::Store)?.application;
+        let requester = Requester { application, ..Requester::default() };
         let tenant = Arc::clone(&caller.tenant);
         let created = self.engine.create(tenant, plan, request_id, requester).await?;
         let (workflow, already_existed) = match &created.new {

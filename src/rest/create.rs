@@ -13,6 +13,7 @@ use axum::{
 use dispatch_contract::UnixMillis;
 use serde_json::{Value, json};
 use tonic_types::FieldViolation;
+use uuid::Uuid;
 
 use super::{
     InvalidParameter, Problem, Rest,
@@ -20,10 +21,11 @@ use super::{
     body::{self, accepts_json},
     caller::caller,
     notes::Notes,
+    request::beside,
     v01, v1,
 };
 use crate::{
-    access::{Scope, check_url},
+    access::{Caller, Scope, check_url},
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
@@ -109,12 +111,39 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         return Err((api.refuse)(vec![InvalidParameter { name, reason }]));
     }
     let steps = plan.steps.len();
-    let application = caller.application;
+    let application = receiver(rest, &caller, webhook_url.is_some(), &mut notes).await?;
     let requester = Requester { application, webhook_url, facade: api.facade };
     let created = rest.engine.create(caller.tenant, plan, request_id, requester).await?;
     let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(steps, created.id));
     notes.warn(response.headers_mut());
     Ok(response)
+}
+
+/// The application whose callbacks tell what becomes of it. One of the tenant's own is made where the
+/// request names an address, so that what goes there is signed; a caller that is told nothing learns it.
+async fn receiver(
+    rest: &Rest,
+    caller: &Caller,
+    has_webhook: bool,
+    notes: &mut Notes,
+) -> Result<Option<Uuid>, Problem> {
+    let known = rest.access.receiver(caller).map_err(Error::Store)?;
+    if !has_webhook && !known.has_status_url {
+        notes.say(
+            "nobody is told what becomes of this: give a webhook_url, or name a status URL for all by \
+             dispatch apps create NAME --default --messages-status-url URL",
+        );
+    }
+    if !has_webhook || known.has_secret {
+        return Ok(known.application);
+    }
+    let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
+    let now = rest.engine.clock().wall();
+    let made = beside(move || applications.ensure_default(&tenant, now)).await?;
+    made.map(Some).map_err(|error| {
+        tracing::error!(%error, "a tenant's default application could not be made");
+        Problem::internal()
+    })
 }
 
 /// The plan that a body asks for, and where its callbacks go.

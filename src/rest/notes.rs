@@ -40,6 +40,11 @@ impl Notes {
         }
     }
 
+    /// Notes what the caller should know beside its answer.
+    pub(super) fn say(&mut self, text: &str) {
+        self.bent.push(text.to_owned());
+    }
+
     fn push(&mut self, parameter: InvalidParameter) {
         // More would be cut off from the answer; a flood of them should cost nothing.
         if self.wrong.len() < WRONG_MOST {

@@ -24,6 +24,8 @@ pub enum Kind {
     Callback,
     /// How far the journal was looked through for callbacks.
     CallbackState,
+    /// Which application a tenant's callbacks belong to where the caller names none.
+    DefaultApplication,
 }
 
 /// A row: its key, unique within its kind, and what it is.
@@ -74,13 +76,14 @@ pub trait Settings: Send + Sync {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Key,
         Kind::Application,
         Kind::ExternalAccount,
         Kind::Audit,
         Kind::Callback,
         Kind::CallbackState,
+        Kind::DefaultApplication,
     ];
 
     /// Stands before the key of a stored row; never changed.
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Audit => b'u',
             Kind::Callback => b'c',
             Kind::CallbackState => b's',
+            Kind::DefaultApplication => b'd',
         }
     }
 }

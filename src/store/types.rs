@@ -43,9 +43,9 @@ pub struct Record {
 /// Who asked for a workflow, in whose words, and who is told what becomes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requester {
-    /// The application that asked; its settings say where callbacks go.
+    /// The application whose callbacks tell what becomes of it, and sign that; `None` tells nobody.
     pub application: Option<Uuid>,
-    /// Where the callbacks of this workflow go instead.
+    /// Where the callbacks of this workflow go instead of to its status URL.
     pub webhook_url: Option<String>,
     /// The words it was asked in, which callbacks answer in.
     pub facade: Facade,
@@ -239,7 +239,7 @@ pub enum StoreError {
 impl Requester {
     /// Whether somebody may be told what becomes of the workflow.
     pub fn is_told(&self) -> bool {
-        self.application.is_some() || self.webhook_url.is_some()
+        self.application.is_some()
     }
 }
 

@@ -404,7 +404,12 @@ async fn a_stream_ends_with_the_secret_it_was_opened_with() {
     let house = House::new(&config()).await;
     let operator = house.of("operator");
     let scopes = vec!["read".to_owned()];
-    let asked = CreateKeyRequest { tenant: "acme".to_owned(), name: String::new(), scopes };
+    let asked = CreateKeyRequest {
+        tenant: "acme".to_owned(),
+        name: String::new(),
+        scopes,
+        ..CreateKeyRequest::default()
+    };
     let made = operator.access().create_key(asked).await.unwrap().into_inner();
     let id = made.key.unwrap().id;
     let reader = house.client(&Credential::key(&format!("{id}:{}", made.secret)).unwrap());

@@ -499,6 +499,7 @@ fn two_tenants_with_the_same_page_do_not_see_each_other() {
         messages: Some(MessagesSpec::default()),
         other_capabilities: None,
         improve_ai: None,
+        is_default: None,
     };
     let theirs = applications.create("am", spec, NOW).unwrap().application;
     let linked = accounts.link("a", messenger, PAGE, theirs.id);

@@ -312,6 +312,7 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
                 signing: CallbackSigning::StandardWebhooks as i32,
                 ..Default::default()
             }),
+            tenant_default: None,
         }),
         renew_key_pair: true,
     };
@@ -368,6 +369,7 @@ fn spec(name: &str) -> ApplicationSpec {
         messages: Some(MessagesSpec::default()),
         other_capabilities: None,
         improve_ai: None,
+        is_default: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod bounds;
 mod helper;
 mod official;
 mod receiver;
+mod receivers;
 
 use std::time::{Duration, Instant};
 
@@ -71,9 +72,10 @@ async fn a_message_of_its_own_address_is_told_there_in_the_words_of_messages_v1(
     let application = app(&usual.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
     let url = own.url("/mine?order=17");
-    told.create(Facade::MessagesV1, Some(application.id), Some(url), "600s").await;
-    // Nobody is told of a workflow that names neither an application nor an address.
+    told.create(Facade::MessagesV1, Some(application.id), Some(url.clone()), "600s").await;
+    // Nobody is told of a workflow behind which no application stands: nothing could sign it.
     told.create(Facade::MessagesV1, None, None, "600s").await;
+    told.create(Facade::MessagesV1, None, Some(url), "600s").await;
     told.advance(HOUR).await;
     let got = own.received();
     assert_eq!(statuses(&got), ["submitted", "delivered", "read"], "v1 has no final report");

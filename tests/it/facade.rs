@@ -15,6 +15,9 @@ mod good;
 mod quirks;
 mod tenants;
 
+/// How the warning begins that there is no place for callbacks.
+const NOBODY_IS_TOLD: &str = "nobody is told";
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
@@ -31,17 +34,24 @@ impl Answer {
         Answer { status, headers, body }
     }
 
-    /// The texts of its warnings.
+    /// Whether it warns that nobody will be told what becomes of the workflow.
+    pub fn warns_that_nobody_is_told(&self) -> bool {
+        self.all_warnings().any(|text| text.starts_with(NOBODY_IS_TOLD))
+    }
+
+    /// The texts of its warnings, but for that one: most tests ask for no callbacks.
     pub fn warnings(&self) -> Vec<String> {
+        self.all_warnings().filter(|text| !text.starts_with(NOBODY_IS_TOLD)).collect()
+    }
+
+    fn all_warnings(&self) -> impl Iterator<Item = String> {
         let values = self.headers.get_all("warning").iter();
-        values
-            .map(|value| {
-                let text = value.to_str().unwrap();
-                let text = text.strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
-                assert!(!text.contains(['"', '\\']), "{text}");
-                text.to_owned()
-            })
-            .collect()
+        values.map(|value| {
+            let text = value.to_str().unwrap();
+            let text = text.strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
+            assert!(!text.contains(['"', '\\']), "{text}");
+            text.to_owned()
+        })
     }
 
     /// What is wrong: name and reason.

@@ -384,7 +384,7 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
 
 #[test]
 fn the_facade_decides_the_shape_before_the_application_does() {
-    assert_eq!(shape_for(Facade::MessagesV1, Some(Shape::V01)), Shape::V1);
-    assert_eq!(shape_for(Facade::DispatchV01, Some(Shape::V1)), Shape::V1);
-    assert_eq!(shape_for(Facade::DispatchV01, None), Shape::V01);
+    assert_eq!(shape_for(Facade::MessagesV1, Shape::V01), Shape::V1);
+    assert_eq!(shape_for(Facade::DispatchV01, Shape::V1), Shape::V1);
+    assert_eq!(shape_for(Facade::DispatchV01, Shape::V01), Shape::V01);
 }

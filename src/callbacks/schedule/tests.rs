@@ -14,7 +14,11 @@ fn id(workflow: u128, sequence: u32) -> CallbackId {
 
 fn waiting(at: u64, lane: u64) -> Waiting {
     let (at, made_at) = (UnixMillis(at), UnixMillis(at));
-    Waiting { at, made_at, lane, owner: Uuid::nil() }
+    Waiting { at, made_at, lane, tenant: 0, owner: Uuid::nil() }
+}
+
+fn of_tenant(tenant: u64, lane: u64) -> Waiting {
+    Waiting { tenant, ..waiting(0, lane) }
 }
 
 fn started(schedule: &mut Schedule) -> Vec<CallbackId> {
@@ -116,4 +120,74 @@ fn one_that_is_put_again_counts_once() {
     assert_eq!(schedule.len(), 1);
     assert_eq!(schedule.waiting_of(Uuid::nil()), 1);
     assert_eq!(schedule.start(NOW), Some(id(1, 1)));
+}
+
+#[test]
+fn a_tenant_with_thousands_of_slow_destinations_leaves_places_for_another() {
+    let mut schedule = Schedule::new(Limits { total: 64, per_lane: 8 });
+    for slow in 0..2000 {
+        schedule.put(id(u128::from(slow) + 1, 1), of_tenant(1, 10_000 + slow));
+    }
+    let held = started(&mut schedule).len();
+    assert_eq!(held, 26, "four fifths of the half that new destinations have");
+    schedule.put(id(5000, 1), of_tenant(2, 1));
+    assert_eq!(started(&mut schedule), [id(5000, 1)], "at once, though 1,974 came before it");
+}
+
+#[test]
+fn tenants_take_turns_however_much_each_has() {
+    let mut schedule = Schedule::new(Limits { total: 2, per_lane: 1 });
+    for many in 0..100 {
+        schedule.put(id(u128::from(many) + 1, 1), of_tenant(1, 10_000 + many));
+    }
+    for few in 0..3 {
+        schedule.put(id(u128::from(few) + 1000, 1), of_tenant(2, 20_000 + few));
+    }
+    let mut order = Vec::new();
+    while let Some(id) = schedule.start(NOW) {
+        order.push(id.workflow.0.as_u128() >= 1000);
+        schedule.finish(id, true, Standing::Well, Then::Settled);
+    }
+    assert_eq!(order.len(), 103);
+    let last_of_the_few = order.iter().rposition(|is_few| *is_few);
+    assert!(last_of_the_few < Some(7), "each second turn: {last_of_the_few:?}");
+}
+
+/// Whatever comes and goes, places are neither lost nor given twice, and all is delivered.
+#[test]
+fn places_are_neither_lost_nor_given_twice() {
+    let mut schedule = Schedule::new(Limits { total: 16, per_lane: 3 });
+    let mut random = 1_u64;
+    let mut next = |most: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % most
+    };
+    let (mut put, mut done, mut out) = (0_u128, 0, Vec::new());
+    for _ in 0..20_000 {
+        match next(3) {
+            0 if put < 4000 => {
+                put += 1;
+                let tenant = next(5);
+                schedule.put(id(put, 1), of_tenant(tenant, tenant * 100 + next(40)));
+            }
+            1 => out.extend(schedule.start(NOW)),
+            _ if !out.is_empty() => {
+                let id = out.swap_remove(next(out.len() as u64) as usize);
+                let takes = next(4) > 0;
+                let standing = Standing::ALL[next(3) as usize];
+                let then = if takes { Then::Settled } else { Then::Again(NOW) };
+                done += u128::from(takes);
+                schedule.finish(id, takes, standing, then);
+            }
+            _ => {}
+        }
+        assert!(out.len() <= 16);
+    }
+    loop {
+        out.extend(std::iter::from_fn(|| schedule.start(NOW)));
+        let Some(id) = out.pop() else { break };
+        done += 1;
+        schedule.finish(id, true, Standing::Well, Then::Settled);
+    }
+    assert_eq!((done, schedule.len()), (put, 0));
 }

@@ -49,6 +49,8 @@ pub(super) fn application(body: &Map<String, Value>) -> Result<ApplicationSpec, 
             // A PUT says all there is to be.
             other_capabilities: Some(other_capabilities.unwrap_or_else(|| "{}".to_owned())),
             improve_ai: Some(improve_ai.unwrap_or(false)),
+            // Not told in the old API's words.
+            is_default: None,
         }),
         Some(_) | None => Err(faults),
     }

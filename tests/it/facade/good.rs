@@ -315,6 +315,7 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
     let sms = message("sms", "447700900001", "447700900000");
     let messages = with(sms.clone(), "/failover", json!([sms]));
     let messages = with(messages, "/webhook_url", json!(url));
+    let mut made = None;
     for (path, body, facade) in [
         ("/v0.1/dispatch", &dispatch, Facade::DispatchV01),
         ("/beta/workflows", &dispatch, Facade::WorkflowsBeta),
@@ -324,7 +325,11 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
         let id = workflow(&running, &answer).await.id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
         let webhook_url = Some(url.to_owned());
-        assert_eq!(record.requester, Requester { application: None, webhook_url, facade });
+        // The default one of its tenant, made for this: something must sign what goes there.
+        let application = record.requester.application;
+        assert!(application.is_some());
+        assert_eq!(record.requester, Requester { application, webhook_url, facade });
+        assert!(made.replace(application).is_none_or(|before| before == application), "{path}");
         assert_eq!(&*record.tenant, "default");
     }
     running.stop().await;
