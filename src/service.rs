@@ -156,9 +156,11 @@ impl Service {
         let parts = parts(&clock, http).map_err(StartError::Config)?;
         let (applications, external) = accounts::open(config, &store.settings())?;
         let metrics = Arc::new(Metrics::new());
+        let weights = config.access.tenants.iter();
+        let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
         let engine = Engine::start(
             store,
-            Arc::new(parts.routes),
+            Arc::new(parts.routes.weighted(weights)),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external))),
             clock.engine_clock(),
             metrics,

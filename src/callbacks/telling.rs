@@ -349,9 +349,10 @@ fn given_up(reason: Reason, trouble: Trouble) -> Option<MessageStatus> {
         | Reason::NoRoute
         | Reason::DeadlineExceeded
         | Reason::Canceled => Some(MessageStatus::Rejected(trouble)),
-        Reason::Undeliverable | Reason::RetriesExhausted | Reason::NotSentInTime => {
-            Some(MessageStatus::Undeliverable(trouble))
-        }
+        Reason::Undeliverable
+        | Reason::RetriesExhausted
+        | Reason::NotSentInTime
+        | Reason::RouteSaturated => Some(MessageStatus::Undeliverable(trouble)),
         Reason::OutcomeUnknown
         | Reason::Expired
         | Reason::NoReceipts

@@ -31,15 +31,23 @@ pub struct Access {
 }
 
 /// `[access.tenants.NAME]`: all of a tenant's limits; what is not said is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantLimits {
+    /// How often it is served on a busy route while another is served once: 1 to 100.
+    pub weight: u32,
     /// As `access.creates_per_s`.
     pub creates_per_s: u32,
     /// As `access.creates_burst`.
     pub creates_burst: u32,
     /// As `access.open_workflows`.
     pub open_workflows: u64,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        TenantLimits { weight: 1, creates_per_s: 0, creates_burst: 0, open_workflows: 0 }
+    }
 }
 
 /// `[[access.keys]]`
@@ -73,6 +81,13 @@ impl Access {
             let is = self.token_tolerance_s;
             let problem = format!("access.token_tolerance_s must be 0 to 3600, and is {is}");
             return Err(ConfigError(problem));
+        }
+        for (name, TenantLimits { weight, .. }) in &self.tenants {
+            if !(1..=100).contains(weight) {
+                let problem =
+                    format!("access.tenants.{name}.weight must be 1 to 100, and is {weight}");
+                return Err(ConfigError(problem));
+            }
         }
         let bursts = self.tenants.iter().map(|(name, limits)| {
             (format!("access.tenants.{name}"), limits.creates_burst, limits.creates_per_s)

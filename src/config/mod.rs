@@ -457,9 +457,9 @@ impl Default for Engine {
             retry_max_ms: 60_000,
             recovery_grace_s: 60,
             drain_s: 15,
-            waiting_creates: 4096,
-            waiting_cancels: 4096,
-            waiting_receipts: 16_384,
+            waiting_creates: 8192,
+            waiting_cancels: 8192,
+            waiting_receipts: 32_768,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Makes the calls, outside the writer, and brings their answers back.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
 
 use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
@@ -61,14 +61,15 @@ impl Dispatcher {
     fn spawn(&self, order: SendOrder, busy: Busy) {
         let this = self.clone();
         self.runtime.spawn(async move {
-            let began = Instant::now();
+            let began = this.clock.now();
             // An adapter that panics may have sent before it did.
             let called = AssertUnwindSafe(this.call(&order)).catch_unwind().await;
             let answer = called.unwrap_or_else(|_| {
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
                 unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
             });
-            this.answer(order, answer, began.elapsed().as_millis() as u64, busy);
+            let took_ms = this.clock.now().since(began).as_millis() as u64;
+            this.answer(order, answer, took_ms, busy);
         });
     }
 

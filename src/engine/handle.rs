@@ -121,6 +121,13 @@ pub enum EngineError {
         /// When it is worth asking again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// What is ahead of it on every route that serves it would take longer than it may wait.
+    RouteSaturated {
+        /// The route that has a place soonest.
+        route: Arc<str>,
+        /// When it is worth asking again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// It was restored from a backup, and waits to be told what becomes of what was open.
     Held,
     /// It is not held.
@@ -212,7 +219,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::AlreadyExists`], [`EngineError::TooLate`], [`EngineError::Overloaded`],
-    /// [`EngineError::Unavailable`].
+    /// [`EngineError::RouteSaturated`], [`EngineError::Unavailable`].
     pub async fn create(
         &self,
         tenant: Arc<str>,
@@ -240,12 +247,12 @@ impl Engine {
         self.ask(|reply| Input::Create { record, reply }).await?
     }
 
-    /// Whether there is room for a create: asked before any work is put into it.
+    /// Whether there is room for a create of a tenant's: asked before any work is put into it.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`].
-    pub fn room(&self) -> Result<(), EngineError> {
-        if self.0.inbox.is_full_of_creates() {
+    pub fn room(&self, tenant: &Arc<str>) -> Result<(), EngineError> {
+        if self.0.inbox.is_full_of_creates(tenant) {
             return Err(EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS });
         }
         Ok(())
@@ -393,6 +400,7 @@ impl InboundSink for Sink {
                     | EngineError::TooLate
                     | EngineError::AlreadyExists(_)
                     | EngineError::AlreadyEnded { .. }
+                    | EngineError::RouteSaturated { .. }
                     | EngineError::Held
                     | EngineError::NotHeld
                     | EngineError::Unavailable,
@@ -431,6 +439,11 @@ impl std::fmt::Display for EngineError {
             EngineError::Overloaded { retry_after_ms } => {
                 write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
             }
+            EngineError::RouteSaturated { route, retry_after_ms } => write!(
+                f,
+                "route {route} is saturated: it could not start this within its send_within; ask again \
+                 in {retry_after_ms} ms, or use a higher priority or a longer send_within"
+            ),
             EngineError::Held => f.write_str(
                 "this service was restored from a backup and is held: nothing is sent until its \
                  operator runs `dispatch resume`",

@@ -1,19 +1,27 @@
 //! What waits for the writer, in lanes.
 //!
-//! Cancels, receipts and answers are never starved by creates. Every lane is bounded: full means a
-//! refusal before any promise is made.
+//! Cancels, receipts and answers are never starved by creates. Within a lane tenants take turns, of
+//! receipts the accounts, and creates go by priority ([`fair`](super::fair)). Every lane is bounded:
+//! full means a refusal before any promise is made. One of them alone takes half of a lane, and what
+//! others have narrows that further, so that nobody's flood turns away somebody else.
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    iter::from_fn,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use dispatch_contract::Busy;
 
-use super::turn::Input;
+use super::{
+    fair::{Ranked, Round},
+    turn::Input,
+};
+use crate::machine::Priority;
 
-/// How many inputs may wait, by lane. Answers are bounded by the places of the routes.
+/// How many inputs may wait, by lane: one tenant's, or one account's, at most half of them. Answers are
+/// bounded by the places of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneLimits {
     /// Creates.
@@ -26,13 +34,15 @@ pub struct LaneLimits {
 
 impl Default for LaneLimits {
     fn default() -> Self {
-        LaneLimits { creates: 4096, cancels: 4096, receipts: 16_384 }
+        LaneLimits { creates: 8192, cancels: 8192, receipts: 32_768 }
     }
 }
 
 /// How many creates one turn takes: enough to share a sync, few enough to keep answers quick.
 const CREATES_A_TURN: usize = 512;
 const OTHERS_A_TURN: usize = 4096;
+/// In the writer's lanes all weigh the same: the way through them is short.
+const SAME: u32 = 1;
 
 /// The lanes.
 pub(super) struct Inbox {
@@ -44,10 +54,13 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Lanes {
     control: VecDeque<Waiting>,
-    cancels: VecDeque<Waiting>,
-    receipts: VecDeque<Waiting>,
+    /// By tenant.
+    cancels: Round<Arc<str>, VecDeque<Waiting>>,
+    /// By provider and account.
+    receipts: Round<(Arc<str>, Arc<str>), VecDeque<Waiting>>,
     answers: VecDeque<Waiting>,
-    creates: VecDeque<Waiting>,
+    /// By priority and tenant.
+    creates: Ranked<Arc<str>, VecDeque<Waiting>>,
     is_closed: bool,
     /// The writer sleeps until something comes. Waking it when it does not is a call of the system
     /// for nothing, several for each workflow.
@@ -77,19 +90,28 @@ impl Inbox {
             return Err(NotTaken::Closed);
         }
         let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
-        let (lane, most) = match &input {
-            Input::Create { .. } => (creates, self.limits.creates),
-            Input::Cancel { .. } => (cancels, self.limits.cancels),
-            Input::Inbound { .. } => (receipts, self.limits.receipts),
-            Input::Answer { .. } => (answers, usize::MAX),
-            Input::Tick | Input::Resume { .. } | Input::Drain { .. } | Input::Stop => {
-                (control, usize::MAX)
+        match &input {
+            Input::Create { record, .. } => {
+                let (priority, tenant) = (record.plan.priority, Arc::clone(&record.tenant));
+                let has = creates.len_of(priority, &tenant);
+                room(has, creates.len(), self.limits.creates)?;
+                creates.add(priority, &tenant, SAME, (input, busy));
             }
-        };
-        if lane.len() >= most {
-            return Err(NotTaken::Full);
+            Input::Cancel { tenant, .. } => {
+                let tenant = Arc::clone(tenant);
+                room(cancels.len_of(&tenant), cancels.len(), self.limits.cancels)?;
+                cancels.add(&tenant, SAME, (input, busy));
+            }
+            Input::Inbound { provider, account, .. } => {
+                let account = (Arc::clone(provider), Arc::clone(account));
+                room(receipts.len_of(&account), receipts.len(), self.limits.receipts)?;
+                receipts.add(&account, SAME, (input, busy));
+            }
+            Input::Answer { .. } => answers.push_back((input, busy)),
+            Input::Tick | Input::Resume { .. } | Input::Drain { .. } | Input::Stop => {
+                control.push_back((input, busy));
+            }
         }
-        lane.push_back((input, busy));
         let is_awaited = std::mem::take(&mut lanes.is_awaited);
         drop(lanes);
         if is_awaited {
@@ -98,9 +120,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether a create would be refused.
-    pub(super) fn is_full_of_creates(&self) -> bool {
-        self.lanes().creates.len() >= self.limits.creates
+    /// Whether a tenant's create would be refused, whatever its priority.
+    pub(super) fn is_full_of_creates(&self, tenant: &Arc<str>) -> bool {
+        let lanes = self.lanes();
+        let (all, most) = (lanes.creates.len(), self.limits.creates);
+        let has = |priority| lanes.creates.len_of(priority, tenant);
+        Priority::ALL.into_iter().all(|priority| room(has(priority), all, most).is_err())
     }
 
     /// Waits for inputs, at most for `wait`; then takes what waits, in the order of the lanes.
@@ -119,15 +144,11 @@ impl Inbox {
         lanes.is_awaited = false;
         let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
         let mut taken: Vec<_> = control.drain(..).collect();
-        for (lane, most) in [
-            (cancels, OTHERS_A_TURN),
-            (receipts, OTHERS_A_TURN),
-            (answers, OTHERS_A_TURN),
-            (creates, CREATES_A_TURN),
-        ] {
-            let count = lane.len().min(most);
-            taken.extend(lane.drain(..count));
-        }
+        taken.extend(from_fn(|| cancels.take()).take(OTHERS_A_TURN));
+        taken.extend(from_fn(|| receipts.take()).take(OTHERS_A_TURN));
+        let count = answers.len().min(OTHERS_A_TURN);
+        taken.extend(answers.drain(..count));
+        taken.extend(from_fn(|| creates.take()).take(CREATES_A_TURN));
         taken
     }
 
@@ -153,19 +174,30 @@ impl Lanes {
 
     fn is_empty(&self) -> bool {
         let Lanes { control, cancels, receipts, answers, creates, is_closed, .. } = self;
-        !is_closed
-            && [control, cancels, receipts, answers, creates].iter().all(|lane| lane.is_empty())
+        let others = cancels.len() + receipts.len() + creates.len();
+        !is_closed && control.is_empty() && answers.is_empty() && others == 0
     }
+}
+
+/// Whether whoever `has` so many in a lane of `all` may have one more: never more than there is room for
+/// others. One alone comes to half of the lane, two to a third each, and a newcomer always finds room.
+fn room(has: usize, all: usize, most: usize) -> Result<(), NotTaken> {
+    let free = most.saturating_sub(all);
+    if free > 0 && has <= free { Ok(()) } else { Err(NotTaken::Full) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::collections::BTreeMap;
 
+    use dispatch_contract::UnixMillis;
     use uuid::Uuid;
 
     use super::*;
-    use crate::machine::WorkflowId;
+    use crate::{
+        machine::{OnLateSuccess, OnUnknown, Plan, Template, Terms, WorkflowId},
+        store::{Record, Requester},
+    };
 
     #[test]
     fn what_waits_is_bounded_and_needs_no_room_among_the_creates() {
@@ -188,5 +220,86 @@ mod tests {
         let is_cancel = |(input, _): &Waiting| matches!(input, Input::Cancel { .. });
         assert!(taken[..2].iter().all(is_cancel), "cancels first");
         assert!(!is_cancel(&taken[2]));
+    }
+
+    fn create(tenant: &str, priority: Priority) -> Input {
+        let plan = Plan {
+            template: Template::Failover,
+            steps: Vec::new(),
+            send_at: None,
+            valid_until: None,
+            send_within_ms: None,
+            on_late_success: OnLateSuccess::Stop,
+            on_unknown: OnUnknown::WaitReceipt,
+            priority,
+            labels: BTreeMap::new(),
+            client_ref: None,
+        };
+        let record = Record {
+            id: WorkflowId(Uuid::nil()),
+            tenant: Arc::from(tenant),
+            created_at: UnixMillis(0),
+            fingerprint: plan.fingerprint(),
+            requester: Requester::default(),
+            plan,
+            terms: Terms::default(),
+            request_id: None,
+        };
+        Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+    }
+
+    #[test]
+    fn one_tenant_s_flood_turns_nobody_else_away_and_goes_behind_them() {
+        const MOST: usize = 4000;
+        let inbox = Inbox::new(LaneLimits { creates: MOST, cancels: MOST, receipts: MOST });
+        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
+        let flood = |tenant, priority| (0..MOST).filter(|_| push(create(tenant, priority))).count();
+        assert_eq!(flood("a", Priority::Low), MOST / 2 + 1, "one alone has half of the lane");
+        assert!(!inbox.is_full_of_creates(&Arc::from("a")), "its urgent ones have room");
+        assert!(flood("b", Priority::Low) > MOST / 5);
+        assert!(push(create("c", Priority::Low)) && push(create("a", Priority::High)));
+        let order: Vec<_> = inbox
+            .take(None)
+            .into_iter()
+            .take(4)
+            .map(|(input, _)| match input {
+                Input::Create { record, .. } => (record.tenant.to_string(), record.plan.priority),
+                _ => panic!("there are only creates"),
+            })
+            .collect();
+        let of = |tenant: &str, priority| (tenant.to_owned(), priority);
+        let (low, high) = (Priority::Low, Priority::High);
+        assert_eq!(order, [of("a", high), of("a", low), of("b", low), of("c", low)]);
+    }
+
+    #[test]
+    fn a_flood_of_cancels_or_receipts_turns_no_other_tenant_or_account_away() {
+        const MOST: usize = 1000;
+        let inbox = Inbox::new(LaneLimits { creates: MOST, cancels: MOST, receipts: MOST });
+        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
+        let cancel = |tenant| Input::Cancel {
+            tenant: Arc::from(tenant),
+            id: WorkflowId(Uuid::nil()),
+            reply: Box::new(|_| {}),
+        };
+        let receipt = |account| Input::Inbound {
+            provider: Arc::from("p"),
+            account: Arc::from(account),
+            items: Vec::new(),
+            reply: Box::new(|_| {}),
+        };
+        (0..MOST).for_each(|_| {
+            push(cancel("a"));
+            push(receipt("a"));
+        });
+        assert!(!push(cancel("a")) && !push(receipt("a")));
+        assert!(push(cancel("b")) && push(receipt("b")));
+        let at = |is_it: fn(&Input) -> bool| {
+            let taken = inbox.take(None);
+            taken.iter().position(|(input, _)| is_it(input))
+        };
+        let is_b =
+            |input: &Input| matches!(input, Input::Cancel { tenant, .. } if &**tenant == "b");
+        assert_eq!(at(is_b), Some(1), "behind one of the others");
     }
 }

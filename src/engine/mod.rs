@@ -16,6 +16,7 @@
 
 mod clock;
 mod dispatch;
+mod fair;
 mod feed;
 mod handle;
 mod inbox;

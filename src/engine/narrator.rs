@@ -68,6 +68,18 @@ impl Narrator {
         }
     }
 
+    /// Tells that creates were refused because a route could not have started them in time.
+    pub(super) fn tell_saturated(&mut self, now: UnixMillis, route: &str, creates: u64) {
+        if let Some(kept_back) = self.may_tell(now, "saturated", route) {
+            tracing::warn!(
+                route,
+                creates,
+                kept_back,
+                "the route is saturated: creates that it could not start within send_within are refused"
+            );
+        }
+    }
+
     /// How many of its kind were kept back, if it is time to tell one again.
     fn may_tell(&mut self, now: UnixMillis, kind: &'static str, of: &str) -> Option<u64> {
         let never = || Told { at: UnixMillis(0), kept_back: 0 };

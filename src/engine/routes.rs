@@ -1,6 +1,10 @@
 //! Which sender goes by which adapter under which account: data, fixed for a turn.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use dispatch_contract::{Account, Channel, ChannelAdapter, Echo, Endpoint, Status};
 
@@ -38,12 +42,26 @@ pub enum SenderMatch {
 #[derive(Clone, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
+    weights: Arc<BTreeMap<Arc<str>, u32>>,
 }
 
 impl RouteTable {
     /// The routes as given: the first that serves is tried first.
     pub fn new(routes: Vec<Route>) -> Self {
-        RouteTable { routes }
+        RouteTable { routes, ..RouteTable::default() }
+    }
+
+    /// The same, shared by tenants according to these weights: how often a tenant that waits for a route
+    /// is served while another is served once. Those that are not named have 1.
+    #[must_use]
+    pub fn weighted(mut self, weights: BTreeMap<Arc<str>, u32>) -> Self {
+        self.weights = Arc::new(weights);
+        self
+    }
+
+    /// The weights of tenants that have one of their own.
+    pub fn weights(&self) -> &Arc<BTreeMap<Arc<str>, u32>> {
+        &self.weights
     }
 
     /// All routes.

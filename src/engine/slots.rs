@@ -1,38 +1,69 @@
 //! Places on routes: how many calls are out, and who waits for one.
+//!
+//! Who waits is served in the order of [`fair`](super::fair): by priority, by tenants in turn, then
+//! the longest wait first. The queues are in memory alone. After a start they are filled from what is
+//! stored before the first place is given out, so that the order does not hang on which workflow
+//! happened to be read first.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
+use dispatch_contract::UnixMillis;
+
+use super::fair::Ranked;
 use crate::machine::{Priority, WorkflowId};
+
+/// How long a call is taken to last, in microseconds, before the first came back: rather too long for
+/// most providers, so that a route with few places does not promise what it cannot keep.
+const FIRST_CALL_US: u64 = 1_000_000;
 
 /// The places of all routes. A place is taken when an attempt is STARTED, and free again when its
 /// call came back: never more calls are out than a route allows.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     routes: HashMap<Arc<str>, RouteSlots>,
-    /// Which queue a workflow waits in. It may stand in others still, where it is passed over.
-    waiting: HashMap<WorkflowId, Arc<str>>,
+    /// Where a workflow waits: on one route at most.
+    waiting: HashMap<WorkflowId, (Arc<str>, Claim)>,
+    /// How often a tenant is served in a round; those that are not here, once.
+    weights: Arc<BTreeMap<Arc<str>, u32>>,
+    /// Whose queue is not as it was when that was last asked for.
+    changed: HashSet<Arc<str>>,
     is_paused: bool,
+}
+
+/// Who asks for a place, and with what right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) tenant: Arc<str>,
+    pub(super) priority: Priority,
+    /// Since when it waits.
+    pub(super) since: UnixMillis,
 }
 
 #[derive(Debug, Default)]
 struct RouteSlots {
     capacity: u32,
     taken: u32,
-    queue: BTreeMap<Priority, VecDeque<WorkflowId>>,
-    queued: usize,
+    queue: Ranked<Arc<str>, BTreeSet<(UnixMillis, WorkflowId)>>,
     /// How long calls take, smoothed, in microseconds: of a few milliseconds nothing would be left.
-    call_us: u64,
+    call_us: Option<u64>,
+    /// When the newest call that is out began.
+    taken_at: UnixMillis,
 }
 
 impl Slots {
-    pub(super) fn new(capacities: impl IntoIterator<Item = (Arc<str>, u32)>) -> Self {
+    pub(super) fn new(
+        capacities: impl IntoIterator<Item = (Arc<str>, u32)>,
+        weights: Arc<BTreeMap<Arc<str>, u32>>,
+    ) -> Self {
         let routes = capacities
             .into_iter()
             .map(|(name, capacity)| (name, RouteSlots { capacity, ..RouteSlots::default() }));
-        Slots { routes: routes.collect(), ..Slots::default() }
+        let routes: HashMap<_, _> = routes.collect();
+        let changed = routes.keys().cloned().collect();
+        Slots { routes, weights, changed, ..Slots::default() }
     }
 
     /// Takes a place, or queues for one. A route that is gone has no places.
@@ -40,20 +71,34 @@ impl Slots {
         &mut self,
         route: &Arc<str>,
         id: WorkflowId,
-        priority: Priority,
+        claim: Claim,
+        now: UnixMillis,
     ) -> bool {
+        match self.waiting.get(&id) {
+            Some((waits_for, _)) if waits_for == route => return false,
+            Some(_) => self.leave(id),
+            None => {}
+        }
         let slots = self.routes.entry(Arc::clone(route)).or_default();
-        if !self.is_paused && slots.taken < slots.capacity && slots.queued == 0 {
+        if !self.is_paused && slots.taken < slots.capacity && slots.queue.len() == 0 {
             slots.taken += 1;
-            self.waiting.remove(&id);
+            slots.taken_at = now;
             return true;
         }
-        if self.waiting.get(&id) != Some(route) {
-            self.waiting.insert(id, Arc::clone(route));
-            slots.queue.entry(priority).or_default().push_back(id);
-            slots.queued += 1;
-        }
+        let weight = weight(&self.weights, &claim.tenant);
+        slots.queue.add(claim.priority, &claim.tenant, weight, (claim.since, id));
+        self.changed.insert(Arc::clone(route));
+        self.waiting.insert(id, (Arc::clone(route), claim));
         false
+    }
+
+    /// A workflow that wants no place any more waits for none.
+    pub(super) fn leave(&mut self, id: WorkflowId) {
+        let Some((route, claim)) = self.waiting.remove(&id) else { return };
+        if let Some(slots) = self.routes.get_mut(&route) {
+            slots.queue.remove(claim.priority, &claim.tenant, &(claim.since, id));
+        }
+        self.changed.insert(route);
     }
 
     /// Frees a place.
@@ -64,46 +109,85 @@ impl Slots {
     }
 
     /// Takes a place for the next in the queue, if both are there.
-    pub(super) fn next(&mut self, route: &str) -> Option<WorkflowId> {
+    pub(super) fn next(&mut self, route: &Arc<str>, now: UnixMillis) -> Option<WorkflowId> {
         let slots = self.routes.get_mut(route)?;
         if self.is_paused || slots.taken >= slots.capacity {
             return None;
         }
-        loop {
-            let id = slots.queue.values_mut().find_map(VecDeque::pop_front)?;
-            slots.queued -= 1;
-            if self.waiting.get(&id).is_some_and(|waits_for| **waits_for == *route) {
-                slots.taken += 1;
-                self.waiting.remove(&id);
-                return Some(id);
-            }
-        }
+        let (_, id) = slots.queue.take()?;
+        slots.taken += 1;
+        slots.taken_at = now;
+        self.waiting.remove(&id);
+        self.changed.insert(Arc::clone(route));
+        Some(id)
     }
 
     /// Remembers how long a call took.
     pub(super) fn took(&mut self, route: &str, ms: u64) {
         if let Some(slots) = self.routes.get_mut(route) {
-            slots.call_us = (slots.call_us * 7 + ms.saturating_mul(1000)) / 8;
+            let us = ms.saturating_mul(1000);
+            slots.call_us = Some(slots.call_us.map_or(us, |smoothed| (smoothed * 7 + us) / 8));
         }
     }
 
-    /// How long a newcomer would wait for a place, in milliseconds, as far as can be told.
-    pub(super) fn expected_wait_ms(&self, route: &str) -> u64 {
-        self.routes.get(route).map_or(0, |slots| {
-            let ahead = slots.queued as u64;
-            ahead.saturating_mul(slots.call_us) / u64::from(slots.capacity.max(1)) / 1000
-        })
+    /// How long a newcomer would wait for a place, in milliseconds, as far as can be told: what goes
+    /// before it, and nobody else.
+    pub(super) fn expected_wait_ms(
+        &self,
+        route: &str,
+        tenant: &Arc<str>,
+        priority: Priority,
+        now: UnixMillis,
+    ) -> u64 {
+        let Some(slots) = self.routes.get(route) else { return 0 };
+        if slots.taken < slots.capacity && slots.queue.len() == 0 {
+            return 0;
+        }
+        let weight = weight(&self.weights, tenant);
+        // And one more, whose place it gets.
+        let ahead = slots.queue.ahead_of(priority, tenant, weight) + 1;
+        let call_us = slots.call_us(now);
+        ahead.saturating_mul(call_us) / u64::from(slots.capacity.max(1)) / 1000
     }
 
-    /// No place is given out any more.
-    pub(super) fn pause(&mut self) {
-        self.is_paused = true;
+    /// Whether places are given out.
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     /// How many calls are out.
     pub(super) fn taken(&self) -> u32 {
         self.routes.values().map(|slots| slots.taken).sum()
     }
+
+    /// The routes, in order of name.
+    pub(super) fn routes(&self) -> Vec<Arc<str>> {
+        let routes: BTreeSet<_> = self.routes.keys().cloned().collect();
+        routes.into_iter().collect()
+    }
+
+    /// How many wait, by priority, the highest first: of the routes where that changed since it was
+    /// last asked for.
+    pub(super) fn changed_depths(&mut self) -> Vec<(Arc<str>, [usize; Priority::ALL.len()])> {
+        let changed = self.changed.drain();
+        let depth = |route| self.routes.get(&route).map(|slots| (route, slots.queue.depths()));
+        changed.filter_map(depth).collect()
+    }
+}
+
+impl RouteSlots {
+    /// How long a call takes, in microseconds. While all places are taken the newest call shows how
+    /// long it is at least: a provider that has become slow is noticed before the first answer.
+    fn call_us(&self, now: UnixMillis) -> u64 {
+        let known = self.call_us.unwrap_or(FIRST_CALL_US);
+        let is_full = self.taken >= self.capacity && self.taken > 0;
+        let newest_ms = if is_full { now.0.saturating_sub(self.taken_at.0) } else { 0 };
+        known.max(newest_ms.saturating_mul(1000))
+    }
+}
+
+fn weight(weights: &BTreeMap<Arc<str>, u32>, tenant: &Arc<str>) -> u32 {
+    weights.get(tenant).copied().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -112,46 +196,118 @@ mod tests {
 
     use super::*;
 
+    const NOW: UnixMillis = UnixMillis(1000);
+
+    fn slots(capacities: &[(&Arc<str>, u32)]) -> Slots {
+        let capacities = capacities.iter().map(|(name, capacity)| (Arc::clone(name), *capacity));
+        Slots::new(capacities, Arc::default())
+    }
+
+    fn id(number: u128) -> WorkflowId {
+        WorkflowId(Uuid::from_u128(number))
+    }
+
+    fn seek(slots: &mut Slots, route: &Arc<str>, number: u128, priority: Priority) -> bool {
+        let claim = Claim { tenant: Arc::from("default"), priority, since: NOW };
+        slots.take_or_wait(route, id(number), claim, NOW)
+    }
+
+    fn normal(slots: &mut Slots, route: &Arc<str>, number: u128) -> bool {
+        seek(slots, route, number, Priority::Normal)
+    }
+
     #[test]
-    fn who_leaves_a_congested_route_is_served_on_the_next_and_passed_over_on_the_first() {
+    fn who_leaves_a_congested_route_is_served_on_the_next_and_waits_on_the_first_no_more() {
         let (a, b): (Arc<str>, Arc<str>) = (Arc::from("a"), Arc::from("b"));
-        let mut slots = Slots::new([(Arc::clone(&a), 1), (Arc::clone(&b), 1)]);
-        let id = |number| WorkflowId(Uuid::from_u128(number));
-        assert!(slots.take_or_wait(&a, id(1), Priority::Normal));
-        assert!(slots.take_or_wait(&b, id(2), Priority::Normal));
-        assert!(!slots.take_or_wait(&a, id(3), Priority::Normal));
-        assert!(!slots.take_or_wait(&b, id(3), Priority::Normal), "its step failed over to b");
+        let mut slots = slots(&[(&a, 1), (&b, 1)]);
+        assert!(normal(&mut slots, &a, 1));
+        assert!(normal(&mut slots, &b, 2));
+        assert!(!normal(&mut slots, &a, 3));
+        assert!(!normal(&mut slots, &b, 3), "its step failed over to b");
         slots.release(&a);
-        assert_eq!(slots.next(&a), None, "it does not wait there any more");
+        assert_eq!(slots.next(&a, NOW), None, "it does not wait there any more");
         slots.release(&b);
-        assert_eq!(slots.next(&b), Some(id(3)));
+        assert_eq!(slots.next(&b, NOW), Some(id(3)));
         assert_eq!(slots.taken(), 1);
+    }
+
+    #[test]
+    fn whoever_wants_no_place_any_more_is_in_nobody_s_way() {
+        let a: Arc<str> = Arc::from("a");
+        let mut slots = slots(&[(&a, 1)]);
+        for number in 0..1001 {
+            normal(&mut slots, &a, number);
+        }
+        slots.took(&a, 1000);
+        let wait_ms = |slots: &Slots| {
+            slots.expected_wait_ms("a", &Arc::from("default"), Priority::Normal, NOW)
+        };
+        assert_eq!(wait_ms(&slots), 1_001_000);
+        assert_eq!(slots.changed_depths(), [(Arc::clone(&a), [0, 1000, 0])]);
+        (1..1001).for_each(|number| slots.leave(id(number)));
+        assert_eq!(wait_ms(&slots), 1000, "a place is free when the call that is out comes back");
+        assert_eq!(slots.changed_depths(), [(Arc::clone(&a), [0, 0, 0])]);
+        assert_eq!(slots.changed_depths(), []);
+        slots.release(&a);
+        assert_eq!((slots.next(&a, NOW), wait_ms(&slots)), (None, 0));
     }
 
     #[test]
     fn the_wait_for_a_place_is_told_by_quick_calls_too() {
         let a: Arc<str> = Arc::from("a");
-        let mut slots = Slots::new([(Arc::clone(&a), 2)]);
+        let mut slots = slots(&[(&a, 2)]);
         for number in 0..1002 {
-            slots.take_or_wait(&a, WorkflowId(Uuid::from_u128(number)), Priority::Normal);
+            normal(&mut slots, &a, number);
             slots.took(&a, 3);
         }
         // A thousand wait, two places, three milliseconds a call.
-        assert!((1450..=1500).contains(&slots.expected_wait_ms(&a)));
+        let wait = |slots: &Slots, now| {
+            slots.expected_wait_ms("a", &Arc::from("default"), Priority::Normal, now)
+        };
+        assert_eq!(wait(&slots, NOW), 1501);
+        // No call came back for a minute: calls do not take three milliseconds any more.
+        assert_eq!(wait(&slots, UnixMillis(NOW.0 + 60_000)), 1001 * 60_000 / 2);
+    }
+
+    #[test]
+    fn the_wait_for_a_place_counts_only_what_goes_before() {
+        let a: Arc<str> = Arc::from("a");
+        let mut slots = slots(&[(&a, 4)]);
+        (0..2004).for_each(|number| {
+            seek(&mut slots, &a, number, Priority::Low);
+        });
+        (0..4).for_each(|_| slots.took(&a, 8000));
+        let wait = |tenant: &str, priority| {
+            slots.expected_wait_ms("a", &Arc::from(tenant), priority, NOW) / 1000
+        };
+        assert_eq!(wait("default", Priority::Low), 4002);
+        assert_eq!(wait("other", Priority::Low), 4, "one of the others, and it");
+        assert_eq!(wait("default", Priority::Normal), 4, "one may be reserved for the lower");
+        assert_eq!(wait("default", Priority::High), 4);
+    }
+
+    #[test]
+    fn before_any_call_came_back_a_second_is_reckoned_with() {
+        let a: Arc<str> = Arc::from("a");
+        let mut slots = slots(&[(&a, 1)]);
+        (0..11).for_each(|number| {
+            normal(&mut slots, &a, number);
+        });
+        let wait = slots.expected_wait_ms("a", &Arc::from("default"), Priority::Normal, NOW);
+        assert_eq!(wait, 11_000);
     }
 
     #[test]
     fn the_urgent_go_first() {
         let a: Arc<str> = Arc::from("a");
-        let mut slots = Slots::new([(Arc::clone(&a), 1)]);
-        let id = |number| WorkflowId(Uuid::from_u128(number));
-        assert!(slots.take_or_wait(&a, id(1), Priority::Normal));
+        let mut slots = slots(&[(&a, 1)]);
+        assert!(normal(&mut slots, &a, 1));
         for (number, priority) in [(2, Priority::Low), (3, Priority::Normal), (4, Priority::High)] {
-            assert!(!slots.take_or_wait(&a, id(number), priority));
+            assert!(!seek(&mut slots, &a, number, priority));
         }
         let mut order = Vec::new();
         slots.release(&a);
-        while let Some(next) = slots.next(&a) {
+        while let Some(next) = slots.next(&a, NOW) {
             order.push(next);
             slots.release(&a);
         }

@@ -3,6 +3,7 @@
 //! Plain and synchronous, so that a simulator can step it. Nothing that it returns may happen
 //! before its batch is durable.
 
+mod admission;
 mod follow;
 mod hold;
 mod inputs;
@@ -13,7 +14,7 @@ pub use hold::OpenWork;
 use parking::Parking;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -120,6 +121,10 @@ pub struct Outbox {
     pub unmatched: usize,
     /// Invariants found broken.
     pub broken: Vec<machine::Broken>,
+    /// How many creates were refused, by the route that could not have started them in time.
+    pub refused: BTreeMap<Arc<str>, u64>,
+    /// How many wait for a place, by route and [priority](machine::Priority::ALL), where that changed.
+    pub queues: Vec<(Arc<str>, [usize; machine::Priority::ALL.len()])>,
 }
 
 /// After a start, overdue waits for receipts are given this much longer, because the receipts may
@@ -148,6 +153,8 @@ pub struct Turn {
     behind_of: HashMap<WorkflowId, UnixMillis>,
     /// What the last life of the service left behind.
     owed: VecDeque<WorkflowId>,
+    /// No place is given out until what the last life left behind is settled.
+    is_gathering: bool,
     parking: Parking,
     /// Workflows with an attempt whose outcome is unknown or was.
     uncertain: HashSet<WorkflowId>,
@@ -193,6 +200,7 @@ impl Turn {
             behind: BTreeSet::new(),
             behind_of: HashMap::new(),
             owed: VecDeque::new(),
+            is_gathering: false,
             parking: Parking::of(store.parked()),
             uncertain: HashSet::new(),
             draining: Vec::new(),
@@ -201,7 +209,7 @@ impl Turn {
         };
         turn.slots = turn.fresh_slots();
         if turn.is_held() {
-            turn.slots.pause();
+            turn.slots.pause(true);
         } else {
             turn.take_up(store);
         }
@@ -210,7 +218,8 @@ impl Turn {
 
     fn fresh_slots(&self) -> Slots {
         let routes = self.routes.iter();
-        Slots::new(routes.map(|route| (Arc::clone(&route.name), route.concurrency)))
+        let capacities = routes.map(|route| (Arc::clone(&route.name), route.concurrency));
+        Slots::new(capacities, Arc::clone(self.routes.weights()))
     }
 
     /// Whether what the last life left behind is not yet settled. Until it is, nothing else may be

@@ -130,6 +130,13 @@ impl Writer {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);
         }
+        for (route, creates) in &out.refused {
+            self.metrics.route_refused(route, *creates);
+            self.narrator.tell_saturated(now, route, *creates);
+        }
+        for (route, waiting) in &out.queues {
+            self.metrics.route_queue(route, *waiting);
+        }
         self.metrics.receipts_unmatched(out.unmatched);
         self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
         self.sweep(now)?;

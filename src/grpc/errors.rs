@@ -67,6 +67,7 @@ impl Error {
             Error::Engine(EngineError::AlreadyExists(_)) => "REQUEST_ID_REUSED",
             Error::Engine(EngineError::AlreadyEnded { .. }) => "WORKFLOW_ENDED",
             Error::Engine(EngineError::Overloaded { .. }) => "OVERLOADED",
+            Error::Engine(EngineError::RouteSaturated { .. }) => "ROUTE_SATURATED",
             Error::Engine(EngineError::Held) => "HELD",
             Error::Engine(EngineError::NotHeld) => "NOT_HELD",
             Error::Engine(EngineError::Unavailable) => "STOPPING",
@@ -105,7 +106,9 @@ impl Error {
             Error::Engine(
                 EngineError::AlreadyEnded { .. } | EngineError::Held | EngineError::NotHeld,
             ) => Code::FailedPrecondition,
-            Error::Engine(EngineError::Overloaded { .. }) => Code::ResourceExhausted,
+            Error::Engine(EngineError::Overloaded { .. } | EngineError::RouteSaturated { .. }) => {
+                Code::ResourceExhausted
+            }
             Error::Engine(EngineError::Unavailable) | Error::ReaderStuck => Code::Unavailable,
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
@@ -200,9 +203,10 @@ impl Error {
     /// When it is worth asking again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Error::Engine(EngineError::Overloaded { retry_after_ms }) => {
-                Some(Duration::from_millis(*retry_after_ms))
-            }
+            Error::Engine(
+                EngineError::Overloaded { retry_after_ms }
+                | EngineError::RouteSaturated { retry_after_ms, .. },
+            ) => Some(Duration::from_millis(*retry_after_ms)),
             Error::Engine(EngineError::Unavailable) | Error::Key(KeyError::NoRandomness) => {
                 Some(Duration::from_secs(1))
             }
@@ -249,6 +253,9 @@ impl Error {
                 | EngineError::AlreadyExists(id)
                 | EngineError::AlreadyEnded { id, .. },
             ) => of(id),
+            Error::Engine(EngineError::RouteSaturated { route, .. }) => {
+                HashMap::from([("route".to_owned(), route.to_string())])
+            }
             Error::Denied(Denied::Forbidden(scope)) => {
                 HashMap::from([("scope".to_owned(), scope.as_str().to_owned())])
             }

@@ -71,7 +71,7 @@ impl DispatchService {
         let _place = if request.validate_only {
             None
         } else {
-            self.engine.room()?;
+            self.engine.room(&caller.tenant)?;
             Some(self.access.admit(caller, &**self.engine.reader(), now)?)
         };
         let plan = parse::create_request(&request, &**self.engine.routes(), now)

@@ -165,6 +165,7 @@ fn no_room(error: &EngineError) -> Response {
         EngineError::Overloaded { retry_after_ms } => retry_after_ms.div_ceil(1000).max(1),
         EngineError::NotFound(_)
         | EngineError::TooLate
+        | EngineError::RouteSaturated { .. }
         | EngineError::AlreadyExists(_)
         | EngineError::AlreadyEnded { .. }
         | EngineError::Held

@@ -33,15 +33,18 @@ pub enum Reason {
     DeadlineExceeded,
     /// The caller canceled.
     Canceled,
-    /// The route had no free place for it within `send_within`.
+    /// `send_within` passed before it could start, and not because its route was full: the service was
+    /// down, or the route is no longer there.
     NotSentInTime,
     /// Accepted, and then silence for `final_wait`.
     NoConfirmation,
+    /// The route was full with what went before it, for as long as `send_within`.
+    RouteSaturated,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::ConditionMet,
         Reason::LateConditionMet,
         Reason::Rejected,
@@ -56,6 +59,7 @@ impl Reason {
         Reason::Canceled,
         Reason::NotSentInTime,
         Reason::NoConfirmation,
+        Reason::RouteSaturated,
     ];
 
     /// The name as it stands on the wire.
@@ -75,6 +79,7 @@ impl Reason {
             Reason::Canceled => "CANCELED",
             Reason::NotSentInTime => "NOT_SENT_IN_TIME",
             Reason::NoConfirmation => "NO_CONFIRMATION",
+            Reason::RouteSaturated => "ROUTE_SATURATED",
         }
     }
 }

@@ -9,13 +9,20 @@ use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 
 use super::{
     AcceptedBy, Answer, AttemptState, Due, EndState, Event, Fact, Need, News, OnLateSuccess,
-    OnUnknown, Outcome, Phase, Reason, Refusal, RouteTraits, StepStatus, Workflow, retry_delay,
+    OnUnknown, Outcome, Phase, Priority, Reason, Refusal, RouteTraits, StepStatus, Workflow,
+    retry_delay,
 };
 
 /// Which routes serve a need, best first. Handed in: routes are data, and change.
 pub trait RouteBook {
     /// The routes that serve `need` now.
     fn offers(&self, need: &Need) -> Vec<RouteOffer>;
+
+    /// How long a newcomer with that need would wait for a place on `route`, in milliseconds, as far as
+    /// can be told.
+    fn wait_ms(&self, _route: &Arc<str>, _need: &Need, _priority: Priority) -> u64 {
+        0
+    }
 }
 
 /// A route that would take a message.
@@ -86,7 +93,7 @@ impl Transition<'_> {
             match (deadline.due, active) {
                 (Due::Send, _) => self.start_step(0),
                 (Due::Retry, Some(step)) => self.retry_due(step),
-                (Due::SendWithin, Some(step)) => self.send_within_passed(step),
+                (Due::SendWithin, Some(step)) => self.send_within_passed(step, while_down),
                 (Due::UnknownWait, Some(step)) => self.decide_unknown(step),
                 (Due::Expiry | Due::FinalWait, Some(step)) => {
                     self.expired(step, deadline.due, deadline.at, while_down);
@@ -108,7 +115,7 @@ impl Transition<'_> {
     }
 
     /// Rule 1: nothing was accepted in the time for sending.
-    fn send_within_passed(&mut self, step: u8) {
+    fn send_within_passed(&mut self, step: u8, while_down: bool) {
         let Some((number, attempt)) = self.pending(step) else { return };
         let within_s = self.workflow.send_within(step) as f64 / 1000.0;
         if attempt.is_uncertain {
@@ -117,8 +124,18 @@ impl Transition<'_> {
             let detail = format!("no provider accepted it within {within_s} s");
             self.fail_step(step, Reason::RetriesExhausted, None, detail);
         } else {
-            let detail = format!("its route had no free place for it within {within_s} s");
-            self.fail_step(step, Reason::NotSentInTime, None, detail);
+            let route = Arc::clone(&attempt.route);
+            let need = &self.workflow.steps[usize::from(step)].need;
+            let is_served = self.routes.offers(need).iter().any(|offer| offer.route == route);
+            let (reason, why) = match (is_served, while_down) {
+                (true, false) => (Reason::RouteSaturated, "was full"),
+                (true, true) => {
+                    (Reason::NotSentInTime, "had no time for it while the service was down")
+                }
+                (false, _) => (Reason::NotSentInTime, "is not there"),
+            };
+            let detail = format!("not sent within {within_s} s: its route {route} {why}");
+            self.fail_step(step, reason, None, detail);
         }
     }
 
@@ -496,10 +513,10 @@ impl Transition<'_> {
 impl Transition<'_> {
     fn start_step(&mut self, index: u8) {
         self.emit(Fact::StepStarted { step: index });
-        let need = Arc::clone(&self.workflow.steps[usize::from(index)].need);
-        match self.routes.offers(&need).into_iter().next() {
+        match self.best_route(index) {
             Some(offer) => self.plan_attempt(index, offer, false),
             None => {
+                let need = &self.workflow.steps[usize::from(index)].need;
                 let detail = format!("no route serves {} for this sender any more", need.channel);
                 self.fail_step(index, Reason::NoRoute, None, detail);
             }
@@ -529,9 +546,23 @@ impl Transition<'_> {
         if self.now.0.saturating_add(quarter) > end.0 {
             return None;
         }
-        let tried: Vec<_> = self.workflow.attempts_of(index).map(|(_, a)| &a.route).collect();
-        let need = &self.workflow.steps[usize::from(index)].need;
-        self.routes.offers(need).into_iter().find(|offer| !tried.contains(&&offer.route))
+        self.best_route(index)
+    }
+
+    /// Of the routes that were not tried, the first that has a place in time; if none has, the one that
+    /// has it soonest.
+    fn best_route(&self, index: u8) -> Option<RouteOffer> {
+        let Workflow { steps, priority, .. } = &*self.workflow;
+        let need = &steps[usize::from(index)].need;
+        let left = self.window_end(index).map_or(0, |end| end.0.saturating_sub(self.now.0));
+        let is_untried = |offer: &RouteOffer| {
+            self.workflow.attempts_of(index).all(|(_, attempt)| attempt.route != offer.route)
+        };
+        let untried = self.routes.offers(need).into_iter().filter(is_untried);
+        // Of several that are equal this is the first.
+        untried.min_by_key(|offer| {
+            self.routes.wait_ms(&offer.route, need, *priority).saturating_sub(left)
+        })
     }
 
     fn fail_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {

@@ -93,7 +93,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let caller = caller(rest, &head.headers, Scope::Create)?;
     accepts_json(&head.headers)?;
     // Before any work is put into it: a refusal must be cheap.
-    rest.engine.room()?;
+    rest.engine.room(&caller.tenant)?;
     let _place = rest
         .access
         .admit(&caller, &**rest.engine.reader(), rest.engine.clock().now())

@@ -41,7 +41,7 @@ impl From<Error> for Problem {
             Error::Engine(EngineError::AlreadyEnded { .. }) => {
                 (StatusCode::CONFLICT, CONFLICT, "Workflow has ended")
             }
-            Error::Engine(EngineError::Overloaded { .. }) => {
+            Error::Engine(EngineError::Overloaded { .. } | EngineError::RouteSaturated { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit")
             }
             // A client can do nothing about either but wait, and FAILED_PRECONDITION has no twin.
@@ -211,6 +211,8 @@ mod tests {
         let id = WorkflowId(uuid::Uuid::nil());
         let ended =
             EngineError::AlreadyEnded { id, state: EndState::Failed, reason: Reason::Rejected };
+        let saturated =
+            EngineError::RouteSaturated { route: "sms-main".into(), retry_after_ms: 1500 };
         let engine = |error| Error::Engine(error);
         let invalid = Error::Invalid(vec![FieldViolation::new("id", "must be one")]);
         let table = [
@@ -224,6 +226,7 @@ mod tests {
                 429,
                 Code::ResourceExhausted,
             ),
+            (engine(saturated), 429, Code::ResourceExhausted),
             (engine(EngineError::Held), 503, Code::FailedPrecondition),
             (engine(EngineError::NotHeld), 503, Code::FailedPrecondition),
             (engine(EngineError::Unavailable), 503, Code::Unavailable),

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::machine::{Fact, Reason, Refusal, Workflow};
+use crate::machine::{Fact, Priority, Reason, Refusal, Workflow};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub struct Metrics {
     statuses: Family<OfStatus, Counter>,
     webhooks: Family<OfWebhook, Counter>,
     receipts_unmatched: Counter,
+    route_queue: Family<Queued, Gauge>,
+    route_refused: Family<OfRoute, Counter>,
+    route_crowded_out: Family<OfRoute, Counter>,
     refused: Family<OfCode, Counter>,
     broken: Family<OfInvariant, Counter>,
     open: Gauge,
@@ -58,6 +61,12 @@ struct Left {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRoute {
     route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queued {
+    route: String,
+    priority: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -139,6 +148,18 @@ impl Metrics {
                 "receipts_unmatched",
                 "Receipts that belong to no message of this service"
             ),
+            route_queue: metric!(
+                "route_queue",
+                "Attempts that wait for a place on a route, by route and priority"
+            ),
+            route_refused: metric!(
+                "route_creates_refused",
+                "Creates refused because no route could start them in time, by the soonest route"
+            ),
+            route_crowded_out: metric!(
+                "route_crowded_out",
+                "Attempts that found no place within send_within (ROUTE_SATURATED), by route"
+            ),
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
             broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
             open: metric!("workflows_open", "Workflows that have not ended"),
@@ -190,7 +211,15 @@ impl Metrics {
                     Ended { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.ended.get_or_create(&labels).inc();
             }
-            Fact::StepFailed { reason, .. } => self.left(channel(), *reason),
+            Fact::StepFailed { step, reason, .. } => {
+                self.left(channel(), *reason);
+                if *reason == Reason::RouteSaturated
+                    && let Some((_, attempt)) = workflow.attempts_of(*step).last()
+                {
+                    let route = attempt.route.to_string();
+                    self.route_crowded_out.get_or_create(&OfRoute { route }).inc();
+                }
+            }
             Fact::StepExpired { .. } => self.left(channel(), Reason::Expired),
             Fact::AttemptPlanned { route, may_double, .. } => {
                 self.sends.get_or_create(&OfRoute { route: route.to_string() }).inc();
@@ -236,6 +265,21 @@ impl Metrics {
     /// Counts receipts that belong to nothing here.
     pub fn receipts_unmatched(&self, count: usize) {
         self.receipts_unmatched.inc_by(count as u64);
+    }
+
+    /// Counts creates that were refused because a route could not have started them in time.
+    pub fn route_refused(&self, route: &str, creates: u64) {
+        let route = route.to_owned();
+        self.route_refused.get_or_create(&OfRoute { route }).inc_by(creates);
+    }
+
+    /// Notes how many wait for a place on a route, by priority.
+    pub fn route_queue(&self, route: &str, waiting: [usize; Priority::ALL.len()]) {
+        for (priority, waiting) in Priority::ALL.into_iter().zip(waiting) {
+            let labels = Queued { route: route.to_owned(), priority: priority.as_str() };
+            let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+            self.route_queue.get_or_create(&labels).set(waiting);
+        }
     }
 
     /// Counts a provider's call.

@@ -43,7 +43,7 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
     }));
     properties.extend(ends! {
         ConditionMet Rejected Undeliverable Expired RetriesExhausted OutcomeUnknown NoRoute
-        NoReceipts DeadlineExceeded Canceled NotSentInTime NoConfirmation
+        NoReceipts DeadlineExceeded Canceled NotSentInTime NoConfirmation RouteSaturated
     });
     properties.extend([
         Property::sometimes("a counted double really was one", |_, world: &World| {

@@ -322,7 +322,7 @@ async fn no_tenant_sees_another_s_workflows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     let mut config = config();
-    let fast = TenantLimits { creates_per_s: 1, creates_burst: 2, open_workflows: 0 };
+    let fast = TenantLimits { creates_per_s: 1, creates_burst: 2, ..TenantLimits::default() };
     let few = TenantLimits { open_workflows: 2, ..TenantLimits::default() };
     config.access.tenants = [("acme".to_owned(), fast), ("other".to_owned(), few)].into();
     let house = House::new(&config).await;

@@ -14,6 +14,7 @@ mod clients;
 mod corpus;
 mod docs;
 mod facade;
+mod fairness;
 mod golden;
 mod grpcurl;
 mod layout;

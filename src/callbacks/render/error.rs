@@ -54,7 +54,7 @@ fn nearest(reason: Reason) -> u16 {
         // Illegal number: the person opted out.
         Reason::OptedOut => 1240,
         // Throttled.
-        Reason::NotSentInTime => 1000,
+        Reason::NotSentInTime | Reason::RouteSaturated => 1000,
         // The provider does not respond.
         Reason::RetriesExhausted => 1331,
         // TTL was activated.

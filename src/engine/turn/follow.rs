@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
 
-use super::{Outbox, SendOrder, Work, Working, scope};
+use super::{Outbox, SendOrder, Work, Working, admission::Book, scope};
 use crate::{
+    engine::slots::Claim,
     machine::{self, AttemptState, Event, Fact, News, Workflow, WorkflowId},
     store::{Change, Parked, StoreError},
 };
@@ -36,7 +37,8 @@ impl Work<'_> {
             return Ok(());
         }
         let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
-        let facts = machine::handle(&mut working.state, self.now, event, &*self.turn.routes);
+        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let facts = machine::handle(&mut working.state, self.now, event, &book);
         self.follow(id, facts)
     }
 
@@ -94,10 +96,23 @@ impl Work<'_> {
 
     pub(super) fn seek_slot(&mut self, id: WorkflowId) -> Result<(), StoreError> {
         let Some(working) = self.working.get(&id) else { return Ok(()) };
-        let Some(number) = working.state.wants_slot() else { return Ok(()) };
-        let Some(attempt) = working.state.attempt(number) else { return Ok(()) };
-        let (route, priority) = (Arc::clone(&attempt.route), working.state.priority);
-        if self.turn.slots.take_or_wait(&route, id, priority) && !self.grant(id, number, &route)? {
+        let state = &working.state;
+        let wanted = state.wants_slot().and_then(|number| Some((number, state.attempt(number)?)));
+        let Some((number, attempt)) = wanted else {
+            self.turn.slots.leave(id);
+            return Ok(());
+        };
+        let route = Arc::clone(&attempt.route);
+        let claim = Claim {
+            tenant: Arc::clone(&working.tenant),
+            priority: state.priority,
+            // When it was planned or became due again, which was the last thing that happened to it: a
+            // start after a crash puts it where it was.
+            since: state.updated_at,
+        };
+        if self.turn.slots.take_or_wait(&route, id, claim, self.now)
+            && !self.grant(id, number, &route)?
+        {
             // Whoever queued while it was held, the workflow itself perhaps, is not told otherwise.
             self.fill(&route)?;
         }
@@ -125,7 +140,7 @@ impl Work<'_> {
 
     /// Gives free places of a route to those who wait for one.
     pub(super) fn fill(&mut self, route: &Arc<str>) -> Result<(), StoreError> {
-        while let Some(id) = self.turn.slots.next(route) {
+        while let Some(id) = self.turn.slots.next(route, self.now) {
             let wanted = self.load(id)?.and_then(|working| {
                 let number = working.state.wants_slot()?;
                 let attempt = working.state.attempt(number)?;
@@ -169,6 +184,7 @@ impl Work<'_> {
                 messages: working.messages,
             });
         }
+        self.out.queues = self.turn.slots.changed_depths();
         if self.turn.is_draining && self.turn.slots.taken() == 0 {
             for reply in self.turn.draining.drain(..) {
                 self.out.acks.push(Box::new(move || reply(())));

@@ -58,6 +58,9 @@ impl Turn {
         let overdue = store.due(None, before, usize::MAX);
         self.overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
         self.owed = store.open_ids(None, usize::MAX).into();
+        // A drain gives out no place after it either.
+        self.is_gathering = !self.is_draining;
+        self.slots.pause(true);
     }
 }
 
@@ -101,9 +104,6 @@ impl Work<'_> {
         let grace_ms = turn.grace.until.since(turn.grace.started_at);
         turn.grace = Grace { started_at: self.now, until: self.now.plus(grace_ms) };
         turn.slots = turn.fresh_slots();
-        if turn.is_draining {
-            turn.slots.pause();
-        }
         turn.take_up(self.store);
         Ok(())
     }

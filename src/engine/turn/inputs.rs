@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
-use super::{DUE_A_TURN, Input, Reply, Work, Working, scope};
+use super::{DUE_A_TURN, Input, Reply, Work, Working, admission::Book, scope};
 use crate::{
     engine::{Canceled, Created, EngineError, New, Route},
     machine::{self, AttemptState, Event, News, Workflow, WorkflowId},
@@ -31,7 +31,7 @@ impl Work<'_> {
                 self.fill(&route)
             }
             Input::Drain { reply } => {
-                self.turn.slots.pause();
+                self.turn.slots.pause(true);
                 self.turn.is_draining = true;
                 self.turn.draining.push(reply);
                 Ok(())
@@ -78,9 +78,12 @@ impl Work<'_> {
             return Ok(());
         }
         let mut state = self.turn.needs.workflow(&record);
-        if let Some(wait_ms) = self.overload(&state) {
+        if let Some(error) = self.overload(&state) {
             // Refused before any promise: nothing of it is kept.
-            reply(Err(EngineError::Overloaded { retry_after_ms: wait_ms }));
+            if let EngineError::RouteSaturated { route, .. } = &error {
+                *self.out.refused.entry(Arc::clone(route)).or_default() += 1;
+            }
+            reply(Err(error));
             return Ok(());
         }
         let id = record.id;
@@ -88,7 +91,8 @@ impl Work<'_> {
             self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
         }
         let record = Arc::new(record);
-        let facts = machine::create(&mut state, self.now, &*self.turn.routes);
+        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let facts = machine::create(&mut state, self.now, &book);
         let working = Working {
             state,
             tenant: Arc::clone(&record.tenant),
@@ -108,21 +112,6 @@ impl Work<'_> {
         });
         self.out.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
         Ok(())
-    }
-
-    /// How long to wait before asking again, if the first step's route is so busy that it could not
-    /// start in time.
-    pub(super) fn overload(&self, workflow: &Workflow) -> Option<u64> {
-        use machine::RouteBook;
-        if workflow.send_at.is_some_and(|at| at > self.now) {
-            return None;
-        }
-        // The route that it would be planned for.
-        let need = &workflow.steps.first()?.need;
-        let offer = self.turn.routes.offers(need).into_iter().next()?;
-        let wait = self.turn.slots.expected_wait_ms(&offer.route);
-        let within = workflow.send_within(0);
-        (wait > within).then(|| wait - within)
     }
 
     pub(super) fn cancel(
@@ -287,7 +276,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on.
+    /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on. No
+    /// place is given out before all that wait for one are known.
     pub(super) fn pay_owed(&mut self) -> Result<(), StoreError> {
         for _ in 0..DUE_A_TURN {
             let Some(id) = self.turn.owed.pop_front() else { break };
@@ -296,6 +286,13 @@ impl Work<'_> {
                 self.event(id, Event::Lost { attempt })?;
             }
             self.seek_slot(id)?;
+        }
+        if self.turn.is_gathering && self.turn.owed.is_empty() {
+            self.turn.is_gathering = false;
+            self.turn.slots.pause(false);
+            for route in self.turn.slots.routes() {
+                self.fill(&route)?;
+            }
         }
         Ok(())
     }

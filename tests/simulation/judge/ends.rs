@@ -41,9 +41,13 @@ impl Here<'_> {
                 }
                 waits && last.is_some_and(|of| of.calls > 0) && step.clock.is_none()
             }
-            Reason::NotSentInTime => {
+            Reason::NotSentInTime | Reason::RouteSaturated => {
                 self.timer(send_end, false, fact)?;
+                // A route that is there is full, unless the service was down at the time.
+                let is_gone = last.is_some_and(|of| self.turn.gone == Some(of.route));
+                let was_full = !is_gone && send_end >= self.turn.started_at;
                 last.is_some_and(|of| of.calls == 0)
+                    && (reason == Reason::RouteSaturated) == was_full
             }
             Reason::OutcomeUnknown => {
                 self.unknown_waited(index)?;

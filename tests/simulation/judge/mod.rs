@@ -151,7 +151,7 @@ impl Judge {
                     || "refused as another plan's, and it is not".to_owned(),
                 )
             }
-            Err(EngineError::TooLate | EngineError::Overloaded { .. }) => {
+            Err(EngineError::TooLate | EngineError::RouteSaturated { .. }) => {
                 let past = self.past();
                 let known = known.and_then(|id| self.cases.get(&id));
                 want(known.is_none_or(|case| case.is_past(past)), REQUESTS, asked.id, || {
@@ -161,6 +161,7 @@ impl Judge {
             Err(
                 EngineError::NotFound(_)
                 | EngineError::AlreadyEnded { .. }
+                | EngineError::Overloaded { .. }
                 | EngineError::Held
                 | EngineError::NotHeld
                 | EngineError::Unavailable,
@@ -217,6 +218,7 @@ impl Judge {
                 EngineError::AlreadyExists(_)
                 | EngineError::TooLate
                 | EngineError::Overloaded { .. }
+                | EngineError::RouteSaturated { .. }
                 | EngineError::Held
                 | EngineError::NotHeld
                 | EngineError::Unavailable,

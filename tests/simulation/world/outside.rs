@@ -108,7 +108,7 @@ impl World<'_> {
                 }
                 self.is_content[index] = true;
             }
-            Err(EngineError::Overloaded { .. } | EngineError::Unavailable) => {}
+            Err(EngineError::RouteSaturated { .. } | EngineError::Unavailable) => {}
             Err(_) => self.is_content[index] = true,
         }
     }

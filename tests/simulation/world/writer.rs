@@ -119,7 +119,7 @@ impl World<'_> {
             !matches!(
                 ack,
                 Ack::Created {
-                    answer: Err(EngineError::TooLate | EngineError::Overloaded { .. }),
+                    answer: Err(EngineError::TooLate | EngineError::RouteSaturated { .. }),
                     ..
                 }
             )

@@ -1,0 +1,53 @@
+//! Which route a newcomer goes by, and whether it is let in at all.
+//!
+//! Both hang on one estimate: how long it would wait for a place, counting only what goes before it.
+//! A create is refused before any promise where no route that serves it could start it in time; what is
+//! let in is never thrown out again. If a provider becomes slower than was reckoned with, what is crowded
+//! out of its time fails over, ROUTE_SATURATED.
+
+use std::sync::Arc;
+
+use dispatch_contract::UnixMillis;
+
+use super::Work;
+use crate::{
+    engine::{EngineError, RouteTable, slots::Slots},
+    machine::{Need, Priority, RouteBook, RouteOffer, Workflow},
+};
+
+/// The routes, and how full they are.
+pub(super) struct Book<'a> {
+    pub(super) routes: &'a RouteTable,
+    pub(super) slots: &'a Slots,
+    pub(super) now: UnixMillis,
+}
+
+impl RouteBook for Book<'_> {
+    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
+        self.routes.offers(need)
+    }
+
+    fn wait_ms(&self, route: &Arc<str>, need: &Need, priority: Priority) -> u64 {
+        self.slots.expected_wait_ms(route, &need.tenant, priority, self.now)
+    }
+}
+
+impl Work<'_> {
+    /// Why a new workflow is refused, if no route could start its first step in time.
+    pub(super) fn overload(&self, workflow: &Workflow) -> Option<EngineError> {
+        if workflow.send_at.is_some_and(|at| at > self.now) {
+            return None;
+        }
+        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let need = &workflow.steps.first()?.need;
+        let within_ms = workflow.send_within(0);
+        let too_long = |offer: RouteOffer| {
+            let wait_ms = book.wait_ms(&offer.route, need, workflow.priority);
+            (wait_ms.saturating_sub(within_ms), offer.route)
+        };
+        let best =
+            book.offers(need).into_iter().map(too_long).min_by_key(|(too_long, _)| *too_long);
+        let (retry_after_ms, route) = best.filter(|(too_long, _)| *too_long > 0)?;
+        Some(EngineError::RouteSaturated { route, retry_after_ms })
+    }
+}
