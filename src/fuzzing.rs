@@ -3,19 +3,25 @@
 //! Nothing is decided or checked here; the properties stand in `tests/fuzz/targets`, once, for
 //! libFuzzer and for the replay in `cargo test`. No part of the public interface.
 
+use std::sync::Arc;
+
 use axum::http::HeaderValue;
 use dispatch_contract::UnixMillis;
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
+    access::TokenKey,
     engine::RouteTable,
     grpc::{parse, render, token},
     machine::Plan,
-    pb::v1::{CreateWorkflowRequest, Event, WorkflowSpec},
+    pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
     store::{Cursor, Ended, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
 };
+
+/// Whose tokens are read.
+const TENANT: &str = "acme";
 
 /// Which type a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +96,40 @@ pub fn event(record: &Record, row: &Row, fact: &crate::machine::Fact) -> Event {
 
 /// A resume token read, and written again; `None` if it is none of this store's.
 pub fn resume_token_again(token: &str, incarnation: Uuid) -> Option<String> {
-    let incarnation = Incarnation(incarnation);
-    let position = token::Position::from_token(token, incarnation).ok()?;
-    Some(position.to_token(incarnation))
+    let tokens = tokens(incarnation)?;
+    Some(tokens.resume(TENANT, tokens.position(TENANT, token).ok()?))
 }
 
 /// The resume token of a place in the journal.
 pub fn resume_token(cursor: u64, seen: u32, incarnation: Uuid) -> String {
-    token::Position { cursor: Cursor(cursor), seen }.to_token(Incarnation(incarnation))
+    let position = token::Position { cursor: Cursor(cursor), seen };
+    tokens(incarnation).map(|tokens| tokens.resume(TENANT, position)).unwrap_or_default()
 }
 
 /// A page token read, and written again; `None` if it is none.
 pub fn page_token_again(token: &str) -> Option<String> {
-    match token::page(token) {
-        Ok(Some(last)) => Some(token::page_token(last)),
+    let tokens = tokens(Uuid::nil())?;
+    let list = token::List::of(TENANT, &ListWorkflowsRequest::default());
+    match tokens.place(&list, token) {
+        Ok(Some(place)) => {
+            let last = token::workflow_of(&place)?;
+            Some(tokens.page(&list, &token::behind_workflow(last)))
+        }
         Ok(None) => Some(String::new()),
         Err(_) => None,
     }
+}
+
+/// The page token behind a workflow.
+pub fn page_token(last: Uuid) -> String {
+    let list = token::List::of(TENANT, &ListWorkflowsRequest::default());
+    tokens(Uuid::nil()).map(|tokens| tokens.page(&list, last.as_bytes())).unwrap_or_default()
+}
+
+/// With a key that is always the same, so that a file of the corpus means the same in each run.
+fn tokens(incarnation: Uuid) -> Option<token::Tokens> {
+    let key = TokenKey::new(&[7; 32])?;
+    Some(token::Tokens::new(Arc::new(key), Incarnation(incarnation)))
 }
 
 /// The plan that a request asks for.

@@ -8,6 +8,7 @@ use std::fmt;
 
 mod json;
 
+pub(crate) use json::with_texts;
 pub use json::{from_json, from_yaml, to_json};
 
 /// Version 1 of the API.

@@ -146,6 +146,8 @@ impl Service {
         if let Some(exposed) = exposed {
             return Err(StartError::Exposed(exposed));
         }
+        // Made now, if it is not there: it waits for the disk.
+        access.token_key().map_err(StartError::Store)?;
         let clock = if config.sandbox.virtual_clock {
             // Not zero: ids and signatures should look like times.
             let start = UnixMillis(1_800_000_000_000).max(store.last_time());
@@ -247,7 +249,11 @@ impl Service {
             config.access.show_tokens,
         ));
         let account = Guarded::new(account, access.clone(), engine.clone());
-        let desk = CallbackServiceServer::new(CallbackService::new(callbacks.desk()));
+        let desk = CallbackServiceServer::new(CallbackService::new(
+            callbacks.desk(),
+            access.clone(),
+            engine.clone(),
+        ));
         let desk = Guarded::new(desk, access.clone(), engine.clone());
         let sandbox = parts.sandbox.map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));

@@ -24,12 +24,13 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod token;
+mod token_key;
 mod vault;
 mod verified;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
@@ -50,6 +51,7 @@ pub use receiver::Receiver;
 pub use rsa::{KeyPair, PublicKey};
 pub use secret::Secret;
 pub use token::token;
+pub use token_key::TokenKey;
 pub use vault::{MasterKey, Vault, VaultError};
 
 use crate::store::{Kind, Reader, Settings, StoreError, decode};
@@ -73,6 +75,8 @@ struct Inner {
     configured: BTreeMap<KeyId, Key>,
     tokens: token::Tokens,
     limits: limits::Limits,
+    /// What page and resume tokens are sealed with, once it was read.
+    token_key: OnceLock<Arc<TokenKey>>,
     /// Held while keys or the log change, so that what is decided on is what is there.
     audit: Mutex<audit::Audit>,
 }
@@ -130,6 +134,7 @@ impl Access {
             configured: configured.collect(),
             tokens: token::Tokens::new(options.tokens),
             limits: limits::Limits::new(options.limits, options.tenants),
+            token_key: OnceLock::new(),
             audit: Mutex::default(),
         });
         Access { inner, knows_anonymous: true }

@@ -12,9 +12,8 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{ErrorKind, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -25,6 +24,8 @@ use aws_lc_rs::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use dispatch_contract::Secret;
 use sha2::{Digest, Sha256};
+
+use crate::owned_files;
 
 /// The length of a master key, in bytes.
 const KEY_BYTES: usize = 32;
@@ -98,9 +99,8 @@ impl MasterKey {
     /// Whole or not at all: what was sealed with a key that a power cut took never opens again.
     fn keep_in(&self, path: &Path) -> std::io::Result<()> {
         let part = path.with_extension("part");
-        // A rest of a start that was cut off; nothing was sealed with it.
-        let _ = std::fs::remove_file(&part);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        // What is there is a rest of a start that was cut off; nothing was sealed with it.
+        let mut file = owned_files::replace(&part)?;
         writeln!(file, "{}", BASE64_STANDARD.encode(self.0))?;
         file.sync_all()?;
         std::fs::rename(&part, path)?;

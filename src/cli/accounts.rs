@@ -9,13 +9,9 @@ use super::{
     remote::{connect, refused},
     show,
 };
-use crate::pb::{
-    to_json,
-    v1::{
-        CreateAccountRequest, DeleteAccountRequest, ExternalAccount, GetAccountRequest,
-        LinkApplicationRequest, ListAccountsRequest, UnlinkApplicationRequest,
-        UpdateAccountRequest,
-    },
+use crate::pb::v1::{
+    CreateAccountRequest, DeleteAccountRequest, ExternalAccount, GetAccountRequest,
+    LinkApplicationRequest, ListAccountsRequest, UnlinkApplicationRequest, UpdateAccountRequest,
 };
 
 #[derive(Debug, Subcommand)]
@@ -172,10 +168,7 @@ async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let request = DeleteAccountRequest { provider, external_id };
     let answer = client.accounts().delete_account(request).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&answer.into_inner())),
-        Output::Text => show::line(&gone),
-    }
+    show::answer(args.remote.output, &answer.into_inner(), |_| gone);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -216,17 +209,13 @@ impl TokenArgs {
 }
 
 fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, Failure> {
-    let account = account.unwrap_or_default();
-    match output {
-        Output::Json => show::line(&to_json(&account)),
-        Output::Text => {
-            let ExternalAccount { provider, external_id, name, application_id, .. } = account;
-            let linked = match application_id.as_str() {
-                "" => String::new(),
-                id => format!("  linked to {id}"),
-            };
-            show::line(format!("{provider}  {external_id}  {name}{linked}").trim_end());
-        }
-    }
+    show::answer(output, &account.unwrap_or_default(), |account| {
+        let ExternalAccount { provider, external_id, name, application_id, .. } = account;
+        let linked = match application_id.as_str() {
+            "" => String::new(),
+            id => format!("  linked to {id}"),
+        };
+        format!("{provider}  {external_id}  {name}{linked}").trim_end().to_owned()
+    });
     Ok(ExitCode::SUCCESS)
 }

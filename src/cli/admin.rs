@@ -12,7 +12,8 @@ use super::{
     show,
 };
 use crate::{
-    pb::{to_json, v1::OpenWorkflows},
+    owned_files,
+    pb::v1::OpenWorkflows,
     store::{Checked, SledOptions, SledStore, StoreError, check_backup},
 };
 
@@ -29,7 +30,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
     // Its own: two backups to one name do not write into each other.
     let unfinished = beside(&args.file, &format!(".{}.part", std::process::id()));
     let failed = |error: io::Error| Failure::new(format!("cannot write {shown}: {error}"));
-    let mut file = std::fs::File::create(&unfinished).map_err(failed)?;
+    let mut file = owned_files::replace(&unfinished).map_err(failed)?;
     let taken = client.backup(|piece| file.write_all(piece)).await;
     let taken = match taken {
         Ok(written) => written.and_then(|()| file.sync_all()).map_err(failed),
@@ -111,13 +112,9 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
         WhatIsOpen::Cancel => (OpenWorkflows::Cancel, "are canceled"),
     };
     let resumed = connect(&args.remote).await?.resume(open).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&resumed)),
-        Output::Text => show::line(&format!(
-            "held no longer; {} workflows were open and {done}",
-            resumed.open_workflows
-        )),
-    }
+    show::answer(args.remote.output, &resumed, |resumed| {
+        format!("held no longer; {} workflows were open and {done}", resumed.open_workflows)
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -150,15 +147,17 @@ impl Drop for Copy {
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(to)?;
+    owned_files::make_folder(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target)?;
+            io::copy(
+                &mut std::fs::File::open(entry.path())?,
+                &mut owned_files::create_new(&target)?,
+            )?;
         }
     }
     Ok(())

@@ -13,13 +13,10 @@ use super::{
     remote::{connect, refused},
     show,
 };
-use crate::pb::{
-    to_json,
-    v1::{
-        Application, ApplicationSpec, CallbackShape, CallbackSigning, CreateApplicationRequest,
-        DeleteApplicationRequest, GetApplicationRequest, GetCallbackSecretRequest,
-        ListApplicationsRequest, MessagesCapability, UpdateApplicationRequest,
-    },
+use crate::pb::v1::{
+    Application, ApplicationSpec, CallbackShape, CallbackSigning, CreateApplicationRequest,
+    DeleteApplicationRequest, GetApplicationRequest, GetCallbackSecretRequest,
+    ListApplicationsRequest, MessagesCapability, UpdateApplicationRequest,
 };
 
 #[derive(Debug, Subcommand)]
@@ -189,10 +186,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
         let page = client.applications().list_applications(request.clone()).await;
         let page = page.map_err(refused)?.into_inner();
         for application in &page.applications {
-            match args.output {
-                Output::Json => show::line(&to_json(application)),
-                Output::Text => show::line(&head(application)),
-            }
+            show::answer(args.output, application, head);
         }
         if page.next_page_token.is_empty() {
             return Ok(ExitCode::SUCCESS);
@@ -237,10 +231,7 @@ async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let request = DeleteApplicationRequest { id: args.id.clone() };
     let answer = client.applications().delete_application(request).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&answer.into_inner())),
-        Output::Text => show::line(&format!("{} is gone", args.id)),
-    }
+    show::answer(args.remote.output, &answer.into_inner(), |_| format!("{} is gone", args.id));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -248,10 +239,7 @@ async fn secret(args: SecretArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let request = GetCallbackSecretRequest { id: args.id, renew: args.renew };
     let answer = client.applications().get_callback_secret(request).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&answer.into_inner())),
-        Output::Text => show::line(&answer.into_inner().callback_secret),
-    }
+    show::answer(args.remote.output, &answer.into_inner(), |told| told.callback_secret.clone());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -295,10 +283,7 @@ fn public_key(path: Option<&Path>) -> Result<String, Failure> {
 }
 
 fn print(application: &Application, output: Output) {
-    match output {
-        Output::Json => show::line(&to_json(application)),
-        Output::Text => show::line(&shown(application)),
-    }
+    show::answer(output, application, shown);
 }
 
 fn head(application: &Application) -> String {

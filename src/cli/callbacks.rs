@@ -5,18 +5,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Failure, Output, RemoteArgs,
+    Failure, RemoteArgs,
     remote::{connect, refused},
     show,
 };
 use crate::{
     client::Client,
-    pb::{
-        to_json,
-        v1::{
-            Callback, CallbackState, CallbackSubject, ListCallbacksRequest, ResendCallbackRequest,
-            resend_callback_request::Which,
-        },
+    pb::v1::{
+        Callback, CallbackState, CallbackSubject, ListCallbacksRequest, ResendCallbackRequest,
+        resend_callback_request::Which,
     },
 };
 
@@ -99,10 +96,7 @@ async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
     let output = args.remote.output;
     let client = connect(&args.remote).await?;
     let see = |callback: Callback| {
-        match output {
-            Output::Json => show::line(&to_json(&callback)),
-            Output::Text => show::line(&row(&callback)),
-        }
+        show::answer(output, &callback, row);
         true
     };
     each(&client, request, args.limit, see).await?;
@@ -133,10 +127,7 @@ async fn show_one(args: OneArgs) -> Result<ExitCode, Failure> {
             format!("there is no callback {}: it was delivered, or there never was one", args.id);
         return Err(Failure { code: 4, text });
     };
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&callback)),
-        Output::Text => show::line(&whole(&callback)),
-    }
+    show::answer(args.remote.output, &callback, whole);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,10 +140,7 @@ async fn resend(args: ResendArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let resent = client.callbacks().resend_callback(ResendCallbackRequest { which }).await;
     let resent = resent.map_err(refused)?.into_inner();
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&resent)),
-        Output::Text => show::line(&format!("{} sent once more", resent.resent)),
-    }
+    show::answer(args.remote.output, &resent, |told| format!("{} sent once more", told.resent));
     Ok(ExitCode::SUCCESS)
 }
 

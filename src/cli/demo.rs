@@ -131,7 +131,7 @@ impl Folder {
     fn new() -> std::io::Result<Folder> {
         let name = format!("dispatch-demo-{}", uuid::Uuid::now_v7().simple());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path)?;
+        crate::owned_files::make_folder(&path)?;
         Ok(Folder(path))
     }
 }

@@ -1,13 +1,12 @@
 //! A private key's file: new, its owner's only, and there before the key is.
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use super::Failure;
+use crate::owned_files;
 
 /// A file for a private key, made before there is one: a key that could not be kept would be lost.
 pub(super) struct KeyFile {
@@ -20,8 +19,7 @@ impl KeyFile {
     /// Makes the file, for its owner only.
     pub(super) fn begin(path: &Path) -> Result<KeyFile, Failure> {
         let shown = path.display();
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = opened.map_err(|error| match error.kind() {
+        let file = owned_files::create_new(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Failure {
                 code: 2,
                 text: format!("{shown} is there already and is left alone; name a new file"),

@@ -13,12 +13,9 @@ use super::{
 };
 use crate::{
     access,
-    pb::{
-        to_json,
-        v1::{
-            ApiKey, CreateKeyRequest, ListAuditRequest, ListKeysRequest, RevokeKeyRequest,
-            RotateKeyRequest,
-        },
+    pb::v1::{
+        ApiKey, AuditEntry, CreateKeyRequest, ListAuditRequest, ListKeysRequest, RevokeKeyRequest,
+        RotateKeyRequest,
     },
 };
 
@@ -112,10 +109,8 @@ async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
     let request = CreateKeyRequest { tenant, name, scopes, application_id };
     let made = connect(&remote).await?.access().create_key(request).await.map_err(refused)?;
     let made = made.into_inner();
-    match remote.output {
-        Output::Json => show::line(&to_json(&made)),
-        Output::Text => tell_secret(&made.key.unwrap_or_default().id, &made.secret),
-    }
+    show::answer(remote.output, &made, |made| with_secret(made.key.as_ref(), &made.secret));
+    tell_to_keep(remote.output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,10 +118,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
     let listed = connect(&args).await?.access().list_keys(ListKeysRequest {}).await;
     let listed = listed.map_err(refused)?.into_inner();
     for key in &listed.keys {
-        match args.output {
-            Output::Json => show::line(&to_json(key)),
-            Output::Text => show::line(&row(key)),
-        }
+        show::answer(args.output, key, row);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -136,10 +128,10 @@ async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
     let request = RotateKeyRequest { id, end_others };
     let rotated = connect(&remote).await?.access().rotate_key(request).await.map_err(refused)?;
     let rotated = rotated.into_inner();
-    match remote.output {
-        Output::Json => show::line(&to_json(&rotated)),
-        Output::Text => tell_secret(&rotated.key.unwrap_or_default().id, &rotated.secret),
-    }
+    show::answer(remote.output, &rotated, |rotated| {
+        with_secret(rotated.key.as_ref(), &rotated.secret)
+    });
+    tell_to_keep(remote.output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,10 +140,7 @@ async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
     let client = connect(&remote).await?;
     let revoked = client.access().revoke_key(RevokeKeyRequest { id: id.clone() }).await;
     let revoked = revoked.map_err(refused)?.into_inner();
-    match remote.output {
-        Output::Json => show::line(&to_json(&revoked)),
-        Output::Text => show::line(&format!("{id} revoked")),
-    }
+    show::answer(remote.output, &revoked, |_| format!("{id} revoked"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,16 +148,7 @@ pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
     let request = ListAuditRequest { limit: args.limit.into() };
     let listed = connect(&args.remote).await?.access().list_audit(request).await;
     for entry in listed.map_err(refused)?.into_inner().entries {
-        match args.remote.output {
-            Output::Json => show::line(&to_json(&entry)),
-            Output::Text => {
-                let time = entry.time.map(|time| time.to_string()).unwrap_or_default();
-                show::line(&format!(
-                    "{time}  {:<12}  {:<12}  {:<16}  {}",
-                    entry.tenant, entry.who, entry.what, entry.target
-                ));
-            }
-        }
+        show::answer(args.remote.output, &entry, act);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -185,12 +165,24 @@ pub(super) fn token(args: TokenArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In the form that `--key` and `DISPATCH_KEY` take; the advice goes where scripts do not read.
-fn tell_secret(id: &str, secret: &str) {
-    show::line(&format!("{id}:{secret}"));
-    eprintln!(
-        "Keep it now: the secret is not shown again. DISPATCH_KEY or --key takes it as it is."
-    );
+/// In the form that `--key` and `DISPATCH_KEY` take.
+fn with_secret(key: Option<&ApiKey>, secret: &str) -> String {
+    format!("{}:{secret}", key.map_or("", |key| &key.id))
+}
+
+/// The advice goes where scripts do not read.
+fn tell_to_keep(output: Output) {
+    if output == Output::Text {
+        eprintln!(
+            "Keep it now: the secret is not shown again. DISPATCH_KEY or --key takes it as it is."
+        );
+    }
+}
+
+fn act(entry: &AuditEntry) -> String {
+    let time = entry.time.map(|time| time.to_string()).unwrap_or_default();
+    let AuditEntry { tenant, who, what, target, .. } = entry;
+    format!("{time}  {tenant:<12}  {who:<12}  {what:<16}  {target}")
 }
 
 fn row(key: &ApiKey) -> String {

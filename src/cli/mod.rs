@@ -18,6 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Config, ConfigError},
+    owned_files,
     service::{Parts, ServiceClock},
 };
 
@@ -305,18 +306,19 @@ pub fn run<P>(parts: P) -> ExitCode
 where
     P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
+    owned_files::restrict_umask();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("dispatch: cannot start: {error}");
+            show::error(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(command(cli.command, parts)) {
         Ok(code) => code,
         Err(Failure { code, text }) => {
-            eprintln!("dispatch: {text}");
+            show::error(&text);
             ExitCode::from(code)
         }
     }

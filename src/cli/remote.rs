@@ -12,12 +12,13 @@ use super::{CreateArgs, Failure, ListArgs, OneArgs, Output, RemoteArgs, WatchArg
 use crate::{
     client::{Client, Credential, Watch},
     pb::{
-        from_json, from_yaml, to_json,
+        from_json, from_yaml,
         v1::{
             CreateWorkflowRequest, Event, EventKind, ListChannelsResponse, ListWorkflowsRequest,
             WorkflowSpec, WorkflowState,
         },
     },
+    terminal,
 };
 
 pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
@@ -30,14 +31,14 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     };
     let created = client.create(request).await.map_err(refused)?;
     let workflow = created.workflow.clone().unwrap_or_default();
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&created)),
-        Output::Text if args.validate_only => show::line("valid; nothing was created"),
-        Output::Text if created.already_existed => {
-            show::line(&format!("{}  (created before)", workflow.id))
+    show::answer(args.remote.output, &created, |created| {
+        let id = created.workflow.as_ref().map_or("", |workflow| &workflow.id);
+        match created.already_existed {
+            _ if args.validate_only => "valid; nothing was created".to_owned(),
+            true => format!("{id}  (created before)"),
+            false => id.to_owned(),
         }
-        Output::Text => show::line(&workflow.id),
-    }
+    });
     if args.watch && !args.validate_only {
         let watch = Watch::Workflow(workflow.id);
         return follow(&client, watch, None, false, args.remote.output).await;
@@ -47,19 +48,14 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
 
 pub(super) async fn get(args: OneArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&workflow)),
-        Output::Text => show::line(&show::workflow(&workflow)),
-    }
+    show::answer(args.remote.output, &workflow, show::workflow);
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn why(args: OneArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&workflow)),
-        Output::Text => show::line(&show::story(&workflow, show::wants_colour())),
-    }
+    let colour = show::wants_colour();
+    show::answer(args.remote.output, &workflow, |workflow| show::story(workflow, colour));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,10 +94,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         request.page_size = left.min(500) as i32;
         let page = client.list(request.clone()).await.map_err(refused)?;
         for workflow in page.workflows.iter().take(left) {
-            match args.remote.output {
-                Output::Json => show::line(&to_json(workflow)),
-                Output::Text => show::line(&show::row(workflow)),
-            }
+            show::answer(args.remote.output, workflow, show::row);
         }
         left = left.saturating_sub(page.workflows.len());
         if page.next_page_token.is_empty() {
@@ -114,33 +107,27 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
 
 pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
     let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
-    match args.remote.output {
-        Output::Json => show::line(&to_json(&canceled)),
-        Output::Text => {
-            let id = canceled.workflow.map(|workflow| workflow.id).unwrap_or_default();
-            match canceled.started_attempt_ids.len() {
-                0 => show::line(&format!("{id} canceled; nothing of it was sent")),
-                1 => show::line(&format!(
-                    "{id} canceled; one message had started before and is recorded, not taken back"
-                )),
-                count => show::line(&format!(
-                    "{id} canceled; {count} messages had started before and are recorded, not taken back"
-                )),
-            }
+    show::answer(args.remote.output, &canceled, |canceled| {
+        let id = canceled.workflow.as_ref().map_or("", |workflow| &workflow.id);
+        match canceled.started_attempt_ids.len() {
+            0 => format!("{id} canceled; nothing of it was sent"),
+            1 => format!(
+                "{id} canceled; one message had started before and is recorded, not taken back"
+            ),
+            count => format!(
+                "{id} canceled; {count} messages had started before and are recorded, not taken back"
+            ),
         }
-    }
+    });
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn channels(args: RemoteArgs) -> Result<ExitCode, Failure> {
     let channels = connect(&args).await?.channels().await.map_err(refused)?;
-    match args.output {
-        Output::Json => show::line(&to_json(&ListChannelsResponse { channels })),
-        Output::Text => {
-            let shown: Vec<_> = channels.iter().map(show::channel).collect();
-            show::line(&shown.join("\n\n"));
-        }
-    }
+    show::answer(args.output, &ListChannelsResponse { channels }, |listed| {
+        let shown: Vec<_> = listed.channels.iter().map(show::channel).collect();
+        shown.join("\n\n")
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,13 +149,10 @@ async fn follow(
         if event.kind() == EventKind::Ended {
             end = event.state();
         }
-        match output {
-            Output::Json => show::line(&to_json(&event)),
-            Output::Text if is_one => show::line(&show::event(&event, began, colour)),
-            Output::Text => {
-                show::line(&format!("{}  {}", event.workflow_id, show::event(&event, None, colour)))
-            }
-        }
+        show::answer(output, &event, |event| match is_one {
+            true => show::event(event, began, colour),
+            false => format!("{}  {}", event.workflow_id, show::event(event, None, colour)),
+        });
         true
     };
     client.watch(what.clone(), resume, late, see).await.map_err(refused)?;
@@ -294,7 +278,8 @@ pub(super) fn refused(status: Status) -> Failure {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => 6,
         _ => 1,
     };
-    let mut text = status.message().to_owned();
+    // A server's words are somebody else's, too.
+    let mut text = terminal::escaped(status.message()).into_owned();
     if status.code() == Code::Unauthenticated {
         text.push_str(" (--key or DISPATCH_KEY, --token or DISPATCH_TOKEN)");
     }
@@ -303,7 +288,9 @@ pub(super) fn refused(status: Status) -> Failure {
     {
         text = "the request is wrong:".to_owned();
         for violation in request.field_violations {
-            text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+            let (field, description) =
+                (terminal::escaped(&violation.field), terminal::escaped(&violation.description));
+            text.push_str(&format!("\n  {field}: {description}"));
         }
     }
     Failure { code, text }

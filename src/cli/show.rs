@@ -1,15 +1,50 @@
 //! How things look to a person: colours on a terminal, plain lines elsewhere.
+//!
+//! Everything that is printed goes through here. What a service answered goes through [`answer`], which
+//! takes from it whatever could command a terminal; [`line`] and [`error`] let through line breaks and
+//! colours and nothing else, wherever a text comes from.
 
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::pb::v1::{
-    Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow, WorkflowState,
+use prost::{Message, Name};
+
+use super::Output;
+use crate::{
+    pb::{
+        self, to_json,
+        v1::{
+            Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow, WorkflowState,
+        },
+    },
+    terminal,
 };
+
+/// Prints what a service answered: as JSON, or as `text` writes it, which is handed a copy in which nothing
+/// hidden stands, so that a line break in it is one that `text` made.
+pub(super) fn answer<M: Message + Name + Default>(
+    output: Output,
+    message: &M,
+    text: impl FnOnce(&M) -> String,
+) {
+    match output {
+        Output::Json => line(&terminal::json(&to_json(message))),
+        Output::Text => {
+            let harmless = pb::with_texts(message, |text| terminal::escaped(text).into_owned());
+            line(&text(&harmless));
+        }
+    }
+}
+
+/// Prints what went wrong.
+pub(super) fn error(text: &str) {
+    eprintln!("dispatch: {}", terminal::lines(text));
+}
 
 /// Prints a line. A reader that has seen enough (`| head`) ends the program quietly.
 pub(super) fn line(text: &str) {
+    let text = terminal::lines(text);
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);

@@ -7,7 +7,14 @@ use tonic::{Request, Response, Status};
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{beside, guard::caller, page_size, refusal::Refusal, render::timestamp};
+use super::{
+    beside,
+    guard::caller,
+    page_size,
+    refusal::Refusal,
+    render::timestamp,
+    token::{List, PAGE_WANTED, Tokens},
+};
 use crate::{
     access::{
         Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ChatProvider,
@@ -117,14 +124,22 @@ impl account_service_server::AccountService for AccountService {
             name => Some(provider_of(name)?),
         };
         let mut all = self.accounts.list(&caller.tenant, provider);
-        if !request.page_token.is_empty() {
-            let (provider, id) = token(&request.page_token)?;
+        let key = self.access.token_key();
+        let key = key.map_err(|error| Refusal::from(AccountError::Store(error)))?;
+        let tokens = Tokens::new(key, self.engine.reader().incarnation());
+        let filter =
+            ListAccountsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let list = List::of(&caller.tenant, &filter);
+        let wrong = |wanted| invalid("page_token", wanted);
+        if let Some(place) = tokens.place(&list, &request.page_token).map_err(wrong)? {
+            let (provider, id) = account_of(&place).ok_or_else(|| wrong(PAGE_WANTED))?;
             all.retain(|it| (it.provider, it.external_id.as_str()) > (provider, id));
         }
         let is_last = all.len() <= size;
         all.truncate(size);
         let next_page_token = all.last().filter(|_| !is_last).map_or(String::new(), |last| {
-            format!("{}/{}", last.provider.as_str(), last.external_id.as_str())
+            let place = format!("{}/{}", last.provider.as_str(), last.external_id.as_str());
+            tokens.page(&list, place.as_bytes())
         });
         let accounts = all.into_iter().map(|account| self.render(account));
         let accounts = accounts.collect::<Result<_, _>>()?;
@@ -209,10 +224,9 @@ fn application(id: &str) -> Result<Uuid, Refusal> {
 }
 
 /// The provider and external id of the last account that was shown.
-fn token(text: &str) -> Result<(ChatProvider, &str), Refusal> {
-    text.split_once('/')
-        .and_then(|(provider, id)| Some((ChatProvider::named(provider)?, id)))
-        .ok_or_else(|| invalid("page_token", "must be the next_page_token of an earlier answer"))
+fn account_of(place: &[u8]) -> Option<(ChatProvider, &str)> {
+    let (provider, id) = std::str::from_utf8(place).ok()?.split_once('/')?;
+    Some((ChatProvider::named(provider)?, id))
 }
 
 fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {

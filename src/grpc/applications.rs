@@ -6,7 +6,14 @@ use tonic::{Request, Response, Status};
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{beside, guard::caller, page_size, refusal::Refusal, render::timestamp};
+use super::{
+    beside,
+    guard::caller,
+    page_size,
+    refusal::Refusal,
+    render::timestamp,
+    token::{List, PAGE_WANTED, Tokens},
+};
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
@@ -101,12 +108,14 @@ impl application_service_server::ApplicationService for ApplicationService {
     ) -> Result<Response<ListApplicationsResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let size = page_size(request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(Uuid::try_parse(token).map_err(|_| {
-                invalid("page_token", "must be the next_page_token of an earlier answer")
-            })?),
-        };
+        let key = self.access.token_key();
+        let key = key.map_err(|error| Refusal::from(ApplicationError::Store(error)))?;
+        let tokens = Tokens::new(key, self.engine.reader().incarnation());
+        let list = List::of(&caller.tenant, &ListApplicationsRequest::default());
+        let wrong = |wanted| invalid("page_token", wanted);
+        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
+        let after = after.map(|place| Uuid::from_slice(&place).map_err(|_| wrong(PAGE_WANTED)));
+        let after = after.transpose()?;
         let applications = Arc::clone(&self.applications);
         let listed = beside(move || {
             let all = applications.list(&caller.tenant)?;
@@ -117,7 +126,8 @@ impl application_service_server::ApplicationService for ApplicationService {
         let is_last = all.len() <= size;
         all.truncate(size);
         let next = all.last().filter(|_| !is_last);
-        let next_page_token = next.map_or(String::new(), |application| application.id.to_string());
+        let next_page_token =
+            next.map_or(String::new(), |application| tokens.page(&list, application.id.as_bytes()));
         let shown = |application: Application| {
             let is_default = default == Some(application.id);
             render(application, is_default)

@@ -9,11 +9,12 @@ use super::{
     errors::Error,
     guard::caller,
     render::timestamp,
-    token::{callback_page, callback_page_token},
+    token::{List, PAGE_WANTED, Tokens, behind_callback, callback_of},
 };
 use crate::{
+    access::Access,
     callbacks::{Callback, CallbackId, Desk, State, Subject, Which},
-    engine::EngineError,
+    engine::{Engine, EngineError},
     pb::v1::{
         self, CallbackState, CallbackSubject, ListCallbacksRequest, ListCallbacksResponse,
         ResendCallbackRequest, ResendCallbackResponse, callback_service_server,
@@ -30,12 +31,14 @@ const PAGE_MOST: usize = 500;
 #[derive(Clone, Debug)]
 pub struct CallbackService {
     desk: Desk,
+    access: Access,
+    engine: Engine,
 }
 
 impl CallbackService {
-    /// In front of `desk`.
-    pub fn new(desk: Desk) -> Self {
-        CallbackService { desk }
+    /// In front of `desk`. `access` has the key of page tokens, `engine` the store that they are of.
+    pub fn new(desk: Desk, access: Access, engine: Engine) -> Self {
+        CallbackService { desk, access, engine }
     }
 
     /// Works beside the runtime's own threads: it may wait for the disk.
@@ -61,12 +64,22 @@ impl callback_service_server::CallbackService for CallbackService {
     ) -> Result<Response<ListCallbacksResponse>, Status> {
         let tenant = caller(&request)?.tenant;
         let request = request.into_inner();
-        let (which, after, limit) = parse(&request)?;
+        let (which, limit) = parse(&request)?;
+        let key = self.access.token_key().map_err(Error::Store)?;
+        let tokens = Tokens::new(key, self.engine.reader().incarnation());
+        let filter =
+            ListCallbacksRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let list = List::of(&tenant, &filter);
+        let wrong = |wanted| Error::invalid("page_token", wanted);
+        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
+        let after = after.map(|place| callback_of(&place).ok_or(PAGE_WANTED));
+        let after = after.transpose().map_err(wrong)?;
         let found = self
             .blocking(&tenant, move |desk, tenant| desk.list(tenant, which, after, limit))
             .await?;
         let callbacks = found.callbacks.iter().map(|(id, callback)| shown(*id, callback)).collect();
-        let next_page_token = found.next.map(callback_page_token).unwrap_or_default();
+        let next = found.next.map(|last| tokens.page(&list, &behind_callback(last)));
+        let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListCallbacksResponse { callbacks, next_page_token }))
     }
 
@@ -101,7 +114,7 @@ impl callback_service_server::CallbackService for CallbackService {
     }
 }
 
-fn parse(request: &ListCallbacksRequest) -> Result<(Which, Option<CallbackId>, usize), Error> {
+fn parse(request: &ListCallbacksRequest) -> Result<(Which, usize), Error> {
     let mut which = Which::default();
     if !request.workflow_id.is_empty() {
         let wanted = "must be empty, or a workflow's id";
@@ -122,7 +135,7 @@ fn parse(request: &ListCallbacksRequest) -> Result<(Which, Option<CallbackId>, u
         Ok(size) if size <= PAGE_MOST => size,
         Ok(_) | Err(_) => return Err(Error::invalid("page_size", "must be 0 to 500")),
     };
-    Ok((which, callback_page(&request.page_token)?, limit))
+    Ok((which, limit))
 }
 
 fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {

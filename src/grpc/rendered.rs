@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{errors::Error, read, stream};
+use super::{errors::Error, read, stream, token::Tokens};
 use crate::{
     engine::Engine,
     pb::v1::Event,
@@ -37,16 +37,16 @@ impl Rendered {
     pub(super) async fn row(
         &self,
         engine: &Engine,
+        tokens: &Tokens,
         row: &Arc<Row>,
     ) -> Result<Option<Arc<Shown>>, Error> {
         let cell = self.cell(row.cursor);
         let shown = cell.get_or_try_init(|| async {
-            let row = Arc::clone(row);
-            let incarnation = engine.reader().incarnation();
+            let (row, tokens) = (Arc::clone(row), tokens.clone());
             read(engine, &super::STREAMS, move |reader| {
                 let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
                 let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
-                let events = stream::events(&row, &record, &workflow, incarnation);
+                let events = stream::events(&row, &record, &workflow, &tokens, &row.tenant);
                 Ok(Some(Arc::new(Shown { events, labels: record.plan.labels.clone() })))
             })
             .await

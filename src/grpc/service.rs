@@ -13,7 +13,7 @@ use super::{
     rendered::Rendered,
     stream,
     stream::{Follower, Target},
-    token::{self, Position},
+    token::{self, List, PAGE_WANTED, Position, Tokens},
 };
 use crate::{
     access::{Access, Caller, Scope},
@@ -59,6 +59,11 @@ impl DispatchService {
     fn refuse(&self, error: Error) -> Status {
         self.engine.metrics().refused(super::code_name(error.code()));
         error.into()
+    }
+
+    fn tokens(&self) -> Result<Tokens, Error> {
+        let key = self.access.token_key().map_err(Error::Store)?;
+        Ok(Tokens::new(key, self.engine.reader().incarnation()))
     }
 
     async fn create(
@@ -112,10 +117,12 @@ impl DispatchService {
         });
         match found.await? {
             Some((record, workflow, rows)) if record.tenant == caller.tenant => {
-                let incarnation = self.engine.reader().incarnation();
+                let tokens = self.tokens()?;
                 let events: Vec<_> = rows
                     .iter()
-                    .flat_map(|row| stream::events(row, &record, &workflow, incarnation))
+                    .flat_map(|row| {
+                        stream::events(row, &record, &workflow, &tokens, &caller.tenant)
+                    })
                     .collect();
                 Ok(render::workflow(&record, &workflow, events, with_timeline))
             }
@@ -133,7 +140,14 @@ impl DispatchService {
             1.. => request.page_size.min(PAGE_MOST) as usize,
             _ => return Err(Error::invalid("page_size", "must be 0 (the usual 50) or 1 to 500")),
         };
-        let after = token::page(&request.page_token)?;
+        let tokens = self.tokens()?;
+        let filter =
+            ListWorkflowsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let list = List::of(&caller.tenant, &filter);
+        let wrong = |wanted| Error::invalid("page_token", wanted);
+        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
+        let after = after.map(|place| token::workflow_of(&place).ok_or(PAGE_WANTED));
+        let after = after.transpose().map_err(wrong)?;
         let states = parse::states(&request.states).map_err(Error::Invalid)?;
         let filter = Filter {
             tenant: Arc::clone(&caller.tenant),
@@ -149,7 +163,9 @@ impl DispatchService {
             .iter()
             .map(|(record, workflow)| render::workflow(record, workflow, Vec::new(), false))
             .collect();
-        let next_page_token = page.next.map(token::page_token).unwrap_or_default();
+        let next_page_token =
+            page.next.map(|last| tokens.page(&list, &token::behind_workflow(last)));
+        let next_page_token = next_page_token.unwrap_or_default();
         Ok(ListWorkflowsResponse { workflows, next_page_token })
     }
 
@@ -161,6 +177,7 @@ impl DispatchService {
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
         use stream_status_request::{From, Target as Asked};
         let reader = self.engine.reader();
+        let tokens = self.tokens()?;
         let target = match request.target {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
@@ -184,14 +201,14 @@ impl DispatchService {
         let beginning = Position::behind(reader.oldest());
         let position = match (request.from, &target) {
             (Some(From::ResumeToken(token)), _) => {
-                let position = Position::from_token(&token, reader.incarnation())?;
+                let position = tokens.position(&caller.tenant, &token)?;
                 // A folder that was restored from a backup keeps its name, and has lost its newest.
                 if position.cursor > reader.newest() {
                     return Err(Error::TokenForeign);
                 }
                 let is_one = matches!(target, Target::Workflow { .. });
                 if position.cursor < reader.oldest() && !is_one {
-                    let oldest = beginning.to_token(reader.incarnation());
+                    let oldest = tokens.resume(&caller.tenant, beginning);
                     return Err(Error::TokenTooOld { oldest });
                 }
                 position
@@ -218,6 +235,7 @@ impl DispatchService {
         let follower = Follower {
             engine: self.engine.clone(),
             tenant: Arc::clone(&caller.tenant),
+            tokens,
             position,
             to,
             last_word,

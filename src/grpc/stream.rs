@@ -16,13 +16,13 @@ use super::{
     errors::Error,
     render,
     rendered::{Rendered, Shown},
-    token::Position,
+    token::{Position, Tokens},
 };
 use crate::{
     engine::Engine,
     machine::{Fact, Workflow, WorkflowId},
     pb::v1::{Bookmark, Event, StreamStatusResponse, stream_status_response::Kind},
-    store::{Cursor, Incarnation, Record, Row, StoreError},
+    store::{Cursor, Record, Row, StoreError},
 };
 
 /// How often an idle stream says where it is.
@@ -50,6 +50,7 @@ pub(super) type Told = Result<StreamStatusResponse, Status>;
 pub(super) struct Follower {
     pub(super) engine: Engine,
     pub(super) tenant: Arc<str>,
+    pub(super) tokens: Tokens,
     pub(super) position: Position,
     pub(super) to: mpsc::Sender<Told>,
     /// A place kept for the error that ends the stream, so that even a reader that takes nothing
@@ -155,7 +156,7 @@ impl Follower {
             // A late receipt of a workflow that is gone: there is nothing left to tell it of.
             return Ok(());
         }
-        let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
+        let oldest = self.tokens.resume(&self.tenant, Position::behind(oldest));
         Err(self.fail(Error::TokenTooOld { oldest }))
     }
 
@@ -179,7 +180,7 @@ impl Follower {
     /// A row as it is told; `None` if its workflow is gone.
     async fn shown(&mut self, row: &Arc<Row>) -> Result<Option<Arc<Shown>>, Over> {
         let rendered = Arc::clone(&self.rendered);
-        match rendered.row(&self.engine, row).await {
+        match rendered.row(&self.engine, &self.tokens, row).await {
             Ok(shown) => Ok(shown),
             Err(error) => Err(self.fail(error)),
         }
@@ -214,7 +215,7 @@ impl Follower {
     }
 
     async fn bookmark(&mut self) -> Result<(), Over> {
-        let resume_token = self.position.to_token(self.engine.reader().incarnation());
+        let resume_token = self.tokens.resume(&self.tenant, self.position);
         self.deliver(Kind::Bookmark(Bookmark { resume_token })).await
     }
 
@@ -235,7 +236,7 @@ impl Follower {
         match super::read(&self.engine, &super::STREAMS, read).await {
             Ok(value) => Ok(value),
             Err(Error::Store(StoreError::Trimmed(oldest))) => {
-                let oldest = Position::behind(oldest).to_token(self.engine.reader().incarnation());
+                let oldest = self.tokens.resume(&self.tenant, Position::behind(oldest));
                 Err(self.fail(Error::TokenTooOld { oldest }))
             }
             Err(error) => Err(self.fail(error)),
@@ -250,14 +251,15 @@ impl Follower {
     }
 }
 
-/// The events of a row, each with the token that goes on behind it.
+/// The events of a row, each with the token that goes on behind it, for readers of the tenant `reader`.
 ///
 /// `workflow` may be newer than the row: what is taken from it never changes.
 pub(super) fn events(
     row: &Row,
     record: &Record,
     workflow: &Workflow,
-    incarnation: Incarnation,
+    tokens: &Tokens,
+    reader: &str,
 ) -> Vec<Event> {
     let last = row.facts.len() as u32;
     let seen = |index: u32| if index == last { u32::MAX } else { index };
@@ -265,7 +267,8 @@ pub(super) fn events(
         .zip(row.numbered())
         .map(|(index, (sequence, fact))| {
             let position = Position { cursor: row.cursor, seen: seen(index) };
-            render::event(record, row.at, sequence, fact, position.to_token(incarnation))
+            let token = tokens.resume(reader, position);
+            render::event(record, row.at, sequence, fact, token)
         })
         .collect();
     render::locate(&mut events, record, workflow);

@@ -1,17 +1,33 @@
 //! Opaque tokens: where a stream goes on, where a list goes on.
 //!
-//! A resume token names the store's incarnation, a journal cursor, and how many facts of that row
-//! were already seen. It carries a checksum, so that a mistyped one is refused and not guessed at.
+//! A resume token names the store's incarnation, and, sealed, a journal cursor and how many facts of that row
+//! were already seen. A page token is sealed as a whole. Both open for the tenant they were made for alone, and
+//! a page token for the same list with the same filter: cursors would tell a tenant how much others do, and
+//! what is sealed cannot be made up.
+
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::{Message, Name};
 use uuid::Uuid;
 
 use super::errors::Error;
 use crate::{
+    access::TokenKey,
     callbacks::CallbackId,
     machine::WorkflowId,
     store::{Cursor, Incarnation},
 };
+
+/// The longest token that is looked at, in characters: ours are shorter.
+const TOKEN_MOST: usize = 256;
+/// The first byte of a token: its kind and version.
+const RESUME: u8 = 0x11;
+const PAGE: u8 = 0x12;
+
+/// What is said of a page token that is not right.
+pub(crate) const PAGE_WANTED: &str =
+    "must be empty, or the next_page_token of an earlier answer to the same request";
 
 /// A place in the journal: behind the first `seen` facts of the row at `cursor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,128 +36,177 @@ pub(crate) struct Position {
     pub(crate) seen: u32,
 }
 
-const RESUME: u8 = 1;
-const PAGE: u8 = 2;
-const CALLBACK_PAGE: u8 = 3;
-
 impl Position {
     /// Behind everything up to `cursor`.
     pub(crate) fn behind(cursor: Cursor) -> Position {
         Position { cursor, seen: u32::MAX }
     }
+}
 
-    pub(crate) fn to_token(self, incarnation: Incarnation) -> String {
-        let mut bytes = vec![RESUME];
-        bytes.extend(incarnation.0.as_bytes());
-        bytes.extend(self.cursor.0.to_be_bytes());
-        bytes.extend(self.seen.to_be_bytes());
-        sealed(bytes)
+/// Makes and reads the tokens of one life of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    key: Arc<TokenKey>,
+    incarnation: Incarnation,
+}
+
+/// A list that is paged: whose, which, and what is asked of it.
+pub(crate) struct List(Vec<u8>);
+
+impl List {
+    /// The list that a tenant asks for with `filter`: the request without its page size and token.
+    pub(crate) fn of<R: Message + Name>(tenant: &str, filter: &R) -> List {
+        List(
+            [bound(PAGE, tenant), R::full_name().into_bytes(), vec![0], filter.encode_to_vec()]
+                .concat(),
+        )
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(key: Arc<TokenKey>, incarnation: Incarnation) -> Self {
+        Tokens { key, incarnation }
     }
 
-    pub(crate) fn from_token(token: &str, incarnation: Incarnation) -> Result<Position, Error> {
+    /// The token that goes on at `position` of a tenant's stream.
+    pub(crate) fn resume(&self, tenant: &str, position: Position) -> String {
+        let place = [&position.cursor.0.to_be_bytes()[..], &position.seen.to_be_bytes()].concat();
+        let sealed = self.key.seal(&self.stream_of(tenant), &place);
+        URL_SAFE_NO_PAD.encode([&[RESUME], &self.incarnation.0.as_bytes()[..], &sealed].concat())
+    }
+
+    /// Where a tenant's stream goes on.
+    pub(crate) fn position(&self, tenant: &str, token: &str) -> Result<Position, Error> {
         let wrong = || {
             Error::invalid(
                 "resume_token",
-                "must be a resume_token as an event or a bookmark carries it",
+                "must be a resume_token as an event or a bookmark carries it, of the same tenant",
             )
         };
-        let bytes = opened(token, RESUME).ok_or_else(wrong)?;
-        let (of, rest) = bytes.split_at_checked(16).ok_or_else(wrong)?;
-        let (cursor, seen) = rest.split_at_checked(8).ok_or_else(wrong)?;
+        let bytes = read(token, RESUME).ok_or_else(wrong)?;
+        let (life, sealed) = bytes.split_at_checked(16).ok_or_else(wrong)?;
+        if life != self.incarnation.0.as_bytes() {
+            // Of another store, whose key may be another; or of none.
+            return Err(if sealed.len() == 12 + 16 { Error::TokenForeign } else { wrong() });
+        }
+        let place = self.key.open(&self.stream_of(tenant), sealed).ok_or_else(wrong)?;
+        let (cursor, seen) = place.split_at_checked(8).ok_or_else(wrong)?;
         let cursor = cursor.try_into().map(u64::from_be_bytes).map_err(|_| wrong())?;
         let seen = seen.try_into().map(u32::from_be_bytes).map_err(|_| wrong())?;
-        if of != incarnation.0.as_bytes() {
-            return Err(Error::TokenForeign);
-        }
         Ok(Position { cursor: Cursor(cursor), seen })
     }
-}
 
-/// The token of the page behind `last`.
-pub(crate) fn page_token(last: WorkflowId) -> String {
-    let mut bytes = vec![PAGE];
-    bytes.extend(last.as_bytes());
-    sealed(bytes)
-}
-
-/// The workflow that a page token names.
-pub(crate) fn page(token: &str) -> Result<Option<WorkflowId>, Error> {
-    if token.is_empty() {
-        return Ok(None);
+    /// The token of the page behind `place`.
+    pub(crate) fn page(&self, list: &List, place: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode([&[PAGE], &self.key.seal(&list.0, place)[..]].concat())
     }
-    let wrong = || {
-        Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
-    };
-    let bytes = opened(token, PAGE).ok_or_else(wrong)?;
-    Ok(Some(WorkflowId(Uuid::from_slice(&bytes).map_err(|_| wrong())?)))
-}
 
-/// The token of the page behind `last`.
-pub(crate) fn callback_page_token(last: CallbackId) -> String {
-    let mut bytes = vec![CALLBACK_PAGE];
-    bytes.extend(last.workflow.as_bytes());
-    bytes.extend(last.sequence.to_be_bytes());
-    sealed(bytes)
-}
-
-/// The callback that a page token names.
-pub(crate) fn callback_page(token: &str) -> Result<Option<CallbackId>, Error> {
-    if token.is_empty() {
-        return Ok(None);
+    /// The place that a page token names: nowhere, if it is empty. The error is [`PAGE_WANTED`].
+    pub(crate) fn place(&self, list: &List, token: &str) -> Result<Option<Vec<u8>>, &'static str> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let place = read(token, PAGE).and_then(|sealed| self.key.open(&list.0, &sealed));
+        place.map(Some).ok_or(PAGE_WANTED)
     }
-    let wrong = || {
-        Error::invalid("page_token", "must be empty, or the next_page_token of an earlier answer")
-    };
-    let bytes = opened(token, CALLBACK_PAGE).ok_or_else(wrong)?;
-    let (workflow, sequence) = bytes.split_at_checked(16).ok_or_else(wrong)?;
-    let workflow = WorkflowId(Uuid::from_slice(workflow).map_err(|_| wrong())?);
-    let sequence = sequence.try_into().map(u32::from_be_bytes).map_err(|_| wrong())?;
-    Ok(Some(CallbackId { workflow, sequence }))
+
+    fn stream_of(&self, tenant: &str) -> Vec<u8> {
+        [&bound(RESUME, tenant)[..], self.incarnation.0.as_bytes()].concat()
+    }
 }
 
-fn sealed(mut bytes: Vec<u8>) -> String {
-    let sum = crc32fast::hash(&bytes);
-    bytes.extend(sum.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+/// The place behind a workflow, in a list of them.
+pub(crate) fn behind_workflow(last: WorkflowId) -> Vec<u8> {
+    last.as_bytes().to_vec()
 }
 
-fn opened(token: &str, kind: u8) -> Option<Vec<u8>> {
-    // Ours are shorter than this, and what is longer is not worth decoding.
-    if token.len() > 100 {
+/// The workflow that a place is behind.
+pub(crate) fn workflow_of(place: &[u8]) -> Option<WorkflowId> {
+    Uuid::from_slice(place).ok().map(WorkflowId)
+}
+
+/// The place behind a callback, in a list of them.
+pub(crate) fn behind_callback(last: CallbackId) -> Vec<u8> {
+    [&last.workflow.as_bytes()[..], &last.sequence.to_be_bytes()].concat()
+}
+
+/// The callback that a place is behind.
+pub(crate) fn callback_of(place: &[u8]) -> Option<CallbackId> {
+    let (workflow, sequence) = place.split_at_checked(16)?;
+    let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
+    Some(CallbackId { workflow: workflow_of(workflow)?, sequence })
+}
+
+/// What a token is bound to: no tenant's name is the beginning of another's.
+fn bound(kind: u8, tenant: &str) -> Vec<u8> {
+    [&[kind], &(tenant.len() as u32).to_be_bytes()[..], tenant.as_bytes()].concat()
+}
+
+/// What is behind the first byte of a token of that kind.
+fn read(token: &str, kind: u8) -> Option<Vec<u8>> {
+    if token.len() > TOKEN_MOST {
         return None;
     }
     let mut bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let sum = bytes.split_off(bytes.len().checked_sub(4)?);
-    if crc32fast::hash(&bytes).to_be_bytes() != *sum || bytes.first() != Some(&kind) {
-        return None;
-    }
-    bytes.remove(0);
-    Some(bytes)
+    (bytes.first() == Some(&kind)).then(|| bytes.split_off(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::v1::{ListCallbacksRequest, ListWorkflowsRequest};
+
+    fn tokens(incarnation: u128) -> Tokens {
+        let key = Arc::new(TokenKey::new(&[7; 32]).unwrap());
+        Tokens::new(key, Incarnation(Uuid::from_u128(incarnation)))
+    }
 
     #[test]
     fn a_token_comes_back_and_a_mistyped_one_is_refused() {
-        let incarnation = Incarnation(Uuid::now_v7());
+        let tokens = tokens(1);
         let position = Position { cursor: Cursor(77), seen: 2 };
-        let token = position.to_token(incarnation);
-        assert_eq!(Position::from_token(&token, incarnation).ok(), Some(position));
+        let token = tokens.resume("acme", position);
+        assert_eq!(tokens.position("acme", &token).ok(), Some(position));
         for at in 0..token.len() {
             let mut typo = token.clone().into_bytes();
             typo[at] = if typo[at] == b'A' { b'B' } else { b'A' };
             let typo = String::from_utf8(typo).unwrap();
-            assert!(Position::from_token(&typo, incarnation).is_err(), "byte {at}");
+            assert!(tokens.position("acme", &typo).is_err(), "byte {at}");
         }
-        assert!(page(&token).is_err(), "a resume token is no page token");
+        let list = List::of("acme", &ListWorkflowsRequest::default());
+        assert!(tokens.place(&list, &token).is_err(), "a resume token is no page token");
     }
 
     #[test]
-    fn a_token_of_another_store_is_foreign() {
-        let token = Position::behind(Cursor(1)).to_token(Incarnation(Uuid::now_v7()));
-        let refused = Position::from_token(&token, Incarnation(Uuid::now_v7()));
-        assert!(matches!(refused, Err(Error::TokenForeign)));
+    fn a_token_of_another_store_is_foreign_and_one_of_another_tenant_is_none() {
+        let token = tokens(1).resume("acme", Position::behind(Cursor(1)));
+        assert!(matches!(tokens(2).position("acme", &token), Err(Error::TokenForeign)));
+        assert!(matches!(tokens(1).position("beta", &token), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_page_token_goes_on_in_its_own_list_alone_and_names_nothing() {
+        let tokens = tokens(1);
+        let plain = ListWorkflowsRequest::default();
+        let filtered = ListWorkflowsRequest { client_ref: "x".to_owned(), ..plain.clone() };
+        let list = List::of("acme", &plain);
+        let id = WorkflowId(Uuid::from_u128(0x0198_1234_5678_7000_8000_0000_dead_beef));
+        let token = tokens.page(&list, &behind_workflow(id));
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        assert!(!bytes.windows(4).any(|part| id.as_bytes().windows(4).any(|of| of == part)));
+        let place = tokens.place(&list, &token).unwrap().unwrap();
+        assert_eq!(workflow_of(&place), Some(id));
+        let others = [
+            List::of("beta", &plain),
+            List::of("acme", &filtered),
+            List::of("acme", &ListCallbacksRequest::default()),
+        ];
+        for other in others {
+            assert_eq!(tokens.place(&other, &token), Err(PAGE_WANTED));
+        }
+        // As tokens were before they were sealed: a kind, the id, a checksum.
+        let mut forged = [&[2], &id.as_bytes()[..]].concat();
+        forged.extend(crc32fast::hash(&forged).to_be_bytes());
+        assert!(tokens.place(&list, &URL_SAFE_NO_PAD.encode(forged)).is_err());
     }
 }

@@ -57,6 +57,55 @@ pub fn to_json<T: Message + Name>(message: &T) -> String {
     written().unwrap_or_else(|| "null".to_owned())
 }
 
+/// The same message with each of its texts, keys of maps included, as `change` makes it.
+pub(crate) fn with_texts<T: Message + Name + Default>(
+    message: &T,
+    change: impl Fn(&str) -> String + Copy,
+) -> T {
+    let changed = || {
+        let bytes = message.encode_to_vec();
+        let mut dynamic = DynamicMessage::decode(descriptor::<T>()?, bytes.as_slice()).ok()?;
+        change_texts(&mut dynamic, change);
+        dynamic.transcode_to().ok()
+    };
+    // All messages of the API have a descriptor; another would be shown as nothing rather than unchanged.
+    changed().unwrap_or_default()
+}
+
+fn change_texts(message: &mut DynamicMessage, change: impl Fn(&str) -> String + Copy) {
+    for (_, value) in message.fields_mut() {
+        change_value(value, change);
+    }
+}
+
+fn change_value(value: &mut prost_reflect::Value, change: impl Fn(&str) -> String + Copy) {
+    use prost_reflect::{MapKey, Value};
+    match value {
+        Value::String(text) => *text = change(text),
+        Value::Message(message) => change_texts(message, change),
+        Value::List(values) => values.iter_mut().for_each(|value| change_value(value, change)),
+        Value::Map(entries) => {
+            let changed = std::mem::take(entries).into_iter().map(|(key, mut value)| {
+                change_value(&mut value, change);
+                match key {
+                    MapKey::String(key) => (MapKey::String(change(&key)), value),
+                    key => (key, value),
+                }
+            });
+            *entries = changed.collect();
+        }
+        Value::Bool(_)
+        | Value::I32(_)
+        | Value::I64(_)
+        | Value::U32(_)
+        | Value::U64(_)
+        | Value::F32(_)
+        | Value::F64(_)
+        | Value::Bytes(_)
+        | Value::EnumNumber(_) => {}
+    }
+}
+
 fn descriptor<T: Name>() -> Option<MessageDescriptor> {
     POOL.get_message_by_name(&T::full_name())
 }

@@ -26,6 +26,10 @@ pub enum Kind {
     CallbackState,
     /// Which application a tenant's callbacks belong to where the caller names none.
     DefaultApplication,
+    /// What the service keeps for itself.
+    Service,
+    /// A token that was used, until it expires.
+    UsedToken,
 }
 
 /// A row: its key, unique within its kind, and what it is.
@@ -76,7 +80,7 @@ pub trait Settings: Send + Sync {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Key,
         Kind::Application,
         Kind::ExternalAccount,
@@ -84,6 +88,8 @@ impl Kind {
         Kind::Callback,
         Kind::CallbackState,
         Kind::DefaultApplication,
+        Kind::Service,
+        Kind::UsedToken,
     ];
 
     /// Stands before the key of a stored row; never changed.
@@ -96,6 +102,8 @@ impl Kind {
             Kind::Callback => b'c',
             Kind::CallbackState => b's',
             Kind::DefaultApplication => b'd',
+            Kind::Service => b'o',
+            Kind::UsedToken => b't',
         }
     }
 }

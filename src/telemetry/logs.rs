@@ -1,10 +1,13 @@
-//! Logs, to standard error.
+//! Logs, to standard error. A line is one line, and nothing in it commands a terminal: what callers and
+//! providers sent may stand in an error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::{
     EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
+
+use crate::terminal;
 
 /// The libraries below speak up only when something is wrong.
 const QUIET: &str = "warn,dispatch=";
@@ -26,7 +29,7 @@ pub fn init(json: bool, level: &str) -> Result<(), String> {
             .to_owned()
     })?;
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(move || Lines { is_json: json });
     // An error means that a test, or an embedding program, was first.
     let _ = if json {
         registry.with(lines.json()).try_init()
@@ -34,4 +37,41 @@ pub fn init(json: bool, level: &str) -> Result<(), String> {
         registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
     };
     Ok(())
+}
+
+/// Takes a whole line with each write, as the layer gives them.
+struct Lines {
+    is_json: bool,
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().lock().write_all(harmless(line, self.is_json).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn harmless(line: &[u8], is_json: bool) -> String {
+    let line = String::from_utf8_lossy(line);
+    let text = line.strip_suffix('\n').unwrap_or(&line);
+    let text = if is_json { terminal::json(text) } else { terminal::one_line(text) };
+    format!("{text}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_sent_neither_commands_a_terminal_nor_makes_a_line_of_its_own() {
+        let line = "\u{1b}[33m WARN\u{1b}[0m it said: a\nINFO all is well\u{9b}2J\u{202e}\n";
+        let shown = harmless(line.as_bytes(), false);
+        let wanted = "\u{1b}[33m WARN\u{1b}[0m it said: a\\nINFO all is well\\u{9b}2J\\u{202e}\n";
+        assert_eq!(shown, wanted);
+        assert_eq!(harmless("{\"a\":\"\u{9b}\"}\n".as_bytes(), true), "{\"a\":\"\\u009b\"}\n");
+    }
 }

@@ -267,7 +267,7 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
 
     let request = ListAccountsRequest { page_size: 1, ..Default::default() };
     let first = grpc.list_accounts(request.clone()).await.unwrap().into_inner();
-    assert_eq!(first.next_page_token, format!("messenger/{PAGE}"));
+    assert!(!first.next_page_token.contains(PAGE) && !first.next_page_token.is_empty());
     let request = ListAccountsRequest { page_token: first.next_page_token, ..request };
     let second = grpc.list_accounts(request).await.unwrap().into_inner();
     assert_eq!(second.accounts[0].provider, "whatsapp");

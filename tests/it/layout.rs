@@ -5,11 +5,13 @@ use std::{fs, path::Path};
 /// Which rooms of `src/` a room may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("machine", &[]),
-    ("store", &["machine"]),
-    ("telemetry", &["machine"]),
+    ("owned_files", &[]),
+    ("terminal", &[]),
+    ("store", &["machine", "owned_files"]),
+    ("telemetry", &["machine", "terminal"]),
     ("config", &[]),
     ("pb", &[]),
-    ("access", &["store"]),
+    ("access", &["owned_files", "store"]),
     ("engine", &["machine", "store", "telemetry"]),
     ("tls", &[]),
     ("callbacks", &["access", "engine", "machine", "store"]),

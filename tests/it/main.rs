@@ -19,12 +19,15 @@ mod golden;
 mod grpcurl;
 mod layout;
 mod node;
+mod owned_files;
+mod page_tokens;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;
 mod service;
 mod store;
 mod support;
+mod terminal;
 mod tls;
 mod turn;
 mod webhooks;

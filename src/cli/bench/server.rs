@@ -243,7 +243,7 @@ impl Folder {
     fn new(within: &Path) -> std::io::Result<Folder> {
         let name = format!("dispatch-bench-{}", uuid::Uuid::now_v7().simple());
         let path = within.join(name);
-        std::fs::create_dir_all(&path)?;
+        crate::owned_files::make_folder(&path)?;
         Ok(Folder(path))
     }
 

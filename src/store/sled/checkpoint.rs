@@ -19,10 +19,13 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
-use crate::store::{
-    Cursor, Incarnation, StoreError, codec,
-    open::OpenState,
-    packed::{Common, CommonRow},
+use crate::{
+    owned_files,
+    store::{
+        Cursor, Incarnation, StoreError, codec,
+        open::OpenState,
+        packed::{Common, CommonRow},
+    },
 };
 
 const FILE: &str = "checkpoint";
@@ -70,7 +73,7 @@ pub(super) fn write(
 ) -> Result<(), StoreError> {
     let unfinished = folder.join("checkpoint.new");
     let failed = |error: io::Error| StoreError::Io(format!("cannot write a checkpoint: {error}"));
-    let mut file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
+    let mut file = BufWriter::new(owned_files::replace(&unfinished).map_err(failed)?);
     let mut block = |block: &Block| -> Result<(), StoreError> {
         let row = codec::encode(block)?;
         file.write_all(&(row.len() as u32).to_le_bytes()).map_err(failed)?;

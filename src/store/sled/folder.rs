@@ -11,11 +11,15 @@ use super::{
     mark::Marked,
     tree::{SEGMENT, io_failed},
 };
-use crate::store::StoreError;
+use crate::{
+    owned_files::{self, Tightened},
+    store::StoreError,
+};
 
 /// Makes the folder, if it is not there, so that a power cut does not take it away again.
 pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
+        tell_what_others_could_read(folder);
         return Ok(());
     }
     if folder.exists() {
@@ -35,9 +39,38 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     }
     tracing::info!(folder = %folder.display(), "a new, empty data folder");
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::create_dir_all(folder)
+    owned_files::make_folder(folder)
         .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all())
         .map_err(|error| io_failed("cannot make the folder", folder, &error))
+}
+
+/// Takes others' rights away from an older folder, and says so.
+fn tell_what_others_could_read(folder: &Path) {
+    let shown = folder.display();
+    match tighten(folder) {
+        Ok(found) => {
+            if let Some(first) = found.tightened.first() {
+                let (count, first) = (found.tightened.len(), first.display());
+                tracing::warn!(folder = %shown, count, %first, "others could read in the data folder; they no longer can");
+            }
+            for (path, why) in found.left {
+                tracing::warn!(path = %path.display(), %why, "others can read this of the data folder");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(folder = %shown, %error, "cannot see who can read the data folder")
+        }
+    }
+}
+
+/// Takes others' rights away from what is the store's.
+pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
+    owned_files::tighten(folder, &|name| {
+        ["db", "conf", "blobs"].contains(&name)
+            || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
+    })
 }
 
 /// Where a restore builds a folder before it is put in place.

@@ -10,8 +10,8 @@
 //! was durable, never more. Two copies in sectors of their own take turns, so one is always whole.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File},
+    io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +20,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::tree::io_failed;
-use crate::store::{Cursor, Incarnation, StoreError, codec};
+use crate::{
+    owned_files,
+    store::{Cursor, Incarnation, StoreError, codec},
+};
 
 const NAME: &str = "dispatch.mark";
 /// One copy; a disk writes a sector whole or not at all.
@@ -79,9 +82,9 @@ impl Mark {
         let path = folder.join(NAME);
         let new = folder.join("dispatch.mark.new");
         let copy = copy(&marked)?;
-        fs::write(&new, [copy, copy].concat())
-            .and_then(|()| OpenOptions::new().write(true).open(&new))
-            .and_then(|file| {
+        owned_files::replace(&new)
+            .and_then(|mut file| {
+                file.write_all(&[copy, copy].concat())?;
                 file.sync_all()?;
                 fs::rename(&new, &path)?;
                 File::open(folder)?.sync_all()?;

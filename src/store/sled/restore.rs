@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     machine::Fact,
+    owned_files,
     store::{
         BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
         backup::Setting,
@@ -85,7 +86,7 @@ fn build(
     cache_bytes: u64,
     summary: &Summary,
 ) -> Result<(), StoreError> {
-    fs::create_dir_all(folder)
+    owned_files::make_folder(folder)
         .map_err(|error| tree::io_failed("cannot make the folder", folder, &error))?;
     folder::prepare(folder, None)?;
     let tree = Tree::open(folder, cache_bytes)?;

@@ -62,6 +62,9 @@ impl Tree {
             .segment_size(SEGMENT)
             .flush_every_ms(None);
         let db = open_unlocked(&config, folder)?;
+        // sled makes its files for everybody whom the umask allows. What cannot be changed was said when the
+        // folder was looked at.
+        let _ = super::folder::tighten(folder);
         let watch = Watch::begin(config, db.clone())
             .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;

@@ -24,6 +24,11 @@ pub fn token(data: &[u8]) {
         assert_eq!(fuzzing::resume_token_again(&token, Uuid::nil()), None, "another store's");
         assert_eq!(fuzzing::page_token_again(&token), None, "another kind's");
     }
+    if let Some((id, _)) = data.split_first_chunk::<16>() {
+        let token = fuzzing::page_token(Uuid::from_bytes(*id));
+        assert_eq!(fuzzing::page_token_again(&token), Some(token.clone()));
+        assert_eq!(fuzzing::resume_token_again(&token, INCARNATION), None, "another kind's");
+    }
     let Ok(text) = std::str::from_utf8(data) else { return };
     // There is one spelling of a token, so that equal places have equal tokens.
     if let Some(again) = fuzzing::resume_token_again(text, INCARNATION) {

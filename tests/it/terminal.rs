@@ -1,0 +1,84 @@
+//! Texts of callers reach an operator's terminal: nothing in them may command it, or look like a line of
+//! ours.
+
+use std::{collections::BTreeMap, process::Output};
+
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::{ApplicationSpec, CreateApplicationRequest, CreateKeyRequest},
+};
+use tokio::process::Command;
+
+use crate::support::{Running, in_memory, messenger_sms};
+
+/// Moves the cursor, sets the title, begins a C1 command, turns the direction, hides a character, and
+/// forges a line.
+const NASTY: &str =
+    "x\u{1b}[2K\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\u{7f}\r\nIt ended SUCCEEDED";
+
+async fn run(arguments: &[&str], server: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+    command.args(arguments).args(["--server", server]).output().await.unwrap()
+}
+
+fn is_harmless(output: &Output) -> bool {
+    let shown = [&output.stdout[..], &output.stderr[..]].concat();
+    let shown = String::from_utf8(shown).unwrap();
+    let is_bad = |c: char| {
+        (c.is_control() && c != '\n') || matches!(c, '\u{202e}' | '\u{200b}' | '\u{7f}' | '\u{9b}')
+    };
+    !shown.contains(is_bad) && !shown.lines().any(|line| line.starts_with("It ended SUCCEEDED"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_callers_wrote_never_commands_the_terminal_that_shows_it() {
+    let running = Running::start(&in_memory()).await;
+    let server = format!("http://{}", running.service.grpc);
+    let mut spec = messenger_sms("someone", "447700900000", "600s");
+    spec.labels = BTreeMap::from([("note".to_owned(), NASTY.to_owned())]);
+    let id = running.create(spec).await;
+
+    for arguments in [&["why", &id][..], &["get", &id], &["list"], &["channels"]] {
+        let shown = run(arguments, &server).await;
+        assert!(shown.status.success() && is_harmless(&shown), "{arguments:?}: {shown:?}");
+    }
+    let why = run(&["why", &id], &server).await;
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains(r"note=x\u{1b}[2K\u{1b}]0;owned\u{7}"), "{why}");
+
+    // JSON says the same, and commands nothing either.
+    let json = run(&["get", &id, "--output", "json"], &server).await;
+    assert!(is_harmless(&json), "{json:?}");
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["spec"]["labels"]["note"], NASTY);
+
+    // What was asked for stands in errors.
+    let missing = run(&["get", NASTY], &server).await;
+    assert!(!missing.status.success() && is_harmless(&missing), "{missing:?}");
+    running.stop().await;
+}
+
+/// A service that is not ours, or not what it was: what it answers is a text as any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_turn_the_direction_of_writing_are_shown_as_what_they_are() {
+    let running = Running::start(&in_memory()).await;
+    let server = format!("http://{}", running.service.grpc);
+    let client = Client::connect(server.clone()).await.unwrap().with(Credential::none());
+    let turned = "shop\u{202e}nimda\u{2066}\u{200d}";
+    let application = ApplicationSpec { name: turned.to_owned(), ..ApplicationSpec::default() };
+    let request = CreateApplicationRequest { application: Some(application) };
+    client.applications().create_application(request).await.unwrap();
+    let scopes = ["admin"].map(str::to_owned).to_vec();
+    let key = CreateKeyRequest { name: turned.to_owned(), scopes, ..Default::default() };
+    let made = client.access().create_key(key).await.unwrap().into_inner();
+    let key = format!("{}:{}", made.key.unwrap().id, made.secret);
+    for arguments in [&["apps", "list"][..], &["keys", "list"], &["audit"]] {
+        let shown = run(&[arguments, &["--key", &key]].concat(), &server).await;
+        assert!(shown.status.success() && is_harmless(&shown), "{arguments:?}: {shown:?}");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let is_told =
+            arguments[0] == "audit" || shown.contains(r"shop\u{202e}nimda\u{2066}\u{200d}");
+        assert!(is_told, "{arguments:?}: {shown}");
+    }
+    running.stop().await;
+}
