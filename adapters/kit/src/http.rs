@@ -21,7 +21,7 @@ use reqwest::{
 use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis};
 
 /// How many bytes of an answer are kept. Providers answer a send with a few hundred; what is
-/// longer is cut, and then fails to parse.
+/// longer is cut.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How long name resolution, connecting and the TLS handshake may take together. Well below a
