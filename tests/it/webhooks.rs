@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch::{
     builtin,
     client::Client,
-    config::Account,
+    config::{Account, Config},
     engine::TestClock,
     pb::v1::{EventKind, Workflow, WorkflowSpec, WorkflowState},
     service::{Service, ServiceClock},
@@ -23,7 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{FREE, Running, in_memory, kinds, messenger_sms, request};
 
+mod accounts;
+mod early;
 mod odd;
+mod panics;
+mod paths;
 
 const PERSON: &str = "1000000000000001";
 const NUMBER: &str = "447700900001";
@@ -160,7 +164,12 @@ struct Told {
 
 impl Told {
     async fn start(shape: Shape) -> Told {
-        let config = in_memory();
+        Told::start_with(shape, in_memory(), |_| {}).await
+    }
+
+    /// The same, with a configuration that `change` has changed after the account and its routes were
+    /// added.
+    async fn start_with(shape: Shape, config: Config, change: impl FnOnce(&mut Config)) -> Told {
         let listener = TcpListener::bind(FREE).await.unwrap();
         let stop = CancellationToken::new();
         let made = OnceLock::new();
@@ -188,6 +197,7 @@ impl Told {
                 [("base_url", base_url.as_str()), ("api_key", KEY), ("api_version", version)];
             config.accounts.push(Account {
                 name: "main".to_owned(),
+                formerly: Vec::new(),
                 provider: "vonage".to_owned(),
                 settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
                 secrets: ["api_secret", "signature_secret"]
@@ -204,6 +214,7 @@ impl Told {
                     timeout_s: 10,
                 });
             }
+            change(&mut config);
             builtin::parts(&config, clock)
         });
         let service = started.await.unwrap();
@@ -262,7 +273,11 @@ impl Told {
 
     /// Posts a body with these claims' signature; the HTTP status.
     async fn post(&self, body: impl Into<Vec<u8>>, authorization: &str) -> u16 {
-        let url = format!("http://{}/receipts/vonage/main", self.service.http);
+        self.post_to("/receipts/vonage/main", body, authorization).await
+    }
+
+    async fn post_to(&self, path: &str, body: impl Into<Vec<u8>>, authorization: &str) -> u16 {
+        let url = format!("http://{}{path}", self.service.http);
         let post = reqwest::Client::new().post(url).header("content-type", "application/json");
         let post = post.header("authorization", authorization).body(body.into());
         post.send().await.unwrap().status().as_u16()
