@@ -20,8 +20,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::is_tenant,
     config::{self, Config, ConfigError, resolve_secret},
-    engine::{Route, RouteTable, SenderMatch, TestClock},
+    engine::{Route, RouteTable, RouteTenants, SenderMatch, TestClock},
     grpc::{Sandbox, Sent},
     service::{Parts, ServiceClock},
 };
@@ -43,10 +44,12 @@ pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Parts, ConfigError
     } else {
         routes(config, &registry, &accounts, &config.listen.public_url)?
     };
-    let uses_sandbox = routes.iter().any(|route| route.adapter.provider() == SANDBOX);
+    let is_sandbox = |route: &Route| route.adapter.provider() == SANDBOX;
+    let uses_sandbox = routes.iter().any(is_sandbox);
+    let is_simulated = config.accounts.is_empty() && routes.iter().all(is_sandbox);
     let sandbox =
         uses_sandbox.then(|| Arc::new(RemoteControl::new(provider, clock)) as Arc<dyn Sandbox>);
-    Ok(Parts { registry, accounts, routes, sandbox })
+    Ok(Parts { registry, accounts, routes, sandbox, is_simulated })
 }
 
 /// The same channels through the real adapters, over HTTP, to a sandbox that speaks the Vonage
@@ -102,7 +105,7 @@ pub fn over_http(
     let routes = RouteTable::new(routes.collect());
     let accounts = BTreeMap::from([(("vonage".to_owned(), SANDBOX.to_owned()), account)]);
     let sandbox = Arc::new(RemoteControl::new(provider, clock));
-    Ok(Parts { registry, accounts, routes, sandbox: Some(sandbox) })
+    Ok(Parts { registry, accounts, routes, sandbox: Some(sandbox), is_simulated: true })
 }
 
 fn registry(provider: &Arc<Provider>) -> Result<Registry, ConfigError> {
@@ -164,30 +167,7 @@ fn accounts(config: &Config) -> Result<BTreeMap<(String, String), Arc<Account>>,
             return Err(wrong("there are two accounts of this name; names must be unique"));
         }
     }
-    for given in &config.accounts {
-        let key = |name: &String| (given.provider.clone(), name.clone());
-        for before in &given.formerly {
-            let wrong = |problem: &str| {
-                ConfigError(format!("account {}: formerly {before}: {problem}", given.name))
-            };
-            if !is_a_path_s_part(before) {
-                return Err(wrong(A_PATH_S_PART));
-            }
-            let account = Arc::clone(&accounts[&key(&given.name)]);
-            if accounts.insert(key(before), account).is_some() {
-                return Err(wrong(
-                    "another account has this name, or had it; which one would be a guess",
-                ));
-            }
-        }
-    }
     Ok(accounts)
-}
-
-const A_PATH_S_PART: &str = "an account's name stands in webhook URLs: use letters, digits, - _ .";
-
-fn is_a_path_s_part(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn account(given: &config::Account) -> Result<Account, ConfigError> {
@@ -198,8 +178,12 @@ fn account(given: &config::Account) -> Result<Account, ConfigError> {
         })?;
         secrets.insert(name.clone(), Secret::new(secret));
     }
+    let is_a_path_s_part = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
     if !is_a_path_s_part(&given.name) {
-        return Err(ConfigError(format!("account {}: {A_PATH_S_PART}", given.name)));
+        let problem = "an account's name stands in webhook URLs: use letters, digits, - _ .";
+        return Err(ConfigError(format!("account {}: {problem}", given.name)));
     }
     Ok(Account { name: given.name.clone(), revision: 1, settings: given.settings.clone(), secrets })
 }
@@ -235,6 +219,7 @@ fn routes(
             .then(|| Arc::from(format!("{base}/receipts/{}/{}", adapter.provider(), account.name)));
         routes.push(Route {
             name: Arc::from(given.name.as_str()),
+            tenants: tenants(&given.tenants).map_err(wrong)?,
             sender: match given.sender.as_str() {
                 "*" => SenderMatch::Any,
                 sender => SenderMatch::Exactly(sender.to_owned()),
@@ -246,6 +231,18 @@ fn routes(
         });
     }
     Ok(RouteTable::new(routes))
+}
+
+fn tenants(given: &[String]) -> Result<RouteTenants, String> {
+    if given == ["*"] {
+        return Ok(RouteTenants::All);
+    }
+    if given.is_empty() || !given.iter().all(|tenant| is_tenant(tenant)) {
+        let problem = "tenants must name at least one, each with 1 to 64 letters, digits, `-`, `_` and \
+                       `.`, or be [\"*\"]: every tenant";
+        return Err(problem.to_owned());
+    }
+    Ok(RouteTenants::Only(given.iter().map(|tenant| Arc::from(tenant.as_str())).collect()))
 }
 
 fn sandbox_routes(
@@ -261,6 +258,7 @@ fn sandbox_routes(
 fn usual_route(adapter: &Arc<dyn ChannelAdapter>, account: &Arc<Account>) -> Route {
     Route {
         name: Arc::from(adapter.name()),
+        tenants: RouteTenants::All,
         sender: SenderMatch::Any,
         adapter: Arc::clone(adapter),
         account: Arc::clone(account),

@@ -29,6 +29,7 @@ use crate::pb::v1::{
 pub struct Client {
     channel: Channel,
     credential: Credential,
+    tenant: String,
 }
 
 /// A connection on which every call carries the credential.
@@ -79,12 +80,18 @@ impl Client {
 
     /// A client over a channel that is there already.
     pub fn over(channel: Channel) -> Client {
-        Client { channel, credential: Credential::none() }
+        Client { channel, credential: Credential::none(), tenant: String::new() }
     }
 
     /// The same connection, with another credential.
     pub fn with(self, credential: Credential) -> Client {
         Client { credential, ..self }
+    }
+
+    /// The same connection, for an operator who looks at one tenant: [`watch`](Self::watch) of many
+    /// workflows and [`channels`](Self::channels) are that tenant's only. Empty: all that it may see.
+    pub fn of_tenant(self, tenant: impl Into<String>) -> Client {
+        Client { tenant: tenant.into(), ..self }
     }
 
     /// Creates a workflow. With a `request_id` the call may be repeated until it is answered.
@@ -133,7 +140,12 @@ impl Client {
     /// # Errors
     /// The server's status.
     pub async fn channels(&self) -> Result<Vec<v1::Channel>, Status> {
-        Ok(self.raw().list_channels(ListChannelsRequest {}).await?.into_inner().channels)
+        Ok(self
+            .raw()
+            .list_channels(ListChannelsRequest { tenant: self.tenant.clone() })
+            .await?
+            .into_inner()
+            .channels)
     }
 
     /// Hands a backup to `write`, piece by piece. It is whole only if this returns `Ok(Ok(()))`.
@@ -217,7 +229,9 @@ impl Client {
             (None, Watch::Workflow(_)) => Some(From::Start(StreamStart::Beginning as i32)),
             (None, Watch::Labels(_) | Watch::All) => Some(From::Start(StreamStart::Now as i32)),
         };
-        let request = StreamStatusRequest { target: Some(target), from, follow_late_receipts };
+        let tenant = self.tenant.clone();
+        let request =
+            StreamStatusRequest { target: Some(target), from, follow_late_receipts, tenant };
         let mut events = self.raw().stream_status(request).await?.into_inner();
         while let Some(response) = events.message().await? {
             match response.kind {

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    access::TokenKey,
+    access::{DEFAULT_TENANT, TokenKey},
     engine::RouteTable,
     grpc::{parse, render, token},
     machine::Plan,
@@ -141,7 +141,8 @@ pub fn plan(
     routes: &RouteTable,
     now: UnixMillis,
 ) -> Result<Plan, Vec<(String, String)>> {
-    parse::create_request(request, routes, now).map_err(|violations| {
+    let rules = parse::TenantRoutes::only(routes, DEFAULT_TENANT);
+    parse::create_request(request, &rules, now).map_err(|violations| {
         violations.into_iter().map(|found| (found.field, found.description)).collect()
     })
 }
@@ -162,7 +163,8 @@ pub fn facade(
     now: UnixMillis,
 ) -> Result<(Plan, Vec<String>), String> {
     let told = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let judged = rest::plan(is_v1, body, routes, now);
+    let rules = parse::TenantRoutes::only(routes, DEFAULT_TENANT);
+    let judged = rest::plan(is_v1, body, &rules, now);
     judged
         .map(|(plan, headers)| (plan, headers.values().map(told).collect()))
         .map_err(|problem| serde_json::to_string(&*problem).unwrap_or_default())

@@ -4,11 +4,10 @@
 //! binary can bring adapters of its own.
 
 mod accounts;
-mod adapters;
 mod guarding;
 mod incoming;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
 pub use guarding::Exposed;
@@ -19,12 +18,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, Applications, Destinations},
+    access::{Access, Applications, BootstrapIn, Destinations},
     callbacks::{self, Callbacks},
     config::{self, Config, TlsListener},
     engine::{
-        Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SystemClock,
-        TestClock, account_id,
+        Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
     },
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService,
@@ -59,12 +57,15 @@ const BACKLOG: u32 = 4096;
 pub struct Parts {
     /// The adapters.
     pub registry: Registry,
-    /// The accounts, by provider and name. One that was renamed stands under its former names too.
+    /// The accounts, by provider and name.
     pub accounts: BTreeMap<(String, String), Arc<Account>>,
     /// Which sender goes by which adapter.
     pub routes: RouteTable,
     /// The simulated provider's remote control, where one serves.
     pub sandbox: Option<Arc<dyn Sandbox>>,
+    /// Whether there is nothing real: no message can reach anybody by these routes, and no account is
+    /// worth keeping from anybody. Only then may callers on this machine go without a key.
+    pub is_simulated: bool,
 }
 
 /// The clock that a service runs on.
@@ -88,6 +89,8 @@ pub struct Service {
     pub engine: Engine,
     /// Who may do what.
     pub access: Access,
+    /// The folder whose file makes the first key, where there is none and nobody is let in without.
+    pub first_key: Option<PathBuf>,
     callbacks: Callbacks,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
@@ -103,8 +106,10 @@ pub enum StartError {
     Config(config::ConfigError),
     /// The store did not open.
     Store(StoreError),
-    /// Anybody could reach gRPC, or read what goes over it.
+    /// Others could read what goes over a listener.
     Exposed(Exposed),
+    /// The file that makes the first key could not be written.
+    FirstKey(std::io::Error),
     /// The callbacks did not start.
     Callbacks(callbacks::StartError),
     /// An address could not be listened on.
@@ -142,12 +147,11 @@ impl Service {
         let (internal_listener, internal_http) =
             bind("listen.internal_http", listen.internal_http)?;
 
-        let store = open_store(config)?;
-        let access = Access::with(store.settings(), known);
-        let exposed = guarding::exposed(config, grpc, &access).map_err(StartError::Store)?;
-        if let Some(exposed) = exposed {
+        if let Some(exposed) = guarding::exposed(config, grpc, http) {
             return Err(StartError::Exposed(exposed));
         }
+        let store = open_store(config)?;
+        let access = Access::with(store.settings(), known);
         // Made now, if it is not there: it waits for the disk.
         access.token_key().map_err(StartError::Store)?;
         let clock = if config.sandbox.virtual_clock {
@@ -158,15 +162,22 @@ impl Service {
             ServiceClock::System(Arc::new(SystemClock::new(store.last_time())))
         };
         let parts = parts(&clock, http).map_err(StartError::Config)?;
+        let is_real = guarding::is_real(config, parts.is_simulated, &*store.settings());
+        let is_real = is_real.map_err(StartError::Store)?;
+        // Whoever needs no key is a program on this machine, and finds nothing real.
+        let [(grpc_access, is_open), (rest_access, _)] =
+            [grpc, http].map(|address| match !is_real && address.ip().is_loopback() {
+                true => (access.clone(), true),
+                false => (access.for_strangers(), false),
+            });
+        let first_key = first_key(config, &access, is_open).map_err(StartError::FirstKey)?;
         let (applications, external) = accounts::open(config, &store.settings())?;
         let metrics = Arc::new(Metrics::new());
         let weights = config.access.tenants.iter();
         let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
-        let names = former_names(&parts.accounts);
-        let routes = parts.routes.weighted(weights).with_former_names(names);
         let engine = Engine::start(
             store,
-            Arc::new(routes),
+            Arc::new(parts.routes.weighted(weights)),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external))),
             clock.engine_clock(),
             metrics,
@@ -185,9 +196,14 @@ impl Service {
 
         let stop_adapters = CancellationToken::new();
         for adapter in parts.registry.iter() {
-            let (adapter, stop) = (Arc::clone(adapter), stop_adapters.clone());
+            let adapter = Arc::clone(adapter);
+            let provider = adapter.provider().to_owned();
+            let sink = Arc::new(Sink { engine: engine.clone(), provider });
+            let stop = stop_adapters.clone();
             let clock = clock.contract_clock();
-            tokio::spawn(adapters::run(adapter, engine.clone(), clock, stop));
+            tokio::spawn(async move {
+                adapter.run(sink, clock, Box::pin(async move { stop.cancelled().await })).await;
+            });
         }
 
         let stop_edges = CancellationToken::new();
@@ -198,10 +214,8 @@ impl Service {
             accounts: parts.accounts,
             public_url: config.listen.public_url.clone(),
             patience: Duration::from_secs(listen.http_patience_s),
-            told: Default::default(),
+            warned: Default::default(),
         };
-        let is_public = guarding::is_public(config, http);
-        let rest_access = if is_public { access.for_strangers() } else { access.clone() };
         let rest = rest::router(Arc::new(Rest {
             engine: engine.clone(),
             access: Arc::new(rest_access),
@@ -212,12 +226,15 @@ impl Service {
             patience: Duration::from_secs(listen.http_patience_s),
         }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
-        let inside = http::internal_router(http::Health { engine: engine.clone() });
+        let health = http::Health {
+            engine: engine.clone(),
+            is_on_loopback: internal_http.ip().is_loopback(),
+        };
+        let inside = http::internal_router(health);
         let tls = http_tls.clone();
         for (listener, tls, router) in
             [(http_listener, tls, public), (internal_listener, None, inside)]
         {
-            let router = http::caught(router, engine.clone());
             let patience = Duration::from_secs(listen.http_patience_s);
             edges.spawn(http::serve(listener, tls, router, patience, stop_edges.clone()));
         }
@@ -231,35 +248,35 @@ impl Service {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         }
         let patience = Duration::from_secs(listen.reader_patience_s);
-        let admin = AdminService::new(engine.clone(), access.clone(), health.clone(), patience);
-        let admin = Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone());
-        let keys = AccessServiceServer::new(AccessService::new(access.clone(), engine.clone()));
-        let keys = Guarded::new(keys, access.clone(), engine.clone());
+        let admin =
+            AdminService::new(engine.clone(), grpc_access.clone(), health.clone(), patience);
+        let admin =
+            Guarded::new(AdminServiceServer::new(admin), grpc_access.clone(), engine.clone());
+        let keys =
+            AccessServiceServer::new(AccessService::new(grpc_access.clone(), engine.clone()));
+        let keys = Guarded::new(keys, grpc_access.clone(), engine.clone());
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),
-            access.clone(),
+            grpc_access.clone(),
             applications,
             Arc::clone(&external),
         ));
-        let application = Guarded::new(application, access.clone(), engine.clone());
+        let application = Guarded::new(application, grpc_access.clone(), engine.clone());
         let account = AccountServiceServer::new(AccountService::new(
             engine.clone(),
-            access.clone(),
+            grpc_access.clone(),
             external,
             config.access.show_tokens,
         ));
-        let account = Guarded::new(account, access.clone(), engine.clone());
-        let desk = CallbackServiceServer::new(CallbackService::new(
-            callbacks.desk(),
-            access.clone(),
-            engine.clone(),
-        ));
-        let desk = Guarded::new(desk, access.clone(), engine.clone());
+        let account = Guarded::new(account, grpc_access.clone(), engine.clone());
+        let desk = CallbackService::new(callbacks.desk(), grpc_access.clone(), engine.clone());
+        let desk = CallbackServiceServer::new(desk);
+        let desk = Guarded::new(desk, grpc_access.clone(), engine.clone());
         let sandbox = parts.sandbox.map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
-            Guarded::new(sandbox, access.clone(), engine.clone())
+            Guarded::new(sandbox, grpc_access.clone(), engine.clone())
         });
-        let router = grpc_edge(&engine, &access, listen)
+        let router = grpc_edge(&engine, &grpc_access, listen)
             .add_service(admin)
             .add_service(keys)
             .add_service(application)
@@ -288,6 +305,7 @@ impl Service {
             internal_http,
             engine,
             access,
+            first_key,
             callbacks,
             health,
             stop_edges,
@@ -295,6 +313,11 @@ impl Service {
             edges,
             drain,
         })
+    }
+
+    /// The listeners that other machines reach without TLS.
+    pub fn in_clear(&self, config: &Config) -> Vec<Exposed> {
+        guarding::in_clear(config, self.grpc, self.http)
     }
 
     /// Refuses new work, finishes or parks what is in flight, and stops.
@@ -309,6 +332,8 @@ impl Service {
         self.engine.drain(self.drain).await;
         let result = self.engine.stopped().await;
         self.callbacks.stop().await;
+        // Nobody is there any more to make it.
+        let _ = self.access.withdraw_first_key(BootstrapIn::NewFolder);
         self.stop_edges.cancel();
         let closed = async { while self.edges.join_next().await.is_some() {} };
         // Without its store it has nothing to tell but that it is going.
@@ -340,13 +365,6 @@ pub fn grpc_edge(
         .add_service(dispatch)
 }
 
-fn former_names(accounts: &BTreeMap<(String, String), Arc<Account>>) -> FormerNames {
-    let renamed = accounts.iter().filter(|((_, name), account)| *name != account.name);
-    FormerNames::new(renamed.map(|((provider, before), account)| {
-        (account_id(provider, &account.name), account_id(provider, before))
-    }))
-}
-
 /// Listens on an address.
 fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen { what, address, error };
@@ -361,6 +379,23 @@ fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketA
     let listener = socket.listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+/// Has the first key made by whoever may read the data folder, where nobody is let in without one.
+fn first_key(
+    config: &Config,
+    access: &Access,
+    is_open: bool,
+) -> Result<Option<PathBuf>, std::io::Error> {
+    let place = match config.store.kind {
+        config::StoreKind::Sled => BootstrapIn::Data(&config.store.data),
+        config::StoreKind::Memory => BootstrapIn::NewFolder,
+    };
+    if is_open {
+        access.withdraw_first_key(place)?;
+        return Ok(None);
+    }
+    access.offer_first_key(place)
 }
 
 fn open_store(config: &Config) -> Result<Box<dyn Store>, StartError> {
@@ -467,6 +502,9 @@ impl std::fmt::Display for StartError {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::Exposed(exposed) => exposed.fmt(f),
+            StartError::FirstKey(error) => {
+                write!(f, "cannot write the file that makes the first key: {error}")
+            }
             StartError::Callbacks(error) => error.fmt(f),
             StartError::Listen { what, address, error } => {
                 write!(

@@ -5,7 +5,7 @@
 //! are kept sealed and opened when they are used. Changes block: they wait for the disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -29,10 +29,46 @@ pub struct Accounts {
     settings: Arc<dyn Settings>,
     vault: Arc<Vault>,
     applications: Arc<Applications>,
-    /// What is durable, by row key.
-    rows: RwLock<BTreeMap<Vec<u8>, ExternalAccount>>,
+    /// What is durable.
+    rows: RwLock<Rows>,
     /// One change at a time, so that none is lost under another.
     changing: Mutex<()>,
+}
+
+/// All accounts, by row key, and who was the first to register each.
+#[derive(Default)]
+struct Rows {
+    by_key: BTreeMap<Vec<u8>, ExternalAccount>,
+    /// By provider and external id.
+    owners: BTreeMap<(ChatProvider, String), Owners>,
+}
+
+/// When an account was registered by which tenant, the first before the others.
+type Owners = BTreeSet<(u64, Arc<str>)>;
+
+impl Rows {
+    fn insert(&mut self, key: Vec<u8>, account: ExternalAccount) {
+        let ExternalAccount { provider, external_id, created_at_ms, tenant, .. } = &account;
+        let of = (*provider, external_id.as_str().to_owned());
+        let owner = (*created_at_ms, Arc::from(tenant.as_str()));
+        self.owners.entry(of).or_default().insert(owner);
+        self.by_key.insert(key, account);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let Some(ExternalAccount { provider, external_id, created_at_ms, tenant, .. }) =
+            self.by_key.remove(key)
+        else {
+            return;
+        };
+        let of = (provider, external_id.as_str().to_owned());
+        if let Some(owners) = self.owners.get_mut(&of) {
+            owners.remove(&(created_at_ms, Arc::from(tenant)));
+            if owners.is_empty() {
+                self.owners.remove(&of);
+            }
+        }
+    }
 }
 
 /// What a new account is to be.
@@ -71,7 +107,7 @@ impl Accounts {
         vault: Arc<Vault>,
         applications: Arc<Applications>,
     ) -> Result<Self, StoreError> {
-        let mut rows = BTreeMap::new();
+        let mut rows = Rows::default();
         let mut after: Option<Vec<u8>> = None;
         loop {
             let some = settings.list(Kind::ExternalAccount, after.as_deref(), ROWS)?;
@@ -311,6 +347,17 @@ impl Accounts {
         Ok(Some(account))
     }
 
+    /// The tenant that registered a sender on a channel, the first if several did.
+    pub fn owner(&self, channel: &Channel, sender: &str) -> Option<Arc<str>> {
+        let provider = ChatProvider::of(channel)?;
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        if rows.owners.is_empty() {
+            return None;
+        }
+        let owners = rows.owners.get(&(provider, sender.to_owned()))?;
+        owners.first().map(|(_, tenant)| Arc::clone(tenant))
+    }
+
     /// Whether a tenant's account may be linked to an application.
     fn may_link(&self, tenant: &str, application: Uuid) -> Result<(), AccountError> {
         match self.applications.get(tenant, application) {
@@ -341,7 +388,7 @@ impl Accounts {
     }
 
     fn read<T>(&self, look: impl FnOnce(&BTreeMap<Vec<u8>, ExternalAccount>) -> T) -> T {
-        look(&self.rows.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.rows.read().unwrap_or_else(PoisonError::into_inner).by_key)
     }
 
     /// A lost master key shows at the start, and not only when somebody's message does not go out.

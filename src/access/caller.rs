@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::DEFAULT_TENANT;
+use super::{DEFAULT_TENANT, Denied};
+
+/// What stands in the audit log for a caller that nobody knows. No key has it as its id.
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// What a caller may do. Stored by position: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,9 +19,11 @@ pub enum Scope {
     Read,
     /// Cancel workflows.
     Cancel,
-    /// Change the tenant's applications, accounts and keys; for the tenant `default`, the whole
-    /// service too: see [`Caller::is_operator`].
+    /// Change the tenant's applications, accounts and keys.
     Admin,
+    /// Run the service: see and stop everything of every tenant, and what concerns them all (backups,
+    /// every tenant's keys, the simulated provider). It brings read, cancel and admin with it.
+    Operator,
 }
 
 /// Whoever sent a request, known.
@@ -36,7 +41,11 @@ pub struct Caller {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 4] = [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin];
+    pub const ALL: [Scope; 5] =
+        [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin, Scope::Operator];
+
+    /// What there is to do within one tenant: what a key may do unless it is made for less.
+    pub const TENANT: [Scope; 4] = [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin];
 
     /// What an application may do: everything but change who may.
     pub const APPLICATION: [Scope; 3] = [Scope::Create, Scope::Read, Scope::Cancel];
@@ -48,6 +57,7 @@ impl Scope {
             Scope::Read => "read",
             Scope::Cancel => "cancel",
             Scope::Admin => "admin",
+            Scope::Operator => "operator",
         }
     }
 
@@ -58,24 +68,54 @@ impl Scope {
 }
 
 impl Caller {
-    /// Anybody, while no key is configured: the service is on loopback then.
+    /// Anybody on this machine, while there is no key and nothing real can be sent or read.
     pub fn anonymous() -> Self {
         Caller {
             tenant: Arc::from(DEFAULT_TENANT),
             scopes: Scope::ALL.to_vec(),
             application: None,
-            name: Arc::from("anonymous"),
+            name: Arc::from(ANONYMOUS),
         }
+    }
+
+    /// Whether nobody knows who it is.
+    pub fn is_anonymous(&self) -> bool {
+        *self.name == *ANONYMOUS
     }
 
     /// Whether it may.
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        // A message goes out for the tenant that asked for it: an operator sends none by that alone.
+        self.scopes.contains(&scope) || self.is_operator() && scope != Scope::Create
     }
 
-    /// Whether it runs the service: an administrator of the tenant `default`. What concerns every
-    /// tenant (backups, the simulated provider, other tenants' keys) is the operator's alone.
+    /// Whether it runs the service.
     pub fn is_operator(&self) -> bool {
-        self.may(Scope::Admin) && *self.tenant == *DEFAULT_TENANT
+        self.scopes.contains(&Scope::Operator)
+    }
+
+    /// Whether it may know what is a tenant's.
+    pub fn sees(&self, tenant: &str) -> bool {
+        self.is_operator() || *self.tenant == *tenant
+    }
+
+    /// Whose data a request is about that names a tenant, or none if `asked` is empty: `None` is
+    /// everybody's, which is what an operator sees.
+    ///
+    /// # Errors
+    /// If it names another tenant, and the caller is no operator.
+    pub fn view(&self, asked: &str) -> Result<Option<Arc<str>>, Denied> {
+        match (asked, self.is_operator()) {
+            ("", true) => Ok(None),
+            ("", false) => Ok(Some(Arc::clone(&self.tenant))),
+            (asked, _) if self.sees(asked) => Ok(Some(Arc::from(asked))),
+            (_, _) => Err(Denied::Forbidden(Scope::Operator)),
+        }
+    }
+
+    /// The same caller at work on another tenant's data: what it does there is written down as that
+    /// tenant's.
+    pub fn at(&self, tenant: &Arc<str>) -> Caller {
+        Caller { tenant: Arc::clone(tenant), ..self.clone() }
     }
 }

@@ -4,11 +4,15 @@ use std::fmt;
 
 use super::Scope;
 
-/// Why a request is not let in. Says nothing about whether a key or an application exists.
+/// Why a request is not let in. Says nothing about which keys or applications exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// It brought no credential.
     Missing,
+    /// There is no key yet, and without one nobody is let in here.
+    NoKey,
+    /// It brought no credential, and does not come from this machine: what it must do instead.
+    Elsewhere(&'static str),
     /// What it brought is not good: why, for the caller.
     Invalid(&'static str),
     /// It is known, and may not do this.
@@ -62,6 +66,14 @@ impl fmt::Display for Denied {
             Denied::Missing => f.write_str(
                 "this service wants to know who calls: send `authorization: Basic …` with a key and \
                  its secret, or `Bearer …` with a token of an application",
+            ),
+            Denied::NoKey => f.write_str(
+                "this service has no key yet, and lets nobody in without one: whoever may read its data \
+                 folder makes the first, with `dispatch keys create --name NAME --data FOLDER`",
+            ),
+            Denied::Elsewhere(wanted) => write!(
+                f,
+                "a request without a key must {wanted}; `dispatch keys create` makes a key"
             ),
             Denied::Invalid(why) => f.write_str(why),
             Denied::Forbidden(scope) => {

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::{
     Caller, DEFAULT_TENANT, Scope,
+    bootstrap::BOOTSTRAP,
+    caller::ANONYMOUS,
     secret::{Hash, NoRandomness, random},
 };
 
@@ -20,7 +22,7 @@ const NAME_MOST: usize = 100;
 const TENANT_MOST: usize = 64;
 
 /// A key's id: eight hex digits, as the old API's `api_key`. One from the configuration may be any 1 to
-/// 32 letters, digits, `-` and `_`.
+/// 32 letters, digits, `-` and `_`, but for `anonymous` and `bootstrap`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
@@ -74,7 +76,9 @@ impl KeyId {
     /// The id that a text names; `None` if none can have that form.
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let fits = (1..=ID_MOST).contains(&text.len()) && text.bytes().all(is_plain);
+        // What stands in the audit log for callers without a key is nobody's.
+        let is_taken = [ANONYMOUS, BOOTSTRAP].contains(&text);
+        let fits = (1..=ID_MOST).contains(&text.len()) && text.bytes().all(is_plain) && !is_taken;
         fits.then(|| KeyId(text.to_owned()))
     }
 
@@ -82,6 +86,12 @@ impl KeyId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a tenant may have this name.
+pub fn is_tenant(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=TENANT_MOST).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 impl NewKey {
@@ -95,8 +105,7 @@ impl NewKey {
         scopes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, WrongKey> {
         let tenant = if tenant.is_empty() { DEFAULT_TENANT } else { tenant };
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if tenant.len() > TENANT_MOST || !tenant.bytes().all(is_plain) {
+        if !is_tenant(tenant) {
             let wanted = format!("must be 1 to {TENANT_MOST} letters, digits, `-`, `_` and `.`");
             return Err(WrongKey { field: "tenant", wanted });
         }
@@ -107,7 +116,7 @@ impl NewKey {
         let mut wanted_scopes = Vec::new();
         for scope in scopes {
             let Some(scope) = Scope::from_name(scope.as_ref()) else {
-                let wanted = "must each be one of create, read, cancel, admin".to_owned();
+                let wanted = "must each be one of create, read, cancel, admin, operator".to_owned();
                 return Err(WrongKey { field: "scopes", wanted });
             };
             wanted_scopes.push(scope);
@@ -115,7 +124,8 @@ impl NewKey {
         wanted_scopes.sort();
         wanted_scopes.dedup();
         if wanted_scopes.is_empty() {
-            let wanted = "must name at least one of create, read, cancel, admin".to_owned();
+            let wanted =
+                "must name at least one of create, read, cancel, admin, operator".to_owned();
             return Err(WrongKey { field: "scopes", wanted });
         }
         let (tenant, name) = (tenant.to_owned(), name.to_owned());
@@ -143,7 +153,7 @@ impl Key {
 
     /// Whether its holder runs the service; see [`Caller::is_operator`].
     pub fn is_operators(&self) -> bool {
-        self.scopes.contains(&Scope::Admin) && self.tenant == DEFAULT_TENANT
+        self.scopes.contains(&Scope::Operator)
     }
 
     /// Whether a secret is one of its own. Looks at all of them, whichever fits.

@@ -4,7 +4,7 @@
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Act, Caller, Key, KeyId, NewKey, audit, receiver,
+    Access, Act, Caller, Key, KeyId, NewKey, Scope, audit, receiver,
     secret::{NoRandomness, Secret},
 };
 use crate::store::{Kind, SettingChange, StoreError, decode, encode};
@@ -38,6 +38,8 @@ pub enum KeyError {
     OtherTenant,
     /// The key's tenant has no application of the id that it is to speak for.
     NoApplication,
+    /// The caller may not give what it does not have itself.
+    OperatorsScope,
     /// There are as many as there may be.
     TooMany,
     /// The system has no randomness to give.
@@ -50,7 +52,8 @@ impl Access {
     /// Makes a key. Its secret is in the answer, and nowhere else.
     ///
     /// # Errors
-    /// [`KeyError::OtherTenant`], [`KeyError::NoApplication`], [`KeyError::FirstIsNoOperator`],
+    /// [`KeyError::OtherTenant`], [`KeyError::NoApplication`], [`KeyError::OperatorsScope`],
+    /// [`KeyError::FirstIsNoOperator`],
     /// [`KeyError::TooMany`], or if the store failed.
     pub fn create_key(
         &self,
@@ -58,7 +61,7 @@ impl Access {
         new: NewKey,
         now: UnixMillis,
     ) -> Result<(KeyView, Secret), KeyError> {
-        if !caller.is_operator() && *caller.tenant != *new.tenant {
+        if !caller.sees(&new.tenant) {
             return Err(KeyError::OtherTenant);
         }
         let is_there = |id| receiver::application(&*self.inner.settings, &new.tenant, id);
@@ -67,6 +70,9 @@ impl Access {
         }
         let secret = Secret::random()?;
         let key = new.with(secret.hash(), now.0);
+        if key.is_operators() && !caller.is_operator() {
+            return Err(KeyError::OperatorsScope);
+        }
         let mut audit = self.writing();
         let keys = self.all_keys()?;
         if keys.is_empty() && !key.is_operators() {
@@ -82,10 +88,22 @@ impl Access {
             }
         };
         self.put(&mut audit, caller, &id, &key, "key.created", now)?;
+        // There is a key now: what made the first opens nothing any more.
+        *self.bootstrap() = None;
         Ok((KeyView { id, key, is_configured: false }, secret))
     }
 
-    /// The keys that a caller may see, in the order of their ids: its tenant's, or for an operator all.
+    /// What a key may do that is asked for without saying so: all within its tenant, and the first key
+    /// also what makes the others.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn usual_scopes(&self) -> Result<&'static [Scope], StoreError> {
+        Ok(if self.has_key()? { &Scope::TENANT } else { &Scope::ALL })
+    }
+
+    /// The keys that a caller may see, in the order of their ids: its tenant's but for those of
+    /// operators, or for an operator all.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -167,12 +185,11 @@ impl Access {
         Ok(done)
     }
 
-    /// The newest acts that a caller may see, at most `limit`.
+    /// The newest acts that concern a tenant, or any if there is `None`; at most `limit`.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn acts(&self, caller: &Caller, limit: usize) -> Result<Vec<Act>, StoreError> {
-        let tenant = (!caller.is_operator()).then_some(&*caller.tenant);
+    pub fn acts(&self, tenant: Option<&str>, limit: usize) -> Result<Vec<Act>, StoreError> {
         audit::newest(&*self.inner.settings, tenant, limit)
     }
 
@@ -213,7 +230,8 @@ impl Access {
 }
 
 fn sees(caller: &Caller, key: &Key) -> bool {
-    caller.is_operator() || *caller.tenant == *key.tenant
+    // Whoever could give an operator's key another secret would be one.
+    caller.sees(&key.tenant) && (caller.is_operator() || !key.is_operators())
 }
 
 fn find(keys: Vec<KeyView>, id: &str) -> Result<KeyView, KeyError> {
@@ -244,15 +262,18 @@ impl std::fmt::Display for KeyError {
                 "this key stands in the configuration ([[access.keys]]); change it there"
             }
             KeyError::LastOperator => {
-                "this is the last key of tenant default with the scope admin: without it nobody could \
-                 make another; make that first"
+                "this is the last key with the scope operator: without it nobody could make another; make \
+                 that first"
             }
             KeyError::FirstIsNoOperator => {
-                "the first key must be of tenant default and have the scope admin: from then on only \
-                 such a key can make others"
+                "the first key must have the scope operator: from then on only such a key can make those of \
+                 every tenant"
             }
             KeyError::OtherTenant => {
-                "only an administrator of the tenant default makes keys of other tenants"
+                "only a caller with the scope operator makes keys of other tenants"
+            }
+            KeyError::OperatorsScope => {
+                "only a caller with the scope operator makes keys that have it"
             }
             KeyError::NoApplication => {
                 "the key's tenant has no application of this id; `dispatch apps list` shows them"

@@ -8,7 +8,9 @@ mod account;
 mod accounts;
 mod application;
 mod applications;
+mod arrival;
 mod audit;
+mod bootstrap;
 mod caller;
 mod credential;
 mod denied;
@@ -19,6 +21,7 @@ mod keys;
 mod limits;
 mod receiver;
 mod replay;
+mod rights;
 mod rsa;
 mod secret;
 #[cfg(test)]
@@ -30,6 +33,8 @@ mod verified;
 
 use std::{
     collections::BTreeMap,
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -37,17 +42,21 @@ pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
 pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
 pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
+pub use arrival::{Arrival, is_no_foreign_name};
 pub use audit::{AUDIT_MOST, Act};
+use bootstrap::{BOOTSTRAP, Bootstrap};
+pub use bootstrap::{BootstrapIn, bootstrap_key};
 pub use caller::{Caller, Scope};
 use credential::Credential;
 pub use denied::{Denied, Exceeded};
 pub use destination::{Destinations, RefusedUrl, check_url};
 use dispatch_contract::UnixMillis;
 pub use errors::{AccountError, ApplicationError};
-pub use key::{Key, KeyId, NewKey, WrongKey};
+pub use key::{Key, KeyId, NewKey, WrongKey, is_tenant};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, TenantLimits};
 pub use receiver::Receiver;
+pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
 pub use rsa::{KeyPair, PublicKey};
 pub use secret::Secret;
 pub use token::token;
@@ -56,7 +65,7 @@ pub use vault::{MasterKey, Vault, VaultError};
 
 use crate::store::{Kind, Reader, Settings, StoreError, decode};
 
-/// The tenant of whoever calls while no key is configured, and of the operator.
+/// The tenant of whoever calls while there is no key, and of keys that are made for no other.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// Said of every key and secret that do not go together, whichever of them is wrong.
@@ -79,6 +88,8 @@ struct Inner {
     token_key: OnceLock<Arc<TokenKey>>,
     /// Held while keys or the log change, so that what is decided on is what is there.
     audit: Mutex<audit::Audit>,
+    /// What makes the first key, while there is none and nobody is let in without one.
+    bootstrap: Mutex<Option<Bootstrap>>,
 }
 
 /// How callers are known.
@@ -136,6 +147,7 @@ impl Access {
             limits: limits::Limits::new(options.limits, options.tenants),
             token_key: OnceLock::new(),
             audit: Mutex::default(),
+            bootstrap: Mutex::default(),
         });
         Access { inner, knows_anonymous: true }
     }
@@ -145,10 +157,40 @@ impl Access {
         Access { inner: Arc::clone(&self.inner), knows_anonymous: false }
     }
 
+    /// Has the first key made by whoever may read a folder: a file in it holds the secret to do so,
+    /// until there is a key. Returns the folder; `None` if there is a key already, and then a file of
+    /// an earlier life is removed.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or the store cannot be read.
+    pub fn offer_first_key(&self, place: BootstrapIn<'_>) -> io::Result<Option<PathBuf>> {
+        if self.has_key().map_err(|error| io::Error::other(error.to_string()))? {
+            self.withdraw_first_key(place)?;
+            return Ok(None);
+        }
+        let bootstrap = Bootstrap::write(place)?;
+        let folder = bootstrap.folder().to_owned();
+        *self.bootstrap() = Some(bootstrap);
+        Ok(Some(folder))
+    }
+
+    /// Takes that offer back, one of an earlier life as well.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn withdraw_first_key(&self, place: BootstrapIn<'_>) -> io::Result<()> {
+        *self.bootstrap() = None;
+        match place {
+            BootstrapIn::Data(folder) => bootstrap::remove(folder),
+            BootstrapIn::NewFolder => Ok(()),
+        }
+    }
+
     /// Who brings this `Authorization` header. `now` is the raw wall clock.
     ///
     /// While there is no key, whoever brings no token is [anonymous](Caller::anonymous), and while
-    /// there is no application either, whoever brings one.
+    /// there is no application either, whoever brings one; but only at an edge that knows such callers,
+    /// and it must [look at more](Arrival) than the header then.
     ///
     /// # Errors
     /// If it is not let in.
@@ -167,16 +209,14 @@ impl Access {
             }
         };
         let Err(denied) = known else { return known };
-        if !self.knows_anonymous {
-            return Err(denied);
-        }
         let is_token = matches!(brought, Some(Ok(Credential::Token(_))));
         let is_known = || {
             Ok(self.has_key()? || is_token && has_any(&*self.inner.settings, Kind::Application)?)
         };
         match is_known() {
-            Ok(false) => Ok(Caller::anonymous()),
             Ok(true) => Err(denied),
+            Ok(false) if self.knows_anonymous => Ok(Caller::anonymous()),
+            Ok(false) => Err(Denied::NoKey),
             Err(error) => Err(token::unreadable(&error)),
         }
     }
@@ -228,6 +268,10 @@ impl Access {
     /// Who holds a key.
     fn holder(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
         let given = secret::Hash::of(secret);
+        if id == BOOTSTRAP {
+            let fits = self.bootstrap().as_ref().is_some_and(|it| it.has(&given));
+            return if fits { Ok(Bootstrap::caller()) } else { Err(Denied::Invalid(WRONG)) };
+        }
         let id = KeyId::parse(id);
         let key = match &id {
             Some(id) => self.key(id).map_err(|error| token::unreadable(&error))?,
@@ -250,6 +294,10 @@ impl Access {
         }
         let row = self.inner.settings.get(Kind::Key, id.as_str().as_bytes())?;
         row.map(|row| decode(&row, || format!("key {id}"))).transpose()
+    }
+
+    fn bootstrap(&self) -> MutexGuard<'_, Option<Bootstrap>> {
+        self.inner.bootstrap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writing(&self) -> MutexGuard<'_, audit::Audit> {

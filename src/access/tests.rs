@@ -310,7 +310,7 @@ fn two_secrets_are_valid_at_once_and_the_third_ends_the_first() {
     access.revoke_key(&operator, key.as_str(), NOW).unwrap();
     assert!(!valid(&fourth));
     assert_eq!(access.revoke_key(&operator, last.id.as_str(), NOW), Err(KeyError::LastOperator));
-    let acts = access.acts(&operator, 3).unwrap();
+    let acts = access.acts(None, 3).unwrap();
     let told: Vec<_> = acts.iter().map(|act| (act.what.as_str(), act.target.as_str())).collect();
     let (key, last) = (key.as_str(), last.id.as_str());
     assert_eq!(told, [("key.revoked", key), ("key.created", last), ("key.rotated", key)]);
@@ -334,7 +334,12 @@ fn an_administrator_of_a_tenant_sees_and_makes_keys_of_that_tenant_only() {
     let House { access, key, .. } = &house(TokenRules::default());
     let operator = Caller::anonymous();
     let (acme, _) = access.create_key(&operator, new("acme", &[Scope::Admin]), NOW).unwrap();
-    let admin = Caller { tenant: "acme".into(), name: acme.id.as_str().into(), ..operator.clone() };
+    let admin = Caller {
+        tenant: "acme".into(),
+        name: acme.id.as_str().into(),
+        scopes: vec![Scope::Admin],
+        application: None,
+    };
     let seen: Vec<_> = access.keys(&admin).unwrap().into_iter().map(|view| view.id).collect();
     assert_eq!(seen, std::slice::from_ref(&acme.id));
     let refused = access.create_key(&admin, new("other", &[Scope::Read]), NOW);
@@ -345,7 +350,15 @@ fn an_administrator_of_a_tenant_sees_and_makes_keys_of_that_tenant_only() {
         Err(KeyError::NotFound)
     );
     assert!(access.create_key(&admin, new("acme", &[Scope::Read]), NOW).is_ok());
-    assert!(access.acts(&admin, 10).unwrap().iter().all(|act| act.tenant == "acme"));
+    // Nothing within its tenant makes it more than that.
+    let refused = access.create_key(&admin, new("acme", &[Scope::Read, Scope::Operator]), NOW);
+    assert_eq!(refused.map(|_| ()), Err(KeyError::OperatorsScope));
+    let (above, _) = access.create_key(&operator, new("acme", &[Scope::Operator]), NOW).unwrap();
+    let stolen = access.rotate_key(&admin, above.id.as_str(), true, NOW).map(|_| ());
+    assert_eq!(stolen, Err(KeyError::NotFound));
+    assert_eq!(access.revoke_key(&admin, above.id.as_str(), NOW), Err(KeyError::NotFound));
+    assert!(access.keys(&admin).unwrap().iter().all(|view| view.id != above.id));
+    assert!(access.acts(Some("acme"), 10).unwrap().iter().all(|act| act.tenant == "acme"));
     access.revoke_key(&admin, acme.id.as_str(), NOW).unwrap();
 }
 
@@ -362,14 +375,57 @@ fn without_a_key_anybody_is_anonymous_but_for_tokens_once_there_is_an_applicatio
         [ask(None), ask(Some(&key)), ask(Some(&token))],
         [(); 3].map(|()| anonymous.clone())
     );
-    assert_eq!(access.for_strangers().authenticate(None, NOW), Err(Denied::Missing));
+    assert_eq!(access.for_strangers().authenticate(None, NOW), Err(Denied::NoKey));
     put(&settings, &application("default", PUBLIC));
     assert_eq!([ask(None), ask(Some(&key))], [(); 2].map(|()| anonymous.clone()));
     assert!(ask(Some(&token)).is_err());
-    let first = access.create_key(&Caller::anonymous(), new("", &[Scope::Read]), NOW);
+    let first = access.create_key(&Caller::anonymous(), new("", &Scope::TENANT), NOW);
     assert_eq!(first.map(|_| ()), Err(KeyError::FirstIsNoOperator));
     access.create_key(&Caller::anonymous(), new("", &Scope::ALL), NOW).unwrap();
     assert_eq!(ask(None).map_err(|_| ()), Err(()));
+}
+
+#[test]
+fn the_file_in_the_data_folder_makes_the_first_key_and_nothing_after_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let place = BootstrapIn::Data(folder.path());
+    let access = Access::new(MemoryStore::new().settings());
+    let shut = access.for_strangers();
+    let header = || {
+        let key = bootstrap_key(folder.path()).unwrap()?;
+        Some(format!("Basic {}", STANDARD.encode(key)))
+    };
+    assert_eq!(header(), None);
+    assert_eq!(access.offer_first_key(place).unwrap().as_deref(), Some(folder.path()));
+    let file = folder.path().join("bootstrap.key");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let old = header().unwrap();
+    // Another start, another secret.
+    access.offer_first_key(place).unwrap();
+    let bootstrap = header().unwrap();
+    assert_eq!(shut.authenticate(Some(&old), NOW), Err(Denied::NoKey));
+    assert_eq!(shut.authenticate(Some(&basic("bootstrap", "x")), NOW), Err(Denied::NoKey));
+    assert_eq!(shut.authenticate(None, NOW), Err(Denied::NoKey));
+    let caller = shut.authenticate(Some(&bootstrap), NOW).unwrap();
+    assert!(caller.is_operator() && !caller.may(Scope::Create));
+    access.create_key(&caller, new("", &Scope::ALL), NOW).unwrap();
+    assert_eq!(header(), None, "the file is gone");
+    assert!(matches!(shut.authenticate(Some(&bootstrap), NOW), Err(Denied::Invalid(_))));
+    assert_eq!(access.acts(None, 1).unwrap()[0].who, "bootstrap");
+    // A file that an earlier life left opens nothing, and goes at the next start.
+    std::fs::write(&file, "bootstrap:left").unwrap();
+    assert_eq!(access.offer_first_key(place).unwrap(), None);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_folder_of_its_own_goes_with_its_file() {
+    let access = Access::new(MemoryStore::new().settings());
+    let folder = access.offer_first_key(BootstrapIn::NewFolder).unwrap().unwrap();
+    assert!(bootstrap_key(&folder).unwrap().is_some());
+    drop(access);
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What administrators may do: look, and send once more.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{Callback, CallbackId, Desk, State, row::readable};
@@ -34,14 +36,14 @@ pub struct Found {
 }
 
 impl Desk {
-    /// Up to `limit` of a tenant's callbacks behind `after`. Looks at a bounded number: a page may be
+    /// Up to `limit` of a tenant's callbacks, or anybody's for none, behind `after`. Looks at a bounded number: a page may be
     /// short or empty and still have a `next`.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn list(
         &self,
-        tenant: &str,
+        tenant: Option<&str>,
         which: Which,
         after: Option<CallbackId>,
         limit: usize,
@@ -59,7 +61,9 @@ impl Desk {
                     found.next = None;
                     return Ok(found);
                 }
-                if *callback.tenant == *tenant && which.admits(&callback) {
+                if tenant.is_none_or(|tenant| *callback.tenant == *tenant)
+                    && which.admits(&callback)
+                {
                     found.callbacks.push((id, callback));
                 }
                 looked_at += 1;
@@ -76,38 +80,48 @@ impl Desk {
         }
     }
 
-    /// Sends one callback once more, or at once if it waits; `false` if the tenant has none of that
-    /// id.
+    /// Sends one callback once more, or at once if it waits. Returns whose it is; `None` if the tenant,
+    /// or anybody for none, has none of that id.
     ///
     /// # Errors
     /// If the store failed.
-    pub fn resend(&self, tenant: &str, id: CallbackId) -> Result<bool, StoreError> {
+    pub fn resend(
+        &self,
+        tenant: Option<&str>,
+        id: CallbackId,
+    ) -> Result<Option<Arc<str>>, StoreError> {
         match self.0.get(id)? {
-            Some(callback) if *callback.tenant == *tenant => {
+            Some(callback) if tenant.is_none_or(|tenant| *callback.tenant == *tenant) => {
+                let whose = Arc::clone(&callback.tenant);
                 self.0.resend(vec![(id, callback)])?;
-                Ok(true)
+                Ok(Some(whose))
             }
-            Some(_) | None => Ok(false),
+            Some(_) | None => Ok(None),
         }
     }
 
-    /// Sends the dead callbacks of an application once more, and returns how many there were.
+    /// Sends the dead callbacks of an application once more, and returns how many there were and whose.
     ///
     /// # Errors
     /// If the store failed: some may have been resent.
-    pub fn resend_dead(&self, tenant: &str, application: Uuid) -> Result<usize, StoreError> {
+    pub fn resend_dead(
+        &self,
+        tenant: Option<&str>,
+        application: Uuid,
+    ) -> Result<(usize, Option<Arc<str>>), StoreError> {
         let which =
             Which { application: Some(application), is_dead: Some(true), ..Which::default() };
-        let (mut count, mut after) = (0, None);
+        let (mut count, mut whose, mut after) = (0, None, None);
         loop {
             let Found { callbacks, next } = self.list(tenant, which, after, ROWS)?;
             count += callbacks.len();
+            whose = whose.or(callbacks.first().map(|(_, callback)| Arc::clone(&callback.tenant)));
             if !callbacks.is_empty() {
                 self.0.resend(callbacks)?;
             }
             match next {
                 Some(next) => after = Some(next),
-                None => return Ok(count),
+                None => return Ok((count, whose)),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Failure, RemoteArgs,
+    Failure, RemoteArgs, Whose,
     remote::{connect, refused},
     show,
 };
@@ -38,6 +38,8 @@ pub(super) struct ListArgs {
     /// Only those that wait, or the dead.
     #[arg(long, value_enum)]
     state: Option<WhichState>,
+    #[command(flatten)]
+    whose: Whose,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -91,6 +93,7 @@ async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         workflow_id: args.workflow.unwrap_or_default(),
         application_id: args.application.unwrap_or_default(),
         state: state as i32,
+        tenant: args.whose.tenant,
         ..ListCallbacksRequest::default()
     };
     let output = args.remote.output;

@@ -7,12 +7,13 @@ use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
-    Failure, Output, RemoteArgs,
+    Failure, Hidden, LookArgs, Output, RemoteArgs, Whose,
     remote::{connect, refused},
     show,
 };
 use crate::{
     access,
+    config::Config,
     pb::v1::{
         ApiKey, AuditEntry, CreateKeyRequest, ListAuditRequest, ListKeysRequest, RevokeKeyRequest,
         RotateKeyRequest,
@@ -24,7 +25,7 @@ pub(super) enum KeysCommand {
     /// Make a key. Its secret is shown once.
     Create(CreateKeyArgs),
     /// List the keys.
-    List(RemoteArgs),
+    List(LookArgs),
     /// Give a key a new secret; the one before stays valid until the next time.
     Rotate(RotateArgs),
     /// End a key.
@@ -36,20 +37,23 @@ pub(super) struct CreateKeyArgs {
     /// For people.
     #[arg(long, default_value = "", value_name = "TEXT")]
     name: String,
-    /// Whose it is [default: the caller's own]. An administrator of `default` runs the service.
+    /// Whose it is [default: the caller's own].
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     tenant: String,
-    /// What its holder may do.
-    #[arg(
-        long = "scope",
-        value_delimiter = ',',
-        default_value = "create,read,cancel,admin",
-        value_name = "SCOPE"
-    )]
+    /// What its holder may do: of create, read, cancel, admin, and operator, which runs the service for
+    /// every tenant [default: the first four; of the first key, all].
+    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
     scopes: Vec<String>,
     /// The application whose callbacks tell what becomes of workflows created with it.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     application: String,
+    /// The service's data folder, for the first key: a file in it makes that [default: the
+    /// configuration's, or data].
+    #[arg(long, env = "DISPATCH_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The service's configuration, which says where its data folder is.
+    #[arg(long, env = "DISPATCH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -79,6 +83,8 @@ pub(super) struct AuditArgs {
     #[arg(long, default_value_t = 100)]
     limit: u16,
     #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
     remote: RemoteArgs,
 }
 
@@ -105,8 +111,11 @@ pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
 }
 
 async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
-    let CreateKeyArgs { name, tenant, scopes, application: application_id, remote } = args;
-    let request = CreateKeyRequest { tenant, name, scopes, application_id };
+    let CreateKeyArgs { name, tenant, scopes, application, data, config, mut remote } = args;
+    if remote.key.is_none() && remote.token.is_none() {
+        remote.key = first_key(data, config)?;
+    }
+    let request = CreateKeyRequest { tenant, name, scopes, application_id: application };
     let made = connect(&remote).await?.access().create_key(request).await.map_err(refused)?;
     let made = made.into_inner();
     show::answer(remote.output, &made, |made| with_secret(made.key.as_ref(), &made.secret));
@@ -114,11 +123,32 @@ async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
-    let listed = connect(&args).await?.access().list_keys(ListKeysRequest {}).await;
+/// What makes the first key of a service on this machine, if its data folder holds that.
+fn first_key(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<Hidden>, Failure> {
+    let folder = match (data, config) {
+        (Some(folder), _) => folder,
+        (None, Some(file)) => {
+            let config = Config::read(&file);
+            config.map_err(|error| Failure { code: 2, text: error.to_string() })?.store.data
+        }
+        (None, None) => Config::default().store.data,
+    };
+    access::bootstrap_key(&folder).map(|key| key.map(Hidden)).map_err(|error| Failure {
+        code: 7,
+        text: format!(
+            "cannot read the file in {} that makes the first key: {error}; run this as the user that \
+             runs the service",
+            folder.display()
+        ),
+    })
+}
+
+async fn list(args: LookArgs) -> Result<ExitCode, Failure> {
+    let request = ListKeysRequest { tenant: args.whose.tenant };
+    let listed = connect(&args.remote).await?.access().list_keys(request).await;
     let listed = listed.map_err(refused)?.into_inner();
     for key in &listed.keys {
-        show::answer(args.output, key, row);
+        show::answer(args.remote.output, key, row);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -145,7 +175,7 @@ async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
 }
 
 pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
-    let request = ListAuditRequest { limit: args.limit.into() };
+    let request = ListAuditRequest { limit: args.limit.into(), tenant: args.whose.tenant };
     let listed = connect(&args.remote).await?.access().list_audit(request).await;
     for entry in listed.map_err(refused)?.into_inner().entries {
         show::answer(args.remote.output, &entry, act);

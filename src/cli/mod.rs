@@ -55,7 +55,7 @@ enum Command {
     /// Cancel a workflow: nothing of it starts any more.
     Cancel(OneArgs),
     /// List the channels that are served, and what they can do.
-    Channels(RemoteArgs),
+    Channels(LookArgs),
     /// Manage applications: who is told what becomes of workflows, and who may speak for you.
     #[command(subcommand)]
     Apps(apps::AppsCommand),
@@ -92,6 +92,9 @@ enum Command {
     },
 }
 
+/// Where commands look for a service that are not told.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
 /// Settings of `serve`: a flag wins over the environment, that over the file.
 #[derive(Debug, Default, Args)]
 struct ServeArgs {
@@ -125,7 +128,7 @@ struct RemoteArgs {
     #[arg(
         long,
         env = "DISPATCH_SERVER",
-        default_value = "http://127.0.0.1:50051",
+        default_value = DEFAULT_SERVER,
         value_name = "URL"
     )]
     server: String,
@@ -221,6 +224,25 @@ struct WatchArgs {
     #[arg(long, requires = "id")]
     late: bool,
     #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// For commands that list, as all of them must say it alike.
+#[derive(Debug, Args)]
+struct Whose {
+    /// Only of this tenant; without it, all that the key may see: an operator's sees everybody's.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    tenant: String,
+}
+
+/// For commands that list, and ask for nothing else.
+#[derive(Debug, Args)]
+struct LookArgs {
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
     remote: RemoteArgs,
 }
 
@@ -282,6 +304,8 @@ struct ListArgs {
     /// Only with this reference.
     #[arg(long, value_name = "TEXT")]
     client_ref: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,

@@ -8,7 +8,9 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use super::{CreateArgs, Failure, ListArgs, OneArgs, Output, RemoteArgs, WatchArgs, show};
+use super::{
+    CreateArgs, Failure, ListArgs, LookArgs, OneArgs, Output, RemoteArgs, WatchArgs, show,
+};
 use crate::{
     client::{Client, Credential, Watch},
     pb::{
@@ -67,6 +69,7 @@ pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, Failure> {
         None if labels.is_empty() => Watch::All,
         None => Watch::Labels(labels),
     };
+    let client = client.of_tenant(args.whose.tenant);
     follow(&client, what, args.resume, args.late, args.remote.output).await
 }
 
@@ -87,6 +90,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         states,
         labels: labels(&args.label)?,
         client_ref: args.client_ref.unwrap_or_default(),
+        tenant: args.whose.tenant,
         ..ListWorkflowsRequest::default()
     };
     let mut left = args.limit;
@@ -122,9 +126,11 @@ pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn channels(args: RemoteArgs) -> Result<ExitCode, Failure> {
-    let channels = connect(&args).await?.channels().await.map_err(refused)?;
-    show::answer(args.output, &ListChannelsResponse { channels }, |listed| {
+pub(super) async fn channels(args: LookArgs) -> Result<ExitCode, Failure> {
+    let LookArgs { whose, remote } = args;
+    let client = connect(&remote).await?.of_tenant(whose.tenant);
+    let channels = client.channels().await.map_err(refused)?;
+    show::answer(remote.output, &ListChannelsResponse { channels }, |listed| {
         let shown: Vec<_> = listed.channels.iter().map(show::channel).collect();
         shown.join("\n\n")
     });

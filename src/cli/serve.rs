@@ -1,12 +1,12 @@
 //! `dispatch serve`.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, net::Ipv4Addr, path::Path, process::ExitCode};
 
-use super::{Failure, ServeArgs};
+use super::{DEFAULT_SERVER, Failure, ServeArgs};
 use crate::{
     config::{Config, ConfigError, LogFormat, StoreKind, TlsListener},
     engine::Engine,
-    service::{Parts, Service, ServiceClock},
+    service::{Exposed, Parts, Service, ServiceClock},
     telemetry,
 };
 
@@ -133,20 +133,35 @@ fn warn(service: &Service, config: &Config) {
         let address = service.internal_http;
         tracing::warn!(%address, "health and metrics are reachable from elsewhere and ask nobody who it is: keep them inside your own network");
     }
+    for exposed in service.in_clear(config) {
+        let Exposed { setting, address } = exposed;
+        tracing::warn!(%address, setting, "listen.insecure: keys and messages go over the network in clear here, unless a TLS proxy stands before it");
+    }
     let has_no_key = service.access.has_key().is_ok_and(|has_key| !has_key);
-    let is_exposed = !service.grpc.ip().is_loopback();
-    if has_no_key && is_exposed {
-        tracing::warn!(address = %service.grpc, "listen.insecure: there is no key, and whoever reaches gRPC may do everything");
+    if let Some(folder) = &service.first_key {
+        let command = first_key_command(service, config, folder);
+        tracing::warn!(
+            "there is no key yet, and nobody is let in without one: `{command}`, run on this machine by whoever may read that folder, makes the first"
+        );
     } else if has_no_key {
         tracing::info!(
-            "there is no key yet: whoever reaches gRPC on this machine may do everything; `dispatch keys create` makes the first"
+            "nothing but the sandbox serves and there is no key: programs on this machine need none; `dispatch keys create` makes the first"
         );
-        if !(config.listen.public_url.is_empty() && service.http.ip().is_loopback()) {
-            tracing::info!(
-                "without a key the REST API lets nobody in, because strangers may reach it"
-            );
-        }
     }
+}
+
+/// What makes the first key, ready to be run.
+fn first_key_command(service: &Service, config: &Config, folder: &Path) -> String {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut address = service.grpc;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let scheme = if config.listen.tls.is_of(TlsListener::Grpc) { "https" } else { "http" };
+    let server = format!("{scheme}://{address}");
+    let server =
+        if server == DEFAULT_SERVER { String::new() } else { format!(" --server {server}") };
+    format!("dispatch keys create --name NAME --data '{}'{server}", folder.display())
 }
 
 /// Which channels are served through which adapters with which condition statuses.

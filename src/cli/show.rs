@@ -15,7 +15,8 @@ use crate::{
     pb::{
         self, to_json,
         v1::{
-            Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow, WorkflowState,
+            self, Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow,
+            WorkflowState,
         },
     },
     terminal,
@@ -135,10 +136,11 @@ pub(super) fn row(workflow: &Workflow) -> String {
     let reason = workflow.outcome.as_ref().map_or("", |outcome| outcome.reason.as_str());
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
     format!(
-        "{}  {created}  {:<11} {:<20} {}",
+        "{}  {created}  {:<11} {:<20} {:<12} {}",
         workflow.id,
         state(workflow.state()),
         reason,
+        workflow.tenant,
         channels.join(" → ")
     )
 }
@@ -214,7 +216,12 @@ pub(super) fn channel(channel: &Channel) -> String {
         lines.push(format!("    text        1 to {} characters", adapter.max_text_chars));
     }
     for route in &channel.routes {
-        lines.push(format!("  route {} by {} under {}", route.name, route.adapter, route.account));
+        let whose = match route.tenants.as_slice() {
+            [] => String::new(),
+            tenants => format!(" for {}", tenants.join(", ")),
+        };
+        let v1::Route { name, adapter, account, .. } = route;
+        lines.push(format!("  route {name} by {adapter} under {account}{whose}"));
     }
     lines.join("\n")
 }

@@ -218,10 +218,6 @@ pub struct Sandbox {
 pub struct Account {
     /// Ours; stands in webhook URLs.
     pub name: String,
-    /// What it was called before: the webhook URLs of those names go on working, and receipts of what
-    /// was sent under them count.
-    #[serde(default)]
-    pub formerly: Vec<String>,
     /// Whose account it is.
     pub provider: String,
     /// What is not secret.
@@ -242,6 +238,9 @@ pub struct Route {
     pub adapter: String,
     /// The account's name.
     pub account: String,
+    /// Which tenants reach it; `*` alone is every one.
+    #[serde(default = "default_tenant")]
+    pub tenants: Vec<String>,
     /// Whose messages; `*` is anybody's.
     #[serde(default = "any_sender")]
     pub sender: String,
@@ -395,6 +394,10 @@ fn explain(error: &toml::de::Error, text: &str) -> String {
         (true, None) | (false, _) => String::new(),
     };
     format!("{place}{message}{hint}")
+}
+
+fn default_tenant() -> Vec<String> {
+    vec!["default".to_owned()]
 }
 
 fn any_sender() -> String {

@@ -9,7 +9,6 @@ use super::{EngineClock, Input, Route, RouteTable, SendOrder, Senders, inbox::In
 use crate::{
     machine::{Answer, Refusal, StepPlan, WorkflowId},
     store::{Reader, Record},
-    telemetry::Metrics,
 };
 
 /// The longest text of a provider's that is kept, in bytes.
@@ -26,7 +25,6 @@ pub(super) struct Dispatcher {
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<dyn EngineClock>,
-    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
@@ -67,9 +65,6 @@ impl Dispatcher {
             // An adapter that panics may have sent before it did.
             let called = AssertUnwindSafe(this.call(&order)).catch_unwind().await;
             let answer = called.unwrap_or_else(|_| {
-                if let Some(route) = this.routes.get(&order.route) {
-                    this.metrics.adapter_panicked(route.adapter.name(), "send");
-                }
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
                 unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
             });
@@ -102,6 +97,17 @@ impl Dispatcher {
                 "its record could not be read",
             );
         };
+        let (channel, sender) = (&step.message.channel, &step.message.from);
+        let owner = self.senders.owner(channel, sender);
+        // Looked at here once more: what was planned under another configuration, or before another
+        // tenant's account was registered, goes out for nobody.
+        if !self.routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
+            return refused(
+                ErrorKind::Forbidden,
+                Fault::Account,
+                "its route serves this sender of this tenant no longer",
+            );
+        }
         let account = match self.account(route, &record.tenant, step) {
             Ok(account) => account,
             Err(deferred) => return deferred,

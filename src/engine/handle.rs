@@ -19,7 +19,6 @@ use super::{
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
     narrator::Narrator,
-    silence::Silence,
     writer::Writer,
 };
 use crate::{
@@ -55,6 +54,7 @@ struct Inner {
     settings: Arc<dyn Settings>,
     feed: Arc<Feed>,
     routes: Arc<RouteTable>,
+    senders: Arc<dyn Senders>,
     terms: Terms,
     metrics: Arc<Metrics>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
@@ -159,11 +159,10 @@ impl Engine {
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             routes: Arc::clone(&routes),
-            senders,
+            senders: Arc::clone(&senders),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
         };
         let writer = Writer {
             store,
@@ -177,7 +176,6 @@ impl Engine {
             next_sweep: now,
             is_held: Arc::clone(&is_held),
             narrator: Narrator::default(),
-            silence: Silence::default(),
             recovering: Some(clock.busy()),
         };
         let poked = Arc::downgrade(&inbox);
@@ -209,6 +207,7 @@ impl Engine {
             settings,
             feed,
             routes,
+            senders,
             terms: options.terms,
             metrics,
             stopped,
@@ -351,6 +350,11 @@ impl Engine {
     /// The routes.
     pub fn routes(&self) -> &Arc<RouteTable> {
         &self.0.routes
+    }
+
+    /// Whose the senders are.
+    pub fn senders(&self) -> &dyn Senders {
+        &*self.0.senders
     }
 
     /// The clock.

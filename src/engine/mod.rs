@@ -14,7 +14,6 @@
 //! writer's thread and tokio are a thin shell around it. Sends run outside, bounded
 //! per route. Reads and streams go through the store's reader, never through the inbox.
 
-mod accounts;
 mod clock;
 mod dispatch;
 mod fair;
@@ -24,18 +23,16 @@ mod inbox;
 mod narrator;
 mod routes;
 mod senders;
-mod silence;
 mod slots;
 mod turn;
 mod writer;
 
-pub use accounts::{FormerNames, account_id};
 pub use clock::{EngineClock, SystemClock, TestClock};
 pub use dispatch::answer_of;
 pub use feed::{Feed, OnNews};
 pub(crate) use handle::Sink;
 pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::LaneLimits;
-pub use routes::{Route, RouteTable, SenderMatch};
+pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
-pub use turn::{Foreign, Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};
+pub use turn::{Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};

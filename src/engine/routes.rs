@@ -1,4 +1,9 @@
-//! Which sender goes by which adapter under which account: data, fixed for a turn.
+//! Which tenant's sender goes by which adapter under which account: data, fixed for a turn.
+//!
+//! A tenant reaches only routes that name it. A sender that routes name is that of their tenants alone,
+//! on every route of the channel: else another could send as it over a route for any sender. One that a
+//! tenant registered as its own ([`Senders::owner`](super::Senders::owner)) is its alone on the routes
+//! that serve it; on others it says nothing, so that nobody takes a sender away by registering it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +13,6 @@ use std::{
 
 use dispatch_contract::{Account, Channel, ChannelAdapter, Echo, Endpoint, Status};
 
-use super::{FormerNames, account_id};
 use crate::machine::{Need, RouteBook, RouteOffer, RouteTraits};
 
 /// A way for a sender's messages on one channel.
@@ -16,6 +20,8 @@ use crate::machine::{Need, RouteBook, RouteOffer, RouteTraits};
 pub struct Route {
     /// Unique; stands in timelines and metrics.
     pub name: Arc<str>,
+    /// Which tenants reach it.
+    pub tenants: RouteTenants,
     /// Whose messages go by it.
     pub sender: SenderMatch,
     /// What sends them, and on which channel.
@@ -39,22 +45,26 @@ pub enum SenderMatch {
     Exactly(String),
 }
 
+/// Which tenants reach a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTenants {
+    /// Every tenant.
+    All,
+    /// These.
+    Only(BTreeSet<Arc<str>>),
+}
+
 /// The routes, in order of preference.
 #[derive(Clone, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
     weights: Arc<BTreeMap<Arc<str>, u32>>,
-    /// What each route's account is known by.
-    accounts: Vec<Arc<str>>,
-    former_names: FormerNames,
 }
 
 impl RouteTable {
     /// The routes as given: the first that serves is tried first.
     pub fn new(routes: Vec<Route>) -> Self {
-        let account = |route: &Route| account_id(route.adapter.provider(), &route.account.name);
-        let accounts = routes.iter().map(account).collect();
-        RouteTable { routes, accounts, ..RouteTable::default() }
+        RouteTable { routes, ..RouteTable::default() }
     }
 
     /// The same, shared by tenants according to these weights: how often a tenant that waits for a route
@@ -68,23 +78,6 @@ impl RouteTable {
     /// The weights of tenants that have one of their own.
     pub fn weights(&self) -> &Arc<BTreeMap<Arc<str>, u32>> {
         &self.weights
-    }
-
-    /// The same, with accounts that had other names before.
-    #[must_use]
-    pub fn with_former_names(self, former_names: FormerNames) -> Self {
-        RouteTable { former_names, ..self }
-    }
-
-    /// What accounts were called before.
-    pub fn former_names(&self) -> &FormerNames {
-        &self.former_names
-    }
-
-    /// What the account of a route is known by.
-    pub(super) fn account_of(&self, route: &str) -> Option<&Arc<str>> {
-        let mut both = self.routes.iter().zip(&self.accounts);
-        both.find(|(it, _)| &*it.name == route).map(|(_, account)| account)
     }
 
     /// All routes.
@@ -102,20 +95,52 @@ impl RouteTable {
         self.routes.iter().map(|route| route.adapter.channel().clone()).collect()
     }
 
-    /// The routes of a sender on a channel, in order.
+    /// The routes that a tenant reaches; all of them for none.
+    pub fn of<'a>(&'a self, tenant: Option<&'a str>) -> impl Iterator<Item = &'a Route> {
+        let admits = move |route: &&Route| tenant.is_none_or(|it| route.tenants.admits(it));
+        self.routes.iter().filter(admits)
+    }
+
+    /// The routes of a tenant's sender on a channel, in order.
     pub fn serving<'a>(
         &'a self,
+        tenant: &'a str,
         channel: &'a Channel,
         sender: &'a Endpoint,
     ) -> impl Iterator<Item = &'a Route> {
-        let on_channel = move |route: &&Route| route.adapter.channel() == channel;
-        self.routes.iter().filter(on_channel).filter(|route| route.sender.admits(sender))
+        let is_open = !self.is_anothers(tenant, channel, sender);
+        let on_channel = move |route: &&Route| is_open && route.adapter.channel() == channel;
+        self.of(Some(tenant)).filter(on_channel).filter(|route| route.sender.admits(sender))
+    }
+
+    /// Whether a tenant's sender may still go by a route, whatever it was planned under. `owner` is who
+    /// registered the sender.
+    pub fn may_go_by(
+        &self,
+        route: &Route,
+        tenant: &str,
+        channel: &Channel,
+        sender: &Endpoint,
+        owner: Option<&str>,
+    ) -> bool {
+        route.tenants.admits(tenant)
+            && route.sender.admits(sender)
+            && route.leaves(sender, tenant, owner)
+            && !self.is_anothers(tenant, channel, sender)
+    }
+
+    /// Whether routes name this sender, and none of them for this tenant.
+    fn is_anothers(&self, tenant: &str, channel: &Channel, sender: &Endpoint) -> bool {
+        let names =
+            |route: &&Route| route.sender.names(sender) && route.adapter.channel() == channel;
+        let mut naming = self.routes.iter().filter(names).peekable();
+        naming.peek().is_some() && !naming.any(|route| route.tenants.admits(tenant))
     }
 }
 
 impl RouteBook for RouteTable {
     fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        self.serving(&need.channel, &need.sender)
+        self.serving(&need.tenant, &need.channel, &need.sender)
             .filter(|route| {
                 let can = route.adapter.capabilities();
                 can.sends(need.content) && need.condition.is_none_or(|status| can.tells(status))
@@ -137,7 +162,34 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Whether it leaves a sender to a tenant that is registered as `owner`'s.
+    pub fn leaves(&self, sender: &Endpoint, tenant: &str, owner: Option<&str>) -> bool {
+        let is_anothers = |owner: &str| owner != tenant && self.tenants.admits(owner);
+        // What the configuration says of a sender goes before what somebody registered.
+        self.sender.names(sender) || !owner.is_some_and(is_anothers)
+    }
+}
+
+impl RouteTenants {
+    /// Whether this tenant reaches it.
+    pub fn admits(&self, tenant: &str) -> bool {
+        match self {
+            RouteTenants::All => true,
+            RouteTenants::Only(tenants) => tenants.contains(tenant),
+        }
+    }
+}
+
 impl SenderMatch {
+    /// Whether it is for this sender in particular, as a person reads it: `Bank` is taken for `BANK`.
+    fn names(&self, sender: &Endpoint) -> bool {
+        match self {
+            SenderMatch::Any => false,
+            SenderMatch::Exactly(value) => as_read(value).eq(as_read(sender.value())),
+        }
+    }
+
     /// Whether this sender's messages go by it.
     pub fn admits(&self, sender: &Endpoint) -> bool {
         match self {
@@ -145,6 +197,11 @@ impl SenderMatch {
             SenderMatch::Exactly(value) => value == sender.value(),
         }
     }
+}
+
+/// A sender without what a person does not see in it.
+fn as_read(sender: &str) -> impl Iterator<Item = u8> {
+    sender.bytes().filter(|byte| *byte != b' ').map(|byte| byte.to_ascii_lowercase())
 }
 
 impl std::fmt::Debug for RouteTable {

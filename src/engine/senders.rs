@@ -1,6 +1,8 @@
 //! Whose credential a sender sends under: the one thing about accounts that may change while the
 //! service runs, asked anew at every call.
 
+use std::sync::Arc;
+
 use dispatch_contract::{Account, Channel, Endpoint};
 
 /// Knows which senders have a credential of their own. The engine has none of that knowledge.
@@ -17,4 +19,8 @@ pub trait Senders: Send + Sync {
         channel: &Channel,
         sender: &Endpoint,
     ) -> Result<Option<Account>, String>;
+
+    /// The tenant that registered a sender as its own, the first if several did. Asked at every create
+    /// and call: it must not wait for anything.
+    fn owner(&self, channel: &Channel, sender: &Endpoint) -> Option<Arc<str>>;
 }

@@ -12,7 +12,6 @@ use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
     EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
-    silence::Silence,
 };
 use crate::{
     store::{Store, StoreError},
@@ -38,7 +37,6 @@ pub(super) struct Writer {
     pub(super) retention: Duration,
     pub(super) next_sweep: UnixMillis,
     pub(super) narrator: Narrator,
-    pub(super) silence: Silence,
     /// Told to whoever asks.
     pub(super) is_held: Arc<AtomicBool>,
     /// Held until the last life's remains are settled.
@@ -114,8 +112,6 @@ impl Writer {
             for fact in &change.facts {
                 self.metrics.fact(fact, &change.state);
                 self.narrator.tell(now, fact, &change.state);
-                let names = self.dispatcher.routes.former_names();
-                self.silence.fact(now, fact, &change.state, names);
             }
         }
         let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
@@ -142,10 +138,6 @@ impl Writer {
             self.metrics.route_queue(route, *waiting);
         }
         self.metrics.receipts_unmatched(out.unmatched);
-        if let Some(foreign) = &out.foreign {
-            self.metrics.receipts_foreign(foreign.count);
-            self.narrator.foreign(now, foreign);
-        }
         self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
         self.sweep(now)?;
         // What came due while this turn ran is found before the writer sleeps.
@@ -158,9 +150,6 @@ impl Writer {
             return Ok(());
         }
         self.next_sweep = now.plus(SWEEP_EVERY);
-        for silent in self.silence.look(now, &self.metrics) {
-            self.narrator.silent(&silent);
-        }
         let wall = self.clock.wall();
         let step = wall.since(now).max(now.since(wall));
         if step > CLOCK_STEP {

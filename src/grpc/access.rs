@@ -65,6 +65,9 @@ impl access_service_server::AccessService for AccessService {
         self.act(request, |access, caller, request, now| {
             let CreateKeyRequest { tenant, name, scopes, application_id } = request;
             let tenant = if tenant.is_empty() { &*caller.tenant } else { &tenant };
+            let usual: Vec<_> =
+                access.usual_scopes()?.iter().map(|it| it.as_str().to_owned()).collect();
+            let scopes = if scopes.is_empty() { usual } else { scopes };
             let application = match application_id.as_str() {
                 "" => None,
                 // What is no id is the id of none.
@@ -81,8 +84,10 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
-        self.act(request, |access, caller, ListKeysRequest {}, _| {
-            let keys = access.keys(caller)?;
+        self.act(request, |access, caller, ListKeysRequest { tenant }, _| {
+            let whose = caller.view(&tenant)?;
+            let mut keys = access.keys(caller)?;
+            keys.retain(|view| whose.as_ref().is_none_or(|it| **it == *view.key.tenant));
             Ok(ListKeysResponse { keys: keys.into_iter().map(shown).collect() })
         })
         .await
@@ -114,7 +119,8 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<ListAuditRequest>,
     ) -> Result<Response<ListAuditResponse>, Status> {
-        self.act(request, |access, caller, ListAuditRequest { limit }, _| {
+        self.act(request, |access, caller, ListAuditRequest { limit, tenant }, _| {
+            let whose = caller.view(&tenant)?;
             let limit = match usize::try_from(limit) {
                 Ok(0) => ACTS_USUAL,
                 Ok(limit) if limit <= AUDIT_MOST => limit,
@@ -123,7 +129,7 @@ impl access_service_server::AccessService for AccessService {
                     return Err(Error::invalid("limit", wanted));
                 }
             };
-            let acts = access.acts(caller, limit)?;
+            let acts = access.acts(whose.as_deref(), limit)?;
             Ok(ListAuditResponse { entries: acts.into_iter().map(entry).collect() })
         })
         .await

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::{DispatchService, errors::Error, guard::caller};
+use super::{DispatchService, errors::Error, guard::caller, note};
 use crate::{
     access::{Access, Caller},
     engine::{Engine, EngineError, OpenWork},
@@ -47,10 +47,7 @@ impl AdminService {
 
     /// Writes down what a caller is about to do.
     async fn audit(&self, caller: Caller, what: &'static str) -> Result<(), Error> {
-        let (access, now) = (self.access.clone(), self.engine.clock().wall());
-        let written = move || access.audit(&caller, what, "", now);
-        let written = tokio::task::spawn_blocking(written).await;
-        written.map_err(|_| Error::Engine(EngineError::Unavailable))?.map_err(Error::Store)
+        note(&self.engine, &self.access, caller, what, String::new()).await
     }
 }
 

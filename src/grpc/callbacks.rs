@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{
     errors::Error,
     guard::caller,
+    note,
     render::timestamp,
-    token::{List, PAGE_WANTED, Tokens, behind_callback, callback_of},
+    token::{List, PAGE_WANTED, Tokens, audience, behind_callback, callback_of},
 };
 use crate::{
     access::Access,
@@ -36,7 +37,8 @@ pub struct CallbackService {
 }
 
 impl CallbackService {
-    /// In front of `desk`. `access` has the key of page tokens, `engine` the store that they are of.
+    /// In front of `desk`. `access` has the key of page tokens and writes down what is resent; `engine`
+    /// has the store that they are of.
     pub fn new(desk: Desk, access: Access, engine: Engine) -> Self {
         CallbackService { desk, access, engine }
     }
@@ -44,11 +46,11 @@ impl CallbackService {
     /// Works beside the runtime's own threads: it may wait for the disk.
     async fn blocking<T: Send + 'static>(
         &self,
-        tenant: &Arc<str>,
-        work: impl FnOnce(&Desk, &str) -> Result<T, StoreError> + Send + 'static,
+        tenant: &Option<Arc<str>>,
+        work: impl FnOnce(&Desk, Option<&str>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, tenant) = (self.desk.clone(), Arc::clone(tenant));
-        match tokio::task::spawn_blocking(move || work(&desk, &tenant)).await {
+        let (desk, tenant) = (self.desk.clone(), tenant.clone());
+        match tokio::task::spawn_blocking(move || work(&desk, tenant.as_deref())).await {
             Ok(result) => result.map_err(Error::Store),
             // Only at shutdown, or after a panic that is in the log.
             Err(_) => Err(EngineError::Unavailable.into()),
@@ -62,14 +64,15 @@ impl callback_service_server::CallbackService for CallbackService {
         &self,
         request: Request<ListCallbacksRequest>,
     ) -> Result<Response<ListCallbacksResponse>, Status> {
-        let tenant = caller(&request)?.tenant;
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let (which, limit) = parse(&request)?;
+        let tenant = caller.view(&request.tenant).map_err(Error::from)?;
         let key = self.access.token_key().map_err(Error::Store)?;
         let tokens = Tokens::new(key, self.engine.reader().incarnation());
         let filter =
             ListCallbacksRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let list = List::of(&tenant, &filter);
+        let list = List::of(audience(&tenant), &filter);
         let wrong = |wanted| Error::invalid("page_token", wanted);
         let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
         let after = after.map(|place| callback_of(&place).ok_or(PAGE_WANTED));
@@ -87,8 +90,9 @@ impl callback_service_server::CallbackService for CallbackService {
         &self,
         request: Request<ResendCallbackRequest>,
     ) -> Result<Response<ResendCallbackResponse>, Status> {
-        let tenant = caller(&request)?.tenant;
-        let resent = match request.into_inner().which {
+        let caller = caller(&request)?;
+        let tenant = caller.view("").map_err(Error::from)?;
+        let (target, count, whose) = match request.into_inner().which {
             Some(resend_callback_request::Which::CallbackId(id)) => {
                 let id: CallbackId = id.parse().map_err(|_| {
                     Error::invalid(
@@ -96,21 +100,27 @@ impl callback_service_server::CallbackService for CallbackService {
                         "must be a callback's id, as ListCallbacks tells it",
                     )
                 })?;
-                if !self.blocking(&tenant, move |desk, tenant| desk.resend(tenant, id)).await? {
-                    return Err(Error::NoCallback.into());
-                }
-                1
+                let resent = self.blocking(&tenant, move |desk, tenant| desk.resend(tenant, id));
+                let Some(whose) = resent.await? else { return Err(Error::NoCallback.into()) };
+                (id.to_string(), 1, Some(whose))
             }
             Some(resend_callback_request::Which::ApplicationId(id)) => {
                 let id = uuid("application_id", &id)?;
-                self.blocking(&tenant, move |desk, tenant| desk.resend_dead(tenant, id)).await?
+                let resent =
+                    self.blocking(&tenant, move |desk, tenant| desk.resend_dead(tenant, id));
+                let (count, whose) = resent.await?;
+                (id.to_string(), count, whose)
             }
             None => {
                 let wanted = "must be given, or application_id";
                 return Err(Error::invalid("callback_id", wanted).into());
             }
         };
-        Ok(Response::new(ResendCallbackResponse { resent: resent as u64 }))
+        if let Some(whose) = whose {
+            let caller = caller.at(&whose);
+            note(&self.engine, &self.access, caller, "callback.resent", target).await?;
+        }
+        Ok(Response::new(ResendCallbackResponse { resent: count as u64 }))
     }
 }
 
@@ -161,6 +171,7 @@ fn shown(id: CallbackId, callback: &Callback) -> v1::Callback {
         tries: callback.tries,
         next_try_at,
         died_at,
+        tenant: callback.tenant.to_string(),
         last_problem: callback.problem.map(|problem| problem.to_string()).unwrap_or_default(),
     }
 }

@@ -42,8 +42,6 @@ pub(crate) enum Error {
     Denied(Denied),
     /// There is no such method, or nobody may call it.
     NoSuchMethod,
-    /// It concerns every tenant, and the caller speaks for one.
-    OperatorOnly,
     /// The caller's tenant asks too much.
     Exceeded(Exceeded),
     /// A key was not changed.
@@ -77,19 +75,20 @@ impl Error {
             Error::ReaderStuck => "READER_STUCK",
             Error::RealClock => "REAL_CLOCK",
             Error::Denied(Denied::Missing) => "CREDENTIALS_MISSING",
+            Error::Denied(Denied::NoKey) => "NO_KEY_YET",
+            Error::Denied(Denied::Elsewhere(_)) => "NOT_LOCAL",
             Error::Denied(Denied::Invalid(_)) => "CREDENTIALS_INVALID",
             Error::Denied(Denied::Forbidden(_)) => "SCOPE_MISSING",
             Error::Denied(Denied::TooMany { .. }) => "OVERLOADED",
             Error::NoSuchMethod => "NO_SUCH_METHOD",
-            Error::OperatorOnly => "OPERATOR_ONLY",
             Error::Exceeded(Exceeded::Rate { .. }) => "RATE_LIMITED",
             Error::Exceeded(Exceeded::Open { .. }) => "QUOTA_EXCEEDED",
             Error::Key(KeyError::NotFound) => "KEY_NOT_FOUND",
             Error::Key(KeyError::Configured) => "KEY_CONFIGURED",
             Error::Key(KeyError::LastOperator) => "LAST_OPERATOR_KEY",
             Error::Key(KeyError::FirstIsNoOperator) => "FIRST_KEY_NOT_OPERATOR",
-            Error::Key(KeyError::OtherTenant) => "OPERATOR_ONLY",
             Error::Key(KeyError::NoApplication) => "APPLICATION_NOT_FOUND",
+            Error::Key(KeyError::OtherTenant | KeyError::OperatorsScope) => "OPERATOR_ONLY",
             Error::Key(KeyError::TooMany) => "TOO_MANY_KEYS",
             Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
             Error::Key(KeyError::Store(_)) => "STORE_FAILED",
@@ -113,11 +112,14 @@ impl Error {
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
             Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
-            Error::Denied(Denied::Missing | Denied::Invalid(_)) => Code::Unauthenticated,
+            Error::Denied(Denied::Missing | Denied::NoKey | Denied::Invalid(_)) => {
+                Code::Unauthenticated
+            }
             Error::NoSuchMethod => Code::Unimplemented,
-            Error::Denied(Denied::Forbidden(_))
-            | Error::OperatorOnly
-            | Error::Key(KeyError::OtherTenant) => Code::PermissionDenied,
+            Error::Denied(Denied::Forbidden(_) | Denied::Elsewhere(_))
+            | Error::Key(KeyError::OtherTenant | KeyError::OperatorsScope) => {
+                Code::PermissionDenied
+            }
             Error::Denied(Denied::TooMany { .. })
             | Error::Exceeded(_)
             | Error::Key(KeyError::TooMany) => Code::ResourceExhausted,
@@ -167,10 +169,6 @@ impl Error {
             Error::NoSuchMethod => {
                 "there is no such method; reflection lists those there are".to_owned()
             }
-            Error::OperatorOnly => {
-                "this concerns every tenant: only an administrator of the tenant default may ask for it"
-                    .to_owned()
-            }
             Error::Exceeded(exceeded) => exceeded.to_string(),
             Error::Key(error) => error.to_string(),
             Error::NoCallback => {
@@ -193,7 +191,6 @@ impl Error {
             | Error::RealClock
             | Error::Denied(_)
             | Error::NoSuchMethod
-            | Error::OperatorOnly
             | Error::Exceeded(_)
             | Error::Key(_)
             | Error::NoCallback => &[],
@@ -228,9 +225,14 @@ impl Error {
             | Error::TokenForeign
             | Error::ReaderStuck
             | Error::RealClock
-            | Error::Denied(Denied::Missing | Denied::Invalid(_) | Denied::Forbidden(_))
+            | Error::Denied(
+                Denied::Missing
+                | Denied::NoKey
+                | Denied::Elsewhere(_)
+                | Denied::Invalid(_)
+                | Denied::Forbidden(_),
+            )
             | Error::NoSuchMethod
-            | Error::OperatorOnly
             | Error::Key(
                 KeyError::NotFound
                 | KeyError::Configured
@@ -238,6 +240,7 @@ impl Error {
                 | KeyError::FirstIsNoOperator
                 | KeyError::OtherTenant
                 | KeyError::NoApplication
+                | KeyError::OperatorsScope
                 | KeyError::TooMany
                 | KeyError::Store(_),
             )
@@ -274,9 +277,14 @@ impl Error {
             | Error::TokenForeign
             | Error::ReaderStuck
             | Error::RealClock
-            | Error::Denied(Denied::Missing | Denied::Invalid(_) | Denied::TooMany { .. })
+            | Error::Denied(
+                Denied::Missing
+                | Denied::NoKey
+                | Denied::Elsewhere(_)
+                | Denied::Invalid(_)
+                | Denied::TooMany { .. },
+            )
             | Error::NoSuchMethod
-            | Error::OperatorOnly
             | Error::Exceeded(_)
             | Error::Key(_)
             | Error::NoCallback => HashMap::new(),

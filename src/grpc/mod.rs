@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod admin;
 mod applications;
+mod authenticate;
 mod callbacks;
 mod errors;
 mod guard;
@@ -21,6 +22,7 @@ pub use access::AccessService;
 pub use accounts::AccountService;
 pub use admin::AdminService;
 pub use applications::ApplicationService;
+pub(crate) use authenticate::authenticate;
 pub use callbacks::CallbackService;
 pub(crate) use errors::Error;
 pub use guard::Guarded;
@@ -34,7 +36,9 @@ use tokio::sync::Semaphore;
 use tonic::Code;
 
 use crate::{
-    engine::Engine,
+    access::{Access, Caller},
+    engine::{Canceled, Engine, EngineError},
+    machine::WorkflowId,
     store::{Reader, StoreError},
 };
 
@@ -46,7 +50,7 @@ static STREAMS: Semaphore = Semaphore::const_new(8);
 /// How many changes of applications and accounts may be under way.
 static CHANGES: Semaphore = Semaphore::const_new(4);
 
-/// The plan that a request asks for, as CreateWorkflow takes it; for benchmarks.
+/// The plan that a request of the tenant `default` asks for, as CreateWorkflow takes it; for benchmarks.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -56,7 +60,8 @@ pub fn parse_create(
     routes: &crate::engine::RouteTable,
     now: dispatch_contract::UnixMillis,
 ) -> Result<crate::machine::Plan, Vec<tonic_types::FieldViolation>> {
-    parse::create_request(request, routes, now)
+    let rules = parse::TenantRoutes::only(routes, crate::access::DEFAULT_TENANT);
+    parse::create_request(request, &rules, now)
 }
 
 /// Reads for a caller, in its turn among callers.
@@ -68,6 +73,42 @@ pub(crate) async fn read_for_caller<T: Send + 'static>(
     read_it: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Error> {
     read(engine, &CALLERS, read_it).await
+}
+
+/// Cancels a workflow that a caller may see: for an operator any, and what it does to another tenant's is
+/// written down before.
+///
+/// # Errors
+/// As [`Engine::cancel`], or if the store failed.
+pub(crate) async fn cancel_for_caller(
+    engine: &Engine,
+    access: &Access,
+    caller: &Caller,
+    id: WorkflowId,
+) -> Result<Canceled, Error> {
+    let own = engine.cancel(Arc::clone(&caller.tenant), id).await;
+    if !(caller.is_operator() && matches!(own, Err(EngineError::NotFound(_)))) {
+        return Ok(own?);
+    }
+    let record = read_for_caller(engine, move |reader| reader.record(id)).await?;
+    let Some(record) = record else { return Ok(own?) };
+    note(engine, access, caller.at(&record.tenant), "workflow.canceled", id.to_string()).await?;
+    Ok(engine.cancel(Arc::clone(&record.tenant), id).await?)
+}
+
+/// Writes down what a caller is about to do, beside the runtime's own threads.
+async fn note(
+    engine: &Engine,
+    access: &Access,
+    caller: Caller,
+    what: &'static str,
+    target: String,
+) -> Result<(), Error> {
+    let (access, now) = (access.clone(), engine.clock().wall());
+    let written = move || access.audit(&caller, what, &target, now);
+    let written = tokio::task::spawn_blocking(written).await;
+    // Only at shutdown, or after a panic that is in the log.
+    written.map_err(|_| Error::Engine(EngineError::Unavailable))?.map_err(Error::Store)
 }
 
 /// Reads beside the runtime's own threads: a read may wait for the disk.

@@ -7,8 +7,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
+    authenticate::authorization,
     errors::Error,
-    guard::{authorization, caller, shut_out},
+    guard::{caller, shut_out},
     parse, read, render,
     rendered::Rendered,
     stream,
@@ -79,8 +80,8 @@ impl DispatchService {
             self.engine.room(&caller.tenant)?;
             Some(self.access.admit(caller, &**self.engine.reader(), now)?)
         };
-        let plan = parse::create_request(&request, &**self.engine.routes(), now)
-            .map_err(Error::Invalid)?;
+        let rules = parse::TenantRoutes::of(&self.engine, &caller.tenant);
+        let plan = parse::create_request(&request, &rules, now).map_err(Error::Invalid)?;
         if request.validate_only {
             if plan.valid_until.is_some_and(|until| until <= now) {
                 return Err(EngineError::TooLate.into());
@@ -116,12 +117,13 @@ impl DispatchService {
             Ok(Some((record, workflow, rows)))
         });
         match found.await? {
-            Some((record, workflow, rows)) if record.tenant == caller.tenant => {
-                let tokens = self.tokens()?;
+            Some((record, workflow, rows)) if caller.sees(&record.tenant) => {
+                let (tokens, whose) = (self.tokens()?, caller.view("")?);
                 let events: Vec<_> = rows
                     .iter()
                     .flat_map(|row| {
-                        stream::events(row, &record, &workflow, &tokens, &caller.tenant)
+                        let audience = token::audience(&whose);
+                        stream::events(row, &record, &workflow, &tokens, audience)
                     })
                     .collect();
                 Ok(render::workflow(&record, &workflow, events, with_timeline))
@@ -143,14 +145,15 @@ impl DispatchService {
         let tokens = self.tokens()?;
         let filter =
             ListWorkflowsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let list = List::of(&caller.tenant, &filter);
+        let whose = caller.view(&request.tenant)?;
+        let list = List::of(token::audience(&whose), &filter);
         let wrong = |wanted| Error::invalid("page_token", wanted);
         let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
         let after = after.map(|place| token::workflow_of(&place).ok_or(PAGE_WANTED));
         let after = after.transpose().map_err(wrong)?;
         let states = parse::states(&request.states).map_err(Error::Invalid)?;
         let filter = Filter {
-            tenant: Arc::clone(&caller.tenant),
+            tenant: whose,
             states,
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
@@ -178,6 +181,7 @@ impl DispatchService {
         use stream_status_request::{From, Target as Asked};
         let reader = self.engine.reader();
         let tokens = self.tokens()?;
+        let whose = caller.view(&request.tenant)?;
         let target = match request.target {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
@@ -201,14 +205,14 @@ impl DispatchService {
         let beginning = Position::behind(reader.oldest());
         let position = match (request.from, &target) {
             (Some(From::ResumeToken(token)), _) => {
-                let position = tokens.position(&caller.tenant, &token)?;
+                let position = tokens.position(token::audience(&whose), &token)?;
                 // A folder that was restored from a backup keeps its name, and has lost its newest.
                 if position.cursor > reader.newest() {
                     return Err(Error::TokenForeign);
                 }
                 let is_one = matches!(target, Target::Workflow { .. });
                 if position.cursor < reader.oldest() && !is_one {
-                    let oldest = tokens.resume(&caller.tenant, beginning);
+                    let oldest = tokens.resume(token::audience(&whose), beginning);
                     return Err(Error::TokenTooOld { oldest });
                 }
                 position
@@ -234,7 +238,8 @@ impl DispatchService {
         let quiet = if is_now { Duration::ZERO } else { stream::BOOKMARK_EVERY };
         let follower = Follower {
             engine: self.engine.clone(),
-            tenant: Arc::clone(&caller.tenant),
+            own: Arc::clone(&caller.tenant),
+            whose,
             tokens,
             position,
             to,
@@ -327,7 +332,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
-            let canceled = self.engine.cancel(Arc::clone(&caller.tenant), id).await?;
+            let canceled =
+                super::cancel_for_caller(&self.engine, &self.access, &caller, id).await?;
             let workflow = if caller.may(Scope::Read) {
                 self.show(&caller, id, false).await?
             } else {
@@ -370,9 +376,14 @@ impl dispatch_service_server::DispatchService for DispatchService {
 
     async fn list_channels(
         &self,
-        _: Request<ListChannelsRequest>,
+        request: Request<ListChannelsRequest>,
     ) -> Result<Response<ListChannelsResponse>, Status> {
-        let channels = render::channels(self.engine.routes());
+        let listed = caller(&request).and_then(|caller| {
+            let whose = caller.view(&request.get_ref().tenant)?;
+            let routes = self.engine.routes();
+            Ok(render::channels(routes, whose.as_deref(), caller.is_operator()))
+        });
+        let channels = listed.map_err(|error| self.refuse(error))?;
         Ok(Response::new(ListChannelsResponse { channels }))
     }
 }

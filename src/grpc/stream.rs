@@ -16,7 +16,7 @@ use super::{
     errors::Error,
     render,
     rendered::{Rendered, Shown},
-    token::{Position, Tokens},
+    token::{Position, Tokens, audience},
 };
 use crate::{
     engine::Engine,
@@ -39,7 +39,7 @@ pub(super) enum Target {
         /// Goes on after the end, for late receipts.
         follow_late: bool,
     },
-    /// Every workflow of the tenant with all of these labels; all of them if there are none.
+    /// Every workflow of whom it follows with all of these labels; all of them if there are none.
     Labels(std::collections::BTreeMap<String, String>),
 }
 
@@ -49,7 +49,10 @@ pub(super) type Told = Result<StreamStatusResponse, Status>;
 /// A stream on its way to its reader.
 pub(super) struct Follower {
     pub(super) engine: Engine,
-    pub(super) tenant: Arc<str>,
+    /// The caller's own tenant.
+    pub(super) own: Arc<str>,
+    /// Whose workflows it follows; everybody's if nobody is named.
+    pub(super) whose: Option<Arc<str>>,
     pub(super) tokens: Tokens,
     pub(super) position: Position,
     pub(super) to: mpsc::Sender<Told>,
@@ -141,7 +144,16 @@ impl Follower {
                     cursor: row.cursor,
                     seen: if index == last { u32::MAX } else { index },
                 };
-                self.deliver(Kind::Event(event.clone())).await?;
+                let mut event = event.clone();
+                if row.tenant != self.own {
+                    event.tenant = row.tenant.to_string();
+                }
+                // Rendered for its tenant, and read by whoever looks at several.
+                let audience = audience(&self.whose);
+                if *row.tenant != *audience {
+                    event.resume_token = self.tokens.resume(audience, position);
+                }
+                self.deliver(Kind::Event(event)).await?;
                 self.position = position;
             }
         }
@@ -156,7 +168,7 @@ impl Follower {
             // A late receipt of a workflow that is gone: there is nothing left to tell it of.
             return Ok(());
         }
-        let oldest = self.tokens.resume(&self.tenant, Position::behind(oldest));
+        let oldest = self.tokens.resume(audience(&self.whose), Position::behind(oldest));
         Err(self.fail(Error::TokenTooOld { oldest }))
     }
 
@@ -165,7 +177,7 @@ impl Follower {
         row: &Arc<Row>,
         labels: &std::collections::BTreeMap<String, String>,
     ) -> Result<bool, Over> {
-        if row.tenant != self.tenant {
+        if self.whose.as_ref().is_some_and(|tenant| row.tenant != *tenant) {
             return Ok(false);
         }
         if labels.is_empty() {
@@ -215,7 +227,7 @@ impl Follower {
     }
 
     async fn bookmark(&mut self) -> Result<(), Over> {
-        let resume_token = self.tokens.resume(&self.tenant, self.position);
+        let resume_token = self.tokens.resume(audience(&self.whose), self.position);
         self.deliver(Kind::Bookmark(Bookmark { resume_token })).await
     }
 
@@ -236,7 +248,7 @@ impl Follower {
         match super::read(&self.engine, &super::STREAMS, read).await {
             Ok(value) => Ok(value),
             Err(Error::Store(StoreError::Trimmed(oldest))) => {
-                let oldest = self.tokens.resume(&self.tenant, Position::behind(oldest));
+                let oldest = self.tokens.resume(audience(&self.whose), Position::behind(oldest));
                 Err(self.fail(Error::TokenTooOld { oldest }))
             }
             Err(error) => Err(self.fail(error)),

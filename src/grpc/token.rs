@@ -50,6 +50,12 @@ pub(crate) struct Tokens {
     incarnation: Incarnation,
 }
 
+/// Whom tokens are sealed for who looks at one tenant's or, if there is none, at everybody's: that tenant,
+/// or a name that none has.
+pub(crate) fn audience(whose: &Option<Arc<str>>) -> &str {
+    whose.as_deref().unwrap_or("*")
+}
+
 /// A list that is paged: whose, which, and what is asked of it.
 pub(crate) struct List(Vec<u8>);
 

@@ -4,29 +4,45 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 
-use crate::engine::Engine;
+use crate::{access::is_no_foreign_name, engine::Engine};
 
 /// What health and metrics look at.
 #[derive(Clone, Debug)]
 pub struct Health {
     /// The engine.
     pub engine: Engine,
+    /// Whether it listens on loopback: then a browser on this machine is kept out that was sent here
+    /// under a name of somebody else's.
+    pub is_on_loopback: bool,
 }
 
 /// The internal listener's paths: `/healthz` (the process lives), `/readyz` (it takes work),
 /// `/metrics` (Prometheus' text format).
 pub fn router(health: Health) -> Router {
+    let health = Arc::new(health);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(health))
+        .layer(from_fn_with_state(Arc::clone(&health), only_local))
+        .with_state(health)
+}
+
+/// Refuses what was addressed to a name that a name server may point anywhere (DNS rebinding).
+async fn only_local(State(health): State<Arc<Health>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    if health.is_on_loopback && !host.is_none_or(is_no_foreign_name) {
+        let wanted = "this listener is for this machine: ask localhost or its address\n";
+        return (StatusCode::FORBIDDEN, wanted).into_response();
+    }
+    next.run(request).await
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> Response {

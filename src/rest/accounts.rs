@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri},
+    http::{StatusCode, request::Parts},
     routing::{delete, get, post},
 };
 use dispatch_contract::Secret;
@@ -24,9 +24,7 @@ use super::{
     caller::caller,
     request::{Answer, Faults, beside, number, object, query},
 };
-use crate::access::{
-    AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount, Scope,
-};
+use crate::access::{AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 20;
@@ -48,13 +46,9 @@ pub(super) fn routes() -> Router<Arc<Rest>> {
         )
 }
 
-async fn list(
-    State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Answer, Refusal> {
-    let caller = admin(&rest, &headers)?;
-    let (query, mut faults) = (query(&uri), Faults::default());
+async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Refusal> {
+    let caller = caller(&rest, &head)?;
+    let (query, mut faults) = (query(&head.uri), Faults::default());
     let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
     let page = number(&query, "page_number", 1, usize::MAX, &mut faults);
     let provider = query.get("provider").and_then(|name| {
@@ -73,13 +67,13 @@ async fn list(
 
 async fn create(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path(provider): Path<String>,
     body: Body,
 ) -> Result<Answer, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.patience).await?;
     let new = parse::new(provider, &body).map_err(Refusal::invalid)?;
     let now = rest.engine.clock().now();
     let id = new.external_id.as_str().to_owned();
@@ -90,23 +84,23 @@ async fn create(
 
 async fn show(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path((provider, id)): Path<(String, String)>,
 ) -> Result<Answer, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let account = rest.accounts.get(&caller.tenant, named(&provider)?, &id).map_err(refused)?;
     Ok(Answer(StatusCode::OK, rest.shown(&account)?))
 }
 
 async fn update(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path((provider, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Answer, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.patience).await?;
     let wanted = parse::change(&body).map_err(Refusal::invalid)?;
     let of = id.clone();
     let update =
@@ -117,10 +111,10 @@ async fn update(
 
 async fn remove(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path((provider, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let of = id.clone();
     let delete = move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, provider, &of);
@@ -130,13 +124,13 @@ async fn remove(
 
 async fn link(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path((provider, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Answer, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.patience).await?;
     let application = parse::link(&body).map_err(Refusal::invalid)?;
     let of = id.clone();
     let link =
@@ -147,10 +141,10 @@ async fn link(
 
 async fn unlink(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path((provider, id, application)): Path<(String, String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    let caller = admin(&rest, &headers)?;
+    let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     // What is no id is linked to nothing.
     let application =
@@ -173,10 +167,6 @@ impl Rest {
         };
         Ok(render::account(account, token.as_ref()))
     }
-}
-
-fn admin(rest: &Rest, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    Ok(caller(rest, headers, Scope::Admin)?)
 }
 
 fn named(provider: &str) -> Result<ChatProvider, Refusal> {

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri},
+    http::{StatusCode, request::Parts},
     routing::get,
 };
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use super::{
     caller::caller,
     request::{Answer, Faults, beside, number, object, query},
 };
-use crate::access::{ApplicationError, Caller, Scope};
+use crate::access::{ApplicationError, Caller};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 10;
@@ -38,13 +38,9 @@ pub(super) fn routes() -> Router<Arc<Rest>> {
         .route("/v2/applications/{id}", one)
 }
 
-async fn create(
-    State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Answer, Problem> {
-    let caller = caller(&rest, &headers, Scope::Admin)?;
-    let body = object(&headers, body, rest.patience).await?;
+async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &head)?;
+    let body = object(&head.headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
     let now = rest.engine.clock().now();
     let applications = Arc::clone(&rest.applications);
@@ -54,13 +50,9 @@ async fn create(
     Ok(Answer(StatusCode::CREATED, render::written(&written)))
 }
 
-async fn list(
-    State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Answer, Problem> {
-    let caller = caller(&rest, &headers, Scope::Admin)?;
-    let (query, mut faults) = (query(&uri), Faults::default());
+async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Problem> {
+    let caller = caller(&rest, &head)?;
+    let (query, mut faults) = (query(&head.uri), Faults::default());
     let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
     let page = number(&query, "page", 1, usize::MAX, &mut faults);
     if !faults.0.is_empty() {
@@ -75,10 +67,10 @@ async fn list(
 
 async fn show(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path(id): Path<String>,
 ) -> Result<Answer, Problem> {
-    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
     let applications = Arc::clone(&rest.applications);
     let get = move || applications.get(&caller.tenant, application);
@@ -88,13 +80,13 @@ async fn show(
 
 async fn update(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Answer, Problem> {
-    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
-    let body = object(&headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
     let applications = Arc::clone(&rest.applications);
     let update = move |tenant: &str| applications.update(tenant, application, spec);
@@ -105,10 +97,10 @@ async fn update(
 /// The old clients send a body with it, which is not looked at.
 async fn delete(
     State(rest): State<Arc<Rest>>,
-    headers: HeaderMap,
+    head: Parts,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let caller = caller(&rest, &headers, Scope::Admin)?;
+    let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
     let accounts = Arc::clone(&rest.accounts);
     let delete = move |tenant: &str| accounts.delete_application(tenant, application);

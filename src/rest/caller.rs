@@ -1,25 +1,24 @@
 //! Who calls, and whether they may.
 
-use axum::http::{HeaderMap, header};
+use axum::{extract::MatchedPath, http::request::Parts};
 
 use super::{Problem, Rest};
-use crate::access::{Caller, Denied, Scope};
+use crate::{
+    access::{Caller, Denied, scope_of_rest},
+    grpc::authenticate,
+};
 
-/// The caller, who may do `scope`.
+/// The caller of a request, who may make it: the table of rights says which scope its method and path
+/// need (`access/rights.rs`).
 ///
 /// # Errors
-/// If they are not let in, or may not.
-pub(super) fn caller(rest: &Rest, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let authorization = match (given.next(), given.next()) {
-        (None, _) => None,
-        (Some(only), None) => {
-            let text = only.to_str();
-            Some(text.map_err(|_| Denied::Invalid("The Authorization header must be ASCII"))?)
-        }
-        // Which of them counts would be a guess.
-        (Some(_), Some(_)) => return Err(Denied::Invalid("Give one Authorization header").into()),
-    };
-    let caller = rest.access.authenticate(authorization, rest.engine.clock().wall())?;
-    if caller.may(scope) { Ok(caller) } else { Err(Denied::Forbidden(scope).into()) }
+/// If they are not let in, or may not; what does not stand in the table, nobody may.
+pub(super) fn caller(rest: &Rest, head: &Parts) -> Result<Caller, Problem> {
+    let caller = authenticate(&rest.access, &head.uri, &head.headers, rest.engine.clock().wall())?;
+    let pattern = head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match scope_of_rest(head.method.as_str(), pattern) {
+        Some(scope) if caller.may(scope) => Ok(caller),
+        Some(scope) => Err(Denied::Forbidden(scope).into()),
+        None => Err(Problem::not_found("There is nothing at this path")),
+    }
 }

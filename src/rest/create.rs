@@ -25,7 +25,7 @@ use super::{
     v01, v1,
 };
 use crate::{
-    access::{Caller, Scope, check_url},
+    access::{Caller, check_url},
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
@@ -90,7 +90,7 @@ pub(super) async fn messages(State(rest): State<Arc<Rest>>, request: Request) ->
 
 async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let caller = caller(rest, &head.headers, Scope::Create)?;
+    let caller = caller(rest, &head)?;
     accepts_json(&head.headers)?;
     // Before any work is put into it: a refusal must be cheap.
     rest.engine.room(&caller.tenant)?;
@@ -103,8 +103,8 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let (plan, webhook_url) = {
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.patience).await?;
-        let (rules, now) = (&**rest.engine.routes(), rest.engine.clock().now());
-        judge(api, &body, request_id.as_deref(), rules, now, &mut notes)?
+        let rules = parse::TenantRoutes::of(&rest.engine, &caller.tenant);
+        judge(api, &body, request_id.as_deref(), &rules, rest.engine.clock().now(), &mut notes)?
     };
     if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, &rest.destinations)) {
         let (name, reason) = ("webhook_url".to_owned(), why.to_string());

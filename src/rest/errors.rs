@@ -57,7 +57,6 @@ impl From<Error> for Problem {
             | Error::TokenForeign
             | Error::RealClock
             | Error::NoSuchMethod
-            | Error::OperatorOnly
             | Error::Key(_) => (StatusCode::CONFLICT, CONFLICT, "Not possible"),
         };
         let mut problem = Problem::new(status, kind, title, error.message());
@@ -85,7 +84,11 @@ impl From<Denied> for Problem {
         };
         match denied {
             Denied::Missing => unauthorized("Request header 'Authorization' missing"),
+            Denied::NoKey => unauthorized(&denied.to_string()),
             Denied::Invalid(why) => unauthorized(why),
+            Denied::Elsewhere(_) => {
+                Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, "Forbidden", denied.to_string())
+            }
             Denied::Forbidden(scope) => Problem::new(
                 StatusCode::FORBIDDEN,
                 FORBIDDEN,

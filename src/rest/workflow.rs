@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{StatusCode, request::Parts},
     response::Response,
 };
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Scope},
-    grpc::{read_for_caller, render},
+    grpc::{cancel_for_caller, read_for_caller, render},
     machine::{EndState, Phase, Workflow, WorkflowId, message_uuid},
     pb::v1,
     store::{Facade, Record, Row},
@@ -30,7 +30,7 @@ pub(super) async fn get(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    rest.answer(show(&rest, &id, request.headers()).await)
+    rest.answer(show(&rest, &id, &request.into_parts().0).await)
 }
 
 /// `DELETE /v0.1/dispatch/{uuid}` and `DELETE /workflows/{uuid}`
@@ -39,21 +39,21 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    rest.answer(cancel(&rest, &id, request.headers()).await)
+    rest.answer(cancel(&rest, &id, &request.into_parts().0).await)
 }
 
-async fn show(rest: &Rest, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let caller = caller(rest, headers, Scope::Read)?;
-    accepts_json(headers)?;
+async fn show(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
+    let caller = caller(rest, head)?;
+    accepts_json(&head.headers)?;
     let shown = found(rest, &caller, named(id)?).await?;
     Ok(answer(StatusCode::OK, &Value::Object(shown.body())))
 }
 
-async fn cancel(rest: &Rest, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let caller = caller(rest, headers, Scope::Cancel)?;
-    accepts_json(headers)?;
+async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
+    let caller = caller(rest, head)?;
+    accepts_json(&head.headers)?;
     let id = named(id)?;
-    let canceled = rest.engine.cancel(Arc::clone(&caller.tenant), id).await?;
+    let canceled = cancel_for_caller(&rest.engine, &rest.access, &caller, id).await?;
     let shown = found(rest, &caller, id).await?;
     let started = canceled.started.iter();
     let steps: BTreeSet<_> = started
@@ -62,7 +62,7 @@ async fn cancel(rest: &Rest, id: &str, headers: &HeaderMap) -> Result<Response, 
         .collect();
     let messages: Vec<_> =
         steps.into_iter().map(|step| message_uuid(id, step).to_string()).collect();
-    let mut body = shown.body();
+    let mut body = if caller.may(Scope::Read) { shown.body() } else { shown.outline() };
     body.insert("may_still_arrive".to_owned(), json!(messages));
     Ok(answer(StatusCode::OK, &Value::Object(body)))
 }
@@ -90,11 +90,21 @@ async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<Shown, Pr
         let rows = reader.timeline(id)?;
         Ok(Some(Shown { record, workflow, rows }))
     });
-    let found = found.await?.filter(|found| found.record.tenant == caller.tenant);
+    let found = found.await?.filter(|found| caller.sees(&found.record.tenant));
     found.ok_or_else(nobody)
 }
 
 impl Shown {
+    /// What a caller is told that may cancel and not read.
+    fn outline(&self) -> Map<String, Value> {
+        let state = Value::from(self.workflow.phase.as_str());
+        let id = Value::from(self.workflow.id.to_string());
+        [(name(self.record.requester.facade), id), ("state", state)]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+
     fn body(&self) -> Map<String, Value> {
         let record = &*self.record;
         let events = self.rows.iter().flat_map(|row| {

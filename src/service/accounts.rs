@@ -28,6 +28,10 @@ impl Senders for OwnAccounts {
     ) -> Result<Option<Account>, String> {
         self.0.over(base, tenant, channel, sender.value()).map_err(|error| error.to_string())
     }
+
+    fn owner(&self, channel: &Channel, sender: &Endpoint) -> Option<Arc<str>> {
+        self.0.owner(channel, sender.value())
+    }
 }
 
 /// The applications and accounts of a store.

@@ -1,12 +1,12 @@
 //! What keeps strangers out, from the configuration: keys, limits, TLS, and the refusal to listen
-//! without them.
+//! without it.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
-    access::{Access, AccessOptions, ConfiguredKey, KeyId, NewKey, TenantLimits, TokenRules},
+    access::{AccessOptions, ConfiguredKey, KeyId, NewKey, TenantLimits, TokenRules},
     config::{self, Config, ConfigError, TlsListener},
-    store::StoreError,
+    store::{Kind, SettingChange, Settings, StoreError},
     tls::{Tls, TlsFiles},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, C
 
 fn configured_key(key: &config::AccessKey) -> Result<ConfiguredKey, ConfigError> {
     let id = KeyId::parse(&key.id).ok_or_else(|| {
-        ConfigError("access.keys.id must be 1 to 32 letters, digits, `-` and `_`".to_owned())
+        ConfigError("access.keys.id must be 1 to 32 letters, digits, `-` and `_`, and neither anonymous nor bootstrap".to_owned())
     })?;
     let new = NewKey::parse(&key.tenant, &key.name, &key.scopes).map_err(|wrong| {
         ConfigError(format!("{} of access key {id} {}", wrong.field, wrong.wanted))
@@ -80,60 +80,62 @@ pub(super) fn tls(
     Ok(Some(Arc::new(tls)))
 }
 
-/// What gRPC lacks to be reached from elsewhere at `address`.
+/// The row that says that the store was one of a real service.
+const REAL: &[u8] = b"real";
+
+/// Whether something real can be sent, or may be read: a real account or route is configured, or once
+/// was with this store. What served a real provider, or callers with configured keys, is never open
+/// again to whoever has no key, although its configuration be left out.
 ///
 /// # Errors
-/// If the store cannot be read.
-pub(super) fn exposed(
+/// If the store cannot be read or written.
+pub(super) fn is_real(
     config: &Config,
-    address: SocketAddr,
-    access: &Access,
-) -> Result<Option<Exposed>, StoreError> {
-    let has_tls = config.listen.tls.is_of(TlsListener::Grpc);
-    let has_key = access.has_key()?;
-    let is_open = !address.ip().is_loopback() && !config.listen.insecure;
-    Ok((is_open && !(has_tls && has_key)).then_some(Exposed { address, has_key, has_tls }))
+    is_simulated: bool,
+    settings: &dyn Settings,
+) -> Result<bool, StoreError> {
+    let was = settings.get(Kind::Service, REAL)?.is_some();
+    let is = !is_simulated || !config.access.keys.is_empty();
+    if is && !was {
+        settings.write(vec![SettingChange::put(Kind::Service, REAL, vec![1])])?;
+    }
+    Ok(was || is)
 }
 
-/// Whether strangers reach the public listener: through its address, or through what stands before it.
-pub(super) fn is_public(config: &Config, http: SocketAddr) -> bool {
-    let is_reached = !http.ip().is_loopback() || !config.listen.public_url.is_empty();
-    is_reached && !config.listen.insecure
+/// The first listener that other machines would reach without TLS, and nobody said that this is meant.
+pub(super) fn exposed(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Option<Exposed> {
+    in_clear(config, grpc, http).into_iter().find(|_| !config.listen.insecure)
 }
 
-/// gRPC would be reached from elsewhere by anybody, or by anybody's eyes.
+/// The listeners that other machines reach without TLS.
+pub(super) fn in_clear(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Vec<Exposed> {
+    let listeners =
+        [(TlsListener::Grpc, "listen.grpc", grpc), (TlsListener::Http, "listen.http", http)];
+    let is_in_clear = |(listener, _, address): &(TlsListener, _, SocketAddr)| {
+        !address.ip().is_loopback() && !config.listen.tls.is_of(*listener)
+    };
+    let in_clear = listeners.into_iter().filter(is_in_clear);
+    in_clear.map(|(_, setting, address)| Exposed { setting, address }).collect()
+}
+
+/// A listener whose keys and messages others could read on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposed {
+    /// Its setting.
+    pub setting: &'static str,
     /// Where.
     pub address: SocketAddr,
-    /// Whether there is a key.
-    pub has_key: bool,
-    /// Whether it speaks TLS.
-    pub has_tls: bool,
 }
 
 impl std::fmt::Display for Exposed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (lacks, mut right) = match (self.has_key, self.has_tls) {
-            (false, false) => ("neither a key nor TLS", Vec::new()),
-            (false, true) => ("no key", Vec::new()),
-            (true, false) | (true, true) => ("no TLS", Vec::new()),
-        };
-        if !self.has_key {
-            right.push(
-                "make a key while it listens on 127.0.0.1 (`dispatch keys create`) or set \
-                 [[access.keys]]",
-            );
-        }
-        if !self.has_tls {
-            right.push("set listen.tls.certificate and listen.tls.key");
-        }
+        let Exposed { setting, address } = self;
         write!(
             f,
-            "will not listen on {} (listen.grpc), which other machines reach: there is {lacks}. Right \
-             would be: {}. Where something else keeps strangers out, set listen.insecure = true",
-            self.address,
-            right.join("; and ")
+            "will not listen on {address} ({setting}), which other machines reach, without TLS: keys and \
+             messages would go over the network in clear. Set listen.tls.certificate and \
+             listen.tls.key; or, where a TLS proxy stands before it or something else protects that \
+             network, listen.insecure = true"
         )
     }
 }
@@ -141,6 +143,7 @@ impl std::fmt::Display for Exposed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{MemoryStore, Store};
 
     fn parsed(text: &str) -> Result<(), String> {
         let config = Config::parse(text).map_err(|error| error.0)?;
@@ -182,13 +185,30 @@ mod tests {
     }
 
     #[test]
-    fn strangers_reach_what_is_not_on_loopback_or_has_a_public_address() {
+    fn what_listens_in_clear_where_others_reach_it_is_found_unless_it_is_meant() {
         let mut config = Config::default();
         let (loopback, elsewhere) = (([127, 0, 0, 1], 1).into(), ([10, 0, 0, 1], 1).into());
-        assert!(!is_public(&config, loopback) && is_public(&config, elsewhere));
+        let found = |config: &Config, grpc, http| exposed(config, grpc, http).map(|it| it.setting);
+        assert_eq!(found(&config, loopback, loopback), None);
+        assert_eq!(found(&config, elsewhere, loopback), Some("listen.grpc"));
+        assert_eq!(found(&config, loopback, elsewhere), Some("listen.http"));
         config.listen.public_url = "https://dispatch.example.com".to_owned();
-        assert!(is_public(&config, loopback));
+        assert_eq!(found(&config, loopback, elsewhere), Some("listen.http"));
+        config.listen.tls.certificate = "chain.pem".into();
+        config.listen.tls.serves = vec![TlsListener::Http];
+        assert_eq!(found(&config, loopback, elsewhere), None);
+        assert_eq!(found(&config, elsewhere, elsewhere), Some("listen.grpc"));
         config.listen.insecure = true;
-        assert!(!is_public(&config, loopback) && !is_public(&config, elsewhere));
+        assert_eq!(found(&config, elsewhere, elsewhere), None);
+        assert_eq!(in_clear(&config, elsewhere, elsewhere).len(), 1);
+    }
+
+    #[test]
+    fn what_was_real_once_stays_so() {
+        let settings = MemoryStore::new().settings();
+        let config = Config::default();
+        assert_eq!(is_real(&config, true, &*settings), Ok(false));
+        assert_eq!(is_real(&config, false, &*settings), Ok(true));
+        assert_eq!(is_real(&config, true, &*settings), Ok(true));
     }
 }

@@ -20,11 +20,8 @@ use crate::machine::{
 pub(super) struct Common {
     needs: Table<Arc<Need>>,
     terms: Table<Terms>,
-    ways: Table<Way>,
+    routes: Table<(Arc<str>, RouteTraits)>,
 }
-
-/// How an attempt goes: its route, what that promises, and the account that it was STARTED under.
-type Way = (Arc<str>, RouteTraits, Option<Arc<str>>);
 
 /// A list in which every value stands once.
 #[derive(Debug)]
@@ -65,7 +62,7 @@ impl<T: Clone + Eq + Hash> Table<T> {
 pub(super) struct CommonRow {
     needs: Vec<Arc<Need>>,
     terms: Vec<Terms>,
-    ways: Vec<Way>,
+    routes: Vec<(Arc<str>, RouteTraits)>,
 }
 
 /// What is the same for all steps and attempts of a workflow.
@@ -101,7 +98,7 @@ struct PackedStep {
 #[derive(Serialize, Deserialize)]
 struct PackedAttempt {
     step: u8,
-    way: u32,
+    route: u32,
     state: AttemptState,
     calls: u16,
     started_at: Option<Since>,
@@ -120,7 +117,7 @@ impl Common {
         CommonRow {
             needs: self.needs.values.clone(),
             terms: self.terms.values.clone(),
-            ways: self.ways.values.clone(),
+            routes: self.routes.values.clone(),
         }
     }
 
@@ -128,7 +125,7 @@ impl Common {
         Common {
             needs: Table::of(row.needs),
             terms: Table::of(row.terms),
-            ways: Table::of(row.ways),
+            routes: Table::of(row.routes),
         }
     }
 
@@ -166,10 +163,9 @@ impl Common {
             append(buffer, &step);
         }
         for attempt in &state.attempts {
-            let way = (Arc::clone(&attempt.route), attempt.traits, attempt.account.clone());
             let attempt = PackedAttempt {
                 step: attempt.step,
-                way: self.ways.place(&way),
+                route: self.routes.place(&(Arc::clone(&attempt.route), attempt.traits)),
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(since),
@@ -214,7 +210,7 @@ impl Common {
         let mut attempts = Vec::with_capacity(usize::from(head.attempts) + 1);
         for _ in 0..head.attempts {
             let attempt: PackedAttempt = take(&mut packed)?;
-            let (route, traits, account) = self.ways.get(attempt.way)?;
+            let (route, traits) = self.routes.get(attempt.route)?;
             attempts.push(Attempt {
                 step: attempt.step,
                 route: Arc::clone(route),
@@ -222,7 +218,6 @@ impl Common {
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(at),
-                account: account.clone(),
                 status: attempt.status,
                 failure: attempt.failure,
                 may_double: attempt.may_double,

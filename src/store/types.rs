@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use dispatch_contract::{AttemptId, UnixMillis, Usage};
+use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -120,8 +120,10 @@ pub struct Batch {
 pub struct Parked {
     /// Its key; grows.
     pub key: u64,
-    /// The account it came by, as `provider/name`.
+    /// The account it came to.
     pub account: Arc<str>,
+    /// The adapter's provider it came from.
+    pub provider: Arc<str>,
     /// The provider's id of the message.
     pub provider_id: String,
     /// When it came, in engine time.
@@ -132,10 +134,6 @@ pub struct Parked {
     pub provider_time: Option<UnixMillis>,
     /// The provider's code, with a failure.
     pub code: Option<String>,
-    /// One sentence, with a failure.
-    pub detail: Option<String>,
-    /// What the provider charges.
-    pub usage: Option<Usage>,
 }
 
 /// [`dispatch_contract::Report`], storable.
@@ -161,8 +159,8 @@ pub struct DueRow {
 /// Which workflows to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Whose.
-    pub tenant: Arc<str>,
+    /// Whose; anybody's if there is none.
+    pub tenant: Option<Arc<str>>,
     /// In one of these states; any if empty. The names are those of the wire.
     pub states: Vec<&'static str>,
     /// With all of these labels.
@@ -255,7 +253,7 @@ impl Batch {
 impl Filter {
     /// Whether what was asked for, and where it is, match.
     pub fn admits(&self, record: &Record, workflow: &Workflow) -> bool {
-        record.tenant == self.tenant
+        self.tenant.as_ref().is_none_or(|tenant| record.tenant == *tenant)
             && (self.states.is_empty() || self.states.contains(&workflow.phase.as_str()))
             && self.labels.iter().all(|(key, value)| record.plan.labels.get(key) == Some(value))
             && (self.client_ref.is_none() || record.plan.client_ref == self.client_ref)

@@ -85,9 +85,9 @@ async fn the_program() {
     config.listen.internal_http = address("DISPATCH_INTERNAL_HTTP");
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     let service = Service::start(&config, |clock, _| {
-        let Parts { registry, accounts, routes, sandbox } = builtin::parts(&config, clock)?;
-        let routes = RouteTable::new(routes.iter().map(in_disguise).collect());
-        Ok(Parts { registry, accounts, routes, sandbox })
+        let parts = builtin::parts(&config, clock)?;
+        let routes = RouteTable::new(parts.routes.iter().map(in_disguise).collect());
+        Ok(Parts { routes, ..parts })
     });
     let service = service.await.unwrap();
     // On a line of its own, whatever the harness has begun to say.

@@ -22,7 +22,7 @@ use crate::{
     report,
     server::{Place, Program, Server},
     shim::Faults,
-    world::{self, Dice, messenger_sms, provider, provider_that, request, setting},
+    world::{self, Dice, credential, messenger_sms, provider, provider_that, request, setting},
 };
 
 /// Where a life ends. Each with how often it may be passed before.
@@ -76,6 +76,7 @@ async fn life(
     let mut customers = Vec::new();
     for number in 0..4 {
         let Ok(client) = Client::connect(format!("http://{}", server.grpc)).await else { break };
+        let client = client.with(credential());
         customers.push(tokio::spawn(oracle::customer(
             client,
             Arc::clone(promised),

@@ -181,7 +181,7 @@ fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
             return Err(format!("the request id {request_id} is lost"));
         }
     }
-    let filter = Filter { tenant: Arc::from("default"), ..Filter::default() };
+    let filter = Filter { tenant: Some(Arc::from("default")), ..Filter::default() };
     let mut after = None;
     loop {
         let page = reader.list(&filter, after, 500).map_err(|error| error.to_string())?;

@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::shim::Faults;
+use crate::{shim::Faults, world::credential};
 
 /// How long anything that must come may take: a process that hangs is a finding.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,7 +126,7 @@ impl Place {
 
 impl Server {
     pub async fn client(&self) -> Client {
-        Client::connect(format!("http://{}", self.grpc)).await.unwrap()
+        Client::connect(format!("http://{}", self.grpc)).await.unwrap().with(credential())
     }
 
     /// Kills it; says whether it had ended by itself.

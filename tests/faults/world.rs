@@ -7,6 +7,7 @@ use std::{
 };
 
 use dispatch::{
+    client::Credential,
     engine::SystemClock,
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
 };
@@ -15,6 +16,8 @@ use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// The name of the account, and of the key that the tests call with.
+const KEY: &str = "abcd1234";
 const SECRET: &str = "a secret of thirty-two characters";
 
 /// Everything random, from one seed (splitmix64).
@@ -117,10 +120,14 @@ unknown_wait_s = 1
 final_wait_s = 20
 [log]
 level = "warn"
+[[access.keys]]
+id = "{KEY}"
+secret = "{SECRET}"
+scopes = ["create", "read", "cancel", "admin", "operator"]
 [[accounts]]
 name = "main"
 provider = "vonage"
-settings = {{ base_url = "http://{provider}", api_key = "abcd1234" }}
+settings = {{ base_url = "http://{provider}", api_key = "{KEY}" }}
 secrets = {{ api_secret = "{SECRET}", signature_secret = "{SECRET}" }}
 [[routes]]
 name = "messenger"
@@ -133,6 +140,11 @@ account = "main"
 concurrency = 2
 "#
     )
+}
+
+/// What brings the key; where there is none, it is as good as nothing.
+pub fn credential() -> Credential {
+    Credential::key(&format!("{KEY}:{SECRET}")).unwrap()
 }
 
 /// Nobody to call: for stores that only have to hold.

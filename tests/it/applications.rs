@@ -263,7 +263,7 @@ async fn a_body_that_does_not_arrive_is_waited_for_only_so_long() {
     let running = Running::start(&config).await;
     let mut slow = tokio::net::TcpStream::connect(running.service.http).await.unwrap();
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 1000\r\n\r\n{{"
     );
     slow.write_all(head.as_bytes()).await.unwrap();

@@ -146,7 +146,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     assert_eq!(gone.code(), Code::NotFound);
     let from = Some(stream_status_request::From::ResumeToken(token));
     let target = Some(stream_status_request::Target::WorkflowId(kept[0].id.clone()));
-    let stream = StreamStatusRequest { target, from, follow_late_receipts: false };
+    let stream = StreamStatusRequest { target, from, ..Default::default() };
     let foreign = client.raw().stream_status(stream).await.unwrap_err();
     assert_eq!(foreign.code(), Code::FailedPrecondition, "a token of the other life");
 
@@ -179,7 +179,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let all_events = StreamStatusRequest {
         target: Some(stream_status_request::Target::WorkflowId(id)),
         from: Some(stream_status_request::From::Start(StreamStart::Beginning as i32)),
-        follow_late_receipts: false,
+        ..Default::default()
     };
     client.raw().stream_status(all_events).await.unwrap();
     process.kill().await;

@@ -159,7 +159,7 @@ fn others() -> Vec<Refused> {
         Call::List(ListWorkflowsRequest { page_token: token, ..Default::default() })
     };
     let stream = |target: Option<Target>, from: Option<From>| {
-        Call::Stream(StreamStatusRequest { target, from, follow_late_receipts: false })
+        Call::Stream(StreamStatusRequest { target, from, ..Default::default() })
     };
     let one = |id: &str| Some(Target::WorkflowId(id.to_owned()));
     let all = || Some(Target::All(v1::AllWorkflows {}));
@@ -365,7 +365,7 @@ async fn calls_that_are_none(running: &Running) {
         "/Nothing/Nothing",
         "/",
     ] {
-        let status = call(&channel, path, v1::ListChannelsRequest {}).await;
+        let status = call(&channel, path, v1::ListChannelsRequest::default()).await;
         assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
     }
 

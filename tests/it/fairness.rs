@@ -11,7 +11,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        EngineError, Grace, Input, Route, RouteTable, SendOrder, SenderMatch, SystemClock, Turn,
+        EngineError, Grace, Input, Route, RouteTable, RouteTenants, SendOrder, SenderMatch,
+        SystemClock, Turn,
     },
     machine::{
         Answer, Fact, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, Rule, StepPlan,
@@ -45,6 +46,7 @@ fn routes(names: &[&str], weights: &[(&str, u32)]) -> Arc<RouteTable> {
         secrets: BTreeMap::new(),
     });
     let route = |name: &&str| Route {
+        tenants: RouteTenants::All,
         name: Arc::from(*name),
         sender: SenderMatch::Any,
         adapter: Arc::clone(&adapter),

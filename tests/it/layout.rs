@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("callbacks", &["access", "engine", "machine", "store"]),
     ("grpc", &["access", "callbacks", "engine", "machine", "store", "pb", "tls"]),
-    ("http", &["engine", "tls"]),
+    ("http", &["access", "engine", "tls"]),
     ("rest", &["access", "engine", "grpc", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];

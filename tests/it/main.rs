@@ -4,6 +4,7 @@
 
 mod access;
 mod accounts;
+mod anonymous;
 mod applications;
 mod backup;
 mod bad_requests;
@@ -19,11 +20,14 @@ mod golden;
 mod grpcurl;
 mod layout;
 mod node;
+mod operator;
 mod owned_files;
 mod page_tokens;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;
+mod rights;
+mod routes;
 mod service;
 mod store;
 mod support;

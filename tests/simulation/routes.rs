@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dispatch::engine::{Route, RouteTable, SenderMatch};
+use dispatch::engine::{Route, RouteTable, RouteTenants, SenderMatch};
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter,
     ContentKind, Echo, ErrorKind, Fault, Limits, Message, Retry, SendContext, UnixMillis,
@@ -36,6 +36,7 @@ fn route(spec: &RouteSpec) -> Route {
     let provider = spec.provider;
     Route {
         name: Arc::clone(&spec.name),
+        tenants: RouteTenants::All,
         sender: SenderMatch::Any,
         adapter: Arc::new(Declared { channel, provider, can }),
         account: Arc::new(Account {

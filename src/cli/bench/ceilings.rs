@@ -19,17 +19,16 @@ use std::{
 };
 
 use dispatch_contract::{AttemptId, SendContext, UnixMillis};
-use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
     latency::Latencies,
     load::{self, Outcome, Until},
 };
-use crate::engine::RouteTable;
+use crate::{client::Known, engine::RouteTable};
 
 /// Empty unary calls.
-pub(super) async fn empty_rpc(channels: &[Channel], in_flight: usize, time: Duration) -> Outcome {
+pub(super) async fn empty_rpc(channels: &[Known], in_flight: usize, time: Duration) -> Outcome {
     let clients: Arc<[_]> = channels.iter().cloned().map(HealthClient::new).collect();
     let call = move |index: u64| {
         let mut client = clients[index as usize % clients.len()].clone();

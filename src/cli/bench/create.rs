@@ -2,14 +2,12 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tonic::transport::Channel;
-
 use super::{
     Bench,
     load::{self, Outcome, Until},
     workflow::{self, Shape},
 };
-use crate::{cli::Failure, pb::v1::dispatch_service_client::DispatchServiceClient};
+use crate::{cli::Failure, client::Known, pb::v1::dispatch_service_client::DispatchServiceClient};
 
 /// In flight, unless the command line says otherwise.
 const LEVELS: [usize; 5] = [1, 8, 64, 256, 1024];
@@ -62,7 +60,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
 /// Creates workflows numbered from `first`.
 pub(super) async fn creates(
     what: &str,
-    channels: &[Channel],
+    channels: &[Known],
     in_flight: usize,
     until: Until,
     first: u64,
@@ -77,7 +75,7 @@ pub(super) type Create =
     Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// Creates it at the service.
-pub(super) fn creator(channels: &[Channel], shape: &Shape) -> Create {
+pub(super) fn creator(channels: &[Known], shape: &Shape) -> Create {
     let clients: Arc<[_]> = channels.iter().cloned().map(DispatchServiceClient::new).collect();
     let shape = shape.clone();
     Arc::new(move |number| {

@@ -31,7 +31,6 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use dispatch_contract::UnixMillis;
-use tonic::transport::Channel;
 
 use self::{
     ceilings::Writing,
@@ -42,6 +41,7 @@ use self::{
 };
 use super::{Failure, show};
 use crate::{
+    client::Known,
     config::{Config, ConfigError},
     engine::{RouteTable, SystemClock},
     service::{Parts, ServiceClock},
@@ -193,11 +193,11 @@ impl Bench {
         self.args.in_flight.first().copied().unwrap_or(64).max(1)
     }
 
-    async fn channels(&self, in_flight: usize) -> Result<Vec<Channel>, Failure> {
+    async fn channels(&self, in_flight: usize) -> Result<Vec<Known>, Failure> {
         self.server.connect(if in_flight > FEW { CONNECTIONS } else { 1 }).await
     }
 
-    async fn empty_rpc(&mut self, channels: &[Channel], in_flight: usize) -> Row {
+    async fn empty_rpc(&mut self, channels: &[Known], in_flight: usize) -> Row {
         let before = self.server.usage();
         let outcome = ceilings::empty_rpc(channels, in_flight, self.ceiling_time()).await;
         let used = before.zip(self.server.usage());

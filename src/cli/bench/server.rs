@@ -11,12 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::{service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::usage::{self, Usage};
-use crate::cli::Failure;
+use crate::{
+    cli::Failure,
+    client::{Credential, Known},
+};
 
-/// The name of the account at the provider that plays along.
+/// The name of the account at the provider that plays along, and of the key that the bench calls with.
 pub(super) const API_KEY: &str = "abcd1234";
 /// How long a service may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -120,15 +123,18 @@ impl Server {
     }
 
     /// So many connections, set up as any client would.
-    pub(super) async fn connect(&self, connections: usize) -> Result<Vec<Channel>, Failure> {
+    pub(super) async fn connect(&self, connections: usize) -> Result<Vec<Known>, Failure> {
         let failed = |error: tonic::transport::Error| Failure {
             code: 6,
             text: format!("cannot reach {}: {error}", self.grpc),
         };
+        // Ours asks for a key, as every service does that really sends.
+        let credential = Credential::key(&format!("{API_KEY}:{}", self.secret)).unwrap_or_default();
         let mut channels = Vec::new();
         for _ in 0..connections.max(1) {
             let endpoint = Endpoint::from_shared(self.grpc.clone()).map_err(failed)?;
-            channels.push(endpoint.tcp_nodelay(true).connect().await.map_err(failed)?);
+            let channel = endpoint.tcp_nodelay(true).connect().await.map_err(failed)?;
+            channels.push(InterceptedService::new(channel, credential.clone()));
         }
         Ok(channels)
     }
@@ -183,6 +189,10 @@ fn config(provider: SocketAddr, secret: &str, concurrency: u32) -> String {
 recovery_grace_s = 0
 [log]
 level = "warn"
+[[access.keys]]
+id = "{API_KEY}"
+secret = "{secret}"
+scopes = ["create", "read", "cancel"]
 [[accounts]]
 name = "bench"
 provider = "vonage"

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use uuid::Uuid;
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     cli::Failure,
+    client::Known,
     pb::v1::{
         AllWorkflows, EventKind, StreamStart, StreamStatusRequest,
         dispatch_service_client::DispatchServiceClient,
@@ -146,7 +147,7 @@ async fn subscribe(
 
 /// Opens a stream; what it returns then reads it to its end.
 async fn open(
-    channel: Channel,
+    channel: Known,
     target: Target,
 ) -> Result<
     impl FnOnce(
@@ -157,6 +158,7 @@ async fn open(
 > {
     let follows_everything = matches!(target, Target::All(_));
     let request = StreamStatusRequest {
+        tenant: String::new(),
         target: Some(target),
         from: Some(From::Start(StreamStart::Now as i32)),
         follow_late_receipts: false,

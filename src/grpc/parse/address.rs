@@ -34,7 +34,7 @@ pub(super) fn channel(
             .max_by(|(a, _), (b, _)| a.total_cmp(b));
         let hint = nearest.map(|(_, name)| format!("; did you mean {name}?")).unwrap_or_default();
         let names = match names.as_slice() {
-            [] => "none yet: add a route to its configuration".to_owned(),
+            [] => "none for this tenant: a route in its configuration adds one".to_owned(),
             names => names.join(", "),
         };
         found.note(

@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use content::{URL_WANTED, is_fetchable};
+pub(crate) use routes::TenantRoutes;
 pub(crate) use workflow::parse_spec;
 
 /// The longest create as a whole, in bytes.
@@ -38,15 +39,15 @@ const CREATE_MOST_BYTES: usize = 256 * 1024;
 /// The longest idempotency key, in characters.
 const REQUEST_ID_MOST: usize = 128;
 
-/// What workflows are checked against: who can send what, as configured.
+/// What workflows are checked against: who can send what, as configured for a tenant.
 pub(crate) trait Rules {
-    /// The configured channels.
+    /// The channels that the tenant reaches.
     fn channels(&self) -> Vec<Channel>;
 
     /// The adapters behind the routes that serve this sender, in the order they are tried.
     fn serving(&self, channel: &Channel, sender: &Endpoint) -> Vec<Arc<dyn ChannelAdapter>>;
 
-    /// The senders that routes of this channel are configured for.
+    /// The senders that the tenant's routes of this channel are configured for.
     fn senders(&self, channel: &Channel) -> Vec<String>;
 }
 

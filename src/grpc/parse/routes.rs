@@ -1,24 +1,53 @@
-//! The configured routes as the rules that workflows are checked against.
+//! The configured routes, as far as a tenant reaches them, as the rules that workflows are checked
+//! against.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use dispatch_contract::{Channel, ChannelAdapter, Endpoint};
 
 use super::Rules;
-use crate::engine::{RouteTable, SenderMatch};
+use crate::engine::{Engine, RouteTable, SenderMatch, Senders};
 
-impl Rules for RouteTable {
+/// What a tenant may send by.
+#[derive(Clone, Copy)]
+pub(crate) struct TenantRoutes<'a> {
+    routes: &'a RouteTable,
+    tenant: &'a str,
+    senders: Option<&'a dyn Senders>,
+}
+
+impl<'a> TenantRoutes<'a> {
+    /// By the routes of a running service.
+    pub(crate) fn of(engine: &'a Engine, tenant: &'a str) -> Self {
+        TenantRoutes { routes: engine.routes(), tenant, senders: Some(engine.senders()) }
+    }
+
+    /// By these routes, where nobody registered a sender.
+    pub(crate) fn only(routes: &'a RouteTable, tenant: &'a str) -> Self {
+        TenantRoutes { routes, tenant, senders: None }
+    }
+}
+
+impl Rules for TenantRoutes<'_> {
     fn channels(&self) -> Vec<Channel> {
-        RouteTable::channels(self).into_iter().collect()
+        let channels =
+            self.routes.of(Some(self.tenant)).map(|route| route.adapter.channel().clone());
+        channels.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn serving(&self, channel: &Channel, sender: &Endpoint) -> Vec<Arc<dyn ChannelAdapter>> {
-        RouteTable::serving(self, channel, sender).map(|route| Arc::clone(&route.adapter)).collect()
+        let owner = self.senders.and_then(|senders| senders.owner(channel, sender));
+        let serving = self.routes.serving(self.tenant, channel, sender);
+        serving
+            .filter(|route| route.leaves(sender, self.tenant, owner.as_deref()))
+            .map(|route| Arc::clone(&route.adapter))
+            .collect()
     }
 
     fn senders(&self, channel: &Channel) -> Vec<String> {
-        let on_channel = self.iter().filter(|route| route.adapter.channel() == channel);
-        let named: BTreeSet<_> = on_channel
+        let reached = self.routes.of(Some(self.tenant));
+        let named: BTreeSet<_> = reached
+            .filter(|route| route.adapter.channel() == channel)
             .filter_map(|route| match &route.sender {
                 SenderMatch::Any => None,
                 SenderMatch::Exactly(value) => Some(value.clone()),

@@ -59,15 +59,19 @@ fn serving(
     if !serving.is_empty() {
         return Some(serving);
     }
+    // Not a word of routes that are others'.
     let senders = rules.senders(channel);
     let more = senders.len().saturating_sub(SENDERS_TOLD);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let told = senders[..senders.len().min(SENDERS_TOLD)].join(", ");
+    let told = match &senders[..senders.len().min(SENDERS_TOLD)] {
+        [] => String::new(),
+        some => format!(": those on {channel} are {}{more}", some.join(", ")),
+    };
     found.note(
         path,
         format!(
-            "must be a sender with a route: those on {channel} are {told}{more}; add a route to the \
-             service's configuration for another"
+            "must be a sender with a route of this tenant{told}; a route in the service's configuration \
+             adds another"
         ),
     );
     None

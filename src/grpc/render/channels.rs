@@ -1,29 +1,34 @@
 //! The configured channels and what each can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Echo};
 
 use super::{duration, status};
 use crate::{
-    engine::{Route, RouteTable, SenderMatch},
+    engine::{Route, RouteTable, RouteTenants, SenderMatch},
     pb::v1,
 };
 
-/// The channels that some route serves, by name, with their adapters and routes.
-pub(crate) fn channels(routes: &RouteTable) -> Vec<v1::Channel> {
-    routes
-        .channels()
+/// The channels that some route serves of those that a tenant reaches, or of all for none, by name, with
+/// their adapters and routes. Who else reaches a route is shown only if `shows_tenants`.
+pub(crate) fn channels(
+    routes: &RouteTable,
+    tenant: Option<&str>,
+    shows_tenants: bool,
+) -> Vec<v1::Channel> {
+    let names: BTreeSet<_> = routes.of(tenant).map(|route| route.adapter.channel()).collect();
+    names
         .into_iter()
         .map(|channel| {
             let own: Vec<_> =
-                routes.iter().filter(|route| *route.adapter.channel() == channel).collect();
+                routes.of(tenant).filter(|route| route.adapter.channel() == channel).collect();
             let adapters: BTreeMap<_, _> =
                 own.iter().map(|route| (route.adapter.name(), &route.adapter)).collect();
             v1::Channel {
                 name: channel.as_str().to_owned(),
                 adapters: adapters.into_values().map(|it| adapter(&**it)).collect(),
-                routes: own.into_iter().map(route).collect(),
+                routes: own.into_iter().map(|it| route(it, shows_tenants)).collect(),
             }
         })
         .collect()
@@ -52,7 +57,7 @@ fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
     }
 }
 
-fn route(route: &Route) -> v1::Route {
+fn route(route: &Route, shows_tenants: bool) -> v1::Route {
     let sender = match &route.sender {
         SenderMatch::Any => String::new(),
         SenderMatch::Exactly(value) => value.clone(),
@@ -62,6 +67,13 @@ fn route(route: &Route) -> v1::Route {
         sender,
         adapter: route.adapter.name().to_owned(),
         account: route.account.name.clone(),
+        tenants: match &route.tenants {
+            RouteTenants::Only(tenants) if shows_tenants => {
+                tenants.iter().map(ToString::to_string).collect()
+            }
+            RouteTenants::All if shows_tenants => vec!["*".to_owned()],
+            RouteTenants::Only(_) | RouteTenants::All => Vec::new(),
+        },
     }
 }
 

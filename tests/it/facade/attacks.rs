@@ -23,7 +23,7 @@ async fn raw(running: &Running, sent: &[u8]) -> String {
 
 fn head(length: usize, more: &str) -> String {
     format!(
-        "POST /v0.1/dispatch HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+        "POST /v0.1/dispatch HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n{more}\r\n"
     )
 }
@@ -45,7 +45,7 @@ async fn a_body_of_ten_megabytes_is_refused_and_the_caller_hears_it() {
     }
     // Without a length too.
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-    let head = "POST /v0.1/dispatch HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+    let head = "POST /v0.1/dispatch HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let sent = head.to_owned() + &chunk.repeat(160) + "0\r\n\r\n";
     let answer = raw(&running, sent.as_bytes()).await;

@@ -190,7 +190,7 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     let id = driver.create(1, "x");
     let attempt = driver.store.load(id).unwrap().unwrap().wants_slot().unwrap();
-    driver.tell(id, Event::Slot { attempt, account: "p/main".into() });
+    driver.tell(id, Event::Slot { attempt });
     driver.now += 1000;
     driver.tell(id, Event::Cancel);
     let ended = driver.now;
@@ -291,7 +291,7 @@ fn a_large_batch_is_kept_row_by_row() {
             assert_eq!(kept.timeline(*id).unwrap(), reader.timeline(*id).unwrap());
             assert_eq!(kept.workflow(*id).unwrap(), reader.workflow(*id).unwrap());
         }
-        let all = Filter { tenant: Arc::from("default"), ..Filter::default() };
+        let all = Filter { tenant: Some(Arc::from("default")), ..Filter::default() };
         let (page, wanted) = (kept.list(&all, None, 250), reader.list(&all, None, 250));
         assert_eq!(page.unwrap().workflows, wanted.unwrap().workflows);
         assert_eq!(kept.entries(None, 10_000).unwrap()[..], reader.entries(None, 64).unwrap());

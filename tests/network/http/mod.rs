@@ -22,7 +22,7 @@ use dispatch::{
     config::{Account, Config, Route},
     engine::TestClock,
     pb::v1::{Workflow, WorkflowSpec},
-    service::{Service, ServiceClock},
+    service::{Parts, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
@@ -64,7 +64,6 @@ impl Between {
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
-            formerly: Vec::new(),
             secrets: ["api_secret", "signature_secret"]
                 .map(|name| (name.to_owned(), SECRET.into()))
                 .into(),
@@ -74,6 +73,7 @@ impl Between {
                 name: adapter.to_owned(),
                 adapter: adapter.to_owned(),
                 account: "main".to_owned(),
+                tenants: vec!["default".to_owned()],
                 sender: "*".to_owned(),
                 concurrency: 8,
                 timeout_s: 1,
@@ -99,7 +99,8 @@ impl Between {
             tokio::spawn(server.serve(listener, stop.clone()));
             let ServiceClock::Test(clock_of_test) = clock else { panic!("a real clock") };
             assert!(made.set((provider, Arc::clone(clock_of_test))).is_ok());
-            builtin::parts(&config, clock)
+            // The provider is one of this test's own.
+            Ok(Parts { is_simulated: true, ..builtin::parts(&config, clock)? })
         });
         let service = started.await.unwrap();
         let (provider, clock) = made.into_inner().unwrap();

@@ -46,12 +46,14 @@ impl Server {
         std::fs::write(&file, format!("[log]\nlevel = \"error\"\n{config}")).unwrap();
         let process = Process::serve(&file, &folder.path().join("data"), FREE, http).await;
         let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
+        let client = client.with(sign::credential());
         Server { process, client, _folder: folder }
     }
 
     /// A connection of its own.
     async fn connect(&self) -> Client {
-        Client::connect(format!("http://{}", self.process.grpc)).await.unwrap()
+        let client = Client::connect(format!("http://{}", self.process.grpc)).await.unwrap();
+        client.with(sign::credential())
     }
 
     fn status(&self, name: &str) -> u64 {

@@ -38,12 +38,13 @@ retry_base_ms = 200
 retry_max_ms = 1000
 unknown_wait_s = 1
 final_wait_s = 10
-[[accounts]]
+{}[[accounts]]
 name = "main"
 provider = "vonage"
 settings = {{ api_key = "{key}", base_url = "http://{base_url}" }}
 secrets = {{ api_secret = "{secret}", signature_secret = "{secret}" }}
 {}{}"#,
+        sign::access_key(),
         route("messenger"),
         route("sms")
     )

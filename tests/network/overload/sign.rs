@@ -7,6 +7,19 @@ use sha2::{Digest, Sha256};
 pub const KEY: &str = "abcd1234";
 pub const SECRET: &str = "a secret of thirty-two characters";
 
+/// A key of the configuration, as services ask for that have a real account.
+pub fn access_key() -> String {
+    format!(
+        "[[access.keys]]\nid = \"{KEY}\"\nsecret = \"{SECRET}\"\n\
+         scopes = [\"create\", \"read\", \"cancel\", \"admin\", \"operator\"]\n"
+    )
+}
+
+/// What brings it; where there is no key, it is as good as nothing.
+pub fn credential() -> dispatch::client::Credential {
+    dispatch::client::Credential::key(&format!("{KEY}:{SECRET}")).unwrap()
+}
+
 /// The `Authorization` of a webhook with this body.
 pub fn signed(body: &[u8]) -> String {
     let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();

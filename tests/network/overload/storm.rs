@@ -56,7 +56,7 @@ cache_mib = 32
 waiting_creates = {WAITING}
 [sandbox]
 default_script = "accept; deliver 50ms"
-[[accounts]]
+{}[[accounts]]
 name = "main"
 provider = "vonage"
 settings = {{ api_key = "{key}", base_url = "http://127.0.0.1:9" }}
@@ -65,7 +65,8 @@ secrets = {{ api_secret = "{secret}", signature_secret = "{secret}" }}
 name = "sms"
 adapter = "sandbox-sms"
 account = "sandbox"
-"#
+"#,
+        sign::access_key()
     )
 }
 

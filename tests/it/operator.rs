@@ -1,0 +1,160 @@
+//! An operator sees and stops everything of every tenant; an administrator of any tenant does not.
+
+use dispatch::{
+    client::Client,
+    pb::v1::{
+        CreateKeyRequest, ListAuditRequest, ListCallbacksRequest, ListKeysRequest,
+        ListWorkflowsRequest, StreamStart, StreamStatusRequest,
+        stream_status_request::{From, Target},
+        stream_status_response::Kind,
+    },
+};
+use tonic::{Code, Status};
+
+use crate::{
+    access::{ALL, House, key, outcome, reason},
+    support::{in_memory, messenger_sms, request},
+};
+
+async fn house() -> House {
+    let mut config = in_memory();
+    config.access.keys = vec![
+        key("operator", "default", &["operator"]),
+        key("default", "default", &ALL),
+        key("acme", "acme", &ALL),
+        key("beta", "beta", &ALL),
+    ];
+    House::new(&config).await
+}
+
+async fn create(client: &Client) -> String {
+    let spec = messenger_sms("1000", "447700900001", "600s");
+    client.create(request(spec)).await.unwrap().workflow.unwrap().id
+}
+
+async fn list(client: &Client, tenant: &str) -> Result<Vec<(String, String)>, Status> {
+    let asked = ListWorkflowsRequest { tenant: tenant.to_owned(), ..Default::default() };
+    let mut listed: Vec<_> = client
+        .list(asked)
+        .await?
+        .workflows
+        .into_iter()
+        .map(|workflow| (workflow.tenant, workflow.id))
+        .collect();
+    listed.sort();
+    Ok(listed)
+}
+
+/// The tenants of whose workflows a stream from the beginning tells first, as far as it says.
+async fn told(
+    client: &Client,
+    tenant: &str,
+    events: usize,
+) -> Result<Vec<(String, String)>, Status> {
+    let asked = StreamStatusRequest {
+        target: Some(Target::All(Default::default())),
+        from: Some(From::Start(StreamStart::Beginning as i32)),
+        tenant: tenant.to_owned(),
+        ..Default::default()
+    };
+    let mut stream = client.raw().stream_status(asked).await?.into_inner();
+    let mut seen = Vec::new();
+    while seen.len() < events {
+        if let Some(Kind::Event(event)) = stream.message().await?.unwrap().kind
+            && event.sequence == 1
+        {
+            seen.push((event.tenant, event.workflow_id));
+        }
+    }
+    seen.sort();
+    Ok(seen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_down() {
+    let house = house().await;
+    let (operator, acme, beta) = (house.of("operator"), house.of("acme"), house.of("beta"));
+    let (a, b) = (create(&acme).await, create(&beta).await);
+    let of = |tenant: &str, id: &str| (tenant.to_owned(), id.to_owned());
+    assert_eq!(list(&operator, "").await.unwrap(), [of("acme", &a), of("beta", &b)]);
+    assert_eq!(list(&operator, "beta").await.unwrap(), [of("beta", &b)]);
+    assert_eq!(list(&operator, "default").await.unwrap(), []);
+    assert_eq!(told(&operator, "", 2).await.unwrap(), [of("acme", &a), of("beta", &b)]);
+    assert_eq!(told(&operator, "acme", 1).await.unwrap(), [of("acme", &a)]);
+    let shown = operator.get(&a).await.unwrap();
+    assert_eq!((shown.tenant.as_str(), shown.id.as_str()), ("acme", a.as_str()));
+    let watched =
+        StreamStatusRequest { target: Some(Target::WorkflowId(a.clone())), ..Default::default() };
+    let mut stream = operator.raw().stream_status(watched).await.unwrap().into_inner();
+    assert!(matches!(stream.message().await.unwrap().unwrap().kind, Some(Kind::Event(_))));
+    let canceled = operator.cancel(&a).await.unwrap().workflow.unwrap();
+    assert_eq!(canceled.state().as_str_name(), "WORKFLOW_STATE_CANCELED");
+    assert_eq!(acme.get(&a).await.unwrap().state(), canceled.state());
+    // It sends for nobody.
+    let spec = messenger_sms("1000", "447700900001", "600s");
+    assert_eq!(operator.create(request(spec)).await.unwrap_err().code(), Code::PermissionDenied);
+
+    // Over REST as well.
+    let url = format!("http://{}/v0.1/dispatch/{b}", house.service.http);
+    let ask = |method: reqwest::Method| {
+        let call = reqwest::Client::new().request(method, &url);
+        call.basic_auth("operator", Some(crate::access::SECRET)).send()
+    };
+    assert_eq!(ask(reqwest::Method::GET).await.unwrap().status().as_u16(), 200);
+    assert_eq!(ask(reqwest::Method::DELETE).await.unwrap().status().as_u16(), 200);
+
+    // Whose data it was sees what an operator did to it.
+    for (tenant, id) in [("acme", &a), ("beta", &b)] {
+        let asked = ListAuditRequest { limit: 10, ..Default::default() };
+        let entries =
+            house.of(tenant).access().list_audit(asked).await.unwrap().into_inner().entries;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        let entry = &entries[0];
+        assert_eq!((entry.who.as_str(), entry.what.as_str()), ("operator", "workflow.canceled"));
+        assert_eq!((entry.tenant.as_str(), &entry.target), (tenant, id));
+    }
+    assert_eq!(operator.cancel(crate::access::MISSING).await.unwrap_err().code(), Code::NotFound);
+    house.service.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
+    let house = house().await;
+    let a = create(&house.of("acme")).await;
+    let default = house.of("default");
+    assert_eq!(list(&default, "").await.unwrap(), []);
+    assert_eq!(default.get(&a).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(default.cancel(&a).await.unwrap_err().code(), Code::NotFound);
+    let denied = (Code::PermissionDenied, "SCOPE_MISSING".to_owned());
+    let tenant = || "acme".to_owned();
+    assert_eq!(outcome(list(&default, "acme").await), denied);
+    assert_eq!(outcome(told(&default, "acme", 1).await), denied);
+    let asked = ListKeysRequest { tenant: tenant() };
+    assert_eq!(outcome(default.access().list_keys(asked).await), denied);
+    let asked = ListAuditRequest { tenant: tenant(), limit: 1 };
+    assert_eq!(outcome(default.access().list_audit(asked).await), denied);
+    let asked = ListCallbacksRequest { tenant: tenant(), ..Default::default() };
+    assert_eq!(outcome(default.callbacks().list_callbacks(asked).await), denied);
+    let other = CreateKeyRequest { tenant: tenant(), ..Default::default() };
+    let refused = default.access().create_key(other).await.unwrap_err();
+    assert_eq!(reason(&refused), "OPERATOR_ONLY");
+    let scopes = vec!["operator".to_owned()];
+    let more = CreateKeyRequest { scopes, ..Default::default() };
+    let refused = default.access().create_key(more.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "OPERATOR_ONLY");
+    let usual = default.access().create_key(CreateKeyRequest::default()).await.unwrap();
+    assert_eq!(usual.into_inner().key.unwrap().scopes, ALL);
+    let listed = default.access().list_keys(ListKeysRequest::default()).await.unwrap().into_inner();
+    assert!(listed.keys.iter().all(|key| !key.scopes.contains(&"operator".to_owned())));
+
+    // An operator grants it, for any tenant, and lists everybody's.
+    let operator = house.of("operator");
+    let more = CreateKeyRequest { tenant: "acme".to_owned(), ..more };
+    operator.access().create_key(more).await.unwrap();
+    let all = async |tenant: &str| {
+        let asked = ListKeysRequest { tenant: tenant.to_owned() };
+        operator.access().list_keys(asked).await.unwrap().into_inner().keys.len()
+    };
+    assert_eq!((all("").await, all("acme").await, all("beta").await), (6, 2, 1));
+    house.service.stop().await.unwrap();
+}
