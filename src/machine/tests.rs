@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod places;
+
 const START: u64 = 1_700_000_000_000;
 const MINUTE: u64 = 60_000;
 

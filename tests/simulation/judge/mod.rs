@@ -7,12 +7,13 @@
 mod case;
 mod ends;
 mod facts;
+mod order;
 mod rules;
 mod timers;
 mod turns;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -99,6 +100,8 @@ pub struct Judge {
     timers: BTreeSet<(u64, WorkflowId)>,
     /// Who waits for a place on which route.
     waiting: BTreeSet<(usize, WorkflowId)>,
+    /// Who went before them meanwhile.
+    passed: BTreeMap<(usize, WorkflowId), order::Passed>,
 }
 
 /// Fails with `rule` unless it `holds`.
@@ -121,6 +124,7 @@ impl Judge {
             latest: 0,
             timers: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            passed: BTreeMap::new(),
         }
     }
 

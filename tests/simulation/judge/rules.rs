@@ -46,4 +46,5 @@ rules! {
     IDLE_PLACE = "J33" "nobody waits for a place on a route that has one free";
     AT_ONCE = "J34" "a step that nothing can save any more is left at once";
     RETRIES = "J35" "a retry waits for its time and for what the provider asked";
+    FAIR = "J36" "who waits for a place is passed over no more often than priorities, their reserve, and tenants' turns allow, and never by who came later to its own line";
 }

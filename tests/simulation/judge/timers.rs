@@ -8,6 +8,8 @@ use super::{Case, Fine, IDLE_PLACE, Judge, LATE, TryState, TurnSeen, want};
 impl Judge {
     /// A new life has begun: what awaits a receipt may be held now.
     pub fn begun(&mut self, turn: &TurnSeen) {
+        // Queues are built anew, and counted anew.
+        self.passed.clear();
         let ids: Vec<_> = self.cases.keys().copied().collect();
         for id in ids {
             self.reckon(id, turn);

@@ -29,6 +29,7 @@ impl Judge {
         exists: impl Fn(WorkflowId) -> bool,
     ) -> Fine {
         self.latest = self.latest.max(turn.now);
+        let waited = self.waiting.clone();
         let mut causes: HashMap<WorkflowId, Causes> = HashMap::new();
         let mut records = HashMap::new();
         for given in given {
@@ -68,6 +69,7 @@ impl Judge {
             want(!case.is_lost(), AT_ONCE, row.workflow, || format!("{:?}", case.tries))?;
             self.reckon(row.workflow, turn);
         }
+        self.order(turn, &waited, rows)?;
         self.early.retain(|early| early.at + 2 * PARK_MS > turn.now);
         Ok(())
     }

@@ -1,0 +1,56 @@
+//! Which of several routes is taken, and what becomes of an attempt that finds no place.
+
+use super::*;
+
+/// Routes, and how long a newcomer would wait for each.
+struct Full(Vec<u64>);
+
+impl RouteBook for Full {
+    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
+        Offers(vec![PLAIN; self.0.len()]).offers(need)
+    }
+
+    fn wait_ms(&self, route: &Arc<str>, need: &Need, _: Priority) -> u64 {
+        let at = self.offers(need).iter().position(|offer| offer.route == *route);
+        at.map_or(0, |at| self.0[at])
+    }
+}
+
+fn taken(waits: &[u64]) -> Option<Arc<str>> {
+    let mut workflow = fresh(&plan(&[None]));
+    create(&mut workflow, UnixMillis(START), &Full(waits.to_vec()));
+    workflow.attempt(1).map(|attempt| Arc::clone(&attempt.route))
+}
+
+#[test]
+fn the_first_route_that_has_a_place_in_time_is_taken_and_else_the_one_that_has_it_soonest() {
+    let within = Terms::default().last_send_within_ms;
+    let cases: [(&[u64], &str); 4] = [
+        (&[within, 0], "sms-0"),
+        (&[within + 1, within, 0], "sms-1"),
+        (&[within + 3, within + 2, within + 2], "sms-1"),
+        (&[within + 1], "sms-0"),
+    ];
+    for (waits, route) in cases {
+        assert_eq!(taken(waits).as_deref(), Some(route), "{waits:?}");
+    }
+    assert_eq!(taken(&[]), None);
+}
+
+#[test]
+fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
+    let wake = |while_down| Event::Wake { while_down, hold: false };
+    let (one, none) = (vec![PLAIN], Vec::new());
+    let cases = [
+        (wake(false), &one, Reason::RouteSaturated),
+        (wake(true), &one, Reason::NotSentInTime),
+        (wake(false), &none, Reason::NotSentInTime),
+    ];
+    for (event, routes, reason) in cases {
+        let mut life = Life::of(plan(&[None]));
+        life.now.0 += Terms::default().last_send_within_ms;
+        life.routes = Offers(routes.clone());
+        life.tell(event.clone());
+        assert_eq!(life.ended(), Some((EndState::Failed, reason)), "{event:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Who goes first on a busy route: while somebody waits, no more go before it than the contract allows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use dispatch::{
+    machine::{Fact, Priority, WorkflowId},
+    store::Row,
+};
+
+use super::{Case, FAIR, Fine, Judge, TurnSeen, want};
+
+/// Of this many places in a row each lower priority that waits gets one.
+const RESERVE: u64 = 10;
+
+/// What happened on a route while a workflow waited there, in this life of the service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    since: u64,
+    /// How many of lower and higher priorities started, and of its own those of other tenants.
+    lower: u64,
+    higher: u64,
+    others: u64,
+    /// How many of its own line went, and how many before which a lower one had to wait; some without a
+    /// start, because their time was over.
+    line: u64,
+    ahead: u64,
+}
+
+type Places = BTreeSet<(usize, WorkflowId)>;
+
+impl Judge {
+    /// Counts what this turn gave to whom, for everybody who waits on. `before` waited before it.
+    pub(super) fn order(&mut self, turn: &TurnSeen, before: &Places, rows: &[Arc<Row>]) -> Fine {
+        if before.is_empty() && self.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut started: BTreeMap<usize, Vec<WorkflowId>> = BTreeMap::new();
+        for row in rows {
+            for fact in &row.facts {
+                if let Fact::AttemptStarted { attempt, .. } = fact
+                    && let Some(of) = self.cases.get(&row.workflow).and_then(|c| c.at(*attempt))
+                {
+                    started.entry(of.route).or_default().push(row.workflow);
+                }
+            }
+        }
+        let since = |passed: &BTreeMap<_, Passed>, of| {
+            passed.get(&of).map_or(turn.now, |passed| passed.since)
+        };
+        for &(route, id) in &self.waiting {
+            let Some(mut passed) = self.passed.get(&(route, id)).copied() else { continue };
+            let Some(of) = self.cases.get(&id).map(line) else { continue };
+            let started = started.get(&route).map_or(&[][..], Vec::as_slice);
+            for other in started {
+                let Some(theirs) = self.cases.get(other).map(line) else { continue };
+                // The highest priority sorts first.
+                passed.lower += u64::from(theirs.0 > of.0);
+                passed.higher += u64::from(theirs.0 < of.0);
+                passed.others += u64::from(theirs.0 == of.0 && theirs.1 != of.1);
+                let is_newer = since(&self.passed, (route, *other)) > passed.since;
+                want(theirs != of || !is_newer, FAIR, id, || {
+                    format!("{other} of the same tenant came later, and went first")
+                })?;
+            }
+            // Some came and went within the turn.
+            let gone = before.difference(&self.waiting).filter(|(of, _)| *of == route);
+            let gone = gone.map(|(_, other)| other).chain(started).collect::<BTreeSet<_>>();
+            for theirs in gone.into_iter().filter_map(|other| self.cases.get(other).map(line)) {
+                passed.ahead += u64::from(theirs.0 <= of.0);
+                passed.line += u64::from(theirs == of);
+            }
+            let lower_ones = (Priority::ALL.len() - 1 - of.0.rank()) as u64;
+            let own = passed.ahead - passed.ahead.min(passed.higher);
+            let is_fair = passed.lower <= lower_ones * (passed.ahead / (RESERVE - 1) + 1)
+                && passed.others <= passed.line + 1
+                && passed.higher <= (RESERVE - 1) * (own + 1);
+            want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
+            self.passed.insert((route, id), passed);
+        }
+        self.passed.retain(|of, _| self.waiting.contains(of));
+        for of in &self.waiting {
+            let new = Passed { since: turn.now, lower: 0, higher: 0, others: 0, line: 0, ahead: 0 };
+            self.passed.entry(*of).or_insert(new);
+        }
+        Ok(())
+    }
+}
+
+/// Whose line of a queue a workflow stands in.
+fn line(case: &Case) -> (Priority, Arc<str>) {
+    (case.record.plan.priority, Arc::clone(&case.record.tenant))
+}
