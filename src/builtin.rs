@@ -167,7 +167,30 @@ fn accounts(config: &Config) -> Result<BTreeMap<(String, String), Arc<Account>>,
             return Err(wrong("there are two accounts of this name; names must be unique"));
         }
     }
+    for given in &config.accounts {
+        let key = |name: &String| (given.provider.clone(), name.clone());
+        for before in &given.formerly {
+            let wrong = |problem: &str| {
+                ConfigError(format!("account {}: formerly {before}: {problem}", given.name))
+            };
+            if !is_a_path_s_part(before) {
+                return Err(wrong(A_PATH_S_PART));
+            }
+            let account = Arc::clone(&accounts[&key(&given.name)]);
+            if accounts.insert(key(before), account).is_some() {
+                return Err(wrong(
+                    "another account has this name, or had it; which one would be a guess",
+                ));
+            }
+        }
+    }
     Ok(accounts)
+}
+
+const A_PATH_S_PART: &str = "an account's name stands in webhook URLs: use letters, digits, - _ .";
+
+fn is_a_path_s_part(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn account(given: &config::Account) -> Result<Account, ConfigError> {
@@ -178,12 +201,8 @@ fn account(given: &config::Account) -> Result<Account, ConfigError> {
         })?;
         secrets.insert(name.clone(), Secret::new(secret));
     }
-    let is_a_path_s_part = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    };
     if !is_a_path_s_part(&given.name) {
-        let problem = "an account's name stands in webhook URLs: use letters, digits, - _ .";
-        return Err(ConfigError(format!("account {}: {problem}", given.name)));
+        return Err(ConfigError(format!("account {}: {A_PATH_S_PART}", given.name)));
     }
     Ok(Account { name: given.name.clone(), revision: 1, settings: given.settings.clone(), secrets })
 }

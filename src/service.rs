@@ -4,6 +4,7 @@
 //! binary can bring adapters of its own.
 
 mod accounts;
+mod adapters;
 mod guarding;
 mod incoming;
 
@@ -22,7 +23,8 @@ use crate::{
     callbacks::{self, Callbacks},
     config::{self, Config, TlsListener},
     engine::{
-        Engine, EngineClock, EngineOptions, LaneLimits, RouteTable, Sink, SystemClock, TestClock,
+        Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SystemClock,
+        TestClock, account_id,
     },
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService,
@@ -57,7 +59,7 @@ const BACKLOG: u32 = 4096;
 pub struct Parts {
     /// The adapters.
     pub registry: Registry,
-    /// The accounts, by provider and name.
+    /// The accounts, by provider and name. One that was renamed stands under its former names too.
     pub accounts: BTreeMap<(String, String), Arc<Account>>,
     /// Which sender goes by which adapter.
     pub routes: RouteTable,
@@ -175,9 +177,11 @@ impl Service {
         let metrics = Arc::new(Metrics::new());
         let weights = config.access.tenants.iter();
         let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
+        let names = former_names(&parts.accounts);
+        let routes = parts.routes.weighted(weights).with_former_names(names);
         let engine = Engine::start(
             store,
-            Arc::new(parts.routes.weighted(weights)),
+            Arc::new(routes),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external))),
             clock.engine_clock(),
             metrics,
@@ -196,14 +200,9 @@ impl Service {
 
         let stop_adapters = CancellationToken::new();
         for adapter in parts.registry.iter() {
-            let adapter = Arc::clone(adapter);
-            let provider = adapter.provider().to_owned();
-            let sink = Arc::new(Sink { engine: engine.clone(), provider });
-            let stop = stop_adapters.clone();
+            let (adapter, stop) = (Arc::clone(adapter), stop_adapters.clone());
             let clock = clock.contract_clock();
-            tokio::spawn(async move {
-                adapter.run(sink, clock, Box::pin(async move { stop.cancelled().await })).await;
-            });
+            tokio::spawn(adapters::run(adapter, engine.clone(), clock, stop));
         }
 
         let stop_edges = CancellationToken::new();
@@ -214,7 +213,7 @@ impl Service {
             accounts: parts.accounts,
             public_url: config.listen.public_url.clone(),
             patience: Duration::from_secs(listen.http_patience_s),
-            warned: Default::default(),
+            told: Default::default(),
         };
         let rest = rest::router(Arc::new(Rest {
             engine: engine.clone(),
@@ -235,6 +234,7 @@ impl Service {
         for (listener, tls, router) in
             [(http_listener, tls, public), (internal_listener, None, inside)]
         {
+            let router = http::caught(router, engine.clone());
             let patience = Duration::from_secs(listen.http_patience_s);
             edges.spawn(http::serve(listener, tls, router, patience, stop_edges.clone()));
         }
@@ -363,6 +363,13 @@ pub fn grpc_edge(
         .http2_keepalive_interval(Some(Duration::from_secs(listen.keep_alive_s)))
         .http2_keepalive_timeout(Some(Duration::from_secs(listen.keep_alive_timeout_s)))
         .add_service(dispatch)
+}
+
+fn former_names(accounts: &BTreeMap<(String, String), Arc<Account>>) -> FormerNames {
+    let renamed = accounts.iter().filter(|((_, name), account)| *name != account.name);
+    FormerNames::new(renamed.map(|((provider, before), account)| {
+        (account_id(provider, &account.name), account_id(provider, before))
+    }))
 }
 
 /// Listens on an address.

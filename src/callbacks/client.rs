@@ -7,8 +7,7 @@
 
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use dispatch_contract::UnixMillis;
-use jiff::fmt::rfc2822;
+use dispatch_contract::{UnixMillis, retry_after};
 use reqwest::{
     Client, Response,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -104,15 +103,6 @@ async fn drain(mut response: Response) {
     }
 }
 
-/// `120`, or a date.
-fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
-    Some(UnixMillis(u64::try_from(at.as_millisecond()).ok()?).since(now))
-}
-
 /// What went wrong, without the address: that may carry a secret of the receiver's.
 fn problem(error: &reqwest::Error) -> Problem {
     let mut source = error.source();
@@ -179,13 +169,29 @@ impl Error for ClientUnavailable {
 mod tests {
     use super::*;
 
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = UnixMillis(784_111_777_000);
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        let date = "Sun, 06 Nov 1994 08:50:37 GMT";
-        assert_eq!(retry_after(date, now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("soon", now), None);
+    #[tokio::test]
+    async fn a_retry_after_is_read_in_every_form() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        let destinations = Destinations { allow_http: true, allow_networks };
+        let client = CallbackClient::new(Arc::new(destinations), Duration::from_secs(5)).unwrap();
+        for date in ["30", "Sunday, 06-Nov-94 08:50:07 GMT", "Sun Nov  6 08:50:07 1994"] {
+            let answer = format!(
+                "HTTP/1.1 503 Busy\r\nRetry-After: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let receiver = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let post = client.post(&url, Vec::new(), Vec::new(), UnixMillis(784_111_777_000));
+            let (answer, ()) = tokio::join!(post, receiver);
+            let retry_after = Some(Duration::from_secs(30));
+            assert_eq!(answer, Ok(Answer { status: 503, retry_after }), "{date}");
+        }
     }
 
     #[tokio::test]

@@ -218,6 +218,10 @@ pub struct Sandbox {
 pub struct Account {
     /// Ours; stands in webhook URLs.
     pub name: String,
+    /// What it was called before: the webhook URLs of those names go on working, and receipts of what
+    /// was sent under them count.
+    #[serde(default)]
+    pub formerly: Vec<String>,
     /// Whose account it is.
     pub provider: String,
     /// What is not secret.

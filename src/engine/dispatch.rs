@@ -9,6 +9,7 @@ use super::{EngineClock, Input, Route, RouteTable, SendOrder, Senders, inbox::In
 use crate::{
     machine::{Answer, Refusal, StepPlan, WorkflowId},
     store::{Reader, Record},
+    telemetry::Metrics,
 };
 
 /// The longest text of a provider's that is kept, in bytes.
@@ -25,6 +26,7 @@ pub(super) struct Dispatcher {
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<dyn EngineClock>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
@@ -65,6 +67,9 @@ impl Dispatcher {
             // An adapter that panics may have sent before it did.
             let called = AssertUnwindSafe(this.call(&order)).catch_unwind().await;
             let answer = called.unwrap_or_else(|_| {
+                if let Some(route) = this.routes.get(&order.route) {
+                    this.metrics.adapter_panicked(route.adapter.name(), "send");
+                }
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
                 unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
             });

@@ -19,6 +19,7 @@ use super::{
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
     narrator::Narrator,
+    silence::Silence,
     writer::Writer,
 };
 use crate::{
@@ -163,6 +164,7 @@ impl Engine {
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
         };
         let writer = Writer {
             store,
@@ -176,6 +178,7 @@ impl Engine {
             next_sweep: now,
             is_held: Arc::clone(&is_held),
             narrator: Narrator::default(),
+            silence: Silence::default(),
             recovering: Some(clock.busy()),
         };
         let poked = Arc::downgrade(&inbox);

@@ -14,6 +14,7 @@
 //! writer's thread and tokio are a thin shell around it. Sends run outside, bounded
 //! per route. Reads and streams go through the store's reader, never through the inbox.
 
+mod accounts;
 mod clock;
 mod dispatch;
 mod fair;
@@ -23,10 +24,12 @@ mod inbox;
 mod narrator;
 mod routes;
 mod senders;
+mod silence;
 mod slots;
 mod turn;
 mod writer;
 
+pub use accounts::{FormerNames, account_id};
 pub use clock::{EngineClock, SystemClock, TestClock};
 pub use dispatch::answer_of;
 pub use feed::{Feed, OnNews};
@@ -35,4 +38,4 @@ pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::LaneLimits;
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
-pub use turn::{Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};
+pub use turn::{Foreign, Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};

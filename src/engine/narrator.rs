@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use dispatch_contract::{Fault, UnixMillis};
 
+use super::{Foreign, silence::Silent};
 use crate::machine::{EndState, Fact, Workflow, sentence};
 
 const PAUSE: Duration = Duration::from_secs(10);
@@ -78,6 +79,28 @@ impl Narrator {
                 "the route is saturated: creates that it could not start within send_within are refused"
             );
         }
+    }
+
+    /// Tells of receipts that another account sent.
+    pub(super) fn foreign(&mut self, now: UnixMillis, foreign: &Foreign) {
+        let Foreign { count, told_by, started_under } = foreign;
+        if let Some(kept_back) = self.may_tell(now, "foreign", told_by) {
+            tracing::warn!(
+                %told_by, %started_under, count, kept_back,
+                "receipts name attempts that were started under another account, and change nothing; \
+                 does a webhook URL name the wrong account, or was one renamed without `formerly`?"
+            );
+        }
+    }
+
+    /// Tells of an account that says nothing.
+    pub(super) fn silent(&self, silent: &Silent) {
+        let Silent { account, sends, for_s } = silent;
+        tracing::warn!(
+            %account, accepted = sends, for_s,
+            "accepted {sends} sends, and no receipt for {for_s} s: do the account's webhooks reach \
+             /receipts/{account}? Until they do, every message counts as unread and fails over"
+        );
     }
 
     /// How many of its kind were kept back, if it is time to tell one again.

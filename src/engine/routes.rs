@@ -13,6 +13,7 @@ use std::{
 
 use dispatch_contract::{Account, Channel, ChannelAdapter, Echo, Endpoint, Status};
 
+use super::{FormerNames, account_id};
 use crate::machine::{Need, RouteBook, RouteOffer, RouteTraits};
 
 /// A way for a sender's messages on one channel.
@@ -59,12 +60,17 @@ pub enum RouteTenants {
 pub struct RouteTable {
     routes: Vec<Route>,
     weights: Arc<BTreeMap<Arc<str>, u32>>,
+    /// What each route's account is known by.
+    accounts: Vec<Arc<str>>,
+    former_names: FormerNames,
 }
 
 impl RouteTable {
     /// The routes as given: the first that serves is tried first.
     pub fn new(routes: Vec<Route>) -> Self {
-        RouteTable { routes, ..RouteTable::default() }
+        let account = |route: &Route| account_id(route.adapter.provider(), &route.account.name);
+        let accounts = routes.iter().map(account).collect();
+        RouteTable { routes, accounts, ..RouteTable::default() }
     }
 
     /// The same, shared by tenants according to these weights: how often a tenant that waits for a route
@@ -78,6 +84,23 @@ impl RouteTable {
     /// The weights of tenants that have one of their own.
     pub fn weights(&self) -> &Arc<BTreeMap<Arc<str>, u32>> {
         &self.weights
+    }
+
+    /// The same, with accounts that had other names before.
+    #[must_use]
+    pub fn with_former_names(self, former_names: FormerNames) -> Self {
+        RouteTable { former_names, ..self }
+    }
+
+    /// What accounts were called before.
+    pub fn former_names(&self) -> &FormerNames {
+        &self.former_names
+    }
+
+    /// What the account of a route is known by.
+    pub(super) fn account_of(&self, route: &str) -> Option<&Arc<str>> {
+        let mut both = self.routes.iter().zip(&self.accounts);
+        both.find(|(it, _)| &*it.name == route).map(|(_, account)| account)
     }
 
     /// All routes.

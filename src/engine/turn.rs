@@ -4,17 +4,19 @@
 //! before its batch is durable.
 
 mod admission;
+mod awaited;
 mod follow;
 mod hold;
 mod inputs;
 mod parking;
 
+use awaited::Awaited;
 use hold::Hold;
 pub use hold::OpenWork;
 use parking::Parking;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -119,12 +121,26 @@ pub struct Outbox {
     pub sends: Vec<SendOrder>,
     /// Receipts that belong to nothing here; other systems may share the account.
     pub unmatched: usize,
+    /// Receipts of attempts that were not STARTED under the account that told.
+    pub foreign: Option<Foreign>,
     /// Invariants found broken.
     pub broken: Vec<machine::Broken>,
     /// How many creates were refused, by the route that could not have started them in time.
     pub refused: BTreeMap<Arc<str>, u64>,
     /// How many wait for a place, by route and [priority](machine::Priority::ALL), where that changed.
     pub queues: Vec<(Arc<str>, [usize; machine::Priority::ALL.len()])>,
+}
+
+/// Receipts that name an attempt of ours, and came by another account than it was STARTED under: they
+/// change nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// How many there were in this turn.
+    pub count: usize,
+    /// The account that told, of the first of them, as `provider/name`.
+    pub told_by: Arc<str>,
+    /// The account that its attempt was STARTED under.
+    pub started_under: Arc<str>,
 }
 
 /// After a start, overdue waits for receipts are given this much longer, because the receipts may
@@ -156,8 +172,7 @@ pub struct Turn {
     /// No place is given out until what the last life left behind is settled.
     is_gathering: bool,
     parking: Parking,
-    /// Workflows with an attempt whose outcome is unknown or was.
-    uncertain: HashSet<WorkflowId>,
+    awaited: Awaited,
     draining: Vec<Reply<()>>,
     is_draining: bool,
     /// Nothing is sent and no timer fires while this is there.
@@ -191,6 +206,7 @@ struct Work<'a> {
 impl Turn {
     /// The first turn's beginning: looks through what is open for what a restart still owes.
     pub fn new(store: &dyn Store, routes: Arc<RouteTable>, grace: Grace) -> Self {
+        let parking = Parking::of(store.parked(), routes.former_names());
         let mut turn = Turn {
             routes,
             slots: Slots::default(),
@@ -201,8 +217,8 @@ impl Turn {
             behind_of: HashMap::new(),
             owed: VecDeque::new(),
             is_gathering: false,
-            parking: Parking::of(store.parked()),
-            uncertain: HashSet::new(),
+            parking,
+            awaited: Awaited::default(),
             draining: Vec::new(),
             is_draining: false,
             hold: store.held().map(|_| Hold::new()),
@@ -316,9 +332,4 @@ impl Turn {
         let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
         (before, WorkflowId(uuid::Uuid::max()))
     }
-}
-
-/// What a provider's message ids are unique in: accounts of two providers may share a name.
-fn scope(provider: &str, account: &str) -> Arc<str> {
-    Arc::from(format!("{provider}/{account}"))
 }

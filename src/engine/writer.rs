@@ -12,6 +12,7 @@ use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
     EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
+    silence::Silence,
 };
 use crate::{
     store::{Store, StoreError},
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     pub(super) retention: Duration,
     pub(super) next_sweep: UnixMillis,
     pub(super) narrator: Narrator,
+    pub(super) silence: Silence,
     /// Told to whoever asks.
     pub(super) is_held: Arc<AtomicBool>,
     /// Held until the last life's remains are settled.
@@ -112,6 +114,8 @@ impl Writer {
             for fact in &change.facts {
                 self.metrics.fact(fact, &change.state);
                 self.narrator.tell(now, fact, &change.state);
+                let names = self.dispatcher.routes.former_names();
+                self.silence.fact(now, fact, &change.state, names);
             }
         }
         let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
@@ -138,6 +142,10 @@ impl Writer {
             self.metrics.route_queue(route, *waiting);
         }
         self.metrics.receipts_unmatched(out.unmatched);
+        if let Some(foreign) = &out.foreign {
+            self.metrics.receipts_foreign(foreign.count);
+            self.narrator.foreign(now, foreign);
+        }
         self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
         self.sweep(now)?;
         // What came due while this turn ran is found before the writer sleeps.
@@ -150,6 +158,9 @@ impl Writer {
             return Ok(());
         }
         self.next_sweep = now.plus(SWEEP_EVERY);
+        for silent in self.silence.look(now, &self.metrics) {
+            self.narrator.silent(&silent);
+        }
         let wall = self.clock.wall();
         let step = wall.since(now).max(now.since(wall));
         if step > CLOCK_STEP {

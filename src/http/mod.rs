@@ -1,9 +1,12 @@
 //! The HTTP edges: providers' webhooks in public, health and metrics inside.
 
+mod caught;
 mod internal;
 mod listener;
+mod rarely;
 mod receipts;
 
+pub use caught::caught;
 pub use internal::{Health, router as internal_router};
 pub use listener::serve;
-pub use receipts::{Receipts, router as public_router};
+pub use receipts::{Receipts, Told, router as public_router};

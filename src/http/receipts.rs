@@ -1,13 +1,16 @@
 //! Providers' webhooks, at `/receipts/{adapter}/{account}`.
 //!
 //! `{adapter}` is an adapter's name or a provider's; `{account}` may be left out where the provider
-//! has one account. The body goes to the adapter as it came: signatures cover raw bytes. A 2xx is
-//! answered only once all of it is durable.
+//! has one account. A slash too many is taken; a name that is not known is counted and logged, because
+//! receipts that are lost are messages that fail over. The body goes to the adapter as it came:
+//! signatures cover raw bytes. A 2xx is answered only once all of it is durable; an adapter that panics
+//! is answered for with 500, so that the provider sends it again.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -20,12 +23,15 @@ use axum::{
 };
 use dispatch_contract::{Account, Registry, Verdict, WebhookRequest};
 
+use super::rarely::Rarely;
 use crate::engine::{Engine, EngineError};
 
 /// The largest body taken: providers' batches are far smaller.
 const BODY_BYTES: usize = 256 * 1024;
-/// How often a forged webhook is logged.
-const WARN_EVERY: Duration = Duration::from_secs(10);
+/// How many accounts a log line names.
+const NAMED: usize = 20;
+/// How much of a path is logged, in characters.
+const SHOWN: usize = 80;
 
 /// What webhooks need.
 pub struct Receipts {
@@ -33,47 +39,57 @@ pub struct Receipts {
     pub engine: Engine,
     /// Who reads them.
     pub registry: Registry,
-    /// The accounts, by provider and name.
+    /// The accounts, by provider and name; one that was renamed stands under its former names too.
     pub accounts: BTreeMap<(String, String), Arc<Account>>,
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
     /// How long a body may take to arrive.
     pub patience: Duration,
-    /// When a forged webhook was last logged.
-    pub warned: Mutex<Option<Instant>>,
+    /// What is logged of them.
+    pub told: Told,
+}
+
+/// Which log lines were written, and when.
+#[derive(Debug, Default)]
+pub struct Told {
+    forged: Rarely,
+    not_understood: Rarely,
+    astray: Rarely,
+    panicked: Rarely,
 }
 
 /// The public listener's paths.
 pub fn router(receipts: Arc<Receipts>) -> Router {
     Router::new()
-        .route("/receipts/{adapter}", any(without_account))
-        .route("/receipts/{adapter}/{account}", any(with_account))
+        .route("/receipts", any(bare))
+        .route("/receipts/", any(bare))
+        .route("/receipts/{*names}", any(named))
         .with_state(receipts)
 }
 
-async fn without_account(
-    State(state): State<Arc<Receipts>>,
-    Path(adapter): Path<String>,
-    request: Request,
-) -> Response {
-    state.take(&adapter, None, request).await
+async fn bare(State(state): State<Arc<Receipts>>) -> Response {
+    state.astray("path", "/receipts")
 }
 
-async fn with_account(
+async fn named(
     State(state): State<Arc<Receipts>>,
-    Path((adapter, account)): Path<(String, String)>,
+    Path(names): Path<String>,
     request: Request,
 ) -> Response {
-    state.take(&adapter, Some(&account), request).await
+    let mut parts = names.split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(adapter), account, None) => state.take(adapter, account, request).await,
+        (None, _, _) | (Some(_), _, Some(_)) => state.astray("path", request.uri().path()),
+    }
 }
 
 impl Receipts {
     async fn take(&self, name: &str, account: Option<&str>, request: Request) -> Response {
         let Some(adapter) = self.registry.webhook_reader(name) else {
-            return (StatusCode::NOT_FOUND, "no adapter of that name\n").into_response();
+            return self.astray("adapter", request.uri().path());
         };
         let Some(account) = self.account(adapter.provider(), account) else {
-            return (StatusCode::NOT_FOUND, "no account of that name\n").into_response();
+            return self.astray("account", request.uri().path());
         };
         let (head, body) = request.into_parts();
         let body = match read(body, self.patience).await {
@@ -83,29 +99,46 @@ impl Receipts {
         let headers = raw(&head.headers);
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let url = format!("{}{path}", self.public_url.trim_end_matches('/'));
-        let outcome = adapter.webhook(
-            &WebhookRequest {
-                method: head.method.as_str(),
-                url: &url,
-                query: head.uri.query().unwrap_or(""),
-                headers: &headers,
-                body: &body,
-            },
-            &account,
-            self.engine.clock().wall(),
-        );
+        let call = WebhookRequest {
+            method: head.method.as_str(),
+            url: &url,
+            query: head.uri.query().unwrap_or(""),
+            headers: &headers,
+            body: &body,
+        };
+        let wall = self.engine.clock().wall();
+        let read = catch_unwind(AssertUnwindSafe(|| adapter.webhook(&call, &account, wall)));
+        let Ok(outcome) = read else {
+            // Nothing is known of it, not even whether it is genuine: the provider sends it again.
+            self.engine.metrics().adapter_panicked(adapter.name(), "webhook");
+            self.engine.metrics().webhook(adapter.provider(), &account.name, "panicked");
+            if let Some(kept_back) = self.told.panicked.may_tell() {
+                let (adapter, account) = (adapter.name(), &account.name);
+                tracing::error!(adapter, account, kept_back, "the adapter panicked over a webhook");
+            }
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
         let verdict = match outcome.verdict {
             Verdict::Understood => "understood",
             Verdict::NotUnderstood => {
-                tracing::warn!(adapter = adapter.name(), "a genuine webhook was not understood");
+                if let Some(kept_back) = self.told.not_understood.may_tell() {
+                    let (adapter, account) = (adapter.name(), &account.name);
+                    tracing::warn!(
+                        adapter,
+                        account,
+                        kept_back,
+                        "a genuine webhook was not understood"
+                    );
+                }
                 "not_understood"
             }
             Verdict::Forged => {
                 // Whoever finds this address could fill a log: the metric counts, the line is rare.
-                if self.may_warn() {
+                if let Some(kept_back) = self.told.forged.may_tell() {
                     tracing::warn!(
                         provider = adapter.provider(),
                         account = account.name,
+                        kept_back,
                         "a webhook's signature is missing or wrong; is signature_secret the account's?"
                     );
                 }
@@ -124,24 +157,68 @@ impl Receipts {
         (status, outcome.body).into_response()
     }
 
-    fn may_warn(&self) -> bool {
-        let mut last = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = last.is_none_or(|at| at.elapsed() > WARN_EVERY);
-        if is_time {
-            *last = Some(Instant::now());
+    /// Nobody here is called so. The provider, or whoever it is, is told no more than that.
+    fn astray(&self, unknown: &'static str, path: &str) -> Response {
+        self.engine.metrics().webhook_astray(unknown);
+        if let Some(kept_back) = self.told.astray.may_tell() {
+            let own = self.accounts.iter().filter(|((_, name), account)| *name == account.name);
+            let known: Vec<_> = own
+                .take(NAMED)
+                .map(|((provider, name), _)| format!("/receipts/{provider}/{name}"))
+                .collect();
+            tracing::warn!(
+                unknown,
+                path = shape(path),
+                known = known.join(" "),
+                kept_back,
+                "a call at a path for receipts that leads nowhere; if a provider made it, its receipts \
+                 are lost, and every message counts as unread"
+            );
         }
-        is_time
+        let text = match unknown {
+            "adapter" => "no adapter of that name\n",
+            "account" => "no account of that name\n",
+            _ => "no such path\n",
+        };
+        (StatusCode::NOT_FOUND, text).into_response()
     }
 
     fn account(&self, provider: &str, name: Option<&str>) -> Option<Arc<Account>> {
-        let mut of_provider = self.accounts.iter().filter(|((of, _), _)| of == provider);
-        match name {
-            Some(name) => of_provider.find(|((_, named), _)| named == name),
-            // Which one would be a guess if there were two.
-            None => of_provider.next().filter(|_| of_provider.next().is_none()),
+        if let Some(name) = name {
+            return self.accounts.get(&(provider.to_owned(), name.to_owned())).map(Arc::clone);
         }
-        .map(|(_, account)| Arc::clone(account))
+        let of_provider = |((of, name), account): &(&(String, String), &Arc<Account>)| {
+            of == provider && *name == account.name
+        };
+        let mut of_provider = self.accounts.iter().filter(of_provider);
+        // Which one would be a guess if there were two.
+        let (_, only) = of_provider.next().filter(|_| of_provider.next().is_none())?;
+        Some(Arc::clone(only))
     }
+}
+
+/// A path as it may stand in a log: short, without what is no usual part of one, and without numbers
+/// that may be a person's.
+fn shape(path: &str) -> String {
+    let mut shape = String::new();
+    let mut digits = 0;
+    for c in path.chars().take(SHOWN) {
+        digits = if c.is_ascii_digit() { digits + 1 } else { 0 };
+        match c {
+            _ if digits > 4 => {
+                shape.truncate(shape.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+                if !shape.ends_with('#') {
+                    shape.push('#');
+                }
+            }
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '/' | '-' | '_' | '.' | '~' => shape.push(c),
+            _ => shape.push('?'),
+        }
+    }
+    if path.chars().nth(SHOWN).is_some() {
+        shape.push('…');
+    }
+    shape
 }
 
 async fn read(body: Body, patience: Duration) -> Result<Bytes, StatusCode> {
@@ -174,4 +251,23 @@ fn no_room(error: &EngineError) -> Response {
     };
     let headers = [(header::RETRY_AFTER, retry_s.to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, headers, "not taken; send it again\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_logged_short_and_without_what_is_odd_or_personal() {
+        for (path, shown) in [
+            ("/receipts/vonage/mian", "/receipts/vonage/mian"),
+            ("/receipts/main2/2024", "/receipts/main2/2024"),
+            ("/receipts/vonage/+447700900123/x", "/receipts/vonage/?#/x"),
+            ("/receipts/\u{1b}[31m\r\n%00\u{202e}é", "/receipts/??31m???00??"),
+        ] {
+            assert_eq!(shape(path), shown);
+        }
+        let long = shape(&"/a".repeat(1000));
+        assert_eq!(long.chars().count(), SHOWN + 1);
+    }
 }

@@ -1,5 +1,7 @@
 //! What can happen to a workflow.
 
+use std::sync::Arc;
+
 use dispatch_contract::{ErrorKind, Fault, Report, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,8 @@ pub enum Event {
     Slot {
         /// The attempt's number.
         attempt: u16,
+        /// The account that the route sends under now.
+        account: Arc<str>,
     },
     /// A call to a provider came back.
     Answer {

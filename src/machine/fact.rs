@@ -39,6 +39,9 @@ pub enum Fact {
         attempt: u16,
         /// Which call of it: 1 is the first.
         call: u16,
+        /// The account that it goes out under, as `provider/name`, whatever becomes of its route: only
+        /// that one's receipts are about it.
+        account: Arc<str>,
     },
     /// The provider has the message.
     AttemptAccepted {

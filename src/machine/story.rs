@@ -19,8 +19,10 @@ pub fn sentence(fact: &Fact) -> String {
             };
             format!("attempt {attempt} planned by route {route}{double}")
         }
-        Fact::AttemptStarted { attempt, call: 1 } => format!("attempt {attempt} started"),
-        Fact::AttemptStarted { attempt, call } => format!("attempt {attempt} started, call {call}"),
+        Fact::AttemptStarted { attempt, call: 1, .. } => format!("attempt {attempt} started"),
+        Fact::AttemptStarted { attempt, call, .. } => {
+            format!("attempt {attempt} started, call {call}")
+        }
         Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Answer, .. } => {
             format!("attempt {attempt} accepted by the provider")
         }

@@ -75,7 +75,7 @@ impl Life {
 
     fn start(&mut self) -> &mut Life {
         let attempt = self.workflow.wants_slot().expect("an attempt is planned");
-        self.tell(Event::Slot { attempt });
+        self.tell(Event::Slot { attempt, account: "p/main".into() });
         self
     }
 
@@ -416,7 +416,7 @@ fn nothing_starts_after_a_cancel() {
     let mut life = Life::of(messenger_then_sms());
     life.tell(Event::Cancel);
     assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
-    assert_eq!(life.tell(Event::Slot { attempt: 1 }), 0);
+    assert_eq!(life.tell(Event::Slot { attempt: 1, account: "p/main".into() }), 0);
     assert_eq!(life.workflow.attempts[0].calls, 0);
 }
 
@@ -505,7 +505,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(while_down, hold)| Event::Wake { while_down, hold }),
         2 => (0..60 * MINUTE)
             .prop_map(|ms| Event::WakeBehind { held_before: UnixMillis(START + ms) }),
-        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt }),
+        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt, account: "p/main".into() }),
         6 => (0..6_u16, 0..4_u16, any_answer())
             .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),
         1 => (0..6_u16).prop_map(|attempt| Event::Lost { attempt }),

@@ -64,7 +64,7 @@ pub fn handle(
     match event {
         Event::Wake { while_down, hold } => turn.wake(while_down, hold, UnixMillis(0)),
         Event::WakeBehind { held_before } => turn.wake(false, false, held_before),
-        Event::Slot { attempt } => turn.slot(attempt),
+        Event::Slot { attempt, account } => turn.slot(attempt, account),
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
         Event::News { attempt, news } => turn.news(attempt, news),
@@ -192,7 +192,7 @@ const TOO_LATE: &str = "valid_until passed before a further message could be sen
 /// Calls.
 impl Transition<'_> {
     /// Rule 11 lives here: nothing but this makes an attempt STARTED.
-    fn slot(&mut self, number: u16) {
+    fn slot(&mut self, number: u16, account: Arc<str>) {
         if self.workflow.wants_slot() != Some(number) {
             return;
         }
@@ -209,7 +209,7 @@ impl Transition<'_> {
         }
         let call =
             self.workflow.attempt(number).map_or(1, |attempt| attempt.calls.saturating_add(1));
-        self.emit(Fact::AttemptStarted { attempt: number, call });
+        self.emit(Fact::AttemptStarted { attempt: number, call, account });
     }
 
     fn answer(&mut self, number: u16, call: u16, answer: Answer) {

@@ -125,6 +125,8 @@ pub struct Attempt {
     pub calls: u16,
     /// When the first was.
     pub started_at: Option<UnixMillis>,
+    /// The account that the last of them goes by, as `provider/name`.
+    pub account: Option<Arc<str>>,
     /// The rung its message reached.
     pub status: Status,
     /// The provider gave the message up.
@@ -219,6 +221,7 @@ impl Workflow {
                         state: AttemptState::Planned,
                         calls: 0,
                         started_at: None,
+                        account: None,
                         status: Status::Pending,
                         failure: None,
                         may_double: *may_double,
@@ -226,11 +229,14 @@ impl Workflow {
                     });
                 }
             }
-            Fact::AttemptStarted { attempt, call } => self.with_attempt(*attempt, |attempt| {
-                attempt.state = AttemptState::Started;
-                attempt.calls = *call;
-                attempt.started_at.get_or_insert(at);
-            }),
+            Fact::AttemptStarted { attempt, call, account } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Started;
+                    attempt.calls = *call;
+                    attempt.started_at.get_or_insert(at);
+                    attempt.account = Some(Arc::clone(account));
+                });
+            }
             Fact::AttemptAccepted {
                 attempt, by: AcceptedBy::Answer | AcceptedBy::Receipt, ..
             } => {

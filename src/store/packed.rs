@@ -20,8 +20,11 @@ use crate::machine::{
 pub(super) struct Common {
     needs: Table<Arc<Need>>,
     terms: Table<Terms>,
-    routes: Table<(Arc<str>, RouteTraits)>,
+    ways: Table<Way>,
 }
+
+/// How an attempt goes: its route, what that promises, and the account that it was STARTED under.
+type Way = (Arc<str>, RouteTraits, Option<Arc<str>>);
 
 /// A list in which every value stands once.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl<T: Clone + Eq + Hash> Table<T> {
 pub(super) struct CommonRow {
     needs: Vec<Arc<Need>>,
     terms: Vec<Terms>,
-    routes: Vec<(Arc<str>, RouteTraits)>,
+    ways: Vec<Way>,
 }
 
 /// What is the same for all steps and attempts of a workflow.
@@ -98,7 +101,7 @@ struct PackedStep {
 #[derive(Serialize, Deserialize)]
 struct PackedAttempt {
     step: u8,
-    route: u32,
+    way: u32,
     state: AttemptState,
     calls: u16,
     started_at: Option<Since>,
@@ -117,7 +120,7 @@ impl Common {
         CommonRow {
             needs: self.needs.values.clone(),
             terms: self.terms.values.clone(),
-            routes: self.routes.values.clone(),
+            ways: self.ways.values.clone(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Common {
         Common {
             needs: Table::of(row.needs),
             terms: Table::of(row.terms),
-            routes: Table::of(row.routes),
+            ways: Table::of(row.ways),
         }
     }
 
@@ -163,9 +166,10 @@ impl Common {
             append(buffer, &step);
         }
         for attempt in &state.attempts {
+            let way = (Arc::clone(&attempt.route), attempt.traits, attempt.account.clone());
             let attempt = PackedAttempt {
                 step: attempt.step,
-                route: self.routes.place(&(Arc::clone(&attempt.route), attempt.traits)),
+                way: self.ways.place(&way),
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(since),
@@ -210,7 +214,7 @@ impl Common {
         let mut attempts = Vec::with_capacity(usize::from(head.attempts) + 1);
         for _ in 0..head.attempts {
             let attempt: PackedAttempt = take(&mut packed)?;
-            let (route, traits) = self.routes.get(attempt.route)?;
+            let (route, traits, account) = self.ways.get(attempt.way)?;
             attempts.push(Attempt {
                 step: attempt.step,
                 route: Arc::clone(route),
@@ -218,6 +222,7 @@ impl Common {
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(at),
+                account: account.clone(),
                 status: attempt.status,
                 failure: attempt.failure,
                 may_double: attempt.may_double,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use dispatch_contract::{AttemptId, UnixMillis};
+use dispatch_contract::{AttemptId, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -120,10 +120,8 @@ pub struct Batch {
 pub struct Parked {
     /// Its key; grows.
     pub key: u64,
-    /// The account it came to.
+    /// The account it came by, as `provider/name`.
     pub account: Arc<str>,
-    /// The adapter's provider it came from.
-    pub provider: Arc<str>,
     /// The provider's id of the message.
     pub provider_id: String,
     /// When it came, in engine time.
@@ -134,6 +132,10 @@ pub struct Parked {
     pub provider_time: Option<UnixMillis>,
     /// The provider's code, with a failure.
     pub code: Option<String>,
+    /// One sentence, with a failure.
+    pub detail: Option<String>,
+    /// What the provider charges.
+    pub usage: Option<Usage>,
 }
 
 /// [`dispatch_contract::Report`], storable.

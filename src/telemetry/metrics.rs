@@ -31,6 +31,11 @@ pub struct Metrics {
     route_queue: Family<Queued, Gauge>,
     route_refused: Family<OfRoute, Counter>,
     route_crowded_out: Family<OfRoute, Counter>,
+    receipts_foreign: Counter,
+    webhooks_astray: Family<Astray, Counter>,
+    sends_unheard: Family<OfAccount, Gauge>,
+    adapter_panics: Family<Panicked, Counter>,
+    handler_panics: Counter,
     refused: Family<OfCode, Counter>,
     broken: Family<OfInvariant, Counter>,
     open: Gauge,
@@ -88,6 +93,22 @@ struct OfWebhook {
     adapter: String,
     account: String,
     verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Astray {
+    unknown: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAccount {
+    account: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Panicked {
+    adapter: String,
+    call: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -159,6 +180,27 @@ impl Metrics {
             route_crowded_out: metric!(
                 "route_crowded_out",
                 "Attempts that found no place within send_within (ROUTE_SATURATED), by route"
+            ),
+            receipts_foreign: metric!(
+                "receipts_of_other_accounts",
+                "Receipts that name an attempt of this service, and came by another account than it \
+                 was started under: they change nothing"
+            ),
+            webhooks_astray: metric!(
+                "webhooks_astray",
+                "Calls under /receipts that name no adapter or account of this service, by which it is"
+            ),
+            sends_unheard: metric!(
+                "sends_without_receipt",
+                "Messages that an account accepted since it last told anything of one"
+            ),
+            adapter_panics: metric!(
+                "adapter_panics",
+                "Calls into an adapter that panicked, by adapter and call: always a bug"
+            ),
+            handler_panics: metric!(
+                "handler_panics",
+                "HTTP requests whose handler panicked: always a bug"
             ),
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
             broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
@@ -280,6 +322,33 @@ impl Metrics {
             let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
             self.route_queue.get_or_create(&labels).set(waiting);
         }
+    }
+
+    /// Counts receipts of other accounts' attempts.
+    pub fn receipts_foreign(&self, count: usize) {
+        self.receipts_foreign.inc_by(count as u64);
+    }
+
+    /// Counts a call under `/receipts` whose `adapter`, `account` or whole `path` is unknown.
+    pub fn webhook_astray(&self, unknown: &'static str) {
+        self.webhooks_astray.get_or_create(&Astray { unknown }).inc();
+    }
+
+    /// Notes how many messages an account (`provider/name`) accepted since it last told anything.
+    pub fn sends_unheard(&self, account: &str, sends: u64) {
+        let labels = OfAccount { account: account.to_owned() };
+        self.sends_unheard.get_or_create(&labels).set(i64::try_from(sends).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a panic in an adapter's `send`, `webhook` or `run`.
+    pub fn adapter_panicked(&self, adapter: &str, call: &'static str) {
+        let adapter = adapter.to_owned();
+        self.adapter_panics.get_or_create(&Panicked { adapter, call }).inc();
+    }
+
+    /// Counts a panic in a handler of HTTP requests.
+    pub fn handler_panicked(&self) {
+        self.handler_panics.inc();
     }
 
     /// Counts a provider's call.

@@ -152,7 +152,7 @@ impl Model for Workflows {
                 true
             }
             Action::Wake { hold } => world.tell(Event::Wake { while_down: hold, hold }),
-            Action::Slot(attempt) => world.tell(Event::Slot { attempt }),
+            Action::Slot(attempt) => world.tell(Event::Slot { attempt, account: "p/main".into() }),
             Action::Lands(attempt) => {
                 let number = usize::from(attempt) - 1;
                 let call = world.sent[number].out.as_mut()?;

@@ -210,7 +210,7 @@ impl World {
                 self.sent.push(Sent::default());
                 self.broken.add_unless(!had_ended, Promise::NoStartAfterTheEnd);
             }
-            Fact::AttemptStarted { attempt, call } => {
+            Fact::AttemptStarted { attempt, call, .. } => {
                 let is_valid = state.valid_until.is_none_or(|until| self.now <= until);
                 self.broken.add_unless(is_valid, Promise::NoStartAfterValidUntil);
                 self.broken.add_unless(!state.has_ended(), Promise::NoStartAfterTheEnd);
@@ -288,13 +288,16 @@ impl World {
     /// Stale and repeated events: each was true once, and none may decide anything now.
     pub fn is_deaf_to_the_past(&self) -> bool {
         let mut workflow = self.workflow.clone();
-        let mut stale = vec![Event::Slot { attempt: 0 }, Event::Slot { attempt: 99 }];
+        let mut stale = vec![
+            Event::Slot { attempt: 0, account: "p/main".into() },
+            Event::Slot { attempt: 99, account: "p/main".into() },
+        ];
         if self.workflow.deadline().is_none_or(|deadline| deadline.at > self.now) {
             stale.push(Event::Wake { while_down: false, hold: false });
         }
         for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
             if workflow.has_ended() || workflow.wants_slot() != Some(number) {
-                stale.push(Event::Slot { attempt: number });
+                stale.push(Event::Slot { attempt: number, account: "p/main".into() });
             }
             if attempt.state != AttemptState::Started {
                 stale.push(Event::Lost { attempt: number });

@@ -25,6 +25,7 @@ fn real() -> Config {
     let mut config = in_memory();
     config.accounts.push(Account {
         name: "main".to_owned(),
+        formerly: Vec::new(),
         provider: "vonage".to_owned(),
         settings: [("api_key".to_owned(), "abcd1234".to_owned())].into(),
         secrets: ["api_secret", "signature_secret"]

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+
 use crate::report::{Tried, row};
 
 #[path = "../fuzz/targets/mod.rs"]
@@ -51,4 +53,17 @@ fn every_target_is_built_and_replayed() {
         .filter(|name| !["dispatch-fuzz", "targets"].contains(name))
         .collect();
     assert_eq!(built, targets::TARGETS.map(|(name, _)| name));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    /// The same promise, of more than the files.
+    #[test]
+    fn a_genuine_receipt_spoiled_where_nobody_looks_tells_the_same(data: Vec<u8>) {
+        targets::TARGETS.iter().find(|(name, _)| *name == "spoiled").unwrap().1(&data);
+    }
 }

@@ -131,7 +131,7 @@ impl Driver {
     fn accept(&mut self, id: WorkflowId) {
         let state = self.store.load(id).unwrap().unwrap();
         let attempt = state.wants_slot().unwrap();
-        self.tell(id, Event::Slot { attempt });
+        self.tell(id, Event::Slot { attempt, account: "p/main".into() });
         let provider_id = format!("p-{}-{attempt}", id.0.as_u128());
         self.tell(id, Event::Answer { attempt, call: 1, answer: Answer::Accepted { provider_id } });
     }
@@ -239,13 +239,14 @@ fn requests_and_messages_are_found(mut driver: Driver) {
 fn parked_receipts_come_and_go(mut driver: Driver) {
     let parked = |key| Parked {
         key,
-        account: Arc::from("main"),
-        provider: Arc::from("p"),
+        account: Arc::from("p/main"),
         provider_id: format!("p-{key}"),
         at: UnixMillis(START),
         report: Report::Reached(Status::Read).into(),
         provider_time: None,
         code: None,
+        detail: Some("x".to_owned()),
+        usage: None,
     };
     driver.store.commit(Batch { park: vec![parked(1), parked(2)], ..Batch::default() }).unwrap();
     driver.store.commit(Batch { unpark: vec![1], ..Batch::default() }).unwrap();

@@ -8,7 +8,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch, SystemClock, Turn,
+        FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch, SystemClock,
+        Turn,
     },
     machine::{
         Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan, Template, Terms,
@@ -17,8 +18,8 @@ use dispatch::{
     store::{MemoryStore, Record, Requester, Store},
 };
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, Content, Endpoint, ErrorKind, Fault, Message, Options,
-    UnixMillis,
+    Account, AttemptId, Channel, ChannelAdapter, Content, Endpoint, ErrorKind, Fault, Inbound,
+    Message, Options, Receipt, Report, Status, UnixMillis, Usage,
 };
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
@@ -182,4 +183,108 @@ fn a_drain_starts_nothing_and_tells_when_the_last_call_came_back() {
     let (_, sends) = settle(&mut store, out);
     assert!(sends.is_empty(), "nothing starts while draining");
     assert!(*told.lock().unwrap());
+}
+
+fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Input {
+    let receipt = Receipt {
+        attempt,
+        provider_id: Some(provider_id.to_owned()),
+        report: Report::Reached(Status::Delivered),
+        provider_time: None,
+        code: None,
+        detail: None,
+        usage: Some(Usage { currency: "EUR".to_owned(), price: "0.03".to_owned() }),
+    };
+    Input::Inbound {
+        provider: Arc::from("sandbox"),
+        account: Arc::from(account),
+        items: vec![Inbound::Receipt(receipt)],
+        reply: Box::new(|_| {}),
+    }
+}
+
+#[test]
+fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let mut step = |ms, inputs| {
+        let out = turn.run(&store, at(ms), inputs).unwrap();
+        let counts = (out.batch.park.len(), out.batch.unpark.len(), out.unmatched);
+        let (facts, sends) = settle(&mut store, out);
+        (counts, facts, sends)
+    };
+    let (counts, ..) = step(0, vec![told("main", None, "m1")]);
+    assert_eq!(counts, (0, 0, 1), "nothing is out");
+    let (_, _, mut sends) = step(1, vec![create(1), create(2)]);
+    let order = sends.remove(0);
+    let other = told("other", None, "m1");
+    let (counts, ..) = step(2, vec![told("main", None, "m1"), other, told("main", None, "m9")]);
+    assert_eq!(counts, (2, 0, 1), "of the other account nothing is out");
+    let answer = |order: &dispatch::engine::SendOrder, answer| Input::Answer {
+        attempt: order.attempt,
+        call: order.call,
+        route: Arc::clone(&order.route),
+        answer,
+        took_ms: 1,
+    };
+    let accepted = Answer::Accepted { provider_id: "m1".to_owned() };
+    let (counts, facts, mut sends) = step(3, vec![answer(&order, accepted)]);
+    assert_eq!(counts, (0, 1, 0));
+    let reached = facts.iter().find(|fact| matches!(fact, Fact::StatusReached { .. }));
+    let Some(Fact::StatusReached { usage: Some(usage), .. }) = reached else { panic!("{facts:?}") };
+    assert_eq!(usage.price, "0.03");
+
+    // The second is out now, then in doubt, and then it ends.
+    let order = sends.remove(0);
+    let refusal = Refusal {
+        kind: ErrorKind::Timeout,
+        fault: Fault::Provider,
+        code: None,
+        detail: "no answer".to_owned(),
+    };
+    let (_, facts, _) = step(4, vec![answer(&order, Answer::Unknown(refusal))]);
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptUnknown { .. })), "{facts:?}");
+    let (counts, ..) = step(5, vec![told("main", None, "m2")]);
+    assert_eq!(counts, (1, 0, 0), "it may be of the one in doubt");
+    // One that names the attempt says what its message is called.
+    let (counts, facts, _) = step(6, vec![told("main", Some(order.attempt), "m2")]);
+    assert_eq!(counts, (0, 1, 0), "{facts:?}");
+    let (counts, ..) = step(7, vec![told("main", None, "m3")]);
+    assert_eq!(counts, (0, 0, 1), "nothing is out and nothing in doubt");
+    let (counts, ..) = step(601_000, Vec::new());
+    assert_eq!(counts, (0, 1, 1), "the stranger's waited long enough");
+}
+
+#[test]
+fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(8), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
+    let (_, sends) = settle(&mut store, out);
+    let attempts: Vec<_> = sends.iter().map(|order| order.attempt).collect();
+    let out = turn.run(&store, at(1), vec![told("other", Some(attempts[0]), "m1")]).unwrap();
+    let foreign = out.foreign.clone().unwrap();
+    assert_eq!((foreign.count, out.unmatched), (1, 0));
+    assert_eq!([&*foreign.told_by, &*foreign.started_under], ["sandbox/other", "sandbox/main"]);
+    assert_eq!(settle(&mut store, out).0, []);
+
+    // The next life knows the account by another name. What it left STARTED is in doubt.
+    let renamed = [(Arc::from("sandbox/other"), Arc::from("sandbox/main"))];
+    let routes = RouteTable::clone(&routes(8)).with_former_names(FormerNames::new(renamed));
+    let mut turn = Turn::new(&store, Arc::new(routes), no_grace(2));
+    while turn.is_recovering() {
+        let out = turn.run(&store, at(2), Vec::new()).unwrap();
+        settle(&mut store, out);
+    }
+    let by = |account, at: usize| told(account, Some(attempts[at]), &format!("m{at}"));
+    let inputs = vec![by("other", 0), by("main", 1), by("third", 2), told("other", None, "m0")];
+    let out = turn.run(&store, at(3), inputs).unwrap();
+    assert_eq!(out.foreign.as_ref().map(|foreign| foreign.count), Some(1));
+    let (facts, _) = settle(&mut store, out);
+    let reached: Vec<_> = facts
+        .iter()
+        .filter(|fact| matches!(fact, Fact::StatusReached { .. }))
+        .map(|fact| fact.attempt())
+        .collect();
+    assert_eq!(reached.len(), 2, "{facts:?}");
 }

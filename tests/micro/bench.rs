@@ -61,10 +61,10 @@ fn transitions(c: &mut Criterion) {
     machine::create(&mut workflow, lives::at(0), routes);
     let expired = lives::EXPIRY_MS + 1;
     let steps = [
-        ("slot", 0, Event::Slot { attempt: 1 }),
+        ("slot", 0, Event::Slot { attempt: 1, account: "vonage/main".into() }),
         ("accepted", 1, accepted(1)),
         ("expired", expired, Event::Wake { while_down: false, hold: false }),
-        ("slot of the second", expired, Event::Slot { attempt: 2 }),
+        ("slot of the second", expired, Event::Slot { attempt: 2, account: "vonage/main".into() }),
         ("accepted, the second", expired + 1, accepted(2)),
         ("receipt and end", expired + 5, delivered(2)),
     ];

@@ -20,6 +20,7 @@ mod error;
 mod inbound;
 mod message;
 mod registry;
+mod retry_after;
 mod status;
 mod time;
 mod webhook;
@@ -39,6 +40,7 @@ pub use message::{
     SmsEncoding, SmsOptions, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
 };
 pub use registry::{DuplicateAdapter, Registry};
+pub use retry_after::retry_after;
 pub use status::{Failure, Status, UnknownStatus};
 pub use time::UnixMillis;
 pub use webhook::{Verdict, WebhookOutcome, WebhookRequest};

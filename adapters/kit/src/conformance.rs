@@ -14,6 +14,7 @@
 mod content;
 mod declared;
 mod sending;
+mod spoil;
 pub(crate) mod stub;
 mod webhooks;
 
@@ -23,6 +24,8 @@ use dispatch_contract::{
     Account, AttemptId, ChannelAdapter, ContentKind, ErrorKind, Fault, Message, Report, Retry,
     UnixMillis,
 };
+
+pub use spoil::spoiled;
 
 /// An adapter under test, and what only its author knows: samples of everything it declares.
 pub trait Subject: Sync {

@@ -11,17 +11,16 @@
 
 use std::{fmt, time::Duration};
 
-use jiff::fmt::rfc2822;
 use reqwest::{
     Client, Response,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 
-use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis};
+use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis, retry_after};
 
 /// How many bytes of an answer are kept. Providers answer a send with a few hundred; what is
-/// longer is cut, and then fails to parse.
+/// longer is cut.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How long name resolution, connecting and the TLS handshake may take together. Well below a
@@ -152,17 +151,6 @@ impl std::error::Error for ClientUnavailable {
     }
 }
 
-/// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, or a date, of which the time from
-/// `now` is taken; zero if it is past.
-pub fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let at_ms = rfc2822::parse(value).ok()?.timestamp().as_millisecond();
-    Some(UnixMillis(u64::try_from(at_ms).ok()?).since(now))
-}
-
 /// A body that breaks off is returned as far as it came: the status that precedes it counts by
 /// itself, and a success that cannot be parsed is an unknown outcome anyway.
 async fn bounded_body(mut response: Response) -> Vec<u8> {
@@ -232,23 +220,6 @@ mod tests {
     const NOON: UnixMillis = UnixMillis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(retry_after(" 120 ", NOON), Some(Duration::from_secs(120)));
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", NOON),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:07 GMT", NOON), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_retry_after_that_makes_no_sense_is_ignored() {
-        for value in ["", "soon", "-5", "99999999999999999999", "Sun, 99 Nov 1994"] {
-            assert_eq!(retry_after(value, NOON), None, "{value}");
-        }
-    }
-
-    #[test]
     fn debug_shows_neither_url_nor_credential_nor_body() {
         let call = Call {
             url: "https://example.com/447700900000",
@@ -282,6 +253,15 @@ mod tests {
         assert_eq!(post_to(&stub).await.status, 307);
         let request = stub.request().expect("a request").to_ascii_lowercase();
         assert!(request.contains("\r\nuser-agent: dispatch/"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_is_read_in_every_form() {
+        for date in ["Sun, 06 Nov 1994 08:50:07 GMT", "Sunday, 06-Nov-94 08:50:07 GMT"] {
+            let busy = StubAnswer::new(429, "").with_header("Retry-After", date);
+            let stub = Stub::start(Behaviour::Answer(busy)).expect("a socket");
+            assert_eq!(post_to(&stub).await.retry_after, Some(Duration::from_secs(30)), "{date}");
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
 //!   left.
+//! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
 //! - [`vonage`]: one provider whose channels differ little: account, tokens, both versions of its
 //!   Messages API, its error table, its signed webhooks.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
@@ -11,4 +12,5 @@
 
 pub mod conformance;
 pub mod http;
+pub mod json;
 pub mod vonage;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
 
-use super::{Outbox, SendOrder, Work, Working, admission::Book, scope};
+use super::{Outbox, SendOrder, Work, Working, admission::Book};
 use crate::{
     engine::slots::Claim,
-    machine::{self, AttemptState, Event, Fact, News, Workflow, WorkflowId},
+    machine::{self, AttemptState, Event, Fact, News, WorkflowId},
     store::{Change, Parked, StoreError},
 };
 /// Workflows.
@@ -52,16 +52,19 @@ impl Work<'_> {
                 | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }
                     if !provider_id.is_empty() =>
                 {
-                    let Some(sent) = working.state.attempt(*attempt) else { continue };
-                    let Some(route) = self.turn.routes.get(&sent.route) else { continue };
-                    let account = scope(route.adapter.provider(), &route.account.name);
+                    let sent = working.state.attempt(*attempt);
+                    let Some(account) = sent.and_then(|sent| sent.account.as_ref()) else {
+                        continue;
+                    };
+                    let account = Arc::clone(self.turn.routes.former_names().present(account));
                     let matched = self.turn.parking.take(&account, provider_id);
                     early.push((*attempt, matched));
                     let named = AttemptId { workflow: id.0, number: *attempt };
                     self.messages.insert((Arc::clone(&account), provider_id.clone()), named);
                     working.messages.push((account, provider_id.clone(), *attempt));
                 }
-                Fact::AttemptStarted { attempt, call } => {
+                Fact::AttemptStarted { attempt, call, account } => {
+                    self.turn.awaited.started(self.turn.routes.former_names().present(account));
                     if let Some(sent) = working.state.attempt(*attempt) {
                         self.out.sends.push(SendOrder {
                             attempt: AttemptId { workflow: id.0, number: *attempt },
@@ -85,8 +88,8 @@ impl Work<'_> {
                     provider_id: Some(parked.provider_id),
                     provider_time: parked.provider_time,
                     code: parked.code,
-                    detail: None,
-                    usage: None,
+                    detail: parked.detail,
+                    usage: parked.usage,
                 };
                 self.event(id, Event::News { attempt, news })?;
             }
@@ -126,7 +129,11 @@ impl Work<'_> {
         number: u16,
         route: &Arc<str>,
     ) -> Result<bool, StoreError> {
-        self.event(id, Event::Slot { attempt: number })?;
+        let Some(account) = self.turn.routes.account_of(route).cloned() else {
+            self.turn.slots.release(route);
+            return Ok(false);
+        };
+        self.event(id, Event::Slot { attempt: number, account })?;
         let has_started = self
             .working
             .get(&id)
@@ -165,11 +172,8 @@ impl Work<'_> {
         for id in std::mem::take(&mut self.order) {
             let Some(working) = self.working.remove(&id) else { continue };
             self.turn.look_behind(&working.state, self.now);
-            if is_uncertain(&working.state) {
-                self.turn.uncertain.insert(id);
-            } else {
-                self.turn.uncertain.remove(&id);
-            }
+            let names = self.turn.routes.former_names();
+            self.turn.awaited.look_at(&working.state, |account| names.present(account));
             if working.facts.is_empty() {
                 continue;
             }
@@ -192,16 +196,4 @@ impl Work<'_> {
         }
         self.out
     }
-}
-
-/// Whether it waits to learn what became of a call.
-fn is_uncertain(state: &Workflow) -> bool {
-    let waits = |attempt: &machine::Attempt| match attempt.state {
-        AttemptState::Unknown { .. } => true,
-        AttemptState::Planned | AttemptState::Started | AttemptState::Deferred { .. } => {
-            attempt.is_uncertain
-        }
-        AttemptState::Accepted | AttemptState::Refused => false,
-    };
-    !state.has_ended() && state.attempts.iter().any(waits)
 }

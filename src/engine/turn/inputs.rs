@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
-use super::{DUE_A_TURN, Input, Reply, Work, Working, admission::Book, scope};
+use super::{DUE_A_TURN, Foreign, Input, Reply, Work, Working, admission::Book};
 use crate::{
-    engine::{Canceled, Created, EngineError, New, Route},
+    engine::{Canceled, Created, EngineError, New, account_id},
     machine::{self, AttemptState, Event, News, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
@@ -27,6 +27,9 @@ impl Work<'_> {
                 self.turn.slots.release(&route);
                 self.turn.slots.took(&route, took_ms);
                 let id = WorkflowId(attempt.workflow);
+                if let Some(account) = self.account_of(attempt)? {
+                    self.turn.awaited.answered(&account);
+                }
                 self.event(id, Event::Answer { attempt: attempt.number, call, answer })?;
                 self.fill(&route)
             }
@@ -149,7 +152,8 @@ impl Work<'_> {
         account: &Arc<str>,
         item: Inbound,
     ) -> Result<(), StoreError> {
-        let account = &scope(provider, account);
+        let told_by = account_id(provider, account);
+        let told_by = Arc::clone(self.turn.routes.former_names().present(&told_by));
         let (attempt, provider_id, news) = match item {
             Inbound::Receipt(receipt) => {
                 let news = News {
@@ -179,52 +183,59 @@ impl Work<'_> {
         };
         let found = match (attempt, &provider_id) {
             (Some(attempt), _) => Some(attempt),
-            (None, Some(provider_id)) => self.find_message(account, provider_id)?,
+            (None, Some(provider_id)) => self.find_message(&told_by, provider_id)?,
             (None, None) => None,
         };
-        let is_known =
-            |working: &Working, attempt: AttemptId| working.state.attempt(attempt.number).is_some();
         if let Some(attempt) = found
-            && self
-                .load(WorkflowId(attempt.workflow))?
-                .is_some_and(|working| is_known(working, attempt))
+            && let Some(started_under) = self.account_of(attempt)?
         {
-            let event = Event::News { attempt: attempt.number, news };
-            return self.event(WorkflowId(attempt.workflow), event);
+            if started_under == told_by {
+                let event = Event::News { attempt: attempt.number, news };
+                return self.event(WorkflowId(attempt.workflow), event);
+            }
+            let first = Foreign { count: 0, told_by, started_under };
+            self.out.foreign.get_or_insert(first).count += 1;
+            return Ok(());
         }
-        let waits = self.may_be_early(provider) && !self.turn.parking.is_full();
         match provider_id {
-            Some(provider_id) if attempt.is_none() && waits => {
-                let parked = self.turn.parking.park(Parked {
+            Some(provider_id) if attempt.is_none() && self.may_be_early(&told_by) => {
+                let (parked, gone) = self.turn.parking.park(Parked {
                     key: 0,
-                    account: Arc::clone(account),
-                    provider: Arc::clone(provider),
+                    account: told_by,
                     provider_id,
                     at: self.now,
                     report: news.report.into(),
                     provider_time: news.provider_time,
                     code: news.code,
+                    detail: news.detail,
+                    usage: news.usage,
                 });
                 self.out.batch.park.push(parked);
+                self.out.unmatched += usize::from(gone.is_some());
+                self.out.batch.unpark.extend(gone);
             }
             Some(_) | None => self.out.unmatched += 1,
         }
         Ok(())
     }
 
-    /// Whether a receipt that names none of our attempts may be for one whose answer is still to
-    /// come: a call is out or its outcome uncertain, and the provider's receipts do not name
-    /// attempts. Else it is a stranger's: other systems may share the account.
-    pub(super) fn may_be_early(&self, provider: &str) -> bool {
-        let is_silent =
-            |route: &Route| route.adapter.provider() == provider && !route.traits().echoes;
-        let is_awaited = self.turn.slots.taken() > 0
-            || !self.turn.uncertain.is_empty()
-            // What was STARTED when the backup was taken is looked at when it is let go.
-            || self.turn.is_held();
-        is_awaited && self.turn.routes.iter().any(is_silent)
+    /// What the account is known by now that the newest call of an attempt was STARTED under; `None` if
+    /// there is no such attempt, or no call of it.
+    fn account_of(&mut self, attempt: AttemptId) -> Result<Option<Arc<str>>, StoreError> {
+        let routes = Arc::clone(&self.turn.routes);
+        let Some(working) = self.load(WorkflowId(attempt.workflow))? else { return Ok(None) };
+        let account = working.state.attempt(attempt.number).and_then(|it| it.account.as_ref());
+        Ok(account.map(|account| Arc::clone(routes.former_names().present(account))))
     }
 
+    /// Whether a receipt that names none of our attempts may be for one whose answer is still to come.
+    /// Else it is a stranger's: other systems may share the account.
+    fn may_be_early(&self, account: &str) -> bool {
+        // What was STARTED when the backup was taken is looked at when it is let go.
+        self.turn.awaited.is_awaited(account) || self.turn.is_held()
+    }
+
+    /// The attempt whose message an account calls so, also if it had another name when it was told.
     pub(super) fn find_message(
         &self,
         account: &Arc<str>,
@@ -234,7 +245,13 @@ impl Work<'_> {
         if let Some(attempt) = self.messages.get(&message) {
             return Ok(Some(*attempt));
         }
-        self.store.find_message(account, provider_id)
+        let former = self.turn.routes.former_names().former(account);
+        for name in std::iter::once(account).chain(former) {
+            if let Some(attempt) = self.store.find_message(name, provider_id)? {
+                return Ok(Some(attempt));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn due(&mut self) -> Result<(), StoreError> {

@@ -101,7 +101,7 @@ fn failed_over() -> Vec<Fact> {
         Fact::Created,
         Fact::StepStarted { step: 0 },
         planned(1, 0),
-        Fact::AttemptStarted { attempt: 1, call: 1 },
+        Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
         accepted(1),
         reached(1, Status::Delivered),
         Fact::StepExpired {
@@ -115,7 +115,7 @@ fn failed_over() -> Vec<Fact> {
         },
         Fact::StepStarted { step: 1 },
         planned(2, 1),
-        Fact::AttemptStarted { attempt: 2, call: 1 },
+        Fact::AttemptStarted { attempt: 2, call: 1, account: "vonage/main".into() },
         accepted(2),
         reached(2, Status::Delivered),
         Fact::StepMet { step: 1 },

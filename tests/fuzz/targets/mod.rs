@@ -3,12 +3,13 @@
 //! libFuzzer calls these through `fuzz_targets/`, and `tests/it/corpus.rs` replays what it found in
 //! every `cargo test`. A target that is given the same bytes does the same.
 //!
-//! Not reached from here: sockets and HTTP framing (hyper's), protobuf framing (prost's), the
-//! answers of providers to our calls, and the files that a configuration names.
+//! Not reached from here: sockets and HTTP framing (hyper's), protobuf framing (prost's), and the
+//! files that a configuration names.
 
 mod authorization;
 mod facade;
 mod settings;
+mod spoiled;
 mod tokens;
 mod webhook;
 mod workflow;
@@ -16,6 +17,7 @@ mod workflow;
 pub use authorization::authorization;
 pub use facade::facade;
 pub use settings::{config, script};
+pub use spoiled::spoiled;
 pub use tokens::{row, token};
 pub use webhook::webhook;
 pub use workflow::workflow;
@@ -24,12 +26,13 @@ pub use workflow::workflow;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus folder's too.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("authorization", authorization),
     ("config", config),
     ("facade", facade),
     ("row", row),
     ("script", script),
+    ("spoiled", spoiled),
     ("token", token),
     ("webhook", webhook),
     ("workflow", workflow),

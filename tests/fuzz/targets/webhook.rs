@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::settings::halves;
 
 const SECRET: &str = "a secret of thirty-two characters";
-const NOW: UnixMillis = UnixMillis(1_900_000_000_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_900_000_000_000);
 
 /// No id of a provider's is longer; what is, is left out.
 const ID_BYTES: usize = 128;
@@ -61,7 +61,7 @@ pub fn webhook(data: &[u8]) {
 }
 
 /// Reads twice, and holds the outcome against what every adapter promises.
-fn read(
+pub(super) fn read(
     adapter: &dyn ChannelAdapter,
     account: &Account,
     headers: &[(String, Vec<u8>)],
@@ -111,18 +111,18 @@ fn forged_if_changed(
     assert_eq!(read(adapter, account, headers, &changed).verdict, Verdict::Forged);
 }
 
-fn signed(claims: &Value) -> Vec<(String, Vec<u8>)> {
+pub(super) fn signed(claims: &Value) -> Vec<(String, Vec<u8>)> {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key);
     let token = token.expect("claims that are JSON can be signed");
     vec![("authorization".to_owned(), format!("Bearer {token}").into_bytes())]
 }
 
-fn hash(body: &[u8]) -> String {
+pub(super) fn hash(body: &[u8]) -> String {
     Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn account(version: &str) -> Account {
+pub(super) fn account(version: &str) -> Account {
     let settings = [("api_version", version), ("api_key", "abcd1234")];
     let secrets = ["api_secret", "signature_secret"];
     Account {
@@ -133,7 +133,7 @@ fn account(version: &str) -> Account {
     }
 }
 
-static ADAPTERS: LazyLock<Vec<Arc<dyn ChannelAdapter>>> = LazyLock::new(|| {
+pub(super) static ADAPTERS: LazyLock<Vec<Arc<dyn ChannelAdapter>>> = LazyLock::new(|| {
     let client = HttpClient::new().expect("a client needs no network to be made");
     vec![
         Arc::new(dispatch_sms::vonage::adapter(client.clone())),

@@ -64,6 +64,7 @@ impl Between {
             ]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
+            formerly: Vec::new(),
             secrets: ["api_secret", "signature_secret"]
                 .map(|name| (name.to_owned(), SECRET.into()))
                 .into(),

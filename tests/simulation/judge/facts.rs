@@ -52,7 +52,7 @@ impl Here<'_> {
             Fact::AttemptPlanned { attempt, step, route, may_double, .. } => {
                 self.planned(*attempt, *step, route, *may_double)?;
             }
-            Fact::AttemptStarted { attempt, call } => self.started(*attempt, *call)?,
+            Fact::AttemptStarted { attempt, call, .. } => self.started(*attempt, *call)?,
             Fact::AttemptAccepted { attempt, provider_id, by } => {
                 let has_cause = match by {
                     AcceptedBy::Answer => matches!(

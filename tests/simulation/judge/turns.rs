@@ -82,6 +82,16 @@ impl Judge {
         }
     }
 
+    /// Whether the attempt goes by this account, as far as is known.
+    fn is_of(&self, attempt: AttemptId, scope: (&str, &str)) -> bool {
+        let case = self.cases.get(&WorkflowId(attempt.workflow));
+        let tried = case.and_then(|case| case.at(attempt.number));
+        tried.is_none_or(|tried| {
+            let route = &self.routes[tried.route];
+            (route.provider, route.account) == scope
+        })
+    }
+
     /// The workflow that a receipt is for, if that is known yet.
     pub fn whose(&self, told: &Told) -> Option<WorkflowId> {
         self.attempt_of(told).map(|attempt| WorkflowId(attempt.workflow))
@@ -89,6 +99,8 @@ impl Judge {
 
     fn receipt(&mut self, told: Told, turn: &TurnSeen, causes: &mut HashMap<WorkflowId, Causes>) {
         match self.attempt_of(&told) {
+            // Whatever another account says of it changes nothing.
+            Some(attempt) if !self.is_of(attempt, told.scope) => {}
             Some(attempt) => hear(causes, attempt, told.report, true),
             None => self.early.push(Early { at: turn.now, gone: turn.gone, told }),
         }

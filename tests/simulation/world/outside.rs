@@ -160,10 +160,12 @@ impl World<'_> {
         let step = usize::from(self.calls[index].order.step);
         let plan = self.judge.cases.get(&id).map(|case| &case.record.plan);
         let rule = plan.and_then(|plan| plan.steps[step].rule);
+        // A provider that echoes our id leaves it out now and then.
+        let mut names = self.dice(13, id, u64::from(attempt.number) << 16 | u64::from(number));
         for (after, report) in
             crate::provider::fate(&mut dice, rule.and_then(|rule| rule.expiry_ms))
         {
-            let names_it = spec.echoes.then_some(attempt);
+            let names_it = (spec.echoes && !names.percent(15)).then_some(attempt);
             let told = Told {
                 scope: (spec.provider, spec.account),
                 attempt: names_it,
@@ -184,6 +186,15 @@ impl World<'_> {
                 report: Report::Reached(Status::Read),
             };
             self.arrange(self.now, Happening::Tell { report: Given::Receipt(told), route });
+        }
+        let other = names.below(self.scenario.routes.len() as u64) as usize;
+        let scope = (self.scenario.routes[other].provider, self.scenario.routes[other].account);
+        if scope != (spec.provider, spec.account) && names.percent(10) {
+            // Another account speaks of our message: it is none of its business.
+            let (attempt, provider_id) = (Some(attempt), Some(provider_id));
+            let told = Told { scope, attempt, provider_id, report: Report::Reached(Status::Read) };
+            let route = other;
+            self.arrange(self.now + 1, Happening::Tell { report: Given::Receipt(told), route });
         }
         Ok(())
     }

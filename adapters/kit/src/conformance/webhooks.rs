@@ -5,7 +5,7 @@ use dispatch_contract::{
     WebhookRequest,
 };
 
-use super::{Findings, NOW, Subject, Told, attempt};
+use super::{Findings, NOW, Subject, Told, attempt, spoiled};
 
 const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 
@@ -33,6 +33,7 @@ pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
             forgeries(subject, body, findings);
         }
         nonsense(subject, body, findings);
+        oddities(subject, body, findings);
     }
 }
 
@@ -139,21 +140,48 @@ fn nonsense(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
     for length in 0..body.len() {
         survives(&body[..length]);
     }
-    // A fixed seed: the same bytes in every run.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut dice = Dice::new();
     for _ in 0..200 {
         let mut changed = body.to_vec();
         for _ in 0..3 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let [low, high, byte, ..] = state.to_le_bytes();
+            let [low, high, byte, ..] = dice.roll();
             let at = usize::from(u16::from_le_bytes([low, high])) % changed.len().max(1);
             if let Some(place) = changed.get_mut(at) {
                 *place = byte;
             }
         }
         survives(&changed);
+    }
+}
+
+/// What is odd where nobody looks must not lose the status beside it.
+fn oddities(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+    let genuine = call(subject, &subject.sign(body), body);
+    let mut dice = Dice::new();
+    for _ in 0..300 {
+        let with: Vec<_> = (0..6).flat_map(|_| dice.roll()).collect();
+        let odd = spoiled(body, &with);
+        let outcome = call(subject, &subject.sign(&odd), &odd);
+        findings.check("oddities", outcome == genuine, || {
+            let start = String::from_utf8_lossy(&odd[..odd.len().min(400)]).into_owned();
+            format!("{start:?} should be read as without what is odd, and is {outcome:?}")
+        });
+    }
+}
+
+/// A fixed seed: the same bytes in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        Dice(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn roll(&mut self) -> [u8; 8] {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.to_le_bytes()
     }
 }
 

@@ -4,15 +4,15 @@
 //! says more about a refusal. (An internal error carries code 1000 in the published examples, the
 //! code for throttling; taken by its code it would be sent twice.)
 
-use serde_json::Value;
+use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
 
 use super::errors::{Meaning, Told, meaning};
-use crate::http::Answer;
+use crate::{http::Answer, json::Json};
 
 /// The longest provider id taken; Vonage's are UUIDs.
-pub(super) const MAX_ID_BYTES: usize = 128;
+const MAX_ID_BYTES: usize = 128;
 
 /// How many of the fields that Vonage found wrong are named in an error.
 const MAX_FIELDS: usize = 5;
@@ -33,13 +33,11 @@ const MAX_FIELDS: usize = 5;
 /// | other 4xx | by code; without one Permanent, the content's |
 /// | 5xx and everything else | Unknown |
 pub fn decode(answer: &Answer) -> Result<Accepted, AdapterError> {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
-        return match body.get("message_uuid").and_then(Value::as_str) {
-            Some(id) if (1..=MAX_ID_BYTES).contains(&id.len()) => {
-                Ok(Accepted { provider_id: id.to_owned() })
-            }
-            Some(_) | None => Err(AdapterError::new(
+        return match body.read("message_uuid", id) {
+            Some(provider_id) => Ok(Accepted { provider_id }),
+            None => Err(AdapterError::new(
                 ErrorKind::ProviderFailure,
                 Fault::Provider,
                 Retry::Unknown,
@@ -47,15 +45,15 @@ pub fn decode(answer: &Answer) -> Result<Accepted, AdapterError> {
             )),
         };
     }
-    let code = problem_code(&body);
-    let error = refusal(answer, code.as_deref(), &body);
+    let code = problem_code(body);
+    let error = refusal(answer, code.as_deref(), body);
     Err(match code {
         Some(code) => error.with_code(code),
         None => error,
     })
 }
 
-fn refusal(answer: &Answer, code: Option<&str>, body: &Value) -> AdapterError {
+fn refusal(answer: &Answer, code: Option<&str>, body: Json<'_>) -> AdapterError {
     let after = answer.retry_after;
     let known = code.and_then(|code| meaning(code, Told::Answer));
     match answer.status {
@@ -136,17 +134,21 @@ fn error(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>)
 
 /// The code of a problem object, in an answer or in a status webhook: a bare number as `title`, or
 /// what follows the `#` of its `type`.
-pub(super) fn problem_code(problem: &Value) -> Option<String> {
-    let title = match problem.get("title") {
-        Some(Value::String(title)) => title.clone(),
-        Some(Value::Number(title)) => title.to_string(),
-        Some(_) | None => String::new(),
-    };
-    if is_number(&title) {
-        return Some(title);
+pub(super) fn problem_code(problem: Json<'_>) -> Option<String> {
+    let title = problem.read("title", |title| title.scalar().filter(|title| is_number(title)));
+    if let Some(title) = title {
+        return Some(title.into_owned());
     }
-    let (_, fragment) = problem.get("type")?.as_str()?.rsplit_once('#')?;
-    is_code(fragment).then(|| fragment.to_owned())
+    problem.read("type", |kind| {
+        let kind = kind.text()?;
+        let (_, fragment) = kind.rsplit_once('#')?;
+        is_code(fragment).then(|| fragment.to_owned())
+    })
+}
+
+/// A message's id there.
+pub(super) fn id(value: Json<'_>) -> Option<String> {
+    value.scalar().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len())).map(Cow::into_owned)
 }
 
 /// Whether `text` looks like one of Vonage's codes: a number of up to 6 digits or a name
@@ -163,28 +165,27 @@ fn is_number(text: &str) -> bool {
 }
 
 /// The names of the fields that Vonage found wrong. Names only: its reasons may repeat a value.
-fn wrong_fields(body: &Value) -> String {
-    let names: Vec<_> = body
-        .get("invalid_parameters")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|parameter| parameter.get("name")?.as_str())
-        .filter(|name| {
-            (1..=64).contains(&name.len())
-                && name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b"._[]".contains(&b))
-        })
-        .take(MAX_FIELDS)
-        .collect();
-    if names.is_empty() { String::new() } else { format!("; wrong: {}", names.join(", ")) }
+fn wrong_fields(body: Json<'_>) -> String {
+    let is_name = |name: &Cow<'_, str>| {
+        (1..=64).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b"._[]".contains(&b))
+    };
+    let names = body.read("invalid_parameters", |parameters| {
+        let names = parameters
+            .elements()
+            .filter_map(|parameter| parameter.read("name", |name| name.text().filter(is_name)));
+        let names: Vec<_> = names.take(MAX_FIELDS).collect();
+        (!names.is_empty()).then(|| format!("; wrong: {}", names.join(", ")))
+    });
+    names.unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn a_success_without_a_usable_id_is_an_unknown_outcome() {
         for body in
-            [json!({}), json!([]), json!({ "message_uuid": "" }), json!({ "message_uuid": 7 })]
+            [json!({}), json!([]), json!({ "message_uuid": "" }), json!({ "message_uuid": null })]
         {
             let error = decode(&answer(202, &body)).expect_err("no id");
             assert_eq!(error.retry, Retry::Unknown, "{body}");
@@ -269,6 +270,31 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Throttled);
             assert_eq!(error.retry, Retry::Temporary { after: wait });
         }
+    }
+
+    #[test]
+    fn what_is_odd_beside_the_code_or_the_id_does_not_lose_it() {
+        let kind = "https://developer.vonage.com/api-errors/messages#1000";
+        for odd in [
+            &br#""Throttled: hi \ud83d""#[..],
+            b"\"Throttled: hi M\xfc\nxi\"",
+            b"1e999999",
+            &[[b'['; 500], [b']'; 500]].concat(),
+        ] {
+            let body = |rest: &str| [b"{\"detail\":", odd, b",", rest.as_bytes(), b"}"].concat();
+            let body_of =
+                |status, rest: &str| Answer { status, retry_after: None, body: body(rest) };
+            let refused = decode(&body_of(422, &format!(r#""type":"{kind}","title":"1000""#)));
+            let error = refused.expect_err("refused");
+            assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Throttled, Some("1000")));
+            assert_eq!(error.retry, Retry::Temporary { after: None });
+            let accepted = decode(&body_of(202, r#""message_uuid":"u-1""#)).expect("accepted");
+            assert_eq!(accepted.provider_id, "u-1");
+        }
+        let mut cut = br#"{"message_uuid":"u-1","detail":""#.to_vec();
+        cut.resize(crate::http::MAX_ANSWER_BYTES, b'x');
+        let accepted = decode(&Answer { status: 202, retry_after: None, body: cut });
+        assert_eq!(accepted.expect("it stood whole").provider_id, "u-1");
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn young(claims: &Value, tolerance: Option<Duration>, now: UnixMillis) -> bool {
     let Some(tolerance) = tolerance else { return true };
     let issued_s = match claims.get("iat") {
         Some(Value::String(text)) => text.parse().ok(),
-        Some(number) => number.as_u64(),
+        Some(number) => number.as_f64().map(|seconds| seconds as u64),
         None => None,
     };
     issued_s.is_some_and(|s: u64| now.since(UnixMillis(s.saturating_mul(1_000))) <= tolerance)
@@ -258,6 +258,10 @@ mod tests {
             format!("Bearer {}", token("old secret", &claims))
         };
         let strict = WebhookKeys { tolerance: Some(day), ..keys() };
+        let mut fraction = claims();
+        fraction["iat"] = json!(NOW.0 as f64 / 1_000.0 - 0.5);
+        let header = format!("Bearer {}", token("old secret", &fraction));
+        assert!(genuine_with(&header, BODY, &strict));
         assert!(genuine(&aged(10 * 86_400)));
         assert!(genuine_with(&aged(86_400), BODY, &strict));
         assert!(!genuine_with(&aged(86_401), BODY, &strict));

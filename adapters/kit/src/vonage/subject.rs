@@ -119,7 +119,15 @@ impl Subject for VonageSubject {
             retry,
         };
         let temporary = Retry::Temporary { after: None };
+        // As Vonage quotes a text that it cut in the middle of an emoji.
+        let cut = problem("1000").to_string().replace("A detail.", r"Throttled: hi \ud83d");
         vec![
+            Refusal {
+                answer: StubAnswer::new(422, cut),
+                kind: ErrorKind::Throttled,
+                fault: Fault::Provider,
+                retry: temporary,
+            },
             refusal(422, "1120", ErrorKind::Forbidden, Fault::Account, Retry::Permanent),
             refusal(422, "1150", ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent),
             refusal(422, "1100", ErrorKind::InvalidRequest, Fault::Account, Retry::Permanent),

@@ -1,9 +1,10 @@
 //! Reads the times in Vonage's webhooks, which come in several forms.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use serde_json::Value;
 
 use dispatch_contract::UnixMillis;
+
+use crate::json::Json;
 
 /// The first second, counted from 1970, that is taken for milliseconds: it is in the year 5138.
 const SECONDS_END: u64 = 100_000_000_000;
@@ -11,16 +12,13 @@ const SECONDS_END: u64 = 100_000_000_000;
 /// A point in time, if `value` is one: RFC 3339 with any offset, the same with a space and `UTC`
 /// (the published migration guide), without any zone (taken as UTC), or a number of seconds or
 /// milliseconds. It decides nothing, so what cannot be read is left out.
-pub(super) fn read(value: &Value) -> Option<UnixMillis> {
-    match value {
-        Value::Number(number) => {
-            let number = number.as_u64()?;
-            let ms = if number < SECONDS_END { number.saturating_mul(1_000) } else { number };
-            Some(UnixMillis(ms))
-        }
-        Value::String(text) => from_text(text.trim()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+pub(super) fn read(value: Json<'_>) -> Option<UnixMillis> {
+    if let Some(number) = value.number() {
+        let number: u64 = number.parse().ok()?;
+        let ms = if number < SECONDS_END { number.saturating_mul(1_000) } else { number };
+        return Some(UnixMillis(ms));
     }
+    from_text(value.text()?.trim())
 }
 
 fn from_text(text: &str) -> Option<UnixMillis> {
@@ -37,9 +35,13 @@ fn from_text(text: &str) -> Option<UnixMillis> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn read_value(value: &Value) -> Option<UnixMillis> {
+        Json::of(json!({ "timestamp": value }).to_string().as_bytes()).read("timestamp", read)
+    }
 
     #[test]
     fn every_form_that_was_seen_is_read() {
@@ -54,7 +56,7 @@ mod tests {
             json!(1_577_887_200),
             json!(1_577_887_200_000_u64),
         ] {
-            assert_eq!(read(&value), expected, "{value}");
+            assert_eq!(read_value(&value), expected, "{value}");
         }
     }
 
@@ -69,7 +71,7 @@ mod tests {
             json!(null),
             json!({}),
         ] {
-            assert_eq!(read(&value), None, "{value}");
+            assert_eq!(read_value(&value), None, "{value}");
         }
     }
 }

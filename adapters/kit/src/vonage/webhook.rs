@@ -1,13 +1,14 @@
 //! Reads what Vonage tells: status webhooks and inbound messages, in the shapes of v0.1 and v1.
 //!
 //! The two shapes are told apart key by key, not by a version: an account may get both, and a key
-//! that is not known is ignored. Nothing here can fail on a webhook that is genuine: what is not
-//! understood is answered 200, because a repeat would not be understood either.
+//! that is not known is ignored, whatever stands there ([`Json`] looks only where it is asked). Nothing
+//! here can fail on a webhook that is genuine: what is not understood is answered 200, because a repeat
+//! would not be understood either.
 //!
 //! An inbound message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and
 //! says nothing about an attempt. An SMS never quotes, so its replies cannot be matched.
 
-use serde_json::Value;
+use std::borrow::Cow;
 
 use dispatch_contract::{
     Account, AttemptId, Failure, Inbound, Receipt, Reply, Report, Status, UnixMillis, Usage,
@@ -16,10 +17,11 @@ use dispatch_contract::{
 
 use super::{
     WebhookKeys,
-    answer::{MAX_ID_BYTES, is_code, problem_code},
+    answer::{id, is_code, problem_code},
     errors::{Told, meaning},
     signature, time,
 };
+use crate::json::Json;
 
 /// The largest body that is parsed. Vonage's have some 2 KB; an array of them is not documented.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -40,14 +42,9 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
     if request.body.len() > MAX_BODY_BYTES {
         return WebhookOutcome::not_understood();
     }
-    let items = match serde_json::from_slice(request.body) {
-        Ok(Value::Array(items)) => items,
-        Ok(item) => vec![item],
-        Err(_) => return WebhookOutcome::not_understood(),
-    };
     let mut inbound = Vec::new();
     let mut understood = false;
-    for value in &items {
+    for value in Json::items(request.body) {
         match item(value) {
             Item::Told(told) => {
                 inbound.push(told);
@@ -60,14 +57,13 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
     if understood { WebhookOutcome::understood(inbound) } else { WebhookOutcome::not_understood() }
 }
 
-fn item(value: &Value) -> Item {
-    if value.get("status").is_some() {
-        return receipt(value)
+fn item(value: Json<'_>) -> Item {
+    if let Some(report) = value.read("status", report) {
+        return receipt(value, report)
             .map_or(Item::NotUnderstood, |receipt| Item::Told(Inbound::Receipt(receipt)));
     }
-    let is_inbound = value.get("message_uuid").is_some()
-        && (value.get("message").is_some() || value.get("message_type").is_some());
-    if !is_inbound {
+    let has = |name| value.read(name, Some).is_some();
+    if !has("message_uuid") || !(has("message") || has("message_type")) {
         return Item::NotUnderstood;
     }
     match quoted(value) {
@@ -75,23 +71,22 @@ fn item(value: &Value) -> Item {
             provider_id: Some(provider_id),
             // Vonage names the message that is answered by its own id only.
             attempt: None,
-            provider_time: value.get("timestamp").and_then(time::read),
+            provider_time: value.read("timestamp", time::read),
         })),
         None => Item::Nothing,
     }
 }
 
-fn receipt(value: &Value) -> Option<Receipt> {
-    let report = report(value.get("status")?.as_str()?)?;
-    let provider_id = id(value.get("message_uuid"));
+fn receipt(value: Json<'_>, report: Report) -> Option<Receipt> {
+    let provider_id = value.read("message_uuid", id);
     let attempt: Option<AttemptId> =
-        value.get("client_ref").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        value.read("client_ref", |reference| reference.text()?.trim().parse().ok());
     if provider_id.is_none() && attempt.is_none() {
         return None;
     }
     let code = match report {
         Report::Reached(_) => None,
-        Report::Failed(_) => value.get("error").and_then(error_code),
+        Report::Failed(_) => value.read("error", error_code),
     };
     let detail = code
         .as_deref()
@@ -101,16 +96,17 @@ fn receipt(value: &Value) -> Option<Receipt> {
         attempt,
         provider_id,
         report,
-        provider_time: value.get("timestamp").and_then(time::read),
+        provider_time: value.read("timestamp", time::read),
         code,
         detail,
-        usage: value.get("usage").and_then(usage),
+        usage: value.read("usage", usage),
     })
 }
 
-/// `seen` stands only in the prose of the oldest guides, for `read`.
-fn report(status: &str) -> Option<Report> {
-    match status {
+/// What a status word says, whatever its case and the blanks around it. `seen` stands only in the
+/// prose of the oldest guides, for `read`.
+fn report(status: Json<'_>) -> Option<Report> {
+    match status.text()?.trim().to_ascii_lowercase().as_str() {
         "submitted" => Some(Report::Reached(Status::Submitted)),
         "delivered" => Some(Report::Reached(Status::Delivered)),
         "read" | "seen" => Some(Report::Reached(Status::Read)),
@@ -121,44 +117,30 @@ fn report(status: &str) -> Option<Report> {
 }
 
 /// The code of an error object: `code` (v0.1), or a problem's (v1).
-fn error_code(error: &Value) -> Option<String> {
-    let code = match error.get("code") {
-        Some(code) => scalar(code),
-        None => problem_code(error),
-    };
-    code.filter(|code| is_code(code))
+fn error_code(error: Json<'_>) -> Option<String> {
+    let code = |code: Json<'_>| code.scalar().filter(|code| is_code(code)).map(Cow::into_owned);
+    error.read("code", code).or_else(|| problem_code(error))
 }
 
-fn usage(usage: &Value) -> Option<Usage> {
-    let currency = usage.get("currency")?.as_str().filter(|text| text.len() == 3)?.to_owned();
-    let price = scalar(usage.get("price")?).filter(|text| (1..=32).contains(&text.len()))?;
+fn usage(usage: Json<'_>) -> Option<Usage> {
+    let text = |value: Json<'_>| value.scalar().map(Cow::into_owned);
+    let currency = usage.read("currency", text).filter(|text| text.len() == 3)?;
+    let price = usage.read("price", text).filter(|text| (1..=32).contains(&text.len()))?;
     Some(Usage { currency, price })
 }
 
 /// The id of the message that an inbound one quotes. v0.1 does not document where it stands, so
 /// both likely places are looked at.
-fn quoted(value: &Value) -> Option<String> {
-    let within = value.get("message").and_then(|message| message.get("context"));
-    value.get("context").or(within).and_then(|context| id(context.get("message_uuid")))
-}
-
-fn id(value: Option<&Value>) -> Option<String> {
-    scalar(value?).filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()))
-}
-
-/// A text, or a number as its text: Vonage's own clients disagree on which it sends.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
+fn quoted(value: Json<'_>) -> Option<String> {
+    let context =
+        |value: Json<'_>| value.read("context", |context| context.read("message_uuid", id));
+    context(value).or_else(|| value.read("message", context))
 }
 
 #[cfg(test)]
 mod tests {
     use dispatch_contract::Verdict;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -320,6 +302,7 @@ mod tests {
             "{\"status\":",
             &deep,
             r#"{"status":"accepted","message_uuid":"u"}"#,
+            r#"{"message_uuid":"u","status":"delivere"#,
             r#"{"status":7,"message_uuid":"u"}"#,
             r#"{"status":"delivered"}"#,
             r#"{"status":"delivered","message_uuid":{},"client_ref":[]}"#,
@@ -329,6 +312,53 @@ mod tests {
         }
         let huge = vec![b' '; MAX_BODY_BYTES + 1];
         assert_eq!(read_body(&huge), WebhookOutcome::not_understood());
+    }
+
+    #[test]
+    fn what_is_odd_where_nobody_looks_does_not_lose_the_status() {
+        for odd in [
+            &br#""Ana \ud83d""#[..],
+            b"\"Ana M\xfc\xfci\x00\"",
+            b"1e999999",
+            b"NaN",
+            &[[b'['; 9_999], [b']'; 9_999]].concat(),
+        ] {
+            let profile = [b"\"profile\":{\"name\":", odd, b"}"].concat();
+            let report = br#""message_uuid":"u-1","channel":"whatsapp","status":"read""#;
+            let good = [b"{", report.as_slice(), b"}"].concat();
+            let first = [b"{", profile.as_slice(), b",", report, b"}"].concat();
+            let last = [b"\xef\xbb\xbf{", report.as_slice(), b",", &profile, b"}"].concat();
+            let among = [b"[", good.as_slice(), b",{", &profile, b"}]"].concat();
+            let wanted = read_body(&good);
+            assert_eq!((wanted.verdict, wanted.inbound.len()), (Verdict::Understood, 1));
+            for body in [first, last, among] {
+                let shown = String::from_utf8_lossy(&body[..body.len().min(90)]).into_owned();
+                assert_eq!(read_body(&body), wanted, "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_word_counts_whatever_its_case_and_the_blanks_around_it() {
+        for status in ["Delivered", "DELIVERED", " delivered", "delivered\t\n"] {
+            let receipt = only_receipt(&json!({ "message_uuid": "u-1", "status": status }));
+            assert_eq!(receipt.report, Report::Reached(Status::Delivered), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_that_makes_sense_counts() {
+        for body in [
+            r#"{"status":"read","message_uuid":"u-1","status":7,"message_uuid":{}}"#,
+            r#"{"status":null,"status":"delivered","message_uuid":"u-1","status":"read"}"#,
+        ] {
+            let outcome = read_body(body.as_bytes());
+            let [Inbound::Receipt(receipt)] = outcome.inbound.as_slice() else {
+                panic!("one receipt expected of {body}")
+            };
+            assert_eq!(receipt.report, Report::Reached(Status::Read), "{body}");
+            assert_eq!(receipt.provider_id.as_deref(), Some("u-1"), "{body}");
+        }
     }
 
     #[test]
