@@ -73,6 +73,20 @@ pub fn check_url(text: &str, destinations: &Destinations) -> Result<Url, Refused
     }
 }
 
+impl RefusedUrl {
+    /// Its name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusedUrl::Malformed => "malformed_url",
+            RefusedUrl::TooLong => "url_too_long",
+            RefusedUrl::NotHttps => "not_https",
+            RefusedUrl::Credentials => "url_with_credentials",
+            RefusedUrl::Fragment => "url_with_fragment",
+            RefusedUrl::NotPublic => "not_public",
+        }
+    }
+}
+
 impl Destinations {
     /// Whether a connection to `address` may be made.
     pub fn admits(&self, address: IpAddr) -> bool {

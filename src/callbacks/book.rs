@@ -202,8 +202,10 @@ impl Book {
         if dropped.is_empty() {
             return Ok(());
         }
-        self.engine.metrics().callbacks("dropped", dropped.len());
-        self.engine.settings().note(dropped)
+        let count = dropped.len();
+        self.engine.settings().note(dropped)?;
+        self.engine.metrics().callbacks("dropped", count);
+        Ok(())
     }
 
     fn tell_metrics(&self) {

@@ -4,10 +4,14 @@
 //! addresses that the configuration admits: its resolver sorts out the others, so that what was
 //! checked is what is connected to. An address in the URL itself passes no resolver; it is checked by
 //! [`check_url`] just before.
+//!
+//! Why no answer came is told twice: as a [`Problem`], which tenants see and which does not say whether
+//! a name leads into a private network, and as a cause for the operator's log.
 
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch_contract::{UnixMillis, retry_after};
+use dispatch_kit::connect;
 use reqwest::{
     Client, Response,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -16,7 +20,7 @@ use reqwest::{
 };
 
 use super::Problem;
-use crate::access::{Destinations, check_url};
+use crate::access::{Destinations, RefusedUrl, check_url};
 
 /// For how long an idle connection is kept: below the 60 s after which load balancers usually close it.
 const IDLE: Duration = Duration::from_secs(50);
@@ -34,6 +38,15 @@ pub(super) struct CallbackClient {
 /// The TLS library did not let a client be built.
 #[derive(Debug)]
 pub struct ClientUnavailable(reqwest::Error);
+
+/// Why no answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoAnswer {
+    /// For the tenant.
+    pub(super) problem: Problem,
+    /// For the operator, from a closed list.
+    pub(super) cause: &'static str,
+}
 
 /// What a receiver answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +69,8 @@ impl CallbackClient {
             .referer(false)
             .https_only(!destinations.allow_http)
             .timeout(timeout)
+            // Shorter, so that who cannot be reached is told apart from who does not answer.
+            .connect_timeout(timeout.mul_f32(0.6))
             .pool_idle_timeout(IDLE)
             .dns_resolver(Arc::new(PublicResolver(Arc::clone(&destinations))))
             .build()
@@ -73,13 +88,14 @@ impl CallbackClient {
         headers: Vec<(&'static str, String)>,
         body: Vec<u8>,
         now: UnixMillis,
-    ) -> Result<Answer, Problem> {
-        let url = check_url(url, &self.destinations).map_err(|_| Problem::NotAllowed)?;
+    ) -> Result<Answer, NoAnswer> {
+        let url = check_url(url, &self.destinations)
+            .map_err(|why| NoAnswer { problem: Problem::NotAllowed, cause: why.as_str() })?;
         let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let response = request.send().await.map_err(|error| problem(&error))?;
+        let response = request.send().await.map_err(|error| no_answer(&error))?;
         let answer = Answer {
             status: response.status().as_u16(),
             retry_after: response
@@ -104,23 +120,27 @@ async fn drain(mut response: Response) {
 }
 
 /// What went wrong, without the address: that may carry a secret of the receiver's.
-fn problem(error: &reqwest::Error) -> Problem {
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
     let mut source = error.source();
     while let Some(cause) = source {
         if cause.is::<NothingPublic>() {
-            return Problem::NotAllowed;
+            return NoAnswer {
+                problem: Problem::NotAllowed,
+                cause: RefusedUrl::NotPublic.as_str(),
+            };
         }
         source = cause.source();
     }
-    if error.is_builder() {
-        Problem::NotAllowed
-    } else if error.is_timeout() {
-        Problem::TimedOut
+    let (problem, cause) = if error.is_builder() {
+        (Problem::NotAllowed, "unusable_url")
     } else if error.is_connect() {
-        Problem::Unreachable
+        (Problem::Unreachable, connect::cause(error).as_str())
+    } else if error.is_timeout() {
+        (Problem::TimedOut, "answer_timeout")
     } else {
-        Problem::Broken
-    }
+        (Problem::Broken, "connection_broke")
+    };
+    NoAnswer { problem, cause }
 }
 
 /// Knows of a name only those addresses that may be connected to.
@@ -134,9 +154,8 @@ impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let destinations = Arc::clone(&self.0);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let admitted: Vec<SocketAddr> =
-                found.filter(|address| destinations.admits(address.ip())).collect();
+            let mut admitted: Vec<SocketAddr> = connect::lookup(&name).await?;
+            admitted.retain(|address| destinations.admits(address.ip()));
             if admitted.is_empty() {
                 return Err(NothingPublic.into());
             }
@@ -200,7 +219,34 @@ mod tests {
         let client = CallbackClient::new(Arc::new(destinations), Duration::from_secs(5)).unwrap();
         for url in ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/"] {
             let answer = client.post(url, Vec::new(), Vec::new(), UnixMillis(0)).await;
-            assert_eq!(answer, Err(Problem::NotAllowed), "{url}");
+            let refused = NoAnswer { problem: Problem::NotAllowed, cause: "not_public" };
+            assert_eq!(answer, Err(refused), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_log_hears_what_the_tenant_does_not() {
+        let loopback =
+            Destinations { allow_http: true, allow_networks: vec!["127.0.0.0/8".parse().unwrap()] };
+        let reaching = CallbackClient::new(Arc::new(loopback), Duration::from_secs(5)).unwrap();
+        let strict = Destinations { allow_http: true, ..Destinations::default() };
+        let strict = CallbackClient::new(Arc::new(strict), Duration::from_secs(5)).unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = closed.local_addr().unwrap().port();
+        drop(closed);
+        let mut seen = Vec::new();
+        for (client, url, cause) in [
+            // A name that leads inside, one that is none, and one where nobody listens.
+            (&strict, "http://localhost:9/".to_owned(), "not_public"),
+            (&strict, "http://no-such-host.invalid/".to_owned(), "name_not_resolved"),
+            (&reaching, format!("http://127.0.0.1:{port}/"), "connection_refused"),
+        ] {
+            let answer = client.post(&url, Vec::new(), Vec::new(), UnixMillis(0)).await;
+            let refused = answer.unwrap_err();
+            assert_eq!(refused.cause, cause);
+            seen.push(refused.problem.to_string());
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "told apart: {seen:?}");
     }
 }

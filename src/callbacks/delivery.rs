@@ -6,11 +6,13 @@ use std::{
 };
 
 use dispatch_contract::UnixMillis;
+use reqwest::Url;
+use tracing::Level;
 
 use super::{
     Callback, CallbackId, Options, Problem, State,
     book::Book,
-    client::{Answer, CallbackClient},
+    client::{Answer, CallbackClient, NoAnswer},
     render,
     schedule::{Standing, Then},
     signing::{self, Signed},
@@ -77,15 +79,18 @@ async fn try_once(
     let began = Instant::now();
     let answer = client.post(&post.url, post.headers, post.body, wall).await;
     let is_slow = began.elapsed() > SLOW;
+    let cause = cause(&answer);
+    let host = Url::parse(&post.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let now = book.engine.clock().now();
     let verdict = judge(&book.options, id, post.callback, answer, now);
-    tell(book, id, &verdict);
-    let (succeeded, then, row) = match verdict {
+    let (succeeded, then, row) = match verdict.clone() {
         Verdict::Delivered => (true, Then::Settled, None),
         Verdict::Again(at, callback) => (false, Then::Again(at), Some(callback)),
         Verdict::Dead(callback) => (false, Then::Settled, Some(callback)),
     };
     blocking(book, move |book| book.note(id, row.as_ref())).await?;
+    // Counted and logged once it is written: what could not be is tried, and told, again.
+    tell(book, id, &verdict, host.as_deref().unwrap_or_default(), cause);
     let standing = match (is_slow, succeeded) {
         (true, _) => Standing::Slow,
         (false, true) => Standing::Well,
@@ -102,12 +107,12 @@ fn prepare(book: &Book, id: CallbackId, now: UnixMillis) -> Result<Option<Post>,
         return Ok(Some(post));
     }
     // Its workflow is past retention, or its application gone or without a webhook by now.
+    book.note(id, None)?;
     tracing::info!(
         workflow = %id.workflow, application = %callback_application,
         "a callback is dropped: its workflow is past retention, or its application has no webhook any more"
     );
     book.engine.metrics().callbacks("dropped", 1);
-    book.note(id, None)?;
     Ok(None)
 }
 
@@ -154,13 +159,13 @@ fn judge(
     options: &Options,
     id: CallbackId,
     callback: Callback,
-    answer: Result<Answer, Problem>,
+    answer: Result<Answer, NoAnswer>,
     now: UnixMillis,
 ) -> Verdict {
     let (problem, retry_after) = match answer {
         Ok(Answer { status: 200..=299, .. }) => return Verdict::Delivered,
         Ok(Answer { status, retry_after }) => (Problem::Answered(status), retry_after),
-        Err(problem) => (problem, None),
+        Err(NoAnswer { problem, .. }) => (problem, None),
     };
     let tries = callback.tries.saturating_add(1);
     let callback = Callback { tries, problem: Some(problem), ..callback };
@@ -182,23 +187,61 @@ fn judge(
     Verdict::Again(at, Callback { state: State::Waiting(at), ..callback })
 }
 
-fn tell(book: &Book, id: CallbackId, verdict: &Verdict) {
-    let metrics = book.engine.metrics();
+/// Counts what a try came to, and tells the log why, with the host and the cause: only the operator
+/// reads that.
+fn tell(book: &Book, id: CallbackId, verdict: &Verdict, host: &str, cause: &'static str) {
+    let (metrics, limit) = (book.engine.metrics(), book.engine.log_limit());
+    let workflow = id.workflow;
     match verdict {
         Verdict::Delivered => metrics.callbacks("delivered", 1),
         Verdict::Again(_, callback) => {
-            let problem = callback.problem.map_or("", Problem::as_str);
-            tracing::debug!(workflow = %id.workflow, tries = callback.tries, problem, "a callback will be repeated");
-            metrics.callback_retried(problem);
+            let (tries, problem) = (callback.tries, callback.problem.map_or("", Problem::as_str));
+            if limit.admits(Level::WARN, "callback_retried", host, cause) {
+                let tenant = &*callback.tenant;
+                tracing::warn!(%workflow, tenant, tries, host, cause, "a callback was not taken and will be repeated{}", hint(callback));
+            }
+            metrics.callback_retried(problem, cause);
         }
         Verdict::Dead(callback) => {
-            let problem = callback.problem.map_or("", Problem::as_str);
-            tracing::warn!(
-                workflow = %id.workflow, tries = callback.tries, problem,
-                "a callback was given up; `dispatch callbacks resend` sends it once more"
-            );
+            if limit.admits(Level::WARN, "callback_dead", host, cause) {
+                let (tries, tenant) = (callback.tries, &*callback.tenant);
+                tracing::warn!(
+                    %workflow, tenant, tries, host, cause,
+                    "a callback was given up; `dispatch callbacks resend` sends it once more{}",
+                    hint(callback)
+                );
+            }
             metrics.callbacks("dead", 1);
         }
+    }
+}
+
+/// What an operator can do about it.
+fn hint(callback: &Callback) -> &'static str {
+    match callback.problem {
+        Some(Problem::NotAllowed) => {
+            ": [callbacks] in the configuration does not let it go there (allow_http, allow_networks)"
+        }
+        Some(
+            Problem::Answered(_)
+            | Problem::Unreachable
+            | Problem::TimedOut
+            | Problem::Broken
+            | Problem::TooMany,
+        )
+        | None => "",
+    }
+}
+
+/// Why a try did not succeed, from a closed list; nothing if it did.
+fn cause(answer: &Result<Answer, NoAnswer>) -> &'static str {
+    match answer {
+        Ok(Answer { status: 200..=299, .. }) => "",
+        Ok(Answer { status: 300..=399, .. }) => "answered_3xx",
+        Ok(Answer { status: 400..=499, .. }) => "answered_4xx",
+        Ok(Answer { status: 500..=599, .. }) => "answered_5xx",
+        Ok(_) => "answered",
+        Err(NoAnswer { cause, .. }) => cause,
     }
 }
 
@@ -245,11 +288,11 @@ mod tests {
         }
     }
 
-    fn answered(status: u16, retry_after: Option<u64>) -> Result<Answer, Problem> {
+    fn answered(status: u16, retry_after: Option<u64>) -> Result<Answer, NoAnswer> {
         Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs) })
     }
 
-    fn delay(tries: u32, answer: Result<Answer, Problem>) -> u64 {
+    fn delay(tries: u32, answer: Result<Answer, NoAnswer>) -> u64 {
         match judge(&Options::default(), id(), callback(tries, 0), answer, NOW) {
             Verdict::Again(at, _) => at.0 - NOW.0,
             verdict @ (Verdict::Delivered | Verdict::Dead(_)) => panic!("{verdict:?}"),
@@ -267,7 +310,7 @@ mod tests {
             assert!(delay(0, answered(status, None)) > 0, "{status}");
         }
         for problem in [Problem::Unreachable, Problem::TimedOut, Problem::NotAllowed] {
-            assert!(delay(0, Err(problem)) > 0, "{problem:?}");
+            assert!(delay(0, Err(NoAnswer { problem, cause: "" })) > 0, "{problem:?}");
         }
     }
 

@@ -181,7 +181,10 @@ impl Follower {
         if made.is_empty() {
             return Ok(());
         }
-        self.book.engine.metrics().callbacks("made", made.len());
+        let metrics = self.book.engine.metrics();
+        metrics.callbacks("made", made.len());
+        let is_dead = |(_, callback): &&(_, Callback)| matches!(callback.state, State::Dead(_));
+        metrics.callbacks("dead", made.iter().filter(is_dead).count());
         self.book.add(made)
     }
 
@@ -239,7 +242,6 @@ impl Follower {
 
     /// Its application's receiver has been away for so long that no further callback may wait.
     fn give_up(&self, callback: Callback) -> Callback {
-        self.book.engine.metrics().callbacks("dead", 1);
         callback.died(self.book.engine.clock().now(), Problem::TooMany)
     }
 }

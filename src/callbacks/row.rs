@@ -79,7 +79,7 @@ pub enum Problem {
     TimedOut,
     /// The connection broke, or what came is no HTTP.
     Broken,
-    /// The address is one that is not called.
+    /// The address is one that is not called. Tenants are told the same as of [`Unreachable`](Self::Unreachable).
     NotAllowed,
     /// Too many of its application's wait already.
     TooMany,
@@ -149,12 +149,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Answered(status) => write!(f, "the receiver answered {status}"),
-            Problem::Unreachable => f.write_str("the receiver could not be reached"),
+            // One text for both: else whoever names hosts learns which of them are inside.
+            Problem::Unreachable | Problem::NotAllowed => f.write_str(
+                "the receiver could not be reached: it must answer at a public address over https, unless \
+                 [callbacks] in the configuration allows others",
+            ),
             Problem::TimedOut => f.write_str("the receiver did not answer in time"),
             Problem::Broken => f.write_str("the connection broke before an answer"),
-            Problem::NotAllowed => f.write_str(
-                "the address is not a public one over https; [callbacks] in the configuration may allow it",
-            ),
             Problem::TooMany => f.write_str("too many callbacks of its application waited"),
         }
     }

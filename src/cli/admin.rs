@@ -10,6 +10,7 @@ use super::{
     BackupArgs, CheckArgs, Failure, Output, RestoreArgs, ResumeArgs, WhatIsOpen,
     remote::{connect, refused},
     show,
+    undo::TempFolder,
 };
 use crate::{
     owned_files,
@@ -129,29 +130,23 @@ fn check_copy(folder: &Path) -> Result<Checked, Failure> {
     if db.try_lock().is_err() {
         return Err(store_failed(StoreError::InUse(shown.to_string())));
     }
-    let copy = Copy(std::env::temp_dir().join(format!("dispatch-check-{}", uuid::Uuid::new_v4())));
-    copy_folder(folder, &copy.0).map_err(|error| {
-        Failure::new(format!("cannot copy {shown} to {}, to check it: {error}", copy.0.display()))
+    // It holds what the original holds, and goes in the end.
+    let within = std::env::temp_dir();
+    let copy = TempFolder::new(&within, "dispatch-check");
+    let copied = copy.and_then(|copy| copy_folder(folder, copy.path()).map(|()| copy));
+    let copy = copied.map_err(|error| {
+        Failure::new(format!("cannot copy {shown} into {}, to check it: {error}", within.display()))
     })?;
-    let options = SledOptions { folder: copy.0.clone(), cache_bytes: CACHE_BYTES };
+    let options = SledOptions { folder: copy.path().to_owned(), cache_bytes: CACHE_BYTES };
     SledStore::check(&options).map_err(store_failed)
 }
 
-/// A folder that is removed when it is no longer needed: it holds what the original holds.
-struct Copy(PathBuf);
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    owned_files::make_folder(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
+            owned_files::make_folder(&target)?;
             copy_folder(&entry.path(), &target)?;
         } else {
             io::copy(

@@ -4,13 +4,13 @@
 //! Vonage Messages API over HTTP: real adapters, real webhooks, signed, and a store in a folder
 //! that is removed afterwards.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, show};
+use super::{Failure, show, undo::TempFolder};
 use crate::{
     builtin,
     client::{Client, Watch},
@@ -31,14 +31,14 @@ const READS: &str = "1000000000000002";
 
 pub(super) async fn run() -> Result<ExitCode, Failure> {
     let colour = show::wants_colour();
-    let folder =
-        Folder::new().map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
+    let folder = TempFolder::new(&std::env::temp_dir(), "dispatch-demo");
+    let folder = folder.map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
     config.listen.grpc = free;
     config.listen.http = free;
     config.listen.internal_http = free;
-    config.store.data = folder.0.clone();
+    config.store.data = folder.path().to_owned();
     config.sandbox.default_script = "accept; deliver 700ms".to_owned();
     config.sandbox.scripts = [
         (NEVER_READS.to_owned(), "accept; deliver 700ms".to_owned()),
@@ -58,7 +58,7 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
     show::line(&format!(
         "A Dispatch service is listening on {}; its data is in {}.",
         service.grpc,
-        folder.0.display()
+        folder.path().display()
     ));
     show::line(&format!(
         "A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent."
@@ -122,23 +122,4 @@ fn title(text: &str, colour: bool) {
         Style::new()
     };
     show::line(&format!("\n{style}{text}{style:#}\n"));
-}
-
-/// A folder of our own, removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> std::io::Result<Folder> {
-        let name = format!("dispatch-demo-{}", uuid::Uuid::now_v7().simple());
-        let path = std::env::temp_dir().join(name);
-        crate::owned_files::make_folder(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left is in the system's folder for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

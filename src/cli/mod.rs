@@ -11,6 +11,7 @@ mod keys;
 mod remote;
 mod serve;
 mod show;
+mod undo;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 

@@ -48,7 +48,7 @@ pub(super) fn line(text: &str) {
     let text = terminal::lines(text);
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+        super::undo::leave(0);
     }
 }
 

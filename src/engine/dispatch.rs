@@ -168,10 +168,10 @@ impl Dispatcher {
 
 /// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.
 pub fn answer_of(error: AdapterError) -> Answer {
-    let AdapterError { kind, fault, retry, code, mut detail } = error;
+    let AdapterError { kind, fault, retry, code, cause, mut detail } = error;
     let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
     detail.truncate(end.unwrap_or(0));
-    let refusal = Refusal { kind, fault, code, detail };
+    let refusal = Refusal { kind, fault, code, detail, cause };
     match retry {
         Retry::Permanent => Answer::Refused(refusal),
         Retry::Temporary { after } => {
@@ -184,15 +184,15 @@ pub fn answer_of(error: AdapterError) -> Answer {
 /// Nothing was sent, and it may go better next time.
 fn not_sent(detail: &str) -> Answer {
     let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
-    let refusal = Refusal { kind, fault, code: None, detail: detail.to_owned() };
+    let refusal = Refusal { kind, fault, code: None, detail: detail.to_owned(), cause: None };
     Answer::Deferred { refusal, after_ms: None }
 }
 
 fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> Answer {
-    Answer::Refused(Refusal { kind, fault, code: None, detail: detail.to_owned() })
+    Answer::Refused(Refusal { kind, fault, code: None, detail: detail.to_owned(), cause: None })
 }
 
 fn unknown(kind: ErrorKind, detail: &str) -> Answer {
     let detail = detail.to_owned();
-    Answer::Unknown(Refusal { kind, fault: Fault::Provider, code: None, detail })
+    Answer::Unknown(Refusal { kind, fault: Fault::Provider, code: None, detail, cause: None })
 }

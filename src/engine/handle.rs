@@ -25,7 +25,7 @@ use super::{
 use crate::{
     machine::{EndState, Fact, Plan, Reason, Terms, Workflow, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
-    telemetry::Metrics,
+    telemetry::{LogLimit, Metrics},
 };
 
 /// When it is worth asking again after a full lane.
@@ -58,6 +58,7 @@ struct Inner {
     senders: Arc<dyn Senders>,
     terms: Terms,
     metrics: Arc<Metrics>,
+    log_limit: Arc<LogLimit>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_draining: AtomicBool,
@@ -157,6 +158,7 @@ impl Engine {
         let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };
         let turn = Turn::new(&*store, Arc::clone(&routes), grace);
         let is_held = Arc::new(AtomicBool::new(turn.is_held()));
+        let log_limit = Arc::new(LogLimit::default());
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             routes: Arc::clone(&routes),
@@ -177,8 +179,8 @@ impl Engine {
             retention: options.retention,
             next_sweep: now,
             is_held: Arc::clone(&is_held),
-            narrator: Narrator::default(),
             silence: Silence::default(),
+            narrator: Narrator { limit: Arc::clone(&log_limit) },
             recovering: Some(clock.busy()),
         };
         let poked = Arc::downgrade(&inbox);
@@ -213,6 +215,7 @@ impl Engine {
             senders,
             terms: options.terms,
             metrics,
+            log_limit,
             stopped,
             thread: Mutex::new(thread),
             is_draining: AtomicBool::new(false),
@@ -368,6 +371,11 @@ impl Engine {
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
+    }
+
+    /// Which lines were logged lately: for whoever logs what may come often.
+    pub fn log_limit(&self) -> &LogLimit {
+        &self.0.log_limit
     }
 
     async fn ask<T: Send + 'static>(

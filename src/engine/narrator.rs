@@ -1,68 +1,60 @@
 //! Tells the log what an operator should hear of: sparingly, and without personal data.
 //!
-//! Each kind of news is told at most once in ten seconds for a route or channel; how often it was
-//! kept back stands on the next line of its kind. Counts are the metrics' affair.
+//! Only of what is durable. How often a line may come is the [`LogLimit`]'s affair, and counts are the
+//! metrics'.
 
-use std::{collections::HashMap, time::Duration};
+use std::sync::Arc;
 
-use dispatch_contract::{Fault, UnixMillis};
+use dispatch_contract::{ErrorKind, Fault};
+use tracing::Level;
 
 use super::{Foreign, silence::Silent};
-use crate::machine::{EndState, Fact, Workflow, sentence};
-
-const PAUSE: Duration = Duration::from_secs(10);
+use crate::{
+    machine::{EndState, Fact, Reason, Refusal, WorkflowId, sentence},
+    telemetry::{About, LogLimit},
+};
 
 /// Who tells.
-#[derive(Debug, Default)]
-pub(super) struct Narrator {
-    told: HashMap<(&'static str, String), Told>,
-}
-
 #[derive(Debug)]
-struct Told {
-    at: UnixMillis,
-    kept_back: u64,
+pub(super) struct Narrator {
+    pub(super) limit: Arc<LogLimit>,
 }
 
 impl Narrator {
     /// Tells a fact, if an operator should hear of it.
-    pub(super) fn tell(&mut self, now: UnixMillis, fact: &Fact, workflow: &Workflow) {
-        let id = workflow.id;
-        let attempt = fact.attempt().and_then(|number| workflow.attempt(number));
-        let route = attempt.map_or("", |attempt| &*attempt.route);
+    pub(super) fn tell(&self, id: WorkflowId, fact: &Fact, about: &About) {
+        let route = about.route.as_deref().unwrap_or_default();
+        let channel = about.channel.as_ref().map_or("", |channel| channel.as_str());
         match fact {
             Fact::AttemptRefused { refusal, .. } if refusal.fault == Fault::Account => {
-                if let Some(kept_back) = self.may_tell(now, "account", route) {
+                if self.may_tell(Level::ERROR, "account", route, &cause(refusal)) {
                     let (error, code) = (refusal.kind.as_str(), refusal.code.as_deref());
                     tracing::error!(
-                        workflow = %id, route, error, provider_code = code, kept_back,
+                        workflow = %id, route, error, provider_code = code,
                         "the provider refuses because of the account or its configuration: {}",
                         refusal.detail
                     );
                 }
             }
-            Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => {
-                if let Some(kept_back) = self.may_tell(now, "unknown", route) {
-                    tracing::warn!(workflow = %id, route, kept_back, "{}", sentence(fact));
+            Fact::AttemptUnknown { refusal, .. } | Fact::AttemptRepeated { refusal, .. } => {
+                let cause = refusal.as_ref().map_or("stopped".to_owned(), cause);
+                if self.may_tell(Level::WARN, "unknown", route, &cause) {
+                    tracing::warn!(workflow = %id, route, cause, "{}", sentence(fact));
                 }
             }
             Fact::AttemptDeferred { refusal, .. } => {
-                if let Some(kept_back) = self.may_tell(now, "deferred", route) {
+                let cause = cause(refusal);
+                if self.may_tell(Level::WARN, "deferred", route, &cause) {
                     let error = refusal.kind.as_str();
-                    tracing::warn!(workflow = %id, route, error, kept_back, "{}", sentence(fact));
+                    tracing::warn!(workflow = %id, route, error, cause, "{}", sentence(fact));
                 }
             }
-            Fact::StepFailed { step, .. } | Fact::StepExpired { step, .. } => {
-                let step = workflow.steps.get(usize::from(*step));
-                let channel = step.map_or("", |step| step.need.channel.as_str());
-                if let Some(kept_back) = self.may_tell(now, "left", channel) {
-                    tracing::info!(workflow = %id, channel, kept_back, "{}", sentence(fact));
-                }
-            }
+            Fact::StepFailed { reason, .. } => self.left(id, fact, channel, *reason),
+            Fact::StepExpired { .. } => self.left(id, fact, channel, Reason::Expired),
             Fact::Ended(outcome) if is_bad(outcome.state) => {
-                if let Some(kept_back) = self.may_tell(now, "ended", outcome.reason.as_str()) {
-                    let (state, reason) = (outcome.state.as_str(), outcome.reason.as_str());
-                    tracing::warn!(workflow = %id, state, reason, kept_back, "{}", outcome.detail);
+                let (state, reason) = (outcome.state.as_str(), outcome.reason.as_str());
+                if self.may_tell(Level::WARN, "ended", state, reason) {
+                    tracing::warn!(workflow = %id, state, reason, "{}", outcome.detail);
                 }
             }
             _ => tracing::debug!(workflow = %id, route, "{}", sentence(fact)),
@@ -70,23 +62,22 @@ impl Narrator {
     }
 
     /// Tells that creates were refused because a route could not have started them in time.
-    pub(super) fn tell_saturated(&mut self, now: UnixMillis, route: &str, creates: u64) {
-        if let Some(kept_back) = self.may_tell(now, "saturated", route) {
+    pub(super) fn tell_saturated(&self, route: &str, creates: u64) {
+        if self.may_tell(Level::WARN, "saturated", route, "") {
             tracing::warn!(
                 route,
                 creates,
-                kept_back,
                 "the route is saturated: creates that it could not start within send_within are refused"
             );
         }
     }
 
     /// Tells of receipts that another account sent.
-    pub(super) fn foreign(&mut self, now: UnixMillis, foreign: &Foreign) {
+    pub(super) fn foreign(&self, foreign: &Foreign) {
         let Foreign { count, told_by, started_under } = foreign;
-        if let Some(kept_back) = self.may_tell(now, "foreign", told_by) {
+        if self.may_tell(Level::WARN, "foreign", told_by, started_under) {
             tracing::warn!(
-                %told_by, %started_under, count, kept_back,
+                %told_by, %started_under, count,
                 "receipts name attempts that were started under another account, and change nothing; \
                  does a webhook URL name the wrong account, or was one renamed without `formerly`?"
             );
@@ -103,16 +94,24 @@ impl Narrator {
         );
     }
 
-    /// How many of its kind were kept back, if it is time to tell one again.
-    fn may_tell(&mut self, now: UnixMillis, kind: &'static str, of: &str) -> Option<u64> {
-        let never = || Told { at: UnixMillis(0), kept_back: 0 };
-        let told = self.told.entry((kind, of.to_owned())).or_insert_with(never);
-        if now.since(told.at) < PAUSE {
-            told.kept_back += 1;
-            return None;
+    fn left(&self, id: WorkflowId, fact: &Fact, channel: &str, reason: Reason) {
+        if self.may_tell(Level::INFO, "left", channel, reason.as_str()) {
+            tracing::info!(workflow = %id, channel, "{}", sentence(fact));
         }
-        told.at = now;
-        Some(std::mem::take(&mut told.kept_back))
+    }
+
+    fn may_tell(&self, level: Level, kind: &'static str, of: &str, cause: &str) -> bool {
+        self.limit.admits(level, kind, of, cause)
+    }
+}
+
+/// What tells one failure of a call from another: why no connection came about, or what the provider
+/// said and under which code.
+fn cause(refusal: &Refusal) -> String {
+    match (refusal.kind, refusal.cause, &refusal.code) {
+        (ErrorKind::Unreachable, Some(cause), _) => cause.as_str().to_owned(),
+        (kind, _, Some(code)) => format!("{kind} {code}"),
+        (kind, _, None) => kind.as_str().to_owned(),
     }
 }
 

@@ -15,8 +15,8 @@ use super::{
     silence::Silence,
 };
 use crate::{
-    store::{Store, StoreError},
-    telemetry::Metrics,
+    store::{Change, Store, StoreError},
+    telemetry::{About, Metrics},
 };
 
 /// How often retention looks for something to drop, and how much it drops at once.
@@ -111,19 +111,29 @@ impl Writer {
         let now = self.clock.now();
         let out = self.turn.run(&*self.store, now, inputs)?;
         for change in &out.batch.changes {
+            let names = self.dispatcher.routes.former_names();
             for fact in &change.facts {
-                self.metrics.fact(fact, &change.state);
-                self.narrator.tell(now, fact, &change.state);
-                let names = self.dispatcher.routes.former_names();
                 self.silence.fact(now, fact, &change.state, names);
             }
         }
+        let changes = out.batch.changes.iter();
+        let about = |change: &Change| {
+            let about = |fact| About::of(fact, &change.state);
+            change.facts.iter().map(about).collect::<Vec<_>>()
+        };
+        let about: Vec<_> = changes.flat_map(about).collect();
         let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
         let told: Vec<_> =
             new.filter(|record| record.requester.is_told()).map(|record| record.id).collect();
         let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
 
-        // Durable from here on. Who is told that the store was let go finds it so.
+        // Durable from here on: what is counted and logged has happened.
+        let facts = rows.iter().flat_map(|row| row.facts.iter().map(|fact| (row.workflow, fact)));
+        for ((workflow, fact), about) in facts.zip(&about) {
+            self.metrics.fact(fact, about);
+            self.narrator.tell(workflow, fact, about);
+        }
+        // Who is told that the store was let go finds it so.
         self.is_held.store(self.turn.is_held(), Ordering::Release);
         for ack in out.acks {
             ack();
@@ -136,7 +146,7 @@ impl Writer {
         }
         for (route, creates) in &out.refused {
             self.metrics.route_refused(route, *creates);
-            self.narrator.tell_saturated(now, route, *creates);
+            self.narrator.tell_saturated(route, *creates);
         }
         for (route, waiting) in &out.queues {
             self.metrics.route_queue(route, *waiting);
@@ -144,7 +154,7 @@ impl Writer {
         self.metrics.receipts_unmatched(out.unmatched);
         if let Some(foreign) = &out.foreign {
             self.metrics.receipts_foreign(foreign.count);
-            self.narrator.foreign(now, foreign);
+            self.narrator.foreign(foreign);
         }
         self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
         self.sweep(now)?;
@@ -161,6 +171,7 @@ impl Writer {
         for silent in self.silence.look(now, &self.metrics) {
             self.narrator.silent(&silent);
         }
+        self.narrator.limit.say_kept_back();
         let wall = self.clock.wall();
         let step = wall.since(now).max(now.since(wall));
         if step > CLOCK_STEP {
@@ -175,3 +186,6 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

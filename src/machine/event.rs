@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{ErrorKind, Fault, Report, UnixMillis, Usage};
+use dispatch_contract::{Cause, ErrorKind, Fault, Report, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened outside, and that the machine is told.
@@ -84,6 +84,9 @@ pub struct Refusal {
     pub code: Option<String>,
     /// One sentence; no personal data.
     pub detail: String,
+    /// Why no connection came about, for metrics and the log. Not kept: `detail` says it in words.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
 }
 
 /// A receipt that was matched to an attempt.

@@ -129,7 +129,7 @@ fn news(report: Report) -> News {
 
 fn refusal(fault: Fault) -> Refusal {
     let detail = "it said no".to_owned();
-    Refusal { kind: ErrorKind::InvalidRequest, fault, code: None, detail }
+    Refusal { kind: ErrorKind::InvalidRequest, fault, code: None, detail, cause: None }
 }
 
 fn plan(rules: &[Option<Rule>]) -> Plan {

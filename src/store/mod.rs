@@ -99,7 +99,7 @@ pub trait Store: Send {
     /// Receipts that wait for their attempt, oldest first.
     fn parked(&self) -> Vec<Parked>;
 
-    /// Keeps `batch`, and returns the journal rows it became.
+    /// Keeps `batch`, and returns the journal rows it became: one for each change, in their order.
     ///
     /// # Errors
     /// Fatal, see the contract above.

@@ -4,14 +4,15 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{Cause, UnixMillis};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::machine::{Fact, Priority, Reason, Refusal, Workflow};
+use super::About;
+use crate::machine::{Fact, Priority, Reason, Refusal};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -79,6 +80,7 @@ struct Answered {
     route: String,
     outcome: &'static str,
     error: &'static str,
+    cause: &'static str,
     fault: &'static str,
 }
 
@@ -124,6 +126,7 @@ struct OfCallback {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfProblem {
     problem: &'static str,
+    cause: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -150,7 +153,10 @@ impl Metrics {
                 "Steps that failed or expired, by channel and reason"
             ),
             sends: metric!("attempts_planned", "Attempts planned, by route"),
-            answers: metric!("answers", "Answers of providers, by route, outcome, error and fault"),
+            answers: metric!(
+                "answers",
+                "Answers of providers, by route, outcome, error, cause (of no connection) and fault"
+            ),
             possible_doubles: metric!(
                 "possible_double_sends",
                 "Messages sent once more although the first may have gone out"
@@ -218,7 +224,7 @@ impl Metrics {
             ),
             callback_tries: metric!(
                 "callback_retries",
-                "Tries of callbacks that did not succeed and are repeated, by what was wrong"
+                "Tries of callbacks that did not succeed and are repeated, by what was wrong and its cause"
             ),
             callbacks_waiting: metric!("callbacks_waiting", "Callbacks still to be delivered"),
             callbacks_dead: metric!(
@@ -237,13 +243,10 @@ impl Metrics {
         }
     }
 
-    /// Counts what a fact of `workflow` tells.
-    pub fn fact(&self, fact: &Fact, workflow: &Workflow) {
-        let attempt = fact.attempt().and_then(|number| workflow.attempt(number));
-        let step = fact.step().or(attempt.map(|attempt| attempt.step));
-        let step = step.and_then(|step| workflow.steps.get(usize::from(step)));
-        let channel = || step.map_or(String::new(), |step| step.need.channel.to_string());
-        let route = || attempt.map_or(String::new(), |attempt| attempt.route.to_string());
+    /// Counts what a fact tells. To be called once it is durable.
+    pub fn fact(&self, fact: &Fact, about: &About) {
+        let channel = || about.channel.as_ref().map_or(String::new(), ToString::to_string);
+        let route = || about.route.as_deref().unwrap_or_default().to_owned();
         match fact {
             Fact::Created => {
                 self.created.inc();
@@ -253,13 +256,10 @@ impl Metrics {
                     Ended { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.ended.get_or_create(&labels).inc();
             }
-            Fact::StepFailed { step, reason, .. } => {
+            Fact::StepFailed { reason, .. } => {
                 self.left(channel(), *reason);
-                if *reason == Reason::RouteSaturated
-                    && let Some((_, attempt)) = workflow.attempts_of(*step).last()
-                {
-                    let route = attempt.route.to_string();
-                    self.route_crowded_out.get_or_create(&OfRoute { route }).inc();
+                if *reason == Reason::RouteSaturated {
+                    self.route_crowded_out.get_or_create(&OfRoute { route: route() }).inc();
                 }
             }
             Fact::StepExpired { .. } => self.left(channel(), Reason::Expired),
@@ -369,8 +369,9 @@ impl Metrics {
     }
 
     /// Counts a try of a callback that is repeated.
-    pub fn callback_retried(&self, problem: &'static str) {
-        self.callback_tries.get_or_create(&OfProblem { problem }).inc();
+    /// `cause` is why no answer came, or the answer's class.
+    pub fn callback_retried(&self, problem: &'static str, cause: &'static str) {
+        self.callback_tries.get_or_create(&OfProblem { problem, cause }).inc();
     }
 
     /// Notes how many callbacks are kept, and when the oldest that waits was made.
@@ -424,8 +425,9 @@ impl Metrics {
 
     fn answer(&self, route: String, outcome: &'static str, refusal: Option<&Refusal>) {
         let error = refusal.map_or("", |refusal| refusal.kind.as_str());
+        let cause = refusal.and_then(|refusal| refusal.cause).map_or("", Cause::as_str);
         let fault = refusal.map_or("", |refusal| refusal.fault.as_str());
-        self.answers.get_or_create(&Answered { route, outcome, error, fault }).inc();
+        self.answers.get_or_create(&Answered { route, outcome, error, cause, fault }).inc();
     }
 
     fn left(&self, channel: String, reason: Reason) {

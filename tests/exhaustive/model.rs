@@ -235,7 +235,8 @@ pub fn news(report: Report) -> News {
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Answer {
-        let refusal = |kind, fault| Refusal { kind, fault, code: None, detail: String::new() };
+        let refusal =
+            |kind, fault| Refusal { kind, fault, code: None, detail: String::new(), cause: None };
         match reply {
             Reply::Accepted => Answer::Accepted { provider_id: "p".to_owned() },
             Reply::Refused(kind, fault) => Answer::Refused(refusal(kind, fault)),

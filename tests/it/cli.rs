@@ -223,3 +223,39 @@ async fn serve_tells_where_it_listens() {
     assert_eq!(ask(process.http, "/readyz").await, 404, "nothing of the inside is public");
     assert_eq!(process.terminate().await, Some(0));
 }
+
+/// What a command leaves in the temporary folder that it was given.
+fn left_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_leaves_nothing_behind_however_it_ends() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    for (end, code) in [("reader", 0), ("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+            .arg("demo")
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next_line().await.unwrap().unwrap().contains("is listening"));
+        assert_eq!(left_in(temporary.path()).len(), 1, "its data are there while it runs");
+        // `| head -1`, or a signal in the middle of it.
+        if end == "reader" {
+            drop(lines);
+        } else {
+            let id = child.id().unwrap().to_string();
+            let sent = std::process::Command::new("kill").args([&format!("-{end}"), &id]).status();
+            assert!(sent.unwrap().success());
+        }
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), child.wait()).await;
+        assert_eq!(ended.unwrap().unwrap().code(), Some(code), "{end}");
+        assert_eq!(left_in(temporary.path()), Vec::<String>::new(), "{end}");
+    }
+}

@@ -8,8 +8,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch, SystemClock,
-        Turn,
+        FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch,
+        SystemClock, Turn,
     },
     machine::{
         Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan, Template, Terms,
@@ -116,6 +116,7 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
         fault: Fault::Provider,
         code: None,
         detail: "not now".to_owned(),
+        cause: None,
     };
     let answers = sends.into_iter().map(|order| Input::Answer {
         attempt: order.attempt,
@@ -241,6 +242,7 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
         fault: Fault::Provider,
         code: None,
         detail: "no answer".to_owned(),
+        cause: None,
     };
     let (_, facts, _) = step(4, vec![answer(&order, Answer::Unknown(refusal))]);
     assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptUnknown { .. })), "{facts:?}");

@@ -119,6 +119,7 @@ fn unknown() -> Answer {
         fault: Fault::Provider,
         code: None,
         detail: "no answer".to_owned(),
+        cause: None,
     })
 }
 

@@ -18,8 +18,43 @@ pub struct AdapterError {
     pub retry: Retry,
     /// The provider's own code, as it wrote it: at most 64 bytes are kept.
     pub code: Option<String>,
+    /// Why no connection came about, if that is what happened and it is known.
+    pub cause: Option<Cause>,
     /// One sentence for a person. It never holds a number, an address or a message's text.
     pub detail: String,
+}
+
+/// Why no connection came about: a closed list, for metrics and for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// The host's name was not found, or nobody could be asked for it.
+    NameNotResolved,
+    /// Nothing listens there.
+    Refused,
+    /// No way leads there: the network or the host is unreachable.
+    NoWay,
+    /// The other side did not answer in the time for connecting.
+    TimedOut,
+    /// The other side hung up before anything was said.
+    HungUp,
+    /// What answered speaks no TLS.
+    NotTls,
+    /// Both speak TLS and did not agree.
+    TlsRefused,
+    /// The certificate is past its end.
+    CertificateExpired,
+    /// The certificate is not valid yet; or the clock of this machine is slow.
+    CertificateNotYetValid,
+    /// The certificate is another host's.
+    CertificateWrongName,
+    /// Nobody that this machine trusts vouches for the certificate.
+    CertificateUnknownIssuer,
+    /// The certificate was revoked.
+    CertificateRevoked,
+    /// Something else is wrong with the certificate.
+    CertificateInvalid,
+    /// None of these.
+    Other,
 }
 
 /// What happened: a closed list.
@@ -101,6 +136,52 @@ impl ErrorKind {
     }
 }
 
+impl Cause {
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::NameNotResolved => "name_not_resolved",
+            Cause::Refused => "connection_refused",
+            Cause::NoWay => "no_way",
+            Cause::TimedOut => "connect_timeout",
+            Cause::HungUp => "hung_up",
+            Cause::NotTls => "not_tls",
+            Cause::TlsRefused => "tls_refused",
+            Cause::CertificateExpired => "certificate_expired",
+            Cause::CertificateNotYetValid => "certificate_not_yet_valid",
+            Cause::CertificateWrongName => "certificate_wrong_name",
+            Cause::CertificateUnknownIssuer => "certificate_unknown_issuer",
+            Cause::CertificateRevoked => "certificate_revoked",
+            Cause::CertificateInvalid => "certificate_invalid",
+            Cause::Other => "other",
+        }
+    }
+
+    /// What it means, for a sentence that names the host before it.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Cause::NameNotResolved => "its name could not be resolved",
+            Cause::Refused => "the connection was refused",
+            Cause::NoWay => "no way leads there",
+            Cause::TimedOut => "it did not answer in the time for connecting",
+            Cause::HungUp => "it hung up before TLS was agreed on",
+            Cause::NotTls => "it speaks no TLS",
+            Cause::TlsRefused => "TLS could not be agreed on",
+            Cause::CertificateExpired => "its certificate has expired",
+            Cause::CertificateNotYetValid => {
+                "its certificate is not valid yet, or this machine's clock is slow"
+            }
+            Cause::CertificateWrongName => "its certificate is for another name",
+            Cause::CertificateUnknownIssuer => {
+                "its certificate's issuer is not one that this machine trusts"
+            }
+            Cause::CertificateRevoked => "its certificate was revoked",
+            Cause::CertificateInvalid => "its certificate is not valid",
+            Cause::Other => "no connection came about",
+        }
+    }
+}
+
 impl Fault {
     /// The name used in timelines and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -116,7 +197,14 @@ impl Fault {
 impl AdapterError {
     /// An error with no provider code.
     pub fn new(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> Self {
-        AdapterError { kind, fault, retry, code: None, detail: detail.into() }
+        AdapterError { kind, fault, retry, code: None, cause: None, detail: detail.into() }
+    }
+
+    /// The same, with the reason why no connection came about.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
     }
 
     /// The same, with the provider's own code.

@@ -33,7 +33,7 @@ pub use capabilities::{Capabilities, Echo, Limits};
 pub use channel::{Channel, InvalidChannel};
 pub use check::{Field, Violation, check};
 pub use clock::{Busy, Clock};
-pub use error::{AdapterError, ErrorKind, Fault, Retry};
+pub use error::{AdapterError, Cause, ErrorKind, Fault, Retry};
 pub use inbound::{Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage};
 pub use message::{
     Action, Content, ContentKind, Media, Message, MessengerCategory, MessengerOptions, Options,

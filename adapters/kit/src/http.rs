@@ -3,7 +3,8 @@
 //! Its contract: a call that ends without an answer says whether the request may have left. Only a
 //! failure *before* the request could be written (name not found, connection refused, TLS refused)
 //! is [`Retry::Temporary`]; everything later is [`Retry::Unknown`], because the provider may have
-//! acted on it. No error text holds a URL, a header or a body.
+//! acted on it. Such a failure names the host and the [`Cause`](dispatch_contract::Cause); no error text
+//! holds more of a URL, nor a header or a body.
 //!
 //! What it deliberately does not do: it never follows a redirect and never repeats a request (who
 //! sends twice is the engine's decision), and it does not judge an HTTP status (that is each
@@ -12,12 +13,14 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{
-    Client, Response,
+    Client, ClientBuilder, Response, Url,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
 
 use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis, retry_after};
+
+use crate::connect;
 
 /// How many bytes of an answer are kept. Providers answer a send with a few hundred; what is
 /// longer is cut.
@@ -31,9 +34,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// close it, so that a request seldom meets a connection that is just being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// The variables that name a proxy for what is called here.
+const PROXY_VARIABLES: [&str; 6] =
+    ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
 /// A shared pool of connections. Cloning is cheap and shares the pool.
 #[derive(Clone)]
-pub struct HttpClient(Client);
+pub struct HttpClient {
+    client: Client,
+    /// Whether the environment names a proxy: then who cannot be reached may be that one.
+    has_proxy: bool,
+}
 
 /// The TLS library or the system's configuration did not let a client be built.
 #[derive(Debug)]
@@ -72,6 +83,10 @@ impl HttpClient {
     /// # Errors
     /// If the TLS library cannot be set up.
     pub fn new() -> Result<Self, ClientUnavailable> {
+        HttpClient::built(HttpClient::settings())
+    }
+
+    pub(crate) fn settings() -> ClientBuilder {
         Client::builder()
             .user_agent(concat!("dispatch/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -80,9 +95,14 @@ impl HttpClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tcp_keepalive(Duration::from_secs(30))
-            .build()
-            .map(HttpClient)
-            .map_err(ClientUnavailable)
+            .dns_resolver(connect::names())
+    }
+
+    pub(crate) fn built(settings: ClientBuilder) -> Result<Self, ClientUnavailable> {
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let has_proxy = PROXY_VARIABLES.iter().any(is_set);
+        let client = settings.build().map_err(ClientUnavailable)?;
+        Ok(HttpClient { client, has_proxy })
     }
 
     /// Makes one call.
@@ -91,7 +111,7 @@ impl HttpClient {
     /// Only if no HTTP status came back; see the head of this module for what they mean.
     pub async fn call(&self, call: Call<'_>) -> Result<Answer, AdapterError> {
         let mut request = self
-            .0
+            .client
             .post(call.url)
             .header(CONTENT_TYPE, call.content_type)
             .timeout(call.timeout)
@@ -102,7 +122,8 @@ impl HttpClient {
             value.set_sensitive(true);
             request = request.header(reqwest::header::AUTHORIZATION, value);
         }
-        let response = request.send().await.map_err(|error| no_answer(&error))?;
+        let sent = request.send().await;
+        let response = sent.map_err(|error| self.no_answer(&error, call.url))?;
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: response
@@ -112,6 +133,24 @@ impl HttpClient {
                 .and_then(|value| retry_after(value, call.now)),
             body: bounded_body(response).await,
         })
+    }
+}
+
+impl HttpClient {
+    fn no_answer(&self, error: &reqwest::Error, url: &str) -> AdapterError {
+        if error.is_builder() || !error.is_connect() {
+            return no_answer_after(error);
+        }
+        let cause = connect::cause(error);
+        let way = if self.has_proxy { " by way of the environment's proxy" } else { "" };
+        let (host, why) = (host(url), cause.in_words());
+        AdapterError::new(
+            ErrorKind::Unreachable,
+            Fault::Provider,
+            Retry::Temporary { after: None },
+            format!("no connection to {host}{way}: {why}; nothing was sent"),
+        )
+        .with_cause(cause)
     }
 }
 
@@ -151,6 +190,17 @@ impl std::error::Error for ClientUnavailable {
     }
 }
 
+/// The host of a URL, and its port if that is not the usual one.
+fn host(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
+    match host {
+        Some((host, Some(port))) => format!("{host}:{port}"),
+        Some((host, None)) => host.to_owned(),
+        None => "the provider".to_owned(),
+    }
+}
+
 /// A body that breaks off is returned as far as it came: the status that precedes it counts by
 /// itself, and a success that cannot be parsed is an unknown outcome anyway.
 async fn bounded_body(mut response: Response) -> Vec<u8> {
@@ -166,20 +216,13 @@ async fn bounded_body(mut response: Response) -> Vec<u8> {
 }
 
 /// The texts are fixed, because the library's own hold the URL.
-fn no_answer(error: &reqwest::Error) -> AdapterError {
+fn no_answer_after(error: &reqwest::Error) -> AdapterError {
     if error.is_builder() {
         AdapterError::new(
             ErrorKind::InvalidRequest,
             Fault::Account,
             Retry::Permanent,
             "the request could not be built; the account's base URL is not a usable URL",
-        )
-    } else if error.is_connect() {
-        AdapterError::new(
-            ErrorKind::Unreachable,
-            Fault::Provider,
-            Retry::Temporary { after: None },
-            "no connection to the provider (name resolution, TCP or TLS); nothing was sent",
         )
     } else if error.is_timeout() {
         AdapterError::new(
@@ -209,8 +252,6 @@ fn unusable_authorization() -> AdapterError {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread};
-
     use super::*;
     use crate::conformance::{
         StubAnswer,
@@ -269,24 +310,6 @@ mod tests {
         let long = StubAnswer::new(200, "x".repeat(MAX_ANSWER_BYTES * 3));
         let stub = Stub::start(Behaviour::Answer(long)).expect("a socket");
         assert_eq!(post_to(&stub).await.body.len(), MAX_ANSWER_BYTES);
-    }
-
-    #[tokio::test]
-    async fn a_failed_tls_handshake_is_temporary_because_nothing_was_sent() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a socket");
-        let url = format!("https://{}", listener.local_addr().expect("an address"));
-        thread::spawn(move || drop(listener.accept()));
-        let call = Call {
-            url: &url,
-            authorization: Some("Bearer token"),
-            content_type: "application/json",
-            body: b"{}".to_vec(),
-            timeout: Duration::from_secs(5),
-            now: NOON,
-        };
-        let error = HttpClient::new().expect("a client").call(call).await.expect_err("no TLS");
-        assert_eq!(error.kind, ErrorKind::Unreachable);
-        assert_eq!(error.retry, Retry::Temporary { after: None });
     }
 
     #[tokio::test]

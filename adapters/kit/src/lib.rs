@@ -3,6 +3,7 @@
 //! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
+//! - [`connect`]: why no connection came about, in words that hold no URL.
 //! - [`vonage`]: one provider whose channels differ little: account, tokens, both versions of its
 //!   Messages API, its error table, its signed webhooks.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
@@ -11,6 +12,7 @@
 //! crate. Nothing here keeps a message or decides when to send one.
 
 pub mod conformance;
+pub mod connect;
 pub mod http;
 pub mod json;
 pub mod vonage;

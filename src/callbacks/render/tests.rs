@@ -228,6 +228,7 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
         fault: dispatch_contract::Fault::Recipient,
         code: Some(code.to_owned()),
         detail: "Not part of the provider network".to_owned(),
+        cause: None,
     };
     let failed = |step, code: &str| Fact::StepFailed {
         step,
@@ -363,6 +364,7 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
         fault: dispatch_contract::Fault::Provider,
         code: None,
         detail: "Throttled".to_owned(),
+        cause: None,
     };
     let begun = vec![
         Fact::Created,

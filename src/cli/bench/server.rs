@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,10 @@ use tonic::{service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::usage::{self, Usage};
 use crate::{
-    cli::Failure,
+    cli::{
+        Failure,
+        undo::{TempFolder, Undo},
+    },
     client::{Credential, Known},
 };
 
@@ -26,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A service to be measured.
 pub(super) struct Server {
-    child: Option<Child>,
+    /// Kills it.
+    child: Option<Undo>,
     pids: Vec<u32>,
     folder: Folder,
     /// As in `http://127.0.0.1:50051`.
@@ -86,7 +90,7 @@ impl Server {
 
     /// Kills it, as a crash would, starts it again, and tells how long it took until it served.
     pub(super) async fn restart(&mut self) -> Result<Duration, Failure> {
-        self.kill();
+        self.child = None;
         let began = Instant::now();
         self.launch().await?;
         Ok(began.elapsed())
@@ -110,7 +114,11 @@ impl Server {
             .map_err(failed)?;
         let out = child.stdout.take();
         self.pids = vec![child.id()];
-        self.child = Some(child);
+        self.child = Some(Undo::new(move || {
+            // Gone already is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }));
         let banner = tokio::task::spawn_blocking(move || out.and_then(read_banner));
         let banner = tokio::time::timeout(PATIENCE, banner).await;
         let Ok(Ok(Some(Banner { grpc, http, internal }))) = banner else {
@@ -151,7 +159,7 @@ impl Server {
 
     /// A folder on the same disk.
     pub(super) fn folder(&self) -> &Path {
-        &self.folder.0
+        self.folder.0.path()
     }
 
     /// The configuration it runs on, if it is ours.
@@ -165,20 +173,6 @@ impl Server {
         let client = reqwest::Client::builder().no_proxy().build().ok()?;
         let answer = client.get(format!("http://{address}/metrics")).send().await.ok()?;
         Some(sum(&answer.text().await.ok()?, beginning))
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Gone already is as good.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -246,31 +240,20 @@ fn sum(text: &str, beginning: &str) -> u64 {
     lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-/// A folder of our own, removed in the end.
-struct Folder(PathBuf);
+/// A folder of our own.
+struct Folder(TempFolder);
 
 impl Folder {
     fn new(within: &Path) -> std::io::Result<Folder> {
-        let name = format!("dispatch-bench-{}", uuid::Uuid::now_v7().simple());
-        let path = within.join(name);
-        crate::owned_files::make_folder(&path)?;
-        Ok(Folder(path))
+        TempFolder::new(within, "dispatch-bench").map(Folder)
     }
 
     fn config(&self) -> PathBuf {
-        self.0.join("dispatch.toml")
+        self.0.path().join("dispatch.toml")
     }
 
     fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("dispatch: {} could not be removed: {error}", self.0.display());
-        }
+        self.0.path().join("data")
     }
 }
 

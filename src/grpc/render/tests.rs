@@ -225,6 +225,7 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
         fault: Fault::Recipient,
         code: Some("1300".to_owned()),
         detail: "not on this channel".to_owned(),
+        cause: None,
     };
     let fact = Fact::AttemptRefused { attempt: 1, refusal };
     let event = event(&record(), UnixMillis(START), 5, &fact, String::new());

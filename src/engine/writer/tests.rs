@@ -1,0 +1,225 @@
+//! What is counted and logged has happened: a commit that fails leaves neither a count nor a line.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use dispatch_contract::{
+    Account, AttemptId, Channel, Content, Endpoint, Message, Options as MessageOptions,
+};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    engine::{Grace, LaneLimits, RouteTable, Senders, SystemClock},
+    machine::{
+        Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, Terms, Workflow,
+        WorkflowId,
+    },
+    store::{
+        Batch, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row, Settings, Swept,
+    },
+    telemetry::LogLimit,
+};
+
+/// A store whose commits fail when it is told so.
+struct Failing {
+    inner: MemoryStore,
+    fails: Arc<AtomicBool>,
+}
+
+impl Store for Failing {
+    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        self.inner.load(id)
+    }
+    fn find_request(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        self.inner.find_request(tenant, request_id)
+    }
+    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
+        self.inner.find_message(account, id)
+    }
+    fn due(
+        &self,
+        after: Option<(UnixMillis, WorkflowId)>,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Vec<DueRow> {
+        self.inner.due(after, until, limit)
+    }
+    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
+        self.inner.next_due(after)
+    }
+    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
+        self.inner.open_ids(after, limit)
+    }
+    fn open_count(&self) -> usize {
+        self.inner.open_count()
+    }
+    fn parked(&self) -> Vec<Parked> {
+        Store::parked(&self.inner)
+    }
+    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::Io("no space left on device".to_owned()));
+        }
+        self.inner.commit(batch)
+    }
+    fn sweep(
+        &mut self,
+        now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
+        self.inner.sweep(now, before, budget)
+    }
+    fn held(&self) -> Option<Held> {
+        self.inner.held()
+    }
+    fn last_time(&self) -> UnixMillis {
+        self.inner.last_time()
+    }
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.inner.reader()
+    }
+    fn settings(&self) -> Arc<dyn Settings> {
+        self.inner.settings()
+    }
+}
+
+/// Nobody sends.
+struct NoSenders;
+
+impl Senders for NoSenders {
+    fn account(
+        &self,
+        _: &Account,
+        _: &str,
+        _: &Channel,
+        _: &Endpoint,
+    ) -> Result<Option<Account>, String> {
+        Ok(None)
+    }
+
+    fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// A workflow that no route serves: it fails at once, and that is counted and logged.
+fn create() -> Input {
+    let plan = Plan {
+        template: Template::Failover,
+        steps: vec![StepPlan {
+            message: Message {
+                channel: Channel::SMS,
+                from: Endpoint::Number("12345".to_owned()),
+                to: Endpoint::Number("447700900000".to_owned()),
+                content: Content::Text("x".to_owned()),
+                options: MessageOptions::default(),
+            },
+            rule: None,
+        }],
+        send_at: None,
+        valid_until: None,
+        send_within_ms: None,
+        on_late_success: OnLateSuccess::Stop,
+        on_unknown: OnUnknown::WaitReceipt,
+        priority: Priority::Normal,
+        labels: Default::default(),
+        client_ref: None,
+    };
+    let record = Record {
+        id: WorkflowId(Uuid::now_v7()),
+        tenant: Arc::from("default"),
+        created_at: UnixMillis(1_700_000_000_000),
+        fingerprint: plan.fingerprint(),
+        requester: Requester::default(),
+        plan,
+        terms: Terms::default(),
+        request_id: None,
+    };
+    Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+}
+
+fn writer(fails: Arc<AtomicBool>) -> Writer {
+    let store = Failing { inner: MemoryStore::new(), fails };
+    let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new(UnixMillis(0)));
+    let routes = Arc::new(RouteTable::default());
+    let inbox = Arc::new(Inbox::new(LaneLimits::default()));
+    let now = clock.now();
+    let reader = store.reader();
+    Writer {
+        turn: Turn::new(&store, Arc::clone(&routes), Grace { started_at: now, until: now }),
+        inbox: Arc::clone(&inbox),
+        feed: Arc::new(Feed::new(reader.newest())),
+        dispatcher: Dispatcher {
+            runtime: tokio::runtime::Handle::current(),
+            routes,
+            senders: Arc::new(NoSenders),
+            reader,
+            inbox,
+            clock: Arc::clone(&clock),
+            metrics: Arc::new(Metrics::new()),
+        },
+        clock,
+        metrics: Arc::new(Metrics::new()),
+        retention: Duration::from_secs(3600),
+        next_sweep: now.plus(SWEEP_EVERY),
+        narrator: Narrator { limit: Arc::new(LogLimit::default()) },
+        is_held: Arc::default(),
+        silence: Silence::default(),
+        recovering: None,
+        store: Box::new(store),
+    }
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen() {
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || lines.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+
+    let fails = Arc::new(AtomicBool::new(true));
+    let mut writer = writer(Arc::clone(&fails));
+    assert!(writer.step(vec![create()]).is_err());
+    let metrics = writer.metrics.render();
+    assert!(metrics.contains("dispatch_workflows_created_total 0"), "{metrics}");
+    assert!(!metrics.contains("NO_ROUTE"), "{metrics}");
+    assert!(!log.text().contains("NO_ROUTE"), "{}", log.text());
+
+    fails.store(false, Ordering::Relaxed);
+    writer.step(vec![create()]).unwrap();
+    let metrics = writer.metrics.render();
+    assert!(metrics.contains("dispatch_workflows_created_total 1"), "{metrics}");
+    assert!(metrics.contains("NO_ROUTE"), "{metrics}");
+    assert!(log.text().contains("NO_ROUTE"), "{}", log.text());
+}

@@ -1,0 +1,36 @@
+//! What a fact speaks of.
+
+use std::sync::Arc;
+
+use dispatch_contract::Channel;
+
+use crate::machine::{Fact, Workflow};
+
+/// The route and the channel that a fact concerns. Looked up in the workflow while a batch is made, so
+/// that its facts can be counted and logged once they are durable, and not before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The route of the attempt, or of the last attempt of a step that failed; `None` where it is about
+    /// none.
+    pub route: Option<Arc<str>>,
+    /// The channel of the step; `None` where it is about none.
+    pub channel: Option<Channel>,
+}
+
+impl About {
+    /// Of `fact`, which is applied to `workflow` already.
+    pub fn of(fact: &Fact, workflow: &Workflow) -> About {
+        let attempt = match fact {
+            Fact::StepFailed { step, .. } => {
+                workflow.attempts_of(*step).last().map(|(_, attempt)| attempt)
+            }
+            _ => fact.attempt().and_then(|number| workflow.attempt(number)),
+        };
+        let step = fact.step().or(attempt.map(|attempt| attempt.step));
+        let step = step.and_then(|step| workflow.steps.get(usize::from(step)));
+        About {
+            route: attempt.map(|attempt| Arc::clone(&attempt.route)),
+            channel: step.map(|step| step.need.channel.clone()),
+        }
+    }
+}
