@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::{
     AccountError, AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount,
-    ExternalId, Name, Vault,
+    ExternalId, LimitsByTenant, Name, Vault,
     account::{place, row_key, tenant_key},
+    limits::is_full,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -29,6 +30,7 @@ pub struct Accounts {
     settings: Arc<dyn Settings>,
     vault: Arc<Vault>,
     applications: Arc<Applications>,
+    limits: LimitsByTenant,
     /// What is durable.
     rows: RwLock<Rows>,
     /// One change at a time, so that none is lost under another.
@@ -98,7 +100,8 @@ pub struct AccountChange {
 }
 
 impl Accounts {
-    /// The accounts in `settings`, their tokens in `vault`, linked to `applications`.
+    /// The accounts in `settings`, their tokens in `vault`, linked to `applications`, and as many of a
+    /// tenant as `limits` says.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -106,6 +109,7 @@ impl Accounts {
         settings: Arc<dyn Settings>,
         vault: Arc<Vault>,
         applications: Arc<Applications>,
+        limits: LimitsByTenant,
     ) -> Result<Self, StoreError> {
         let mut rows = Rows::default();
         let mut after: Option<Vec<u8>> = None;
@@ -125,6 +129,7 @@ impl Accounts {
             settings,
             vault,
             applications,
+            limits,
             rows: RwLock::new(rows),
             changing: Mutex::new(()),
         };
@@ -146,6 +151,10 @@ impl Accounts {
         let key = row_key(tenant, new.provider, new.external_id.as_str());
         if self.read(|rows| rows.contains_key(&key)) {
             return Err(AccountError::AlreadyExists);
+        }
+        let most = self.limits.of(tenant).accounts;
+        if is_full(self.count(tenant), most) {
+            return Err(AccountError::TooMany { most });
         }
         if let Some(application) = new.application {
             self.may_link(tenant, application)?;
@@ -186,6 +195,13 @@ impl Accounts {
             let of_tenant =
                 rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
             of_tenant.map(|(_, account)| account.clone()).collect()
+        })
+    }
+
+    fn count(&self, tenant: &str) -> usize {
+        let prefix = tenant_key(tenant);
+        self.read(|rows| {
+            rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)).count()
         })
     }
 
@@ -296,6 +312,7 @@ impl Accounts {
                     AccountError::Vault(error) => ApplicationError::Vault(error),
                     AccountError::NotFound
                     | AccountError::AlreadyExists
+                    | AccountError::TooMany { .. }
                     | AccountError::CannotLink
                     | AccountError::AlreadyLinked
                     | AccountError::NotLinked => ApplicationError::NotFound,
@@ -363,6 +380,7 @@ impl Accounts {
         match self.applications.get(tenant, application) {
             Ok(found) if found.messages.is_some() => Ok(()),
             Ok(_) | Err(ApplicationError::NotFound) => Err(AccountError::CannotLink),
+            Err(ApplicationError::TooMany { most }) => Err(AccountError::TooMany { most }),
             Err(ApplicationError::Store(error)) => Err(AccountError::Store(error)),
             Err(ApplicationError::Vault(error)) => Err(AccountError::Vault(error)),
         }

@@ -5,8 +5,9 @@
 //! the edges. Blocking: a change waits for the disk, and a key pair takes a tenth of a second.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use aws_lc_rs::rand;
@@ -15,8 +16,8 @@ use dispatch_contract::{Secret, UnixMillis};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    Application, ApplicationError, KeyPair, MessagesCapability, PublicKey, Shape, Signing, Vault,
-    VaultError, Webhook, receiver,
+    Application, ApplicationError, KeyPair, LimitsByTenant, MessagesCapability, PublicKey, Shape,
+    Signing, Vault, VaultError, Webhook, limits::is_full, receiver,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -29,10 +30,13 @@ const SECRET_BYTES: usize = 32;
 pub struct Applications {
     settings: Arc<dyn Settings>,
     vault: Arc<Vault>,
+    limits: LimitsByTenant,
+    /// The ids by tenant, so that a list costs what it shows, whatever others have.
+    ids: RwLock<HashMap<String, BTreeSet<Uuid>>>,
     /// One change at a time, so that none is lost under another.
     changing: Mutex<()>,
     /// Ids sort as applications were made, also within a millisecond.
-    ids: Mutex<ContextV7>,
+    id_context: Mutex<ContextV7>,
 }
 
 /// What an application is to be.
@@ -105,23 +109,52 @@ impl Name {
 }
 
 impl Applications {
-    /// The applications in `settings`, their secrets in `vault`.
-    pub fn new(settings: Arc<dyn Settings>, vault: Arc<Vault>) -> Self {
-        let ids = Mutex::new(ContextV7::new());
-        Applications { settings, vault, changing: Mutex::new(()), ids }
+    /// The applications in `settings`, their secrets in `vault`, and as many of a tenant as `limits` says.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(
+        settings: Arc<dyn Settings>,
+        vault: Arc<Vault>,
+        limits: LimitsByTenant,
+    ) -> Result<Self, StoreError> {
+        let mut ids: HashMap<String, BTreeSet<Uuid>> = HashMap::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = settings.list(Kind::Application, after.as_deref(), ROWS)?;
+            for (key, row) in &rows {
+                let Application { id, tenant, .. } = read(key, row)?;
+                ids.entry(tenant).or_default().insert(id);
+            }
+            match rows.into_iter().nth(ROWS - 1) {
+                Some((key, _)) => after = Some(key),
+                None => break,
+            }
+        }
+        Ok(Applications {
+            settings,
+            vault,
+            limits,
+            ids: RwLock::new(ids),
+            changing: Mutex::new(()),
+            id_context: Mutex::new(ContextV7::new()),
+        })
     }
 
     /// Makes one.
     ///
     /// # Errors
-    /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    /// [`ApplicationError::TooMany`], [`ApplicationError::Store`], [`ApplicationError::Vault`].
     pub fn create(
         &self,
         tenant: &str,
         spec: ApplicationSpec,
         now: UnixMillis,
     ) -> Result<Written, ApplicationError> {
-        self.write(self.blank(tenant, now), spec)
+        let blank = self.blank(tenant, now);
+        let id = blank.id;
+        self.reserve(tenant, id)?;
+        self.write(blank, spec).inspect_err(|_| self.forget(tenant, id))
     }
 
     /// One of a tenant's.
@@ -158,28 +191,25 @@ impl Applications {
         let (messages, _) = self.capability(application.id, None, MessagesSpec::default())?;
         let application = Application { messages: Some(messages), ..application };
         self.put(&application, Some(true))?;
+        // Beside the limit if need be: there is one of it, and a callback must be signed.
+        let mut all = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(tenant.to_owned()).or_default().insert(application.id);
         Ok(application.id)
     }
 
-    /// All of a tenant's, oldest first.
+    /// The ids of all of a tenant's, oldest first.
+    pub fn ids(&self, tenant: &str) -> Vec<Uuid> {
+        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        ids.get(tenant).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Those of a tenant's with these ids, in their order; what is gone by now is left out.
     ///
     /// # Errors
     /// [`ApplicationError::Store`].
-    pub fn list(&self, tenant: &str) -> Result<Vec<Application>, ApplicationError> {
-        let mut found = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = self.settings.list(Kind::Application, after.as_deref(), ROWS)?;
-            for (key, row) in &rows {
-                found.push(read(key, row)?);
-            }
-            match rows.into_iter().nth(ROWS - 1) {
-                Some((key, _)) => after = Some(key),
-                None => break,
-            }
-        }
-        found.retain(|application| application.tenant == tenant);
-        Ok(found)
+    pub fn of_ids(&self, tenant: &str, ids: &[Uuid]) -> Result<Vec<Application>, ApplicationError> {
+        let found = ids.iter().map(|id| self.get(tenant, *id));
+        found.filter(|found| !matches!(found, Err(ApplicationError::NotFound))).collect()
     }
 
     /// Makes one of a tenant's what `spec` says.
@@ -208,7 +238,9 @@ impl Applications {
         if self.default_of(tenant)? == Some(id) {
             gone.push(SettingChange::remove(Kind::DefaultApplication, tenant));
         }
-        Ok(self.settings.write(gone)?)
+        self.settings.write(gone)?;
+        self.forget(tenant, id);
+        Ok(())
     }
 
     /// What an application's callbacks are signed with, if it has any. As HMAC key of a JWT it is
@@ -259,8 +291,31 @@ impl Applications {
 
     fn new_id(&self, now: UnixMillis) -> Uuid {
         let (seconds, nanos) = (now.0 / 1000, (now.0 % 1000) as u32 * 1_000_000);
-        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        Uuid::new_v7(Timestamp::from_unix(&*ids, seconds, nanos))
+        let context = self.id_context.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(Timestamp::from_unix(&*context, seconds, nanos))
+    }
+
+    /// Counts one that is about to be written.
+    fn reserve(&self, tenant: &str, id: Uuid) -> Result<(), ApplicationError> {
+        let most = self.limits.of(tenant).applications;
+        let mut all = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        let ids = all.entry(tenant.to_owned()).or_default();
+        if is_full(ids.len(), most) {
+            return Err(ApplicationError::TooMany { most });
+        }
+        ids.insert(id);
+        Ok(())
+    }
+
+    /// One that is not there any more, or was not written.
+    fn forget(&self, tenant: &str, id: Uuid) {
+        let mut all = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ids) = all.get_mut(tenant) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                all.remove(tenant);
+            }
+        }
     }
 
     /// Makes `application` what `spec` says.

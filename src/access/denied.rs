@@ -24,7 +24,7 @@ pub enum Denied {
     },
 }
 
-/// What of a tenant's limits a create would exceed.
+/// What of a tenant's limits a call would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exceeded {
     /// Creates come too fast.
@@ -39,7 +39,17 @@ pub enum Exceeded {
         /// How many may be.
         most: u64,
     },
+    /// Too many status streams are open.
+    Streams {
+        /// How many may be.
+        most: usize,
+    },
+    /// Too many calls are under way, beside those that others may make.
+    Calls,
 }
+
+/// When it is worth asking again for a call, in milliseconds: they are short, but for streams.
+const CALLS_RETRY_MS: u64 = 1000;
 
 /// When it is worth asking again for a place among the open workflows, in milliseconds: until one ends.
 const OPEN_RETRY_MS: u64 = 10_000;
@@ -49,7 +59,8 @@ impl Exceeded {
     pub fn retry_after_ms(self) -> u64 {
         match self {
             Exceeded::Rate { retry_after_ms, .. } => retry_after_ms,
-            Exceeded::Open { .. } => OPEN_RETRY_MS,
+            Exceeded::Open { .. } | Exceeded::Streams { .. } => OPEN_RETRY_MS,
+            Exceeded::Calls => CALLS_RETRY_MS,
         }
     }
 }
@@ -97,6 +108,15 @@ impl fmt::Display for Exceeded {
                 f,
                 "this tenant may have {most} open workflows, and has them; ask again when some have \
                  ended, or cancel some"
+            ),
+            Exceeded::Streams { most } => write!(
+                f,
+                "this tenant may have {most} open status streams, and has them; end some, follow many \
+                 workflows on one stream, or raise open_streams in [access]"
+            ),
+            Exceeded::Calls => f.write_str(
+                "too many calls of this caller are under way: nobody may have more than are left free \
+                 for others; ask again in 1000 ms, or raise listen.calls",
             ),
         }
     }

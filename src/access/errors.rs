@@ -10,6 +10,11 @@ use crate::store::StoreError;
 pub enum ApplicationError {
     /// The tenant has none of that id.
     NotFound,
+    /// The tenant has as many as it may have.
+    TooMany {
+        /// How many that is.
+        most: usize,
+    },
     /// The store failed.
     Store(StoreError),
     /// A secret could not be made, sealed or opened.
@@ -23,6 +28,11 @@ pub enum AccountError {
     NotFound,
     /// The tenant has one of that id already.
     AlreadyExists,
+    /// The tenant has as many as it may have.
+    TooMany {
+        /// How many that is.
+        most: usize,
+    },
     /// The tenant has no such application, or that does nothing with messages.
     CannotLink,
     /// It is linked to an application already, and there is room for one.
@@ -51,6 +61,7 @@ impl fmt::Display for ApplicationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ApplicationError::NotFound => f.write_str("there is no such application"),
+            ApplicationError::TooMany { most } => too_many(f, *most, "applications"),
             ApplicationError::Store(error) => error.fmt(f),
             ApplicationError::Vault(error) => write!(f, "a secret of an application: {error}"),
         }
@@ -78,6 +89,7 @@ impl fmt::Display for AccountError {
             AccountError::AlreadyExists => f.write_str(
                 "there is an account of this provider and external id already; update that one",
             ),
+            AccountError::TooMany { most } => too_many(f, *most, "accounts"),
             AccountError::CannotLink => f.write_str(
                 "there is no such application, or it has no messages capability; give it one first",
             ),
@@ -90,6 +102,15 @@ impl fmt::Display for AccountError {
             AccountError::Vault(error) => write!(f, "the token of an external account: {error}"),
         }
     }
+}
+
+/// Says what may be done about it.
+fn too_many(f: &mut fmt::Formatter<'_>, most: usize, what: &str) -> fmt::Result {
+    write!(
+        f,
+        "this tenant has {most} {what}, and may have no more; delete those that are not used, or raise \
+         most_{what} in [access], or in [access.tenants] for this tenant alone"
+    )
 }
 
 impl std::error::Error for AccountError {}

@@ -4,13 +4,12 @@
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Act, Caller, Key, KeyId, NewKey, Scope, audit, receiver,
+    Access, Act, Caller, Key, KeyId, NewKey, Scope, audit,
+    limits::is_full,
+    receiver,
     secret::{NoRandomness, Secret},
 };
 use crate::store::{Kind, SettingChange, StoreError, decode, encode};
-
-/// How many keys there may be.
-const KEYS_MOST: usize = 10_000;
 
 /// A key as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +39,11 @@ pub enum KeyError {
     NoApplication,
     /// The caller may not give what it does not have itself.
     OperatorsScope,
-    /// There are as many as there may be.
-    TooMany,
+    /// The tenant has as many as it may have.
+    TooMany {
+        /// How many that is.
+        most: usize,
+    },
     /// The system has no randomness to give.
     NoRandomness,
     /// The store failed.
@@ -78,8 +80,11 @@ impl Access {
         if keys.is_empty() && !key.is_operators() {
             return Err(KeyError::FirstIsNoOperator);
         }
-        if keys.len() >= KEYS_MOST {
-            return Err(KeyError::TooMany);
+        // Each tenant for itself, and operators beside it: nobody's keys keep another from making one.
+        let most = self.limits().of(&key.tenant).keys;
+        let of_tenant = |view: &&KeyView| view.key.tenant == key.tenant && !view.key.is_operators();
+        if !key.is_operators() && is_full(keys.iter().filter(of_tenant).count(), most) {
+            return Err(KeyError::TooMany { most });
         }
         let id = loop {
             let id = KeyId::random()?;
@@ -257,6 +262,13 @@ impl From<NoRandomness> for KeyError {
 impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            KeyError::TooMany { most } => {
+                return write!(
+                    f,
+                    "this tenant has {most} keys, and may have no more; revoke those that are not used, \
+                     or raise most_keys in [access], or in [access.tenants] for this tenant alone"
+                );
+            }
             KeyError::NotFound => "there is no such key",
             KeyError::Configured => {
                 "this key stands in the configuration ([[access.keys]]); change it there"
@@ -278,7 +290,6 @@ impl std::fmt::Display for KeyError {
             KeyError::NoApplication => {
                 "the key's tenant has no application of this id; `dispatch apps list` shows them"
             }
-            KeyError::TooMany => "there are 10000 keys; revoke those that are not used",
             KeyError::NoRandomness => "the system has no randomness to give; ask again",
             // What exactly failed is for the log.
             KeyError::Store(_) => "the store failed; its operator finds why in the log",

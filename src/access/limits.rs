@@ -1,6 +1,7 @@
-//! How much a tenant may ask for: creates a second, and open workflows.
+//! How much a tenant may ask for, and have.
 //!
-//! In memory, a few dozen bytes a tenant: a restart gives everybody a full bucket.
+//! What a tenant asked for lately is in memory, a few dozen bytes a tenant: a restart gives everybody a
+//! full bucket.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,12 +25,40 @@ pub struct TenantLimits {
     pub creates_burst: u32,
     /// How many workflows may be open.
     pub open_workflows: u64,
+    /// How many status streams may be open.
+    pub open_streams: usize,
+    /// How many keys it may have.
+    pub keys: usize,
+    /// How many applications it may have.
+    pub applications: usize,
+    /// How many external accounts it may have.
+    pub accounts: usize,
+}
+
+/// Every tenant's limits. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct LimitsByTenant(Arc<(TenantLimits, BTreeMap<String, TenantLimits>)>);
+
+impl LimitsByTenant {
+    /// `usual`, and those of a few, by name, instead.
+    pub fn new(usual: TenantLimits, others: BTreeMap<String, TenantLimits>) -> Self {
+        LimitsByTenant(Arc::new((usual, others)))
+    }
+
+    /// A tenant's.
+    pub fn of(&self, tenant: &str) -> TenantLimits {
+        *self.0.1.get(tenant).unwrap_or(&self.0.0)
+    }
+}
+
+/// Whether one more is too many, where there are `count` and may be `most`; 0 is no limit.
+pub(super) fn is_full(count: usize, most: usize) -> bool {
+    most > 0 && count >= most
 }
 
 /// What each tenant asked for lately.
 pub(super) struct Limits {
-    usual: TenantLimits,
-    by_tenant: BTreeMap<String, TenantLimits>,
+    by_tenant: LimitsByTenant,
     used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
 }
 
@@ -53,8 +82,13 @@ struct Place {
 }
 
 impl Limits {
-    pub(super) fn new(usual: TenantLimits, by_tenant: BTreeMap<String, TenantLimits>) -> Self {
-        Limits { usual, by_tenant, used: Arc::default() }
+    pub(super) fn new(by_tenant: LimitsByTenant) -> Self {
+        Limits { by_tenant, used: Arc::default() }
+    }
+
+    /// Every tenant's.
+    pub(super) fn by_tenant(&self) -> &LimitsByTenant {
+        &self.by_tenant
     }
 
     /// Lets one create of a tenant through. `open` counts its open workflows, if that matters.
@@ -64,7 +98,7 @@ impl Limits {
         now: UnixMillis,
         open: impl FnOnce() -> u64,
     ) -> Result<Admitted, Exceeded> {
-        let limits = *self.by_tenant.get(&**tenant).unwrap_or(&self.usual);
+        let limits = self.by_tenant.of(tenant);
         if limits.creates_per_s == 0 && limits.open_workflows == 0 {
             return Ok(Admitted { _place: None });
         }
@@ -129,8 +163,9 @@ mod tests {
     use super::*;
 
     fn limits(creates_per_s: u32, creates_burst: u32, open_workflows: u64) -> Limits {
-        let usual = TenantLimits { creates_per_s, creates_burst, open_workflows };
-        Limits::new(usual, BTreeMap::from([("free".to_owned(), TenantLimits::default())]))
+        let none = TenantLimits::default();
+        let usual = TenantLimits { creates_per_s, creates_burst, open_workflows, ..none };
+        Limits::new(LimitsByTenant::new(usual, BTreeMap::from([("free".to_owned(), none)])))
     }
 
     #[test]

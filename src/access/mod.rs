@@ -54,7 +54,7 @@ use dispatch_contract::UnixMillis;
 pub use errors::{AccountError, ApplicationError};
 pub use key::{Key, KeyId, NewKey, WrongKey, is_tenant};
 pub use keys::{KeyError, KeyView};
-pub use limits::{Admitted, TenantLimits};
+pub use limits::{Admitted, LimitsByTenant, TenantLimits};
 pub use receiver::Receiver;
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
 pub use rsa::{KeyPair, PublicKey};
@@ -99,10 +99,8 @@ pub struct AccessOptions {
     pub keys: Vec<ConfiguredKey>,
     /// How tokens are judged.
     pub tokens: TokenRules,
-    /// Every tenant's limits.
-    pub limits: TenantLimits,
-    /// Those of a few, by name, instead.
-    pub tenants: BTreeMap<String, TenantLimits>,
+    /// How much each tenant may ask for, and have.
+    pub limits: LimitsByTenant,
 }
 
 /// How tokens are judged.
@@ -144,7 +142,7 @@ impl Access {
             settings,
             configured: configured.collect(),
             tokens: token::Tokens::new(options.tokens),
-            limits: limits::Limits::new(options.limits, options.tenants),
+            limits: limits::Limits::new(options.limits),
             token_key: OnceLock::new(),
             audit: Mutex::default(),
             bootstrap: Mutex::default(),
@@ -263,6 +261,11 @@ impl Access {
     ) -> Result<Admitted, Exceeded> {
         let open = || reader.open_of(&caller.tenant) as u64;
         self.inner.limits.admit(&caller.tenant, now, open)
+    }
+
+    /// How much each tenant may ask for, and have.
+    pub fn limits(&self) -> &LimitsByTenant {
+        self.inner.limits.by_tenant()
     }
 
     /// Who holds a key.

@@ -363,6 +363,27 @@ fn an_administrator_of_a_tenant_sees_and_makes_keys_of_that_tenant_only() {
 }
 
 #[test]
+fn the_keys_of_one_tenant_keep_nobody_else_from_making_one() {
+    let few = TenantLimits { keys: 3, ..TenantLimits::default() };
+    let limits = LimitsByTenant::new(few, BTreeMap::new());
+    let options = AccessOptions { limits, ..AccessOptions::default() };
+    let access = Access::with(MemoryStore::new().settings(), options);
+    let operator = Caller::anonymous();
+    access.create_key(&operator, new("", &Scope::ALL), NOW).unwrap();
+    let scopes = Scope::TENANT.to_vec();
+    let admin = Caller { tenant: "acme".into(), scopes, ..operator.clone() };
+    let make = |caller, tenant| access.create_key(caller, new(tenant, &[Scope::Read]), NOW);
+    let made: Vec<_> = (0..3).map(|_| make(&admin, "acme").unwrap().0.id).collect();
+    let refused = make(&admin, "acme").unwrap_err();
+    assert_eq!(refused, KeyError::TooMany { most: 3 });
+    assert!(refused.to_string().contains("raise most_keys in [access]"), "{refused}");
+    make(&operator, "").unwrap();
+    make(&operator, "another").unwrap();
+    access.revoke_key(&admin, made[0].as_str(), NOW).unwrap();
+    make(&admin, "acme").unwrap();
+}
+
+#[test]
 fn without_a_key_anybody_is_anonymous_but_for_tokens_once_there_is_an_application() {
     let settings = MemoryStore::new().settings();
     let access = Access::new(Arc::clone(&settings));

@@ -24,29 +24,54 @@ pub struct Access {
     pub creates_burst: u32,
     /// How many workflows a tenant may have open; 0 is no limit.
     pub open_workflows: u64,
+    /// How many status streams a tenant may have open; 0 is no limit.
+    pub open_streams: usize,
+    /// How many keys a tenant may have; 0 is no limit.
+    pub most_keys: usize,
+    /// How many applications a tenant may have; 0 is no limit.
+    pub most_applications: usize,
+    /// How many external accounts a tenant may have; 0 is no limit.
+    pub most_accounts: usize,
     /// Other limits for a tenant, by name.
     pub tenants: BTreeMap<String, TenantLimits>,
     /// Keys beside those that are made at run time.
     pub keys: Vec<AccessKey>,
 }
 
-/// `[access.tenants.NAME]`: all of a tenant's limits; what is not said is no limit.
+/// `[access.tenants.NAME]`: a tenant's own limits; what is not said is as in `[access]`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantLimits {
     /// How often it is served on a busy route while another is served once: 1 to 100.
     pub weight: u32,
     /// As `access.creates_per_s`.
-    pub creates_per_s: u32,
+    pub creates_per_s: Option<u32>,
     /// As `access.creates_burst`.
-    pub creates_burst: u32,
+    pub creates_burst: Option<u32>,
     /// As `access.open_workflows`.
-    pub open_workflows: u64,
+    pub open_workflows: Option<u64>,
+    /// As `access.open_streams`.
+    pub open_streams: Option<usize>,
+    /// As `access.most_keys`.
+    pub most_keys: Option<usize>,
+    /// As `access.most_applications`.
+    pub most_applications: Option<usize>,
+    /// As `access.most_accounts`.
+    pub most_accounts: Option<usize>,
 }
 
 impl Default for TenantLimits {
     fn default() -> Self {
-        TenantLimits { weight: 1, creates_per_s: 0, creates_burst: 0, open_workflows: 0 }
+        TenantLimits {
+            weight: 1,
+            creates_per_s: None,
+            creates_burst: None,
+            open_workflows: None,
+            open_streams: None,
+            most_keys: None,
+            most_applications: None,
+            most_accounts: None,
+        }
     }
 }
 
@@ -90,7 +115,9 @@ impl Access {
             }
         }
         let bursts = self.tenants.iter().map(|(name, limits)| {
-            (format!("access.tenants.{name}"), limits.creates_burst, limits.creates_per_s)
+            let burst = limits.creates_burst.unwrap_or(self.creates_burst);
+            let per_s = limits.creates_per_s.unwrap_or(self.creates_per_s);
+            (format!("access.tenants.{name}"), burst, per_s)
         });
         let usual = ("access".to_owned(), self.creates_burst, self.creates_per_s);
         for (of, burst, per_s) in bursts.chain([usual]) {
@@ -113,6 +140,10 @@ impl Default for Access {
             creates_per_s: 0,
             creates_burst: 0,
             open_workflows: 0,
+            open_streams: 10_000,
+            most_keys: 100,
+            most_applications: 1000,
+            most_accounts: 1000,
             tenants: BTreeMap::new(),
             keys: Vec::new(),
         }

@@ -61,6 +61,12 @@ pub struct Listen {
     pub keep_alive_s: u64,
     /// How long it may take to say so, in seconds.
     pub keep_alive_timeout_s: u64,
+    /// How many connections gRPC holds.
+    pub grpc_connections: usize,
+    /// How many connections public HTTP holds.
+    pub http_connections: usize,
+    /// How many gRPC calls may be under way in all.
+    pub calls: usize,
     /// How many calls one gRPC connection may have open.
     pub calls_per_connection: u32,
     /// How long a stream waits for a reader that takes nothing, in seconds.
@@ -301,6 +307,9 @@ impl Config {
         let ranges = [
             ("listen.keep_alive_s", self.listen.keep_alive_s, 1, 3600),
             ("listen.keep_alive_timeout_s", self.listen.keep_alive_timeout_s, 1, 3600),
+            ("listen.grpc_connections", self.listen.grpc_connections as u64, 8, 100_000),
+            ("listen.http_connections", self.listen.http_connections as u64, 8, 100_000),
+            ("listen.calls", self.listen.calls as u64, 16, 1_000_000),
             ("listen.calls_per_connection", self.listen.calls_per_connection.into(), 1, 1_000_000),
             ("listen.reader_patience_s", self.listen.reader_patience_s, 1, 86_400),
             ("listen.http_patience_s", self.listen.http_patience_s, 1, 3600),
@@ -425,6 +434,9 @@ impl Default for Listen {
             public_url: String::new(),
             keep_alive_s: 20,
             keep_alive_timeout_s: 10,
+            grpc_connections: 1024,
+            http_connections: 1024,
+            calls: 20_480,
             calls_per_connection: 1024,
             reader_patience_s: 60,
             http_patience_s: 15,
@@ -537,6 +549,9 @@ mod tests {
             "public_url",
             "keep_alive_s",
             "keep_alive_timeout_s",
+            "grpc_connections",
+            "http_connections",
+            "calls",
             "calls_per_connection",
             "reader_patience_s",
             "http_patience_s",
@@ -550,6 +565,10 @@ mod tests {
             "creates_per_s",
             "creates_burst",
             "open_workflows",
+            "open_streams",
+            "most_keys",
+            "most_applications",
+            "most_accounts",
             "kind",
             "data",
             "cache_mib",

@@ -7,9 +7,8 @@ use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::{
-    beside,
     guard::caller,
-    page_size,
+    page_size, reads,
     refusal::Refusal,
     render::timestamp,
     token::{List, PAGE_WANTED, Tokens},
@@ -64,8 +63,10 @@ impl ApplicationService {
         change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (access, now) = (self.access.clone(), self.engine.clock().wall());
-        beside(move || access.audited(&caller, (what, &target), now, || change(&caller.tenant)))
-            .await
+        let tenant = Arc::clone(&caller.tenant);
+        let change =
+            move || access.audited(&caller, (what, &target), now, || change(&caller.tenant));
+        reads::change(&tenant, change).await
     }
 }
 
@@ -92,8 +93,8 @@ impl application_service_server::ApplicationService for ApplicationService {
     ) -> Result<Response<GetApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.id)?;
-        let applications = Arc::clone(&self.applications);
-        let found = beside(move || {
+        let (applications, tenant) = (Arc::clone(&self.applications), Arc::clone(&caller.tenant));
+        let found = reads::change(&tenant, move || {
             let found = applications.get(&caller.tenant, id)?;
             Ok::<_, ApplicationError>((found, applications.default_of(&caller.tenant)?))
         });
@@ -117,22 +118,23 @@ impl application_service_server::ApplicationService for ApplicationService {
         let after = after.map(|place| Uuid::from_slice(&place).map_err(|_| wrong(PAGE_WANTED)));
         let after = after.transpose()?;
         let applications = Arc::clone(&self.applications);
-        let listed = beside(move || {
-            let all = applications.list(&caller.tenant)?;
-            Ok::<_, ApplicationError>((all, applications.default_of(&caller.tenant)?))
+        let mut ids = applications.ids(&caller.tenant);
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+        let is_last = ids.len() <= size;
+        ids.truncate(size);
+        let next = ids.last().filter(|_| !is_last);
+        let next_page_token = next.map_or(String::new(), |id| tokens.page(&list, id.as_bytes()));
+        let tenant = Arc::clone(&caller.tenant);
+        let listed = reads::change(&tenant, move || {
+            let shown = applications.of_ids(&caller.tenant, &ids)?;
+            Ok::<_, ApplicationError>((shown, applications.default_of(&caller.tenant)?))
         });
-        let (mut all, default) = listed.await?;
-        all.retain(|application| after.is_none_or(|after| application.id > after));
-        let is_last = all.len() <= size;
-        all.truncate(size);
-        let next = all.last().filter(|_| !is_last);
-        let next_page_token =
-            next.map_or(String::new(), |application| tokens.page(&list, application.id.as_bytes()));
+        let (listed, default) = listed.await?;
         let shown = |application: Application| {
             let is_default = default == Some(application.id);
             render(application, is_default)
         };
-        let applications = all.into_iter().map(shown).collect();
+        let applications = listed.into_iter().map(shown).collect();
         Ok(Response::new(ListApplicationsResponse { applications, next_page_token }))
     }
 

@@ -47,6 +47,9 @@ impl From<Refusal> for Status {
                 ApplicationError::NotFound => {
                     status(Code::NotFound, "APPLICATION_NOT_FOUND", error.to_string())
                 }
+                ApplicationError::TooMany { .. } => {
+                    status(Code::ResourceExhausted, "TOO_MANY_APPLICATIONS", error.to_string())
+                }
                 ApplicationError::Store(error) => Error::Store(error).into(),
                 ApplicationError::Vault(_) => vault(&error),
             },
@@ -56,6 +59,9 @@ impl From<Refusal> for Status {
                 }
                 AccountError::AlreadyExists => {
                     status(Code::AlreadyExists, "ACCOUNT_EXISTS", error.to_string())
+                }
+                AccountError::TooMany { .. } => {
+                    status(Code::ResourceExhausted, "TOO_MANY_ACCOUNTS", error.to_string())
                 }
                 AccountError::CannotLink => {
                     status(Code::FailedPrecondition, "CANNOT_LINK", error.to_string())

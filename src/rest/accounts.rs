@@ -182,10 +182,10 @@ async fn change<T: Send + 'static>(
     change: impl FnOnce(&Accounts, &str) -> Result<T, AccountError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
-    let accounts = Arc::clone(&rest.accounts);
+    let (accounts, tenant) = (Arc::clone(&rest.accounts), Arc::clone(&caller.tenant));
     let change =
         move || access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant));
-    beside(change).await?.map_err(refused)
+    beside(&tenant, change).await?.map_err(refused)
 }
 
 fn refused(error: AccountError) -> Refusal {
@@ -202,6 +202,7 @@ fn refused(error: AccountError) -> Refusal {
             let kind = "https://www.nexmo.com/messages/Errors#Conflict";
             (StatusCode::CONFLICT, kind, "Account conflict")
         }
+        AccountError::TooMany { .. } => return Problem::too_many(error.to_string()).into(),
         AccountError::AlreadyLinked | AccountError::NotLinked => {
             let kind = "https://www.nexmo.com/messages/Errors#Conflict";
             (StatusCode::CONFLICT, kind, "Application conflict")
@@ -217,6 +218,7 @@ fn refused(error: AccountError) -> Refusal {
         AccountError::NotLinked => "Unable to unlink application: ",
         AccountError::NotFound
         | AccountError::AlreadyExists
+        | AccountError::TooMany { .. }
         | AccountError::Store(_)
         | AccountError::Vault(_) => "",
     };

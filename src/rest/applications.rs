@@ -59,10 +59,15 @@ async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Prob
         let kind = "https://developer.nexmo.com/api-errors/application#list-validation";
         return Err(bad_request(kind, faults));
     }
-    let applications = Arc::clone(&rest.applications);
-    let list = move || applications.list(&caller.tenant);
-    let all = beside(list).await?.map_err(|error| refused(error, ""))?;
-    Ok(Answer(StatusCode::OK, render::page(&all, page, size)))
+    let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
+    let list = move || {
+        let ids = applications.ids(&caller.tenant);
+        let behind = size.saturating_mul(page - 1).min(ids.len());
+        let shown = &ids[behind..ids.len().min(behind + size)];
+        Ok((applications.of_ids(&caller.tenant, shown)?, ids.len()))
+    };
+    let (shown, count) = beside(&tenant, list).await?.map_err(|error| refused(error, ""))?;
+    Ok(Answer(StatusCode::OK, render::page(&shown, count, page, size)))
 }
 
 async fn show(
@@ -72,9 +77,9 @@ async fn show(
 ) -> Result<Answer, Problem> {
     let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
-    let applications = Arc::clone(&rest.applications);
+    let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
     let get = move || applications.get(&caller.tenant, application);
-    let found = beside(get).await?.map_err(|error| refused(error, &id))?;
+    let found = beside(&tenant, get).await?.map_err(|error| refused(error, &id))?;
     Ok(Answer(StatusCode::OK, render::application(&found)))
 }
 
@@ -117,9 +122,9 @@ async fn change<T: Send + 'static>(
     change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
 ) -> Result<T, Problem> {
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
-    let of = target.to_owned();
+    let (of, tenant) = (target.to_owned(), Arc::clone(&caller.tenant));
     let change = move || access.audited(&caller, (what, &of), now, || change(&caller.tenant));
-    beside(change).await?.map_err(|error| refused(error, target))
+    beside(&tenant, change).await?.map_err(|error| refused(error, target))
 }
 
 /// What is no id is the id of none.
@@ -130,6 +135,7 @@ fn parsed(id: &str) -> Result<Uuid, Problem> {
 fn refused(error: ApplicationError, id: &str) -> Problem {
     match error {
         ApplicationError::NotFound => not_found(id),
+        ApplicationError::TooMany { .. } => Problem::too_many(error.to_string()),
         ApplicationError::Store(_) | ApplicationError::Vault(_) => {
             tracing::error!(%error, "an application could not be read or written");
             Problem::internal()

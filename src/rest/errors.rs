@@ -46,9 +46,8 @@ impl From<Error> for Problem {
             }
             // A client can do nothing about either but wait, and FAILED_PRECONDITION has no twin.
             Error::Engine(EngineError::Held | EngineError::NotHeld | EngineError::Unavailable)
-            | Error::ReaderStuck => {
-                (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable")
-            }
+            | Error::ReaderStuck
+            | Error::Quiet => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable"),
             Error::Exceeded(_) => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit"),
             Error::Denied(denied) => return denied.clone().into(),
             Error::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "Internal error"),
@@ -134,6 +133,12 @@ impl Problem {
         let detail = "There was an error while processing your request; the log says why";
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Problem::new(status, INTERNAL, "Internal error", detail.to_owned())
+    }
+
+    /// The tenant has as many of something as it may have.
+    pub(super) fn too_many(detail: String) -> Problem {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Problem::new(status, RATE_LIMIT, "Quota exceeded", detail)
     }
 
     /// There is nothing of that name, or it is another's.

@@ -6,7 +6,7 @@ use dispatch_contract::{Account, Channel, Endpoint};
 
 use super::StartError;
 use crate::{
-    access::{Accounts, Applications, MasterKey, Vault},
+    access::{Accounts, Applications, LimitsByTenant, MasterKey, Vault},
     config::{Config, ConfigError, StoreKind, resolve_secret},
     engine::Senders,
     store::Settings,
@@ -38,6 +38,7 @@ impl Senders for OwnAccounts {
 pub(super) fn open(
     config: &Config,
     settings: &Arc<dyn Settings>,
+    limits: &LimitsByTenant,
 ) -> Result<(Arc<Applications>, Arc<Accounts>), StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
@@ -54,8 +55,9 @@ pub(super) fn open(
         }
     };
     let vault = Arc::new(Vault::new(&key).map_err(|error| wrong(error.to_string()))?);
-    let applications = Arc::new(Applications::new(Arc::clone(settings), Arc::clone(&vault)));
-    let accounts = Accounts::open(Arc::clone(settings), vault, Arc::clone(&applications))
-        .map_err(StartError::Store)?;
-    Ok((applications, Arc::new(accounts)))
+    let applications = Applications::open(Arc::clone(settings), Arc::clone(&vault), limits.clone());
+    let applications = Arc::new(applications.map_err(StartError::Store)?);
+    let (settings, limits) = (Arc::clone(settings), limits.clone());
+    let accounts = Accounts::open(settings, vault, Arc::clone(&applications), limits);
+    Ok((applications, Arc::new(accounts.map_err(StartError::Store)?)))
 }

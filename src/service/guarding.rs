@@ -4,7 +4,9 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
-    access::{AccessOptions, ConfiguredKey, KeyId, NewKey, TenantLimits, TokenRules},
+    access::{
+        AccessOptions, ConfiguredKey, KeyId, LimitsByTenant, NewKey, TenantLimits, TokenRules,
+    },
     config::{self, Config, ConfigError, TlsListener},
     store::{Kind, SettingChange, Settings, StoreError},
     tls::{Tls, TlsFiles},
@@ -19,20 +21,31 @@ const SECRET_LEAST: usize = 16;
 /// If a key is not right, or its secret is not there.
 pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, ConfigError> {
     let keys: Result<Vec<_>, _> = config.keys.iter().map(configured_key).collect();
+    let usual = TenantLimits {
+        creates_per_s: config.creates_per_s,
+        creates_burst: config.creates_burst,
+        open_workflows: config.open_workflows,
+        open_streams: config.open_streams,
+        keys: config.most_keys,
+        applications: config.most_applications,
+        accounts: config.most_accounts,
+    };
     let limits = |it: &config::TenantLimits| TenantLimits {
-        creates_per_s: it.creates_per_s,
-        creates_burst: it.creates_burst,
-        open_workflows: it.open_workflows,
+        creates_per_s: it.creates_per_s.unwrap_or(usual.creates_per_s),
+        creates_burst: it.creates_burst.unwrap_or(usual.creates_burst),
+        open_workflows: it.open_workflows.unwrap_or(usual.open_workflows),
+        open_streams: it.open_streams.unwrap_or(usual.open_streams),
+        keys: it.most_keys.unwrap_or(usual.keys),
+        applications: it.most_applications.unwrap_or(usual.applications),
+        accounts: it.most_accounts.unwrap_or(usual.accounts),
     };
     Ok(AccessOptions {
         keys: keys?,
         tokens: TokenRules { tolerance_s: config.token_tolerance_s, is_once: config.token_once },
-        limits: TenantLimits {
-            creates_per_s: config.creates_per_s,
-            creates_burst: config.creates_burst,
-            open_workflows: config.open_workflows,
-        },
-        tenants: config.tenants.iter().map(|(name, it)| (name.clone(), limits(it))).collect(),
+        limits: LimitsByTenant::new(
+            usual,
+            config.tenants.iter().map(|(name, it)| (name.clone(), limits(it))).collect(),
+        ),
     })
 }
 

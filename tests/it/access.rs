@@ -6,11 +6,12 @@ use dispatch::{
     client::{Client, Credential, Watch},
     config::{AccessKey, Config, TenantLimits},
     pb::v1::{
-        AdvanceClockRequest, BackupRequest, BatchCreateWorkflowsRequest, CancelWorkflowRequest,
-        CreateKeyRequest, CreateWorkflowRequest, GetWorkflowRequest, ListAuditRequest,
-        ListChannelsRequest, ListKeysRequest, ListScriptsRequest, ListSentMessagesRequest,
-        ListWorkflowsRequest, OpenWorkflows, ResumeRequest, RevokeKeyRequest, RotateKeyRequest,
-        SetScriptRequest, StreamStart, StreamStatusRequest,
+        AdvanceClockRequest, ApplicationSpec, BackupRequest, BatchCreateWorkflowsRequest,
+        CancelWorkflowRequest, CreateAccountRequest, CreateApplicationRequest, CreateKeyRequest,
+        CreateWorkflowRequest, GetWorkflowRequest, ListAuditRequest, ListChannelsRequest,
+        ListKeysRequest, ListScriptsRequest, ListSentMessagesRequest, ListWorkflowsRequest,
+        OpenWorkflows, ResumeRequest, RevokeKeyRequest, RotateKeyRequest, SetScriptRequest,
+        StreamStart, StreamStatusRequest,
         admin_service_client::AdminServiceClient,
         batch_create_result,
         dispatch_service_client::DispatchServiceClient,
@@ -332,8 +333,9 @@ async fn no_tenant_sees_another_s_workflows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     let mut config = config();
-    let fast = TenantLimits { creates_per_s: 1, creates_burst: 2, ..TenantLimits::default() };
-    let few = TenantLimits { open_workflows: 2, ..TenantLimits::default() };
+    let none = TenantLimits::default();
+    let fast = TenantLimits { creates_per_s: Some(1), creates_burst: Some(2), ..none };
+    let few = TenantLimits { open_workflows: Some(2), ..none };
     config.access.tenants = [("acme".to_owned(), fast), ("other".to_owned(), few)].into();
     let house = House::new(&config).await;
     let spec = || request(messenger_sms("1000", "447700900001", "600s"));
@@ -369,6 +371,59 @@ async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     for _ in 0..5 {
         house.of("operator").create(spec()).await.unwrap();
     }
+    house.service.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
+    let mut config = config();
+    config.access.most_keys = 5;
+    config.access.most_applications = 2;
+    config.access.most_accounts = 2;
+    let more = TenantLimits { most_accounts: Some(3), ..TenantLimits::default() };
+    config.access.tenants = [("other".to_owned(), more)].into();
+    let house = House::new(&config).await;
+    let page = |name: &str| CreateAccountRequest {
+        provider: "messenger".to_owned(),
+        external_id: name.to_owned(),
+        ..Default::default()
+    };
+    let application = || CreateApplicationRequest {
+        application: Some(ApplicationSpec { name: "one".to_owned(), ..Default::default() }),
+    };
+    // Four of its keys stand in the configuration.
+    let (mut made, mut refused) = ([0; 3], Vec::new());
+    let acme = house.of("acme");
+    for number in 0..6 {
+        let key = CreateKeyRequest { scopes: vec!["read".to_owned()], ..Default::default() };
+        let asked = [
+            acme.access().create_key(key).await.map(drop),
+            acme.applications().create_application(application()).await.map(drop),
+            acme.accounts().create_account(page(&format!("page-{number}"))).await.map(drop),
+        ];
+        for (made, asked) in made.iter_mut().zip(asked) {
+            match asked {
+                Ok(()) => *made += 1,
+                Err(status) => refused.push(status),
+            }
+        }
+    }
+    assert_eq!(made, [1, 2, 2]);
+    for status in &refused {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(reason(status).starts_with("TOO_MANY_"), "{status}");
+        assert!(status.message().contains("raise most_"), "{status}");
+    }
+    // The operator and others are as free as before, one by a limit of its own.
+    let (operator, other) = (house.of("operator"), house.of("other"));
+    let key = CreateKeyRequest { scopes: vec!["read".to_owned()], ..Default::default() };
+    operator.access().create_key(key.clone()).await.unwrap();
+    other.access().create_key(key).await.unwrap();
+    other.applications().create_application(application()).await.unwrap();
+    for number in 0..3 {
+        other.accounts().create_account(page(&format!("page-{number}"))).await.unwrap();
+    }
+    other.accounts().create_account(page("one too many")).await.unwrap_err();
     house.service.stop().await.unwrap();
 }
 

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use dispatch::{
     access::{
         AccountChange, AccountError, AccountToken, Accounts, ApplicationSpec, Applications,
-        ChatProvider, ExternalId, MasterKey, MessagesSpec, Name, NewAccount, Vault, VaultError,
+        ChatProvider, ExternalId, LimitsByTenant, MasterKey, MessagesSpec, Name, NewAccount,
+        TenantLimits, Vault, VaultError,
     },
     builtin,
     client::Client,
@@ -450,10 +451,12 @@ impl Rows {
 
     fn open_with(&self, key: &MasterKey) -> (Arc<Applications>, Accounts) {
         let vault = Arc::new(Vault::new(key).unwrap());
-        let applications =
-            Arc::new(Applications::new(Arc::clone(&self.settings), Arc::clone(&vault)));
-        let of_applications = Arc::clone(&applications);
-        let accounts = Accounts::open(Arc::clone(&self.settings), vault, of_applications);
+        let limits = TenantLimits { accounts: 300, ..TenantLimits::default() };
+        let limits = LimitsByTenant::new(limits, Default::default());
+        let settings = || Arc::clone(&self.settings);
+        let applications = Applications::open(settings(), Arc::clone(&vault), limits.clone());
+        let applications = Arc::new(applications.unwrap());
+        let accounts = Accounts::open(settings(), vault, Arc::clone(&applications), limits);
         (applications, accounts.unwrap())
     }
 }
@@ -530,6 +533,10 @@ fn what_is_kept_is_there_again_and_opens_with_its_own_master_key_only() {
     for number in 0..300 {
         accounts.create("b", page(&format!("page{number}"), "token"), NOW).unwrap();
     }
+    // So many and no more; another tenant's are not counted with them.
+    let refused = accounts.create("b", page("one-too-many", "token"), NOW).unwrap_err();
+    assert_eq!(refused, AccountError::TooMany { most: 300 });
+    assert!(refused.to_string().contains("raise most_accounts in [access]"), "{refused}");
     drop(accounts);
     let (_, accounts) = rows.open();
     assert_eq!(accounts.get("a", ChatProvider::Messenger, PAGE), Ok(made.clone()));

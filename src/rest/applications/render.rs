@@ -36,11 +36,10 @@ pub(super) fn written(written: &Written) -> Value {
     shown
 }
 
-/// Page `page` of applications, `size` a page.
-pub(super) fn page(all: &[Application], page: usize, size: usize) -> Value {
-    let behind = size.saturating_mul(page - 1);
-    let shown: Vec<_> = all.iter().skip(behind).take(size).map(application).collect();
-    let last = all.len().div_ceil(size).max(1);
+/// Page `page` of `count` applications, `size` a page.
+pub(super) fn page(shown: &[Application], count: usize, page: usize, size: usize) -> Value {
+    let shown: Vec<_> = shown.iter().map(application).collect();
+    let last = count.div_ceil(size).max(1);
     let link =
         |page: usize| json!({ "href": format!("/v2/applications?page_size={size}&page={page}") });
     let mut links = json!({ "self": link(page), "first": link(1), "last": link(last) });
@@ -53,8 +52,8 @@ pub(super) fn page(all: &[Application], page: usize, size: usize) -> Value {
     json!({
         "page_size": size,
         "page": page,
-        "total_items": all.len(),
-        "total_pages": all.len().div_ceil(size),
+        "total_items": count,
+        "total_pages": count.div_ceil(size),
         "_embedded": { "applications": shown },
         "_links": links,
     })
