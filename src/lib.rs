@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod engine;
+pub mod fair;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grpc;

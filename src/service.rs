@@ -5,12 +5,14 @@
 
 mod accounts;
 mod adapters;
+mod files;
 mod guarding;
 mod incoming;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, Registry, UnixMillis};
+pub use files::raise_limit as raise_file_limit;
 pub use guarding::Exposed;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -26,9 +28,10 @@ use crate::{
         Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SystemClock,
         TestClock, account_id,
     },
+    fair::Places,
     grpc::{
-        AccessService, AccountService, AdminService, ApplicationService, CallbackService,
-        DispatchService, Guarded, Sandbox, SandboxService,
+        AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
+        DispatchService, Guarded, Sandbox, SandboxService, Unguarded,
     },
     http,
     machine::Terms,
@@ -50,6 +53,13 @@ use crate::{
 
 /// The largest gRPC message taken: a full batch.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many calls of health, and of each version of reflection, may be under way: nobody is asked for a
+/// key at them.
+const HEALTH_CALLS: usize = 4096;
+const REFLECTION_CALLS: usize = 256;
+/// How long a call of reflection may ask nothing.
+const REFLECTION_QUIET: Duration = Duration::from_secs(10);
 
 /// How many connections may wait to be accepted; the system may allow fewer. With the usual 128, a
 /// rush leaves callers with a connection that the system has forgotten.
@@ -173,7 +183,7 @@ impl Service {
                 false => (access.for_strangers(), false),
             });
         let first_key = first_key(config, &access, is_open).map_err(StartError::FirstKey)?;
-        let (applications, external) = accounts::open(config, &store.settings())?;
+        let (applications, external) = accounts::open(config, &store.settings(), access.limits())?;
         let metrics = Arc::new(Metrics::new());
         let weights = config.access.tenants.iter();
         let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
@@ -230,13 +240,25 @@ impl Service {
             is_on_loopback: internal_http.ip().is_loopback(),
         };
         let inside = http::internal_router(health);
-        let tls = http_tls.clone();
-        for (listener, tls, router) in
-            [(http_listener, tls, public), (internal_listener, None, inside)]
-        {
+        let files = files::divide(config);
+        let patience = Duration::from_secs(listen.http_patience_s);
+        let public_listener = http::Listener {
+            name: "HTTP",
+            socket: http_listener,
+            places: Places::new(files.http),
+            tls: http_tls.clone(),
+            patience,
+        };
+        let internal_listener = http::Listener {
+            name: "internal HTTP",
+            socket: internal_listener,
+            places: Places::new(files.internal),
+            tls: None,
+            patience,
+        };
+        for (listener, router) in [(public_listener, public), (internal_listener, inside)] {
             let router = http::caught(router, engine.clone());
-            let patience = Duration::from_secs(listen.http_patience_s);
-            edges.spawn(http::serve(listener, tls, router, patience, stop_edges.clone()));
+            edges.spawn(http::serve(listener, router, stop_edges.clone()));
         }
         for tls in [&grpc_tls, &http_tls].into_iter().flatten() {
             edges.spawn(Arc::clone(tls).follow(stop_edges.clone()));
@@ -247,36 +269,51 @@ impl Service {
         } else {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         }
+        let calls = Calls::new(listen.calls, access.limits().clone());
+        let health_service = Unguarded::new(health_service, engine.clone(), HEALTH_CALLS, None);
         let patience = Duration::from_secs(listen.reader_patience_s);
         let admin =
             AdminService::new(engine.clone(), grpc_access.clone(), health.clone(), patience);
-        let admin =
-            Guarded::new(AdminServiceServer::new(admin), grpc_access.clone(), engine.clone());
+        let admin = Guarded::new(
+            AdminServiceServer::new(admin),
+            grpc_access.clone(),
+            engine.clone(),
+            calls.clone(),
+        );
         let keys =
             AccessServiceServer::new(AccessService::new(grpc_access.clone(), engine.clone()));
-        let keys = Guarded::new(keys, grpc_access.clone(), engine.clone());
+        let keys = Guarded::new(keys, grpc_access.clone(), engine.clone(), calls.clone());
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),
             grpc_access.clone(),
             applications,
             Arc::clone(&external),
         ));
-        let application = Guarded::new(application, grpc_access.clone(), engine.clone());
+        let application =
+            Guarded::new(application, grpc_access.clone(), engine.clone(), calls.clone());
         let account = AccountServiceServer::new(AccountService::new(
             engine.clone(),
             grpc_access.clone(),
             external,
             config.access.show_tokens,
         ));
-        let account = Guarded::new(account, grpc_access.clone(), engine.clone());
-        let desk = CallbackService::new(callbacks.desk(), grpc_access.clone(), engine.clone());
-        let desk = CallbackServiceServer::new(desk);
-        let desk = Guarded::new(desk, grpc_access.clone(), engine.clone());
+        let account = Guarded::new(account, grpc_access.clone(), engine.clone(), calls.clone());
+        let desk = CallbackServiceServer::new(CallbackService::new(
+            callbacks.desk(),
+            grpc_access.clone(),
+            engine.clone(),
+        ));
+        let desk = Guarded::new(desk, grpc_access.clone(), engine.clone(), calls.clone());
         let sandbox = parts.sandbox.map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
-            Guarded::new(sandbox, grpc_access.clone(), engine.clone())
+            Guarded::new(sandbox, grpc_access.clone(), engine.clone(), calls.clone())
         });
-        let router = grpc_edge(&engine, &grpc_access, listen)
+        // Made at build time, so it decodes; the tests see that both versions answer.
+        let (v1, v1alpha) = (reflection().build_v1().ok(), reflection().build_v1alpha().ok());
+        let quiet = Some(REFLECTION_QUIET);
+        let v1 = v1.map(|it| Unguarded::new(it, engine.clone(), REFLECTION_CALLS, quiet));
+        let v1alpha = v1alpha.map(|it| Unguarded::new(it, engine.clone(), REFLECTION_CALLS, quiet));
+        let router = grpc_edge(&engine, &grpc_access, &calls, listen)
             .add_service(admin)
             .add_service(keys)
             .add_service(application)
@@ -284,12 +321,12 @@ impl Service {
             .add_service(desk)
             .add_optional_service(sandbox)
             .add_service(health_service)
-            // Made at build time, so it decodes; the tests see that both versions answer.
-            .add_optional_service(reflection().build_v1().ok())
-            .add_optional_service(reflection().build_v1alpha().ok());
+            .add_optional_service(v1)
+            .add_optional_service(v1alpha);
         // As a peer that vanished: a connection that does not begin is let go of after both.
         let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
-        let incoming = incoming::incoming(grpc_listener, grpc_tls, patience);
+        let places = Places::new(files.grpc);
+        let incoming = incoming::incoming(grpc_listener, places, grpc_tls, patience);
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router
@@ -350,12 +387,13 @@ impl Service {
 pub fn grpc_edge(
     engine: &Engine,
     access: &Access,
+    calls: &Calls,
     listen: &config::Listen,
 ) -> tonic::transport::server::Router {
     let patience = Duration::from_secs(listen.reader_patience_s);
-    let dispatch = DispatchService::new(engine.clone(), access.clone(), patience);
+    let dispatch = DispatchService::new(engine.clone(), access.clone(), calls.clone(), patience);
     let dispatch = DispatchServiceServer::new(dispatch).max_decoding_message_size(MESSAGE_BYTES);
-    let dispatch = Guarded::new(dispatch, access.clone(), engine.clone());
+    let dispatch = Guarded::new(dispatch, access.clone(), engine.clone(), calls.clone());
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         // What is more waits at the client, and not in this process's memory.

@@ -21,6 +21,7 @@ where
     // Before anything is served: a signal during the start is not lost.
     let stopping =
         signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+    crate::service::raise_file_limit();
     let started = Service::start(&config, |clock, _| parts(&config, clock)).await;
     let service = started.map_err(|error| Failure::new(error.to_string()))?;
     warn(&service, &config);

@@ -1,13 +1,15 @@
 //! `AccessService`: keys, and the log of administrative acts.
 
+use std::sync::Arc;
+
 use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{errors::Error, guard::caller, render};
+use super::{errors::Error, guard::caller, reads::change_for_caller, render};
 use crate::{
     access::{AUDIT_MOST, Access, Act, Caller, KeyError, KeyView, NewKey},
-    engine::{Engine, EngineError},
+    engine::Engine,
     pb::v1::{
         ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, ListAuditRequest,
         ListAuditResponse, ListKeysRequest, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
@@ -44,10 +46,8 @@ impl AccessService {
             let caller = caller(&request)?;
             let (access, now) = (self.access.clone(), self.engine.clock().wall());
             let request = request.into_inner();
-            tokio::task::spawn_blocking(move || act(&access, &caller, request, now))
-                .await
-                // Only at shutdown, or after a panic that is in the log.
-                .map_err(|_| Error::Engine(EngineError::Unavailable))?
+            let tenant = Arc::clone(&caller.tenant);
+            change_for_caller(&tenant, move || act(&access, &caller, request, now)).await?
         };
         acted.await.map(Response::new).map_err(|error| {
             self.engine.metrics().refused(super::code_name(error.code()));

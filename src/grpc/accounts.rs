@@ -8,9 +8,8 @@ use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::{
-    beside,
     guard::caller,
-    page_size,
+    page_size, reads,
     refusal::Refusal,
     render::timestamp,
     token::{List, PAGE_WANTED, Tokens},
@@ -61,7 +60,8 @@ impl AccountService {
     ) -> Result<T, Refusal> {
         let (access, now) = (self.access.clone(), self.engine.clock().wall());
         let accounts = Arc::clone(&self.accounts);
-        beside(move || {
+        let tenant = Arc::clone(&caller.tenant);
+        reads::change(&tenant, move || {
             access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant))
         })
         .await

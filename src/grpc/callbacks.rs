@@ -9,13 +9,14 @@ use super::{
     errors::Error,
     guard::caller,
     note,
+    reads::change_for_caller,
     render::timestamp,
     token::{List, PAGE_WANTED, Tokens, audience, behind_callback, callback_of},
 };
 use crate::{
     access::Access,
     callbacks::{Callback, CallbackId, Desk, State, Subject, Which},
-    engine::{Engine, EngineError},
+    engine::Engine,
     pb::v1::{
         self, CallbackState, CallbackSubject, ListCallbacksRequest, ListCallbacksResponse,
         ResendCallbackRequest, ResendCallbackResponse, callback_service_server,
@@ -43,18 +44,15 @@ impl CallbackService {
         CallbackService { desk, access, engine }
     }
 
-    /// Works beside the runtime's own threads: it may wait for the disk.
+    /// Works beside the runtime's own threads, in its caller's turn: it may wait for the disk.
     async fn blocking<T: Send + 'static>(
         &self,
-        tenant: &Option<Arc<str>>,
+        own: &Arc<str>,
+        whose: &Option<Arc<str>>,
         work: impl FnOnce(&Desk, Option<&str>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, tenant) = (self.desk.clone(), tenant.clone());
-        match tokio::task::spawn_blocking(move || work(&desk, tenant.as_deref())).await {
-            Ok(result) => result.map_err(Error::Store),
-            // Only at shutdown, or after a panic that is in the log.
-            Err(_) => Err(EngineError::Unavailable.into()),
-        }
+        let (desk, whose) = (self.desk.clone(), whose.clone());
+        change_for_caller(own, move || work(&desk, whose.as_deref())).await?.map_err(Error::Store)
     }
 }
 
@@ -78,7 +76,9 @@ impl callback_service_server::CallbackService for CallbackService {
         let after = after.map(|place| callback_of(&place).ok_or(PAGE_WANTED));
         let after = after.transpose().map_err(wrong)?;
         let found = self
-            .blocking(&tenant, move |desk, tenant| desk.list(tenant, which, after, limit))
+            .blocking(&caller.tenant, &tenant, move |desk, tenant| {
+                desk.list(tenant, which, after, limit)
+            })
             .await?;
         let callbacks = found.callbacks.iter().map(|(id, callback)| shown(*id, callback)).collect();
         let next = found.next.map(|last| tokens.page(&list, &behind_callback(last)));
@@ -100,14 +100,16 @@ impl callback_service_server::CallbackService for CallbackService {
                         "must be a callback's id, as ListCallbacks tells it",
                     )
                 })?;
-                let resent = self.blocking(&tenant, move |desk, tenant| desk.resend(tenant, id));
+                let resent = self
+                    .blocking(&caller.tenant, &tenant, move |desk, tenant| desk.resend(tenant, id));
                 let Some(whose) = resent.await? else { return Err(Error::NoCallback.into()) };
                 (id.to_string(), 1, Some(whose))
             }
             Some(resend_callback_request::Which::ApplicationId(id)) => {
                 let id = uuid("application_id", &id)?;
-                let resent =
-                    self.blocking(&tenant, move |desk, tenant| desk.resend_dead(tenant, id));
+                let resent = self.blocking(&caller.tenant, &tenant, move |desk, tenant| {
+                    desk.resend_dead(tenant, id)
+                });
                 let (count, whose) = resent.await?;
                 (id.to_string(), count, whose)
             }

@@ -36,6 +36,8 @@ pub(crate) enum Error {
     TokenForeign,
     /// The reader of a stream takes nothing.
     ReaderStuck,
+    /// Nothing was asked, or nothing to answer, for too long.
+    Quiet,
     /// The server runs on the real clock.
     RealClock,
     /// The caller is not let in.
@@ -73,6 +75,7 @@ impl Error {
             Error::TokenTooOld { .. } => "RESUME_TOKEN_TOO_OLD",
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
             Error::ReaderStuck => "READER_STUCK",
+            Error::Quiet => "QUIET",
             Error::RealClock => "REAL_CLOCK",
             Error::Denied(Denied::Missing) => "CREDENTIALS_MISSING",
             Error::Denied(Denied::NoKey) => "NO_KEY_YET",
@@ -83,13 +86,15 @@ impl Error {
             Error::NoSuchMethod => "NO_SUCH_METHOD",
             Error::Exceeded(Exceeded::Rate { .. }) => "RATE_LIMITED",
             Error::Exceeded(Exceeded::Open { .. }) => "QUOTA_EXCEEDED",
+            Error::Exceeded(Exceeded::Streams { .. }) => "TOO_MANY_STREAMS",
+            Error::Exceeded(Exceeded::Calls) => "TOO_MANY_CALLS",
             Error::Key(KeyError::NotFound) => "KEY_NOT_FOUND",
             Error::Key(KeyError::Configured) => "KEY_CONFIGURED",
             Error::Key(KeyError::LastOperator) => "LAST_OPERATOR_KEY",
             Error::Key(KeyError::FirstIsNoOperator) => "FIRST_KEY_NOT_OPERATOR",
             Error::Key(KeyError::NoApplication) => "APPLICATION_NOT_FOUND",
             Error::Key(KeyError::OtherTenant | KeyError::OperatorsScope) => "OPERATOR_ONLY",
-            Error::Key(KeyError::TooMany) => "TOO_MANY_KEYS",
+            Error::Key(KeyError::TooMany { .. }) => "TOO_MANY_KEYS",
             Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
             Error::Key(KeyError::Store(_)) => "STORE_FAILED",
             Error::NoCallback => "CALLBACK_NOT_FOUND",
@@ -109,6 +114,7 @@ impl Error {
                 Code::ResourceExhausted
             }
             Error::Engine(EngineError::Unavailable) | Error::ReaderStuck => Code::Unavailable,
+            Error::Quiet => Code::DeadlineExceeded,
             Error::Store(_) => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
             Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
@@ -122,7 +128,7 @@ impl Error {
             }
             Error::Denied(Denied::TooMany { .. })
             | Error::Exceeded(_)
-            | Error::Key(KeyError::TooMany) => Code::ResourceExhausted,
+            | Error::Key(KeyError::TooMany { .. }) => Code::ResourceExhausted,
             Error::Key(KeyError::NotFound | KeyError::NoApplication) => Code::NotFound,
             Error::Key(
                 KeyError::Configured | KeyError::LastOperator | KeyError::FirstIsNoOperator,
@@ -160,6 +166,7 @@ impl Error {
             Error::ReaderStuck => "the reader took nothing for too long; go on behind the last \
                 resume token"
                 .to_owned(),
+            Error::Quiet => "nothing was asked for too long; ask on a call of its own".to_owned(),
             Error::RealClock => {
                 "this service runs on the real clock; set sandbox.virtual_clock for one \
                 that moves on demand"
@@ -188,6 +195,7 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
+            | Error::Quiet
             | Error::RealClock
             | Error::Denied(_)
             | Error::NoSuchMethod
@@ -224,6 +232,7 @@ impl Error {
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
+            | Error::Quiet
             | Error::RealClock
             | Error::Denied(
                 Denied::Missing
@@ -241,7 +250,7 @@ impl Error {
                 | KeyError::OtherTenant
                 | KeyError::NoApplication
                 | KeyError::OperatorsScope
-                | KeyError::TooMany
+                | KeyError::TooMany { .. }
                 | KeyError::Store(_),
             )
             | Error::NoCallback => None,
@@ -276,6 +285,7 @@ impl Error {
             | Error::Store(_)
             | Error::TokenForeign
             | Error::ReaderStuck
+            | Error::Quiet
             | Error::RealClock
             | Error::Denied(
                 Denied::Missing

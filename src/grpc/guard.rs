@@ -5,22 +5,28 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::future::Either;
 use tonic::{
-    Request, Status,
+    Request,
     body::Body,
     codegen::{Service, http},
     server::NamedService,
 };
 
-use super::{authenticate::authenticate, errors::Error};
+use super::{
+    authenticate::authenticate,
+    calls::{Answer, Calls, Held, refused},
+    errors::Error,
+};
 use crate::{
     access::{Access, Caller, Denied, scope_of_grpc},
     engine::Engine,
+    fair::Connection,
 };
 
 /// How often a stream's caller is looked at again.
@@ -32,12 +38,13 @@ pub struct Guarded<S> {
     service: S,
     access: Access,
     engine: Engine,
+    calls: Calls,
 }
 
 impl<S> Guarded<S> {
-    /// In front of `service`.
-    pub fn new(service: S, access: Access, engine: Engine) -> Self {
-        Guarded { service, access, engine }
+    /// In front of `service`; `calls` is what all guarded services share.
+    pub fn new(service: S, access: Access, engine: Engine, calls: Calls) -> Self {
+        Guarded { service, access, engine, calls }
     }
 
     /// Whose call it is, if it may be made.
@@ -88,25 +95,33 @@ pub(super) async fn shut_out(
 impl<S, B> Service<http::Request<B>> for Guarded<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Unpin,
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Either<std::future::Ready<Result<Self::Response, Infallible>>, S::Future>;
+    type Future = Either<std::future::Ready<Result<Self::Response, Infallible>>, Answer<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        match self.admit(&request) {
-            Ok(caller) => {
+        let admitted = self.admit(&request).and_then(|caller| {
+            let call = self.calls.begin(&caller.tenant)?;
+            Ok((caller, call))
+        });
+        match admitted {
+            Ok((caller, call)) => {
+                let connection = request.extensions().get::<Arc<Connection>>();
+                let busy = connection.map(|connection| {
+                    connection.is_known();
+                    connection.busy()
+                });
                 request.extensions_mut().insert(caller);
-                Either::Right(self.service.call(request))
+                let held = Held::Known { _call: call, _busy: busy };
+                Either::Right(Answer::new(self.service.call(request), held))
             }
-            Err(error) => {
-                self.engine.metrics().refused(super::code_name(error.code()));
-                Either::Left(std::future::ready(Ok(Status::from(error).into_http())))
-            }
+            Err(error) => Either::Left(std::future::ready(Ok(refused(&self.engine, error)))),
         }
     }
 }

@@ -6,10 +6,12 @@ mod admin;
 mod applications;
 mod authenticate;
 mod callbacks;
+mod calls;
 mod errors;
 mod guard;
 pub(crate) mod parse;
 mod prompt;
+mod reads;
 mod refusal;
 pub(crate) mod render;
 mod rendered;
@@ -17,6 +19,7 @@ mod sandbox;
 mod service;
 mod stream;
 pub(crate) mod token;
+mod unguarded;
 
 pub use access::AccessService;
 pub use accounts::AccountService;
@@ -24,31 +27,24 @@ pub use admin::AdminService;
 pub use applications::ApplicationService;
 pub(crate) use authenticate::authenticate;
 pub use callbacks::CallbackService;
+pub use calls::Calls;
 pub(crate) use errors::Error;
 pub use guard::Guarded;
 pub use prompt::Prompt;
+pub(crate) use reads::{change_for_caller, read_for_caller};
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
+pub use unguarded::Unguarded;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tonic::Code;
 
 use crate::{
     access::{Access, Caller},
     engine::{Canceled, Engine, EngineError},
     machine::WorkflowId,
-    store::{Reader, StoreError},
 };
-
-/// How many reads of callers may be under way, and of streams: each has a thread, and a thread costs
-/// about a megabyte. Streams have fewer and their own, so that however many they are no caller waits
-/// behind them.
-static CALLERS: Semaphore = Semaphore::const_new(16);
-static STREAMS: Semaphore = Semaphore::const_new(8);
-/// How many changes of applications and accounts may be under way.
-static CHANGES: Semaphore = Semaphore::const_new(4);
 
 /// The plan that a request of the tenant `default` asks for, as CreateWorkflow takes it; for benchmarks.
 ///
@@ -62,17 +58,6 @@ pub fn parse_create(
 ) -> Result<crate::machine::Plan, Vec<tonic_types::FieldViolation>> {
     let rules = parse::TenantRoutes::only(routes, crate::access::DEFAULT_TENANT);
     parse::create_request(request, &rules, now)
-}
-
-/// Reads for a caller, in its turn among callers.
-///
-/// # Errors
-/// If the store cannot be read, or the service is stopping.
-pub(crate) async fn read_for_caller<T: Send + 'static>(
-    engine: &Engine,
-    read_it: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Error> {
-    read(engine, &CALLERS, read_it).await
 }
 
 /// Cancels a workflow that a caller may see: for an operator any, and what it does to another tenant's is
@@ -90,7 +75,7 @@ pub(crate) async fn cancel_for_caller(
     if !(caller.is_operator() && matches!(own, Err(EngineError::NotFound(_)))) {
         return Ok(own?);
     }
-    let record = read_for_caller(engine, move |reader| reader.record(id)).await?;
+    let record = read_for_caller(engine, &caller.tenant, move |reader| reader.record(id)).await?;
     let Some(record) = record else { return Ok(own?) };
     note(engine, access, caller.at(&record.tenant), "workflow.canceled", id.to_string()).await?;
     Ok(engine.cancel(Arc::clone(&record.tenant), id).await?)
@@ -105,39 +90,9 @@ async fn note(
     target: String,
 ) -> Result<(), Error> {
     let (access, now) = (access.clone(), engine.clock().wall());
+    let tenant = Arc::clone(&caller.tenant);
     let written = move || access.audit(&caller, what, &target, now);
-    let written = tokio::task::spawn_blocking(written).await;
-    // Only at shutdown, or after a panic that is in the log.
-    written.map_err(|_| Error::Engine(EngineError::Unavailable))?.map_err(Error::Store)
-}
-
-/// Reads beside the runtime's own threads: a read may wait for the disk.
-async fn read<T: Send + 'static>(
-    engine: &Engine,
-    whose: &'static Semaphore,
-    read: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, errors::Error> {
-    let reader = Arc::clone(engine.reader());
-    // Never closed.
-    let _place = whose.acquire().await;
-    match tokio::task::spawn_blocking(move || read(&*reader)).await {
-        Ok(result) => result.map_err(errors::Error::Store),
-        // Only at shutdown, or after a panic that is in the log.
-        Err(_) => Err(crate::engine::EngineError::Unavailable.into()),
-    }
-}
-
-/// Does what waits for the disk beside the runtime's own threads, and few at a time.
-async fn beside<T: Send + 'static, E: Into<refusal::Refusal> + Send + 'static>(
-    change: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, refusal::Refusal> {
-    // Never closed.
-    let _place = CHANGES.acquire().await;
-    match tokio::task::spawn_blocking(change).await {
-        Ok(done) => done.map_err(Into::into),
-        // Only at shutdown, or after a panic that is in the log.
-        Err(_) => Err(refusal::Refusal::Stopping),
-    }
+    change_for_caller(&tenant, written).await?.map_err(Error::Store)
 }
 
 /// The size of a page of applications or accounts.

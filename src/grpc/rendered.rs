@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{errors::Error, read, stream, token::Tokens};
+use super::{errors::Error, reads::read_for_stream, stream, token::Tokens};
 use crate::{
     engine::Engine,
     pb::v1::Event,
@@ -42,8 +42,8 @@ impl Rendered {
     ) -> Result<Option<Arc<Shown>>, Error> {
         let cell = self.cell(row.cursor);
         let shown = cell.get_or_try_init(|| async {
-            let (row, tokens) = (Arc::clone(row), tokens.clone());
-            read(engine, &super::STREAMS, move |reader| {
+            let (tenant, row, tokens) = (&row.tenant, Arc::clone(row), tokens.clone());
+            read_for_stream(engine, tenant, move |reader| {
                 let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
                 let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
                 let events = stream::events(&row, &record, &workflow, &tokens, &row.tenant);

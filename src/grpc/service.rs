@@ -8,9 +8,12 @@ use tonic::{Request, Response, Status};
 
 use super::{
     authenticate::authorization,
+    calls::Calls,
     errors::Error,
     guard::{caller, shut_out},
-    parse, read, render,
+    parse,
+    reads::read_for_caller,
+    render,
     rendered::Rendered,
     stream,
     stream::{Follower, Target},
@@ -28,7 +31,7 @@ use crate::{
         StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
         dispatch_service_server, stream_status_request,
     },
-    store::{Cursor, Filter, Requester},
+    store::{Cursor, Filter, Reader, Requester},
 };
 
 /// The most requests of a batch.
@@ -44,16 +47,17 @@ const STREAM_AHEAD: usize = 64;
 pub struct DispatchService {
     engine: Engine,
     access: Access,
+    calls: Calls,
     reader_patience: Duration,
     rendered: Arc<Rendered>,
 }
 
 impl DispatchService {
-    /// For callers whom `access` knows: each sees its tenant's workflows. A stream waits for its reader
-    /// for `reader_patience`.
-    pub fn new(engine: Engine, access: Access, reader_patience: Duration) -> Self {
+    /// For callers whom `access` knows: each sees its tenant's workflows, over as many streams as `calls`
+    /// has for it. A stream waits for its reader for `reader_patience`.
+    pub fn new(engine: Engine, access: Access, calls: Calls, reader_patience: Duration) -> Self {
         let rendered = Arc::default();
-        DispatchService { engine, access, reader_patience, rendered }
+        DispatchService { engine, access, calls, reader_patience, rendered }
     }
 
     /// A refused request is counted; its status says why.
@@ -109,7 +113,7 @@ impl DispatchService {
         id: WorkflowId,
         with_timeline: bool,
     ) -> Result<v1::Workflow, Error> {
-        let found = read(&self.engine, &super::CALLERS, move |reader| {
+        let found = read_for_caller(&self.engine, &caller.tenant, move |reader| {
             // The state first: a timeline that is a little newer is better than one that is older.
             let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
             let Some(record) = reader.record(id)? else { return Ok(None) };
@@ -158,9 +162,8 @@ impl DispatchService {
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
         };
-        let page =
-            read(&self.engine, &super::CALLERS, move |reader| reader.list(&filter, after, limit))
-                .await?;
+        let read = move |reader: &dyn Reader| reader.list(&filter, after, limit);
+        let page = read_for_caller(&self.engine, &caller.tenant, read).await?;
         let workflows = page
             .workflows
             .iter()
@@ -179,6 +182,7 @@ impl DispatchService {
         request: StreamStatusRequest,
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
         use stream_status_request::{From, Target as Asked};
+        let counted = self.calls.stream(&caller.tenant)?;
         let reader = self.engine.reader();
         let tokens = self.tokens()?;
         let whose = caller.view(&request.tenant)?;
@@ -247,7 +251,7 @@ impl DispatchService {
             patience: self.reader_patience,
             rendered: Arc::clone(&self.rendered),
             bookmark_at: tokio::time::Instant::now() + quiet,
-            _counted: Box::new(self.engine.metrics().stream()),
+            _counted: Box::new((counted, self.engine.metrics().stream())),
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
         let (end, patience) = (follower.to.clone(), self.reader_patience);

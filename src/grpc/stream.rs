@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::{
     errors::Error,
+    reads::read_for_stream,
     render,
     rendered::{Rendered, Shown},
     token::{Position, Tokens, audience},
@@ -245,7 +246,7 @@ impl Follower {
         &mut self,
         read: impl FnOnce(&dyn crate::store::Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Over> {
-        match super::read(&self.engine, &super::STREAMS, read).await {
+        match read_for_stream(&self.engine, &self.own, read).await {
             Ok(value) => Ok(value),
             Err(Error::Store(StoreError::Trimmed(oldest))) => {
                 let oldest = self.tokens.resume(audience(&self.whose), Position::behind(oldest));

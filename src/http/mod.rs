@@ -8,5 +8,5 @@ mod receipts;
 
 pub use caught::caught;
 pub use internal::{Health, router as internal_router};
-pub use listener::serve;
+pub use listener::{Listener, serve};
 pub use receipts::{Receipts, Told, router as public_router};

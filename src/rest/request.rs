@@ -1,6 +1,6 @@
 //! What a request for applications or accounts brings, a JSON object and a query, and its answer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -8,14 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use super::{InvalidParameter, Problem, body};
+use crate::grpc::change_for_caller;
 
 /// How many faults an answer names: it is not to be much larger than its request.
 const FAULTS_MOST: usize = 40;
-/// How many changes may be under way: each has a thread, and waits for the disk.
-static CHANGES: Semaphore = Semaphore::const_new(4);
 
 /// An answer: JSON.
 #[derive(Debug)]
@@ -115,14 +113,13 @@ pub(super) fn number(
     }
 }
 
-/// Does what waits for the disk beside the runtime's own threads.
+/// Does what waits for the disk beside the runtime's own threads, in the tenant's turn.
 ///
 /// # Errors
 /// 500 after a panic in it.
 pub(super) async fn beside<T: Send + 'static>(
+    tenant: &Arc<str>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    // Never closed.
-    let _place = CHANGES.acquire().await;
-    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
+    change_for_caller(tenant, work).await.map_err(|_| Problem::internal())
 }

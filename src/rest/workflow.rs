@@ -83,7 +83,7 @@ struct Shown {
 }
 
 async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<Shown, Problem> {
-    let found = read_for_caller(&rest.engine, move |reader| {
+    let found = read_for_caller(&rest.engine, &caller.tenant, move |reader| {
         // The state first: a timeline that is a little newer is better than one that is older.
         let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
         let Some(record) = reader.record(id)? else { return Ok(None) };

@@ -2,45 +2,50 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::Stream;
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
+    fair::Places,
     grpc::Prompt,
     tls::{Tls, Wire},
 };
 
-/// How many may shake hands at once; what is more waits to be accepted.
-const HANDSHAKES: usize = 256;
-/// How long a handshake may take. Shorter than for what comes after: it holds one of few places.
+/// How long a handshake may take, while there are places enough. Shorter than for what comes after: it
+/// holds a place.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections of a listener. What does not begin within `patience` is closed.
+/// Connections of a listener, as many as there are places. What does not begin within `patience` is
+/// closed.
 pub(super) fn incoming(
     listener: TcpListener,
+    places: Places,
     tls: Option<Arc<Tls>>,
     patience: Duration,
 ) -> impl Stream<Item = io::Result<Prompt>> {
-    TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .map(move |accepted| {
+    let most = places.most();
+    let accepted = stream::unfold((listener, places), async |(listener, places)| {
+        let accepted = places.accept(&listener, "gRPC").await;
+        Some((accepted, (listener, places)))
+    });
+    accepted
+        .map(move |(stream, place)| {
             let tls = tls.clone();
             async move {
-                let wire = match (accepted, tls) {
-                    (Err(error), _) => return Some(Err(error)),
-                    (Ok(stream), None) => Wire::Plain(stream),
-                    (Ok(stream), Some(tls)) => {
+                let _ = stream.set_nodelay(true);
+                let wire = match tls {
+                    None => Wire::Plain(stream),
+                    Some(tls) => tokio::select! {
                         // No TLS, no certificate, or too slow: there is nobody to tell.
-                        let shaken = timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await;
-                        let Ok(Ok(wire)) = shaken else { return None };
-                        wire
-                    }
+                        shaken = timeout(HANDSHAKE_PATIENCE, tls.accept(stream)) => shaken.ok()?.ok()?,
+                        () = place.connection().let_go() => return None,
+                    },
                 };
-                Some(Ok(Prompt::new(wire, patience)))
+                Some(Ok(Prompt::new(wire, place, patience)))
             }
         })
-        .buffer_unordered(HANDSHAKES)
+        // Each holds a place, and one more asks them for it: handshakes keep nobody from being accepted.
+        .buffer_unordered(most + 1)
         .filter_map(std::future::ready)
 }

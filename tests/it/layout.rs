@@ -13,11 +13,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pb", &[]),
     ("access", &["owned_files", "store"]),
     ("engine", &["machine", "store", "telemetry"]),
+    ("fair", &[]),
     ("tls", &[]),
     ("callbacks", &["access", "engine", "machine", "store"]),
-    ("grpc", &["access", "callbacks", "engine", "machine", "store", "pb", "tls"]),
-    ("http", &["access", "engine", "tls"]),
-    ("rest", &["access", "engine", "grpc", "machine", "store", "pb"]),
+    ("grpc", &["access", "callbacks", "engine", "fair", "machine", "store", "pb", "tls"]),
+    ("http", &["access", "engine", "fair", "tls"]),
+    ("rest", &["access", "engine", "fair", "grpc", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];
 

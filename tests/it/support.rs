@@ -159,7 +159,27 @@ pub struct Process {
 impl Process {
     /// Starts `dispatch serve`, and returns when it listens.
     pub async fn serve(config: &Path, data: &Path, grpc: SocketAddr, http: SocketAddr) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
+        let program = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+        Process::serve_by(program, config, data, grpc, http).await
+    }
+
+    /// The same where it may have so many files open, on ports that the system chooses.
+    #[allow(dead_code, reason = "each binary that shares this file uses a part of it")]
+    pub async fn serve_with_files(most: u64, config: &Path, data: &Path) -> Process {
+        let mut program = Command::new("sh");
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        program.args(["-c", &limited, env!("CARGO_BIN_EXE_dispatch")]);
+        Process::serve_by(program, config, data, FREE, FREE).await
+    }
+
+    async fn serve_by(
+        mut program: Command,
+        config: &Path,
+        data: &Path,
+        grpc: SocketAddr,
+        http: SocketAddr,
+    ) -> Process {
+        let mut child = program
             .arg("serve")
             .arg("--config")
             .arg(config)

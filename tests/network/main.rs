@@ -2,7 +2,7 @@
 //! everything stays bounded.
 //!
 //! [`grpc`] breaks the network between clients and the service, [`http`] that between the service
-//! and a provider, both ways. The overload suites drive the real program, in a
+//! and a provider, both ways; [`crowd`] fills its listeners. The overload suites drive the real program, in a
 //! process of its own.
 //!
 //! A binary of its own beside `it`, because these run long and measure: they go one after the other.
@@ -10,6 +10,7 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
 mod chance;
+mod crowd;
 mod grpc;
 mod http;
 mod overload;

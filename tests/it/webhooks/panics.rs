@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use axum::{Router, routing::get};
 use dispatch::{
     engine::{Route, RouteTable},
+    fair::Places,
     http,
     service::Parts,
 };
@@ -115,11 +116,17 @@ async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
     }
     let router = Router::new().route("/", get(clumsy)).route("/well", get(async || "well"));
     let router = http::caught(router, service.engine.clone());
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let socket = TcpListener::bind(FREE).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = http::Listener {
+        name: "clumsy",
+        socket,
+        places: Places::new(8),
+        tls: None,
+        patience: Duration::from_secs(5),
+    };
     let stop = CancellationToken::new();
-    let served =
-        tokio::spawn(http::serve(listener, None, router, Duration::from_secs(5), stop.clone()));
+    let served = tokio::spawn(http::serve(listener, router, stop.clone()));
     let client = reqwest::Client::new();
     for (path, status) in [("", 500), ("well", 200), ("", 500)] {
         let answer = client.get(format!("http://{address}/{path}")).send().await.unwrap();

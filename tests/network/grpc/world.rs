@@ -16,7 +16,7 @@ use dispatch::{
     client::Client,
     config::{Config, StoreKind},
     engine::{Engine, TestClock},
-    grpc::{Sandbox, Sent},
+    grpc::{Calls, Sandbox, Sent},
     pb::v1::{Event, ListWorkflowsRequest},
     service::{self, Service, ServiceClock},
 };
@@ -104,13 +104,16 @@ impl World {
         let engine = self.engine();
         let access = Access::new(Arc::clone(engine.settings()));
         let listen = self.config().listen;
+        let calls = Calls::new(listen.calls, access.limits().clone());
         async move {
             let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
             let incoming = futures_util::stream::unfold(listener, |listener| async move {
                 let accepted = listener.accept().await.map(|(stream, _)| Accepted(stream));
                 Some((accepted, listener))
             });
-            service::grpc_edge(&engine, &access, &listen).serve_with_incoming(incoming).await?;
+            service::grpc_edge(&engine, &access, &calls, &listen)
+                .serve_with_incoming(incoming)
+                .await?;
             Ok(())
         }
     }

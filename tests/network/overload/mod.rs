@@ -8,6 +8,7 @@
 
 mod heavy;
 mod provider_down;
+mod reads;
 mod sign;
 mod storm;
 mod streams;
@@ -27,15 +28,15 @@ use dispatch::{
 use crate::support::{FREE, Process, request};
 
 /// The program, with a folder of its own.
-struct Server {
-    process: Process,
+pub struct Server {
+    pub process: Process,
     client: Client,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
     /// With this configuration beside that of logs.
-    async fn start(config: &str) -> Server {
+    pub async fn start(config: &str) -> Server {
         Server::start_at(config, FREE).await
     }
 
@@ -51,7 +52,7 @@ impl Server {
     }
 
     /// A connection of its own.
-    async fn connect(&self) -> Client {
+    pub async fn connect(&self) -> Client {
         let client = Client::connect(format!("http://{}", self.process.grpc)).await.unwrap();
         client.with(sign::credential())
     }
@@ -64,7 +65,7 @@ impl Server {
     }
 
     /// Memory it holds now, in MiB.
-    fn rss_mib(&self) -> u64 {
+    pub fn rss_mib(&self) -> u64 {
         self.status("VmRSS:") / 1024
     }
 
@@ -100,13 +101,13 @@ impl Server {
         }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         assert_eq!(self.process.terminate().await, Some(0));
     }
 }
 
 /// One SMS.
-fn sms(number: &str) -> WorkflowSpec {
+pub fn sms(number: &str) -> WorkflowSpec {
     dispatch::pb::from_yaml(&format!(
         "
 steps:
@@ -118,7 +119,7 @@ steps:
     .unwrap()
 }
 
-fn create_sms() -> CreateWorkflowRequest {
+pub fn create_sms() -> CreateWorkflowRequest {
     request(sms("447700900001"))
 }
 
@@ -144,7 +145,7 @@ impl Times {
 }
 
 /// Lets this process and those that it starts have many files open.
-fn raise_open_files(wanted: u64) {
+pub fn raise_open_files(wanted: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {

@@ -1,0 +1,474 @@
+//! The connections of a listener: so many, and where that is not enough, who holds most gives first.
+//!
+//! Nobody is turned away. Whoever comes when all places are taken gets that of another connection, and
+//! which one is a matter of order, not of a limit for each address: behind a proxy all have one. First
+//! of those at which nothing happens, and that were let be for a moment; then of the peer that holds
+//! most; then one that has not shown yet that it may ask anything; then the one that is quiet the
+//! longest. Where something happens at all of them, one is told to close with its next answer, and in a
+//! crowd so is each that has shown nothing.
+//!
+//! Patience gets shorter with each who had to wait for a place, and longer again with each who had not:
+//! a crowd is let go of as fast as it comes, and nobody waits long behind it. While there are places, a
+//! listener's own patience holds.
+
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::Instant,
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::Peer;
+
+/// How often another connection is asked for its place, while none is free.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+/// How long a handshake, or a request, may take to arrive once places are scarce: at first, and when
+/// there is a crowd.
+const LET_ARRIVE: Duration = Duration::from_millis(500);
+const LET_ARRIVE_LEAST: Duration = Duration::from_millis(50);
+/// How long a connection that has been answered is let be in a crowd: its next request may be on the way.
+const LET_REST: Duration = Duration::from_secs(1);
+/// How long accepting rests when the system gives no more files.
+const NO_FILES: Duration = Duration::from_secs(1);
+
+/// The places of a listener. Cheap to clone.
+#[derive(Clone)]
+pub struct Places(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    held: Mutex<Held>,
+    freed: Notify,
+    /// Whether the last who came had to wait for a place.
+    is_crowded: Arc<AtomicBool>,
+}
+
+struct Held {
+    next: u64,
+    /// How long what is to arrive is let be.
+    let_arrive: Duration,
+    connections: HashMap<u64, Arc<Connection>>,
+    by_peer: HashMap<Peer, usize>,
+}
+
+/// A place, taken; free again when this is dropped.
+pub struct Place {
+    places: Places,
+    number: u64,
+    connection: Arc<Connection>,
+}
+
+/// What is known of a connection.
+pub struct Connection {
+    address: IpAddr,
+    phase: Mutex<Phase>,
+    /// Whether it has shown that it may ask something.
+    is_known: AtomicBool,
+    /// Whether it is to close with its next answer.
+    is_wanted: AtomicBool,
+    is_crowded: Arc<AtomicBool>,
+    let_go: CancellationToken,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// A handshake, or a request, is still to arrive, since.
+    Arriving(Instant),
+    /// So many requests are worked on.
+    Working(u32),
+    /// All was answered, since.
+    Resting(Instant),
+}
+
+/// A request that is worked on; over when this is dropped.
+#[derive(Debug)]
+#[must_use = "the request is over when this is dropped"]
+pub struct Busy(Arc<Connection>);
+
+/// In which order connections are asked for their place: the greatest first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    is_quiet: bool,
+    of_its_peer: usize,
+    is_unknown: bool,
+    quiet_for: Duration,
+}
+
+impl Places {
+    /// So many: one at least.
+    pub fn new(most: usize) -> Places {
+        let held = Held {
+            next: 0,
+            let_arrive: LET_ARRIVE,
+            connections: HashMap::new(),
+            by_peer: HashMap::new(),
+        };
+        Places(Arc::new(Inner {
+            most: most.max(1),
+            held: Mutex::new(held),
+            freed: Notify::new(),
+            is_crowded: Arc::default(),
+        }))
+    }
+
+    /// How many there are.
+    pub fn most(&self) -> usize {
+        self.0.most
+    }
+
+    /// The next connection of a listener, with a place. `of` names the listener in the log.
+    pub async fn accept(&self, listener: &TcpListener, of: &'static str) -> (TcpStream, Place) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => return (stream, self.take(from.ip()).await),
+                // The caller's trouble, and gone with it.
+                Err(error) if is_callers(error.kind()) => {}
+                Err(error) => {
+                    // Out of files, most likely: some may be closed by then.
+                    tracing::error!(%error, "{of}: a connection could not be accepted");
+                    tokio::time::sleep(NO_FILES).await;
+                }
+            }
+        }
+    }
+
+    /// A place for a connection from `address`: that of another, if all are taken.
+    pub async fn take(&self, address: IpAddr) -> Place {
+        let mut has_waited = false;
+        loop {
+            if let Some(place) = self.try_take(address, has_waited) {
+                return place;
+            }
+            has_waited = true;
+            self.ask();
+            // A place that was freed meanwhile is kept in mind by this.
+            let _ = tokio::time::timeout(ASK_EVERY, self.0.freed.notified()).await;
+        }
+    }
+
+    fn try_take(&self, address: IpAddr, has_waited: bool) -> Option<Place> {
+        let mut held = self.held();
+        if held.connections.len() >= self.0.most {
+            return None;
+        }
+        self.0.is_crowded.store(has_waited, Ordering::Relaxed);
+        held.let_arrive = match has_waited {
+            true => (held.let_arrive / 2).max(LET_ARRIVE_LEAST),
+            false => (held.let_arrive * 2).min(LET_ARRIVE),
+        };
+        let number = held.next;
+        held.next += 1;
+        let connection = Arc::new(Connection::new(address, Arc::clone(&self.0.is_crowded)));
+        held.connections.insert(number, Arc::clone(&connection));
+        *held.by_peer.entry(address.into()).or_default() += 1;
+        Some(Place { places: self.clone(), number, connection })
+    }
+
+    /// Asks one connection for its place.
+    fn ask(&self) {
+        let now = Instant::now();
+        let held = self.held();
+        let all = held.connections.values().filter_map(|connection| {
+            let of_its_peer = held.by_peer.get(&connection.address.into());
+            let of_its_peer = of_its_peer.copied().unwrap_or_default();
+            let standing = connection.standing(now, of_its_peer, held.let_arrive)?;
+            Some((standing, connection))
+        });
+        let Some((standing, first)) = all.max_by(|(a, _), (b, _)| a.cmp(b)) else { return };
+        if standing.is_quiet {
+            first.let_go.cancel();
+        } else {
+            first.is_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Whose it is.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Connection {
+    fn new(address: IpAddr, is_crowded: Arc<AtomicBool>) -> Connection {
+        Connection {
+            address,
+            phase: Mutex::new(Phase::Arriving(Instant::now())),
+            is_known: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(false),
+            is_crowded,
+            let_go: CancellationToken::new(),
+        }
+    }
+
+    /// The address at its other end, which may be a proxy's.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// A request, or another part of a handshake, begins to arrive.
+    pub fn arriving(&self) {
+        *self.phase() = Phase::Arriving(Instant::now());
+    }
+
+    /// A request has arrived whole. The connection keeps its place until [`rested`](Self::rested).
+    pub fn working(&self) {
+        *self.phase() = Phase::Working(1);
+    }
+
+    /// What was arriving is here: it is worked on.
+    pub fn arrived(&self) {
+        let mut phase = self.phase();
+        if let Phase::Arriving(_) = *phase {
+            *phase = Phase::Working(1);
+        }
+    }
+
+    /// What was asked is answered.
+    pub fn rested(&self) {
+        *self.phase() = Phase::Resting(Instant::now());
+    }
+
+    /// One request more is worked on, beside others.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        let mut phase = self.phase();
+        *phase = Phase::Working(match *phase {
+            Phase::Working(count) => count + 1,
+            Phase::Arriving(_) | Phase::Resting(_) => 1,
+        });
+        Busy(Arc::clone(self))
+    }
+
+    /// It has shown that it may ask something.
+    pub fn is_known(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its place is wanted: the next answer should say that it closes.
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+            || self.let_go.is_cancelled()
+            || !self.is_known.load(Ordering::Relaxed) && self.is_crowded.load(Ordering::Relaxed)
+    }
+
+    /// Whether something is worked on.
+    pub fn is_working(&self) -> bool {
+        matches!(*self.phase(), Phase::Working(_))
+    }
+
+    /// Whether a request, or a part of a handshake, is still to arrive.
+    pub fn is_arriving(&self) -> bool {
+        matches!(*self.phase(), Phase::Arriving(_))
+    }
+
+    /// Ready once its place is another's: it is to end, unless it [is working](Self::is_working) again.
+    pub fn let_go(&self) -> WaitForCancellationFutureOwned {
+        self.let_go.clone().cancelled_owned()
+    }
+
+    /// Where it stands among those that may be asked for their place; `None` if it was asked already.
+    fn standing(&self, now: Instant, of_its_peer: usize, let_arrive: Duration) -> Option<Standing> {
+        if self.let_go.is_cancelled() {
+            return None;
+        }
+        let (since, let_be) = match *self.phase() {
+            Phase::Arriving(since) => (since, let_arrive),
+            Phase::Resting(since) => (since, LET_REST),
+            Phase::Working(_) => (now, LET_REST),
+        };
+        let quiet_for = now.duration_since(since);
+        let is_quiet = quiet_for >= let_be;
+        if !is_quiet && self.is_wanted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let is_unknown = !self.is_known.load(Ordering::Relaxed);
+        Some(Standing { is_quiet, of_its_peer, is_unknown, quiet_for })
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut phase = self.0.phase();
+        if let Phase::Working(count) = *phase {
+            *phase = match count.saturating_sub(1) {
+                0 => Phase::Resting(Instant::now()),
+                left => Phase::Working(left),
+            };
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        held.connections.remove(&self.number);
+        let peer = Peer::from(self.connection.address);
+        if let Some(count) = held.by_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                held.by_peer.remove(&peer);
+            }
+        }
+        drop(held);
+        self.places.0.freed.notify_one();
+    }
+}
+
+fn is_callers(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Places")
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    async fn passes(ms: u64) {
+        tokio::time::advance(Duration::from_millis(ms)).await;
+    }
+
+    /// The places of those that were asked for them, by their position in `held`.
+    fn asked(held: &[Place]) -> Vec<usize> {
+        let is_asked = |place: &Place| place.connection.let_go.is_cancelled();
+        (0..held.len()).filter(|at| is_asked(&held[*at])).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_most_gives_first_and_of_theirs_the_one_that_is_quiet_the_longest() {
+        let places = Places::new(4);
+        let mut held = Vec::new();
+        for address in [from(1), from(2), from(2), from(2)] {
+            held.push(places.take(address).await);
+            passes(10).await;
+        }
+        passes(1000).await;
+        places.ask();
+        assert_eq!(asked(&held), [1]);
+        // Whoever was asked is not asked twice; what is answered is heard of again.
+        held[2].connection.rested();
+        places.ask();
+        assert_eq!(asked(&held), [1, 3]);
+        places.ask();
+        assert_eq!(asked(&held), [0, 1, 3], "the others of the one who holds most are not quiet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_shown_that_it_may_ask_gives_last() {
+        let places = Places::new(2);
+        let held = [places.take(from(1)).await, places.take(from(1)).await];
+        held[0].connection.is_known();
+        held[0].connection.rested();
+        passes(10).await;
+        held[1].connection.rested();
+        passes(1000).await;
+        places.ask();
+        assert_eq!(asked(&held), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_worked_on_is_not_cut_off_and_closes_with_its_answer() {
+        let places = Places::new(1);
+        let held = [places.take(from(1)).await];
+        let busy = held[0].connection.busy();
+        passes(60_000).await;
+        places.ask();
+        assert_eq!(asked(&held), [0; 0]);
+        assert!(held[0].connection.is_wanted());
+        drop(busy);
+        places.ask();
+        assert_eq!(asked(&held), [0; 0], "its next request may be on the way");
+        passes(1000).await;
+        places.ask();
+        assert_eq!(asked(&held), [0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_gets_shorter_in_a_crowd_and_longer_after_it() {
+        let places = Places::new(1);
+        let mut waited = Vec::new();
+        for _ in 0..6 {
+            let held = places.take(from(1)).await;
+            let connection = Arc::clone(held.connection());
+            let began = Instant::now();
+            tokio::spawn(async move {
+                connection.let_go().await;
+                drop(held);
+            });
+            drop(places.take(from(1)).await);
+            waited.push(began.elapsed().as_millis());
+        }
+        // Each second one found a place free: down by half, up by as much.
+        assert!(waited.iter().all(|ms| (500..520).contains(ms)), "{waited:?}");
+        let mut held = places.take(from(1)).await;
+        for _ in 0..10 {
+            let connection = Arc::clone(held.connection());
+            assert!(connection.is_wanted() || !places.0.is_crowded.load(Ordering::Relaxed));
+            tokio::spawn(async move {
+                connection.let_go().await;
+                drop(held);
+            });
+            let began = Instant::now();
+            held = places.take(from(1)).await;
+            waited.push(began.elapsed().as_millis());
+        }
+        assert!(waited.last().is_some_and(|ms| (50..60).contains(ms)), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_given_back_is_the_next_ones() {
+        let places = Places::new(1);
+        let first = places.take(from(1)).await;
+        let connection = Arc::clone(first.connection());
+        tokio::spawn(async move {
+            connection.let_go().await;
+            drop(first);
+        });
+        let began = Instant::now();
+        let _second = places.take(from(2)).await;
+        assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    }
+}
