@@ -153,6 +153,9 @@ impl Engine {
     ) -> Engine {
         let inbox = Arc::new(Inbox::new(options.lanes));
         let (reader, settings) = (store.reader(), store.settings());
+        for (tenant, count) in reader.open_by_tenant() {
+            metrics.open_at_start(&tenant, count);
+        }
         let feed = Arc::new(Feed::new(reader.newest()));
         let now = clock.now();
         let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };

@@ -425,6 +425,10 @@ impl Workflow {
 }
 
 impl EndState {
+    /// All of them.
+    pub const ALL: [EndState; 4] =
+        [EndState::Succeeded, EndState::Failed, EndState::Unconfirmed, EndState::Canceled];
+
     /// The name as it stands on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -358,6 +358,10 @@ impl Reader for Shared {
         self.read().open.len_of(tenant)
     }
 
+    fn open_by_tenant(&self) -> Vec<(Arc<str>, usize)> {
+        self.read().open.by_tenant()
+    }
+
     fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         Ok(self.read().parked.values().cloned().collect())
     }

@@ -188,6 +188,9 @@ pub trait Reader: Send + Sync {
     /// How many workflows of a tenant are open.
     fn open_of(&self, tenant: &str) -> usize;
 
+    /// How many workflows of each tenant are open that has any.
+    fn open_by_tenant(&self) -> Vec<(Arc<str>, usize)>;
+
     /// Receipts that wait for their attempt, oldest first.
     ///
     /// # Errors

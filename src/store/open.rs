@@ -140,6 +140,14 @@ impl OpenSet {
         self.workflows.len()
     }
 
+    /// How many of each tenant's are open, in the order of their names.
+    pub(super) fn by_tenant(&self) -> Vec<(Arc<str>, usize)> {
+        let mut tenants: Vec<_> =
+            self.tenants.iter().map(|(tenant, count)| (Arc::clone(tenant), *count)).collect();
+        tenants.sort();
+        tenants
+    }
+
     /// How many of a tenant's are open.
     pub(super) fn len_of(&self, tenant: &str) -> usize {
         self.tenants.get(tenant).copied().unwrap_or_default()

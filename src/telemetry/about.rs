@@ -10,6 +10,8 @@ use crate::machine::{Fact, Workflow};
 /// that its facts can be counted and logged once they are durable, and not before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
+    /// Whose workflow it is; `None` of one without steps, which is never made.
+    pub tenant: Option<Arc<str>>,
     /// The route of the attempt, or of the last attempt of a step that failed; `None` where it is about
     /// none.
     pub route: Option<Arc<str>>,
@@ -29,6 +31,7 @@ impl About {
         let step = fact.step().or(attempt.map(|attempt| attempt.step));
         let step = step.and_then(|step| workflow.steps.get(usize::from(step)));
         About {
+            tenant: workflow.steps.first().map(|step| Arc::clone(&step.need.tenant)),
             route: attempt.map(|attempt| Arc::clone(&attempt.route)),
             channel: step.map(|step| step.need.channel.clone()),
         }

@@ -2,7 +2,10 @@
 //!
 //! Labels are from closed lists or from the configuration: never a number, an id or a text.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use dispatch_contract::{Cause, UnixMillis};
 use prometheus_client::{
@@ -11,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::About;
+use super::{About, tenants::Tenants};
 use crate::machine::{Fact, Priority, Reason, Refusal};
 
 /// The metrics of a service.
@@ -50,6 +53,7 @@ pub struct Metrics {
     callbacks_dead: Gauge,
     callbacks_oldest: Gauge<f64, AtomicU64>,
     callback_rows_missed: Counter,
+    tenants: Tenants,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -239,6 +243,7 @@ impl Metrics {
                 "callback_rows_missed",
                 "Journal rows that retention dropped before callbacks were made of them"
             ),
+            tenants: Tenants::new(&mut registry),
             registry,
         }
     }
@@ -247,6 +252,9 @@ impl Metrics {
     pub fn fact(&self, fact: &Fact, about: &About) {
         let channel = || about.channel.as_ref().map_or(String::new(), ToString::to_string);
         let route = || about.route.as_deref().unwrap_or_default().to_owned();
+        if let Some(tenant) = &about.tenant {
+            self.tenants.fact(fact, tenant);
+        }
         match fact {
             Fact::Created => {
                 self.created.inc();
@@ -302,6 +310,11 @@ impl Metrics {
             | Fact::StepCanceled { .. }
             | Fact::LateAnswer { .. } => {}
         }
+    }
+
+    /// Notes how many workflows of a tenant were open when the service started.
+    pub fn open_at_start(&self, tenant: &Arc<str>, count: usize) {
+        self.tenants.open_at_start(tenant, count);
     }
 
     /// Counts receipts that belong to nothing here.

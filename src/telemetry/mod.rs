@@ -4,6 +4,7 @@ mod about;
 mod log_limit;
 mod logs;
 mod metrics;
+mod tenants;
 
 pub use about::About;
 pub use log_limit::{LogLimit, WINDOW as LOG_WINDOW};

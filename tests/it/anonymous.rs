@@ -245,7 +245,8 @@ async fn whoever_needs_no_key_asks_this_machine_and_is_no_browser_s_page() {
     }
     for host in ["localhost", "[::1]:50051", "127.0.0.1"] {
         let channel = addressed_to(&house, host).await;
-        for method in methods() {
+        // After which nobody is without a key.
+        for method in methods().filter(|method| *method != "AccessService/CreateKey") {
             let code = call(&channel, "", method).await;
             let is_refused = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
             assert!(!is_refused, "{method} at {host}: {code:?}");

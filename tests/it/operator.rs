@@ -1,22 +1,26 @@
 //! An operator sees and stops everything of every tenant; an administrator of any tenant does not.
 
+use std::time::Duration;
+
 use dispatch::{
-    client::Client,
+    client::{Client, Watch},
+    config::{Config, StoreKind},
     pb::v1::{
-        CreateKeyRequest, ListAuditRequest, ListCallbacksRequest, ListKeysRequest,
-        ListWorkflowsRequest, StreamStart, StreamStatusRequest,
+        AdvanceClockRequest, CreateKeyRequest, ListAuditRequest, ListCallbacksRequest,
+        ListKeysRequest, ListWorkflowsRequest, StreamStart, StreamStatusRequest,
+        sandbox_service_client::SandboxServiceClient,
         stream_status_request::{From, Target},
         stream_status_response::Kind,
     },
 };
-use tonic::{Code, Status};
+use tonic::{Code, Status, service::interceptor::InterceptedService};
 
 use crate::{
-    access::{ALL, House, key, outcome, reason},
+    access::{ALL, House, holder, key, outcome, reason},
     support::{in_memory, messenger_sms, request},
 };
 
-async fn house() -> House {
+fn config() -> Config {
     let mut config = in_memory();
     config.access.keys = vec![
         key("operator", "default", &["operator"]),
@@ -24,7 +28,11 @@ async fn house() -> House {
         key("acme", "acme", &ALL),
         key("beta", "beta", &ALL),
     ];
-    House::new(&config).await
+    config
+}
+
+async fn house() -> House {
+    House::new(&config()).await
 }
 
 async fn create(client: &Client) -> String {
@@ -87,6 +95,25 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
         StreamStatusRequest { target: Some(Target::WorkflowId(a.clone())), ..Default::default() };
     let mut stream = operator.raw().stream_status(watched).await.unwrap().into_inner();
     assert!(matches!(stream.message().await.unwrap().unwrap().kind, Some(Kind::Event(_))));
+    // What its stream carries takes that stream up again.
+    let mut at = None;
+    let seen = operator.watch(Watch::All, None, false, |event| {
+        at = Some(event.resume_token);
+        false
+    });
+    let (seen, _) = tokio::join!(seen, async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        create(&acme).await
+    });
+    seen.unwrap();
+    let again = StreamStatusRequest {
+        target: Some(Target::All(Default::default())),
+        from: Some(From::ResumeToken(at.unwrap())),
+        ..Default::default()
+    };
+    operator.raw().stream_status(again.clone()).await.unwrap();
+    let refused = acme.raw().stream_status(again).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "it is no tenant's");
     let canceled = operator.cancel(&a).await.unwrap().workflow.unwrap();
     assert_eq!(canceled.state().as_str_name(), "WORKFLOW_STATE_CANCELED");
     assert_eq!(acme.get(&a).await.unwrap().state(), canceled.state());
@@ -114,6 +141,50 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
         assert_eq!((entry.tenant.as_str(), &entry.target), (tenant, id));
     }
     assert_eq!(operator.cancel(crate::access::MISSING).await.unwrap_err().code(), Code::NotFound);
+    house.service.stop().await.unwrap();
+}
+
+/// The lines of a tenant's metrics.
+async fn metrics(house: &House) -> Vec<String> {
+    let url = format!("http://{}/metrics", house.service.internal_http);
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    text.lines().filter(|line| line.starts_with("dispatch_tenant_")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_say_what_each_tenant_does_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.store.kind = StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    config.sandbox.default_script = "accept; deliver 1s".to_owned();
+    config.sandbox.scripts = [("447700900001".to_owned(), "accept; never".to_owned())].into();
+    let house = House::new(&config).await;
+    let (first, _) = (create(&house.of("acme")).await, create(&house.of("acme")).await);
+    create(&house.of("beta")).await;
+    house.of("operator").cancel(&first).await.unwrap();
+    // Beta's and acme's other are not read in time.
+    let known = InterceptedService::new(house.channel.clone(), holder("operator"));
+    let by = Some(Duration::from_secs(601).try_into().unwrap());
+    SandboxServiceClient::new(known).advance_clock(AdvanceClockRequest { by }).await.unwrap();
+    let told = metrics(&house).await;
+    for line in [
+        "dispatch_tenant_workflows_created_total{tenant=\"acme\"} 2",
+        "dispatch_tenant_workflows_created_total{tenant=\"beta\"} 1",
+        "dispatch_tenant_failovers_total{tenant=\"acme\"} 1",
+        "dispatch_tenant_failovers_total{tenant=\"beta\"} 1",
+        "dispatch_tenant_workflows_ended_total{tenant=\"acme\",state=\"CANCELED\"} 1",
+        "dispatch_tenant_workflows_ended_total{tenant=\"beta\",state=\"CANCELED\"} 0",
+        "dispatch_tenant_workflows_open{tenant=\"acme\"} 1",
+        "dispatch_tenant_workflows_open{tenant=\"beta\"} 1",
+    ] {
+        assert!(told.iter().any(|it| it == line), "{line}: {told:#?}");
+    }
+    house.service.stop().await.unwrap();
+    let house = House::new(&config).await;
+    let told = metrics(&house).await;
+    let open = "dispatch_tenant_workflows_open{tenant=\"acme\"} 1".to_owned();
+    assert!(told.contains(&open), "{told:#?}");
     house.service.stop().await.unwrap();
 }
 

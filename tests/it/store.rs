@@ -175,6 +175,7 @@ fn what_was_committed_is_told(mut driver: Driver) {
     assert_eq!(driver.store.open_count(), 1);
     let reader = driver.store.reader();
     assert_eq!((reader.open_of("default"), reader.open_of("another")), (1, 0));
+    assert_eq!(reader.open_by_tenant(), [(Arc::from("default"), 1)]);
     assert_eq!(driver.store.open_ids(None, 10), [second]);
     let journal = driver.store.reader().after(Cursor(0), 100).unwrap();
     assert_eq!(journal, driver.rows);

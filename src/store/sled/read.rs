@@ -283,6 +283,10 @@ impl Reader for Shared {
         self.open().len_of(tenant)
     }
 
+    fn open_by_tenant(&self) -> Vec<(Arc<str>, usize)> {
+        self.open().by_tenant()
+    }
+
     fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
         rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))

@@ -66,11 +66,7 @@ async fn create_application(
 
 /// A key that speaks for an application.
 fn key_for(application: &str) -> CreateKeyRequest {
-    CreateKeyRequest {
-        scopes: ["create", "read", "cancel", "admin"].map(str::to_owned).into(),
-        application_id: application.to_owned(),
-        ..CreateKeyRequest::default()
-    }
+    CreateKeyRequest { application_id: application.to_owned(), ..CreateKeyRequest::default() }
 }
 
 async fn applications(client: &Client) -> Vec<Application> {

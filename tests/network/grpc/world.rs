@@ -180,7 +180,9 @@ pub async fn connect() -> Client {
         let stream = turmoil::net::TcpStream::connect((host, PORT)).await?;
         Ok::<_, io::Error>(TokioIo::new(stream))
     });
+    // Without a key the service wants to be asked as on its own machine.
     let endpoint = Client::endpoint(format!("http://{SERVER}:{PORT}")).unwrap();
+    let endpoint = endpoint.origin(Uri::from_static("http://localhost"));
     loop {
         match endpoint.connect_with_connector(connector).await {
             Ok(channel) => return Client::over(channel),
