@@ -34,7 +34,7 @@ use crate::{
         DispatchService, Guarded, Sandbox, SandboxService, Unguarded,
     },
     http,
-    machine::Terms,
+    machine::{Moment, Terms},
     pb::{
         DESCRIPTORS,
         v1::{
@@ -168,10 +168,10 @@ impl Service {
         access.token_key().map_err(StartError::Store)?;
         let clock = if config.sandbox.virtual_clock {
             // Not zero: ids and signatures should look like times.
-            let start = UnixMillis(1_800_000_000_000).max(store.last_time());
-            ServiceClock::Test(Arc::new(TestClock::new(start)))
+            let start = Moment::both(UnixMillis(1_800_000_000_000)).later(store.last_time());
+            ServiceClock::Test(Arc::new(TestClock::at(start)))
         } else {
-            ServiceClock::System(Arc::new(SystemClock::new(store.last_time())))
+            ServiceClock::System(Arc::new(SystemClock::go_on(store.clock(), store.last_time())))
         };
         let parts = parts(&clock, http).map_err(StartError::Config)?;
         let is_real = guarding::is_real(config, parts.is_simulated, &*store.settings());

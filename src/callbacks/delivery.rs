@@ -71,7 +71,7 @@ async fn try_once(
     client: &CallbackClient,
     id: CallbackId,
 ) -> Result<Tried, StoreError> {
-    let wall = book.engine.clock().wall();
+    let wall = book.engine.clock().real_wall();
     let Some(post) = blocking(book, move |book| prepare(book, id, wall)).await? else {
         return Ok(Tried::in_vain(Then::Settled));
     };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Callback, CallbackId, Desk, State, row::readable};
 use crate::{
-    machine::WorkflowId,
+    machine::{Moment, WorkflowId},
     store::{Kind, StoreError},
 };
 
@@ -78,6 +78,11 @@ impl Desk {
             }
             after = rows.last().map(|(key, _)| key.clone());
         }
+    }
+
+    /// Now: callbacks are kept with engine times, and shown with those of the wall clock.
+    pub fn now(&self) -> Moment {
+        self.0.engine.clock().moment()
     }
 
     /// Sends one callback once more, or at once if it waits. Returns whose it is; `None` if the tenant,

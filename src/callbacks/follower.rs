@@ -227,10 +227,10 @@ impl Follower {
                 application: application.id,
                 subject,
                 lane: target.lane(&record),
-                made_at: row.at,
-                since: row.at,
+                made_at: row.at.engine,
+                since: row.at.engine,
                 tries: 0,
-                state: State::Waiting(row.at),
+                state: State::Waiting(row.at.engine),
                 problem: None,
             };
             let has_room = self.book.has_room(&callback, made.len());

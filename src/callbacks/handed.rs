@@ -58,18 +58,20 @@ impl Handed {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::UnixMillis;
     use uuid::Uuid;
 
     use super::*;
-    use crate::{machine::Fact, store::Cursor};
+    use crate::{
+        machine::{Fact, Moment},
+        store::Cursor,
+    };
 
     fn rows(cursors: std::ops::Range<u64>) -> Vec<Arc<Row>> {
         let row = |cursor| Row {
             cursor: Cursor(cursor),
             tenant: Arc::from("default"),
             workflow: WorkflowId(Uuid::nil()),
-            at: UnixMillis(0),
+            at: Moment::default(),
             sequence: 1,
             facts: vec![Fact::Created],
         };

@@ -40,7 +40,7 @@ pub struct Callback {
     pub(super) lane: u64,
     /// When it was made, in engine time.
     pub made_at: UnixMillis,
-    /// From when it is tried.
+    /// From when it is tried, in engine time.
     pub since: UnixMillis,
     /// How often it was tried since then.
     pub tries: u32,
@@ -62,9 +62,9 @@ pub enum Subject {
 /// Where a callback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// It is tried from this time on, once those before it are settled.
+    /// It is tried from this engine time on, once those before it are settled.
     Waiting(UnixMillis),
-    /// It was given up at this time.
+    /// It was given up at this engine time.
     Dead(UnixMillis),
 }
 

@@ -103,7 +103,7 @@ pub(super) fn tellings<'a>(
     for row in rows {
         for (sequence, fact) in row.numbered() {
             teller.workflow.apply(row.at, fact);
-            teller.fact(sequence, row.at, fact);
+            teller.fact(sequence, row.at.wall, fact);
         }
     }
     teller.tellings

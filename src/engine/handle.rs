@@ -158,7 +158,7 @@ impl Engine {
         }
         let feed = Arc::new(Feed::new(reader.newest()));
         let now = clock.now();
-        let grace = Grace { started_at: now, until: now.plus(options.recovery_grace) };
+        let grace = Grace::new(now, options.recovery_grace, store.grace_given_ms());
         let turn = Turn::new(&*store, Arc::clone(&routes), grace);
         let is_held = Arc::new(AtomicBool::new(turn.is_held()));
         let log_limit = Arc::new(LogLimit::default());
@@ -241,9 +241,9 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Unavailable);
         }
-        let created_at = self.0.clock.now();
+        let created_at = self.0.clock.moment();
         let fingerprint = plan.fingerprint();
-        let id = new_id(created_at);
+        let id = new_id(created_at.engine);
         let terms = self.0.terms;
         let record = Box::new(Record {
             id,

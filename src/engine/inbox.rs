@@ -128,6 +128,11 @@ impl Inbox {
         Priority::ALL.into_iter().all(|priority| room(has(priority), all, most).is_err())
     }
 
+    /// Whether it takes nothing any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lanes().is_closed
+    }
+
     /// Waits for inputs, at most for `wait`; then takes what waits, in the order of the lanes.
     pub(super) fn take(&self, wait: Option<Duration>) -> Vec<Waiting> {
         let mut lanes = self.lanes();
@@ -190,12 +195,11 @@ fn room(has: usize, all: usize, most: usize) -> Result<(), NotTaken> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use dispatch_contract::UnixMillis;
     use uuid::Uuid;
 
     use super::*;
     use crate::{
-        machine::{OnLateSuccess, OnUnknown, Plan, Template, Terms, WorkflowId},
+        machine::{Moment, OnLateSuccess, OnUnknown, Plan, Template, Terms, WorkflowId},
         store::{Record, Requester},
     };
 
@@ -238,7 +242,7 @@ mod tests {
         let record = Record {
             id: WorkflowId(Uuid::nil()),
             tenant: Arc::from(tenant),
-            created_at: UnixMillis(0),
+            created_at: Moment::default(),
             fingerprint: plan.fingerprint(),
             requester: Requester::default(),
             plan,

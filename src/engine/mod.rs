@@ -30,7 +30,7 @@ mod turn;
 mod writer;
 
 pub use accounts::{FormerNames, account_id};
-pub use clock::{EngineClock, SystemClock, TestClock};
+pub use clock::{EngineClock, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use dispatch::answer_of;
 pub use feed::{Feed, OnNews};
 pub(crate) use handle::Sink;

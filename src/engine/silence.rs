@@ -119,7 +119,7 @@ mod tests {
         };
         Workflow {
             id: WorkflowId(uuid::Uuid::nil()),
-            created_at: UnixMillis(0),
+            created_at: crate::machine::Moment::default(),
             send_at: None,
             valid_until: None,
             send_within_ms: None,
@@ -131,7 +131,7 @@ mod tests {
             steps: Vec::new(),
             attempts: vec![attempt],
             sequence: 0,
-            updated_at: UnixMillis(0),
+            updated_at: crate::machine::Moment::default(),
             ended_at: None,
         }
     }

@@ -6,11 +6,14 @@
 mod admission;
 mod awaited;
 mod follow;
+mod grace;
 mod hold;
 mod inputs;
 mod parking;
 
 use awaited::Awaited;
+pub use grace::Grace;
+use grace::GraceGiven;
 use hold::Hold;
 pub use hold::OpenWork;
 use parking::Parking;
@@ -23,12 +26,13 @@ use std::{
 use dispatch_contract::{AttemptId, Inbound, UnixMillis};
 
 use super::{
+    Wake,
     handle::{Canceled, Created, EngineError},
     routes::RouteTable,
     slots::Slots,
 };
 use crate::{
-    machine::{self, Answer, Fact, Workflow, WorkflowId},
+    machine::{self, Answer, ClockKind, Fact, Moment, Workflow, WorkflowId},
     store::{Batch, DueRow, Needs, Record, Store, StoreError},
 };
 
@@ -143,16 +147,6 @@ pub struct Foreign {
     pub started_under: Arc<str>,
 }
 
-/// After a start, overdue waits for receipts are given this much longer, because the receipts may
-/// be on their way: an outage is not a mass failover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grace {
-    /// What was due before this came due while the service was down.
-    pub started_at: UnixMillis,
-    /// Until when it waits.
-    pub until: UnixMillis,
-}
-
 /// How many deadlines one turn takes.
 const DUE_A_TURN: usize = 1024;
 
@@ -162,7 +156,8 @@ pub struct Turn {
     slots: Slots,
     needs: Needs,
     grace: Grace,
-    /// What was overdue at the start and does not wait for receipts.
+    given: GraceGiven,
+    /// What was overdue at the start, in engine time, and does not wait for receipts.
     overdue: VecDeque<DueRow>,
     /// During the grace, what is due of workflows that it hides.
     behind: BTreeSet<(UnixMillis, WorkflowId)>,
@@ -194,7 +189,7 @@ struct Working {
 struct Work<'a> {
     turn: &'a mut Turn,
     store: &'a dyn Store,
-    now: UnixMillis,
+    now: Moment,
     working: HashMap<WorkflowId, Working>,
     order: Vec<WorkflowId>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
@@ -212,6 +207,7 @@ impl Turn {
             slots: Slots::default(),
             needs: Needs::default(),
             grace,
+            given: GraceGiven::new(store.grace_given_ms()),
             overdue: VecDeque::new(),
             behind: BTreeSet::new(),
             behind_of: HashMap::new(),
@@ -252,7 +248,7 @@ impl Turn {
     pub fn run(
         &mut self,
         store: &dyn Store,
-        now: UnixMillis,
+        now: Moment,
         inputs: Vec<Input>,
     ) -> Result<Outbox, StoreError> {
         let mut work = Work {
@@ -281,28 +277,37 @@ impl Turn {
         // Last: what came with it is still held.
         work.let_go()?;
         // A held store's receipts wait for answers that only come after it is let go.
-        let began = if work.turn.is_held() { now } else { work.turn.grace.started_at };
-        let stale = work.turn.parking.take_stale(now, began);
+        let began = if work.turn.is_held() { now.engine } else { work.turn.grace.started_at };
+        let stale = work.turn.parking.take_stale(now.engine, began);
         work.out.unmatched += stale.len();
         work.out.batch.unpark.extend(stale);
+        work.charge_grace();
         Ok(work.finish())
     }
 
     /// When something is due next by itself.
-    pub fn next_due(&self, store: &dyn Store, now: UnixMillis) -> Option<UnixMillis> {
+    pub fn next_due(&self, store: &dyn Store, now: Moment) -> Wake {
         if !self.overdue.is_empty() || self.is_recovering() {
-            return Some(now);
+            return Wake::at(now.engine);
         }
         if self.is_held() {
-            return None;
+            return Wake::NEVER;
         }
-        if now >= self.grace.until {
-            return store.next_due(None);
+        let wall = store.next_due(ClockKind::Wall, None);
+        if now.engine >= self.grace.until {
+            return Wake { engine: store.next_due(ClockKind::Engine, None), wall };
         }
-        let held = store.next_due(None).is_some_and(|at| at < self.grace.started_at);
-        let fresh = store.next_due(Some(self.held_until()));
+        let holds = self.holds(store);
+        let fresh = store.next_due(ClockKind::Engine, Some(self.held_until()));
         let behind = self.behind.first().map(|(at, _)| *at);
-        fresh.into_iter().chain(behind).chain(held.then_some(self.grace.until)).min()
+        let charge = holds.then(|| self.given.next_charge(&self.grace));
+        Wake { engine: fresh.into_iter().chain(behind).chain(charge).min(), wall }
+    }
+
+    /// Whether the grace holds anything.
+    fn holds(&self, store: &dyn Store) -> bool {
+        let first = store.next_due(ClockKind::Engine, None);
+        first.is_some_and(|at| at < self.grace.started_at)
     }
 
     /// How many calls are out.
@@ -311,17 +316,17 @@ impl Turn {
     }
 
     /// Remembers what is due of a workflow that the grace hides: the store tells only the earliest
-    /// of its deadlines, and of those before the start none.
-    fn look_behind(&mut self, state: &Workflow, now: UnixMillis) {
+    /// of its timers, and of those before the start none. Appointments are not hidden.
+    fn look_behind(&mut self, state: &Workflow, now: Moment) {
         let id = state.id;
         if let Some(at) = self.behind_of.remove(&id) {
             self.behind.remove(&(at, id));
         }
         let started_at = self.grace.started_at;
-        let is_hidden = || state.deadline().is_some_and(|first| first.at < started_at);
-        if now < self.grace.until
+        let is_hidden = || state.deadlines().timer.is_some_and(|first| first.at < started_at);
+        if now.engine < self.grace.until
             && is_hidden()
-            && let Some(next) = state.deadline_behind(started_at)
+            && let Some(next) = state.deadlines_behind(started_at).timer
         {
             self.behind_of.insert(id, next.at);
             self.behind.insert((next.at, id));

@@ -11,10 +11,11 @@ use std::{
 use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
-    EngineClock, Feed, Input, Turn, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
+    EngineClock, Feed, Input, Turn, Wake, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
     silence::Silence,
 };
 use crate::{
+    machine::Moment,
     store::{Change, Store, StoreError},
     telemetry::{About, Metrics},
 };
@@ -22,7 +23,7 @@ use crate::{
 /// How often retention looks for something to drop, and how much it drops at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_ROWS: usize = 1000;
-/// A step of the wall clock larger than this is alarmed. It moves no deadline.
+/// A step of the wall clock larger than this is alarmed. It moves no duration, but appointments.
 const CLOCK_STEP: Duration = Duration::from_secs(5);
 
 /// All that the writer owns.
@@ -50,7 +51,7 @@ struct Closes(Arc<Inbox>, Arc<dyn EngineClock>);
 impl Drop for Closes {
     fn drop(&mut self) {
         self.0.close();
-        self.1.set_alarm(None);
+        self.1.set_alarm(Wake::NEVER);
     }
 }
 
@@ -85,14 +86,17 @@ impl Writer {
         } else {
             tracing::info!(open, "what the last life left open is taken up again");
         }
-        self.clock.set_alarm(self.turn.next_due(&*self.store, self.clock.now()));
+        self.clock.set_alarm(self.turn.next_due(&*self.store, self.clock.moment()));
         drop(self.recovering.take());
         loop {
-            let now = self.clock.now();
-            let due = self.turn.next_due(&*self.store, now);
+            let due = self.turn.next_due(&*self.store, self.clock.moment());
             self.clock.set_alarm(due);
-            let wake_at = due.unwrap_or(UnixMillis(u64::MAX)).min(self.next_sweep);
-            let waiting = self.inbox.take(self.clock.real_wait(wake_at));
+            let wake = due.or_at(self.next_sweep);
+            let waiting = self.inbox.take(self.clock.real_wait(wake));
+            if waiting.is_empty() && !wake.is_due(self.clock.moment()) && !self.inbox.is_closed() {
+                // Only a nap is over.
+                continue;
+            }
             let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
             let stops = inputs.iter().any(|input| matches!(input, Input::Stop));
             self.step(inputs)?;
@@ -108,12 +112,12 @@ impl Writer {
     }
 
     fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let out = self.turn.run(&*self.store, now, inputs)?;
         for change in &out.batch.changes {
             let names = self.dispatcher.routes.former_names();
             for fact in &change.facts {
-                self.silence.fact(now, fact, &change.state, names);
+                self.silence.fact(now.engine, fact, &change.state, names);
             }
         }
         let changes = out.batch.changes.iter();
@@ -163,27 +167,43 @@ impl Writer {
         Ok(())
     }
 
-    fn sweep(&mut self, now: UnixMillis) -> Result<(), StoreError> {
-        if now < self.next_sweep {
+    fn sweep(&mut self, now: Moment) -> Result<(), StoreError> {
+        if now.engine < self.next_sweep {
             return Ok(());
         }
+        self.look_at_the_clocks(now);
+        let now = now.engine;
         self.next_sweep = now.plus(SWEEP_EVERY);
         for silent in self.silence.look(now, &self.metrics) {
             self.narrator.silent(&silent);
         }
         self.narrator.limit.say_kept_back();
-        let wall = self.clock.wall();
-        let step = wall.since(now).max(now.since(wall));
-        if step > CLOCK_STEP {
-            tracing::warn!(?step, "the wall clock was set; deadlines keep to the monotonic clock");
-            self.metrics.clock_step(step);
-        }
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));
         let swept = self.store.sweep(now, before, SWEEP_ROWS)?;
         if swept.rows >= SWEEP_ROWS {
             self.next_sweep = now;
         }
         Ok(())
+    }
+
+    /// Alarms a step of the wall clock since the last look, in this life or the one before, and notes
+    /// how the clocks stand.
+    fn look_at_the_clocks(&mut self, now: Moment) {
+        let before = self.store.clock().map_or(now, |noted| noted.at);
+        let step_ms = now.skew_ms().wrapping_sub(before.skew_ms());
+        let step = Duration::from_millis(step_ms.unsigned_abs());
+        if step > CLOCK_STEP {
+            let direction = if step_ms > 0 { "forward" } else { "back" };
+            tracing::warn!(
+                ?step,
+                direction,
+                "the wall clock was set: send_at, valid_until and tokens go by it; nothing else does"
+            );
+            self.metrics.clock_stepped(step);
+        }
+        if let Err(error) = self.store.note_clock(self.clock.note()) {
+            tracing::warn!(%error, "the next start will know less of this one's clocks");
+        }
     }
 }
 

@@ -95,7 +95,7 @@ impl account_service_server::AccountService for AccountService {
     ) -> Result<Response<CreateAccountResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let new = parse_new(&request)?;
-        let now = self.engine.clock().now();
+        let now = self.engine.clock().wall();
         let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
         let id = request.external_id.clone();
         let account = self.change(caller, "account.created", id, create).await?;

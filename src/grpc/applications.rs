@@ -78,7 +78,7 @@ impl application_service_server::ApplicationService for ApplicationService {
     ) -> Result<Response<CreateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let spec = parse(request.application, false)?;
-        let now = self.engine.clock().now();
+        let now = self.engine.clock().wall();
         let applications = Arc::clone(&self.applications);
         let name = spec.name.as_str().to_owned();
         let create = move |tenant: &str| applications.create(tenant, spec, now);

@@ -17,6 +17,7 @@ use crate::{
     access::Access,
     callbacks::{Callback, CallbackId, Desk, State, Subject, Which},
     engine::Engine,
+    machine::Moment,
     pb::v1::{
         self, CallbackState, CallbackSubject, ListCallbacksRequest, ListCallbacksResponse,
         ResendCallbackRequest, ResendCallbackResponse, callback_service_server,
@@ -80,7 +81,9 @@ impl callback_service_server::CallbackService for CallbackService {
                 desk.list(tenant, which, after, limit)
             })
             .await?;
-        let callbacks = found.callbacks.iter().map(|(id, callback)| shown(*id, callback)).collect();
+        let now = self.desk.now();
+        let callbacks =
+            found.callbacks.iter().map(|(id, callback)| shown(*id, callback, now)).collect();
         let next = found.next.map(|last| tokens.page(&list, &behind_callback(last)));
         let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListCallbacksResponse { callbacks, next_page_token }))
@@ -154,7 +157,8 @@ fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| Error::invalid(field, "must be an application's id, a UUID"))
 }
 
-fn shown(id: CallbackId, callback: &Callback) -> v1::Callback {
+fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
+    let timestamp = |at| timestamp(now.wall_at(at));
     let (state, next_try_at, died_at) = match callback.state {
         State::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
         State::Dead(at) => (CallbackState::Dead, None, Some(timestamp(at))),

@@ -49,7 +49,7 @@ impl<S> Guarded<S> {
 
     /// Whose call it is, if it may be made.
     fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, Error> {
-        let now = self.engine.clock().wall();
+        let now = self.engine.clock().real_wall();
         let caller = authenticate(&self.access, request.uri(), request.headers(), now)?;
         match scope_of_grpc(request.uri().path()) {
             Some(scope) if caller.may(scope) => Ok(caller),
@@ -77,7 +77,7 @@ pub(super) async fn shut_out(
 ) -> Denied {
     loop {
         tokio::time::sleep(LOOK_AGAIN_EVERY).await;
-        match access.stands(&caller, authorization.as_deref(), engine.clock().wall()) {
+        match access.stands(&caller, authorization.as_deref(), engine.clock().real_wall()) {
             Ok(()) => {}
             // What cannot be read now is looked at again.
             Err(Denied::TooMany { .. }) => {}

@@ -76,18 +76,18 @@ impl DispatchService {
         caller: &Caller,
         request: CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
-        let now = self.engine.clock().now();
+        let now = self.engine.clock().moment();
         // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
         let _place = if request.validate_only {
             None
         } else {
             self.engine.room(&caller.tenant)?;
-            Some(self.access.admit(caller, &**self.engine.reader(), now)?)
+            Some(self.access.admit(caller, &**self.engine.reader(), now.engine)?)
         };
         let rules = parse::TenantRoutes::of(&self.engine, &caller.tenant);
-        let plan = parse::create_request(&request, &rules, now).map_err(Error::Invalid)?;
+        let plan = parse::create_request(&request, &rules, now.wall).map_err(Error::Invalid)?;
         if request.validate_only {
-            if plan.valid_until.is_some_and(|until| until <= now) {
+            if plan.valid_until.is_some_and(|until| until <= now.wall) {
                 return Err(EngineError::TooLate.into());
             }
             return Ok(CreateWorkflowResponse {

@@ -1,16 +1,28 @@
 //! When a workflow must be woken next. Derived from its state, never stored beside it.
 
+use std::cmp::Reverse;
+
 use dispatch_contract::UnixMillis;
 
-use super::{AttemptState, OnUnknown, Phase, Workflow};
+use super::{AttemptState, ClockKind, Moment, OnUnknown, Phase, Workflow};
 
 /// When to wake a workflow, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
-    /// When.
+    /// When, on the clock of what it is [due](Due::clock) for.
     pub at: UnixMillis,
     /// What for.
     pub due: Due,
+}
+
+/// When a workflow must be woken next. There are two, since nobody knows which comes first: the wall
+/// clock may be set at any moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The end of a duration, in engine time.
+    pub timer: Option<Deadline>,
+    /// A time that was given, by the wall clock.
+    pub appointment: Option<Deadline>,
 }
 
 /// What a workflow is woken for.
@@ -46,6 +58,16 @@ impl Due {
         }
     }
 
+    /// Which clock tells that it has come.
+    pub const fn clock(self) -> ClockKind {
+        match self {
+            Due::Send | Due::ValidUntil => ClockKind::Wall,
+            Due::Retry | Due::SendWithin | Due::UnknownWait | Due::Expiry | Due::FinalWait => {
+                ClockKind::Engine
+            }
+        }
+    }
+
     /// Whether it gives something up for want of a receipt. After a downtime such deadlines wait
     /// a while, because the receipt may be on its way; retries and due sends do not.
     pub const fn awaits_receipt(self) -> bool {
@@ -56,38 +78,68 @@ impl Due {
     }
 }
 
-impl Workflow {
-    /// The next time that changes something by itself; `None` if only an event can, or nothing
-    /// any more.
-    pub fn deadline(&self) -> Option<Deadline> {
-        self.deadline_behind(UnixMillis(0))
+impl Deadlines {
+    /// Either of them, if there is one.
+    pub fn any(self) -> Option<Deadline> {
+        self.timer.or(self.appointment)
     }
 
-    /// The same, without the waits for receipts that were over before `held_before`: after a
-    /// downtime those are held, and what else is due must not wait behind them.
-    pub fn deadline_behind(&self, held_before: UnixMillis) -> Option<Deadline> {
+    /// Which comes first by what is known at `seen`, with its time by the wall clock: for people.
+    pub fn next(self, seen: Moment) -> Option<Deadline> {
+        let timer = self.timer.map(|timer| Deadline { at: seen.wall_at(timer.at), ..timer });
+        timer.into_iter().chain(self.appointment).min()
+    }
+
+    /// What should have been done longest ago, of what is due.
+    pub fn most_overdue(self, now: Moment) -> Option<Deadline> {
+        let is_due = |deadline: &Deadline| deadline.at <= now.on(deadline.due.clock());
+        let lateness = |deadline: &Deadline| now.on(deadline.due.clock()).since(deadline.at);
+        let both = self.timer.into_iter().chain(self.appointment).filter(is_due);
+        both.min_by_key(|deadline| (Reverse(lateness(deadline)), deadline.due))
+    }
+
+    fn consider(&mut self, at: UnixMillis, due: Due) {
+        let candidate = Deadline { at, due };
+        let place = match due.clock() {
+            ClockKind::Engine => &mut self.timer,
+            ClockKind::Wall => &mut self.appointment,
+        };
+        *place = Some(place.map_or(candidate, |best| best.min(candidate)));
+    }
+}
+
+impl Workflow {
+    /// The next times that change something by themselves; none if only an event can, or nothing
+    /// any more.
+    pub fn deadlines(&self) -> Deadlines {
+        self.deadlines_behind(UnixMillis(0))
+    }
+
+    /// The same, without the waits for receipts that were over before `held_before`, in engine time:
+    /// after a downtime those are held, and what else is due must not wait behind them.
+    pub fn deadlines_behind(&self, held_before: UnixMillis) -> Deadlines {
+        let mut found = Deadlines::default();
         match self.phase {
             Phase::Scheduled => {
-                let send = Deadline { at: self.send_at.unwrap_or(self.created_at), due: Due::Send };
-                let too_late = self.valid_until.map(|at| Deadline { at, due: Due::ValidUntil });
-                too_late.into_iter().chain([send]).min()
+                found.consider(self.send_at.unwrap_or_default(), Due::Send);
+                if let Some(valid_until) = self.valid_until {
+                    found.consider(valid_until, Due::ValidUntil);
+                }
             }
-            Phase::Running(step) => self.running_deadline(step, held_before),
-            Phase::Ended(..) => None,
+            Phase::Running(step) => self.while_running(step, held_before, &mut found),
+            Phase::Ended(..) => {}
         }
+        found
     }
 
-    fn running_deadline(&self, index: u8, held_before: UnixMillis) -> Option<Deadline> {
-        let step = self.steps.get(usize::from(index))?;
-        let mut found: Option<Deadline> = None;
+    fn while_running(&self, index: u8, held_before: UnixMillis, found: &mut Deadlines) {
+        let Some(step) = self.steps.get(usize::from(index)) else { return };
         let mut consider = |at: UnixMillis, due: Due| {
-            if at < held_before && due.awaits_receipt() {
-                return;
+            if at >= held_before || !due.awaits_receipt() {
+                found.consider(at, due);
             }
-            let candidate = Deadline { at, due };
-            found = Some(found.map_or(candidate, |best| best.min(candidate)));
         };
-        let after = |from: UnixMillis, ms: u64| UnixMillis(from.0.saturating_add(ms));
+        let after = |from: Moment, ms: u64| UnixMillis(from.engine.0.saturating_add(ms));
 
         let mut is_waiting = false;
         // Of several unknown outcomes the newest is still waited for.
@@ -122,7 +174,6 @@ impl Workflow {
                 None => consider(after(clock_at, self.terms.final_wait_ms), Due::FinalWait),
             }
         }
-        found
     }
 
     /// Whether step `index` was sent once more after an unknown outcome.

@@ -10,15 +10,12 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A deadline may have passed. Waking too early, too late or twice is harmless.
     Wake {
-        /// The deadline passed while the service was down.
-        while_down: bool,
-        /// Waits for receipts are not given up yet: the receipts may be on their way.
+        /// When the service started, in engine time: what was due before that came due while it was
+        /// down.
+        up_since: UnixMillis,
+        /// Waits for receipts that were over before then are not given up yet: the receipts may be on
+        /// their way.
         hold: bool,
-    },
-    /// A deadline may have passed, and waits for receipts that were over before this time are held.
-    WakeBehind {
-        /// When the service started.
-        held_before: UnixMillis,
     },
     /// The route of a planned attempt has a free place for it.
     Slot {

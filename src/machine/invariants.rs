@@ -63,7 +63,7 @@ const INVARIANTS: &[Invariant] = &[
     ("M6", "a running workflow has something to wait for", |w| {
         w.active_step().is_none_or(|step| {
             let is_out = w.attempts_of(step).any(|(_, a)| a.state == AttemptState::Started);
-            is_out || w.wants_slot().is_some() || w.deadline().is_some()
+            is_out || w.wants_slot().is_some() || w.deadlines().any().is_some()
         })
     }),
     ("M7", "a met step ended the workflow, unless late success continues", |w| {

@@ -2,12 +2,14 @@
 //!
 //! [`handle`] takes an event and a time and decides: it returns facts, and the workflow with those
 //! facts applied. [`Workflow::apply`] only applies, so that the journal replayed gives the same
-//! state. [`Workflow::deadline`] derives when the workflow must be woken next; nothing stores it
+//! state. [`Workflow::deadlines`] derives when the workflow must be woken next; nothing stores it
 //! beside the state. [`Workflow::unanswered`] and
 //! [`Workflow::wants_slot`] say what a restart still owes.
 //!
 //! No clock, no randomness, no I/O, no runtime: time is an argument, and jitter is a function of
 //! the workflow's id. Late, early and repeated events are harmless; the property tests say so.
+//! The time is a [`Moment`] on two clocks: durations are counted on engine time, `send_at` and
+//! `valid_until` are appointments by the wall clock, and a wall clock that is set moves no duration.
 //!
 //! The rules are numbered in [`semantics`](self#the-rules-in-one-place) below, and comments refer
 //! to them.
@@ -35,6 +37,7 @@ mod event;
 mod fact;
 mod invariants;
 mod message_uuid;
+mod moment;
 mod plan;
 mod reason;
 mod story;
@@ -42,11 +45,12 @@ mod transition;
 mod workflow;
 
 pub use backoff::retry_delay;
-pub use deadline::{Deadline, Due};
+pub use deadline::{Deadline, Deadlines, Due};
 pub use event::{Answer, Event, News, Refusal};
 pub use fact::{AcceptedBy, Fact, Outcome, RouteTraits};
 pub use invariants::{Broken, check};
 pub use message_uuid::message_uuid;
+pub use moment::{ClockKind, Moment};
 pub use plan::{
     Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, Need, OnLateSuccess, OnUnknown, Plan, Priority, Rule,
     StepPlan, Template, Terms, WorkflowId,

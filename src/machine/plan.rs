@@ -24,9 +24,9 @@ pub struct Plan {
     pub template: Template,
     /// 1 to [`MAX_STEPS`] steps, in order.
     pub steps: Vec<StepPlan>,
-    /// Not before this time; `None` and the past mean now.
+    /// Not before this time by the wall clock; `None` and the past mean now.
     pub send_at: Option<UnixMillis>,
-    /// No attempt starts after this time.
+    /// No attempt starts after this time by the wall clock.
     pub valid_until: Option<UnixMillis>,
     /// Bounds the time before any acceptance, for each step, in milliseconds.
     pub send_within_ms: Option<u64>,

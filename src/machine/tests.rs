@@ -29,6 +29,8 @@ impl RouteBook for Offers {
     }
 }
 
+const WAKE: Event = Event::Wake { up_since: UnixMillis(0), hold: false };
+
 const PLAIN: RouteTraits =
     RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
 
@@ -36,8 +38,8 @@ const PLAIN: RouteTraits =
 struct Life {
     plan: Plan,
     workflow: Workflow,
-    now: UnixMillis,
-    journal: Vec<(UnixMillis, Fact)>,
+    now: Moment,
+    journal: Vec<(Moment, Fact)>,
     routes: Offers,
 }
 
@@ -47,7 +49,7 @@ impl Life {
     }
 
     fn by(plan: Plan, routes: Vec<RouteTraits>) -> Life {
-        let now = UnixMillis(START);
+        let now = Moment::both(UnixMillis(START));
         let workflow = fresh(&plan);
         let mut life = Life { plan, workflow, now, journal: Vec::new(), routes: Offers(routes) };
         let facts = create(&mut life.workflow, now, &life.routes);
@@ -68,8 +70,20 @@ impl Life {
     }
 
     fn after(&mut self, ms: u64) -> &mut Life {
-        self.now.0 += ms;
-        self.tell(Event::Wake { while_down: false, hold: false });
+        self.pass(ms);
+        self.tell(WAKE);
+        self
+    }
+
+    /// Time passes, and nobody looks.
+    fn pass(&mut self, ms: u64) {
+        self.now = Moment::skewed(UnixMillis(self.now.engine.0 + ms), self.now.skew_ms());
+    }
+
+    /// The wall clock is set.
+    fn set_wall(&mut self, by_ms: i64) -> &mut Life {
+        self.now.wall = UnixMillis(self.now.wall.0.saturating_add_signed(by_ms));
+        self.tell(WAKE);
         self
     }
 
@@ -120,7 +134,7 @@ fn fresh(plan: &Plan) -> Workflow {
     let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
     let needs: Vec<_> = needs.collect();
     let id = WorkflowId(Uuid::from_u128(7));
-    Workflow::new(id, UnixMillis(START), plan, needs, Terms::default())
+    Workflow::new(id, Moment::both(UnixMillis(START)), plan, needs, Terms::default())
 }
 
 fn news(report: Report) -> News {
@@ -226,12 +240,12 @@ fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
         life.start().answer(deferred.clone());
         calls += 1;
         if life.step() == Some(0) {
-            let due = life.workflow.deadline().expect("a retry is due").at;
-            life.after(due.0 - life.now.0);
+            let due = life.workflow.deadlines().timer.expect("a retry is due").at;
+            life.after(due.0 - life.now.engine.0);
         }
     }
     assert!((10..40).contains(&calls), "{calls} calls in ten minutes");
-    assert!(life.now.0 <= START + 10 * MINUTE);
+    assert!(life.now.engine.0 <= START + 10 * MINUTE);
     let left = life
         .journal
         .iter()
@@ -244,7 +258,7 @@ fn retry_after_is_honoured() {
     let mut life = Life::of(messenger_then_sms());
     let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(30_000) };
     life.start().answer(deferred);
-    let deadline = life.workflow.deadline().expect("a retry is due");
+    let deadline = life.workflow.deadlines().timer.expect("a retry is due");
     assert_eq!((deadline.due, deadline.at), (Due::Retry, UnixMillis(START + 30_000)));
 }
 
@@ -464,8 +478,8 @@ fn a_place_that_never_comes_fails_the_step_in_its_time() {
 fn a_held_wait_for_a_receipt_is_not_given_up() {
     let mut life = Life::of(messenger_then_sms());
     life.accepted();
-    life.now.0 += 11 * MINUTE;
-    assert_eq!(life.tell(Event::Wake { while_down: true, hold: true }), 0);
+    life.pass(11 * MINUTE);
+    assert_eq!(life.tell(Event::Wake { up_since: life.now.engine, hold: true }), 0);
     life.news(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 }
@@ -501,10 +515,9 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (any::<bool>(), any::<bool>())
-            .prop_map(|(while_down, hold)| Event::Wake { while_down, hold }),
-        2 => (0..60 * MINUTE)
-            .prop_map(|ms| Event::WakeBehind { held_before: UnixMillis(START + ms) }),
+        4 => Just(WAKE),
+        2 => (0..60 * MINUTE, any::<bool>())
+            .prop_map(|(ms, hold)| Event::Wake { up_since: UnixMillis(START + ms), hold }),
         6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt, account: "p/main".into() }),
         6 => (0..6_u16, 0..4_u16, any_answer())
             .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),
@@ -513,6 +526,12 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(attempt, report)| Event::News { attempt, news: news(report) }),
         1 => Just(Event::Cancel),
     ]
+}
+
+/// How far the wall clock is set before an event: mostly not at all.
+fn any_step() -> impl Strategy<Value = i64> {
+    let far = [1000, 3_600_000, 30 * 86_400_000].map(|most: i64| -most..=most);
+    prop_oneof![8 => Just(0), 1 => far[0].clone(), 1 => far[1].clone(), 1 => far[2].clone()]
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
@@ -567,11 +586,12 @@ proptest! {
     fn any_order_of_anything_keeps_every_promise(
         plan in any_plan(),
         routes in any_routes(),
-        events in prop::collection::vec((any_event(), 0..4 * MINUTE), 0..60),
+        events in prop::collection::vec((any_event(), 0..4 * MINUTE, any_step()), 0..60),
     ) {
         let mut life = Life::by(plan, routes);
-        for (event, pause) in events {
-            life.now.0 += pause;
+        for (event, pause, step) in events {
+            life.now.wall = UnixMillis(life.now.wall.0.saturating_add_signed(step));
+            life.pass(pause);
             let (end, sequence) = (life.ended(), life.workflow.sequence);
             let starts = |life: &Life| life.workflow.attempts.iter().map(|a| u32::from(a.calls)).sum::<u32>();
             let before = starts(&life);
@@ -580,7 +600,7 @@ proptest! {
                 prop_assert_eq!(life.ended(), end, "an end is final");
                 prop_assert_eq!(starts(&life), before, "nothing starts after the end");
             }
-            if let Some(until) = life.plan.valid_until && life.now > until {
+            if let Some(until) = life.plan.valid_until && life.now.wall > until {
                 prop_assert_eq!(starts(&life), before, "nothing starts after valid_until");
             }
             prop_assert!(life.workflow.sequence >= sequence);
@@ -617,11 +637,65 @@ proptest! {
                 }
                 continue;
             }
-            let deadline = life.workflow.deadline().expect("it waits for something");
-            prop_assert!(deadline.at > life.now, "{deadline:?} was left standing");
-            let wait = deadline.at.0 - life.now.0;
+            let deadline = life.workflow.deadlines().next(life.now).expect("it waits for something");
+            prop_assert!(deadline.at > life.now.wall, "{deadline:?} was left standing");
+            let wait = deadline.at.0 - life.now.wall.0;
             life.after(wait);
         }
         prop_assert!(life.ended().is_some(), "{:?}", life.workflow);
+    }
+
+    /// Two lives of one plan, told the same at the same engine times; in one of them somebody sets the
+    /// wall clock now and then. Without appointments nobody can tell them apart.
+    #[test]
+    fn a_wall_clock_that_is_set_moves_no_duration(
+        plan in any_plan(),
+        routes in any_routes(),
+        events in prop::collection::vec((any_event(), 0..4 * MINUTE, any_step()), 0..60),
+    ) {
+        let plan = Plan { send_at: None, valid_until: None, ..plan };
+        let (mut steady, mut set) = (Life::by(plan.clone(), routes.clone()), Life::by(plan, routes));
+        for (event, pause, step) in events {
+            steady.pass(pause);
+            set.pass(pause);
+            set.now.wall = UnixMillis(set.now.wall.0.saturating_add_signed(step));
+            prop_assert_eq!(steady.tell(event.clone()), set.tell(event));
+            prop_assert_eq!(steady.workflow.deadlines(), set.workflow.deadlines());
+        }
+        let told = |life: &Life| -> Vec<_> {
+            life.journal.iter().map(|(at, fact)| (at.engine, fact.clone())).collect()
+        };
+        prop_assert_eq!(told(&steady), told(&set));
+    }
+
+    /// Whatever the wall clock does: before it shows `send_at` nothing is planned, when it does
+    /// something is, and once it shows more than `valid_until` nothing starts.
+    #[test]
+    fn appointments_are_kept_by_the_wall_clock(
+        send_in in 0..90 * MINUTE,
+        valid_for in 0..60 * MINUTE,
+        moves in prop::collection::vec((0..20 * MINUTE, any_step()), 1..40),
+    ) {
+        let mut plan = messenger_then_sms();
+        let (send_at, valid_until) = (START + send_in, START + send_in + valid_for);
+        (plan.send_at, plan.valid_until) = (Some(UnixMillis(send_at)), Some(UnixMillis(valid_until)));
+        let mut life = Life::of(plan);
+        for (pause, step) in moves {
+            let was_scheduled = life.workflow.phase == Phase::Scheduled;
+            life.after(pause).set_wall(step);
+            let wall = life.now.wall.0;
+            let calls = life.workflow.attempts.iter().map(|attempt| attempt.calls).sum::<u16>();
+            prop_assert!(wall < send_at || life.workflow.phase != Phase::Scheduled);
+            if was_scheduled && life.workflow.phase != Phase::Scheduled {
+                // Either before the clock was set or after it, it showed that time.
+                prop_assert!(wall.max(wall.saturating_add_signed(-step)) >= send_at);
+            }
+            if let Some(attempt) = life.workflow.wants_slot() {
+                life.tell(Event::Slot { attempt, account: "p/main".into() });
+                let now = life.workflow.attempts.iter().map(|attempt| attempt.calls).sum::<u16>();
+                prop_assert_eq!(now > calls, wall <= valid_until, "{} and {}", wall, valid_until);
+                life.answer(Answer::Deferred { refusal: refusal(Fault::Recipient), after_ms: None });
+            }
+        }
     }
 }

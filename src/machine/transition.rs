@@ -8,9 +8,9 @@ use std::sync::Arc;
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 
 use super::{
-    AcceptedBy, Answer, AttemptState, Due, EndState, Event, Fact, Need, News, OnLateSuccess,
-    OnUnknown, Outcome, Phase, Priority, Reason, Refusal, RouteTraits, StepStatus, Workflow,
-    retry_delay,
+    AcceptedBy, Answer, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, Need, News,
+    OnLateSuccess, OnUnknown, Outcome, Phase, Priority, Reason, Refusal, RouteTraits, StepStatus,
+    Workflow, retry_delay,
 };
 
 /// Which routes serve a need, best first. Handed in: routes are data, and change.
@@ -45,10 +45,10 @@ impl RouteBook for NoRoutes {
 }
 
 /// Begins the life of a new workflow, and starts its first step unless `send_at` is ahead.
-pub fn create(workflow: &mut Workflow, now: UnixMillis, routes: &dyn RouteBook) -> Vec<Fact> {
+pub fn create(workflow: &mut Workflow, now: Moment, routes: &dyn RouteBook) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     turn.emit(Fact::Created);
-    turn.wake(false, false, UnixMillis(0));
+    turn.wake(UnixMillis(0), false);
     turn.facts
 }
 
@@ -56,14 +56,13 @@ pub fn create(workflow: &mut Workflow, now: UnixMillis, routes: &dyn RouteBook) 
 /// event came too late, too early or twice.
 pub fn handle(
     workflow: &mut Workflow,
-    now: UnixMillis,
+    now: Moment,
     event: Event,
     routes: &dyn RouteBook,
 ) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
-        Event::Wake { while_down, hold } => turn.wake(while_down, hold, UnixMillis(0)),
-        Event::WakeBehind { held_before } => turn.wake(false, false, held_before),
+        Event::Wake { up_since, hold } => turn.wake(up_since, hold),
         Event::Slot { attempt, account } => turn.slot(attempt, account),
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
@@ -75,28 +74,29 @@ pub fn handle(
 
 struct Transition<'a> {
     workflow: &'a mut Workflow,
-    now: UnixMillis,
+    now: Moment,
     routes: &'a dyn RouteBook,
     facts: Vec<Fact>,
 }
 
 /// Time.
 impl Transition<'_> {
-    fn wake(&mut self, while_down: bool, hold: bool, held_before: UnixMillis) {
+    fn wake(&mut self, up_since: UnixMillis, hold: bool) {
+        let held_before = if hold { up_since } else { UnixMillis(0) };
         // Each round changes what it was due for; the bound only guards against a mistake here.
         for _ in 0..32 {
-            let Some(deadline) = self.workflow.deadline_behind(held_before) else { return };
-            if deadline.at > self.now || (hold && deadline.due.awaits_receipt()) {
-                return;
-            }
+            let deadlines = self.workflow.deadlines_behind(held_before);
+            let Some(deadline) = deadlines.most_overdue(self.now) else { return };
             let active = self.workflow.active_step();
             match (deadline.due, active) {
                 (Due::Send, _) => self.start_step(0),
                 (Due::Retry, Some(step)) => self.retry_due(step),
-                (Due::SendWithin, Some(step)) => self.send_within_passed(step, while_down),
+                (Due::SendWithin, Some(step)) => {
+                    self.send_within_passed(step, deadline.at < up_since);
+                }
                 (Due::UnknownWait, Some(step)) => self.decide_unknown(step),
                 (Due::Expiry | Due::FinalWait, Some(step)) => {
-                    self.expired(step, deadline.due, deadline.at, while_down);
+                    self.expired(step, deadline, up_since);
                 }
                 (Due::ValidUntil, _) => self.valid_until_passed(),
                 (Due::Retry | Due::SendWithin | Due::UnknownWait, None)
@@ -107,7 +107,7 @@ impl Transition<'_> {
 
     fn retry_due(&mut self, step: u8) {
         let due = self.workflow.attempts_of(step).find(|(_, attempt)| {
-            matches!(attempt.state, AttemptState::Deferred { retry_at } if retry_at <= self.now)
+            matches!(attempt.state, AttemptState::Deferred { retry_at } if retry_at <= self.now.engine)
         });
         if let Some((attempt, _)) = due {
             self.emit(Fact::AttemptDue { attempt });
@@ -157,11 +157,16 @@ impl Transition<'_> {
     }
 
     /// Rules 4 and 7: the step's time passed.
-    fn expired(&mut self, index: u8, due: Due, deadline: UnixMillis, while_down: bool) {
+    fn expired(
+        &mut self,
+        index: u8,
+        Deadline { at: deadline, due }: Deadline,
+        up_since: UnixMillis,
+    ) {
         let step = &self.workflow.steps[usize::from(index)];
         let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
         let last_after_ms = match (step.reached_at, step.clock_at) {
-            (Some(at), Some(from)) => Some(at.0.saturating_sub(from.0)),
+            (Some(at), Some(from)) => Some(at.engine.0.saturating_sub(from.engine.0)),
             (Some(_) | None, None) | (None, Some(_)) => None,
         };
         let fact = Fact::StepExpired {
@@ -170,8 +175,8 @@ impl Transition<'_> {
             expiry_ms: expiry_ms.unwrap_or(self.workflow.terms.final_wait_ms),
             last: step.reached,
             last_after_ms,
-            late_ms: self.now.0.saturating_sub(deadline.0),
-            while_down,
+            late_ms: self.now.engine.0.saturating_sub(deadline.0),
+            while_down: deadline < up_since,
         };
         let detail = super::sentence(&fact);
         let is_unknown_only = step.reached == Status::Pending;
@@ -196,14 +201,12 @@ impl Transition<'_> {
         if self.workflow.wants_slot() != Some(number) {
             return;
         }
-        if self.workflow.valid_until.is_some_and(|until| self.now > until) {
+        if self.workflow.valid_until.is_some_and(|until| self.now.wall > until) {
             return self.valid_until_passed();
         }
-        if self
-            .workflow
-            .attempt(number)
-            .is_some_and(|attempt| attempt.is_uncertain && self.now > honoured_until(attempt))
-        {
+        if self.workflow.attempt(number).is_some_and(|attempt| {
+            attempt.is_uncertain && self.now.engine > honoured_until(attempt)
+        }) {
             // Rule 6: the place came too late for a repeat that sends nothing twice.
             return self.unknown(number, None);
         }
@@ -306,7 +309,7 @@ impl Transition<'_> {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, calls) = (attempt.step, attempt.calls);
         let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, calls);
-        let retry_at = UnixMillis(self.now.0.saturating_add(delay.max(after_ms.unwrap_or(0))));
+        let retry_at = self.after(delay.max(after_ms.unwrap_or(0)));
         let is_uncertain = attempt.is_uncertain;
         let window_end = self.window_end(step).filter(|_| self.is_active(step) && !is_uncertain);
         let Some(end) = window_end else {
@@ -338,15 +341,16 @@ impl Transition<'_> {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, traits) = (attempt.step, attempt.traits);
         let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, attempt.calls);
-        let retry_at = UnixMillis(self.now.0.saturating_add(delay));
+        let retry_at = self.after(delay);
         let honoured_until = honoured_until(attempt);
         let window_end = self.window_end(step).unwrap_or_default();
-        let may_start = self.workflow.valid_until.is_none_or(|until| retry_at <= until);
+        let may_start =
+            self.workflow.valid_until.is_none_or(|until| self.now.wall_at(retry_at) <= until);
         if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
             return self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
         }
         let wait_ms = self.unknown_wait(step, traits.echoes);
-        let wait_until = UnixMillis(self.now.0.saturating_add(wait_ms));
+        let wait_until = self.after(wait_ms);
         self.emit(Fact::AttemptUnknown { attempt: number, refusal, wait_until });
         if self.is_active(step) && wait_ms == 0 {
             self.decide_unknown(step);
@@ -372,7 +376,7 @@ impl Transition<'_> {
             return;
         }
         let is_last = self.workflow.is_last(step);
-        let may_start = self.workflow.valid_until.is_none_or(|until| self.now <= until);
+        let may_start = self.workflow.valid_until.is_none_or(|until| self.now.wall <= until);
         let wants_resend = match self.workflow.on_unknown {
             OnUnknown::WaitReceipt => is_last,
             OnUnknown::Resend => true,
@@ -543,7 +547,7 @@ impl Transition<'_> {
     fn another_route(&self, index: u8) -> Option<RouteOffer> {
         let end = self.window_end(index)?;
         let quarter = self.workflow.send_within(index) / 4;
-        if self.now.0.saturating_add(quarter) > end.0 {
+        if self.after(quarter) > end {
             return None;
         }
         self.best_route(index)
@@ -554,7 +558,7 @@ impl Transition<'_> {
     fn best_route(&self, index: u8) -> Option<RouteOffer> {
         let Workflow { steps, priority, .. } = &*self.workflow;
         let need = &steps[usize::from(index)].need;
-        let left = self.window_end(index).map_or(0, |end| end.0.saturating_sub(self.now.0));
+        let left = self.window_end(index).map_or(0, |end| end.0.saturating_sub(self.now.engine.0));
         let is_untried = |offer: &RouteOffer| {
             self.workflow.attempts_of(index).all(|(_, attempt)| attempt.route != offer.route)
         };
@@ -578,7 +582,7 @@ impl Transition<'_> {
     fn next_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {
         if self.workflow.is_last(step) {
             self.end(EndState::Failed, reason, code, detail);
-        } else if self.workflow.valid_until.is_some_and(|until| self.now > until) {
+        } else if self.workflow.valid_until.is_some_and(|until| self.now.wall > until) {
             self.end(EndState::Failed, Reason::DeadlineExceeded, None, TOO_LATE.to_owned());
         } else {
             self.start_step(step + 1);
@@ -625,7 +629,7 @@ impl Transition<'_> {
 /// Until when the provider honours the attempt's id, so that a repeated call sends nothing twice.
 fn honoured_until(attempt: &super::Attempt) -> UnixMillis {
     match (attempt.started_at, attempt.traits.idempotent_for_ms) {
-        (Some(from), Some(ms)) => UnixMillis(from.0.saturating_add(ms)),
+        (Some(from), Some(ms)) => UnixMillis(from.engine.0.saturating_add(ms)),
         (Some(_) | None, None) | (None, Some(_)) => UnixMillis(0),
     }
 }
@@ -635,6 +639,11 @@ impl Transition<'_> {
     fn emit(&mut self, fact: Fact) {
         self.workflow.apply(self.now, &fact);
         self.facts.push(fact);
+    }
+
+    /// The engine time so many milliseconds from now.
+    fn after(&self, ms: u64) -> UnixMillis {
+        UnixMillis(self.now.engine.0.saturating_add(ms))
     }
 
     fn is_active(&self, step: u8) -> bool {
@@ -669,7 +678,7 @@ impl Transition<'_> {
         let step = &self.workflow.steps[usize::from(index)];
         match (step.clock_at, step.active_at) {
             (None, Some(from)) => {
-                Some(UnixMillis(from.0.saturating_add(self.workflow.send_within(index))))
+                Some(UnixMillis(from.engine.0.saturating_add(self.workflow.send_within(index))))
             }
             (Some(_), _) | (None, None) => None,
         }

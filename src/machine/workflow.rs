@@ -9,8 +9,8 @@ use dispatch_contract::{Failure, Status, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AcceptedBy, Fact, Need, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, RouteTraits,
-    Rule, Terms, WorkflowId,
+    AcceptedBy, Fact, Moment, Need, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason,
+    RouteTraits, Rule, Terms, WorkflowId,
 };
 
 /// A workflow as the machine sees it.
@@ -18,11 +18,11 @@ use super::{
 pub struct Workflow {
     /// Its name.
     pub id: WorkflowId,
-    /// When it was created, in engine time.
-    pub created_at: UnixMillis,
-    /// Not before this time.
+    /// When it was created.
+    pub created_at: Moment,
+    /// Not before this time, by the wall clock.
     pub send_at: Option<UnixMillis>,
-    /// No attempt starts after this time.
+    /// No attempt starts after this time, by the wall clock.
     pub valid_until: Option<UnixMillis>,
     /// The caller's bound for the time before any acceptance, in milliseconds.
     pub send_within_ms: Option<u64>,
@@ -42,10 +42,10 @@ pub struct Workflow {
     pub attempts: Vec<Attempt>,
     /// How many facts were applied.
     pub sequence: u32,
-    /// When the last of them was, in engine time.
-    pub updated_at: UnixMillis,
-    /// When it ended, in engine time.
-    pub ended_at: Option<UnixMillis>,
+    /// When the last of them was.
+    pub updated_at: Moment,
+    /// When it ended.
+    pub ended_at: Option<Moment>,
 }
 
 /// Where a workflow is in its life.
@@ -82,13 +82,13 @@ pub struct Step {
     /// Where it is.
     pub status: StepStatus,
     /// When it became active.
-    pub active_at: Option<UnixMillis>,
+    pub active_at: Option<Moment>,
     /// When its condition clock began: the first accepted or unknown attempt.
-    pub clock_at: Option<UnixMillis>,
+    pub clock_at: Option<Moment>,
     /// The highest rung of its attempts.
     pub reached: Status,
     /// When it got there.
-    pub reached_at: Option<UnixMillis>,
+    pub reached_at: Option<Moment>,
 }
 
 /// Where a step is.
@@ -124,7 +124,7 @@ pub struct Attempt {
     /// How many calls were STARTED.
     pub calls: u16,
     /// When the first was.
-    pub started_at: Option<UnixMillis>,
+    pub started_at: Option<Moment>,
     /// The account that the last of them goes by, as `provider/name`.
     pub account: Option<Arc<str>>,
     /// The rung its message reached.
@@ -146,14 +146,14 @@ pub enum AttemptState {
     Started,
     /// Waiting to be called again.
     Deferred {
-        /// When.
+        /// When, in engine time.
         retry_at: UnixMillis,
     },
     /// The provider has it.
     Accepted,
     /// Nobody knows.
     Unknown {
-        /// Until when a receipt is waited for.
+        /// Until when a receipt is waited for, in engine time.
         wait_until: UnixMillis,
     },
     /// The provider will not take it.
@@ -165,7 +165,7 @@ impl Workflow {
     /// can share equal ones between workflows.
     pub fn new(
         id: WorkflowId,
-        created_at: UnixMillis,
+        created_at: Moment,
         plan: &Plan,
         needs: impl IntoIterator<Item = Arc<Need>>,
         terms: Terms,
@@ -200,7 +200,7 @@ impl Workflow {
 
     /// Changes the state as `fact` says, and decides nothing. Total: a fact that does not fit is
     /// ignored, because a journal that another version wrote must still open.
-    pub fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+    pub fn apply(&mut self, at: Moment, fact: &Fact) {
         self.sequence += 1;
         self.updated_at = at;
         match fact {
@@ -306,7 +306,7 @@ impl Workflow {
                 self.with_attempt(*attempt, |attempt| {
                     attempt.state = match (known, unknown) {
                         (true, _) => AttemptState::Accepted,
-                        (false, true) => AttemptState::Unknown { wait_until: at },
+                        (false, true) => AttemptState::Unknown { wait_until: at.engine },
                         (false, false) => AttemptState::Refused,
                     };
                 });
@@ -392,7 +392,7 @@ impl Workflow {
     }
 
     /// The ladder only climbs, for the attempt and for its step; a failure yields to a later rung.
-    fn climb(&mut self, number: u16, status: Status, at: UnixMillis) {
+    fn climb(&mut self, number: u16, status: Status, at: Moment) {
         let Some(attempt) =
             usize::from(number).checked_sub(1).and_then(|at| self.attempts.get_mut(at))
         else {
@@ -413,7 +413,7 @@ impl Workflow {
     }
 
     /// The condition clock runs from the first accepted or unknown attempt; nothing restarts it.
-    fn start_clock(&mut self, number: u16, at: UnixMillis) {
+    fn start_clock(&mut self, number: u16, at: Moment) {
         let step =
             usize::from(number).checked_sub(1).and_then(|at| self.attempts.get(at)).map(|a| a.step);
         if let Some(step) = step {

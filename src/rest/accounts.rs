@@ -75,7 +75,7 @@ async fn create(
     let provider = named(&provider)?;
     let body = object(&head.headers, body, rest.patience).await?;
     let new = parse::new(provider, &body).map_err(Refusal::invalid)?;
-    let now = rest.engine.clock().now();
+    let now = rest.engine.clock().wall();
     let id = new.external_id.as_str().to_owned();
     let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
     let account = change(&rest, caller, "account.created", id, create).await?;

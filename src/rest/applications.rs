@@ -42,7 +42,7 @@ async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Resul
     let caller = caller(&rest, &head)?;
     let body = object(&head.headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
-    let now = rest.engine.clock().now();
+    let now = rest.engine.clock().wall();
     let applications = Arc::clone(&rest.applications);
     let name = spec.name.as_str().to_owned();
     let create = move |tenant: &str| applications.create(tenant, spec, now);

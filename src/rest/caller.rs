@@ -14,7 +14,8 @@ use crate::{
 /// # Errors
 /// If they are not let in, or may not; what does not stand in the table, nobody may.
 pub(super) fn caller(rest: &Rest, head: &Parts) -> Result<Caller, Problem> {
-    let caller = authenticate(&rest.access, &head.uri, &head.headers, rest.engine.clock().wall())?;
+    let caller =
+        authenticate(&rest.access, &head.uri, &head.headers, rest.engine.clock().real_wall())?;
     let pattern = head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     match scope_of_rest(head.method.as_str(), pattern) {
         Some(scope) if caller.may(scope) => Ok(caller),

@@ -104,7 +104,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.patience).await?;
         let rules = parse::TenantRoutes::of(&rest.engine, &caller.tenant);
-        judge(api, &body, request_id.as_deref(), &rules, rest.engine.clock().now(), &mut notes)?
+        judge(api, &body, request_id.as_deref(), &rules, rest.engine.clock().wall(), &mut notes)?
     };
     if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, &rest.destinations)) {
         let (name, reason) = ("webhook_url".to_owned(), why.to_string());

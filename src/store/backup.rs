@@ -141,7 +141,7 @@ impl Backup {
         for mut entry in entries {
             entry.cut(self.summary.newest);
             let Some(last) = entry.rows.last() else { continue };
-            self.summary.last_time = self.summary.last_time.max(last.at);
+            self.summary.last_time = self.summary.last_time.max(last.at.engine);
             self.summary.workflows += 1;
             self.summary.rows += entry.rows.len() as u64;
             self.ready.push_back(frame(&Frame::Entry(Box::new(entry))));

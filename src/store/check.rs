@@ -85,10 +85,10 @@ impl Checked {
             if row.facts.is_empty() {
                 self.found(&place, "a transition without facts");
             }
-            if before.is_some_and(|(cursor, at)| cursor >= row.cursor || at > row.at) {
+            if before.is_some_and(|(cursor, at)| cursor >= row.cursor || at > row.at.engine) {
                 self.found(&place, "it stands before what happened earlier");
             }
-            before = Some((row.cursor, row.at));
+            before = Some((row.cursor, row.at.engine));
             for fact in &row.facts {
                 workflow.apply(row.at, fact);
             }

@@ -9,11 +9,11 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    Batch, Cursor, DueRow, Entry, Filter, Held, Incarnation, Kind, Needs, Page, Parked, Reader,
-    Record, Row, SettingChange, Settings, Store, StoreError, Swept, open, open::OpenSet, settings,
-    types::id_hash,
+    Batch, ClockNote, Cursor, DueRow, Entry, Filter, Held, Incarnation, Kind, Needs, Page, Parked,
+    Reader, Record, Row, SettingChange, Settings, Store, StoreError, Swept, open, open::OpenSet,
+    settings, types::id_hash,
 };
-use crate::machine::{Fact, Fingerprint, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Fact, Fingerprint, Moment, Workflow, WorkflowId};
 
 /// How many workflows one list call looks at.
 pub(super) const LIST_SCAN: usize = 2000;
@@ -41,7 +41,9 @@ struct Kept {
     open: OpenSet,
     newest: Cursor,
     oldest: Cursor,
-    last_time: UnixMillis,
+    last_time: Moment,
+    clock: Option<ClockNote>,
+    grace_given_ms: u64,
 }
 
 impl MemoryStore {
@@ -113,15 +115,20 @@ impl Store for MemoryStore {
 
     fn due(
         &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueRow> {
-        self.0.read().open.due(after, until, limit)
+        self.0.read().open.due(clock, after, until, limit)
     }
 
-    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
-        self.0.read().open.next_due(after)
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.0.read().open.next_due(clock, after)
     }
 
     fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
@@ -166,7 +173,7 @@ impl Store for MemoryStore {
             for (account, provider_id, number) in change.messages {
                 kept.messages.insert((account, provider_id), super::types::attempt_id(id, number));
             }
-            kept.last_time = kept.last_time.max(row.at);
+            kept.last_time = kept.last_time.later(row.at);
             kept.journal.insert(row.cursor, Arc::clone(&row));
             kept.timelines.entry(id).or_default().push(Arc::clone(&row));
             kept.open.put(&change.state, row.cursor, row.cursor);
@@ -179,6 +186,7 @@ impl Store for MemoryStore {
         if batch.release {
             kept.held = None;
         }
+        kept.grace_given_ms = batch.grace_given_ms.unwrap_or(kept.grace_given_ms);
         Ok(rows)
     }
 
@@ -192,7 +200,7 @@ impl Store for MemoryStore {
         let mut swept = Swept::default();
         while swept.rows < budget {
             let Some((cursor, row)) = kept.journal.first_key_value() else { break };
-            if row.at >= before {
+            if row.at.engine >= before {
                 break;
             }
             let (cursor, row) = (*cursor, Arc::clone(row));
@@ -222,8 +230,21 @@ impl Store for MemoryStore {
         self.0.read().held
     }
 
-    fn last_time(&self) -> UnixMillis {
+    fn last_time(&self) -> Moment {
         self.0.read().last_time
+    }
+
+    fn clock(&self) -> Option<ClockNote> {
+        self.0.read().clock
+    }
+
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
+        self.0.write().clock = Some(note);
+        Ok(())
+    }
+
+    fn grace_given_ms(&self) -> u64 {
+        self.0.read().grace_given_ms
     }
 
     fn reader(&self) -> Arc<dyn Reader> {

@@ -40,15 +40,15 @@ pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Ended, Kept};
 pub use sled::{SledOptions, SledStore};
 pub use types::{
-    Batch, Change, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey, Page,
-    Parked, Record, Requester, Row, StoreError, Swept,
+    Batch, Change, ClockNote, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey,
+    Page, Parked, Record, Requester, Row, StoreError, Swept,
 };
 
 use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, UnixMillis};
 
-use crate::machine::{Fingerprint, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
 /// The writing half; one owner.
 pub trait Store: Send {
@@ -78,17 +78,22 @@ pub trait Store: Send {
         provider_id: &str,
     ) -> Result<Option<AttemptId>, StoreError>;
 
-    /// Up to `limit` open workflows whose deadline is at most `until`, earliest first, beginning
-    /// behind `after`.
+    /// Up to `limit` open workflows whose deadline on `clock` is at most `until`, earliest first,
+    /// beginning behind `after`. A workflow may have one on either clock.
     fn due(
         &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueRow>;
 
-    /// The earliest deadline behind `after`.
-    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis>;
+    /// The earliest deadline on `clock` behind `after`.
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis>;
 
     /// The ids of up to `limit` open workflows behind `after`, for recovery.
     fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId>;
@@ -122,8 +127,21 @@ pub trait Store: Send {
     /// Whether it was restored and waits for somebody to say what is to become of what was open.
     fn held(&self) -> Option<Held>;
 
-    /// The newest time in the journal: engine time never falls behind it.
-    fn last_time(&self) -> UnixMillis;
+    /// The newest moment in the journal: engine time never falls behind it.
+    fn last_time(&self) -> Moment;
+
+    /// How the clocks stood when that was last noted; `None` if it never was, or is lost.
+    fn clock(&self) -> Option<ClockNote>;
+
+    /// Notes how the clocks stand. Kept when the process dies; when the machine does, perhaps an
+    /// earlier note, which is as good unless the wall clock was set in between.
+    ///
+    /// # Errors
+    /// If it could not be written; then the earlier note stands, and nothing else is lost.
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError>;
+
+    /// What [`Batch::grace_given_ms`] was last.
+    fn grace_given_ms(&self) -> u64;
 
     /// The reading half, for any number of threads.
     fn reader(&self) -> Arc<dyn Reader>;

@@ -12,7 +12,7 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, DueRow, Record, StoreError, packed::Common};
-use crate::machine::{Deadline, Fact, Need, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Deadlines, Due, Fact, Moment, Need, Workflow, WorkflowId};
 
 /// Shares equal [`Need`]s between workflows: a million workflows have few different senders.
 #[derive(Debug, Default)]
@@ -23,6 +23,7 @@ pub struct Needs(HashSet<Arc<Need>>);
 pub(super) struct OpenSet {
     workflows: BTreeMap<WorkflowId, Open>,
     timers: BTreeSet<DueRow>,
+    appointments: BTreeSet<DueRow>,
     /// How many there are of each tenant.
     tenants: HashMap<Arc<str>, usize>,
     common: Common,
@@ -39,7 +40,7 @@ pub(super) struct Open {
     pub(super) first: Cursor,
     /// The newest: the head of its chain.
     pub(super) last: Cursor,
-    deadline: Option<Deadline>,
+    deadlines: Deadlines,
 }
 
 /// An open workflow, on its way to a file or back.
@@ -75,7 +76,7 @@ impl Needs {
 impl OpenSet {
     /// Of states in the order of their ids, packed with `common`.
     pub(super) fn of(common: Common, states: Vec<OpenState>) -> Result<Self, StoreError> {
-        let mut timers = Vec::with_capacity(states.len());
+        let (mut timers, mut appointments) = (Vec::with_capacity(states.len()), Vec::new());
         let mut workflows = Vec::with_capacity(states.len());
         // Packed anew: what only workflows that are gone had in common is left behind.
         let (old, mut common, mut buffer) = (common, Common::default(), Vec::new());
@@ -84,14 +85,17 @@ impl OpenSet {
             let state = old.unpack(id, &packed)?;
             let packed = common.pack(&state, &mut buffer);
             count(&mut tenants, &state);
-            let deadline = state.deadline();
-            timers.extend(due_row(id, deadline));
+            let deadlines = state.deadlines();
+            let [timer, appointment] = due_rows(id, deadlines);
+            timers.extend(timer);
+            appointments.extend(appointment);
             let sequence = state.sequence;
-            workflows.push((id, Open { packed, sequence, first, last, deadline }));
+            workflows.push((id, Open { packed, sequence, first, last, deadlines }));
         }
         Ok(OpenSet {
             workflows: workflows.into_iter().collect(),
             timers: timers.into_iter().collect(),
+            appointments: appointments.into_iter().collect(),
             tenants,
             common,
             buffer,
@@ -159,33 +163,40 @@ impl OpenSet {
         let id = state.id;
         if is_over(state) {
             if let Some(before) = self.workflows.remove(&id) {
-                if let Some(due) = due_row(id, before.deadline) {
-                    self.timers.remove(&due);
-                }
+                self.set_timers(id, before.deadlines, Deadlines::default());
                 self.uncount(state);
             }
             return;
         }
-        let deadline = state.deadline();
+        let deadlines = state.deadlines();
         let packed = self.common.pack(state, &mut self.buffer);
         debug_assert_eq!(self.common.unpack(id, &packed).as_ref(), Ok(state));
         let sequence = state.sequence;
         match self.workflows.entry(id) {
             Entry::Vacant(new) => {
-                new.insert(Open { packed, sequence, first, last, deadline });
-                self.timers.extend(due_row(id, deadline));
+                new.insert(Open { packed, sequence, first, last, deadlines });
+                self.set_timers(id, Deadlines::default(), deadlines);
                 count(&mut self.tenants, state);
             }
             Entry::Occupied(mut known) => {
                 let open = known.get_mut();
-                if open.deadline != deadline {
-                    if let Some(due) = due_row(id, open.deadline) {
-                        self.timers.remove(&due);
-                    }
-                    self.timers.extend(due_row(id, deadline));
-                }
-                *open = Open { packed, sequence, first: open.first, last, deadline };
+                let before = open.deadlines;
+                *open = Open { packed, sequence, first: open.first, last, deadlines };
+                self.set_timers(id, before, deadlines);
             }
+        }
+    }
+
+    fn set_timers(&mut self, id: WorkflowId, before: Deadlines, now: Deadlines) {
+        let rows = due_rows(id, before).into_iter().zip(due_rows(id, now));
+        for ((before, now), index) in rows.zip([&mut self.timers, &mut self.appointments]) {
+            if before == now {
+                continue;
+            }
+            if let Some(before) = before {
+                index.remove(&before);
+            }
+            index.extend(now);
         }
     }
 
@@ -209,26 +220,37 @@ impl OpenSet {
 
     pub(super) fn due(
         &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueRow> {
-        self.timers_after(after).take_while(|due| due.at <= until).take(limit).copied().collect()
+        let behind = self.due_after(clock, after);
+        behind.take_while(|due| due.at <= until).take(limit).copied().collect()
     }
 
-    pub(super) fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
-        self.timers_after(after).next().map(|due| due.at)
-    }
-
-    fn timers_after(
+    pub(super) fn next_due(
         &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.due_after(clock, after).next().map(|due| due.at)
+    }
+
+    fn due_after(
+        &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
     ) -> impl Iterator<Item = &DueRow> {
         // The last kind of deadline sorts behind every row of the same time and workflow.
         let bound = after.map_or(Bound::Unbounded, |(at, id)| {
-            Bound::Excluded(DueRow { at, id, due: crate::machine::Due::FinalWait })
+            Bound::Excluded(DueRow { at, id, due: Due::FinalWait })
         });
-        self.timers.range((bound, Bound::Unbounded))
+        let index = match clock {
+            ClockKind::Engine => &self.timers,
+            ClockKind::Wall => &self.appointments,
+        };
+        index.range((bound, Bound::Unbounded))
     }
 
     /// Up to `limit` ids between two others, from one end or the other.
@@ -258,7 +280,7 @@ pub(super) fn is_over(state: &Workflow) -> bool {
 pub(super) fn replay<'a>(
     needs: &mut Needs,
     record: &Record,
-    rows: impl IntoIterator<Item = (UnixMillis, &'a [Fact])>,
+    rows: impl IntoIterator<Item = (Moment, &'a [Fact])>,
 ) -> Workflow {
     let mut workflow = needs.workflow(record);
     for (at, facts) in rows {
@@ -269,8 +291,10 @@ pub(super) fn replay<'a>(
     workflow
 }
 
-fn due_row(id: WorkflowId, deadline: Option<Deadline>) -> Option<DueRow> {
-    deadline.map(|deadline| DueRow { at: deadline.at, id, due: deadline.due })
+/// The timer and the appointment.
+fn due_rows(id: WorkflowId, deadlines: Deadlines) -> [Option<DueRow>; 2] {
+    [deadlines.timer, deadlines.appointment]
+        .map(|deadline| deadline.map(|deadline| DueRow { at: deadline.at, id, due: deadline.due }))
 }
 
 /// Whose a workflow is.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StoreError;
 use crate::machine::{
-    Attempt, AttemptState, Need, OnLateSuccess, OnUnknown, Phase, Priority, RouteTraits, Rule,
-    Step, StepStatus, Terms, Workflow, WorkflowId,
+    Attempt, AttemptState, Moment, Need, OnLateSuccess, OnUnknown, Phase, Priority, RouteTraits,
+    Rule, Step, StepStatus, Terms, Workflow, WorkflowId,
 };
 
 /// What workflows have in common. Only ever grows, by what is new: entries keep their places.
@@ -71,7 +71,7 @@ pub(super) struct CommonRow {
 /// What is the same for all steps and attempts of a workflow.
 #[derive(Serialize, Deserialize)]
 struct Head {
-    created_at: u64,
+    created_at: Moment,
     send_at: Option<Since>,
     valid_until: Option<Since>,
     send_within_ms: Option<u64>,
@@ -81,8 +81,8 @@ struct Head {
     terms: u32,
     phase: Phase,
     sequence: u32,
-    updated_at: Since,
-    ended_at: Option<Since>,
+    updated_at: MomentSince,
+    ended_at: Option<MomentSince>,
     steps: u8,
     attempts: u16,
 }
@@ -92,10 +92,10 @@ struct PackedStep {
     need: u32,
     rule: Option<Rule>,
     status: StepStatus,
-    active_at: Option<Since>,
-    clock_at: Option<Since>,
+    active_at: Option<MomentSince>,
+    clock_at: Option<MomentSince>,
     reached: Status,
-    reached_at: Option<Since>,
+    reached_at: Option<MomentSince>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,7 +104,7 @@ struct PackedAttempt {
     way: u32,
     state: AttemptState,
     calls: u16,
-    started_at: Option<Since>,
+    started_at: Option<MomentSince>,
     status: Status,
     failure: Option<Failure>,
     may_double: bool,
@@ -114,6 +114,33 @@ struct PackedAttempt {
 /// A time, as its distance from the creation; wraps, so that a time before that is kept too.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Since(u64);
+
+/// The same on both clocks: the second is by how much the wall clock was set meanwhile, in milliseconds.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct MomentSince(Since, i64);
+
+impl Since {
+    fn of(at: UnixMillis, from: UnixMillis) -> Self {
+        Since(at.0.wrapping_sub(from.0))
+    }
+
+    fn from(self, from: UnixMillis) -> UnixMillis {
+        UnixMillis(from.0.wrapping_add(self.0))
+    }
+}
+
+impl MomentSince {
+    fn of(at: Moment, from: Moment) -> Self {
+        let set_by = at.skew_ms().wrapping_sub(from.skew_ms());
+        MomentSince(Since::of(at.engine, from.engine), set_by)
+    }
+
+    fn from(self, from: Moment) -> Moment {
+        let engine = self.0.from(from.engine);
+        let skew_ms = from.skew_ms().wrapping_add(self.1);
+        Moment { engine, wall: UnixMillis(engine.0.wrapping_add_signed(skew_ms)) }
+    }
+}
 
 impl Common {
     pub(super) fn row(&self) -> CommonRow {
@@ -134,12 +161,13 @@ impl Common {
 
     /// Packs a state. `buffer` is only there to be used again.
     pub(super) fn pack(&mut self, state: &Workflow, buffer: &mut Vec<u8>) -> Box<[u8]> {
-        let since = |at: UnixMillis| Since(at.0.wrapping_sub(state.created_at.0));
+        let given = |at: UnixMillis| Since::of(at, state.created_at.wall);
+        let since = |at: Moment| MomentSince::of(at, state.created_at);
         buffer.clear();
         let head = Head {
-            created_at: state.created_at.0,
-            send_at: state.send_at.map(since),
-            valid_until: state.valid_until.map(since),
+            created_at: state.created_at,
+            send_at: state.send_at.map(given),
+            valid_until: state.valid_until.map(given),
             send_within_ms: state.send_within_ms,
             on_late_success: state.on_late_success,
             on_unknown: state.on_unknown,
@@ -196,7 +224,8 @@ impl Common {
 
     fn try_unpack(&self, id: WorkflowId, mut packed: &[u8]) -> Option<Workflow> {
         let head: Head = take(&mut packed)?;
-        let at = |since: Since| UnixMillis(head.created_at.wrapping_add(since.0));
+        let given = |since: Since| since.from(head.created_at.wall);
+        let at = |since: MomentSince| since.from(head.created_at);
         let mut steps = Vec::with_capacity(usize::from(head.steps));
         for _ in 0..head.steps {
             let step: PackedStep = take(&mut packed)?;
@@ -231,9 +260,9 @@ impl Common {
         }
         Some(Workflow {
             id,
-            created_at: UnixMillis(head.created_at),
-            send_at: head.send_at.map(at),
-            valid_until: head.valid_until.map(at),
+            created_at: head.created_at,
+            send_at: head.send_at.map(given),
+            valid_until: head.valid_until.map(given),
             send_within_ms: head.send_within_ms,
             on_late_success: head.on_late_success,
             on_unknown: head.on_unknown,

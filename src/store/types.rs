@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::machine::{Due, Fact, Fingerprint, Plan, Terms, Workflow, WorkflowId};
+use crate::machine::{Due, Fact, Fingerprint, Moment, Plan, Terms, Workflow, WorkflowId};
 
 /// A position in the journal. Row 1 is the first; 0 is before it.
 #[derive(
@@ -26,8 +26,8 @@ pub struct Record {
     pub id: WorkflowId,
     /// Whose it is.
     pub tenant: Arc<str>,
-    /// When it was created, in engine time.
-    pub created_at: UnixMillis,
+    /// When it was created.
+    pub created_at: Moment,
     /// What was asked for.
     pub plan: Plan,
     /// The configured durations it lives by.
@@ -74,8 +74,8 @@ pub struct Row {
     pub tenant: Arc<str>,
     /// The workflow.
     pub workflow: WorkflowId,
-    /// When, in engine time.
-    pub at: UnixMillis,
+    /// When.
+    pub at: Moment,
     /// The sequence number of the first fact, counted from 1 within the workflow.
     pub sequence: u32,
     /// What is so from now on; never empty.
@@ -89,8 +89,8 @@ pub struct Change {
     pub record: Option<Arc<Record>>,
     /// Whose it is.
     pub tenant: Arc<str>,
-    /// When, in engine time.
-    pub at: UnixMillis,
+    /// When.
+    pub at: Moment,
     /// How many facts there were before.
     pub expected: u32,
     /// What is so from now on; never empty.
@@ -113,6 +113,20 @@ pub struct Batch {
     pub unpark: Vec<u64>,
     /// The store is [`Held`] no longer.
     pub release: bool,
+    /// For how long overdue waits for receipts have been held since a life last did so to the end, in
+    /// milliseconds; `None` if that is as it was.
+    pub grace_given_ms: Option<u64>,
+}
+
+/// How the clocks stood: what engine time goes on from in the next life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockNote {
+    /// Which boot of the machine it was; `None` where that cannot be told.
+    pub boot: Option<Uuid>,
+    /// For how long the machine had run since then, its sleep included, in milliseconds.
+    pub since_boot_ms: u64,
+    /// When it was noted.
+    pub at: Moment,
 }
 
 /// A receipt that came before the answer that would have told whose it is.
@@ -150,7 +164,7 @@ pub enum ParkedReport {
 /// An open workflow and its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueRow {
-    /// When.
+    /// When, on the clock of what it is due for.
     pub at: UnixMillis,
     /// Which.
     pub id: WorkflowId,
@@ -199,7 +213,7 @@ pub type MessageKey = [u8; 16];
 /// become of what was open when the backup was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// The newest time in the backup: what happened later is not known here.
+    /// The newest engine time in the backup: what happened later is not known here.
     pub known_until: UnixMillis,
     /// The life of the store that the backup was taken of.
     pub taken_of: Incarnation,
@@ -248,7 +262,11 @@ impl Requester {
 impl Batch {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.park.is_empty() && self.unpark.is_empty() && !self.release
+        self.changes.is_empty()
+            && self.park.is_empty()
+            && self.unpark.is_empty()
+            && !self.release
+            && self.grace_given_ms.is_none()
     }
 }
 

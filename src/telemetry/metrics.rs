@@ -46,6 +46,7 @@ pub struct Metrics {
     held: Gauge,
     streams: Gauge,
     calls_out: Gauge,
+    clock_steps: Counter,
     clock_step_seconds: Gauge<f64, AtomicU64>,
     callbacks: Family<OfCallback, Counter>,
     callback_tries: Family<OfProblem, Counter>,
@@ -218,9 +219,13 @@ impl Metrics {
             held: metric!("held", "1 while nothing is sent because the store was restored"),
             streams: metric!("streams_open", "Status streams that are being fed"),
             calls_out: metric!("calls_out", "Calls to providers that are out"),
+            clock_steps: metric!(
+                "clock_steps",
+                "How often the wall clock was set by more than 5 s"
+            ),
             clock_step_seconds: metric!(
                 "clock_step_seconds",
-                "How far the wall clock stands from engine time, when last found over 5 s"
+                "How far the wall clock was set at once, when that last was more than 5 s"
             ),
             callbacks: metric!(
                 "callbacks",
@@ -424,7 +429,8 @@ impl Metrics {
     }
 
     /// Notes a step of the wall clock.
-    pub fn clock_step(&self, step: Duration) {
+    pub fn clock_stepped(&self, step: Duration) {
+        self.clock_steps.inc();
         self.clock_step_seconds.set(step.as_secs_f64());
     }
 

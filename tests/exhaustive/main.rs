@@ -22,6 +22,8 @@
 //! - Durations are one set of a few milliseconds: their order counts, and only one order is tried for
 //!   each policy. Two to four retries fit. Time stops at every moment the machine or the provider
 //!   knows, not at each millisecond.
+//! - Both clocks show the same: what a wall clock does that is set, the machine's own properties and the
+//!   simulator try.
 //! - The service dies once in a life, and time runs past something due once, after that. A commit is
 //!   one step: dying before it is dying without the event, dying after it is the death here.
 //! - Of each kind of answer and receipt there is one for every class that the rules tell apart; with

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use dispatch::machine::{Answer, Attempt, Event, News, Refusal};
-use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status};
+use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 use stateright::{Model, Property};
 
 use super::{
     property::properties,
-    setting::{Setting, settings},
+    setting::{START, Setting, settings},
     world::World,
 };
 
@@ -99,7 +99,7 @@ impl Model for Workflows {
         let is_open = !world.workflow.has_ended();
         if is_open {
             actions.push(Action::Cancel);
-            let is_due = world.workflow.deadline().is_some_and(|deadline| deadline.at <= world.now);
+            let is_due = world.deadline().is_some_and(|deadline| deadline.at <= world.now);
             if is_due {
                 actions.push(Action::Wake { hold: false });
                 if world.is_recovered {
@@ -146,12 +146,16 @@ impl Model for Workflows {
         let mut world = last.clone();
         let has_happened = match action {
             Action::TimePasses => {
-                let is_due = world.workflow.deadline().is_some_and(|due| due.at <= world.now);
+                let is_due = world.deadline().is_some_and(|due| due.at <= world.now);
                 world.delays -= u8::from(is_due);
                 world.now = world.next_moment()?;
                 true
             }
-            Action::Wake { hold } => world.tell(Event::Wake { while_down: hold, hold }),
+            Action::Wake { hold } => {
+                // Where it holds, all that is due came due while the service was down.
+                let up_since = if hold { UnixMillis(world.now.0 + 1) } else { START };
+                world.tell(Event::Wake { up_since, hold })
+            }
             Action::Slot(attempt) => world.tell(Event::Slot { attempt, account: "p/main".into() }),
             Action::Lands(attempt) => {
                 let number = usize::from(attempt) - 1;

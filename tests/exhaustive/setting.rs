@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dispatch::machine::{
-    Need, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook, RouteOffer, RouteTraits, Rule,
-    StepPlan, Template, Terms, Workflow, WorkflowId,
+    Moment, Need, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook, RouteOffer, RouteTraits,
+    Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
 use uuid::Uuid;
@@ -70,7 +70,7 @@ impl Setting {
     /// The workflow before its first fact.
     pub fn workflow(&self) -> Workflow {
         let id = WorkflowId(Uuid::from_u128(7));
-        Workflow::new(id, START, &self.plan, self.needs.iter().cloned(), self.terms)
+        Workflow::new(id, Moment::both(START), &self.plan, self.needs.iter().cloned(), self.terms)
     }
 
     /// The rung that meets a step, read from the plan and not from the machine.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use dispatch::machine::{
-    self, Attempt, AttemptState, Event, Fact, OnLateSuccess, Phase, StepStatus, Workflow,
+    self, Attempt, AttemptState, Deadline, Event, Fact, Moment, OnLateSuccess, Phase, StepStatus,
+    Workflow,
 };
 use dispatch_contract::{Report, Status, UnixMillis};
 
@@ -95,7 +96,8 @@ impl World {
             setting,
         };
         let before = world.workflow.clone();
-        let facts = machine::create(&mut world.workflow, world.now, &world.setting.routes);
+        let now = world.moment();
+        let facts = machine::create(&mut world.workflow, now, &world.setting.routes);
         world.commit(before, facts);
         world
     }
@@ -103,7 +105,8 @@ impl World {
     /// Tells the machine, and makes durable what follows. False if nothing does.
     pub fn tell(&mut self, event: Event) -> bool {
         let before = self.workflow.clone();
-        let facts = machine::handle(&mut self.workflow, self.now, event, &self.setting.routes);
+        let now = self.moment();
+        let facts = machine::handle(&mut self.workflow, now, event, &self.setting.routes);
         if facts.is_empty() {
             // What decides nothing changes nothing.
             self.broken.add_unless(before == self.workflow, Promise::ReplayIsTheState);
@@ -119,7 +122,7 @@ impl World {
         let mut replayed = self.setting.workflow();
         for row in self.rows() {
             for fact in &row.facts {
-                replayed.apply(row.at, fact);
+                replayed.apply(Moment::both(row.at), fact);
             }
         }
         self.broken.add_unless(replayed == self.workflow, Promise::ReplayIsTheState);
@@ -149,12 +152,21 @@ impl World {
         self.told_success |= !self.workflow.has_ended() && status >= self.setting.target(step);
     }
 
+    /// Here both clocks show the same.
+    pub fn moment(&self) -> Moment {
+        Moment::both(self.now)
+    }
+
+    /// What the workflow must be woken for next.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.workflow.deadlines().next(self.moment())
+    }
+
     /// When something next depends on time: what the machine wants to be woken for, and what only
     /// bounds it.
     pub fn next_moment(&self) -> Option<UnixMillis> {
         let workflow = &self.workflow;
-        let mut moments: Vec<_> =
-            workflow.deadline().map(|deadline| deadline.at).into_iter().collect();
+        let mut moments: Vec<_> = self.deadline().map(|deadline| deadline.at).into_iter().collect();
         moments.extend(workflow.valid_until.map(|until| UnixMillis(until.0 + 1)));
         if let Some(index) = workflow.active_step() {
             let step = &workflow.steps[usize::from(index)];
@@ -162,7 +174,7 @@ impl World {
                 (step.clock_at, step.active_at, self.setting.routes.are_several())
             {
                 // From here no other route is tried.
-                moments.push(UnixMillis(from.0 + workflow.send_within(index) * 3 / 4 + 1));
+                moments.push(UnixMillis(from.engine.0 + workflow.send_within(index) * 3 / 4 + 1));
             }
             for (_, attempt) in workflow.attempts_of(index) {
                 moments.extend(honoured_until(attempt).map(|until| UnixMillis(until.0 + 1)));
@@ -182,7 +194,7 @@ impl World {
         let mut replayed = before;
         for fact in &facts {
             self.judge(&replayed, fact, had_ended);
-            replayed.apply(self.now, fact);
+            replayed.apply(self.moment(), fact);
         }
         let mut broken = self.broken;
         broken.add_unless(replayed == self.workflow, Promise::ReplayIsTheState);
@@ -255,7 +267,7 @@ impl World {
             && let Some(from) = self.clocks[usize::from(step)]
         {
             let end = from.0 + self.setting.patience_ms(step);
-            let is_bounded = workflow.deadline().is_some_and(|deadline| deadline.at.0 <= end);
+            let is_bounded = self.deadline().is_some_and(|deadline| deadline.at.0 <= end);
             broken.add_unless(is_bounded, Promise::ClockNeverRestarts);
         }
         let succeeded = matches!(workflow.phase, Phase::Ended(machine::EndState::Succeeded, _));
@@ -292,8 +304,8 @@ impl World {
             Event::Slot { attempt: 0, account: "p/main".into() },
             Event::Slot { attempt: 99, account: "p/main".into() },
         ];
-        if self.workflow.deadline().is_none_or(|deadline| deadline.at > self.now) {
-            stale.push(Event::Wake { while_down: false, hold: false });
+        if self.deadline().is_none_or(|deadline| deadline.at > self.now) {
+            stale.push(Event::Wake { up_since: START, hold: false });
         }
         for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
             if workflow.has_ended() || workflow.wants_slot() != Some(number) {
@@ -318,7 +330,7 @@ impl World {
             }
         }
         let routes = &self.setting.routes;
-        let told = |event| machine::handle(&mut workflow, self.now, event, routes);
+        let told = |event| machine::handle(&mut workflow, self.moment(), event, routes);
         stale.into_iter().map(told).all(|facts| facts.is_empty()) && workflow == self.workflow
     }
 }
@@ -338,7 +350,7 @@ impl Sent {
 /// Until when a repeated call of an attempt makes no second message.
 fn honoured_until(attempt: &Attempt) -> Option<UnixMillis> {
     let (from, ms) = (attempt.started_at?, attempt.traits.idempotent_for_ms?);
-    Some(UnixMillis(from.0 + ms))
+    Some(UnixMillis(from.engine.0 + ms))
 }
 
 /// What decides. Times count from now on, because the machine knows no epoch, and only those that
@@ -393,8 +405,8 @@ impl World {
         }
         let step = &workflow.steps[usize::from(index)];
         match step.clock_at {
-            Some(at) => (true, since(at)).hash(hash),
-            None => (false, step.active_at.map(since)).hash(hash),
+            Some(at) => (true, since(at.engine)).hash(hash),
+            None => (false, step.active_at.map(|at| since(at.engine))).hash(hash),
         }
         self.clocks[usize::from(index)].map(since).hash(hash);
         workflow.valid_until.map(|until| from_now(UnixMillis(until.0 + 1))).hash(hash);

@@ -1,4 +1,4 @@
-//! The real program on a disk that fails: kills, faults, damage and power cuts.
+//! The real program on a disk that fails and a clock that is set: kills, faults, damage and power cuts.
 //!
 //! | what | variable | default |
 //! |---|---|---|
@@ -8,7 +8,8 @@
 //! | seconds that a stopped process stands still | `DISPATCH_STOP_S` | 5 |
 //! | the seed of all that is random | `DISPATCH_SEED` | of the time |
 //!
-//! `shim.c` stands between the program and the C library; it needs Linux and a C compiler.
+//! `shim.c` stands between the program and the C library; it needs Linux and a C compiler. A wall clock
+//! that is set needs libfaketime: without it those tests say so, and fail where `CI` is `true`.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
 
@@ -24,4 +25,5 @@ mod report;
 mod server;
 mod shim;
 mod signals;
+mod wall;
 mod world;

@@ -79,6 +79,16 @@ impl Place {
         faults: Option<&Faults>,
         flags: &[&str],
     ) -> Result<Server, Ended> {
+        let environment = faults.map(|faults| faults.environment(&self.data));
+        self.start_in(environment.unwrap_or_default(), flags).await
+    }
+
+    /// The same, in an environment of its own.
+    pub async fn start_in(
+        &self,
+        environment: Vec<(&'static str, String)>,
+        flags: &[&str],
+    ) -> Result<Server, Ended> {
         let mut command = match self.program {
             Program::Real => Command::new(env!("CARGO_BIN_EXE_dispatch")),
             Program::Honouring => Command::new(std::env::current_exe().unwrap()),
@@ -96,10 +106,8 @@ impl Place {
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .envs(environment)
             .kill_on_drop(true);
-        if let Some(faults) = faults {
-            command.envs(faults.environment(&self.data));
-        }
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -137,6 +145,11 @@ impl Server {
         }
         self.child.wait().await.unwrap();
         had_ended
+    }
+
+    /// What it wrote to its standard error so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Sends a signal by its name.

@@ -12,7 +12,8 @@
  *                   from there on: "fail ERRNO", "always fail ERRNO", "always short"
  *   FAULTS_PROVIDER the port of the provider, for the points `call`, `called` and `answered`
  *   FAULTS_WEBHOOKS the port that the program takes webhooks on, for the point `hook`
- *   FAULTS_AHEAD_MS how far ahead the wall clock is
+ *   FAULTS_AHEAD_MS how far ahead the wall clock is; each process is then on a boot of its own, so that
+ *                   so much time seems to have passed since the last
  *
  * Points: open (for writing), write, wrote, sync, synced (fsync and fdatasync), range
  * (sync_file_range), truncate, rename, renamed, unlink, unlinked; call (before bytes go to the provider), called (behind them), answered
@@ -166,6 +167,13 @@ static char socket_of(int fd) { return fd >= 0 && fd < FDS ? sockets[fd] : 0; }
 
 /* Files: opening and closing. */
 
+/* A machine cannot be started anew between two processes, but its boot can have another name: the one
+   that this process reads is made up. */
+static const char *of_this_boot(const char *path) {
+    int is_name = !strcmp(path, "/proc/sys/kernel/random/boot_id");
+    return is_name && ahead_ms ? "/proc/sys/kernel/random/uuid" : path;
+}
+
 static int opened(int fd, const char *name, int existed, int flags) {
     if (fd < 0 || fd >= FDS || !name) return fd;
     free(files[fd]);
@@ -181,6 +189,7 @@ static int opened(int fd, const char *name, int existed, int flags) {
         va_start(rest, flags);                                                                     \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                    \
         va_end(rest);                                                                              \
+        path = of_this_boot(path);                                                                 \
         const char *name = inside(path);                                                           \
         int changes = flags & (O_WRONLY | O_RDWR | O_CREAT);                                       \
         struct stat stat_now;                                                                      \

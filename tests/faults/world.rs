@@ -11,7 +11,7 @@ use dispatch::{
     engine::SystemClock,
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
 };
-use dispatch_contract::{Secret, UnixMillis};
+use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ pub async fn provider_that(
     idempotent_for: Option<Duration>,
     stop: &CancellationToken,
 ) -> (Arc<Provider>, SocketAddr) {
-    let clock = Arc::new(SystemClock::new(UnixMillis(0)));
+    let clock = Arc::new(SystemClock::new());
     let config = ProviderConfig {
         default_script: script.parse().unwrap(),
         idempotent_for,

@@ -90,10 +90,11 @@ fn repeat(number: usize, times: usize) {
         "decode a record" => (0..times)
             .for_each(|_| drop(black_box(decode::<Record>(black_box(&record_bytes), String::new)))),
         "parse and check a create" => (0..times).for_each(|_| {
-            drop(black_box(parse_create(black_box(&request), &parts.routes, lives::at(0))));
+            drop(black_box(parse_create(black_box(&request), &parts.routes, lives::at(0).wall)));
         }),
         "verify and read a signed webhook" => (0..times).for_each(|_| {
-            let read = route.adapter.webhook(black_box(&webhook), &route.account, lives::at(0));
+            let read =
+                route.adapter.webhook(black_box(&webhook), &route.account, lives::at(0).wall);
             drop(black_box(read));
         }),
         other => panic!("{other} cannot be repeated"),

@@ -446,7 +446,7 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
     let row = store::encode(&application).unwrap();
     let row = SettingChange::put(store::Kind::Application, *application.id.as_bytes(), row);
     settings.write(vec![row]).unwrap();
-    let now = house.service.engine.clock().wall();
+    let now = house.service.engine.clock().real_wall();
     let token = access::token(application.id, PRIVATE, 900, now).unwrap();
     let client = house.client(&Credential::token(&token).unwrap());
     let spec = request(messenger_sms("1000", "447700900001", "600s"));

@@ -15,8 +15,8 @@ use dispatch::{
         SystemClock, Turn,
     },
     machine::{
-        Answer, Fact, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, Rule, StepPlan,
-        Template, Terms, WorkflowId,
+        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, Rule,
+        StepPlan, Template, Terms, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -32,9 +32,13 @@ const PLACES: u32 = 4;
 const CALL_MS: u64 = 8000;
 const SECOND: u64 = 1000;
 
+fn at(ms: u64) -> Moment {
+    Moment::both(UnixMillis(START + ms))
+}
+
 /// Routes of one channel, in order, each with [`PLACES`].
 fn routes(names: &[&str], weights: &[(&str, u32)]) -> Arc<RouteTable> {
-    let clock = Arc::new(SystemClock::new(UnixMillis(0)));
+    let clock = Arc::new(SystemClock::new());
     let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
     let can = dispatch_sms::capabilities();
     let adapter: Arc<dyn ChannelAdapter> =
@@ -80,7 +84,7 @@ struct World {
 impl World {
     fn of(routes: Arc<RouteTable>) -> World {
         let store = MemoryStore::new();
-        let grace = Grace { started_at: UnixMillis(START), until: UnixMillis(START) };
+        let grace = Grace::new(UnixMillis(START), Duration::ZERO, 0);
         let turn = Turn::new(&store, Arc::clone(&routes), grace);
         World {
             store,
@@ -98,7 +102,7 @@ impl World {
     }
 
     fn run(&mut self, inputs: Vec<Input>) {
-        let out = self.turn.run(&self.store, UnixMillis(START + self.now), inputs).unwrap();
+        let out = self.turn.run(&self.store, at(self.now), inputs).unwrap();
         assert_eq!(out.broken, []);
         for row in self.store.commit(out.batch).unwrap() {
             for fact in &row.facts {
@@ -140,12 +144,12 @@ impl World {
     }
 
     /// Lets time pass, and answers the calls that come back meanwhile.
-    fn until(&mut self, at: u64) {
+    fn until(&mut self, end: u64) {
         loop {
-            let due = self.turn.next_due(&self.store, UnixMillis(START + self.now));
+            let due = self.turn.next_due(&self.store, at(self.now)).expected(at(self.now));
             let due = due.map(|due| due.0.saturating_sub(START));
             let back = self.calls.first_key_value().map(|((at, _), _)| *at);
-            let Some(next) = due.into_iter().chain(back).min().filter(|next| *next <= at) else {
+            let Some(next) = due.into_iter().chain(back).min().filter(|next| *next <= end) else {
                 break;
             };
             self.now = self.now.max(next);
@@ -160,7 +164,7 @@ impl World {
             };
             self.run(back.into_iter().map(answer).collect());
         }
-        self.now = self.now.max(at);
+        self.now = self.now.max(end);
     }
 
     fn waited(&self, id: WorkflowId, since: u64) -> u64 {
@@ -196,7 +200,7 @@ fn record(number: u64, now: u64, tenant: &str, priority: Priority, within_s: u64
     Record {
         id: WorkflowId(Uuid::from_u128(number.into())),
         tenant: Arc::from(tenant),
-        created_at: UnixMillis(START + now),
+        created_at: at(now),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
@@ -342,10 +346,7 @@ fn after_a_start_the_first_places_go_to_the_urgent_and_the_order_is_as_it_was() 
             world.run(vec![Input::Drain { reply: Box::new(|()| {}) }]);
             world.until(CALL_MS);
             assert_eq!(world.order.len(), 4);
-            let grace = Grace {
-                started_at: UnixMillis(START + world.now),
-                until: UnixMillis(START + world.now),
-            };
+            let grace = Grace::new(at(world.now).engine, Duration::ZERO, 0);
             world.turn = Turn::new(&world.store, Arc::clone(&world.routes), grace);
             world.run(Vec::new());
             assert!(!world.turn.is_recovering());

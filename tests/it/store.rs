@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
     machine::{
-        self, Answer, Event, Fact, News, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook,
-        RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+        self, Answer, ClockKind, Event, Fact, Moment, News, OnLateSuccess, OnUnknown, Plan,
+        Priority, RouteBook, RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow,
+        WorkflowId,
     },
     store::{
         Backup, Batch, Change, Cursor, Filter, Kind, MemoryStore, Needs, Parked, Record, Requester,
@@ -70,13 +71,21 @@ impl Driver {
         Driver { store, needs: Needs::default(), now: START, rows: Vec::new() }
     }
 
+    /// Now. Somebody sets the wall clock by an hour again and again.
+    fn at(&self) -> Moment {
+        Moment::skewed(UnixMillis(self.now), if self.now % 5 < 3 { -7 } else { 3_600_000 })
+    }
+
     fn create(&mut self, number: u128, text: &str) -> WorkflowId {
+        self.create_plan(number, plan(text))
+    }
+
+    fn create_plan(&mut self, number: u128, plan: Plan) -> WorkflowId {
         let id = WorkflowId(Uuid::from_u128(number));
-        let plan = plan(text);
         let record = Record {
             id,
             tenant: Arc::from("default"),
-            created_at: UnixMillis(self.now),
+            created_at: self.at(),
             fingerprint: plan.fingerprint(),
             requester: Requester::default(),
             plan,
@@ -84,7 +93,7 @@ impl Driver {
             request_id: Some(format!("request-{number}")),
         };
         let mut state = self.needs.workflow(&record);
-        let facts = machine::create(&mut state, UnixMillis(self.now), &OneRoute);
+        let facts = machine::create(&mut state, self.at(), &OneRoute);
         self.commit(Some(record), 0, facts, state, Vec::new());
         id
     }
@@ -92,7 +101,7 @@ impl Driver {
     fn tell(&mut self, id: WorkflowId, event: Event) {
         let mut state = self.store.load(id).unwrap().expect("it is there");
         let expected = state.sequence;
-        let facts = machine::handle(&mut state, UnixMillis(self.now), event, &OneRoute);
+        let facts = machine::handle(&mut state, self.at(), event, &OneRoute);
         let accepted = facts.iter().find_map(|fact| match fact {
             Fact::AttemptAccepted { attempt, provider_id, .. } => {
                 Some((*attempt, provider_id.clone()))
@@ -116,7 +125,7 @@ impl Driver {
         let change = Change {
             record: record.map(Arc::new),
             tenant: Arc::from("default"),
-            at: UnixMillis(self.now),
+            at: self.at(),
             expected,
             facts,
             state,
@@ -203,21 +212,38 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
     for id in &ids {
         driver.accept(*id);
     }
-    let all = driver.store.due(None, UnixMillis(u64::MAX), 100);
+    let (engine, ever) = (ClockKind::Engine, UnixMillis(u64::MAX));
+    let all = driver.store.due(engine, None, ever, 100);
     assert_eq!(all.iter().map(|row| row.id).collect::<Vec<_>>(), ids);
-    assert_eq!(driver.store.next_due(None), Some(all[0].at));
+    assert_eq!(driver.store.next_due(engine, None), Some(all[0].at));
     for row in &all {
         let state = driver.store.load(row.id).unwrap().unwrap();
         assert_eq!(
-            state.deadline().map(|deadline| (deadline.at, deadline.due)),
+            state.deadlines().timer.map(|deadline| (deadline.at, deadline.due)),
             Some((row.at, row.due))
         );
     }
-    let behind = driver.store.due(Some((all[1].at, all[1].id)), UnixMillis(u64::MAX), 2);
+    let behind = driver.store.due(engine, Some((all[1].at, all[1].id)), ever, 2);
     assert_eq!(behind, all[2..4]);
-    assert!(driver.store.due(None, UnixMillis(all[0].at.0 - 1), 9).is_empty());
+    assert!(driver.store.due(engine, None, UnixMillis(all[0].at.0 - 1), 9).is_empty());
     driver.tell(ids[0], Event::Cancel);
-    assert_eq!(driver.store.next_due(None), Some(all[1].at));
+    assert_eq!(driver.store.next_due(engine, None), Some(all[1].at));
+    assert_eq!(driver.store.next_due(ClockKind::Wall, None), None);
+
+    // Two with an appointment, of which one waits for a place too, and so has both.
+    let (send_at, valid_until) = (UnixMillis(START + 900), UnixMillis(START + 800));
+    let scheduled = driver.create_plan(6, Plan { send_at: Some(send_at), ..plan("x") });
+    let bounded = driver.create_plan(7, Plan { valid_until: Some(valid_until), ..plan("x") });
+    let appointments = driver.store.due(ClockKind::Wall, None, ever, 100);
+    let told: Vec<_> = appointments.iter().map(|row| (row.id, row.at, row.due)).collect();
+    let (send, late) = (machine::Due::Send, machine::Due::ValidUntil);
+    assert_eq!(told, [(bounded, valid_until, late), (scheduled, send_at, send)]);
+    let timers = driver.store.due(engine, None, ever, 100);
+    assert!(
+        timers.iter().any(|row| row.id == bounded) && timers.iter().all(|row| row.id != scheduled)
+    );
+    driver.tell(bounded, Event::Cancel);
+    assert_eq!(driver.store.next_due(ClockKind::Wall, None), Some(send_at));
 }
 
 fn requests_and_messages_are_found(mut driver: Driver) {
@@ -260,7 +286,7 @@ fn a_change_on_an_old_state_is_refused(mut driver: Driver) {
     let change = Change {
         record: None,
         tenant: Arc::from("default"),
-        at: UnixMillis(START),
+        at: Moment::both(UnixMillis(START)),
         expected: 1,
         facts: vec![Fact::StepSkipped { step: 1 }],
         state,
@@ -325,7 +351,7 @@ fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
         "no transition twice"
     );
 
-    driver.tell(open, Event::Wake { while_down: false, hold: false });
+    driver.tell(open, Event::Wake { up_since: UnixMillis(0), hold: false });
     driver.accept(open);
     driver.tell(open, Event::Cancel);
     assert_eq!(driver.timeline(open), driver.remembered(open), "nor when it ends");

@@ -12,8 +12,8 @@ use dispatch::{
         SystemClock, Turn,
     },
     machine::{
-        Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan, Template, Terms,
-        WorkflowId,
+        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan,
+        Template, Terms, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -27,7 +27,7 @@ use uuid::Uuid;
 const START: u64 = 1_700_000_000_000;
 
 fn routes(concurrency: u32) -> Arc<RouteTable> {
-    let clock = Arc::new(SystemClock::new(UnixMillis(0)));
+    let clock = Arc::new(SystemClock::new());
     let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
     let can = dispatch_sms::capabilities();
     let adapter: Arc<dyn ChannelAdapter> =
@@ -75,7 +75,7 @@ fn create(number: u128) -> Input {
     let record = Record {
         id: WorkflowId(Uuid::from_u128(number)),
         tenant: Arc::from("default"),
-        created_at: UnixMillis(START),
+        created_at: at(0),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
@@ -93,12 +93,12 @@ fn settle(store: &mut MemoryStore, out: Outbox) -> (Vec<Fact>, Vec<dispatch::eng
     (rows.iter().flat_map(|row| row.facts.clone()).collect(), out.sends)
 }
 
-fn at(ms: u64) -> UnixMillis {
-    UnixMillis(START + ms)
+fn at(ms: u64) -> Moment {
+    Moment::both(UnixMillis(START + ms))
 }
 
 fn no_grace(ms: u64) -> Grace {
-    Grace { started_at: at(ms), until: at(ms) }
+    Grace::new(at(ms).engine, Duration::ZERO, 0)
 }
 
 #[test]
@@ -131,8 +131,7 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
     let hour = 3_600_000;
     let mut turn = Turn::new(&store, routes, no_grace(hour));
     let (mut facts, mut sends) = (Vec::new(), Vec::new());
-    while turn.is_recovering() || turn.next_due(&store, at(hour)).is_some_and(|due| due <= at(hour))
-    {
+    while turn.is_recovering() || turn.next_due(&store, at(hour)).is_due(at(hour)) {
         let out = turn.run(&store, at(hour), Vec::new()).unwrap();
         let (more_facts, more_sends) = settle(&mut store, out);
         facts.extend(more_facts);

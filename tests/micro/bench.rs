@@ -63,7 +63,7 @@ fn transitions(c: &mut Criterion) {
     let steps = [
         ("slot", 0, Event::Slot { attempt: 1, account: "vonage/main".into() }),
         ("accepted", 1, accepted(1)),
-        ("expired", expired, Event::Wake { while_down: false, hold: false }),
+        ("expired", expired, Event::Wake { up_since: lives::at(0).engine, hold: false }),
         ("slot of the second", expired, Event::Slot { attempt: 2, account: "vonage/main".into() }),
         ("accepted, the second", expired + 1, accepted(2)),
         ("receipt and end", expired + 5, delivered(2)),
@@ -111,7 +111,9 @@ fn validation(c: &mut Criterion) {
     let parts = lives::parts();
     let request = lives::request();
     c.bench_function("validation/create request of two steps", |b| {
-        b.iter(|| parse_create(black_box(&request), &parts.routes, lives::at(0)).expect("good"));
+        b.iter(|| {
+            parse_create(black_box(&request), &parts.routes, lives::at(0).wall).expect("good")
+        });
     });
 }
 
@@ -120,7 +122,7 @@ fn receipts(c: &mut Criterion) {
     let route = parts.routes.get("sms").expect("a route");
     let receipt = lives::SignedReceipt::new();
     let request = receipt.request();
-    let read = || route.adapter.webhook(black_box(&request), &route.account, lives::at(0));
+    let read = || route.adapter.webhook(black_box(&request), &route.account, lives::at(0).wall);
     assert_eq!(read().verdict, Verdict::Understood);
     assert_eq!(read().inbound.len(), 1);
     c.bench_function("receipt/verify and read a signed webhook", |b| b.iter(read));
@@ -139,7 +141,7 @@ fn commits(c: &mut Criterion) {
     let mut store = SledStore::open(&options).expect("a store");
     let mut turn = lives::turn(&store, &parts);
     let mut resting = plan;
-    resting.send_at = Some(lives::at(3_600_000));
+    resting.send_at = Some(lives::at(3_600_000).wall);
     let mut next = 0;
     let mut batch = |store: &SledStore, size: u128| {
         let creates = (next..next + size).map(|number| lives::create(number, &resting)).collect();

@@ -2,14 +2,14 @@
 //! workflow is created, its first message is accepted, its time passes, its second message is
 //! accepted, and a receipt ends it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dispatch::{
     builtin,
     config::Config,
     engine::{Grace, Input, Outbox, SendOrder, SystemClock, Turn},
     grpc::parse_create,
-    machine::{Answer, Plan, Terms, WorkflowId},
+    machine::{Answer, Moment, Plan, Terms, WorkflowId},
     pb::v1::CreateWorkflowRequest,
     service::{Parts, ServiceClock},
     store::{Record, Requester, Row, Store},
@@ -24,8 +24,8 @@ pub const SECRET: &str = "a secret of thirty-two characters";
 pub const EXPIRY_MS: u64 = 2000;
 const START: u64 = 1_800_000_000_000;
 
-pub fn at(ms: u64) -> UnixMillis {
-    UnixMillis(START + ms)
+pub fn at(ms: u64) -> Moment {
+    Moment::both(UnixMillis(START + ms))
 }
 
 /// The real adapters behind routes for Messenger and SMS.
@@ -49,7 +49,7 @@ account = "main"
 concurrency = 10000
 "#
     ));
-    let clock = ServiceClock::System(Arc::new(SystemClock::new(UnixMillis(0))));
+    let clock = ServiceClock::System(Arc::new(SystemClock::new()));
     builtin::parts(&config.expect("a good configuration"), &clock).expect("good routes")
 }
 
@@ -75,7 +75,7 @@ steps:
 }
 
 pub fn plan(parts: &Parts) -> Plan {
-    parse_create(&request(), &parts.routes, at(0)).expect("a good workflow")
+    parse_create(&request(), &parts.routes, at(0).wall).expect("a good workflow")
 }
 
 /// What is asked for in workflow `number`: as in the plan, but for the texts, of which no two are alike.
@@ -118,7 +118,7 @@ pub fn delivered(attempt: AttemptId) -> Input {
         attempt: Some(attempt),
         provider_id: Some(provider_id(attempt)),
         report: Report::Reached(Status::Delivered),
-        provider_time: Some(at(0)),
+        provider_time: Some(at(0).wall),
         code: None,
         detail: None,
         usage: None,
@@ -141,7 +141,7 @@ impl SignedReceipt {
     pub fn new() -> Self {
         let body = r#"{"message_uuid":"0198c0ff-ee00-7000-8000-00000000beef","to":"447700900001","from":"447700900000","timestamp":"2027-01-15T08:00:00Z","status":"delivered","channel":"sms","client_ref":"0198c0ffee007000800000000000beef.2"}"#;
         let claims = serde_json::json!({
-            "iss": "Vonage", "iat": at(0).0 / 1000, "jti": "j", "api_key": "abcd1234",
+            "iss": "Vonage", "iat": at(0).wall.0 / 1000, "jti": "j", "api_key": "abcd1234",
             "payload_hash": hex(&Sha256::digest(body)),
         });
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
@@ -167,7 +167,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A turn on `store` that recovers nothing.
 pub fn turn(store: &dyn Store, parts: &Parts) -> Turn {
-    let grace = Grace { started_at: at(0), until: at(0) };
+    let grace = Grace::new(at(0).engine, Duration::ZERO, 0);
     Turn::new(store, Arc::new(parts.routes.clone()), grace)
 }
 

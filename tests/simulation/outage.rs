@@ -13,8 +13,8 @@ use std::{
 use dispatch::{
     engine::{Grace, Input, SendOrder, Turn, answer_of},
     machine::{
-        Answer, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms,
-        WorkflowId,
+        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template,
+        Terms, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -69,8 +69,8 @@ pub fn live(workflows: u64) -> Outage {
     };
     let table = routes::table(&[spec], None);
     let mut store = MemoryStore::new();
-    let at = |ms: u64| UnixMillis(START + ms);
-    let mut turn = Turn::new(&store, table, Grace { started_at: at(0), until: at(0) });
+    let at = |ms: u64| Moment::both(UnixMillis(START + ms));
+    let mut turn = Turn::new(&store, table, Grace::new(at(0).engine, Duration::ZERO, 0));
     let created = Arc::new(AtomicU64::new(0));
     let mut asked = 0;
     let mut calls: BTreeMap<(u64, u64), (SendOrder, Answer)> = BTreeMap::new();
@@ -150,7 +150,8 @@ pub fn live(workflows: u64) -> Outage {
             calls.insert((back, seen.calls), (order, answer));
             assert!(calls.len() <= PLACES as usize, "{} calls are out", calls.len());
         }
-        let due = turn.next_due(&store, at(now)).map(|due| due.0.saturating_sub(START));
+        let due = turn.next_due(&store, at(now)).expected(at(now));
+        let due = due.map(|due| due.0.saturating_sub(START));
         let answer = calls.first_key_value().map(|((at, _), _)| *at);
         let next = if asked < workflows { Some(now) } else { due.into_iter().chain(answer).min() };
         match next {
@@ -209,7 +210,7 @@ fn record(number: u64, now: u64) -> Record {
     Record {
         id,
         tenant: Arc::from("default"),
-        created_at: UnixMillis(START + now),
+        created_at: Moment::both(UnixMillis(START + now)),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,

@@ -39,7 +39,7 @@ impl Follower {
                 Ok(rows) => rows,
                 Err(StoreError::Trimmed(oldest)) => {
                     let gone = journal[self.passed..].iter().take_while(|row| row.cursor <= oldest);
-                    let young = gone.clone().find(|row| row.at.0 >= past);
+                    let young = gone.clone().find(|row| row.at.engine.0 >= past);
                     self.want(young.is_none(), || format!("{young:?} is gone before its time"))?;
                     self.passed += gone.count();
                     self.want(oldest > self.cursor, || format!("trimmed at {oldest:?}"))?;

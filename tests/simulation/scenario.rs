@@ -25,6 +25,8 @@ pub struct Scenario {
     /// Which of the world's callers take part.
     pub callers: Vec<u32>,
     pub deaths: Vec<Death>,
+    /// When somebody sets the wall clock while the service runs or not, and by how many milliseconds.
+    pub wall_sets: Vec<(u64, i64)>,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub terms: Terms,
@@ -48,6 +50,8 @@ pub struct Death {
     pub down_ms: u64,
     /// By how much the wall clock is set meanwhile.
     pub wall_step_ms: i64,
+    /// The machine starts anew too, and its clocks with it.
+    pub reboots: bool,
 }
 
 /// Where in a turn it dies.
@@ -100,6 +104,8 @@ impl Scenario {
         let mut dice = Dice::of(seed, &[1]);
         let size = dice.one(&[4, 16, 50, 50, 130]);
         let deaths = dice.one(&[0, 1, 3, 3, 10]);
+        let is_loop = dice.percent(10);
+        let sets = dice.one(&[0, 0, 1, 3]);
         let routes = routes(&mut dice);
         let terms = Terms {
             send_within_ms: dice.one(&[10 * SECOND, 5 * MINUTE, 15 * MINUTE]),
@@ -112,7 +118,12 @@ impl Scenario {
         Scenario {
             seed,
             callers: (0..size).collect(),
-            deaths: (0..deaths).map(|_| death(&mut dice)).collect(),
+            deaths: if is_loop {
+                (0..60).map(|_| death_in_a_loop(&mut dice)).collect()
+            } else {
+                (0..deaths).map(|_| death(&mut dice)).collect()
+            },
+            wall_sets: (0..sets).map(|_| wall_set(&mut dice)).collect(),
             trouble: dice.one(&[0, 10, 40, 80]),
             terms,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -196,12 +207,31 @@ fn death(dice: &mut Dice) -> Death {
         commit: dice.span(1, 128) as u32,
         point: dice.one(&points),
         down_ms: dice.span(1, 8 * HOUR),
-        wall_step_ms: match dice.below(6) {
-            0 => -(dice.span(1, DAY) as i64),
-            1 => dice.span(1, DAY) as i64,
-            _ => 0,
-        },
+        wall_step_ms: if dice.percent(33) { step(dice) } else { 0 },
+        reboots: dice.percent(30),
     }
+}
+
+/// A service that does not get far: it dies within moments, and is started again.
+fn death_in_a_loop(dice: &mut Dice) -> Death {
+    Death {
+        commit: dice.span(1, 4) as u32,
+        point: dice.one(&[Point::BeforeCommit, Point::AfterCommit]),
+        down_ms: dice.span(1, 20 * SECOND),
+        wall_step_ms: 0,
+        reboots: false,
+    }
+}
+
+/// By seconds, hours or days, forward or back.
+fn step(dice: &mut Dice) -> i64 {
+    let most = dice.one(&[10 * SECOND, 3 * HOUR, 5 * DAY]);
+    let by_ms = dice.span(1, most) as i64;
+    if dice.percent(50) { by_ms } else { -by_ms }
+}
+
+fn wall_set(dice: &mut Dice) -> (u64, i64) {
+    (START + dice.span(1, 6 * HOUR), step(dice))
 }
 
 fn routes(dice: &mut Dice) -> Vec<RouteSpec> {

@@ -2,18 +2,23 @@
 //! deaths, with callers, providers and readers around it.
 //!
 //! Everything happens in one thread in the order of its virtual time; ties go by the order in which
-//! things were arranged. The world's own time is the true one; the engine's is the wall clock at a
-//! start, which may have been set, carried on from there.
+//! things were arranged. The world's own time is the true one. The machine has a clock that counts from
+//! its boot, and a wall clock that somebody sets now and then; what the service takes the time for
+//! follows from these by the production code.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     mem::Discriminant,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use dispatch::{
-    engine::{Canceled, Created, EngineError, Grace, Input, Outbox, SendOrder, Turn},
-    machine::{Answer, EndState, Fact, Outcome, Reason, WorkflowId, sentence},
+    engine::{
+        Canceled, Created, EngineError, Grace, Input, Outbox, Readings, SendOrder, Timekeeper,
+        Turn, Wake,
+    },
+    machine::{Answer, EndState, Fact, Moment, Outcome, Reason, WorkflowId, sentence},
     store::{MemoryStore, Record, SledOptions, SledStore, Store},
 };
 use dispatch_contract::{AttemptId, UnixMillis};
@@ -22,8 +27,8 @@ use uuid::Uuid;
 use crate::{
     dice::Dice,
     judge::{
-        Broken, DRAINED, Fine, Given, Judge, MACHINE, PLACES, PROMISE, RECORDS, Rule, SPIN, STORE,
-        TurnSeen,
+        Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, PLACES, PROMISE, RECORDS, Rule,
+        SPIN, STORE, TurnSeen,
     },
     provider::{Course, Providers},
     readers::Follower,
@@ -90,6 +95,10 @@ enum Happening {
     },
     /// The service starts.
     Start,
+    /// Somebody sets the wall clock.
+    SetWall {
+        by_ms: i64,
+    },
     /// A drain has been waited for long enough.
     Impatient {
         life: u32,
@@ -137,20 +146,52 @@ struct Service {
     turn: Turn,
     /// The route that is not configured in this life.
     gone: Option<usize>,
+    keeper: Timekeeper,
     began: u64,
     started_at: u64,
     grace_until: u64,
     inbox: Vec<Waiting>,
     /// When the disk is done with the last batch.
     free_at: u64,
-    /// When something is due by itself, in engine time.
-    due: Option<u64>,
-    previous: Option<u64>,
+    /// When something is due by itself.
+    due: Wake,
+    previous: Option<Moment>,
     next_sweep: u64,
     death: Option<Death>,
     is_recovering: bool,
     is_draining: bool,
     idle_turns: u32,
+}
+
+/// The machine that the service runs on, as far as it has clocks.
+struct Machine {
+    boot: u128,
+    booted_at: u64,
+    wall_step: i64,
+    times_set: u32,
+}
+
+/// How it was when the clocks were noted.
+struct Noted {
+    boot: u128,
+    times_set: u32,
+    at: u64,
+    engine: u64,
+}
+
+impl Machine {
+    fn readings(&self, at: u64) -> Readings {
+        Readings {
+            boot: Some(Uuid::from_u128(self.boot)),
+            since_boot: Duration::from_millis(at - self.booted_at),
+            wall: UnixMillis(at.saturating_add_signed(self.wall_step)),
+        }
+    }
+
+    fn set_wall(&mut self, by_ms: i64) {
+        self.wall_step += by_ms;
+        self.times_set += u32::from(by_ms != 0);
+    }
 }
 
 pub struct World<'a> {
@@ -163,7 +204,9 @@ pub struct World<'a> {
     service: Option<Service>,
     life: u32,
     deaths: VecDeque<Death>,
-    wall_step: i64,
+    machine: Machine,
+    /// What is known of the time at the last note of the clocks.
+    noted: Option<Noted>,
     callers: Vec<Caller>,
     /// Callers that know how it went, or gave up.
     is_content: Vec<bool>,
@@ -195,7 +238,8 @@ impl<'a> World<'a> {
             service: None,
             life: 0,
             deaths: scenario.deaths.iter().copied().collect(),
-            wall_step: 0,
+            machine: Machine { boot: 1, booted_at: START - 1000, wall_step: 0, times_set: 0 },
+            noted: None,
             is_content: vec![false; callers.len()],
             calls: Vec::new(),
             out: vec![0; scenario.routes.len()],
@@ -216,6 +260,9 @@ impl<'a> World<'a> {
             let at = world.callers[caller].comes_at;
             world.arrange(at, Happening::Create { caller, round: 0 });
         }
+        for (at, by_ms) in &scenario.wall_sets {
+            world.arrange(*at, Happening::SetWall { by_ms: *by_ms });
+        }
         world
     }
 
@@ -223,7 +270,10 @@ impl<'a> World<'a> {
     pub fn run(&mut self) -> Fine {
         loop {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-            let turn = self.service.as_ref().and_then(|service| service.next_turn(self.now));
+            let turn = self
+                .service
+                .as_ref()
+                .and_then(|service| service.next_turn(self.now, &self.machine));
             match (next, turn) {
                 (Some(next), turn) if turn.is_none_or(|turn| next <= turn) => {
                     let Some((_, happening)) = self.agenda.pop_first() else { break };
@@ -251,7 +301,8 @@ impl<'a> World<'a> {
     fn forget(&mut self) -> Fine {
         self.read(true)?;
         let Some(service) = &self.service else { return Ok(()) };
-        let now = UnixMillis(service.engine(self.now) + self.scenario.retention_ms + 1);
+        let now = service.moment(self.now, &self.machine).engine.0;
+        let now = UnixMillis(now + self.scenario.retention_ms + 1);
         let before = UnixMillis(now.0 - self.scenario.retention_ms);
         let Some(store) = &mut self.store else { return Ok(()) };
         for _ in 0..1000 {
@@ -286,8 +337,8 @@ impl<'a> World<'a> {
 }
 
 impl Service {
-    fn engine(&self, now: u64) -> u64 {
-        self.started_at + (now - self.began)
+    fn moment(&self, now: u64, machine: &Machine) -> Moment {
+        self.keeper.moment(machine.readings(now))
     }
 
     fn takes_inputs(&self) -> bool {
@@ -295,11 +346,12 @@ impl Service {
     }
 
     /// When its writer will turn next, in true time.
-    fn next_turn(&self, now: u64) -> Option<u64> {
+    fn next_turn(&self, now: u64, machine: &Machine) -> Option<u64> {
         let wants = if self.is_recovering || !self.inbox.is_empty() {
             Some(now)
         } else {
-            self.due.map(|due| self.began + due.saturating_sub(self.started_at))
+            let due = self.due.expected(self.moment(now, machine));
+            due.map(|due| self.began + due.0.saturating_sub(self.started_at))
         };
         wants.map(|at| at.max(self.free_at))
     }

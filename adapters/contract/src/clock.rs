@@ -7,8 +7,11 @@ use crate::UnixMillis;
 /// The one source of time. The service hands it down, so that a test clock drives everything.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Engine time: never goes back.
+    /// Engine time: for durations. Never goes back, and does not follow a wall clock that is set.
     fn now(&self) -> UnixMillis;
+
+    /// The wall clock: for what is shown, signed or told to others, never to wait for.
+    fn wall(&self) -> UnixMillis;
 
     /// Returns once engine time is at or past `at`.
     ///

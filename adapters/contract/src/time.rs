@@ -4,9 +4,8 @@ use std::{fmt, ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970-01-01T00:00:00Z on the wall clock.
-///
-/// Deadlines are wall-clock times so that they survive a restart.
+/// Milliseconds since 1970-01-01T00:00:00Z, by the wall clock or in engine time: what they belong to
+/// says which.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -1,5 +1,7 @@
 //! Turns a scene into receipts with a time. Pure.
 
+use std::time::Duration;
+
 use dispatch_contract::{Failure, Receipt, Report, Status, UnixMillis, Usage};
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
 /// A receipt that is going to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// When it comes.
+    /// When it comes, in engine time.
     pub(crate) due: UnixMillis,
     /// Whether it comes before the caller is answered.
     pub(crate) early: bool,
@@ -21,7 +23,15 @@ pub(crate) struct Planned {
 }
 
 /// What is reported about `message`, in the order in which it comes where times are equal.
-pub(crate) fn plan(scene: &Scene, message: &SentMessage, reads: bool, seed: Seed) -> Vec<Planned> {
+///
+/// It comes in engine time, of which it is `now`; what it tells of is dated as the message is.
+pub(crate) fn plan(
+    scene: &Scene,
+    message: &SentMessage,
+    now: UnixMillis,
+    reads: bool,
+    seed: Seed,
+) -> Vec<Planned> {
     let odd = &scene.oddities;
     let mut cues: Vec<Cue> =
         scene.receipts.iter().copied().filter(|cue| reads || cue.says != Says::Read).collect();
@@ -34,13 +44,13 @@ pub(crate) fn plan(scene: &Scene, message: &SentMessage, reads: bool, seed: Seed
     for (place, (cue, says)) in (0_u64..).zip(cues.iter().zip(says)) {
         let early = odd.early && place == 0;
         // What is reported before the answer has happened by then.
-        let happened = if early { message.at } else { message.at + cue.after };
+        let after = if early { Duration::ZERO } else { cue.after };
         let due = if early {
-            message.at
+            now
         } else {
-            happened + odd.late + seed.jitter(place, &message.provider_id, odd.jitter)
+            now + after + odd.late + seed.jitter(place, &message.provider_id, odd.jitter)
         };
-        let receipt = receipt(message, says, happened);
+        let receipt = receipt(message, says, message.at + after);
         for _ in 0..if odd.twice { 2 } else { 1 } {
             planned.push(Planned { due, early, signing: odd.signing, receipt: receipt.clone() });
         }

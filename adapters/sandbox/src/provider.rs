@@ -187,7 +187,7 @@ impl Provider {
             client_ref: call.client_ref.map(str::to_owned),
             channel: call.channel.clone(),
             recipient: call.recipient.clone(),
-            at: now,
+            at: self.clock.wall(),
             answered: reaction.answered.clone(),
         };
         remember(&mut state.calls, record, self.log_limit);
@@ -246,14 +246,14 @@ impl Provider {
             client_ref: call.client_ref.map(str::to_owned),
             channel: call.channel.clone(),
             recipient: call.recipient.clone(),
-            at: now,
+            at: self.clock.wall(),
             provider_id: self.seed.id(state.sent_count, &parts).to_string(),
         };
         if let (Some(_), Some(reference)) = (self.idempotent_for, call.client_ref) {
             state.references.insert(reference.to_owned(), message.provider_id.clone());
             state.reference_ages.push_back((now, reference.to_owned()));
         }
-        let receipts = plan(scene, &message, call.reads, self.seed);
+        let receipts = plan(scene, &message, now, call.reads, self.seed);
         let provider_id = message.provider_id.clone();
         remember(&mut state.sent, message, self.log_limit);
         (provider_id, receipts)

@@ -183,6 +183,10 @@ mod tests {
             UnixMillis(self.now.load(Ordering::SeqCst))
         }
 
+        fn wall(&self) -> UnixMillis {
+            self.now()
+        }
+
         async fn sleep_until(&self, at: UnixMillis) -> Busy {
             // A sleep that the clock knows of holds it at its time.
             let hold = self.hold();

@@ -13,7 +13,7 @@ pub struct SentMessage {
     pub channel: Channel,
     /// Whom it went to.
     pub recipient: Endpoint,
-    /// When, by the injected clock.
+    /// When, by the injected wall clock.
     pub at: UnixMillis,
     /// The provider's id of it.
     pub provider_id: String,
@@ -28,7 +28,7 @@ pub struct CallRecord {
     pub channel: Channel,
     /// Whom the message is for.
     pub recipient: Endpoint,
-    /// When, by the injected clock.
+    /// When, by the injected wall clock.
     pub at: UnixMillis,
     /// What the caller was answered.
     pub answered: Answered,

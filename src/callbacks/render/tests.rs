@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     callbacks::telling::tellings,
     machine::{
-        AcceptedBy, Fact, OnLateSuccess, OnUnknown, Plan, Priority, Reason, RouteTraits, Rule,
-        StepPlan, Template, Terms, WorkflowId,
+        AcceptedBy, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, RouteTraits,
+        Rule, StepPlan, Template, Terms, WorkflowId,
     },
     store::{Cursor, Requester, Row},
 };
@@ -47,7 +47,7 @@ fn record(facade: Facade) -> Record {
     Record {
         id: WorkflowId(ID.parse().unwrap()),
         tenant: Arc::from("default"),
-        created_at: AT,
+        created_at: Moment::both(AT),
         fingerprint: plan.fingerprint(),
         plan,
         terms: Terms::default(),
@@ -82,7 +82,7 @@ fn told(record: &Record, shape: Shape, facts: Vec<Fact>) -> Vec<Value> {
             cursor: Cursor(number.into()),
             tenant: Arc::clone(&record.tenant),
             workflow: record.id,
-            at: UnixMillis(AT.0 + u64::from(number) * 1000),
+            at: Moment::both(UnixMillis(AT.0 + u64::from(number) * 1000)),
             sequence: number,
             facts: vec![fact],
         })
@@ -198,7 +198,7 @@ fn a_body_is_compact_and_the_same_each_time() {
         cursor: Cursor(1),
         tenant: Arc::clone(&record.tenant),
         workflow: record.id,
-        at: AT,
+        at: Moment::both(AT),
         sequence: 1,
         facts: failed_over(),
     };

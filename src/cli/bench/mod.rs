@@ -30,7 +30,6 @@ mod workflow;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
-use dispatch_contract::UnixMillis;
 
 use self::{
     ceilings::Writing,
@@ -174,7 +173,7 @@ where
     P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     let Some(file) = server.config() else { return Ok(None) };
-    let clock = ServiceClock::System(Arc::new(SystemClock::new(UnixMillis(0))));
+    let clock = ServiceClock::System(Arc::new(SystemClock::new()));
     Ok(Some(Arc::new(parts(&Config::read(&file)?, &clock)?.routes)))
 }
 

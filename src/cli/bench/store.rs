@@ -6,10 +6,9 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
@@ -20,9 +19,9 @@ use super::{
 };
 use crate::{
     cli::Failure,
-    engine::{Grace, Input, Outbox, RouteTable, Turn},
+    engine::{EngineClock, Grace, Input, Outbox, RouteTable, SystemClock, Turn},
     grpc::parse_create,
-    machine::{Terms, WorkflowId},
+    machine::{Moment, Terms, WorkflowId},
     store::{Record, Requester, SledOptions, SledStore, Store, StoreError, encode},
 };
 
@@ -85,7 +84,7 @@ struct Alone {
     store: SledStore,
     turn: Turn,
     routes: Arc<RouteTable>,
-    now: UnixMillis,
+    now: Moment,
     /// What is open, in no order.
     open: Vec<WorkflowId>,
     next: u64,
@@ -94,9 +93,8 @@ struct Alone {
 impl Alone {
     fn open(options: &SledOptions, routes: &Arc<RouteTable>) -> Result<Self, StoreError> {
         let store = SledStore::open(options)?;
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = UnixMillis(wall.as_millis() as u64);
-        let turn = Turn::new(&store, routes.clone(), Grace { started_at: now, until: now });
+        let now = SystemClock::new().moment();
+        let turn = Turn::new(&store, routes.clone(), Grace::new(now.engine, Duration::ZERO, 0));
         Ok(Alone { store, turn, routes: Arc::clone(routes), now, open: Vec::new(), next: 0 })
     }
 
@@ -108,7 +106,7 @@ impl Alone {
     fn create(&mut self) -> Result<Input, StoreError> {
         self.next += 1;
         let shape = Shape::resting(Duration::from_secs(86_400));
-        let plan = parse_create(&workflow::request(self.next, &shape), &self.routes, self.now)
+        let plan = parse_create(&workflow::request(self.next, &shape), &self.routes, self.now.wall)
             .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
         let id = WorkflowId(Uuid::now_v7());
         self.open.push(id);

@@ -35,10 +35,11 @@ impl RouteBook for Book<'_> {
 impl Work<'_> {
     /// Why a new workflow is refused, if no route could start its first step in time.
     pub(super) fn overload(&self, workflow: &Workflow) -> Option<EngineError> {
-        if workflow.send_at.is_some_and(|at| at > self.now) {
+        if workflow.send_at.is_some_and(|at| at > self.now.wall) {
             return None;
         }
-        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let book =
+            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
         let need = &workflow.steps.first()?.need;
         let within_ms = workflow.send_within(0);
         let too_long = |offer: RouteOffer| {

@@ -37,7 +37,8 @@ impl Work<'_> {
             return Ok(());
         }
         let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
-        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let book =
+            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
         let facts = machine::handle(&mut working.state, self.now, event, &book);
         self.follow(id, facts)
     }
@@ -111,9 +112,9 @@ impl Work<'_> {
             priority: state.priority,
             // When it was planned or became due again, which was the last thing that happened to it: a
             // start after a crash puts it where it was.
-            since: state.updated_at,
+            since: state.updated_at.engine,
         };
-        if self.turn.slots.take_or_wait(&route, id, claim, self.now)
+        if self.turn.slots.take_or_wait(&route, id, claim, self.now.engine)
             && !self.grant(id, number, &route)?
         {
             // Whoever queued while it was held, the workflow itself perhaps, is not told otherwise.
@@ -147,7 +148,7 @@ impl Work<'_> {
 
     /// Gives free places of a route to those who wait for one.
     pub(super) fn fill(&mut self, route: &Arc<str>) -> Result<(), StoreError> {
-        while let Some(id) = self.turn.slots.next(route, self.now) {
+        while let Some(id) = self.turn.slots.next(route, self.now.engine) {
             let wanted = self.load(id)?.and_then(|working| {
                 let number = working.state.wants_slot()?;
                 let attempt = working.state.attempt(number)?;

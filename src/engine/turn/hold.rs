@@ -9,7 +9,7 @@ use dispatch_contract::UnixMillis;
 use super::{DUE_A_TURN, Grace, Reply, Turn, Work};
 use crate::{
     engine::EngineError,
-    machine::{Event, WorkflowId},
+    machine::{ClockKind, Event, WorkflowId},
     store::{Store, StoreError},
 };
 
@@ -55,7 +55,7 @@ impl Turn {
     /// Begins to pay what a restart owes.
     pub(super) fn take_up(&mut self, store: &dyn Store) {
         let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
-        let overdue = store.due(None, before, usize::MAX);
+        let overdue = store.due(ClockKind::Engine, None, before, usize::MAX);
         self.overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
         self.owed = store.open_ids(None, usize::MAX).into();
         // A drain gives out no place after it either.
@@ -102,7 +102,8 @@ impl Work<'_> {
         }
         // As if it had started now: places are counted afresh, since no call is out.
         let grace_ms = turn.grace.until.since(turn.grace.started_at);
-        turn.grace = Grace { started_at: self.now, until: self.now.plus(grace_ms) };
+        turn.grace = Grace { started_at: self.now.engine, until: self.now.engine.plus(grace_ms) };
+        turn.given = turn.given.anew();
         turn.slots = turn.fresh_slots();
         turn.take_up(self.store);
         Ok(())

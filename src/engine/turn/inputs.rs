@@ -7,7 +7,7 @@ use dispatch_contract::{AttemptId, Inbound, Report, Status};
 use super::{DUE_A_TURN, Foreign, Input, Reply, Work, Working, admission::Book};
 use crate::{
     engine::{Canceled, Created, EngineError, New, account_id},
-    machine::{self, AttemptState, Event, News, Workflow, WorkflowId},
+    machine::{self, AttemptState, ClockKind, Event, News, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
 /// Inputs.
@@ -76,7 +76,7 @@ impl Work<'_> {
             reply(Err(EngineError::Held));
             return Ok(());
         }
-        if record.plan.valid_until.is_some_and(|until| until <= self.now) {
+        if record.plan.valid_until.is_some_and(|until| until <= self.now.wall) {
             reply(Err(EngineError::TooLate));
             return Ok(());
         }
@@ -94,7 +94,8 @@ impl Work<'_> {
             self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
         }
         let record = Arc::new(record);
-        let book = Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now };
+        let book =
+            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
         let facts = machine::create(&mut state, self.now, &book);
         let working = Working {
             state,
@@ -203,7 +204,7 @@ impl Work<'_> {
                     key: 0,
                     account: told_by,
                     provider_id,
-                    at: self.now,
+                    at: self.now.engine,
                     report: news.report.into(),
                     provider_time: news.provider_time,
                     code: news.code,
@@ -255,15 +256,13 @@ impl Work<'_> {
     }
 
     pub(super) fn due(&mut self) -> Result<(), StoreError> {
+        let grace = self.turn.grace;
+        let is_held = self.now.engine < grace.until;
+        let wake = || Event::Wake { up_since: grace.started_at, hold: is_held };
         for _ in 0..DUE_A_TURN {
             let Some(row) = self.turn.overdue.pop_front() else { break };
-            self.event(
-                row.id,
-                Event::Wake { while_down: true, hold: self.now < self.turn.grace.until },
-            )?;
+            self.event(row.id, wake())?;
         }
-        let grace = self.turn.grace;
-        let is_held = self.now < grace.until;
         if is_held {
             self.due_behind()?;
         } else {
@@ -271,24 +270,25 @@ impl Work<'_> {
             self.turn.behind_of.clear();
         }
         let after = is_held.then(|| self.turn.held_until());
-        for row in self.store.due(after, self.now, DUE_A_TURN) {
-            let while_down = row.at < grace.started_at;
-            self.event(row.id, Event::Wake { while_down, hold: false })?;
+        let timers = self.store.due(ClockKind::Engine, after, self.now.engine, DUE_A_TURN);
+        let appointments = self.store.due(ClockKind::Wall, None, self.now.wall, DUE_A_TURN);
+        for row in timers.into_iter().chain(appointments) {
+            self.event(row.id, wake())?;
         }
         Ok(())
     }
 
     /// What is due of workflows that the grace hides; waits for receipts it holds.
     fn due_behind(&mut self) -> Result<(), StoreError> {
-        let held_before = self.turn.grace.started_at;
+        let up_since = self.turn.grace.started_at;
         for _ in 0..DUE_A_TURN {
             let Some((at, id)) = self.turn.behind.pop_first() else { break };
-            if at > self.now {
+            if at > self.now.engine {
                 self.turn.behind.insert((at, id));
                 break;
             }
             self.turn.behind_of.remove(&id);
-            self.event(id, Event::WakeBehind { held_before })?;
+            self.event(id, Event::Wake { up_since, hold: true })?;
         }
         Ok(())
     }

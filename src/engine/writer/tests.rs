@@ -14,11 +14,12 @@ use super::*;
 use crate::{
     engine::{Grace, LaneLimits, RouteTable, Senders, SystemClock},
     machine::{
-        Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, Terms, Workflow,
-        WorkflowId,
+        ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template,
+        Terms, Workflow, WorkflowId,
     },
     store::{
-        Batch, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row, Settings, Swept,
+        Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row,
+        Settings, Swept,
     },
     telemetry::LogLimit,
 };
@@ -45,14 +46,19 @@ impl Store for Failing {
     }
     fn due(
         &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueRow> {
-        self.inner.due(after, until, limit)
+        self.inner.due(clock, after, until, limit)
     }
-    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
-        self.inner.next_due(after)
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.inner.next_due(clock, after)
     }
     fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
         self.inner.open_ids(after, limit)
@@ -80,8 +86,17 @@ impl Store for Failing {
     fn held(&self) -> Option<Held> {
         self.inner.held()
     }
-    fn last_time(&self) -> UnixMillis {
+    fn last_time(&self) -> Moment {
         self.inner.last_time()
+    }
+    fn clock(&self) -> Option<ClockNote> {
+        self.inner.clock()
+    }
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
+        self.inner.note_clock(note)
+    }
+    fn grace_given_ms(&self) -> u64 {
+        self.inner.grace_given_ms()
     }
     fn reader(&self) -> Arc<dyn Reader> {
         self.inner.reader()
@@ -136,7 +151,7 @@ fn create() -> Input {
     let record = Record {
         id: WorkflowId(Uuid::now_v7()),
         tenant: Arc::from("default"),
-        created_at: UnixMillis(1_700_000_000_000),
+        created_at: Moment::both(UnixMillis(1_700_000_000_000)),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
@@ -148,13 +163,13 @@ fn create() -> Input {
 
 fn writer(fails: Arc<AtomicBool>) -> Writer {
     let store = Failing { inner: MemoryStore::new(), fails };
-    let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new(UnixMillis(0)));
+    let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new());
     let routes = Arc::new(RouteTable::default());
     let inbox = Arc::new(Inbox::new(LaneLimits::default()));
     let now = clock.now();
     let reader = store.reader();
     Writer {
-        turn: Turn::new(&store, Arc::clone(&routes), Grace { started_at: now, until: now }),
+        turn: Turn::new(&store, Arc::clone(&routes), Grace::new(now, Duration::ZERO, 0)),
         inbox: Arc::clone(&inbox),
         feed: Arc::new(Feed::new(reader.newest())),
         dispatcher: Dispatcher {

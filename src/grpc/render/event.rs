@@ -4,7 +4,7 @@ use dispatch_contract::{AttemptId, Fault, UnixMillis, Usage};
 
 use super::{end_state, number, reason, state, status, timestamp};
 use crate::{
-    machine::{Fact, Refusal, Workflow, sentence},
+    machine::{Fact, Moment, Refusal, Workflow, sentence},
     pb::v1::{self, EventKind, WorkflowState},
     store::Record,
 };
@@ -13,7 +13,7 @@ use crate::{
 /// how it ended: [`locate`] fills that in where the workflow's state is at hand.
 pub(crate) fn event(
     record: &Record,
-    at: UnixMillis,
+    at: Moment,
     sequence: u32,
     fact: &Fact,
     resume_token: String,
@@ -22,7 +22,7 @@ pub(crate) fn event(
     let mut event = v1::Event {
         workflow_id: record.id.to_string(),
         sequence,
-        time: Some(timestamp(at)),
+        time: Some(timestamp(at.wall)),
         kind: kind(fact) as i32,
         sentence: sentence(fact),
         state: state_after(fact) as i32,
@@ -33,7 +33,7 @@ pub(crate) fn event(
     if let Some(step) = fact.step() {
         place(&mut event, step, record);
     }
-    fill(&mut event, fact);
+    fill(&mut event, at, fact);
     event
 }
 
@@ -128,7 +128,7 @@ fn state_after(fact: &Fact) -> WorkflowState {
 }
 
 /// What each kind of event tells beside its place.
-fn fill(event: &mut v1::Event, fact: &Fact) {
+fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
     match fact {
         Fact::Created
         | Fact::StepStarted { .. }
@@ -145,12 +145,12 @@ fn fill(event: &mut v1::Event, fact: &Fact) {
         Fact::AttemptRefused { refusal, .. } => refused(event, Some(refusal)),
         Fact::AttemptDeferred { refusal, retry_at, .. } => {
             refused(event, Some(refusal));
-            event.until = Some(timestamp(*retry_at));
+            event.until = Some(timestamp(at.wall_at(*retry_at)));
         }
         Fact::AttemptUnknown { refusal, wait_until: until, .. }
         | Fact::AttemptRepeated { refusal, retry_at: until, .. } => {
             refused(event, refusal.as_ref());
-            event.until = Some(timestamp(*until));
+            event.until = Some(timestamp(at.wall_at(*until)));
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
             event.status = status(*reached);

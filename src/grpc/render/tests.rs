@@ -9,14 +9,19 @@ use uuid::Uuid;
 use super::{event, fresh, locate, workflow};
 use crate::{
     machine::{
-        AcceptedBy, EndState, Fact, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason,
-        Refusal, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+        AcceptedBy, EndState, Fact, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, Priority,
+        Reason, Refusal, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, StepState, WorkflowState},
     store::{Record, Requester},
 };
 
 const START: u64 = 1_893_456_000_000;
+
+/// The wall clock is an hour ahead of engine time, and what is told is its.
+fn at(wall_ms: u64) -> Moment {
+    Moment { engine: UnixMillis(wall_ms - 3_600_000), wall: UnixMillis(wall_ms) }
+}
 
 fn plan() -> Plan {
     let step = |channel, from: &str, to: &str, rule| StepPlan {
@@ -52,7 +57,7 @@ fn record() -> Record {
     Record {
         id: WorkflowId(Uuid::from_u128(7)),
         tenant: Arc::from("default"),
-        created_at: UnixMillis(START),
+        created_at: at(START),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
@@ -65,11 +70,11 @@ fn record() -> Record {
 fn after(facts: &[Fact]) -> (Record, Workflow, Vec<v1::Event>) {
     let record = record();
     let needs = (0..2).filter_map(|step| record.plan.need(&record.tenant, step)).map(Arc::new);
-    let at = record.created_at;
-    let mut state = Workflow::new(record.id, at, &record.plan, needs, record.terms);
+    let created = record.created_at;
+    let mut state = Workflow::new(record.id, created, &record.plan, needs, record.terms);
     let mut events = Vec::new();
     for (sequence, fact) in (1_u32..).zip(facts) {
-        let at = UnixMillis(START + u64::from(sequence - 1) * 1000);
+        let at = at(START + u64::from(sequence - 1) * 1000);
         state.apply(at, fact);
         events.push(event(&record, at, sequence, fact, format!("t{sequence}")));
     }
@@ -228,7 +233,7 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
         cause: None,
     };
     let fact = Fact::AttemptRefused { attempt: 1, refusal };
-    let event = event(&record(), UnixMillis(START), 5, &fact, String::new());
+    let event = event(&record(), at(START), 5, &fact, String::new());
     assert_eq!(event.kind(), EventKind::AttemptRefused);
     assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));
     assert_eq!(event.provider_code, "1300");

@@ -1,12 +1,12 @@
 //! A workflow and how far it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use dispatch_contract::{AttemptId, UnixMillis};
+use dispatch_contract::AttemptId;
 
 use super::{event::locate, number, reason, spec, state, status, timestamp};
 use crate::{
-    machine::{self, AttemptState, Phase, Reason, StepStatus, Workflow, WorkflowId},
+    machine::{self, AttemptState, Moment, Phase, Reason, StepStatus, Workflow},
     pb::v1::{self, EventKind},
     store::Record,
 };
@@ -54,7 +54,7 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
 }
 
 fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow {
-    let deadline = workflow.deadline().map(|deadline| v1::Deadline {
+    let deadline = workflow.deadlines().next(workflow.updated_at).map(|deadline| v1::Deadline {
         time: Some(timestamp(deadline.at)),
         why: deadline.due.as_str().to_owned(),
     });
@@ -65,9 +65,9 @@ fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow 
         outcome: outcome(workflow.phase, told),
         spec: Some(spec(&record.plan)),
         steps: steps.map(|(index, it)| step(index, it, workflow, told)).collect(),
-        create_time: Some(timestamp(record.created_at)),
-        update_time: Some(timestamp(workflow.updated_at)),
-        end_time: workflow.ended_at.map(timestamp),
+        create_time: Some(timestamp(record.created_at.wall)),
+        update_time: Some(timestamp(workflow.updated_at.wall)),
+        end_time: workflow.ended_at.map(shown_at),
         revision: workflow.sequence,
         next_deadline: deadline,
         tenant: record.tenant.to_string(),
@@ -135,34 +135,38 @@ fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -
         _ => why,
     };
     let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
-    let expires_at =
-        step.clock_at.zip(expiry_ms).map(|(at, ms)| UnixMillis(at.0.saturating_add(ms)));
+    let expires_at = step
+        .clock_at
+        .zip(expiry_ms)
+        .map(|(at, ms)| workflow.updated_at.wall_at(at.engine.plus(Duration::from_millis(ms))));
     v1::StepProgress {
         number: number(index),
         channel: step.need.channel.as_str().to_owned(),
         state: step_state(step.status) as i32,
         status: status(step.reached),
-        status_time: step.reached_at.map(timestamp),
+        status_time: step.reached_at.map(shown_at),
         reason: why.unwrap_or_default(),
-        start_time: step.active_at.map(timestamp),
+        start_time: step.active_at.map(shown_at),
         expires_at: expires_at.map(timestamp),
         attempts: workflow
             .attempts_of(index)
-            .map(|(number, it)| attempt(workflow.id, number, it, told))
+            .map(|(number, it)| attempt(workflow, number, it, told))
             .collect(),
     }
 }
 
 fn attempt(
-    workflow: WorkflowId,
+    workflow: &Workflow,
     number: u16,
     attempt: &machine::Attempt,
     told: &Told<'_>,
 ) -> v1::Attempt {
-    let id = AttemptId { workflow: workflow.0, number }.to_string();
+    let id = AttemptId { workflow: workflow.id.0, number }.to_string();
     let provider_id = told.provider_ids.get(id.as_str()).map(|id| (*id).to_owned());
     let retry_at = match attempt.state {
-        AttemptState::Deferred { retry_at } => Some(timestamp(retry_at)),
+        AttemptState::Deferred { retry_at } => {
+            Some(timestamp(workflow.updated_at.wall_at(retry_at)))
+        }
         AttemptState::Planned
         | AttemptState::Started
         | AttemptState::Accepted
@@ -178,10 +182,15 @@ fn attempt(
         status: status(attempt.status),
         failure: attempt.failure.map(|failure| failure.as_str().to_owned()).unwrap_or_default(),
         calls: u32::from(attempt.calls),
-        start_time: attempt.started_at.map(timestamp),
+        start_time: attempt.started_at.map(shown_at),
         retry_at,
         possible_double: attempt.may_double,
     }
+}
+
+/// When something happened, as it is told.
+fn shown_at(at: Moment) -> prost_types::Timestamp {
+    timestamp(at.wall)
 }
 
 fn step_state(status: StepStatus) -> v1::StepState {

@@ -18,7 +18,7 @@ impl RouteBook for Full {
 
 fn taken(waits: &[u64]) -> Option<Arc<str>> {
     let mut workflow = fresh(&plan(&[None]));
-    create(&mut workflow, UnixMillis(START), &Full(waits.to_vec()));
+    create(&mut workflow, Moment::both(UnixMillis(START)), &Full(waits.to_vec()));
     workflow.attempt(1).map(|attempt| Arc::clone(&attempt.route))
 }
 
@@ -39,7 +39,11 @@ fn the_first_route_that_has_a_place_in_time_is_taken_and_else_the_one_that_has_i
 
 #[test]
 fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
-    let wake = |while_down| Event::Wake { while_down, hold: false };
+    let wake = |while_down| {
+        // The service was up all the time, or has only just begun.
+        let up_since = if while_down { UnixMillis(u64::MAX) } else { UnixMillis(0) };
+        Event::Wake { up_since, hold: false }
+    };
     let (one, none) = (vec![PLAIN], Vec::new());
     let cases = [
         (wake(false), &one, Reason::RouteSaturated),
@@ -48,7 +52,7 @@ fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
     ];
     for (event, routes, reason) in cases {
         let mut life = Life::of(plan(&[None]));
-        life.now.0 += Terms::default().last_send_within_ms;
+        life.pass(Terms::default().last_send_within_ms);
         life.routes = Offers(routes.clone());
         life.tell(event.clone());
         assert_eq!(life.ended(), Some((EndState::Failed, reason)), "{event:?}");

@@ -15,11 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use crate::{
+    machine::Moment,
     owned_files,
     store::{
         Cursor, Incarnation, StoreError, codec,
@@ -40,8 +40,8 @@ pub(super) struct Checkpoint {
     pub(super) incarnation: Incarnation,
     /// The newest row when it was begun: what is behind it must be replayed.
     pub(super) from: Cursor,
-    /// The newest time in the journal at `from`.
-    pub(super) last_time: UnixMillis,
+    /// The newest moment in the journal at `from`.
+    pub(super) last_time: Moment,
     /// What the states have in common.
     pub(super) common: Common,
     /// The states, in the order of their ids.
@@ -54,7 +54,7 @@ enum Block {
     Head {
         incarnation: Incarnation,
         from: Cursor,
-        last_time: UnixMillis,
+        last_time: Moment,
     },
     States(Vec<OpenState>),
     /// The end; without it the file is torn.
@@ -69,7 +69,7 @@ pub(super) fn write(
     shared: &Shared,
     folder: &Path,
     from: Cursor,
-    last_time: UnixMillis,
+    last_time: Moment,
 ) -> Result<(), StoreError> {
     let unfinished = folder.join("checkpoint.new");
     let failed = |error: io::Error| StoreError::Io(format!("cannot write a checkpoint: {error}"));

@@ -25,6 +25,8 @@ pub(super) const EDGE: &[u8] = b"medge";
 pub(super) const ORIGIN: &[u8] = b"morigin";
 /// There if the store is held after a restore.
 pub(super) const HELD: &[u8] = b"mheld";
+/// For how long overdue waits for receipts have been held, in milliseconds.
+pub(super) const GRACE_GIVEN: &[u8] = b"mgrace";
 
 pub(super) fn ended(id: WorkflowId) -> Vec<u8> {
     with(b'e', id.as_bytes())

@@ -3,7 +3,8 @@
 //! sled takes damage at the end of its log for the last write before a crash, drops it, and opens
 //! with less; junk it takes for an empty store. Both lose acknowledged work without a word. So after
 //! each durable commit the newest cursor is noted in a file of its own, with how many changes were made
-//! to what is kept beside workflows, and a start that finds less than was noted is refused.
+//! to what is kept beside workflows, and a start that finds less than was noted is refused. How the clocks
+//! stood is noted there too, for the next life's engine time.
 //!
 //! The file is made durable once, when it is new. After that it is overwritten without a sync: it
 //! costs microseconds, is exact after a kill, and after a power cut says at worst a little less than
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::tree::io_failed;
 use crate::{
     owned_files,
-    store::{Cursor, Incarnation, StoreError, codec},
+    store::{ClockNote, Cursor, Incarnation, StoreError, codec},
 };
 
 const NAME: &str = "dispatch.mark";
@@ -36,6 +37,8 @@ pub(super) struct Marked {
     pub(super) newest: Cursor,
     /// How many durable changes of settings there were.
     pub(super) settings: u64,
+    /// How the clocks stood last.
+    pub(super) clock: Option<ClockNote>,
 }
 
 /// The file, open for overwriting; of the writer and of whoever changes settings.
@@ -69,11 +72,12 @@ impl Mark {
             let (len, rest) = copy.split_first()?;
             codec::decode::<Marked>(rest.get(..usize::from(*len))?, place).ok()
         });
-        copies.max_by_key(|marked| (marked.newest, marked.settings)).map(Some).ok_or_else(|| {
-            StoreError::Corrupt {
-                place: place(),
-                problem: "neither of its two copies can be read; restore a backup".to_owned(),
-            }
+        let age = |marked: &Marked| {
+            (marked.newest, marked.settings, marked.clock.map(|clock| clock.at.engine))
+        };
+        copies.max_by_key(age).map(Some).ok_or_else(|| StoreError::Corrupt {
+            place: place(),
+            problem: "neither of its two copies can be read; restore a backup".to_owned(),
         })
     }
 
@@ -102,6 +106,11 @@ impl Mark {
     /// Notes that so many changes of settings are durable, which they must be.
     pub(super) fn note_settings(&self, count: u64) -> Result<(), StoreError> {
         self.open().put(|marked| marked.settings = count)
+    }
+
+    /// Notes how the clocks stand.
+    pub(super) fn note_clock(&self, clock: ClockNote) -> Result<(), StoreError> {
+        self.open().put(|marked| marked.clock = Some(clock))
     }
 
     // Both copies are whole whatever panicked.
@@ -142,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Mark::read(folder.path()), Ok(None));
         let incarnation = Incarnation(uuid::Uuid::from_u128(7));
-        let mut marked = Marked { incarnation, newest: Cursor(3), settings: 0 };
+        let mut marked = Marked { incarnation, newest: Cursor(3), settings: 0, clock: None };
         let mark = Mark::create(folder.path(), marked).unwrap();
         for newest in 4..300 {
             mark.note(Cursor(newest)).unwrap();

@@ -36,12 +36,12 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Change, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Settings, Store,
-    StoreError, Swept,
+    Batch, Change, ClockNote, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Settings,
+    Store, StoreError, Swept,
     open::{Open, OpenSet, is_over},
     types::attempt_id,
 };
-use crate::machine::{Fingerprint, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 pub(crate) use journal::Kept;
 use journal::{Appender, Before};
 use mark::Mark;
@@ -61,9 +61,11 @@ pub struct SledOptions {
 pub struct SledStore {
     shared: Arc<Shared>,
     newest: Cursor,
-    last_time: UnixMillis,
+    last_time: Moment,
     parked: HashMap<u64, Parked>,
     held: Option<Held>,
+    clock: Option<ClockNote>,
+    grace_given_ms: u64,
     folder: PathBuf,
     /// How many rows a start would replay.
     replayed: u64,
@@ -250,7 +252,7 @@ impl SledStore {
         let mut stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
         if is_over(&change.state) {
             let Stand { first, last, sequence, closed } = stand;
-            let (closed, at) = *stand.closed.insert(closed.unwrap_or((cursor, change.at)));
+            let (closed, at) = *stand.closed.insert(closed.unwrap_or((cursor, change.at.engine)));
             writes.put(keys::ended(id), &Ended { first, last, sequence, closed, at })?;
         }
         pending.insert(id, Pending { state: change.state, stand });
@@ -283,15 +285,20 @@ impl Store for SledStore {
 
     fn due(
         &self,
+        clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueRow> {
-        self.shared.open().due(after, until, limit)
+        self.shared.open().due(clock, after, until, limit)
     }
 
-    fn next_due(&self, after: Option<(UnixMillis, WorkflowId)>) -> Option<UnixMillis> {
-        self.shared.open().next_due(after)
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.shared.open().next_due(clock, after)
     }
 
     fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
@@ -326,12 +333,15 @@ impl Store for SledStore {
         if batch.release {
             self.shared.tree.remove(&mut writes, keys::HELD.to_vec())?;
         }
+        if let Some(given_ms) = &batch.grace_given_ms {
+            writes.put(keys::GRACE_GIVEN.to_vec(), given_ms)?;
+        }
         self.keep(writes)?;
         self.shared.note(newest)?;
 
         // Durable: now it may be seen.
         self.newest = newest;
-        self.last_time = rows.iter().map(|row| row.at).fold(self.last_time, UnixMillis::max);
+        self.last_time = rows.iter().map(|row| row.at).fold(self.last_time, Moment::later);
         self.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));
         for key in batch.unpark {
             self.parked.remove(&key);
@@ -339,6 +349,7 @@ impl Store for SledStore {
         if batch.release {
             self.held = None;
         }
+        self.grace_given_ms = batch.grace_given_ms.unwrap_or(self.grace_given_ms);
         let mut open = self.shared.open_mut();
         for Pending { state, stand } in pending.into_values() {
             open.put(&state, stand.first, stand.last);
@@ -364,8 +375,24 @@ impl Store for SledStore {
         self.held
     }
 
-    fn last_time(&self) -> UnixMillis {
+    fn last_time(&self) -> Moment {
         self.last_time
+    }
+
+    fn clock(&self) -> Option<ClockNote> {
+        self.clock
+    }
+
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
+        if let Some(mark) = &self.shared.mark {
+            mark.note_clock(note)?;
+        }
+        self.clock = Some(note);
+        Ok(())
+    }
+
+    fn grace_given_ms(&self) -> u64 {
+        self.grace_given_ms
     }
 
     fn reader(&self) -> Arc<dyn Reader> {

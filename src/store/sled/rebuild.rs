@@ -10,7 +10,6 @@ use std::{
     sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
-use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
@@ -21,16 +20,19 @@ use super::{
     settings,
     tree::{self, Tree, Writes},
 };
-use crate::store::{
-    Cursor, Incarnation, Needs, Reader, StoreError,
-    open::{OpenSet, is_over, replay},
+use crate::{
+    machine::Moment,
+    store::{
+        Cursor, Incarnation, Needs, Reader, StoreError,
+        open::{OpenSet, is_over, replay},
+    },
 };
 
 /// What the journal comes to.
 pub(super) struct Rebuilt {
     pub(super) open: OpenSet,
     pub(super) newest: Cursor,
-    last_time: UnixMillis,
+    last_time: Moment,
     /// How many rows were read for it.
     replayed: u64,
 }
@@ -134,9 +136,11 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
             new
         }
     };
-    let noted = Marked { incarnation, newest, settings: setting_changes };
+    let clock = marked.and_then(|marked| marked.clock);
+    let noted = Marked { incarnation, newest, settings: setting_changes, clock };
     let mark = Mark::create(&options.folder, noted)?;
     let held = tree.decode(keys::HELD)?;
+    let grace_given_ms = tree.decode(keys::GRACE_GIVEN)?.unwrap_or_default();
     let edge = edge(&tree)?;
     let shared = Arc::new(Shared {
         tree,
@@ -154,6 +158,8 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
         last_time,
         parked,
         held,
+        clock,
+        grace_given_ms,
         folder: options.folder.clone(),
         replayed,
         checkpoint_rows: CHECKPOINT_ROWS,
@@ -171,7 +177,7 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
     let origin = tree.decode::<Origin>(keys::ORIGIN)?;
     let newest = tree.newest()?.map_or(edge, |last| last.max(edge));
     let mut rebuilt =
-        Rebuilt { open: OpenSet::default(), newest, last_time: UnixMillis(0), replayed: 0 };
+        Rebuilt { open: OpenSet::default(), newest, last_time: Moment::default(), replayed: 0 };
     let mut before = edge;
     // If retention went past it, what it leaves to the journal is not all there.
     let usable = |checkpoint: &Checkpoint| (edge..=newest).contains(&checkpoint.from);
@@ -222,7 +228,8 @@ impl Rebuilt {
             Kept::Row { before: Before::Nothing(record), row, .. } => (Some(record), row),
             Kept::Row { before: Before::Row(_), row, .. } => (None, row),
             Kept::Carried { workflow: id, at, record, rows, .. } => {
-                self.last_time = self.last_time.max(at);
+                let newest = rows.last().map_or(self.last_time, |row| self.last_time.later(row.at));
+                self.last_time = newest.at_least(at);
                 if !tree.has(&keys::ended(id))? {
                     let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
                     self.open.put(&replay(needs, &record, rows), cursor, cursor);
@@ -231,7 +238,7 @@ impl Rebuilt {
                 return Ok(());
             }
         };
-        self.last_time = self.last_time.max(row.at);
+        self.last_time = self.last_time.later(row.at);
         let id = row.workflow;
         let known = self.open.get(id).map(|open| open.last);
         let state = match known {

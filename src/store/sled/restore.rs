@@ -120,7 +120,7 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     let incarnation = Incarnation(Uuid::now_v7());
     writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
     tree.commit(writes)?;
-    Ok(Marked { incarnation, newest, settings: 0 })
+    Ok(Marked { incarnation, newest, settings: 0, clock: None })
 }
 
 /// Durable with the next commit.
@@ -165,7 +165,8 @@ impl Put<'_> {
         let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
         let (mut first, mut last) = (oldest.cursor, newest.cursor);
         let sequence = newest.sequence + newest.facts.len() as u32 - 1;
-        let (closed, closed_at) = ended.map_or((last, newest.at), |row| (row.cursor, row.at));
+        let (closed, closed_at) =
+            ended.map_or((last, newest.at.engine), |row| (row.cursor, row.at.engine));
         let record = Arc::new(record);
         let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
         let mut before = if first > summary.oldest {

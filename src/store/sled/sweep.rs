@@ -112,7 +112,7 @@ impl SledStore {
         self.shared.note(newest)?;
         self.newest = newest;
         if swept.carried > 0 {
-            self.last_time = self.last_time.max(now);
+            self.last_time = self.last_time.at_least(now);
         }
         for (id, carried) in moved {
             open.move_chain(id, carried, carried);
@@ -134,7 +134,7 @@ impl SledStore {
         for kept in chunk.rows() {
             let (cursor, kept) = kept?;
             let (id, at) = match kept {
-                Kept::Row { row, .. } => (row.workflow, row.at),
+                Kept::Row { row, .. } => (row.workflow, row.at.engine),
                 Kept::Carried { workflow, at, .. } => (workflow, at),
             };
             if at >= past.before {

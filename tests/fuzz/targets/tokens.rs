@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use dispatch::{
     fuzzing::{self, RowKind},
-    machine::{self, Need, Terms, Workflow},
+    machine::{self, Moment, Need, Terms, Workflow},
     store::{Record, Requester},
 };
-use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::workflow::sample;
@@ -85,7 +84,7 @@ fn any_facts_apply(row: &dispatch::store::Row) {
     let record = Record {
         id: row.workflow,
         tenant,
-        created_at: UnixMillis(0),
+        created_at: Moment::default(),
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
@@ -98,7 +97,7 @@ fn any_facts_apply(row: &dispatch::store::Row) {
     for fact in &row.facts {
         workflow.apply(row.at, fact);
         twin.apply(row.at, fact);
-        let _ = (workflow.deadline(), workflow.wants_slot(), workflow.unanswered());
+        let _ = (workflow.deadlines(), workflow.wants_slot(), workflow.unanswered());
         let _ = machine::check(&workflow);
         assert!(!machine::sentence(fact).is_empty());
         let event = fuzzing::event(&record, row, fact);

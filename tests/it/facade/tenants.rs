@@ -117,7 +117,7 @@ async fn whoever_is_not_known_or_may_not_is_refused_and_nothing_happens() {
         acme.call(&running, Method::POST, "/v2/applications", Some(application())).await;
     let id = made["id"].as_str().unwrap().parse().unwrap();
     let pem = made["keys"]["private_key"].as_str().unwrap();
-    let now = running.service.engine.clock().wall();
+    let now = running.service.engine.clock().real_wall();
     let bearer = |token: &str| Caller(Some(format!("Bearer {token}")));
     let none = "eyJhbGciOiJub25lIn0.eyJhcHBsaWNhdGlvbl9pZCI6IngifQ.";
     let strangers = [

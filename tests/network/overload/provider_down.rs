@@ -7,7 +7,7 @@ use dispatch::{
     engine::SystemClock,
     pb::v1::{EventKind, WorkflowState},
 };
-use dispatch_contract::{Secret, UnixMillis};
+use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ secrets = {{ api_secret = "{secret}", signature_secret = "{secret}" }}
 
 /// A provider in this process, whose receipts go to `to`.
 async fn provider(stop: &CancellationToken) -> (Arc<Provider>, std::net::SocketAddr) {
-    let clock = Arc::new(SystemClock::new(UnixMillis(0)));
+    let clock = Arc::new(SystemClock::new());
     let default_script = "accept; deliver 20ms; read 40ms".parse().unwrap();
     let config = ProviderConfig { default_script, ..ProviderConfig::default() };
     let provider = Arc::new(Provider::new(clock, config));

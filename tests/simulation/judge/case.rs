@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{
-    machine::{EndState, Fact, OnLateSuccess, Reason, Refusal},
+    machine::{EndState, Fact, Moment, OnLateSuccess, Reason, Refusal},
     store::Record,
 };
 use dispatch_contract::Status;
@@ -11,13 +11,14 @@ use dispatch_contract::Status;
 /// What is known of one workflow.
 pub struct Case {
     pub record: Arc<Record>,
-    pub told: Vec<(u64, Fact)>,
+    pub told: Vec<(Moment, Fact)>,
     pub(super) steps: Vec<StepSeen>,
     pub(super) tries: Vec<Try>,
     pub(super) running: Option<u8>,
     pub(super) ended: Option<(u64, EndState, Reason)>,
     pub(super) forgotten: bool,
     pub(super) timer: Option<u64>,
+    pub(super) appointment: Option<u64>,
     pub(super) waits_on: Option<usize>,
 }
 
@@ -88,8 +89,9 @@ impl Case {
         usize::from(step) + 1 == self.steps.len()
     }
 
+    /// When it was created, by the wall clock.
     pub(super) fn begun_at(&self) -> u64 {
-        self.told.first().map_or(0, |(at, _)| *at)
+        self.told.first().map_or(0, |(at, _)| at.wall.0)
     }
 
     /// The time for sending before any acceptance.

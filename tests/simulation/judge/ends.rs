@@ -8,7 +8,6 @@ use super::{Case, EARLY, Fine, ORDER, REASONS, TRUE, Try, TryState, facts::Here}
 
 impl Here<'_> {
     pub(super) fn failed(&mut self, index: u8, reason: Reason, fact: &Fact) -> Fine {
-        let now = self.turn.now;
         self.want(self.case.running == Some(index), ORDER, || format!("not running: {fact:?}"))?;
         let step = self.step(index).clone();
         let tries: Vec<Try> =
@@ -54,7 +53,9 @@ impl Here<'_> {
                 tries.iter().any(|of| matches!(of.state, TryState::Unknown { .. }))
             }
             Reason::NoRoute => tries.is_empty(),
-            Reason::DeadlineExceeded => plan.valid_until.is_some_and(|until| until.0 <= now),
+            Reason::DeadlineExceeded => {
+                plan.valid_until.is_some_and(|until| until.0 <= self.turn.wall)
+            }
             Reason::ConditionMet
             | Reason::LateConditionMet
             | Reason::Expired
@@ -132,7 +133,7 @@ impl Here<'_> {
         let is_last = running.is_some_and(|index| self.case.is_last(index));
         let has_clock = step.as_ref().is_some_and(|step| step.clock.is_some());
         let valid_until = self.case.record.plan.valid_until;
-        let too_late = valid_until.is_some_and(|until| until.0 <= self.turn.now);
+        let too_late = valid_until.is_some_and(|until| until.0 <= self.turn.wall);
         let is_so = match (state, reason) {
             (EndState::Succeeded, Reason::ConditionMet) => {
                 matches!(last, Some(Fact::StepMet { .. }))

@@ -174,7 +174,7 @@ impl Here<'_> {
                 };
             }
         }
-        self.case.told.push((now, fact.clone()));
+        self.case.told.push((self.turn.moment(), fact.clone()));
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Here<'_> {
             && let Some(send_at) = self.case.record.plan.send_at
             && send_at.0 > self.case.begun_at()
         {
-            self.timer_at(send_at.0, false, || "the first step".to_owned())?;
+            self.appointment(send_at.0, || "the first step".to_owned())?;
         }
         self.case.running = Some(step);
         self.step(step).begun = Some(self.turn.now);
@@ -262,7 +262,7 @@ impl Here<'_> {
     }
 
     fn started(&mut self, number: u16, call: u16) -> Fine {
-        let TurnSeen { now, life, previous, .. } = *self.turn;
+        let TurnSeen { now, wall, life, previous, .. } = *self.turn;
         let tried = self.attempt(number).clone();
         let is_planned = tried.state == TryState::Planned && call == tried.calls + 1;
         let is_running = self.case.running == Some(tried.step);
@@ -270,14 +270,14 @@ impl Here<'_> {
             format!("call {call} of attempt {number} starts, of {tried:?}")
         })?;
         let valid_until = self.case.record.plan.valid_until;
-        self.want(valid_until.is_none_or(|until| now <= until.0), CLOCKS, || {
+        self.want(valid_until.is_none_or(|until| wall <= until.0), CLOCKS, || {
             format!("attempt {number} starts after valid_until {valid_until:?}")
         })?;
         let step = &self.case.steps[usize::from(tried.step)];
         if let (None, Some(begun)) = (step.clock, step.begun) {
             let end = begun + self.case.send_within(tried.step);
             // The turn in which the time passes may still give it a place.
-            let is_late = now > end && previous.is_some_and(|previous| previous > end);
+            let is_late = now > end && previous.is_some_and(|previous| previous.engine.0 > end);
             self.want(!is_late, CLOCKS, || {
                 format!("attempt {number} starts {} ms after send_within", now - end)
             })?;
@@ -346,8 +346,17 @@ impl Here<'_> {
             format!("{} ms before the grace ends: {}", grace_until - now, what())
         })?;
         let may_at = due.max(if is_held { grace_until } else { started_at });
-        self.want(previous.is_none_or(|previous| previous <= may_at), LATE, || {
+        self.want(previous.is_none_or(|previous| previous.engine.0 <= may_at), LATE, || {
             format!("{} ms late, and a turn passed meanwhile: {}", now - may_at, what())
+        })
+    }
+
+    /// A time by the wall clock was `due`, and what was to be done is done now.
+    fn appointment(&self, due: u64, what: impl Fn() -> String) -> Fine {
+        let TurnSeen { wall, previous, .. } = *self.turn;
+        self.want(due <= wall, EARLY, || format!("{} ms early: {}", due - wall, what()))?;
+        self.want(previous.is_none_or(|previous| previous.wall.0 <= due), LATE, || {
+            format!("the wall clock showed {previous:?} in the turn before: {}", what())
         })
     }
 

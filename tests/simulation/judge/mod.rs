@@ -7,6 +7,7 @@
 mod case;
 mod ends;
 mod facts;
+mod grace;
 mod order;
 mod rules;
 mod timers;
@@ -20,13 +21,14 @@ use std::{
 
 use dispatch::{
     engine::{Canceled, Created, EngineError, SendOrder},
-    machine::{Answer, EndState, WorkflowId},
+    machine::{Answer, EndState, Moment, WorkflowId},
     store::{Needs, Reader, Record, Row, StoreError},
 };
-use dispatch_contract::{AttemptId, Report};
+use dispatch_contract::{AttemptId, Report, UnixMillis};
 
 pub use case::Case;
 use case::{StepSeen, Try, TryState};
+use grace::Graces;
 pub use rules::*;
 
 use crate::scenario::RouteSpec;
@@ -63,16 +65,23 @@ pub struct Told {
 /// One turn, from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnSeen {
-    /// Engine time.
+    /// Engine time, and what the wall clock shows.
     pub now: u64,
+    pub wall: u64,
     /// Which life of the service it belongs to, when that began, and until when it is lenient.
     pub life: u32,
     pub started_at: u64,
     pub grace_until: u64,
     /// When the turn before it was, unless that was still recovering.
-    pub previous: Option<u64>,
+    pub previous: Option<Moment>,
     /// The route that is not configured.
     pub gone: Option<usize>,
+}
+
+impl TurnSeen {
+    pub fn moment(&self) -> Moment {
+        Moment { engine: UnixMillis(self.now), wall: UnixMillis(self.wall) }
+    }
 }
 
 /// A receipt whose message is not known yet.
@@ -98,6 +107,11 @@ pub struct Judge {
     latest: u64,
     /// When something is due next, by our own reckoning.
     timers: BTreeSet<(u64, WorkflowId)>,
+    /// The same by the wall clock.
+    appointments: BTreeSet<(u64, WorkflowId)>,
+    grace: Graces,
+    /// Whose wait for a receipt was over before the service started.
+    held: HashSet<WorkflowId>,
     /// Who waits for a place on which route.
     waiting: BTreeSet<(usize, WorkflowId)>,
     /// Who went before them meanwhile.
@@ -123,6 +137,9 @@ impl Judge {
             ordered: HashSet::new(),
             latest: 0,
             timers: BTreeSet::new(),
+            appointments: BTreeSet::new(),
+            grace: Graces::default(),
+            held: HashSet::new(),
             waiting: BTreeSet::new(),
             passed: BTreeMap::new(),
         }
@@ -288,7 +305,7 @@ impl Judge {
             };
             let mut replayed = Needs::default().workflow(&case.record);
             for (at, fact) in &case.told {
-                replayed.apply(dispatch_contract::UnixMillis(*at), fact);
+                replayed.apply(*at, fact);
             }
             want(state == replayed, DURABLE, *id, || {
                 format!("it is {state:?}, and its journal makes {replayed:?}")

@@ -45,6 +45,8 @@ rules! {
     RECORDS = "J32" "what a call needs can be read when it leaves";
     IDLE_PLACE = "J33" "nobody waits for a place on a route that has one free";
     AT_ONCE = "J34" "a step that nothing can save any more is left at once";
+    ELAPSED = "J36" "engine time goes on by what really passed, over a boot by what a wall clock that nobody set says, and never back";
+    TWICE_THE_GRACE = "J37" "what awaits a receipt is held for the grace, and by lives that die within it for twice that at most";
     RETRIES = "J35" "a retry waits for its time and for what the provider asked";
-    FAIR = "J36" "who waits for a place is passed over no more often than priorities, their reserve, and tenants' turns allow, and never by who came later to its own line";
+    FAIR = "J38" "who waits for a place is passed over no more often than priorities, their reserve, and tenants' turns allow, and never by who came later to its own line";
 }

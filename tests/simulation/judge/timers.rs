@@ -1,19 +1,29 @@
 //! What is due when, and who waits for a place: reckoned from the plan and the facts, and held
 //! against what the writer would sleep through.
 
-use dispatch::machine::{OnUnknown, WorkflowId};
+use dispatch::{
+    engine::Wake,
+    machine::{OnUnknown, WorkflowId},
+};
 
 use super::{Case, Fine, IDLE_PLACE, Judge, LATE, TryState, TurnSeen, want};
 
 impl Judge {
     /// A new life has begun: what awaits a receipt may be held now.
-    pub fn begun(&mut self, turn: &TurnSeen) {
+    pub fn begun(&mut self, turn: &TurnSeen, grace_ms: u64) -> Fine {
+        self.grace.begun(turn, grace_ms)?;
         // Queues are built anew, and counted anew.
         self.passed.clear();
         let ids: Vec<_> = self.cases.keys().copied().collect();
         for id in ids {
             self.reckon(id, turn);
         }
+        Ok(())
+    }
+
+    /// The life is over.
+    pub fn died(&mut self) {
+        self.grace.died(self.latest);
     }
 
     pub(super) fn reckon(&mut self, id: WorkflowId, turn: &TurnSeen) {
@@ -24,17 +34,31 @@ impl Judge {
         if let Some(before) = case.waits_on {
             self.waiting.remove(&(before, id));
         }
-        (case.timer, case.waits_on) = (case.due(turn), case.waits_on());
+        if let Some(before) = case.appointment {
+            self.appointments.remove(&(before, id));
+        }
+        let Dues { timer, appointment, is_held } = case.due(turn);
+        (case.timer, case.appointment, case.waits_on) = (timer, appointment, case.waits_on());
+        if is_held {
+            self.held.insert(id);
+        } else {
+            self.held.remove(&id);
+        }
         self.timers.extend(case.timer.map(|due| (due, id)));
+        self.appointments.extend(case.appointment.map(|due| (due, id)));
         self.waiting.extend(case.waits_on.map(|route| (route, id)));
     }
 
     /// The writer goes to sleep until `wakes`.
-    pub fn sleeps(&self, wakes: Option<u64>) -> Fine {
-        let Some((due, id)) = self.timers.first() else { return Ok(()) };
-        want(wakes.is_some_and(|wakes| wakes <= *due), LATE, *id, || {
-            format!("something is due at {due}, and the writer sleeps until {wakes:?}")
-        })
+    pub fn sleeps(&mut self, wakes: Wake) -> Fine {
+        self.grace.sleeps(self.latest, !self.held.is_empty());
+        for (firsts, wakes) in [(&self.timers, wakes.engine), (&self.appointments, wakes.wall)] {
+            let Some((due, id)) = firsts.first() else { continue };
+            want(wakes.is_some_and(|wakes| wakes.0 <= *due), LATE, *id, || {
+                format!("something is due at {due}, and the writer sleeps until {wakes:?}")
+            })?;
+        }
+        Ok(())
     }
 
     /// Places are free on `route`.
@@ -50,16 +74,28 @@ impl Judge {
     }
 }
 
+/// When something must happen by itself.
+#[derive(Default)]
+struct Dues {
+    /// In engine time.
+    timer: Option<u64>,
+    /// By the wall clock.
+    appointment: Option<u64>,
+    /// A wait for a receipt was over before the service started.
+    is_held: bool,
+}
+
 impl Case {
-    /// When something must happen by itself.
-    fn due(&self, turn: &TurnSeen) -> Option<u64> {
+    fn due(&self, turn: &TurnSeen) -> Dues {
         let plan = &self.record.plan;
+        let valid_until = plan.valid_until.map(|at| at.0);
         if self.ended.is_some() {
-            return None;
+            return Dues::default();
         }
         let Some(index) = self.running else {
             let send_at = plan.send_at.map(|at| at.0);
-            return send_at.into_iter().chain(plan.valid_until.map(|at| at.0)).min();
+            let appointment = send_at.into_iter().chain(valid_until).min();
+            return Dues { appointment, ..Dues::default() };
         };
         let step = &self.steps[usize::from(index)];
         let wait = plan.steps[usize::from(index)].rule.and_then(|rule| rule.expiry_ms);
@@ -84,16 +120,17 @@ impl Case {
         let has_resent = self.tries.iter().any(|of| of.step == index && of.is_double);
         let is_settled = has_resent || plan.on_unknown == OnUnknown::FailOver;
         let unknown = self.unknown_until(index).map(|(until, _)| until);
+        let unknown = unknown.filter(|_| !(waits || is_alive || self.is_last(index) && is_settled));
+        let is_held = [over, unknown].into_iter().flatten().any(|until| until < turn.started_at);
         let unknown = unknown
-            .filter(|_| !(waits || is_alive || self.is_last(index) && is_settled))
             .map(|until| if until < turn.started_at { until.max(turn.grace_until) } else { until });
         if waits {
-            dues.extend(plan.valid_until.map(|at| at.0));
             let window = step.begun.map(|begun| begun + self.send_within(index));
             dues.extend(window.filter(|_| step.clock.is_none()));
         }
         let over = over.map(|over| if held { over.max(turn.grace_until) } else { over });
-        dues.into_iter().chain(over).chain(unknown).min()
+        let timer = dues.into_iter().chain(over).chain(unknown).min();
+        Dues { timer, appointment: valid_until.filter(|_| waits), is_held }
     }
 
     /// Whether the running step has nothing left that could still reach its condition.

@@ -115,8 +115,10 @@ impl Judge {
     ) -> Fine {
         let id = row.workflow;
         let last = self.journal.last();
-        let grows = last.is_none_or(|last| last.cursor < row.cursor && last.at <= row.at);
-        want(grows && row.at.0 == turn.now, JOURNAL, id, || format!("{row:?} after {last:?}"))?;
+        let grows =
+            last.is_none_or(|last| last.cursor < row.cursor && last.at.engine <= row.at.engine);
+        let is_now = (row.at.engine.0, row.at.wall.0) == (turn.now, turn.wall);
+        want(grows && is_now, JOURNAL, id, || format!("{row:?} after {last:?}"))?;
         self.journal.push(Arc::clone(row));
 
         if row.facts.first() == Some(&Fact::Created) {
@@ -141,6 +143,7 @@ impl Judge {
                 ended: None,
                 forgotten: false,
                 timer: None,
+                appointment: None,
                 waits_on: None,
             };
             let known = self.cases.insert(id, case);

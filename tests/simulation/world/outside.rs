@@ -22,6 +22,10 @@ impl World<'_> {
                 self.hook(route, items);
             }
             Happening::Knock { hook } => self.knock(hook),
+            Happening::SetWall { by_ms } => {
+                self.note(None, || format!("the wall clock is set by {by_ms} ms"));
+                self.machine.set_wall(by_ms);
+            }
             Happening::Impatient { life } => {
                 if life == self.life {
                     self.stop();
@@ -52,16 +56,17 @@ impl World<'_> {
         if !service.takes_inputs() || service.is_draining {
             return;
         }
-        let created_at = service.engine(self.now);
+        let created_at = service.moment(self.now, &self.machine);
         let random = Dice::of(self.scenario.seed, &[9, u64::from(number), u64::from(round)]).any();
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&random.to_be_bytes());
-        let id =
-            WorkflowId(uuid::Builder::from_unix_timestamp_millis(created_at, &bytes).into_uuid());
+        let id = WorkflowId(
+            uuid::Builder::from_unix_timestamp_millis(created_at.engine.0, &bytes).into_uuid(),
+        );
         let record = Record {
             id,
             tenant,
-            created_at: UnixMillis(created_at),
+            created_at,
             fingerprint: plan.fingerprint(),
             requester: dispatch::store::Requester::default(),
             plan,

@@ -16,11 +16,15 @@ impl World<'_> {
             Some(store) => store,
             None => self.open()?,
         };
-        let wall = self.now.saturating_add_signed(self.wall_step);
-        let started_at = wall.max(store.last_time().0);
-        let grace_until = started_at + self.scenario.grace_ms;
+        let readings = self.machine.readings(self.now);
+        let keeper = Timekeeper::go_on(readings, store.clock(), store.last_time());
+        let now = keeper.moment(readings);
+        let started_at = now.engine.0;
+        self.elapsed(now, store.last_time().engine.0)?;
+        let grace_length = Duration::from_millis(self.scenario.grace_ms);
+        let grace = Grace::new(now.engine, grace_length, store.grace_given_ms());
+        let grace_until = grace.until.0;
         self.judge.reopened(&*store.reader())?;
-        let grace = Grace { started_at: UnixMillis(started_at), until: UnixMillis(grace_until) };
         self.life += 1;
         // Now and then somebody takes a route out of the configuration.
         let mut dice = Dice::of(self.scenario.seed, &[12, u64::from(self.life)]);
@@ -30,18 +34,20 @@ impl World<'_> {
         self.note(None, || format!("the service starts, at engine time {}", started_at - START));
         let seen = TurnSeen {
             now: started_at,
+            wall: now.wall.0,
             life: self.life,
             started_at,
             grace_until,
             previous: None,
             gone,
         };
-        self.judge.begun(&seen);
+        self.judge.begun(&seen, self.scenario.grace_ms)?;
         self.service = Some(Service {
             gone,
             is_recovering: turn.is_recovering(),
-            due: turn.next_due(&*store, UnixMillis(started_at)).map(|at| at.0),
+            due: turn.next_due(&*store, now),
             turn,
+            keeper,
             began: self.now,
             started_at,
             grace_until,
@@ -54,6 +60,27 @@ impl World<'_> {
             idle_turns: 0,
         });
         self.store = Some(store);
+        Ok(())
+    }
+
+    /// Engine time went on by what really passed, if that can be known: within a boot it can, and over
+    /// one by a wall clock that nobody set. It never falls behind the journal.
+    fn elapsed(&self, now: Moment, newest: u64) -> Fine {
+        let engine = now.engine.0;
+        if engine < newest {
+            return Err(broken(ELAPSED, &format!("{engine}, and the journal is at {newest}")));
+        }
+        let Some(noted) = &self.noted else { return Ok(()) };
+        let is_known = noted.boot == self.machine.boot || noted.times_set == self.machine.times_set;
+        let passed = (self.now - noted.at, engine.saturating_sub(noted.engine));
+        // The journal's moments show the wall clock up to 3 ms late.
+        let leeway_ms = if noted.boot == self.machine.boot { 0 } else { 3 };
+        if is_known && !(passed.0..=passed.0 + leeway_ms).contains(&passed.1) {
+            return Err(broken(
+                ELAPSED,
+                &format!("{} ms passed, and {} are told", passed.0, passed.1),
+            ));
+        }
         Ok(())
     }
 
@@ -78,7 +105,12 @@ impl World<'_> {
         if self.folder.is_some() {
             self.store = None;
         }
-        self.wall_step += death.wall_step_ms;
+        self.judge.died();
+        self.machine.set_wall(death.wall_step_ms);
+        if death.reboots {
+            self.machine.boot += 1;
+            self.machine.booted_at = self.now;
+        }
         self.arrange(self.now + death.down_ms, Happening::Start);
     }
 
@@ -88,7 +120,7 @@ impl World<'_> {
             return Ok(());
         };
         self.figures.turns += 1;
-        let now = UnixMillis(service.engine(self.now));
+        let now = service.moment(self.now, &self.machine);
         let mut waiting = std::mem::take(&mut service.inbox);
         waiting.sort_by_key(|waiting| waiting.lane);
         let stops = waiting.iter().any(|waiting| matches!(waiting.input, Input::Stop));
@@ -105,7 +137,8 @@ impl World<'_> {
             inputs.push(input);
         }
         let seen = TurnSeen {
-            now: now.0,
+            now: now.engine.0,
+            wall: now.wall.0,
             life: self.life,
             started_at: service.started_at,
             grace_until: service.grace_until,
@@ -156,7 +189,7 @@ impl World<'_> {
         if let Some(log) = &mut self.log {
             for row in &rows {
                 for fact in &row.facts {
-                    let text = format!("  [{}] {}", now.0 - START, sentence(fact));
+                    let text = format!("  [{}] {}", now.engine.0 - START, sentence(fact));
                     log.push((self.now - START, Some(row.workflow), text));
                 }
             }
@@ -198,7 +231,13 @@ impl World<'_> {
         self.settle(now, effects_at)?;
         self.read(false)?;
         if stops {
-            let stop = Death { commit: 0, point: Point::Drain, down_ms: 500, wall_step_ms: 0 };
+            let stop = Death {
+                commit: 0,
+                point: Point::Drain,
+                down_ms: 500,
+                wall_step_ms: 0,
+                reboots: false,
+            };
             self.die(stop);
         } else if let Some(death) = death {
             self.drain(death);
@@ -207,25 +246,31 @@ impl World<'_> {
     }
 
     /// What the writer does after a turn: retention, and looking for what is due.
-    fn settle(&mut self, now: UnixMillis, effects_at: u64) -> Fine {
+    fn settle(&mut self, now: Moment, effects_at: u64) -> Fine {
         let (Some(service), Some(store)) = (&mut self.service, &mut self.store) else {
             return Ok(());
         };
-        if now.0 >= service.next_sweep {
-            let before = UnixMillis(now.0.saturating_sub(self.scenario.retention_ms));
-            let swept =
-                store.sweep(now, before, SWEEP_ROWS).map_err(|error| broken(STORE, &error))?;
+        let engine = now.engine.0;
+        if engine >= service.next_sweep {
+            let note = service.keeper.note(self.machine.readings(self.now));
+            store.note_clock(note).map_err(|error| broken(STORE, &error))?;
+            let Machine { boot, times_set, .. } = self.machine;
+            self.noted = Some(Noted { boot, times_set, at: self.now, engine });
+            let before = UnixMillis(engine.saturating_sub(self.scenario.retention_ms));
+            let swept = store
+                .sweep(now.engine, before, SWEEP_ROWS)
+                .map_err(|error| broken(STORE, &error))?;
             let is_more = swept.rows >= SWEEP_ROWS;
-            service.next_sweep = if is_more { now.0 } else { now.0 + SWEEP_MS };
+            service.next_sweep = if is_more { engine } else { engine + SWEEP_MS };
         }
         service.free_at = effects_at;
-        service.due = service.turn.next_due(&**store, now).map(|at| at.0);
+        service.due = service.turn.next_due(&**store, now);
         let was_recovering = service.is_recovering;
         service.is_recovering = service.turn.is_recovering();
         if service.is_recovering {
             return Ok(());
         }
-        service.previous = Some(now.0);
+        service.previous = Some(now);
         if was_recovering {
             self.judge.recovered(self.life)?;
         }
@@ -247,7 +292,7 @@ impl World<'_> {
         service.is_draining = true;
         // The next life's death is as far away as this one's was.
         service.death = None;
-        self.wall_step += death.wall_step_ms;
+        self.machine.set_wall(death.wall_step_ms);
         let acks = Arc::clone(&self.acks);
         let reply = Box::new(move |()| lock(&acks).push(Ack::Drained));
         service.inbox.push(Waiting { lane: 0, input: Input::Drain { reply }, given: None });
@@ -341,7 +386,8 @@ impl World<'_> {
         }
         self.arrange(at + back, Happening::Back { call });
         let life = self.life;
-        let left_at = self.service.as_ref().map_or(at, |service| service.engine(at));
+        let left_at =
+            self.service.as_ref().map_or(at, |service| service.moment(at, &self.machine).engine.0);
         self.calls.push(Call {
             order,
             route,

@@ -176,7 +176,7 @@ impl Courier {
 
 impl Signer {
     fn token(&self, body: &[u8], provider: &Provider) -> Option<String> {
-        let now = provider.clock().now();
+        let now = provider.clock().wall();
         let payload_hash: String =
             Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         let count = self.signed.fetch_add(1, Ordering::Relaxed);

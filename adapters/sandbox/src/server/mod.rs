@@ -179,7 +179,7 @@ impl Shared {
     }
 
     async fn try_send(&self, version: ApiVersion, request: Request) -> Result<Response, Problem> {
-        let now = self.provider.clock().now();
+        let now = self.provider.clock().wall();
         self.callers.check(request.headers(), now).map_err(Problem::unauthorized)?;
         let body = read(request.into_body()).await?;
         let order = request::parse(version, &body)

@@ -67,6 +67,10 @@ impl Clock for ManualClock {
         self.state.lock().unwrap().now
     }
 
+    fn wall(&self) -> UnixMillis {
+        self.now()
+    }
+
     async fn sleep_until(&self, at: UnixMillis) -> Busy {
         let woken = {
             let mut state = self.state.lock().unwrap();
