@@ -8,6 +8,7 @@ mod adapters;
 mod files;
 mod guarding;
 mod incoming;
+mod tending;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -183,7 +184,8 @@ impl Service {
                 false => (access.for_strangers(), false),
             });
         let first_key = first_key(config, &access, is_open).map_err(StartError::FirstKey)?;
-        let (applications, external) = accounts::open(config, &store.settings(), access.limits())?;
+        let accounts::Sealed { applications, accounts: external, rotation } =
+            accounts::open(config, &access, &store.settings(), access.limits())?;
         let metrics = Arc::new(Metrics::new());
         let weights = config.access.tenants.iter();
         let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
@@ -217,6 +219,14 @@ impl Service {
 
         let stop_edges = CancellationToken::new();
         let mut edges = JoinSet::new();
+        // Goes on with what an earlier life began.
+        let (rotating, now) = (Arc::clone(&rotation), engine.clock().wall());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rotating.run(now) {
+                tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
+            }
+        });
+        edges.spawn(tending::tend(access.clone(), engine.clone(), stop_edges.clone()));
         let receipts = http::Receipts {
             engine: engine.clone(),
             registry: parts.registry,
@@ -280,8 +290,11 @@ impl Service {
             engine.clone(),
             calls.clone(),
         );
-        let keys =
-            AccessServiceServer::new(AccessService::new(grpc_access.clone(), engine.clone()));
+        let keys = AccessServiceServer::new(AccessService::new(
+            grpc_access.clone(),
+            engine.clone(),
+            Arc::clone(&rotation),
+        ));
         let keys = Guarded::new(keys, grpc_access.clone(), engine.clone(), calls.clone());
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),

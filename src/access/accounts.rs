@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     AccountError, AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount,
-    ExternalId, LimitsByTenant, Name, Vault,
+    ExternalId, LimitsByTenant, Name, Sealing, Vault,
     account::{place, row_key, tenant_key},
     limits::is_full,
 };
@@ -159,13 +159,15 @@ impl Accounts {
         if let Some(application) = new.application {
             self.may_link(tenant, application)?;
         }
+        // Held until it is durable.
+        let sealing = self.vault.sealing();
         self.put(ExternalAccount {
             tenant: tenant.to_owned(),
             provider: new.provider,
             external_id: new.external_id,
             name: new.name.map_or(String::new(), |name| name.as_str().to_owned()),
             application: new.application,
-            token: self.sealed(&key, new.token.as_ref())?,
+            token: sealed(&sealing, &key, new.token.as_ref())?,
             revision: now.0,
             created_at_ms: now.0,
         })
@@ -227,9 +229,10 @@ impl Accounts {
         if let Some(name) = change.name {
             account.name = name.map_or(String::new(), |name| name.as_str().to_owned());
         }
+        let sealing = self.vault.sealing();
         if change.token.is_some() {
             let key = row_key(tenant, provider, external_id);
-            account.token = self.sealed(&key, change.token.as_ref())?;
+            account.token = sealed(&sealing, &key, change.token.as_ref())?;
         }
         self.put(account)
     }
@@ -386,13 +389,32 @@ impl Accounts {
         }
     }
 
-    fn sealed(
-        &self,
-        key: &[u8],
-        token: Option<&AccountToken>,
-    ) -> Result<Option<Vec<u8>>, AccountError> {
-        let sealed = token.map(|token| self.vault.seal(&place(key), token.secret()));
-        Ok(sealed.transpose()?)
+    /// How many sealed tokens there are.
+    pub(super) fn sealed(&self) -> u64 {
+        self.read(|rows| rows.values().filter(|account| account.token.is_some()).count() as u64)
+    }
+
+    /// Seals with the current master key what another sealed; tells of each token whether it could be
+    /// opened. Its revision stays: it is the same token.
+    pub(super) fn reseal(&self, tell: &dyn Fn(bool)) -> Result<(), StoreError> {
+        let keys: Vec<_> = self.read(|rows| rows.keys().cloned().collect());
+        for key in keys {
+            let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            // As it is now; one that is gone needs nothing.
+            let Some(mut account) = self.read(|rows| rows.get(&key).cloned()) else { continue };
+            let Some(token) = &account.token else { continue };
+            let sealing = self.vault.sealing();
+            let resealed = sealing.reseal(&place(&key), token);
+            tell(resealed.is_ok());
+            if let Ok(Some(token)) = resealed {
+                account.token = Some(token);
+                let row = encode(&account)?;
+                let change = SettingChange::put(Kind::ExternalAccount, key.clone(), row);
+                self.settings.write(vec![change])?;
+                self.rows.write().unwrap_or_else(PoisonError::into_inner).insert(key, account);
+            }
+        }
+        Ok(())
     }
 
     /// Keeps an account, and has it seen once it is durable.
@@ -418,6 +440,15 @@ impl Accounts {
             tracing::error!(count, %error, "tokens of external accounts cannot be read");
         }
     }
+}
+
+fn sealed(
+    sealing: &Sealing<'_>,
+    key: &[u8],
+    token: Option<&AccountToken>,
+) -> Result<Option<Vec<u8>>, AccountError> {
+    let sealed = token.map(|token| sealing.seal(&place(key), token.secret()));
+    Ok(sealed.transpose()?)
 }
 
 impl fmt::Debug for Accounts {

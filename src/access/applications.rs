@@ -16,8 +16,8 @@ use dispatch_contract::{Secret, UnixMillis};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    Application, ApplicationError, KeyPair, LimitsByTenant, MessagesCapability, PublicKey, Shape,
-    Signing, Vault, VaultError, Webhook, limits::is_full, receiver,
+    Application, ApplicationError, KeyPair, LimitsByTenant, MessagesCapability, PublicKey, Sealing,
+    Shape, Signing, Vault, VaultError, Webhook, limits::is_full, receiver,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -188,7 +188,8 @@ impl Applications {
             Some(application) => application,
             None => Application { name: "default".to_owned(), ..self.blank(tenant, now) },
         };
-        let (messages, _) = self.capability(application.id, None, MessagesSpec::default())?;
+        let sealing = self.vault.sealing();
+        let (messages, _) = capability(&sealing, application.id, None, MessagesSpec::default())?;
         let application = Application { messages: Some(messages), ..application };
         self.put(&application, Some(true))?;
         // Beside the limit if need be: there is one of it, and a callback must be signed.
@@ -270,9 +271,61 @@ impl Applications {
         let mut application = self.get(tenant, id)?;
         let messages = application.messages.as_mut().ok_or(ApplicationError::NotFound)?;
         let secret = new_secret()?;
-        messages.secret = self.vault.seal(&Application::secret_place(id), &secret)?;
+        // Held until it is durable.
+        let sealing = self.vault.sealing();
+        messages.secret = sealing.seal(&Application::secret_place(id), &secret)?;
         self.put(&application, None)?;
         Ok(secret)
+    }
+
+    /// How many sealed secrets there are.
+    pub(super) fn sealed(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.each(|application| {
+            count += u64::from(application.messages.is_some());
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Seals with the current master key what another sealed; tells of each secret whether it could be
+    /// opened.
+    pub(super) fn reseal(&self, tell: &dyn Fn(bool)) -> Result<(), StoreError> {
+        self.each(|Application { id, tenant, .. }| {
+            let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            // As it is now; one that is gone needs nothing.
+            let found = receiver::application(&*self.settings, &tenant, id)?;
+            let Some(mut application) = found else { return Ok(()) };
+            let Some(messages) = &mut application.messages else { return Ok(()) };
+            let sealing = self.vault.sealing();
+            let resealed = sealing.reseal(&Application::secret_place(id), &messages.secret);
+            tell(resealed.is_ok());
+            if let Ok(Some(secret)) = resealed {
+                messages.secret = secret;
+                let change =
+                    SettingChange::put(Kind::Application, id.into_bytes(), encode(&application)?);
+                self.settings.write(vec![change])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Shows each to `see`, of all tenants.
+    fn each(
+        &self,
+        mut see: impl FnMut(Application) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.settings.list(Kind::Application, after.as_deref(), ROWS)?;
+            for (key, row) in &rows {
+                see(read(key, row)?)?;
+            }
+            match rows.into_iter().nth(ROWS - 1) {
+                Some((key, _)) => after = Some(key),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// A tenant's new application, with nothing in it yet.
@@ -343,11 +396,13 @@ impl Applications {
             application.improve_ai = given;
         }
         let mut callback_secret = None;
+        // Held until it is durable. Not before: a key pair takes its time.
+        let sealing = self.vault.sealing();
         application.messages = match messages {
             None => None,
             Some(spec) => {
                 let (messages, made) =
-                    self.capability(application.id, application.messages, spec)?;
+                    capability(&sealing, application.id, application.messages, spec)?;
                 callback_secret = made;
                 Some(messages)
             }
@@ -355,25 +410,6 @@ impl Applications {
         self.put(&application, is_default)?;
         let is_default = self.default_of(&application.tenant)? == Some(application.id);
         Ok(Written { application, is_default, private_key, callback_secret })
-    }
-
-    /// What `spec` says, with the secret that there was, or a new one, which is returned too.
-    fn capability(
-        &self,
-        id: Uuid,
-        before: Option<MessagesCapability>,
-        spec: MessagesSpec,
-    ) -> Result<(MessagesCapability, Option<Secret>), ApplicationError> {
-        let MessagesSpec { inbound, status, shape, signing } = spec;
-        let (secret, made) = match before {
-            Some(before) => (before.secret, None),
-            None => {
-                let secret = new_secret()?;
-                let sealed = self.vault.seal(&Application::secret_place(id), &secret)?;
-                (sealed, Some(secret))
-            }
-        };
-        Ok((MessagesCapability { inbound, status, shape, signing, secret }, made))
     }
 
     /// Writes an application down, and whether it is its tenant's default if that is said.
@@ -400,6 +436,25 @@ impl Applications {
         }
         Ok(self.settings.write(changes)?)
     }
+}
+
+/// What `spec` says, with the secret that there was, or a new one, which is returned too. `sealing` is to be
+/// held until it is durable.
+fn capability(
+    sealing: &Sealing<'_>,
+    id: Uuid,
+    before: Option<MessagesCapability>,
+    spec: MessagesSpec,
+) -> Result<(MessagesCapability, Option<Secret>), ApplicationError> {
+    let MessagesSpec { inbound, status, shape, signing } = spec;
+    let (secret, made) = match before {
+        Some(before) => (before.secret, None),
+        None => {
+            let secret = new_secret()?;
+            (sealing.seal(&Application::secret_place(id), &secret)?, Some(secret))
+        }
+    };
+    Ok((MessagesCapability { inbound, status, shape, signing, secret }, made))
 }
 
 /// In the form of the Standard Webhooks specification, which serves as the key of a JWT as well.

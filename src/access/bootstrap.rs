@@ -79,6 +79,7 @@ impl Bootstrap {
             scopes: vec![Scope::Operator],
             application: None,
             name: BOOTSTRAP.into(),
+            source: None,
         }
     }
 }

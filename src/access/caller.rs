@@ -1,6 +1,6 @@
 //! Callers and their rights.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub struct Caller {
     pub application: Option<Uuid>,
     /// What stands in the audit log: the key's id, the application's, or `anonymous`.
     pub name: Arc<str>,
+    /// The address that it came from, for the audit log; `None` if that is not known.
+    pub source: Option<IpAddr>,
 }
 
 impl Scope {
@@ -75,7 +77,13 @@ impl Caller {
             scopes: Scope::ALL.to_vec(),
             application: None,
             name: Arc::from(ANONYMOUS),
+            source: None,
         }
+    }
+
+    /// The same, come from an address.
+    pub fn from(self, address: IpAddr) -> Caller {
+        Caller { source: Some(address.to_canonical()), ..self }
     }
 
     /// Whether nobody knows who it is.

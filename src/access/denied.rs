@@ -17,6 +17,11 @@ pub enum Denied {
     Invalid(&'static str),
     /// It is known, and may not do this.
     Forbidden(Scope),
+    /// Too many credentials from its address were wrong: this one was not looked at.
+    Slowed {
+        /// When the next is looked at, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// It asks too much.
     TooMany {
         /// When it is worth asking again, in milliseconds.
@@ -90,6 +95,11 @@ impl fmt::Display for Denied {
             Denied::Forbidden(scope) => {
                 write!(f, "this needs the scope {}, which the caller does not have", scope.as_str())
             }
+            Denied::Slowed { retry_after_ms } => write!(
+                f,
+                "too many wrong credentials came from this address; the next is looked at in \
+                 {retry_after_ms} ms"
+            ),
             Denied::TooMany { retry_after_ms } => {
                 write!(f, "too many requests of this tenant; ask again in {retry_after_ms} ms")
             }

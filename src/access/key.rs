@@ -175,6 +175,7 @@ impl Key {
             scopes: self.scopes.clone(),
             application: self.application,
             name: id.as_str().into(),
+            source: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Act, Caller, Key, KeyId, NewKey, Scope, audit,
+    Access, Act, ActFilter, Acts, Caller, Key, KeyId, NewKey, Scope, audit,
     limits::is_full,
     receiver,
     secret::{NoRandomness, Secret},
@@ -150,10 +150,8 @@ impl Access {
         if !others.iter().any(|other| other.id != id && other.key.is_operators()) {
             return Err(KeyError::LastOperator);
         }
-        let what = ("key.revoked", id.as_str());
-        let mut changes = audit.changes(&*self.inner.settings, caller, &key.tenant, what, now)?;
-        changes.push(SettingChange::remove(Kind::Key, id.as_str()));
-        Ok(self.inner.settings.write(changes)?)
+        let act = Act::done(caller, &key.tenant, ("key.revoked", id.as_str()), now);
+        Ok(self.act(&mut audit, &act, [SettingChange::remove(Kind::Key, id.as_str())])?)
     }
 
     /// Writes an administrative act down, durably: before it is done, so that none is missing.
@@ -167,10 +165,8 @@ impl Access {
         target: &str,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let mut audit = self.writing();
-        let tenant = &*caller.tenant;
-        let changes = audit.changes(&*self.inner.settings, caller, tenant, (what, target), now)?;
-        self.inner.settings.write(changes)
+        let act = Act::done(caller, &caller.tenant, (what, target), now);
+        self.act(&mut self.writing(), &act, None)
     }
 
     /// Does an administrative act, and writes it down if it was done. A crash in the moment between the
@@ -190,12 +186,39 @@ impl Access {
         Ok(done)
     }
 
-    /// The newest acts that concern a tenant, or any if there is `None`; at most `limit`.
+    /// Acts, newest first, behind the row `before`: at most `limit`, and of those that a bounded number of
+    /// rows holds, so that a page may be short, or empty, and not the last.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn acts(&self, tenant: Option<&str>, limit: usize) -> Result<Vec<Act>, StoreError> {
-        audit::newest(&*self.inner.settings, tenant, limit)
+    pub fn acts(
+        &self,
+        filter: &ActFilter,
+        before: Option<[u8; 12]>,
+        limit: usize,
+    ) -> Result<Acts, StoreError> {
+        let settings = &*self.inner.settings;
+        let rows = self.writing().newest(settings, filter, before)?;
+        audit::page(settings, filter, rows, limit)
+    }
+
+    /// Writes an act down, durably.
+    pub(super) fn note_act(&self, act: &Act) -> Result<(), StoreError> {
+        self.act(&mut self.writing(), act, None)
+    }
+
+    /// Makes a change and writes the act down that it is: both or neither.
+    fn act(
+        &self,
+        audit: &mut audit::Audit,
+        act: &Act,
+        change: impl IntoIterator<Item = SettingChange>,
+    ) -> Result<(), StoreError> {
+        let mut changes = audit.changes(&*self.inner.settings, act)?;
+        changes.extend(change);
+        self.inner.settings.write(changes)?;
+        act.log();
+        Ok(())
     }
 
     fn put(
@@ -207,10 +230,8 @@ impl Access {
         what: &'static str,
         now: UnixMillis,
     ) -> Result<(), KeyError> {
-        let what = (what, id.as_str());
-        let mut changes = audit.changes(&*self.inner.settings, caller, &key.tenant, what, now)?;
-        changes.push(SettingChange::put(Kind::Key, id.as_str(), encode(key)?));
-        Ok(self.inner.settings.write(changes)?)
+        let act = Act::done(caller, &key.tenant, (what, id.as_str()), now);
+        Ok(self.act(audit, &act, [SettingChange::put(Kind::Key, id.as_str(), encode(key)?)])?)
     }
 
     fn all_keys(&self) -> Result<Vec<KeyView>, StoreError> {

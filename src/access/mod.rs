@@ -15,13 +15,16 @@ mod caller;
 mod credential;
 mod denied;
 mod destination;
+mod entrance;
 mod errors;
 mod key;
 mod keys;
 mod limits;
+mod master_key;
 mod receiver;
 mod replay;
 mod rights;
+mod rotation;
 mod rsa;
 mod secret;
 #[cfg(test)]
@@ -43,7 +46,7 @@ pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
 pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
 pub use arrival::{Arrival, is_no_foreign_name};
-pub use audit::{AUDIT_MOST, Act};
+pub use audit::{ACTS_MOST, ACTS_OF_TENANT, Act, ActFilter, Acts};
 use bootstrap::{BOOTSTRAP, Bootstrap};
 pub use bootstrap::{BootstrapIn, bootstrap_key};
 pub use caller::{Caller, Scope};
@@ -51,17 +54,21 @@ use credential::Credential;
 pub use denied::{Denied, Exceeded};
 pub use destination::{Destinations, RefusedUrl, check_url};
 use dispatch_contract::UnixMillis;
+pub use entrance::WINDOW as REPORT_EVERY;
 pub use errors::{AccountError, ApplicationError};
 pub use key::{Key, KeyId, NewKey, WrongKey, is_tenant};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, LimitsByTenant, TenantLimits};
+pub use master_key::{MasterKey, MasterKeys};
 pub use receiver::Receiver;
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
+pub use rotation::{Progress, Rotation, RotationError};
 pub use rsa::{KeyPair, PublicKey};
 pub use secret::Secret;
 pub use token::token;
 pub use token_key::TokenKey;
-pub use vault::{MasterKey, Vault, VaultError};
+use uuid::Uuid;
+pub use vault::{Sealing, Vault, VaultError};
 
 use crate::store::{Kind, Reader, Settings, StoreError, decode};
 
@@ -83,6 +90,7 @@ struct Inner {
     settings: Arc<dyn Settings>,
     configured: BTreeMap<KeyId, Key>,
     tokens: token::Tokens,
+    entrance: entrance::Entrance,
     limits: limits::Limits,
     /// What page and resume tokens are sealed with, once it was read.
     token_key: OnceLock<Arc<TokenKey>>,
@@ -93,12 +101,14 @@ struct Inner {
 }
 
 /// How callers are known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AccessOptions {
     /// Keys from the configuration.
     pub keys: Vec<ConfiguredKey>,
     /// How tokens are judged.
     pub tokens: TokenRules,
+    /// How many logins in a row may fail from one address before it waits; 0: as many as it likes.
+    pub failed_logins: u32,
     /// How much each tenant may ask for, and have.
     pub limits: LimitsByTenant,
 }
@@ -123,6 +133,17 @@ impl ConfiguredKey {
     }
 }
 
+impl Default for AccessOptions {
+    fn default() -> Self {
+        AccessOptions {
+            keys: Vec::new(),
+            tokens: TokenRules::default(),
+            failed_logins: 20,
+            limits: LimitsByTenant::default(),
+        }
+    }
+}
+
 impl Default for TokenRules {
     fn default() -> Self {
         TokenRules { tolerance_s: 60, is_once: false }
@@ -142,6 +163,7 @@ impl Access {
             settings,
             configured: configured.collect(),
             tokens: token::Tokens::new(options.tokens),
+            entrance: entrance::Entrance::new(options.failed_logins),
             limits: limits::Limits::new(options.limits),
             token_key: OnceLock::new(),
             audit: Mutex::default(),
@@ -301,6 +323,34 @@ impl Access {
 
     fn bootstrap(&self) -> MutexGuard<'_, Option<Bootstrap>> {
         self.inner.bootstrap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable what is remembered of used tokens, and forgets what has expired. To be called every
+    /// second; blocks. `now` is the raw wall clock.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub fn tidy(&self, now: UnixMillis) -> Result<(), StoreError> {
+        self.inner.tokens.replays().tidy(&*self.inner.settings, now.0 / 1000)
+    }
+
+    /// Writes down which logins failed, and removes the rows of used tokens that have expired. To be called
+    /// every [`REPORT_EVERY`], and at the end; blocks. `now` is what acts are dated by, `real` the raw wall
+    /// clock.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub fn report(&self, now: UnixMillis, real: UnixMillis) -> Result<(), StoreError> {
+        self.report_failures(now)?;
+        self.inner.tokens.replays().sweep(&*self.inner.settings, real.0 / 1000)
+    }
+
+    /// Whose an application is, if there is one of that id.
+    fn tenant_of_application(&self, id: &str) -> Option<String> {
+        let id = Uuid::parse_str(id).ok()?;
+        let row = self.inner.settings.get(Kind::Application, id.as_bytes()).ok()??;
+        let application: Application = decode(&row, || format!("application {id}")).ok()?;
+        Some(application.tenant)
     }
 
     fn writing(&self) -> MutexGuard<'_, audit::Audit> {

@@ -30,6 +30,8 @@ const CALLS: &[Call] = &[
     (Admin, "AccessService/RotateKey", &[]),
     (Admin, "AccessService/RevokeKey", &[]),
     (Admin, "AccessService/ListAudit", &[]),
+    (Operator, "AccessService/RotateMasterKey", &[]),
+    (Operator, "AccessService/GetMasterKeyRotation", &[]),
     (Admin, "ApplicationService/CreateApplication", &["POST /v2/applications"]),
     (Admin, "ApplicationService/GetApplication", &["GET /v2/applications/{id}"]),
     (Admin, "ApplicationService/ListApplications", &["GET /v2/applications"]),

@@ -102,14 +102,19 @@ impl Tokens {
         if let Some((known, claims)) = self.verified.get(&digested)
             && self.is_current(settings, &known, &claims)?
         {
-            self.judge(&claims, now)?;
+            self.judge(settings, &claims, now)?;
             return Ok(known.caller.clone());
         }
         let (known, claims) = self.verify(settings, token)?;
         let claims = Arc::new(claims);
         self.verified.put(digested, Arc::clone(&known), Arc::clone(&claims));
-        self.judge(&claims, now)?;
+        self.judge(settings, &claims, now)?;
         Ok(known.caller.clone())
+    }
+
+    /// What is kept of used tokens.
+    pub(super) fn replays(&self) -> &Replays {
+        &self.replays
     }
 
     /// Checks the signature of a token.
@@ -158,7 +163,12 @@ impl Tokens {
     }
 
     /// Judges the claims of a token whose signature fits.
-    fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Denied> {
+    fn judge(
+        &self,
+        settings: &dyn Settings,
+        claims: &Claims,
+        now: UnixMillis,
+    ) -> Result<(), Denied> {
         let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.tolerance_s as f64);
         let Claims { iat, exp, nbf, .. } = *claims;
         let end = exp.unwrap_or(iat + LIFE_S);
@@ -177,7 +187,9 @@ impl Tokens {
         let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty());
         let jti = jti.ok_or(Denied::Invalid(NO_JTI))?;
         let until_s = (end + tolerance_s).ceil() as u64;
-        match self.replays.is_new(claims.application_id, jti, until_s, now.0 / 1000) {
+        let (id, now_s) = (claims.application_id, now.0 / 1000);
+        let is_new = self.replays.is_new(settings, id, jti, until_s, now_s);
+        match is_new.map_err(|error| unreadable(&error))? {
             Some(true) => Ok(()),
             Some(false) => Err(Denied::Invalid(USED)),
             // Not one is forgotten before its end: rather none is taken for a while.
@@ -205,6 +217,7 @@ impl Tokens {
                 scopes: Scope::APPLICATION.to_vec(),
                 application: Some(id),
                 name: id.to_string().into(),
+                source: None,
             },
             key: key.and_then(|pem| DecodingKey::from_rsa_pem(pem.as_bytes()).ok()),
             row,
@@ -215,6 +228,17 @@ impl Tokens {
         known.insert(id, Arc::clone(&parsed));
         Ok(Some(parsed))
     }
+}
+
+/// The application that a token names, unproved.
+pub(super) fn claimed(token: &str) -> Option<String> {
+    let named = jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token).ok()?;
+    Some(named.application_id.to_string())
+}
+
+/// Whether a token was refused for what it says, and not for its signature: then its holder has the key.
+pub(super) fn is_of_its_own(why: &str) -> bool {
+    [EXPIRED, NOT_YET, TOO_LONG, NO_JTI, USED].contains(&why)
 }
 
 /// Told as "later", because it says nothing about the caller.

@@ -1,6 +1,6 @@
 //! `dispatch keys …`, `dispatch audit`, `dispatch token`: who may do what.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use dispatch_contract::UnixMillis;
@@ -15,10 +15,14 @@ use crate::{
     access,
     config::Config,
     pb::v1::{
-        ApiKey, AuditEntry, CreateKeyRequest, ListAuditRequest, ListKeysRequest, RevokeKeyRequest,
-        RotateKeyRequest,
+        ApiKey, AuditEntry, CreateKeyRequest, GetMasterKeyRotationRequest, ListAuditRequest,
+        ListKeysRequest, MasterKeyRotation, RevokeKeyRequest, RotateKeyRequest,
+        RotateMasterKeyRequest,
     },
 };
+
+/// How often it is asked how far a change of the master key is.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -30,6 +34,8 @@ pub(super) enum KeysCommand {
     Rotate(RotateArgs),
     /// End a key.
     Revoke(RevokeArgs),
+    /// Change the master key that secrets in the store are encrypted with, and encrypt them anew.
+    RotateMaster(RotateMasterArgs),
 }
 
 #[derive(Debug, Args)]
@@ -78,10 +84,25 @@ pub(super) struct RevokeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct RotateMasterArgs {
+    /// Change nothing: tell how far the last change is.
+    #[arg(long)]
+    status: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// How many.
     #[arg(long, default_value_t = 100)]
-    limit: u16,
+    limit: usize,
+    /// Only what this key or application did.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    who: String,
+    /// Only what was done since then, as in 2030-01-31T09:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
@@ -107,6 +128,7 @@ pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
         KeysCommand::List(args) => list(args).await,
         KeysCommand::Rotate(args) => rotate(args).await,
         KeysCommand::Revoke(args) => revoke(args).await,
+        KeysCommand::RotateMaster(args) => rotate_master(args).await,
     }
 }
 
@@ -174,11 +196,75 @@ async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Begins it, and tells how far it is until it is done. Cut off, the service goes on all the same.
+async fn rotate_master(args: RotateMasterArgs) -> Result<ExitCode, Failure> {
+    let RotateMasterArgs { status, remote } = args;
+    let client = connect(&remote).await?;
+    let ask = async || {
+        let asked = client.access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await;
+        Ok::<_, Failure>(asked.map_err(refused)?.into_inner())
+    };
+    let mut rotation = match status {
+        true => ask().await?,
+        false => {
+            let begun = client.access().rotate_master_key(RotateMasterKeyRequest {}).await;
+            begun.map_err(refused)?.into_inner()
+        }
+    };
+    let mut told = None;
+    while !status && rotation.under_way {
+        if remote.output == Output::Text && told != Some(rotation.done) {
+            show::answer(remote.output, &rotation, how_far);
+            told = Some(rotation.done);
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+        rotation = ask().await?;
+    }
+    show::answer(remote.output, &rotation, |rotation| match rotation.total {
+        0 if status && !rotation.under_way => {
+            "nothing changed the master key since the service started".to_owned()
+        }
+        _ => how_far(rotation),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn how_far(rotation: &MasterKeyRotation) -> String {
+    let MasterKeyRotation { under_way, done, total, unreadable } = rotation;
+    if *under_way {
+        return format!("{done} of {total} secrets looked at");
+    }
+    let lost = match unreadable {
+        0 => String::new(),
+        _ => format!("; {unreadable} of them no key decrypts: they were lost before"),
+    };
+    format!(
+        "{done} secrets are encrypted with the new master key, and the old one is gone from the data \
+         folder{lost}.\nA backup taken before still needs the old one: take a new backup, and a copy of \
+         master.key."
+    )
+}
+
 pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
-    let request = ListAuditRequest { limit: args.limit.into(), tenant: args.whose.tenant };
-    let listed = connect(&args.remote).await?.access().list_audit(request).await;
-    for entry in listed.map_err(refused)?.into_inner().entries {
-        show::answer(args.remote.output, &entry, act);
+    let AuditArgs { limit, who, since, whose: Whose { tenant }, remote } = args;
+    let since = since.map(|since| prost_types::Timestamp {
+        seconds: since.as_second(),
+        nanos: since.subsec_nanosecond(),
+    });
+    let mut request = ListAuditRequest { tenant, who, since, ..ListAuditRequest::default() };
+    let client = connect(&remote).await?;
+    let mut left = limit;
+    while left > 0 {
+        request.limit = left.min(1000) as i32;
+        let page = client.access().list_audit(request.clone()).await.map_err(refused)?.into_inner();
+        for entry in &page.entries {
+            show::answer(remote.output, entry, act);
+        }
+        left = left.saturating_sub(page.entries.len());
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -211,8 +297,9 @@ fn tell_to_keep(output: Output) {
 
 fn act(entry: &AuditEntry) -> String {
     let time = entry.time.map(|time| time.to_string()).unwrap_or_default();
-    let AuditEntry { tenant, who, what, target, .. } = entry;
-    format!("{time}  {tenant:<12}  {who:<12}  {what:<16}  {target}")
+    let AuditEntry { tenant, who, what, target, source, result, .. } = entry;
+    let result = if result == "done" { String::new() } else { format!("  {result}") };
+    format!("{time}  {source:<15}  {tenant:<12}  {who:<12}  {what:<16}  {target}{result}")
 }
 
 fn row(key: &ApiKey) -> String {

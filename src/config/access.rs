@@ -12,12 +12,17 @@ use super::{ConfigError, secret::Hidden};
 pub struct Access {
     /// Where the master key is: `env:NAME` or `file:/path`. Empty: in the data folder.
     pub master_key: Hidden,
+    /// Where the master key before it is, while something may still be encrypted with that. Empty: there is
+    /// none.
+    pub master_key_previous: Hidden,
     /// Whether tokens of external accounts are shown in clear to whoever may administer them.
     pub show_tokens: bool,
     /// How far a caller's clock may be off, in seconds.
     pub token_tolerance_s: u64,
     /// Whether each token is taken once only.
     pub token_once: bool,
+    /// How many logins in a row may fail from one address before it waits; 0: as many as it likes.
+    pub failed_logins: u32,
     /// How many creates a second a tenant may make; 0 is no limit.
     pub creates_per_s: u32,
     /// How many of them may come at once; 0 is as many as in a second.
@@ -96,11 +101,16 @@ pub struct AccessKey {
 impl Access {
     /// Checks what can be checked by itself.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if !(self.master_key.is_empty() || self.master_key.is_elsewhere()) {
-            // Beside what it locks up it would be no lock.
-            let problem = "access.master_key must be env:NAME or file:/path: the key itself does \
-                           not belong in the configuration";
-            return Err(ConfigError(problem.to_owned()));
+        let keys =
+            [("master_key", &self.master_key), ("master_key_previous", &self.master_key_previous)];
+        for (name, key) in keys {
+            if !(key.is_empty() || key.is_elsewhere()) {
+                // Beside what it locks up it would be no lock.
+                return Err(ConfigError(format!(
+                    "access.{name} must be env:NAME or file:/path: the key itself does not belong in \
+                     the configuration"
+                )));
+            }
         }
         if self.token_tolerance_s > 3600 {
             let is = self.token_tolerance_s;
@@ -134,9 +144,11 @@ impl Default for Access {
     fn default() -> Self {
         Access {
             master_key: Hidden::from(""),
+            master_key_previous: Hidden::from(""),
             show_tokens: false,
             token_tolerance_s: 60,
             token_once: false,
+            failed_logins: 20,
             creates_per_s: 0,
             creates_burst: 0,
             open_workflows: 0,

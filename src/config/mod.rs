@@ -16,7 +16,7 @@ use std::{
 use serde::Deserialize;
 
 pub use access::{Access, AccessKey, TenantLimits};
-pub use secret::resolve as resolve_secret;
+pub use secret::{Hidden, resolve as resolve_secret};
 
 /// The embedded file: every setting with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

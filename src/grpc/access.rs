@@ -6,14 +6,24 @@ use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{errors::Error, guard::caller, reads::change_for_caller, render};
+use super::{
+    errors::Error,
+    guard::caller,
+    reads::change_for_caller,
+    render,
+    token::{List, PAGE_WANTED, Tokens},
+};
 use crate::{
-    access::{AUDIT_MOST, Access, Act, Caller, KeyError, KeyView, NewKey},
+    access::{
+        ACTS_MOST, Access, Act, ActFilter, Acts, Caller, KeyError, KeyView, NewKey, Progress,
+        Rotation,
+    },
     engine::Engine,
     pb::v1::{
-        ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, ListAuditRequest,
-        ListAuditResponse, ListKeysRequest, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
-        RotateKeyRequest, RotateKeyResponse, access_service_server,
+        ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, GetMasterKeyRotationRequest,
+        ListAuditRequest, ListAuditResponse, ListKeysRequest, ListKeysResponse, MasterKeyRotation,
+        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse,
+        RotateMasterKeyRequest, access_service_server,
     },
 };
 
@@ -25,12 +35,13 @@ const ACTS_USUAL: usize = 100;
 pub struct AccessService {
     access: Access,
     engine: Engine,
+    rotation: Arc<Rotation>,
 }
 
 impl AccessService {
-    /// `engine` has the clock, and counts what is refused.
-    pub fn new(access: Access, engine: Engine) -> Self {
-        AccessService { access, engine }
+    /// `engine` has the clock, and counts what is refused; `rotation` changes the master key.
+    pub fn new(access: Access, engine: Engine, rotation: Arc<Rotation>) -> Self {
+        AccessService { access, engine, rotation }
     }
 
     /// Does it beside the runtime's threads: it writes to the disk.
@@ -115,22 +126,61 @@ impl access_service_server::AccessService for AccessService {
         .await
     }
 
+    async fn rotate_master_key(
+        &self,
+        request: Request<RotateMasterKeyRequest>,
+    ) -> Result<Response<MasterKeyRotation>, Status> {
+        let rotation = Arc::clone(&self.rotation);
+        self.act(request, move |_, caller, RotateMasterKeyRequest {}, now| {
+            let progress = rotation.begin(caller, now)?;
+            // On a thread of its own: it takes as long as there are secrets.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = rotation.run(now) {
+                    tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
+                }
+            });
+            Ok(told(progress))
+        })
+        .await
+    }
+
+    async fn get_master_key_rotation(
+        &self,
+        request: Request<GetMasterKeyRotationRequest>,
+    ) -> Result<Response<MasterKeyRotation>, Status> {
+        let rotation = Arc::clone(&self.rotation);
+        self.act(request, move |_, _, GetMasterKeyRotationRequest {}, _| {
+            Ok(told(rotation.progress()))
+        })
+        .await
+    }
+
     async fn list_audit(
         &self,
         request: Request<ListAuditRequest>,
     ) -> Result<Response<ListAuditResponse>, Status> {
-        self.act(request, |access, caller, ListAuditRequest { limit, tenant }, _| {
-            let whose = caller.view(&tenant)?;
-            let limit = match usize::try_from(limit) {
+        let incarnation = self.engine.reader().incarnation();
+        self.act(request, move |access, caller, request, _| {
+            let limit = match usize::try_from(request.limit) {
                 Ok(0) => ACTS_USUAL,
-                Ok(limit) if limit <= AUDIT_MOST => limit,
+                Ok(limit) if limit <= ACTS_MOST => limit,
                 Ok(_) | Err(_) => {
-                    let wanted = format!("must be 0 (the usual {ACTS_USUAL}) or 1 to {AUDIT_MOST}");
+                    let wanted = format!("must be 0 (the usual {ACTS_USUAL}) or 1 to {ACTS_MOST}");
                     return Err(Error::invalid("limit", wanted));
                 }
             };
-            let acts = access.acts(whose.as_deref(), limit)?;
-            Ok(ListAuditResponse { entries: acts.into_iter().map(entry).collect() })
+            let filter = filter(caller, &request)?;
+            let tokens = Tokens::new(access.token_key()?, incarnation);
+            let asked = ListAuditRequest { limit: 0, page_token: String::new(), ..request.clone() };
+            let list = List::of(&caller.tenant, &asked);
+            let wrong = |wanted| Error::invalid("page_token", wanted);
+            let before = tokens.place(&list, &request.page_token).map_err(wrong)?;
+            let before = before.map(|place| place.try_into().map_err(|_| wrong(PAGE_WANTED)));
+            let Acts { acts, next } = access.acts(&filter, before.transpose()?, limit)?;
+            Ok(ListAuditResponse {
+                entries: acts.into_iter().map(entry).collect(),
+                next_page_token: next.map_or(String::new(), |row| tokens.page(&list, &row)),
+            })
         })
         .await
     }
@@ -151,6 +201,24 @@ fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
     }
 }
 
-fn entry(Act { at_ms, tenant, who, what, target }: Act) -> AuditEntry {
-    AuditEntry { time: Some(render::timestamp(UnixMillis(at_ms))), who, tenant, what, target }
+fn told(Progress { is_under_way, done, total, unreadable }: Progress) -> MasterKeyRotation {
+    MasterKeyRotation { under_way: is_under_way, done, total, unreadable }
+}
+
+/// Which acts a caller asks for, of those that it may see: its tenant's, or for an operator all.
+fn filter(caller: &Caller, request: &ListAuditRequest) -> Result<ActFilter, Error> {
+    let tenant = caller.view(&request.tenant)?;
+    let who = Some(request.who.clone()).filter(|who| !who.is_empty());
+    // What was before the epoch is everything.
+    let since_ms = request.since.as_ref().map_or(0, |since| {
+        let ms = i128::from(since.seconds) * 1000 + i128::from(since.nanos) / 1_000_000;
+        u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
+    });
+    Ok(ActFilter { tenant, who, since_ms })
+}
+
+fn entry(act: Act) -> AuditEntry {
+    let Act { at_ms, tenant, who, what, target, source, result, .. } = act;
+    let time = Some(render::timestamp(UnixMillis(at_ms)));
+    AuditEntry { time, who, tenant, what, target, source, result }
 }

@@ -1,6 +1,8 @@
 //! Who sends a request, over gRPC as over HTTP: by its one credential, or, without one, because it comes
 //! from this machine and means it.
 
+use std::net::IpAddr;
+
 use dispatch_contract::UnixMillis;
 use tonic::codegen::http::{HeaderMap, Uri, header};
 
@@ -10,7 +12,7 @@ use crate::access::{Access, Arrival, Caller, Denied};
 const FORWARDED: [&str; 5] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// Who sent the request with this target and these headers. `now` is the raw wall clock.
+/// Who sent the request with this target and these headers, from an address. `now` is the raw wall clock.
 ///
 /// # Errors
 /// If it is not let in.
@@ -18,9 +20,10 @@ pub(crate) fn authenticate(
     access: &Access,
     uri: &Uri,
     headers: &HeaderMap,
+    from: Option<IpAddr>,
     now: UnixMillis,
 ) -> Result<Caller, Denied> {
-    let caller = access.authenticate(authorization(headers)?, now)?;
+    let caller = access.enter(authorization(headers)?, from, now)?;
     if caller.is_anonymous() {
         arrival(uri, headers).check()?;
     }

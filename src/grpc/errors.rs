@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
-    access::{Denied, Exceeded, KeyError, WrongKey},
+    access::{Denied, Exceeded, KeyError, RotationError, WrongKey},
     engine::EngineError,
     machine::WorkflowId,
     store::StoreError,
@@ -50,6 +50,8 @@ pub(crate) enum Error {
     Key(KeyError),
     /// There is no callback of that id.
     NoCallback,
+    /// The master key was not changed.
+    Rotation(RotationError),
 }
 
 impl Error {
@@ -82,6 +84,7 @@ impl Error {
             Error::Denied(Denied::Elsewhere(_)) => "NOT_LOCAL",
             Error::Denied(Denied::Invalid(_)) => "CREDENTIALS_INVALID",
             Error::Denied(Denied::Forbidden(_)) => "SCOPE_MISSING",
+            Error::Denied(Denied::Slowed { .. }) => "TOO_MANY_FAILED_LOGINS",
             Error::Denied(Denied::TooMany { .. }) => "OVERLOADED",
             Error::NoSuchMethod => "NO_SUCH_METHOD",
             Error::Exceeded(Exceeded::Rate { .. }) => "RATE_LIMITED",
@@ -98,6 +101,11 @@ impl Error {
             Error::Key(KeyError::NoRandomness) => "NO_RANDOMNESS",
             Error::Key(KeyError::Store(_)) => "STORE_FAILED",
             Error::NoCallback => "CALLBACK_NOT_FOUND",
+            Error::Rotation(RotationError::Configured) => "MASTER_KEY_CONFIGURED",
+            Error::Rotation(RotationError::File(_) | RotationError::Vault(_)) => {
+                "MASTER_KEY_FAILED"
+            }
+            Error::Rotation(RotationError::Store(_)) => "STORE_FAILED",
         }
     }
 
@@ -126,7 +134,7 @@ impl Error {
             | Error::Key(KeyError::OtherTenant | KeyError::OperatorsScope) => {
                 Code::PermissionDenied
             }
-            Error::Denied(Denied::TooMany { .. })
+            Error::Denied(Denied::Slowed { .. } | Denied::TooMany { .. })
             | Error::Exceeded(_)
             | Error::Key(KeyError::TooMany { .. }) => Code::ResourceExhausted,
             Error::Key(KeyError::NotFound | KeyError::NoApplication) => Code::NotFound,
@@ -135,6 +143,8 @@ impl Error {
             ) => Code::FailedPrecondition,
             Error::Key(KeyError::NoRandomness) => Code::Unavailable,
             Error::Key(KeyError::Store(_)) => Code::Internal,
+            Error::Rotation(RotationError::Configured) => Code::FailedPrecondition,
+            Error::Rotation(_) => Code::Internal,
         }
     }
 
@@ -178,6 +188,10 @@ impl Error {
             }
             Error::Exceeded(exceeded) => exceeded.to_string(),
             Error::Key(error) => error.to_string(),
+            Error::Rotation(error @ RotationError::Configured) => error.to_string(),
+            Error::Rotation(_) => {
+                "the master key could not be changed; its operator finds why in the log".to_owned()
+            }
             Error::NoCallback => {
                 "there is no callback of this id: it was delivered, or dropped with \
                 its workflow, or there never was one"
@@ -201,6 +215,7 @@ impl Error {
             | Error::NoSuchMethod
             | Error::Exceeded(_)
             | Error::Key(_)
+            | Error::Rotation(_)
             | Error::NoCallback => &[],
         }
     }
@@ -215,9 +230,9 @@ impl Error {
             Error::Engine(EngineError::Unavailable) | Error::Key(KeyError::NoRandomness) => {
                 Some(Duration::from_secs(1))
             }
-            Error::Denied(Denied::TooMany { retry_after_ms }) => {
-                Some(Duration::from_millis(*retry_after_ms))
-            }
+            Error::Denied(
+                Denied::Slowed { retry_after_ms } | Denied::TooMany { retry_after_ms },
+            ) => Some(Duration::from_millis(*retry_after_ms)),
             Error::Exceeded(exceeded) => Some(Duration::from_millis(exceeded.retry_after_ms())),
             Error::Invalid(_)
             | Error::Engine(
@@ -253,6 +268,7 @@ impl Error {
                 | KeyError::TooMany { .. }
                 | KeyError::Store(_),
             )
+            | Error::Rotation(_)
             | Error::NoCallback => None,
         }
     }
@@ -292,11 +308,13 @@ impl Error {
                 | Denied::NoKey
                 | Denied::Elsewhere(_)
                 | Denied::Invalid(_)
+                | Denied::Slowed { .. }
                 | Denied::TooMany { .. },
             )
             | Error::NoSuchMethod
             | Error::Exceeded(_)
             | Error::Key(_)
+            | Error::Rotation(_)
             | Error::NoCallback => HashMap::new(),
         }
     }
@@ -336,6 +354,12 @@ impl From<KeyError> for Error {
     }
 }
 
+impl From<RotationError> for Error {
+    fn from(error: RotationError) -> Self {
+        Error::Rotation(error)
+    }
+}
+
 impl From<WrongKey> for Error {
     fn from(WrongKey { field, wanted }: WrongKey) -> Self {
         Error::invalid(field, wanted)
@@ -346,6 +370,9 @@ impl From<Error> for Status {
     fn from(error: Error) -> Status {
         if let Error::Store(problem) | Error::Key(KeyError::Store(problem)) = &error {
             tracing::error!(error = %problem, "a read failed");
+        }
+        if let Error::Rotation(problem) = &error {
+            tracing::error!(error = %problem, "the master key was not changed");
         }
         let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata());
         if !error.violations().is_empty() {

@@ -50,12 +50,28 @@ impl<S> Guarded<S> {
     /// Whose call it is, if it may be made.
     fn admit<B>(&self, request: &http::Request<B>) -> Result<Caller, Error> {
         let now = self.engine.clock().real_wall();
-        let caller = authenticate(&self.access, request.uri(), request.headers(), now)?;
+        let (uri, headers) = (request.uri(), request.headers());
+        let from = request.extensions().get::<Arc<Connection>>();
+        let from = from.map(|connection| connection.address());
+        let caller = authenticate(&self.access, uri, headers, from, now)?;
         match scope_of_grpc(request.uri().path()) {
             Some(scope) if caller.may(scope) => Ok(caller),
             Some(scope) => Err(Denied::Forbidden(scope).into()),
             None => Err(Error::NoSuchMethod),
         }
+    }
+}
+
+/// Counts a credential that was not taken.
+pub(crate) fn count_denied(engine: &Engine, denied: &Denied) {
+    match denied {
+        Denied::Invalid(_) => engine.metrics().login_failed("wrong"),
+        Denied::Slowed { .. } => engine.metrics().login_failed("slowed"),
+        Denied::Missing
+        | Denied::NoKey
+        | Denied::Elsewhere(_)
+        | Denied::Forbidden(_)
+        | Denied::TooMany { .. } => {}
     }
 }
 
@@ -80,7 +96,7 @@ pub(super) async fn shut_out(
         match access.stands(&caller, authorization.as_deref(), engine.clock().real_wall()) {
             Ok(()) => {}
             // What cannot be read now is looked at again.
-            Err(Denied::TooMany { .. }) => {}
+            Err(Denied::TooMany { .. } | Denied::Slowed { .. }) => {}
             Err(
                 denied @ (Denied::Missing
                 | Denied::NoKey
@@ -121,7 +137,12 @@ where
                 let held = Held::Known { _call: call, _busy: busy };
                 Either::Right(Answer::new(self.service.call(request), held))
             }
-            Err(error) => Either::Left(std::future::ready(Ok(refused(&self.engine, error)))),
+            Err(error) => {
+                if let Error::Denied(denied) = &error {
+                    count_denied(&self.engine, denied);
+                }
+                Either::Left(std::future::ready(Ok(refused(&self.engine, error))))
+            }
         }
     }
 }

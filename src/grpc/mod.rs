@@ -30,6 +30,7 @@ pub use callbacks::CallbackService;
 pub use calls::Calls;
 pub(crate) use errors::Error;
 pub use guard::Guarded;
+pub(crate) use guard::count_denied;
 pub use prompt::Prompt;
 pub(crate) use reads::{change_for_caller, read_for_caller};
 pub use sandbox::{Sandbox, SandboxService, Sent};

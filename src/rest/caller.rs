@@ -1,11 +1,14 @@
 //! Who calls, and whether they may.
 
+use std::sync::Arc;
+
 use axum::{extract::MatchedPath, http::request::Parts};
 
 use super::{Problem, Rest};
 use crate::{
     access::{Caller, Denied, scope_of_rest},
-    grpc::authenticate,
+    fair::Connection,
+    grpc::{authenticate, count_denied},
 };
 
 /// The caller of a request, who may make it: the table of rights says which scope its method and path
@@ -14,8 +17,10 @@ use crate::{
 /// # Errors
 /// If they are not let in, or may not; what does not stand in the table, nobody may.
 pub(super) fn caller(rest: &Rest, head: &Parts) -> Result<Caller, Problem> {
-    let caller =
-        authenticate(&rest.access, &head.uri, &head.headers, rest.engine.clock().real_wall())?;
+    let from = head.extensions.get::<Arc<Connection>>().map(|held| held.address());
+    let now = rest.engine.clock().real_wall();
+    let caller = authenticate(&rest.access, &head.uri, &head.headers, from, now)
+        .inspect_err(|denied| count_denied(&rest.engine, denied))?;
     let pattern = head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     match scope_of_rest(head.method.as_str(), pattern) {
         Some(scope) if caller.may(scope) => Ok(caller),

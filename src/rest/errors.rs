@@ -56,6 +56,7 @@ impl From<Error> for Problem {
             | Error::TokenForeign
             | Error::RealClock
             | Error::NoSuchMethod
+            | Error::Rotation(_)
             | Error::Key(_) => (StatusCode::CONFLICT, CONFLICT, "Not possible"),
         };
         let mut problem = Problem::new(status, kind, title, error.message());
@@ -94,7 +95,7 @@ impl From<Denied> for Problem {
                 "Forbidden",
                 format!("This needs a key with the scope `{}`", scope.as_str()),
             ),
-            Denied::TooMany { retry_after_ms } => {
+            Denied::Slowed { retry_after_ms } | Denied::TooMany { retry_after_ms } => {
                 let detail = "Please wait, then retry your request".to_owned();
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 let mut problem = Problem::new(status, RATE_LIMIT, "Rate Limit Hit", detail);

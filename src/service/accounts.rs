@@ -6,8 +6,10 @@ use dispatch_contract::{Account, Channel, Endpoint};
 
 use super::StartError;
 use crate::{
-    access::{Accounts, Applications, LimitsByTenant, MasterKey, Vault},
-    config::{Config, ConfigError, StoreKind, resolve_secret},
+    access::{
+        Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation, Vault,
+    },
+    config::{Config, ConfigError, Hidden, StoreKind, resolve_secret},
     engine::Senders,
     store::Settings,
 };
@@ -34,30 +36,55 @@ impl Senders for OwnAccounts {
     }
 }
 
+/// What is sealed, and the master key's changes.
+pub(super) struct Sealed {
+    pub(super) applications: Arc<Applications>,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) rotation: Arc<Rotation>,
+}
+
 /// The applications and accounts of a store.
 pub(super) fn open(
     config: &Config,
+    access: &Access,
     settings: &Arc<dyn Settings>,
     limits: &LimitsByTenant,
-) -> Result<(Arc<Applications>, Arc<Accounts>), StartError> {
+) -> Result<Sealed, StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
-    let key = if !config.access.master_key.is_empty() {
-        let text = resolve_secret(&config.access.master_key).map_err(StartError::Config)?;
-        MasterKey::parse(&text).map_err(wrong)?
+    let given = |setting: &str, at: &Hidden| {
+        let key = MasterKey::parse(&resolve_secret(at).map_err(StartError::Config)?);
+        let told = |problem| StartError::Config(ConfigError(format!("{setting}: {problem}")));
+        key.map_err(told)
+    };
+    let (keys, file) = if !config.access.master_key.is_empty() {
+        (MasterKeys::one(given("access.master_key", &config.access.master_key)?), None)
     } else {
         match config.store.kind {
             StoreKind::Sled => {
-                MasterKey::kept_in(&config.store.data.join(MASTER_KEY)).map_err(wrong)?
+                let file = config.store.data.join(MASTER_KEY);
+                (MasterKeys::kept_in(&file).map_err(wrong)?, Some(file))
             }
-            // Goes with what it locks up.
-            StoreKind::Memory => MasterKey::random().map_err(|error| wrong(error.to_string()))?,
+            StoreKind::Memory => {
+                // Goes with what it locks up.
+                let key = MasterKey::random().map_err(|error| wrong(error.to_string()))?;
+                (MasterKeys::one(key), None)
+            }
         }
     };
-    let vault = Arc::new(Vault::new(&key).map_err(|error| wrong(error.to_string()))?);
+    let mut previous = keys.previous.clone();
+    if !config.access.master_key_previous.is_empty() {
+        let at = &config.access.master_key_previous;
+        previous.push(given("access.master_key_previous", at)?);
+    }
+    let vault = Vault::with(&keys.current, &previous).map_err(|error| wrong(error.to_string()))?;
+    let vault = Arc::new(vault);
     let applications = Applications::open(Arc::clone(settings), Arc::clone(&vault), limits.clone());
     let applications = Arc::new(applications.map_err(StartError::Store)?);
-    let (settings, limits) = (Arc::clone(settings), limits.clone());
-    let accounts = Accounts::open(settings, vault, Arc::clone(&applications), limits);
-    Ok((applications, Arc::new(accounts.map_err(StartError::Store)?)))
+    let (held, told, limits) = (Arc::clone(settings), Arc::clone(&applications), limits.clone());
+    let accounts = Accounts::open(held, Arc::clone(&vault), told, limits);
+    let accounts = Arc::new(accounts.map_err(StartError::Store)?);
+    let holders = (Arc::clone(&applications), Arc::clone(&accounts));
+    let rotation = Arc::new(Rotation::new(vault, holders, access.clone(), file, keys));
+    Ok(Sealed { applications, accounts, rotation })
 }

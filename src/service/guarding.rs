@@ -41,6 +41,7 @@ pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, C
     };
     Ok(AccessOptions {
         keys: keys?,
+        failed_logins: config.failed_logins,
         tokens: TokenRules { tolerance_s: config.token_tolerance_s, is_once: config.token_once },
         limits: LimitsByTenant::new(
             usual,

@@ -9,8 +9,8 @@ use tracing_subscriber::{
 
 use crate::terminal;
 
-/// The libraries below speak up only when something is wrong.
-const QUIET: &str = "warn,dispatch=";
+/// The libraries below speak up only when something is wrong; what was done by whom is always told.
+const QUIET: &str = "warn,audit=info,dispatch=";
 
 /// Sets logging up for the process: lines for people, or one JSON object a line. `level` is one of
 /// off, error, warn, info, debug, trace (for Dispatch itself), or a filter as in

@@ -41,6 +41,7 @@ pub struct Metrics {
     adapter_panics: Family<Panicked, Counter>,
     handler_panics: Counter,
     refused: Family<OfCode, Counter>,
+    logins_failed: Family<OfOutcome, Counter>,
     broken: Family<OfInvariant, Counter>,
     open: Gauge,
     held: Gauge,
@@ -48,7 +49,7 @@ pub struct Metrics {
     calls_out: Gauge,
     clock_steps: Counter,
     clock_step_seconds: Gauge<f64, AtomicU64>,
-    callbacks: Family<OfCallback, Counter>,
+    callbacks: Family<OfOutcome, Counter>,
     callback_tries: Family<OfProblem, Counter>,
     callbacks_waiting: Gauge,
     callbacks_dead: Gauge,
@@ -124,7 +125,7 @@ struct OfCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCallback {
+struct OfOutcome {
     outcome: &'static str,
 }
 
@@ -214,6 +215,10 @@ impl Metrics {
                 "HTTP requests whose handler panicked: always a bug"
             ),
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
+            logins_failed: metric!(
+                "logins_failed",
+                "Credentials not taken: wrong, or slowed (too many from that address were wrong)"
+            ),
             broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
             open: metric!("workflows_open", "Workflows that have not ended"),
             held: metric!("held", "1 while nothing is sent because the store was restored"),
@@ -381,9 +386,14 @@ impl Metrics {
         self.refused.get_or_create(&OfCode { code }).inc();
     }
 
+    /// Counts a credential that was `wrong`, or not looked at (`slowed`).
+    pub fn login_failed(&self, outcome: &'static str) {
+        self.logins_failed.get_or_create(&OfOutcome { outcome }).inc();
+    }
+
     /// Counts callbacks that were `made`, `delivered`, given up (`dead`), or `dropped`.
     pub fn callbacks(&self, outcome: &'static str, count: usize) {
-        self.callbacks.get_or_create(&OfCallback { outcome }).inc_by(count as u64);
+        self.callbacks.get_or_create(&OfOutcome { outcome }).inc_by(count as u64);
     }
 
     /// Counts a try of a callback that is repeated.

@@ -8,10 +8,10 @@ use dispatch::{
     pb::v1::{
         AdvanceClockRequest, ApplicationSpec, BackupRequest, BatchCreateWorkflowsRequest,
         CancelWorkflowRequest, CreateAccountRequest, CreateApplicationRequest, CreateKeyRequest,
-        CreateWorkflowRequest, GetWorkflowRequest, ListAuditRequest, ListChannelsRequest,
-        ListKeysRequest, ListScriptsRequest, ListSentMessagesRequest, ListWorkflowsRequest,
-        OpenWorkflows, ResumeRequest, RevokeKeyRequest, RotateKeyRequest, SetScriptRequest,
-        StreamStart, StreamStatusRequest,
+        CreateWorkflowRequest, GetMasterKeyRotationRequest, GetWorkflowRequest, ListAuditRequest,
+        ListChannelsRequest, ListKeysRequest, ListScriptsRequest, ListSentMessagesRequest,
+        ListWorkflowsRequest, OpenWorkflows, ResumeRequest, RevokeKeyRequest, RotateKeyRequest,
+        RotateMasterKeyRequest, SetScriptRequest, StreamStart, StreamStatusRequest,
         admin_service_client::AdminServiceClient,
         batch_create_result,
         dispatch_service_client::DispatchServiceClient,
@@ -133,6 +133,11 @@ async fn calls(house: &House, credential: &Credential) -> Vec<(&'static str, (Co
             ),
         ),
         ("admin", outcome(access().revoke_key(RevokeKeyRequest { id: id.clone() }).await)),
+        (
+            "operator",
+            outcome(access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await),
+        ),
+        ("operator", outcome(access().rotate_master_key(RotateMasterKeyRequest {}).await)),
         (
             "admin",
             outcome(

@@ -10,7 +10,7 @@ mod receivers;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dispatch::{
-    access::{Caller, NewKey, Shape, Signing, Webhook},
+    access::{ActFilter, Caller, NewKey, Shape, Signing, Webhook},
     client::Credential,
     config::Config,
     pb::v1::{ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which},
@@ -265,7 +265,8 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     assert!(listed.iter().all(|callback| callback.tenant == "other"));
     assert_eq!(operator.list_callbacks(of("default")).await.unwrap().into_inner().callbacks, []);
     operator.resend_callback(asked_again).await.unwrap();
-    let acts = told.running.service.access.acts(Some("other"), 1).unwrap();
+    let other = ActFilter { tenant: Some("other".into()), ..ActFilter::default() };
+    let acts = told.running.service.access.acts(&other, None, 1).unwrap().acts;
     assert_eq!(acts[0].what, "callback.resent");
     told.stop().await;
 }

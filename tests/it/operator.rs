@@ -202,7 +202,7 @@ async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
     assert_eq!(outcome(told(&default, "acme", 1).await), denied);
     let asked = ListKeysRequest { tenant: tenant() };
     assert_eq!(outcome(default.access().list_keys(asked).await), denied);
-    let asked = ListAuditRequest { tenant: tenant(), limit: 1 };
+    let asked = ListAuditRequest { tenant: tenant(), limit: 1, ..Default::default() };
     assert_eq!(outcome(default.access().list_audit(asked).await), denied);
     let asked = ListCallbacksRequest { tenant: tenant(), ..Default::default() };
     assert_eq!(outcome(default.callbacks().list_callbacks(asked).await), denied);

@@ -80,7 +80,7 @@ impl Told {
         if let Some(messages) = &mut sealed.messages {
             let clear = Secret::new(String::from_utf8(messages.secret.clone()).unwrap());
             let place = Application::secret_place(application.id);
-            messages.secret = Vault::new(&key).unwrap().seal(&place, &clear).unwrap();
+            messages.secret = Vault::new(&key).unwrap().sealing().seal(&place, &clear).unwrap();
         }
         self.keep_as_it_is(&sealed);
     }
