@@ -20,6 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 
 use crate::{
     access::{Access, Applications, BootstrapIn, Destinations},
@@ -32,7 +33,7 @@ use crate::{
     fair::Places,
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
-        DispatchService, Guarded, Sandbox, SandboxService, Unguarded,
+        DispatchService, Explained, Guarded, Sandbox, SandboxService, Unguarded, unread::MOST_MIB,
     },
     http,
     machine::{Moment, Terms},
@@ -53,7 +54,20 @@ use crate::{
 };
 
 /// The largest gRPC message taken: a full batch.
-const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+const MESSAGE_BYTES: usize = MOST_MIB * 1024 * 1024;
+
+/// Lets callers of a generated server compress, and compresses for those who ask for it. What is
+/// unpacked is bounded as what comes unpacked, and what cannot be read is refused in our words.
+macro_rules! gzipped {
+    ($server:expr) => {
+        Explained(
+            $server
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(MESSAGE_BYTES),
+        )
+    };
+}
 
 /// How many calls of health, and of each version of reflection, may be under way: nobody is asked for a
 /// key at them.
@@ -280,12 +294,13 @@ impl Service {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
         }
         let calls = Calls::new(listen.calls, access.limits().clone());
-        let health_service = Unguarded::new(health_service, engine.clone(), HEALTH_CALLS, None);
+        let health_service =
+            Unguarded::new(gzipped!(health_service), engine.clone(), HEALTH_CALLS, None);
         let patience = Duration::from_secs(listen.reader_patience_s);
         let admin =
             AdminService::new(engine.clone(), grpc_access.clone(), health.clone(), patience);
         let admin = Guarded::new(
-            AdminServiceServer::new(admin),
+            gzipped!(AdminServiceServer::new(admin)),
             grpc_access.clone(),
             engine.clone(),
             calls.clone(),
@@ -295,7 +310,7 @@ impl Service {
             engine.clone(),
             Arc::clone(&rotation),
         ));
-        let keys = Guarded::new(keys, grpc_access.clone(), engine.clone(), calls.clone());
+        let keys = Guarded::new(gzipped!(keys), grpc_access.clone(), engine.clone(), calls.clone());
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),
             grpc_access.clone(),
@@ -303,29 +318,31 @@ impl Service {
             Arc::clone(&external),
         ));
         let application =
-            Guarded::new(application, grpc_access.clone(), engine.clone(), calls.clone());
+            Guarded::new(gzipped!(application), grpc_access.clone(), engine.clone(), calls.clone());
         let account = AccountServiceServer::new(AccountService::new(
             engine.clone(),
             grpc_access.clone(),
             external,
             config.access.show_tokens,
         ));
-        let account = Guarded::new(account, grpc_access.clone(), engine.clone(), calls.clone());
+        let account =
+            Guarded::new(gzipped!(account), grpc_access.clone(), engine.clone(), calls.clone());
         let desk = CallbackServiceServer::new(CallbackService::new(
             callbacks.desk(),
             grpc_access.clone(),
             engine.clone(),
         ));
-        let desk = Guarded::new(desk, grpc_access.clone(), engine.clone(), calls.clone());
+        let desk = Guarded::new(gzipped!(desk), grpc_access.clone(), engine.clone(), calls.clone());
         let sandbox = parts.sandbox.map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
-            Guarded::new(sandbox, grpc_access.clone(), engine.clone(), calls.clone())
+            Guarded::new(gzipped!(sandbox), grpc_access.clone(), engine.clone(), calls.clone())
         });
         // Made at build time, so it decodes; the tests see that both versions answer.
         let (v1, v1alpha) = (reflection().build_v1().ok(), reflection().build_v1alpha().ok());
         let quiet = Some(REFLECTION_QUIET);
-        let v1 = v1.map(|it| Unguarded::new(it, engine.clone(), REFLECTION_CALLS, quiet));
-        let v1alpha = v1alpha.map(|it| Unguarded::new(it, engine.clone(), REFLECTION_CALLS, quiet));
+        let v1 = v1.map(|it| Unguarded::new(gzipped!(it), engine.clone(), REFLECTION_CALLS, quiet));
+        let v1alpha =
+            v1alpha.map(|it| Unguarded::new(gzipped!(it), engine.clone(), REFLECTION_CALLS, quiet));
         let router = grpc_edge(&engine, &grpc_access, &calls, listen)
             .add_service(admin)
             .add_service(keys)
@@ -405,8 +422,12 @@ pub fn grpc_edge(
 ) -> tonic::transport::server::Router {
     let patience = Duration::from_secs(listen.reader_patience_s);
     let dispatch = DispatchService::new(engine.clone(), access.clone(), calls.clone(), patience);
-    let dispatch = DispatchServiceServer::new(dispatch).max_decoding_message_size(MESSAGE_BYTES);
-    let dispatch = Guarded::new(dispatch, access.clone(), engine.clone(), calls.clone());
+    let dispatch = Guarded::new(
+        gzipped!(DispatchServiceServer::new(dispatch)),
+        access.clone(),
+        engine.clone(),
+        calls.clone(),
+    );
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         // What is more waits at the client, and not in this process's memory.

@@ -386,6 +386,8 @@ impl Accounts {
             Err(ApplicationError::TooMany { most }) => Err(AccountError::TooMany { most }),
             Err(ApplicationError::Store(error)) => Err(AccountError::Store(error)),
             Err(ApplicationError::Vault(error)) => Err(AccountError::Vault(error)),
+            // Nothing was sent back here.
+            Err(ApplicationError::OtherSecret(_)) => Err(AccountError::CannotLink),
         }
     }
 

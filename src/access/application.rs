@@ -1,7 +1,10 @@
 //! Applications: who is told what becomes of a workflow, and how.
 
+use dispatch_contract::{WrongUrl, check_url};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::destination::callback_rules;
 
 /// An application of a tenant's. Kept as a setting of [`Kind::Application`](crate::store::Kind), under
 /// its id's sixteen bytes.
@@ -57,30 +60,18 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The longest address, in bytes.
-    const ADDRESS_BYTES: usize = 2000;
-
     /// Reads an address. Whether it may be called is decided when it is: that depends on where it
-    /// leads by then.
+    /// leads by then, and on whether the configuration allows plain `http`, which no text here
+    /// recommends.
     ///
     /// # Errors
-    /// If it is none; the text says what would be right, and shows nothing of it.
-    pub fn parse(address: &str) -> Result<Webhook, &'static str> {
-        if address.len() > Webhook::ADDRESS_BYTES {
-            return Err("must be at most 2000 bytes");
+    /// If it is none; the error says what would be right, and shows nothing of it.
+    pub fn parse(address: &str) -> Result<Webhook, WrongUrl> {
+        match check_url(address, callback_rules(true)) {
+            Ok(_) => Ok(Webhook { address: address.to_owned() }),
+            Err(WrongUrl::Scheme { .. }) => Err(WrongUrl::Scheme { http: false }),
+            Err(wrong) => Err(wrong),
         }
-        let url = reqwest::Url::parse(address)
-            .map_err(|_| "must be a URL: https://example.com/webhooks/status")?;
-        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-            return Err("must begin with https:// (or http://) and name a host");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user or password; callbacks are signed instead");
-        }
-        if url.fragment().is_some() {
-            return Err("must not hold a fragment (#…), which is never sent");
-        }
-        Ok(Webhook { address: address.to_owned() })
     }
 }
 

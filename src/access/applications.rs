@@ -12,12 +12,12 @@ use std::{
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use dispatch_contract::{Secret, UnixMillis};
+use dispatch_contract::{Secret, UnixMillis, is_printable};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
     Application, ApplicationError, KeyPair, LimitsByTenant, MessagesCapability, PublicKey, Sealing,
-    Shape, Signing, Vault, VaultError, Webhook, limits::is_full, receiver,
+    Shape, Signing, Vault, VaultError, Webhook, limits::is_full, receiver, rsa::belongs,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -71,7 +71,16 @@ pub struct MessagesSpec {
     pub signing: Signing,
 }
 
-/// A name for people: 1 to 200 characters, none of them a control character.
+/// Secrets of an application that its owner sent back with the rest of an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Echoed {
+    /// The private key.
+    pub private_key: Option<Secret>,
+    /// The secret of its callbacks.
+    pub callback_secret: Option<Secret>,
+}
+
+/// A name for people: 1 to 200 printable characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 
@@ -94,11 +103,13 @@ impl Name {
     /// # Errors
     /// If it is none; the text says what would be right.
     pub fn parse(text: &str) -> Result<Name, &'static str> {
-        let fits = (1..=200).contains(&text.chars().count());
-        if fits && !text.trim().is_empty() && !text.chars().any(char::is_control) {
+        if (1..=200).contains(&text.chars().count()) && is_printable(text) {
             Ok(Name(text.to_owned()))
         } else {
-            Err("must be 1 to 200 characters, without line breaks and other control characters")
+            Err(
+                "must be 1 to 200 printable characters: no line break, none that is invisible, no blank \
+                 at its ends",
+            )
         }
     }
 
@@ -226,6 +237,31 @@ impl Applications {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let application = self.get(tenant, id)?;
         self.write(application, spec)
+    }
+
+    /// Whether what was sent back of one of a tenant's is what there is: it cannot be set, and to pass
+    /// over another would be taken for having set it.
+    ///
+    /// # Errors
+    /// [`ApplicationError::OtherSecret`] if not; [`ApplicationError::NotFound`],
+    /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn check_echoed(
+        &self,
+        tenant: &str,
+        id: Uuid,
+        echoed: &Echoed,
+    ) -> Result<(), ApplicationError> {
+        let application = self.get(tenant, id)?;
+        let public = application.public_key.as_deref().unwrap_or_default();
+        if echoed.private_key.as_ref().is_some_and(|key| !belongs(key, public)) {
+            return Err(ApplicationError::OtherSecret("keys.private_key"));
+        }
+        if echoed.callback_secret.is_some()
+            && echoed.callback_secret != self.callback_secret(&application)?
+        {
+            return Err(ApplicationError::OtherSecret("capabilities.messages.signing.secret"));
+        }
+        Ok(())
     }
 
     /// Takes one of a tenant's away, and its keys with it.

@@ -13,6 +13,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use dispatch_contract::{UrlRules, WrongUrl};
 use ipnet::IpNet;
 use reqwest::Url;
 
@@ -31,18 +32,15 @@ pub struct Destinations {
 /// Why a URL is not called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedUrl {
-    /// It is no URL with a host.
-    Malformed,
-    /// It is longer than 2000 bytes.
-    TooLong,
-    /// Its scheme is not `https`.
-    NotHttps,
-    /// It carries a user or a password.
-    Credentials,
-    /// It carries a fragment, which is never sent.
-    Fragment,
+    /// It is no URL that may be called: of another scheme than `https`, with a password, …
+    Wrong(WrongUrl),
     /// Its address is not a public one.
     NotPublic,
+}
+
+/// What a URL may be that is called: `https`, and `http` where `http` says so.
+pub(super) fn callback_rules(http: bool) -> UrlRules {
+    UrlRules { http, fragment: false, most_bytes: URL_BYTES }
 }
 
 /// `text` as a URL that may be called.
@@ -50,22 +48,9 @@ pub enum RefusedUrl {
 /// # Errors
 /// If it may not; the error says what would be right.
 pub fn check_url(text: &str, destinations: &Destinations) -> Result<Url, RefusedUrl> {
-    if text.len() > URL_BYTES {
-        return Err(RefusedUrl::TooLong);
-    }
-    let url = Url::parse(text).map_err(|_| RefusedUrl::Malformed)?;
-    match url.scheme() {
-        "https" => {}
-        "http" if destinations.allow_http => {}
-        _ => return Err(RefusedUrl::NotHttps),
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(RefusedUrl::Credentials);
-    }
-    if url.fragment().is_some() {
-        return Err(RefusedUrl::Fragment);
-    }
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(RefusedUrl::Malformed)?;
+    let url = dispatch_contract::check_url(text, callback_rules(destinations.allow_http))
+        .map_err(RefusedUrl::Wrong)?;
+    let host = url.host_str().unwrap_or_default();
     // The parser has brought every spelling of an address (`0x7f.1`, `2130706433`) to the usual one.
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(address) if !destinations.admits(address) => Err(RefusedUrl::NotPublic),
@@ -77,11 +62,13 @@ impl RefusedUrl {
     /// Its name in the log.
     pub fn as_str(self) -> &'static str {
         match self {
-            RefusedUrl::Malformed => "malformed_url",
-            RefusedUrl::TooLong => "url_too_long",
-            RefusedUrl::NotHttps => "not_https",
-            RefusedUrl::Credentials => "url_with_credentials",
-            RefusedUrl::Fragment => "url_with_fragment",
+            RefusedUrl::Wrong(
+                WrongUrl::Malformed | WrongUrl::Blank | WrongUrl::Host | WrongUrl::Port,
+            ) => "malformed_url",
+            RefusedUrl::Wrong(WrongUrl::TooLong(_)) => "url_too_long",
+            RefusedUrl::Wrong(WrongUrl::Scheme { .. }) => "not_https",
+            RefusedUrl::Wrong(WrongUrl::Credentials) => "url_with_credentials",
+            RefusedUrl::Wrong(WrongUrl::Fragment) => "url_with_fragment",
             RefusedUrl::NotPublic => "not_public",
         }
     }
@@ -145,18 +132,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 impl fmt::Display for RefusedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RefusedUrl::Malformed => "must be an absolute URL, as in https://example.com/status",
-            RefusedUrl::TooLong => "must have at most 2000 bytes",
-            RefusedUrl::NotHttps => "must begin with https://",
-            RefusedUrl::Credentials => {
-                "must not carry a user or a password; callbacks are signed instead"
-            }
-            RefusedUrl::Fragment => "must not carry a fragment (#…): it would never be sent",
-            RefusedUrl::NotPublic => {
-                "must name a host on the public internet; callbacks.allow_networks lets others through"
-            }
-        })
+        match self {
+            RefusedUrl::Wrong(wrong) => wrong.fmt(f),
+            RefusedUrl::NotPublic => f.write_str(
+                "must name a host on the public internet; callbacks.allow_networks lets others through",
+            ),
+        }
     }
 }
 
@@ -174,6 +155,7 @@ mod tests {
     fn a_public_https_address_is_taken() {
         for text in [
             "https://example.com/status",
+            "HTTPS://example.com/status",
             "https://example.com:8443/a?b=c",
             "https://8.8.8.8/",
             "https://[2606:4700::1111]/",
@@ -185,20 +167,16 @@ mod tests {
     #[test]
     fn what_is_no_such_address_is_refused_by_its_text() {
         for (text, why) in [
-            ("", RefusedUrl::Malformed),
-            ("example.com/status", RefusedUrl::Malformed),
-            ("https://", RefusedUrl::Malformed),
-            ("http://example.com/", RefusedUrl::NotHttps),
-            ("ftp://example.com/", RefusedUrl::NotHttps),
-            ("file:///etc/passwd", RefusedUrl::NotHttps),
-            ("https://user@example.com/", RefusedUrl::Credentials),
-            ("https://:secret@example.com/", RefusedUrl::Credentials),
-            ("https://example.com/#top", RefusedUrl::Fragment),
+            ("example.com/status", WrongUrl::Malformed),
+            ("http://example.com/", WrongUrl::Scheme { http: false }),
+            ("https://example.com:99999/", WrongUrl::Port),
+            ("https://user@example.com/", WrongUrl::Credentials),
+            ("https://example.com/#top", WrongUrl::Fragment),
         ] {
-            assert_eq!(refused(text), Some(why), "{text}");
+            assert_eq!(refused(text), Some(RefusedUrl::Wrong(why)), "{text}");
         }
         let long = format!("https://example.com/{}", "a".repeat(URL_BYTES));
-        assert_eq!(refused(&long), Some(RefusedUrl::TooLong));
+        assert_eq!(refused(&long), Some(RefusedUrl::Wrong(WrongUrl::TooLong(URL_BYTES))));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum ApplicationError {
     Store(StoreError),
     /// A secret could not be made, sealed or opened.
     Vault(VaultError),
+    /// A secret that was sent back is not the one that there is; which field holds it.
+    OtherSecret(&'static str),
 }
 
 /// Why nothing was done with an external account.
@@ -64,6 +66,9 @@ impl fmt::Display for ApplicationError {
             ApplicationError::TooMany { most } => too_many(f, *most, "applications"),
             ApplicationError::Store(error) => error.fmt(f),
             ApplicationError::Vault(error) => write!(f, "a secret of an application: {error}"),
+            ApplicationError::OtherSecret(_) => f.write_str(
+                "is made by the service, and is another; send back the present one or leave it out",
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dispatch_contract::is_printable;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -109,8 +110,9 @@ impl NewKey {
             let wanted = format!("must be 1 to {TENANT_MOST} letters, digits, `-`, `_` and `.`");
             return Err(WrongKey { field: "tenant", wanted });
         }
-        if name.len() > NAME_MOST || name.chars().any(char::is_control) {
-            let wanted = format!("must have at most {NAME_MOST} bytes and no control characters");
+        if name.len() > NAME_MOST || !is_printable(name) {
+            let wanted =
+                format!("must have at most {NAME_MOST} bytes, all of printable characters");
             return Err(WrongKey { field: "name", wanted });
         }
         let mut wanted_scopes = Vec::new();

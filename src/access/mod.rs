@@ -44,7 +44,7 @@ use std::{
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
 pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
-pub use applications::{ApplicationSpec, Applications, MessagesSpec, Name, Written};
+pub use applications::{ApplicationSpec, Applications, Echoed, MessagesSpec, Name, Written};
 pub use arrival::{Arrival, is_no_foreign_name};
 pub use audit::{ACTS_MOST, ACTS_OF_TENANT, Act, ActFilter, Acts};
 use bootstrap::{BOOTSTRAP, Bootstrap};

@@ -13,7 +13,13 @@ const CALLS: &[Call] = &[
     (
         Create,
         "DispatchService/CreateWorkflow",
-        &["POST /v0.1/dispatch", "POST /beta/workflows", "POST /v1/messages"],
+        &[
+            "POST /v0.1/dispatch",
+            "POST /beta/workflows",
+            "POST /v0.1/messages",
+            "POST /beta/messages",
+            "POST /v1/messages",
+        ],
     ),
     (Create, "DispatchService/BatchCreateWorkflows", &[]),
     (Read, "DispatchService/GetWorkflow", &["GET /v0.1/dispatch/{id}", "GET /workflows/{id}"]),

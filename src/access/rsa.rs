@@ -102,6 +102,20 @@ impl KeyPair {
     }
 }
 
+/// Whether a private key, PKCS#8 in PEM, is the other half of a public one.
+pub(super) fn belongs(private: &Secret, public_pem: &str) -> bool {
+    let text = private.expose().trim();
+    let text = text
+        .strip_prefix("-----BEGIN PRIVATE KEY-----")
+        .and_then(|rest| rest.strip_suffix("-----END PRIVATE KEY-----"));
+    let text: String = text.unwrap_or_default().split_whitespace().collect();
+    let der = BASE64_STANDARD.decode(text).unwrap_or_default();
+    let public = PrivateDecryptingKey::from_pkcs8(&der)
+        .ok()
+        .and_then(|key| -> Option<PublicKeyX509Der<'_>> { key.public_key().as_der().ok() });
+    public.is_some_and(|der| armoured("PUBLIC KEY", der.as_ref()) == public_pem)
+}
+
 fn armoured(what: &str, der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {what}-----\n");
@@ -124,6 +138,11 @@ mod tests {
     fn the_halves_of_a_new_pair_belong_together() {
         let pair = KeyPair::generate().unwrap();
         assert_eq!(PublicKey::parse(pair.public.as_pem()), Ok(pair.public.clone()));
+        assert!(belongs(&pair.private, pair.public.as_pem()));
+        let other = KeyPair::generate().unwrap();
+        for stranger in [other.private.expose(), pair.public.as_pem(), "", "private"] {
+            assert!(!belongs(&Secret::new(stranger), pair.public.as_pem()));
+        }
         let claims = serde_json::json!({ "iat": 1 });
         let key = jsonwebtoken::EncodingKey::from_rsa_pem(pair.private.expose().as_bytes());
         let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);

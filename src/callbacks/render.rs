@@ -54,7 +54,7 @@ pub(super) fn body(record: &Record, telling: &Telling, shape: Shape) -> Option<V
 pub(super) fn wants_report(facade: Facade) -> bool {
     match facade {
         Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => true,
-        Facade::MessagesV1 => false,
+        Facade::MessagesV1 | Facade::MessagesV01 => false,
     }
 }
 
@@ -63,23 +63,28 @@ pub(super) fn wants_report(facade: Facade) -> bool {
 pub(super) fn shape_for(facade: Facade, shape: Shape) -> Shape {
     match facade {
         Facade::MessagesV1 => Shape::V1,
+        Facade::MessagesV01 => Shape::V01,
         Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => shape,
     }
 }
 
 fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<String, Value>> {
     let message = &record.plan.steps.get(usize::from(step))?.message;
-    let id = record.id.to_string();
-    let mut link = Map::new();
-    link.insert(id_name(record).to_owned(), id.clone().into());
-    link.insert("href".to_owned(), format!("/v0.1/dispatch/{id}").into());
     let mut body = object(json!({
         "message_uuid": message_uuid(record.id, step).to_string(),
         "to": endpoint(&message.channel, &message.to),
         "from": endpoint(&message.channel, &message.from),
         "status": status.as_str(),
-        "_links": { "workflow": link },
     }));
+    // A message by itself had no workflow.
+    let is_alone = record.requester.facade == Facade::MessagesV01 && record.plan.steps.len() == 1;
+    if !is_alone {
+        let id = record.id.to_string();
+        let mut link = Map::new();
+        link.insert(id_name(record).to_owned(), id.clone().into());
+        link.insert("href".to_owned(), format!("/v0.1/dispatch/{id}").into());
+        body.insert("_links".to_owned(), json!({ "workflow": link }));
+    }
     if let Some(trouble) = status.trouble() {
         body.insert("error".to_owned(), error::v01(trouble));
     }
@@ -161,7 +166,9 @@ fn reported(record: &Record, reported: &Reported, shape: Shape) -> Option<Value>
 fn id_name(record: &Record) -> &'static str {
     match record.requester.facade {
         Facade::WorkflowsBeta => "workflow_uuid",
-        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 => "dispatch_uuid",
+        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 | Facade::MessagesV01 => {
+            "dispatch_uuid"
+        }
     }
 }
 

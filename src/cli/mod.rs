@@ -8,6 +8,7 @@ mod callbacks;
 mod demo;
 mod keyfile;
 mod keys;
+mod reach;
 mod remote;
 mod serve;
 mod show;

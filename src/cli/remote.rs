@@ -1,15 +1,16 @@
 //! The commands that talk to a service.
 
-use std::{collections::BTreeMap, io::Read, path::Path, process::ExitCode};
+use std::{collections::BTreeMap, io::Read, path::Path, process::ExitCode, time::Duration};
 
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
     transport::{Certificate, ClientTlsConfig, Identity},
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
 use super::{
-    CreateArgs, Failure, ListArgs, LookArgs, OneArgs, Output, RemoteArgs, WatchArgs, show,
+    CreateArgs, Failure, ListArgs, LookArgs, OneArgs, Output, RemoteArgs, WatchArgs, reach, show,
 };
 use crate::{
     client::{Client, Credential, Watch},
@@ -23,6 +24,9 @@ use crate::{
     terminal,
 };
 
+/// How long the first answer may take until it is left to the call itself.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     let spec = read_spec(&args.file).map_err(|text| Failure { code: 3, text })?;
     let client = connect(&args.remote).await?;
@@ -35,8 +39,12 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     let workflow = created.workflow.clone().unwrap_or_default();
     show::answer(args.remote.output, &created, |created| {
         let id = created.workflow.as_ref().map_or("", |workflow| &workflow.id);
+        let warnings = created.warnings.iter();
+        let warnings = warnings.map(|it| format!("\nwarning: {}: {}", it.field, it.description));
         match created.already_existed {
-            _ if args.validate_only => "valid; nothing was created".to_owned(),
+            _ if args.validate_only => {
+                format!("valid; nothing was created{}", warnings.collect::<String>())
+            }
             true => format!("{id}  (created before)"),
             false => id.to_owned(),
         }
@@ -197,21 +205,37 @@ pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
     if !(server.starts_with("http://") || is_tls) {
         return Err(wrong(format!("{server} is no address; write http://HOST:PORT or https://…")));
     }
-    let mut endpoint = Client::endpoint(server)
+    let mut endpoint = Client::endpoint(server.clone())
         .map_err(|_| wrong(format!("{} is no address; write http://HOST:PORT", args.server)))?;
     if is_tls {
         endpoint = endpoint
             .tls_config(tls(args)?)
             .map_err(|error| wrong(format!("--ca, --cert or --cert-key is not right: {error}")))?;
     }
-    let channel = endpoint.connect().await.map_err(|error| Failure {
-        code: 6,
-        text: format!(
-            "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER says where){}",
-            args.server,
-            if is_tls { because(&error) } else { String::new() }
-        ),
-    })?;
+    let channel = match endpoint.connect().await {
+        Ok(channel) => channel,
+        Err(error) => {
+            let text = match reach::explain(&server, &error).await {
+                Some(text) => text,
+                None => format!(
+                    "cannot reach {}; is `dispatch serve` running there? (--server or DISPATCH_SERVER \
+                     says where){}",
+                    args.server,
+                    if is_tls { because(&error) } else { String::new() }
+                ),
+            };
+            return Err(Failure { code: 6, text });
+        }
+    };
+    // A connection is not yet somebody who speaks gRPC.
+    let mut probe = Request::new(HealthCheckRequest::default());
+    probe.set_timeout(PROBE_PATIENCE);
+    if let Err(status) = HealthClient::new(channel.clone()).check(probe).await
+        && is_lost(&status)
+        && let Some(text) = reach::explain(&server, &status).await
+    {
+        return Err(Failure { code: 6, text });
+    }
     Ok(Client::over(channel).with(credential))
 }
 
@@ -268,10 +292,14 @@ fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
         .map_err(|label| Failure { code: 2, text: format!("{label} is no label; write KEY=VALUE") })
 }
 
+/// Whether this is the connection's own error and not a server's answer: those have no source.
+fn is_lost(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
 /// A refusal as a person reads it: each wrong field on a line of its own.
 pub(super) fn refused(status: Status) -> Failure {
-    // The connection's own errors have a source; a server's answers have none.
-    if std::error::Error::source(&status).is_some() {
+    if is_lost(&status) {
         let text = "the service went away before it answered; when it is back, run this again: nothing \
                     that it acknowledged is lost";
         return Failure { code: 6, text: text.to_owned() };

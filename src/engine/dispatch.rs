@@ -1,6 +1,6 @@
 //! Makes the calls, outside the writer, and brings their answers back.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
@@ -121,6 +121,7 @@ impl Dispatcher {
             attempt: order.attempt,
             account: &account,
             callback_url: route.callback_url.as_deref(),
+            useful_for: order.useful_for_ms.map(Duration::from_millis),
             now: self.clock.wall(),
             timeout: route.timeout,
         };

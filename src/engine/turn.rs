@@ -108,6 +108,9 @@ pub struct SendOrder {
     pub call: u16,
     /// The step whose message it is.
     pub step: u8,
+    /// For how many milliseconds the message is of use; see
+    /// [`Workflow::useful_for_ms`](crate::machine::Workflow::useful_for_ms).
+    pub useful_for_ms: Option<u64>,
     /// The route it goes by.
     pub route: Arc<str>,
     /// What was asked for, if it is at hand.

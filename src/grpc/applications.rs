@@ -199,20 +199,27 @@ fn invalid(field: &str, wanted: &str) -> Refusal {
 fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<ApplicationSpec, Refusal> {
     let Some(given) = given else { return Err(invalid("application", "is required")) };
     let mut violations = Vec::new();
-    let mut wrong = |field: &str, wanted| violations.push(FieldViolation::new(field, wanted));
-    let name = Name::parse(&given.name).map_err(|why| wrong("application.name", why)).ok();
+    let mut wrong = |field: &str, wanted: String| {
+        violations.push(FieldViolation::new(field, wanted));
+    };
+    let name =
+        Name::parse(&given.name).map_err(|why| wrong("application.name", why.to_owned())).ok();
     let public_key = match given.public_key.as_str() {
         "" => None,
         _ if renew_key => {
-            wrong("renew_key_pair", "makes a key of its own; leave it or public_key out");
+            let wanted = "makes a key of its own; leave it or public_key out";
+            wrong("renew_key_pair", wanted.to_owned());
             None
         }
-        pem => PublicKey::parse(pem).map_err(|why| wrong("application.public_key", why)).ok(),
+        pem => {
+            let wrong = |why: &str| wrong("application.public_key", why.to_owned());
+            PublicKey::parse(pem).map_err(wrong).ok()
+        }
     };
     let messages = given.messages.map(|given| {
         let mut webhook = |field: &str, address: &str| match address {
             "" => None,
-            _ => Webhook::parse(address).map_err(|why| wrong(field, why)).ok(),
+            _ => Webhook::parse(address).map_err(|why| wrong(field, why.to_string())).ok(),
         };
         MessagesSpec {
             inbound: webhook("application.messages.inbound_url", &given.inbound_url),

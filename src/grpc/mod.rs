@@ -20,6 +20,7 @@ mod service;
 mod stream;
 pub(crate) mod token;
 mod unguarded;
+pub(crate) mod unread;
 
 pub use access::AccessService;
 pub use accounts::AccountService;
@@ -36,6 +37,7 @@ pub(crate) use reads::{change_for_caller, read_for_caller};
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
 pub use unguarded::Unguarded;
+pub use unread::Explained;
 
 use std::sync::Arc;
 

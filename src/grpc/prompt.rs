@@ -3,7 +3,7 @@
 //! HTTP/2 begins with its client's preface. Until that is here no keep-alive watches the connection,
 //! and whoever opens one and says nothing would hold it for ever. Later it is held for as long as its
 //! client keeps it alive, unless places get scarce: then one at which nothing is worked on ends, as if
-//! its client had left.
+//! its client had left. Whoever begins with a request of HTTP/1 is told where that is spoken.
 
 use std::{
     io,
@@ -25,8 +25,12 @@ use crate::{
     tls::Wire,
 };
 
-/// The length of the preface.
-const PREFACE_BYTES: usize = 24;
+/// How every connection begins.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is answered to HTTP/1.
+const OTHER_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+    content-type: text/plain\r\ncontent-length: 103\r\n\r\n\
+    This port speaks gRPC. The REST API and webhooks are at listen.http, health and metrics at another one\n";
 
 /// A connection whose first bytes must come in time, and that has a place.
 pub struct Prompt {
@@ -44,13 +48,36 @@ impl Prompt {
     pub fn new(stream: Wire, place: Place, patience: Duration) -> Prompt {
         place.connection().arriving();
         let let_go = Box::pin(place.connection().let_go());
-        let owed = Some((PREFACE_BYTES, Box::pin(sleep(patience))));
+        let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));
         Prompt { stream, place, let_go, owed, is_over: false }
     }
 
     fn goes_on(&self) -> io::Result<()> {
         if self.is_over { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
+
+    /// Answers a request of HTTP/1 as far as that goes at once: it is small, and nothing else was
+    /// written. What is left of the request is read first, because to close a connection with something
+    /// unread resets it, and the answer would be lost.
+    fn tell_other_port(&mut self, context: &mut Context<'_>) {
+        let mut rest = [0; 1024];
+        for _ in 0..64 {
+            let mut rest = ReadBuf::new(&mut rest);
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut rest);
+            if !matches!(read, Poll::Ready(Ok(()))) || rest.filled().is_empty() {
+                break;
+            }
+        }
+        let _ = Pin::new(&mut self.stream).poll_write(context, OTHER_PORT);
+        let _ = Pin::new(&mut self.stream).poll_flush(context);
+        let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+    }
+}
+
+/// Whether a connection begins with a method and not with the preface.
+fn is_http1(came: &[u8]) -> bool {
+    let length = came.len().min(PREFACE.len());
+    came.first().is_some_and(u8::is_ascii_uppercase) && came[..length] != PREFACE[..length]
 }
 
 /// What a call knows of its connection.
@@ -79,7 +106,13 @@ impl AsyncRead for Prompt {
             return Poll::Ready(Ok(()));
         }
         if let Some((bytes, deadline)) = &mut self.owed {
-            *bytes = bytes.saturating_sub(buffer.filled().len() - before);
+            let is_first = *bytes == PREFACE.len();
+            let came = &buffer.filled()[before..];
+            if is_first && is_http1(came) {
+                self.tell_other_port(context);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            *bytes = bytes.saturating_sub(came.len());
             if *bytes == 0 {
                 self.owed = None;
                 // Its first call is still to come.

@@ -52,6 +52,9 @@ impl From<Refusal> for Status {
                 }
                 ApplicationError::Store(error) => Error::Store(error).into(),
                 ApplicationError::Vault(_) => vault(&error),
+                ApplicationError::OtherSecret(field) => {
+                    Error::invalid(field, error.to_string()).into()
+                }
             },
             Refusal::Account(error) => match error {
                 AccountError::NotFound => {

@@ -90,9 +90,11 @@ impl DispatchService {
             if plan.valid_until.is_some_and(|until| until <= now.wall) {
                 return Err(EngineError::TooLate.into());
             }
+            let warnings = parse::warnings(&plan, &rules, now.wall);
             return Ok(CreateWorkflowResponse {
                 workflow: Some(preview(caller, plan, &request.request_id)),
                 already_existed: false,
+                warnings: warnings.iter().map(violation).collect(),
             });
         }
         let request_id = Some(request.request_id).filter(|id| !id.is_empty());
@@ -104,7 +106,8 @@ impl DispatchService {
             Some(new) => (fresh(new), false),
             None => (self.show(caller, created.id, false).await?, true),
         };
-        Ok(CreateWorkflowResponse { workflow: Some(workflow), already_existed })
+        let workflow = Some(workflow);
+        Ok(CreateWorkflowResponse { workflow, already_existed, warnings: Vec::new() })
     }
 
     async fn show(
@@ -413,11 +416,15 @@ fn fresh(New { record, state, facts }: &New) -> v1::Workflow {
     render::workflow(record, state, numbered.map(event).collect(), false)
 }
 
-fn batch_error(error: &Error) -> BatchCreateError {
-    let violations = error.violations().iter().map(|violation| v1::FieldViolation {
+fn violation(violation: &tonic_types::FieldViolation) -> v1::FieldViolation {
+    v1::FieldViolation {
         field: violation.field.clone(),
         description: violation.description.clone(),
-    });
+    }
+}
+
+fn batch_error(error: &Error) -> BatchCreateError {
+    let violations = error.violations().iter().map(violation);
     BatchCreateError {
         code: error.code() as i32,
         message: error.message(),

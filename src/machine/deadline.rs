@@ -176,6 +176,18 @@ impl Workflow {
         }
     }
 
+    /// For how long the message of step `index` is of use from `now` on, in milliseconds: until the
+    /// next step goes out in its place, and until `valid_until`. `None`: for as long as it takes.
+    pub fn useful_for_ms(&self, index: u8, now: Moment) -> Option<u64> {
+        let step = self.steps.get(usize::from(index))?;
+        let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms).filter(|_| !self.is_last(index));
+        // The clock begins with the first acceptance, which is this one unless there was one.
+        let passed_ms = step.clock_at.map_or(0, |at| now.engine.0.saturating_sub(at.engine.0));
+        let until_expiry = expiry_ms.map(|expiry_ms| expiry_ms.saturating_sub(passed_ms));
+        let until_invalid = self.valid_until.map(|until| until.0.saturating_sub(now.wall.0));
+        until_expiry.into_iter().chain(until_invalid).min()
+    }
+
     /// Whether step `index` was sent once more after an unknown outcome.
     pub(super) fn has_resent(&self, index: u8) -> bool {
         self.attempts_of(index).any(|(_, attempt)| attempt.may_double)

@@ -101,7 +101,12 @@ async fn update(
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let body = object(&head.headers, body, rest.patience).await?;
-    let wanted = parse::change(&body).map_err(Refusal::invalid)?;
+    let fixed = [
+        ("external_id", id.as_str()),
+        ("provider", provider.as_str()),
+        ("api_key", &*caller.tenant),
+    ];
+    let wanted = parse::change(&body, fixed).map_err(Refusal::invalid)?;
     let of = id.clone();
     let update =
         move |accounts: &Accounts, tenant: &str| accounts.update(tenant, provider, &of, wanted);

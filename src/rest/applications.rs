@@ -42,6 +42,12 @@ async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Resul
     let caller = caller(&rest, &head)?;
     let body = object(&head.headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
+    if parse::echoed(&body).callback_secret.is_some() {
+        let mut faults = Faults::default();
+        let place = "capabilities.messages.signing.secret";
+        faults.add(place, "is made by the service; leave it out");
+        return Err(invalid(faults));
+    }
     let now = rest.engine.clock().wall();
     let applications = Arc::clone(&rest.applications);
     let name = spec.name.as_str().to_owned();
@@ -93,8 +99,12 @@ async fn update(
     let application = parsed(&id)?;
     let body = object(&head.headers, body, rest.patience).await?;
     let spec = parse::application(&body).map_err(invalid)?;
+    let echoed = parse::echoed(&body);
     let applications = Arc::clone(&rest.applications);
-    let update = move |tenant: &str| applications.update(tenant, application, spec);
+    let update = move |tenant: &str| {
+        applications.check_echoed(tenant, application, &echoed)?;
+        applications.update(tenant, application, spec)
+    };
     let written = change(&rest, caller, "application.updated", &id, update).await?;
     Ok(Answer(StatusCode::OK, render::written(&written)))
 }
@@ -136,6 +146,11 @@ fn refused(error: ApplicationError, id: &str) -> Problem {
     match error {
         ApplicationError::NotFound => not_found(id),
         ApplicationError::TooMany { .. } => Problem::too_many(error.to_string()),
+        ApplicationError::OtherSecret(field) => {
+            let mut faults = Faults::default();
+            faults.add(field, error.to_string());
+            invalid(faults)
+        }
         ApplicationError::Store(_) | ApplicationError::Vault(_) => {
             tracing::error!(%error, "an application could not be read or written");
             Problem::internal()

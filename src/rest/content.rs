@@ -200,7 +200,7 @@ pub(super) fn sms(place: &Place<'_>, notes: &mut Notes) -> Option<v1::SmsOptions
     options.without_effect(&["content_id", "entity_id"], notes);
     let encodings = [("text", Text), ("unicode", Unicode), ("auto", Auto)];
     let encoding = options.one_of("encoding_type", &encodings, notes).unwrap_or_default();
-    Some(v1::SmsOptions { encoding: encoding as i32 })
+    Some(v1::SmsOptions { encoding: encoding as i32, ttl: None })
 }
 
 /// So many seconds; more than the type holds is refused behind this, as any other too many.

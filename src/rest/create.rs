@@ -25,7 +25,7 @@ use super::{
     v01, v1,
 };
 use crate::{
-    access::{Caller, check_url},
+    access::{Caller, Destinations, check_url},
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
@@ -41,7 +41,7 @@ struct Api {
     read: fn(&Value, &mut Notes) -> Option<Asked>,
     name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
-    answer: fn(usize, WorkflowId) -> Value,
+    answer: fn(WorkflowId) -> Value,
 }
 
 const DISPATCH: Api = Api {
@@ -49,12 +49,20 @@ const DISPATCH: Api = Api {
     read: v01::asked,
     name: v01::parameter,
     refuse: Problem::invalid,
-    answer: |_, id| json!({ "dispatch_uuid": id.to_string() }),
+    answer: |id| json!({ "dispatch_uuid": id.to_string() }),
 };
 
 const WORKFLOWS: Api = Api {
     facade: Facade::WorkflowsBeta,
-    answer: |_, id| json!({ "workflow_uuid": id.to_string() }),
+    answer: |id| json!({ "workflow_uuid": id.to_string() }),
+    ..DISPATCH
+};
+
+const MESSAGES_V01: Api = Api {
+    facade: Facade::MessagesV01,
+    read: v01::message,
+    name: v01::message_parameter,
+    answer: |id| json!({ "message_uuid": message_uuid(id, 0).to_string() }),
     ..DISPATCH
 };
 
@@ -63,14 +71,8 @@ const MESSAGES: Api = Api {
     read: v1::asked,
     name: v1::parameter,
     refuse: Problem::invalid_v1,
-    answer: |steps, id| {
-        let message = message_uuid(id, 0).to_string();
-        if steps == 1 {
-            json!({ "message_uuid": message })
-        } else {
-            json!({ "message_uuid": message, "workflow_id": id.to_string() })
-        }
-    },
+    // The Messages API tells of a workflow where there is failover only; nobody minds one more.
+    answer: |id| json!({ "message_uuid": message_uuid(id, 0).to_string(), "workflow_id": id.to_string() }),
 };
 
 /// `POST /v0.1/dispatch`
@@ -81,6 +83,11 @@ pub(super) async fn dispatch(State(rest): State<Arc<Rest>>, request: Request) ->
 /// `POST /beta/workflows`
 pub(super) async fn workflows(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     rest.answer(create(&rest, request, &WORKFLOWS).await)
+}
+
+/// `POST /v0.1/messages` and `POST /beta/messages`: the old clients' `channel.send`
+pub(super) async fn message(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    rest.answer(create(&rest, request, &MESSAGES_V01).await)
 }
 
 /// `POST /v1/messages`
@@ -100,21 +107,17 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         .map_err(Error::from)?;
     let mut notes = Notes::default();
     let request_id = idempotency_key(&head.headers, &mut notes);
-    let (plan, webhook_url) = {
+    let Judged { plan, webhook_url, facade } = {
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.patience).await?;
         let rules = parse::TenantRoutes::of(&rest.engine, &caller.tenant);
-        judge(api, &body, request_id.as_deref(), &rules, rest.engine.clock().wall(), &mut notes)?
+        let by: (&dyn parse::Rules, _) = (&rules, &*rest.destinations);
+        judge(api, &body, request_id.as_deref(), by, rest.engine.clock().wall(), &mut notes)?
     };
-    if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, &rest.destinations)) {
-        let (name, reason) = ("webhook_url".to_owned(), why.to_string());
-        return Err((api.refuse)(vec![InvalidParameter { name, reason }]));
-    }
-    let steps = plan.steps.len();
     let application = receiver(rest, &caller, webhook_url.is_some(), &mut notes).await?;
-    let requester = Requester { application, webhook_url, facade: api.facade };
+    let requester = Requester { application, webhook_url, facade };
     let created = rest.engine.create(caller.tenant, plan, request_id, requester).await?;
-    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(steps, created.id));
+    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(created.id));
     notes.warn(response.headers_mut());
     Ok(response)
 }
@@ -147,25 +150,45 @@ async fn receiver(
     })
 }
 
-/// The plan that a body asks for, and where its callbacks go.
+/// What a body asks for, and nothing is wrong with it.
+struct Judged {
+    plan: Plan,
+    /// Where its callbacks go, if not where the application says.
+    webhook_url: Option<String>,
+    /// The words it is told in.
+    facade: Facade,
+}
+
+/// What a body asks for, judged by what can be sent and where callbacks may go.
 fn judge(
     api: &Api,
     body: &Value,
     request_id: Option<&str>,
-    rules: &dyn parse::Rules,
+    (rules, destinations): (&dyn parse::Rules, &Destinations),
     now: UnixMillis,
     notes: &mut Notes,
-) -> Result<(Plan, Option<String>), Problem> {
-    let Some(Asked { spec, webhook_url }) = (api.read)(body, notes) else {
+) -> Result<Judged, Problem> {
+    let Some(Asked { spec, webhook_url, facade }) = (api.read)(body, notes) else {
         return Err((api.refuse)(notes.take_wrong()));
     };
+    if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, destinations)) {
+        notes.wrong("webhook_url", why.to_string());
+    }
     let request = CreateWorkflowRequest {
         workflow: Some(spec),
         request_id: request_id.unwrap_or_default().to_owned(),
         ..CreateWorkflowRequest::default()
     };
     match parse::create_request(&request, rules, now) {
-        Ok(plan) if !notes.is_wrong() => Ok((plan, webhook_url)),
+        Ok(plan) if !notes.is_wrong() => {
+            let spec = request.workflow.unwrap_or_default();
+            for warning in parse::warnings(&plan, rules, now) {
+                if let Some(told) = (api.name)(&warning, &spec) {
+                    notes.bent(&told.name, &told.reason);
+                }
+            }
+            Ok(Judged { plan, webhook_url, facade: facade.unwrap_or(api.facade) })
+        }
         parsed => {
             let spec = request.workflow.unwrap_or_default();
             let found = parsed.err().unwrap_or_default();
@@ -188,9 +211,10 @@ pub(crate) fn plan(
     let api = if is_v1 { &MESSAGES } else { &DISPATCH };
     let body = super::json::read(text).map_err(Problem::invalid_json)?;
     let (mut notes, mut headers) = (Notes::default(), HeaderMap::new());
-    let (plan, _) = judge(api, &body, None, rules, now, &mut notes)?;
+    let rules = (rules, &Destinations::default());
+    let judged = judge(api, &body, None, rules, now, &mut notes)?;
     notes.warn(&mut headers);
-    Ok((plan, headers))
+    Ok((judged.plan, headers))
 }
 
 /// The caller's idempotency key. Its form is judged behind this; the quotes that the header's draft

@@ -70,7 +70,12 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .route("/beta/workflows", post(create::workflows))
         .route("/beta/workflows/", post(create::workflows))
         .route("/workflows/{id}", get(workflow::get).delete(workflow::delete))
+        .route("/v0.1/messages", post(create::message))
+        .route("/v0.1/messages/", post(create::message))
+        .route("/beta/messages", post(create::message))
+        .route("/beta/messages/", post(create::message))
         .route("/v1/messages", post(create::messages))
+        .route("/v1/messages/", post(create::messages))
         // Last: it holds for the paths above it.
         .method_not_allowed_fallback(wrong_verb)
         .fallback(nowhere)

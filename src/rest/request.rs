@@ -38,8 +38,8 @@ impl Faults {
     }
 
     /// The value, or `None` and a fault.
-    pub(super) fn take<T>(&mut self, name: &str, read: Result<T, &'static str>) -> Option<T> {
-        read.map_err(|reason| self.add(name, reason)).ok()
+    pub(super) fn take<T>(&mut self, name: &str, read: Result<T, impl ToString>) -> Option<T> {
+        read.map_err(|reason| self.add(name, reason.to_string())).ok()
     }
 
     /// The field as an object; an absent or null one is none.

@@ -1,4 +1,5 @@
-//! The body of `POST /v0.1/dispatch`, and of `POST /beta/workflows` before it.
+//! The body of `POST /v0.1/dispatch`, and of `POST /beta/workflows` before it; and of
+//! `POST /v0.1/messages`, which is one step of it.
 
 use serde_json::Value;
 use tonic_types::FieldViolation;
@@ -11,7 +12,9 @@ use super::{
     notes::Notes,
     place::Place,
 };
-use crate::pb::v1::{Address, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address};
+use crate::pb::v1::{
+    Address, Failover, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address,
+};
 
 /// What a body asks for, as far as it can be read.
 pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
@@ -47,7 +50,19 @@ pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
         client_ref: body.text("client_ref", notes).unwrap_or_default().to_owned(),
         ..WorkflowSpec::default()
     };
-    Some(Asked { spec, webhook_url: webhook_url(&body, notes) })
+    Some(Asked { spec, webhook_url: webhook_url(&body, notes), facade: None })
+}
+
+/// What the body of a single message asks for, as far as it can be read: a workflow of one step.
+pub(super) fn message(body: &Value, notes: &mut Notes) -> Option<Asked> {
+    let body = Place::body(body, notes)?;
+    body.only(&["from", "to", "message", "client_ref", "webhook_url"], notes);
+    let spec = WorkflowSpec {
+        steps: vec![said(&body, None, notes)],
+        client_ref: body.text("client_ref", notes).unwrap_or_default().to_owned(),
+        ..WorkflowSpec::default()
+    };
+    Some(Asked { spec, webhook_url: webhook_url(&body, notes), facade: None })
 }
 
 fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecStep {
@@ -55,8 +70,13 @@ fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecSte
         return SpecStep::default();
     };
     step.only(&["from", "to", "message", "failover"], notes);
-    let mut from = endpoint(&step, "from", notes);
-    let to = endpoint(&step, "to", notes);
+    said(&step, Some(is_last), notes)
+}
+
+/// The step in `step`: one of a workflow, of which it is the last or not, or a message by itself.
+fn said(step: &Place<'_>, is_last: Option<bool>, notes: &mut Notes) -> SpecStep {
+    let mut from = endpoint(step, "from", notes);
+    let to = endpoint(step, "to", notes);
     // Where the recipient has none it is asked for there, once.
     if let (Some(from), Some(to)) = (&mut from, &to)
         && to.channel.is_empty()
@@ -64,7 +84,14 @@ fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecSte
         from.channel.clear();
     }
     let channel = to.as_ref().map(|to| to.channel.as_str()).unwrap_or_default();
-    let failover = match step.object("failover", notes) {
+    let failover = is_last.and_then(|is_last| failover(step, channel, is_last, notes));
+    let message = content_of(step, notes);
+    SpecStep { from, to, message, failover }
+}
+
+/// When the next step starts; nothing follows the last.
+fn failover(step: &Place<'_>, channel: &str, is_last: bool, notes: &mut Notes) -> Option<Failover> {
+    match step.object("failover", notes) {
         Some(failover) if is_last => {
             let wanted = "must not be given on the last step: nothing follows it";
             notes.wrong(&failover.path, wanted);
@@ -91,9 +118,7 @@ fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecSte
             }
             None
         }
-    };
-    let message = message(&step, notes);
-    SpecStep { from, to, message, failover }
+    }
 }
 
 fn endpoint(step: &Place<'_>, key: &str, notes: &mut Notes) -> Option<Address> {
@@ -127,7 +152,7 @@ fn endpoint(step: &Place<'_>, key: &str, notes: &mut Notes) -> Option<Address> {
     Some(Address { channel: channel.to_owned(), endpoint })
 }
 
-fn message(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
+fn content_of(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
     let message = step.object("message", notes)?;
     message.only(&["content", "messenger", "whatsapp", "viber_service_msg"], notes);
     let content = message.object("content", notes).and_then(|content| {
@@ -137,10 +162,21 @@ fn message(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
     Some(Message {
         content,
         sms: None,
+        mms: None,
         messenger: content::messenger(&message, notes),
         whatsapp: content::whatsapp(&message, notes),
         viber_service_msg: content::viber(&message, "viber_service_msg", notes),
     })
+}
+
+/// What the parser found in a single message, in the words of this API.
+pub(super) fn message_parameter(
+    found: &FieldViolation,
+    spec: &WorkflowSpec,
+) -> Option<InvalidParameter> {
+    let InvalidParameter { name, reason } = parameter(found, spec)?;
+    let name = name.strip_prefix("workflow[0].").map(str::to_owned).unwrap_or(name);
+    Some(InvalidParameter { name, reason })
 }
 
 /// What the parser found, in the words of this API.

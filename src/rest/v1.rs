@@ -2,8 +2,10 @@
 //!
 //! There, failover follows a rejection and nothing else. Here a message may add `expiry_time` and
 //! `condition_status`, which mean what they mean in a Dispatch workflow; without them it keeps the
-//! Messages API's meaning.
+//! Messages API's meaning. A `ttl` goes to the provider, and where another message follows it is the
+//! time in which this one must be delivered.
 
+use prost_types::Duration;
 use serde_json::Value;
 use tonic_types::FieldViolation;
 
@@ -15,9 +17,15 @@ use super::{
     notes::Notes,
     place::Place,
 };
-use crate::pb::v1::{
-    Address, Failover, Message, Step as SpecStep, WorkflowSpec, address::Endpoint,
+use crate::{
+    pb::v1::{
+        Address, Failover, Message, MmsOptions, Step as SpecStep, WorkflowSpec, address::Endpoint,
+    },
+    store::Facade,
 };
+
+/// How long a message waits for its first acceptance at most, in seconds; see `Terms`.
+const SEND_WITHIN_S: i64 = 15 * 60;
 
 /// The keys of a message, beside those of its content.
 const KEYS: [&str; 16] = [
@@ -61,28 +69,44 @@ pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
     }
     let last = places.len() - 1;
     let numbered = places.iter().enumerate();
-    let steps = numbered.map(|(index, place)| step(place, index == last, notes)).collect();
+    let steps: Vec<_> = numbered.map(|(index, place)| step(place, index == last, notes)).collect();
     let client_ref = first.text("client_ref", notes).unwrap_or_default().to_owned();
     let url = webhook_url(&first, notes);
     for place in places.iter().skip(1) {
-        for key in ["client_ref", "webhook_url"] {
+        for key in ["client_ref", "webhook_url", "webhook_version"] {
+            let usual = (key == "webhook_version").then_some("v1");
+            let stands = first.get(key).and_then(Value::as_str).or(usual);
             let other = place.text(key, notes);
-            if other.is_some() && other != first.get(key).and_then(Value::as_str) {
+            if other.is_some() && other != stands {
                 notes.bent(&place.name(key), "was left out: the first message's stands for all");
             }
         }
     }
-    let spec = WorkflowSpec { steps, client_ref, ..WorkflowSpec::default() };
-    Some(Asked { spec, webhook_url: url })
+    let versions = [("v1", Facade::MessagesV1), ("v0.1", Facade::MessagesV01)];
+    let facade = first.one_of("webhook_version", &versions, notes);
+    let send_within = send_within(&steps);
+    let spec = WorkflowSpec { steps, client_ref, send_within, ..WorkflowSpec::default() };
+    Some(Asked { spec, webhook_url: url, facade })
+}
+
+/// A message by itself that waited for as long as it would live is of no use any more.
+fn send_within(steps: &[SpecStep]) -> Option<Duration> {
+    let [alone] = steps else { return None };
+    let ttl = ttl(alone.message.as_ref()?)?;
+    (1..SEND_WITHIN_S).contains(&ttl.seconds).then_some(ttl)
+}
+
+/// How long the provider is to try.
+fn ttl(message: &Message) -> Option<Duration> {
+    let sms = message.sms.as_ref().and_then(|options| options.ttl);
+    let mms = message.mms.as_ref().and_then(|options| options.ttl);
+    let viber = message.viber_service_msg.as_ref().and_then(|options| options.ttl);
+    sms.or(mms).or(viber)
 }
 
 fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
     place.only(&[&KEYS[..], &content::KINDS].concat(), notes);
     place.without_effect(&["context"], notes);
-    if place.get("webhook_version").is_some_and(|version| version != "v1") {
-        let advice = "has no effect here: callbacks have the form that the application is set to";
-        notes.bent(&place.name("webhook_version"), advice);
-    }
     let named = place.text("channel", notes).unwrap_or_default();
     let channel = match named {
         "viber_service" => "viber_service_msg",
@@ -105,14 +129,28 @@ fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
     // Without a recipient the channel would not be judged.
     let nobody = || Address { channel: channel.to_owned(), endpoint: None };
     let (from, to) = (address("from"), address("to").unwrap_or_else(nobody));
+    // Viber's stands among its options.
+    let ttl_s = match channel {
+        "sms" | "mms" => place.seconds("ttl", None, notes),
+        _ => {
+            place.without_effect(&["ttl"], notes);
+            None
+        }
+    };
+    let mut sms = content::sms(place, notes);
+    if let ("sms", Some(ttl_s)) = (channel, ttl_s) {
+        sms.get_or_insert_default().ttl = Some(content::seconds(ttl_s));
+    }
+    let mms = ttl_s.filter(|_| channel == "mms");
     let message = Message {
         content: content::content(place, "message_type", notes),
-        sms: content::sms(place, notes),
+        sms,
+        mms: mms.map(|ttl_s| MmsOptions { ttl: Some(content::seconds(ttl_s)) }),
         messenger: content::messenger(place, notes),
         whatsapp: content::whatsapp(place, notes),
         viber_service_msg: content::viber(place, "viber_service", notes),
     };
-    let failover = failover(place, channel, is_last, notes);
+    let failover = failover(place, channel, ttl(&message), is_last, notes);
     SpecStep { from, to: Some(to), message: Some(message), failover }
 }
 
@@ -120,12 +158,11 @@ fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
 fn failover(
     place: &Place<'_>,
     channel: &str,
+    ttl: Option<Duration>,
     is_last: bool,
     notes: &mut Notes,
 ) -> Option<Failover> {
-    let ttl_s = place.seconds("ttl", None, notes);
     if is_last {
-        place.without_effect(&["ttl"], notes);
         for key in ["expiry_time", "condition_status"] {
             if place.get(key).is_some() {
                 let wanted = "must not be given on the last message: nothing follows it";
@@ -135,19 +172,18 @@ fn failover(
         return None;
     }
     let expiry_s = place.seconds("expiry_time", Some(EXPIRY_S), notes);
-    let expiry_s = match (expiry_s, ttl_s) {
-        // A message that is not delivered within its ttl is rejected, and that is what failover
-        // follows in the Messages API.
-        (None, Some(ttl_s)) if place.get("expiry_time").is_none() => {
-            let advice = "was taken as expiry_time: not reached in that time, the next is sent";
-            notes.bent(&place.name("ttl"), advice);
-            Some(ttl_s)
-        }
-        (expiry_s, _) => {
-            place.without_effect(&["ttl"], notes);
-            expiry_s
-        }
-    };
+    let ttl_s = ttl.and_then(|ttl| u64::try_from(ttl.seconds).ok());
+    if let (Some(expiry_s), Some(ttl_s)) = (expiry_s, ttl_s)
+        && ttl_s > expiry_s
+    {
+        let name = if channel == "viber_service_msg" { "viber_service.ttl" } else { "ttl" };
+        let advice = "is longer than expiry_time; the provider is told what is left of that";
+        notes.bent(&place.name(name), advice);
+    }
+    // A message that is not delivered within its ttl is rejected, and that is what failover follows in
+    // the Messages API.
+    let is_given = place.get("expiry_time").is_some();
+    let expiry_s = expiry_s.or(ttl_s.filter(|_| !is_given));
     Some(rule(place, channel, expiry_s, "delivered", notes))
 }
 
@@ -182,6 +218,7 @@ fn within(path: &str) -> String {
         "to.channel" | "from.channel" => "channel".to_owned(),
         "message" => "message_type".to_owned(),
         "message.sms.encoding" => "sms.encoding_type".to_owned(),
+        "message.sms.ttl" | "message.mms.ttl" => "ttl".to_owned(),
         _ => {
             let path = path.strip_prefix("message.").unwrap_or(path);
             let path = path.strip_prefix("failover.").unwrap_or(path);

@@ -145,7 +145,9 @@ impl Shown {
 fn name(facade: Facade) -> &'static str {
     match facade {
         Facade::WorkflowsBeta => "workflow_uuid",
-        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 => "dispatch_uuid",
+        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 | Facade::MessagesV01 => {
+            "dispatch_uuid"
+        }
     }
 }
 

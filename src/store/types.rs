@@ -61,8 +61,10 @@ pub enum Facade {
     DispatchV01,
     /// `POST /beta/workflows`, its predecessor.
     WorkflowsBeta,
-    /// `POST /v1/messages` with a failover, in the shape of the Messages API.
+    /// `POST /v1/messages`, in the shape of the Messages API.
     MessagesV1,
+    /// `POST /v0.1/messages`, and `POST /v1/messages` whose caller wants to be told as there.
+    MessagesV01,
 }
 
 /// One transition of one workflow, as the journal keeps it.

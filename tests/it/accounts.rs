@@ -49,6 +49,39 @@ async fn application(api: &Api, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_may_be_sent_back_as_it_is() {
+    for show_tokens in [false, true] {
+        let mut config = in_memory();
+        config.access.show_tokens = show_tokens;
+        let running = Running::start(&config).await;
+        let api = Api::of(&running);
+        let app = application(&api, "first").await;
+        for (provider, id) in
+            [("messenger", PAGE), ("viber_service_msg", "16273"), ("whatsapp", "447700900001")]
+        {
+            let body = json!({
+                "external_id": id, "access_token": TOKEN, "name": "Ours", "applications": [app],
+            });
+            let (status, created) = api.post(&format!("{PATH}/{provider}"), body).await;
+            assert_eq!(status, 201, "{created}");
+            let one = format!("{PATH}/{provider}/{id}");
+            let (status, updated) = api.patch(&one, created.clone()).await;
+            assert_eq!((status, &updated), (200, &created));
+            for (key, other) in [("external_id", "x"), ("provider", "fax"), ("api_key", "another")]
+            {
+                let mut body = created.clone();
+                body[key] = json!(other);
+                let (status, problem) = api.patch(&one, body).await;
+                assert_eq!(status, 400, "{problem}");
+                let told = wrong(&problem, "invalid_params");
+                assert!(told[0].0 == key && told[0].1.contains("cannot be changed"), "{told:?}");
+            }
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_messenger_account_lives_its_life_over_http() {
     let running = Running::start(&in_memory()).await;
     let api = Api::of(&running);
@@ -181,7 +214,8 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
         ("messenger", "access_token", json!("a\r\nX-Injected: b"), "visible ASCII"),
         ("messenger", "access_token", json!("***"), "leave it out to keep it"),
         ("messenger", "access_token", json!("x".repeat(4097)), "1 to 4096"),
-        ("messenger", "name", json!("a\u{7}b"), "control characters"),
+        ("messenger", "name", json!("a\u{7}b"), "printable characters"),
+        ("messenger", "name", json!("a\u{200b}b"), "printable characters"),
         ("messenger", "applications", json!("x"), "at most one"),
         ("messenger", "applications", two, "at most one"),
     ];

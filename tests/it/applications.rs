@@ -47,6 +47,50 @@ fn demo() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_may_be_sent_back_as_it_is() {
+    let running = Running::start(&in_memory()).await;
+    let api = Api::of(&running);
+    let (_, created) = api.post(PATH, demo()).await;
+    let one = format!("{PATH}/{}", created["id"].as_str().unwrap());
+    // With the secrets that are told only once, and without them.
+    for answer in [created.clone(), api.get(&one).await.1] {
+        let (status, updated) = api.put(&one, answer.clone()).await;
+        assert_eq!(status, 200, "{updated}");
+        assert_eq!(updated, api.get(&one).await.1, "no secret is made anew");
+        for (pointer, told) in [
+            ("/capabilities/messages/webhooks", "status_url"),
+            ("/keys/public_key", "BEGIN PUBLIC KEY"),
+            ("/name", "Demo Application"),
+        ] {
+            assert_eq!(updated.pointer(pointer), created.pointer(pointer));
+            assert!(updated.pointer(pointer).unwrap().to_string().contains(told), "{updated}");
+        }
+    }
+    let other = api.post(PATH, demo()).await.1;
+    let secret = "capabilities.messages.signing.secret";
+    for (pointer, value, name) in [
+        ("/capabilities/messages/signing/secret", json!("whsec_mine"), secret),
+        (
+            "/capabilities/messages/signing/secret",
+            other["capabilities"]["messages"]["signing"]["secret"].clone(),
+            secret,
+        ),
+        ("/keys/private_key", json!("mine"), "keys.private_key"),
+        ("/keys/private_key", other["keys"]["private_key"].clone(), "keys.private_key"),
+    ] {
+        let mut body = created.clone();
+        *body.pointer_mut(pointer).unwrap() = value;
+        let (status, problem) = api.put(&one, body).await;
+        assert_eq!(status, 400, "{problem}");
+        let told = wrong(&problem, "invalid_parameters");
+        assert_eq!(told[0].0, name);
+        assert!(told[0].1.contains("send back the present one or leave it out"), "{told:?}");
+        assert!(!problem.to_string().contains("whsec_"), "{problem}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_lives_its_life_over_http() {
     let running = Running::start(&in_memory()).await;
     let api = Api::of(&running);
@@ -147,7 +191,8 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
         ("/name", Value::Null, "name", "is required"),
         ("/name", json!(7), "name", "must be a string"),
         ("/name", json!(""), "name", "1 to 200"),
-        ("/name", json!("a\nb"), "name", "control"),
+        ("/name", json!("a\nb"), "name", "printable characters"),
+        ("/name", json!("a\u{202e}b"), "name", "printable characters"),
         ("/name", json!("x".repeat(201)), "name", "1 to 200"),
         ("/keys", json!("x"), "keys", "must be an object"),
         ("/keys", json!({ "public_key": 1 }), "keys.public_key", "must be a string"),
@@ -199,9 +244,11 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
             "must be one of: POST",
         ),
         (status_url, json!({ "http_method": "POST" }), address, "is required"),
-        (status_url, url("example.com"), address, "must be a URL"),
-        (status_url, url("ftp://example.com"), address, "https://"),
-        (status_url, url("https://u:p@example.com"), address, "user or password"),
+        (status_url, url("example.com"), address, "an absolute URL"),
+        (status_url, url("ftp://example.com"), address, "must begin with https://"),
+        (status_url, url("https://[::1/a"), address, "must name a host"),
+        (status_url, url("https://example.com:99999/"), address, "a port of 1 to 65535"),
+        (status_url, url("https://u:p@example.com"), address, "a user or a password"),
         (status_url, url("https://example.com/#x"), address, "fragment"),
         (status_url, url(&format!("https://example.com/{}", "x".repeat(2000))), address, "2000"),
         ("/privacy", json!({ "improve_ai": "yes" }), "privacy.improve_ai", "true or false"),

@@ -561,7 +561,8 @@ async fn however_much_is_wrong_the_answer_arrives() {
     let action = Some(v1::ViberAction::default());
     step.message = Some(v1::Message {
         content,
-        sms: Some(v1::SmsOptions { encoding: 9 }),
+        sms: Some(v1::SmsOptions { encoding: 9, ttl: None }),
+        mms: None,
         messenger: Some(v1::MessengerOptions { category: 9, tag: String::new() }),
         whatsapp: Some(v1::WhatsAppOptions { policy: 9, locale: String::new() }),
         viber_service_msg: Some(v1::ViberServiceMsgOptions {

@@ -12,6 +12,7 @@ mod bad;
 mod clients;
 mod document;
 mod good;
+mod messages;
 mod quirks;
 mod tenants;
 

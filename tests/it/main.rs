@@ -24,6 +24,7 @@ mod node;
 mod operator;
 mod owned_files;
 mod page_tokens;
+mod ports;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;
@@ -36,4 +37,6 @@ mod support;
 mod terminal;
 mod tls;
 mod turn;
+mod unread;
 mod webhooks;
+mod wire;

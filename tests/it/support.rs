@@ -202,7 +202,7 @@ impl Process {
             else {
                 continue;
             };
-            let address = address.trim_start_matches("http://").split('/').next().unwrap();
+            let address = address.rsplit("://").next().unwrap().split('/').next().unwrap();
             told.push(address.parse().unwrap());
             if let [grpc, http, internal_http] = told[..] {
                 // Read on, so that the service never waits for a reader.

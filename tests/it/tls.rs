@@ -10,13 +10,13 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use crate::support::{eventually, in_memory};
 
 /// Somebody who vouches for others.
-struct Authority {
-    certificate: String,
+pub struct Authority {
+    pub certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -33,7 +33,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn serve(&self, folder: &Path) {
+    pub fn serve(&self, folder: &Path) {
         let (certificate, key) = self.vouch();
         // The key first: a look in between finds a pair that does not fit, and keeps the last good one.
         std::fs::write(folder.join("key.pem"), key).unwrap();

@@ -12,7 +12,7 @@ use dispatch::{
         SystemClock, Turn,
     },
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, StepPlan,
+        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan,
         Template, Terms, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
@@ -83,6 +83,16 @@ fn create(number: u128) -> Input {
         request_id: None,
     };
     Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+}
+
+/// A step to be delivered within 600 s, and one behind it.
+fn with_failover(input: Input, valid_until: Option<UnixMillis>) -> Input {
+    let Input::Create { mut record, reply } = input else { panic!("no create") };
+    let last = record.plan.steps[0].clone();
+    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(600_000) });
+    record.plan.steps = vec![StepPlan { rule, ..last.clone() }, last];
+    record.plan.valid_until = valid_until;
+    Input::Create { record, reply }
 }
 
 /// Makes the batch durable, and lets the rest happen.
@@ -288,4 +298,50 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
         .map(|fact| fact.attempt())
         .collect();
     assert_eq!(reached.len(), 2, "{facts:?}");
+}
+
+#[test]
+fn a_call_is_told_for_how_long_its_message_is_of_use() {
+    let useful_for = |input: Input, refusal: Option<Answer>, ms: u64| {
+        let mut store = MemoryStore::new();
+        let mut turn = Turn::new(&store, routes(1), no_grace(0));
+        let out = turn.run(&store, at(0), vec![input]).unwrap();
+        let (_, mut sends) = settle(&mut store, out);
+        if let Some(answer) = refusal {
+            let order = sends.remove(0);
+            let (attempt, call, route) = (order.attempt, order.call, order.route);
+            let input = Input::Answer { attempt, call, route, answer, took_ms: 1 };
+            let out = turn.run(&store, at(1), vec![input]).unwrap();
+            let (_, again) = settle(&mut store, out);
+            sends = again;
+            if sends.is_empty() {
+                let out = turn.run(&store, at(ms), Vec::new()).unwrap();
+                (_, sends) = settle(&mut store, out);
+            }
+        }
+        (sends[0].step, sends[0].useful_for_ms)
+    };
+    let refusal = |kind| Refusal {
+        kind,
+        fault: Fault::Provider,
+        code: None,
+        detail: String::new(),
+        cause: None,
+    };
+    let permanent = || Some(Answer::Refused(refusal(ErrorKind::Forbidden)));
+    let later = || {
+        let refusal = refusal(ErrorKind::Throttled);
+        Some(Answer::Deferred { refusal, after_ms: Some(5_000) })
+    };
+    // Until the next step; the clock begins with the acceptance, so waiting takes nothing from it.
+    assert_eq!(useful_for(with_failover(create(1), None), None, 0), (0, Some(600_000)));
+    assert_eq!(useful_for(with_failover(create(1), None), later(), 60_000), (0, Some(600_000)));
+    // Nothing follows the last one.
+    assert_eq!(useful_for(with_failover(create(1), None), permanent(), 0), (1, None));
+    assert_eq!(useful_for(create(1), None, 0), (0, None));
+    // Not beyond valid_until, on which step so ever.
+    let until = Some(at(90_000).wall);
+    assert_eq!(useful_for(with_failover(create(1), until), None, 0), (0, Some(90_000)));
+    assert_eq!(useful_for(with_failover(create(1), until), later(), 60_000), (0, Some(30_000)));
+    assert_eq!(useful_for(with_failover(create(1), until), permanent(), 0), (1, Some(89_999)));
 }

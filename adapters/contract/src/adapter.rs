@@ -29,11 +29,17 @@ pub trait ChannelAdapter: Send + Sync {
     fn capabilities(&self) -> &Capabilities;
 
     /// Everything that is wrong with a message, found without asking anyone: called when a
-    /// workflow is created, so that what cannot be sent is refused at once.
+    /// workflow is created, so that what cannot be sent is refused at once. `now` is the wall clock,
+    /// for what a provider gave up on a certain day.
     ///
     /// The default checks what [`Capabilities`] declares; an adapter with further rules adds them.
-    fn check(&self, message: &Message) -> Vec<Violation> {
+    fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
         check(self.capabilities(), message)
+    }
+
+    /// What is not wrong with a message, and better changed: what its provider will give up soon.
+    fn warnings(&self, _message: &Message, _now: UnixMillis) -> Vec<Violation> {
+        Vec::new()
     }
 
     /// Makes one call to the provider for one message.
@@ -92,6 +98,10 @@ pub struct SendContext<'a> {
     pub account: &'a Account,
     /// Where the provider should send its receipts, if this service has a public address.
     pub callback_url: Option<&'a str>,
+    /// For how long the message is of use from now on: after that another is sent in its place, or
+    /// it must not come any more. Where the channel knows a time to live the provider is told, so that
+    /// a message does not arrive long after it was given up. `None`: there is no such time.
+    pub useful_for: Option<Duration>,
     /// Raw wall clock, for tokens.
     pub now: UnixMillis,
     /// How long the whole call may take.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::is_printable;
+
 /// A sender or a recipient on a channel, as the provider knows it.
 ///
 /// Personal data: `Debug` shows only the last two characters.
@@ -18,13 +20,13 @@ pub enum Endpoint {
 /// A form of address that an adapter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressForm {
-    /// [`Endpoint::Id`], 1 to 50 printable characters.
+    /// [`Endpoint::Id`], 1 to 50 characters, [printable](crate::is_printable).
     Id,
     /// [`Endpoint::Number`], E.164: 7 to 15 digits, no leading `+` or `0`.
     E164,
     /// [`Endpoint::Number`], a short code: 3 to 8 digits.
     ShortCode,
-    /// [`Endpoint::Number`], a sender text: 1 to 11 ASCII letters, digits and spaces, at least one a letter.
+    /// [`Endpoint::Number`], a sender text: 1 to 11 ASCII letters, digits and spaces, at least one a letter, no space at its ends.
     Alphanumeric,
 }
 
@@ -54,7 +56,7 @@ impl AddressForm {
         let digits = |value: &str| value.bytes().all(|b| b.is_ascii_digit());
         match (self, endpoint) {
             (AddressForm::Id, Endpoint::Id(id)) => {
-                (1..=50).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+                (1..=50).contains(&id.chars().count()) && is_printable(id)
             }
             (AddressForm::E164, Endpoint::Number(number)) => {
                 (7..=15).contains(&number.len()) && digits(number) && !number.starts_with('0')
@@ -66,6 +68,7 @@ impl AddressForm {
                 (1..=11).contains(&text.len())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ')
                     && text.bytes().any(|b| b.is_ascii_alphabetic())
+                    && is_printable(text)
             }
             (AddressForm::Id, Endpoint::Number(_)) => false,
             (
@@ -78,7 +81,7 @@ impl AddressForm {
     /// What this form looks like, for an error text.
     pub const fn describe(self) -> &'static str {
         match self {
-            AddressForm::Id => "an id of 1 to 50 characters",
+            AddressForm::Id => "an id of 1 to 50 characters, all to be seen and no blank at an end",
             AddressForm::E164 => "a number of 7 to 15 digits without + or leading 0 (E.164)",
             AddressForm::ShortCode => "a short code of 3 to 8 digits",
             AddressForm::Alphanumeric => "a sender text of 1 to 11 letters, digits and spaces",

@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-use crate::{AddressForm, Capabilities, Channel, Content, Endpoint, Message, Options};
+use crate::{
+    AddressForm, Capabilities, Channel, Content, Endpoint, Message, Options, UrlRules, check_url,
+    has_control, is_blank, is_printable,
+};
+
+/// What is said of a text that holds a NUL, an escape or the like.
+const CONTROL: &str = "must hold no control characters but line breaks and tabs";
 
 /// One thing that is wrong with a message, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub enum Field {
     Content,
     /// A place within the content, as a path: `text`, `image.url`, `template.name`.
     Within(&'static str),
+    /// A parameter of a template, by its index.
+    Parameter(usize),
     /// The options of one channel, by their name: `viber_service_msg`.
     Options(&'static str),
 }
@@ -42,6 +50,7 @@ impl fmt::Display for Field {
             Field::To => f.write_str("to"),
             Field::Content => f.write_str("message"),
             Field::Within(path) | Field::Options(path) => write!(f, "message.{path}"),
+            Field::Parameter(index) => write!(f, "message.template.parameters[{index}]"),
         }
     }
 }
@@ -88,6 +97,7 @@ fn content(
                 "characters",
                 found,
             );
+            readable(Field::Within("text"), text, found);
         }
         Content::Image(media)
         | Content::Audio(media)
@@ -100,11 +110,8 @@ fn content(
                 _ => ("file.url", "file.caption"),
             };
             length(Field::Within(url), media.url.len(), limits.url_bytes, "bytes", found);
-            if !(media.url.starts_with("https://") || media.url.starts_with("http://")) {
-                found.push(Violation::new(
-                    Field::Within(url),
-                    "must be an http or https URL that the provider can fetch",
-                ));
+            if let Err(wrong) = check_url(&media.url, UrlRules::PUBLIC) {
+                found.push(Violation::new(Field::Within(url), wrong.to_string()));
             }
             if let Some(text) = &media.caption {
                 if capabilities.captions.contains(&kind) {
@@ -115,6 +122,7 @@ fn content(
                         "characters",
                         found,
                     );
+                    readable(Field::Within(caption), text, found);
                 } else {
                     found.push(Violation::new(
                         Field::Within(caption),
@@ -123,12 +131,27 @@ fn content(
                 }
             }
         }
-        Content::Location { latitude, longitude, .. } => {
+        Content::Location { latitude, longitude, name, address } => {
+            for (field, text) in [("location.name", name), ("location.address", address)] {
+                if let Some(text) = text {
+                    readable(Field::Within(field), text, found);
+                }
+            }
             degrees(Field::Within("location.latitude"), latitude, 90.0, found);
             degrees(Field::Within("location.longitude"), longitude, 180.0, found);
         }
-        Content::Template { name, .. } => {
-            length(Field::Within("template.name"), name.chars().count(), 512, "characters", found);
+        Content::Template { name, parameters } => {
+            let field = Field::Within("template.name");
+            length(field, name.chars().count(), 512, "characters", found);
+            if !is_printable(name) {
+                let wanted = "must hold printable characters only, and no blank at its ends";
+                found.push(Violation::new(field, wanted));
+            }
+            for (index, text) in parameters.iter().enumerate() {
+                if has_control(text) {
+                    found.push(Violation::new(Field::Parameter(index), CONTROL));
+                }
+            }
         }
         // Its form is the provider's; that it is a JSON object is seen to where it is parsed.
         Content::Custom(_) => {}
@@ -138,6 +161,7 @@ fn content(
 fn options(options: &Options, channel: &Channel, found: &mut Vec<Violation>) {
     let given = [
         (options.sms.is_some(), "sms", Channel::SMS),
+        (options.mms.is_some(), "mms", Channel::MMS),
         (options.messenger.is_some(), "messenger", Channel::MESSENGER),
         (options.whatsapp.is_some(), "whatsapp", Channel::WHATSAPP),
         (options.viber.is_some(), "viber_service_msg", Channel::VIBER),
@@ -156,6 +180,17 @@ fn length(field: Field, actual: usize, most: u32, unit: &str, found: &mut Vec<Vi
     if actual == 0 || actual > most as usize {
         found
             .push(Violation::new(field, format!("must have 1 to {most} {unit}, and has {actual}")));
+    }
+}
+
+/// Notes a text that a person could not read: a blank one, or one that breaks what shows it.
+fn readable(field: Field, text: &str, found: &mut Vec<Violation>) {
+    // An empty one has the wrong length already.
+    if !text.is_empty() && is_blank(text) {
+        found.push(Violation::new(field, "must hold something to read, and is blank"));
+    }
+    if has_control(text) {
+        found.push(Violation::new(field, CONTROL));
     }
 }
 

@@ -22,7 +22,9 @@ mod message;
 mod registry;
 mod retry_after;
 mod status;
+mod text;
 mod time;
+mod url;
 mod webhook;
 
 pub use account::{Account, Secret};
@@ -36,11 +38,13 @@ pub use clock::{Busy, Clock};
 pub use error::{AdapterError, Cause, ErrorKind, Fault, Retry};
 pub use inbound::{Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage};
 pub use message::{
-    Action, Content, ContentKind, Media, Message, MessengerCategory, MessengerOptions, Options,
-    SmsEncoding, SmsOptions, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
+    Action, Content, ContentKind, Media, Message, MessengerCategory, MessengerOptions, MmsOptions,
+    Options, SmsEncoding, SmsOptions, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
 };
 pub use registry::{DuplicateAdapter, Registry};
 pub use retry_after::retry_after;
 pub use status::{Failure, Status, UnknownStatus};
+pub use text::{has_control, is_blank, is_invisible, is_printable};
 pub use time::UnixMillis;
+pub use url::{UrlRules, WrongUrl, check_url};
 pub use webhook::{Verdict, WebhookOutcome, WebhookRequest};

@@ -92,6 +92,8 @@ pub enum ContentKind {
 pub struct Options {
     /// For `sms`.
     pub sms: Option<SmsOptions>,
+    /// For `mms`.
+    pub mms: Option<MmsOptions>,
     /// For `messenger`.
     pub messenger: Option<MessengerOptions>,
     /// For `whatsapp`.
@@ -105,6 +107,15 @@ pub struct Options {
 pub struct SmsOptions {
     /// How the text is encoded.
     pub encoding: SmsEncoding,
+    /// How long the carriers try to deliver it, in seconds: 1 to 604,800.
+    pub ttl_s: Option<u32>,
+}
+
+/// Options of an MMS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MmsOptions {
+    /// How long the carriers try to deliver it, in seconds: 300 to 259,200.
+    pub ttl_s: Option<u32>,
 }
 
 /// How the text of an SMS is encoded.
@@ -184,6 +195,16 @@ pub struct Action {
     pub url: String,
     /// What stands on the button.
     pub text: String,
+}
+
+impl Options {
+    /// The time to live that the caller asked for, in seconds, on whichever channel.
+    pub fn ttl_s(&self) -> Option<u32> {
+        let sms = self.sms.as_ref().and_then(|options| options.ttl_s);
+        let mms = self.mms.as_ref().and_then(|options| options.ttl_s);
+        let viber = self.viber.as_ref().and_then(|options| options.ttl_s);
+        sms.or(mms).or(viber)
+    }
 }
 
 impl Content {

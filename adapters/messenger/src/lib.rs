@@ -5,12 +5,37 @@
 
 use dispatch_contract::{
     AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Message, MessengerCategory,
-    Status, Violation,
+    Status, UnixMillis, Violation,
 };
 
 pub mod vonage;
 
 const TAG: Field = Field::Options("messenger.tag");
+
+/// A message tag that Messenger stops taking.
+struct Retired {
+    tag: &'static str,
+    /// From when on, and how people write that day.
+    from: UnixMillis,
+    day: &'static str,
+    /// What does its work instead.
+    instead: &'static str,
+}
+
+/// The tags that Messenger gave up, and what is left: a person's own answer, or another channel.
+const RETIRED: [Retired; 3] = [
+    Retired { tag: "CONFIRMED_EVENT_UPDATE", ..NOTICE },
+    Retired { tag: "ACCOUNT_UPDATE", ..NOTICE },
+    Retired { tag: "POST_PURCHASE_UPDATE", ..NOTICE },
+];
+/// All three went on one day.
+const NOTICE: Retired = Retired {
+    tag: "",
+    from: UnixMillis(1_777_248_000_000),
+    day: "2026-04-27",
+    instead: "send within 24 h of the person's own message with category response, use HUMAN_AGENT for \
+              what a person answers within 7 days, or another channel",
+};
 
 /// What Messenger can do through any of this crate's providers.
 pub fn capabilities() -> Capabilities {
@@ -34,8 +59,9 @@ pub fn capabilities() -> Capabilities {
 /// Adds what is wrong with a message beyond the capabilities: a tag is given exactly when the
 /// category is `message_tag`.
 ///
-/// Which tags there are is not checked: Facebook changes the list.
-pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+/// Which tags there are is not checked, because Facebook changes the list; only what no tag is made of,
+/// and those that it has retired by `now`, are refused.
+pub fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
     let Some(options) = &message.options.messenger else { return };
     let tag = options.tag.as_deref();
     match options.category {
@@ -48,4 +74,33 @@ pub fn rules(message: &Message, found: &mut Vec<Violation>) {
         MessengerCategory::MessageTag | MessengerCategory::Response | MessengerCategory::Update => {
         }
     }
+    let is_tag =
+        |tag: &str| tag.bytes().all(|b| b.is_ascii_uppercase() || b"_0123456789".contains(&b));
+    if options.category == MessengerCategory::MessageTag && !tag.is_none_or(is_tag) {
+        found.push(Violation::new(
+            TAG,
+            "must be a tag of capital letters and _, such as HUMAN_AGENT",
+        ));
+    }
+    if let Some(Retired { from, day, instead, .. }) = retired(message)
+        && *from <= now
+    {
+        let problem = format!("is refused by Messenger since {day}: {instead}");
+        found.push(Violation::new(TAG, problem));
+    }
+}
+
+/// Adds what Messenger takes at `now`, and will not much longer.
+pub fn warnings(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
+    if let Some(Retired { from, day, instead, .. }) = retired(message)
+        && *from > now
+    {
+        let problem = format!("will be refused by Messenger from {day} on: {instead}");
+        found.push(Violation::new(TAG, problem));
+    }
+}
+
+fn retired(message: &Message) -> Option<&'static Retired> {
+    let tag = message.options.messenger.as_ref()?.tag.as_deref()?;
+    RETIRED.iter().find(|retired| retired.tag == tag)
 }

@@ -6,13 +6,9 @@ use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
 
 /// The adapter `vonage-messenger`.
 pub fn adapter(client: HttpClient) -> VonageAdapter {
-    VonageAdapter::new(
-        "vonage-messenger",
-        Channel::MESSENGER,
-        crate::capabilities(),
-        crate::rules,
-        client,
-    )
+    let capabilities = crate::capabilities();
+    VonageAdapter::new("vonage-messenger", Channel::MESSENGER, capabilities, crate::rules, client)
+        .warning_of(crate::warnings)
 }
 
 #[cfg(test)]

@@ -2,9 +2,14 @@
 //!
 //! Receipts end at `delivered`, as with SMS, and are rarer.
 
-use dispatch_contract::{AddressForm, Capabilities, ContentKind, Echo, Limits, Status};
+use dispatch_contract::{
+    AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Message, Status, Violation,
+};
 
 pub mod vonage;
+
+/// Seconds a carrier may be asked to try for; Messages API v1.
+const TTL_S: std::ops::RangeInclusive<u32> = 300..=259_200;
 
 /// What MMS can do through any of this crate's providers.
 pub fn capabilities() -> Capabilities {
@@ -23,5 +28,14 @@ pub fn capabilities() -> Capabilities {
         echo: Echo::AttemptId,
         recall: false,
         batch: 1,
+    }
+}
+
+/// Adds what is wrong with a message beyond the capabilities: the time to live.
+pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+    let ttl_s = message.options.mms.as_ref().and_then(|options| options.ttl_s);
+    if ttl_s.is_some_and(|ttl_s| !TTL_S.contains(&ttl_s)) {
+        let problem = format!("must be {} to {} seconds", TTL_S.start(), TTL_S.end());
+        found.push(Violation::new(Field::Options("mms.ttl"), problem));
     }
 }

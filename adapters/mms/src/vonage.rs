@@ -9,8 +9,8 @@ use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
 
 /// The adapter `vonage-mms`.
 pub fn adapter(client: HttpClient) -> VonageAdapter {
-    // Nothing is to be checked beyond the capabilities.
-    VonageAdapter::new("vonage-mms", Channel::MMS, crate::capabilities(), |_, _| (), client)
+    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
+    VonageAdapter::new("vonage-mms", Channel::MMS, crate::capabilities(), rules, client)
 }
 
 #[cfg(test)]

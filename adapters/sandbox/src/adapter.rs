@@ -111,11 +111,15 @@ impl ChannelAdapter for SandboxAdapter {
         &self.capabilities
     }
 
-    fn check(&self, message: &Message) -> Vec<Violation> {
+    fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
         match &self.rules {
-            Some(real) => real.check(message),
+            Some(real) => real.check(message, now),
             None => check(&self.capabilities, message),
         }
+    }
+
+    fn warnings(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
+        self.rules.as_ref().map(|real| real.warnings(message, now)).unwrap_or_default()
     }
 
     async fn send(

@@ -6,7 +6,7 @@
 
 use dispatch_contract::{
     Action, AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Media, Message, Status,
-    Violation,
+    UrlRules, Violation, check_url, has_control, is_blank,
 };
 
 pub mod vonage;
@@ -79,11 +79,13 @@ fn button(action: &Action, message: &Message, found: &mut Vec<Violation>) {
             wrong(ACTION, "stands under text or image only; leave it out".to_owned());
         }
     }
-    if !(1..=ACTION_TEXT_CHARS).contains(&action.text.chars().count()) {
-        wrong(ACTION_TEXT, format!("must have 1 to {ACTION_TEXT_CHARS} characters"));
+    let fits = (1..=ACTION_TEXT_CHARS).contains(&action.text.chars().count());
+    if !fits || is_blank(&action.text) || has_control(&action.text) {
+        let wanted = "must have 1 to 30 characters, something to read and no control characters";
+        wrong(ACTION_TEXT, wanted.to_owned());
     }
-    let is_web = action.url.starts_with("https://") || action.url.starts_with("http://");
-    if !is_web || action.url.len() > URL_BYTES as usize {
-        wrong(ACTION_URL, format!("must be an http or https URL of at most {URL_BYTES} bytes"));
+    let rules = UrlRules { most_bytes: URL_BYTES as usize, ..UrlRules::PUBLIC };
+    if let Err(problem) = check_url(&action.url, rules) {
+        wrong(ACTION_URL, problem.to_string());
     }
 }

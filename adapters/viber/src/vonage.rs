@@ -9,7 +9,8 @@ use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
 
 /// The adapter `vonage-viber`.
 pub fn adapter(client: HttpClient) -> VonageAdapter {
-    VonageAdapter::new("vonage-viber", Channel::VIBER, crate::capabilities(), crate::rules, client)
+    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
+    VonageAdapter::new("vonage-viber", Channel::VIBER, crate::capabilities(), rules, client)
 }
 
 #[cfg(test)]

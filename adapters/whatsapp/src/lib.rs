@@ -6,12 +6,15 @@
 
 use dispatch_contract::{
     AddressForm, Capabilities, Content, ContentKind, Echo, Field, Limits, Message, Status,
-    Violation,
+    Violation, is_blank,
 };
 
 pub mod vonage;
 
 const LOCALE: Field = Field::Options("whatsapp.locale");
+
+/// Characters of a template's body with its blanks filled in, so that no parameter can have more.
+const BODY_CHARS: usize = 1_024;
 
 /// What WhatsApp can do through any of this crate's providers. People may turn read receipts off:
 /// `read` then never comes, and a rule that waits for it fails over.
@@ -33,8 +36,16 @@ pub fn capabilities() -> Capabilities {
     }
 }
 
-/// Adds what is wrong with a message beyond the capabilities: a template needs a language.
+/// Adds what is wrong with a message beyond the capabilities: a template needs a language, and its
+/// parameters the form that WhatsApp takes them in.
 pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+    if let Content::Template { parameters, .. } = &message.content {
+        for (index, text) in parameters.iter().enumerate() {
+            if let Some(problem) = wrong_parameter(text) {
+                found.push(Violation::new(Field::Parameter(index), problem));
+            }
+        }
+    }
     let locale = message.options.whatsapp.as_ref().and_then(|options| options.locale.as_deref());
     let is_template = matches!(message.content, Content::Template { .. });
     match locale {
@@ -45,6 +56,22 @@ pub fn rules(message: &Message, found: &mut Vec<Violation>) {
             found.push(Violation::new(LOCALE, "must be a language tag, such as en-GB"));
         }
         None | Some(_) => {}
+    }
+}
+
+/// WhatsApp refuses a send with one of these (its codes 131008, 132005 and 132018).
+fn wrong_parameter(text: &str) -> Option<String> {
+    let count = text.chars().count();
+    if is_blank(text) {
+        Some("must hold something to read: WhatsApp takes no empty parameter".to_owned())
+    } else if count > BODY_CHARS {
+        Some(format!("must have 1 to {BODY_CHARS} characters, and has {count}"))
+    } else if text.contains(['\n', '\r', '\t']) {
+        Some("must hold no line break and no tab; those belong into the template".to_owned())
+    } else if text.contains("     ") {
+        Some("must hold at most four blanks in a row".to_owned())
+    } else {
+        None
     }
 }
 

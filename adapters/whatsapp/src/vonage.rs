@@ -9,13 +9,8 @@ use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
 
 /// The adapter `vonage-whatsapp`.
 pub fn adapter(client: HttpClient) -> VonageAdapter {
-    VonageAdapter::new(
-        "vonage-whatsapp",
-        Channel::WHATSAPP,
-        crate::capabilities(),
-        crate::rules,
-        client,
-    )
+    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
+    VonageAdapter::new("vonage-whatsapp", Channel::WHATSAPP, crate::capabilities(), rules, client)
 }
 
 #[cfg(test)]

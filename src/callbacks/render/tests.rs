@@ -192,6 +192,20 @@ fn the_other_shape_is_that_of_messages_v1() {
 }
 
 #[test]
+fn a_message_by_itself_is_told_as_messages_v0_1_told_it() {
+    let mut record = record(Facade::MessagesV01);
+    let told_of_two = told(&record, Shape::V01, failed_over());
+    assert_eq!(told_of_two[0]["_links"]["workflow"]["dispatch_uuid"], ID, "one of a failover");
+    record.plan.steps.remove(0);
+    let sent = failed_over().into_iter().take(5).collect();
+    let [told, ..] = &told(&record, Shape::V01, sent)[..] else { panic!("nothing told") };
+    let mut keys: Vec<_> = told.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["from", "message_uuid", "status", "timestamp", "to"], "{told}");
+    assert_eq!(told["to"], json!({ "type": "sms", "number": "447700900001" }));
+}
+
+#[test]
 fn a_body_is_compact_and_the_same_each_time() {
     let record = record(Facade::DispatchV01);
     let row = Row {
@@ -389,4 +403,6 @@ fn the_facade_decides_the_shape_before_the_application_does() {
     assert_eq!(shape_for(Facade::MessagesV1, Shape::V01), Shape::V1);
     assert_eq!(shape_for(Facade::DispatchV01, Shape::V1), Shape::V1);
     assert_eq!(shape_for(Facade::DispatchV01, Shape::V01), Shape::V01);
+    assert_eq!(shape_for(Facade::MessagesV01, Shape::V1), Shape::V01);
+    assert!(!wants_report(Facade::MessagesV01));
 }

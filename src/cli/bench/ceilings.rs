@@ -130,6 +130,7 @@ pub(super) async fn provider(
                 attempt: AttemptId { workflow: uuid::Uuid::now_v7(), number: 1 },
                 account: &route.account,
                 callback_url: None,
+                useful_for: None,
                 now: UnixMillis(wall.as_millis() as u64),
                 timeout: route.timeout,
             };

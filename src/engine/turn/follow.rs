@@ -71,6 +71,7 @@ impl Work<'_> {
                             attempt: AttemptId { workflow: id.0, number: *attempt },
                             call: *call,
                             step: sent.step,
+                            useful_for_ms: working.state.useful_for_ms(sent.step, self.now),
                             route: Arc::clone(&sent.route),
                             record: working.record.clone(),
                         });

@@ -3,7 +3,7 @@
 //! How long things may be and which kinds a channel sends is the adapters' to say; here only what
 //! no channel could take is refused.
 
-use dispatch_contract::{Content, Media};
+use dispatch_contract::{Content, Media, UrlRules, check_url};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::Number;
 
@@ -28,8 +28,8 @@ pub(super) fn content(
         return None;
     };
     let mut media = |url: &str, caption: &str, kind: &str| {
-        if !is_fetchable(url) {
-            found.note(format!("{path}.{kind}.url"), URL_WANTED);
+        if let Err(wrong) = check_url(url, UrlRules::PUBLIC) {
+            found.note(format!("{path}.{kind}.url"), wrong.to_string());
         }
         let caption = Some(caption.to_owned()).filter(|text| !text.is_empty());
         Media { url: url.to_owned(), caption }
@@ -46,21 +46,6 @@ pub(super) fn content(
         }
         message::Content::Custom(it) => custom(it, &format!("{path}.custom"), found),
     }
-}
-
-/// What is said of a URL that no provider could fetch.
-pub(crate) const URL_WANTED: &str =
-    "must be an http or https URL with a host, and without spaces: https://example.org/a.png";
-
-/// Whether this has the form of a URL that a provider could fetch.
-pub(crate) fn is_fetchable(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let is_plain = url.chars().all(|c| !c.is_whitespace() && !c.is_control());
-    is_plain
-        && rest.is_some_and(|rest| {
-            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            host.starts_with(|c: char| c.is_alphanumeric() || c == '[')
-        })
 }
 
 fn location(given: &v1::Location, path: &str, found: &mut Found) -> Option<Content> {

@@ -30,8 +30,8 @@ use crate::{
     pb::v1,
 };
 
-pub(crate) use content::{URL_WANTED, is_fetchable};
 pub(crate) use routes::TenantRoutes;
+pub(crate) use step::warnings;
 pub(crate) use workflow::parse_spec;
 
 /// The longest create as a whole, in bytes.

@@ -6,25 +6,29 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Action, MessengerCategory, MessengerOptions, Options, SmsEncoding, SmsOptions, ViberCategory,
-    ViberOptions, WhatsAppOptions, WhatsAppPolicy,
+    Action, MessengerCategory, MessengerOptions, MmsOptions, Options, SmsEncoding, SmsOptions,
+    UrlRules, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy, check_url,
 };
 
 use super::{
-    Found,
-    content::{URL_WANTED, is_fetchable},
-    time,
+    Found, time,
     values::{Open, value},
 };
 use crate::pb::v1;
 
-const TTL_LEAST: Duration = Duration::from_secs(30);
-const TTL_MOST: Duration = Duration::from_secs(259_200);
+/// The shortest and the longest time to live, in seconds, as the channels' providers have it.
+type TtlBounds = (u64, u64);
+const SMS_TTL: TtlBounds = (1, 604_800);
+const MMS_TTL: TtlBounds = (300, 259_200);
+const VIBER_TTL: TtlBounds = (30, 259_200);
 
 /// The options as far as they can be read; the rest is noted.
 pub(super) fn options(given: &v1::Message, path: &str, found: &mut Found) -> Options {
     Options {
         sms: given.sms.as_ref().and_then(|it| sms(it, &format!("{path}.sms"), found)),
+        mms: given.mms.as_ref().map(|it| MmsOptions {
+            ttl_s: ttl(it.ttl.as_ref(), MMS_TTL, &format!("{path}.mms.ttl"), found),
+        }),
         messenger: given
             .messenger
             .as_ref()
@@ -41,8 +45,9 @@ pub(super) fn options(given: &v1::Message, path: &str, found: &mut Found) -> Opt
 }
 
 fn sms(given: &v1::SmsOptions, path: &str, found: &mut Found) -> Option<SmsOptions> {
-    let encoding = value::<v1::SmsEncoding>(given.encoding, &format!("{path}.encoding"), found)?;
-    Some(SmsOptions { encoding })
+    let encoding = value::<v1::SmsEncoding>(given.encoding, &format!("{path}.encoding"), found);
+    let ttl_s = ttl(given.ttl.as_ref(), SMS_TTL, &format!("{path}.ttl"), found);
+    Some(SmsOptions { encoding: encoding?, ttl_s })
 }
 
 fn messenger(
@@ -66,23 +71,30 @@ fn viber(
     found: &mut Found,
 ) -> Option<ViberOptions> {
     let category = value::<v1::ViberCategory>(given.category, &format!("{path}.category"), found);
-    let ttl_s = given.ttl.as_ref().and_then(|ttl| seconds(ttl, &format!("{path}.ttl"), found));
+    let ttl_s = ttl(given.ttl.as_ref(), VIBER_TTL, &format!("{path}.ttl"), found);
     let action = given.action.as_ref().map(|it| action(it, &format!("{path}.action"), found));
     Some(ViberOptions { category: category?, ttl_s, action })
 }
 
-fn seconds(given: &prost_types::Duration, field: &str, found: &mut Found) -> Option<u32> {
-    let ms = time::span(given, TTL_LEAST, TTL_MOST, field, found)?;
+fn ttl(
+    given: Option<&prost_types::Duration>,
+    (least, most): TtlBounds,
+    field: &str,
+    found: &mut Found,
+) -> Option<u32> {
+    let given = given?;
+    let bounds = (Duration::from_secs(least), Duration::from_secs(most));
+    let ms = time::span(given, bounds.0, bounds.1, field, found)?;
     if given.nanos != 0 {
-        found.note(field, "must be whole seconds, 30 s to 259200 s");
+        found.note(field, format!("must be whole seconds, {least} s to {most} s"));
         return None;
     }
     u32::try_from(ms / 1000).ok()
 }
 
 fn action(given: &v1::ViberAction, path: &str, found: &mut Found) -> Action {
-    if !is_fetchable(&given.url) {
-        found.note(format!("{path}.url"), URL_WANTED);
+    if let Err(wrong) = check_url(&given.url, UrlRules::PUBLIC) {
+        found.note(format!("{path}.url"), wrong.to_string());
     }
     if given.text.is_empty() {
         found.note(format!("{path}.text"), "must be given: what stands on the button");

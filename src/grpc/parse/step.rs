@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status};
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status, UnixMillis};
+use tonic_types::FieldViolation;
 
 use super::{Found, Rules, address, content, options, time};
 use crate::{
-    machine::{Rule, StepPlan},
+    machine::{Plan, Rule, StepPlan},
     pb::v1::{Failover, Step},
 };
 
@@ -21,6 +22,7 @@ pub(super) fn step(
     path: &str,
     is_last: bool,
     rules: &dyn Rules,
+    now: UnixMillis,
     found: &mut Found,
 ) -> Option<StepPlan> {
     let to_path = format!("{path}.to");
@@ -43,8 +45,22 @@ pub(super) fn step(
     let rule = failover(given.failover.as_ref(), path, is_last, serving.as_deref(), found);
     let message = Message { channel: channel?, from: from?, to: to?, content: content?, options };
     let condition = given.failover.as_ref().and_then(|rule| rule.condition_status.parse().ok());
-    held_against(&serving?, &message, condition, path, found);
+    held_against(&serving?, &message, condition, path, now, found);
     Some(StepPlan { message, rule: rule? })
+}
+
+/// What is not wrong with a plan, and better changed: each with its path, as what is wrong has it.
+pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<FieldViolation> {
+    let mut found = Found::default();
+    for (index, StepPlan { message, .. }) in plan.steps.iter().enumerate() {
+        // They are the channel's: whoever sends on it says the same.
+        let serving = rules.serving(&message.channel, &message.from);
+        let Some(adapter) = serving.first() else { continue };
+        for warning in adapter.warnings(message, now) {
+            found.note(format!("steps[{index}].{}", warning.field), warning.problem);
+        }
+    }
+    found.0
 }
 
 /// The adapters that would send for this sender.
@@ -153,6 +169,7 @@ fn held_against(
     message: &Message,
     condition: Option<Status>,
     path: &str,
+    now: UnixMillis,
     found: &mut Found,
 ) {
     let kind = message.content.kind();
@@ -168,7 +185,7 @@ fn held_against(
         found.note(field, format!("{wanted}, for {kind}"));
     }
     let judges = [fit, sending, serving.to_vec()].into_iter().find(|judges| !judges.is_empty());
-    let verdicts = judges.into_iter().flatten().map(|adapter| adapter.check(message));
+    let verdicts = judges.into_iter().flatten().map(|adapter| adapter.check(message, now));
     let Some(best) = verdicts.min_by_key(Vec::len) else { return };
     for violation in best {
         let field = format!("{path}.{}", violation.field);

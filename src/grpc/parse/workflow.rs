@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{UnixMillis, is_printable};
 use tonic_types::FieldViolation;
 
 use super::{Found, Rules, step, time, values};
@@ -18,6 +18,9 @@ const LABELS_MOST: usize = 32;
 const LABEL_KEY_MOST_BYTES: usize = 63;
 const LABEL_VALUE_MOST_BYTES: usize = 255;
 const CLIENT_REF_MOST_CHARS: usize = 100;
+/// What is said of a text that looks like another, or like nothing.
+const PRINTABLE: &str = "must hold printable characters only: none that is invisible (zero-width, \
+                         direction mark), no line break, no blank at its ends";
 
 /// The plan that a spec asks for, judged by `rules` and at `now`.
 ///
@@ -30,7 +33,7 @@ pub(crate) fn parse_spec(
 ) -> Result<Plan, Vec<FieldViolation>> {
     let mut found = Found::default();
     let template = values::value::<v1::WorkflowTemplate>(spec.template, "template", &mut found);
-    let steps = steps(&spec.steps, rules, &mut found);
+    let steps = steps(&spec.steps, rules, now, &mut found);
     let (send_at, valid_until) = times(spec, now, &mut found);
     let send_within_ms = spec.send_within.as_ref().and_then(|given| {
         time::span(given, Duration::from_secs(1), 30 * DAY, "send_within", &mut found)
@@ -42,6 +45,8 @@ pub(crate) fn parse_spec(
     labels(&spec.labels, &mut found);
     if spec.client_ref.chars().count() > CLIENT_REF_MOST_CHARS {
         found.note("client_ref", format!("must have at most {CLIENT_REF_MOST_CHARS} characters"));
+    } else if !is_printable(&spec.client_ref) {
+        found.note("client_ref", PRINTABLE);
     }
 
     let plan = || {
@@ -68,7 +73,12 @@ pub(crate) fn parse_spec(
     found.or(plan)
 }
 
-fn steps(given: &[v1::Step], rules: &dyn Rules, found: &mut Found) -> Option<Vec<StepPlan>> {
+fn steps(
+    given: &[v1::Step],
+    rules: &dyn Rules,
+    now: UnixMillis,
+    found: &mut Found,
+) -> Option<Vec<StepPlan>> {
     if !(1..=MAX_STEPS).contains(&given.len()) {
         found.note("steps", format!("must hold 1 to {MAX_STEPS} steps, and holds {}", given.len()));
         return None;
@@ -78,7 +88,7 @@ fn steps(given: &[v1::Step], rules: &dyn Rules, found: &mut Found) -> Option<Vec
         .iter()
         .enumerate()
         .map(|(index, step)| {
-            step::step(step, &format!("steps[{index}]"), index == last, rules, found)
+            step::step(step, &format!("steps[{index}]"), index == last, rules, now, found)
         })
         .collect();
     parsed.into_iter().collect()
@@ -132,5 +142,8 @@ fn labels(labels: &BTreeMap<String, String>, found: &mut Found) {
                 "each value must have at most {LABEL_VALUE_MOST_BYTES} bytes, and one has {has}"
             ),
         );
+    }
+    if !labels.iter().all(|(key, value)| is_printable(key) && is_printable(value)) {
+        found.note("labels", format!("each key and each value {PRINTABLE}"));
     }
 }

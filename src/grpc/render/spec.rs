@@ -84,7 +84,9 @@ fn said(message: &Message) -> v1::Message {
                 SmsEncoding::Text => v1::SmsEncoding::Text,
                 SmsEncoding::Unicode => v1::SmsEncoding::Unicode,
             } as i32,
+            ttl: it.ttl_s.map(seconds),
         }),
+        mms: options.mms.as_ref().map(|it| v1::MmsOptions { ttl: it.ttl_s.map(seconds) }),
         messenger: options.messenger.as_ref().map(|it| v1::MessengerOptions {
             category: match it.category {
                 MessengerCategory::Response => v1::MessengerCategory::Response,
@@ -103,13 +105,17 @@ fn said(message: &Message) -> v1::Message {
     }
 }
 
+fn seconds(seconds: u32) -> prost_types::Duration {
+    duration(u64::from(seconds) * 1000)
+}
+
 fn viber(options: &ViberOptions) -> v1::ViberServiceMsgOptions {
     v1::ViberServiceMsgOptions {
         category: match options.category {
             ViberCategory::Transaction => v1::ViberCategory::Transaction,
             ViberCategory::Promotion => v1::ViberCategory::Promotion,
         } as i32,
-        ttl: options.ttl_s.map(|seconds| duration(u64::from(seconds) * 1000)),
+        ttl: options.ttl_s.map(seconds),
         action: options
             .action
             .as_ref()

@@ -39,20 +39,26 @@ pub(super) fn new(provider: ChatProvider, body: &Map<String, Value>) -> Result<N
     }
 }
 
-/// What is to change of an account.
+/// What is to change of an account. Clients send back whole answers: what cannot be changed may stand in
+/// it as it is (`fixed`), and so may what hides a token.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn change(body: &Map<String, Value>) -> Result<AccountChange, Faults> {
+pub(super) fn change(
+    body: &Map<String, Value>,
+    fixed: [(&str, &str); 3],
+) -> Result<AccountChange, Faults> {
     let mut faults = Faults::default();
-    for fixed in ["external_id", "provider", "api_key"] {
-        if body.contains_key(fixed) {
-            faults.add(fixed, format!("'{fixed}' parameter cannot be changed"));
+    for (key, present) in fixed {
+        if body.get(key).is_some_and(|given| given.as_str() != Some(present)) {
+            faults.add(key, format!("'{key}' parameter cannot be changed"));
         }
     }
+    let is_hidden =
+        body.get("access_token").and_then(Value::as_str) == Some(AccountToken::REDACTED);
     let change = AccountChange {
         name: name(body, &mut faults),
-        token: token(body, &mut faults),
+        token: if is_hidden { None } else { token(body, &mut faults) },
         application: application(body, &mut faults),
     };
     if faults.0.is_empty() { Ok(change) } else { Err(faults) }

@@ -1,11 +1,13 @@
 //! From the JSON of the old Application API to what an application is to be.
 //!
 //! Fields that nobody here knows are passed over, as the old API did: clients send back whole answers.
+//! Secrets among them are held against those that there are ([`echoed`]).
 
+use dispatch_contract::Secret;
 use serde_json::{Map, Value};
 
 use crate::{
-    access::{ApplicationSpec, MessagesSpec, Name, PublicKey, Shape, Signing, Webhook},
+    access::{ApplicationSpec, Echoed, MessagesSpec, Name, PublicKey, Shape, Signing, Webhook},
     rest::request::Faults,
 };
 
@@ -56,6 +58,22 @@ pub(super) fn application(body: &Map<String, Value>) -> Result<ApplicationSpec, 
     }
 }
 
+/// The secrets in a body: what an earlier answer held, and nothing that could be set.
+pub(super) fn echoed(body: &Map<String, Value>) -> Echoed {
+    let secret = |at: &[&str]| {
+        let (last, way) = at.split_last()?;
+        let mut place = body;
+        for key in way {
+            place = place.get(*key)?.as_object()?;
+        }
+        place.get(*last)?.as_str().map(Secret::new)
+    };
+    Echoed {
+        private_key: secret(&["keys", "private_key"]),
+        callback_secret: secret(&["capabilities", "messages", "signing", "secret"]),
+    }
+}
+
 fn messages(value: Option<&Value>, faults: &mut Faults) -> Option<MessagesSpec> {
     let messages = faults.object("capabilities.messages", value)?;
     let webhooks = faults.object("capabilities.messages.webhooks", messages.get("webhooks"));
@@ -80,10 +98,8 @@ fn messages(value: Option<&Value>, faults: &mut Faults) -> Option<MessagesSpec> 
     }
     let place = "capabilities.messages.signing";
     let signing = faults.object(place, messages.get("signing"));
-    if signing.is_some_and(|signing| signing.contains_key("secret")) {
-        let place = "capabilities.messages.signing.secret";
-        faults.add(place, "is made by the service; leave it out");
-    }
+    let place = "capabilities.messages.signing.secret";
+    signing.and_then(|signing| faults.text(place, signing.get("secret")));
     let place = "capabilities.messages.signing.method";
     let method = signing.and_then(|signing| faults.text(place, signing.get("method")));
     let signing = match method {

@@ -293,6 +293,24 @@ pub(super) const ADDRESSES: &[Spoiled] = &[
         "an id of 1 to 50",
     ),
     (
+        "an id with a zero-width character",
+        |s| to(s, 0).endpoint = id("10000000000000\u{200b}01"),
+        "steps[0].to",
+        "an id of 1 to 50",
+    ),
+    (
+        "an id of a blank that is none",
+        |s| to(s, 0).endpoint = id("\u{3164}"),
+        "steps[0].to",
+        "an id of 1 to 50",
+    ),
+    (
+        "a number that is read from the right",
+        |s| to(s, 1).endpoint = number("\u{202e}447700900001"),
+        "steps[1].to",
+        "E.164",
+    ),
+    (
         "a sender text of 12 letters",
         |s| from(s, 1).endpoint = number("private priv"),
         "steps[1].from",
@@ -349,14 +367,39 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "a picture without a URL",
         |s| say(s, 0, image("", "")),
         "steps[0].message.image.url",
-        "http or https URL",
+        "an absolute URL with a host",
     ),
     (
         "a picture by FTP",
         |s| say(s, 0, image("ftp://example.org/private.png", "")),
         "steps[0].message.image.url",
-        "http or https URL",
+        "must begin with https:// or http://",
     ),
+    (
+        "a picture of an address that is none",
+        |s| say(s, 0, image("http://[::1/private.jpg", "")),
+        "steps[0].message.image.url",
+        "must name a host",
+    ),
+    (
+        "a picture at port 99999",
+        |s| say(s, 0, image("https://example.org:99999/private.jpg", "")),
+        "steps[0].message.image.url",
+        "must have a port of 1 to 65535",
+    ),
+    (
+        "a picture behind a password",
+        |s| say(s, 0, image("https://me:private@example.org/a.jpg", "")),
+        "steps[0].message.image.url",
+        "must not carry a user or a password",
+    ),
+    (
+        "a text with a NUL",
+        |s| say(s, 1, text("private\0")),
+        "steps[1].message.text",
+        "no control characters but line breaks and tabs",
+    ),
+    ("a text of blanks", |s| say(s, 1, text("  \n ")), "steps[1].message.text", "is blank"),
     (
         "a file of this machine",
         |s| {
@@ -364,7 +407,7 @@ pub(super) const MESSAGES: &[Spoiled] = &[
             say(s, 0, Content::File(v1::File { url, caption }));
         },
         "steps[0].message.file.url",
-        "http or https URL",
+        "must begin with https:// or http://",
     ),
     (
         "a URL without a host",
@@ -376,7 +419,7 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "a URL with a space",
         |s| say(s, 0, image("https://example.org/private png", "")),
         "steps[0].message.image.url",
-        "without spaces",
+        "must hold no blank",
     ),
     (
         "a URL of over 2,000 bytes",
@@ -473,7 +516,7 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "a button that runs a script",
         |s| viber(s, button("javascript:private()", "Press")),
         "steps[1].message.viber_service_msg.action.url",
-        "http or https URL",
+        "must begin with https:// or http://",
     ),
     (
         "a button that says nothing",
@@ -501,7 +544,7 @@ pub(super) const ENUMS: &[Spoiled] = &[
     ),
     (
         "an unknown encoding",
-        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4 }),
+        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4, ttl: None }),
         "steps[1].message.sms.encoding",
         "SMS_ENCODING_AUTO, SMS_ENCODING_TEXT, SMS_ENCODING_UNICODE",
     ),
@@ -588,6 +631,30 @@ pub(super) const WHOLE: &[Spoiled] = &[
         "at most 255 bytes, and one has 256",
     ),
     (
+        "a label's key with a zero-width character",
+        |s| s.labels = [("private\u{200b}".into(), String::new())].into(),
+        "labels",
+        "each key and each value must hold printable characters only",
+    ),
+    (
+        "a label's value with a direction mark",
+        |s| s.labels = [("k".into(), "private\u{202e}".into())].into(),
+        "labels",
+        "each key and each value must hold printable characters only",
+    ),
+    (
+        "a client_ref of blanks",
+        |s| s.client_ref = "   ".into(),
+        "client_ref",
+        "must hold printable characters only",
+    ),
+    (
+        "a client_ref with a line break",
+        |s| s.client_ref = "private\nprivate".into(),
+        "client_ref",
+        "must hold printable characters only",
+    ),
+    (
         "a client_ref of 101 characters",
         |s| s.client_ref = "ä".repeat(101),
         "client_ref",
@@ -614,6 +681,32 @@ pub(super) const RULES: &[Spoiled] = &[
         |s| whatsapp(s, template("private:ready")),
         "steps[1].message.whatsapp.locale",
         "must name the template's language",
+    ),
+    (
+        "a retired message tag",
+        |s| category(s, 3, "ACCOUNT_UPDATE"),
+        "steps[0].message.messenger.tag",
+        "is refused by Messenger since 2026-04-27",
+    ),
+    (
+        "a parameter with a line break",
+        |s| {
+            let name = "private:ready".to_owned();
+            let parameters = vec!["private".to_owned(), "private\nprivate".to_owned()];
+            whatsapp(s, Content::Template(v1::Template { name, parameters }));
+            locale(s, "en-GB");
+        },
+        "steps[1].message.template.parameters[1]",
+        "no line break and no tab",
+    ),
+    (
+        "an emoji in GSM",
+        |s| {
+            say(s, 1, text("private 🎉"));
+            message(s, 1).sms = Some(v1::SmsOptions { encoding: 2, ttl: None });
+        },
+        "steps[1].message.sms.encoding",
+        "must be unicode or auto",
     ),
     (
         "a locale that is none",
@@ -675,6 +768,8 @@ pub(super) const AT_THE_LIMIT: &[Allowed] = &[
     ("a client_ref of 100 characters", |s| s.client_ref = "ä".repeat(100)),
     ("a ttl of 30 s", |s| viber(s, ttl(30, 0))),
     ("a ttl of 3 days", |s| viber(s, ttl(3 * DAY_S, 0))),
+    ("a URL whose scheme shouts", |s| say(s, 0, image("HTTPS://EXAMPLE.ORG/a.png", ""))),
+    ("an id beyond ASCII", |s| to(s, 0).endpoint = id("ไทย हिन्दी")),
     ("a URL of 2,000 bytes", |s| {
         say(s, 0, image(&format!("https://example.org/{}", "a".repeat(1980)), ""));
     }),

@@ -180,7 +180,7 @@ fn dispatches() -> Vec<Bad> {
                 json!({ "type": "image", "image": { "url": "private" } }),
             ),
             "workflow[0].message.content.image.url",
-            "must be an http or https URL",
+            "must be an absolute URL with a host",
         ),
         (
             "a picture that is a text",
@@ -279,7 +279,7 @@ fn dispatches() -> Vec<Bad> {
             "a callback to a file",
             set("/webhook_url", json!("file:///etc/passwd")),
             "webhook_url",
-            "must be an http or https URL",
+            "must begin with https://",
         ),
         ("21 steps", many(21), "workflow", "must hold 1 to 20 steps"),
     ]
@@ -365,7 +365,7 @@ fn messages() -> Vec<Bad> {
             "a callback to a file",
             set("/webhook_url", json!("file:///etc/passwd")),
             "webhook_url",
-            "must be an http or https URL",
+            "must begin with https://",
         ),
     ]
 }

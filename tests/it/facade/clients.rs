@@ -1,5 +1,5 @@
-//! The real old clients, and today's, against the real program: nexmo's `dispatch.create`, the server
-//! SDK's `messages.send`, and curl as the old documentation has it.
+//! The real old clients, and today's, against the real program: nexmo's `dispatch.create` and
+//! `channel.send`, the server SDK's `messages.send`, and curl as the old documentation has it.
 
 use std::{
     path::{Path, PathBuf},
@@ -85,6 +85,22 @@ impl Server {
         (output.status.success(), said.unwrap_or_else(|_| panic!("{file}: {told} {errors}")))
     }
 
+    /// The newest workflow's id: some clients keep it to themselves.
+    async fn newest(&self) -> String {
+        let client = Client::connect(format!("http://{}", self.process.grpc)).await.unwrap();
+        let key = format!("{}:{}", self.credentials.key, self.credentials.secret);
+        let client = client.with(Credential::key(&key).unwrap());
+        let listed = client.raw().list_workflows(ListWorkflowsRequest::default()).await.unwrap();
+        listed.into_inner().workflows[0].id.clone()
+    }
+
+    /// Waits until the newest workflow's one message, which is called so, has arrived.
+    async fn arrived(&self, message_uuid: &Value) {
+        let shown = self.succeeded(&self.newest().await).await;
+        let [step] = &shown["workflow"].as_array().unwrap()[..] else { panic!("{shown}") };
+        assert_eq!((&step["message_uuid"], &step["channel"]), (message_uuid, &json!("sms")));
+    }
+
     /// The workflow, once it has succeeded.
     async fn succeeded(&self, id: &str) -> Value {
         let url = format!("http://{}/v0.1/dispatch/{id}", self.process.http);
@@ -165,12 +181,7 @@ async fn today_s_client_sends_with_failover() {
     }
     let server = Server::start().await;
     let answer = server.run("node", "server-sdk.js").await;
-    // It keeps the workflow's id to itself.
-    let client = Client::connect(format!("http://{}", server.process.grpc)).await.unwrap();
-    let key = format!("{}:{}", server.credentials.key, server.credentials.secret);
-    let client = client.with(Credential::key(&key).unwrap());
-    let listed = client.raw().list_workflows(ListWorkflowsRequest::default()).await.unwrap();
-    let shown = server.succeeded(&listed.into_inner().workflows[0].id).await;
+    let shown = server.succeeded(&server.newest().await).await;
     assert_eq!(answer["messageUUID"], shown["workflow"][0]["message_uuid"]);
     fell_over(&shown);
     assert_eq!(server.process.terminate().await, Some(0));
@@ -185,5 +196,47 @@ async fn the_old_documentation_s_script_dispatches() {
     let answer = server.run("bash", "dispatch.sh").await;
     let shown = server.succeeded(answer["dispatch_uuid"].as_str().unwrap()).await;
     fell_over(&shown);
+    assert_eq!(server.process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_clients_single_message_is_sent() {
+    let packages = ["nexmo", "nexmo-2018"];
+    if !node::is_here("node", &packages).await {
+        return;
+    }
+    let server = Server::start().await;
+    for package in packages {
+        let script = "nexmo-channel.js";
+        let (is_good, told) = server.run_with("node", script, &["447700900001", package]).await;
+        assert!(is_good, "{package}: {told}");
+        server.arrived(&told["message_uuid"]).await;
+        let (is_good, told) = server.run_with("node", script, &["+447700900001", package]).await;
+        assert!(!is_good);
+        assert_eq!(told["error"]["statusCode"], 400, "{package}: {told}");
+        assert_eq!(told["error"]["body"]["invalid_parameters"][0]["name"], "to.number");
+    }
+    assert_eq!(server.process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn today_s_client_sends_a_single_message() {
+    if !node::is_here("node", &["@vonage/server-sdk"]).await {
+        return;
+    }
+    let server = Server::start().await;
+    let answer = server.run("node", "server-sdk-single.js").await;
+    server.arrived(&answer["messageUUID"]).await;
+    assert_eq!(server.process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_documentation_s_single_message_is_sent() {
+    if !node::is_here("curl", &[]).await {
+        return;
+    }
+    let server = Server::start().await;
+    let answer = server.run("bash", "message.sh").await;
+    server.arrived(&answer["message_uuid"]).await;
     assert_eq!(server.process.terminate().await, Some(0));
 }

@@ -2,11 +2,13 @@
 
 use dispatch_contract::{
     Channel, ChannelAdapter, Content, ContentKind, Endpoint, Field, Media, Message,
-    MessengerCategory, MessengerOptions, Options, SmsOptions, Violation,
+    MessengerCategory, MessengerOptions, Options, SmsOptions, UnixMillis, Violation,
 };
 
 use super::{Findings, Subject, any_sample};
 
+/// When workflows are created here: no rule of the suite has a day.
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Two bytes in UTF-8: a limit in characters that is counted in bytes shows at once.
 const WIDE: &str = "ж";
 
@@ -35,7 +37,7 @@ fn declared(
     findings.check("content", message.content.kind() == kind, || {
         format!("the sample of {kind} is of another kind")
     });
-    let violations = adapter.check(message);
+    let violations = adapter.check(message, NOW);
     findings.check("content", violations.is_empty(), || {
         format!("the sample of {kind} is refused: {}", list(&violations))
     });
@@ -45,6 +47,10 @@ fn declared(
             edge(adapter, Field::Within("text"), limits.text_chars, findings, |length| {
                 with(message, Content::Text(WIDE.repeat(length)))
             });
+            for (text, what) in [(" \n\u{200b} ", "a blank text"), ("a\0b", "a text with a NUL")] {
+                let message = with(message, Content::Text(text.to_owned()));
+                refused(adapter, &message, Field::Within("text"), what, findings);
+            }
         }
         Content::Image(media) => {
             file(adapter, message, media, Content::Image, "image.url", "image.caption", findings);
@@ -74,10 +80,15 @@ fn declared(
             let unnamed = Content::Template { name: String::new(), parameters: parameters.clone() };
             let field = Field::Within("template.name");
             refused(adapter, &with(message, unnamed), field, "without a name", findings);
+            let parameters = vec!["a\0b".to_owned()];
+            let name = "name".to_owned();
+            let message = with(message, Content::Template { name, parameters });
+            refused(adapter, &message, Field::Parameter(0), "a parameter with a NUL", findings);
         }
         Content::Custom(_) => {
             for text in ["", "[]", "7", "{"] {
-                let violations = adapter.check(&with(message, Content::Custom(text.to_owned())));
+                let violations =
+                    adapter.check(&with(message, Content::Custom(text.to_owned())), NOW);
                 findings.check("content", !violations.is_empty(), || {
                     format!("custom content that is no JSON object ({text:?}) is accepted")
                 });
@@ -105,7 +116,15 @@ fn file(
             media.caption.clone(),
         )
     });
-    for url in ["ftp://example.com/a.png", "example.com/a.png", "file:///etc/passwd"] {
+    for url in [
+        "ftp://example.com/a.png",
+        "example.com/a.png",
+        "file:///etc/passwd",
+        "https://[::1/a.png",
+        "https://example.com:99999/a.png",
+        "https://example.com/a b.png",
+        "https://someone@example.com/a.png",
+    ] {
         let message = remade(url.to_owned(), media.caption.clone());
         refused(adapter, &message, Field::Within(url_field), url, findings);
     }
@@ -129,7 +148,7 @@ fn edge(
     message: impl Fn(usize) -> Message,
 ) {
     let most = most as usize;
-    let violations = adapter.check(&message(most));
+    let violations = adapter.check(&message(most), NOW);
     findings.check("limits", violations.is_empty(), || {
         format!("{field} of exactly {most} is refused: {}", list(&violations))
     });
@@ -162,6 +181,10 @@ fn addresses(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Find
         "Acme Ltd",
         "Acme Limited Co",
         "a\nb",
+        "107\u{200b}083",
+        "107\u{202e}083",
+        "\u{3000}",
+        " Acme",
         "４４７７００９０",
     ];
     let long_id = "1".repeat(51);
@@ -189,7 +212,7 @@ fn address(
     endpoint: &Endpoint,
     findings: &mut Findings,
 ) {
-    let violations = adapter.check(message);
+    let violations = adapter.check(message, NOW);
     let is_refused = violations.iter().any(|violation| violation.field == field);
     findings.check("addresses", is_refused != admitted, || {
         let kind = match endpoint {
@@ -229,7 +252,7 @@ fn refused(
     what: &str,
     findings: &mut Findings,
 ) {
-    let violations = adapter.check(message);
+    let violations = adapter.check(message, NOW);
     let named = violations.iter().any(|violation| violation.field == field);
     findings.check("refusals", named, || {
         format!("{what} should be refused at {field}, and is: {}", list(&violations))

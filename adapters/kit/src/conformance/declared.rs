@@ -49,6 +49,7 @@ pub(super) async fn check(subject: &dyn Subject, findings: &mut Findings) {
             attempt: attempt(),
             account: &account,
             callback_url: None,
+            useful_for: None,
             now: NOW,
             timeout: Duration::from_millis(200),
         };

@@ -192,6 +192,7 @@ async fn send(subject: &dyn Subject, message: &Message, base_url: &str, timeout:
         attempt: attempt(),
         account: &account,
         callback_url: Some("https://dispatch.example/webhooks/main"),
+        useful_for: None,
         now: NOW,
         timeout,
     };

@@ -29,7 +29,8 @@ fn honest() -> Capabilities {
 
 fn subject(capabilities: Capabilities) -> VonageSubject {
     let client = HttpClient::new().expect("a client");
-    let adapter = VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _| (), client);
+    let adapter =
+        VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _, _| (), client);
     let sample = Message {
         channel: Channel::SMS,
         from: Endpoint::Number("Acme".to_owned()),
@@ -101,7 +102,7 @@ impl ChannelAdapter for Careless {
         self.0.adapter().capabilities()
     }
 
-    fn check(&self, _message: &Message) -> Vec<Violation> {
+    fn check(&self, _message: &Message, _now: UnixMillis) -> Vec<Violation> {
         Vec::new()
     }
 

@@ -13,8 +13,8 @@ use dispatch_contract::{
 use super::{ApiVersion, VonageAccount, answer, auth::Tokens, v01, v1, webhook};
 use crate::http::{Call, HttpClient};
 
-/// What a channel checks beyond its [`Capabilities`]: finds what is wrong, and adds it.
-pub type Rules = fn(&Message, &mut Vec<Violation>);
+/// What a channel checks beyond its [`Capabilities`], at a time: finds what is wrong, and adds it.
+pub type Rules = fn(&Message, UnixMillis, &mut Vec<Violation>);
 
 /// Sends on one channel through Vonage's Messages API.
 ///
@@ -26,6 +26,7 @@ pub struct VonageAdapter {
     channel: Channel,
     capabilities: Capabilities,
     rules: Rules,
+    warnings: Rules,
     client: HttpClient,
     tokens: Tokens,
 }
@@ -42,7 +43,14 @@ impl VonageAdapter {
         rules: Rules,
         client: HttpClient,
     ) -> Self {
-        VonageAdapter { name, channel, capabilities, rules, client, tokens: Tokens::default() }
+        let (warnings, tokens): (Rules, _) = (|_, _, _| (), Tokens::default());
+        VonageAdapter { name, channel, capabilities, rules, warnings, client, tokens }
+    }
+
+    /// The same adapter, which warns of what `warnings` adds.
+    #[must_use]
+    pub fn warning_of(self, warnings: Rules) -> Self {
+        VonageAdapter { warnings, ..self }
     }
 }
 
@@ -64,10 +72,16 @@ impl ChannelAdapter for VonageAdapter {
         &self.capabilities
     }
 
-    fn check(&self, message: &Message) -> Vec<Violation> {
+    fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
         let mut found = check(&self.capabilities, message);
         custom(&self.capabilities, message, &mut found);
-        (self.rules)(message, &mut found);
+        (self.rules)(message, now, &mut found);
+        found
+    }
+
+    fn warnings(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
+        let mut found = Vec::new();
+        (self.warnings)(message, now, &mut found);
         found
     }
 
@@ -153,7 +167,7 @@ mod tests {
             batch: 1,
         };
         let client = HttpClient::new().expect("a client");
-        VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _| (), client)
+        VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _, _| (), client)
     }
 
     async fn send(
@@ -174,6 +188,7 @@ mod tests {
             attempt: attempt(),
             account: &account,
             callback_url: None,
+            useful_for: None,
             now: UnixMillis(1_700_000_000_000),
             timeout: Duration::from_secs(5),
         };

@@ -37,12 +37,18 @@ pub struct Wire {
 /// What is posted for `message` as attempt `0198c0ffee007000800000000000beef.7` with callback URL
 /// `https://example.com/status`; for a channel's golden tests.
 pub fn wire(message: &Message) -> Wire {
+    wire_of_use(message, None)
+}
+
+/// The same for a message that is of use for a while only.
+pub fn wire_of_use(message: &Message, useful_for: Option<Duration>) -> Wire {
     let account =
         Account { name: "golden".to_owned(), revision: 1, settings: [].into(), secrets: [].into() };
     let context = SendContext {
         attempt: attempt(),
         account: &account,
         callback_url: Some("https://example.com/status"),
+        useful_for,
         now: UnixMillis(0),
         timeout: Duration::ZERO,
     };

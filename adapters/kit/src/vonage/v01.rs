@@ -1,9 +1,10 @@
 //! The Messages API v0.1: the same three objects as a step of the old Dispatch API.
 //!
 //! Written from the OpenAPI document 0.4.0. It is spoken for accounts that are still set to it, and
-//! it has fewer words than [`v1`]: no encoding of an SMS, no button, no caption but WhatsApp's and
-//! MMS's, pictures only by MMS and only from a US short code, and no address for webhooks. What it
-//! cannot say goes through v1, so that what the channels declare holds for every account.
+//! it has fewer words than [`v1`]: no encoding and no time to live of an SMS or MMS, no button, no
+//! caption but WhatsApp's, no custom content, only pictures by MMS, and those from a US short code, and
+//! no address for webhooks. What it cannot say goes through v1, so that what the channels declare holds
+//! for every account.
 
 use serde_json::{Map, Value, json};
 
@@ -12,20 +13,21 @@ use dispatch_contract::{
     SmsEncoding,
 };
 
-use super::v1;
+use super::{ttl::ttl_s, v1};
 
 /// Where messages are posted, under the account's base URL.
 pub const PATH: &str = "/v0.1/messages";
 
 /// The body of a send; `None` where v0.1 has no words for the message.
 pub fn encode(context: &SendContext<'_>, message: &Message) -> Option<Value> {
-    if !can_say(message) {
+    let ttl_s = ttl_s(context, message);
+    if !can_say(message, ttl_s) {
         return None;
     }
     let channel = message.channel.as_str();
     let mut said = Map::new();
     said.insert("content".into(), content(&message.content)?);
-    if let Some(options) = options(message) {
+    if let Some(options) = options(message, ttl_s) {
         said.insert(channel.into(), options);
     }
     Some(json!({
@@ -36,25 +38,26 @@ pub fn encode(context: &SendContext<'_>, message: &Message) -> Option<Value> {
     }))
 }
 
-fn can_say(message: &Message) -> bool {
+fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
     use ContentKind::{Audio, Custom, File, Image, Template, Text, Video};
 
     let kind = message.content.kind();
     let captioned = message.content.media().is_some_and(|media| media.caption.is_some());
-    let Options { sms, viber, messenger: _, whatsapp: _ } = &message.options;
+    let Options { sms, viber, mms: _, messenger: _, whatsapp: _ } = &message.options;
     let channel = &message.channel;
     if *channel == Channel::SMS {
         let detects = sms.as_ref().is_none_or(|sms| sms.encoding == SmsEncoding::Auto);
-        kind == Text && detects
+        kind == Text && detects && ttl_s.is_none()
     } else if *channel == Channel::MMS {
-        kind == Image && AddressForm::ShortCode.admits(&message.from)
+        let is_short = AddressForm::ShortCode.admits(&message.from);
+        kind == Image && is_short && !captioned && ttl_s.is_none()
     } else if *channel == Channel::MESSENGER {
         matches!(kind, Text | Image | Audio | Video | File) && !captioned
     } else if *channel == Channel::WHATSAPP {
         match kind {
-            Text | Template | Custom | Image | File => true,
+            Text | Template | Image | File => true,
             Audio | Video => !captioned,
-            ContentKind::Location => false,
+            Custom | ContentKind::Location => false,
         }
     } else if *channel == Channel::VIBER {
         let has_button = viber.as_ref().is_some_and(|viber| viber.action.is_some());
@@ -80,17 +83,13 @@ fn content(content: &Content) -> Option<Value> {
         | Content::Video(media)
         | Content::File(media) => v1::file(media),
         Content::Template { name, parameters } => v1::template(name, parameters),
-        // What is no object is left to v1, which says so.
-        Content::Custom(text) => v1::custom(text).ok()?,
-        Content::Location { .. } => return None,
+        Content::Custom(_) | Content::Location { .. } => return None,
     };
     let mut value = json!({ "type": kind });
     value[kind] = payload;
     Some(value)
 }
 
-fn options(message: &Message) -> Option<Value> {
-    v1::messenger(message)
-        .or_else(|| v1::whatsapp(message))
-        .or_else(|| message.options.viber.as_ref().map(v1::viber))
+fn options(message: &Message, ttl_s: Option<u32>) -> Option<Value> {
+    v1::messenger(message).or_else(|| v1::whatsapp(message)).or_else(|| v1::viber(message, ttl_s))
 }

@@ -2,7 +2,8 @@
 //!
 //! Written from the OpenAPI document 1.11.0. Every message names its attempt as `client_ref`, asks
 //! for status webhooks in the shape of v1 whatever the account is set to, and, where this service
-//! has a public address, for their delivery there.
+//! has a public address, for their delivery there. What is of use for a while only has a `ttl` where the
+//! channel has one.
 //!
 //! Vonage's own `failover` is not used: it knows no time limit and no `read`.
 
@@ -10,8 +11,10 @@ use serde_json::{Map, Value, json};
 
 use dispatch_contract::{
     AdapterError, Channel, Content, ErrorKind, Fault, Media, Message, MessengerCategory, Retry,
-    SendContext, SmsEncoding, ViberCategory, ViberOptions, WhatsAppPolicy,
+    SendContext, SmsEncoding, UrlRules, ViberCategory, ViberOptions, WhatsAppPolicy, check_url,
 };
+
+use super::ttl::ttl_s;
 
 /// Where messages are posted, under the account's base URL.
 pub const PATH: &str = "/v1/messages";
@@ -34,8 +37,13 @@ pub fn encode(context: &SendContext<'_>, message: &Message) -> Result<Value, Ada
     if let Some(url) = context.callback_url {
         body.insert("webhook_url".into(), url.into());
     }
-    if let Some((name, options)) = options(message) {
+    let ttl_s = ttl_s(context, message);
+    if let Some((name, options)) = options(message, ttl_s) {
         body.insert(name.into(), options);
+    }
+    // Viber's stands among its options.
+    if let Some(ttl_s) = ttl_s.filter(|_| message.channel != Channel::VIBER) {
+        body.insert("ttl".into(), ttl_s.into());
     }
     Ok(Value::Object(body))
 }
@@ -61,7 +69,7 @@ fn payload(content: &Content) -> Result<Value, AdapterError> {
 }
 
 /// The options of the message's channel, under the key that v1 has for them.
-fn options(message: &Message) -> Option<(&'static str, Value)> {
+fn options(message: &Message, ttl_s: Option<u32>) -> Option<(&'static str, Value)> {
     let options = &message.options;
     if let Some(sms) = &options.sms {
         let encoding = match sms.encoding {
@@ -77,15 +85,21 @@ fn options(message: &Message) -> Option<(&'static str, Value)> {
     if let Some(options) = whatsapp(message) {
         return Some(("whatsapp", options));
     }
-    options.viber.as_ref().map(|options| ("viber_service", viber(options)))
+    viber(message, ttl_s).map(|options| ("viber_service", options))
 }
 
 pub(super) fn file(media: &Media) -> Value {
-    let mut file = json!({ "url": media.url });
+    let mut file = json!({ "url": url(&media.url) });
     if let Some(caption) = &media.caption {
         file["caption"] = caption.as_str().into();
     }
     file
+}
+
+/// In the form that every client reads alike: the scheme and the host in lower case, names beyond ASCII
+/// encoded.
+fn url(text: &str) -> String {
+    check_url(text, UrlRules::PUBLIC).map_or_else(|_| text.to_owned(), String::from)
 }
 
 pub(super) fn template(name: &str, parameters: &[String]) -> Value {
@@ -140,19 +154,27 @@ pub(super) fn whatsapp(message: &Message) -> Option<Value> {
     Some(value)
 }
 
-pub(super) fn viber(options: &ViberOptions) -> Value {
-    let category = match options.category {
-        ViberCategory::Transaction => "transaction",
-        ViberCategory::Promotion => "promotion",
-    };
-    let mut value = json!({ "category": category });
-    if let Some(ttl_s) = options.ttl_s {
+/// Viber's options, if it has any or is of use for a while only.
+pub(super) fn viber(message: &Message, ttl_s: Option<u32>) -> Option<Value> {
+    let given = message.options.viber.as_ref();
+    if message.channel != Channel::VIBER || (given.is_none() && ttl_s.is_none()) {
+        return None;
+    }
+    let mut value = json!({});
+    if let Some(ViberOptions { category, action, .. }) = given {
+        value["category"] = match category {
+            ViberCategory::Transaction => "transaction",
+            ViberCategory::Promotion => "promotion",
+        }
+        .into();
+        if let Some(action) = action {
+            value["action"] = json!({ "url": url(&action.url), "text": action.text });
+        }
+    }
+    if let Some(ttl_s) = ttl_s {
         value["ttl"] = ttl_s.into();
     }
-    if let Some(action) = &options.action {
-        value["action"] = json!({ "url": action.url, "text": action.text });
-    }
-    value
+    Some(value)
 }
 
 fn inexpressible(problem: &str) -> AdapterError {

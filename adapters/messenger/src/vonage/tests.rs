@@ -1,6 +1,6 @@
 use dispatch_contract::{
     ChannelAdapter, Content, Endpoint, Field, Media, Message, MessengerCategory, MessengerOptions,
-    Options,
+    Options, UnixMillis, Violation,
 };
 use dispatch_kit::{
     conformance::assert_conforms,
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
 fn message(content: Content, options: Option<(MessengerCategory, Option<&str>)>) -> Message {
@@ -50,7 +51,7 @@ async fn it_keeps_what_it_declares() {
 
 #[test]
 fn a_tagged_text_keeps_category_and_tag_in_both_versions() {
-    let options = Some((MessengerCategory::MessageTag, Some("CONFIRMED_EVENT_UPDATE")));
+    let options = Some((MessengerCategory::MessageTag, Some("HUMAN_AGENT")));
     let wire = wire(&message(text(), options));
     assert_eq!(
         wire.v1.expect("sayable"),
@@ -60,7 +61,7 @@ fn a_tagged_text_keeps_category_and_tag_in_both_versions() {
             "to": "0123456789",
             "from": "9876543210",
             "text": "Hello from Acme!",
-            "messenger": { "category": "message_tag", "tag": "CONFIRMED_EVENT_UPDATE" },
+            "messenger": { "category": "message_tag", "tag": "HUMAN_AGENT" },
             "client_ref": ATTEMPT,
             "webhook_version": "v1",
             "webhook_url": "https://example.com/status",
@@ -73,7 +74,7 @@ fn a_tagged_text_keeps_category_and_tag_in_both_versions() {
             "from": { "type": "messenger", "id": "9876543210" },
             "message": {
                 "content": { "type": "text", "text": "Hello from Acme!" },
-                "messenger": { "category": "message_tag", "tag": "CONFIRMED_EVENT_UPDATE" },
+                "messenger": { "category": "message_tag", "tag": "HUMAN_AGENT" },
             },
             "client_ref": ATTEMPT,
         })
@@ -100,16 +101,43 @@ fn a_tag_is_given_exactly_with_category_message_tag() {
 
     let adapter = adapter(HttpClient::new().expect("a client"));
     for (category, tag, right) in [
-        (MessageTag, Some("ACCOUNT_UPDATE"), true),
+        (MessageTag, Some("HUMAN_AGENT"), true),
         (MessageTag, Some(""), false),
+        (MessageTag, Some("HUMAN\u{200b}AGENT"), false),
+        (MessageTag, Some("human agent"), false),
         (MessageTag, None, false),
         (Response, None, true),
-        (Response, Some("ACCOUNT_UPDATE"), false),
+        (Response, Some("HUMAN_AGENT"), false),
         (Update, None, true),
-        (Update, Some("ACCOUNT_UPDATE"), false),
+        (Update, Some("HUMAN_AGENT"), false),
     ] {
-        let found = adapter.check(&message(text(), Some((category, tag))));
+        let found = adapter.check(&message(text(), Some((category, tag))), NOW);
         assert_eq!(found.is_empty(), right, "{category:?} {tag:?}");
         assert!(found.iter().all(|violation| violation.field == Field::Options("messenger.tag")));
     }
+}
+
+#[test]
+fn a_tag_is_warned_of_before_the_day_it_ends_and_refused_from_then_on() {
+    // 2026-04-27T00:00:00Z
+    let day = UnixMillis(1_777_248_000_000);
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    for tag in ["CONFIRMED_EVENT_UPDATE", "ACCOUNT_UPDATE", "POST_PURCHASE_UPDATE"] {
+        let message = message(text(), Some((MessengerCategory::MessageTag, Some(tag))));
+        let told = |found: Vec<Violation>| {
+            let [Violation { field, problem }] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(*field, Field::Options("messenger.tag"));
+            assert!(problem.contains("2026-04-27") && problem.contains("HUMAN_AGENT"), "{problem}");
+        };
+        let before = UnixMillis(day.0 - 1);
+        assert_eq!(adapter.check(&message, before), []);
+        told(adapter.warnings(&message, before));
+        told(adapter.check(&message, day));
+        assert_eq!(adapter.warnings(&message, day), []);
+    }
+    let living = message(text(), Some((MessengerCategory::MessageTag, Some("HUMAN_AGENT"))));
+    assert_eq!(
+        (adapter.check(&living, NOW), adapter.warnings(&living, UnixMillis(0))),
+        (vec![], vec![])
+    );
 }

@@ -1,7 +1,11 @@
-use dispatch_contract::{Content, Endpoint, Message, Options, SmsEncoding, SmsOptions};
+use std::time::Duration;
+
+use dispatch_contract::{
+    ChannelAdapter, Content, Endpoint, Field, Message, Options, SmsEncoding, SmsOptions, UnixMillis,
+};
 use dispatch_kit::{
     conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire},
+    vonage::{ApiVersion, VonageSubject, wire, wire_of_use},
 };
 use serde_json::json;
 
@@ -20,7 +24,7 @@ fn text(from: &str, options: Options) -> Message {
 }
 
 fn encoded_as(encoding: SmsEncoding) -> Options {
-    Options { sms: Some(SmsOptions { encoding }), ..Options::default() }
+    Options { sms: Some(SmsOptions { encoding, ttl_s: None }), ..Options::default() }
 }
 
 #[tokio::test]
@@ -70,5 +74,68 @@ fn the_encoding_has_a_place_in_v1_only() {
         assert_eq!(wire.v1.expect("sayable")["sms"], json!({ "encoding_type": name }));
         // What v0.1 does by itself it need not be told; the rest goes through v1.
         assert_eq!(wire.v01.is_some(), encoding == SmsEncoding::Auto, "{name}");
+    }
+}
+
+fn living(ttl_s: Option<u32>) -> Options {
+    let encoding = SmsEncoding::Auto;
+    Options { sms: Some(SmsOptions { encoding, ttl_s }), ..Options::default() }
+}
+
+#[test]
+fn what_is_of_use_for_a_while_only_lives_no_longer() {
+    let ttl = |asked, useful_for: Option<u64>| {
+        let wire = wire_of_use(&text("Acme", living(asked)), useful_for.map(Duration::from_secs));
+        let ttl = wire.v1.expect("sayable").get("ttl").and_then(serde_json::Value::as_u64);
+        assert_eq!(wire.v01.is_none(), ttl.is_some(), "v0.1 has no word for it");
+        ttl
+    };
+    assert_eq!(ttl(None, None), None);
+    assert_eq!(ttl(Some(90_000), None), Some(90_000), "as it was asked for");
+    assert_eq!(ttl(None, Some(600)), Some(600), "the next step goes out then");
+    assert_eq!(ttl(None, Some(3)), Some(20), "the shortest there is");
+    assert_eq!(ttl(None, Some(259_200)), None, "as long as Vonage tries by itself");
+    assert_eq!(ttl(Some(90_000), Some(600)), Some(600));
+    assert_eq!(ttl(Some(60), Some(600)), Some(60));
+    assert_eq!(ttl(Some(604_800), Some(500_000)), Some(604_800), "nothing shortens it");
+}
+
+#[test]
+fn a_text_that_is_to_be_gsm_is() {
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    let found = |encoding, said: &str| {
+        let content = Content::Text(said.to_owned());
+        let message = Message { content, ..text("Acme", encoded_as(encoding)) };
+        let found = adapter.check(&message, UnixMillis(0));
+        found.into_iter().map(|violation| (violation.field, violation.problem)).collect::<Vec<_>>()
+    };
+    for said in ["Hello @ £5 {a} \\ ^ ~ [b] | €", "Åse, Ñandú, Ωmega\n"] {
+        assert_eq!(found(SmsEncoding::Text, said), []);
+    }
+    for said in ["Ready 🎉", "Привет", "“quoted”", "a\tb", "c’est"] {
+        let [(field, problem)] = &found(SmsEncoding::Text, said)[..] else { panic!("{said}") };
+        assert_eq!(*field, Field::Options("sms.encoding"));
+        assert!(problem.starts_with("must be unicode or auto: character "), "{problem}");
+        assert_eq!(found(SmsEncoding::Auto, said), []);
+        assert_eq!(found(SmsEncoding::Unicode, said), []);
+    }
+}
+
+#[test]
+fn a_text_says_something_and_no_carrier_keeps_it_for_a_month() {
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    for (said, right) in
+        [("a", true), ("  ", false), ("\n", false), ("\u{2060}", false), ("a\0", false)]
+    {
+        let content = Content::Text(said.to_owned());
+        let message = Message { content, ..text("Acme", Options::default()) };
+        let found = adapter.check(&message, UnixMillis(0));
+        assert_eq!(found.is_empty(), right, "{said:?}");
+        assert!(found.iter().all(|violation| violation.field == Field::Within("text")));
+    }
+    for (ttl_s, right) in [(0, false), (1, true), (604_800, true), (604_801, false)] {
+        let found = adapter.check(&text("Acme", living(Some(ttl_s))), UnixMillis(0));
+        assert_eq!(found.is_empty(), right, "{ttl_s}");
+        assert!(found.iter().all(|violation| violation.field == Field::Options("sms.ttl")));
     }
 }

@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use dispatch_contract::{
-    Action, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, ViberCategory,
-    ViberOptions,
+    Action, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
+    ViberCategory, ViberOptions,
 };
 use dispatch_kit::{
     conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire},
+    vonage::{ApiVersion, VonageSubject, wire, wire_of_use},
 };
 use serde_json::json;
 
@@ -139,7 +141,11 @@ fn a_button_has_a_short_text_and_a_web_address() {
         (&long[..2_000], "Go".to_owned(), None),
         ("https://example.com", "ж".repeat(31), Some("viber_service_msg.action.text")),
         ("https://example.com", String::new(), Some("viber_service_msg.action.text")),
+        ("https://example.com", " \n".to_owned(), Some("viber_service_msg.action.text")),
+        ("https://example.com", "a\0b".to_owned(), Some("viber_service_msg.action.text")),
         ("tel:447700900000", "Call".to_owned(), Some("viber_service_msg.action.url")),
+        ("https://[::1/", "Go".to_owned(), Some("viber_service_msg.action.url")),
+        ("HTTPS://example.com", "Go".to_owned(), None),
         (&long, "Go".to_owned(), Some("viber_service_msg.action.url")),
     ] {
         let found = check(&message(text(), options(None, Some((url, &words)))));
@@ -149,5 +155,22 @@ fn a_button_has_a_short_text_and_a_web_address() {
 
 fn check(message: &Message) -> Vec<Field> {
     let adapter = adapter(HttpClient::new().expect("a client"));
-    adapter.check(message).into_iter().map(|violation| violation.field).collect()
+    adapter.check(message, UnixMillis(0)).into_iter().map(|violation| violation.field).collect()
+}
+
+#[test]
+fn what_is_of_use_for_a_while_only_lives_no_longer() {
+    let ttl = |asked, seconds| {
+        let message = message(text(), asked);
+        let wire = wire_of_use(&message, Some(Duration::from_secs(seconds)));
+        let v01 = wire.v01.expect("sayable")["message"].get("viber_service_msg").cloned();
+        let v1 = wire.v1.expect("sayable").get("viber_service").cloned();
+        assert_eq!(v1, v01);
+        v1.and_then(|options| options["ttl"].as_u64())
+    };
+    assert_eq!(ttl(None, 600), Some(600));
+    assert_eq!(ttl(None, 5), Some(30), "the shortest there is");
+    assert_eq!(ttl(None, 259_200), None, "as long as Viber tries by itself");
+    assert_eq!(ttl(options(Some(60), None), 600), Some(60));
+    assert_eq!(ttl(options(Some(86_400), None), 600), Some(600));
 }

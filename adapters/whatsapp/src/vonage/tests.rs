@@ -1,5 +1,5 @@
 use dispatch_contract::{
-    ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, WhatsAppOptions,
+    ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis, WhatsAppOptions,
     WhatsAppPolicy,
 };
 use dispatch_kit::{
@@ -108,7 +108,7 @@ fn custom_content_is_passed_through() {
     let wire = wire(&message(Content::Custom(custom.to_string()), None));
     let v1 = wire.v1.expect("sayable");
     assert_eq!((&v1["message_type"], &v1["custom"]), (&json!("custom"), &custom));
-    assert_eq!(wire.v01.expect("sayable")["message"]["content"]["custom"], custom);
+    assert!(wire.v01.is_none(), "v0.1 has no word for it");
 }
 
 #[test]
@@ -131,8 +131,37 @@ fn a_template_needs_a_language() {
         (Some("English (UK)"), false),
         (None, false),
     ] {
-        let found = adapter.check(&message(template(&[]), locale));
+        let found = adapter.check(&message(template(&[]), locale), UnixMillis(0));
         assert_eq!(found.is_empty(), right, "{locale:?}");
         assert!(found.iter().all(|violation| violation.field == Field::Options("whatsapp.locale")));
+    }
+}
+
+#[test]
+fn a_parameter_has_the_form_that_whatsapp_takes() {
+    let adapter = adapter(HttpClient::new().expect("a client"));
+    let long = "ж".repeat(1_024);
+    let longer = "ж".repeat(1_025);
+    let endless = "a".repeat(100_000);
+    for (text, right) in [
+        ("20:00", true),
+        ("four    blanks", true),
+        (&*long, true),
+        ("", false),
+        ("  ", false),
+        ("\u{200b}", false),
+        ("two\nlines", false),
+        ("two\r\nlines", false),
+        ("a\ttab", false),
+        ("five     blanks", false),
+        ("a\0b", false),
+        (&*longer, false),
+        (&*endless, false),
+    ] {
+        let found = adapter.check(&message(template(&["one", text]), Some("en-GB")), UnixMillis(0));
+        assert_eq!(found.is_empty(), right, "{text:.40}: {found:?}");
+        assert!(found.iter().all(|violation| violation.field == Field::Parameter(1)), "{found:?}");
+        let path = "message.template.parameters[1]";
+        assert!(found.iter().all(|violation| violation.field.to_string() == path));
     }
 }

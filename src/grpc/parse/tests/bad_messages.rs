@@ -77,13 +77,13 @@ const CONTENT: &[Case] = &[
         "a picture without a URL",
         |s| say(s, 0, image("", "")),
         "steps[0].message.image.url",
-        "http or https URL",
+        "an absolute URL with a host",
     ),
     (
         "a picture by FTP",
         |s| say(s, 0, image("ftp://example.org/a.png", "")),
         "steps[0].message.image.url",
-        "http or https URL",
+        "must begin with https:// or http://",
     ),
     (
         "a URL without a host",
@@ -95,7 +95,7 @@ const CONTENT: &[Case] = &[
         "a URL with a space",
         |s| say(s, 0, image("https://example.org/a b.png", "")),
         "steps[0].message.image.url",
-        "without spaces",
+        "must hold no blank",
     ),
     (
         "a URL too long",
@@ -176,7 +176,7 @@ const OPTIONS: &[Case] = &[
     ),
     (
         "an unknown encoding",
-        |s| options_of(s, 1).sms = Some(v1::SmsOptions { encoding: 4 }),
+        |s| options_of(s, 1).sms = Some(v1::SmsOptions { encoding: 4, ttl: None }),
         "steps[1].message.sms.encoding",
         "SMS_ENCODING_AUTO, SMS_ENCODING_TEXT, SMS_ENCODING_UNICODE; 4 is none",
     ),
@@ -238,7 +238,7 @@ const OPTIONS: &[Case] = &[
         "a button to nowhere",
         |s| viber(s, button("javascript:alert(1)", "press")),
         "steps[1].message.viber_service_msg.action.url",
-        "http or https URL",
+        "must begin with https:// or http://",
     ),
     (
         "a button that says nothing",

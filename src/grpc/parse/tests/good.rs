@@ -66,7 +66,9 @@ fn rich() -> WorkflowSpec {
     options(2, &mut steps, |message| {
         message.whatsapp = Some(v1::WhatsAppOptions { policy: 1, locale: "en-GB".to_owned() });
     });
-    options(4, &mut steps, |message| message.sms = Some(v1::SmsOptions { encoding: 3 }));
+    options(4, &mut steps, |message| {
+        message.sms = Some(v1::SmsOptions { encoding: 3, ttl: Some(seconds(600)) })
+    });
     WorkflowSpec {
         template: 1,
         steps,

@@ -158,7 +158,7 @@ impl ChannelAdapter for Fake {
     }
 
     /// With a further rule, as real adapters have them.
-    fn check(&self, message: &Message) -> Vec<Violation> {
+    fn check(&self, message: &Message, _: UnixMillis) -> Vec<Violation> {
         let mut found = check(&self.capabilities, message);
         let needs_tag = message.options.messenger.as_ref().is_some_and(|options| {
             options.category == MessengerCategory::MessageTag && options.tag.is_none()

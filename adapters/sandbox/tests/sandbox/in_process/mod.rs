@@ -104,6 +104,7 @@ impl World {
             attempt: attempt(number),
             account: &account,
             callback_url: None,
+            useful_for: None,
             now: self.clock.now(),
             timeout: secs(10),
         };
