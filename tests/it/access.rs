@@ -391,6 +391,7 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     let page = |name: &str| CreateAccountRequest {
         provider: "messenger".to_owned(),
         external_id: name.to_owned(),
+        access_token: "token-of-the-page".to_owned(),
         ..Default::default()
     };
     let application = || CreateApplicationRequest {
@@ -428,7 +429,8 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     for number in 0..3 {
         other.accounts().create_account(page(&format!("page-{number}"))).await.unwrap();
     }
-    other.accounts().create_account(page("one too many")).await.unwrap_err();
+    let refused = other.accounts().create_account(page("one-too-many")).await.unwrap_err();
+    assert_eq!(reason(&refused), "TOO_MANY_ACCOUNTS");
     house.service.stop().await.unwrap();
 }
 

@@ -70,6 +70,7 @@ async fn calls_of_nobody_are_few_and_over_when_they_are_quiet() {
     let acme = of(&server, "acme").await;
     let before_mib = server.rss_mib();
     let (mut open, mut refused, mut longest) = (Vec::new(), 0, Duration::ZERO);
+    let began = Instant::now();
     for _ in 0..calls.div_ceil(A_CONNECTION) {
         let endpoint = Client::endpoint(format!("http://{}", server.process.grpc)).unwrap();
         let channel = endpoint.connect().await.unwrap();
@@ -89,7 +90,9 @@ async fn calls_of_nobody_are_few_and_over_when_they_are_quiet() {
     }
     let held_mib = server.rss_mib() - before_mib;
     println!("{} open, {refused} refused, {held_mib} MiB, {longest:?} a create", open.len());
-    assert!(open.len() <= 128, "{} calls of one peer are held", open.len());
+    // Half of all for one peer, and as many again whenever those have been quiet for too long.
+    let most = 128 * (1 + began.elapsed().as_secs() as usize / 10);
+    assert!(open.len() <= most, "{} calls of one peer are held", open.len());
     assert!(held_mib < 60, "{held_mib} MiB are held");
     assert!(longest < Duration::from_secs(4), "a create took {longest:?}");
     // They ask nothing, so they end, and there is room for whoever does.
