@@ -163,7 +163,7 @@ async fn told_off_by(client: &Client, id: &str) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_with_the_clock_two_hours_fast_leaves_nothing_behind() {
-    let Some(setting) = Setting::new("accept").await else { return };
+    let Some(setting) = Setting::new("accept; never").await else { return };
     setting.wall.set("+2h");
     let (server, client) = setting.start().await;
     let waiting = create(&client, within(12, "person 1")).await;
@@ -194,7 +194,9 @@ async fn a_life_with_the_clock_two_hours_fast_leaves_nothing_behind() {
         assert_eq!(setting.sent_to(&in_half_an_hour), 0, "sent long before its time");
         client.cancel(&later).await.unwrap();
         if life == 4 {
-            assert!(setting.is_sent(&number("person 1")).await, "the expiry of 12 s is late");
+            let is_sent = setting.is_sent(&number("person 1")).await;
+            let found = client.get(&waiting).await.unwrap().timeline;
+            assert!(is_sent, "the expiry of 12 s is late: {found:#?}");
         }
         server.kill().await;
     }
@@ -207,7 +209,7 @@ async fn a_life_with_the_clock_two_hours_fast_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_while_the_service_runs_moves_appointments_and_nothing_else() {
-    let Some(setting) = Setting::new("accept").await else { return };
+    let Some(setting) = Setting::new("accept; never").await else { return };
     let (server, client) = setting.start().await;
     let now = SystemTime::now();
     let expires = create(&client, within(20, "person 1")).await;
@@ -215,8 +217,8 @@ async fn a_clock_that_is_set_while_the_service_runs_moves_appointments_and_nothi
     scheduled.send_at = after(now, HOUR);
     create(&client, scheduled).await;
     // Turned away until the clock is set, and then it is too late.
-    setting.provider.set_script("person 3", "throttle 1000 1s; accept".parse().unwrap());
-    let mut bounded = messenger_sms("person 3");
+    setting.provider.set_script("person 3", "throttle 1000 1s; accept; never".parse().unwrap());
+    let mut bounded = within(3000, "person 3");
     bounded.valid_until = after(now, HOUR);
     let bounded = create(&client, bounded).await;
     assert!(is_accepted(&client, &expires).await);
@@ -240,7 +242,9 @@ async fn a_clock_that_is_set_while_the_service_runs_moves_appointments_and_nothi
     });
     assert!(eventually(SOON, || async { told_is_behind(&client).await }).await);
     let slow = create(&client, slow).await;
-    assert!(setting.is_sent(&number("person 1")).await, "the expiry of 20 s is late");
+    let is_sent = setting.is_sent(&number("person 1")).await;
+    let found = client.get(&expires).await.unwrap().timeline;
+    assert!(is_sent, "the expiry of 20 s is late: {found:#?}");
     assert_eq!(setting.sent_to("person 4"), 0, "an hour before its send_at");
     setting.wall.set("+0");
     assert!(setting.is_sent("person 4").await, "it is an hour after its send_at");
@@ -273,7 +277,7 @@ async fn told_is_behind(client: &Client) -> bool {
 async fn a_service_that_is_killed_within_its_grace_again_and_again_fails_over_all_the_same() {
     const GRACE: Duration = Duration::from_secs(3);
     let stop = CancellationToken::new();
-    let (provider, address) = provider("accept", &stop).await;
+    let (provider, address) = provider("accept; never", &stop).await;
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(folder.path(), "").await;
     let config = world::config(address, place.http);
@@ -295,12 +299,11 @@ async fn a_service_that_is_killed_within_its_grace_again_and_again_fails_over_al
         eventually(Duration::from_secs(2), || async { sent() > 0 }).await;
         up += began.elapsed();
         lives += 1;
+        let found = server.client().await.get(&id).await.unwrap();
+        let told: Vec<_> = found.timeline.iter().map(|event| event.sentence.clone()).collect();
         server.kill().await;
-        assert!(
-            lives < 10,
-            "held for {up:?} in {lives} lives, and twice the grace is {:?}",
-            2 * GRACE
-        );
+        let most = 2 * GRACE;
+        assert!(lives < 10, "held for {up:?} in {lives} lives, and not {most:?}: {told:#?}");
     }
     assert!(
         lives > 1,
