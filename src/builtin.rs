@@ -151,20 +151,25 @@ fn accounts(config: &Config) -> Result<BTreeMap<(String, String), Arc<Account>>,
     };
     let key = |account: &Account, provider: &str| (provider.to_owned(), account.name.clone());
     let mut accounts = BTreeMap::from([(key(&sandbox, SANDBOX), Arc::new(sandbox))]);
+    let mut problems = Vec::new();
     for given in &config.accounts {
-        let account = account(given)?;
         let wrong = |problem: &str| ConfigError(format!("account {}: {problem}", given.name));
-        match given.provider.as_str() {
-            "vonage" => VonageAccount::check(&account).map_err(|problem| wrong(&problem))?,
-            SANDBOX => {
-                return Err(wrong("the sandbox has its account already; leave this one out"));
+        let account = account(given).and_then(|account| match given.provider.as_str() {
+            "vonage" => match VonageAccount::check(&account) {
+                Ok(()) => Ok(account),
+                Err(problem) => Err(wrong(&problem)),
+            },
+            SANDBOX => Err(wrong("the sandbox has its account already; leave this one out")),
+            other => Err(wrong(&format!("provider {other} is not known; there is: vonage"))),
+        });
+        match account {
+            Ok(account) => {
+                if accounts.insert(key(&account, &given.provider), Arc::new(account)).is_some() {
+                    let problem = "there are two accounts of this name; names must be unique";
+                    problems.push(wrong(problem));
+                }
             }
-            other => {
-                return Err(wrong(&format!("provider {other} is not known; there is: vonage")));
-            }
-        }
-        if accounts.insert(key(&account, &given.provider), Arc::new(account)).is_some() {
-            return Err(wrong("there are two accounts of this name; names must be unique"));
+            Err(problem) => problems.push(problem),
         }
     }
     for given in &config.accounts {
@@ -174,17 +179,25 @@ fn accounts(config: &Config) -> Result<BTreeMap<(String, String), Arc<Account>>,
                 ConfigError(format!("account {}: formerly {before}: {problem}", given.name))
             };
             if !is_a_path_s_part(before) {
-                return Err(wrong(A_PATH_S_PART));
+                problems.push(wrong(A_PATH_S_PART));
+                continue;
             }
-            let account = Arc::clone(&accounts[&key(&given.name)]);
+            // What is wrong with it itself is told already.
+            let Some(account) = accounts.get(&key(&given.name)).map(Arc::clone) else { continue };
             if accounts.insert(key(before), account).is_some() {
-                return Err(wrong(
+                problems.push(wrong(
                     "another account has this name, or had it; which one would be a guess",
                 ));
             }
         }
     }
-    Ok(accounts)
+    together(problems).map_or(Ok(accounts), Err)
+}
+
+/// Several problems as one, a line each.
+fn together(problems: Vec<ConfigError>) -> Option<ConfigError> {
+    let lines: Vec<_> = problems.into_iter().map(|ConfigError(problem)| problem).collect();
+    (!lines.is_empty()).then(|| ConfigError(lines.join("\n")))
 }
 
 const A_PATH_S_PART: &str = "an account's name stands in webhook URLs: use letters, digits, - _ .";
@@ -214,42 +227,54 @@ fn routes(
     public_url: &str,
 ) -> Result<RouteTable, ConfigError> {
     let mut routes: Vec<Route> = Vec::new();
+    let mut problems = Vec::new();
     for given in &config.routes {
-        let wrong = |problem: String| ConfigError(format!("route {}: {problem}", given.name));
-        let adapter = registry.get(&given.adapter).ok_or_else(|| {
-            let known: Vec<_> = registry.iter().map(|adapter| adapter.name()).collect();
-            wrong(format!("there is no adapter {}; there are {}", given.adapter, known.join(", ")))
-        })?;
-        let key = (adapter.provider().to_owned(), given.account.clone());
-        let account = accounts.get(&key).ok_or_else(|| {
-            wrong(format!(
-                "there is no account {} at provider {}; add it under [[accounts]]",
-                given.account,
-                adapter.provider()
-            ))
-        })?;
-        if routes.iter().any(|route| *route.name == *given.name) {
-            return Err(wrong(
-                "there are two routes of this name; names must be unique".to_owned(),
-            ));
+        match route(given, registry, accounts, public_url) {
+            Ok(route) if routes.iter().any(|other| other.name == route.name) => {
+                let problem = "there are two routes of this name; names must be unique";
+                problems.push(ConfigError(format!("route {}: {problem}", given.name)));
+            }
+            Ok(route) => routes.push(route),
+            Err(problem) => problems.push(problem),
         }
-        let base = public_url.trim_end_matches('/');
-        let callback_url = (!base.is_empty())
-            .then(|| Arc::from(format!("{base}/receipts/{}/{}", adapter.provider(), account.name)));
-        routes.push(Route {
-            name: Arc::from(given.name.as_str()),
-            tenants: tenants(&given.tenants).map_err(wrong)?,
-            sender: match given.sender.as_str() {
-                "*" => SenderMatch::Any,
-                sender => SenderMatch::Exactly(sender.to_owned()),
-            },
-            concurrency: given.concurrency,
-            timeout: Duration::from_secs(given.timeout_s),
-            callback_url,
-            ..usual_route(adapter, account)
-        });
     }
-    Ok(RouteTable::new(routes))
+    together(problems).map_or(Ok(RouteTable::new(routes)), Err)
+}
+
+fn route(
+    given: &config::Route,
+    registry: &Registry,
+    accounts: &BTreeMap<(String, String), Arc<Account>>,
+    public_url: &str,
+) -> Result<Route, ConfigError> {
+    let wrong = |problem: String| ConfigError(format!("route {}: {problem}", given.name));
+    let adapter = registry.get(&given.adapter).ok_or_else(|| {
+        let known: Vec<_> = registry.iter().map(|adapter| adapter.name()).collect();
+        wrong(format!("there is no adapter {}; there are {}", given.adapter, known.join(", ")))
+    })?;
+    let key = (adapter.provider().to_owned(), given.account.clone());
+    let account = accounts.get(&key).ok_or_else(|| {
+        wrong(format!(
+            "there is no account {} at provider {}; add it under [[accounts]]",
+            given.account,
+            adapter.provider()
+        ))
+    })?;
+    let base = public_url.trim_end_matches('/');
+    let callback_url = (!base.is_empty())
+        .then(|| Arc::from(format!("{base}/receipts/{}/{}", adapter.provider(), account.name)));
+    Ok(Route {
+        name: Arc::from(given.name.as_str()),
+        tenants: tenants(&given.tenants).map_err(wrong)?,
+        sender: match given.sender.as_str() {
+            "*" => SenderMatch::Any,
+            sender => SenderMatch::Exactly(sender.to_owned()),
+        },
+        concurrency: given.concurrency,
+        timeout: Duration::from_secs(given.timeout_s),
+        callback_url,
+        ..usual_route(adapter, account)
+    })
 }
 
 fn tenants(given: &[String]) -> Result<RouteTenants, String> {
@@ -322,6 +347,11 @@ impl Sandbox for RemoteControl {
                 self.provider.clear_script(recipient);
             }
         }
+        Ok(())
+    }
+
+    fn set_default_script(&self, script: &str) -> Result<(), String> {
+        self.provider.set_default(script.parse::<Script>().map_err(|error| error.to_string())?);
         Ok(())
     }
 

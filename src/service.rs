@@ -5,14 +5,23 @@
 
 mod accounts;
 mod adapters;
+mod ballast;
+mod check;
 mod files;
 mod guarding;
 mod incoming;
+mod reload;
 mod tending;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use dispatch_contract::{Account, Registry, UnixMillis};
+pub use check::problems;
+use dispatch_contract::{Registry, UnixMillis};
 pub use files::raise_limit as raise_file_limit;
 pub use guarding::Exposed;
 use tokio::{
@@ -26,9 +35,10 @@ use crate::{
     access::{Access, Applications, BootstrapIn, Destinations},
     callbacks::{self, Callbacks},
     config::{self, Config, TlsListener},
+    current::Current,
     engine::{
-        Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SystemClock,
-        TestClock, account_id,
+        Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SpaceLimits,
+        SystemClock, TestClock, account_id,
     },
     fair::Places,
     grpc::{
@@ -49,7 +59,7 @@ use crate::{
         },
     },
     rest::{self, Rest},
-    store::{MemoryStore, SledOptions, SledStore, Store, StoreError},
+    store::{MemoryStore, ReadOnlyStore, SledOptions, SledStore, Store, StoreError},
     telemetry::Metrics,
 };
 
@@ -85,7 +95,7 @@ pub struct Parts {
     /// The adapters.
     pub registry: Registry,
     /// The accounts, by provider and name. One that was renamed stands under its former names too.
-    pub accounts: BTreeMap<(String, String), Arc<Account>>,
+    pub accounts: http::AccountsByName,
     /// Which sender goes by which adapter.
     pub routes: RouteTable,
     /// The simulated provider's remote control, where one serves.
@@ -123,7 +133,8 @@ pub struct Service {
     stop_edges: CancellationToken,
     stop_adapters: CancellationToken,
     edges: JoinSet<()>,
-    drain: Duration,
+    drain: Mutex<Duration>,
+    reach: reload::Reach,
 }
 
 /// Why a service did not start.
@@ -192,7 +203,7 @@ impl Service {
         let is_real = guarding::is_real(config, parts.is_simulated, &*store.settings());
         let is_real = is_real.map_err(StartError::Store)?;
         // Whoever needs no key is a program on this machine, and finds nothing real.
-        let [(grpc_access, is_open), (rest_access, _)] =
+        let [(grpc_access, is_open), (rest_access, rest_is_open)] =
             [grpc, http].map(|address| match !is_real && address.ip().is_loopback() {
                 true => (access.clone(), true),
                 false => (access.for_strangers(), false),
@@ -201,21 +212,18 @@ impl Service {
         let accounts::Sealed { applications, accounts: external, rotation } =
             accounts::open(config, &access, &store.settings(), access.limits())?;
         let metrics = Arc::new(Metrics::new());
-        let weights = config.access.tenants.iter();
-        let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
-        let names = former_names(&parts.accounts);
-        let routes = parts.routes.weighted(weights).with_former_names(names);
+        let routes = with_tenants_and_names(parts.routes, config, &parts.accounts);
         let engine = Engine::start(
             store,
             Arc::new(routes),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external))),
             clock.engine_clock(),
             metrics,
-            &options(&config.engine, config.store.retention_s),
+            &options(config),
         );
 
         let telling = callback_options(&config.callbacks, &applications);
-        let destinations = Arc::clone(&telling.destinations);
+        let destinations = Arc::new(Current::new(destinations(&config.callbacks)));
         let callbacks = match Callbacks::start(&engine, telling).await {
             Ok(callbacks) => callbacks,
             Err(error) => {
@@ -233,9 +241,14 @@ impl Service {
 
         let stop_edges = CancellationToken::new();
         let mut edges = JoinSet::new();
+        let accounts = Arc::new(Current::new(parts.accounts));
         // Goes on with what an earlier life began.
         let (rotating, now) = (Arc::clone(&rotation), engine.clock().wall());
+        let is_read_only = engine.is_read_only();
         tokio::task::spawn_blocking(move || {
+            if is_read_only {
+                return;
+            }
             if let Err(error) = rotating.run(now) {
                 tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
             }
@@ -243,11 +256,10 @@ impl Service {
         edges.spawn(tending::tend(access.clone(), engine.clone(), stop_edges.clone()));
         let receipts = http::Receipts {
             engine: engine.clone(),
-            registry: parts.registry,
-            accounts: parts.accounts,
+            registry: parts.registry.clone(),
+            accounts: Arc::clone(&accounts),
             public_url: config.listen.public_url.clone(),
             patience: Duration::from_secs(listen.http_patience_s),
-            told: Default::default(),
         };
         let rest = rest::router(Arc::new(Rest {
             engine: engine.clone(),
@@ -255,7 +267,7 @@ impl Service {
             applications: Arc::clone(&applications),
             accounts: Arc::clone(&external),
             show_tokens: config.access.show_tokens,
-            destinations,
+            destinations: Arc::clone(&destinations),
             patience: Duration::from_secs(listen.http_patience_s),
         }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
@@ -288,7 +300,7 @@ impl Service {
             edges.spawn(Arc::clone(tls).follow(stop_edges.clone()));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
-        if engine.is_held() {
+        if engine.is_held() || engine.is_read_only() {
             health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
         } else {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;
@@ -314,8 +326,9 @@ impl Service {
         let application = ApplicationServiceServer::new(ApplicationService::new(
             engine.clone(),
             grpc_access.clone(),
-            applications,
+            Arc::clone(&applications),
             Arc::clone(&external),
+            Arc::clone(&destinations),
         ));
         let application =
             Guarded::new(gzipped!(application), grpc_access.clone(), engine.clone(), calls.clone());
@@ -333,7 +346,7 @@ impl Service {
             engine.clone(),
         ));
         let desk = Guarded::new(gzipped!(desk), grpc_access.clone(), engine.clone(), calls.clone());
-        let sandbox = parts.sandbox.map(|sandbox| {
+        let remote_control = parts.sandbox.clone().map(|sandbox| {
             let sandbox = SandboxServiceServer::new(SandboxService::new(sandbox));
             Guarded::new(gzipped!(sandbox), grpc_access.clone(), engine.clone(), calls.clone())
         });
@@ -349,12 +362,23 @@ impl Service {
             .add_service(application)
             .add_service(account)
             .add_service(desk)
-            .add_optional_service(sandbox)
+            .add_optional_service(remote_control)
             .add_service(health_service)
             .add_optional_service(v1)
             .add_optional_service(v1alpha);
         // As a peer that vanished: a connection that does not begin is let go of after both.
         let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
+        let tls = [(TlsListener::Grpc, grpc_tls.clone()), (TlsListener::Http, http_tls)];
+        let reach = reload::Reach {
+            registry: parts.registry,
+            accounts,
+            applications,
+            destinations,
+            sandbox: parts.sandbox,
+            tls: tls.into_iter().filter_map(|(listener, tls)| Some((listener, tls?))).collect(),
+            is_open: is_open || rest_is_open,
+            script: Mutex::new(config.sandbox.clone()),
+        };
         let places = Places::new(files.grpc);
         let incoming = incoming::incoming(grpc_listener, places, grpc_tls, patience);
         let stop = stop_edges.clone();
@@ -365,7 +389,7 @@ impl Service {
                 tracing::error!(%error, "the gRPC listener failed");
             }
         });
-        let drain = Duration::from_secs(config.engine.drain_s);
+        let drain = Mutex::new(Duration::from_secs(config.engine.drain_s));
         Ok(Service {
             grpc,
             http,
@@ -379,6 +403,7 @@ impl Service {
             stop_adapters,
             edges,
             drain,
+            reach,
         })
     }
 
@@ -396,7 +421,8 @@ impl Service {
         // The server as a whole, which probes ask for by default.
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.stop_adapters.cancel();
-        self.engine.drain(self.drain).await;
+        let drain = *self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.drain(drain).await;
         let result = self.engine.stopped().await;
         self.callbacks.stop().await;
         // Nobody is there any more to make it.
@@ -437,11 +463,19 @@ pub fn grpc_edge(
         .add_service(dispatch)
 }
 
-fn former_names(accounts: &BTreeMap<(String, String), Arc<Account>>) -> FormerNames {
+/// Routes that know how much of them each tenant gets, and what accounts were called before.
+fn with_tenants_and_names(
+    routes: RouteTable,
+    config: &Config,
+    accounts: &http::AccountsByName,
+) -> RouteTable {
+    let weights = config.access.tenants.iter();
+    let weights = weights.map(|(name, it)| (Arc::from(name.as_str()), it.weight)).collect();
     let renamed = accounts.iter().filter(|((_, name), account)| *name != account.name);
-    FormerNames::new(renamed.map(|((provider, before), account)| {
+    let names = FormerNames::new(renamed.map(|((provider, before), account)| {
         (account_id(provider, &account.name), account_id(provider, before))
-    }))
+    }));
+    routes.weighted(weights).with_former_names(names)
 }
 
 /// Listens on an address.
@@ -470,6 +504,10 @@ fn first_key(
         config::StoreKind::Sled => BootstrapIn::Data(&config.store.data),
         config::StoreKind::Memory => BootstrapIn::NewFolder,
     };
+    if config.store.read_only {
+        // Nothing is written, and who has a key has it.
+        return Ok(None);
+    }
     if is_open {
         access.withdraw_first_key(place)?;
         return Ok(None);
@@ -485,28 +523,47 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StartError> {
                 folder: config.store.data.clone(),
                 cache_bytes: config.store.cache_mib * 1024 * 1024,
             };
+            if config.store.read_only {
+                ballast::release(&config.store.data);
+            }
             let opened = if config.store.accept_loss {
                 SledStore::open_after_loss(&options)
             } else {
                 SledStore::open(&options)
             };
-            Box::new(opened.map_err(StartError::Store)?)
+            let opened: Box<dyn Store> = Box::new(opened.map_err(|error| full(error, config))?);
+            if config.store.read_only {
+                return Ok(Box::new(ReadOnlyStore(opened)));
+            }
+            ballast::keep(&config.store.data, config.store.ballast_mib * 1024 * 1024);
+            opened
         }
     })
 }
 
-fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
+/// Says what can be done about a store that did not open because its disk is full.
+fn full(error: StoreError, config: &Config) -> StartError {
+    match error {
+        StoreError::Io(text) if text.contains("os error 28") && !config.store.read_only => {
+            StartError::Store(StoreError::Io(format!(
+                "{text}. The disk is full: make some 32 MiB of room, or start with --read-only to see \
+                 what is there"
+            )))
+        }
+        error => StartError::Store(error),
+    }
+}
+
+fn options(config: &Config) -> EngineOptions {
+    let (engine, store) = (&config.engine, &config.store);
+    let bytes = |mib: u64| mib * 1024 * 1024;
     EngineOptions {
-        terms: Terms {
-            send_within_ms: engine.send_within_s * 1000,
-            last_send_within_ms: engine.last_send_within_s * 1000,
-            unknown_wait_ms: engine.unknown_wait_s * 1000,
-            final_wait_ms: engine.final_wait_s * 1000,
-            retry_base_ms: engine.retry_base_ms,
-            retry_max_ms: engine.retry_max_ms,
-        },
+        terms: terms(engine),
         recovery_grace: Duration::from_secs(engine.recovery_grace_s),
-        retention: Duration::from_secs(retention_s),
+        retention: Duration::from_secs(store.retention_s),
+        space: SpaceLimits { warn: bytes(store.warn_free_mib), reserve: bytes(store.reserve_mib) },
+        is_read_only: store.read_only,
+        queue_warn: Duration::from_secs(engine.queue_warn_s),
         lanes: LaneLimits {
             creates: engine.waiting_creates,
             cancels: engine.waiting_cancels,
@@ -515,18 +572,35 @@ fn options(engine: &config::Engine, retention_s: u64) -> EngineOptions {
     }
 }
 
+/// The durations that new workflows live by.
+fn terms(engine: &config::Engine) -> Terms {
+    Terms {
+        send_within_ms: engine.send_within_s * 1000,
+        last_send_within_ms: engine.last_send_within_s * 1000,
+        unknown_wait_ms: engine.unknown_wait_s * 1000,
+        final_wait_ms: engine.final_wait_s * 1000,
+        retry_base_ms: engine.retry_base_ms,
+        retry_max_ms: engine.retry_max_ms,
+    }
+}
+
+/// Where callbacks may go.
+fn destinations(callbacks: &config::Callbacks) -> Destinations {
+    let networks = callbacks.allow_networks.iter();
+    Destinations {
+        allow_http: callbacks.allow_http,
+        // The configuration was checked.
+        allow_networks: networks.filter_map(|network| network.parse().ok()).collect(),
+    }
+}
+
 fn callback_options(
     callbacks: &config::Callbacks,
     applications: &Arc<Applications>,
 ) -> callbacks::Options {
     let applications = Arc::clone(applications);
-    let networks = callbacks.allow_networks.iter();
     callbacks::Options {
-        destinations: Arc::new(Destinations {
-            allow_http: callbacks.allow_http,
-            // The configuration was checked.
-            allow_networks: networks.filter_map(|network| network.parse().ok()).collect(),
-        }),
+        destinations: Arc::new(destinations(callbacks)),
         concurrency: callbacks.concurrency,
         per_destination: callbacks.per_destination,
         timeout: Duration::from_secs(callbacks.timeout_s),

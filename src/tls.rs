@@ -45,7 +45,7 @@ pub struct TlsFiles {
 
 /// What a listener shows and asks for.
 pub struct Tls {
-    files: TlsFiles,
+    files: Mutex<TlsFiles>,
     protocol: &'static [u8],
     current: RwLock<Arc<ServerConfig>>,
     /// What the files held when they were last looked at.
@@ -65,6 +65,13 @@ pub enum Wire {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Files that were read and are right, to be [taken up](Tls::take).
+pub struct Prepared {
+    files: TlsFiles,
+    contents: Contents,
+    config: ServerConfig,
+}
+
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
@@ -80,7 +87,30 @@ impl Tls {
     pub fn load(files: TlsFiles, protocol: &'static [u8]) -> Result<Tls, TlsError> {
         let contents = Contents::read(&files)?;
         let current = RwLock::new(Arc::new(contents.config(&files, protocol)?));
-        Ok(Tls { files, protocol, current, seen: Mutex::new(contents) })
+        Ok(Tls { files: Mutex::new(files), protocol, current, seen: Mutex::new(contents) })
+    }
+
+    /// Reads files that may be other ones, and changes nothing yet.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn prepare(&self, files: TlsFiles) -> Result<Prepared, TlsError> {
+        let contents = Contents::read(&files)?;
+        let config = contents.config(&files, self.protocol)?;
+        Ok(Prepared { files, contents, config })
+    }
+
+    /// From the next connection on these are in use.
+    pub fn take(&self, prepared: Prepared) {
+        let Prepared { files, contents, config } = prepared;
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = contents;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// The files that are looked at.
+    fn files(&self) -> TlsFiles {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shakes hands with a client.
@@ -100,12 +130,13 @@ impl Tls {
     /// As [`load`](Self::load); what was there stays in use, and the same files are not complained of
     /// again.
     pub fn refresh(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
+        let files = self.files();
+        let contents = Contents::read(&files)?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == contents {
             return Ok(false);
         }
-        let config = contents.config(&self.files, self.protocol);
+        let config = contents.config(&files, self.protocol);
         *seen = contents;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config?);
         Ok(true)
@@ -123,7 +154,7 @@ impl Tls {
                 Ok(true) => {
                     complaint = None;
                     tracing::info!(
-                        certificate = %self.files.certificate.display(),
+                        certificate = %self.files().certificate.display(),
                         "new certificates are in use"
                     );
                 }
@@ -261,6 +292,6 @@ impl std::error::Error for TlsError {}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Tls").field("files", &self.files()).finish_non_exhaustive()
     }
 }

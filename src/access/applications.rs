@@ -16,8 +16,9 @@ use dispatch_contract::{Secret, UnixMillis, is_printable};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    Application, ApplicationError, KeyPair, LimitsByTenant, MessagesCapability, PublicKey, Sealing,
-    Shape, Signing, Vault, VaultError, Webhook, limits::is_full, receiver, rsa::belongs,
+    Application, ApplicationError, Destinations, KeyPair, LimitsByTenant, MessagesCapability,
+    PublicKey, RefusedUrl, Sealing, Shape, Signing, Vault, VaultError, Webhook, check_url,
+    limits::is_full, receiver, rsa::belongs,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -116,6 +117,19 @@ impl Name {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl ApplicationSpec {
+    /// Looks at the address that statuses go to, by the judgement that a callback meets when it goes
+    /// out: what could never be reached is refused while somebody looks. Where a name leads is seen
+    /// only then.
+    ///
+    /// # Errors
+    /// If it may not be called; the error says what would be right.
+    pub fn check_status_url(&self, destinations: &Destinations) -> Result<(), RefusedUrl> {
+        let status = self.messages.as_ref().and_then(|messages| messages.status.as_ref());
+        status.map_or(Ok(()), |status| check_url(&status.address, destinations).map(|_| ()))
     }
 }
 

@@ -236,8 +236,9 @@ impl Access {
 
     fn all_keys(&self) -> Result<Vec<KeyView>, StoreError> {
         let rows = self.inner.settings.list(Kind::Key, None, usize::MAX)?;
-        let configured = self.inner.configured.iter();
+        let configured = self.inner.configured.get();
         let mut keys: Vec<_> = configured
+            .iter()
             .map(|(id, key)| KeyView { id: id.clone(), key: key.clone(), is_configured: true })
             .collect();
         for (id, row) in rows {
@@ -245,7 +246,7 @@ impl Access {
             let key = decode(&row, || format!("key {id}"))?;
             // One of the same name in the configuration goes first.
             if let Some(id) = KeyId::parse(&id)
-                && !self.inner.configured.contains_key(&id)
+                && !configured.contains_key(&id)
             {
                 keys.push(KeyView { id, key, is_configured: false });
             }

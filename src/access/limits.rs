@@ -11,6 +11,7 @@ use std::{
 use dispatch_contract::UnixMillis;
 
 use super::Exceeded;
+use crate::current::Current;
 
 /// How many tenants are counted. Tenants come from keys and applications, so this is not reached by
 /// whoever has none.
@@ -35,19 +36,34 @@ pub struct TenantLimits {
     pub accounts: usize,
 }
 
-/// Every tenant's limits. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct LimitsByTenant(Arc<(TenantLimits, BTreeMap<String, TenantLimits>)>);
+/// Every tenant's limits. Cheap to clone; all clones change together.
+#[derive(Clone, Debug)]
+pub struct LimitsByTenant(Arc<Current<Limited>>);
+
+/// The usual limits, and those of a few, by name, instead.
+type Limited = (TenantLimits, BTreeMap<String, TenantLimits>);
 
 impl LimitsByTenant {
     /// `usual`, and those of a few, by name, instead.
     pub fn new(usual: TenantLimits, others: BTreeMap<String, TenantLimits>) -> Self {
-        LimitsByTenant(Arc::new((usual, others)))
+        LimitsByTenant(Arc::new(Current::new((usual, others))))
     }
 
     /// A tenant's.
     pub fn of(&self, tenant: &str) -> TenantLimits {
-        *self.0.1.get(tenant).unwrap_or(&self.0.0)
+        let limited = self.0.get();
+        *limited.1.get(tenant).unwrap_or(&limited.0)
+    }
+
+    /// These become those of `others`, for all who share them.
+    pub(super) fn reload(&self, others: &LimitsByTenant) {
+        self.0.set(others.0.get());
+    }
+}
+
+impl Default for LimitsByTenant {
+    fn default() -> Self {
+        LimitsByTenant::new(TenantLimits::default(), BTreeMap::new())
     }
 }
 

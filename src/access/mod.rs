@@ -70,7 +70,10 @@ pub use token_key::TokenKey;
 use uuid::Uuid;
 pub use vault::{Sealing, Vault, VaultError};
 
-use crate::store::{Kind, Reader, Settings, StoreError, decode};
+use crate::{
+    current::Current,
+    store::{Kind, Reader, Settings, StoreError, decode},
+};
 
 /// The tenant of whoever calls while there is no key, and of keys that are made for no other.
 pub const DEFAULT_TENANT: &str = "default";
@@ -88,7 +91,7 @@ pub struct Access {
 /// What all clones share.
 struct Inner {
     settings: Arc<dyn Settings>,
-    configured: BTreeMap<KeyId, Key>,
+    configured: Current<BTreeMap<KeyId, Key>>,
     tokens: token::Tokens,
     entrance: entrance::Entrance,
     limits: limits::Limits,
@@ -161,7 +164,7 @@ impl Access {
         let configured = options.keys.into_iter().map(|ConfiguredKey(id, key)| (id, key));
         let inner = Arc::new(Inner {
             settings,
-            configured: configured.collect(),
+            configured: Current::new(configured.collect()),
             tokens: token::Tokens::new(options.tokens),
             entrance: entrance::Entrance::new(options.failed_logins),
             limits: limits::Limits::new(options.limits),
@@ -170,6 +173,23 @@ impl Access {
             bootstrap: Mutex::default(),
         });
         Access { inner, knows_anonymous: true }
+    }
+
+    /// Knows callers by `options` from now on: what stands in the configuration may change while the
+    /// service runs. What each tenant asked for lately stays counted.
+    pub fn reload(&self, options: AccessOptions) {
+        let configured = options.keys.into_iter().map(|ConfiguredKey(id, key)| (id, key));
+        self.inner.configured.set(configured.collect::<BTreeMap<_, _>>());
+        self.inner.tokens.reload(options.tokens);
+        self.limits().reload(&options.limits);
+    }
+
+    /// Whether there would be a key with `options` in place of those in force.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn would_have_key(&self, options: &AccessOptions) -> Result<bool, StoreError> {
+        Ok(!options.keys.is_empty() || has_any(&*self.inner.settings, Kind::Key)?)
     }
 
     /// The same, for an edge that strangers may reach: nobody is let in there while no key is there.
@@ -267,7 +287,7 @@ impl Access {
     /// # Errors
     /// If the store cannot be read.
     pub fn has_key(&self) -> Result<bool, StoreError> {
-        Ok(!self.inner.configured.is_empty() || has_any(&*self.inner.settings, Kind::Key)?)
+        Ok(!self.inner.configured.get().is_empty() || has_any(&*self.inner.settings, Kind::Key)?)
     }
 
     /// Lets one create of the caller's tenant through, within the tenant's limits. What is returned is
@@ -314,7 +334,7 @@ impl Access {
     }
 
     fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
-        if let Some(key) = self.inner.configured.get(id) {
+        if let Some(key) = self.inner.configured.get().get(id) {
             return Ok(Some(key.clone()));
         }
         let row = self.inner.settings.get(Kind::Key, id.as_str().as_bytes())?;

@@ -19,7 +19,10 @@ use super::{
     replay::Replays,
     verified::{Digested, Verified},
 };
-use crate::store::{Kind, Settings, StoreError, decode};
+use crate::{
+    current::Current,
+    store::{Kind, Settings, StoreError, decode},
+};
 
 /// How long a token without an end of its own lives after it was made, in seconds: the old API's rule,
 /// and the old clients set none.
@@ -44,7 +47,7 @@ pub(super) const USED: &str =
 
 /// Tokens are judged here.
 pub(super) struct Tokens {
-    rules: TokenRules,
+    rules: Current<TokenRules>,
     validation: Validation,
     known: Mutex<HashMap<Uuid, Arc<Known>>>,
     replays: Replays,
@@ -88,7 +91,12 @@ impl Tokens {
         validation.required_spec_claims.clear();
         let (known, replays, verified) =
             (Mutex::default(), Replays::default(), Verified::default());
-        Tokens { rules, validation, known, replays, verified }
+        Tokens { rules: Current::new(rules), validation, known, replays, verified }
+    }
+
+    /// Judges by other rules from now on.
+    pub(super) fn reload(&self, rules: TokenRules) {
+        self.rules.set(rules);
     }
 
     /// Whom a token speaks for.
@@ -169,7 +177,7 @@ impl Tokens {
         claims: &Claims,
         now: UnixMillis,
     ) -> Result<(), Denied> {
-        let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.tolerance_s as f64);
+        let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.get().tolerance_s as f64);
         let Claims { iat, exp, nbf, .. } = *claims;
         let end = exp.unwrap_or(iat + LIFE_S);
         if now_s >= end + tolerance_s {
@@ -181,7 +189,7 @@ impl Tokens {
         if end > iat + LIFE_MOST_S {
             return Err(Denied::Invalid(TOO_LONG));
         }
-        if !self.rules.is_once {
+        if !self.rules.get().is_once {
             return Ok(());
         }
         let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty());

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     access::Application,
+    current::Current,
     engine::Engine,
     store::{self, Kind, SettingChange, StoreError},
 };
@@ -30,7 +31,7 @@ const ROWS: usize = 512;
 /// What the follower, the courier and the administrators share.
 pub(super) struct Book {
     pub(super) engine: Engine,
-    pub(super) options: Options,
+    pub(super) options: Current<Options>,
     /// Rung when something new waits.
     pub(super) news: Bell,
     kept: Mutex<Kept>,
@@ -51,6 +52,7 @@ impl Book {
         let limits = Limits { total: options.concurrency, per_lane: options.per_destination };
         let kept = Kept { schedule: Schedule::new(limits), dead: HashMap::new(), dead_count: 0 };
         let news = Bell::new(Arc::clone(engine.clock()));
+        let options = Current::new(options);
         let book = Book { engine, options, news, kept: Mutex::new(kept) };
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -95,7 +97,15 @@ impl Book {
     /// Whether a callback may wait, beside `further` that are about to.
     pub(super) fn has_room(&self, callback: &Callback, further: usize) -> bool {
         let waiting = self.kept().schedule.waiting_of(callback.application);
-        waiting + further < self.options.waiting_per_application
+        waiting + further < self.options.get().waiting_per_application
+    }
+
+    /// Goes by other options from now on.
+    pub(super) fn reload(&self, options: Options) {
+        let limits = Limits { total: options.concurrency, per_lane: options.per_destination };
+        self.options.set(options);
+        self.kept().schedule.set_limits(limits);
+        self.news.ring();
     }
 
     /// Takes in callbacks whose rows are written.
@@ -186,11 +196,12 @@ impl Book {
         of: impl IntoIterator<Item = &'a Callback>,
     ) -> Result<(), StoreError> {
         let mut dropped = Vec::new();
+        let most = self.options.get().dead_per_application;
         let mut kept = self.kept();
         for callback in of {
             let owner = callback.application;
             while let Some(dead) = kept.dead.get_mut(&owner)
-                && dead.len() > self.options.dead_per_application
+                && dead.len() > most
             {
                 if let Some((_, id)) = dead.pop_first() {
                     dropped.push(SettingChange::remove(Kind::Callback, id.to_key()));

@@ -14,6 +14,7 @@ use super::{
     delivery::{self, Tried},
     schedule::Then,
 };
+use crate::current::Current;
 
 /// How long a stop waits for callbacks that are out. Those that are not back are made again.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ const AFTER_A_PANIC: Duration = Duration::from_secs(600);
 /// Delivers callbacks.
 pub(super) struct Courier {
     pub(super) book: Arc<Book>,
-    pub(super) client: Arc<CallbackClient>,
+    pub(super) client: Arc<Current<CallbackClient>>,
     /// Those that are out, so that one whose try panics is known.
     pub(super) out: HashMap<Id, CallbackId>,
     pub(super) tries: JoinSet<(Tried, Busy)>,
@@ -65,7 +66,7 @@ impl Courier {
     }
 
     fn send(&mut self, id: CallbackId) {
-        let (book, client) = (Arc::clone(&self.book), Arc::clone(&self.client));
+        let (book, client) = (Arc::clone(&self.book), self.client.get());
         let busy = self.book.engine.clock().busy();
         let task = self.tries.spawn(async move {
             let tried = delivery::attempt(&book, &client, id).await;

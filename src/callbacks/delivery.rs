@@ -82,7 +82,7 @@ async fn try_once(
     let cause = cause(&answer);
     let host = Url::parse(&post.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let now = book.engine.clock().now();
-    let verdict = judge(&book.options, id, post.callback, answer, now);
+    let verdict = judge(&book.options.get(), id, post.callback, answer, now);
     let (succeeded, then, row) = match verdict.clone() {
         Verdict::Delivered => (true, Then::Settled, None),
         Verdict::Again(at, callback) => (false, Then::Again(at), Some(callback)),
@@ -142,7 +142,7 @@ fn render_post(
         now,
     };
     // What cannot be signed waits: it never goes out without.
-    let secret = (book.options.secret)(&application).map_err(StoreError::Io)?;
+    let secret = (book.options.get().secret)(&application).map_err(StoreError::Io)?;
     let headers = signing::headers(&signed, &secret, target.signing).map_err(StoreError::Io)?;
     Ok(Some(Post { callback, url: target.url, headers, body }))
 }

@@ -43,7 +43,7 @@ pub use desk::{Found, Which};
 pub use options::{Options, SecretOf};
 pub use row::{Callback, CallbackId, InvalidCallbackId, Problem, State, Subject};
 
-use crate::{engine::Engine, store::StoreError};
+use crate::{current::Current, engine::Engine, store::StoreError};
 use bell::Bell;
 use book::Book;
 use client::CallbackClient;
@@ -57,9 +57,16 @@ const STOP: Duration = Duration::from_secs(4);
 /// The callbacks of a running service.
 pub struct Callbacks {
     book: Arc<Book>,
+    client: Arc<Current<CallbackClient>>,
     bell: Arc<Bell>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+}
+
+/// Options that are ready to be [taken](Callbacks::take).
+pub struct Prepared {
+    options: Options,
+    client: CallbackClient,
 }
 
 /// Lists callbacks and sends them once more. Cheap to clone.
@@ -86,13 +93,17 @@ impl Callbacks {
         // Until all of it is read, a test clock stands still.
         let _busy = engine.clock().busy();
         let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout);
-        let client = Arc::new(client.map_err(StartError::Client)?);
+        let client = Arc::new(Current::new(client.map_err(StartError::Client)?));
         let opened = engine.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let book = Arc::new(Book::open(opened, options)?);
             let handed = Arc::new(Handed::new());
+            if book.engine.is_read_only() {
+                // Only shown: nothing is made, sent or noted.
+                return Ok((book, None, handed));
+            }
             let follower = Follower::new(Arc::clone(&book), Arc::clone(&handed))?;
-            Ok((book, follower, handed))
+            Ok((book, Some(follower), handed))
         });
         let (book, follower, handed) = match opening.await {
             Ok(result) => result.map_err(StartError::Store)?,
@@ -102,6 +113,11 @@ impl Callbacks {
             }
         };
         let bell = Arc::new(Bell::new(Arc::clone(engine.clock())));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let Some(follower) = follower else {
+            return Ok(Callbacks { book, client, bell, stop, tasks });
+        };
         let rung = Arc::clone(&bell);
         engine.feed().on_news(Box::new(move |rows, told| {
             handed.over(rows, told);
@@ -109,21 +125,39 @@ impl Callbacks {
         }));
         book.news.ring();
 
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
         let (heard, stopped) = (Arc::clone(&bell), stop.clone());
         tasks.spawn(async move {
             let _ = stopped.run_until_cancelled(follower.run(Arc::clone(&heard))).await;
             heard.off();
         });
-        let courier =
-            Courier { book: Arc::clone(&book), client, out: HashMap::new(), tries: JoinSet::new() };
+        let courier = Courier {
+            book: Arc::clone(&book),
+            client: Arc::clone(&client),
+            out: HashMap::new(),
+            tries: JoinSet::new(),
+        };
         let (listening, stopped) = (Arc::clone(&book), stop.clone());
         tasks.spawn(async move {
             courier.run(stopped).await;
             listening.news.off();
         });
-        Ok(Callbacks { book, bell, stop, tasks })
+        Ok(Callbacks { book, client, bell, stop, tasks })
+    }
+
+    /// Readies other options, and changes nothing yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn prepare(&self, options: Options) -> Result<Prepared, ClientUnavailable> {
+        let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout)?;
+        Ok(Prepared { options, client })
+    }
+
+    /// Goes by other options from the next try on. Connections that were kept are kept no longer: a
+    /// place that may not be called any more is not called over one.
+    pub fn take(&self, prepared: Prepared) {
+        self.client.set(prepared.client);
+        self.book.reload(prepared.options);
     }
 
     /// For the edge through which administrators look.

@@ -143,6 +143,11 @@ impl Standing {
 }
 
 impl Schedule {
+    /// Others from the next start on; what is out comes back.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     pub(super) fn new(limits: Limits) -> Self {
         Schedule {
             limits,

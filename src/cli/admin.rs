@@ -144,6 +144,10 @@ fn check_copy(folder: &Path) -> Result<Checked, Failure> {
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
+        // It holds nothing, only room.
+        if entry.file_name() == "ballast" {
+            continue;
+        }
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             owned_files::make_folder(&target)?;

@@ -119,9 +119,17 @@ struct ServeArgs {
     /// will be missing, and messages may be sent again.
     #[arg(long)]
     accept_loss: bool,
+    /// Serve what is there and change nothing: lists, timelines, streams, metrics. For a disk that is
+    /// full, too.
+    #[arg(long)]
+    read_only: bool,
     /// Log one JSON object a line.
     #[arg(long, env = "DISPATCH_LOG_JSON")]
     log_json: bool,
+    /// Start nothing: say whether the configuration is right (exit code 0, else 1), what in it is not as
+    /// by default, and which of that a running service takes up by `kill -HUP`.
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -330,7 +338,7 @@ impl Failure {
 /// Runs the command line. `parts` says what serves which channel; another binary hands in its own.
 pub fn run<P>(parts: P) -> ExitCode
 where
-    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     owned_files::restrict_umask();
     let cli = Cli::parse();
@@ -352,7 +360,7 @@ where
 
 async fn command<P>(command: Command, parts: P) -> Result<ExitCode, Failure>
 where
-    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     match command {
         Command::Serve(args) => serve::run(args, parts).await,

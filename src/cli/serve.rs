@@ -1,10 +1,21 @@
 //! `dispatch serve`.
 
-use std::{io::Write, net::Ipv4Addr, path::Path, process::ExitCode};
+mod check;
+mod reload;
+
+use std::{
+    io::Write,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DEFAULT_SERVER, Failure, ServeArgs};
 use crate::{
-    config::{Config, ConfigError, LogFormat, StoreKind, TlsListener},
+    config::{Config, ConfigError, LogFormat, Settings, StoreKind, TlsListener},
     engine::Engine,
     service::{Exposed, Parts, Service, ServiceClock},
     telemetry,
@@ -12,18 +23,28 @@ use crate::{
 
 pub(super) async fn run<P>(args: ServeArgs, parts: P) -> Result<ExitCode, Failure>
 where
-    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
-    let config = settings(args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
+    if args.check {
+        return check::run(&args, parts);
+    }
+    let read = Read::of(&args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
+    read.config.check().map_err(|error| Failure { code: 2, text: read.shown(&error) })?;
+    let config = read.config.clone();
     telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
         .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
     end_with_the_store();
     // Before anything is served: a signal during the start is not lost.
-    let stopping =
-        signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     crate::service::raise_file_limit();
-    let started = Service::start(&config, |clock, _| parts(&config, clock)).await;
-    let service = started.map_err(|error| Failure::new(error.to_string()))?;
+    let deaf = |error| Failure::new(format!("cannot hear signals: {error}"));
+    let mut stopping = pin!(signals().map_err(deaf)?);
+    let mut hangups = signal(SignalKind::hangup()).map_err(deaf)?;
+    let mut clock = None;
+    let started = Service::start(&config, |of_service, _| {
+        clock = Some(of_service.clone());
+        parts(&config, of_service)
+    });
+    let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
     warn(&service, &config);
     match config.log.format {
         LogFormat::Text => greet(&service, &config),
@@ -34,14 +55,18 @@ where
     }
 
     let engine = service.engine.clone();
-    tokio::select! {
-        () = stopping => {
-            let drain_s = config.engine.drain_s;
-            tracing::info!(drain_s, "stopping; calls that are out are waited for, a second signal ends at once");
+    let mut running = reload::Running { args: &args, parts: &parts, read, clock };
+    loop {
+        tokio::select! {
+            () = &mut stopping => {
+                tracing::info!("stopping; calls that are out are waited for, a second signal ends at once");
+                break;
+            }
+            _ = engine.stopped() => break,
+            _ = hangups.recv() => running.reload(&service).await,
         }
-        _ = engine.stopped() => {}
     }
-    let again = signals().map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+    let again = signals().map_err(deaf)?;
     let stopped = tokio::select! {
         stopped = service.stop() => stopped,
         // Safe: what is STARTED is durable, and its outcome is taken for unknown at the next start.
@@ -53,23 +78,58 @@ where
     }
 }
 
-fn settings(args: ServeArgs) -> Result<Config, ConfigError> {
-    let mut config = match &args.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    let listen = &mut config.listen;
-    listen.grpc = args.grpc.unwrap_or(listen.grpc);
-    listen.http = args.http.unwrap_or(listen.http);
-    listen.internal_http = args.internal_http.unwrap_or(listen.internal_http);
-    if let Some(data) = args.data {
-        config.store.data = data;
+/// A configuration as it was read: the file's settings, with what flags and the environment say over
+/// them.
+struct Read {
+    path: Option<PathBuf>,
+    config: Config,
+    settings: Settings,
+}
+
+impl Read {
+    /// Reads it; its values are still to be checked.
+    fn of(args: &ServeArgs) -> Result<Read, ConfigError> {
+        let path = args.config.clone();
+        let text = match &path {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                let shown = path.display();
+                ConfigError(format!("cannot read the configuration {shown}: {error}"))
+            })?,
+            None => String::new(),
+        };
+        let mut read = Read { path, config: Config::default(), settings: Settings::of("")? };
+        let in_file = |read: &Read, error| ConfigError(read.shown(&error));
+        read.config = Config::unchecked(&text).map_err(|error| in_file(&read, error))?;
+        read.settings = Settings::of(&text).map_err(|error| in_file(&read, error))?;
+        args.over(&mut read.config);
+        Ok(read)
     }
-    config.store.accept_loss = args.accept_loss;
-    if args.log_json {
-        config.log.format = LogFormat::Json;
+
+    /// A problem of it, with the file's name.
+    fn shown(&self, problem: &ConfigError) -> String {
+        match &self.path {
+            Some(path) => format!("{}: {problem}", path.display()),
+            None => problem.to_string(),
+        }
     }
-    Ok(config)
+}
+
+impl ServeArgs {
+    /// Flags and the environment go over the file.
+    fn over(&self, config: &mut Config) {
+        let listen = &mut config.listen;
+        listen.grpc = self.grpc.unwrap_or(listen.grpc);
+        listen.http = self.http.unwrap_or(listen.http);
+        listen.internal_http = self.internal_http.unwrap_or(listen.internal_http);
+        if let Some(data) = &self.data {
+            config.store.data.clone_from(data);
+        }
+        config.store.accept_loss = self.accept_loss;
+        config.store.read_only = self.read_only;
+        if self.log_json {
+            config.log.format = LogFormat::Json;
+        }
+    }
 }
 
 /// A thread of sled's that panics leaves whoever waits for it waiting: the process ends instead. What
@@ -87,7 +147,6 @@ fn end_with_the_store() {
 
 /// Ready on SIGINT or SIGTERM. The handlers are in place when this returns.
 fn signals() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

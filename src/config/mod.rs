@@ -4,6 +4,7 @@
 //! here as far as they can be by themselves; the rest where they are used.
 
 mod access;
+mod reload;
 mod secret;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use serde::Deserialize;
 
 pub use access::{Access, AccessKey, TenantLimits};
+pub use reload::{Difference, Settings};
 pub use secret::{Hidden, resolve as resolve_secret};
 
 /// The embedded file: every setting with its default and a comment.
@@ -115,6 +117,15 @@ pub struct Store {
     pub cache_mib: u64,
     /// How long an ended workflow is kept, in seconds.
     pub retention_s: u64,
+    /// Below so much free space it is warned of, in MiB; 0 is off.
+    pub warn_free_mib: u64,
+    /// Below so much free space creates are refused, in MiB; 0 is off.
+    pub reserve_mib: u64,
+    /// How much room is kept on the disk for a start when it is full, in MiB; 0 is none.
+    pub ballast_mib: u64,
+    /// Whether it is only read. Said on the command line, each time anew.
+    #[serde(skip)]
+    pub read_only: bool,
     /// Whether to go on without rows that are lost. Said on the command line, each time anew.
     #[serde(skip)]
     pub accept_loss: bool,
@@ -150,6 +161,8 @@ pub struct Engine {
     pub recovery_grace_s: u64,
     /// How long a stop waits for calls, in seconds.
     pub drain_s: u64,
+    /// Who waits longer than this for a place on a route is told of, in seconds; 0 is off.
+    pub queue_warn_s: u64,
     /// How many creates may wait.
     pub waiting_creates: usize,
     /// How many cancels may wait.
@@ -285,17 +298,30 @@ impl Config {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn parse(text: &str) -> Result<Config, ConfigError> {
-        let config: Config =
-            toml::from_str(text).map_err(|error| ConfigError(explain(&error, text)))?;
+        let config = Config::unchecked(text)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads a text, whose values may be [wrong](Self::problems).
+    ///
+    /// # Errors
+    /// If it cannot be read as a configuration.
+    pub fn unchecked(text: &str) -> Result<Config, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError(explain(&error, text)))
     }
 
     /// Checks what can be checked by itself.
     ///
     /// # Errors
-    /// On the first value out of range, with the range.
+    /// On the first of the [problems](Self::problems).
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong by itself: values out of range, with the range, and what does not go together.
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = Vec::new();
         let Engine { waiting_creates, waiting_cancels, waiting_receipts, .. } = self.engine;
         let Callbacks {
             concurrency,
@@ -323,6 +349,10 @@ impl Config {
             ("engine.retry_max_ms", self.engine.retry_max_ms, 1, 86_400_000),
             ("engine.recovery_grace_s", self.engine.recovery_grace_s, 0, 86_400),
             ("engine.drain_s", self.engine.drain_s, 0, 3600),
+            ("engine.queue_warn_s", self.engine.queue_warn_s, 0, 86_400),
+            ("store.warn_free_mib", self.store.warn_free_mib, 0, 1_048_576),
+            ("store.reserve_mib", self.store.reserve_mib, 0, 1_048_576),
+            ("store.ballast_mib", self.store.ballast_mib, 0, 1024),
             ("engine.waiting_creates", waiting_creates as u64, 1, 1_000_000),
             ("engine.waiting_cancels", waiting_cancels as u64, 1, 1_000_000),
             ("engine.waiting_receipts", waiting_receipts as u64, 1, 1_000_000),
@@ -337,26 +367,25 @@ impl Config {
         ];
         for (name, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
-                return Err(ConfigError(format!(
-                    "{name} must be {least} to {most}, and is {value}"
-                )));
+                let problem = format!("{name} must be {least} to {most}, and is {value}");
+                problems.push(ConfigError(problem));
             }
         }
         for route in &self.routes {
             if !(1..=10_000).contains(&route.concurrency) {
                 let problem = format!("concurrency of route {} must be 1 to 10000", route.name);
-                return Err(ConfigError(problem));
+                problems.push(ConfigError(problem));
             }
             if !(1..=300).contains(&route.timeout_s) {
                 let problem = format!("timeout_s of route {} must be 1 to 300", route.name);
-                return Err(ConfigError(problem));
+                problems.push(ConfigError(problem));
             }
         }
-        self.access.check()?;
-        self.listen.tls.check()?;
+        problems.extend(self.access.check().err());
+        problems.extend(self.listen.tls.check().err());
         for network in &self.callbacks.allow_networks {
             if network.parse::<ipnet::IpNet>().is_err() {
-                return Err(ConfigError(format!(
+                problems.push(ConfigError(format!(
                     "callbacks.allow_networks must hold networks as in \"10.0.0.0/8\" or \"fd00::/8\", and \
                      holds {network:?}"
                 )));
@@ -365,9 +394,9 @@ impl Config {
         let url = &self.listen.public_url;
         if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
             let problem = "listen.public_url must begin with https:// or http://, or be empty";
-            return Err(ConfigError(problem.to_owned()));
+            problems.push(ConfigError(problem.to_owned()));
         }
-        Ok(())
+        problems
     }
 }
 
@@ -464,6 +493,10 @@ impl Default for Store {
             data: PathBuf::from("data"),
             cache_mib: 256,
             retention_s: 30 * 86_400,
+            warn_free_mib: 1024,
+            reserve_mib: 64,
+            ballast_mib: 32,
+            read_only: false,
             accept_loss: false,
         }
     }
@@ -480,6 +513,7 @@ impl Default for Engine {
             retry_max_ms: 60_000,
             recovery_grace_s: 60,
             drain_s: 15,
+            queue_warn_s: 60,
             waiting_creates: 8192,
             waiting_cancels: 8192,
             waiting_receipts: 32_768,
@@ -573,6 +607,9 @@ mod tests {
             "data",
             "cache_mib",
             "retention_s",
+            "warn_free_mib",
+            "reserve_mib",
+            "ballast_mib",
             "send_within_s",
             "last_send_within_s",
             "unknown_wait_s",
@@ -581,6 +618,7 @@ mod tests {
             "retry_max_ms",
             "recovery_grace_s",
             "drain_s",
+            "queue_warn_s",
             "waiting_creates",
             "waiting_cancels",
             "waiting_receipts",

@@ -21,7 +21,6 @@ const READ_TOGETHER: usize = 32;
 #[derive(Clone)]
 pub(super) struct Dispatcher {
     pub(super) runtime: tokio::runtime::Handle,
-    pub(super) routes: Arc<RouteTable>,
     pub(super) senders: Arc<dyn Senders>,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
@@ -30,20 +29,20 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Makes the calls; whatever happens, exactly one answer comes back for each.
-    pub(super) fn start(&self, orders: Vec<SendOrder>) {
+    /// Makes the calls by these routes; whatever happens, exactly one answer comes back for each.
+    pub(super) fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>) {
         let mut unread = Vec::new();
         for order in orders {
             let busy = self.clock.busy();
             if order.record.is_some() {
-                self.spawn(order, busy);
+                self.spawn(order, Arc::clone(routes), busy);
             } else {
                 unread.push((order, busy));
             }
         }
         while !unread.is_empty() {
             let some: Vec<_> = unread.drain(..unread.len().min(READ_TOGETHER)).collect();
-            let this = self.clone();
+            let (this, routes) = (self.clone(), Arc::clone(routes));
             // A read may wait for the disk. Several share a thread: the way there and back costs
             // more than a read does.
             self.runtime.spawn_blocking(move || {
@@ -51,7 +50,7 @@ impl Dispatcher {
                     match this.read(WorkflowId(order.attempt.workflow)) {
                         Ok(record) => {
                             order.record = record;
-                            this.spawn(order, busy);
+                            this.spawn(order, Arc::clone(&routes), busy);
                         }
                         Err(deferred) => this.answer(order, deferred, 0, busy),
                     }
@@ -60,21 +59,24 @@ impl Dispatcher {
         }
     }
 
-    fn spawn(&self, order: SendOrder, busy: Busy) {
+    fn spawn(&self, order: SendOrder, routes: Arc<RouteTable>, busy: Busy) {
         let this = self.clone();
         self.runtime.spawn(async move {
             let began = this.clock.now();
             // An adapter that panics may have sent before it did.
-            let called = AssertUnwindSafe(this.call(&order)).catch_unwind().await;
+            let called = AssertUnwindSafe(this.call(&order, &routes)).catch_unwind().await;
             let answer = called.unwrap_or_else(|_| {
-                if let Some(route) = this.routes.get(&order.route) {
+                if let Some(route) = routes.get(&order.route) {
                     this.metrics.adapter_panicked(route.adapter.name(), "send");
                 }
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
                 unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
             });
-            let took_ms = this.clock.now().since(began).as_millis() as u64;
-            this.answer(order, answer, took_ms, busy);
+            let took = this.clock.now().since(began);
+            if let Some(route) = routes.get(&order.route) {
+                this.metrics.call(&order.route, route.adapter.provider(), took);
+            }
+            this.answer(order, answer, took.as_millis() as u64, busy);
         });
     }
 
@@ -84,8 +86,8 @@ impl Dispatcher {
         let _ = self.inbox.push(Input::Answer { attempt, call, route, answer, took_ms }, busy);
     }
 
-    async fn call(&self, order: &SendOrder) -> Answer {
-        let Some(route) = self.routes.get(&order.route) else {
+    async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Answer {
+        let Some(route) = routes.get(&order.route) else {
             return refused(
                 ErrorKind::Forbidden,
                 Fault::Account,
@@ -106,7 +108,7 @@ impl Dispatcher {
         let owner = self.senders.owner(channel, sender);
         // Looked at here once more: what was planned under another configuration, or before another
         // tenant's account was registered, goes out for nobody.
-        if !self.routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
+        if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
             return refused(
                 ErrorKind::Forbidden,
                 Fault::Account,

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -15,14 +15,16 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Senders, Turn,
+    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Senders, SpaceLimits, Turn,
     dispatch::Dispatcher,
     inbox::{Inbox, NotTaken},
     narrator::Narrator,
     silence::Silence,
+    space::Space,
     writer::Writer,
 };
 use crate::{
+    current::Current,
     machine::{EndState, Fact, Plan, Reason, Terms, Workflow, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
     telemetry::{LogLimit, Metrics},
@@ -40,6 +42,12 @@ pub struct EngineOptions {
     pub recovery_grace: Duration,
     /// How long an ended workflow is kept.
     pub retention: Duration,
+    /// What is done when the disk fills up.
+    pub space: SpaceLimits,
+    /// Nothing is done and nothing is changed: it is only looked at.
+    pub is_read_only: bool,
+    /// Who waits longer than this for a place on a route is told of; zero is off.
+    pub queue_warn: Duration,
     /// How many inputs may wait.
     pub lanes: LaneLimits,
 }
@@ -54,15 +62,16 @@ struct Inner {
     reader: Arc<dyn Reader>,
     settings: Arc<dyn Settings>,
     feed: Arc<Feed>,
-    routes: Arc<RouteTable>,
+    routes: Current<RouteTable>,
+    terms: Current<Terms>,
     senders: Arc<dyn Senders>,
-    terms: Terms,
     metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_draining: AtomicBool,
     is_held: Arc<AtomicBool>,
+    is_read_only: bool,
 }
 
 /// A workflow that was created, or had been.
@@ -137,6 +146,10 @@ pub enum EngineError {
     NotHeld,
     /// It is stopping, or the store failed.
     Unavailable,
+    /// There is hardly room left on the store's disk.
+    DiskFull,
+    /// It was started only to be read.
+    ReadOnly,
 }
 
 impl Engine {
@@ -164,7 +177,6 @@ impl Engine {
         let log_limit = Arc::new(LogLimit::default());
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
-            routes: Arc::clone(&routes),
             senders: Arc::clone(&senders),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
@@ -183,6 +195,9 @@ impl Engine {
             next_sweep: now,
             is_held: Arc::clone(&is_held),
             silence: Silence::default(),
+            space: Space::new(options.space),
+            queue_warn: options.queue_warn,
+            is_read_only: options.is_read_only,
             narrator: Narrator { limit: Arc::clone(&log_limit) },
             recovering: Some(clock.busy()),
         };
@@ -214,15 +229,16 @@ impl Engine {
             reader,
             settings,
             feed,
-            routes,
+            routes: Current::from(routes),
+            terms: Current::new(options.terms),
             senders,
-            terms: options.terms,
             metrics,
             log_limit,
             stopped,
             thread: Mutex::new(thread),
             is_draining: AtomicBool::new(false),
             is_held,
+            is_read_only: options.is_read_only,
         }))
     }
 
@@ -244,7 +260,7 @@ impl Engine {
         let created_at = self.0.clock.moment();
         let fingerprint = plan.fingerprint();
         let id = new_id(created_at.engine);
-        let terms = self.0.terms;
+        let terms = *self.0.terms.get();
         let record = Box::new(Record {
             id,
             tenant,
@@ -255,7 +271,10 @@ impl Engine {
             fingerprint,
             requester,
         });
-        self.ask(|reply| Input::Create { record, reply }).await?
+        let began = Instant::now();
+        let created = self.ask(|reply| Input::Create { record, reply }).await;
+        self.0.metrics.create(began.elapsed());
+        created?
     }
 
     /// Whether there is room for a create of a tenant's: asked before any work is put into it.
@@ -307,6 +326,11 @@ impl Engine {
         self.0.is_held.load(Ordering::Acquire)
     }
 
+    /// Whether it was started only to be looked at.
+    pub fn is_read_only(&self) -> bool {
+        self.0.is_read_only
+    }
+
     /// Starts no further calls, waits at most `patience` for those that are out, and stops. What
     /// was not started is PLANNED, and the next life goes on with it.
     pub async fn drain(&self, patience: Duration) {
@@ -356,9 +380,21 @@ impl Engine {
         &self.0.feed
     }
 
-    /// The routes.
-    pub fn routes(&self) -> &Arc<RouteTable> {
-        &self.0.routes
+    /// The routes that are in force.
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.0.routes.get()
+    }
+
+    /// Goes by other routes from the next turn on, and gives new workflows other durations to live by.
+    /// Who waits for a place on a route that is gone is planned anew.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub async fn reload(&self, routes: RouteTable, terms: Terms) -> Result<(), EngineError> {
+        let routes = self.ask(|reply| Input::Routes { table: routes, reply }).await?;
+        self.0.routes.set(routes);
+        self.0.terms.set(terms);
+        Ok(())
     }
 
     /// Whose the senders are.
@@ -422,6 +458,8 @@ impl InboundSink for Sink {
                     | EngineError::AlreadyExists(_)
                     | EngineError::AlreadyEnded { .. }
                     | EngineError::RouteSaturated { .. }
+                    | EngineError::DiskFull
+                    | EngineError::ReadOnly
                     | EngineError::Held
                     | EngineError::NotHeld
                     | EngineError::Unavailable,
@@ -464,6 +502,14 @@ impl std::fmt::Display for EngineError {
                 f,
                 "route {route} is saturated: it could not start this within its send_within; ask again \
                  in {retry_after_ms} ms, or use a higher priority or a longer send_within"
+            ),
+            EngineError::DiskFull => f.write_str(
+                "the disk of this service is nearly full: nothing new is taken until its operator makes \
+                 room; cancels are",
+            ),
+            EngineError::ReadOnly => f.write_str(
+                "this service was started to be read only: nothing is sent and nothing is changed until \
+                 its operator starts it without --read-only",
             ),
             EngineError::Held => f.write_str(
                 "this service was restored from a backup and is held: nothing is sent until its \

@@ -108,9 +108,11 @@ impl Inbox {
                 receipts.add(&account, SAME, (input, busy));
             }
             Input::Answer { .. } => answers.push_back((input, busy)),
-            Input::Tick | Input::Resume { .. } | Input::Drain { .. } | Input::Stop => {
-                control.push_back((input, busy));
-            }
+            Input::Tick
+            | Input::Resume { .. }
+            | Input::Routes { .. }
+            | Input::Drain { .. }
+            | Input::Stop => control.push_back((input, busy)),
         }
         let is_awaited = std::mem::take(&mut lanes.is_awaited);
         drop(lanes);

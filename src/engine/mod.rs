@@ -26,6 +26,7 @@ mod routes;
 mod senders;
 mod silence;
 mod slots;
+mod space;
 mod turn;
 mod writer;
 
@@ -38,4 +39,6 @@ pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::LaneLimits;
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
+pub use slots::Queue;
+pub use space::SpaceLimits;
 pub use turn::{Foreign, Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dispatch_contract::{ErrorKind, Fault};
 use tracing::Level;
 
-use super::{Foreign, silence::Silent};
+use super::{Foreign, Queue, silence::Silent};
 use crate::{
     machine::{EndState, Fact, Reason, Refusal, WorkflowId, sentence},
     telemetry::{About, LogLimit},
@@ -80,6 +80,20 @@ impl Narrator {
                 %told_by, %started_under, count,
                 "receipts name attempts that were started under another account, and change nothing; \
                  does a webhook URL name the wrong account, or was one renamed without `formerly`?"
+            );
+        }
+    }
+
+    /// Tells that some have waited for a route for long.
+    pub(super) fn tell_queue(&self, queue: &Queue) {
+        let route = &*queue.route;
+        if self.may_tell(Level::WARN, "queue", route, "") {
+            let (waiting, oldest_s, why) = (queue.waiting, queue.age.as_secs(), queue.why());
+            tracing::warn!(
+                route,
+                waiting,
+                oldest_s,
+                "messages wait for a place on the route: {why}"
             );
         }
     }

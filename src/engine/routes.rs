@@ -1,4 +1,5 @@
-//! Which tenant's sender goes by which adapter under which account: data, fixed for a turn.
+//! Which tenant's sender goes by which adapter under which account: data, fixed for a turn. A
+//! reload of the configuration brings another table between two turns.
 //!
 //! A tenant reaches only routes that name it. A sender that routes name is that of their tenants alone,
 //! on every route of the channel: else another could send as it over a route for any sender. One that a
@@ -111,6 +112,11 @@ impl RouteTable {
     /// The route of that name.
     pub fn get(&self, name: &str) -> Option<&Route> {
         self.routes.iter().find(|route| &*route.name == name)
+    }
+
+    /// Whether the route of that name still takes what has this need.
+    pub fn still_serves(&self, name: &str, need: &Need) -> bool {
+        self.offers(need).iter().any(|offer| &*offer.route == name)
     }
 
     /// Every channel that some route serves, in order of name.

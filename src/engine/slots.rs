@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use dispatch_contract::UnixMillis;
@@ -101,6 +102,31 @@ impl Slots {
         self.changed.insert(route);
     }
 
+    /// Routes have other numbers of places and tenants other weights from now on; a route that is not
+    /// named has no place.
+    pub(super) fn resize(
+        &mut self,
+        capacities: impl IntoIterator<Item = (Arc<str>, u32)>,
+        weights: Arc<BTreeMap<Arc<str>, u32>>,
+    ) {
+        for slots in self.routes.values_mut() {
+            slots.capacity = 0;
+        }
+        for (name, capacity) in capacities {
+            self.routes.entry(name).or_default().capacity = capacity;
+        }
+        self.weights = weights;
+    }
+
+    /// Those that wait for a place on a route, the longest wait first; they wait there no longer.
+    pub(super) fn take_waiting(&mut self, route: &Arc<str>) -> Vec<WorkflowId> {
+        let here = self.waiting.iter().filter(|(_, (waits_for, _))| waits_for == route);
+        let mut here: Vec<_> = here.map(|(id, (_, claim))| (claim.since, *id)).collect();
+        here.sort_unstable();
+        here.iter().for_each(|(_, id)| self.leave(*id));
+        here.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Frees a place.
     pub(super) fn release(&mut self, route: &str) {
         if let Some(slots) = self.routes.get_mut(route) {
@@ -155,6 +181,29 @@ impl Slots {
         self.is_paused = is_paused;
     }
 
+    /// Each route as it stands, in order of name.
+    pub(super) fn queues(&self, now: UnixMillis) -> Vec<Queue> {
+        let mut oldest: HashMap<&Arc<str>, UnixMillis> = HashMap::new();
+        for (route, claim) in self.waiting.values() {
+            let since = oldest.entry(route).or_insert(claim.since);
+            *since = claim.since.min(*since);
+        }
+        let queue = |route: Arc<str>| {
+            let slots = &self.routes[&route];
+            let age = oldest.get(&route).map_or(Duration::ZERO, |since| now.since(*since));
+            Queue {
+                waiting: slots.queue.len(),
+                age,
+                places: slots.capacity,
+                taken: slots.taken,
+                call: Duration::from_micros(slots.call_us(now)),
+                is_paused: self.is_paused,
+                route,
+            }
+        };
+        self.routes().into_iter().map(queue).collect()
+    }
+
     /// How many calls are out.
     pub(super) fn taken(&self) -> u32 {
         self.routes.values().map(|slots| slots.taken).sum()
@@ -172,6 +221,42 @@ impl Slots {
         let changed = self.changed.drain();
         let depth = |route| self.routes.get(&route).map(|slots| (route, slots.queue.depths()));
         changed.filter_map(depth).collect()
+    }
+}
+
+/// Who waits for a place on a route, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// The route.
+    pub route: Arc<str>,
+    /// How many wait.
+    pub waiting: usize,
+    /// For how long the first of them has waited; zero if none waits.
+    pub age: Duration,
+    /// How many calls may be out.
+    pub places: u32,
+    /// How many are.
+    pub taken: u32,
+    /// How long a call takes.
+    pub call: Duration,
+    /// Nothing is started: the service stops, or was restored and is held.
+    pub is_paused: bool,
+}
+
+impl Queue {
+    /// Why they wait, in a few words.
+    pub fn why(&self) -> String {
+        let Queue { places, taken, call, .. } = self;
+        if self.is_paused {
+            "nothing is started at the moment".to_owned()
+        } else if *places == 0 {
+            "the route is not configured any more".to_owned()
+        } else if taken >= places {
+            let seconds = call.as_secs_f64();
+            format!("all {places} places are taken, and a call takes {seconds:.1} s")
+        } else {
+            format!("{taken} of {places} places are taken")
+        }
     }
 }
 
@@ -295,6 +380,23 @@ mod tests {
         });
         let wait = slots.expected_wait_ms("a", &Arc::from("default"), Priority::Normal, NOW);
         assert_eq!(wait, 11_000);
+    }
+
+    #[test]
+    fn a_queue_tells_its_depth_its_age_and_why_it_waits() {
+        let (a, b): (Arc<str>, Arc<str>) = (Arc::from("a"), Arc::from("b"));
+        let mut slots = slots(&[(&a, 2), (&b, 1)]);
+        (0..5).for_each(|number| {
+            normal(&mut slots, &a, number);
+        });
+        slots.took("a", 8000);
+        let queues = slots.queues(UnixMillis(NOW.0 + 90_000));
+        let (a, b) = (&queues[0], &queues[1]);
+        assert_eq!((a.waiting, a.age, a.taken), (3, Duration::from_secs(90), 2));
+        assert_eq!((b.waiting, b.age, b.taken), (0, Duration::ZERO, 0));
+        assert_eq!(a.why(), "all 2 places are taken, and a call takes 90.0 s");
+        slots.pause(true);
+        assert_eq!(slots.queues(NOW)[0].why(), "nothing is started at the moment");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod grace;
 mod hold;
 mod inputs;
 mod parking;
+mod reroute;
 
 use awaited::Awaited;
 pub use grace::Grace;
@@ -29,7 +30,7 @@ use super::{
     Wake,
     handle::{Canceled, Created, EngineError},
     routes::RouteTable,
-    slots::Slots,
+    slots::{Queue, Slots},
 };
 use crate::{
     machine::{self, Answer, ClockKind, Fact, Moment, Workflow, WorkflowId},
@@ -87,6 +88,13 @@ pub enum Input {
         open: OpenWork,
         /// Told how many were open, or that the store is not held.
         reply: Reply<Result<usize, EngineError>>,
+    },
+    /// The configuration was read anew: other routes, or the same with other limits.
+    Routes {
+        /// All of them.
+        table: RouteTable,
+        /// Told once they are in force.
+        reply: Reply<Arc<RouteTable>>,
     },
     /// Time may have moved.
     Tick,
@@ -171,6 +179,12 @@ pub struct Turn {
     is_gathering: bool,
     parking: Parking,
     awaited: Awaited,
+    /// Workflows that waited for a place on a route that is gone or another one now.
+    unrouted: VecDeque<WorkflowId>,
+    /// Whether routes were replaced in this life: then what was planned before may be on one that does
+    /// not serve it any more.
+    has_rerouted: bool,
+    is_short_of_space: bool,
     draining: Vec<Reply<()>>,
     is_draining: bool,
     /// Nothing is sent and no timer fires while this is there.
@@ -218,6 +232,9 @@ impl Turn {
             is_gathering: false,
             parking,
             awaited: Awaited::default(),
+            unrouted: VecDeque::new(),
+            has_rerouted: false,
+            is_short_of_space: false,
             draining: Vec::new(),
             is_draining: false,
             hold: store.held().map(|_| Hold::new()),
@@ -265,6 +282,7 @@ impl Turn {
             out: Outbox::default(),
         };
         work.pay_owed()?;
+        work.reroute()?;
         // The lanes put creates last; what is due goes between.
         let (creates, others): (Vec<_>, Vec<_>) =
             inputs.into_iter().partition(|input| matches!(input, Input::Create { .. }));
@@ -296,6 +314,9 @@ impl Turn {
         if self.is_held() {
             return Wake::NEVER;
         }
+        if !self.unrouted.is_empty() {
+            return Wake::at(now.engine);
+        }
         let wall = store.next_due(ClockKind::Wall, None);
         if now.engine >= self.grace.until {
             return Wake { engine: store.next_due(ClockKind::Engine, None), wall };
@@ -311,6 +332,21 @@ impl Turn {
     fn holds(&self, store: &dyn Store) -> bool {
         let first = store.next_due(ClockKind::Engine, None);
         first.is_some_and(|at| at < self.grace.started_at)
+    }
+
+    /// The routes that are in force.
+    pub fn routes(&self) -> &Arc<RouteTable> {
+        &self.routes
+    }
+
+    /// Who waits for places, by route.
+    pub fn queues(&self, now: UnixMillis) -> Vec<Queue> {
+        self.slots.queues(now)
+    }
+
+    /// Whether creates are refused because there is hardly room for more on the disk.
+    pub fn set_short_of_space(&mut self, is_short: bool) {
+        self.is_short_of_space = is_short;
     }
 
     /// How many calls are out.

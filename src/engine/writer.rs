@@ -5,14 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
-    EngineClock, Feed, Input, Turn, Wake, dispatch::Dispatcher, inbox::Inbox, narrator::Narrator,
-    silence::Silence,
+    EngineClock, EngineError, Feed, Input, Turn, Wake, dispatch::Dispatcher, inbox::Inbox,
+    narrator::Narrator, silence::Silence, space::Space,
 };
 use crate::{
     machine::Moment,
@@ -40,6 +40,10 @@ pub(super) struct Writer {
     pub(super) next_sweep: UnixMillis,
     pub(super) narrator: Narrator,
     pub(super) silence: Silence,
+    pub(super) space: Space,
+    pub(super) is_read_only: bool,
+    /// Who waits longer than this for a place is told of; zero is off.
+    pub(super) queue_warn: Duration,
     /// Told to whoever asks.
     pub(super) is_held: Arc<AtomicBool>,
     /// Held until the last life's remains are settled.
@@ -64,11 +68,43 @@ impl Writer {
         // Even if sled panics: callers that still wait are told by the drop of their replies, and a
         // test clock finds nothing to leap to.
         let _closes = Closes(Arc::clone(&self.inbox), Arc::clone(&self.clock));
-        let result = self.run_until_stopped();
+        let result = if self.is_read_only {
+            self.refuse_until_stopped();
+            Ok(())
+        } else {
+            self.run_until_stopped()
+        };
         if let Err(error) = &result {
             tracing::error!(%error, "the store failed; stopping without a further promise");
         }
         result
+    }
+
+    /// Nothing is taken up and no timer fires: whoever asks for a change is told why not.
+    fn refuse_until_stopped(&mut self) {
+        let open = self.store.open_count();
+        tracing::warn!(
+            open,
+            "READ ONLY: lists, timelines, streams and metrics are served; nothing is sent, taken or changed"
+        );
+        self.metrics.state(open, 0, false);
+        self.metrics.space(self.store.free_bytes(), true);
+        self.clock.set_alarm(Wake::NEVER);
+        drop(self.recovering.take());
+        loop {
+            for (input, _busy) in self.inbox.take(None) {
+                match input {
+                    Input::Create { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Input::Cancel { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Input::Inbound { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Input::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Input::Routes { table, reply } => reply(Arc::new(table)),
+                    Input::Drain { reply } => reply(()),
+                    Input::Answer { .. } | Input::Tick => {}
+                    Input::Stop => return,
+                }
+            }
+        }
     }
 
     fn run_until_stopped(&mut self) -> Result<(), StoreError> {
@@ -113,9 +149,13 @@ impl Writer {
 
     fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
         let now = self.clock.moment();
+        let free = || self.store.free_bytes();
+        if let Some(is_short) = self.space.look(Instant::now(), free, &self.metrics) {
+            self.turn.set_short_of_space(is_short);
+        }
         let out = self.turn.run(&*self.store, now, inputs)?;
         for change in &out.batch.changes {
-            let names = self.dispatcher.routes.former_names();
+            let names = self.turn.routes().former_names();
             for fact in &change.facts {
                 self.silence.fact(now.engine, fact, &change.state, names);
             }
@@ -129,13 +169,17 @@ impl Writer {
         let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
         let told: Vec<_> =
             new.filter(|record| record.requester.is_told()).map(|record| record.id).collect();
+        let began = Instant::now();
         let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
+        if !rows.is_empty() {
+            self.metrics.commit(began.elapsed());
+        }
 
         // Durable from here on: what is counted and logged has happened.
-        let facts = rows.iter().flat_map(|row| row.facts.iter().map(|fact| (row.workflow, fact)));
-        for ((workflow, fact), about) in facts.zip(&about) {
-            self.metrics.fact(fact, about);
-            self.narrator.tell(workflow, fact, about);
+        let facts = rows.iter().flat_map(|row| row.facts.iter().map(move |fact| (row, fact)));
+        for ((row, fact), about) in facts.zip(&about) {
+            self.metrics.fact(row.at.wall, fact, about);
+            self.narrator.tell(row.workflow, fact, about);
         }
         // Who is told that the store was let go finds it so.
         self.is_held.store(self.turn.is_held(), Ordering::Release);
@@ -143,7 +187,7 @@ impl Writer {
             ack();
         }
         self.feed.publish(&rows, &told);
-        self.dispatcher.start(out.sends);
+        self.dispatcher.start(out.sends, self.turn.routes());
         for broken in out.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);
@@ -178,6 +222,12 @@ impl Writer {
             self.narrator.silent(&silent);
         }
         self.narrator.limit.say_kept_back();
+        for queue in self.turn.queues(now) {
+            self.metrics.route_queue_age(&queue.route, queue.age);
+            if queue.age >= self.queue_warn && !self.queue_warn.is_zero() {
+                self.narrator.tell_queue(&queue);
+            }
+        }
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));
         let swept = self.store.sweep(now, before, SWEEP_ROWS)?;
         if swept.rows >= SWEEP_ROWS {

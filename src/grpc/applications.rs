@@ -16,8 +16,9 @@ use super::{
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
-        MessagesSpec, Name, PublicKey, Shape, Signing, Webhook, Written,
+        Destinations, MessagesSpec, Name, PublicKey, Shape, Signing, Webhook, Written,
     },
+    current::Current,
     engine::Engine,
     pb::v1::{
         self, CallbackShape, CallbackSigning, CreateApplicationRequest, CreateApplicationResponse,
@@ -35,17 +36,32 @@ pub struct ApplicationService {
     access: Access,
     applications: Arc<Applications>,
     accounts: Arc<Accounts>,
+    destinations: Arc<Current<Destinations>>,
 }
 
 impl ApplicationService {
-    /// In front of `applications`; what is linked to one is in `accounts`.
+    /// In front of `applications`; what is linked to one is in `accounts`, and `destinations` says
+    /// where one may be told of statuses.
     pub fn new(
         engine: Engine,
         access: Access,
         applications: Arc<Applications>,
         accounts: Arc<Accounts>,
+        destinations: Arc<Current<Destinations>>,
     ) -> Self {
-        ApplicationService { engine, access, applications, accounts }
+        ApplicationService { engine, access, applications, accounts, destinations }
+    }
+
+    /// What is asked for, if its statuses may go where they are to.
+    fn spec(
+        &self,
+        given: Option<v1::ApplicationSpec>,
+        renew_key: bool,
+    ) -> Result<ApplicationSpec, Refusal> {
+        let spec = parse(given, renew_key)?;
+        let checked = spec.check_status_url(&self.destinations.get());
+        checked.map_err(|why| invalid("application.messages.status_url", &why.to_string()))?;
+        Ok(spec)
     }
 
     /// The caller, who may administer, and what it asks.
@@ -77,7 +93,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<CreateApplicationRequest>,
     ) -> Result<Response<CreateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let spec = parse(request.application, false)?;
+        let spec = self.spec(request.application, false)?;
         let now = self.engine.clock().wall();
         let applications = Arc::clone(&self.applications);
         let name = spec.name.as_str().to_owned();
@@ -144,7 +160,7 @@ impl application_service_server::ApplicationService for ApplicationService {
     ) -> Result<Response<UpdateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.id)?;
-        let spec = parse(request.application, request.renew_key_pair)?;
+        let spec = self.spec(request.application, request.renew_key_pair)?;
         let applications = Arc::clone(&self.applications);
         let update = move |tenant: &str| applications.update(tenant, id, spec);
         let written = self.change(caller, "application.updated", id.to_string(), update).await?;

@@ -70,6 +70,8 @@ impl Error {
             Error::Engine(EngineError::AlreadyEnded { .. }) => "WORKFLOW_ENDED",
             Error::Engine(EngineError::Overloaded { .. }) => "OVERLOADED",
             Error::Engine(EngineError::RouteSaturated { .. }) => "ROUTE_SATURATED",
+            Error::Engine(EngineError::DiskFull) => "DISK_FULL",
+            Error::Engine(EngineError::ReadOnly) => "READ_ONLY",
             Error::Engine(EngineError::Held) => "HELD",
             Error::Engine(EngineError::NotHeld) => "NOT_HELD",
             Error::Engine(EngineError::Unavailable) => "STOPPING",
@@ -116,8 +118,12 @@ impl Error {
             Error::Engine(EngineError::NotFound(_)) | Error::NoCallback => Code::NotFound,
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
             Error::Engine(
-                EngineError::AlreadyEnded { .. } | EngineError::Held | EngineError::NotHeld,
+                EngineError::AlreadyEnded { .. }
+                | EngineError::Held
+                | EngineError::NotHeld
+                | EngineError::ReadOnly,
             ) => Code::FailedPrecondition,
+            Error::Engine(EngineError::DiskFull) => Code::ResourceExhausted,
             Error::Engine(EngineError::Overloaded { .. } | EngineError::RouteSaturated { .. }) => {
                 Code::ResourceExhausted
             }
@@ -240,6 +246,8 @@ impl Error {
                 | EngineError::TooLate
                 | EngineError::AlreadyExists(_)
                 | EngineError::AlreadyEnded { .. }
+                | EngineError::DiskFull
+                | EngineError::ReadOnly
                 | EngineError::Held
                 | EngineError::NotHeld,
             )
@@ -294,6 +302,8 @@ impl Error {
             | Error::Engine(
                 EngineError::TooLate
                 | EngineError::Overloaded { .. }
+                | EngineError::DiskFull
+                | EngineError::ReadOnly
                 | EngineError::Held
                 | EngineError::NotHeld
                 | EngineError::Unavailable,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     access::{Access, Caller, Denied, scope_of_grpc},
-    engine::Engine,
+    engine::{Engine, EngineError},
     fair::Connection,
 };
 
@@ -54,7 +54,11 @@ impl<S> Guarded<S> {
         let from = request.extensions().get::<Arc<Connection>>();
         let from = from.map(|connection| connection.address());
         let caller = authenticate(&self.access, uri, headers, from, now)?;
-        match scope_of_grpc(request.uri().path()) {
+        let path = request.uri().path();
+        if self.engine.is_read_only() && !only_reads(path) {
+            return Err(EngineError::ReadOnly.into());
+        }
+        match scope_of_grpc(path) {
             Some(scope) if caller.may(scope) => Ok(caller),
             Some(scope) => Err(Denied::Forbidden(scope).into()),
             None => Err(Error::NoSuchMethod),
@@ -73,6 +77,13 @@ pub(crate) fn count_denied(engine: &Engine, denied: &Denied) {
         | Denied::Forbidden(_)
         | Denied::TooMany { .. } => {}
     }
+}
+
+/// Whether a method changes nothing, an audit log included.
+fn only_reads(path: &str) -> bool {
+    let method = path.rsplit('/').next().unwrap_or_default();
+    let reads = ["List", "Get", "Stream"].iter().any(|verb| method.starts_with(verb));
+    reads && method != "GetCallbackSecret"
 }
 
 /// Whom the guard let through.

@@ -35,6 +35,12 @@ pub trait Sandbox: Send + Sync {
     /// If the script cannot be read; the text says what would be right.
     fn set_script(&self, recipient: &str, script: Option<&str>) -> Result<(), String>;
 
+    /// Sets what happens to messages for whoever has no script.
+    ///
+    /// # Errors
+    /// As [`set_script`](Self::set_script).
+    fn set_default_script(&self, script: &str) -> Result<(), String>;
+
     /// The scripts by recipient.
     fn scripts(&self) -> Vec<(String, String)>;
 

@@ -84,7 +84,8 @@ impl DispatchService {
             self.engine.room(&caller.tenant)?;
             Some(self.access.admit(caller, &**self.engine.reader(), now.engine)?)
         };
-        let rules = parse::TenantRoutes::of(&self.engine, &caller.tenant);
+        let routes = self.engine.routes();
+        let rules = parse::TenantRoutes::of(&self.engine, &routes, &caller.tenant);
         let plan = parse::create_request(&request, &rules, now.wall).map_err(Error::Invalid)?;
         if request.validate_only {
             if plan.valid_until.is_some_and(|until| until <= now.wall) {
@@ -388,7 +389,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
         let listed = caller(&request).and_then(|caller| {
             let whose = caller.view(&request.get_ref().tenant)?;
             let routes = self.engine.routes();
-            Ok(render::channels(routes, whose.as_deref(), caller.is_operator()))
+            Ok(render::channels(&routes, whose.as_deref(), caller.is_operator()))
         });
         let channels = listed.map_err(|error| self.refuse(error))?;
         Ok(Response::new(ListChannelsResponse { channels }))

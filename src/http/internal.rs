@@ -49,6 +49,10 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     if health.engine.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
+    if health.engine.is_read_only() {
+        let why = "read only: started with --read-only, nothing is sent or taken\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
     if health.engine.is_held() {
         let held = "held after a restore: `dispatch resume --open continue|cancel` says what becomes of what is open\n";
         return (StatusCode::SERVICE_UNAVAILABLE, held).into_response();

@@ -3,10 +3,9 @@
 mod caught;
 mod internal;
 mod listener;
-mod rarely;
 mod receipts;
 
 pub use caught::caught;
 pub use internal::{Health, router as internal_router};
 pub use listener::{Listener, serve};
-pub use receipts::{Receipts, Told, router as public_router};
+pub use receipts::{AccountsByName, Receipts, router as public_router};

@@ -22,9 +22,12 @@ use axum::{
     routing::any,
 };
 use dispatch_contract::{Account, Registry, Verdict, WebhookRequest};
+use tracing::Level;
 
-use super::rarely::Rarely;
-use crate::engine::{Engine, EngineError};
+use crate::{
+    current::Current,
+    engine::{Engine, EngineError},
+};
 
 /// The largest body taken: providers' batches are far smaller.
 const BODY_BYTES: usize = 256 * 1024;
@@ -33,6 +36,9 @@ const NAMED: usize = 20;
 /// How much of a path is logged, in characters.
 const SHOWN: usize = 80;
 
+/// The accounts of a service, by provider and name.
+pub type AccountsByName = BTreeMap<(String, String), Arc<Account>>;
+
 /// What webhooks need.
 pub struct Receipts {
     /// Where what they tell goes.
@@ -40,22 +46,11 @@ pub struct Receipts {
     /// Who reads them.
     pub registry: Registry,
     /// The accounts, by provider and name; one that was renamed stands under its former names too.
-    pub accounts: BTreeMap<(String, String), Arc<Account>>,
+    pub accounts: Arc<Current<AccountsByName>>,
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
     /// How long a body may take to arrive.
     pub patience: Duration,
-    /// What is logged of them.
-    pub told: Told,
-}
-
-/// Which log lines were written, and when.
-#[derive(Debug, Default)]
-pub struct Told {
-    forged: Rarely,
-    not_understood: Rarely,
-    astray: Rarely,
-    panicked: Rarely,
 }
 
 /// The public listener's paths.
@@ -112,33 +107,28 @@ impl Receipts {
             // Nothing is known of it, not even whether it is genuine: the provider sends it again.
             self.engine.metrics().adapter_panicked(adapter.name(), "webhook");
             self.engine.metrics().webhook(adapter.provider(), &account.name, "panicked");
-            if let Some(kept_back) = self.told.panicked.may_tell() {
-                let (adapter, account) = (adapter.name(), &account.name);
-                tracing::error!(adapter, account, kept_back, "the adapter panicked over a webhook");
+            let (adapter, account) = (adapter.name(), &*account.name);
+            if self.may_log(Level::ERROR, "webhook_panicked", account, adapter) {
+                tracing::error!(adapter, account, "the adapter panicked over a webhook");
             }
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let verdict = match outcome.verdict {
             Verdict::Understood => "understood",
             Verdict::NotUnderstood => {
-                if let Some(kept_back) = self.told.not_understood.may_tell() {
-                    let (adapter, account) = (adapter.name(), &account.name);
-                    tracing::warn!(
-                        adapter,
-                        account,
-                        kept_back,
-                        "a genuine webhook was not understood"
-                    );
+                let (adapter, account) = (adapter.name(), &*account.name);
+                if self.may_log(Level::WARN, "webhook_not_understood", account, adapter) {
+                    tracing::warn!(adapter, account, "a genuine webhook was not understood");
                 }
                 "not_understood"
             }
             Verdict::Forged => {
                 // Whoever finds this address could fill a log: the metric counts, the line is rare.
-                if let Some(kept_back) = self.told.forged.may_tell() {
+                let (provider, account) = (adapter.provider(), &*account.name);
+                if self.may_log(Level::WARN, "webhook_forged", account, provider) {
                     tracing::warn!(
-                        provider = adapter.provider(),
-                        account = account.name,
-                        kept_back,
+                        provider,
+                        account,
                         "a webhook's signature is missing or wrong; is signature_secret the account's?"
                     );
                 }
@@ -157,11 +147,17 @@ impl Receipts {
         (status, outcome.body).into_response()
     }
 
+    /// What anybody outside can cause is logged rarely, and counted by the metrics.
+    fn may_log(&self, level: Level, kind: &'static str, of: &str, cause: &str) -> bool {
+        self.engine.log_limit().admits(level, kind, of, cause)
+    }
+
     /// Nobody here is called so. The provider, or whoever it is, is told no more than that.
     fn astray(&self, unknown: &'static str, path: &str) -> Response {
         self.engine.metrics().webhook_astray(unknown);
-        if let Some(kept_back) = self.told.astray.may_tell() {
-            let own = self.accounts.iter().filter(|((_, name), account)| *name == account.name);
+        if self.may_log(Level::WARN, "webhook_astray", "", unknown) {
+            let accounts = self.accounts.get();
+            let own = accounts.iter().filter(|((_, name), account)| *name == account.name);
             let known: Vec<_> = own
                 .take(NAMED)
                 .map(|((provider, name), _)| format!("/receipts/{provider}/{name}"))
@@ -170,7 +166,6 @@ impl Receipts {
                 unknown,
                 path = shape(path),
                 known = known.join(" "),
-                kept_back,
                 "a call at a path for receipts that leads nowhere; if a provider made it, its receipts \
                  are lost, and every message counts as unread"
             );
@@ -184,13 +179,14 @@ impl Receipts {
     }
 
     fn account(&self, provider: &str, name: Option<&str>) -> Option<Arc<Account>> {
+        let accounts = self.accounts.get();
         if let Some(name) = name {
-            return self.accounts.get(&(provider.to_owned(), name.to_owned())).map(Arc::clone);
+            return accounts.get(&(provider.to_owned(), name.to_owned())).map(Arc::clone);
         }
         let of_provider = |((of, name), account): &(&(String, String), &Arc<Account>)| {
             of == provider && *name == account.name
         };
-        let mut of_provider = self.accounts.iter().filter(of_provider);
+        let mut of_provider = accounts.iter().filter(of_provider);
         // Which one would be a guess if there were two.
         let (_, only) = of_provider.next().filter(|_| of_provider.next().is_none())?;
         Some(Arc::clone(only))
@@ -245,6 +241,8 @@ fn no_room(error: &EngineError) -> Response {
         | EngineError::RouteSaturated { .. }
         | EngineError::AlreadyExists(_)
         | EngineError::AlreadyEnded { .. }
+        | EngineError::DiskFull
+        | EngineError::ReadOnly
         | EngineError::Held
         | EngineError::NotHeld
         | EngineError::Unavailable => 5,

@@ -45,6 +45,11 @@ pub enum Event {
         /// What it told.
         news: News,
     },
+    /// The route of an attempt that waits for a place does not serve it any more.
+    RouteGone {
+        /// Its number.
+        attempt: u16,
+    },
     /// The caller does not want it any more.
     Cancel,
 }

@@ -51,7 +51,9 @@ const INVARIANTS: &[Invariant] = &[
     }),
     ("M4", "an attempt that was never STARTED has touched nothing", |w| {
         w.attempts.iter().all(|a| {
-            a.calls > 0 || (a.state == AttemptState::Planned && a.status == Status::Pending)
+            // One that was refused before it started is one whose route was taken away.
+            let is_untouched = matches!(a.state, AttemptState::Planned | AttemptState::Refused);
+            a.calls > 0 || (is_untouched && a.status == Status::Pending)
         })
     }),
     ("M5", "a step is sent at most twice after unknown outcomes", |w| {

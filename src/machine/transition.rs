@@ -67,6 +67,7 @@ pub fn handle(
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
         Event::News { attempt, news } => turn.news(attempt, news),
+        Event::RouteGone { attempt } => turn.route_gone(attempt),
         Event::Cancel => turn.cancel(),
     }
     turn.facts
@@ -238,6 +239,48 @@ impl Transition<'_> {
         }
     }
 
+    /// Its route does not serve it any more. What certainly was not sent is planned on another, however
+    /// little time is left, or the step ends; it does not wait in vain.
+    fn route_gone(&mut self, number: u16) {
+        if self.workflow.wants_slot() != Some(number) {
+            return;
+        }
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (step, route) = (attempt.step, Arc::clone(&attempt.route));
+        let refusal = Refusal {
+            kind: ErrorKind::Forbidden,
+            fault: Fault::Account,
+            code: None,
+            detail: format!("route {route} is not configured for it any more"),
+            cause: None,
+        };
+        if attempt.is_uncertain {
+            // Rule 6: an earlier call may have gone out, so no other route may be tried.
+            return self.give_up_on(number, Some(refusal));
+        }
+        self.emit(Fact::AttemptRefused { attempt: number, refusal });
+        if self
+            .workflow
+            .attempts_of(step)
+            .any(|(_, a)| matches!(a.state, AttemptState::Unknown { .. }))
+        {
+            // This was the second send; the first may still be out.
+            return self.decide_unknown(step);
+        }
+        if self.has_alive(step) {
+            return;
+        }
+        let may_be_out = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
+        match self.best_route(step).filter(|_| !may_be_out) {
+            Some(offer) => self.plan_attempt(step, offer, false),
+            None => {
+                let channel = &self.workflow.steps[usize::from(step)].need.channel;
+                let detail = format!("no route serves {channel} for this sender any more");
+                self.fail_step(step, Reason::NoRoute, None, detail);
+            }
+        }
+    }
+
     /// The service died between STARTED and the answer: the outcome is unknown.
     fn lost(&mut self, number: u16) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
@@ -339,7 +382,7 @@ impl Transition<'_> {
     /// Rule 6: it may have gone out.
     fn unknown(&mut self, number: u16, refusal: Option<Refusal>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
-        let (step, traits) = (attempt.step, attempt.traits);
+        let step = attempt.step;
         let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, attempt.calls);
         let retry_at = self.after(delay);
         let honoured_until = honoured_until(attempt);
@@ -349,6 +392,13 @@ impl Transition<'_> {
         if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
             return self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
         }
+        self.give_up_on(number, refusal);
+    }
+
+    /// It may have gone out, and it is not called again.
+    fn give_up_on(&mut self, number: u16, refusal: Option<Refusal>) {
+        let Some(attempt) = self.workflow.attempt(number) else { return };
+        let (step, traits) = (attempt.step, attempt.traits);
         let wait_ms = self.unknown_wait(step, traits.echoes);
         let wait_until = self.after(wait_ms);
         self.emit(Fact::AttemptUnknown { attempt: number, refusal, wait_until });

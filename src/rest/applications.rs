@@ -15,6 +15,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::get,
 };
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     caller::caller,
     request::{Answer, Faults, beside, number, object, query},
 };
-use crate::access::{ApplicationError, Caller};
+use crate::access::{ApplicationError, ApplicationSpec, Caller};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 10;
@@ -41,7 +42,7 @@ pub(super) fn routes() -> Router<Arc<Rest>> {
 async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Result<Answer, Problem> {
     let caller = caller(&rest, &head)?;
     let body = object(&head.headers, body, rest.patience).await?;
-    let spec = parse::application(&body).map_err(invalid)?;
+    let spec = spec(&rest, &body)?;
     if parse::echoed(&body).callback_secret.is_some() {
         let mut faults = Faults::default();
         let place = "capabilities.messages.signing.secret";
@@ -98,7 +99,7 @@ async fn update(
     let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
     let body = object(&head.headers, body, rest.patience).await?;
-    let spec = parse::application(&body).map_err(invalid)?;
+    let spec = spec(&rest, &body)?;
     let echoed = parse::echoed(&body);
     let applications = Arc::clone(&rest.applications);
     let update = move |tenant: &str| {
@@ -121,6 +122,17 @@ async fn delete(
     let delete = move |tenant: &str| accounts.delete_application(tenant, application);
     change(&rest, caller, "application.deleted", &id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a body asks for, if its statuses may go where they are to.
+fn spec(rest: &Rest, body: &Map<String, Value>) -> Result<ApplicationSpec, Problem> {
+    let spec = parse::application(body).map_err(invalid)?;
+    spec.check_status_url(&rest.destinations.get()).map_err(|why| {
+        let mut faults = Faults::default();
+        faults.add("capabilities.messages.webhooks.status_url.address", why.to_string());
+        invalid(faults)
+    })?;
+    Ok(spec)
 }
 
 /// Does a change beside the runtime, and writes down who did it.

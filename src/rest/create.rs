@@ -110,8 +110,9 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let Judged { plan, webhook_url, facade } = {
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.patience).await?;
-        let rules = parse::TenantRoutes::of(&rest.engine, &caller.tenant);
-        let by: (&dyn parse::Rules, _) = (&rules, &*rest.destinations);
+        let (routes, destinations) = (rest.engine.routes(), rest.destinations.get());
+        let rules = parse::TenantRoutes::of(&rest.engine, &routes, &caller.tenant);
+        let by: (&dyn parse::Rules, _) = (&rules, &*destinations);
         judge(api, &body, request_id.as_deref(), by, rest.engine.clock().wall(), &mut notes)?
     };
     let application = receiver(rest, &caller, webhook_url.is_some(), &mut notes).await?;

@@ -45,7 +45,13 @@ impl From<Error> for Problem {
                 (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit")
             }
             // A client can do nothing about either but wait, and FAILED_PRECONDITION has no twin.
-            Error::Engine(EngineError::Held | EngineError::NotHeld | EngineError::Unavailable)
+            Error::Engine(
+                EngineError::DiskFull
+                | EngineError::ReadOnly
+                | EngineError::Held
+                | EngineError::NotHeld
+                | EngineError::Unavailable,
+            )
             | Error::ReaderStuck
             | Error::Quiet => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable"),
             Error::Exceeded(_) => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit"),

@@ -27,8 +27,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::State,
-    middleware::from_fn_with_state,
+    extract::{Request, State},
+    http::Method,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -37,7 +38,8 @@ pub use problem::{InvalidParameter, Problem};
 
 use crate::{
     access::{Access, Accounts, Applications, Destinations},
-    engine::Engine,
+    current::Current,
+    engine::{Engine, EngineError},
     grpc::code_name,
 };
 
@@ -54,7 +56,7 @@ pub struct Rest {
     /// Whether tokens of external accounts are shown in clear.
     pub show_tokens: bool,
     /// Where callbacks may go.
-    pub destinations: Arc<Destinations>,
+    pub destinations: Arc<Current<Destinations>>,
     /// How long a body may take to arrive.
     pub patience: Duration,
 }
@@ -79,6 +81,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         // Last: it holds for the paths above it.
         .method_not_allowed_fallback(wrong_verb)
         .fallback(nowhere)
+        .layer(from_fn_with_state(Arc::clone(&rest), refuse_writes))
         .layer(from_fn_with_state(Arc::clone(&rest), leftover::read_out))
         .with_state(rest)
 }
@@ -89,6 +92,15 @@ async fn wrong_verb(State(rest): State<Arc<Rest>>) -> Response {
 
 async fn nowhere(State(rest): State<Arc<Rest>>) -> Response {
     rest.answer(Err(Problem::not_found("There is nothing at this path")))
+}
+
+/// A service that was started only to be read answers nothing else.
+async fn refuse_writes(State(rest): State<Arc<Rest>>, request: Request, next: Next) -> Response {
+    let only_reads = [Method::GET, Method::HEAD].contains(request.method());
+    if rest.engine.is_read_only() && !only_reads {
+        return rest.answer(Err(EngineError::ReadOnly.into()));
+    }
+    next.run(request).await
 }
 
 impl Rest {

@@ -3,13 +3,14 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use super::Service;
 use crate::{
     access::{
         AccessOptions, ConfiguredKey, KeyId, LimitsByTenant, NewKey, TenantLimits, TokenRules,
     },
     config::{self, Config, ConfigError, TlsListener},
     store::{Kind, SettingChange, Settings, StoreError},
-    tls::{Tls, TlsFiles},
+    tls::{Tls, TlsError, TlsFiles},
 };
 
 /// The shortest secret that a configuration may give a key, in bytes: as long as the old API's.
@@ -78,20 +79,29 @@ pub(super) fn tls(
     if !config.is_of(listener) {
         return Ok(None);
     }
-    let (protocol, client_ca): (&[u8], _) = match listener {
-        TlsListener::Grpc => {
-            (b"h2", Some(&config.client_ca).filter(|path| **path != *Path::new("")))
-        }
-        TlsListener::Http => (b"http/1.1", None),
+    let protocol: &[u8] = match listener {
+        TlsListener::Grpc => b"h2",
+        TlsListener::Http => b"http/1.1",
     };
-    let files = TlsFiles {
+    let tls = Tls::load(tls_files(config, listener), protocol).map_err(tls_problem)?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Where a listener's certificates are.
+pub(super) fn tls_files(config: &config::Tls, listener: TlsListener) -> TlsFiles {
+    let client_ca = match listener {
+        TlsListener::Grpc => Some(&config.client_ca).filter(|path| **path != *Path::new("")),
+        TlsListener::Http => None,
+    };
+    TlsFiles {
         certificate: config.certificate.clone(),
         key: config.key.clone(),
         client_ca: client_ca.cloned(),
-    };
-    let tls = Tls::load(files, protocol)
-        .map_err(|problem| ConfigError(format!("listen.tls: {problem}")))?;
-    Ok(Some(Arc::new(tls)))
+    }
+}
+
+pub(super) fn tls_problem(problem: TlsError) -> ConfigError {
+    ConfigError(format!("listen.tls: {problem}"))
 }
 
 /// The row that says that the store was one of a real service.
@@ -110,10 +120,26 @@ pub(super) fn is_real(
 ) -> Result<bool, StoreError> {
     let was = settings.get(Kind::Service, REAL)?.is_some();
     let is = !is_simulated || !config.access.keys.is_empty();
-    if is && !was {
+    if is && !was && !config.store.read_only {
         settings.write(vec![SettingChange::put(Kind::Service, REAL, vec![1])])?;
     }
     Ok(was || is)
+}
+
+/// Whether a running service may go on with other keys in the configuration.
+///
+/// # Errors
+/// If nobody's key would be left where other machines reach gRPC.
+pub(super) fn stays_guarded(service: &Service, known: &AccessOptions) -> Result<(), ConfigError> {
+    let would = service.access.would_have_key(known);
+    let would = would.map_err(|error| ConfigError(error.to_string()))?;
+    let has = service.access.has_key().map_err(|error| ConfigError(error.to_string()))?;
+    if has && !would {
+        let problem = "the last key would be gone, and whoever reaches this service let in; keep one \
+                       in [[access.keys]], or make one with `dispatch keys create`";
+        return Err(ConfigError(problem.to_owned()));
+    }
+    Ok(())
 }
 
 /// The first listener that other machines would reach without TLS, and nobody said that this is meant.

@@ -26,6 +26,7 @@ pub(crate) mod codec;
 mod memory;
 mod open;
 mod packed;
+mod read_only;
 mod settings;
 mod sled;
 mod types;
@@ -36,6 +37,7 @@ pub use check::{Checked, Finding, check_backup};
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use open::Needs;
+pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Ended, Kept};
 pub use sled::{SledOptions, SledStore};
@@ -126,6 +128,11 @@ pub trait Store: Send {
 
     /// Whether it was restored and waits for somebody to say what is to become of what was open.
     fn held(&self) -> Option<Held>;
+
+    /// How many bytes may still be written, if that is bounded and known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// The newest moment in the journal: engine time never falls behind it.
     fn last_time(&self) -> Moment;

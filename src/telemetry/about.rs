@@ -1,6 +1,6 @@
 //! What a fact speaks of.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::Channel;
 
@@ -17,6 +17,8 @@ pub struct About {
     pub route: Option<Arc<str>>,
     /// The channel of the step; `None` where it is about none.
     pub channel: Option<Channel>,
+    /// How long the workflow waited for its first call since it could be made, if this is that.
+    pub waited: Option<Duration>,
 }
 
 impl About {
@@ -34,6 +36,19 @@ impl About {
             tenant: workflow.steps.first().map(|step| Arc::clone(&step.need.tenant)),
             route: attempt.map(|attempt| Arc::clone(&attempt.route)),
             channel: step.map(|step| step.need.channel.clone()),
+            waited: match fact {
+                Fact::AttemptStarted { attempt: 1, call: 1, .. } => Some(waited(workflow)),
+                _ => None,
+            },
         }
+    }
+}
+
+/// Since `send_at`, or since its creation.
+fn waited(workflow: &Workflow) -> Duration {
+    let (created, now) = (workflow.created_at, workflow.updated_at);
+    match workflow.send_at.filter(|at| *at > created.wall) {
+        Some(at) => now.wall.since(at),
+        None => now.engine.since(created.engine),
     }
 }

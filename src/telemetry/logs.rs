@@ -1,13 +1,24 @@
 //! Logs, to standard error. A line is one line, and nothing in it commands a terminal: what callers and
 //! providers sent may stand in an error.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{
-    EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Registry,
+    filter::LevelFilter,
+    fmt,
+    layer::SubscriberExt,
+    reload::{self, Handle},
+    util::SubscriberInitExt,
 };
 
 use crate::terminal;
+
+/// Where the level of the process is changed.
+static LEVEL: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// The libraries below speak up only when something is wrong; what was done by whom is always told.
 const QUIET: &str = "warn,audit=info,dispatch=";
@@ -19,24 +30,51 @@ const QUIET: &str = "warn,audit=info,dispatch=";
 /// # Errors
 /// If `level` is neither; the text says what would be right.
 pub fn init(json: bool, level: &str) -> Result<(), String> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(move || Lines { is_json: json });
+    let done = if json {
+        registry.with(lines.json()).try_init()
+    } else {
+        registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
+    };
+    // An error means that a test, or an embedding program, was first.
+    if done.is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+    Ok(())
+}
+
+/// Logs at another level from now on. Does nothing if logging was not set up by [`init`].
+///
+/// # Errors
+/// As [`init`]; the level stays as it was then.
+pub fn set_level(level: &str) -> Result<(), String> {
+    let filter = filter(level)?;
+    match LEVEL.get() {
+        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Whether `level` is one that [`init`] takes.
+///
+/// # Errors
+/// If not; the text says what would be right.
+pub fn check_level(level: &str) -> Result<(), String> {
+    filter(level).map(|_| ())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
     let is_one = level.parse::<LevelFilter>().is_ok();
     let filter = match is_one {
         true => EnvFilter::try_new(format!("{QUIET}{level}")),
         false => EnvFilter::try_new(level),
     };
-    let filter = filter.ok().filter(|_| is_one || level.contains('=')).ok_or_else(|| {
+    filter.ok().filter(|_| is_one || level.contains('=')).ok_or_else(|| {
         "must be off, error, warn, info, debug or trace, or a filter like dispatch=debug,h2=info"
             .to_owned()
-    })?;
-    let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(move || Lines { is_json: json });
-    // An error means that a test, or an embedding program, was first.
-    let _ = if json {
-        registry.with(lines.json()).try_init()
-    } else {
-        registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
-    };
-    Ok(())
+    })
 }
 
 /// Takes a whole line with each write, as the layer gives them.

@@ -10,7 +10,7 @@ use std::{
 use dispatch_contract::{Cause, UnixMillis};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -56,6 +56,40 @@ pub struct Metrics {
     callbacks_oldest: Gauge<f64, AtomicU64>,
     callback_rows_missed: Counter,
     tenants: Tenants,
+    call_seconds: Family<OfCall, Histogram, fn() -> Histogram>,
+    commit_seconds: Histogram,
+    create_seconds: Histogram,
+    first_start_seconds: Histogram,
+    receipt_delay_seconds: Family<OfChannel, Histogram, fn() -> Histogram>,
+    route_queue_age: Family<OfRoute, Gauge<f64, AtomicU64>>,
+    store_free_bytes: Gauge,
+    store_is_short: Gauge,
+}
+
+/// How long what a machine does takes, in seconds: from a fraction of a millisecond to ten seconds.
+const QUICK: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How long what waits for others takes, in seconds: from ten milliseconds to a day.
+const SLOW: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 86_400.0];
+
+fn quick() -> Histogram {
+    Histogram::new(QUICK)
+}
+
+fn slow() -> Histogram {
+    Histogram::new(SLOW)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCall {
+    route: String,
+    provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfChannel {
+    channel: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -147,6 +181,11 @@ impl Metrics {
         macro_rules! metric {
             ($name:literal, $help:literal) => {{
                 let metric = Default::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
                 registry.register($name, $help, Clone::clone(&metric));
                 metric
             }};
@@ -254,12 +293,49 @@ impl Metrics {
                 "Journal rows that retention dropped before callbacks were made of them"
             ),
             tenants: Tenants::new(&mut registry),
+            call_seconds: metric!(
+                "call_seconds",
+                "How long calls to providers took, by route and provider",
+                Family::new_with_constructor(quick as fn() -> Histogram)
+            ),
+            commit_seconds: metric!(
+                "commit_seconds",
+                "How long it took to make a batch durable",
+                quick()
+            ),
+            create_seconds: metric!(
+                "create_seconds",
+                "How long creates waited for the writer and its commit, refused ones too",
+                quick()
+            ),
+            first_start_seconds: metric!(
+                "first_start_seconds",
+                "From a workflow's creation, or its send_at, to its first call",
+                slow()
+            ),
+            receipt_delay_seconds: metric!(
+                "receipt_delay_seconds",
+                "From the time that a provider gives for a status to its arrival, by channel",
+                Family::new_with_constructor(slow as fn() -> Histogram)
+            ),
+            route_queue_age: metric!(
+                "route_queue_age_seconds",
+                "For how long the oldest that waits for a place on a route has waited, by route"
+            ),
+            store_free_bytes: metric!(
+                "store_free_bytes",
+                "How much may still be written where the store is; -1 if that is not known"
+            ),
+            store_is_short: metric!(
+                "store_is_short",
+                "1 while creates are refused because the disk is nearly full"
+            ),
             registry,
         }
     }
 
-    /// Counts what a fact tells. To be called once it is durable.
-    pub fn fact(&self, fact: &Fact, about: &About) {
+    /// Counts what a fact tells that was noted at `at`, by the wall clock. To be called once it is durable.
+    pub fn fact(&self, at: UnixMillis, fact: &Fact, about: &About) {
         let channel = || about.channel.as_ref().map_or(String::new(), ToString::to_string);
         let route = || about.route.as_deref().unwrap_or_default().to_owned();
         if let Some(tenant) = &about.tenant {
@@ -295,7 +371,19 @@ impl Metrics {
             Fact::AttemptUnknown { refusal, .. } | Fact::AttemptRepeated { refusal, .. } => {
                 self.answer(route(), "unknown", refusal.as_ref());
             }
-            Fact::StatusReached { status, .. } => self.status(channel(), status.as_str()),
+            Fact::StatusReached { status, provider_time, .. } => {
+                self.status(channel(), status.as_str());
+                if let Some(told) = provider_time {
+                    let labels = OfChannel { channel: channel() };
+                    let delay = at.since(*told).as_secs_f64();
+                    self.receipt_delay_seconds.get_or_create(&labels).observe(delay);
+                }
+            }
+            Fact::AttemptStarted { .. } => {
+                if let Some(waited) = about.waited {
+                    self.first_start_seconds.observe(waited.as_secs_f64());
+                }
+            }
             Fact::LateStatus { status, regret, .. } => {
                 self.status(channel(), status.as_str());
                 if *regret {
@@ -313,7 +401,6 @@ impl Metrics {
                 }
             }
             Fact::StepStarted { .. }
-            | Fact::AttemptStarted { .. }
             | Fact::AttemptDue { .. }
             | Fact::StepMet { .. }
             | Fact::StepSkipped { .. }
@@ -372,6 +459,35 @@ impl Metrics {
     /// Counts a panic in a handler of HTTP requests.
     pub fn handler_panicked(&self) {
         self.handler_panics.inc();
+    }
+
+    /// Notes how long a call to a provider took.
+    pub fn call(&self, route: &str, provider: &str, took: Duration) {
+        let labels = OfCall { route: route.to_owned(), provider: provider.to_owned() };
+        self.call_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Notes how long it took to make a batch durable.
+    pub fn commit(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how long a create took, from the edge and back.
+    pub fn create(&self, took: Duration) {
+        self.create_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes for how long the oldest has waited for a place on a route; zero if none waits.
+    pub fn route_queue_age(&self, route: &str, age: Duration) {
+        let labels = OfRoute { route: route.to_owned() };
+        self.route_queue_age.get_or_create(&labels).set(age.as_secs_f64());
+    }
+
+    /// Notes how much may still be written, and whether creates are refused because of it.
+    pub fn space(&self, free_bytes: Option<u64>, is_short: bool) {
+        let free = free_bytes.map_or(-1, |free| i64::try_from(free).unwrap_or(i64::MAX));
+        self.store_free_bytes.set(free);
+        self.store_is_short.set(i64::from(is_short));
     }
 
     /// Counts a provider's call.

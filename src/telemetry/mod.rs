@@ -8,5 +8,5 @@ mod tenants;
 
 pub use about::About;
 pub use log_limit::{LogLimit, WINDOW as LOG_WINDOW};
-pub use logs::init as init_logs;
+pub use logs::{check_level as check_log_level, init as init_logs, set_level as set_log_level};
 pub use metrics::Metrics;

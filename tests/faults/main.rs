@@ -25,5 +25,6 @@ mod report;
 mod server;
 mod shim;
 mod signals;
+mod space;
 mod wall;
 mod world;

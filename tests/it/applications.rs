@@ -249,6 +249,9 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
         (status_url, url("https://[::1/a"), address, "must name a host"),
         (status_url, url("https://example.com:99999/"), address, "a port of 1 to 65535"),
         (status_url, url("https://u:p@example.com"), address, "a user or a password"),
+        (status_url, url("http://example.com/"), address, "must begin with https://"),
+        (status_url, url("https://127.0.0.1/"), address, "public internet"),
+        (status_url, url("https://[::1]/"), address, "public internet"),
         (status_url, url("https://example.com/#x"), address, "fragment"),
         (status_url, url(&format!("https://example.com/{}", "x".repeat(2000))), address, "2000"),
         ("/privacy", json!({ "improve_ai": "yes" }), "privacy.improve_ai", "true or false"),
@@ -674,4 +677,55 @@ async fn the_command_line_writes_the_private_key_to_a_new_file_of_the_owner_s() 
     assert_eq!((code, told), (Some(0), format!("{id} is gone\n")));
     assert_eq!(run(&["apps", "show", id]).await.0, Some(4));
     assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_can_never_be_called_is_refused_while_somebody_looks() {
+    let inside = "http://127.0.0.1:9/status";
+    let create = |running: &Running, status_url: &str| {
+        let messages = MessagesCapability {
+            status_url: status_url.to_owned(),
+            ..MessagesCapability::default()
+        };
+        let application = v1::ApplicationSpec {
+            name: "inside".to_owned(),
+            messages: Some(messages),
+            ..v1::ApplicationSpec::default()
+        };
+        let request = CreateApplicationRequest { application: Some(application) };
+        let mut applications = running.client.applications();
+        async move { applications.create_application(request).await }
+    };
+    let running = Running::start(&in_memory()).await;
+    for (url, why) in [(inside, "https://"), ("https://10.1.2.3/", "allow_networks")] {
+        let refused = create(&running, url).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let fields = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, "application.messages.status_url");
+        assert!(fields[0].description.contains(why), "{fields:?}");
+    }
+    let made = create(&running, "https://example.com/").await.unwrap().into_inner();
+    let update = UpdateApplicationRequest {
+        id: made.application.unwrap().id,
+        application: Some(v1::ApplicationSpec {
+            name: "inside".to_owned(),
+            messages: Some(MessagesCapability {
+                status_url: inside.to_owned(),
+                ..MessagesCapability::default()
+            }),
+            ..v1::ApplicationSpec::default()
+        }),
+        renew_key_pair: false,
+    };
+    let refused = running.client.applications().update_application(update).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    running.stop().await;
+
+    // Where the configuration lets callbacks go there, so does this.
+    let mut config = in_memory();
+    config.callbacks.allow_http = true;
+    config.callbacks.allow_networks = vec!["127.0.0.0/8".to_owned()];
+    let running = Running::start(&config).await;
+    create(&running, inside).await.unwrap();
+    running.stop().await;
 }

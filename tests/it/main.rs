@@ -25,6 +25,7 @@ mod operator;
 mod owned_files;
 mod page_tokens;
 mod ports;
+mod reload;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;

@@ -27,6 +27,10 @@ use uuid::Uuid;
 const START: u64 = 1_700_000_000_000;
 
 fn routes(concurrency: u32) -> Arc<RouteTable> {
+    Arc::new(table("sms", concurrency))
+}
+
+fn table(name: &str, concurrency: u32) -> RouteTable {
     let clock = Arc::new(SystemClock::new());
     let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
     let can = dispatch_sms::capabilities();
@@ -38,8 +42,8 @@ fn routes(concurrency: u32) -> Arc<RouteTable> {
         settings: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
-    Arc::new(RouteTable::new(vec![Route {
-        name: Arc::from("sms"),
+    RouteTable::new(vec![Route {
+        name: Arc::from(name),
         tenants: RouteTenants::All,
         sender: SenderMatch::Any,
         adapter,
@@ -47,7 +51,7 @@ fn routes(concurrency: u32) -> Arc<RouteTable> {
         concurrency,
         timeout: Duration::from_secs(1),
         callback_url: None,
-    }]))
+    }])
 }
 
 fn create(number: u128) -> Input {
@@ -344,4 +348,94 @@ fn a_call_is_told_for_how_long_its_message_is_of_use() {
     assert_eq!(useful_for(with_failover(create(1), until), None, 0), (0, Some(90_000)));
     assert_eq!(useful_for(with_failover(create(1), until), later(), 60_000), (0, Some(30_000)));
     assert_eq!(useful_for(with_failover(create(1), until), permanent(), 0), (1, Some(89_999)));
+}
+
+/// The routes of a configuration that was read anew.
+fn reload(table: RouteTable) -> Input {
+    Input::Routes { table, reply: Box::new(|_| {}) }
+}
+
+#[test]
+fn a_route_with_more_places_is_used_at_once_and_one_with_fewer_lets_its_calls_come_back() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=6).map(create).collect()).unwrap();
+    assert_eq!(settle(&mut store, out).1.len(), 1);
+    let out = turn.run(&store, at(1), vec![reload(table("sms", 4))]).unwrap();
+    assert_eq!(settle(&mut store, out).1.len(), 3);
+    let out = turn.run(&store, at(2), vec![reload(table("sms", 2))]).unwrap();
+    assert_eq!(settle(&mut store, out).1.len(), 0);
+    assert_eq!(turn.calls_out(), 4);
+}
+
+#[test]
+fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_answered() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
+    let (_, mut sends) = settle(&mut store, out);
+    let out = turn.run(&store, at(1), vec![reload(table("sms-b", 10))]).unwrap();
+    settle(&mut store, out);
+    assert!(
+        turn.next_due(&store, at(1)).engine.is_some_and(|due| due <= at(1).engine),
+        "it comes back to it"
+    );
+    let out = turn.run(&store, at(1), Vec::new()).unwrap();
+    let (_, moved) = settle(&mut store, out);
+    assert_eq!(moved.len(), 2, "both go by the other route");
+    assert!(moved.iter().all(|order| &*order.route == "sms-b"));
+
+    let order = sends.remove(0);
+    let answer = Input::Answer {
+        attempt: order.attempt,
+        call: order.call,
+        route: order.route,
+        answer: Answer::Accepted { provider_id: "p".to_owned() },
+        took_ms: 1,
+    };
+    let out = turn.run(&store, at(2), vec![answer]).unwrap();
+    assert_eq!(out.batch.changes[0].messages.len(), 1, "its receipts will find it");
+    settle(&mut store, out);
+}
+
+#[test]
+fn who_waits_where_no_route_is_left_ends_at_once() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    let (_, mut sends) = settle(&mut store, out);
+    let out = turn.run(&store, at(1), vec![reload(RouteTable::default())]).unwrap();
+    settle(&mut store, out);
+    let out = turn.run(&store, at(1), Vec::new()).unwrap();
+    let (facts, _) = settle(&mut store, out);
+    let ended = facts.iter().filter_map(|fact| match fact {
+        Fact::Ended(outcome) => Some(outcome.reason),
+        _ => None,
+    });
+    assert_eq!(ended.collect::<Vec<_>>(), [dispatch::machine::Reason::NoRoute]);
+
+    // One that certainly was not processed is not called again there either.
+    let order = sends.remove(0);
+    let refusal = Refusal {
+        kind: ErrorKind::Throttled,
+        fault: Fault::Provider,
+        code: None,
+        detail: "not now".to_owned(),
+        cause: None,
+    };
+    let answer = Input::Answer {
+        attempt: order.attempt,
+        call: order.call,
+        route: order.route,
+        answer: Answer::Deferred { refusal, after_ms: None },
+        took_ms: 1,
+    };
+    let out = turn.run(&store, at(2), vec![answer]).unwrap();
+    settle(&mut store, out);
+    let due = turn.next_due(&store, at(2)).engine.expect("its retry");
+    let due = at(due.0 - START);
+    let out = turn.run(&store, due, Vec::new()).unwrap();
+    let (facts, sends) = settle(&mut store, out);
+    assert!(sends.is_empty());
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
 }

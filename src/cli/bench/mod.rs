@@ -117,7 +117,7 @@ struct Bench {
 
 pub(super) async fn run<P>(args: BenchArgs, parts: P) -> Result<ExitCode, Failure>
 where
-    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     if args.seconds <= 0.0 || args.in_flight.contains(&0) || args.count == Some(0) {
         let text = "nothing would be measured: --seconds, --in-flight and --count begin at 1";
@@ -170,7 +170,7 @@ where
 /// The same routes as the service's, for this process to send by.
 fn routes<P>(server: &Server, parts: P) -> Result<Option<Arc<RouteTable>>, ConfigError>
 where
-    P: FnOnce(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     let Some(file) = server.config() else { return Ok(None) };
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));

@@ -179,6 +179,8 @@ impl Server {
 fn config(provider: SocketAddr, secret: &str, concurrency: u32) -> String {
     format!(
         r#"
+[store]
+ballast_mib = 0
 [engine]
 recovery_grace_s = 0
 [log]

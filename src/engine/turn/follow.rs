@@ -108,6 +108,12 @@ impl Work<'_> {
             return Ok(());
         };
         let route = Arc::clone(&attempt.route);
+        if self.leaves_its_route(id, number)? {
+            // What follows from that has looked for a place, if one is wanted.
+            return Ok(());
+        }
+        let Some(working) = self.working.get(&id) else { return Ok(()) };
+        let state = &working.state;
         let claim = Claim {
             tenant: Arc::clone(&working.tenant),
             priority: state.priority,
@@ -131,6 +137,10 @@ impl Work<'_> {
         number: u16,
         route: &Arc<str>,
     ) -> Result<bool, StoreError> {
+        if self.leaves_its_route(id, number)? {
+            self.turn.slots.release(route);
+            return Ok(false);
+        }
         let Some(account) = self.turn.routes.account_of(route).cloned() else {
             self.turn.slots.release(route);
             return Ok(false);

@@ -39,6 +39,7 @@ impl Work<'_> {
                 self.turn.draining.push(reply);
                 Ok(())
             }
+            Input::Routes { table, reply } => self.routes(table, reply),
             Input::Resume { open, reply } => {
                 self.resume(open, reply);
                 Ok(())
@@ -72,6 +73,10 @@ impl Work<'_> {
             }
         }
         // Only now: a repeated request is answered with the workflow that there is, however late.
+        if self.turn.is_short_of_space {
+            reply(Err(EngineError::DiskFull));
+            return Ok(());
+        }
         if self.turn.is_held() {
             reply(Err(EngineError::Held));
             return Ok(());

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{Grace, LaneLimits, RouteTable, Senders, SystemClock},
+    engine::{Grace, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
     machine::{
         ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template,
         Terms, Workflow, WorkflowId,
@@ -169,12 +169,11 @@ fn writer(fails: Arc<AtomicBool>) -> Writer {
     let now = clock.now();
     let reader = store.reader();
     Writer {
-        turn: Turn::new(&store, Arc::clone(&routes), Grace::new(now, Duration::ZERO, 0)),
+        turn: Turn::new(&store, routes, Grace::new(now, Duration::ZERO, 0)),
         inbox: Arc::clone(&inbox),
         feed: Arc::new(Feed::new(reader.newest())),
         dispatcher: Dispatcher {
             runtime: tokio::runtime::Handle::current(),
-            routes,
             senders: Arc::new(NoSenders),
             reader,
             inbox,
@@ -185,6 +184,9 @@ fn writer(fails: Arc<AtomicBool>) -> Writer {
         metrics: Arc::new(Metrics::new()),
         retention: Duration::from_secs(3600),
         next_sweep: now.plus(SWEEP_EVERY),
+        space: Space::new(SpaceLimits::default()),
+        queue_warn: Duration::ZERO,
+        is_read_only: false,
         narrator: Narrator { limit: Arc::new(LogLimit::default()) },
         is_held: Arc::default(),
         silence: Silence::default(),

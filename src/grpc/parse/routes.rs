@@ -17,9 +17,9 @@ pub(crate) struct TenantRoutes<'a> {
 }
 
 impl<'a> TenantRoutes<'a> {
-    /// By the routes of a running service.
-    pub(crate) fn of(engine: &'a Engine, tenant: &'a str) -> Self {
-        TenantRoutes { routes: engine.routes(), tenant, senders: Some(engine.senders()) }
+    /// By the routes that are in force in a running service.
+    pub(crate) fn of(engine: &'a Engine, routes: &'a RouteTable, tenant: &'a str) -> Self {
+        TenantRoutes { routes, tenant, senders: Some(engine.senders()) }
     }
 
     /// By these routes, where nobody registered a sender.

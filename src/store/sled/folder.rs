@@ -66,11 +66,17 @@ fn tell_what_others_could_read(folder: &Path) {
 /// Takes others' rights away from what is the store's.
 pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
     owned_files::tighten(folder, &|name| {
-        ["db", "conf", "blobs", "bootstrap.key"].contains(&name)
+        ["db", "conf", "blobs", "ballast", "bootstrap.key"].contains(&name)
             || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
                 .iter()
                 .any(|beginning| name.starts_with(beginning))
     })
+}
+
+/// How many bytes may still be written below `folder`, if the system tells.
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(folder).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
 /// Where a restore builds a folder before it is put in place.

@@ -375,6 +375,10 @@ impl Store for SledStore {
         self.held
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        folder::free_bytes(&self.folder)
+    }
+
     fn last_time(&self) -> Moment {
         self.last_time
     }

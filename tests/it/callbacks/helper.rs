@@ -109,7 +109,7 @@ impl Told {
         let engine = &self.running.service.engine;
         let request = request(messenger_sms(PERSON, NUMBER, expiry));
         let now = engine.clock().now();
-        let plan = dispatch::grpc::parse_create(&request, engine.routes(), now).unwrap();
+        let plan = dispatch::grpc::parse_create(&request, &engine.routes(), now).unwrap();
         let created = engine.create(Arc::from(tenant), plan, None, requester).await.unwrap();
         self.created.lock().unwrap().push(created.id.to_string());
         created.id.to_string()

@@ -183,6 +183,8 @@ impl Judge {
                 EngineError::NotFound(_)
                 | EngineError::AlreadyEnded { .. }
                 | EngineError::Overloaded { .. }
+                | EngineError::DiskFull
+                | EngineError::ReadOnly
                 | EngineError::Held
                 | EngineError::NotHeld
                 | EngineError::Unavailable,
@@ -240,6 +242,8 @@ impl Judge {
                 | EngineError::TooLate
                 | EngineError::Overloaded { .. }
                 | EngineError::RouteSaturated { .. }
+                | EngineError::DiskFull
+                | EngineError::ReadOnly
                 | EngineError::Held
                 | EngineError::NotHeld
                 | EngineError::Unavailable,

@@ -1,0 +1,56 @@
+//! `dispatch serve --check`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use super::Read;
+use crate::{
+    cli::{Failure, ServeArgs, show},
+    config::{Config, ConfigError, Settings},
+    engine::SystemClock,
+    service::{self, Parts, ServiceClock},
+    telemetry,
+};
+
+/// Says everything that is wrong, or what is not as by default.
+pub(super) fn run<P>(args: &ServeArgs, parts: P) -> Result<ExitCode, Failure>
+where
+    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+{
+    let failed = |error: ConfigError| Failure::new(error.to_string());
+    let read = Read::of(args).map_err(failed)?;
+    let mut problems = service::problems(&read.config);
+    if let Err(problem) = telemetry::check_log_level(&read.config.log.level) {
+        problems.push(ConfigError(format!("log.level: {problem}")));
+    }
+    let clock = ServiceClock::System(Arc::new(SystemClock::new()));
+    problems.extend(parts(&read.config, &clock).err());
+    if !problems.is_empty() {
+        let lines: Vec<_> = problems
+            .iter()
+            .flat_map(|ConfigError(text)| text.lines())
+            .map(|line| read.shown(&ConfigError(line.to_owned())))
+            .collect();
+        return Err(Failure::new(lines.join("\ndispatch: ")));
+    }
+
+    let of = match &read.path {
+        Some(path) => path.display().to_string(),
+        None => "the default configuration".to_owned(),
+    };
+    show::line(&format!("{of}: right"));
+    let differences = Settings::of("").map_err(failed)?.differences(&read.settings);
+    for (by_reload, title) in [
+        (
+            true,
+            "Not as by default, and taken up by `kill -HUP` (so are secrets and certificates in files):",
+        ),
+        (false, "Not as by default, and taken up by a restart:"),
+    ] {
+        let some: Vec<_> = differences.iter().filter(|it| it.by_reload == by_reload).collect();
+        if !some.is_empty() {
+            show::line(&format!("\n{title}"));
+            some.iter().for_each(|difference| show::line(&format!("  {}", difference.setting)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
