@@ -208,6 +208,8 @@ impl Access {
             self.withdraw_first_key(place)?;
             return Ok(None);
         }
+        // The one before first: it takes its file with it.
+        *self.bootstrap() = None;
         let bootstrap = Bootstrap::write(place)?;
         let folder = bootstrap.folder().to_owned();
         *self.bootstrap() = Some(bootstrap);

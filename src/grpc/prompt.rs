@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -27,6 +27,8 @@ use crate::{
 
 /// How every connection begins.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much may be kept back, in bytes: settings are a few dozen.
+const KEPT_BACK_MOST: usize = 1024;
 /// What is answered to HTTP/1.
 const OTHER_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
     content-type: text/plain\r\ncontent-length: 103\r\n\r\n\
@@ -39,6 +41,9 @@ pub struct Prompt {
     let_go: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How many bytes are still owed, and until when.
     owed: Option<(usize, Pin<Box<Sleep>>)>,
+    /// What our side said before anything came, a frame of settings: kept back until it is known that the
+    /// other side speaks HTTP/2. In front of an answer to HTTP/1 it would make that unreadable.
+    kept_back: Vec<u8>,
     /// Its place was asked for: it ends, whether or not its client still reads.
     is_over: bool,
 }
@@ -49,7 +54,23 @@ impl Prompt {
         place.connection().arriving();
         let let_go = Box::pin(place.connection().let_go());
         let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));
-        Prompt { stream, place, let_go, owed, is_over: false }
+        Prompt { stream, place, let_go, owed, kept_back: Vec::new(), is_over: false }
+    }
+
+    /// Whether nothing came yet.
+    fn is_silent(&self) -> bool {
+        self.owed.as_ref().is_some_and(|(bytes, _)| *bytes == PREFACE.len())
+    }
+
+    /// Writes what was kept back.
+    fn poll_kept_back(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.kept_back.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.kept_back)?) {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => drop(self.kept_back.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn goes_on(&self) -> io::Result<()> {
@@ -113,12 +134,16 @@ impl AsyncRead for Prompt {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
             *bytes = bytes.saturating_sub(came.len());
+            let has_begun = is_first && !came.is_empty();
             if *bytes == 0 {
                 self.owed = None;
                 // Its first call is still to come.
                 self.place.connection().arriving();
             } else if read.is_pending() && deadline.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if has_begun && let Poll::Ready(Err(error)) = self.poll_kept_back(context) {
+                return Poll::Ready(Err(error));
             }
         }
         read
@@ -132,11 +157,20 @@ impl AsyncWrite for Prompt {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.goes_on()?;
+        if self.is_silent() && self.kept_back.len() < KEPT_BACK_MOST {
+            self.kept_back.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_kept_back(context))?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.goes_on()?;
+        if self.is_silent() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_kept_back(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -151,6 +185,11 @@ impl AsyncWrite for Prompt {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.goes_on()?;
+        if self.is_silent() {
+            let first = parts.iter().find(|part| !part.is_empty());
+            return self.poll_write(context, first.map_or(&[], |part| &**part));
+        }
+        ready!(self.poll_kept_back(context))?;
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 

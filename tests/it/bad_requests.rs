@@ -372,10 +372,10 @@ async fn calls_that_are_none(running: &Running) {
     // A number where a message belongs, and a text that is not UTF-8.
     let number = ListWorkflowsRequest { page_size: 7, ..Default::default() };
     let status = call(&channel, CREATE, number).await;
-    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let bytes = prost_types::Any { type_url: String::new(), value: vec![0xff, 0xfe] };
     let status = call(&channel, CREATE, bytes).await;
-    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
 
     let mut spec = good();
     say(&mut spec, 1, text("private ".repeat(1024 * 1024)));

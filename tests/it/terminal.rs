@@ -1,15 +1,17 @@
 //! Texts of callers reach an operator's terminal: nothing in them may command it, or look like a line of
 //! ours.
 
-use std::{collections::BTreeMap, process::Output};
+use std::{collections::BTreeMap, process::Output, sync::Arc};
 
 use dispatch::{
+    access::Application,
     client::{Client, Credential},
-    pb::v1::{ApplicationSpec, CreateApplicationRequest, CreateKeyRequest},
+    pb::v1::{ApplicationSpec, CreateApplicationRequest, WorkflowSpec},
+    store::{Kind, Requester, SettingChange, encode},
 };
 use tokio::process::Command;
 
-use crate::support::{Running, in_memory, messenger_sms};
+use crate::support::{Running, in_memory, messenger_sms, request};
 
 /// Moves the cursor, sets the title, begins a C1 command, turns the direction, hides a character, and
 /// forges a line.
@@ -30,13 +32,38 @@ fn is_harmless(output: &Output) -> bool {
     !shown.contains(is_bad) && !shown.lines().any(|line| line.starts_with("It ended SUCCEEDED"))
 }
 
+/// Creates a workflow with a nasty label. The edges refuse such a one: it is from before they did.
+async fn create_as_before(running: &Running, spec: WorkflowSpec) -> String {
+    let engine = &running.service.engine;
+    let now = engine.clock().wall();
+    let mut plan = dispatch::grpc::parse_create(&request(spec), &engine.routes(), now).unwrap();
+    plan.labels = BTreeMap::from([("note".to_owned(), NASTY.to_owned())]);
+    let tenant = Arc::from("default");
+    engine.create(tenant, plan, None, Requester::default()).await.unwrap().id.to_string()
+}
+
+/// Gives an application such a name, likewise.
+fn rename_as_before(running: &Running, id: &str, name: &str) {
+    let application = Application {
+        id: id.parse().unwrap(),
+        tenant: "default".to_owned(),
+        name: name.to_owned(),
+        public_key: None,
+        messages: None,
+        other_capabilities: "{}".to_owned(),
+        improve_ai: false,
+        created_at_ms: 0,
+    };
+    let row = encode(&application).unwrap();
+    let change = SettingChange::put(Kind::Application, *application.id.as_bytes(), row);
+    running.service.engine.settings().write(vec![change]).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_callers_wrote_never_commands_the_terminal_that_shows_it() {
     let running = Running::start(&in_memory()).await;
     let server = format!("http://{}", running.service.grpc);
-    let mut spec = messenger_sms("someone", "447700900000", "600s");
-    spec.labels = BTreeMap::from([("note".to_owned(), NASTY.to_owned())]);
-    let id = running.create(spec).await;
+    let id = create_as_before(&running, messenger_sms("someone", "447700900000", "600s")).await;
 
     for arguments in [&["why", &id][..], &["get", &id], &["list"], &["channels"]] {
         let shown = run(arguments, &server).await;
@@ -67,18 +94,15 @@ async fn names_that_turn_the_direction_of_writing_are_shown_as_what_they_are() {
     let turned = "shop\u{202e}nimda\u{2066}\u{200d}";
     let application = ApplicationSpec { name: turned.to_owned(), ..ApplicationSpec::default() };
     let request = CreateApplicationRequest { application: Some(application) };
-    client.applications().create_application(request).await.unwrap();
-    let scopes = ["admin"].map(str::to_owned).to_vec();
-    let key = CreateKeyRequest { name: turned.to_owned(), scopes, ..Default::default() };
-    let made = client.access().create_key(key).await.unwrap().into_inner();
-    let key = format!("{}:{}", made.key.unwrap().id, made.secret);
-    for arguments in [&["apps", "list"][..], &["keys", "list"], &["audit"]] {
-        let shown = run(&[arguments, &["--key", &key]].concat(), &server).await;
-        assert!(shown.status.success() && is_harmless(&shown), "{arguments:?}: {shown:?}");
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        let is_told =
-            arguments[0] == "audit" || shown.contains(r"shop\u{202e}nimda\u{2066}\u{200d}");
-        assert!(is_told, "{arguments:?}: {shown}");
-    }
+    let refused = client.applications().create_application(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let application = ApplicationSpec { name: "shop".to_owned(), ..ApplicationSpec::default() };
+    let request = CreateApplicationRequest { application: Some(application) };
+    let made = client.applications().create_application(request).await.unwrap().into_inner();
+    rename_as_before(&running, &made.application.unwrap().id, turned);
+    let shown = run(&["apps", "list"], &server).await;
+    assert!(shown.status.success() && is_harmless(&shown), "{shown:?}");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(r"shop\u{202e}nimda\u{2066}\u{200d}"), "{shown}");
     running.stop().await;
 }

@@ -620,13 +620,13 @@ pub(super) const WHOLE: &[Spoiled] = &[
     ),
     (
         "a label's key of 64 bytes",
-        |s| s.labels = [("private ".repeat(8), String::new())].into(),
+        |s| s.labels = [("private-".repeat(8), String::new())].into(),
         "labels",
         "1 to 63 bytes, and one has 64",
     ),
     (
         "a label's value of 256 bytes",
-        |s| s.labels = [("k".into(), "private ".repeat(32))].into(),
+        |s| s.labels = [("k".into(), "private-".repeat(32))].into(),
         "labels",
         "at most 255 bytes, and one has 256",
     ),
