@@ -380,8 +380,8 @@ async fn calls_that_are_none(running: &Running) {
     let mut spec = good();
     say(&mut spec, 1, text("private ".repeat(1024 * 1024)));
     let status = call(&channel, CREATE, request(spec)).await;
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-    assert!(status.message().contains("4194304 bytes"), "{status:?}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("4 MiB"), "{status:?}");
     tells_nothing_personal("a message over 4 MiB", &told(&status));
 }
 
