@@ -105,10 +105,11 @@ impl Read {
         Ok(read)
     }
 
-    /// A problem of it, with the file's name.
+    /// A problem of it, with the file's name, which one that was found in reading it has already.
     fn shown(&self, problem: &ConfigError) -> String {
-        match &self.path {
-            Some(path) => format!("{}: {problem}", path.display()),
+        let name = self.path.as_ref().map(|path| path.display().to_string());
+        match name.filter(|name| !problem.0.starts_with(name)) {
+            Some(name) => format!("{name}: {problem}"),
             None => problem.to_string(),
         }
     }
