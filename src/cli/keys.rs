@@ -202,13 +202,13 @@ async fn rotate_master(args: RotateMasterArgs) -> Result<ExitCode, Failure> {
     let client = connect(&remote).await?;
     let ask = async || {
         let asked = client.access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await;
-        Ok::<_, Failure>(asked.map_err(refused)?.into_inner())
+        Ok::<_, Failure>(asked.map_err(refused)?.into_inner().rotation.unwrap_or_default())
     };
     let mut rotation = match status {
         true => ask().await?,
         false => {
             let begun = client.access().rotate_master_key(RotateMasterKeyRequest {}).await;
-            begun.map_err(refused)?.into_inner()
+            begun.map_err(refused)?.into_inner().rotation.unwrap_or_default()
         }
     };
     let mut told = None;

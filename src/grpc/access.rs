@@ -21,9 +21,9 @@ use crate::{
     engine::Engine,
     pb::v1::{
         ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, GetMasterKeyRotationRequest,
-        ListAuditRequest, ListAuditResponse, ListKeysRequest, ListKeysResponse, MasterKeyRotation,
-        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse,
-        RotateMasterKeyRequest, access_service_server,
+        GetMasterKeyRotationResponse, ListAuditRequest, ListAuditResponse, ListKeysRequest,
+        ListKeysResponse, MasterKeyRotation, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest,
+        RotateKeyResponse, RotateMasterKeyRequest, RotateMasterKeyResponse, access_service_server,
     },
 };
 
@@ -129,7 +129,7 @@ impl access_service_server::AccessService for AccessService {
     async fn rotate_master_key(
         &self,
         request: Request<RotateMasterKeyRequest>,
-    ) -> Result<Response<MasterKeyRotation>, Status> {
+    ) -> Result<Response<RotateMasterKeyResponse>, Status> {
         let rotation = Arc::clone(&self.rotation);
         self.act(request, move |_, caller, RotateMasterKeyRequest {}, now| {
             let progress = rotation.begin(caller, now)?;
@@ -139,7 +139,7 @@ impl access_service_server::AccessService for AccessService {
                     tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
                 }
             });
-            Ok(told(progress))
+            Ok(RotateMasterKeyResponse { rotation: Some(told(progress)) })
         })
         .await
     }
@@ -147,10 +147,10 @@ impl access_service_server::AccessService for AccessService {
     async fn get_master_key_rotation(
         &self,
         request: Request<GetMasterKeyRotationRequest>,
-    ) -> Result<Response<MasterKeyRotation>, Status> {
+    ) -> Result<Response<GetMasterKeyRotationResponse>, Status> {
         let rotation = Arc::clone(&self.rotation);
         self.act(request, move |_, _, GetMasterKeyRotationRequest {}, _| {
-            Ok(told(rotation.progress()))
+            Ok(GetMasterKeyRotationResponse { rotation: Some(told(rotation.progress())) })
         })
         .await
     }

@@ -57,7 +57,7 @@ async fn assert_all_there(client: &Client, made: &[(String, String)]) {
 
 async fn is_done(client: &Client) -> bool {
     let asked = client.access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await;
-    !asked.unwrap().into_inner().under_way
+    !asked.unwrap().into_inner().rotation.unwrap().under_way
 }
 
 async fn run(arguments: &[&str]) -> String {
@@ -81,7 +81,7 @@ async fn the_master_key_is_changed_while_the_service_runs_and_over_a_kill() {
 
     // Begun, and killed at some moment of it.
     let begun = client.access().rotate_master_key(RotateMasterKeyRequest {}).await;
-    assert!(begun.unwrap().into_inner().under_way);
+    assert!(begun.unwrap().into_inner().rotation.unwrap().under_way);
     process.kill().await;
     let (process, client) = start(&config, &data).await;
     assert_all_there(&client, &made).await;
