@@ -230,7 +230,10 @@ fn timelines(workflows: &BTreeMap<String, Workflow>, promised: &Promised) {
         };
         let clock = of_kind(&[EventKind::AttemptAccepted, EventKind::AttemptUnknown]);
         if let (Some(clock), Some(expired)) = (clock, of_kind(&[EventKind::StepExpired])) {
-            assert!(expired >= clock + 1000, "a timer of {id} fired early");
+            // What is shown are the wall clock's whole milliseconds, and the timer counts those of a clock
+            // that is set by nobody: cut off in other places, and slewed apart by the system's timekeeping.
+            let took = expired.saturating_sub(clock);
+            assert!(took + 2 >= 1000, "a timer of {id} fired early: after {took} ms of 1000");
         }
     }
 }

@@ -37,6 +37,10 @@ impl Judge {
         if before.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
+        // A wait is an attempt's: who gave one up, at its turn perhaps, begins anew with the next.
+        let is_planned = |fact: &Fact| matches!(fact, Fact::AttemptPlanned { .. });
+        let planned = rows.iter().filter(|row| row.facts.iter().any(is_planned));
+        let anew: BTreeSet<_> = planned.map(|row| row.workflow).collect();
         let mut started: BTreeMap<usize, Vec<WorkflowId>> = BTreeMap::new();
         for row in rows {
             for fact in &row.facts {
@@ -50,7 +54,7 @@ impl Judge {
         let since = |passed: &BTreeMap<_, Passed>, of| {
             passed.get(&of).map_or(turn.now, |passed| passed.since)
         };
-        for &(route, id) in &self.waiting {
+        for &(route, id) in self.waiting.iter().filter(|(_, id)| !anew.contains(id)) {
             let Some(mut passed) = self.passed.get(&(route, id)).copied() else { continue };
             let Some(of) = self.cases.get(&id).map(line) else { continue };
             let started = started.get(&route).map_or(&[][..], Vec::as_slice);
@@ -80,7 +84,7 @@ impl Judge {
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
         }
-        self.passed.retain(|of, _| self.waiting.contains(of));
+        self.passed.retain(|of, _| self.waiting.contains(of) && !anew.contains(&of.1));
         for of in &self.waiting {
             let new = Passed { since: turn.now, lower: 0, higher: 0, others: 0, line: 0, ahead: 0 };
             self.passed.entry(*of).or_insert(new);
