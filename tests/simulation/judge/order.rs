@@ -19,6 +19,8 @@ const RESERVE: u64 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
     since: u64,
+    /// Since when it waits there without a break, for whichever attempt.
+    at_first: u64,
     /// How many of lower and higher priorities started, and of its own those of other tenants.
     lower: u64,
     higher: u64,
@@ -29,6 +31,13 @@ pub(super) struct Passed {
     ahead: u64,
 }
 
+impl Passed {
+    fn since(now: u64) -> Passed {
+        let [lower, higher, others, line, ahead] = [0; 5];
+        Passed { since: now, at_first: now, lower, higher, others, line, ahead }
+    }
+}
+
 type Places = BTreeSet<(usize, WorkflowId)>;
 
 impl Judge {
@@ -37,7 +46,8 @@ impl Judge {
         if before.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
-        // A wait is an attempt's: who gave one up, at its turn perhaps, begins anew with the next.
+        // A wait is an attempt's: who gave one up, at its turn perhaps, may have to begin anew with the
+        // next; who did not come to its turn keeps its place in the line.
         let is_planned = |fact: &Fact| matches!(fact, Fact::AttemptPlanned { .. });
         let planned = rows.iter().filter(|row| row.facts.iter().any(is_planned));
         let anew: BTreeSet<_> = planned.map(|row| row.workflow).collect();
@@ -51,8 +61,8 @@ impl Judge {
                 }
             }
         }
-        let since = |passed: &BTreeMap<_, Passed>, of| {
-            passed.get(&of).map_or(turn.now, |passed| passed.since)
+        let at_first = |passed: &BTreeMap<_, Passed>, of| {
+            passed.get(&of).map_or(turn.now, |passed| passed.at_first)
         };
         for &(route, id) in self.waiting.iter().filter(|(_, id)| !anew.contains(id)) {
             let Some(mut passed) = self.passed.get(&(route, id)).copied() else { continue };
@@ -64,7 +74,7 @@ impl Judge {
                 passed.lower += u64::from(theirs.0 > of.0);
                 passed.higher += u64::from(theirs.0 < of.0);
                 passed.others += u64::from(theirs.0 == of.0 && theirs.1 != of.1);
-                let is_newer = since(&self.passed, (route, *other)) > passed.since;
+                let is_newer = at_first(&self.passed, (route, *other)) > passed.since;
                 want(theirs != of || !is_newer, FAIR, id, || {
                     format!("{other} of the same tenant came later, and went first")
                 })?;
@@ -84,10 +94,14 @@ impl Judge {
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
         }
-        self.passed.retain(|of, _| self.waiting.contains(of) && !anew.contains(&of.1));
+        self.passed.retain(|of, _| self.waiting.contains(of));
         for of in &self.waiting {
-            let new = Passed { since: turn.now, lower: 0, higher: 0, others: 0, line: 0, ahead: 0 };
-            self.passed.entry(*of).or_insert(new);
+            let at_first = at_first(&self.passed, *of);
+            let new = Passed { at_first, ..Passed::since(turn.now) };
+            let passed = self.passed.entry(*of).or_insert(new);
+            if anew.contains(&of.1) {
+                *passed = new;
+            }
         }
         Ok(())
     }
