@@ -70,7 +70,8 @@ impl Judge {
             self.reckon(row.workflow, turn);
         }
         self.order(turn, &waited, rows)?;
-        self.early.retain(|early| early.at + 2 * PARK_MS > turn.now);
+        // What was held when the service died may be held for as long again: nobody could come meanwhile.
+        self.early.retain(|early| early.at.max(turn.started_at) + 2 * PARK_MS > turn.now);
         Ok(())
     }
 
