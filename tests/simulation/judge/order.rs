@@ -15,6 +15,10 @@ use super::{Case, FAIR, Fine, Judge, TurnSeen, want};
 /// Of this many places in a row each lower priority that waits gets one.
 const RESERVE: u64 = 10;
 
+/// How many more turns of others are let pass: a wait that begins anew does so in the middle of a round,
+/// and turns are spent by who then has no use for them. Without turns it would be dozens.
+const SLACK: u64 = 2;
+
 /// What happened on a route while a workflow waited there, in this life of the service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
@@ -89,7 +93,7 @@ impl Judge {
             let lower_ones = (Priority::ALL.len() - 1 - of.0.rank()) as u64;
             let own = passed.ahead - passed.ahead.min(passed.higher);
             let is_fair = passed.lower <= lower_ones * (passed.ahead / (RESERVE - 1) + 1)
-                && passed.others <= passed.line + 1
+                && passed.others <= passed.line + 1 + SLACK
                 && passed.higher <= (RESERVE - 1) * (own + 1);
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
