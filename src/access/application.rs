@@ -31,7 +31,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// The place that the secret of an application's callbacks is [sealed](super::Vault::seal) for.
+    /// The place that the secret of an application's callbacks is sealed for, by the [vault](super::Vault).
     pub fn secret_place(id: Uuid) -> Vec<u8> {
         [b"application/", &id.as_bytes()[..]].concat()
     }
