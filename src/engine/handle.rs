@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use dispatch_contract::{AttemptId, Busy, Inbound, InboundSink, SinkClosed, UnixMillis};
 use tokio::sync::{oneshot, watch};
+use tracing::Level;
 use uuid::Uuid;
 
 use super::{
@@ -415,6 +416,17 @@ impl Engine {
     /// Which lines were logged lately: for whoever logs what may come often.
     pub fn log_limit(&self) -> &LogLimit {
         &self.0.log_limit
+    }
+
+    /// Counts and logs a panic of whoever answers requests: a bug, which costs one answer.
+    pub fn handler_panicked(&self, edge: &'static str) {
+        self.metrics().handler_panicked();
+        if self.log_limit().admits(Level::ERROR, "handler_panicked", edge, "") {
+            tracing::error!(
+                edge,
+                "a handler of requests panicked; its caller was told of an error"
+            );
+        }
     }
 
     async fn ask<T: Send + 'static>(

@@ -1,6 +1,10 @@
 //! `AdminService`: backups, and letting a restored service go.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -10,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::{DispatchService, errors::Error, guard::caller, note};
+use super::{DispatchService, calls::panicked, errors::Error, guard::caller, note};
 use crate::{
     access::{Access, Caller},
     engine::{Engine, EngineError, OpenWork},
@@ -18,7 +22,7 @@ use crate::{
         BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
         admin_service_server, dispatch_service_server::DispatchServiceServer,
     },
-    store::{Backup, StoreError},
+    store::{Backup, Reader, Settings, StoreError},
 };
 
 /// The largest piece, in bytes.
@@ -51,6 +55,31 @@ impl AdminService {
     }
 }
 
+/// Takes a backup in pieces, until `give` says that nobody takes them.
+fn take(
+    reader: Arc<dyn Reader>,
+    settings: Arc<dyn Settings>,
+    mut give: impl FnMut(Vec<u8>) -> bool,
+) -> Result<(), StoreError> {
+    let mut piece = Vec::with_capacity(PIECE);
+    for frame in Backup::of(reader, settings)? {
+        let frame = frame?;
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            let (some, more) = rest.split_at(rest.len().min(PIECE - piece.len()));
+            piece.extend_from_slice(some);
+            rest = more;
+            if piece.len() == PIECE
+                && !give(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)))
+            {
+                return Ok(());
+            }
+        }
+    }
+    give(piece);
+    Ok(())
+}
+
 #[tonic::async_trait]
 impl admin_service_server::AdminService for AdminService {
     type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
@@ -69,46 +98,23 @@ impl admin_service_server::AdminService for AdminService {
         let settings = Arc::clone(self.engine.settings());
         let (pieces, taken) = mpsc::channel(AHEAD);
         let (runtime, patience) = (Handle::current(), self.patience);
+        let engine = self.engine.clone();
         // A thread of its own kind: it reads the disk, and waits for whoever takes the pieces.
         tokio::task::spawn_blocking(move || {
             let _place = place;
             // Whether it was taken: a taker that is gone, or takes nothing, ends the backup.
-            let give = |piece: Result<Vec<u8>, StoreError>| {
+            let give = |piece: Result<Vec<u8>, Status>| {
                 let piece = piece.map(|piece| BackupResponse { piece });
-                let piece = piece.map_err(|error| Status::from(Error::Store(error)));
                 let given = tokio::time::timeout(patience, pieces.send(piece));
                 matches!(runtime.block_on(given), Ok(Ok(())))
             };
-            let mut piece = Vec::with_capacity(PIECE);
-            let frames = match Backup::of(reader, settings) {
-                Ok(frames) => frames,
-                Err(error) => {
-                    give(Err(error));
-                    return;
-                }
+            let take = || take(reader, settings, |piece| give(Ok(piece)));
+            let why = match catch_unwind(AssertUnwindSafe(take)) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => Error::Store(error).into(),
+                Err(_) => panicked(&engine),
             };
-            for frame in frames {
-                let frame = match frame {
-                    Ok(frame) => frame,
-                    Err(error) => {
-                        give(Err(error));
-                        return;
-                    }
-                };
-                let mut rest = frame.as_slice();
-                while !rest.is_empty() {
-                    let (some, more) = rest.split_at(rest.len().min(PIECE - piece.len()));
-                    piece.extend_from_slice(some);
-                    rest = more;
-                    if piece.len() == PIECE {
-                        let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE));
-                        if !give(Ok(full)) {
-                            return;
-                        }
-                    }
-                }
-            }
-            give(Ok(piece));
+            give(Err(why));
         });
         Ok(Response::new(ReceiverStream::new(taken)))
     }

@@ -7,6 +7,7 @@
 
 use std::{
     convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -65,6 +66,7 @@ pub(super) enum Held {
 #[derive(Debug)]
 pub struct Answer<F> {
     making: F,
+    engine: Engine,
     held: Option<Held>,
     patience: Option<Patience>,
 }
@@ -78,14 +80,14 @@ struct Patience {
 
 impl<F> Answer<F> {
     /// `held` is held until the answer is over.
-    pub(super) fn new(making: F, held: Held) -> Self {
-        Answer { making, held: Some(held), patience: None }
+    pub(super) fn new(making: F, engine: Engine, held: Held) -> Self {
+        Answer { making, engine, held: Some(held), patience: None }
     }
 
     /// The same, and it is over when nothing is answered for so long.
-    pub(super) fn within(making: F, held: Held, quiet: Duration) -> Self {
-        let patience = Patience { quiet, until: Box::pin(sleep(quiet)) };
-        Answer { making, held: Some(held), patience: Some(patience) }
+    pub(super) fn within(mut self, quiet: Duration) -> Self {
+        self.patience = Some(Patience { quiet, until: Box::pin(sleep(quiet)) });
+        self
     }
 }
 
@@ -96,7 +98,12 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.making).poll(context) {
+        // A panic costs this answer, and not the connection with all others on it.
+        let making = AssertUnwindSafe(|| Pin::new(&mut self.making).poll(context));
+        let Ok(made) = catch_unwind(making) else {
+            return Poll::Ready(Ok(panicked(&self.engine).into_http()));
+        };
+        match made {
             Poll::Ready(made) => {
                 let (held, patience) = (self.held.take(), self.patience.take());
                 let answered = |body| Body::new(Answered { body, _held: held, patience });
@@ -158,6 +165,12 @@ impl Patience {
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         self.until.as_mut().poll(context).is_ready()
     }
+}
+
+/// Counts a panic of whoever was to answer, and says so.
+pub(super) fn panicked(engine: &Engine) -> Status {
+    engine.handler_panicked("grpc");
+    Error::Panicked.into()
 }
 
 /// Counts a refused call, and tells its caller why.

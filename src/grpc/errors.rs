@@ -30,6 +30,8 @@ pub(crate) enum Error {
     Engine(EngineError),
     /// The store could not be read.
     Store(StoreError),
+    /// Whoever was to answer panicked: a bug.
+    Panicked,
     /// A resume token past retention.
     TokenTooOld { oldest: String },
     /// A resume token of another life of the store.
@@ -76,6 +78,7 @@ impl Error {
             Error::Engine(EngineError::NotHeld) => "NOT_HELD",
             Error::Engine(EngineError::Unavailable) => "STOPPING",
             Error::Store(_) => "STORE_FAILED",
+            Error::Panicked => "HANDLER_PANICKED",
             Error::TokenTooOld { .. } => "RESUME_TOKEN_TOO_OLD",
             Error::TokenForeign => "RESUME_TOKEN_FOREIGN",
             Error::ReaderStuck => "READER_STUCK",
@@ -129,7 +132,7 @@ impl Error {
             }
             Error::Engine(EngineError::Unavailable) | Error::ReaderStuck => Code::Unavailable,
             Error::Quiet => Code::DeadlineExceeded,
-            Error::Store(_) => Code::Internal,
+            Error::Store(_) | Error::Panicked => Code::Internal,
             Error::TokenTooOld { .. } => Code::OutOfRange,
             Error::TokenForeign | Error::RealClock => Code::FailedPrecondition,
             Error::Denied(Denied::Missing | Denied::NoKey | Denied::Invalid(_)) => {
@@ -172,6 +175,11 @@ impl Error {
             Error::Store(_) => {
                 "the store could not be read; its operator finds why in the log".to_owned()
             }
+            Error::Panicked => {
+                "an error of this service, which its operator finds in the log; what was asked for \
+                 may have been done"
+                    .to_owned()
+            }
             Error::TokenTooOld { oldest } => format!(
                 "this resume token is past retention; what is kept begins at {oldest}: use that, or \
                  start from the beginning"
@@ -212,6 +220,7 @@ impl Error {
             Error::Invalid(violations) => violations,
             Error::Engine(_)
             | Error::Store(_)
+            | Error::Panicked
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
@@ -252,6 +261,7 @@ impl Error {
                 | EngineError::NotHeld,
             )
             | Error::Store(_)
+            | Error::Panicked
             | Error::TokenTooOld { .. }
             | Error::TokenForeign
             | Error::ReaderStuck
@@ -309,6 +319,7 @@ impl Error {
                 | EngineError::Unavailable,
             )
             | Error::Store(_)
+            | Error::Panicked
             | Error::TokenForeign
             | Error::ReaderStuck
             | Error::Quiet

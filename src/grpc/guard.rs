@@ -146,7 +146,7 @@ where
                 });
                 request.extensions_mut().insert(caller);
                 let held = Held::Known { _call: call, _busy: busy };
-                Either::Right(Answer::new(self.service.call(request), held))
+                Either::Right(Answer::new(self.service.call(request), self.engine.clone(), held))
             }
             Err(error) => {
                 if let Error::Denied(denied) = &error {

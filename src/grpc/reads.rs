@@ -59,7 +59,7 @@ pub(super) async fn read_for_stream<T: Send + 'static>(
 /// Changes or lists something beside workflows for a tenant.
 ///
 /// # Errors
-/// Only at shutdown, or after a panic that is in the log.
+/// Only at shutdown.
 pub(crate) async fn change_for_caller<T: Send + 'static>(
     tenant: &Arc<str>,
     change: impl FnOnce() -> T + Send + 'static,
@@ -88,6 +88,10 @@ async fn beside<T: Send + 'static>(
         let _turn = turn;
         work()
     };
-    // Only at shutdown, or after a panic that is in the log.
-    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Unavailable)
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        // Its caller's edge catches it.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(EngineError::Unavailable),
+    }
 }

@@ -1,14 +1,15 @@
 //! `DispatchService`: parse, ask the engine, render.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
     authenticate::authorization,
-    calls::Calls,
+    calls::{Calls, panicked},
     errors::Error,
     guard::{caller, shut_out},
     parse,
@@ -259,14 +260,17 @@ impl DispatchService {
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
         let (end, patience) = (follower.to.clone(), self.reader_patience);
+        let engine = self.engine.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                () = follower.run(target) => {}
-                denied = shut_out => {
-                    let told = end.send(Err(Error::Denied(denied).into()));
-                    let _ = tokio::time::timeout(patience, told).await;
-                }
-            }
+            let last = tokio::select! {
+                followed = AssertUnwindSafe(follower.run(target)).catch_unwind() => match followed {
+                    Ok(()) => return,
+                    // A stream that merely ended would say that all was told.
+                    Err(_) => panicked(&engine),
+                },
+                denied = shut_out => Error::Denied(denied).into(),
+            };
+            let _ = tokio::time::timeout(patience, end.send(Err(last))).await;
         });
         Ok(events)
     }

@@ -67,9 +67,10 @@ where
         };
         let held = Held::Unknown { _call: call };
         let making = self.service.call(request);
+        let answer = Answer::new(making, self.engine.clone(), held);
         Either::Right(match self.quiet {
-            Some(quiet) => Answer::within(making, held, quiet),
-            None => Answer::new(making, held),
+            Some(quiet) => answer.within(quiet),
+            None => answer,
         })
     }
 }

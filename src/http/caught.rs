@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use tracing::Level;
 
 use crate::engine::Engine;
 
@@ -23,10 +22,7 @@ async fn answer(State(engine): State<Engine>, request: Request, next: Next) -> R
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
-            engine.metrics().handler_panicked();
-            if engine.log_limit().admits(Level::ERROR, "handler_panicked", "", "") {
-                tracing::error!("a handler of HTTP requests panicked; answered 500");
-            }
+            engine.handler_panicked("http");
             (StatusCode::INTERNAL_SERVER_ERROR, "an error of this service\n").into_response()
         }
     }

@@ -56,7 +56,9 @@ impl From<Error> for Problem {
             | Error::Quiet => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable"),
             Error::Exceeded(_) => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit"),
             Error::Denied(denied) => return denied.clone().into(),
-            Error::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "Internal error"),
+            Error::Store(_) | Error::Panicked => {
+                (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "Internal error")
+            }
             // Streams, keys and the test clock; no call of this edge leads here.
             Error::TokenTooOld { .. }
             | Error::TokenForeign

@@ -251,7 +251,7 @@ impl Metrics {
             ),
             handler_panics: metric!(
                 "handler_panics",
-                "HTTP requests whose handler panicked: always a bug"
+                "Requests (HTTP or gRPC) whose handler panicked: always a bug"
             ),
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
             logins_failed: metric!(
@@ -456,7 +456,7 @@ impl Metrics {
         self.adapter_panics.get_or_create(&Panicked { adapter, call }).inc();
     }
 
-    /// Counts a panic in a handler of HTTP requests.
+    /// Counts a panic in a handler of requests.
     pub fn handler_panicked(&self) {
         self.handler_panics.inc();
     }

@@ -24,6 +24,7 @@ mod node;
 mod operator;
 mod owned_files;
 mod page_tokens;
+mod panics;
 mod ports;
 mod reload;
 #[path = "../report/mod.rs"]
