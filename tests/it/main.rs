@@ -20,6 +20,7 @@ mod fairness;
 mod golden;
 mod grpcurl;
 mod layout;
+mod mutations;
 mod node;
 mod operator;
 mod owned_files;

@@ -1,5 +1,6 @@
 //! One suite, run over every store. The in-memory store is the model: what it does, all do.
 
+mod beside;
 mod folder;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};

@@ -8,7 +8,7 @@ use std::{
 
 use dispatch::{
     engine::{
-        FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch,
+        Created, FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch,
         SystemClock, Turn,
     },
     machine::{
@@ -438,4 +438,24 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
     let (facts, sends) = settle(&mut store, out);
     assert!(sends.is_empty());
     assert!(facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
+}
+
+#[test]
+fn a_request_id_that_comes_twice_in_one_turn_makes_one_workflow() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(9), no_grace(0));
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let asked = |number| {
+        let Input::Create { mut record, .. } = create(number) else { panic!("no create") };
+        record.request_id = Some("order-7".to_owned());
+        let made = Arc::clone(&made);
+        let reply = move |answer: Result<Created, _>| made.lock().unwrap().push(answer.unwrap().id);
+        Input::Create { record, reply: Box::new(reply) }
+    };
+    let out = turn.run(&store, at(0), vec![asked(1), asked(2)]).unwrap();
+    let (_, sends) = settle(&mut store, out);
+    assert_eq!(sends.len(), 1);
+    let first = WorkflowId(Uuid::from_u128(1));
+    assert_eq!(*made.lock().unwrap(), [first, first]);
+    assert_eq!(store.open_count(), 1);
 }

@@ -8,11 +8,15 @@ use std::{
 use dispatch_contract::{
     Account, AttemptId, Channel, Content, Endpoint, Message, Options as MessageOptions,
 };
+use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{Grace, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
+    engine::{
+        Created, Grace, LaneLimits, Reply, Route, RouteTable, RouteTenants, SenderMatch, Senders,
+        SpaceLimits, SystemClock,
+    },
     machine::{
         ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template,
         Terms, Workflow, WorkflowId,
@@ -127,6 +131,11 @@ impl Senders for NoSenders {
 
 /// A workflow that no route serves: it fails at once, and that is counted and logged.
 fn create() -> Input {
+    create_told(Box::new(|_| {}))
+}
+
+/// The same, of somebody who listens.
+fn create_told(reply: Reply<Result<Created, EngineError>>) -> Input {
     let plan = Plan {
         template: Template::Failover,
         steps: vec![StepPlan {
@@ -158,18 +167,17 @@ fn create() -> Input {
         terms: Terms::default(),
         request_id: None,
     };
-    Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+    Input::Create { record: Box::new(record), reply }
 }
 
-fn writer(fails: Arc<AtomicBool>) -> Writer {
+fn writer(fails: Arc<AtomicBool>, routes: RouteTable) -> Writer {
     let store = Failing { inner: MemoryStore::new(), fails };
     let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new());
-    let routes = Arc::new(RouteTable::default());
     let inbox = Arc::new(Inbox::new(LaneLimits::default()));
     let now = clock.now();
     let reader = store.reader();
     Writer {
-        turn: Turn::new(&store, routes, Grace::new(now, Duration::ZERO, 0)),
+        turn: Turn::new(&store, Arc::new(routes), Grace::new(now, Duration::ZERO, 0)),
         inbox: Arc::clone(&inbox),
         feed: Arc::new(Feed::new(reader.newest())),
         dispatcher: Dispatcher {
@@ -226,7 +234,7 @@ async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen(
     let _here = tracing::subscriber::set_default(subscriber);
 
     let fails = Arc::new(AtomicBool::new(true));
-    let mut writer = writer(Arc::clone(&fails));
+    let mut writer = writer(Arc::clone(&fails), RouteTable::default());
     assert!(writer.step(vec![create()]).is_err());
     let metrics = writer.metrics.render();
     assert!(metrics.contains("dispatch_workflows_created_total 0"), "{metrics}");
@@ -239,4 +247,52 @@ async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen(
     assert!(metrics.contains("dispatch_workflows_created_total 1"), "{metrics}");
     assert!(metrics.contains("NO_ROUTE"), "{metrics}");
     assert!(log.text().contains("NO_ROUTE"), "{}", log.text());
+}
+
+/// A route to a provider.
+fn route(provider: &Arc<Provider>) -> RouteTable {
+    let can = dispatch_sms::capabilities();
+    let adapter = SandboxAdapter::new(Channel::SMS, can, Arc::clone(provider));
+    let account = Account {
+        name: "main".to_owned(),
+        revision: 1,
+        settings: Default::default(),
+        secrets: Default::default(),
+    };
+    RouteTable::new(vec![Route {
+        name: Arc::from("sms"),
+        tenants: RouteTenants::All,
+        sender: SenderMatch::Any,
+        adapter: Arc::new(adapter),
+        account: Arc::new(account),
+        concurrency: 1,
+        timeout: Duration::from_secs(1),
+        callback_url: None,
+    }])
+}
+
+/// A call that left before its STARTED was durable would be forgotten by a crash, and made again.
+#[tokio::test]
+async fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
+    let clock = Arc::new(SystemClock::new());
+    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
+    let fails = Arc::new(AtomicBool::new(true));
+    let mut writer = writer(Arc::clone(&fails), route(&provider));
+    let told = Arc::new(AtomicBool::new(false));
+    let listening = || {
+        let told = Arc::clone(&told);
+        create_told(Box::new(move |answer| told.store(answer.is_ok(), Ordering::Relaxed)))
+    };
+    assert!(writer.step(vec![listening()]).is_err());
+    // What was spawned on this runtime would have called by now.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((told.load(Ordering::Relaxed), provider.sent_count()), (false, 0));
+
+    fails.store(false, Ordering::Relaxed);
+    let mut writer = self::writer(fails, route(&provider));
+    writer.step(vec![listening()]).unwrap();
+    while provider.sent_count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(told.load(Ordering::Relaxed));
 }

@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""Plants faults, one at a time, and shows that the test named for each fails.
+
+    tests/mutations/run.py                     all of them
+    tests/mutations/run.py NAME...             those of a row, of a file, or with this in their name
+    tests/mutations/run.py --random 3 [--seed S]
+    tests/mutations/run.py --list              what there is
+    tests/mutations/run.py --check             only that each still applies, exactly once
+    tests/mutations/run.py --record            also writes what came of it to results.md
+
+A mutation is a table in one of the TOML files beside this one; README.md says what it holds. All
+happens in a copy of the tree with a target folder of its own, under target/mutations: the checkout
+is never touched, and a run that is killed leaves nothing that the next would not put right.
+
+Exits with 1 unless every mutation was caught. Python's standard library is all it needs (3.11).
+"""
+
+import argparse
+import collections
+import fcntl
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+WORK = ROOT / "target" / "mutations"
+TREE = WORK / "tree"
+RESULTS = HERE / "results.md"
+# A test that takes longer has not failed; it counts as caught only where the mutation says `hangs`.
+LIMIT_S = 300
+
+CAUGHT, HANGS = "caught", "caught: hangs"
+SURVIVED, TOO_LONG = "SURVIVED", "TOO LONG"
+NO_MATCH, NO_BUILD, NO_TEST = "DOES NOT APPLY", "DOES NOT COMPILE", "TEST FAILS WITHOUT IT"
+
+Suite = collections.namedtuple("Suite", "package suite env")
+
+
+class Mutation:
+    """One fault, and the tests of which at least one must fail."""
+
+    KEYS = {"name", "row", "breaks", "at", "old", "new", "package", "suite", "tests", "env", "hangs"}
+
+    def __init__(self, room, table):
+        unknown = set(table) - self.KEYS
+        if unknown:
+            sys.exit(f"{room}.toml: {table.get('name')}: unknown {', '.join(sorted(unknown))}")
+        self.room = room
+        self.name = table["name"]
+        self.row = table.get("row", "")
+        self.breaks = table["breaks"]
+        self.at = table["at"]
+        self.old = table["old"].strip("\n")
+        self.new = table["new"].strip("\n")
+        env = tuple(sorted(table.get("env", {}).items()))
+        self.suite = Suite(table.get("package", "dispatch"), table["suite"], env)
+        self.tests = table["tests"]
+        self.hangs = table.get("hangs", False)
+
+    def places(self, root):
+        """The files with the text that is replaced, each as often as it stands there."""
+        at = root / self.at
+        files = sorted(at.rglob("*.rs")) if at.is_dir() else [at] if at.exists() else []
+        return [file for file in files for _ in range(file.read_text().count(self.old))]
+
+
+def mutations():
+    found = []
+    for file in sorted(HERE.glob("*.toml")):
+        tables = tomllib.loads(file.read_text())["mutation"]
+        found += [Mutation(file.stem, table) for table in tables]
+    twice = [name for name, n in collections.Counter(m.name for m in found).items() if n > 1]
+    if twice:
+        sys.exit(f"two mutations of one name: {', '.join(twice)}")
+    return found
+
+
+def sync():
+    """Makes the copy equal to the checkout. What is written anew is newer than all that was built."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\0")
+    wanted = {name for name in listed if name and (ROOT / name).is_file()}
+    is_new = not TREE.exists()
+    for name in wanted:
+        ours, copy = ROOT / name, TREE / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            shutil.copy2(ours, copy)
+        elif not copy.exists() or copy.read_bytes() != ours.read_bytes():
+            shutil.copy(ours, copy)
+    for folder, inner, files in os.walk(TREE):
+        if folder == str(TREE):
+            inner[:] = [name for name in inner if name != "target"]
+        for file in files:
+            path = pathlib.Path(folder, file)
+            if str(path.relative_to(TREE)) not in wanted:
+                path.unlink()
+    # What .ci/run installed for the tests.
+    tools = TREE / "target" / "tools"
+    tools.parent.mkdir(exist_ok=True)
+    if not tools.is_symlink():
+        tools.symlink_to(ROOT / "target" / "tools")
+
+
+def seed_target():
+    """The first time, takes over what the checkout has built: the dependencies above all."""
+    target, built = WORK / "target" / "debug", ROOT / "target" / "debug"
+    if target.exists() or not built.exists():
+        return
+    target.mkdir(parents=True)
+    for name in [".fingerprint", "build", "incremental", "deps"]:
+        if (built / name).exists():
+            subprocess.run(["cp", "-a", "--reflink=auto", built / name, target / name], check=True)
+
+
+def environment(extra):
+    # How much suites try is theirs or the mutation's to say, not the caller's.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DISPATCH_")}
+    env |= {"CARGO_INCREMENTAL": "1", "CARGO_TERM_COLOR": "never", "RUST_BACKTRACE": "0"}
+    return env | {"CARGO_TARGET_DIR": str(WORK / "target")} | dict(extra)
+
+
+def cargo(suite, *arguments, limit_s=None):
+    """Runs cargo test. Its exit status, or None if it took too long, and what it said."""
+    which = ["--lib"] if suite.suite == "lib" else ["--test", suite.suite]
+    command = ["cargo", "test", "--locked", "-p", suite.package, *which, *arguments]
+    process = subprocess.Popen(
+        command, cwd=TREE, env=environment(suite.env), text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        try:
+            # Also what a test started and left.
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def run_tests(suite, tests, limit_s):
+    return cargo(suite, "--", "--exact", *tests, limit_s=limit_s)
+
+
+def passed(output):
+    return set(re.findall(r"^test (\S+) \.\.\. ok$", output, re.MULTILINE))
+
+
+def sound(chosen):
+    """Without any fault: the names of the tests that pass, by suite. Else being caught means nothing."""
+    tests = collections.defaultdict(set)
+    for mutation in chosen:
+        tests[mutation.suite].update(mutation.tests)
+    pass_by_suite = {}
+    for suite, names in tests.items():
+        code, output = run_tests(suite, sorted(names), None)
+        pass_by_suite[suite] = passed(output)
+        if code != 0 or names - pass_by_suite[suite]:
+            print(output)
+        for name in sorted(names - pass_by_suite[suite]):
+            print(f"without any fault, this test of {suite.suite} did not run, or failed: {name}")
+    return pass_by_suite
+
+
+def plant(mutation):
+    """Plants one fault in the copy, and says what became of it."""
+    places = mutation.places(TREE)
+    if len(places) != 1:
+        return NO_MATCH
+    file, original = places[0], places[0].read_text()
+    file.write_text(original.replace(mutation.old, mutation.new))
+    try:
+        code, output = cargo(mutation.suite, "--no-run")
+        if code != 0:
+            print(output)
+            return NO_BUILD
+        code, output = run_tests(mutation.suite, mutation.tests, LIMIT_S)
+        if code is None:
+            return HANGS if mutation.hangs else TOO_LONG
+        return SURVIVED if code == 0 else CAUGHT
+    finally:
+        # Written anew, and so newer than what was built from the fault.
+        file.write_text(original)
+
+
+def misplaced(chosen):
+    """Says which do not apply any more, and how many those are."""
+    wrong = [(mutation, len(mutation.places(ROOT))) for mutation in chosen]
+    wrong = [(mutation, count) for mutation, count in wrong if count != 1]
+    for mutation, count in wrong:
+        print(f"{mutation.room}.toml: {mutation.name}: {count} places in {mutation.at}, not 1")
+    return len(wrong)
+
+
+def commit():
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def record(everything, results):
+    """Keeps what came of this run in results.md, beside what is there of the others."""
+    rows = {}
+    if RESULTS.exists():
+        for line in RESULTS.read_text().splitlines():
+            name = re.match(r"\| `([^`]+)` \|", line)
+            if name:
+                rows[name[1]] = line
+    for mutation, outcome, _ in results:
+        by = ", ".join(f"`{test}`" for test in mutation.tests)
+        suite = mutation.suite
+        by += f" ({suite.suite})" if suite.package == "dispatch" else f" ({suite.package})"
+        columns = [f"`{mutation.name}`", mutation.row, mutation.breaks, by, outcome, commit()]
+        rows[mutation.name] = f"| {' | '.join(columns)} |"
+    head = (HERE / "head.md").read_text()
+    kept = [rows[mutation.name] for mutation in everything if mutation.name in rows]
+    RESULTS.write_text(head + "\n".join(kept) + "\n")
+
+
+def report(total, results, seed):
+    """The row of the reliability report; only of a run in which every fault was caught."""
+    folder = ROOT / "target" / "reliability"
+    folder.mkdir(parents=True, exist_ok=True)
+    what = "faults planted in the code, one at a time: does the test named for each fail?"
+    counts = f"{len(results)} of {total} mutations, {len({m.room for m, _, _ in results})} rooms"
+    row = f"| {what} | {counts} | every one was caught | {seed} |\n"
+    (folder / "95-mutations.row").write_text(row)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", help="parts of names, rows, or files")
+    parser.add_argument("--random", type=int, metavar="N", help="so many, by chance")
+    parser.add_argument("--seed", help="what chance goes by; else the commit")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    asked = parser.parse_args()
+
+    everything = mutations()
+    chosen = [
+        mutation for mutation in everything
+        if not asked.names or any(n in mutation.name or n in (mutation.row, mutation.room) for n in asked.names)
+    ]
+    seed = "none: all of them" if chosen == everything else " ".join(asked.names)
+    if asked.random is not None:
+        seed = asked.seed or commit()
+        chosen = random.Random(seed).sample(chosen, min(asked.random, len(chosen)))
+        print(f"{len(chosen)} of {len(everything)} mutations; again with --random {asked.random} --seed {seed}")
+        seed = f"`--random {asked.random} --seed {seed}`"
+    if asked.list:
+        for mutation in chosen:
+            print(f"{mutation.room:10} {mutation.row:4} {mutation.name}: {mutation.breaks}")
+        return 0
+    if not chosen:
+        sys.exit("no mutation of that name")
+    if misplaced(chosen):
+        return 1
+    if asked.check:
+        print(f"all {len(chosen)} apply")
+        return 0
+
+    WORK.mkdir(parents=True, exist_ok=True)
+    lock = open(WORK / "lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    sync()
+    seed_target()
+    began = time.monotonic()
+    ok = sound(chosen)
+    print(f"without any fault: {time.monotonic() - began:.0f} s", flush=True)
+    results = []
+    # One suite after the other: each is built only as often as it must be.
+    for mutation in sorted(chosen, key=lambda mutation: mutation.suite):
+        began = time.monotonic()
+        is_sound = set(mutation.tests) <= ok[mutation.suite]
+        outcome = plant(mutation) if is_sound else NO_TEST
+        took = time.monotonic() - began
+        results.append((mutation, outcome, took))
+        tests = ", ".join(mutation.tests)
+        print(f"{outcome:16} {took:5.0f} s  {mutation.row:4}{mutation.name}  [{mutation.suite.suite}: {tests}]", flush=True)
+        if asked.record:
+            record(everything, results)
+    missed = [mutation for mutation, outcome, _ in results if outcome not in (CAUGHT, HANGS)]
+    print(f"{len(results) - len(missed)} of {len(results)} caught")
+    if missed:
+        return 1
+    report(len(everything), results, seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
