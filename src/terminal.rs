@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn nothing_of_somebody_elses_commands_a_terminal() {
-        let shown = escaped(NASTY);
-        assert!(!shown.contains(is_hidden), "{shown}");
+        let shown = "a\\u{1b}]0;owned\\u{7}b\\u{9b}2Jc\\u{7f}d\\r\\ne\\u{202e}f\\u{200b}g\\u{2066}h\\u{e0041}";
+        assert_eq!(escaped(NASTY), shown);
         assert_eq!(escaped("x\n\u{1b}[2K\u{202e}"), "x\\n\\u{1b}[2K\\u{202e}");
         for harmless in ["", "Ünïcode 日本 👍 हिन्दी e\u{301}", "a \\ \"b\" 'c'\u{a0}d"]
         {

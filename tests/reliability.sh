@@ -29,6 +29,8 @@ if [ ${#suites[@]} -gt 0 ]; then
     cargo test --locked --test "$suite" -- --nocapture
   done
   cargo test --locked --test it -- corpus
+  # Three of them, or all where there are hours.
+  if [ "${1:-ci}" = long ]; then tests/mutations/run.py; else tests/mutations/run.py --random 3; fi
 fi
 
 rows=(target/reliability/*.row)

@@ -410,7 +410,9 @@ mod tests {
         for wait in [1, 2, 4, 8, 16] {
             assert_eq!(door.tries(GUEST, "acme", "wrong"), Some(true));
             assert_eq!(door.tries(GUEST, "beta", SECRET), Some(true), "not looked at");
-            door.later(wait);
+            door.later(wait - 1);
+            assert_eq!(door.tries(GUEST, "acme", "wrong"), Some(true), "not before {wait} s");
+            door.later(1);
             assert_eq!(door.tries(GUEST, "acme", "wrong"), Some(false), "{wait}");
         }
         assert_eq!(door.tries("192.0.2.2", "acme", SECRET), None, "from elsewhere");

@@ -389,10 +389,13 @@ mod tests {
         (0..5).for_each(|number| {
             normal(&mut slots, &a, number);
         });
+        let since = UnixMillis(NOW.0 + 30_000);
+        let later = Claim { tenant: Arc::from("default"), priority: Priority::Normal, since };
+        slots.take_or_wait(&a, id(5), later, since);
         slots.took("a", 8000);
         let queues = slots.queues(UnixMillis(NOW.0 + 90_000));
         let (a, b) = (&queues[0], &queues[1]);
-        assert_eq!((a.waiting, a.age, a.taken), (3, Duration::from_secs(90), 2));
+        assert_eq!((a.waiting, a.age, a.taken), (4, Duration::from_secs(90), 2));
         assert_eq!((b.waiting, b.age, b.taken), (0, Duration::ZERO, 0));
         assert_eq!(a.why(), "all 2 places are taken, and a call takes 90.0 s");
         slots.pause(true);

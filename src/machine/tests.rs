@@ -449,10 +449,16 @@ fn an_answer_after_a_cancel_is_recorded_and_changes_nothing() {
 fn nothing_starts_after_valid_until() {
     let mut plan = messenger_then_sms();
     plan.valid_until = Some(UnixMillis(START + 5 * MINUTE));
-    let mut life = Life::of(plan);
+    let mut life = Life::of(plan.clone());
     life.accepted().after(10 * MINUTE);
     assert_eq!(life.ended(), Some((EndState::Failed, Reason::DeadlineExceeded)));
     assert_eq!(life.workflow.attempts.len(), 1);
+
+    let mut life = Life::of(plan);
+    life.pass(5 * MINUTE + 1);
+    life.start();
+    assert_eq!(life.ended(), Some((EndState::Failed, Reason::DeadlineExceeded)));
+    assert_eq!(life.workflow.attempts[0].calls, 0, "its place came too late");
 }
 
 #[test]

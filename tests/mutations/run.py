@@ -4,6 +4,7 @@
     tests/mutations/run.py                     all of them
     tests/mutations/run.py NAME...             those of a row, of a file, or with this in their name
     tests/mutations/run.py --random 3 [--seed S]
+    tests/mutations/run.py --suite lib         those that this suite must catch
     tests/mutations/run.py --list              what there is
     tests/mutations/run.py --check             only that each still applies, exactly once
     tests/mutations/run.py --record            also writes what came of it to results.md
@@ -247,6 +248,7 @@ def main():
     parser.add_argument("--seed", help="what chance goes by; else the commit")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--suite", help="only those that this suite must catch")
     parser.add_argument("--record", action="store_true")
     asked = parser.parse_args()
 
@@ -255,6 +257,8 @@ def main():
         mutation for mutation in everything
         if not asked.names or any(n in mutation.name or n in (mutation.row, mutation.room) for n in asked.names)
     ]
+    if asked.suite:
+        chosen = [mutation for mutation in chosen if mutation.suite.suite == asked.suite]
     seed = "none: all of them" if chosen == everything else " ".join(asked.names)
     if asked.random is not None:
         seed = asked.seed or commit()
@@ -273,6 +277,8 @@ def main():
         print(f"all {len(chosen)} apply")
         return 0
 
+    # What is under way is ended and put back, whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     WORK.mkdir(parents=True, exist_ok=True)
     lock = open(WORK / "lock", "w")
     fcntl.flock(lock, fcntl.LOCK_EX)

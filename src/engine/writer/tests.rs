@@ -6,7 +6,8 @@ use std::{
 };
 
 use dispatch_contract::{
-    Account, AttemptId, Channel, Content, Endpoint, Message, Options as MessageOptions,
+    Account, AttemptId, Channel, Content, Endpoint, Inbound, Message, Options as MessageOptions,
+    Receipt, Report, Status,
 };
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
@@ -295,4 +296,39 @@ async fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
         tokio::task::yield_now().await;
     }
     assert!(told.load(Ordering::Relaxed));
+}
+
+/// A provider that was answered 2xx sends it no more.
+#[tokio::test]
+async fn a_receipt_is_answered_only_once_it_is_durable() {
+    let clock = Arc::new(SystemClock::new());
+    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
+    let fails = Arc::new(AtomicBool::new(false));
+    let mut writer = writer(Arc::clone(&fails), route(&provider));
+    let create = create();
+    let Input::Create { record, .. } = &create else { panic!("no create") };
+    let attempt = AttemptId { workflow: record.id.0, number: 1 };
+    writer.step(vec![create]).unwrap();
+
+    let told = Arc::new(AtomicBool::new(false));
+    let receipt = || {
+        let told = Arc::clone(&told);
+        Input::Inbound {
+            provider: Arc::from("sandbox"),
+            account: Arc::from("main"),
+            items: vec![Inbound::Receipt(Receipt {
+                attempt: Some(attempt),
+                provider_id: None,
+                report: Report::Reached(Status::Submitted),
+                provider_time: None,
+                code: None,
+                detail: None,
+                usage: None,
+            })],
+            reply: Box::new(move |answer| told.store(answer.is_ok(), Ordering::Relaxed)),
+        }
+    };
+    fails.store(true, Ordering::Relaxed);
+    assert!(writer.step(vec![receipt()]).is_err(), "it means something");
+    assert!(!told.load(Ordering::Relaxed));
 }
