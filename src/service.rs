@@ -24,6 +24,7 @@ pub use check::problems;
 use dispatch_contract::{Registry, UnixMillis};
 pub use files::raise_limit as raise_file_limit;
 pub use guarding::Exposed;
+use tending::Tables;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
@@ -253,7 +254,16 @@ impl Service {
                 tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
             }
         });
-        edges.spawn(tending::tend(access.clone(), engine.clone(), stop_edges.clone()));
+        let (desk, whom) = (callbacks.desk(), access.clone());
+        let (owned, linked) = (Arc::clone(&applications), Arc::clone(&external));
+        let tables = vec![
+            Tables { room: "callbacks", count: Box::new(move || desk.tables()) },
+            Tables { room: "access", count: Box::new(move || whom.tables()) },
+            Tables { room: "access", count: Box::new(move || owned.tables()) },
+            Tables { room: "access", count: Box::new(move || linked.tables()) },
+        ];
+        let stop = stop_edges.clone();
+        edges.spawn(tending::tend(access.clone(), engine.clone(), tables, stop));
         let receipts = http::Receipts {
             engine: engine.clone(),
             registry: parts.registry.clone(),

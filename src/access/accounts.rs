@@ -100,6 +100,11 @@ pub struct AccountChange {
 }
 
 impl Accounts {
+    /// How many entries its tables in memory have.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        vec![("external_accounts", self.read(BTreeMap::len))]
+    }
+
     /// The accounts in `settings`, their tokens in `vault`, linked to `applications`, and as many of a
     /// tenant as `limits` says.
     ///

@@ -134,6 +134,12 @@ impl ApplicationSpec {
 }
 
 impl Applications {
+    /// How many entries its tables in memory have.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        vec![("applications", ids.values().map(BTreeSet::len).sum())]
+    }
+
     /// The applications in `settings`, their secrets in `vault`, and as many of a tenant as `limits` says.
     ///
     /// # Errors

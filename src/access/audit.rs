@@ -172,6 +172,11 @@ impl ActFilter {
 }
 
 impl Audit {
+    /// How many rows are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.rows.len())
+    }
+
     /// The changes that write an act down; they belong into one write with what it changed.
     pub(super) fn changes(
         &mut self,

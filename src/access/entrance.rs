@@ -98,6 +98,12 @@ impl Entrance {
         }
     }
 
+    /// How many failures are counted, and of how many sources in this window.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let failures = self.failures();
+        (failures.new.len() + failures.old.len(), self.window().by_source.len())
+    }
+
     /// How long a try must wait, if it must.
     fn wait(&self, from: IpAddr, claim: &Claim, now: Instant) -> Option<Duration> {
         if self.free == 0 {

@@ -102,6 +102,11 @@ impl Limits {
         Limits { by_tenant, used: Arc::default() }
     }
 
+    /// How many tenants asked for something lately.
+    pub(super) fn len(&self) -> usize {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Every tenant's.
     pub(super) fn by_tenant(&self) -> &LimitsByTenant {
         &self.by_tenant

@@ -154,6 +154,23 @@ impl Default for TokenRules {
 }
 
 impl Access {
+    /// How many entries each of its tables in memory has.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        let Inner { tokens, entrance, limits, audit, .. } = &*self.inner;
+        let (failures, sources) = entrance.len();
+        let (parsed, verified) = tokens.len();
+        let audit = audit.lock().unwrap_or_else(PoisonError::into_inner).len();
+        vec![
+            ("failed_logins", failures),
+            ("failed_login_sources", sources),
+            ("limited_tenants", limits.len()),
+            ("parsed_applications", parsed),
+            ("verified_tokens", verified),
+            ("used_tokens", tokens.replays().len()),
+            ("audit_rows", audit),
+        ]
+    }
+
     /// Over the keys and applications in `settings`, with the usual options.
     pub fn new(settings: Arc<dyn Settings>) -> Self {
         Access::with(settings, AccessOptions::default())

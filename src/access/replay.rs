@@ -37,6 +37,11 @@ pub(super) struct Replays {
 }
 
 impl Replays {
+    /// How many tokens are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.lock().iter().flatten().map(|(_, of_one)| of_one.len()).sum()
+    }
+
     /// Whether this is the first use of a token; `None` if there is no room to remember it. Only tokens
     /// whose signature fits come here, so that nobody fills another's room.
     pub(super) fn is_new(

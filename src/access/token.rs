@@ -120,6 +120,12 @@ impl Tokens {
         Ok(known.caller.clone())
     }
 
+    /// How many applications are held parsed, and how many tokens whose signature fitted.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (known, self.verified.len())
+    }
+
     /// What is kept of used tokens.
     pub(super) fn replays(&self) -> &Replays {
         &self.replays

@@ -33,6 +33,11 @@ impl Digested {
 }
 
 impl Verified {
+    /// How many are held.
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A token that fitted.
     pub(super) fn get(&self, token: &Digested) -> Option<Checked> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()

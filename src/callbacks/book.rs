@@ -226,6 +226,13 @@ impl Book {
     }
 
     // A panic elsewhere leaves a projection that is at worst a try too many.
+    /// How many entries each table has.
+    pub(super) fn tables(&self) -> Vec<(&'static str, usize)> {
+        let kept = self.kept();
+        let dead = ("dead", kept.dead.values().map(BTreeSet::len).sum());
+        kept.schedule.tables().into_iter().chain([dead]).collect()
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

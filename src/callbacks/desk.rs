@@ -36,6 +36,11 @@ pub struct Found {
 }
 
 impl Desk {
+    /// How many entries the tables in memory have.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        self.0.tables()
+    }
+
     /// Up to `limit` of a tenant's callbacks, or anybody's for none, behind `after`. Looks at a bounded number: a page may be
     /// short or empty and still have a `next`.
     ///

@@ -143,6 +143,17 @@ impl Standing {
 }
 
 impl Schedule {
+    /// How many entries each table has.
+    pub(super) fn tables(&self) -> [(&'static str, usize); 5] {
+        [
+            ("workflows", self.lines.len()),
+            ("due", self.due.len()),
+            ("lanes", self.lanes.len()),
+            ("owners", self.waiting_of.len()),
+            ("ages", self.made_at.len()),
+        ]
+    }
+
     /// Others from the next start on; what is out comes back.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

@@ -44,6 +44,11 @@ impl Feed {
         }
     }
 
+    /// How many workflows somebody follows or followed lately.
+    pub(super) fn workflows(&self) -> usize {
+        self.workflows.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Changes with every row.
     pub fn everything(&self) -> watch::Receiver<Cursor> {
         self.newest.subscribe()

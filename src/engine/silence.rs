@@ -39,6 +39,11 @@ pub(super) struct Silent {
 }
 
 impl Silence {
+    /// How many accounts are listened to.
+    pub(super) fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
     /// Notes what a fact of `workflow` says about its account.
     pub(super) fn fact(
         &mut self,

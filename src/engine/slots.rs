@@ -93,6 +93,11 @@ impl Slots {
         false
     }
 
+    /// How many wait, on all routes.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// A workflow that wants no place any more waits for none.
     pub(super) fn leave(&mut self, id: WorkflowId) {
         let Some((route, claim)) = self.waiting.remove(&id) else { return };

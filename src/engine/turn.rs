@@ -11,6 +11,7 @@ mod hold;
 mod inputs;
 mod parking;
 mod reroute;
+mod tables;
 
 use awaited::Awaited;
 pub use grace::Grace;

@@ -222,6 +222,11 @@ impl Writer {
             self.narrator.silent(&silent);
         }
         self.narrator.limit.say_kept_back();
+        self.metrics.tables("store", self.store.tables());
+        self.metrics.tables("engine", self.turn.tables());
+        let followed = self.feed.workflows();
+        let own = [("silent_accounts", self.silence.len()), ("followed_workflows", followed)];
+        self.metrics.tables("engine", own);
         for queue in self.turn.queues(now) {
             self.metrics.route_queue_age(&queue.route, queue.age);
             if queue.age >= self.queue_warn && !self.queue_warn.is_zero() {

@@ -1,5 +1,5 @@
-//! What access has to do now and then: make durable which tokens were used, and write down what failed at
-//! the entrance.
+//! What has to be done now and then beside the writer: make durable which tokens were used, write down what
+//! failed at the entrance, and say how large tables in memory are.
 
 use std::time::Duration;
 
@@ -12,15 +12,36 @@ use crate::{
 
 /// How often used tokens are made durable.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How often it is said how large tables are.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// Says how many entries the tables of a room have.
+pub(super) struct Tables {
+    pub(super) room: &'static str,
+    pub(super) count: Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>,
+}
 
 /// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
-pub(super) async fn tend(access: Access, engine: Engine, stop: CancellationToken) {
+pub(super) async fn tend(
+    access: Access,
+    engine: Engine,
+    tables: Vec<Tables>,
+    stop: CancellationToken,
+) {
     let mut reported = tokio::time::Instant::now();
+    let mut counted = None;
     let mut is_over = false;
     while !is_over {
         tokio::select! {
             () = tokio::time::sleep(TIDY_EVERY) => {}
             () = stop.cancelled() => is_over = true,
+        }
+        let now = tokio::time::Instant::now();
+        if counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY) {
+            counted = Some(now);
+            for Tables { room, count } in &tables {
+                engine.metrics().tables(room, count());
+            }
         }
         let is_due = is_over || reported.elapsed() >= REPORT_EVERY;
         if is_due {

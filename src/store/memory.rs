@@ -187,6 +187,7 @@ impl Store for MemoryStore {
             kept.held = None;
         }
         kept.grace_given_ms = batch.grace_given_ms.unwrap_or(kept.grace_given_ms);
+        kept.open.tidy()?;
         Ok(rows)
     }
 
@@ -245,6 +246,18 @@ impl Store for MemoryStore {
 
     fn grace_given_ms(&self) -> u64 {
         self.0.read().grace_given_ms
+    }
+
+    fn tables(&self) -> Vec<(&'static str, usize)> {
+        let kept = self.0.read();
+        let own = [
+            ("workflows", kept.records.len()),
+            ("journal", kept.journal.len()),
+            ("request_ids", kept.requests.len()),
+            ("message_ids", kept.messages.len()),
+            ("parked", kept.parked.len()),
+        ];
+        own.into_iter().chain(kept.open.tables()).collect()
     }
 
     fn reader(&self) -> Arc<dyn Reader> {

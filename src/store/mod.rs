@@ -150,6 +150,11 @@ pub trait Store: Send {
     /// What [`Batch::grace_given_ms`] was last.
     fn grace_given_ms(&self) -> u64;
 
+    /// How many entries each of its tables in memory has: what grows here without end is a leak.
+    fn tables(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
     /// The reading half, for any number of threads.
     fn reader(&self) -> Arc<dyn Reader>;
 

@@ -16,7 +16,15 @@ use crate::machine::{ClockKind, Deadlines, Due, Fact, Moment, Need, Workflow, Wo
 
 /// Shares equal [`Need`]s between workflows: a million workflows have few different senders.
 #[derive(Debug, Default)]
-pub struct Needs(HashSet<Arc<Need>>);
+pub struct Needs {
+    shared: HashSet<Arc<Need>>,
+    /// How many there were when those that nobody had any more were last left out.
+    kept: usize,
+}
+
+/// Whatever callers may make up (senders above all) is looked through for what is not used any more when
+/// there is this much more of it, or twice as much.
+const UNUSED_MOST: usize = 4096;
 
 /// The open workflows.
 #[derive(Debug, Default)]
@@ -27,6 +35,8 @@ pub(super) struct OpenSet {
     /// How many there are of each tenant.
     tenants: HashMap<Arc<str>, usize>,
     common: Common,
+    /// How much they had in common when they were last packed.
+    packed: usize,
     buffer: Vec<u8>,
 }
 
@@ -55,12 +65,21 @@ pub(super) struct OpenState {
 impl Needs {
     /// An equal need that others share.
     pub fn share(&mut self, need: Need) -> Arc<Need> {
-        if let Some(shared) = self.0.get(&need) {
+        if let Some(shared) = self.shared.get(&need) {
             return Arc::clone(shared);
         }
+        if self.shared.len() >= self.kept * 2 + UNUSED_MOST {
+            self.shared.retain(|need| Arc::strong_count(need) > 1);
+            self.kept = self.shared.len();
+        }
         let need = Arc::new(need);
-        self.0.insert(Arc::clone(&need));
+        self.shared.insert(Arc::clone(&need));
         need
+    }
+
+    /// How many different ones there are.
+    pub fn count(&self) -> usize {
+        self.shared.len()
     }
 
     /// The workflow of a record, before its first fact.
@@ -97,9 +116,41 @@ impl OpenSet {
             timers: timers.into_iter().collect(),
             appointments: appointments.into_iter().collect(),
             tenants,
+            packed: common.len(),
             common,
             buffer,
         })
+    }
+
+    /// Packs all states anew if most of what they had in common may belong to none of them any more.
+    /// What was sliced before belongs to the former [`common`](Self::common).
+    ///
+    /// # Errors
+    /// Only if a state cannot be read, which is a bug.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
+        // That all are packed is paid by as many new entries as an eighth of them.
+        let more = (self.packed + UNUSED_MOST).max(self.workflows.len() / 8);
+        if self.common.len() < self.packed + more {
+            return Ok(());
+        }
+        let mut common = Common::default();
+        for (id, open) in &mut self.workflows {
+            let state = self.common.unpack(*id, &open.packed)?;
+            open.packed = common.pack(&state, &mut self.buffer);
+        }
+        (self.packed, self.common) = (common.len(), common);
+        Ok(())
+    }
+
+    /// How many entries each table has.
+    pub(super) fn tables(&self) -> [(&'static str, usize); 5] {
+        [
+            ("open_workflows", self.workflows.len()),
+            ("open_timers", self.timers.len()),
+            ("open_appointments", self.appointments.len()),
+            ("open_tenants", self.tenants.len()),
+            ("open_common", self.common.len()),
+        ]
     }
 
     /// Up to `limit` states behind `after`.

@@ -15,7 +15,8 @@ use crate::machine::{
     Rule, Step, StepStatus, Terms, Workflow, WorkflowId,
 };
 
-/// What workflows have in common. Only ever grows, by what is new: entries keep their places.
+/// What workflows have in common. Only ever grows, by what is new, so that entries keep their places; what
+/// no workflow has any more is left behind when all are packed anew.
 #[derive(Debug, Default)]
 pub(super) struct Common {
     needs: Table<Arc<Need>>,
@@ -143,6 +144,11 @@ impl MomentSince {
 }
 
 impl Common {
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.needs.values.len() + self.terms.values.len() + self.ways.values.len()
+    }
+
     pub(super) fn row(&self) -> CommonRow {
         CommonRow {
             needs: self.needs.values.clone(),

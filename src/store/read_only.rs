@@ -106,6 +106,10 @@ impl Store for ReadOnlyStore {
         self.0.grace_given_ms()
     }
 
+    fn tables(&self) -> Vec<(&'static str, usize)> {
+        self.0.tables()
+    }
+
     fn reader(&self) -> Arc<dyn Reader> {
         self.0.reader()
     }

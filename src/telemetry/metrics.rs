@@ -64,6 +64,7 @@ pub struct Metrics {
     route_queue_age: Family<OfRoute, Gauge<f64, AtomicU64>>,
     store_free_bytes: Gauge,
     store_is_short: Gauge,
+    table_entries: Family<OfTable, Gauge>,
 }
 
 /// How long what a machine does takes, in seconds: from a fraction of a millisecond to ten seconds.
@@ -85,6 +86,12 @@ fn slow() -> Histogram {
 struct OfCall {
     route: String,
     provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTable {
+    room: &'static str,
+    table: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -330,7 +337,23 @@ impl Metrics {
                 "store_is_short",
                 "1 while creates are refused because the disk is nearly full"
             ),
+            table_entries: metric!(
+                "table_entries",
+                "How many entries each table in memory has, by room and table; looked at every ten \
+                 seconds"
+            ),
             registry,
+        }
+    }
+
+    /// Notes how many entries the tables of a room have.
+    pub fn tables(
+        &self,
+        room: &'static str,
+        tables: impl IntoIterator<Item = (&'static str, usize)>,
+    ) {
+        for (table, count) in tables {
+            self.table_entries.get_or_create(&OfTable { room, table }).set(count as i64);
         }
     }
 

@@ -6,6 +6,9 @@
 //! | damaged data folders | `DISPATCH_DAMAGES` | 24 |
 //! | power cuts | `DISPATCH_POWER_CUTS` | 10 |
 //! | seconds that a stopped process stands still | `DISPATCH_STOP_S` | 5 |
+//! | virtual hours of the soak with retention | `DISPATCH_SOAK_HOURS` | 6 |
+//! | workflows a virtual hour in it | `DISPATCH_SOAK_RATE` | 120 |
+//! | seconds of the soak with kills | `DISPATCH_SOAK_S` | 6 |
 //! | the seed of all that is random | `DISPATCH_SEED` | of the time |
 //!
 //! `shim.c` stands between the program and the C library; it needs Linux and a C compiler. A wall clock
@@ -25,6 +28,7 @@ mod report;
 mod server;
 mod shim;
 mod signals;
+mod soak;
 mod space;
 mod wall;
 mod world;

@@ -47,6 +47,8 @@ pub struct Place {
 pub struct Server {
     child: Child,
     pub grpc: SocketAddr,
+    /// Health and metrics; known once it serves.
+    pub internal_http: SocketAddr,
     said: Arc<Mutex<String>>,
     listening: Vec<JoinHandle<()>>,
 }
@@ -113,22 +115,29 @@ impl Place {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let errors = tokio::spawn(hear(child.stderr.take().unwrap(), Arc::clone(&said)));
         let greeting = async {
+            let mut grpc = None;
             while let Ok(Some(line)) = lines.next_line().await {
                 let mut words = line.split_whitespace();
-                if let (Some("gRPC"), Some(address)) = (words.next(), words.next()) {
-                    return address.parse().ok();
+                match (words.next(), words.next()) {
+                    (Some("gRPC"), Some(address)) => grpc = address.parse().ok(),
+                    (Some("health"), Some(url)) => {
+                        let address = url.strip_prefix("http://")?.strip_suffix("/healthz")?;
+                        return Some((grpc?, address.parse().ok()?));
+                    }
+                    _ => {}
                 }
             }
             None
         };
         let greeted = tokio::time::timeout(PATIENCE, greeting).await;
-        let Some(grpc) = greeted.expect("it neither serves nor ends") else {
-            let server = Server { child, grpc: self.grpc, said, listening: vec![errors] };
+        let Some((grpc, internal_http)) = greeted.expect("it neither serves nor ends") else {
+            let (grpc, internal_http) = (self.grpc, self.http);
+            let server = Server { child, grpc, internal_http, said, listening: vec![errors] };
             return Err(server.ended().await);
         };
         // Read on, so that the service never waits for a reader.
         let rest = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Server { child, grpc, said, listening: vec![errors, rest] })
+        Ok(Server { child, grpc, internal_http, said, listening: vec![errors, rest] })
     }
 }
 
@@ -147,6 +156,11 @@ impl Server {
         had_ended
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// What it wrote to its standard error so far.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
@@ -154,7 +168,7 @@ impl Server {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.unwrap().success());
     }

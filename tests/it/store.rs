@@ -195,6 +195,35 @@ fn what_was_committed_is_told(mut driver: Driver) {
     assert!(driver.timeline(WorkflowId(Uuid::from_u128(9))).is_empty());
 }
 
+/// Callers make up senders: what only workflows that have ended had is not kept.
+fn what_no_open_workflow_has_any_more_is_forgotten(mut driver: Driver) {
+    let from_somebody = |number: u128| {
+        let mut plan = plan("x");
+        let step = plan.steps[0].clone();
+        plan.steps = vec![step; 20];
+        for (index, step) in plan.steps.iter_mut().enumerate() {
+            step.message.from = Endpoint::Number(format!("S{number}-{index}"));
+        }
+        plan
+    };
+    let open: Vec<_> = (1..=3).map(|n| driver.create_plan(n, from_somebody(n))).collect();
+    let before: Vec<_> = open.iter().map(|id| driver.store.load(*id).unwrap()).collect();
+    let (mut most_common, mut most_needs) = (0, 0);
+    for number in 10..700 {
+        let id = driver.create_plan(number, from_somebody(number));
+        driver.tell(id, Event::Cancel);
+        let tables: BTreeMap<_, _> = driver.store.tables().into_iter().collect();
+        assert_eq!(tables["open_workflows"], open.len());
+        most_common = most_common.max(tables["open_common"]);
+        most_needs = most_needs.max(driver.needs.count());
+    }
+    // Twenty new ones each: 13,800 in all.
+    assert!(most_common < 4_300, "{most_common} entries for three open workflows");
+    assert!(most_needs < 12_400, "{most_needs} needs for three open workflows");
+    let after: Vec<_> = open.iter().map(|id| driver.store.load(*id).unwrap()).collect();
+    assert_eq!(before, after);
+}
+
 fn a_late_row_follows_the_closing_row(mut driver: Driver) {
     let id = driver.create(1, "one");
     driver.accept(id);
@@ -505,6 +534,7 @@ macro_rules! suite {
 
 suite!(
     what_was_committed_is_told,
+    what_no_open_workflow_has_any_more_is_forgotten,
     a_late_row_follows_the_closing_row,
     deadlines_come_in_order_and_move,
     requests_and_messages_are_found,

@@ -16,6 +16,11 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
+    /// How many workflows stand here.
+    pub(super) fn len(&self) -> usize {
+        self.uncertain.len()
+    }
+
     /// A call under this account leaves.
     pub(super) fn started(&mut self, account: &Arc<str>) {
         add(&mut self.calls, account);

@@ -38,6 +38,16 @@ impl Parking {
         parking
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Of how many messages.
+    pub(super) fn messages(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Parks a receipt, and returns it as it is to be kept, under a key of its own; and the key of the
     /// one that had to go for it.
     pub(super) fn park(&mut self, mut parked: Parked) -> (Parked, Option<u64>) {

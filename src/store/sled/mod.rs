@@ -139,10 +139,15 @@ impl SledStore {
         kept
     }
 
+    /// Whether a checkpoint is being written.
+    fn is_checkpointing(&self) -> bool {
+        self.checkpointing.as_ref().is_some_and(|it| !it.is_finished())
+    }
+
     /// Writes a checkpoint on a thread of its own, when enough has happened since the last.
     fn checkpoint_some_time(&mut self) {
         let due = self.checkpoint_rows.max(self.open_count() as u64 / 4);
-        if self.replayed < due || self.checkpointing.as_ref().is_some_and(|it| !it.is_finished()) {
+        if self.replayed < due || self.is_checkpointing() {
             return;
         }
         self.replayed = 0;
@@ -356,6 +361,10 @@ impl Store for SledStore {
         }
         // Before readers look again: what is open and what is durable are of one moment for them.
         self.shared.durable.store(newest.0, Ordering::Release);
+        // A checkpoint that is being written names entries of what they have in common.
+        if !self.is_checkpointing() {
+            open.tidy()?;
+        }
         drop(open);
         self.replayed += rows.len() as u64;
         self.checkpoint_some_time();
@@ -397,6 +406,11 @@ impl Store for SledStore {
 
     fn grace_given_ms(&self) -> u64 {
         self.grace_given_ms
+    }
+
+    fn tables(&self) -> Vec<(&'static str, usize)> {
+        let own = [("parked", self.parked.len())];
+        own.into_iter().chain(self.shared.open().tables()).collect()
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
