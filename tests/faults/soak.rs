@@ -103,7 +103,7 @@ fn batch(at: u64, count: u64, dice: &mut Dice) -> BatchCreateWorkflowsRequest {
         spec.labels.insert("customer".to_owned(), name.clone());
         CreateWorkflowRequest { workflow: Some(spec), request_id: name, ..Default::default() }
     };
-    BatchCreateWorkflowsRequest { requests: (0..count).map(one).collect(), ..Default::default() }
+    BatchCreateWorkflowsRequest { requests: (0..count).map(one).collect() }
 }
 
 /// With retention over, what comes goes too: nothing is larger after many days than after two.
