@@ -5,6 +5,7 @@
     tests/mutations/run.py NAME...             those of a row, of a file, or with this in their name
     tests/mutations/run.py --random 3 [--seed S]
     tests/mutations/run.py --suite lib         those that this suite must catch
+    tests/mutations/run.py --together          many at once: a first look, since a test may fail for another's fault
     tests/mutations/run.py --list              what there is
     tests/mutations/run.py --check             only that each still applies, exactly once
     tests/mutations/run.py --record            also writes what came of it to results.md
@@ -173,26 +174,50 @@ def sound(chosen):
     return pass_by_suite
 
 
-def plant(mutation):
-    """Plants one fault in the copy, and says what became of it."""
-    places = mutation.places(TREE)
-    if len(places) != 1:
-        return NO_MATCH
-    file, original = places[0], places[0].read_text()
-    file.write_text(original.replace(mutation.old, mutation.new))
+def groups(chosen, together):
+    """What is planted at once: each fault by itself, or as many of a suite as share no place and no test."""
+    if not together:
+        return [[mutation] for mutation in sorted(chosen, key=lambda mutation: mutation.suite)]
+    found = []
+    for mutation in chosen:
+        apart = [
+            group for group in found
+            if group[0].suite == mutation.suite
+            and not any(set(other.tests) & set(mutation.tests) for other in group)
+            and not any(other.old in mutation.old or mutation.old in other.old for other in group)
+        ]
+        if apart:
+            apart[0].append(mutation)
+        else:
+            found.append([mutation])
+    return found
+
+
+def plant(group):
+    """Plants faults in the copy, and says what became of each."""
+    originals = {}
     try:
-        code, output = run_tests(mutation.suite, mutation.tests, LIMIT_S)
-        if code is None:
-            return HANGS if mutation.hangs else TOO_LONG
-        if code == 0:
-            return SURVIVED
-        if not re.search(r"^running \d+ tests?$", output, re.MULTILINE):
-            print(output)
-            return NO_BUILD
-        return CAUGHT
+        for mutation in group:
+            places = mutation.places(TREE)
+            if len(places) != 1:
+                return [NO_MATCH] * len(group)
+            text = places[0].read_text()
+            originals.setdefault(places[0], text)
+            places[0].write_text(text.replace(mutation.old, mutation.new))
+        tests = sorted({test for mutation in group for test in mutation.tests})
+        code, output = run_tests(group[0].suite, tests, LIMIT_S)
     finally:
-        # Written anew, and so newer than what was built from the fault.
-        file.write_text(original)
+        # Written anew, and so newer than what was built from the faults.
+        for file, text in originals.items():
+            file.write_text(text)
+    if code is None:
+        return [HANGS if mutation.hangs else TOO_LONG for mutation in group]
+    if not re.search(r"^running \d+ tests?$", output, re.MULTILINE):
+        print(output)
+        return [NO_BUILD] * len(group)
+    ok = passed(output)
+    # A process that died took all tests with it that had not passed.
+    return [SURVIVED if set(mutation.tests) <= ok else CAUGHT for mutation in group]
 
 
 def misplaced(chosen):
@@ -209,7 +234,7 @@ def commit():
     return subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def record(everything, results):
+def record(everything, results, together):
     """Keeps what came of this run in results.md, beside what is there of the others."""
     rows = {}
     if RESULTS.exists():
@@ -217,7 +242,9 @@ def record(everything, results):
             name = re.match(r"\| `([^`]+)` \|", line)
             if name:
                 rows[name[1]] = line
-    for mutation, outcome, _ in results:
+    for mutation, outcome in results:
+        if together and outcome == CAUGHT:
+            outcome = "caught, with others"
         by = ", ".join(f"`{test}`" for test in mutation.tests)
         suite = mutation.suite
         by += f" ({suite.suite})" if suite.package == "dispatch" else f" ({suite.package})"
@@ -233,7 +260,7 @@ def report(total, results, seed):
     folder = ROOT / "target" / "reliability"
     folder.mkdir(parents=True, exist_ok=True)
     what = "faults planted in the code, one at a time: does the test named for each fail?"
-    counts = f"{len(results)} of {total} mutations, {len({m.room for m, _, _ in results})} rooms"
+    counts = f"{len(results)} of {total} mutations, {len({m.room for m, _ in results})} rooms"
     row = f"| {what} | {counts} | every one was caught | {seed} |\n"
     (folder / "95-mutations.row").write_text(row)
 
@@ -246,6 +273,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--suite", help="only those that this suite must catch")
+    parser.add_argument("--together", action="store_true", help="many at once: quick, and weaker")
     parser.add_argument("--record", action="store_true")
     asked = parser.parse_args()
 
@@ -285,22 +313,26 @@ def main():
     ok = sound(chosen)
     print(f"without any fault: {time.monotonic() - began:.0f} s", flush=True)
     results = []
-    # One suite after the other: each is built only as often as it must be.
-    for mutation in sorted(chosen, key=lambda mutation: mutation.suite):
+    for group in groups(chosen, asked.together):
         began = time.monotonic()
-        is_sound = set(mutation.tests) <= ok[mutation.suite]
-        outcome = plant(mutation) if is_sound else NO_TEST
-        took = time.monotonic() - began
-        results.append((mutation, outcome, took))
-        tests = ", ".join(mutation.tests)
-        print(f"{outcome:16} {took:5.0f} s  {mutation.row:4}{mutation.name}  [{mutation.suite.suite}: {tests}]", flush=True)
+        if all(set(mutation.tests) <= ok[mutation.suite] for mutation in group):
+            outcomes = plant(group)
+        else:
+            outcomes = [NO_TEST] * len(group)
+        took = (time.monotonic() - began) / len(group)
+        for mutation, outcome in zip(group, outcomes):
+            results.append((mutation, outcome))
+            tests = ", ".join(mutation.tests)
+            line = f"{outcome:16} {took:4.0f} s  {mutation.row:4}{mutation.name}  [{mutation.suite.suite}: {tests}]"
+            print(line, flush=True)
         if asked.record:
-            record(everything, results)
-    missed = [mutation for mutation, outcome, _ in results if outcome not in (CAUGHT, HANGS)]
+            record(everything, results, asked.together)
+    missed = [mutation for mutation, outcome in results if outcome not in (CAUGHT, HANGS)]
     print(f"{len(results) - len(missed)} of {len(results)} caught")
     if missed:
         return 1
-    report(len(everything), results, seed)
+    if not asked.together:
+        report(len(everything), results, seed)
     return 0
 
 

@@ -46,12 +46,15 @@ fn sled_opens_again_after_retention_moved_everything() {
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     let id = driver.create(1, "x");
     driver.accept(id);
+    let only_made = driver.create(2, "x");
+    let its_row = driver.timeline(only_made);
     let before =
         (driver.store.load(id).unwrap(), driver.timeline(id), driver.store.reader().newest());
     driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now), 100).unwrap();
     drop(driver);
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     assert_eq!((driver.store.load(id).unwrap(), driver.timeline(id)), (before.0, before.1));
+    assert_eq!(driver.timeline(only_made), its_row, "a first row is carried by itself, too");
     assert!(driver.store.reader().newest() > before.2, "a cursor is never used twice");
     driver.tell(id, Event::Cancel);
     assert!(driver.store.load(id).unwrap().unwrap().has_ended());
