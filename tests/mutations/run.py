@@ -115,14 +115,22 @@ def sync():
 
 
 def seed_target():
-    """The first time, takes over what the checkout has built: the dependencies above all."""
+    """The first time, takes over the dependencies that the checkout has built. Not our own crates: they hold the
+    paths of their tree."""
     target, built = WORK / "target" / "debug", ROOT / "target" / "debug"
     if target.exists() or not built.exists():
         return
-    target.mkdir(parents=True)
-    for name in [".fingerprint", "build", "incremental", "deps"]:
+
+    def ours(folder, names):
+        is_deps = pathlib.Path(folder).name == "deps"
+        return [
+            name for name in names
+            if name.removeprefix("lib").startswith("dispatch") or is_deps and "." not in name
+        ]
+
+    for name in [".fingerprint", "build", "deps"]:
         if (built / name).exists():
-            subprocess.run(["cp", "-a", "--reflink=auto", built / name, target / name], check=True)
+            shutil.copytree(built / name, target / name, ignore=ours)
 
 
 def environment(extra):
