@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 
+mod calls;
 mod places;
 
 const START: u64 = 1_700_000_000_000;
