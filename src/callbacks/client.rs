@@ -57,6 +57,10 @@ pub(super) struct Answer {
 }
 
 impl CallbackClient {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a receiver is no provider: where it may be is judged at every call"
+    )]
     pub(super) fn new(
         destinations: Arc<Destinations>,
         timeout: Duration,

@@ -187,6 +187,7 @@ fn step_story(step: &StepProgress, workflow: &Workflow) -> String {
     format!("Step {}, {}, {state}, {status}{why}{}", step.number, step.channel, ids.concat())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a command has no clock but the machine's")]
 fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
     let what = match deadline.why.as_str() {
         "send_at" => "its time to be sent",

@@ -31,6 +31,9 @@
 //! 10. *valid_until*: no attempt starts after it.
 //! 11. *Cancel*: no attempt starts that was not STARTED before it.
 
+// A new status, fact or error must be thought of wherever something is decided.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod backoff;
 mod deadline;
 mod event;

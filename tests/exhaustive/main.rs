@@ -37,6 +37,12 @@
 //!   than one in a million.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod model;
 mod promise;

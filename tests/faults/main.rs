@@ -15,6 +15,12 @@
 //! that is set needs libfaketime: without it those tests say so, and fail where `CI` is `true`.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod damage;
 mod disk;

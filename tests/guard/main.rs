@@ -5,6 +5,12 @@
 //! direction: what has become cheaper is written down, so that it stays so.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod instructions;
 #[path = "../micro/lives.rs"]

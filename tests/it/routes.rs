@@ -17,7 +17,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     access::{ALL, House, SECRET, holder, key},
-    support::{in_memory, request},
+    support::{FREE, in_memory, request},
 };
 
 const PAGE: &str = "107083064136738";
@@ -242,7 +242,9 @@ async fn a_route_serves_the_default_tenant_alone_unless_it_says_whom() {
     let parsed = Config::parse(&text("")).unwrap();
     assert_eq!(parsed.routes[0].tenants, ["default"]);
     for wrong in ["[]", "[\"*\", \"acme\"]", "[\"a b\"]", "[\"\"]"] {
-        let config = Config::parse(&text(&format!("tenants = {wrong}"))).unwrap();
+        let mut config = Config::parse(&text(&format!("tenants = {wrong}"))).unwrap();
+        config.store.kind = StoreKind::Memory;
+        (config.listen.grpc, config.listen.http, config.listen.internal_http) = (FREE, FREE, FREE);
         let start =
             Service::start(&config, |clock: &ServiceClock, _| builtin::parts(&config, clock));
         let told = start.await.unwrap_err().to_string();

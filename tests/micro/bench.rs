@@ -3,6 +3,12 @@
 //! `cargo test --bench micro` runs each once, as a smoke test; so does `cargo bench` with `-- --test`.
 
 #![expect(unreachable_pub, reason = "nothing of a benchmark is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod lives;
 

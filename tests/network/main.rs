@@ -8,6 +8,12 @@
 //! A binary of its own beside `it`, because these run long and measure: they go one after the other.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod chance;
 mod crowd;

@@ -10,6 +10,12 @@
 //! It does not try the disk, the network or the edges: the crash, service and webhook tests do.
 
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
 
 mod dice;
 mod found;

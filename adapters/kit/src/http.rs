@@ -86,6 +86,7 @@ impl HttpClient {
         HttpClient::built(HttpClient::settings())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the client that all calls go out by")]
     pub(crate) fn settings() -> ClientBuilder {
         Client::builder()
             .user_agent(concat!("dispatch/", env!("CARGO_PKG_VERSION")))

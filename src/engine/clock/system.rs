@@ -51,6 +51,7 @@ fn read(boot: Option<Uuid>) -> Readings {
 }
 
 /// What the machine's wall clock shows.
+#[expect(clippy::disallowed_methods, reason = "this is where the machine's clock is read")]
 pub(super) fn wall_now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

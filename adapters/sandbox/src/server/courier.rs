@@ -75,6 +75,7 @@ impl Post {
 }
 
 impl Courier {
+    #[expect(clippy::disallowed_methods, reason = "a provider is no part of the service")]
     pub(super) fn new(provider: Arc<Provider>, config: &ServerConfig) -> Result<Self, ConfigError> {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
