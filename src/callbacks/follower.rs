@@ -6,10 +6,15 @@
 //!
 //! While it keeps up, the writer hands rows over; else it reads the journal.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dispatch_contract::Busy;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Callback, CallbackId, Problem, State, Subject,
@@ -27,8 +32,10 @@ use crate::{
 
 /// How many rows are read at once.
 const ROWS: usize = 256;
-/// After how many rows that mean no callback the cursor is written all the same.
+/// After how many rows that mean no callback, or how long, the cursor is written all the same: the next life
+/// must not think that it missed what retention dropped after it was seen.
 const NOTE_EVERY: u64 = 1024;
+const NOTE_WITHIN: Duration = Duration::from_secs(10);
 /// How many workflows that nobody is told of are remembered.
 const NOBODY: usize = 262_144;
 /// Where the cursor is kept, within its kind.
@@ -45,6 +52,7 @@ pub(super) struct Follower {
     book: Arc<Book>,
     cursor: Cursor,
     noted: Cursor,
+    noted_at: Instant,
     /// Workflows that nobody is told of: most, where there are no applications.
     nobody: HashSet<WorkflowId>,
     handed: Arc<Handed>,
@@ -66,15 +74,20 @@ impl Follower {
                 newest
             }
         };
-        Ok(Follower { book, cursor, noted: cursor, nobody: HashSet::new(), handed })
+        let (noted, noted_at) = (cursor, Instant::now());
+        Ok(Follower { book, cursor, noted, noted_at, nobody: HashSet::new(), handed })
     }
 
-    /// Follows until the store fails. Whoever stops it drops it: what was not written is made again.
-    pub(super) async fn run(self, bell: Arc<Bell>) {
+    /// Follows until `stop`, or until the store fails.
+    pub(super) async fn run(self, bell: Arc<Bell>, stop: CancellationToken) {
         let mut follower = self;
         bell.ring();
         loop {
-            let busy: Option<Busy> = bell.heard().await;
+            let busy: Option<Busy> = tokio::select! {
+                busy = bell.heard() => busy,
+                () = follower.rests_too_long() => None,
+                () = stop.cancelled() => break,
+            };
             let caught_up = tokio::task::spawn_blocking(move || {
                 let result = follower.catch_up();
                 (follower, result)
@@ -90,6 +103,17 @@ impl Follower {
             }
             drop(busy);
         }
+        if let Err(error) = follower.note_cursor() {
+            tracing::warn!(%error, "the next start looks at some rows again");
+        }
+    }
+
+    /// Returns when what was seen has not been noted for too long.
+    async fn rests_too_long(&self) {
+        if self.cursor == self.noted {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until((self.noted_at + NOTE_WITHIN).into()).await;
     }
 
     fn catch_up(&mut self) -> Result<(), StoreError> {
@@ -110,7 +134,7 @@ impl Follower {
             self.cursor = rows.last().map_or(self.cursor, |row| row.cursor.max(self.cursor));
             self.note(&made)?;
         }
-        Ok(())
+        self.note(&[])
     }
 
     /// Reads the journal to its end.
@@ -170,22 +194,30 @@ impl Follower {
     }
 
     fn note(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
-        if made.is_empty() && self.cursor.0 - self.noted.0 < NOTE_EVERY {
-            return Ok(());
+        let is_far = self.cursor.0 - self.noted.0 >= NOTE_EVERY;
+        if made.is_empty() {
+            let is_due = is_far || self.noted_at.elapsed() >= NOTE_WITHIN;
+            return if is_due { self.note_cursor() } else { Ok(()) };
         }
         let changes = made.iter().map(|(id, callback)| callback.put(*id));
         let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
         changes.push(Progress { cursor: self.cursor }.put()?);
         self.book.engine.settings().note(changes)?;
-        self.noted = self.cursor;
-        if made.is_empty() {
-            return Ok(());
-        }
+        (self.noted, self.noted_at) = (self.cursor, Instant::now());
         let metrics = self.book.engine.metrics();
         metrics.callbacks("made", made.len());
         let is_dead = |(_, callback): &&(_, Callback)| matches!(callback.state, State::Dead(_));
         metrics.callbacks("dead", made.iter().filter(is_dead).count());
         self.book.add(made)
+    }
+
+    fn note_cursor(&mut self) -> Result<(), StoreError> {
+        if self.cursor != self.noted {
+            let progress = Progress { cursor: self.cursor };
+            self.book.engine.settings().note(vec![progress.put()?])?;
+        }
+        (self.noted, self.noted_at) = (self.cursor, Instant::now());
+        Ok(())
     }
 
     /// Makes the callbacks that one row means.

@@ -127,7 +127,7 @@ impl Callbacks {
 
         let (heard, stopped) = (Arc::clone(&bell), stop.clone());
         tasks.spawn(async move {
-            let _ = stopped.run_until_cancelled(follower.run(Arc::clone(&heard))).await;
+            follower.run(Arc::clone(&heard), stopped).await;
             heard.off();
         });
         let courier = Courier {

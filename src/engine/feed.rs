@@ -54,7 +54,7 @@ impl Feed {
         self.newest.subscribe()
     }
 
-    /// Changes with every row of one workflow.
+    /// Changes with every row of one workflow, and when it is forgotten.
     pub fn workflow(&self, id: WorkflowId) -> watch::Receiver<Cursor> {
         let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
         // Most streams end with their workflow, after whose last row nothing is published.
@@ -69,6 +69,14 @@ impl Feed {
     /// for. It must be quick. There is room for one; a second is not called.
     pub fn on_news(&self, ring: OnNews) {
         let _ = self.bell.0.set(ring);
+    }
+
+    /// Workflows are gone: whoever follows one looks, and finds it so.
+    pub(super) fn forgotten(&self, ids: &[WorkflowId]) {
+        let workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in ids.iter().filter_map(|id| workflows.get(id)) {
+            sender.send_modify(|_| {});
+        }
     }
 
     pub(super) fn publish(&self, rows: &[Arc<Row>], told: &[WorkflowId]) {

@@ -235,6 +235,7 @@ impl Writer {
         }
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));
         let swept = self.store.sweep(now, before, SWEEP_ROWS)?;
+        self.feed.forgotten(&swept.forgotten);
         if swept.rows >= SWEEP_ROWS {
             self.next_sweep = now;
         }

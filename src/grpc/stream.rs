@@ -20,7 +20,7 @@ use super::{
     token::{Position, Tokens, audience},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, EngineError},
     machine::{Fact, Workflow, WorkflowId},
     pb::v1::{Bookmark, Event, StreamStatusResponse, stream_status_response::Kind},
     store::{Cursor, Record, Row, StoreError},
@@ -86,18 +86,32 @@ impl Follower {
     async fn workflow(&mut self, id: WorkflowId, follow_late: bool) -> Result<(), Over> {
         // Subscribed before the first look, so that nothing falls between.
         let mut news = self.engine.feed().workflow(id);
+        let mut was_there = false;
         loop {
             news.mark_unchanged();
             let rows = self.read(move |reader| reader.timeline(id)).await?;
-            let mut has_ended = false;
+            if rows.is_empty() {
+                let newest = *news.borrow();
+                // Who has seen all that was heard of has seen all.
+                return match was_there {
+                    true if newest <= self.position.cursor => Ok(()),
+                    true => Err(self.too_old(newest)),
+                    false => Err(self.fail(EngineError::NotFound(id).into())),
+                };
+            }
+            was_there = true;
+            let is_end = |fact: &Fact| matches!(fact, Fact::Ended(_));
+            let has_ended = rows.iter().any(|row| row.facts.iter().any(is_end));
             for row in &rows {
-                has_ended |= row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
-                self.send(row).await?;
+                if self.is_new(row) {
+                    let shown = self.shown(row).await?;
+                    self.send(row, &shown).await?;
+                }
             }
             if has_ended && !follow_late {
                 return Ok(());
             }
-            self.wait(&mut news, None).await?;
+            self.wait(&mut news).await?;
         }
     }
 
@@ -116,28 +130,31 @@ impl Follower {
             let newest = self.engine.reader().newest();
             let rows = self.read(move |reader| reader.after(from, ROWS)).await?;
             for row in &rows {
-                if self.wants(row, labels).await? {
-                    self.send(row).await?;
+                if self.is_new(row) && self.is_of_whom_it_follows(row) {
+                    let shown = self.shown(row).await?;
+                    if labels.iter().all(|(key, value)| shown.labels.get(key) == Some(value)) {
+                        self.send(row, &shown).await?;
+                    }
                 }
                 self.position = self.position.max(Position::behind(row.cursor));
+            }
+            let is_all = rows.len() < ROWS;
+            if is_all {
+                self.position = self.position.max(Position::behind(newest));
             }
             // Where much happens that the reader did not ask for, it must hear where it is all the same.
             if Instant::now() >= self.bookmark_at {
                 self.bookmark().await?;
             }
-            if rows.len() < ROWS {
-                self.wait(&mut news, Some(newest)).await?;
+            if is_all {
+                self.wait(&mut news).await?;
             }
         }
     }
 
     /// Sends the facts of a row that the reader has not seen.
-    async fn send(&mut self, row: &Arc<Row>) -> Result<(), Over> {
-        if Position::behind(row.cursor) <= self.position {
-            return Ok(());
-        }
+    async fn send(&mut self, row: &Row, shown: &Shown) -> Result<(), Over> {
         let seen = if row.cursor == self.position.cursor { self.position.seen } else { 0 };
-        let Some(shown) = self.shown(row).await? else { return self.missed(row) };
         let last = row.facts.len() as u32;
         for (index, event) in (1_u32..).zip(&shown.events) {
             if index > seen {
@@ -161,67 +178,44 @@ impl Follower {
         Ok(())
     }
 
-    /// The row's workflow was forgotten while the row was on its way here: if the row itself is past
-    /// retention now, the reader is told, and not left with a silent gap.
-    fn missed(&mut self, row: &Row) -> Result<(), Over> {
-        let oldest = self.engine.reader().oldest();
-        if row.cursor > oldest {
-            // A late receipt of a workflow that is gone: there is nothing left to tell it of.
-            return Ok(());
-        }
-        let oldest = self.tokens.resume(audience(&self.whose), Position::behind(oldest));
-        Err(self.fail(Error::TokenTooOld { oldest }))
+    /// Retention was faster than this reader, which goes on behind `missed` at the earliest.
+    fn too_old(&mut self, missed: Cursor) -> Over {
+        let oldest = Position::behind(self.engine.reader().oldest().max(missed));
+        let oldest = self.tokens.resume(audience(&self.whose), oldest);
+        self.fail(Error::TokenTooOld { oldest })
     }
 
-    async fn wants(
-        &mut self,
-        row: &Arc<Row>,
-        labels: &std::collections::BTreeMap<String, String>,
-    ) -> Result<bool, Over> {
-        if self.whose.as_ref().is_some_and(|tenant| row.tenant != *tenant) {
-            return Ok(false);
-        }
-        if labels.is_empty() {
-            return Ok(true);
-        }
-        let shown = self.shown(row).await?;
-        Ok(shown.is_some_and(|shown| {
-            labels.iter().all(|(key, value)| shown.labels.get(key) == Some(value))
-        }))
+    /// Whether the reader has not seen all of it.
+    fn is_new(&self, row: &Row) -> bool {
+        Position::behind(row.cursor) > self.position
     }
 
-    /// A row as it is told; `None` if its workflow is gone.
-    async fn shown(&mut self, row: &Arc<Row>) -> Result<Option<Arc<Shown>>, Over> {
+    fn is_of_whom_it_follows(&self, row: &Row) -> bool {
+        self.whose.as_ref().is_none_or(|tenant| row.tenant == *tenant)
+    }
+
+    /// A row as it is told. Where its workflow was forgotten while it was on its way here, the row is past
+    /// retention, and so is the reader.
+    async fn shown(&mut self, row: &Arc<Row>) -> Result<Arc<Shown>, Over> {
         let rendered = Arc::clone(&self.rendered);
         match rendered.row(&self.engine, &self.tokens, row).await {
-            Ok(shown) => Ok(shown),
+            Ok(Some(shown)) => Ok(shown),
+            Ok(None) => Err(self.too_old(row.cursor)),
             Err(error) => Err(self.fail(error)),
         }
     }
 
     /// Waits for news; says where the stream is when there are none for a while.
-    async fn wait(
-        &mut self,
-        news: &mut watch::Receiver<Cursor>,
-        read_to: Option<Cursor>,
-    ) -> Result<(), Over> {
+    async fn wait(&mut self, news: &mut watch::Receiver<Cursor>) -> Result<(), Over> {
         loop {
             tokio::select! {
                 changed = news.changed() => {
-                    return match changed {
-                        Ok(()) => Ok(()),
-                        Err(_) => Err(self.fail(crate::engine::EngineError::Unavailable.into())),
-                    };
+                    return changed.map_err(|_| self.fail(EngineError::Unavailable.into()));
                 }
                 () = self.to.closed() => return Err(Over),
-                () = tokio::time::sleep_until(self.bookmark_at) => {
-                    if let Some(read_to) = read_to {
-                        self.position = self.position.max(Position::behind(read_to));
-                    }
-                    self.bookmark().await?;
-                }
+                () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark().await?,
                 _ = self.engine.stopped() => {
-                    return Err(self.fail(crate::engine::EngineError::Unavailable.into()));
+                    return Err(self.fail(EngineError::Unavailable.into()));
                 }
             }
         }
@@ -248,10 +242,7 @@ impl Follower {
     ) -> Result<T, Over> {
         match read_for_stream(&self.engine, &self.own, read).await {
             Ok(value) => Ok(value),
-            Err(Error::Store(StoreError::Trimmed(oldest))) => {
-                let oldest = self.tokens.resume(audience(&self.whose), Position::behind(oldest));
-                Err(self.fail(Error::TokenTooOld { oldest }))
-            }
+            Err(Error::Store(StoreError::Trimmed(oldest))) => Err(self.too_old(oldest)),
             Err(error) => Err(self.fail(error)),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     Reader, Record, Row, SettingChange, Settings, Store, StoreError, Swept, open, open::OpenSet,
     settings, types::id_hash,
 };
-use crate::machine::{ClockKind, Fact, Fingerprint, Moment, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
 /// How many workflows one list call looks at.
 pub(super) const LIST_SCAN: usize = 2000;
@@ -208,13 +208,11 @@ impl Store for MemoryStore {
             kept.journal.remove(&cursor);
             kept.oldest = cursor;
             swept.rows += 1;
-            // Of one that ended with a call out, the call's answer is the last row.
-            let may_close = |fact: &Fact| matches!(fact, Fact::Ended(_) | Fact::LateAnswer { .. });
-            if row.facts.iter().any(may_close)
+            let newest = kept.timelines.get(&row.workflow).and_then(|rows| rows.last());
+            if newest.is_some_and(|newest| newest.cursor == cursor)
                 && kept.open.get(row.workflow).is_none()
-                && kept.records.contains_key(&row.workflow)
             {
-                swept.workflows += 1;
+                swept.forgotten.push(row.workflow);
                 kept.timelines.remove(&row.workflow);
                 kept.messages.retain(|_, attempt| attempt.workflow != row.workflow.0);
                 if let Some(record) = kept.records.remove(&row.workflow)

@@ -112,7 +112,7 @@ pub trait Store: Send {
     /// Fatal, see the contract above.
     fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
 
-    /// Drops journal rows older than `before`, and every workflow that ended before then, until that
+    /// Drops journal rows older than `before`, and every ended workflow whose newest row is, until that
     /// were `budget` rows or a few more: then there may be more to do. Open workflows are kept,
     /// however old; a store may wait a while with the rest for one that ended later. `now` is engine
     /// time.
@@ -188,13 +188,13 @@ pub trait Reader: Send + Sync {
     /// Up to `limit` journal rows behind `cursor`, in commit order.
     ///
     /// # Errors
-    /// [`StoreError::Trimmed`] if rows behind `cursor` are gone.
+    /// [`StoreError::Trimmed`] if rows behind `cursor` are gone, or a workflow that one of them is of.
     fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError>;
 
     /// The newest durable row's cursor.
     fn newest(&self) -> Cursor;
 
-    /// The cursor behind which all rows are kept.
+    /// The cursor behind which all rows are kept, and the workflows that they are of.
     fn oldest(&self) -> Cursor;
 
     /// Workflows that match `filter`, newest first, beginning behind (older than) `after`. Looks

@@ -222,12 +222,12 @@ pub struct Held {
 }
 
 /// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Journal rows dropped.
     pub rows: usize,
     /// Workflows forgotten.
-    pub workflows: usize,
+    pub forgotten: Vec<WorkflowId>,
     /// Old open workflows whose timeline was carried to the journal's right end.
     pub carried: usize,
 }

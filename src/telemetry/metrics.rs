@@ -297,7 +297,7 @@ impl Metrics {
             ),
             callback_rows_missed: metric!(
                 "callback_rows_missed",
-                "Journal rows that retention dropped before callbacks were made of them"
+                "Journal rows, at most, that retention dropped before callbacks were made of them"
             ),
             tenants: Tenants::new(&mut registry),
             call_seconds: metric!(

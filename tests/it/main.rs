@@ -37,6 +37,7 @@ mod reload;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;
+mod retention;
 mod rights;
 mod rotation;
 mod routes;

@@ -387,6 +387,88 @@ fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
     assert_eq!(driver.timeline(open), driver.remembered(open), "nor when it ends");
 }
 
+/// Whoever reads on from any row sees every later one together with the workflow that it is of, or is
+/// told that some are gone: and then those are older than `before`.
+fn nothing_is_missed_silently(driver: &Driver, before: UnixMillis) {
+    let reader = driver.store.reader();
+    for seen in (0..=driver.rows.len()).rev() {
+        let from = driver.rows[..seen].last().map_or(Cursor(0), |row| row.cursor);
+        match reader.after(from, 1000) {
+            Ok(rows) => {
+                assert_eq!(rows, driver.rows[seen..], "behind {from:?}");
+                for row in rows {
+                    let record = reader.record(row.workflow).unwrap();
+                    assert!(record.is_some(), "{row:?}, and its workflow is gone");
+                    assert!(driver.timeline(row.workflow).contains(&row), "{row:?}");
+                }
+            }
+            Err(StoreError::Trimmed(oldest)) => {
+                assert!(oldest > from, "{oldest:?} is named behind {from:?}");
+                let gone = driver.rows[seen..].iter().take_while(|row| row.cursor <= oldest);
+                let young = gone.clone().find(|row| row.at.engine >= before);
+                assert_eq!(young, None, "it is gone before its time, behind {from:?}");
+                assert_ne!(gone.count(), 0, "nothing was missed behind {from:?}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn a_late_row_is_kept_with_its_workflow(mut driver: Driver) {
+    let late = driver.create(1, "ends");
+    driver.accept(late);
+    driver.reach(late, Status::Read);
+    driver.now += 857_000;
+    driver.reach(late, Status::Replied);
+    driver.now += 143_000;
+    driver.create(2, "stays");
+    for retention in [1_000_000, 500_000, 143_002] {
+        let before = UnixMillis(driver.now - retention);
+        while driver.store.sweep(UnixMillis(driver.now), before, 2).unwrap().rows > 0 {}
+        assert_eq!(driver.timeline(late), driver.remembered(late));
+        nothing_is_missed_silently(&driver, before);
+    }
+    // With its last row it goes.
+    let before = UnixMillis(driver.now - 143_001);
+    let swept = driver.store.sweep(UnixMillis(driver.now), before, 9).unwrap();
+    assert_eq!((swept.forgotten, driver.timeline(late)), (vec![late], Vec::new()));
+    nothing_is_missed_silently(&driver, before);
+}
+
+/// Rows of a forgotten workflow that lie behind the edge, which waits for another, are past retention.
+fn where_the_edge_waits_nothing_is_missed_silently(mut driver: Driver) {
+    let gone = driver.create(1, "ends");
+    let waited_for = driver.create(2, "ends later");
+    driver.tell(gone, Event::Cancel);
+    driver.now += 50_000;
+    driver.tell(waited_for, Event::Cancel);
+    let late = UnixMillis(driver.now + 1_000_000 - 10_000);
+    let before = UnixMillis(late.0 - 1_000_000);
+    for _ in 0..3 {
+        driver.store.sweep(late, before, 1).unwrap();
+        nothing_is_missed_silently(&driver, before);
+    }
+    assert_eq!(driver.timeline(waited_for), driver.remembered(waited_for));
+}
+
+/// What retention carries and drops again is no news: whoever has seen all has seen all.
+fn a_reader_that_has_seen_everything_is_never_too_old(mut driver: Driver) {
+    for number in 1..=9 {
+        let id = driver.create(number, "stays open");
+        driver.accept(id);
+    }
+    let seen = driver.store.reader().newest();
+    for _ in 0..3 {
+        driver.now += 1_000_000;
+        let before = UnixMillis(driver.now - 500_000);
+        while driver.store.sweep(UnixMillis(driver.now), before, 2).unwrap().rows > 0 {}
+        assert_eq!(driver.store.reader().after(seen, 9).unwrap(), [], "nothing was missed");
+        nothing_is_missed_silently(&driver, before);
+    }
+    driver.tell(WorkflowId(Uuid::from_u128(1)), Event::Cancel);
+    assert_eq!(driver.store.reader().after(seen, 9).unwrap(), driver.rows[driver.rows.len() - 1..]);
+}
+
 fn a_large_record_comes_back_whole(mut driver: Driver) {
     let text: String = (0..200_000).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
     let ids: Vec<_> = (1..=40).map(|number| driver.create(number, &text)).collect();
@@ -468,10 +550,8 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     }
     // Retention went on meanwhile: what it took may be missing, and nothing else.
     let oldest = driver.store.reader().oldest();
-    let is_kept = |rows: &Vec<Row>| {
-        let end = |row: &&Row| row.facts.iter().any(|fact| matches!(fact, Fact::Ended(_)));
-        rows.iter().find(end).is_none_or(|row| row.cursor > oldest)
-    };
+    let is_kept =
+        |rows: &Vec<Row>| !has_ended(rows) || rows.last().is_some_and(|row| row.cursor > oldest);
     let wanted: BTreeMap<_, _> = wanted.into_iter().filter(|(_, rows)| is_kept(rows)).collect();
     assert_eq!(found, wanted);
     assert_eq!(
@@ -542,6 +622,9 @@ suite!(
     a_change_on_an_old_state_is_refused,
     lists_are_newest_first_and_paged,
     retention_drops_what_ended_and_keeps_what_is_open,
+    a_late_row_is_kept_with_its_workflow,
+    where_the_edge_waits_nothing_is_missed_silently,
+    a_reader_that_has_seen_everything_is_never_too_old,
     a_large_record_comes_back_whole,
     settings_are_rows_in_place,
     a_backup_shows_one_moment_however_much_happens_while_it_is_taken,

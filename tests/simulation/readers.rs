@@ -46,10 +46,15 @@ impl Follower {
                     self.cursor = oldest;
                     continue;
                 }
-                Err(error) => return self.want(false, || error.to_string()),
+                Err(error) => return Err(self.broken(error.to_string())),
             };
             let expected = &journal[self.passed..journal.len().min(self.passed + self.most)];
             self.want(rows == expected, || format!("{rows:?}, and it should be {expected:?}"))?;
+            for row in &rows {
+                let found =
+                    reader.record(row.workflow).map_err(|error| self.broken(error.to_string()))?;
+                self.want(found.is_some(), || format!("{row:?}, and its workflow is gone"))?;
+            }
             self.passed += rows.len();
             let Some(last) = rows.last() else { return Ok(()) };
             self.cursor = last.cursor;
@@ -60,10 +65,11 @@ impl Follower {
     }
 
     fn want(&self, holds: bool, detail: impl FnOnce() -> String) -> Fine {
-        if holds {
-            return Ok(());
-        }
-        let detail = format!("behind {:?}: {}", self.cursor, detail());
-        Err(Broken { rule: READERS, detail, workflow: None })
+        if holds { Ok(()) } else { Err(self.broken(detail())) }
+    }
+
+    fn broken(&self, detail: String) -> Broken {
+        let detail = format!("behind {:?}: {detail}", self.cursor);
+        Broken { rule: READERS, detail, workflow: None }
     }
 }

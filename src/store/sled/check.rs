@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Ended, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder,
+    Edge, Ended, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder,
     journal::Chunk,
     keys,
     mark::Mark,
@@ -85,7 +85,7 @@ fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), 
     }
     let shared = Shared {
         incarnation: life.unwrap_or(Incarnation(uuid::Uuid::nil())),
-        edge: AtomicU64::new(edge(&tree)?.0),
+        gone: AtomicU64::new(edge(&tree)?.gone.0),
         tree,
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
@@ -113,7 +113,7 @@ fn rows_beside(tree: &Tree, checked: &mut Checked) {
 
 /// Every row by itself, and the journal's numbering. Returns the newest row's cursor.
 fn rows(tree: &Tree, checked: &mut Checked) -> Cursor {
-    let edge = edge(tree).unwrap_or_default();
+    let edge = edge(tree).unwrap_or_default().swept;
     let origin = tree.decode::<Origin>(keys::ORIGIN).ok().flatten();
     let mut newest = edge;
     for row in tree.range(Vec::new(), vec![u8::MAX]) {
@@ -181,7 +181,7 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(b'e') => codec::decode::<Ended>(value, place).map(|_| keys::ended_of(key).is_some()),
         Some(b'k') => codec::decode(value, place).map(|row: Parked| keys::parked(row.key) == key),
         Some(b'm') => match key {
-            keys::EDGE => codec::decode::<Cursor>(value, place).map(|_| true),
+            keys::EDGE => codec::decode::<Edge>(value, place).map(|_| true),
             keys::HELD => codec::decode::<Held>(value, place).map(|_| true),
             keys::INCARNATION => codec::decode::<Incarnation>(value, place).map(|_| true),
             keys::ORIGIN => codec::decode::<Origin>(value, place).map(|_| true),

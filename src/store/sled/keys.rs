@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) const INCARNATION: &[u8] = b"mincarnation";
-/// The cursor behind which all journal rows are kept.
+/// How far retention has come.
 pub(super) const EDGE: &[u8] = b"medge";
 /// There if the store was restored: where it came from.
 pub(super) const ORIGIN: &[u8] = b"morigin";

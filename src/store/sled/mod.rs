@@ -61,6 +61,7 @@ pub struct SledOptions {
 pub struct SledStore {
     shared: Arc<Shared>,
     newest: Cursor,
+    edge: Edge,
     last_time: Moment,
     parked: HashMap<u64, Parked>,
     held: Option<Held>,
@@ -86,7 +87,8 @@ struct Shared {
     open: RwLock<OpenSet>,
     /// The newest durable row: readers look no further.
     durable: AtomicU64,
-    edge: AtomicU64,
+    /// [`Edge::gone`]: readers must have seen what is up to it.
+    gone: AtomicU64,
     /// How many durable changes of settings there were.
     setting_changes: Mutex<u64>,
     /// None in a folder that is only looked at.
@@ -109,10 +111,21 @@ pub(crate) struct Ended {
     last: Cursor,
     /// How many facts there are.
     sequence: u32,
-    /// The one that closed it, which may be another since it was carried.
-    closed: Cursor,
-    /// When that was: retention counts from here, whatever is told of it later.
+    /// Where its newest transition stood: before `last`, since it was carried.
+    newest: Cursor,
+    /// When that was. Retention counts from here, so that whoever reads a row finds what it belongs to.
     at: UnixMillis,
+}
+
+/// How far retention has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Edge {
+    /// The last cursor that is swept from the journal: what is behind it is all there.
+    swept: Cursor,
+    /// The newest transition that is gone, or whose workflow is: further than `swept` where a workflow
+    /// went as its first row did, and not as far where only what was carried was swept. A reader that is
+    /// behind it has missed nothing.
+    gone: Cursor,
 }
 
 /// Where a restored store came from.
@@ -184,8 +197,6 @@ struct Stand {
     first: Cursor,
     last: Cursor,
     sequence: u32,
-    /// The row that closed it, and when.
-    closed: Option<(Cursor, UnixMillis)>,
 }
 
 /// What a batch has of one workflow, before it is durable.
@@ -205,15 +216,10 @@ impl SledStore {
         }
         if let Some(Open { first, last, sequence, .. }) = self.shared.open().get(id) {
             let (first, last, sequence) = (*first, *last, *sequence);
-            return Ok(Some(Stand { first, last, sequence, closed: None }));
+            return Ok(Some(Stand { first, last, sequence }));
         }
         let ended: Option<Ended> = self.shared.tree.decode(&keys::ended(id))?;
-        Ok(ended.map(|Ended { first, last, sequence, closed, at }| Stand {
-            first,
-            last,
-            sequence,
-            closed: Some((closed, at)),
-        }))
+        Ok(ended.map(|Ended { first, last, sequence, .. }| Stand { first, last, sequence }))
     }
 
     fn write(
@@ -230,7 +236,7 @@ impl SledStore {
                 let key = keys::request(&record.tenant, request_id);
                 writes.put(key, &(id, record.fingerprint))?;
             }
-            let stand = Stand { first: cursor, last: cursor, sequence: 0, closed: None };
+            let stand = Stand { first: cursor, last: cursor, sequence: 0 };
             (Before::Nothing(record), stand)
         } else {
             let stand = self.stand(id, pending)?.ok_or(StoreError::Conflict(id))?;
@@ -254,11 +260,11 @@ impl SledStore {
             messages.push(key);
         }
         appender.put(&Kept::Row { before, row: Arc::clone(&row), messages }, writes)?;
-        let mut stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
+        let stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
         if is_over(&change.state) {
-            let Stand { first, last, sequence, closed } = stand;
-            let (closed, at) = *stand.closed.insert(closed.unwrap_or((cursor, change.at.engine)));
-            writes.put(keys::ended(id), &Ended { first, last, sequence, closed, at })?;
+            let Stand { first, last, sequence } = stand;
+            let at = change.at.engine;
+            writes.put(keys::ended(id), &Ended { first, last, sequence, newest: cursor, at })?;
         }
         pending.insert(id, Pending { state: change.state, stand });
         Ok(row)

@@ -220,7 +220,7 @@ impl Reader for Shared {
     }
 
     fn oldest(&self) -> Cursor {
-        Cursor(self.edge.load(Ordering::Acquire))
+        Cursor(self.gone.load(Ordering::Acquire))
     }
 
     fn list(

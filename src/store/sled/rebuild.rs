@@ -13,7 +13,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Before, CHECKPOINT_ROWS, Kept, Origin, Shared, SledOptions, SledStore,
+    Before, CHECKPOINT_ROWS, Edge, Kept, Origin, Shared, SledOptions, SledStore,
     checkpoint::{self, Checkpoint},
     folder, keys,
     mark::{Mark, Marked},
@@ -147,7 +147,7 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
         incarnation,
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
-        edge: AtomicU64::new(edge.0),
+        gone: AtomicU64::new(edge.gone.0),
         setting_changes: Mutex::new(setting_changes),
         mark: Some(mark),
     });
@@ -155,6 +155,7 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
     Ok(SledStore {
         shared,
         newest,
+        edge,
         last_time,
         parked,
         held,
@@ -167,13 +168,13 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
     })
 }
 
-pub(super) fn edge(tree: &Tree) -> Result<Cursor, StoreError> {
+pub(super) fn edge(tree: &Tree) -> Result<Edge, StoreError> {
     Ok(tree.decode(keys::EDGE)?.unwrap_or_default())
 }
 
 /// What is open: from the checkpoint and the journal behind it, else from the whole journal.
 pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Rebuilt, StoreError> {
-    let edge = edge(tree)?;
+    let edge = edge(tree)?.swept;
     let origin = tree.decode::<Origin>(keys::ORIGIN)?;
     let newest = tree.newest()?.map_or(edge, |last| last.max(edge));
     let mut rebuilt =

@@ -9,12 +9,11 @@ use std::{fs, io, path::Path, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Appender, Before, Ended, Kept, Origin, SledOptions, folder, keys,
+    Appender, Before, Edge, Ended, Kept, Origin, SledOptions, folder, keys,
     mark::{Mark, Marked},
     tree::{self, Tree, Writes},
 };
 use crate::{
-    machine::Fact,
     owned_files,
     store::{
         BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
@@ -116,7 +115,8 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     writes.put(keys::ORIGIN.to_vec(), &origin)?;
     let held = Held { known_until: summary.last_time, taken_of: summary.taken_of };
     writes.put(keys::HELD.to_vec(), &held)?;
-    writes.put(keys::EDGE.to_vec(), &summary.oldest)?;
+    let edge = Edge { swept: summary.oldest, gone: summary.oldest };
+    writes.put(keys::EDGE.to_vec(), &edge)?;
     let incarnation = Incarnation(Uuid::now_v7());
     writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
     tree.commit(writes)?;
@@ -148,10 +148,9 @@ impl Put<'_> {
         let id = record.id;
         let facts = rows.iter().map(|row| (row.at, row.facts.as_slice()));
         let is_over = is_over(&replay(&mut Needs::default(), &record, facts));
-        let is_end = |fact: &Fact| matches!(fact, Fact::Ended(_));
-        let ended = rows.iter().find(|row| row.facts.iter().any(is_end));
-        if is_over && ended.is_some_and(|row| row.cursor <= summary.oldest) {
-            // Retention came to it while the backup was taken.
+        let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
+        if is_over && newest.cursor <= summary.oldest {
+            // Past retention, which perhaps came to it while the backup was taken.
             return Ok(());
         }
         let mut index = Vec::new();
@@ -162,11 +161,9 @@ impl Put<'_> {
         if let Some(request_id) = &record.request_id {
             writes.put(keys::request(&record.tenant, request_id), &(id, record.fingerprint))?;
         }
-        let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
         let (mut first, mut last) = (oldest.cursor, newest.cursor);
         let sequence = newest.sequence + newest.facts.len() as u32 - 1;
-        let (closed, closed_at) =
-            ended.map_or((last, newest.at.engine), |row| (row.cursor, row.at.engine));
+        let (newest, at) = (last, newest.at.engine);
         let record = Arc::new(record);
         let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
         let mut before = if first > summary.oldest {
@@ -189,7 +186,7 @@ impl Put<'_> {
             before = Before::Row(cursor);
         }
         if is_over {
-            writes.put(keys::ended(id), &Ended { first, last, sequence, closed, at: closed_at })?;
+            writes.put(keys::ended(id), &Ended { first, last, sequence, newest, at })?;
         }
         Ok(())
     }

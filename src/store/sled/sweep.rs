@@ -1,8 +1,9 @@
 //! Retention: the journal's left edge moves to the right, a chunk at a time.
 //!
-//! An ended workflow goes when the edge comes to a row of it and it closed before retention. If it
-//! closed later, the edge waits, for up to a tenth of the retention: few live longer than that, and
-//! nothing of the others is written twice. What must stay in spite of the edge, open or ended, is
+//! An ended workflow goes when the edge comes to a row of it and its newest row is past retention. If
+//! that is younger, the edge waits, for up to a tenth of the retention: few live longer than that, and
+//! nothing of the others is written twice. Rows of it may lie behind the edge still: they are past
+//! retention, and who has not seen them is told so. What must stay in spite of the edge, open or ended, is
 //! carried: its record and timeline are written once more at the right end, in the same batch that
 //! drops the chunk, so that a replay from the edge always finds all of it.
 
@@ -22,7 +23,7 @@ use crate::{
 /// What the edge does to a workflow that it comes to.
 enum Fate {
     /// It goes, with all that leads to it.
-    Forget,
+    Forget(Ended),
     /// It stays, and is written once more.
     Carry(Option<Ended>),
 }
@@ -32,6 +33,8 @@ struct Verdict {
     /// Its last cursor, and how many rows it has.
     last: Cursor,
     rows: usize,
+    /// The last that is a transition.
+    transition: Option<Cursor>,
     /// Of its workflows but those that were decided before.
     fates: HashMap<WorkflowId, Fate>,
 }
@@ -58,10 +61,10 @@ impl SledStore {
         let mut swept = Swept::default();
         let mut writes = Writes::default();
         let mut appender = Appender::behind(self.newest);
-        let mut edge = Cursor(shared.edge.load(Ordering::Acquire));
+        let mut edge = self.edge;
         let mut decided = HashSet::new();
         let mut moved = Vec::new();
-        for chunk in shared.tree.chunks(Cursor(edge.0 + 1))? {
+        for chunk in shared.tree.chunks(Cursor(edge.swept.0 + 1))? {
             let chunk = chunk?;
             let Some(verdict) = self.decide(&chunk, &past, &decided)? else { break };
             for (id, fate) in verdict.fates {
@@ -72,9 +75,10 @@ impl SledStore {
                     problem: "its rows are not where they should be; restore a backup".to_owned(),
                 })?;
                 match fate {
-                    Fate::Forget => {
+                    Fate::Forget(ended) => {
                         self.forget(id, story, &mut writes)?;
-                        swept.workflows += 1;
+                        edge.gone = edge.gone.max(ended.newest);
+                        swept.forgotten.push(id);
                     }
                     Fate::Carry(ended) => {
                         let carried = appender.next();
@@ -93,7 +97,8 @@ impl SledStore {
                 }
             }
             shared.tree.remove(&mut writes, keys::journal(chunk.first))?;
-            edge = verdict.last;
+            edge.swept = verdict.last;
+            edge.gone = edge.gone.max(verdict.transition.unwrap_or_default());
             swept.rows += verdict.rows;
             if swept.rows >= budget {
                 break;
@@ -107,10 +112,10 @@ impl SledStore {
         // Readers must neither look for a workflow where it is no longer, nor read over the gap
         // without noticing; if the commit fails, the process ends.
         let mut open = shared.open_mut();
-        shared.edge.store(edge.0, Ordering::Release);
+        shared.gone.store(edge.gone.0, Ordering::Release);
         self.keep(writes)?;
         self.shared.note(newest)?;
-        self.newest = newest;
+        (self.newest, self.edge) = (newest, edge);
         if swept.carried > 0 {
             self.last_time = self.last_time.at_least(now);
         }
@@ -130,17 +135,20 @@ impl SledStore {
         decided: &HashSet<WorkflowId>,
     ) -> Result<Option<Verdict>, StoreError> {
         let mut fates = HashMap::new();
-        let (mut last, mut rows) = (chunk.first, 0);
+        let (mut last, mut rows, mut transition) = (chunk.first, 0, None);
         for kept in chunk.rows() {
             let (cursor, kept) = kept?;
-            let (id, at) = match kept {
-                Kept::Row { row, .. } => (row.workflow, row.at.engine),
-                Kept::Carried { workflow, at, .. } => (workflow, at),
+            let (id, at, is_transition) = match kept {
+                Kept::Row { row, .. } => (row.workflow, row.at.engine, true),
+                Kept::Carried { workflow, at, .. } => (workflow, at, false),
             };
             if at >= past.before {
                 return Ok(None);
             }
             (last, rows) = (cursor, rows + 1);
+            if is_transition {
+                transition = Some(cursor);
+            }
             if decided.contains(&id) || fates.contains_key(&id) {
                 continue;
             }
@@ -155,8 +163,8 @@ impl SledStore {
             let Some(ended) = self.shared.tree.decode::<Ended>(&keys::ended(id))? else { continue };
             // A start finds it ended by its small row, as long as it finds a beginning of it.
             let needs = cursor >= ended.first;
-            if ended.at < past.before && (needs || cursor >= ended.closed) {
-                fates.insert(id, Fate::Forget);
+            if ended.at < past.before && (needs || cursor >= ended.newest) {
+                fates.insert(id, Fate::Forget(ended));
             } else if needs {
                 if at >= past.waits {
                     return Ok(None);
@@ -164,7 +172,7 @@ impl SledStore {
                 fates.insert(id, Fate::Carry(Some(ended)));
             }
         }
-        Ok(Some(Verdict { last, rows, fates }))
+        Ok(Some(Verdict { last, rows, transition, fates }))
     }
 
     /// Drops all that leads to a workflow.
