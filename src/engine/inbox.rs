@@ -18,7 +18,10 @@ use super::{
     fair::{Ranked, Round},
     turn::Input,
 };
-use crate::machine::Priority;
+use crate::{
+    machine::Priority,
+    store::{BATCH_BYTES, weight},
+};
 
 /// How many inputs may wait, by lane: one tenant's, or one account's, at most half of them. Answers are
 /// bounded by the places of the routes.
@@ -38,7 +41,8 @@ impl Default for LaneLimits {
     }
 }
 
-/// How many creates one turn takes: enough to share a sync, few enough to keep answers quick.
+/// How many creates one turn takes, unless they are large: enough to share a sync, few enough to keep answers
+/// quick.
 const CREATES_A_TURN: usize = 512;
 const OTHERS_A_TURN: usize = 4096;
 /// In the writer's lanes all weigh the same: the way through them is short.
@@ -155,7 +159,15 @@ impl Inbox {
         taken.extend(from_fn(|| receipts.take()).take(OTHERS_A_TURN));
         let count = answers.len().min(OTHERS_A_TURN);
         taken.extend(answers.drain(..count));
-        taken.extend(from_fn(|| creates.take()).take(CREATES_A_TURN));
+        let mut bytes = 0;
+        let create = || {
+            let create = (bytes < BATCH_BYTES).then(|| creates.take()).flatten()?;
+            if let Input::Create { record, .. } = &create.0 {
+                bytes += weight(record);
+            }
+            Some(create)
+        };
+        taken.extend(from_fn(create).take(CREATES_A_TURN));
         taken
     }
 
@@ -252,6 +264,24 @@ mod tests {
             request_id: None,
         };
         Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+    }
+
+    #[test]
+    fn a_turn_takes_few_creates_where_they_are_large() {
+        const MANY: usize = 50;
+        let inbox = Inbox::new(LaneLimits::default());
+        for _ in 0..MANY {
+            let mut large = create("a", Priority::Normal);
+            if let Input::Create { record, .. } = &mut large {
+                record.plan.client_ref = Some("x".repeat(BATCH_BYTES / 10));
+            }
+            inbox.push(large, Busy::untracked()).unwrap();
+        }
+        let mut taken = Vec::new();
+        while taken.iter().sum::<usize>() < MANY {
+            taken.push(inbox.take(None).len());
+        }
+        assert_eq!(taken, [10; MANY / 10]);
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl Writer {
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));
         let swept = self.store.sweep(now, before, SWEEP_ROWS)?;
         self.feed.forgotten(&swept.forgotten);
-        if swept.rows >= SWEEP_ROWS {
+        if swept.has_more {
             self.next_sweep = now;
         }
         Ok(())

@@ -23,6 +23,12 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     extended(value, vec![VERSION, 0, 0, 0, 0]).map(sealed)
 }
 
+/// How many bytes `value` takes, before it is compressed.
+pub(crate) fn weight<T: Serialize>(value: &T) -> usize {
+    postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default())
+        .unwrap_or(usize::MAX)
+}
+
 fn extended<T: Serialize>(value: &T, row: Vec<u8>) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, row)
         .map_err(|error| StoreError::Io(format!("a row could not be encoded: {error}")))
@@ -99,6 +105,11 @@ impl Values {
             return Err(corrupt(format!("it says {length} bytes, and has {}", values.len())));
         }
         Ok(Values(values))
+    }
+
+    /// How many bytes they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
     }
 
     /// One after the other. `place` names them in an error.

@@ -10,8 +10,12 @@ use uuid::Uuid;
 
 use super::{
     Batch, ClockNote, Cursor, DueRow, Entry, Filter, Held, Incarnation, Kind, Needs, Page, Parked,
-    Reader, Record, Row, SettingChange, Settings, Store, StoreError, Swept, open, open::OpenSet,
-    settings, types::id_hash,
+    Reader, Record, Row, SettingChange, Settings, Store, StoreError, Swept,
+    codec::weight,
+    open,
+    open::OpenSet,
+    settings,
+    types::{PAGE_BYTES, id_hash},
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
@@ -222,6 +226,7 @@ impl Store for MemoryStore {
                 }
             }
         }
+        swept.has_more = swept.rows >= budget;
         Ok(swept)
     }
 
@@ -351,10 +356,12 @@ impl Reader for Shared {
         let mut page = Page::default();
         let upper = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let candidates = kept.records.range((std::ops::Bound::Unbounded, upper)).rev();
+        let mut bytes = 0;
         for (looked_at, (id, record)) in candidates.enumerate() {
-            if page.workflows.len() == limit || looked_at == LIST_SCAN {
+            if page.workflows.len() == limit || looked_at == LIST_SCAN || bytes >= PAGE_BYTES {
                 return Ok(page);
             }
+            bytes += weight(record);
             page.next = Some(*id);
             if let Some(workflow) = kept.workflow(*id)?
                 && filter.admits(record, &workflow)
@@ -383,7 +390,13 @@ impl Reader for Shared {
             }
         };
         let records = kept.records.range((lower, std::ops::Bound::Unbounded));
-        Ok(records.take(limit).map(entry).collect())
+        let mut bytes = 0;
+        let has_room = |entry: &Entry| {
+            let had_room = bytes < PAGE_BYTES;
+            bytes += weight(entry);
+            had_room
+        };
+        Ok(records.take(limit).map(entry).take_while(has_room).collect())
     }
 
     fn open_of(&self, tenant: &str) -> usize {

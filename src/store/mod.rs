@@ -33,6 +33,7 @@ mod types;
 
 pub use backup::{Backup, BackupFile, Summary};
 pub use check::{Checked, Finding, check_backup};
+pub(crate) use codec::weight;
 #[doc(hidden)]
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
@@ -41,6 +42,7 @@ pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Ended, Kept};
 pub use sled::{SledOptions, SledStore};
+pub(crate) use types::BATCH_BYTES;
 pub use types::{
     Batch, Change, ClockNote, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey,
     Page, Parked, Record, Requester, Row, StoreError, Swept,
@@ -113,7 +115,7 @@ pub trait Store: Send {
     fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
 
     /// Drops journal rows older than `before`, and every ended workflow whose newest row is, until that
-    /// were `budget` rows or a few more: then there may be more to do. Open workflows are kept,
+    /// were `budget` rows or a few more, or a few MiB: then there may be more to do. Open workflows are kept,
     /// however old; a store may wait a while with the rest for one that ended later. `now` is engine
     /// time.
     ///
@@ -198,7 +200,7 @@ pub trait Reader: Send + Sync {
     fn oldest(&self) -> Cursor;
 
     /// Workflows that match `filter`, newest first, beginning behind (older than) `after`. Looks
-    /// at a bounded number of them: a page may be short or empty and still have a `next`.
+    /// at a bounded number of them, and of bytes: a page may be short or empty and still have a `next`.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -209,7 +211,8 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
-    /// All that is kept of up to `limit` workflows behind `after`, in the order of their ids.
+    /// All that is kept of up to `limit` workflows behind `after`, in the order of their ids; of fewer where
+    /// they are large, and of none only at the end.
     ///
     /// # Errors
     /// If the store cannot be read.

@@ -11,7 +11,7 @@ use std::{
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, DueRow, Record, StoreError, packed::Common};
+use super::{Cursor, DueRow, Record, StoreError, packed::Common, types::PAGE_BYTES};
 use crate::machine::{ClockKind, Deadlines, Due, Fact, Moment, Need, Workflow, WorkflowId};
 
 /// Shares equal [`Need`]s between workflows: a million workflows have few different senders.
@@ -153,10 +153,17 @@ impl OpenSet {
         ]
     }
 
-    /// Up to `limit` states behind `after`.
+    /// Up to `limit` states behind `after`; fewer where they weigh much.
     pub(super) fn slice(&self, after: Option<WorkflowId>, limit: usize) -> Vec<OpenState> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.workflows.range((from, Bound::Unbounded)).take(limit);
+        let mut bytes = 0;
+        let has_room = |(_, open): &(&WorkflowId, &Open)| {
+            let had_room = bytes < PAGE_BYTES;
+            bytes += open.packed.len();
+            had_room
+        };
+        let behind =
+            self.workflows.range((from, Bound::Unbounded)).take(limit).take_while(has_room);
         let state = |(id, open): (&WorkflowId, &Open)| OpenState {
             id: *id,
             first: open.first,

@@ -208,6 +208,12 @@ pub struct Entry {
     pub messages: Vec<(MessageKey, u16)>,
 }
 
+/// What is read at once weighs little more than this, however few rows that are: a workflow may weigh 256 KiB.
+/// No answer to a caller is larger than a usual client takes, which is 4 MiB.
+pub(crate) const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// The same for what is written at once.
+pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// A hash of account and provider id.
 pub type MessageKey = [u8; 16];
 
@@ -230,6 +236,8 @@ pub struct Swept {
     pub forgotten: Vec<WorkflowId>,
     /// Old open workflows whose timeline was carried to the journal's right end.
     pub carried: usize,
+    /// The budget is used up, and there may be more to do.
+    pub has_more: bool,
 }
 
 /// Why a store could not do it.

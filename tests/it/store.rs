@@ -478,6 +478,55 @@ fn a_large_record_comes_back_whole(mut driver: Driver) {
     }
 }
 
+/// However few rows that are: a workflow may weigh 256 KiB.
+fn what_is_read_or_written_at_once_is_bounded_in_bytes(mut driver: Driver) {
+    const MANY: u128 = 60;
+    let large = "large".repeat(40_000);
+    let ids: Vec<_> = (1..=MANY).map(|number| driver.create(number, &large)).collect();
+    let reader = driver.store.reader();
+    let (mut after, mut found, mut most) = (None, Vec::new(), 0);
+    loop {
+        let page = reader.list(&Filter::default(), after, 500).unwrap();
+        most = most.max(page.workflows.len());
+        found.extend(page.workflows.iter().map(|(record, _)| record.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    found.reverse();
+    assert_eq!(found, ids);
+    // Twice as much, since a row has the text a second time.
+    assert!((2..=12).contains(&most), "{most} at once");
+
+    let (mut after, mut found, mut most) = (None, Vec::new(), 0);
+    loop {
+        let entries = reader.entries(after, 500).unwrap();
+        let Some(last) = entries.last() else { break };
+        after = Some(last.record.id);
+        most = most.max(entries.len());
+        found.extend(entries.iter().map(|entry| entry.record.id));
+    }
+    assert_eq!(found, ids);
+    assert!((2..=12).contains(&most), "{most} at once");
+
+    // In memory nothing is written, and so nothing is too much.
+    let late = UnixMillis(driver.now + 1_000_000);
+    let mut rounds = 0;
+    loop {
+        let swept = driver.store.sweep(late, late, 500).unwrap();
+        assert!(swept.carried <= 24, "{} at once", swept.carried);
+        rounds += 1;
+        if !swept.has_more {
+            break;
+        }
+    }
+    assert!(rounds == 1 || rounds >= 3, "{rounds}");
+    for id in ids {
+        assert_eq!(driver.timeline(id), driver.remembered(id));
+    }
+}
+
 fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: Driver) {
     // Three pages and more, so that much of it is read after the moment.
     let ids: Vec<_> = (1..=200).map(|number| driver.create(number, "x")).collect();
@@ -626,6 +675,7 @@ suite!(
     where_the_edge_waits_nothing_is_missed_silently,
     a_reader_that_has_seen_everything_is_never_too_old,
     a_large_record_comes_back_whole,
+    what_is_read_or_written_at_once_is_bounded_in_bytes,
     settings_are_rows_in_place,
     a_backup_shows_one_moment_however_much_happens_while_it_is_taken,
 );

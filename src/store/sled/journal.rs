@@ -105,6 +105,11 @@ impl Chunk {
         Ok(Chunk { first, values: Values::of(value, || tree::place(key))? })
     }
 
+    /// How many bytes its rows are.
+    pub(super) fn bytes(&self) -> usize {
+        self.values.bytes()
+    }
+
     /// Its rows, in order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Result<(Cursor, Kept), StoreError>> {
         let cursors = (self.first.0..).map(Cursor);

@@ -10,9 +10,11 @@ use crate::{
     machine::{Workflow, WorkflowId},
     store::{
         Cursor, Entry, Filter, Incarnation, MessageKey, Needs, Page, Parked, Reader, Record, Row,
-        StoreError, codec,
+        StoreError,
+        codec::{self, weight},
         memory::LIST_SCAN,
         open::{OpenSet, replay},
+        types::PAGE_BYTES,
     },
 };
 
@@ -229,7 +231,8 @@ impl Reader for Shared {
         after: Option<WorkflowId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let (mut page, mut looked_at, mut before) = (Page::default(), 0, after);
+        let (mut page, mut looked_at, mut bytes) = (Page::default(), 0, 0);
+        let mut before = after;
         loop {
             let ids = self.ids((None, before), true)?;
             if ids.is_empty() {
@@ -237,15 +240,15 @@ impl Reader for Shared {
                 return Ok(page);
             }
             for id in ids {
-                if page.workflows.len() == limit || looked_at == LIST_SCAN {
+                if page.workflows.len() == limit || looked_at == LIST_SCAN || bytes >= PAGE_BYTES {
                     return Ok(page);
                 }
                 looked_at += 1;
                 before = Some(id);
                 page.next = Some(id);
-                if let Some((record, workflow)) = self.record_and_state(id)?
-                    && filter.admits(&record, &workflow)
-                {
+                let Some((record, workflow)) = self.record_and_state(id)? else { continue };
+                bytes += weight(&record);
+                if filter.admits(&record, &workflow) {
                     page.workflows.push((record, workflow));
                 }
             }
@@ -253,7 +256,7 @@ impl Reader for Shared {
     }
 
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let (mut entries, mut after) = (Vec::new(), after);
+        let (mut entries, mut after, mut bytes) = (Vec::new(), after, 0);
         // An empty answer is the end: those that retention forgets meanwhile are none.
         while entries.is_empty() {
             let mut ids = self.ids((after, None), false)?;
@@ -261,6 +264,9 @@ impl Reader for Shared {
             let Some(last) = ids.last() else { break };
             after = Some(*last);
             for id in ids {
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
                 let Some(Story { record, rows, messages: keys }) = self.story(id)? else {
                     continue;
                 };
@@ -273,7 +279,9 @@ impl Reader for Shared {
                 }
                 messages.sort_unstable();
                 let rows = rows.into_iter().map(Arc::unwrap_or_clone).collect();
-                entries.push(Entry { record: Arc::unwrap_or_clone(record), rows, messages });
+                let entry = Entry { record: Arc::unwrap_or_clone(record), rows, messages };
+                bytes += weight(&entry);
+                entries.push(entry);
             }
         }
         Ok(entries)

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     owned_files,
     store::{
-        BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
+        BATCH_BYTES, BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
         backup::Setting,
         open::{is_over, replay},
     },
@@ -104,7 +104,8 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     while let Some(entry) = file.next() {
         put.entry(&mut writes, entry?)?;
         count += 1;
-        if count % BATCH == 0 {
+        if count == BATCH || writes.bytes() >= BATCH_BYTES {
+            count = 0;
             put_settings(tree, file.take_settings())?;
             tree.commit(std::mem::take(&mut writes))?;
         }

@@ -17,7 +17,7 @@ use dispatch_contract::UnixMillis;
 use super::{Appender, Ended, Kept, SledStore, journal::Chunk, keys, read::Story, tree::Writes};
 use crate::{
     machine::WorkflowId,
-    store::{Cursor, StoreError, Swept},
+    store::{BATCH_BYTES, Cursor, StoreError, Swept},
 };
 
 /// What the edge does to a workflow that it comes to.
@@ -64,6 +64,8 @@ impl SledStore {
         let mut edge = self.edge;
         let mut decided = HashSet::new();
         let mut moved = Vec::new();
+        // What is read is dropped again, but takes its time as well.
+        let mut read_bytes = 0;
         for chunk in shared.tree.chunks(Cursor(edge.swept.0 + 1))? {
             let chunk = chunk?;
             let Some(verdict) = self.decide(&chunk, &past, &decided)? else { break };
@@ -100,7 +102,9 @@ impl SledStore {
             edge.swept = verdict.last;
             edge.gone = edge.gone.max(verdict.transition.unwrap_or_default());
             swept.rows += verdict.rows;
-            if swept.rows >= budget {
+            read_bytes += chunk.bytes();
+            if swept.rows >= budget || read_bytes + writes.bytes() >= BATCH_BYTES {
+                swept.has_more = true;
                 break;
             }
         }

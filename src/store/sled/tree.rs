@@ -51,7 +51,10 @@ pub(super) struct Tree {
 
 /// What is written at once or not at all: values under their keys, or nothing any more.
 #[derive(Default)]
-pub(super) struct Writes(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+pub(super) struct Writes {
+    rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
+}
 
 impl Tree {
     /// Opens a folder that [`super::folder::prepare`] found right.
@@ -142,7 +145,7 @@ impl Tree {
         self.sync()
     }
 
-    fn apply(&self, Writes(writes): Writes) -> sled::Result<()> {
+    fn apply(&self, Writes { rows: writes, .. }: Writes) -> sled::Result<()> {
         // sled marks the end of a batch with a write of its own, which one value alone can do without.
         if let [(key, Some(value))] = &*writes {
             return self.tree.insert(key, value.as_slice()).map(drop);
@@ -225,10 +228,10 @@ impl Tree {
             && let Some(count) = value.get(1..5).and_then(|bytes| bytes.try_into().ok())
         {
             for number in 0..u32::from_le_bytes(count) {
-                writes.0.push((keys::piece(&key, number), None));
+                writes.rows.push((keys::piece(&key, number), None));
             }
         }
-        writes.0.push((key, None));
+        writes.rows.push((key, None));
         Ok(())
     }
 }
@@ -245,16 +248,22 @@ impl Writes {
 
     /// Puts what is encoded already.
     pub(super) fn put_row(&mut self, key: Vec<u8>, row: Vec<u8>) {
+        self.bytes += row.len();
         if row.len() <= PIECE {
-            self.0.push((key, Some(row)));
+            self.rows.push((key, Some(row)));
             return;
         }
         let mut head = vec![CUT];
         head.extend((row.len().div_ceil(PIECE) as u32).to_le_bytes());
         for (number, piece) in (0..).zip(row.chunks(PIECE)) {
-            self.0.push((keys::piece(&key, number), Some(piece.to_vec())));
+            self.rows.push((keys::piece(&key, number), Some(piece.to_vec())));
         }
-        self.0.push((key, Some(head)));
+        self.rows.push((key, Some(head)));
+    }
+
+    /// How many bytes are put.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
