@@ -536,10 +536,10 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StartError> {
             if config.store.read_only {
                 ballast::release(&config.store.data);
             }
-            let opened = if config.store.accept_loss {
-                SledStore::open_after_loss(&options)
-            } else {
-                SledStore::open(&options)
+            let opened = match (config.store.accept_loss, config.store.read_only) {
+                (true, _) => SledStore::open_after_loss(&options),
+                (false, true) => SledStore::open_to_read(&options),
+                (false, false) => SledStore::open(&options),
             };
             let opened: Box<dyn Store> = Box::new(opened.map_err(|error| full(error, config))?);
             if config.store.read_only {

@@ -8,6 +8,7 @@
 
 use std::{
     collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ const ROWS: usize = 256;
 /// must not think that it missed what retention dropped after it was seen.
 const NOTE_EVERY: u64 = 1024;
 const NOTE_WITHIN: Duration = Duration::from_secs(10);
+/// How long it waits after a panic.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 /// How many workflows that nobody is told of are remembered.
 const NOBODY: usize = 262_144;
 /// Where the cursor is kept, within its kind.
@@ -80,40 +83,53 @@ impl Follower {
 
     /// Follows until `stop`, or until the store fails.
     pub(super) async fn run(self, bell: Arc<Bell>, stop: CancellationToken) {
-        let mut follower = self;
+        let (book, handed) = (Arc::clone(&self.book), Arc::clone(&self.handed));
+        let mut follower = Some(self);
         bell.ring();
         loop {
             let busy: Option<Busy> = tokio::select! {
                 busy = bell.heard() => busy,
-                () = follower.rests_too_long() => None,
+                () = rests_too_long(follower.as_ref()) => None,
                 () = stop.cancelled() => break,
             };
+            let (book, handed) = (Arc::clone(&book), Arc::clone(&handed));
+            let last = follower.take();
+            let metrics = Arc::clone(book.engine.metrics());
             let caught_up = tokio::task::spawn_blocking(move || {
-                let result = follower.catch_up();
-                (follower, result)
+                let mut follower = match last {
+                    Some(follower) => follower,
+                    None => {
+                        handed.lose();
+                        Follower::new(book, handed)?
+                    }
+                };
+                follower.catch_up()?;
+                Ok::<_, StoreError>(follower)
             });
             match caught_up.await {
-                Ok((back, Ok(()))) => follower = back,
-                Ok((_, Err(error))) => {
+                Ok(Ok(back)) => follower = Some(back),
+                Ok(Err(error)) => {
                     tracing::error!(%error, "no further callbacks are made until the next start");
                     return;
                 }
-                // A panic, which is in the log, or the end of the runtime.
+                Err(error) if error.is_panic() => {
+                    metrics.callbacks_panicked();
+                    tracing::error!(
+                        "making callbacks panicked; it goes on from what was noted last"
+                    );
+                    drop(busy);
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(AFTER_A_PANIC)).await;
+                    bell.ring();
+                    continue;
+                }
+                // The end of the runtime.
                 Err(_) => return,
             }
             drop(busy);
         }
-        if let Err(error) = follower.note_cursor() {
+        if let Some(Err(error)) = follower.map(|mut follower| follower.note_cursor()) {
             tracing::warn!(%error, "the next start looks at some rows again");
         }
-    }
-
-    /// Returns when what was seen has not been noted for too long.
-    async fn rests_too_long(&self) {
-        if self.cursor == self.noted {
-            return std::future::pending().await;
-        }
-        tokio::time::sleep_until((self.noted_at + NOTE_WITHIN).into()).await;
     }
 
     fn catch_up(&mut self) -> Result<(), StoreError> {
@@ -173,13 +189,18 @@ impl Follower {
     ) -> Result<Vec<(CallbackId, Callback)>, StoreError> {
         let mut made = Vec::new();
         for row in rows {
-            match self.make(&row, &mut made) {
-                Ok(()) => {}
+            match catch_unwind(AssertUnwindSafe(|| self.make(&row, &mut made))) {
+                Ok(Ok(())) => {}
                 // One that cannot be read is the store's trouble, and not that of all others.
-                Err(error @ StoreError::Corrupt { .. }) => {
+                Ok(Err(error @ StoreError::Corrupt { .. })) => {
                     tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
                 }
-                Err(error) => return Err(error),
+                Ok(Err(error)) => return Err(error),
+                // A bug, and not all others' trouble either.
+                Err(_) => {
+                    self.book.engine.metrics().callbacks_panicked();
+                    tracing::error!(workflow = %row.workflow, "no callback can be made: a panic");
+                }
             }
         }
         Ok(made)
@@ -275,6 +296,16 @@ impl Follower {
     /// Its application's receiver has been away for so long that no further callback may wait.
     fn give_up(&self, callback: Callback) -> Callback {
         callback.died(self.book.engine.clock().now(), Problem::TooMany)
+    }
+}
+
+/// Returns when what was seen has not been noted for too long.
+async fn rests_too_long(follower: Option<&Follower>) {
+    match follower {
+        Some(follower) if follower.cursor != follower.noted => {
+            tokio::time::sleep_until((follower.noted_at + NOTE_WITHIN).into()).await;
+        }
+        Some(_) | None => std::future::pending().await,
     }
 }
 

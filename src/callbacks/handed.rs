@@ -31,7 +31,9 @@ pub(super) enum Taken {
 impl Handed {
     /// Nothing yet: the journal comes first.
     pub(super) fn new() -> Self {
-        Handed(Mutex::new(Waiting { has_gap: true, ..Waiting::default() }))
+        let handed = Handed(Mutex::default());
+        handed.lose();
+        handed
     }
 
     /// Called by the writer, in the order of the journal.
@@ -43,6 +45,11 @@ impl Handed {
             waiting.rows.extend_from_slice(rows);
             waiting.told.extend_from_slice(told);
         }
+    }
+
+    /// What was taken is lost: the journal comes first again.
+    pub(super) fn lose(&self) {
+        *self.waiting() = Waiting { has_gap: true, ..Waiting::default() };
     }
 
     /// Takes what waits.

@@ -132,16 +132,12 @@ impl Teller {
                 let at = provider_time.unwrap_or(at);
                 self.climbed(sequence, at, step, *status, usage.clone());
             }
-            Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage } => {
+            Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage }
+            | Fact::LateFailure { attempt, failure, code, detail, provider_time, usage } => {
                 self.charged(step, *attempt, usage.as_ref());
                 let trouble = trouble(*failure, code.clone(), detail.clone());
                 let at = provider_time.unwrap_or(at);
                 self.failed(sequence, at, step, told(*failure, trouble), usage.clone());
-            }
-            Fact::LateFailure { failure, code, provider_time, .. } => {
-                let trouble = trouble(*failure, code.clone(), None);
-                let at = provider_time.unwrap_or(at);
-                self.failed(sequence, at, step, told(*failure, trouble), None);
             }
             Fact::AttemptRefused { refusal, .. } => {
                 // While its step is active another route may take it; else nobody will.

@@ -127,7 +127,9 @@ fn check_copy(folder: &Path) -> Result<Checked, Failure> {
         code: 2,
         text: format!("{shown} is no data folder: its file db cannot be opened: {error}"),
     })?;
-    if db.try_lock().is_err() {
+    let all = std::fs::File::open(folder);
+    let is_held = |lock| matches!(lock, Err(std::fs::TryLockError::WouldBlock));
+    if db.try_lock().is_err() || all.as_ref().is_ok_and(|all| is_held(all.try_lock())) {
         return Err(store_failed(StoreError::InUse(shown.to_string())));
     }
     // It holds what the original holds, and goes in the end.

@@ -196,6 +196,10 @@ pub enum Fact {
         code: Option<String>,
         /// The provider's own time.
         provider_time: Option<UnixMillis>,
+        /// One sentence of the provider.
+        detail: Option<String>,
+        /// What the provider charges.
+        usage: Option<Usage>,
     },
     /// A call that was out at the end came back. It changes nothing.
     LateAnswer {

@@ -498,7 +498,7 @@ impl Transition<'_> {
 
     /// Rule 9.
     fn late_news(&mut self, number: u16, news: News) {
-        let News { provider_time, usage, code, .. } = news;
+        let News { provider_time, usage, code, detail, .. } = news;
         let fact = match news.report {
             Report::Reached(status) => {
                 let regret = self.workflow.attempt(number).is_some_and(|attempt| {
@@ -508,7 +508,7 @@ impl Transition<'_> {
                 Fact::LateStatus { attempt: number, status, provider_time, usage, regret }
             }
             Report::Failed(failure) => {
-                Fact::LateFailure { attempt: number, failure, code, provider_time }
+                Fact::LateFailure { attempt: number, failure, code, provider_time, detail, usage }
             }
         };
         self.emit(fact);

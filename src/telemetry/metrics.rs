@@ -40,6 +40,7 @@ pub struct Metrics {
     sends_unheard: Family<OfAccount, Gauge>,
     adapter_panics: Family<Panicked, Counter>,
     handler_panics: Counter,
+    callback_panics: Counter,
     refused: Family<OfCode, Counter>,
     logins_failed: Family<OfOutcome, Counter>,
     broken: Family<OfInvariant, Counter>,
@@ -259,6 +260,10 @@ impl Metrics {
             handler_panics: metric!(
                 "handler_panics",
                 "Requests (HTTP or gRPC) whose handler panicked: always a bug"
+            ),
+            callback_panics: metric!(
+                "callback_panics",
+                "Panics over the making of callbacks: always a bug"
             ),
             refused: metric!("requests_refused", "Requests refused, by gRPC code"),
             logins_failed: metric!(
@@ -482,6 +487,11 @@ impl Metrics {
     /// Counts a panic in a handler of requests.
     pub fn handler_panicked(&self) {
         self.handler_panics.inc();
+    }
+
+    /// Counts a panic in what makes callbacks.
+    pub fn callbacks_panicked(&self) {
+        self.callback_panics.inc();
     }
 
     /// Notes how long a call to a provider took.

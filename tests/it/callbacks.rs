@@ -4,6 +4,7 @@
 mod bounds;
 mod helper;
 mod official;
+mod panics;
 mod receiver;
 mod receivers;
 

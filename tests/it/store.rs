@@ -1,6 +1,7 @@
 //! One suite, run over every store. The in-memory store is the model: what it does, all do.
 
 mod beside;
+mod compaction;
 mod folder;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};

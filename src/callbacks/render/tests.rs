@@ -324,6 +324,8 @@ fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
             failure: Failure::Undeliverable,
             code: None,
             provider_time: None,
+            detail: None,
+            usage: None,
         }],
     );
     let late = |attempt, status| Fact::LateStatus {

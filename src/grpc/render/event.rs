@@ -156,7 +156,8 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
             event.status = status(*reached);
             told(event, *provider_time, usage.as_ref());
         }
-        Fact::StatusFailed { failure, code, detail, provider_time, usage, .. } => {
+        Fact::StatusFailed { failure, code, detail, provider_time, usage, .. }
+        | Fact::LateFailure { failure, code, detail, provider_time, usage, .. } => {
             event.failure = failure.as_str().to_owned();
             event.provider_code = code.clone().unwrap_or_default();
             event.detail = detail.clone().unwrap_or_default();
@@ -186,11 +187,6 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
             event.status = status(*reached);
             event.regret = *regret;
             told(event, *provider_time, usage.as_ref());
-        }
-        Fact::LateFailure { failure, code, provider_time, .. } => {
-            event.failure = failure.as_str().to_owned();
-            event.provider_code = code.clone().unwrap_or_default();
-            told(event, *provider_time, None);
         }
         Fact::LateAnswer { provider_id, .. } => {
             event.provider_id = provider_id.clone().unwrap_or_default();

@@ -198,12 +198,16 @@ fn what_comes_after_the_end_tells_how_it_had_ended() {
         failure: Failure::Undeliverable,
         code: Some("1300".to_owned()),
         provider_time: None,
+        detail: Some("not on this channel".to_owned()),
+        usage: Some(Usage { currency: "EUR".to_owned(), price: "0.05".to_owned() }),
     });
     let (record, state, mut events) = after(&facts);
     assert_eq!(events[14].state(), WorkflowState::Unspecified);
     locate(&mut events, &record, &state);
     assert_eq!(events[14].state(), WorkflowState::Succeeded);
     assert_eq!((events[14].failure.as_str(), events[14].step), ("undeliverable", 1));
+    assert_eq!(events[14].detail, "not on this channel");
+    assert_eq!(events[14].usage.as_ref().map(|usage| usage.price.as_str()), Some("0.05"));
     assert_eq!(events[14].provider_code, "1300");
 }
 

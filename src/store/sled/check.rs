@@ -40,9 +40,10 @@ impl SledStore {
 }
 
 fn look(options: &SledOptions) -> Result<Checked, StoreError> {
+    let lock = folder::lock(&options.folder)?;
     let marked = Mark::read(&options.folder)?;
     folder::prepare(&options.folder, marked)?;
-    let tree = Tree::open(&options.folder, options.cache_bytes)?;
+    let tree = Tree::open(&options.folder, options.cache_bytes, lock)?;
     let mut checked = Checked::default();
     let newest = rows(&tree, &mut checked);
     rows_beside(&tree, &mut checked);

@@ -5,6 +5,13 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 
 use super::{
@@ -15,6 +22,50 @@ use crate::{
     owned_files::{self, Tightened},
     store::StoreError,
 };
+
+/// How long a folder that is in use is waited for: sled's own threads keep it a moment after a store
+/// is dropped, and a supervisor may start the next process while the last one is still ending.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// The folder is held: no other process looks after it meanwhile, or takes anything away.
+#[derive(Clone)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] Option<Arc<File>>);
+
+/// Holds the folder before anything in it is read or tidied up: sled locks its own file, and later. Where
+/// the file system has no such locks for folders, that must do.
+pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
+    let file = File::open(folder).map_err(|error| io_failed("cannot open", folder, &error))?;
+    while_in_use(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Err(StoreError::InUse(folder.display().to_string())),
+        Err(_) => Ok(false),
+    })
+    .map(|is_held| Lock(is_held.then(|| Arc::new(file))))
+}
+
+/// Returns once sled has let go of its file, which its threads keep a moment longer than the store.
+pub(super) fn wait_until_free(db: &Path) -> Result<(), StoreError> {
+    let file = File::open(db).map_err(|error| io_failed("cannot open", db, &error))?;
+    while_in_use(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(StoreError::InUse(db.display().to_string())),
+    })
+}
+
+/// Tries again for a while what is in use.
+pub(super) fn while_in_use<T>(
+    attempt: impl Fn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(StoreError::InUse(_)) if began.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
 
 /// Makes the folder, if it is not there, so that a power cut does not take it away again.
 pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
@@ -66,7 +117,7 @@ fn tell_what_others_could_read(folder: &Path) {
 /// Takes others' rights away from what is the store's.
 pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
     owned_files::tighten(folder, &|name| {
-        ["db", "conf", "blobs", "ballast", "bootstrap.key"].contains(&name)
+        ["db", "conf", "blobs", "ballast", "bootstrap.key", "compacted"].contains(&name)
             || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
                 .iter()
                 .any(|beginning| name.starts_with(beginning))
@@ -108,6 +159,7 @@ pub(super) fn forget_notes(folder: &Path) -> Result<(), StoreError> {
 /// A folder that is new, or was left in its first moments, is none of these: until the mark is
 /// there, nothing was acknowledged.
 pub(super) fn prepare(folder: &Path, marked: Option<Marked>) -> Result<(), StoreError> {
+    super::compact::settle(folder)?;
     refuse_blobs(folder)?;
     tidy_settings(folder)?;
     let has_snapshot = tidy_snapshots(folder)?;

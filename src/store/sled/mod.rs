@@ -10,6 +10,7 @@
 
 mod check;
 mod checkpoint;
+mod compact;
 mod folder;
 mod journal;
 mod keys;

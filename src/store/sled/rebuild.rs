@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Before, CHECKPOINT_ROWS, Edge, Kept, Origin, Shared, SledOptions, SledStore,
     checkpoint::{self, Checkpoint},
-    folder, keys,
+    compact, folder, keys,
     mark::{Mark, Marked},
     settings,
     tree::{self, Tree, Writes},
@@ -37,6 +37,15 @@ pub(super) struct Rebuilt {
     replayed: u64,
 }
 
+/// How a folder is opened.
+#[derive(Clone, Copy, Default)]
+struct How {
+    /// Goes on without rows that are lost.
+    accepts_loss: bool,
+    /// Gives back what the files have too much.
+    shrinks: bool,
+}
+
 impl SledStore {
     /// Opens the folder, and rebuilds what is held in memory.
     ///
@@ -44,7 +53,15 @@ impl SledStore {
     /// If it is in use, cannot be read, lost something that was durable, or was written by
     /// something else.
     pub fn open(options: &SledOptions) -> Result<Self, StoreError> {
-        open(options, false)
+        open(options, How { shrinks: true, ..How::default() })
+    }
+
+    /// Opens the folder to read it, on a disk that may be full: it is left as large as it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_read(options: &SledOptions) -> Result<Self, StoreError> {
+        open(options, How::default())
     }
 
     /// Opens a folder whose newest rows are lost, and goes on without them. It becomes another
@@ -53,13 +70,13 @@ impl SledStore {
     /// # Errors
     /// As [`open`](Self::open), but for those rows.
     pub fn open_after_loss(options: &SledOptions) -> Result<Self, StoreError> {
-        open(options, true)
+        open(options, How { accepts_loss: true, ..How::default() })
     }
 }
 
-fn open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, StoreError> {
+fn open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
     folder::make(&options.folder)?;
-    undaunted(options, || try_open(options, accepts_loss))
+    undaunted(options, || try_open(options, how))
 }
 
 /// sled panics over some damage. Nothing of what was begun is used after that.
@@ -75,13 +92,15 @@ pub(super) fn undaunted<T>(
     })
 }
 
-fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, StoreError> {
+fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
+    let How { accepts_loss, shrinks } = how;
+    let lock = folder::lock(&options.folder)?;
     let marked = match Mark::read(&options.folder) {
         Err(StoreError::Corrupt { .. }) if accepts_loss => None,
         marked => marked?,
     };
     folder::prepare(&options.folder, marked)?;
-    let tree = Tree::open(&options.folder, options.cache_bytes)?;
+    let tree = Tree::open(&options.folder, options.cache_bytes, lock.clone())?;
     let kept: Option<Incarnation> = tree.decode(keys::INCARNATION)?;
     let is_other = marked.is_some_and(|marked| Some(marked.incarnation) != kept) && !accepts_loss;
     if is_other || (kept.is_none() && !tree.is_empty()) {
@@ -136,6 +155,8 @@ fn try_open(options: &SledOptions, accepts_loss: bool) -> Result<SledStore, Stor
             new
         }
     };
+    // Behind all that was looked at: what is lost is looked for in the files that lost it.
+    let tree = if shrinks { compact::shrunk(tree, lock, options)? } else { tree };
     let clock = marked.and_then(|marked| marked.clock);
     let noted = Marked { incarnation, newest, settings: setting_changes, clock };
     let mark = Mark::create(&options.folder, noted)?;

@@ -58,10 +58,13 @@ impl super::SledStore {
         let failed = |error: io::Error| {
             StoreError::Io(format!("cannot put {} in place: {error}", folder.display()))
         };
+        // One that was broken off; not one that is at work.
+        let held = building.exists().then(|| folder::lock(building)).transpose()?;
         match fs::remove_dir_all(building) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Ok(()) | Err(_) => {}
         }
+        drop(held);
         let built = build(backup, building, options.cache_bytes, &summary);
         if let Err(error) = built {
             // What is there takes room, and is good for nothing.
@@ -87,8 +90,9 @@ fn build(
 ) -> Result<(), StoreError> {
     owned_files::make_folder(folder)
         .map_err(|error| tree::io_failed("cannot make the folder", folder, &error))?;
+    let lock = folder::lock(folder)?;
     folder::prepare(folder, None)?;
-    let tree = Tree::open(folder, cache_bytes)?;
+    let tree = Tree::open(folder, cache_bytes, lock)?;
     let marked = fill(&tree, BackupFile::open(backup)?, summary)?;
     drop(tree);
     Mark::create(folder, marked).map(drop)

@@ -21,14 +21,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use sled::IVec;
 
-use crate::store::{StoreError, codec};
+use crate::store::{BATCH_BYTES, StoreError, codec};
 
-use super::{journal::Chunk, keys, watch::Watch};
+use super::{
+    folder::{Lock, while_in_use},
+    journal::Chunk,
+    keys,
+    watch::Watch,
+};
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
@@ -47,6 +51,7 @@ pub(super) struct Tree {
     /// The chunk of the journal that was read last. Chunks never change.
     recent: Mutex<Option<Arc<Chunk>>>,
     _watch: Watch,
+    _lock: Lock,
 }
 
 /// What is written at once or not at all: values under their keys, or nothing any more.
@@ -57,14 +62,15 @@ pub(super) struct Writes {
 }
 
 impl Tree {
-    /// Opens a folder that [`super::folder::prepare`] found right.
-    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+    /// Opens a folder that is held, and that [`super::folder::prepare`] found right.
+    pub(super) fn open(folder: &Path, cache_bytes: u64, lock: Lock) -> Result<Self, StoreError> {
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT)
             .flush_every_ms(None);
-        let db = open_unlocked(&config, folder)?;
+        let shown = folder.display().to_string();
+        let db = while_in_use(|| config.open().map_err(|error| refusal(&shown, &error)))?;
         // sled makes its files for everybody whom the umask allows. What cannot be changed was said when the
         // folder was looked at.
         let _ = super::folder::tighten(folder);
@@ -81,7 +87,7 @@ impl Tree {
                 .map_err(|error| io_failed("cannot sync", path, &error))?;
         }
         let (has_failed, recent) = (AtomicBool::new(false), Mutex::default());
-        Ok(Tree { tree, settings, db, file, has_failed, recent, _watch: watch })
+        Ok(Tree { tree, settings, db, file, has_failed, recent, _watch: watch, _lock: lock })
     }
 
     // Whole whatever panicked.
@@ -189,6 +195,54 @@ impl Tree {
         self.once(|| self.settings.apply_batch(writes).map_err(|error| failed(&error)))
     }
 
+    /// How many bytes all rows are; `None` if they are more than `most`.
+    pub(super) fn bytes_up_to(&self, most: u64) -> Result<Option<u64>, StoreError> {
+        let mut bytes = 0;
+        for row in self.tree.iter().chain(self.settings.iter()) {
+            let (key, value) = row.map_err(|error| failed(&error))?;
+            bytes += (key.len() + value.len()) as u64;
+            if bytes > most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Puts every row into another tree, durably.
+    pub(super) fn copy_into(&self, other: &Tree) -> Result<(), StoreError> {
+        for (from, to) in [(&self.tree, &other.tree), (&self.settings, &other.settings)] {
+            let (mut batch, mut bytes) = (sled::Batch::default(), 0);
+            for row in from {
+                let (key, value) = row.map_err(|error| failed(&error))?;
+                bytes += key.len() + value.len();
+                batch.insert(key, value);
+                if bytes >= BATCH_BYTES {
+                    to.apply_batch(std::mem::take(&mut batch)).map_err(|error| failed(&error))?;
+                    bytes = 0;
+                }
+            }
+            to.apply_batch(batch).map_err(|error| failed(&error))?;
+        }
+        other.sync()
+    }
+
+    /// Whether another tree has the same rows, and no others.
+    pub(super) fn is_same(&self, other: &Tree) -> Result<bool, StoreError> {
+        for (one, other) in [(&self.tree, &other.tree), (&self.settings, &other.settings)] {
+            let (mut rows, mut others) = (one.iter(), other.iter());
+            loop {
+                let row = rows.next().transpose().map_err(|error| failed(&error))?;
+                if row != others.next().transpose().map_err(|error| failed(&error))? {
+                    return Ok(false);
+                }
+                if row.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Writes, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
     /// would write and sync once more as if nothing had happened: it is never dropped.
     fn once(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
@@ -264,22 +318,6 @@ impl Writes {
     /// How many bytes are put.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-/// How long a folder that is in use is waited for: sled's own threads keep it a moment after a store
-/// is dropped, and a supervisor may start the next process while the last one is still ending.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
-
-fn open_unlocked(config: &sled::Config, folder: &Path) -> Result<sled::Db, StoreError> {
-    let began = Instant::now();
-    loop {
-        match config.open().map_err(|error| refusal(&folder.display().to_string(), &error)) {
-            Err(StoreError::InUse(_)) if began.elapsed() < LOCK_WAIT => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            opened => return opened,
-        }
     }
 }
 

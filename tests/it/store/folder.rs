@@ -439,8 +439,30 @@ fn a_backup_that_retention_overtakes_keeps_what_is_open() {
 fn a_folder_in_use_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path()).unwrap();
-    let second = open(folder.path()).err();
-    assert_eq!(second, Some(StoreError::InUse(folder.path().display().to_string())));
+    // As sled names a snapshot that it is writing just now.
+    let unfinished = folder.path().join("snap.0000000000000001.generating");
+    std::fs::write(&unfinished, "half").unwrap();
+    let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 1 << 24 };
+    let in_use = Some(StoreError::InUse(folder.path().display().to_string()));
+    assert_eq!(open(folder.path()).err(), in_use);
+    assert_eq!(SledStore::check(&options).err(), in_use);
+    assert!(unfinished.exists(), "whoever does not hold the folder takes nothing away");
+}
+
+#[test]
+fn a_restore_that_is_at_work_is_left_alone_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = Driver::new(Box::new(MemoryStore::new()));
+    let frames = Backup::of(driver.store.reader(), driver.store.settings()).unwrap();
+    let file = folder.path().join("one.backup");
+    std::fs::write(&file, frames.flat_map(|frame| frame.unwrap()).collect::<Vec<_>>()).unwrap();
+    let at_work = folder.path().join("data.restoring");
+    let first = open(&at_work).unwrap();
+    let options = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
+    assert!(matches!(SledStore::restore(&file, &options), Err(StoreError::InUse(_))));
+    assert!(at_work.join("db").exists());
+    drop(first);
+    SledStore::restore(&file, &options).unwrap();
 }
 
 #[test]
