@@ -115,6 +115,12 @@ impl Dispatcher {
                 "its route serves this sender of this tenant no longer",
             );
         }
+        // Another adapter of the channel may have found it right, or an earlier version of this one.
+        if let Some(wrong) = route.adapter.check(&step.message, self.clock.wall()).first() {
+            let detail =
+                format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
+            return refused(ErrorKind::InvalidRequest, Fault::Provider, &detail);
+        }
         let account = match self.account(route, &record.tenant, step) {
             Ok(account) => account,
             Err(deferred) => return deferred,

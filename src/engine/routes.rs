@@ -98,12 +98,6 @@ impl RouteTable {
         &self.former_names
     }
 
-    /// What the account of a route is known by.
-    pub(super) fn account_of(&self, route: &str) -> Option<&Arc<str>> {
-        let mut both = self.routes.iter().zip(&self.accounts);
-        both.find(|(it, _)| &*it.name == route).map(|(_, account)| account)
-    }
-
     /// All routes.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
@@ -114,9 +108,10 @@ impl RouteTable {
         self.routes.iter().find(|route| &*route.name == name)
     }
 
-    /// Whether the route of that name still takes what has this need.
-    pub fn still_serves(&self, name: &str, need: &Need) -> bool {
-        self.offers(need).iter().any(|offer| &*offer.route == name)
+    /// Whether messages go the same ways by both, whatever the limits.
+    pub(super) fn goes_as(&self, other: &RouteTable) -> bool {
+        let mut both = self.routes.iter().zip(&other.routes);
+        self.routes.len() == other.routes.len() && both.all(|(one, other)| one.goes_as(other))
     }
 
     /// Every channel that some route serves, in order of name.
@@ -138,8 +133,17 @@ impl RouteTable {
         sender: &'a Endpoint,
     ) -> impl Iterator<Item = &'a Route> {
         let is_open = !self.is_anothers(tenant, channel, sender);
-        let on_channel = move |route: &&Route| is_open && route.adapter.channel() == channel;
-        self.of(Some(tenant)).filter(on_channel).filter(|route| route.sender.admits(sender))
+        self.iter().filter(move |route| is_open && route.takes(tenant, channel, sender))
+    }
+
+    /// What serves a need, in order.
+    fn offering<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = RouteOffer> + 'a {
+        let is_open = !self.is_anothers(&need.tenant, &need.channel, &need.sender);
+        let both = self.routes.iter().zip(&self.accounts);
+        both.filter(move |(route, _)| is_open && route.serves(need)).map(|(route, account)| {
+            let (route, traits) = (Arc::clone(&route.name), route.traits());
+            RouteOffer { route, account: Arc::clone(account), traits }
+        })
     }
 
     /// Whether a tenant's sender may still go by a route, whatever it was planned under. `owner` is who
@@ -152,8 +156,7 @@ impl RouteTable {
         sender: &Endpoint,
         owner: Option<&str>,
     ) -> bool {
-        route.tenants.admits(tenant)
-            && route.sender.admits(sender)
+        route.takes(tenant, channel, sender)
             && route.leaves(sender, tenant, owner)
             && !self.is_anothers(tenant, channel, sender)
     }
@@ -169,13 +172,15 @@ impl RouteTable {
 
 impl RouteBook for RouteTable {
     fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        self.serving(&need.tenant, &need.channel, &need.sender)
-            .filter(|route| {
-                let can = route.adapter.capabilities();
-                can.sends(need.content) && need.condition.is_none_or(|status| can.tells(status))
-            })
-            .map(|route| RouteOffer { route: Arc::clone(&route.name), traits: route.traits() })
-            .collect()
+        self.offering(need).collect()
+    }
+
+    fn offer(&self, route: &str, need: &Need) -> Option<RouteOffer> {
+        self.offering(need).find(|offer| &*offer.route == route)
+    }
+
+    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+        self.former_names.present(account)
     }
 }
 
@@ -189,9 +194,34 @@ impl Route {
             tells_delivered: can.tells(Status::Delivered),
         }
     }
-}
 
-impl Route {
+    /// Whether the same messages go the same way by both.
+    fn goes_as(&self, other: &Route) -> bool {
+        self.name == other.name
+            && self.tenants == other.tenants
+            && self.sender == other.sender
+            && self.account.name == other.account.name
+            && self.adapter.name() == other.adapter.name()
+            && self.adapter.channel() == other.adapter.channel()
+            && self.adapter.capabilities() == other.adapter.capabilities()
+    }
+
+    /// Whether it is for this sender of this tenant, on this channel.
+    fn takes(&self, tenant: &str, channel: &Channel, sender: &Endpoint) -> bool {
+        self.adapter.channel() == channel
+            && self.tenants.admits(tenant)
+            && self.sender.admits(sender)
+    }
+
+    /// The same, and whether it can do what is needed.
+    fn serves(&self, need: &Need) -> bool {
+        let can = self.adapter.capabilities();
+        self.takes(&need.tenant, &need.channel, &need.sender)
+            && can.sends(need.content)
+            && need.condition.is_none_or(|status| can.tells(status))
+            && can.from.iter().any(|form| form.admits(&need.sender))
+    }
+
     /// Whether it leaves a sender to a tenant that is registered as `owner`'s.
     pub fn leaves(&self, sender: &Endpoint, tenant: &str, owner: Option<&str>) -> bool {
         let is_anothers = |owner: &str| owner != tenant && self.tenants.admits(owner);

@@ -123,15 +123,6 @@ impl Slots {
         self.weights = weights;
     }
 
-    /// Those that wait for a place on a route, the longest wait first; they wait there no longer.
-    pub(super) fn take_waiting(&mut self, route: &Arc<str>) -> Vec<WorkflowId> {
-        let here = self.waiting.iter().filter(|(_, (waits_for, _))| waits_for == route);
-        let mut here: Vec<_> = here.map(|(id, (_, claim))| (claim.since, *id)).collect();
-        here.sort_unstable();
-        here.iter().for_each(|(_, id)| self.leave(*id));
-        here.into_iter().map(|(_, id)| id).collect()
-    }
-
     /// Frees a place.
     pub(super) fn release(&mut self, route: &str) {
         if let Some(slots) = self.routes.get_mut(route) {

@@ -180,11 +180,8 @@ pub struct Turn {
     is_gathering: bool,
     parking: Parking,
     awaited: Awaited,
-    /// Workflows that waited for a place on a route that is gone or another one now.
+    /// Workflows that have not yet been told that the routes are others.
     unrouted: VecDeque<WorkflowId>,
-    /// Whether routes were replaced in this life: then what was planned before may be on one that does
-    /// not serve it any more.
-    has_rerouted: bool,
     is_short_of_space: bool,
     draining: Vec<Reply<()>>,
     is_draining: bool,
@@ -234,7 +231,6 @@ impl Turn {
             parking,
             awaited: Awaited::default(),
             unrouted: VecDeque::new(),
-            has_rerouted: false,
             is_short_of_space: false,
             draining: Vec::new(),
             is_draining: false,
@@ -282,9 +278,15 @@ impl Turn {
             messages: HashMap::new(),
             out: Outbox::default(),
         };
+        // The lanes put creates last; what is due goes between. Routes go first: whatever starts in this
+        // turn is called by those that are in force at its end.
+        let (routes, inputs): (Vec<_>, Vec<_>) =
+            inputs.into_iter().partition(|input| matches!(input, Input::Routes { .. }));
+        for input in routes {
+            work.input(input)?;
+        }
         work.pay_owed()?;
         work.reroute()?;
-        // The lanes put creates last; what is due goes between.
         let (creates, others): (Vec<_>, Vec<_>) =
             inputs.into_iter().partition(|input| matches!(input, Input::Create { .. }));
         for input in others {

@@ -1,7 +1,5 @@
 //! What can happen to a workflow.
 
-use std::sync::Arc;
-
 use dispatch_contract::{Cause, ErrorKind, Fault, Report, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +19,6 @@ pub enum Event {
     Slot {
         /// The attempt's number.
         attempt: u16,
-        /// The account that the route sends under now.
-        account: Arc<str>,
     },
     /// A call to a provider came back.
     Answer {
@@ -45,11 +41,9 @@ pub enum Event {
         /// What it told.
         news: News,
     },
-    /// The route of an attempt that waits for a place does not serve it any more.
-    RouteGone {
-        /// Its number.
-        attempt: u16,
-    },
+    /// The routes may be others than they were: after a start, and after a reload. Harmless if they are
+    /// not.
+    Rerouted,
     /// The caller does not want it any more.
     Cancel,
 }

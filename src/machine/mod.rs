@@ -24,7 +24,8 @@
 //! 4. *Expiry*: the next step.
 //! 5. *Temporary errors* are retried with backoff inside `send_within`.
 //! 6. *Unknown outcomes* are repeated under the same id where the provider honours it; else
-//!    `on_unknown` decides. After an unknown no other route of that step is tried.
+//!    `on_unknown` decides. After an unknown no other route of that step is tried, and no other
+//!    account.
 //! 7. *Last step* without a rule: `delivered` succeeds, silence for `final_wait` is UNCONFIRMED.
 //! 8. *Late success* of an earlier step stops the workflow, or is noted (`on_late_success`).
 //! 9. *After the end* nothing changes the state; what still comes is recorded.

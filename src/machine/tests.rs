@@ -13,21 +13,38 @@ use super::*;
 
 mod calls;
 mod places;
+mod rerouted;
 
 const START: u64 = 1_700_000_000_000;
 const MINUTE: u64 = 60_000;
 
-/// Offers these routes for whatever is needed.
-struct Offers(Vec<RouteTraits>);
+/// Offers these routes for whatever is needed; each has one name a channel.
+struct Offers(Vec<RouteOffer>);
+
+impl Offers {
+    fn of(traits: &[RouteTraits]) -> Offers {
+        let numbered = (0..).zip(traits);
+        Offers(numbered.map(|(at, traits)| offer(&format!("{at}"), "p/main", *traits)).collect())
+    }
+}
 
 impl RouteBook for Offers {
     fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        let named = |(at, traits): (usize, &RouteTraits)| RouteOffer {
-            route: Arc::from(format!("{}-{at}", need.channel)),
-            traits: *traits,
+        let named = |offer: &RouteOffer| {
+            let route = Arc::from(format!("{}-{}", need.channel, offer.route));
+            RouteOffer { route, ..offer.clone() }
         };
-        self.0.iter().enumerate().map(named).collect()
+        self.0.iter().map(named).collect()
     }
+
+    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+        let renamed = self.0.iter().map(|offer| &offer.account).find(|it| &***it == "p/renamed");
+        renamed.filter(|_| &**account == "p/main").unwrap_or(account)
+    }
+}
+
+fn offer(name: &str, account: &str, traits: RouteTraits) -> RouteOffer {
+    RouteOffer { route: Arc::from(name), account: Arc::from(account), traits }
 }
 
 const WAKE: Event = Event::Wake { up_since: UnixMillis(0), hold: false };
@@ -52,7 +69,8 @@ impl Life {
     fn by(plan: Plan, routes: Vec<RouteTraits>) -> Life {
         let now = Moment::both(UnixMillis(START));
         let workflow = fresh(&plan);
-        let mut life = Life { plan, workflow, now, journal: Vec::new(), routes: Offers(routes) };
+        let routes = Offers::of(&routes);
+        let mut life = Life { plan, workflow, now, journal: Vec::new(), routes };
         let facts = create(&mut life.workflow, now, &life.routes);
         life.keep(facts);
         life
@@ -90,7 +108,7 @@ impl Life {
 
     fn start(&mut self) -> &mut Life {
         let attempt = self.workflow.wants_slot().expect("an attempt is planned");
-        self.tell(Event::Slot { attempt, account: "p/main".into() });
+        self.tell(Event::Slot { attempt });
         self
     }
 
@@ -431,7 +449,7 @@ fn nothing_starts_after_a_cancel() {
     let mut life = Life::of(messenger_then_sms());
     life.tell(Event::Cancel);
     assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
-    assert_eq!(life.tell(Event::Slot { attempt: 1, account: "p/main".into() }), 0);
+    assert_eq!(life.tell(Event::Slot { attempt: 1 }), 0);
     assert_eq!(life.workflow.attempts[0].calls, 0);
 }
 
@@ -525,12 +543,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Just(WAKE),
         2 => (0..60 * MINUTE, any::<bool>())
             .prop_map(|(ms, hold)| Event::Wake { up_since: UnixMillis(START + ms), hold }),
-        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt, account: "p/main".into() }),
+        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt }),
         6 => (0..6_u16, 0..4_u16, any_answer())
             .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),
         1 => (0..6_u16).prop_map(|attempt| Event::Lost { attempt }),
         4 => (0..6_u16, report())
             .prop_map(|(attempt, report)| Event::News { attempt, news: news(report) }),
+        1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
     ]
 }
@@ -698,7 +717,7 @@ proptest! {
                 prop_assert!(wall.max(wall.saturating_add_signed(-step)) >= send_at);
             }
             if let Some(attempt) = life.workflow.wants_slot() {
-                life.tell(Event::Slot { attempt, account: "p/main".into() });
+                life.tell(Event::Slot { attempt });
                 let now = life.workflow.attempts.iter().map(|attempt| attempt.calls).sum::<u16>();
                 prop_assert_eq!(now > calls, wall <= valid_until, "{} and {}", wall, valid_until);
                 life.answer(Answer::Deferred { refusal: refusal(Fault::Recipient), after_ms: None });

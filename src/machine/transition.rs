@@ -3,46 +3,18 @@
 //! Every decision is emitted as a fact and applied at once, so that the next decision of the same
 //! event sees it. The rules' numbers are those of the [machine](super).
 
+mod routes;
+
 use std::sync::Arc;
 
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 
+pub use routes::{NoRoutes, RouteBook, RouteOffer};
+
 use super::{
-    AcceptedBy, Answer, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, Need, News,
-    OnLateSuccess, OnUnknown, Outcome, Phase, Priority, Reason, Refusal, RouteTraits, StepStatus,
-    Workflow, retry_delay,
+    AcceptedBy, Answer, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, News,
+    OnLateSuccess, OnUnknown, Outcome, Phase, Reason, Refusal, StepStatus, Workflow, retry_delay,
 };
-
-/// Which routes serve a need, best first. Handed in: routes are data, and change.
-pub trait RouteBook {
-    /// The routes that serve `need` now.
-    fn offers(&self, need: &Need) -> Vec<RouteOffer>;
-
-    /// How long a newcomer with that need would wait for a place on `route`, in milliseconds, as far as
-    /// can be told.
-    fn wait_ms(&self, _route: &Arc<str>, _need: &Need, _priority: Priority) -> u64 {
-        0
-    }
-}
-
-/// A route that would take a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteOffer {
-    /// Its name.
-    pub route: Arc<str>,
-    /// What it promises.
-    pub traits: RouteTraits,
-}
-
-/// Serves nothing; for tests, and for replays, which never ask.
-#[derive(Clone, Copy, Debug)]
-pub struct NoRoutes;
-
-impl RouteBook for NoRoutes {
-    fn offers(&self, _: &Need) -> Vec<RouteOffer> {
-        Vec::new()
-    }
-}
 
 /// Begins the life of a new workflow, and starts its first step unless `send_at` is ahead.
 pub fn create(workflow: &mut Workflow, now: Moment, routes: &dyn RouteBook) -> Vec<Fact> {
@@ -63,11 +35,11 @@ pub fn handle(
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
         Event::Wake { up_since, hold } => turn.wake(up_since, hold),
-        Event::Slot { attempt, account } => turn.slot(attempt, account),
+        Event::Slot { attempt } => turn.slot(attempt),
         Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
         Event::Lost { attempt } => turn.lost(attempt),
         Event::News { attempt, news } => turn.news(attempt, news),
-        Event::RouteGone { attempt } => turn.route_gone(attempt),
+        Event::Rerouted => turn.rerouted(),
         Event::Cancel => turn.cancel(),
     }
     turn.facts
@@ -126,8 +98,7 @@ impl Transition<'_> {
             self.fail_step(step, Reason::RetriesExhausted, None, detail);
         } else {
             let route = Arc::clone(&attempt.route);
-            let need = &self.workflow.steps[usize::from(step)].need;
-            let is_served = self.routes.offers(need).iter().any(|offer| offer.route == route);
+            let is_served = self.way_of(attempt).is_some();
             let (reason, why) = match (is_served, while_down) {
                 (true, false) => (Reason::RouteSaturated, "was full"),
                 (true, true) => {
@@ -198,22 +169,25 @@ const TOO_LATE: &str = "valid_until passed before a further message could be sen
 /// Calls.
 impl Transition<'_> {
     /// Rule 11 lives here: nothing but this makes an attempt STARTED.
-    fn slot(&mut self, number: u16, account: Arc<str>) {
+    fn slot(&mut self, number: u16) {
         if self.workflow.wants_slot() != Some(number) {
             return;
         }
+        let Some(attempt) = self.workflow.attempt(number) else { return };
         if self.workflow.valid_until.is_some_and(|until| self.now.wall > until) {
             return self.valid_until_passed();
         }
-        if self.workflow.attempt(number).is_some_and(|attempt| {
-            attempt.is_uncertain && self.now.engine > honoured_until(attempt)
-        }) {
+        if attempt.is_uncertain && self.now.engine > honoured_until(attempt) {
             // Rule 6: the place came too late for a repeat that sends nothing twice.
             return self.unknown(number, None);
         }
-        let call =
-            self.workflow.attempt(number).map_or(1, |attempt| attempt.calls.saturating_add(1));
-        self.emit(Fact::AttemptStarted { attempt: number, call, account });
+        let call = attempt.calls.saturating_add(1);
+        match self.way_of(attempt) {
+            Some(RouteOffer { account, .. }) => {
+                self.emit(Fact::AttemptStarted { attempt: number, call, account });
+            }
+            None => self.route_gone(number),
+        }
     }
 
     fn answer(&mut self, number: u16, call: u16, answer: Answer) {
@@ -236,48 +210,6 @@ impl Transition<'_> {
             Answer::Refused(refusal) => self.refused(number, refusal),
             Answer::Deferred { refusal, after_ms } => self.deferred(number, refusal, after_ms),
             Answer::Unknown(refusal) => self.unknown(number, Some(refusal)),
-        }
-    }
-
-    /// Its route does not serve it any more. What certainly was not sent is planned on another, however
-    /// little time is left, or the step ends; it does not wait in vain.
-    fn route_gone(&mut self, number: u16) {
-        if self.workflow.wants_slot() != Some(number) {
-            return;
-        }
-        let Some(attempt) = self.workflow.attempt(number) else { return };
-        let (step, route) = (attempt.step, Arc::clone(&attempt.route));
-        let refusal = Refusal {
-            kind: ErrorKind::Forbidden,
-            fault: Fault::Account,
-            code: None,
-            detail: format!("route {route} is not configured for it any more"),
-            cause: None,
-        };
-        if attempt.is_uncertain {
-            // Rule 6: an earlier call may have gone out, so no other route may be tried.
-            return self.give_up_on(number, Some(refusal));
-        }
-        self.emit(Fact::AttemptRefused { attempt: number, refusal });
-        if self
-            .workflow
-            .attempts_of(step)
-            .any(|(_, a)| matches!(a.state, AttemptState::Unknown { .. }))
-        {
-            // This was the second send; the first may still be out.
-            return self.decide_unknown(step);
-        }
-        if self.has_alive(step) {
-            return;
-        }
-        let may_be_out = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
-        match self.best_route(step).filter(|_| !may_be_out) {
-            Some(offer) => self.plan_attempt(step, offer, false),
-            None => {
-                let channel = &self.workflow.steps[usize::from(step)].need.channel;
-                let detail = format!("no route serves {channel} for this sender any more");
-                self.fail_step(step, Reason::NoRoute, None, detail);
-            }
         }
     }
 
@@ -326,8 +258,11 @@ impl Transition<'_> {
         }
         // Rule 6: not after an unknown, and an earlier call of this very attempt may be one.
         let is_uncertain = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
-        if refusal.fault == Fault::Provider && !is_uncertain && self.try_another_route(step) {
-            return;
+        if refusal.fault == Fault::Provider
+            && !is_uncertain
+            && let Some(offer) = self.another_route(step)
+        {
+            return self.plan_attempt(step, offer.way(), false);
         }
         let reason = match refusal.kind {
             ErrorKind::OptedOut => Reason::OptedOut,
@@ -355,9 +290,7 @@ impl Transition<'_> {
         let retry_at = self.after(delay.max(after_ms.unwrap_or(0)));
         let is_uncertain = attempt.is_uncertain;
         let window_end = self.window_end(step).filter(|_| self.is_active(step) && !is_uncertain);
-        let Some(end) = window_end else {
-            return self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
-        };
+        let Some(end) = window_end else { return self.wait_for_retry(number, refusal, retry_at) };
         let quarter = self.workflow.send_within(step) / 4;
         // Another route is worth a quarter of the time; the last moment for it is now if the
         // next retry would come after that.
@@ -366,7 +299,7 @@ impl Transition<'_> {
             self.another_route(step).filter(|_| last_moment && refusal.fault == Fault::Provider);
         if let Some(offer) = other {
             self.emit(Fact::AttemptRefused { attempt: number, refusal });
-            self.plan_attempt(step, offer, false);
+            self.plan_attempt(step, offer.way(), false);
         } else if retry_at > end {
             let (code, detail) = (refusal.code.clone(), refusal.detail.clone());
             self.emit(Fact::AttemptRefused { attempt: number, refusal });
@@ -375,8 +308,14 @@ impl Transition<'_> {
                 format!("the next try would be after send_within ({within_s} s): {detail}");
             self.fail_step(step, Reason::RetriesExhausted, code, detail);
         } else {
-            self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
+            self.wait_for_retry(number, refusal, retry_at);
         }
+    }
+
+    fn wait_for_retry(&mut self, number: u16, refusal: Refusal, retry_at: UnixMillis) {
+        self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
+        // While it was out its route may have become another one.
+        self.rerouted();
     }
 
     /// Rule 6: it may have gone out.
@@ -390,7 +329,8 @@ impl Transition<'_> {
         let may_start =
             self.workflow.valid_until.is_none_or(|until| self.now.wall_at(retry_at) <= until);
         if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
-            return self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
+            self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
+            return self.rerouted();
         }
         self.give_up_on(number, refusal);
     }
@@ -432,20 +372,22 @@ impl Transition<'_> {
             OnUnknown::Resend => true,
             OnUnknown::FailOver => false,
         };
-        let unknown: Vec<_> = self
-            .workflow
-            .attempts_of(step)
-            .filter(|(_, attempt)| matches!(attempt.state, AttemptState::Unknown { .. }))
-            .map(|(_, attempt)| (Arc::clone(&attempt.route), attempt.traits))
-            .collect();
-        let Some((route, traits)) = unknown.last().cloned() else { return };
+        let is_unknown = |(_, attempt): &(u16, &super::Attempt)| {
+            matches!(attempt.state, AttemptState::Unknown { .. })
+        };
+        let unknown = || self.workflow.attempts_of(step).filter(is_unknown);
+        let Some((_, newest)) = unknown().last() else { return };
+        let may_be_told = unknown().any(|(_, attempt)| attempt.traits.echoes);
         if wants_resend && may_start && !self.workflow.has_resent(step) {
-            return self.plan_attempt(step, RouteOffer { route, traits }, true);
+            let way = (Arc::clone(&newest.route), newest.traits);
+            self.plan_attempt(step, way, true);
+            // By that route or by none.
+            return self.rerouted();
         }
         let detail = "nobody knows whether the message went out".to_owned();
         if !is_last {
             self.fail_step(step, Reason::OutcomeUnknown, None, detail);
-        } else if !may_start || !unknown.iter().any(|(_, traits)| traits.echoes) {
+        } else if !may_start || !may_be_told {
             self.end(EndState::Unconfirmed, Reason::OutcomeUnknown, None, detail);
         }
         // Else a receipt may still come, and the clock that runs bounds the wait.
@@ -568,55 +510,9 @@ impl Transition<'_> {
     fn start_step(&mut self, index: u8) {
         self.emit(Fact::StepStarted { step: index });
         match self.best_route(index) {
-            Some(offer) => self.plan_attempt(index, offer, false),
-            None => {
-                let need = &self.workflow.steps[usize::from(index)].need;
-                let detail = format!("no route serves {} for this sender any more", need.channel);
-                self.fail_step(index, Reason::NoRoute, None, detail);
-            }
+            Some(offer) => self.plan_attempt(index, offer.way(), false),
+            None => self.fail_unserved(index),
         }
-    }
-
-    fn plan_attempt(&mut self, step: u8, offer: RouteOffer, may_double: bool) {
-        let attempt = u16::try_from(self.workflow.attempts.len() + 1).unwrap_or(u16::MAX);
-        let RouteOffer { route, traits } = offer;
-        self.emit(Fact::AttemptPlanned { attempt, step, route, traits, may_double });
-    }
-
-    /// Rule 3: another route of the channel, if a quarter of the time for sending is left.
-    fn try_another_route(&mut self, step: u8) -> bool {
-        match self.another_route(step) {
-            Some(offer) => {
-                self.plan_attempt(step, offer, false);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn another_route(&self, index: u8) -> Option<RouteOffer> {
-        let end = self.window_end(index)?;
-        let quarter = self.workflow.send_within(index) / 4;
-        if self.after(quarter) > end {
-            return None;
-        }
-        self.best_route(index)
-    }
-
-    /// Of the routes that were not tried, the first that has a place in time; if none has, the one that
-    /// has it soonest.
-    fn best_route(&self, index: u8) -> Option<RouteOffer> {
-        let Workflow { steps, priority, .. } = &*self.workflow;
-        let need = &steps[usize::from(index)].need;
-        let left = self.window_end(index).map_or(0, |end| end.0.saturating_sub(self.now.engine.0));
-        let is_untried = |offer: &RouteOffer| {
-            self.workflow.attempts_of(index).all(|(_, attempt)| attempt.route != offer.route)
-        };
-        let untried = self.routes.offers(need).into_iter().filter(is_untried);
-        // Of several that are equal this is the first.
-        untried.min_by_key(|offer| {
-            self.routes.wait_ms(&offer.route, need, *priority).saturating_sub(left)
-        })
     }
 
     fn fail_step(&mut self, step: u8, reason: Reason, code: Option<String>, detail: String) {

@@ -156,7 +156,7 @@ impl Model for Workflows {
                 let up_since = if hold { UnixMillis(world.now.0 + 1) } else { START };
                 world.tell(Event::Wake { up_since, hold })
             }
-            Action::Slot(attempt) => world.tell(Event::Slot { attempt, account: "p/main".into() }),
+            Action::Slot(attempt) => world.tell(Event::Slot { attempt }),
             Action::Lands(attempt) => {
                 let number = usize::from(attempt) - 1;
                 let call = world.sent[number].out.as_mut()?;

@@ -139,7 +139,10 @@ fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteTraits>)> {
 }
 
 fn setting(number: u32, plan: Plan, traits: Vec<RouteTraits>, terms: Terms) -> Setting {
-    let offer = |(at, traits)| RouteOffer { route: Arc::from(format!("route-{at}")), traits };
+    let offer = |(at, traits)| {
+        let (route, account) = (Arc::from(format!("route-{at}")), Arc::from("p/main"));
+        RouteOffer { route, account, traits }
+    };
     let routes = Routes(traits.into_iter().enumerate().map(offer).collect());
     let tenant: Arc<str> = Arc::from("default");
     let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);

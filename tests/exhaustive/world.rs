@@ -300,16 +300,14 @@ impl World {
     /// Stale and repeated events: each was true once, and none may decide anything now.
     pub fn is_deaf_to_the_past(&self) -> bool {
         let mut workflow = self.workflow.clone();
-        let mut stale = vec![
-            Event::Slot { attempt: 0, account: "p/main".into() },
-            Event::Slot { attempt: 99, account: "p/main".into() },
-        ];
+        let mut stale =
+            vec![Event::Slot { attempt: 0 }, Event::Slot { attempt: 99 }, Event::Rerouted];
         if self.deadline().is_none_or(|deadline| deadline.at > self.now) {
             stale.push(Event::Wake { up_since: START, hold: false });
         }
         for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
             if workflow.has_ended() || workflow.wants_slot() != Some(number) {
-                stale.push(Event::Slot { attempt: number, account: "p/main".into() });
+                stale.push(Event::Slot { attempt: number });
             }
             if attempt.state != AttemptState::Started {
                 stale.push(Event::Lost { attempt: number });

@@ -110,8 +110,10 @@ steps:
             let state = self.client.get(id).await.unwrap().state();
             !matches!(state, WorkflowState::Running | WorkflowState::Scheduled)
         };
-        assert!(eventually(PATIENCE, has_ended).await, "it does not end");
-        self.client.get(id).await.unwrap()
+        let is_over = eventually(PATIENCE, has_ended).await;
+        let workflow = self.client.get(id).await.unwrap();
+        assert!(is_over, "it does not end: {workflow:?}");
+        workflow
     }
 
     async fn webhook(&self, account: &str) -> u16 {
@@ -310,4 +312,45 @@ async fn check_says_every_problem_or_what_is_not_as_by_default() {
     ] {
         assert!(said.contains(problem), "{problem}: {said}");
     }
+}
+
+/// What a restart with other routes makes of two messages, one of which the provider put off and one of
+/// which waited for its place: their ends, and how often the provider was called after it.
+async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize) {
+    let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let (provider, at) = provider("throttle 100 600s", &stop).await;
+    let config = config(at, "info", SECRET, &["main"], ("sms", 1));
+    let mut served = Served::start(folder.path(), &config).await;
+    let ids = [served.create().await, served.create().await];
+    for id in &ids {
+        let is_put_off = || async {
+            let told = served.client.get(id).await.unwrap();
+            told.timeline.iter().any(|event| event.sentence.contains("will be retried"))
+        };
+        assert!(eventually(PATIENCE, is_put_off).await, "{:?}", provider.calls());
+    }
+    served.child.kill().await.unwrap();
+
+    provider.set_default("reject 1240".parse().unwrap());
+    let served = Served::start(folder.path(), &other(&config)).await;
+    let mut ended = Vec::new();
+    for id in ids {
+        ended.push(served.ended(&id).await);
+    }
+    stop.cancel();
+    (ended, provider.calls().len() - 2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_sends_what_waits_by_a_renamed_route_and_nothing_by_one_of_another_channel() {
+    let reasons = |ended: &[Workflow]| -> Vec<String> {
+        ended.iter().map(|workflow| workflow.outcome.clone().unwrap_or_default().reason).collect()
+    };
+    let renamed = |config: &str| config.replace("name = \"sms\"", "name = \"sms-b\"");
+    let (ended, calls) = restarted_with(renamed).await;
+    assert_eq!((reasons(&ended), calls), (vec!["OPTED_OUT".to_owned(); 2], 2), "{ended:?}");
+
+    let of_another = |config: &str| config.replace("vonage-sms", "vonage-messenger");
+    let (ended, calls) = restarted_with(of_another).await;
+    assert_eq!((reasons(&ended), calls), (vec!["NO_ROUTE".to_owned(); 2], 0), "{ended:?}");
 }

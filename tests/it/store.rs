@@ -30,7 +30,7 @@ struct OneRoute;
 impl RouteBook for OneRoute {
     fn offers(&self, _: &machine::Need) -> Vec<RouteOffer> {
         let traits = RouteTraits { idempotent_for_ms: None, echoes: false, tells_delivered: true };
-        vec![RouteOffer { route: Arc::from("only"), traits }]
+        vec![RouteOffer { route: Arc::from("only"), account: Arc::from("p/main"), traits }]
     }
 }
 
@@ -142,7 +142,7 @@ impl Driver {
     fn accept(&mut self, id: WorkflowId) {
         let state = self.store.load(id).unwrap().unwrap();
         let attempt = state.wants_slot().unwrap();
-        self.tell(id, Event::Slot { attempt, account: "p/main".into() });
+        self.tell(id, Event::Slot { attempt });
         let provider_id = format!("p-{}-{attempt}", id.0.as_u128());
         self.tell(id, Event::Answer { attempt, call: 1, answer: Answer::Accepted { provider_id } });
     }

@@ -8,18 +8,18 @@ use std::{
 
 use dispatch::{
     engine::{
-        Created, FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SenderMatch,
-        SystemClock, Turn,
+        Created, FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SendOrder,
+        SenderMatch, SystemClock, Turn,
     },
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan,
-        Template, Terms, WorkflowId,
+        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, Refusal, Rule,
+        StepPlan, Template, Terms, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
 use dispatch_contract::{
-    Account, AttemptId, Channel, ChannelAdapter, Content, Endpoint, ErrorKind, Fault, Inbound,
-    Message, Options, Receipt, Report, Status, UnixMillis, Usage,
+    Account, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter, Content, Endpoint,
+    ErrorKind, Fault, Inbound, Message, Options, Receipt, Report, Status, UnixMillis, Usage,
 };
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
@@ -100,7 +100,7 @@ fn with_failover(input: Input, valid_until: Option<UnixMillis>) -> Input {
 }
 
 /// Makes the batch durable, and lets the rest happen.
-fn settle(store: &mut MemoryStore, out: Outbox) -> (Vec<Fact>, Vec<dispatch::engine::SendOrder>) {
+fn settle(store: &mut MemoryStore, out: Outbox) -> (Vec<Fact>, Vec<SendOrder>) {
     let rows = store.commit(out.batch).unwrap();
     out.acks.into_iter().for_each(|ack| ack());
     assert_eq!(out.broken, []);
@@ -234,7 +234,7 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
     let other = told("other", None, "m1");
     let (counts, ..) = step(2, vec![told("main", None, "m1"), other, told("main", None, "m9")]);
     assert_eq!(counts, (2, 0, 1), "of the other account nothing is out");
-    let answer = |order: &dispatch::engine::SendOrder, answer| Input::Answer {
+    let answer = |order: &SendOrder, answer| Input::Answer {
         attempt: order.attempt,
         call: order.call,
         route: Arc::clone(&order.route),
@@ -375,12 +375,6 @@ fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_an
     let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
     let out = turn.run(&store, at(1), vec![reload(table("sms-b", 10))]).unwrap();
-    settle(&mut store, out);
-    assert!(
-        turn.next_due(&store, at(1)).engine.is_some_and(|due| due <= at(1).engine),
-        "it comes back to it"
-    );
-    let out = turn.run(&store, at(1), Vec::new()).unwrap();
     let (_, moved) = settle(&mut store, out);
     assert_eq!(moved.len(), 2, "both go by the other route");
     assert!(moved.iter().all(|order| &*order.route == "sms-b"));
@@ -405,17 +399,21 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
     let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
     let out = turn.run(&store, at(1), vec![reload(RouteTable::default())]).unwrap();
-    settle(&mut store, out);
-    let out = turn.run(&store, at(1), Vec::new()).unwrap();
     let (facts, _) = settle(&mut store, out);
     let ended = facts.iter().filter_map(|fact| match fact {
         Fact::Ended(outcome) => Some(outcome.reason),
         _ => None,
     });
-    assert_eq!(ended.collect::<Vec<_>>(), [dispatch::machine::Reason::NoRoute]);
+    assert_eq!(ended.collect::<Vec<_>>(), [Reason::NoRoute]);
 
-    // One that certainly was not processed is not called again there either.
-    let order = sends.remove(0);
+    // One that certainly was not processed does not wait to be called there again either.
+    let out = turn.run(&store, at(2), vec![throttled(sends.remove(0), 60_000)]).unwrap();
+    let (facts, sends) = settle(&mut store, out);
+    assert!(sends.is_empty());
+    assert_eq!(failed(&facts), [Reason::NoRoute]);
+}
+
+fn throttled(order: SendOrder, after_ms: u64) -> Input {
     let refusal = Refusal {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
@@ -423,21 +421,124 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
         detail: "not now".to_owned(),
         cause: None,
     };
-    let answer = Input::Answer {
+    Input::Answer {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: Answer::Deferred { refusal, after_ms: None },
+        answer: Answer::Deferred { refusal, after_ms: Some(after_ms) },
         took_ms: 1,
+    }
+}
+
+fn failed(facts: &[Fact]) -> Vec<Reason> {
+    let reason = |fact: &Fact| match fact {
+        Fact::StepFailed { reason, .. } => Some(*reason),
+        _ => None,
     };
-    let out = turn.run(&store, at(2), vec![answer]).unwrap();
-    settle(&mut store, out);
-    let due = turn.next_due(&store, at(2)).engine.expect("its retry");
-    let due = at(due.0 - START);
-    let out = turn.run(&store, due, Vec::new()).unwrap();
+    facts.iter().filter_map(reason).collect()
+}
+
+/// One workflow that was throttled for an hour, one whose call is out, and one that waits for a place; all
+/// on the route `sms`, which has one. Then come other routes, by a restart or by a reload: the calls that
+/// are made at once, and why steps failed.
+fn with_other_routes(others: RouteTable, is_restart: bool) -> (Vec<SendOrder>, Vec<Reason>) {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let creates = (1..=3).map(|number| with_failover(create(number), None));
+    let out = turn.run(&store, at(0), creates.collect()).unwrap();
+    let (_, mut sends) = settle(&mut store, out);
+    let out = turn.run(&store, at(1), vec![throttled(sends.remove(0), 500_000)]).unwrap();
+    assert_eq!(settle(&mut store, out).1.len(), 1, "the second has the place");
+
+    let mut inputs = Vec::new();
+    if is_restart {
+        turn = Turn::new(&store, Arc::new(others), no_grace(2));
+    } else {
+        inputs.push(reload(others));
+    }
+    let (mut facts, mut sends) = (Vec::new(), Vec::new());
+    loop {
+        let out = turn.run(&store, at(2), std::mem::take(&mut inputs)).unwrap();
+        let (more_facts, more_sends) = settle(&mut store, out);
+        facts.extend(more_facts);
+        sends.extend(more_sends);
+        if !turn.is_recovering() && !turn.next_due(&store, at(2)).is_due(at(2)) {
+            return (sends, failed(&facts));
+        }
+    }
+}
+
+/// The route `sms` with something else about it.
+fn changed(change: impl FnOnce(&mut Route)) -> RouteTable {
+    let mut route = table("sms", 9).iter().next().unwrap().clone();
+    change(&mut route);
+    RouteTable::new(vec![route])
+}
+
+/// The same by an adapter that can do something else.
+fn by_adapter(channel: Channel, change: impl FnOnce(&mut Capabilities)) -> RouteTable {
+    let clock = Arc::new(SystemClock::new());
+    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
+    let mut can = dispatch_sms::capabilities();
+    change(&mut can);
+    changed(|route| route.adapter = Arc::new(SandboxAdapter::new(channel, can, provider)))
+}
+
+#[test]
+fn what_waits_goes_on_by_a_renamed_route_at_a_restart_and_at_a_reload() {
+    for is_restart in [true, false] {
+        let (sends, failed) = with_other_routes(table("sms-b", 9), is_restart);
+        let went: Vec<_> = sends.iter().map(|order| (&*order.route, order.step)).collect();
+        assert_eq!(went, [("sms-b", 0); 2], "restart: {is_restart}");
+        assert_eq!(failed, []);
+    }
+}
+
+#[test]
+fn nothing_goes_by_a_route_of_the_same_name_that_does_not_serve_it() {
+    let only = |tenant: &str| RouteTenants::Only([Arc::from(tenant)].into());
+    let others = || {
+        [
+            ("none", RouteTable::default()),
+            ("another tenant's", changed(|route| route.tenants = only("other"))),
+            (
+                "another sender's",
+                changed(|route| route.sender = SenderMatch::Exactly("54321".to_owned())),
+            ),
+            ("another channel's", by_adapter(Channel::MESSENGER, |_| {})),
+            ("without texts", by_adapter(Channel::SMS, |can| can.content.clear())),
+            (
+                "from sender texts alone",
+                by_adapter(Channel::SMS, |can| can.from = vec![AddressForm::Alphanumeric]),
+            ),
+        ]
+    };
+    for is_restart in [true, false] {
+        for (what, table) in others() {
+            let (sends, failed) = with_other_routes(table, is_restart);
+            assert_eq!(sends.len(), 0, "{what}, restart: {is_restart}");
+            assert_eq!(failed, [Reason::NoRoute; 4], "{what}, restart: {is_restart}");
+        }
+        // Whoever waits for nothing in particular goes on by it.
+        let table = by_adapter(Channel::SMS, |can| can.condition_statuses.clear());
+        let (sends, failed) = with_other_routes(table, is_restart);
+        let steps: Vec<_> = sends.iter().map(|order| order.step).collect();
+        assert_eq!((steps, failed), (vec![1, 1], vec![Reason::NoRoute; 2]));
+    }
+}
+
+#[test]
+fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    let (_, mut sends) = settle(&mut store, out);
+    // The place that the answer gives back is on a route that is another one from this turn on.
+    let other = by_adapter(Channel::MESSENGER, |_| {});
+    let inputs = vec![throttled(sends.remove(0), 1), reload(other), create(3)];
+    let out = turn.run(&store, at(1), inputs).unwrap();
     let (facts, sends) = settle(&mut store, out);
-    assert!(sends.is_empty());
-    assert!(facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
+    assert_eq!(sends.len(), 0, "{facts:?}");
 }
 
 #[test]

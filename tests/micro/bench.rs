@@ -67,10 +67,10 @@ fn transitions(c: &mut Criterion) {
     machine::create(&mut workflow, lives::at(0), routes);
     let expired = lives::EXPIRY_MS + 1;
     let steps = [
-        ("slot", 0, Event::Slot { attempt: 1, account: "vonage/main".into() }),
+        ("slot", 0, Event::Slot { attempt: 1 }),
         ("accepted", 1, accepted(1)),
         ("expired", expired, Event::Wake { up_since: lives::at(0).engine, hold: false }),
-        ("slot of the second", expired, Event::Slot { attempt: 2, account: "vonage/main".into() }),
+        ("slot of the second", expired, Event::Slot { attempt: 2 }),
         ("accepted, the second", expired + 1, accepted(2)),
         ("receipt and end", expired + 5, delivered(2)),
     ];

@@ -27,6 +27,14 @@ impl RouteBook for Book<'_> {
         self.routes.offers(need)
     }
 
+    fn offer(&self, route: &str, need: &Need) -> Option<RouteOffer> {
+        self.routes.offer(route, need)
+    }
+
+    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+        self.routes.present(account)
+    }
+
     fn wait_ms(&self, route: &Arc<str>, need: &Need, priority: Priority) -> u64 {
         self.slots.expected_wait_ms(route, &need.tenant, priority, self.now)
     }

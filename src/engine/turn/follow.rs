@@ -108,12 +108,6 @@ impl Work<'_> {
             return Ok(());
         };
         let route = Arc::clone(&attempt.route);
-        if self.leaves_its_route(id, number)? {
-            // What follows from that has looked for a place, if one is wanted.
-            return Ok(());
-        }
-        let Some(working) = self.working.get(&id) else { return Ok(()) };
-        let state = &working.state;
         let claim = Claim {
             tenant: Arc::clone(&working.tenant),
             priority: state.priority,
@@ -137,15 +131,7 @@ impl Work<'_> {
         number: u16,
         route: &Arc<str>,
     ) -> Result<bool, StoreError> {
-        if self.leaves_its_route(id, number)? {
-            self.turn.slots.release(route);
-            return Ok(false);
-        }
-        let Some(account) = self.turn.routes.account_of(route).cloned() else {
-            self.turn.slots.release(route);
-            return Ok(false);
-        };
-        self.event(id, Event::Slot { attempt: number, account })?;
+        self.event(id, Event::Slot { attempt: number })?;
         let has_started = self
             .working
             .get(&id)

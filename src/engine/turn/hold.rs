@@ -58,6 +58,8 @@ impl Turn {
         let overdue = store.due(ClockKind::Engine, None, before, usize::MAX);
         self.overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
         self.owed = store.open_ids(None, usize::MAX).into();
+        // They are told of the routes with it.
+        self.unrouted.clear();
         // A drain gives out no place after it either.
         self.is_gathering = !self.is_draining;
         self.slots.pause(true);

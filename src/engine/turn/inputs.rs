@@ -307,7 +307,7 @@ impl Work<'_> {
             for attempt in working.state.unanswered() {
                 self.event(id, Event::Lost { attempt })?;
             }
-            self.seek_slot(id)?;
+            self.event(id, Event::Rerouted)?;
         }
         if self.turn.is_gathering && self.turn.owed.is_empty() {
             self.turn.is_gathering = false;

@@ -7,7 +7,7 @@ struct Full(Vec<u64>);
 
 impl RouteBook for Full {
     fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        Offers(vec![PLAIN; self.0.len()]).offers(need)
+        Offers::of(&vec![PLAIN; self.0.len()]).offers(need)
     }
 
     fn wait_ms(&self, route: &Arc<str>, need: &Need, _: Priority) -> u64 {
@@ -53,7 +53,7 @@ fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
     for (event, routes, reason) in cases {
         let mut life = Life::of(plan(&[None]));
         life.pass(Terms::default().last_send_within_ms);
-        life.routes = Offers(routes.clone());
+        life.routes = Offers::of(routes);
         life.tell(event.clone());
         assert_eq!(life.ended(), Some((EndState::Failed, reason)), "{event:?}");
     }

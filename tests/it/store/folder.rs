@@ -197,7 +197,7 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     let id = driver.create(1, "x");
     let attempt = driver.store.load(id).unwrap().unwrap().wants_slot().unwrap();
-    driver.tell(id, Event::Slot { attempt, account: "p/main".into() });
+    driver.tell(id, Event::Slot { attempt });
     driver.now += 1000;
     driver.tell(id, Event::Cancel);
     let ended = driver.now;

@@ -45,6 +45,8 @@ pub(super) struct Try {
     /// A call of it may have gone out without our knowing.
     pub(super) is_uncertain: bool,
     pub(super) refusal: Option<Refusal>,
+    /// It was given up because its route is not configured any more.
+    pub(super) is_gone: bool,
     pub(super) messages: u32,
 }
 

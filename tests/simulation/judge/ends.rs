@@ -4,7 +4,11 @@
 use dispatch::machine::{EndState, Fact, OnUnknown, Outcome, Reason};
 use dispatch_contract::{ErrorKind, Failure, Report, Status};
 
-use super::{Case, EARLY, Fine, ORDER, REASONS, TRUE, Try, TryState, facts::Here};
+use super::{
+    Case, EARLY, Fine, ORDER, REASONS, TRUE, Try, TryState,
+    facts::{Here, serves},
+};
+use crate::scenario::RouteSpec;
 
 impl Here<'_> {
     pub(super) fn failed(&mut self, index: u8, reason: Reason, fact: &Fact) -> Fine {
@@ -52,7 +56,14 @@ impl Here<'_> {
                 self.unknown_waited(index)?;
                 tries.iter().any(|of| matches!(of.state, TryState::Unknown { .. }))
             }
-            Reason::NoRoute => tries.is_empty(),
+            Reason::NoRoute => {
+                let asked = &plan.steps[usize::from(index)];
+                let is_untried = |(at, spec): (usize, &RouteSpec)| {
+                    let tried = |of: &Try| of.route == at && of.calls > 0;
+                    self.turn.gone != Some(at) && serves(spec, asked) && !tries.iter().any(tried)
+                };
+                last.is_none_or(|of| of.is_gone) && !self.routes.iter().enumerate().any(is_untried)
+            }
             Reason::DeadlineExceeded => {
                 plan.valid_until.is_some_and(|until| until.0 <= self.turn.wall)
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dispatch::machine::{AcceptedBy, Answer, Fact, OnUnknown, Reason, WorkflowId};
+use dispatch::machine::{self, AcceptedBy, Answer, Fact, OnUnknown, Reason, StepPlan, WorkflowId};
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
@@ -18,6 +18,12 @@ pub struct Causes {
     pub answers: HashMap<u16, (u16, Answer)>,
     /// Receipts by attempt, and whether each must be heard: one that was parked for long may be.
     pub news: HashMap<u16, Vec<(Report, bool)>>,
+}
+
+/// Whether a step may go by a route.
+pub fn serves(route: &RouteSpec, step: &StepPlan) -> bool {
+    let is_told = |rule: machine::Rule| route.tells.contains(&rule.condition);
+    route.channel == step.message.channel && step.rule.is_none_or(is_told)
 }
 
 /// A fact, where it stands.
@@ -75,8 +81,10 @@ impl Here<'_> {
                     }
                     Some(Answer::Accepted { .. } | Answer::Unknown(_)) | None => false,
                 };
-                self.want(has_cause, TRUE, || format!("{fact:?}"))?;
+                let is_gone = self.has_lost_its_route(*attempt);
+                self.want(has_cause || is_gone, TRUE, || format!("{fact:?}"))?;
                 let tried = self.attempt(*attempt);
+                tried.is_gone = is_gone && !has_cause;
                 tried.state = TryState::Refused;
                 tried.has_failed = true;
                 tried.refusal = Some(refusal.clone());
@@ -212,9 +220,9 @@ impl Here<'_> {
         };
         let asked = &self.case.record.plan.steps[usize::from(step)];
         let spec = &self.routes[index];
-        let serves = spec.channel == asked.message.channel
-            && asked.rule.is_none_or(|rule| spec.tells.contains(&rule.condition));
-        self.want(serves, TRUE, || format!("{route} does not serve step {}", step + 1))?;
+        self.want(serves(spec, asked), TRUE, || {
+            format!("{route} does not serve step {}", step + 1)
+        })?;
 
         let earlier: Vec<&Try> = self.case.tries.iter().filter(|of| of.step == step).collect();
         let unknown = earlier.iter().rev().find(|of| of.is_uncertain);
@@ -236,12 +244,14 @@ impl Here<'_> {
                 let may = earlier.iter().all(|of| {
                     let by_provider =
                         of.refusal.as_ref().is_some_and(|of| of.fault == Fault::Provider);
-                    of.state == TryState::Refused && by_provider && of.route != index
+                    let is_another = of.route != index || (of.is_gone && of.calls == 0);
+                    of.state == TryState::Refused && (by_provider || of.is_gone) && is_another
                 });
                 self.want(may, TRUE, || format!("another route, after {earlier:?}"))?;
                 let begun = self.case.steps[usize::from(step)].begun.unwrap_or(0);
                 let within = self.case.send_within(step);
-                let in_time = earlier.is_empty() || self.turn.now + within / 4 <= begun + within;
+                let is_at_once = earlier.last().is_none_or(|of| of.is_gone);
+                let in_time = is_at_once || self.turn.now + within / 4 <= begun + within;
                 self.want(in_time, CLOCKS, || "another route in the last quarter".to_owned())?;
             }
         }
@@ -256,6 +266,7 @@ impl Here<'_> {
             has_failed: false,
             is_uncertain: false,
             refusal: None,
+            is_gone: false,
             messages: 0,
         });
         Ok(())
@@ -311,13 +322,22 @@ impl Here<'_> {
     fn became_unknown(&mut self, number: u16, was_told: bool, fact: &Fact) -> Fine {
         if was_told {
             let is_told = matches!(self.answer(number), Some(Answer::Unknown(_)));
-            return self.want(is_told, TRUE, || format!("{fact:?}"));
+            let is_gone = self.has_lost_its_route(number);
+            return self.want(is_told || is_gone, TRUE, || format!("{fact:?}"));
         }
         // Waiting for a repeat whose time is over, it is as unknown as it was.
         let tried = self.attempt(number);
         let still =
             tried.is_uncertain && matches!(tried.state, TryState::Later { .. } | TryState::Planned);
         if still { Ok(()) } else { self.lost_or_answered(number, fact) }
+    }
+
+    /// It waits to be called, by a route that is not configured any more.
+    fn has_lost_its_route(&mut self, number: u16) -> bool {
+        let gone = self.turn.gone;
+        let tried = self.attempt(number);
+        let waits = matches!(tried.state, TryState::Later { .. } | TryState::Planned);
+        waits && gone == Some(tried.route)
     }
 
     fn lost_or_answered(&mut self, number: u16, fact: &Fact) -> Fine {

@@ -1,0 +1,234 @@
+//! Routes that are others than when an attempt was planned, as a restart or a reload finds them.
+
+use super::*;
+
+const IDEMPOTENT: RouteTraits = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+
+impl Life {
+    /// The service goes on with other routes.
+    fn rerouted(&mut self, offers: &[RouteOffer]) -> &mut Life {
+        self.routes = Offers(offers.to_vec());
+        self.tell(Event::Rerouted);
+        self
+    }
+
+    fn throttled(&mut self) -> &mut Life {
+        let refusal = refusal(Fault::Provider);
+        self.start().answer(Answer::Deferred { refusal, after_ms: Some(5 * MINUTE) })
+    }
+
+    fn unknown(&mut self) -> &mut Life {
+        self.start().answer(Answer::Unknown(refusal(Fault::Provider)))
+    }
+
+    /// By which routes, and under which accounts, calls were STARTED.
+    fn started(&self) -> Vec<(&str, &str)> {
+        let started = |(_, fact): &'_ (Moment, Fact)| match fact {
+            Fact::AttemptStarted { attempt, .. } => Some(*attempt),
+            _ => None,
+        };
+        let accounts = self.journal.iter().filter_map(|(_, fact)| match fact {
+            Fact::AttemptStarted { account, .. } => Some(&**account),
+            _ => None,
+        });
+        let attempts = self.journal.iter().filter_map(started);
+        let routes = attempts.map(|it| &*self.workflow.attempt(it).unwrap().route);
+        routes.zip(accounts).collect()
+    }
+}
+
+#[test]
+fn what_was_certainly_not_sent_goes_on_at_once_by_a_route_that_has_another_name_now() {
+    for is_planned in [true, false] {
+        let mut life = Life::of(plan(&[None]));
+        if !is_planned {
+            life.throttled();
+        }
+        life.rerouted(&[offer("b", "p/main", PLAIN)]);
+        assert_eq!(life.workflow.wants_slot(), Some(2), "it does not wait for its retry");
+        life.accepted();
+        assert_eq!(life.started().last(), Some(&("sms-b", "p/main")));
+    }
+}
+
+#[test]
+fn where_no_route_is_left_the_step_ends_at_once() {
+    for is_planned in [true, false] {
+        let mut life = Life::of(messenger_then_sms());
+        if !is_planned {
+            life.throttled();
+        }
+        life.rerouted(&[]);
+        assert_eq!(life.ended(), Some((EndState::Failed, Reason::NoRoute)));
+    }
+}
+
+#[test]
+fn a_call_that_was_out_while_its_route_went_does_not_wait_to_be_made_there_again() {
+    let mut life = Life::of(messenger_then_sms());
+    life.start().rerouted(&[offer("b", "p/main", PLAIN)]);
+    let refusal = refusal(Fault::Provider);
+    life.answer(Answer::Deferred { refusal: refusal.clone(), after_ms: None });
+    assert_eq!(life.workflow.wants_slot(), Some(2));
+    assert_eq!(&*life.workflow.attempts[1].route, "messenger-b");
+
+    let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
+    life.start().rerouted(&[offer("b", "p/main", IDEMPOTENT)]).answer(Answer::Unknown(refusal));
+    assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }));
+}
+
+#[test]
+fn routes_that_serve_as_they_did_change_nothing() {
+    let same = [offer("0", "p/main", PLAIN), offer("new", "p/other", PLAIN)];
+    let mut life = Life::of(plan(&[None]));
+    for _ in 0..3 {
+        let before = life.journal.len();
+        life.rerouted(&same);
+        assert_eq!(life.journal.len(), before);
+        life.start();
+        life.rerouted(&same);
+        life.answer(Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: None });
+        life.rerouted(&same).after(MINUTE);
+    }
+    assert_eq!(life.started(), [("sms-0", "p/main"); 3]);
+}
+
+#[test]
+fn a_place_on_a_route_that_does_not_serve_it_any_more_starts_nothing() {
+    let mut life = Life::of(plan(&[None]));
+    life.routes = Offers(Vec::new());
+    life.start();
+    assert_eq!(life.started(), []);
+    assert_eq!(life.ended(), Some((EndState::Failed, Reason::NoRoute)));
+}
+
+#[test]
+fn a_route_that_promises_something_else_now_is_planned_on_anew() {
+    // Its calls would be repeated, and the provider of that name does not know our ids any more.
+    for is_planned in [true, false] {
+        let mut life = Life::by(plan(&[None]), vec![IDEMPOTENT]);
+        if !is_planned {
+            life.throttled();
+        }
+        life.rerouted(&[offer("0", "p/main", PLAIN)]).unknown();
+        assert_eq!(life.workflow.attempts.len(), 2);
+        assert_eq!(life.workflow.attempts[1].traits, PLAIN);
+        assert!(!life.workflow.attempts[1].is_uncertain, "it is not repeated");
+    }
+}
+
+#[test]
+fn what_was_throttled_under_another_account_goes_on_under_the_one_that_there_is() {
+    let mut life = Life::of(plan(&[None]));
+    life.throttled().rerouted(&[offer("0", "p/other", PLAIN)]);
+    life.after(5 * MINUTE).accepted();
+    assert_eq!(life.started(), [("sms-0", "p/main"), ("sms-0", "p/other")]);
+}
+
+#[test]
+fn what_may_be_out_is_repeated_under_its_own_account_and_by_no_other_route() {
+    let cases: [(&[RouteOffer], usize); 5] = [
+        (&[offer("0", "p/main", IDEMPOTENT)], 2),
+        (&[offer("0", "p/renamed", IDEMPOTENT)], 2),
+        (&[offer("0", "p/other", IDEMPOTENT)], 1),
+        (&[offer("b", "p/main", IDEMPOTENT)], 1),
+        (&[offer("0", "p/main", PLAIN), offer("b", "p/main", IDEMPOTENT)], 1),
+    ];
+    for (routes, calls) in cases {
+        let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
+        life.unknown().rerouted(routes).after(5000);
+        if life.workflow.wants_slot().is_some() {
+            life.accepted();
+        }
+        assert_eq!(life.started().len(), calls, "{routes:?}");
+        assert_eq!(life.workflow.attempts.len(), 1, "{routes:?}");
+        assert_eq!(life.step(), Some(0), "its receipt is waited for");
+    }
+}
+
+#[test]
+fn what_may_be_out_is_sent_once_more_under_its_own_account_or_not_at_all() {
+    let cases: [(&[RouteOffer], usize); 4] = [
+        (&[offer("0", "p/main", PLAIN)], 2),
+        (&[offer("0", "p/renamed", PLAIN)], 2),
+        (&[offer("0", "p/other", PLAIN)], 1),
+        (&[offer("b", "p/main", PLAIN)], 1),
+    ];
+    for (routes, calls) in cases {
+        let mut life = Life::of(plan(&[None]));
+        life.unknown().rerouted(routes).after(30_000);
+        if life.workflow.wants_slot().is_some() {
+            life.accepted();
+        }
+        assert_eq!(life.started().len(), calls, "{routes:?}");
+        // The first may still be told of.
+        life.news(1, Report::Reached(Status::Delivered));
+        assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+
+        let mut silent = Life::of(plan(&[None]));
+        silent.unknown().rerouted(routes).after(30_000).after(72 * 3_600_000);
+        assert!(silent.ended().is_some(), "{routes:?}");
+    }
+}
+
+fn any_offers() -> impl Strategy<Value = Vec<RouteOffer>> {
+    let account = prop::sample::select(&["p/main", "p/other", "p/renamed"][..]);
+    let offered = (0..3_u8, account, prop::sample::select(&[PLAIN, IDEMPOTENT][..]));
+    let offered =
+        offered.prop_map(|(name, account, traits)| offer(&name.to_string(), account, traits));
+    prop::collection::vec(offered, 0..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever the routes become between any two events: nothing starts but by a route that serves it at
+    /// that moment, as it was promised; and after a call that may be out nothing of the step starts but by
+    /// the same route under the same account.
+    #[test]
+    fn nothing_starts_but_by_a_route_that_serves_it(
+        plan in any_plan(),
+        routes in any_routes(),
+        events in prop::collection::vec(
+            (any_event(), 0..MINUTE, prop::option::weighted(0.2, any_offers())), 0..60,
+        ),
+    ) {
+        let mut life = Life::by(plan, routes);
+        // By which route and under which account a call of each step may be out.
+        let mut out: Vec<(u8, Arc<str>, Arc<str>)> = Vec::new();
+        for (event, pause, routes) in events {
+            life.pass(pause);
+            if let Some(routes) = routes {
+                life.rerouted(&routes);
+            }
+            let before = life.journal.len();
+            life.tell(event);
+            for (_, fact) in &life.journal[before..] {
+                let Some(number) = fact.attempt() else { continue };
+                let attempt = life.workflow.attempt(number).unwrap();
+                match fact {
+                    Fact::AttemptStarted { account, .. } => {
+                        let need = &life.workflow.steps[usize::from(attempt.step)].need;
+                        let offers = life.routes.offers(need);
+                        let mut offers = offers.iter().filter(|it| it.route == attempt.route);
+                        prop_assert!(offers.any(|it| (&it.account, it.traits) == (account, attempt.traits)));
+                        for (_, route, under) in out.iter().filter(|(step, ..)| *step == attempt.step) {
+                            prop_assert_eq!(route, &attempt.route);
+                            prop_assert_eq!(life.routes.present(under), account);
+                        }
+                    }
+                    Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => {
+                        if let Some(account) = attempt.account.clone() {
+                            out.push((attempt.step, Arc::clone(&attempt.route), account));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
