@@ -5,7 +5,7 @@
     tests/mutations/run.py NAME...             those of a row, of a file, or with this in their name
     tests/mutations/run.py --random 3 [--seed S]
     tests/mutations/run.py --suite lib         those that this suite must catch
-    tests/mutations/run.py --together          many at once: a first look, since a test may fail for another's fault
+    tests/mutations/run.py --mixed             many at once, in several mixes: some ten times as quick
     tests/mutations/run.py --list              what there is
     tests/mutations/run.py --check             only that each still applies, exactly once
     tests/mutations/run.py --record            also writes what came of it to results.md
@@ -20,6 +20,8 @@ Exits with 1 unless every mutation was caught. Python's standard library is all 
 import argparse
 import collections
 import fcntl
+import itertools
+import math
 import os
 import pathlib
 import random
@@ -40,7 +42,7 @@ RESULTS = HERE / "results.md"
 LIMIT_S = 600
 
 CAUGHT, HANGS = "caught", "caught: hangs"
-SURVIVED, TOO_LONG = "SURVIVED", "TOO LONG"
+SURVIVED, UNCLEAR, TOO_LONG = "SURVIVED", "FAILS FOR OTHERS", "TOO LONG"
 NO_MATCH, NO_BUILD, NO_TEST = "DOES NOT APPLY", "DOES NOT COMPILE", "TEST FAILS WITHOUT IT"
 
 Suite = collections.namedtuple("Suite", "package suite env")
@@ -182,9 +184,9 @@ def sound(chosen):
     return pass_by_suite
 
 
-def groups(chosen, together):
-    """What is planted at once: each fault by itself, or as many of a suite as share no place and no test."""
-    if not together:
+def groups(chosen, mixed):
+    """What is tried together: each fault by itself, or all of a suite that share no place and no test."""
+    if not mixed:
         return [[mutation] for mutation in sorted(chosen, key=lambda mutation: mutation.suite)]
     found = []
     for mutation in chosen:
@@ -201,31 +203,60 @@ def groups(chosen, together):
     return found
 
 
+def mixes(group):
+    """Which faults of a group are planted at once, and how often: such that of any two each is once there without
+    the other. Sperner: as many subsets of half the size, none of which holds another."""
+    if len(group) == 1:
+        return [group]
+    size = next(size for size in itertools.count(2) if math.comb(size, size // 2) >= len(group))
+    members = itertools.combinations(range(size), size // 2)
+    member_of = list(zip(group, members))
+    return [[mutation for mutation, of in member_of if mix in of] for mix in range(size)]
+
+
 def plant(group):
-    """Plants faults in the copy, and says what became of each."""
+    """Plants faults in the copy, and says what became of each: it is caught if its tests fail in every mix that it
+    is in, and pass in every other."""
+    outcomes = {mutation: CAUGHT for mutation in group}
+    tests = sorted({test for mutation in group for test in mutation.tests})
+    for mix in mixes(group):
+        failure, ok = plant_mix(mix, tests)
+        for mutation in group:
+            is_noticed = not set(mutation.tests) <= ok
+            if failure == TOO_LONG and mutation.hangs:
+                outcomes[mutation] = HANGS
+            elif failure:
+                outcomes[mutation] = failure
+            elif mutation in mix and not is_noticed:
+                outcomes[mutation] = SURVIVED
+            elif mutation not in mix and is_noticed:
+                outcomes[mutation] = UNCLEAR
+    return [outcomes[mutation] for mutation in group]
+
+
+def plant_mix(mix, tests):
+    """What went wrong, if these faults cannot be tried; else the tests that pass with them."""
     originals = {}
     try:
-        for mutation in group:
+        for mutation in mix:
             places = mutation.places(TREE)
             if len(places) != 1:
-                return [NO_MATCH] * len(group)
+                return NO_MATCH, set()
             text = places[0].read_text()
             originals.setdefault(places[0], text)
             places[0].write_text(text.replace(mutation.old, mutation.new))
-        tests = sorted({test for mutation in group for test in mutation.tests})
-        code, output = run_tests(group[0].suite, tests, LIMIT_S)
+        code, output = run_tests(mix[0].suite, tests, LIMIT_S)
     finally:
         # Written anew, and so newer than what was built from the faults.
         for file, text in originals.items():
             file.write_text(text)
     if code is None:
-        return [HANGS if mutation.hangs else TOO_LONG for mutation in group]
+        return TOO_LONG, set()
     if not re.search(r"^running \d+ tests?$", output, re.MULTILINE):
         print(output)
-        return [NO_BUILD] * len(group)
-    ok = passed(output)
+        return NO_BUILD, set()
     # A process that died took all tests with it that had not passed.
-    return [SURVIVED if set(mutation.tests) <= ok else CAUGHT for mutation in group]
+    return None, passed(output)
 
 
 def misplaced(chosen):
@@ -242,7 +273,7 @@ def commit():
     return subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def record(everything, results, together):
+def record(everything, results):
     """Keeps what came of this run in results.md, beside what is there of the others."""
     rows = {}
     if RESULTS.exists():
@@ -251,8 +282,6 @@ def record(everything, results, together):
             if name:
                 rows[name[1]] = line
     for mutation, outcome in results:
-        if together and outcome == CAUGHT:
-            outcome = "caught, with others"
         by = ", ".join(f"`{test}`" for test in mutation.tests)
         suite = mutation.suite
         by += f" ({suite.suite})" if suite.package == "dispatch" else f" ({suite.package})"
@@ -268,7 +297,7 @@ def report(total, results, seed):
     folder = ROOT / "target" / "reliability"
     folder.mkdir(parents=True, exist_ok=True)
     what = "faults planted in the code, one at a time: does the test named for each fail?"
-    counts = f"{len(results)} of {total} mutations, {len({m.room for m, _ in results})} rooms"
+    counts = f"{len(results)} of {total} mutations"
     row = f"| {what} | {counts} | every one was caught | {seed} |\n"
     (folder / "95-mutations.row").write_text(row)
 
@@ -281,7 +310,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--suite", help="only those that this suite must catch")
-    parser.add_argument("--together", action="store_true", help="many at once: quick, and weaker")
+    parser.add_argument("--mixed", action="store_true", help="many at once, in several mixes")
     parser.add_argument("--record", action="store_true")
     asked = parser.parse_args()
 
@@ -321,7 +350,7 @@ def main():
     ok = sound(chosen)
     print(f"without any fault: {time.monotonic() - began:.0f} s", flush=True)
     results = []
-    for group in groups(chosen, asked.together):
+    for group in groups(chosen, asked.mixed):
         began = time.monotonic()
         if all(set(mutation.tests) <= ok[mutation.suite] for mutation in group):
             outcomes = plant(group)
@@ -334,13 +363,12 @@ def main():
             line = f"{outcome:16} {took:4.0f} s  {mutation.row:4}{mutation.name}  [{mutation.suite.suite}: {tests}]"
             print(line, flush=True)
         if asked.record:
-            record(everything, results, asked.together)
+            record(everything, results)
     missed = [mutation for mutation, outcome in results if outcome not in (CAUGHT, HANGS)]
     print(f"{len(results) - len(missed)} of {len(results)} caught")
     if missed:
         return 1
-    if not asked.together:
-        report(len(everything), results, seed)
+    report(len(everything), results, seed)
     return 0
 
 
