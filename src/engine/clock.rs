@@ -11,7 +11,7 @@ mod timekeeper;
 use std::time::Duration;
 
 use dispatch_contract::{Busy, Clock, UnixMillis};
-pub use system::SystemClock;
+pub use system::{MachineClocks, SystemClock};
 pub use test_clock::TestClock;
 pub use timekeeper::{Readings, Timekeeper};
 

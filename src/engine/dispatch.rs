@@ -5,7 +5,7 @@ use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
 
-use super::{EngineClock, Input, Route, RouteTable, SendOrder, Senders, inbox::Inbox};
+use super::{EngineClock, Inbox, Input, Route, RouteTable, SendOrder, Senders};
 use crate::{
     machine::{Answer, Refusal, StepPlan, WorkflowId},
     store::{Reader, Record},
@@ -16,6 +16,13 @@ use crate::{
 const DETAIL_BYTES: usize = 300;
 /// How many records one thread reads before others are asked to help.
 const READ_TOGETHER: usize = 32;
+
+/// Who makes the calls that turns order.
+pub trait Calls: Send {
+    /// Makes these calls by these routes. Whatever happens, exactly one [`Input::Answer`] comes back for
+    /// each, by the writer's inbox.
+    fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>);
+}
 
 /// Makes calls on the runtime it was made on.
 #[derive(Clone)]
@@ -28,9 +35,8 @@ pub(super) struct Dispatcher {
     pub(super) metrics: Arc<Metrics>,
 }
 
-impl Dispatcher {
-    /// Makes the calls by these routes; whatever happens, exactly one answer comes back for each.
-    pub(super) fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>) {
+impl Calls for Dispatcher {
+    fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>) {
         let mut unread = Vec::new();
         for order in orders {
             let busy = self.clock.busy();
@@ -58,7 +64,9 @@ impl Dispatcher {
             });
         }
     }
+}
 
+impl Dispatcher {
     fn spawn(&self, order: SendOrder, routes: Arc<RouteTable>, busy: Busy) {
         let this = self.clone();
         self.runtime.spawn(async move {

@@ -16,13 +16,8 @@ use tracing::Level;
 use uuid::Uuid;
 
 use super::{
-    EngineClock, Feed, Grace, Input, LaneLimits, OpenWork, RouteTable, Senders, SpaceLimits, Turn,
-    dispatch::Dispatcher,
-    inbox::{Inbox, NotTaken},
-    narrator::Narrator,
-    silence::Silence,
-    space::Space,
-    writer::Writer,
+    EngineClock, Feed, Inbox, Input, LaneLimits, NotTaken, OpenWork, RouteTable, Senders,
+    SpaceLimits, Writer, dispatch::Dispatcher,
 };
 use crate::{
     current::Current,
@@ -170,12 +165,6 @@ impl Engine {
         for (tenant, count) in reader.open_by_tenant() {
             metrics.open_at_start(&tenant, count);
         }
-        let feed = Arc::new(Feed::new(reader.newest()));
-        let now = clock.now();
-        let grace = Grace::new(now, options.recovery_grace, store.grace_given_ms());
-        let turn = Turn::new(&*store, Arc::clone(&routes), grace);
-        let is_held = Arc::new(AtomicBool::new(turn.is_held()));
-        let log_limit = Arc::new(LogLimit::default());
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             senders: Arc::clone(&senders),
@@ -184,24 +173,17 @@ impl Engine {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let writer = Writer {
+        let writer = Writer::new(
             store,
-            turn,
-            inbox: Arc::clone(&inbox),
-            clock: Arc::clone(&clock),
-            feed: Arc::clone(&feed),
-            dispatcher,
-            metrics: Arc::clone(&metrics),
-            retention: options.retention,
-            next_sweep: now,
-            is_held: Arc::clone(&is_held),
-            silence: Silence::default(),
-            space: Space::new(options.space),
-            queue_warn: options.queue_warn,
-            is_read_only: options.is_read_only,
-            narrator: Narrator { limit: Arc::clone(&log_limit) },
-            recovering: Some(clock.busy()),
-        };
+            Arc::clone(&routes),
+            Arc::clone(&inbox),
+            Arc::clone(&clock),
+            Box::new(dispatcher),
+            Arc::clone(&metrics),
+            options,
+        );
+        let (feed, is_held) = (Arc::clone(writer.feed()), Arc::clone(&writer.is_held));
+        let log_limit = Arc::clone(&writer.narrator.limit);
         let poked = Arc::downgrade(&inbox);
         let poking = Arc::downgrade(&clock);
         clock.on_move(Box::new(move || {

@@ -49,7 +49,7 @@ const OTHERS_A_TURN: usize = 4096;
 const SAME: u32 = 1;
 
 /// The lanes.
-pub(super) struct Inbox {
+pub struct Inbox {
     lanes: Mutex<Lanes>,
     changed: Condvar,
     limits: LaneLimits,
@@ -76,7 +76,7 @@ pub(super) type Waiting = (Input, Busy);
 
 /// Why an input was not taken.
 #[derive(Debug)]
-pub(super) enum NotTaken {
+pub enum NotTaken {
     /// Its lane is full.
     Full,
     /// The engine has stopped.
@@ -84,11 +84,16 @@ pub(super) enum NotTaken {
 }
 
 impl Inbox {
-    pub(super) fn new(limits: LaneLimits) -> Self {
+    /// Empty ones.
+    pub fn new(limits: LaneLimits) -> Self {
         Inbox { lanes: Mutex::default(), changed: Condvar::new(), limits }
     }
 
-    pub(super) fn push(&self, input: Input, busy: Busy) -> Result<(), NotTaken> {
+    /// Puts an input into its lane. `busy` is held until the turn that takes it is over.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was promised, and nothing comes of it.
+    pub fn push(&self, input: Input, busy: Busy) -> Result<(), NotTaken> {
         let mut lanes = self.lanes();
         if lanes.is_closed {
             return Err(NotTaken::Closed);

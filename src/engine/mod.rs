@@ -10,9 +10,10 @@
 //!             └───────────────── answers of providers ◀─────────────────┘
 //! ```
 //!
-//! [`Turn`] is a plain synchronous struct, so that a simulator can step it; the
-//! writer's thread and tokio are a thin shell around it. Sends run outside, bounded
-//! per route. Reads and streams go through the store's reader, never through the inbox.
+//! [`Turn`] is a plain synchronous struct, and so is the [`Writer`] around it, with its clock, its store
+//! and whoever makes its calls given to it: a simulator steps both, and the writer's thread and tokio are
+//! a thin shell. Sends run outside, bounded per route. Reads and streams go through the store's reader,
+//! never through the inbox.
 
 mod accounts;
 mod clock;
@@ -31,14 +32,15 @@ mod turn;
 mod writer;
 
 pub use accounts::{FormerNames, account_id};
-pub use clock::{EngineClock, Readings, SystemClock, TestClock, Timekeeper, Wake};
-pub use dispatch::answer_of;
+pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
+pub use dispatch::{Calls, answer_of};
 pub use feed::{Feed, OnNews};
 pub(crate) use handle::Sink;
 pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
-pub use inbox::LaneLimits;
+pub use inbox::{Inbox, LaneLimits, NotTaken};
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
 pub use slots::Queue;
 pub use space::SpaceLimits;
 pub use turn::{Foreign, Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};
+pub use writer::Writer;

@@ -1,6 +1,11 @@
-//! The writer's thread: take what waits, run the turn, commit once, and only then let it happen.
+//! The writer: take what waits, run the turn, commit once, and only then let it happen.
+//!
+//! It is stepped. [`Writer::wait`] says how long there is nothing to do, [`Writer::serve`] does one turn
+//! with all that follows from it; the writer's thread does one after the other, and so does whoever
+//! simulates it, with a clock, a store and [`Calls`] of its own.
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,13 +16,13 @@ use std::{
 use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
-    EngineClock, EngineError, Feed, Input, Turn, Wake, dispatch::Dispatcher, inbox::Inbox,
-    narrator::Narrator, silence::Silence, space::Space,
+    Calls, EngineClock, EngineError, EngineOptions, Feed, Grace, Inbox, Input, RouteTable, Turn,
+    Wake, narrator::Narrator, silence::Silence, space::Space,
 };
 use crate::{
     machine::Moment,
     store::{Change, Store, StoreError},
-    telemetry::{About, Metrics},
+    telemetry::{About, LogLimit, Metrics},
 };
 
 /// How often retention looks for something to drop, and how much it drops at once.
@@ -26,28 +31,31 @@ const SWEEP_ROWS: usize = 1000;
 /// A step of the wall clock larger than this is alarmed. It moves no duration, but appointments.
 const CLOCK_STEP: Duration = Duration::from_secs(5);
 
-/// All that the writer owns.
-pub(super) struct Writer {
-    pub(super) store: Box<dyn Store>,
-    pub(super) turn: Turn,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) clock: Arc<dyn EngineClock>,
-    pub(super) feed: Arc<Feed>,
-    pub(super) dispatcher: Dispatcher,
-    pub(super) metrics: Arc<Metrics>,
+/// The writer, and all that it owns.
+pub struct Writer {
+    store: Box<dyn Store>,
+    turn: Turn,
+    inbox: Arc<Inbox>,
+    clock: Arc<dyn EngineClock>,
+    calls: Box<dyn Calls>,
+    feed: Arc<Feed>,
+    metrics: Arc<Metrics>,
     /// How long an ended workflow is kept.
-    pub(super) retention: Duration,
-    pub(super) next_sweep: UnixMillis,
+    retention: Duration,
+    next_sweep: UnixMillis,
     pub(super) narrator: Narrator,
-    pub(super) silence: Silence,
-    pub(super) space: Space,
-    pub(super) is_read_only: bool,
+    silence: Silence,
+    space: Space,
+    is_read_only: bool,
     /// Who waits longer than this for a place is told of; zero is off.
-    pub(super) queue_warn: Duration,
+    queue_warn: Duration,
     /// Told to whoever asks.
     pub(super) is_held: Arc<AtomicBool>,
-    /// Held until the last life's remains are settled.
-    pub(super) recovering: Option<Busy>,
+    /// What a test clock must not overtake: the last life's remains, and what this turn was given.
+    under_way: Vec<Busy>,
+    /// What it sleeps for.
+    wake: Wake,
+    is_stopping: bool,
 }
 
 struct Closes(Arc<Inbox>, Arc<dyn EngineClock>);
@@ -60,6 +68,42 @@ impl Drop for Closes {
 }
 
 impl Writer {
+    /// A life of the service begins, with whatever the last one left to do. Inputs come by `inbox`, and
+    /// `calls` makes what is ordered.
+    pub fn new(
+        store: Box<dyn Store>,
+        routes: Arc<RouteTable>,
+        inbox: Arc<Inbox>,
+        clock: Arc<dyn EngineClock>,
+        calls: Box<dyn Calls>,
+        metrics: Arc<Metrics>,
+        options: &EngineOptions,
+    ) -> Writer {
+        let now = clock.now();
+        let grace = Grace::new(now, options.recovery_grace, store.grace_given_ms());
+        let turn = Turn::new(&*store, routes, grace);
+        Writer {
+            feed: Arc::new(Feed::new(store.reader().newest())),
+            is_held: Arc::new(AtomicBool::new(turn.is_held())),
+            under_way: vec![clock.busy()],
+            retention: options.retention,
+            next_sweep: now,
+            narrator: Narrator { limit: Arc::new(LogLimit::default()) },
+            silence: Silence::default(),
+            space: Space::new(options.space),
+            is_read_only: options.is_read_only,
+            queue_warn: options.queue_warn,
+            wake: Wake::NEVER,
+            is_stopping: false,
+            store,
+            turn,
+            inbox,
+            clock,
+            calls,
+            metrics,
+        }
+    }
+
     /// Runs until it is told to stop.
     ///
     /// # Errors
@@ -90,7 +134,7 @@ impl Writer {
         self.metrics.state(open, 0, false);
         self.metrics.space(self.store.free_bytes(), true);
         self.clock.set_alarm(Wake::NEVER);
-        drop(self.recovering.take());
+        self.under_way.clear();
         loop {
             for (input, _busy) in self.inbox.take(None) {
                 match input {
@@ -109,9 +153,6 @@ impl Writer {
 
     fn run_until_stopped(&mut self) -> Result<(), StoreError> {
         let open = self.store.open_count();
-        while self.turn.is_recovering() {
-            self.step(Vec::new())?;
-        }
         if self.turn.is_held() {
             tracing::warn!(
                 open,
@@ -122,29 +163,62 @@ impl Writer {
         } else {
             tracing::info!(open, "what the last life left open is taken up again");
         }
-        self.clock.set_alarm(self.turn.next_due(&*self.store, self.clock.moment()));
-        drop(self.recovering.take());
         loop {
-            let due = self.turn.next_due(&*self.store, self.clock.moment());
-            self.clock.set_alarm(due);
-            let wake = due.or_at(self.next_sweep);
-            let waiting = self.inbox.take(self.clock.real_wait(wake));
-            if waiting.is_empty() && !wake.is_due(self.clock.moment()) && !self.inbox.is_closed() {
-                // Only a nap is over.
-                continue;
-            }
-            let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-            let stops = inputs.iter().any(|input| matches!(input, Input::Stop));
-            self.step(inputs)?;
-            // A held store that was let go owes what a restart does.
-            while self.turn.is_recovering() {
-                self.step(Vec::new())?;
-            }
-            drop(busy);
-            if stops {
+            let wait = self.wait();
+            if self.serve(wait)?.is_break() {
                 return Ok(());
             }
         }
+    }
+
+    /// How long to sleep if nothing comes, in real time; `None` until something does. Never longer than
+    /// until something is due by itself.
+    pub fn wait(&mut self) -> Option<Duration> {
+        if self.turn.is_recovering() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.turn.next_due(&*self.store, self.clock.moment());
+        // First: a test clock leaps to it as soon as nothing is under way.
+        self.clock.set_alarm(due);
+        self.under_way.clear();
+        self.wake = due.or_at(self.next_sweep);
+        self.clock.real_wait(self.wake)
+    }
+
+    /// Sleeps for `wait` at most, takes what has come, and does one turn with all that follows from it,
+    /// unless there is nothing to do. Breaks when it was told to stop.
+    ///
+    /// # Errors
+    /// Fatal: the store failed, nothing of the turn was acknowledged, and nothing of it happens.
+    pub fn serve(&mut self, wait: Option<Duration>) -> Result<ControlFlow<()>, StoreError> {
+        // Nothing is taken up before what the last life left behind is settled.
+        if !self.turn.is_recovering() {
+            let waiting = self.inbox.take(wait);
+            let is_due = self.wake.is_due(self.clock.moment()) || self.inbox.is_closed();
+            if waiting.is_empty() && !is_due {
+                // Only a nap is over.
+                return Ok(ControlFlow::Continue(()));
+            }
+            let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+            self.under_way.extend(busy);
+            self.is_stopping |= inputs.iter().any(|input| matches!(input, Input::Stop));
+            self.step(inputs)?;
+        } else {
+            self.step(Vec::new())?;
+        }
+        // A held store that was let go owes what a restart does, and that comes before the end too.
+        let stops = self.is_stopping && !self.turn.is_recovering();
+        Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// What lasts from turn to turn.
+    pub fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    /// Where it says that something became durable.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
@@ -187,7 +261,7 @@ impl Writer {
             ack();
         }
         self.feed.publish(&rows, &told);
-        self.dispatcher.start(out.sends, self.turn.routes());
+        self.calls.start(out.sends, self.turn.routes());
         for broken in out.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);
@@ -205,10 +279,7 @@ impl Writer {
             self.narrator.foreign(foreign);
         }
         self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
-        self.sweep(now)?;
-        // What came due while this turn ran is found before the writer sleeps.
-        self.clock.set_alarm(self.turn.next_due(&*self.store, now));
-        Ok(())
+        self.sweep(now)
     }
 
     fn sweep(&mut self, now: Moment) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
-//! The real clocks of a machine.
+//! The clocks of a machine.
 
 use std::{
-    fs,
+    fmt, fs,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,10 +17,27 @@ use crate::{machine::Moment, store::ClockNote};
 /// set: so the clocks are looked at this often.
 const NAP: Duration = Duration::from_secs(1);
 
-/// Engine time by `CLOCK_BOOTTIME`, which counts a machine's sleep, is never set, and is slewed as the
-/// wall clock is: by at most 0.05 % where the kernel does it. The wall clock by `CLOCK_REALTIME`.
+/// What a machine shows of the time.
+pub trait MachineClocks: Send + Sync + fmt::Debug {
+    /// Which boot of the machine it is; `None` where that cannot be told.
+    fn boot(&self) -> Option<Uuid>;
+
+    /// For how long it has run since then, its sleep included.
+    fn since_boot(&self) -> Duration;
+
+    /// The wall clock.
+    fn wall(&self) -> UnixMillis;
+}
+
+/// This machine: `CLOCK_BOOTTIME`, which counts a machine's sleep, is never set, and is slewed as the wall
+/// clock is, by at most 0.05 % where the kernel does it; and `CLOCK_REALTIME`.
+#[derive(Debug)]
+struct ThisMachine;
+
+/// Engine time and the wall clock, as a machine's clocks tell them.
 #[derive(Debug)]
 pub struct SystemClock {
+    machine: Box<dyn MachineClocks>,
     boot: Option<Uuid>,
     keeper: Timekeeper,
 }
@@ -33,8 +50,18 @@ impl SystemClock {
 
     /// Goes on from what an earlier life noted, and from the newest moment in its journal.
     pub fn go_on(noted: Option<ClockNote>, newest: Moment) -> Self {
-        let boot = boot();
-        SystemClock { boot, keeper: Timekeeper::go_on(read(boot), noted, newest) }
+        SystemClock::of(Box::new(ThisMachine), noted, newest)
+    }
+
+    /// The same by the clocks of another machine, a simulated one. It only sleeps in real time.
+    pub fn of(machine: Box<dyn MachineClocks>, noted: Option<ClockNote>, newest: Moment) -> Self {
+        let boot = machine.boot();
+        let keeper = Timekeeper::go_on(read(&*machine, boot), noted, newest);
+        SystemClock { machine, boot, keeper }
+    }
+
+    fn read(&self) -> Readings {
+        read(&*self.machine, self.boot)
     }
 }
 
@@ -44,10 +71,31 @@ impl Default for SystemClock {
     }
 }
 
-fn read(boot: Option<Uuid>) -> Readings {
+fn read(machine: &dyn MachineClocks, boot: Option<Uuid>) -> Readings {
     // The wall clock first: if the thread is put aside in between, appointments are late, not early.
-    let wall = wall_now();
-    Readings { boot, since_boot: since_boot(), wall }
+    let wall = machine.wall();
+    Readings { boot, since_boot: machine.since_boot(), wall }
+}
+
+impl MachineClocks for ThisMachine {
+    fn boot(&self) -> Option<Uuid> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Uuid::try_parse(text.trim()).ok()
+    }
+
+    fn since_boot(&self) -> Duration {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let clock = ClockId::Boottime;
+        // There it counts the machine's sleep.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let clock = ClockId::Monotonic;
+        let now = clock_gettime(clock);
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+    }
+
+    fn wall(&self) -> UnixMillis {
+        wall_now()
+    }
 }
 
 /// What the machine's wall clock shows.
@@ -57,30 +105,14 @@ pub(super) fn wall_now() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn since_boot() -> Duration {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let clock = ClockId::Boottime;
-    // There it counts the machine's sleep.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let clock = ClockId::Monotonic;
-    let now = clock_gettime(clock);
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
-}
-
-/// Names the present boot of the machine.
-fn boot() -> Option<Uuid> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Uuid::try_parse(text.trim()).ok()
-}
-
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> UnixMillis {
-        self.keeper.engine(since_boot())
+        self.keeper.engine(self.machine.since_boot())
     }
 
     fn wall(&self) -> UnixMillis {
-        wall_now()
+        self.machine.wall()
     }
 
     async fn sleep_until(&self, at: UnixMillis) -> Busy {
@@ -95,11 +127,11 @@ impl Clock for SystemClock {
 
 impl EngineClock for SystemClock {
     fn moment(&self) -> Moment {
-        self.keeper.moment(read(self.boot))
+        self.keeper.moment(self.read())
     }
 
     fn real_wall(&self) -> UnixMillis {
-        wall_now()
+        self.machine.wall()
     }
 
     fn real_wait(&self, until: Wake) -> Option<Duration> {
@@ -115,7 +147,7 @@ impl EngineClock for SystemClock {
     fn on_move(&self, _: Box<dyn Fn() + Send + Sync>) {}
 
     fn note(&self) -> ClockNote {
-        self.keeper.note(read(self.boot))
+        self.keeper.note(self.read())
     }
 }
 
@@ -134,6 +166,7 @@ mod tests {
         assert_eq!(clock.real_wait(Wake::at(UnixMillis(0))), Some(Duration::ZERO));
         assert_eq!(clock.real_wait(Wake::NEVER), None);
         // What the system calls it, and what it is here.
+        let since_boot = || ThisMachine.since_boot();
         let (before, boot_time, after) =
             (since_boot(), clock_gettime(ClockId::Monotonic), since_boot());
         assert!(before <= after && boot_time.tv_sec as u64 <= after.as_secs(), "it counts sleep");

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
 use dispatch_contract::{
@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     engine::{
-        Created, Grace, LaneLimits, Reply, Route, RouteTable, RouteTenants, SenderMatch, Senders,
-        SpaceLimits, SystemClock,
+        Created, LaneLimits, Reply, Route, RouteTenants, SendOrder, SenderMatch, SpaceLimits,
+        SystemClock,
     },
     machine::{
         ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template,
@@ -26,7 +26,6 @@ use crate::{
         Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row,
         Settings, Swept,
     },
-    telemetry::LogLimit,
 };
 
 /// A store whose commits fail when it is told so.
@@ -111,22 +110,19 @@ impl Store for Failing {
     }
 }
 
-/// Nobody sends.
-struct NoSenders;
+/// Counts the calls that leave.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicUsize>);
 
-impl Senders for NoSenders {
-    fn account(
-        &self,
-        _: &Account,
-        _: &str,
-        _: &Channel,
-        _: &Endpoint,
-    ) -> Result<Option<Account>, String> {
-        Ok(None)
+impl Counted {
+    fn calls(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
+}
 
-    fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
-        None
+impl Calls for Counted {
+    fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
+        self.0.fetch_add(orders.len(), Ordering::Relaxed);
     }
 }
 
@@ -171,37 +167,21 @@ fn create_told(reply: Reply<Result<Created, EngineError>>) -> Input {
     Input::Create { record: Box::new(record), reply }
 }
 
-fn writer(fails: Arc<AtomicBool>, routes: RouteTable) -> Writer {
+fn writer(fails: Arc<AtomicBool>, routes: RouteTable, calls: Counted) -> Writer {
     let store = Failing { inner: MemoryStore::new(), fails };
     let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new());
     let inbox = Arc::new(Inbox::new(LaneLimits::default()));
-    let now = clock.now();
-    let reader = store.reader();
-    Writer {
-        turn: Turn::new(&store, Arc::new(routes), Grace::new(now, Duration::ZERO, 0)),
-        inbox: Arc::clone(&inbox),
-        feed: Arc::new(Feed::new(reader.newest())),
-        dispatcher: Dispatcher {
-            runtime: tokio::runtime::Handle::current(),
-            senders: Arc::new(NoSenders),
-            reader,
-            inbox,
-            clock: Arc::clone(&clock),
-            metrics: Arc::new(Metrics::new()),
-        },
-        clock,
-        metrics: Arc::new(Metrics::new()),
+    let options = EngineOptions {
+        terms: Terms::default(),
+        recovery_grace: Duration::ZERO,
         retention: Duration::from_secs(3600),
-        next_sweep: now.plus(SWEEP_EVERY),
-        space: Space::new(SpaceLimits::default()),
-        queue_warn: Duration::ZERO,
+        space: SpaceLimits::default(),
         is_read_only: false,
-        narrator: Narrator { limit: Arc::new(LogLimit::default()) },
-        is_held: Arc::default(),
-        silence: Silence::default(),
-        recovering: None,
-        store: Box::new(store),
-    }
+        queue_warn: Duration::ZERO,
+        lanes: LaneLimits::default(),
+    };
+    let (routes, metrics) = (Arc::new(routes), Arc::new(Metrics::new()));
+    Writer::new(Box::new(store), routes, inbox, clock, Box::new(calls), metrics, &options)
 }
 
 /// What is logged on this thread.
@@ -224,8 +204,8 @@ impl Log {
     }
 }
 
-#[tokio::test]
-async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen() {
+#[test]
+fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen() {
     let log = Log::default();
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -235,7 +215,7 @@ async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen(
     let _here = tracing::subscriber::set_default(subscriber);
 
     let fails = Arc::new(AtomicBool::new(true));
-    let mut writer = writer(Arc::clone(&fails), RouteTable::default());
+    let mut writer = writer(Arc::clone(&fails), RouteTable::default(), Counted::default());
     assert!(writer.step(vec![create()]).is_err());
     let metrics = writer.metrics.render();
     assert!(metrics.contains("dispatch_workflows_created_total 0"), "{metrics}");
@@ -251,9 +231,11 @@ async fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen(
 }
 
 /// A route to a provider.
-fn route(provider: &Arc<Provider>) -> RouteTable {
+fn route() -> RouteTable {
+    let clock = Arc::new(SystemClock::new());
+    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
     let can = dispatch_sms::capabilities();
-    let adapter = SandboxAdapter::new(Channel::SMS, can, Arc::clone(provider));
+    let adapter = SandboxAdapter::new(Channel::SMS, can, provider);
     let account = Account {
         name: "main".to_owned(),
         revision: 1,
@@ -273,38 +255,29 @@ fn route(provider: &Arc<Provider>) -> RouteTable {
 }
 
 /// A call that left before its STARTED was durable would be forgotten by a crash, and made again.
-#[tokio::test]
-async fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
-    let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let fails = Arc::new(AtomicBool::new(true));
-    let mut writer = writer(Arc::clone(&fails), route(&provider));
+#[test]
+fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
+    let (fails, calls) = (Arc::new(AtomicBool::new(true)), Counted::default());
     let told = Arc::new(AtomicBool::new(false));
     let listening = || {
         let told = Arc::clone(&told);
         create_told(Box::new(move |answer| told.store(answer.is_ok(), Ordering::Relaxed)))
     };
-    assert!(writer.step(vec![listening()]).is_err());
-    // What was spawned on this runtime would have called by now.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!((told.load(Ordering::Relaxed), provider.sent_count()), (false, 0));
+    let mut failed = writer(Arc::clone(&fails), route(), calls.clone());
+    assert!(failed.step(vec![listening()]).is_err());
+    assert_eq!((told.load(Ordering::Relaxed), calls.calls()), (false, 0));
 
     fails.store(false, Ordering::Relaxed);
-    let mut writer = self::writer(fails, route(&provider));
+    let mut writer = writer(fails, route(), calls.clone());
     writer.step(vec![listening()]).unwrap();
-    while provider.sent_count() == 0 {
-        tokio::task::yield_now().await;
-    }
-    assert!(told.load(Ordering::Relaxed));
+    assert_eq!((told.load(Ordering::Relaxed), calls.calls()), (true, 1));
 }
 
 /// A provider that was answered 2xx sends it no more.
-#[tokio::test]
-async fn a_receipt_is_answered_only_once_it_is_durable() {
-    let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
+#[test]
+fn a_receipt_is_answered_only_once_it_is_durable() {
     let fails = Arc::new(AtomicBool::new(false));
-    let mut writer = writer(Arc::clone(&fails), route(&provider));
+    let mut writer = writer(Arc::clone(&fails), route(), Counted::default());
     let create = create();
     let Input::Create { record, .. } = &create else { panic!("no create") };
     let attempt = AttemptId { workflow: record.id.0, number: 1 };
