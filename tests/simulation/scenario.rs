@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use dispatch::machine::{
-    OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms,
+use dispatch::{
+    engine::LaneLimits,
+    machine::{OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms},
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
 
@@ -27,6 +28,9 @@ pub struct Scenario {
     pub deaths: Vec<Death>,
     /// When somebody sets the wall clock while the service runs or not, and by how many milliseconds.
     pub wall_sets: Vec<(u64, i64)>,
+    /// When the machine is put to sleep, whether the service runs or not, and for how many milliseconds:
+    /// its clocks go on, and nothing else does.
+    pub suspends: Vec<(u64, u64)>,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub terms: Terms,
@@ -39,6 +43,8 @@ pub struct Scenario {
     pub routes: Vec<RouteSpec>,
     /// On files, reopened at each death.
     pub on_sled: bool,
+    /// How many inputs may wait for the writer.
+    pub lanes: LaneLimits,
 }
 
 /// How one life of the service ends.
@@ -52,6 +58,9 @@ pub struct Death {
     pub wall_step_ms: i64,
     /// The machine starts anew too, and its clocks with it.
     pub reboots: bool,
+    /// The machine is put back to what it was so long before: its clock since the boot goes back, and the
+    /// store does not.
+    pub rewinds_ms: u64,
 }
 
 /// Where in a turn it dies.
@@ -108,6 +117,9 @@ impl Scenario {
         let is_loop = dice.percent(50) && size == 4;
         let sets = dice.one(&[0, 0, 1, 3]);
         let routes = routes(&mut dice);
+        // Dice of their own, so that the worlds of old seeds stay what they were.
+        let mut more = Dice::of(seed, &[14]);
+        let narrow = LaneLimits { creates: 4, cancels: 2, receipts: 2 };
         let terms = Terms {
             send_within_ms: dice.one(&[10 * SECOND, 5 * MINUTE, 15 * MINUTE]),
             last_send_within_ms: dice.one(&[10 * SECOND, 15 * MINUTE]),
@@ -116,7 +128,8 @@ impl Scenario {
             retry_base_ms: dice.one(&[100, SECOND]),
             retry_max_ms: dice.one(&[5 * SECOND, MINUTE]),
         };
-        Scenario {
+        let sleeps = more.one(&[0, 0, 0, 1, 4]);
+        let mut scenario = Scenario {
             seed,
             callers: (0..size).collect(),
             deaths: if is_loop {
@@ -125,6 +138,7 @@ impl Scenario {
                 (0..deaths).map(|_| death(&mut dice)).collect()
             },
             wall_sets: (0..sets).map(|_| wall_set(&mut dice)).collect(),
+            suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
             trouble: dice.one(&[0, 10, 40, 80]),
             terms,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -133,7 +147,14 @@ impl Scenario {
             commit_ms: dice.one(&[0, 3, 50, 2 * SECOND]),
             routes,
             on_sled: dice.below(100) == 0,
+            lanes: if more.percent(20) { narrow } else { LaneLimits::default() },
+        };
+        for death in &mut scenario.deaths {
+            if more.percent(5) {
+                death.rewinds_ms = more.span(1, MINUTE);
+            }
         }
+        scenario
     }
 
     pub fn caller(&self, index: u32) -> Caller {
@@ -210,6 +231,7 @@ fn death(dice: &mut Dice) -> Death {
         down_ms: dice.span(1, 8 * HOUR),
         wall_step_ms: if dice.percent(33) { step(dice) } else { 0 },
         reboots: dice.percent(30),
+        rewinds_ms: 0,
     }
 }
 
@@ -221,6 +243,7 @@ fn death_in_a_loop(dice: &mut Dice) -> Death {
         down_ms: dice.span(1, 20 * SECOND),
         wall_step_ms: 0,
         reboots: false,
+        rewinds_ms: 0,
     }
 }
 
@@ -233,6 +256,10 @@ fn step(dice: &mut Dice) -> i64 {
 
 fn wall_set(dice: &mut Dice) -> (u64, i64) {
     (START + dice.span(1, 6 * HOUR), step(dice))
+}
+
+fn suspend(dice: &mut Dice) -> (u64, u64) {
+    (START + dice.span(1, 6 * HOUR), dice.span(SECOND, 3 * HOUR))
 }
 
 fn routes(dice: &mut Dice) -> Vec<RouteSpec> {

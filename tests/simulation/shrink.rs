@@ -121,14 +121,16 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
-        let simpler: [fn(&mut Scenario); 7] = [
+        let simpler: [fn(&mut Scenario); 9] = [
             |world| world.trouble = 0,
             |world| world.commit_ms = 0,
             |world| world.grace_ms = 0,
             |world| world.spread_ms = 1,
             |world| world.deaths.iter_mut().for_each(|death| death.wall_step_ms = 0),
             |world| world.deaths.iter_mut().for_each(|death| death.reboots = false),
+            |world| world.deaths.iter_mut().for_each(|death| death.rewinds_ms = 0),
             |world| world.wall_sets.clear(),
+            |world| world.suspends.clear(),
         ];
         for simplify in simpler {
             let mut candidate = scenario.clone();

@@ -1,10 +1,11 @@
-//! One small world on virtual time: the real [`Turn`] over a store that survives the service's
-//! deaths, with callers, providers and readers around it.
+//! One small world on virtual time: the real [`Writer`], its inbox and its clock, over a store that
+//! survives the service's deaths, with callers, providers and readers around it.
 //!
 //! Everything happens in one thread in the order of its virtual time; ties go by the order in which
 //! things were arranged. The world's own time is the true one. The machine has a clock that counts from
 //! its boot, and a wall clock that somebody sets now and then; what the service takes the time for
-//! follows from these by the production code.
+//! follows from these by the production code. Where the writer would do nothing but take naps, time
+//! leaps to the next thing that happens or is due.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -15,29 +16,39 @@ use std::{
 
 use dispatch::{
     engine::{
-        Canceled, Created, EngineError, Grace, Input, Outbox, Readings, SendOrder, Timekeeper,
-        Turn, Wake,
+        Canceled, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, Input, SendOrder,
+        SpaceLimits, SystemClock, Writer,
     },
     machine::{Answer, EndState, Fact, Moment, Outcome, Reason, WorkflowId, sentence},
-    store::{MemoryStore, Record, SledOptions, SledStore, Store},
+    store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},
+    telemetry::Metrics,
 };
-use dispatch_contract::{AttemptId, UnixMillis};
+use dispatch_contract::{AttemptId, Clock};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
     dice::Dice,
     judge::{
-        Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, PLACES, PROMISE, RECORDS, Rule,
-        SPIN, STORE, TurnSeen,
+        Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, NAPS, NOTED, PLACES, PROMISE,
+        RECORDS, Rule, SPIN, STARTED_FIRST, STORE, TOLD, TurnSeen,
     },
     provider::{Course, Providers},
-    readers::Follower,
+    readers::{Copier, Follower},
     routes,
     scenario::{Caller, Death, Point, START, Scenario},
 };
+use machine::{Machine, Noted, Watched};
+use mortal::{Kept, Life, Mortal, Turned};
+use service::Service;
 
+mod machine;
+mod mortal;
 mod outside;
-mod writer;
+mod service;
+
+/// How often the writer sees to retention.
+const SWEEP_MS: u64 = 10_000;
 
 /// What a world did.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +106,10 @@ enum Happening {
     },
     /// The service starts.
     Start,
+    /// The machine sleeps.
+    Suspend {
+        for_ms: u64,
+    },
     /// Somebody sets the wall clock.
     SetWall {
         by_ms: i64,
@@ -135,62 +150,11 @@ struct Hook {
     is_answered: bool,
 }
 
-struct Waiting {
-    lane: u8,
-    input: Input,
-    given: Option<Given>,
-}
-
-/// A life of the service.
-struct Service {
-    turn: Turn,
-    /// The route that is not configured in this life.
-    gone: Option<usize>,
-    keeper: Timekeeper,
-    began: u64,
-    started_at: u64,
-    grace_until: u64,
-    inbox: Vec<Waiting>,
-    /// When the disk is done with the last batch.
-    free_at: u64,
-    /// When something is due by itself.
-    due: Wake,
-    previous: Option<Moment>,
-    next_sweep: u64,
-    death: Option<Death>,
-    is_recovering: bool,
-    is_draining: bool,
-    idle_turns: u32,
-}
-
-/// The machine that the service runs on, as far as it has clocks.
-struct Machine {
-    boot: u128,
-    booted_at: u64,
-    wall_step: i64,
-    times_set: u32,
-}
-
-/// How it was when the clocks were noted.
-struct Noted {
-    boot: u128,
-    times_set: u32,
-    at: u64,
-    engine: u64,
-}
-
-impl Machine {
-    fn readings(&self, at: u64) -> Readings {
-        Readings {
-            boot: Some(Uuid::from_u128(self.boot)),
-            since_boot: Duration::from_millis(at - self.booted_at),
-            wall: UnixMillis(at.saturating_add_signed(self.wall_step)),
-        }
-    }
-
-    fn set_wall(&mut self, by_ms: i64) {
-        self.wall_step += by_ms;
-        self.times_set += u32::from(by_ms != 0);
+impl Ack {
+    /// A refusal promises nothing, and may be told at once.
+    fn is_promise(&self) -> bool {
+        let Ack::Created { answer, .. } = self else { return true };
+        !matches!(answer, Err(EngineError::TooLate | EngineError::RouteSaturated { .. }))
     }
 }
 
@@ -199,14 +163,16 @@ pub struct World<'a> {
     now: u64,
     agenda: BTreeMap<(u64, u64), Happening>,
     arranged: u64,
-    store: Option<Box<dyn Store>>,
+    store: Option<Kept>,
     folder: Option<tempfile::TempDir>,
     service: Option<Service>,
     life: u32,
     deaths: VecDeque<Death>,
     machine: Machine,
-    /// What is known of the time at the last note of the clocks.
-    noted: Option<Noted>,
+    /// Until when the machine sleeps.
+    asleep_until: u64,
+    /// How it was at the last note of the clocks, and what engine time was noted.
+    noted: Option<(Noted, u64)>,
     callers: Vec<Caller>,
     /// Callers that know how it went, or gave up.
     is_content: Vec<bool>,
@@ -218,6 +184,7 @@ pub struct World<'a> {
     acks: Acks,
     names: HashMap<WorkflowId, u32>,
     followers: Vec<Follower>,
+    copier: Copier,
     pub judge: Judge,
     pub figures: Figures,
     /// What happened, for people; kept only if it will be shown.
@@ -238,7 +205,8 @@ impl<'a> World<'a> {
             service: None,
             life: 0,
             deaths: scenario.deaths.iter().copied().collect(),
-            machine: Machine { boot: 1, booted_at: START - 1000, wall_step: 0, times_set: 0 },
+            machine: Machine::new(START),
+            asleep_until: START,
             noted: None,
             is_content: vec![false; callers.len()],
             calls: Vec::new(),
@@ -249,6 +217,7 @@ impl<'a> World<'a> {
             acks: Acks::default(),
             names: HashMap::new(),
             followers: vec![Follower::new(1, 1000), Follower::new(5, 3), Follower::new(40, 20)],
+            copier: Copier::default(),
             judge: Judge::new(scenario.routes.clone(), scenario.retention_ms),
             figures: Figures { worlds: 1, ..Figures::default() },
             log: keeps_log.then(Vec::new),
@@ -260,6 +229,9 @@ impl<'a> World<'a> {
             let at = world.callers[caller].comes_at;
             world.arrange(at, Happening::Create { caller, round: 0 });
         }
+        for (at, for_ms) in &scenario.suspends {
+            world.arrange(*at, Happening::Suspend { for_ms: *for_ms });
+        }
         for (at, by_ms) in &scenario.wall_sets {
             world.arrange(*at, Happening::SetWall { by_ms: *by_ms });
         }
@@ -270,18 +242,17 @@ impl<'a> World<'a> {
     pub fn run(&mut self) -> Fine {
         loop {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-            let turn = self
-                .service
-                .as_ref()
-                .and_then(|service| service.next_turn(self.now, &self.machine));
+            let turn = self.service.as_ref().and_then(|service| service.next_turn(self.now));
             match (next, turn) {
                 (Some(next), turn) if turn.is_none_or(|turn| next <= turn) => {
                     let Some((_, happening)) = self.agenda.pop_first() else { break };
                     self.now = self.now.max(next);
+                    self.machine.set_now(self.now);
                     self.happen(happening)?;
                 }
                 (_, Some(turn)) => {
                     self.now = self.now.max(turn);
+                    self.machine.set_now(self.now);
                     self.turn()?;
                 }
                 (_, None) => break,
@@ -297,21 +268,27 @@ impl<'a> World<'a> {
         self.forget()
     }
 
-    /// Time passes until nothing need be kept.
+    /// Time passes until nothing need be kept, and the writer sees to it.
     fn forget(&mut self) -> Fine {
         self.read(true)?;
         let Some(service) = &self.service else { return Ok(()) };
-        let now = service.moment(self.now, &self.machine).engine.0;
-        let now = UnixMillis(now + self.scenario.retention_ms + 1);
-        let before = UnixMillis(now.0 - self.scenario.retention_ms);
-        let Some(store) = &mut self.store else { return Ok(()) };
-        for _ in 0..1000 {
-            let swept = store.sweep(now, before, 1000).map_err(|error| broken(STORE, &error))?;
-            if swept.rows == 0 {
+        service.life.spare();
+        // A store may wait a tenth longer with what ended a little later.
+        self.now += self.scenario.retention_ms + self.scenario.retention_ms / 10;
+        let mut is_empty = false;
+        for _ in 0..100 {
+            if is_empty {
                 break;
             }
+            self.now += SWEEP_MS;
+            self.machine.set_now(self.now);
+            self.turn()?;
+            let Some(store) = &self.store else { return Ok(()) };
+            let reader = mortal::kept(store).reader();
+            is_empty = reader.after(reader.oldest(), 1).is_ok_and(|rows| rows.is_empty());
         }
-        self.judge.all_forgotten(&*store.reader())
+        let Some(store) = &self.store else { return Ok(()) };
+        self.judge.all_forgotten(&*mortal::kept(store).reader())
     }
 
     fn arrange(&mut self, at: u64, happening: Happening) {
@@ -331,29 +308,14 @@ impl<'a> World<'a> {
         Dice::of(self.scenario.seed, &[purpose, u64::from(name), more])
     }
 
+    /// Engine time at a true time that is not before the present.
+    fn engine_at(&self, at: u64) -> u64 {
+        let Some(service) = &self.service else { return at };
+        service.clock.now().0 + at.saturating_sub(self.machine.now())
+    }
+
     fn route(&self, index: usize) -> &crate::scenario::RouteSpec {
         &self.scenario.routes[index]
-    }
-}
-
-impl Service {
-    fn moment(&self, now: u64, machine: &Machine) -> Moment {
-        self.keeper.moment(machine.readings(now))
-    }
-
-    fn takes_inputs(&self) -> bool {
-        !self.is_recovering
-    }
-
-    /// When its writer will turn next, in true time.
-    fn next_turn(&self, now: u64, machine: &Machine) -> Option<u64> {
-        let wants = if self.is_recovering || !self.inbox.is_empty() {
-            Some(now)
-        } else {
-            let due = self.due.expected(self.moment(now, machine));
-            due.map(|due| self.began + due.0.saturating_sub(self.started_at))
-        };
-        wants.map(|at| at.max(self.free_at))
     }
 }
 

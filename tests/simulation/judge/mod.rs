@@ -31,7 +31,7 @@ use case::{StepSeen, Try, TryState};
 use grace::Graces;
 pub use rules::*;
 
-use crate::scenario::RouteSpec;
+use crate::{readers, scenario::RouteSpec};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub enum Given {
     Create(Arc<Record>),
     Cancel { tenant: Arc<str>, id: WorkflowId },
     Receipt(Told),
-    Answer { attempt: AttemptId, call: u16, answer: Answer },
+    Answer { attempt: AttemptId, call: u16, route: usize, answer: Answer },
 }
 
 /// What a provider told.
@@ -321,6 +321,24 @@ impl Judge {
     /// What ended before this may be forgotten.
     pub fn past(&self) -> u64 {
         self.latest.saturating_sub(self.retention_ms)
+    }
+
+    /// Whether a workflow may be forgotten by now.
+    pub fn may_be_gone(&self, id: WorkflowId) -> bool {
+        self.cases.get(&id).is_none_or(|case| case.forgotten || case.is_past(self.past()))
+    }
+
+    /// Does `work`, a turn at `now`, while somebody reads what was durable before it.
+    pub fn beside<T>(
+        &self,
+        reader: &dyn Reader,
+        now: u64,
+        work: impl FnOnce() -> T,
+    ) -> Result<T, Broken> {
+        let past = now.saturating_sub(self.retention_ms);
+        let ended: HashSet<_> =
+            self.cases.iter().filter(|(_, case)| case.is_past(past)).map(|(id, _)| *id).collect();
+        readers::beside(reader, &self.journal, |id| ended.contains(&id), work)
     }
 
     /// How many messages may have been sent twice, as the timelines count it.

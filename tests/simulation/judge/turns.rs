@@ -41,7 +41,7 @@ impl Judge {
                     let is_theirs = self.cases.get(&id).is_some_and(|c| c.record.tenant == tenant);
                     causes.entry(id).or_default().is_canceled |= is_theirs;
                 }
-                Given::Answer { attempt, call, answer } => {
+                Given::Answer { attempt, call, answer, .. } => {
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.answers.insert(attempt.number, (call, answer));
                 }

@@ -10,7 +10,16 @@ use crate::judge::Told;
 
 impl World<'_> {
     pub(super) fn happen(&mut self, happening: Happening) -> Fine {
+        let is_ours = matches!(
+            happening,
+            Happening::Start | Happening::Back { .. } | Happening::Impatient { .. }
+        );
+        if is_ours && self.now < self.asleep_until {
+            self.arrange(self.asleep_until, happening);
+            return Ok(());
+        }
         match happening {
+            Happening::Suspend { for_ms } => self.suspend(for_ms),
             Happening::Start => self.start()?,
             Happening::Create { caller, round } => self.create(caller, round),
             Happening::Cancel { id, tenant, round } => self.cancel(id, tenant, round),
@@ -25,6 +34,7 @@ impl World<'_> {
             Happening::SetWall { by_ms } => {
                 self.note(None, || format!("the wall clock is set by {by_ms} ms"));
                 self.machine.set_wall(by_ms);
+                self.wakes_soon();
             }
             Happening::Impatient { life } => {
                 if life == self.life {
@@ -52,11 +62,13 @@ impl World<'_> {
         let (tenant, request_id) = (Arc::clone(&caller.tenant), caller.request_id.clone());
         let number = caller.index;
         self.arrange(again_at, Happening::Create { caller: index, round: round + 1 });
-        let Some(service) = self.service.as_mut() else { return };
-        if !service.takes_inputs() || service.is_draining {
+        let Some(service) = self.service.as_ref().filter(|service| !service.is_draining) else {
+            return;
+        };
+        if self.now < self.asleep_until {
             return;
         }
-        let created_at = service.moment(self.now, &self.machine);
+        let created_at = service.clock.moment();
         let random = Dice::of(self.scenario.seed, &[9, u64::from(number), u64::from(round)]).any();
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&random.to_be_bytes());
@@ -81,7 +93,7 @@ impl World<'_> {
             lock(&acks).push(Ack::Created { caller: index, round, record: asked, answer });
         });
         let input = Input::Create { record: Box::new(record), reply };
-        service.inbox.push(Waiting { lane: 4, input, given: Some(Given::Create(given)) });
+        self.hand_in(input, vec![Given::Create(given)]);
         self.note(Some(id), || format!("caller {number} asks for it, round {round}"));
     }
 
@@ -119,22 +131,18 @@ impl World<'_> {
     }
 
     fn cancel(&mut self, id: WorkflowId, tenant: Arc<str>, round: u32) {
-        let again = Happening::Cancel { id, tenant: Arc::clone(&tenant), round: round + 1 };
-        let Some(service) = self.service.as_mut().filter(|service| service.takes_inputs()) else {
-            if round < 20 {
-                self.arrange(self.now + 10_000, again);
-            }
-            return;
-        };
         let acks = Arc::clone(&self.acks);
         let whose = Arc::clone(&tenant);
         let reply = Box::new(move |answer| {
             lock(&acks).push(Ack::Canceled { id, tenant: whose, answer });
         });
+        let again = Happening::Cancel { id, tenant: Arc::clone(&tenant), round: round + 1 };
         let given = Given::Cancel { tenant: Arc::clone(&tenant), id };
-        let input = Input::Cancel { tenant, id, reply };
-        service.inbox.push(Waiting { lane: 1, input, given: Some(given) });
-        self.note(Some(id), || "a cancel arrives".to_owned());
+        if self.hand_in(Input::Cancel { tenant, id, reply }, vec![given]) {
+            self.note(Some(id), || "a cancel arrives".to_owned());
+        } else if round < 20 {
+            self.arrange(self.now + 10_000, again);
+        }
     }
 
     /// A call's bytes arrive, and the provider takes the message.
@@ -221,12 +229,33 @@ impl World<'_> {
             }
         };
         let SendOrder { attempt, call: number, route, .. } = call.order.clone();
-        let Some(service) = self.service.as_mut().filter(|_| life == self.life) else { return };
-        let given = Given::Answer { attempt, call: number, answer: answer.clone() };
+        if life != self.life {
+            return;
+        }
+        let given =
+            Given::Answer { attempt, call: number, route: call.route, answer: answer.clone() };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
         let input = Input::Answer { attempt, call: number, route, answer, took_ms };
-        service.inbox.push(Waiting { lane: 3, input, given: Some(given) });
+        self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
+    }
+
+    /// Nothing runs for a while, and whoever knocks finds nobody; the clocks go on.
+    fn suspend(&mut self, for_ms: u64) {
+        self.note(None, || format!("the machine sleeps for {for_ms} ms"));
+        self.asleep_until = self.asleep_until.max(self.now + for_ms);
+        if let Some(service) = &mut self.service {
+            service.free_at = service.free_at.max(self.asleep_until);
+        }
+        self.wakes_soon();
+    }
+
+    /// A nap is over within a second, and then the writer finds the clocks otherwise.
+    fn wakes_soon(&mut self) {
+        let mut dice = Dice::of(self.scenario.seed, &[15, self.arranged]);
+        let Some(service) = &mut self.service else { return };
+        let soon = self.now.max(self.asleep_until) + dice.below(1001);
+        service.wakes_at = Some(service.wakes_at.map_or(soon, |at| at.min(soon)));
     }
 
     fn tell(&mut self, report: Given, route: usize) {
@@ -254,15 +283,10 @@ impl World<'_> {
         let (rounds, route) = (hook.rounds, hook.route);
         let wait = 5000 << rounds.min(9);
         self.arrange(self.now + wait, Happening::Knock { hook: index });
-        let Some(service) = self.service.as_mut().filter(|service| service.takes_inputs()) else {
-            return;
-        };
         let spec = &self.scenario.routes[route];
         let hook = &self.hooks[index];
-        self.figures.receipts += hook.items.len() as u64;
         let inbound = hook.items.iter().filter_map(inbound).collect();
         let acks = Arc::clone(&self.acks);
-        // One input, several things given: the first carries the input.
         let input = Input::Inbound {
             provider: Arc::from(spec.provider),
             account: Arc::from(spec.account),
@@ -273,14 +297,12 @@ impl World<'_> {
                 }
             }),
         };
-        let mut items = hook.items.iter().cloned();
-        let first = items.next();
-        service.inbox.push(Waiting { lane: 2, input, given: first });
-        for given in items {
-            let (input, given) = (Input::Tick, Some(given));
-            service.inbox.push(Waiting { lane: 2, input, given });
+        let items = hook.items.clone();
+        if !self.hand_in(input, items.clone()) {
+            return;
         }
-        for given in hook.items.clone() {
+        self.figures.receipts += items.len() as u64;
+        for given in items {
             if let Given::Receipt(told) = given {
                 let id = self.judge.whose(&told).unwrap_or(WorkflowId(Uuid::nil()));
                 self.note(Some(id), || format!("a receipt arrives: {told:?}"));

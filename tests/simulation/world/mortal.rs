@@ -1,0 +1,285 @@
+//! How a life of the service ends: its store dies between any two writes, and what the writer still says
+//! after that is said to nobody.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use dispatch::{
+    engine::{Calls, RouteTable, SendOrder},
+    machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
+    store::{
+        Batch, ClockNote, DueRow, Held, Parked, Reader, Row, Settings, Store, StoreError, Swept,
+    },
+};
+use dispatch_contract::{AttemptId, Busy, UnixMillis};
+
+use super::{machine::Noted, *};
+
+/// One life, as far as the world sees into it.
+#[derive(Clone)]
+pub struct Life(Arc<Mutex<State>>);
+
+struct State {
+    is_dead: bool,
+    /// How it ends, and how once its end has come.
+    death: Option<Death>,
+    dying: Option<Death>,
+    turn: Turned,
+    noted: Option<(Noted, u64)>,
+    /// How long the disk takes for the next commit.
+    commit_ms: u64,
+    acks: Acks,
+    machine: Machine,
+}
+
+/// What one turn of the writer came to.
+#[derive(Default)]
+pub struct Turned {
+    /// What it was given.
+    pub given: Vec<Given>,
+    pub has_committed: bool,
+    pub rows: Vec<Arc<Row>>,
+    pub orders: Vec<SendOrder>,
+    /// A promise that left too soon, or a store that failed by itself.
+    pub broken: Option<Broken>,
+}
+
+impl Life {
+    pub fn new(death: Option<Death>, acks: Acks, machine: Machine) -> Life {
+        let (is_dead, dying, noted, commit_ms) = (false, None, None, 0);
+        let turn = Turned::default();
+        let state = State { is_dead, death, dying, turn, noted, commit_ms, acks, machine };
+        Life(Arc::new(Mutex::new(state)))
+    }
+
+    pub fn commits_take(&self, ms: u64) {
+        self.state().commit_ms = ms;
+    }
+
+    /// Offers an input with what it tells: known to be given once its turn is over, if it is taken.
+    pub fn offer(&self, given: Vec<Given>, push: impl FnOnce(Busy) -> bool) -> bool {
+        let life = self.clone();
+        let before = self.state().turn.given.len();
+        let is_taken = push(Busy::tracked(move || life.state().turn.given.extend(given)));
+        if !is_taken {
+            self.state().turn.given.truncate(before);
+        }
+        is_taken
+    }
+
+    pub fn turned(&self) -> Turned {
+        mem::take(&mut self.state().turn)
+    }
+
+    /// How it ends, if its end has come.
+    pub fn end(&self) -> Option<Death> {
+        self.state().dying
+    }
+
+    /// It ends otherwise now.
+    pub fn spare(&self) {
+        let mut state = self.state();
+        (state.death, state.dying) = (None, None);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.state().is_dead
+    }
+
+    /// How it was when the clocks were noted, if that was since this was last asked, and what engine time
+    /// was noted.
+    pub fn take_noted(&self) -> Option<(Noted, u64)> {
+        self.state().noted.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn die(&mut self) -> StoreError {
+        self.is_dead = true;
+        StoreError::Io("it died".to_owned())
+    }
+
+    fn point(&self) -> Option<Point> {
+        self.dying.map(|death| death.point)
+    }
+
+    /// A commit begins: nothing of what it holds may have happened.
+    fn begin(&mut self) {
+        if lock(&self.acks).iter().any(Ack::is_promise) {
+            self.turn.broken = Some(broken(PROMISE, &"an answer left before the commit"));
+        }
+        if !self.turn.orders.is_empty() {
+            self.turn.broken = Some(broken(STARTED_FIRST, &"a call left before the commit"));
+        }
+        if let Some(death) = &mut self.death {
+            death.commit = death.commit.saturating_sub(1);
+            if death.commit == 0 {
+                self.dying = self.death.take();
+            }
+        }
+    }
+}
+
+impl Calls for Life {
+    fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
+        let mut state = self.state();
+        let left = match state.point() {
+            Some(Point::AfterAcks) => 0,
+            Some(Point::AfterOneCall) => 1,
+            _ => orders.len(),
+        };
+        if !state.is_dead {
+            state.turn.orders.extend(orders.into_iter().take(left));
+        }
+        if matches!(state.point(), Some(Point::AfterAcks | Point::AfterOneCall)) {
+            let _ = state.die();
+        }
+    }
+}
+
+/// A store that lives on while services die.
+pub type Kept = Arc<Mutex<Box<dyn Store>>>;
+
+/// The store as a life of the service has it: once that is over, nothing reaches it any more.
+pub struct Mortal {
+    pub kept: Kept,
+    pub life: Life,
+}
+
+pub fn kept(store: &Kept) -> MutexGuard<'_, Box<dyn Store>> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mortal {
+    fn kept(&self) -> MutexGuard<'_, Box<dyn Store>> {
+        kept(&self.kept)
+    }
+
+    fn alive(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let mut state = self.life.state();
+        if state.is_dead { Err(state.die()) } else { Ok(state) }
+    }
+}
+
+impl Store for Mortal {
+    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+        let mut state = self.alive()?;
+        state.begin();
+        let states = batch.changes.iter().map(|change| &change.state);
+        if let Some(found) = states.flat_map(machine::check).next() {
+            let text = format!("{}: {}", found.id, found.rule);
+            state.turn.broken = Some(broken(MACHINE, &text));
+        }
+        if state.point() == Some(Point::BeforeCommit) {
+            return Err(state.die());
+        }
+        let rows = self.kept().commit(batch);
+        if let Err(error) = &rows {
+            state.turn.broken = Some(broken(STORE, error));
+        }
+        let rows = rows?;
+        state.turn.has_committed = true;
+        state.turn.rows.extend(rows.iter().cloned());
+        state.machine.goes_on(state.commit_ms);
+        if state.point() == Some(Point::AfterCommit) {
+            return Err(state.die());
+        }
+        Ok(rows)
+    }
+
+    fn sweep(
+        &mut self,
+        now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
+        let mut state = self.alive()?;
+        let swept = self.kept().sweep(now, before, budget);
+        if let Err(error) = &swept {
+            state.turn.broken = Some(broken(STORE, error));
+        }
+        swept
+    }
+
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
+        let mut state = self.alive()?;
+        state.noted = Some((state.machine.noted(), note.at.engine.0));
+        self.kept().note_clock(note)
+    }
+
+    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        self.kept().load(id)
+    }
+
+    fn find_request(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        self.kept().find_request(tenant, request_id)
+    }
+
+    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
+        self.kept().find_message(account, id)
+    }
+
+    fn due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Vec<DueRow> {
+        self.kept().due(clock, after, until, limit)
+    }
+
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.kept().next_due(clock, after)
+    }
+
+    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
+        self.kept().open_ids(after, limit)
+    }
+
+    fn open_count(&self) -> usize {
+        self.kept().open_count()
+    }
+
+    fn parked(&self) -> Vec<Parked> {
+        self.kept().parked()
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.kept().held()
+    }
+
+    fn last_time(&self) -> Moment {
+        self.kept().last_time()
+    }
+
+    fn clock(&self) -> Option<ClockNote> {
+        self.kept().clock()
+    }
+
+    fn grace_given_ms(&self) -> u64 {
+        self.kept().grace_given_ms()
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.kept().reader()
+    }
+
+    fn settings(&self) -> Arc<dyn Settings> {
+        self.kept().settings()
+    }
+}

@@ -1,0 +1,482 @@
+//! The service's lives: the production writer is stepped on virtual time, until it dies.
+
+use std::ops::ControlFlow;
+
+use super::*;
+
+/// How many turns a world may have: the busiest have some thousands.
+const MOST_TURNS: u64 = 200_000;
+/// How long a drain is waited for.
+const PATIENCE_MS: u64 = 15_000;
+/// The longest sleep of the writer, and how often it notes how the clocks stand.
+const NAP_MS: u64 = 1000;
+const NOTE_MS: u64 = 10_000;
+
+/// A life of the service.
+pub(super) struct Service {
+    pub(super) writer: Writer,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) clock: Arc<Watched>,
+    pub(super) life: Life,
+    news: watch::Receiver<Cursor>,
+    /// The route that is not configured in this life.
+    gone: Option<usize>,
+    started_at: u64,
+    grace_until: u64,
+    /// Whether something waits for the writer.
+    pub(super) has_inputs: bool,
+    /// When it wakes up by itself; never, while all that it would do is take naps.
+    pub(super) wakes_at: Option<u64>,
+    /// When the disk is done with the last batch.
+    pub(super) free_at: u64,
+    last_turn_at: u64,
+    previous: Option<Moment>,
+    pub(super) is_draining: bool,
+    idle_turns: u32,
+}
+
+impl Service {
+    /// When its writer will turn next, in true time.
+    pub(super) fn next_turn(&self, now: u64) -> Option<u64> {
+        let wants = if self.has_inputs { Some(now) } else { self.wakes_at };
+        wants.map(|at| at.max(self.free_at))
+    }
+
+    pub(super) fn is_recovering(&self) -> bool {
+        self.writer.turn().is_recovering()
+    }
+
+    /// Until when it sleeps, since `at`. Naps in which nothing can happen are leapt over, but for some.
+    fn sleeps(&mut self, at: u64, wait: Option<Duration>, is_nap_taken: bool) -> Fine {
+        let wait = wait.map_or(u64::MAX, |wait| wait.as_millis() as u64);
+        if wait > NAP_MS {
+            return Err(broken(NAPS, &format!("it sleeps for {wait} ms")));
+        }
+        let now = self.clock.moment();
+        let due = self.clock.alarm().expected(now);
+        let due = due.map(|due| at + due.0.saturating_sub(now.engine.0));
+        if due.is_some_and(|due| due < at + wait) {
+            return Err(broken(NAPS, &format!("it sleeps from {at} for {wait} ms, past {due:?}")));
+        }
+        let takes_it = wait < NAP_MS || is_nap_taken;
+        self.wakes_at = if takes_it { Some(at + wait) } else { due };
+        Ok(())
+    }
+}
+
+impl World<'_> {
+    pub(super) fn start(&mut self) -> Fine {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => self.open()?,
+        };
+        let keeps = mortal::kept(&store);
+        let machine = Box::new(self.machine.clone());
+        let clock = SystemClock::of(machine, keeps.clock(), keeps.last_time());
+        let clock = Arc::new(Watched::new(clock));
+        let now = clock.moment();
+        let started_at = now.engine.0;
+        self.elapsed(now, keeps.last_time().engine.0)?;
+        let grace_length = Duration::from_millis(self.scenario.grace_ms);
+        let grace_until = Grace::new(now.engine, grace_length, keeps.grace_given_ms()).until.0;
+        self.judge.reopened(&*keeps.reader())?;
+        drop(keeps);
+        self.life += 1;
+        // Now and then somebody takes a route out of the configuration.
+        let mut dice = Dice::of(self.scenario.seed, &[12, u64::from(self.life)]);
+        let gone = dice.percent(25).then(|| dice.below(self.scenario.routes.len() as u64) as usize);
+        self.out.fill(0);
+        self.note(None, || format!("the service starts, at engine time {}", started_at - START));
+        let seen = TurnSeen {
+            now: started_at,
+            wall: now.wall.0,
+            life: self.life,
+            started_at,
+            grace_until,
+            previous: None,
+            gone,
+        };
+        self.judge.begun(&seen, self.scenario.grace_ms)?;
+        let options = EngineOptions {
+            terms: self.scenario.terms,
+            recovery_grace: grace_length,
+            retention: Duration::from_millis(self.scenario.retention_ms),
+            space: SpaceLimits::default(),
+            is_read_only: false,
+            queue_warn: Duration::ZERO,
+            lanes: self.scenario.lanes,
+        };
+        let acks = Arc::clone(&self.acks);
+        let life = Life::new(self.deaths.pop_front(), acks, self.machine.clone());
+        let inbox = Arc::new(Inbox::new(self.scenario.lanes));
+        let mut writer = Writer::new(
+            Box::new(Mortal { kept: Arc::clone(&store), life: life.clone() }),
+            routes::table(&self.scenario.routes, gone),
+            Arc::clone(&inbox),
+            Arc::clone(&clock) as Arc<dyn EngineClock>,
+            Box::new(life.clone()),
+            Arc::new(Metrics::new()),
+            &options,
+        );
+        writer.wait();
+        self.service = Some(Service {
+            news: writer.feed().everything(),
+            writer,
+            inbox,
+            clock,
+            life,
+            gone,
+            started_at,
+            grace_until,
+            has_inputs: false,
+            wakes_at: Some(self.now),
+            free_at: self.now,
+            last_turn_at: self.now,
+            previous: None,
+            is_draining: false,
+            idle_turns: 0,
+        });
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Engine time went on by what really passed, if that can be known: within a boot it can, and over
+    /// one by a wall clock that nobody set. It never falls behind the journal.
+    fn elapsed(&self, now: Moment, newest: u64) -> Fine {
+        let engine = now.engine.0;
+        if engine < newest {
+            return Err(broken(ELAPSED, &format!("{engine}, and the journal is at {newest}")));
+        }
+        let Some((noted, then)) = &self.noted else { return Ok(()) };
+        let told = engine.saturating_sub(*then);
+        let Some((passed, leeway_ms)) = self.machine.passed(noted) else { return Ok(()) };
+        if !(passed..=passed + leeway_ms).contains(&told) {
+            return Err(broken(ELAPSED, &format!("{passed} ms passed, and {told} are told")));
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Kept, Broken> {
+        let store: Box<dyn Store> = match &self.folder {
+            Some(folder) => {
+                let options =
+                    SledOptions { folder: folder.path().join("data"), cache_bytes: 16 << 20 };
+                Box::new(SledStore::open(&options).map_err(|error| broken(STORE, &error))?)
+            }
+            None => Box::new(MemoryStore::new()),
+        };
+        Ok(Arc::new(Mutex::new(store)))
+    }
+
+    /// The service is gone, and with it all that was not durable.
+    fn die(&mut self, death: Death) {
+        self.note(None, || format!("the service dies, {:?}", death.point));
+        self.figures.deaths += 1;
+        self.service = None;
+        self.copier.stop();
+        lock(&self.acks).clear();
+        if self.folder.is_some() {
+            self.store = None;
+        }
+        self.judge.died();
+        self.machine.set_wall(death.wall_step_ms);
+        self.machine.rewind(death.rewinds_ms);
+        if death.reboots {
+            self.machine.reboot();
+        }
+        // By then its last commit may have taken a while.
+        self.arrange(self.machine.now() + death.down_ms, Happening::Start);
+    }
+
+    /// One step of the writer, and what comes of it.
+    pub(super) fn turn(&mut self) -> Fine {
+        let Some(service) = &mut self.service else { return Ok(()) };
+        self.figures.turns += 1;
+        let seed = self.scenario.seed;
+        let mut dice = Dice::of(seed, &[5, self.figures.turns]);
+        service.life.commits_take(dice.below(self.scenario.commit_ms + 1));
+        let now = service.clock.moment();
+        let was_recovering = service.is_recovering();
+        let was_due = service.clock.alarm().is_due(now);
+        service.has_inputs &= was_recovering;
+        let seen = TurnSeen {
+            now: now.engine.0,
+            wall: now.wall.0,
+            life: self.life,
+            started_at: service.started_at,
+            grace_until: service.grace_until,
+            previous: service.previous,
+            gone: service.gone,
+        };
+        let mut serve = || service.writer.serve(Some(Duration::ZERO));
+        let kept = self.store.as_ref().filter(|_| self.folder.is_some());
+        let served = match kept.map(|store| mortal::kept(store).reader()) {
+            Some(reader) => self.judge.beside(&*reader, now.engine.0, serve)?,
+            None => serve(),
+        };
+        let life = service.life.clone();
+        let effects_at = self.machine.now();
+        let mut ended = None;
+        if life.is_dead() {
+            // What it had taken is let go of with it, and what still waited is nobody's any more.
+            ended = self.service.take().map(|service| (drop(service.writer), service.inbox));
+        } else {
+            let served = served.as_ref().map_err(|error| broken(STORE, error))?;
+            let wait = service.writer.wait();
+            if *served == ControlFlow::Continue(()) && !service.is_recovering() {
+                service.sleeps(effects_at, wait, dice.percent(10))?;
+            } else {
+                service.wakes_at = Some(effects_at);
+            }
+            service.free_at = effects_at;
+        }
+        let Turned { given, has_committed, rows, orders, broken: found } = life.turned();
+        let dead = ended.and_then(|_| life.end());
+        if let Some(found) = found {
+            return Err(found);
+        }
+        let point = dead.map(|death| death.point);
+        if let (Some(Point::BeforeCommit), Some(death)) = (point, dead) {
+            self.nothing_left(&orders)?;
+            self.die(death);
+            return Ok(());
+        }
+        for given in &given {
+            if let Given::Answer { route, .. } = given {
+                self.out[*route] -= 1;
+            }
+        }
+        if let Some(service) = &mut self.service {
+            let is_idle = given.is_empty() && !has_committed;
+            let is_early = was_due || self.now < service.last_turn_at + NAP_MS;
+            service.last_turn_at = self.now;
+            service.idle_turns = if is_idle { service.idle_turns + u32::from(is_early) } else { 0 };
+            if service.idle_turns > 100 || self.figures.turns > MOST_TURNS {
+                let alarm = service.clock.alarm();
+                return Err(broken(SPIN, &format!("{alarm:?} is due at {now:?}")));
+            }
+        }
+        if let Some(log) = &mut self.log {
+            for row in &rows {
+                for fact in &row.facts {
+                    let text = format!("  [{}] {}", now.engine.0 - START, sentence(fact));
+                    log.push((self.now - START, Some(row.workflow), text));
+                }
+            }
+        }
+        if let Some(store) = &self.store {
+            let reader = mortal::kept(store).reader();
+            let exists = |id| reader.workflow(id).is_ok_and(|workflow| workflow.is_some());
+            self.judge.durable(&seen, given, &rows, exists)?;
+        }
+        if let (Some(Point::AfterCommit), Some(death)) = (point, dead) {
+            self.nothing_left(&orders)?;
+            self.die(death);
+            return Ok(());
+        }
+        self.answered(effects_at)?;
+        for order in orders {
+            self.call(order, effects_at)?;
+        }
+        if let Some(death) = dead {
+            self.die(death);
+            return Ok(());
+        }
+        self.settle(now, &rows, was_recovering)?;
+        self.read(false)?;
+        if served == Ok(ControlFlow::Break(())) {
+            let stop = Death {
+                commit: 0,
+                point: Point::Drain,
+                down_ms: 500,
+                wall_step_ms: 0,
+                reboots: false,
+                rewinds_ms: 0,
+            };
+            self.die(stop);
+        } else if let Some(death) = life.end() {
+            self.drain(death);
+        }
+        Ok(())
+    }
+
+    /// Whoever died in its commit has said nothing.
+    fn nothing_left(&self, orders: &[SendOrder]) -> Fine {
+        if lock(&self.acks).iter().any(Ack::is_promise) {
+            return Err(broken(PROMISE, &"an answer left although the commit failed"));
+        }
+        match orders.first() {
+            Some(order) => Err(broken(STARTED_FIRST, &format!("{order:?} left"))),
+            None => Ok(()),
+        }
+    }
+
+    /// How the service is between two turns.
+    fn settle(&mut self, now: Moment, rows: &[Arc<Row>], was_recovering: bool) -> Fine {
+        let Some(service) = &mut self.service else { return Ok(()) };
+        if let Some(noted) = service.life.take_noted() {
+            self.noted = Some(noted);
+        }
+        let noted_at = self.noted.map_or(0, |(noted, _)| noted.at);
+        if self.now >= noted_at + NOTE_MS {
+            return Err(broken(NOTED, &format!("last at {noted_at}, and it is {}", self.now)));
+        }
+        let newest = *service.news.borrow();
+        if rows.last().is_some_and(|last| last.cursor != newest) {
+            return Err(broken(TOLD, &format!("of {newest:?}, and there is {:?}", rows.last())));
+        }
+        if service.is_recovering() {
+            return Ok(());
+        }
+        service.previous = Some(now);
+        if was_recovering {
+            self.judge.recovered(self.life)?;
+        }
+        self.judge.sleeps(service.clock.alarm())?;
+        if service.is_draining {
+            return Ok(());
+        }
+        for (route, out) in self.out.iter().enumerate() {
+            if *out < self.scenario.routes[route].concurrency && service.gone != Some(route) {
+                self.judge.is_free(route)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, death: Death) {
+        self.note(None, || "the service drains".to_owned());
+        let Some(service) = &mut self.service else { return };
+        service.is_draining = true;
+        // The next life's death is as far away as this one's was.
+        service.life.spare();
+        self.machine.set_wall(death.wall_step_ms);
+        let acks = Arc::clone(&self.acks);
+        let reply = Box::new(move |()| lock(&acks).push(Ack::Drained));
+        self.hand_in(Input::Drain { reply }, Vec::new());
+        let life = self.life;
+        self.arrange(self.now + PATIENCE_MS, Happening::Impatient { life });
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.hand_in(Input::Stop, Vec::new());
+    }
+
+    /// Hands an input to the service; whether it has room for it.
+    pub(super) fn hand_in(&mut self, input: Input, given: Vec<Given>) -> bool {
+        if self.now < self.asleep_until {
+            return false;
+        }
+        let Some(service) = &mut self.service else { return false };
+        let inbox = &service.inbox;
+        let is_taken = service.life.offer(given, |busy| inbox.push(input, busy).is_ok());
+        service.has_inputs |= is_taken;
+        is_taken
+    }
+
+    /// What was promised goes out to who asked.
+    fn answered(&mut self, at: u64) -> Fine {
+        let acks = std::mem::take(&mut *lock(&self.acks));
+        for ack in acks {
+            match ack {
+                Ack::Created { caller, round, record, answer } => {
+                    self.judge.created(&record, &answer)?;
+                    self.told_created(caller, round, &answer, at);
+                }
+                Ack::Canceled { id, tenant, answer } => {
+                    self.judge.canceled(id, &tenant, &answer)?;
+                }
+                Ack::Taken { hook } => {
+                    let round = self.hooks[hook].rounds;
+                    // Our answer may be lost, and then the provider tells it again.
+                    let mut dice =
+                        Dice::of(self.scenario.seed, &[6, hook as u64, u64::from(round)]);
+                    self.hooks[hook].is_answered |= !dice.percent(10);
+                }
+                Ack::Drained => {
+                    let out = self.service.as_ref();
+                    let out = out.map_or(0, |service| service.writer.turn().calls_out());
+                    if out > 0 {
+                        return Err(broken(DRAINED, &format!("{out} calls are out")));
+                    }
+                    self.stop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A call leaves.
+    fn call(&mut self, order: SendOrder, at: u64) -> Fine {
+        self.judge.ordered(&order, self.life)?;
+        let id = WorkflowId(order.attempt.workflow);
+        if self.service.as_ref().is_some_and(|service| service.is_draining) {
+            return Err(Broken {
+                rule: DRAINED,
+                detail: "a call leaves".to_owned(),
+                workflow: Some(id),
+            });
+        }
+        let Some(route) = self.scenario.routes.iter().position(|of| of.name == order.route) else {
+            return Err(broken(STORE, &"an order for a route that there is not"));
+        };
+        let reader = self.store.as_ref().map(|store| mortal::kept(store).reader());
+        let kept = reader.and_then(|reader| reader.record(id).ok().flatten());
+        if order.record.is_none() && kept.is_none() {
+            let detail = "its record is gone".to_owned();
+            return Err(Broken { rule: RECORDS, detail, workflow: Some(id) });
+        }
+        self.out[route] += 1;
+        if self.out[route] > self.route(route).concurrency {
+            return Err(Broken {
+                rule: PLACES,
+                detail: format!("{} calls are out on {}", self.out[route], order.route),
+                workflow: Some(id),
+            });
+        }
+        let more = u64::from(order.attempt.number) << 16 | u64::from(order.call);
+        let mut dice = self.dice(7, id, more);
+        let trouble = self.scenario.trouble;
+        let spec = self.route(route);
+        let course =
+            crate::provider::course(self.scenario.seed, route, spec, trouble, at, &mut dice);
+        self.note(Some(id), || {
+            format!(
+                "call {} of attempt {} leaves by {}",
+                order.call, order.attempt.number, order.route
+            )
+        });
+        self.figures.calls += 1;
+        let timeout = self.route(route).timeout_ms;
+        let back = course.answer.as_ref().map_or(timeout, |(after, _)| timeout.min(*after));
+        let call = self.calls.len();
+        if let Some(after) = course.acts_after {
+            self.arrange(at + after, Happening::Reach { call });
+        }
+        self.arrange(at + back, Happening::Back { call });
+        let life = self.life;
+        let left_at = self.engine_at(at);
+        self.calls.push(Call {
+            order,
+            route,
+            life,
+            made_at: at,
+            left_at,
+            course,
+            provider_id: String::new(),
+        });
+        Ok(())
+    }
+
+    /// Readers look.
+    pub(super) fn read(&mut self, all: bool) -> Fine {
+        let Some(store) = &self.store else { return Ok(()) };
+        let past = self.judge.past();
+        let reader = mortal::kept(store).reader();
+        for follower in &mut self.followers {
+            follower.look(&*reader, &self.judge.journal, self.figures.turns, past, all)?;
+        }
+        let settings = mortal::kept(store).settings();
+        self.copier.go_on(reader, settings, &self.judge, self.figures.turns)
+    }
+}
