@@ -15,10 +15,6 @@ use super::{Case, FAIR, Fine, Judge, TurnSeen, want};
 /// Of this many places in a row each lower priority that waits gets one.
 const RESERVE: u64 = 10;
 
-/// How many more turns of others are let pass: a wait that begins anew does so in the middle of a round,
-/// and turns are spent by who then has no use for them. Without turns it would be dozens.
-const SLACK: u64 = 2;
-
 /// What happened on a route while a workflow waited there, in this life of the service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
@@ -56,15 +52,31 @@ impl Judge {
         let planned = rows.iter().filter(|row| row.facts.iter().any(is_planned));
         let anew: BTreeSet<_> = planned.map(|row| row.workflow).collect();
         let mut started: BTreeMap<usize, Vec<WorkflowId>> = BTreeMap::new();
+        // How often it began to wait in this turn.
+        let mut begun: BTreeMap<(usize, WorkflowId), usize> = BTreeMap::new();
         for row in rows {
             for fact in &row.facts {
-                if let Fact::AttemptStarted { attempt, .. } = fact
-                    && let Some(of) = self.cases.get(&row.workflow).and_then(|c| c.at(*attempt))
-                {
-                    started.entry(of.route).or_default().push(row.workflow);
+                let attempt = fact.attempt();
+                let of = self.cases.get(&row.workflow).and_then(|case| case.at(attempt?));
+                let Some(of) = of else { continue };
+                match fact {
+                    Fact::AttemptStarted { .. } => {
+                        started.entry(of.route).or_default().push(row.workflow);
+                    }
+                    Fact::AttemptPlanned { .. } | Fact::AttemptDue { .. } => {
+                        *begun.entry((of.route, row.workflow)).or_default() += 1;
+                    }
+                    _ => {}
                 }
             }
         }
+        // Whoever came to its turn has had it, also if it had no use for it any more: it left the line in
+        // this turn, though it may stand there again by now.
+        let has_left = |of: &(usize, WorkflowId)| {
+            let waits = usize::from(self.waiting.contains(of));
+            usize::from(before.contains(of)) + begun.get(of).copied().unwrap_or(0) > waits
+        };
+        let left: Places = before.iter().chain(begun.keys()).copied().filter(has_left).collect();
         let at_first = |passed: &BTreeMap<_, Passed>, of| {
             passed.get(&of).map_or(turn.now, |passed| passed.at_first)
         };
@@ -83,8 +95,7 @@ impl Judge {
                     format!("{other} of the same tenant came later, and went first")
                 })?;
             }
-            // Some came and went within the turn.
-            let gone = before.difference(&self.waiting).filter(|(of, _)| *of == route);
+            let gone = left.iter().filter(|(of, _)| *of == route);
             let gone = gone.map(|(_, other)| other).chain(started).collect::<BTreeSet<_>>();
             for theirs in gone.into_iter().filter_map(|other| self.cases.get(other).map(line)) {
                 passed.ahead += u64::from(theirs.0 <= of.0);
@@ -93,7 +104,7 @@ impl Judge {
             let lower_ones = (Priority::ALL.len() - 1 - of.0.rank()) as u64;
             let own = passed.ahead - passed.ahead.min(passed.higher);
             let is_fair = passed.lower <= lower_ones * (passed.ahead / (RESERVE - 1) + 1)
-                && passed.others <= passed.line + 1 + SLACK
+                && passed.others <= passed.line + 1
                 && passed.higher <= (RESERVE - 1) * (own + 1);
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
