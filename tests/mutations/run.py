@@ -273,23 +273,25 @@ def commit():
     return subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def row(mutation, outcome, at):
+    by = ", ".join(f"`{test}`" for test in mutation.tests)
+    suite = mutation.suite
+    by += f" ({suite.suite})" if suite.package == "dispatch" else f" ({suite.package})"
+    columns = [f"`{mutation.name}`", mutation.row, mutation.breaks, by, outcome, at]
+    return f"| {' | '.join(columns)} |"
+
+
 def record(everything, results):
     """Keeps what came of this run in results.md, beside what is there of the others."""
-    rows = {}
+    rows = {mutation.name: row(mutation, "not run yet", "") for mutation in everything}
     if RESULTS.exists():
         for line in RESULTS.read_text().splitlines():
             name = re.match(r"\| `([^`]+)` \|", line)
-            if name:
+            if name and name[1] in rows:
                 rows[name[1]] = line
     for mutation, outcome in results:
-        by = ", ".join(f"`{test}`" for test in mutation.tests)
-        suite = mutation.suite
-        by += f" ({suite.suite})" if suite.package == "dispatch" else f" ({suite.package})"
-        columns = [f"`{mutation.name}`", mutation.row, mutation.breaks, by, outcome, commit()]
-        rows[mutation.name] = f"| {' | '.join(columns)} |"
-    head = (HERE / "head.md").read_text()
-    kept = [rows[mutation.name] for mutation in everything if mutation.name in rows]
-    RESULTS.write_text(head + "\n".join(kept) + "\n")
+        rows[mutation.name] = row(mutation, outcome, commit())
+    RESULTS.write_text((HERE / "head.md").read_text() + "\n".join(rows.values()) + "\n")
 
 
 def report(total, results, seed):
