@@ -15,12 +15,9 @@ use super::{
     open,
     open::OpenSet,
     settings,
-    types::{PAGE_BYTES, id_hash},
+    types::{LIST_PASS, LIST_SCAN, PAGE_BYTES, id_hash},
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
-
-/// How many workflows one list call looks at.
-pub(super) const LIST_SCAN: usize = 2000;
 
 /// Keeps everything in memory. Durable as long as the process lives, and not a moment longer.
 #[derive(Debug)]
@@ -356,13 +353,19 @@ impl Reader for Shared {
         let mut page = Page::default();
         let upper = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let candidates = kept.records.range((std::ops::Bound::Unbounded, upper)).rev();
-        let mut bytes = 0;
-        for (looked_at, (id, record)) in candidates.enumerate() {
-            if page.workflows.len() == limit || looked_at == LIST_SCAN || bytes >= PAGE_BYTES {
+        let (mut looked_at, mut passed, mut bytes) = (0, 0, 0);
+        for (id, record) in candidates {
+            let has_looked = looked_at == LIST_SCAN || passed == LIST_PASS || bytes >= PAGE_BYTES;
+            if page.workflows.len() == limit || has_looked {
                 return Ok(page);
             }
-            bytes += weight(record);
             page.next = Some(*id);
+            if filter.tenant.as_ref().is_some_and(|tenant| record.tenant != *tenant) {
+                passed += 1;
+                continue;
+            }
+            looked_at += 1;
+            bytes += weight(record);
             if let Some(workflow) = kept.workflow(*id)?
                 && filter.admits(record, &workflow)
             {

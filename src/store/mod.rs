@@ -200,7 +200,8 @@ pub trait Reader: Send + Sync {
     fn oldest(&self) -> Cursor;
 
     /// Workflows that match `filter`, newest first, beginning behind (older than) `after`. Looks
-    /// at a bounded number of them, and of bytes: a page may be short or empty and still have a `next`.
+    /// at a bounded number of them, and of bytes: a page may be short or empty and still have a `next`. Those
+    /// of other tenants than the filter's cost little.
     ///
     /// # Errors
     /// If the store cannot be read.

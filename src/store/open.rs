@@ -198,6 +198,12 @@ impl OpenSet {
         self.workflows.get(&id).map(|open| self.common.unpack(id, &open.packed)).transpose()
     }
 
+    /// Whether an open workflow is a tenant's; `None` if none of that id is open.
+    pub(super) fn is_of(&self, name: &str, id: WorkflowId) -> Result<Option<bool>, StoreError> {
+        let state = self.state(id)?;
+        Ok(state.map(|state| tenant(&state).is_some_and(|tenant| **tenant == *name)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.workflows.len()
     }

@@ -208,6 +208,10 @@ pub struct Entry {
     pub messages: Vec<(MessageKey, u16)>,
 }
 
+/// How many workflows one list call reads, and how many of other tenants it passes over for that.
+pub(crate) const LIST_SCAN: usize = 2000;
+pub(crate) const LIST_PASS: usize = 20_000;
+
 /// What is read at once weighs little more than this, however few rows that are: a workflow may weigh 256 KiB.
 /// No answer to a caller is larger than a usual client takes, which is 4 MiB.
 pub(crate) const PAGE_BYTES: usize = 2 * 1024 * 1024;

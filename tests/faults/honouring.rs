@@ -92,6 +92,7 @@ async fn the_program() {
     let service = service.await.unwrap();
     // On a line of its own, whatever the harness has begun to say.
     println!("\n  gRPC  {}", service.grpc);
+    println!("  health  http://{}/healthz", service.internal_http);
     terminate.recv().await;
     service.stop().await.unwrap();
 }

@@ -350,6 +350,47 @@ fn lists_are_newest_first_and_paged(mut driver: Driver) {
     assert!(reader.list(&Filter { labels, ..filter }, None, 10).unwrap().workflows.is_empty());
 }
 
+/// What others have does not make a tenant's list longer by pages.
+fn a_list_reads_what_is_its_tenant_s(mut driver: Driver) {
+    driver.create(1, "ours");
+    for hundred in 1..=25 {
+        let mut batch = Batch::default();
+        for number in 0..100 {
+            let id = WorkflowId(Uuid::from_u128(hundred * 100 + number));
+            let tenant: Arc<str> = Arc::from("another");
+            let record = Record {
+                id,
+                tenant: Arc::clone(&tenant),
+                created_at: driver.at(),
+                fingerprint: plan("x").fingerprint(),
+                requester: Requester::default(),
+                plan: plan("x"),
+                terms: Terms::default(),
+                request_id: None,
+            };
+            let mut state = driver.needs.workflow(&record);
+            let mut facts = machine::create(&mut state, driver.at(), &OneRoute);
+            // Some are open, and some have ended.
+            if number % 2 == 0 {
+                facts.extend(machine::handle(&mut state, driver.at(), Event::Cancel, &OneRoute));
+            }
+            let record = Some(Arc::new(record));
+            let (at, messages) = (driver.at(), Vec::new());
+            batch.changes.push(Change { record, tenant, at, expected: 0, facts, state, messages });
+        }
+        driver.store.commit(batch).unwrap();
+    }
+    let of = |tenant: &str| Filter { tenant: Some(Arc::from(tenant)), ..Filter::default() };
+    let reader = driver.store.reader();
+    let page = reader.list(&of("default"), None, 10).unwrap();
+    assert_eq!(page.workflows.len(), 1, "not on the first page");
+    assert_eq!(page.next, None);
+    let page = reader.list(&of("another"), None, 2500).unwrap();
+    assert_eq!(page.workflows.len(), 2000, "a page reads so many");
+    assert!(page.next.is_some());
+    assert_eq!(reader.list(&of("nobody"), None, 10).unwrap().workflows.len(), 0);
+}
+
 fn retention_drops_what_ended_and_keeps_what_is_open(mut driver: Driver) {
     let old = driver.create(1, "ends");
     driver.accept(old);
@@ -671,6 +712,7 @@ suite!(
     parked_receipts_come_and_go,
     a_change_on_an_old_state_is_refused,
     lists_are_newest_first_and_paged,
+    a_list_reads_what_is_its_tenant_s,
     retention_drops_what_ended_and_keeps_what_is_open,
     a_late_row_is_kept_with_its_workflow,
     where_the_edge_waits_nothing_is_missed_silently,

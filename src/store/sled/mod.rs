@@ -114,8 +114,15 @@ pub(crate) struct Ended {
     sequence: u32,
     /// Where its newest transition stood: before `last`, since it was carried.
     newest: Cursor,
+    /// A hash of whose it is, so that others' lists need not read it.
+    tenant: u32,
     /// When that was. Retention counts from here, so that whoever reads a row finds what it belongs to.
     at: UnixMillis,
+}
+
+/// What stands in [`Ended`] for a tenant.
+fn tenant_tag(tenant: &str) -> u32 {
+    crc32fast::hash(tenant.as_bytes())
 }
 
 /// How far retention has come.
@@ -264,8 +271,9 @@ impl SledStore {
         let stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
         if is_over(&change.state) {
             let Stand { first, last, sequence } = stand;
-            let at = change.at.engine;
-            writes.put(keys::ended(id), &Ended { first, last, sequence, newest: cursor, at })?;
+            let (tenant, at) = (tenant_tag(&row.tenant), change.at.engine);
+            let ended = Ended { first, last, sequence, newest: cursor, tenant, at };
+            writes.put(keys::ended(id), &ended)?;
         }
         pending.insert(id, Pending { state: change.state, stand });
         Ok(row)

@@ -5,16 +5,15 @@
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
-use super::{Before, Ended, Kept, Shared, keys, tree};
+use super::{Before, Ended, Kept, Shared, keys, tenant_tag, tree};
 use crate::{
     machine::{Workflow, WorkflowId},
     store::{
         Cursor, Entry, Filter, Incarnation, MessageKey, Needs, Page, Parked, Reader, Record, Row,
         StoreError,
         codec::{self, weight},
-        memory::LIST_SCAN,
         open::{OpenSet, replay},
-        types::PAGE_BYTES,
+        types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
     },
 };
 
@@ -141,6 +140,16 @@ impl Shared {
         Ok(ids)
     }
 
+    /// Whether it may be a tenant's: the cheap question, before it is read.
+    fn may_be_of(&self, tenant: &str, id: WorkflowId) -> Result<bool, StoreError> {
+        // In this order, as in `place`.
+        if let Some(is_of) = self.open().is_of(tenant, id)? {
+            return Ok(is_of);
+        }
+        let ended: Option<Ended> = self.tree.decode(&keys::ended(id))?;
+        Ok(ended.is_some_and(|ended| ended.tenant == tenant_tag(tenant)))
+    }
+
     fn some_after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
         let durable = self.newest();
         let mut rows = Vec::new();
@@ -231,8 +240,8 @@ impl Reader for Shared {
         after: Option<WorkflowId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let (mut page, mut looked_at, mut bytes) = (Page::default(), 0, 0);
-        let mut before = after;
+        let (mut looked_at, mut passed, mut bytes) = (0, 0, 0);
+        let (mut page, mut before) = (Page::default(), after);
         loop {
             let ids = self.ids((None, before), true)?;
             if ids.is_empty() {
@@ -240,12 +249,20 @@ impl Reader for Shared {
                 return Ok(page);
             }
             for id in ids {
-                if page.workflows.len() == limit || looked_at == LIST_SCAN || bytes >= PAGE_BYTES {
+                let has_looked =
+                    looked_at == LIST_SCAN || passed == LIST_PASS || bytes >= PAGE_BYTES;
+                if page.workflows.len() == limit || has_looked {
                     return Ok(page);
                 }
-                looked_at += 1;
                 before = Some(id);
                 page.next = Some(id);
+                if let Some(tenant) = &filter.tenant
+                    && !self.may_be_of(tenant, id)?
+                {
+                    passed += 1;
+                    continue;
+                }
+                looked_at += 1;
                 let Some((record, workflow)) = self.record_and_state(id)? else { continue };
                 bytes += weight(&record);
                 if filter.admits(&record, &workflow) {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Appender, Before, Edge, Ended, Kept, Origin, SledOptions, folder, keys,
     mark::{Mark, Marked},
+    tenant_tag,
     tree::{self, Tree, Writes},
 };
 use crate::{
@@ -169,6 +170,7 @@ impl Put<'_> {
         let (mut first, mut last) = (oldest.cursor, newest.cursor);
         let sequence = newest.sequence + newest.facts.len() as u32 - 1;
         let (newest, at) = (last, newest.at.engine);
+        let tenant = tenant_tag(&record.tenant);
         let record = Arc::new(record);
         let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
         let mut before = if first > summary.oldest {
@@ -191,7 +193,7 @@ impl Put<'_> {
             before = Before::Row(cursor);
         }
         if is_over {
-            writes.put(keys::ended(id), &Ended { first, last, sequence, newest, at })?;
+            writes.put(keys::ended(id), &Ended { first, last, sequence, newest, tenant, at })?;
         }
         Ok(())
     }
