@@ -45,7 +45,8 @@ impl Stepped {
             echoes: true,
             batches: false,
         };
-        let table = routes::table(&[spec], None);
+        let specs = [spec];
+        let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));
         let turn = Turn::new(&*store, Arc::clone(&table), grace(0, 0));
         Stepped { store, turn, table }
     }

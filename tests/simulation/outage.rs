@@ -67,7 +67,8 @@ pub fn live(workflows: u64) -> Outage {
         echoes: true,
         batches: false,
     };
-    let table = routes::table(&[spec], None);
+    let specs = [spec];
+    let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));
     let mut store = MemoryStore::new();
     let at = |ms: u64| Moment::both(UnixMillis(START + ms));
     let mut turn = Turn::new(&store, table, Grace::new(at(0).engine, Duration::ZERO, 0));

@@ -11,15 +11,59 @@ use dispatch_contract::{
     WebhookOutcome, WebhookRequest,
 };
 
-use crate::scenario::RouteSpec;
+use crate::{dice::Dice, scenario::RouteSpec};
 
-/// The routes but the one that is gone.
-pub fn table(specs: &[RouteSpec], gone: Option<usize>) -> Arc<RouteTable> {
-    let kept = specs.iter().enumerate().filter(|(index, _)| Some(*index) != gone);
-    Arc::new(RouteTable::new(kept.map(|(_, spec)| route(spec)).collect()))
+/// What a configuration calls each route; nothing where it does not have it.
+#[derive(Clone, Debug)]
+pub struct Names(Vec<Option<Arc<str>>>);
+
+impl Names {
+    /// Each as it was first called.
+    pub fn all(specs: &[RouteSpec]) -> Names {
+        Names(specs.iter().map(|spec| Some(Arc::clone(&spec.name))).collect())
+    }
+
+    /// Now and then somebody takes one out.
+    pub fn without_one(mut self, dice: &mut Dice) -> Names {
+        if dice.percent(25) {
+            let gone = dice.below(self.0.len() as u64) as usize;
+            self.0[gone] = None;
+        }
+        self
+    }
+
+    /// Now and then one gets a name that no other has or had, or two change theirs, whatever they serve.
+    pub fn renamed(mut self, dice: &mut Dice, number: u64) -> Names {
+        let (one, other) = (dice.below(self.0.len() as u64), dice.below(self.0.len() as u64));
+        match dice.below(10) {
+            0 | 1 => {
+                if let Some(name) = &mut self.0[one as usize] {
+                    *name = Arc::from(format!("{name}~{number}"));
+                }
+            }
+            2 => self.0.swap(one as usize, other as usize),
+            _ => {}
+        }
+        self
+    }
+
+    pub fn of(&self, route: usize) -> Option<&Arc<str>> {
+        self.0[route].as_ref()
+    }
+
+    /// Which route has this name.
+    pub fn route(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|of| of.as_deref() == Some(name))
+    }
 }
 
-fn route(spec: &RouteSpec) -> Route {
+/// The routes that a configuration has.
+pub fn table(specs: &[RouteSpec], names: &Names) -> RouteTable {
+    let named = specs.iter().zip(&names.0);
+    RouteTable::new(named.filter_map(|(spec, name)| Some(route(spec, name.as_ref()?))).collect())
+}
+
+fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
     let can = Capabilities {
         condition_statuses: spec.tells.clone(),
         content: vec![ContentKind::Text],
@@ -35,7 +79,7 @@ fn route(spec: &RouteSpec) -> Route {
     let channel = spec.channel.clone();
     let provider = spec.provider;
     Route {
-        name: Arc::clone(&spec.name),
+        name: Arc::clone(name),
         tenants: RouteTenants::All,
         sender: SenderMatch::Any,
         adapter: Arc::new(Declared { channel, provider, can }),

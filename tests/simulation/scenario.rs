@@ -31,6 +31,8 @@ pub struct Scenario {
     /// When the machine is put to sleep, whether the service runs or not, and for how many milliseconds:
     /// its clocks go on, and nothing else does.
     pub suspends: Vec<(u64, u64)>,
+    /// When the configuration is read anew.
+    pub reloads: Vec<u64>,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub terms: Terms,
@@ -139,6 +141,7 @@ impl Scenario {
             },
             wall_sets: (0..sets).map(|_| wall_set(&mut dice)).collect(),
             suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
+            reloads: Vec::new(),
             trouble: dice.one(&[0, 10, 40, 80]),
             terms,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -149,6 +152,8 @@ impl Scenario {
             on_sled: dice.below(100) == 0,
             lanes: if more.percent(20) { narrow } else { LaneLimits::default() },
         };
+        let reloads = more.one(&[0, 0, 1, 4]);
+        scenario.reloads = (0..reloads).map(|_| START + more.span(1, 2 * HOUR)).collect();
         for death in &mut scenario.deaths {
             if more.percent(5) {
                 death.rewinds_ms = more.span(1, MINUTE);

@@ -121,7 +121,7 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
-        let simpler: [fn(&mut Scenario); 9] = [
+        let simpler: [fn(&mut Scenario); 10] = [
             |world| world.trouble = 0,
             |world| world.commit_ms = 0,
             |world| world.grace_ms = 0,
@@ -131,6 +131,7 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
             |world| world.deaths.iter_mut().for_each(|death| death.rewinds_ms = 0),
             |world| world.wall_sets.clear(),
             |world| world.suspends.clear(),
+            |world| world.reloads.clear(),
         ];
         for simplify in simpler {
             let mut candidate = scenario.clone();

@@ -35,7 +35,7 @@ use crate::{
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
-    routes,
+    routes::{self, Names},
     scenario::{Caller, Death, Point, START, Scenario},
 };
 use machine::{Machine, Noted, Watched};
@@ -106,6 +106,10 @@ enum Happening {
     },
     /// The service starts.
     Start,
+    /// The configuration is read anew, for the nth time.
+    Reload {
+        number: u64,
+    },
     /// The machine sleeps.
     Suspend {
         for_ms: u64,
@@ -177,7 +181,8 @@ pub struct World<'a> {
     /// Callers that know how it went, or gave up.
     is_content: Vec<bool>,
     calls: Vec<Call>,
-    out: Vec<u32>,
+    /// How many calls are out, by the name of their route.
+    out: HashMap<Arc<str>, u32>,
     hooks: Vec<Hook>,
     gathered: Vec<Vec<Given>>,
     providers: Providers,
@@ -210,7 +215,7 @@ impl<'a> World<'a> {
             noted: None,
             is_content: vec![false; callers.len()],
             calls: Vec::new(),
-            out: vec![0; scenario.routes.len()],
+            out: HashMap::new(),
             hooks: Vec::new(),
             gathered: vec![Vec::new(); scenario.routes.len()],
             providers: Providers::default(),
@@ -228,6 +233,9 @@ impl<'a> World<'a> {
         for caller in 0..world.callers.len() {
             let at = world.callers[caller].comes_at;
             world.arrange(at, Happening::Create { caller, round: 0 });
+        }
+        for (number, at) in (1..).zip(&scenario.reloads) {
+            world.arrange(*at, Happening::Reload { number });
         }
         for (at, for_ms) in &scenario.suspends {
             world.arrange(*at, Happening::Suspend { for_ms: *for_ms });

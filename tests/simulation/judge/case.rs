@@ -35,7 +35,11 @@ pub(super) struct StepSeen {
 #[derive(Clone, Debug)]
 pub(super) struct Try {
     pub(super) step: u8,
+    /// By which it goes, or would go as the routes are now called.
     pub(super) route: usize,
+    /// What that was called when it was planned, and which it was.
+    pub(super) name: Arc<str>,
+    pub(super) planned_on: usize,
     pub(super) is_double: bool,
     pub(super) calls: u16,
     pub(super) first_call: Option<u64>,

@@ -47,7 +47,8 @@ impl Here<'_> {
             Reason::NotSentInTime | Reason::RouteSaturated => {
                 self.timer(send_end, false, fact)?;
                 // A route that is there is full, unless the service was down at the time.
-                let is_gone = last.is_some_and(|of| self.turn.gone == Some(of.route));
+                let is_gone =
+                    last.is_some_and(|of| self.case.way(of, self.routes, self.names).is_none());
                 let was_full = !is_gone && send_end >= self.turn.started_at;
                 last.is_some_and(|of| of.calls == 0)
                     && (reason == Reason::RouteSaturated) == was_full
@@ -59,8 +60,9 @@ impl Here<'_> {
             Reason::NoRoute => {
                 let asked = &plan.steps[usize::from(index)];
                 let is_untried = |(at, spec): (usize, &RouteSpec)| {
-                    let tried = |of: &Try| of.route == at && of.calls > 0;
-                    self.turn.gone != Some(at) && serves(spec, asked) && !tries.iter().any(tried)
+                    let name = self.names.of(at);
+                    let tried = |of: &Try| Some(&of.name) == name && of.calls > 0;
+                    name.is_some() && serves(spec, asked) && !tries.iter().any(tried)
                 };
                 last.is_none_or(|of| of.is_gone) && !self.routes.iter().enumerate().any(is_untried)
             }

@@ -1,6 +1,6 @@
 //! One fact after the other: is it allowed here, had it a cause, was it time?
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use dispatch::machine::{self, AcceptedBy, Answer, Fact, OnUnknown, Reason, StepPlan, WorkflowId};
 use dispatch_contract::{Fault, Report, Status};
@@ -9,7 +9,7 @@ use super::{
     CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, RETRIES, Rule,
     StepSeen, TRUE, Try, TryState, TurnSeen, want,
 };
-use crate::scenario::RouteSpec;
+use crate::{routes::Names, scenario::RouteSpec};
 
 /// What a turn was given for one workflow.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ pub fn serves(route: &RouteSpec, step: &StepPlan) -> bool {
 pub struct Here<'a> {
     pub case: &'a mut Case,
     pub routes: &'a [RouteSpec],
+    pub names: &'a Names,
     pub turn: &'a TurnSeen,
     pub causes: &'a Causes,
     pub id: WorkflowId,
@@ -58,7 +59,10 @@ impl Here<'_> {
             Fact::AttemptPlanned { attempt, step, route, may_double, .. } => {
                 self.planned(*attempt, *step, route, *may_double)?;
             }
-            Fact::AttemptStarted { attempt, call, .. } => self.started(*attempt, *call)?,
+            Fact::AttemptStarted { attempt, call, account } => {
+                self.goes_by(*attempt, account)?;
+                self.started(*attempt, *call)?;
+            }
             Fact::AttemptAccepted { attempt, provider_id, by } => {
                 let has_cause = match by {
                     AcceptedBy::Answer => matches!(
@@ -215,17 +219,18 @@ impl Here<'_> {
         self.want(is_next && self.case.running == Some(step), ORDER, || {
             format!("attempt {number} is planned for step {}", step + 1)
         })?;
-        let Some(index) = self.routes.iter().position(|spec| *spec.name == *route) else {
+        let earlier: Vec<&Try> = self.case.tries.iter().filter(|of| of.step == step).collect();
+        let unknown = earlier.iter().rev().find(|of| of.is_uncertain);
+        // What may be out goes by the route that it went by, or by none.
+        let same = unknown.filter(|of| *of.name == *route).map(|of| of.route);
+        let Some(index) = same.or_else(|| self.names.route(route)) else {
             return self.want(false, TRUE, || format!("there is no route {route}"));
         };
         let asked = &self.case.record.plan.steps[usize::from(step)];
-        let spec = &self.routes[index];
-        self.want(serves(spec, asked), TRUE, || {
+        self.want(serves(&self.routes[index], asked), TRUE, || {
             format!("{route} does not serve step {}", step + 1)
         })?;
 
-        let earlier: Vec<&Try> = self.case.tries.iter().filter(|of| of.step == step).collect();
-        let unknown = earlier.iter().rev().find(|of| of.is_uncertain);
         match unknown {
             Some(unknown) => {
                 let is_last = self.case.is_last(step);
@@ -244,7 +249,7 @@ impl Here<'_> {
                 let may = earlier.iter().all(|of| {
                     let by_provider =
                         of.refusal.as_ref().is_some_and(|of| of.fault == Fault::Provider);
-                    let is_another = of.route != index || (of.is_gone && of.calls == 0);
+                    let is_another = *of.name != *route || (of.is_gone && of.calls == 0);
                     of.state == TryState::Refused && (by_provider || of.is_gone) && is_another
                 });
                 self.want(may, TRUE, || format!("another route, after {earlier:?}"))?;
@@ -258,6 +263,8 @@ impl Here<'_> {
         self.case.tries.push(Try {
             step,
             route: index,
+            name: Arc::from(route),
+            planned_on: index,
             is_double: may_double,
             calls: 0,
             first_call: None,
@@ -330,14 +337,6 @@ impl Here<'_> {
         let still =
             tried.is_uncertain && matches!(tried.state, TryState::Later { .. } | TryState::Planned);
         if still { Ok(()) } else { self.lost_or_answered(number, fact) }
-    }
-
-    /// It waits to be called, by a route that is not configured any more.
-    fn has_lost_its_route(&mut self, number: u16) -> bool {
-        let gone = self.turn.gone;
-        let tried = self.attempt(number);
-        let waits = matches!(tried.state, TryState::Later { .. } | TryState::Planned);
-        waits && gone == Some(tried.route)
     }
 
     fn lost_or_answered(&mut self, number: u16, fact: &Fact) -> Fine {

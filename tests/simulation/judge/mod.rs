@@ -9,6 +9,7 @@ mod ends;
 mod facts;
 mod grace;
 mod order;
+mod reroute;
 mod rules;
 mod timers;
 mod turns;
@@ -31,7 +32,7 @@ use case::{StepSeen, Try, TryState};
 use grace::Graces;
 pub use rules::*;
 
-use crate::{readers, scenario::RouteSpec};
+use crate::{readers, routes::Names, scenario::RouteSpec};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug)]
@@ -47,9 +48,19 @@ pub type Fine = Result<(), Broken>;
 #[derive(Clone, Debug)]
 pub enum Given {
     Create(Arc<Record>),
-    Cancel { tenant: Arc<str>, id: WorkflowId },
+    Cancel {
+        tenant: Arc<str>,
+        id: WorkflowId,
+    },
     Receipt(Told),
-    Answer { attempt: AttemptId, call: u16, route: usize, answer: Answer },
+    Answer {
+        attempt: AttemptId,
+        call: u16,
+        route: Arc<str>,
+        answer: Answer,
+    },
+    /// Other routes are in force from this turn on.
+    Routes(Arc<Names>),
 }
 
 /// What a provider told.
@@ -74,8 +85,6 @@ pub struct TurnSeen {
     pub grace_until: u64,
     /// When the turn before it was, unless that was still recovering.
     pub previous: Option<Moment>,
-    /// The route that is not configured.
-    pub gone: Option<usize>,
 }
 
 impl TurnSeen {
@@ -87,13 +96,15 @@ impl TurnSeen {
 /// A receipt whose message is not known yet.
 struct Early {
     at: u64,
-    /// Which route was not configured then: for a route that is not there nothing is expected.
-    gone: Option<usize>,
+    /// What routes there were then: for a route that is not there nothing is expected.
+    names: Arc<Names>,
     told: Told,
 }
 
 pub struct Judge {
     routes: Vec<RouteSpec>,
+    /// What they are called at present.
+    names: Arc<Names>,
     retention_ms: u64,
     pub cases: HashMap<WorkflowId, Case>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
@@ -126,6 +137,7 @@ pub fn want(holds: bool, rule: Rule, id: WorkflowId, detail: impl FnOnce() -> St
 impl Judge {
     pub fn new(routes: Vec<RouteSpec>, retention_ms: u64) -> Judge {
         Judge {
+            names: Arc::new(Names::all(&routes)),
             routes,
             retention_ms,
             cases: HashMap::new(),

@@ -48,6 +48,7 @@ rules! {
     ELAPSED = "J36" "engine time goes on by what really passed, over a boot by what a wall clock that nobody set says, and never back";
     TWICE_THE_GRACE = "J37" "what awaits a receipt is held for the grace, and by lives that die within it for twice that at most";
     RETRIES = "J35" "a retry waits for its time and for what the provider asked";
+    ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
     BACKUP = "J42" "a backup is a moment: of every workflow all that had happened by then and nothing later, whatever goes on meanwhile";
     NAPS = "J39" "the writer sleeps for a second at most, and never past what is due: a wall clock that was set, and a machine that wakes up, are noticed";
     NOTED = "J40" "how the clocks stand is noted every ten seconds";

@@ -6,18 +6,16 @@ use dispatch::{
     machine::{OnUnknown, WorkflowId},
 };
 
+use std::sync::Arc;
+
 use super::{Case, Fine, IDLE_PLACE, Judge, LATE, TryState, TurnSeen, want};
+use crate::routes::Names;
 
 impl Judge {
     /// A new life has begun: what awaits a receipt may be held now.
-    pub fn begun(&mut self, turn: &TurnSeen, grace_ms: u64) -> Fine {
+    pub fn begun(&mut self, turn: &TurnSeen, names: Names, grace_ms: u64) -> Fine {
         self.grace.begun(turn, grace_ms)?;
-        // Queues are built anew, and counted anew.
-        self.passed.clear();
-        let ids: Vec<_> = self.cases.keys().copied().collect();
-        for id in ids {
-            self.reckon(id, turn);
-        }
+        self.rerouted(turn, &Arc::new(names));
         Ok(())
     }
 
@@ -146,7 +144,7 @@ impl Case {
         })
     }
 
-    fn waits_on(&self) -> Option<usize> {
+    pub(super) fn waits_on(&self) -> Option<usize> {
         let index = self.running?;
         let planned = |of: &&super::Try| of.step == index && of.state == TryState::Planned;
         self.tries.iter().find(planned).map(|of| of.route)

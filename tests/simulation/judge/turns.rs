@@ -29,11 +29,18 @@ impl Judge {
         exists: impl Fn(WorkflowId) -> bool,
     ) -> Fine {
         self.latest = self.latest.max(turn.now);
+        for given in &given {
+            if let Given::Routes(names) = given {
+                self.rerouted(turn, names);
+            }
+        }
         let waited = self.waiting.clone();
         let mut causes: HashMap<WorkflowId, Causes> = HashMap::new();
         let mut records = HashMap::new();
         for given in given {
             match given {
+                // Routes go first, whatever else a turn was given.
+                Given::Routes(_) => {}
                 Given::Create(record) => {
                     records.insert(record.id, record);
                 }
@@ -103,7 +110,7 @@ impl Judge {
             // Whatever another account says of it changes nothing.
             Some(attempt) if !self.is_of(attempt, told.scope) => {}
             Some(attempt) => hear(causes, attempt, told.report, true),
-            None => self.early.push(Early { at: turn.now, gone: turn.gone, told }),
+            None => self.early.push(Early { at: turn.now, names: Arc::clone(&self.names), told }),
         }
     }
 
@@ -179,13 +186,14 @@ impl Judge {
                 early.told.scope == scope && early.told.provider_id.as_ref() == Some(provider_id)
             };
             for early in self.early.extract_if(.., |early| is_it(early)) {
-                let must = early.at + PARK_MS >= turn.now && early.gone != Some(route);
+                let must = early.at + PARK_MS >= turn.now && early.names.of(route).is_some();
                 hear(causes, name, early.told.report, must);
             }
         }
         let none = Causes::default();
         let causes = causes.get(&id).unwrap_or(&none);
-        let mut here = Here { case, routes: &self.routes, turn, causes, id };
+        let names = &*self.names;
+        let mut here = Here { case, routes: &self.routes, names, turn, causes, id };
         for fact in &row.facts {
             here.fact(fact)?;
         }

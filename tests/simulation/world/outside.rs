@@ -19,6 +19,7 @@ impl World<'_> {
             return Ok(());
         }
         match happening {
+            Happening::Reload { number } => self.reload(number),
             Happening::Suspend { for_ms } => self.suspend(for_ms),
             Happening::Start => self.start()?,
             Happening::Create { caller, round } => self.create(caller, round),
@@ -232,12 +233,29 @@ impl World<'_> {
         if life != self.life {
             return;
         }
-        let given =
-            Given::Answer { attempt, call: number, route: call.route, answer: answer.clone() };
+        let given = Given::Answer {
+            attempt,
+            call: number,
+            route: Arc::clone(&route),
+            answer: answer.clone(),
+        };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
         let input = Input::Answer { attempt, call: number, route, answer, took_ms };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
+    }
+
+    /// Other routes, or the same under other names.
+    fn reload(&mut self, number: u64) {
+        let mut dice = Dice::of(self.scenario.seed, &[17, number]);
+        let specs = &self.scenario.routes;
+        let names = Names::all(specs).without_one(&mut dice).renamed(&mut dice, 1000 + number);
+        let table = routes::table(specs, &names);
+        let note = format!("other routes: {names:?}");
+        let input = Input::Routes { table, reply: Box::new(|_| {}) };
+        if self.hand_in(input, vec![Given::Routes(Arc::new(names))]) {
+            self.note(None, || note);
+        }
     }
 
     /// Nothing runs for a while, and whoever knocks finds nobody; the clocks go on.

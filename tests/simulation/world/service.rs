@@ -19,8 +19,6 @@ pub(super) struct Service {
     pub(super) clock: Arc<Watched>,
     pub(super) life: Life,
     news: watch::Receiver<Cursor>,
-    /// The route that is not configured in this life.
-    gone: Option<usize>,
     started_at: u64,
     grace_until: u64,
     /// Whether something waits for the writer.
@@ -84,8 +82,11 @@ impl World<'_> {
         self.life += 1;
         // Now and then somebody takes a route out of the configuration.
         let mut dice = Dice::of(self.scenario.seed, &[12, u64::from(self.life)]);
-        let gone = dice.percent(25).then(|| dice.below(self.scenario.routes.len() as u64) as usize);
-        self.out.fill(0);
+        let names = Names::all(&self.scenario.routes).without_one(&mut dice);
+        let mut dice = Dice::of(self.scenario.seed, &[16, u64::from(self.life)]);
+        let names = names.renamed(&mut dice, u64::from(self.life));
+        let table = routes::table(&self.scenario.routes, &names);
+        self.out.clear();
         self.note(None, || format!("the service starts, at engine time {}", started_at - START));
         let seen = TurnSeen {
             now: started_at,
@@ -94,9 +95,8 @@ impl World<'_> {
             started_at,
             grace_until,
             previous: None,
-            gone,
         };
-        self.judge.begun(&seen, self.scenario.grace_ms)?;
+        self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
             terms: self.scenario.terms,
             recovery_grace: grace_length,
@@ -111,7 +111,7 @@ impl World<'_> {
         let inbox = Arc::new(Inbox::new(self.scenario.lanes));
         let mut writer = Writer::new(
             Box::new(Mortal { kept: Arc::clone(&store), life: life.clone() }),
-            routes::table(&self.scenario.routes, gone),
+            Arc::new(table),
             Arc::clone(&inbox),
             Arc::clone(&clock) as Arc<dyn EngineClock>,
             Box::new(life.clone()),
@@ -125,7 +125,6 @@ impl World<'_> {
             inbox,
             clock,
             life,
-            gone,
             started_at,
             grace_until,
             has_inputs: false,
@@ -206,7 +205,6 @@ impl World<'_> {
             started_at: service.started_at,
             grace_until: service.grace_until,
             previous: service.previous,
-            gone: service.gone,
         };
         let mut serve = || service.writer.serve(Some(Duration::ZERO));
         let kept = self.store.as_ref().filter(|_| self.folder.is_some());
@@ -243,7 +241,7 @@ impl World<'_> {
         }
         for given in &given {
             if let Given::Answer { route, .. } = given {
-                self.out[*route] -= 1;
+                self.out.entry(Arc::clone(route)).and_modify(|out| *out -= 1);
             }
         }
         if let Some(service) = &mut self.service {
@@ -336,12 +334,13 @@ impl World<'_> {
         if service.is_draining {
             return Ok(());
         }
-        for (route, out) in self.out.iter().enumerate() {
-            if *out < self.scenario.routes[route].concurrency && service.gone != Some(route) {
+        for (route, spec) in self.scenario.routes.iter().enumerate() {
+            let Some(name) = self.judge.names().of(route) else { continue };
+            if self.out.get(name).is_none_or(|out| *out < spec.concurrency) {
                 self.judge.is_free(route)?;
             }
         }
-        Ok(())
+        self.judge.all_on_their_way()
     }
 
     fn drain(&mut self, death: Death) {
@@ -417,7 +416,7 @@ impl World<'_> {
                 workflow: Some(id),
             });
         }
-        let Some(route) = self.scenario.routes.iter().position(|of| of.name == order.route) else {
+        let Some(route) = self.judge.names().route(&order.route) else {
             return Err(broken(STORE, &"an order for a route that there is not"));
         };
         let reader = self.store.as_ref().map(|store| mortal::kept(store).reader());
@@ -426,11 +425,13 @@ impl World<'_> {
             let detail = "its record is gone".to_owned();
             return Err(Broken { rule: RECORDS, detail, workflow: Some(id) });
         }
-        self.out[route] += 1;
-        if self.out[route] > self.route(route).concurrency {
+        let most = self.route(route).concurrency;
+        let out = self.out.entry(Arc::clone(&order.route)).or_default();
+        *out += 1;
+        if *out > most {
             return Err(Broken {
                 rule: PLACES,
-                detail: format!("{} calls are out on {}", self.out[route], order.route),
+                detail: format!("{out} calls are out on {}", order.route),
                 workflow: Some(id),
             });
         }
