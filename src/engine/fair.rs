@@ -7,6 +7,8 @@
 //! - Within a priority tenants take turns, in the order of their names; in each round a tenant is
 //!   granted as many times as its weight says. Whoever comes anew waits for one round at most.
 //! - Within a tenant's line the oldest is first.
+//! - A grant is had also by who has no use for it any more: whoever comes after it waits no longer for that,
+//!   and its line waits for its next turn.
 //! - The order follows from who waits and who was served last, not from the order of arrival: rebuilt
 //!   from the same entries it is the same.
 //!
