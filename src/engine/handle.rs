@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     current::Current,
-    machine::{EndState, Fact, Plan, Reason, Terms, Workflow, WorkflowId},
+    machine::{EndState, Fact, Fingerprint, Plan, Reason, Terms, Workflow, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
     telemetry::{LogLimit, Metrics},
 };
@@ -88,6 +88,24 @@ pub struct New {
     pub state: Workflow,
     /// What happened to it.
     pub facts: Vec<Fact>,
+}
+
+/// What a `request_id` was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requested {
+    id: WorkflowId,
+    fingerprint: Fingerprint,
+}
+
+impl Requested {
+    /// What a request for `plan` under that id is answered with.
+    ///
+    /// # Errors
+    /// [`EngineError::AlreadyExists`] if it asks for something else.
+    pub fn answer(self, plan: &Plan) -> Result<WorkflowId, EngineError> {
+        let is_same = plan.fingerprint() == self.fingerprint;
+        if is_same { Ok(self.id) } else { Err(EngineError::AlreadyExists(self.id)) }
+    }
 }
 
 impl Created {
@@ -258,6 +276,17 @@ impl Engine {
         let created = self.ask(|reply| Input::Create { record, reply }).await;
         self.0.metrics.create(began.elapsed());
         created?
+    }
+
+    /// What an acknowledged create of a tenant's made under this `request_id`: asked where a create is
+    /// refused, since a repeat makes nothing new, whatever stands in the way of that. A store that cannot be
+    /// read knows of none, and the log says so.
+    pub fn requested(&self, tenant: &str, request_id: &str) -> Option<Requested> {
+        let found = self.0.reader.requested(tenant, request_id).unwrap_or_else(|error| {
+            tracing::error!(%error, "a request id could not be looked up");
+            None
+        });
+        found.map(|(id, fingerprint)| Requested { id, fingerprint })
     }
 
     /// Whether there is room for a create of a tenant's: asked before any work is put into it.

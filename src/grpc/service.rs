@@ -72,10 +72,37 @@ impl DispatchService {
         Ok(Tokens::new(key, self.engine.reader().incarnation()))
     }
 
+    /// A repeat is answered with the workflow that there is, whatever stands in the way of a new one. It is
+    /// looked for where a request is refused, so that what is taken needs no further read.
     async fn create(
         &self,
         caller: &Caller,
         request: CreateWorkflowRequest,
+    ) -> Result<CreateWorkflowResponse, Error> {
+        let refused = match self.create_new(caller, &request).await {
+            Err(error) if !request.validate_only && !request.request_id.is_empty() => error,
+            created => return created,
+        };
+        let known = self.engine.requested(&caller.tenant, &request.request_id);
+        match known.and_then(|known| Some((known, parse::repeated(&request)?))) {
+            Some((known, plan)) => self.existing(caller, known.answer(&plan)?).await,
+            None => Err(refused),
+        }
+    }
+
+    async fn existing(
+        &self,
+        caller: &Caller,
+        id: WorkflowId,
+    ) -> Result<CreateWorkflowResponse, Error> {
+        let workflow = Some(self.show(caller, id, false).await?);
+        Ok(CreateWorkflowResponse { workflow, already_existed: true, warnings: Vec::new() })
+    }
+
+    async fn create_new(
+        &self,
+        caller: &Caller,
+        request: &CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
         let now = self.engine.clock().moment();
         // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
@@ -87,7 +114,7 @@ impl DispatchService {
         };
         let routes = self.engine.routes();
         let rules = parse::TenantRoutes::of(&self.engine, &routes, &caller.tenant);
-        let plan = parse::create_request(&request, &rules, now.wall).map_err(Error::Invalid)?;
+        let plan = parse::create_request(request, &rules, now.wall).map_err(Error::Invalid)?;
         if request.validate_only {
             if plan.valid_until.is_some_and(|until| until <= now.wall) {
                 return Err(EngineError::TooLate.into());
@@ -99,17 +126,19 @@ impl DispatchService {
                 warnings: warnings.iter().map(violation).collect(),
             });
         }
-        let request_id = Some(request.request_id).filter(|id| !id.is_empty());
+        let request_id = Some(request.request_id.clone()).filter(|id| !id.is_empty());
         let application = self.access.receiver(caller).map_err(Error::Store)?.application;
         let requester = Requester { application, ..Requester::default() };
         let tenant = Arc::clone(&caller.tenant);
         let created = self.engine.create(tenant, plan, request_id, requester).await?;
-        let (workflow, already_existed) = match &created.new {
-            Some(new) => (fresh(new), false),
-            None => (self.show(caller, created.id, false).await?, true),
-        };
-        let workflow = Some(workflow);
-        Ok(CreateWorkflowResponse { workflow, already_existed, warnings: Vec::new() })
+        match &created.new {
+            Some(new) => Ok(CreateWorkflowResponse {
+                workflow: Some(fresh(new)),
+                already_existed: false,
+                warnings: Vec::new(),
+            }),
+            None => self.existing(caller, created.id).await,
+        }
     }
 
     async fn show(

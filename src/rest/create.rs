@@ -25,7 +25,7 @@ use super::{
     v01, v1,
 };
 use crate::{
-    access::{Caller, Destinations, check_url},
+    access::{Admitted, Caller, Destinations, check_url},
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
@@ -99,28 +99,68 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let (head, body) = request.into_parts();
     let caller = caller(rest, &head)?;
     accepts_json(&head.headers)?;
-    // Before any work is put into it: a refusal must be cheap.
-    rest.engine.room(&caller.tenant)?;
-    let _place = rest
-        .access
-        .admit(&caller, &**rest.engine.reader(), rest.engine.clock().now())
-        .map_err(Error::from)?;
     let mut notes = Notes::default();
     let request_id = idempotency_key(&head.headers, &mut notes);
-    let Judged { plan, webhook_url, facade } = {
+    // What is no key names no request.
+    let key = request_id.as_deref().filter(|_| !notes.is_wrong());
+    let known = || rest.engine.requested(&caller.tenant, key?);
+    // Before any work is put into it: a refusal must be cheap. Only a repeat is read in spite of it.
+    let place = match place(rest, &caller) {
+        Err(refusal) if known().is_none() => return Err(refusal),
+        place => place,
+    };
+    let (judged, asked_for) = {
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.patience).await?;
         let (routes, destinations) = (rest.engine.routes(), rest.destinations.get());
         let rules = parse::TenantRoutes::of(&rest.engine, &routes, &caller.tenant);
         let by: (&dyn parse::Rules, _) = (&rules, &*destinations);
-        judge(api, &body, request_id.as_deref(), by, rest.engine.clock().wall(), &mut notes)?
+        let (asked, now) = (request_id.as_deref(), rest.engine.clock().wall());
+        let judged = judge(api, &body, asked, by, now, &mut notes);
+        let asked_for = key.and_then(|key| match &judged {
+            Ok(judged) => Some(judged.plan.clone()),
+            Err(_) => repeated(api, &body, key),
+        });
+        (judged, asked_for)
     };
-    let application = receiver(rest, &caller, webhook_url.is_some(), &mut notes).await?;
-    let requester = Requester { application, webhook_url, facade };
-    let created = rest.engine.create(caller.tenant, plan, request_id, requester).await?;
-    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(created.id));
+    let created = match (place, judged) {
+        (Ok(_place), Ok(judged)) => {
+            new(rest, &caller, judged, request_id.clone(), &mut notes).await
+        }
+        (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
+    };
+    let id = match created {
+        Ok(id) => id,
+        Err(refusal) => match known().zip(asked_for) {
+            Some((known, plan)) => known.answer(&plan)?,
+            None => return Err(refusal),
+        },
+    };
+    let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(id));
     notes.warn(response.headers_mut());
     Ok(response)
+}
+
+/// A place for one create more of the caller's tenant.
+fn place(rest: &Rest, caller: &Caller) -> Result<Admitted, Problem> {
+    rest.engine.room(&caller.tenant)?;
+    let now = rest.engine.clock().now();
+    let admitted = rest.access.admit(caller, &**rest.engine.reader(), now);
+    Ok(admitted.map_err(Error::from)?)
+}
+
+async fn new(
+    rest: &Rest,
+    caller: &Caller,
+    judged: Judged,
+    request_id: Option<String>,
+    notes: &mut Notes,
+) -> Result<WorkflowId, Problem> {
+    let Judged { plan, webhook_url, facade } = judged;
+    let application = receiver(rest, caller, webhook_url.is_some(), notes).await?;
+    let requester = Requester { application, webhook_url, facade };
+    let tenant = Arc::clone(&caller.tenant);
+    Ok(rest.engine.create(tenant, plan, request_id, requester).await?.id)
 }
 
 /// The application whose callbacks tell what becomes of it. One of the tenant's own is made where the
@@ -175,11 +215,7 @@ fn judge(
     if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, destinations)) {
         notes.wrong("webhook_url", why.to_string());
     }
-    let request = CreateWorkflowRequest {
-        workflow: Some(spec),
-        request_id: request_id.unwrap_or_default().to_owned(),
-        ..CreateWorkflowRequest::default()
-    };
+    let request = create_request(spec, request_id);
     match parse::create_request(&request, rules, now) {
         Ok(plan) if !notes.is_wrong() => {
             let spec = request.workflow.unwrap_or_default();
@@ -196,6 +232,20 @@ fn judge(
             notes.add(found, |violation| (api.name)(violation, &spec));
             Err((api.refuse)(notes.take_wrong()))
         }
+    }
+}
+
+/// The plan that a body asks for, if it was accepted before.
+fn repeated(api: &Api, body: &Value, request_id: &str) -> Option<Plan> {
+    let Asked { spec, .. } = (api.read)(body, &mut Notes::default())?;
+    parse::repeated(&create_request(spec, Some(request_id)))
+}
+
+fn create_request(spec: WorkflowSpec, request_id: Option<&str>) -> CreateWorkflowRequest {
+    CreateWorkflowRequest {
+        workflow: Some(spec),
+        request_id: request_id.unwrap_or_default().to_owned(),
+        ..CreateWorkflowRequest::default()
     }
 }
 

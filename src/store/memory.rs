@@ -101,8 +101,7 @@ impl Store for MemoryStore {
         tenant: &str,
         request_id: &str,
     ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
-        let key = (Arc::from(tenant), request_id.to_owned());
-        Ok(self.0.read().requests.get(&key).copied())
+        self.0.requested(tenant, request_id)
     }
 
     fn find_message(
@@ -316,6 +315,15 @@ impl Reader for Shared {
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         self.read().workflow(id)
+    }
+
+    fn requested(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        let key = (Arc::from(tenant), request_id.to_owned());
+        Ok(self.read().requests.get(&key).copied())
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {

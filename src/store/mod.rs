@@ -219,6 +219,16 @@ pub trait Reader: Send + Sync {
     /// If the store cannot be read.
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
+    /// The workflow that was durably created under this request id, with its plan's fingerprint.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn requested(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError>;
+
     /// How many workflows of a tenant are open.
     fn open_of(&self, tenant: &str) -> usize;
 

@@ -228,15 +228,15 @@ async fn ended(client: &Client, name: &str, count: u32) -> Vec<String> {
 async fn retention_that_is_killed_drops_what_is_over_and_keeps_what_is_open() {
     let mut dice = Dice::new(Dice::seed(), 2);
     let folder = tempfile::tempdir().unwrap();
-    let text = world::config_without_provider() + "[store]\nretention_s = 3600\n";
+    let text = world::config_without_provider() + "[store]\nretention_s = 86400\n";
     let place = Place::new(folder.path(), &text).await;
     let mut open = Vec::new();
     let mut over = Vec::new();
-    // Each life is two hours after the last: all that ended before is due to be dropped.
-    let hours = |life: u64| Faults { ahead_ms: life * 2 * 3_600_000, ..Faults::default() };
+    // Each life is two days after the last: all that ended before is due to be dropped.
+    let days = |life: u64| Faults { ahead_ms: life * 2 * 86_400_000, ..Faults::default() };
     let rounds = setting("DISPATCH_KILL_ROUNDS").unwrap_or(8).div_ceil(4);
     for round in 0..rounds {
-        let server = place.start_with(Some(&hours(round)), &[]).await.unwrap();
+        let server = place.start_with(Some(&days(round)), &[]).await.unwrap();
         let client = server.client().await;
         let mut asked = request(&format!("open-{round}"), messenger_sms("later"));
         let mut later = std::time::SystemTime::now() + Duration::from_secs(80 * 86_400);
@@ -249,12 +249,12 @@ async fn retention_that_is_killed_drops_what_is_over_and_keeps_what_is_open() {
         // The sweep is the first thing that the next life commits.
         let point = dice.pick(&["write/db", "sync/db", "synced/db", "write/dispatch.mark"]);
         let at = format!("{point} {}", 1 + dice.below(6));
-        let faults = Faults { ahead_ms: hours(round + 1).ahead_ms, ..Faults::kill(at) };
+        let faults = Faults { ahead_ms: days(round + 1).ahead_ms, ..Faults::kill(at) };
         if let Ok(server) = place.start_with(Some(&faults), &[]).await {
             server.kill().await;
         }
     }
-    let server = place.start_with(Some(&hours(rounds)), &[]).await.unwrap();
+    let server = place.start_with(Some(&days(rounds)), &[]).await.unwrap();
     let client = server.client().await;
     for workflow in &open {
         let kept = client.get(&workflow.id).await.unwrap();

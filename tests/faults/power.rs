@@ -111,17 +111,17 @@ async fn customer(
     }
 }
 
-/// Three lives, each two hours after the last, so that retention has something to drop, and each
+/// Three lives, each two days after the last, so that retention has something to drop, and each
 /// start has a log to put into a snapshot.
 async fn run(folder: &Path, seed: u64) -> Run {
-    let text = config_without_provider() + "[store]\nretention_s = 3600\n";
+    let text = config_without_provider() + "[store]\nretention_s = 86400\n";
     let place = Place::new(folder, &text).await;
     let record = folder.join("record");
     let acked = Arc::new(Mutex::new(Vec::new()));
     let mut lives = Vec::new();
     for life in 0..3 {
         lives.push(fs::metadata(&record).map_or(0, |file| file.len() as usize));
-        let ahead_ms = life as u64 * 2 * 3_600_000;
+        let ahead_ms = life as u64 * 2 * 86_400_000;
         let faults = Faults { ahead_ms, ..Faults::recorded(&record) };
         let server = place.start_with(Some(&faults), &[]).await.unwrap();
         let mut customers = Vec::new();

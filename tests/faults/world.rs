@@ -113,7 +113,7 @@ pub fn config(provider: SocketAddr, http: SocketAddr) -> String {
 [listen]
 public_url = "http://{http}"
 [store]
-retention_s = 3600
+retention_s = 86400
 [engine]
 recovery_grace_s = 0
 unknown_wait_s = 1

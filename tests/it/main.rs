@@ -34,6 +34,7 @@ mod page_tokens;
 mod panics;
 mod ports;
 mod reload;
+mod repeats;
 #[path = "../report/mod.rs"]
 mod report;
 mod rest;

@@ -95,6 +95,13 @@ impl Reader for ClumsyReader {
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.inner().entries(after, limit)
     }
+    fn requested(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        self.inner().requested(tenant, request_id)
+    }
     fn open_of(&self, tenant: &str) -> usize {
         self.inner.open_of(tenant)
     }

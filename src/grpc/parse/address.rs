@@ -23,6 +23,9 @@ pub(super) fn channel(
             "must be the same as to.channel, or left empty: a step uses one channel",
         );
     }
+    if !rules.judge() {
+        return to.channel.parse().ok();
+    }
     let known = rules.channels();
     let channel = known.iter().find(|channel| channel.as_str() == to.channel);
     if channel.is_none() {

@@ -49,6 +49,32 @@ pub(crate) trait Rules {
 
     /// The senders that the tenant's routes of this channel are configured for.
     fn senders(&self, channel: &Channel) -> Vec<String>;
+
+    /// Whether what is asked for is held against them at all.
+    fn judge(&self) -> bool {
+        true
+    }
+}
+
+/// Nothing is held against what can be sent.
+struct Unjudged;
+
+impl Rules for Unjudged {
+    fn channels(&self) -> Vec<Channel> {
+        Vec::new()
+    }
+
+    fn serving(&self, _: &Channel, _: &Endpoint) -> Vec<Arc<dyn ChannelAdapter>> {
+        Vec::new()
+    }
+
+    fn senders(&self, _: &Channel) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn judge(&self) -> bool {
+        false
+    }
 }
 
 /// What is wrong so far.
@@ -116,6 +142,14 @@ pub(crate) fn create_request(
         },
     };
     found.or(plan)
+}
+
+/// The plan that a request asks for which was accepted before, and is repeated: it is read for what it
+/// asks, whoever could send that by now, and is the same plan as by the rules that it was accepted by.
+/// `None` if it can never have been accepted.
+pub(crate) fn repeated(request: &v1::CreateWorkflowRequest) -> Option<Plan> {
+    // Nothing is too far ahead of this; what was not, then, is not now.
+    create_request(request, &Unjudged, UnixMillis(u64::MAX)).ok()
 }
 
 /// The id of a workflow that a request names in `field`.

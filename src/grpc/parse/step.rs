@@ -39,13 +39,17 @@ pub(super) fn step(
         .unwrap_or_default();
 
     let serving = match (&channel, &from) {
-        (Some(channel), Some(from)) => serving(channel, from, &from_path, rules, found),
+        (Some(channel), Some(from)) if rules.judge() => {
+            serving(channel, from, &from_path, rules, found)
+        }
         _ => None,
     };
     let rule = failover(given.failover.as_ref(), path, is_last, serving.as_deref(), found);
     let message = Message { channel: channel?, from: from?, to: to?, content: content?, options };
     let condition = given.failover.as_ref().and_then(|rule| rule.condition_status.parse().ok());
-    held_against(&serving?, &message, condition, path, now, found);
+    if rules.judge() {
+        held_against(&serving?, &message, condition, path, now, found);
+    }
     Some(StepPlan { message, rule: rule? })
 }
 

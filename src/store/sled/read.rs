@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ord
 
 use super::{Before, Ended, Kept, Shared, keys, tenant_tag, tree};
 use crate::{
-    machine::{Workflow, WorkflowId},
+    machine::{Fingerprint, Workflow, WorkflowId},
     store::{
         Cursor, Entry, Filter, Incarnation, MessageKey, Needs, Page, Parked, Reader, Record, Row,
         StoreError,
@@ -211,6 +211,20 @@ impl Reader for Shared {
             return Ok(Some(open));
         }
         Ok(self.story(id)?.map(|story| Self::replayed(&story)))
+    }
+
+    fn requested(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        let found: Option<(WorkflowId, _)> =
+            self.tree.decode(&keys::request(tenant, request_id))?;
+        // It may be written, and its workflow not yet durable.
+        Ok(match found {
+            Some((id, _)) if self.workflow(id)?.is_none() => None,
+            found => found,
+        })
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {

@@ -17,7 +17,7 @@ use dispatch_contract::{
 };
 use tonic_types::FieldViolation;
 
-use super::{Rules, parse_spec};
+use super::{Rules, parse_spec, repeated};
 use crate::pb::v1::{self, WorkflowSpec, address, message};
 
 /// 2030-01-01T00:00:00Z.
@@ -258,8 +258,11 @@ pub(super) fn each_is_refused(cases: &[Case]) {
     }
 }
 
-/// The parsed content is what providers are given.
+/// The parsed content is what providers are given. When its request is repeated it is the same plan, whoever
+/// could send it by then.
 pub(super) fn content_of(spec: &WorkflowSpec) -> Content {
     let plan = parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"));
+    let request = v1::CreateWorkflowRequest { workflow: Some(spec.clone()), ..Default::default() };
+    assert_eq!(repeated(&request), Some(plan.clone()));
     plan.steps[0].message.content.clone()
 }
