@@ -282,8 +282,12 @@ impl Turn {
         // turn is called by those that are in force at its end.
         let (routes, inputs): (Vec<_>, Vec<_>) =
             inputs.into_iter().partition(|input| matches!(input, Input::Routes { .. }));
+        let are_others = !routes.is_empty();
         for input in routes {
             work.input(input)?;
+        }
+        if are_others {
+            work.fill_all()?;
         }
         work.pay_owed()?;
         work.reroute()?;

@@ -542,6 +542,18 @@ fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
 }
 
 #[test]
+fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
+    let mut store = MemoryStore::new();
+    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    assert_eq!(settle(&mut store, out).1.len(), 1, "the second waits");
+    let other = by_adapter(Channel::MESSENGER, |_| {});
+    let out = turn.run(&store, at(1), vec![reload(table("sms", 9)), reload(other)]).unwrap();
+    let (facts, sends) = settle(&mut store, out);
+    assert_eq!(sends.len(), 0, "{facts:?}");
+}
+
+#[test]
 fn a_request_id_that_comes_twice_in_one_turn_makes_one_workflow() {
     let mut store = MemoryStore::new();
     let mut turn = Turn::new(&store, routes(9), no_grace(0));

@@ -54,6 +54,7 @@ const FOUND: &[(u64, &str)] = &[
     (3433553788144256732, "an expiry that stood behind the held wait for an unknown outcome"),
     (67955977822230444, "a send_within that had passed before the start of the present life"),
     (8136205391188032372, "a place given back by a workflow that queued for it again meanwhile"),
+    (16395381093399647515, "a start by routes that others replaced in the same turn"),
 ];
 
 /// The worlds still to come, and what those that are over did.

@@ -23,7 +23,7 @@ use dispatch::{
     store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},
     telemetry::Metrics,
 };
-use dispatch_contract::{AttemptId, Clock};
+use dispatch_contract::AttemptId;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -314,12 +314,6 @@ impl<'a> World<'a> {
     fn dice(&self, purpose: u64, id: WorkflowId, more: u64) -> Dice {
         let name = self.names.get(&id).copied().unwrap_or(0);
         Dice::of(self.scenario.seed, &[purpose, u64::from(name), more])
-    }
-
-    /// Engine time at a true time that is not before the present.
-    fn engine_at(&self, at: u64) -> u64 {
-        let Some(service) = &self.service else { return at };
-        service.clock.now().0 + at.saturating_sub(self.machine.now())
     }
 
     fn route(&self, index: usize) -> &crate::scenario::RouteSpec {

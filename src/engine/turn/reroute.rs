@@ -28,11 +28,15 @@ impl Work<'_> {
         turn.routes = Arc::clone(&table);
         let active = table.iter().map(|route| (Arc::clone(&route.name), route.concurrency));
         turn.slots.resize(active, Arc::clone(table.weights()));
-        for route in table.iter() {
-            self.fill(&route.name)?;
-        }
         self.out.acks.push(Box::new(move || reply(table)));
         Ok(())
+    }
+
+    /// Gives out the places of the routes that are in force, of which there may be more: after all tables of
+    /// a turn, so that nothing starts by one that another replaces at once.
+    pub(super) fn fill_all(&mut self) -> Result<(), StoreError> {
+        let routes = Arc::clone(&self.turn.routes);
+        routes.iter().try_for_each(|route| self.fill(&route.name))
     }
 
     /// Some of those that have to be told since the routes changed.

@@ -30,6 +30,8 @@ pub(super) struct Service {
     last_turn_at: u64,
     previous: Option<Moment>,
     pub(super) is_draining: bool,
+    /// Whether it has taken that up.
+    has_paused: bool,
     idle_turns: u32,
 }
 
@@ -133,6 +135,7 @@ impl World<'_> {
             last_turn_at: self.now,
             previous: None,
             is_draining: false,
+            has_paused: false,
             idle_turns: 0,
         });
         self.store = Some(store);
@@ -239,6 +242,8 @@ impl World<'_> {
             self.die(death);
             return Ok(());
         }
+        // In their turn routes go first, and a drain that came with them after that.
+        let are_others = given.iter().any(|given| matches!(given, Given::Routes(_)));
         for given in &given {
             if let Given::Answer { route, .. } = given {
                 self.out.entry(Arc::clone(route)).and_modify(|out| *out -= 1);
@@ -274,7 +279,11 @@ impl World<'_> {
         }
         self.answered(effects_at)?;
         for order in orders {
-            self.call(order, effects_at)?;
+            let left_at = now.engine.0 + (effects_at - self.now);
+            self.call(order, (effects_at, left_at), are_others)?;
+        }
+        if let Some(service) = &mut self.service {
+            service.has_paused |= service.is_draining;
         }
         if let Some(death) = dead {
             self.die(death);
@@ -405,11 +414,12 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A call leaves.
-    fn call(&mut self, order: SendOrder, at: u64) -> Fine {
+    /// A call leaves, at a true time and the same in engine time.
+    fn call(&mut self, order: SendOrder, (at, left_at): (u64, u64), are_others: bool) -> Fine {
         self.judge.ordered(&order, self.life)?;
         let id = WorkflowId(order.attempt.workflow);
-        if self.service.as_ref().is_some_and(|service| service.is_draining) {
+        let drains = |service: &Service| service.has_paused || service.is_draining && !are_others;
+        if self.service.as_ref().is_some_and(drains) {
             return Err(Broken {
                 rule: DRAINED,
                 detail: "a call leaves".to_owned(),
@@ -456,7 +466,6 @@ impl World<'_> {
         }
         self.arrange(at + back, Happening::Back { call });
         let life = self.life;
-        let left_at = self.engine_at(at);
         self.calls.push(Call {
             order,
             route,
