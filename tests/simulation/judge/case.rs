@@ -43,6 +43,7 @@ pub(super) struct Try {
     pub(super) is_double: bool,
     pub(super) calls: u16,
     pub(super) first_call: Option<u64>,
+    pub(super) last_call: Option<u64>,
     pub(super) state: TryState,
     pub(super) status: Status,
     pub(super) has_failed: bool,

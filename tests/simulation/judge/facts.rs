@@ -268,6 +268,7 @@ impl Here<'_> {
             is_double: may_double,
             calls: 0,
             first_call: None,
+            last_call: None,
             state: TryState::Planned,
             status: Status::Pending,
             has_failed: false,
@@ -310,6 +311,7 @@ impl Here<'_> {
         let tried = self.attempt(number);
         tried.calls = call;
         tried.first_call.get_or_insert(now);
+        tried.last_call = Some(now);
         tried.state = TryState::Out { life };
         Ok(())
     }

@@ -277,7 +277,9 @@ impl Judge {
         want(is_first, STARTED_FIRST, id, || {
             format!("call {} of attempt {} leaves twice", order.call, order.attempt.number)
         })?;
-        want(!self.acked_cancels.contains(&id), CANCELS, id, || {
+        // Started in the turn that takes the cancel, before it: the answer names it.
+        let was_before = attempt.is_some_and(|attempt| attempt.last_call == Some(self.latest));
+        want(was_before || !self.acked_cancels.contains(&id), CANCELS, id, || {
             format!("call {} of attempt {} leaves", order.call, order.attempt.number)
         })
     }
