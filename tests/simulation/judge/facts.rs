@@ -249,7 +249,9 @@ impl Here<'_> {
                 let may = earlier.iter().all(|of| {
                     let by_provider =
                         of.refusal.as_ref().is_some_and(|of| of.fault == Fault::Provider);
-                    let is_another = *of.name != *route || (of.is_gone && of.calls == 0);
+                    // What bore its name before may have been another one.
+                    let was_it = of.calls > 0 && of.route == index;
+                    let is_another = *of.name != *route || (of.is_gone && !was_it);
                     of.state == TryState::Refused && (by_provider || of.is_gone) && is_another
                 });
                 self.want(may, TRUE, || format!("another route, after {earlier:?}"))?;
