@@ -352,3 +352,25 @@ fn failed(error: &sled::Error) -> StoreError {
 pub(super) fn io_failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::Io(format!("{what} {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_write_that_failed_none_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = super::super::folder::lock(folder.path()).unwrap();
+        let tree = Tree::open(folder.path(), 1 << 20, lock).unwrap();
+        assert!(tree.once(|| Ok(())).is_ok());
+        let broken = || Err(StoreError::Io("the disk is gone".to_owned()));
+        assert_eq!(tree.once(broken), Err(StoreError::Io("the disk is gone".to_owned())));
+        let mut was_tried = false;
+        let again = tree.once(|| {
+            was_tried = true;
+            Ok(())
+        });
+        assert_eq!(again, Err(StoreError::Io("an earlier write or sync failed".to_owned())));
+        assert!(!was_tried);
+    }
+}
