@@ -16,6 +16,7 @@ use std::{
 use dispatch_contract::Busy;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use super::{
     Callback, CallbackId, Problem, State, Subject,
@@ -198,8 +199,11 @@ impl Follower {
                 Ok(Err(error)) => return Err(error),
                 // A bug, and not all others' trouble either.
                 Err(_) => {
-                    self.book.engine.metrics().callbacks_panicked();
-                    tracing::error!(workflow = %row.workflow, "no callback can be made: a panic");
+                    let engine = &self.book.engine;
+                    engine.metrics().callbacks_panicked();
+                    if engine.log_limit().admits(Level::ERROR, "callback_panicked", "", "") {
+                        tracing::error!(workflow = %row.workflow, "no callback can be made: a panic");
+                    }
                 }
             }
         }

@@ -23,6 +23,7 @@ mod corpus;
 mod docs;
 mod facade;
 mod fairness;
+mod fronted;
 mod golden;
 mod grpcurl;
 mod layout;

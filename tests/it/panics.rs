@@ -12,9 +12,8 @@ use std::{
 use dispatch::{
     access::Access,
     config,
-    engine::{Engine, EngineOptions, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
     grpc::{AdminService, Calls, Guarded, Unguarded},
-    machine::{ClockKind, Fingerprint, Moment, Terms, Workflow, WorkflowId},
+    machine::{Fingerprint, Workflow, WorkflowId},
     pb::v1::{
         BackupRequest, GetWorkflowRequest, ListChannelsRequest, ListWorkflowsRequest, StreamStart,
         StreamStatusRequest,
@@ -24,13 +23,8 @@ use dispatch::{
         stream_status_request::{From, Target},
     },
     service::grpc_edge,
-    store::{
-        Batch, ClockNote, Cursor, DueRow, Entry, Filter, Held, Incarnation, MemoryStore, Page,
-        Parked, Reader, Record, Row, Settings, Store, StoreError, Swept,
-    },
-    telemetry::Metrics,
+    store::{Cursor, Entry, Filter, Incarnation, Page, Parked, Reader, Record, Row, StoreError},
 };
-use dispatch_contract::{Account, AttemptId, Channel, Endpoint, UnixMillis};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -41,14 +35,9 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
-use crate::support::FREE;
+use crate::{fronted::Fronted, support::FREE};
 
-/// A store whose reader panics when it is told so, wherever callers read.
-struct Clumsy {
-    inner: MemoryStore,
-    panics: Arc<AtomicBool>,
-}
-
+/// A reader that panics when it is told so, wherever callers read.
 struct ClumsyReader {
     inner: Arc<dyn Reader>,
     panics: Arc<AtomicBool>,
@@ -113,99 +102,6 @@ impl Reader for ClumsyReader {
     }
 }
 
-impl Store for Clumsy {
-    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        self.inner.load(id)
-    }
-    fn find_request(
-        &self,
-        tenant: &str,
-        request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
-        self.inner.find_request(tenant, request_id)
-    }
-    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
-        self.inner.find_message(account, id)
-    }
-    fn due(
-        &self,
-        clock: ClockKind,
-        after: Option<(UnixMillis, WorkflowId)>,
-        until: UnixMillis,
-        limit: usize,
-    ) -> Vec<DueRow> {
-        self.inner.due(clock, after, until, limit)
-    }
-    fn next_due(
-        &self,
-        clock: ClockKind,
-        after: Option<(UnixMillis, WorkflowId)>,
-    ) -> Option<UnixMillis> {
-        self.inner.next_due(clock, after)
-    }
-    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
-        self.inner.open_ids(after, limit)
-    }
-    fn open_count(&self) -> usize {
-        self.inner.open_count()
-    }
-    fn parked(&self) -> Vec<Parked> {
-        Store::parked(&self.inner)
-    }
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
-        self.inner.commit(batch)
-    }
-    fn sweep(
-        &mut self,
-        now: UnixMillis,
-        before: UnixMillis,
-        budget: usize,
-    ) -> Result<Swept, StoreError> {
-        self.inner.sweep(now, before, budget)
-    }
-    fn held(&self) -> Option<Held> {
-        self.inner.held()
-    }
-    fn last_time(&self) -> Moment {
-        self.inner.last_time()
-    }
-    fn clock(&self) -> Option<ClockNote> {
-        self.inner.clock()
-    }
-    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
-        self.inner.note_clock(note)
-    }
-    fn grace_given_ms(&self) -> u64 {
-        self.inner.grace_given_ms()
-    }
-    fn reader(&self) -> Arc<dyn Reader> {
-        let (inner, panics) = (self.inner.reader(), Arc::clone(&self.panics));
-        Arc::new(ClumsyReader { inner, panics })
-    }
-    fn settings(&self) -> Arc<dyn Settings> {
-        self.inner.settings()
-    }
-}
-
-/// Nothing is sent.
-struct NoSenders;
-
-impl Senders for NoSenders {
-    fn account(
-        &self,
-        _: &Account,
-        _: &str,
-        _: &Channel,
-        _: &Endpoint,
-    ) -> Result<Option<Account>, String> {
-        Ok(None)
-    }
-
-    fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
-        None
-    }
-}
-
 /// A service whose handlers panic.
 struct ClumsyHealth;
 
@@ -228,31 +124,14 @@ impl Health for ClumsyHealth {
     }
 }
 
-fn options() -> EngineOptions {
-    EngineOptions {
-        terms: Terms::default(),
-        recovery_grace: Duration::ZERO,
-        retention: Duration::from_secs(3600),
-        space: SpaceLimits::default(),
-        is_read_only: false,
-        queue_warn: Duration::ZERO,
-        lanes: LaneLimits::default(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it_were_whole() {
     let panics = Arc::new(AtomicBool::new(false));
-    let store = Clumsy { inner: MemoryStore::new(), panics: Arc::clone(&panics) };
-    let access = Access::new(store.settings());
-    let engine = Engine::start(
-        Box::new(store),
-        Arc::new(RouteTable::new(Vec::new())),
-        Arc::new(NoSenders),
-        Arc::new(SystemClock::new()),
-        Arc::new(Metrics::new()),
-        &options(),
-    );
+    let mut store = Fronted::new();
+    let inner = Arc::clone(&store.reader);
+    store.reader = Arc::new(ClumsyReader { inner, panics: Arc::clone(&panics) });
+    let access = Access::new(Arc::clone(&store.settings));
+    let engine = store.start();
     let listen = config::Listen::default();
     let calls = Calls::new(listen.calls, access.limits().clone());
     let (reporter, _) = tonic_health::server::health_reporter();

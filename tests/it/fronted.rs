@@ -1,0 +1,145 @@
+//! An engine over a store in memory, in front of whose reader or settings a test stands.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch::{
+    engine::{Engine, EngineOptions, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
+    machine::{ClockKind, Fingerprint, Moment, Terms, Workflow, WorkflowId},
+    store::{
+        Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Row, Settings, Store,
+        StoreError, Swept,
+    },
+    telemetry::Metrics,
+};
+use dispatch_contract::{Account, AttemptId, Channel, Endpoint, UnixMillis};
+
+/// A store that is read through others.
+pub struct Fronted {
+    inner: MemoryStore,
+    pub reader: Arc<dyn Reader>,
+    pub settings: Arc<dyn Settings>,
+}
+
+impl Fronted {
+    /// Nobody stands before it yet.
+    pub fn new() -> Self {
+        let inner = MemoryStore::new();
+        Fronted { reader: inner.reader(), settings: inner.settings(), inner }
+    }
+
+    /// An engine over it, without routes.
+    pub fn start(self) -> Engine {
+        Engine::start(
+            Box::new(self),
+            Arc::new(RouteTable::default()),
+            Arc::new(NoSenders),
+            Arc::new(SystemClock::new()),
+            Arc::new(Metrics::new()),
+            &options(),
+        )
+    }
+}
+
+impl Store for Fronted {
+    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
+        self.inner.load(id)
+    }
+    fn find_request(
+        &self,
+        tenant: &str,
+        request_id: &str,
+    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        self.inner.find_request(tenant, request_id)
+    }
+    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
+        self.inner.find_message(account, id)
+    }
+    fn due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Vec<DueRow> {
+        self.inner.due(clock, after, until, limit)
+    }
+    fn next_due(
+        &self,
+        clock: ClockKind,
+        after: Option<(UnixMillis, WorkflowId)>,
+    ) -> Option<UnixMillis> {
+        self.inner.next_due(clock, after)
+    }
+    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
+        self.inner.open_ids(after, limit)
+    }
+    fn open_count(&self) -> usize {
+        self.inner.open_count()
+    }
+    fn parked(&self) -> Vec<Parked> {
+        Store::parked(&self.inner)
+    }
+    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+        self.inner.commit(batch)
+    }
+    fn sweep(
+        &mut self,
+        now: UnixMillis,
+        before: UnixMillis,
+        budget: usize,
+    ) -> Result<Swept, StoreError> {
+        self.inner.sweep(now, before, budget)
+    }
+    fn held(&self) -> Option<Held> {
+        self.inner.held()
+    }
+    fn last_time(&self) -> Moment {
+        self.inner.last_time()
+    }
+    fn clock(&self) -> Option<ClockNote> {
+        self.inner.clock()
+    }
+    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
+        self.inner.note_clock(note)
+    }
+    fn grace_given_ms(&self) -> u64 {
+        self.inner.grace_given_ms()
+    }
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader)
+    }
+    fn settings(&self) -> Arc<dyn Settings> {
+        Arc::clone(&self.settings)
+    }
+}
+
+/// Nothing is sent.
+struct NoSenders;
+
+impl Senders for NoSenders {
+    fn account(
+        &self,
+        _: &Account,
+        _: &str,
+        _: &Channel,
+        _: &Endpoint,
+    ) -> Result<Option<Account>, String> {
+        Ok(None)
+    }
+
+    fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
+        None
+    }
+}
+
+fn options() -> EngineOptions {
+    EngineOptions {
+        terms: Terms::default(),
+        recovery_grace: Duration::ZERO,
+        retention: Duration::from_secs(3600),
+        space: SpaceLimits::default(),
+        is_read_only: false,
+        queue_warn: Duration::ZERO,
+        lanes: LaneLimits::default(),
+    }
+}
