@@ -310,7 +310,7 @@ impl Service {
             edges.spawn(Arc::clone(tls).follow(stop_edges.clone()));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
-        if engine.is_held() || engine.is_read_only() {
+        if engine.is_restore_locked() || engine.is_read_only() {
             health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
         } else {
             health.set_serving::<DispatchServiceServer<DispatchService>>().await;

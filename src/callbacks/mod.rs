@@ -119,7 +119,7 @@ impl Callbacks {
             return Ok(Callbacks { book, client, bell, stop, tasks });
         };
         let rung = Arc::clone(&bell);
-        engine.feed().on_news(Box::new(move |rows, told| {
+        engine.feed().on_commit(Box::new(move |rows, told| {
             handed.over(rows, told);
             rung.ring();
         }));

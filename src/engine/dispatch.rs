@@ -5,7 +5,7 @@ use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
 
-use super::{EngineClock, Inbox, Input, Route, RouteTable, SendOrder, Senders};
+use super::{Command, EngineClock, Inbox, Route, RouteTable, SendOrder, Senders};
 use crate::{
     machine::{Answer, Refusal, StepPlan, WorkflowId},
     store::{Reader, Record},
@@ -17,9 +17,9 @@ const DETAIL_BYTES: usize = 300;
 /// How many records one thread reads before others are asked to help.
 const READ_TOGETHER: usize = 32;
 
-/// Who makes the calls that turns order.
+/// Makes the calls that batches order.
 pub trait Calls: Send {
-    /// Makes these calls by these routes. Whatever happens, exactly one [`Input::Answer`] comes back for
+    /// Makes these calls by these routes. Whatever happens, exactly one [`Command::Answer`] comes back for
     /// each, by the writer's inbox.
     fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>);
 }
@@ -91,7 +91,7 @@ impl Dispatcher {
     fn answer(&self, order: SendOrder, answer: Answer, took_ms: u64, busy: Busy) {
         let SendOrder { attempt, call, route, .. } = order;
         // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
-        let _ = self.inbox.push(Input::Answer { attempt, call, route, answer, took_ms }, busy);
+        let _ = self.inbox.push(Command::Answer { attempt, call, route, answer, took_ms }, busy);
     }
 
     async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Answer {

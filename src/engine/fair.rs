@@ -3,11 +3,11 @@
 //! Promised, whatever one priority or one tenant asks for:
 //!
 //! - A higher priority goes first, up to a reserve: of those that wait, each lower priority gets one
-//!   grant in [`RESERVE`], so that none is starved for ever.
+//!   start_attempt in [`RESERVE`], so that none is starved for ever.
 //! - Within a priority tenants take turns, in the order of their names; in each round a tenant is
 //!   granted as many times as its weight says. Whoever comes anew waits for one round at most.
 //! - Within a tenant's line the oldest is first.
-//! - A grant is had also by who has no use for it any more: whoever comes after it waits no longer for that,
+//! - A start_attempt is had also by who has no use for it any more: whoever comes after it waits no longer for that,
 //!   and its line waits for its next turn.
 //! - The order follows from who waits and who was served last, not from the order of arrival: rebuilt
 //!   from the same entries it is the same.
@@ -72,7 +72,7 @@ impl<T: Ord> Line for BTreeSet<T> {
 pub(super) struct Round<K, L> {
     lines: BTreeMap<K, Weighted<L>>,
     /// Whose turn it is, and how often still.
-    turn: Option<(K, u32)>,
+    processor: Option<(K, u32)>,
     len: usize,
     /// Of all lines together.
     weight: u64,
@@ -103,10 +103,10 @@ impl<K: Ord + Clone, L: Line> Round<K, L> {
     /// Takes the next.
     pub(super) fn take(&mut self) -> Option<L::Item> {
         let is_still = |(key, left): &(K, u32)| *left > 0 && self.lines.contains_key(key);
-        if !self.turn.as_ref().is_some_and(is_still) {
-            self.turn = self.after_the_last();
+        if !self.processor.as_ref().is_some_and(is_still) {
+            self.processor = self.after_the_last();
         }
-        let (key, left) = self.turn.as_mut()?;
+        let (key, left) = self.processor.as_mut()?;
         *left -= 1;
         let weighted = self.lines.get_mut(key)?;
         let item = weighted.line.take_first();
@@ -120,7 +120,7 @@ impl<K: Ord + Clone, L: Line> Round<K, L> {
 
     /// The line behind the one that was served last, with all of its grants of a round.
     fn after_the_last(&self) -> Option<(K, u32)> {
-        let last = self.turn.as_ref().map(|(key, _)| key);
+        let last = self.processor.as_ref().map(|(key, _)| key);
         let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
         let mut behind = self.lines.range((behind, Bound::Unbounded));
         let next = behind.next().or_else(|| self.lines.first_key_value());
@@ -165,7 +165,7 @@ impl<K: Ord, T: Ord> Round<K, BTreeSet<T>> {
 
 impl<K, L> Default for Round<K, L> {
     fn default() -> Self {
-        Round { lines: BTreeMap::new(), turn: None, len: 0, weight: 0 }
+        Round { lines: BTreeMap::new(), processor: None, len: 0, weight: 0 }
     }
 }
 
@@ -227,7 +227,7 @@ impl<K: Ord + Clone, L: Line> Ranked<K, L> {
         let own = self.rounds[rank].ahead_of(key, weight);
         let higher: u64 = of(0..rank).sum();
         let higher = higher.min((own + 1).saturating_mul(RESERVE - 1));
-        // One more than that, because a lower one may be owed its grant already.
+        // One more than that, because a lower one may be owed its start_attempt already.
         let reserved = (own + higher) / (RESERVE - 1) + 1;
         let lower: u64 = of(rank + 1..self.rounds.len()).map(|waiting| waiting.min(reserved)).sum();
         own + higher + lower

@@ -29,10 +29,10 @@ pub struct Feed {
 
 /// Called at once, by the writer's own thread.
 #[derive(Default)]
-struct Bell(OnceLock<OnNews>);
+struct Bell(OnceLock<OnCommit>);
 
 /// Takes rows that became durable, and the workflows made in them whose requester is to be told of them.
-pub type OnNews = Box<dyn Fn(&[Arc<Row>], &[WorkflowId]) + Send + Sync>;
+pub type OnCommit = Box<dyn Fn(&[Arc<Row>], &[WorkflowId]) + Send + Sync>;
 
 impl Feed {
     pub(super) fn new(newest: Cursor) -> Self {
@@ -67,7 +67,7 @@ impl Feed {
 
     /// Calls `ring` with every change, before the writer goes on: for a follower that a test clock waits
     /// for. It must be quick. There is room for one; a second is not called.
-    pub fn on_news(&self, ring: OnNews) {
+    pub fn on_commit(&self, ring: OnCommit) {
         let _ = self.bell.0.set(ring);
     }
 

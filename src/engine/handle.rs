@@ -16,7 +16,7 @@ use tracing::Level;
 use uuid::Uuid;
 
 use super::{
-    EngineClock, Feed, Inbox, Input, LaneLimits, NotTaken, OpenWork, RouteTable, Senders,
+    Command, EngineClock, Feed, Inbox, LaneLimits, NotTaken, ResumePolicy, RouteTable, Senders,
     SpaceLimits, Writer, dispatch::Dispatcher,
 };
 use crate::{
@@ -42,9 +42,9 @@ pub struct EngineOptions {
     pub space: SpaceLimits,
     /// Nothing is done and nothing is changed: it is only looked at.
     pub is_read_only: bool,
-    /// Who waits longer than this for a place on a route is told of; zero is off.
+    /// Who waits longer than this for a permit on a route is told of; zero is off.
     pub queue_warn: Duration,
-    /// How many inputs may wait.
+    /// How many commands may wait.
     pub lanes: LaneLimits,
 }
 
@@ -66,7 +66,7 @@ struct Inner {
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_draining: AtomicBool,
-    is_held: Arc<AtomicBool>,
+    is_restore_locked: Arc<AtomicBool>,
     is_read_only: bool,
 }
 
@@ -149,15 +149,15 @@ pub enum EngineError {
     },
     /// What is ahead of it on every route that serves it would take longer than it may wait.
     RouteSaturated {
-        /// The route that has a place soonest.
+        /// The route that has a permit soonest.
         route: Arc<str>,
         /// When it is worth asking again, in milliseconds.
         retry_after_ms: u64,
     },
     /// It was restored from a backup, and waits to be told what becomes of what was open.
-    Held,
-    /// It is not held.
-    NotHeld,
+    RestoreLocked,
+    /// There is no restore lock.
+    NotRestoreLocked,
     /// It is stopping, or the store failed.
     Unavailable,
     /// There is hardly room left on the store's disk.
@@ -200,13 +200,14 @@ impl Engine {
             Arc::clone(&metrics),
             options,
         );
-        let (feed, is_held) = (Arc::clone(writer.feed()), Arc::clone(&writer.is_held));
-        let log_limit = Arc::clone(&writer.narrator.limit);
+        let (feed, is_restore_locked) =
+            (Arc::clone(writer.feed()), Arc::clone(&writer.is_restore_locked));
+        let log_limit = Arc::clone(&writer.event_log.limit);
         let poked = Arc::downgrade(&inbox);
         let poking = Arc::downgrade(&clock);
         clock.on_move(Box::new(move || {
             if let (Some(inbox), Some(clock)) = (poked.upgrade(), poking.upgrade()) {
-                let _ = inbox.push(Input::Tick, clock.busy());
+                let _ = inbox.push(Command::Tick, clock.busy());
             }
         }));
         let (tell, stopped) = watch::channel(None);
@@ -238,7 +239,7 @@ impl Engine {
             stopped,
             thread: Mutex::new(thread),
             is_draining: AtomicBool::new(false),
-            is_held,
+            is_restore_locked,
             is_read_only: options.is_read_only,
         }))
     }
@@ -273,7 +274,7 @@ impl Engine {
             requester,
         });
         let began = Instant::now();
-        let created = self.ask(|reply| Input::Create { record, reply }).await;
+        let created = self.ask(|reply| Command::Create { record, reply }).await;
         self.0.metrics.create(began.elapsed());
         created?
     }
@@ -306,7 +307,7 @@ impl Engine {
     /// [`EngineError::NotFound`], [`EngineError::AlreadyEnded`], [`EngineError::Overloaded`],
     /// [`EngineError::Unavailable`].
     pub async fn cancel(&self, tenant: Arc<str>, id: WorkflowId) -> Result<Canceled, EngineError> {
-        self.ask(|reply| Input::Cancel { tenant, id, reply }).await?
+        self.ask(|reply| Command::Cancel { tenant, id, reply }).await?
     }
 
     /// Takes what a provider told. Returns once it is durable.
@@ -320,22 +321,22 @@ impl Engine {
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
         let (provider, account) = (Arc::from(provider), Arc::from(account));
-        self.ask(|reply| Input::Inbound { provider, account, items, reply }).await?
+        self.ask(|reply| Command::Inbound { provider, account, items, reply }).await?
     }
 
-    /// Lets a [held](Self::is_held) store go, and returns how many workflows were open.
+    /// Releases the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
     ///
     /// # Errors
-    /// [`EngineError::NotHeld`], [`EngineError::Unavailable`].
-    pub async fn resume(&self, open: OpenWork) -> Result<usize, EngineError> {
-        let count = self.ask(|reply| Input::Resume { open, reply }).await??;
+    /// [`EngineError::NotRestoreLocked`], [`EngineError::Unavailable`].
+    pub async fn resume(&self, open: ResumePolicy) -> Result<usize, EngineError> {
+        let count = self.ask(|reply| Command::Resume { open, reply }).await??;
         tracing::info!(?open, count, "held no longer; what was open is taken up as was said");
         Ok(count)
     }
 
     /// Whether nothing is sent, because the store was restored from a backup.
-    pub fn is_held(&self) -> bool {
-        self.0.is_held.load(Ordering::Acquire)
+    pub fn is_restore_locked(&self) -> bool {
+        self.0.is_restore_locked.load(Ordering::Acquire)
     }
 
     /// Whether it was started only to be looked at.
@@ -347,11 +348,11 @@ impl Engine {
     /// was not started is PLANNED, and the next life goes on with it.
     pub async fn drain(&self, patience: Duration) {
         self.0.is_draining.store(true, Ordering::SeqCst);
-        let quiet = self.ask(|reply| Input::Drain { reply });
+        let quiet = self.ask(|reply| Command::Drain { reply });
         if tokio::time::timeout(patience, quiet).await.is_err() {
             tracing::warn!("calls are still out; the next start takes their outcome for unknown");
         }
-        let _ = self.0.inbox.push(Input::Stop, Busy::untracked());
+        let _ = self.0.inbox.push(Command::Stop, Busy::untracked());
         let mut stopped = self.0.stopped.clone();
         let _ = stopped.wait_for(Option::is_some).await;
         let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -397,13 +398,13 @@ impl Engine {
         self.0.routes.get()
     }
 
-    /// Goes by other routes from the next turn on, and gives new workflows other durations to live by.
-    /// Who waits for a place on a route that is gone is planned anew.
+    /// Goes by other routes from the next batch on, and gives new workflows other durations to live by.
+    /// Who waits for a permit of a route that is gone is planned anew.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`].
     pub async fn reload(&self, routes: RouteTable, terms: Terms) -> Result<(), EngineError> {
-        let routes = self.ask(|reply| Input::Routes { table: routes, reply }).await?;
+        let routes = self.ask(|reply| Command::Routes { table: routes, reply }).await?;
         self.0.routes.set(routes);
         self.0.terms.set(terms);
         Ok(())
@@ -442,15 +443,15 @@ impl Engine {
 
     async fn ask<T: Send + 'static>(
         &self,
-        input: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Input,
+        command: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Command,
     ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         let busy = self.0.clock.busy();
-        let input = input(Box::new(move |value| {
+        let command = command(Box::new(move |value| {
             // A caller that went away is not told; what it asked for is done all the same.
             let _ = reply.send(value);
         }));
-        self.0.inbox.push(input, busy).map_err(|refused| match refused {
+        self.0.inbox.push(command, busy).map_err(|refused| match refused {
             NotTaken::Full => EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS },
             NotTaken::Closed => EngineError::Unavailable,
         })?;
@@ -483,8 +484,8 @@ impl InboundSink for Sink {
                     | EngineError::RouteSaturated { .. }
                     | EngineError::DiskFull
                     | EngineError::ReadOnly
-                    | EngineError::Held
-                    | EngineError::NotHeld
+                    | EngineError::RestoreLocked
+                    | EngineError::NotRestoreLocked
                     | EngineError::Unavailable,
                 ) => return Err(SinkClosed),
             }
@@ -534,11 +535,11 @@ impl std::fmt::Display for EngineError {
                 "this service was started to be read only: nothing is sent and nothing is changed until \
                  its operator starts it without --read-only",
             ),
-            EngineError::Held => f.write_str(
+            EngineError::RestoreLocked => f.write_str(
                 "this service was restored from a backup and is held: nothing is sent until its \
                  operator runs `dispatch resume`",
             ),
-            EngineError::NotHeld => {
+            EngineError::NotRestoreLocked => {
                 f.write_str("this service is not held: there is nothing to resume")
             }
             EngineError::Unavailable => {

@@ -16,15 +16,15 @@ use dispatch_contract::Busy;
 
 use super::{
     fair::{Ranked, Round},
-    turn::Input,
+    processor::Command,
 };
 use crate::{
     machine::Priority,
     store::{BATCH_BYTES, weight},
 };
 
-/// How many inputs may wait, by lane: one tenant's, or one account's, at most half of them. Answers are
-/// bounded by the places of the routes.
+/// How many commands may wait, by lane: one tenant's, or one account's, at most half of them. Answers are
+/// bounded by the permits of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneLimits {
     /// Creates.
@@ -41,10 +41,10 @@ impl Default for LaneLimits {
     }
 }
 
-/// How many creates one turn takes, unless they are large: enough to share a sync, few enough to keep answers
+/// How many creates one batch takes, unless they are large: enough to share a sync, few enough to keep answers
 /// quick.
-const CREATES_A_TURN: usize = 512;
-const OTHERS_A_TURN: usize = 4096;
+const MAX_CREATES_PER_BATCH: usize = 512;
+const MAX_OTHERS_PER_BATCH: usize = 4096;
 /// In the writer's lanes all weigh the same: the way through them is short.
 const SAME: u32 = 1;
 
@@ -71,10 +71,10 @@ struct Lanes {
     is_awaited: bool,
 }
 
-/// An input, and the sign that it is under way.
-pub(super) type Waiting = (Input, Busy);
+/// A command, and the sign that it is under way.
+pub(super) type Waiting = (Command, Busy);
 
-/// Why an input was not taken.
+/// Why a command was not taken.
 #[derive(Debug)]
 pub enum NotTaken {
     /// Its lane is full.
@@ -89,39 +89,39 @@ impl Inbox {
         Inbox { lanes: Mutex::default(), changed: Condvar::new(), limits }
     }
 
-    /// Puts an input into its lane. `busy` is held until the turn that takes it is over.
+    /// Puts a command into its lane. `busy` is held until the batch that takes it is over.
     ///
     /// # Errors
     /// [`NotTaken`]: nothing was promised, and nothing comes of it.
-    pub fn push(&self, input: Input, busy: Busy) -> Result<(), NotTaken> {
+    pub fn push(&self, command: Command, busy: Busy) -> Result<(), NotTaken> {
         let mut lanes = self.lanes();
         if lanes.is_closed {
             return Err(NotTaken::Closed);
         }
         let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
-        match &input {
-            Input::Create { record, .. } => {
+        match &command {
+            Command::Create { record, .. } => {
                 let (priority, tenant) = (record.plan.priority, Arc::clone(&record.tenant));
                 let has = creates.len_of(priority, &tenant);
                 room(has, creates.len(), self.limits.creates)?;
-                creates.add(priority, &tenant, SAME, (input, busy));
+                creates.add(priority, &tenant, SAME, (command, busy));
             }
-            Input::Cancel { tenant, .. } => {
+            Command::Cancel { tenant, .. } => {
                 let tenant = Arc::clone(tenant);
                 room(cancels.len_of(&tenant), cancels.len(), self.limits.cancels)?;
-                cancels.add(&tenant, SAME, (input, busy));
+                cancels.add(&tenant, SAME, (command, busy));
             }
-            Input::Inbound { provider, account, .. } => {
+            Command::Inbound { provider, account, .. } => {
                 let account = (Arc::clone(provider), Arc::clone(account));
                 room(receipts.len_of(&account), receipts.len(), self.limits.receipts)?;
-                receipts.add(&account, SAME, (input, busy));
+                receipts.add(&account, SAME, (command, busy));
             }
-            Input::Answer { .. } => answers.push_back((input, busy)),
-            Input::Tick
-            | Input::Resume { .. }
-            | Input::Routes { .. }
-            | Input::Drain { .. }
-            | Input::Stop => control.push_back((input, busy)),
+            Command::Answer { .. } => answers.push_back((command, busy)),
+            Command::Tick
+            | Command::Resume { .. }
+            | Command::Routes { .. }
+            | Command::Drain { .. }
+            | Command::Stop => control.push_back((command, busy)),
         }
         let is_awaited = std::mem::take(&mut lanes.is_awaited);
         drop(lanes);
@@ -144,7 +144,7 @@ impl Inbox {
         self.lanes().is_closed
     }
 
-    /// Waits for inputs, at most for `wait`; then takes what waits, in the order of the lanes.
+    /// Waits for commands, at most for `wait`; then takes what waits, in the order of the lanes.
     pub(super) fn take(&self, wait: Option<Duration>) -> Vec<Waiting> {
         let mut lanes = self.lanes();
         match wait {
@@ -160,19 +160,19 @@ impl Inbox {
         lanes.is_awaited = false;
         let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
         let mut taken: Vec<_> = control.drain(..).collect();
-        taken.extend(from_fn(|| cancels.take()).take(OTHERS_A_TURN));
-        taken.extend(from_fn(|| receipts.take()).take(OTHERS_A_TURN));
-        let count = answers.len().min(OTHERS_A_TURN);
+        taken.extend(from_fn(|| cancels.take()).take(MAX_OTHERS_PER_BATCH));
+        taken.extend(from_fn(|| receipts.take()).take(MAX_OTHERS_PER_BATCH));
+        let count = answers.len().min(MAX_OTHERS_PER_BATCH);
         taken.extend(answers.drain(..count));
         let mut bytes = 0;
         let create = || {
             let create = (bytes < BATCH_BYTES).then(|| creates.take()).flatten()?;
-            if let Input::Create { record, .. } = &create.0 {
+            if let Command::Create { record, .. } = &create.0 {
                 bytes += weight(record);
             }
             Some(create)
         };
-        taken.extend(from_fn(create).take(CREATES_A_TURN));
+        taken.extend(from_fn(create).take(MAX_CREATES_PER_BATCH));
         taken
     }
 
@@ -225,27 +225,27 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_needs_no_room_among_the_creates() {
         let inbox = Inbox::new(LaneLimits { creates: 0, cancels: 2, receipts: 1 });
-        let cancel = || Input::Cancel {
+        let cancel = || Command::Cancel {
             tenant: Arc::from("default"),
             id: WorkflowId(Uuid::nil()),
             reply: Box::new(|_| {}),
         };
-        let receipt = || Input::Inbound {
+        let receipt = || Command::Inbound {
             provider: Arc::from("p"),
             account: Arc::from("a"),
             items: Vec::new(),
             reply: Box::new(|_| {}),
         };
-        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
+        let push = |command| inbox.push(command, Busy::untracked()).is_ok();
         assert!(push(receipt()) && !push(receipt()), "the lane of receipts has one place");
         assert!(push(cancel()) && push(cancel()) && !push(cancel()), "that of cancels two");
         let taken = inbox.take(None);
-        let is_cancel = |(input, _): &Waiting| matches!(input, Input::Cancel { .. });
+        let is_cancel = |(command, _): &Waiting| matches!(command, Command::Cancel { .. });
         assert!(taken[..2].iter().all(is_cancel), "cancels first");
         assert!(!is_cancel(&taken[2]));
     }
 
-    fn create(tenant: &str, priority: Priority) -> Input {
+    fn create(tenant: &str, priority: Priority) -> Command {
         let plan = Plan {
             template: Template::Failover,
             steps: Vec::new(),
@@ -268,7 +268,7 @@ mod tests {
             terms: Terms::default(),
             request_id: None,
         };
-        Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+        Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
     }
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
         let inbox = Inbox::new(LaneLimits::default());
         for _ in 0..MANY {
             let mut large = create("a", Priority::Normal);
-            if let Input::Create { record, .. } = &mut large {
+            if let Command::Create { record, .. } = &mut large {
                 record.plan.client_ref = Some("x".repeat(BATCH_BYTES / 10));
             }
             inbox.push(large, Busy::untracked()).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     fn one_tenant_s_flood_turns_nobody_else_away_and_goes_behind_them() {
         const MOST: usize = 4000;
         let inbox = Inbox::new(LaneLimits { creates: MOST, cancels: MOST, receipts: MOST });
-        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
+        let push = |command| inbox.push(command, Busy::untracked()).is_ok();
         let flood = |tenant, priority| (0..MOST).filter(|_| push(create(tenant, priority))).count();
         assert_eq!(flood("a", Priority::Low), MOST / 2 + 1, "one alone has half of the lane");
         assert!(!inbox.is_full_of_creates(&Arc::from("a")), "its urgent ones have room");
@@ -303,8 +303,8 @@ mod tests {
             .take(None)
             .into_iter()
             .take(4)
-            .map(|(input, _)| match input {
-                Input::Create { record, .. } => (record.tenant.to_string(), record.plan.priority),
+            .map(|(command, _)| match command {
+                Command::Create { record, .. } => (record.tenant.to_string(), record.plan.priority),
                 _ => panic!("there are only creates"),
             })
             .collect();
@@ -317,13 +317,13 @@ mod tests {
     fn a_flood_of_cancels_or_receipts_turns_no_other_tenant_or_account_away() {
         const MOST: usize = 1000;
         let inbox = Inbox::new(LaneLimits { creates: MOST, cancels: MOST, receipts: MOST });
-        let push = |input| inbox.push(input, Busy::untracked()).is_ok();
-        let cancel = |tenant| Input::Cancel {
+        let push = |command| inbox.push(command, Busy::untracked()).is_ok();
+        let cancel = |tenant| Command::Cancel {
             tenant: Arc::from(tenant),
             id: WorkflowId(Uuid::nil()),
             reply: Box::new(|_| {}),
         };
-        let receipt = |account| Input::Inbound {
+        let receipt = |account| Command::Inbound {
             provider: Arc::from("p"),
             account: Arc::from(account),
             items: Vec::new(),
@@ -335,12 +335,11 @@ mod tests {
         });
         assert!(!push(cancel("a")) && !push(receipt("a")));
         assert!(push(cancel("b")) && push(receipt("b")));
-        let at = |is_it: fn(&Input) -> bool| {
+        let at = |is_it: fn(&Command) -> bool| {
             let taken = inbox.take(None);
-            taken.iter().position(|(input, _)| is_it(input))
+            taken.iter().position(|(command, _)| is_it(command))
         };
-        let is_b =
-            |input: &Input| matches!(input, Input::Cancel { tenant, .. } if &**tenant == "b");
+        let is_b = |command: &Command| matches!(command, Command::Cancel { tenant, .. } if &**tenant == "b");
         assert_eq!(at(is_b), Some(1), "behind one of the others");
     }
 }

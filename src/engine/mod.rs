@@ -1,16 +1,16 @@
 //! The engine: the only place where effects happen.
 //!
-//! It takes events in batches, runs the machine, commits the whole batch durably once, and only
+//! It takes commands in batches, runs the machine, commits the whole batch durably once, and only
 //! then lets the effects happen: answers to callers, calls to providers, news to subscribers. While
 //! the disk works, the next batch gathers.
 //!
 //! ```text
-//! edges ──▶ Inbox (lanes) ──▶ Turn (pure) ──▶ Store::commit ──▶ acks, Feed, Dispatcher
+//! edges ──▶ Inbox (lanes) ──▶ Processor (pure) ──▶ Store::commit ──▶ acks, Feed, Dispatcher
 //!             ▲                                                         │
 //!             └───────────────── answers of providers ◀─────────────────┘
 //! ```
 //!
-//! [`Turn`] is a plain synchronous struct, and so is the [`Writer`] around it, with its clock, its store
+//! [`Processor`] is a plain synchronous struct, and so is the [`Writer`] around it, with its clock, its store
 //! and whoever makes its calls given to it: a simulator steps both, and the writer's thread and tokio are
 //! a thin shell. Sends run outside, bounded per route. Reads and streams go through the store's reader,
 //! never through the inbox.
@@ -18,29 +18,31 @@
 mod accounts;
 mod clock;
 mod dispatch;
+mod event_log;
 mod fair;
 mod feed;
 mod handle;
 mod inbox;
-mod narrator;
+mod permits;
+mod processor;
 mod routes;
 mod senders;
 mod silence;
-mod slots;
 mod space;
-mod turn;
 mod writer;
 
 pub use accounts::{FormerNames, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use dispatch::{Calls, answer_of};
-pub use feed::{Feed, OnNews};
+pub use feed::{Feed, OnCommit};
 pub(crate) use handle::Sink;
 pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
 pub use inbox::{Inbox, LaneLimits, NotTaken};
+pub use permits::RouteQueue;
+pub use processor::{
+    Command, Effects, Foreign, Grace, Processor, Responder, ResumePolicy, SendOrder,
+};
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
-pub use slots::Queue;
 pub use space::SpaceLimits;
-pub use turn::{Foreign, Grace, Input, OpenWork, Outbox, Reply, SendOrder, Turn};
 pub use writer::Writer;

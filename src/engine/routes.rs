@@ -1,5 +1,5 @@
-//! Which tenant's sender goes by which adapter under which account: data, fixed for a turn. A
-//! reload of the configuration brings another table between two turns.
+//! Which tenant's sender goes by which adapter under which account: data, fixed for a batch. A
+//! reload of the configuration brings another table between two batches.
 //!
 //! A tenant reaches only routes that name it. A sender that routes name is that of their tenants alone,
 //! on every route of the channel: else another could send as it over a route for any sender. One that a

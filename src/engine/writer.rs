@@ -1,6 +1,6 @@
-//! The writer: take what waits, run the turn, commit once, and only then let it happen.
+//! The writer: take what waits, run the processor, commit once, and only then let it happen.
 //!
-//! It is stepped. [`Writer::wait`] says how long there is nothing to do, [`Writer::serve`] does one turn
+//! It is stepped. [`Writer::wait`] says how long there is nothing to do, [`Writer::serve`] does one batch
 //! with all that follows from it; the writer's thread does one after the other, and so does whoever
 //! simulates it, with a clock, a store and [`Calls`] of its own.
 
@@ -16,8 +16,8 @@ use std::{
 use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
-    Calls, EngineClock, EngineError, EngineOptions, Feed, Grace, Inbox, Input, RouteTable, Turn,
-    Wake, narrator::Narrator, silence::Silence, space::Space,
+    Calls, Command, EngineClock, EngineError, EngineOptions, Feed, Grace, Inbox, Processor,
+    RouteTable, Wake, event_log::EventLog, silence::Silence, space::Space,
 };
 use crate::{
     machine::Moment,
@@ -34,7 +34,7 @@ const CLOCK_STEP: Duration = Duration::from_secs(5);
 /// The writer, and all that it owns.
 pub struct Writer {
     store: Box<dyn Store>,
-    turn: Turn,
+    processor: Processor,
     inbox: Arc<Inbox>,
     clock: Arc<dyn EngineClock>,
     calls: Box<dyn Calls>,
@@ -43,15 +43,15 @@ pub struct Writer {
     /// How long an ended workflow is kept.
     retention: Duration,
     next_sweep: UnixMillis,
-    pub(super) narrator: Narrator,
+    pub(super) event_log: EventLog,
     silence: Silence,
     space: Space,
     is_read_only: bool,
-    /// Who waits longer than this for a place is told of; zero is off.
+    /// Who waits longer than this for a permit is told of; zero is off.
     queue_warn: Duration,
     /// Told to whoever asks.
-    pub(super) is_held: Arc<AtomicBool>,
-    /// What a test clock must not overtake: the last life's remains, and what this turn was given.
+    pub(super) is_restore_locked: Arc<AtomicBool>,
+    /// What a test clock must not overtake: the last life's remains, and what this batch was given.
     under_way: Vec<Busy>,
     /// What it sleeps for.
     wake: Wake,
@@ -81,14 +81,14 @@ impl Writer {
     ) -> Writer {
         let now = clock.now();
         let grace = Grace::new(now, options.recovery_grace, store.grace_given_ms());
-        let turn = Turn::new(&*store, routes, grace);
+        let processor = Processor::new(&*store, routes, grace);
         Writer {
             feed: Arc::new(Feed::new(store.reader().newest())),
-            is_held: Arc::new(AtomicBool::new(turn.is_held())),
+            is_restore_locked: Arc::new(AtomicBool::new(processor.is_restore_locked())),
             under_way: vec![clock.busy()],
             retention: options.retention,
             next_sweep: now,
-            narrator: Narrator { limit: Arc::new(LogLimit::default()) },
+            event_log: EventLog { limit: Arc::new(LogLimit::default()) },
             silence: Silence::default(),
             space: Space::new(options.space),
             is_read_only: options.is_read_only,
@@ -96,7 +96,7 @@ impl Writer {
             wake: Wake::NEVER,
             is_stopping: false,
             store,
-            turn,
+            processor,
             inbox,
             clock,
             calls,
@@ -107,7 +107,7 @@ impl Writer {
     /// Runs until it is told to stop.
     ///
     /// # Errors
-    /// Fatal: the store failed, nothing of the turn was acknowledged, and nothing of it happens.
+    /// Fatal: the store failed, nothing of the batch was acknowledged, and nothing of it happens.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         // Even if sled panics: callers that still wait are told by the drop of their replies, and a
         // test clock finds nothing to leap to.
@@ -136,16 +136,16 @@ impl Writer {
         self.clock.set_alarm(Wake::NEVER);
         self.under_way.clear();
         loop {
-            for (input, _busy) in self.inbox.take(None) {
-                match input {
-                    Input::Create { reply, .. } => reply(Err(EngineError::ReadOnly)),
-                    Input::Cancel { reply, .. } => reply(Err(EngineError::ReadOnly)),
-                    Input::Inbound { reply, .. } => reply(Err(EngineError::ReadOnly)),
-                    Input::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
-                    Input::Routes { table, reply } => reply(Arc::new(table)),
-                    Input::Drain { reply } => reply(()),
-                    Input::Answer { .. } | Input::Tick => {}
-                    Input::Stop => return,
+            for (command, _busy) in self.inbox.take(None) {
+                match command {
+                    Command::Create { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Command::Cancel { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Command::Inbound { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Command::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Command::Routes { table, reply } => reply(Arc::new(table)),
+                    Command::Drain { reply } => reply(()),
+                    Command::Answer { .. } | Command::Tick => {}
+                    Command::Stop => return,
                 }
             }
         }
@@ -153,7 +153,7 @@ impl Writer {
 
     fn run_until_stopped(&mut self) -> Result<(), StoreError> {
         let open = self.store.open_count();
-        if self.turn.is_held() {
+        if self.processor.is_restore_locked() {
             tracing::warn!(
                 open,
                 "HELD: restored from a backup; nothing is sent until `dispatch resume --open continue` or \
@@ -174,10 +174,10 @@ impl Writer {
     /// How long to sleep if nothing comes, in real time; `None` until something does. Never longer than
     /// until something is due by itself.
     pub fn wait(&mut self) -> Option<Duration> {
-        if self.turn.is_recovering() {
+        if self.processor.is_recovering() {
             return Some(Duration::ZERO);
         }
-        let due = self.turn.next_due(&*self.store, self.clock.moment());
+        let due = self.processor.next_due(&*self.store, self.clock.moment());
         // First: a test clock leaps to it as soon as nothing is under way.
         self.clock.set_alarm(due);
         self.under_way.clear();
@@ -185,35 +185,35 @@ impl Writer {
         self.clock.real_wait(self.wake)
     }
 
-    /// Sleeps for `wait` at most, takes what has come, and does one turn with all that follows from it,
+    /// Sleeps for `wait` at most, takes what has come, and does one batch with all that follows from it,
     /// unless there is nothing to do. Breaks when it was told to stop.
     ///
     /// # Errors
-    /// Fatal: the store failed, nothing of the turn was acknowledged, and nothing of it happens.
+    /// Fatal: the store failed, nothing of the batch was acknowledged, and nothing of it happens.
     pub fn serve(&mut self, wait: Option<Duration>) -> Result<ControlFlow<()>, StoreError> {
         // Nothing is taken up before what the last life left behind is settled.
-        if !self.turn.is_recovering() {
+        if !self.processor.is_recovering() {
             let waiting = self.inbox.take(wait);
             let is_due = self.wake.is_due(self.clock.moment()) || self.inbox.is_closed();
             if waiting.is_empty() && !is_due {
                 // Only a nap is over.
                 return Ok(ControlFlow::Continue(()));
             }
-            let (inputs, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+            let (commands, busy): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
             self.under_way.extend(busy);
-            self.is_stopping |= inputs.iter().any(|input| matches!(input, Input::Stop));
-            self.step(inputs)?;
+            self.is_stopping |= commands.iter().any(|command| matches!(command, Command::Stop));
+            self.step(commands)?;
         } else {
             self.step(Vec::new())?;
         }
-        // A held store that was let go owes what a restart does, and that comes before the end too.
-        let stops = self.is_stopping && !self.turn.is_recovering();
+        // A released store owes what a restart does, and that comes before the end too.
+        let stops = self.is_stopping && !self.processor.is_recovering();
         Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// What lasts from turn to turn.
-    pub fn turn(&self) -> &Turn {
-        &self.turn
+    /// What lasts from batch to batch.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     /// Where it says that something became durable.
@@ -221,30 +221,34 @@ impl Writer {
         &self.feed
     }
 
-    fn step(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
+    fn step(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
         let now = self.clock.moment();
         let free = || self.store.free_bytes();
         if let Some(is_short) = self.space.look(Instant::now(), free, &self.metrics) {
-            self.turn.set_short_of_space(is_short);
+            self.processor.set_short_of_space(is_short);
         }
-        let out = self.turn.run(&*self.store, now, inputs)?;
-        for change in &out.batch.changes {
-            let names = self.turn.routes().former_names();
+        let effects = self.processor.run(&*self.store, now, commands)?;
+        for change in &effects.change_set.changes {
+            let names = self.processor.routes().former_names();
             for fact in &change.facts {
                 self.silence.fact(now.engine, fact, &change.state, names);
             }
         }
-        let changes = out.batch.changes.iter();
+        let changes = effects.change_set.changes.iter();
         let about = |change: &Change| {
             let about = |fact| About::of(fact, &change.state);
             change.facts.iter().map(about).collect::<Vec<_>>()
         };
         let about: Vec<_> = changes.flat_map(about).collect();
-        let new = out.batch.changes.iter().filter_map(|change| change.record.as_ref());
+        let new = effects.change_set.changes.iter().filter_map(|change| change.record.as_ref());
         let told: Vec<_> =
             new.filter(|record| record.requester.is_told()).map(|record| record.id).collect();
         let began = Instant::now();
-        let rows = if out.batch.is_empty() { Vec::new() } else { self.store.commit(out.batch)? };
+        let rows = if effects.change_set.is_empty() {
+            Vec::new()
+        } else {
+            self.store.commit(effects.change_set)?
+        };
         if !rows.is_empty() {
             self.metrics.commit(began.elapsed());
         }
@@ -253,32 +257,36 @@ impl Writer {
         let facts = rows.iter().flat_map(|row| row.facts.iter().map(move |fact| (row, fact)));
         for ((row, fact), about) in facts.zip(&about) {
             self.metrics.fact(row.at.wall, fact, about);
-            self.narrator.tell(row.workflow, fact, about);
+            self.event_log.tell(row.workflow, fact, about);
         }
         // Who is told that the store was let go finds it so.
-        self.is_held.store(self.turn.is_held(), Ordering::Release);
-        for ack in out.acks {
+        self.is_restore_locked.store(self.processor.is_restore_locked(), Ordering::Release);
+        for ack in effects.acks {
             ack();
         }
         self.feed.publish(&rows, &told);
-        self.calls.start(out.sends, self.turn.routes());
-        for broken in out.broken {
+        self.calls.start(effects.sends, self.processor.routes());
+        for broken in effects.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);
         }
-        for (route, creates) in &out.refused {
+        for (route, creates) in &effects.refused {
             self.metrics.route_refused(route, *creates);
-            self.narrator.tell_saturated(route, *creates);
+            self.event_log.tell_saturated(route, *creates);
         }
-        for (route, waiting) in &out.queues {
+        for (route, waiting) in &effects.queues {
             self.metrics.route_queue(route, *waiting);
         }
-        self.metrics.receipts_unmatched(out.unmatched);
-        if let Some(foreign) = &out.foreign {
+        self.metrics.receipts_unmatched(effects.unmatched);
+        if let Some(foreign) = &effects.foreign {
             self.metrics.receipts_foreign(foreign.count);
-            self.narrator.foreign(foreign);
+            self.event_log.foreign(foreign);
         }
-        self.metrics.state(self.store.open_count(), self.turn.calls_out(), self.turn.is_held());
+        self.metrics.state(
+            self.store.open_count(),
+            self.processor.calls_in_flight(),
+            self.processor.is_restore_locked(),
+        );
         self.sweep(now)
     }
 
@@ -290,18 +298,18 @@ impl Writer {
         let now = now.engine;
         self.next_sweep = now.plus(SWEEP_EVERY);
         for silent in self.silence.look(now, &self.metrics) {
-            self.narrator.silent(&silent);
+            self.event_log.silent(&silent);
         }
-        self.narrator.limit.say_kept_back();
+        self.event_log.limit.say_kept_back();
         self.metrics.tables("store", self.store.tables());
-        self.metrics.tables("engine", self.turn.tables());
+        self.metrics.tables("engine", self.processor.tables());
         let followed = self.feed.workflows();
         let own = [("silent_accounts", self.silence.len()), ("followed_workflows", followed)];
         self.metrics.tables("engine", own);
-        for queue in self.turn.queues(now) {
+        for queue in self.processor.queues(now) {
             self.metrics.route_queue_age(&queue.route, queue.age);
             if queue.age >= self.queue_warn && !self.queue_warn.is_zero() {
-                self.narrator.tell_queue(&queue);
+                self.event_log.tell_queue(&queue);
             }
         }
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));

@@ -17,7 +17,7 @@ use tonic_health::server::HealthReporter;
 use super::{DispatchService, calls::panicked, errors::Error, guard::caller, note};
 use crate::{
     access::{Access, Caller},
-    engine::{Engine, EngineError, OpenWork},
+    engine::{Engine, EngineError, ResumePolicy},
     pb::v1::{
         BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
         admin_service_server, dispatch_service_server::DispatchServiceServer,
@@ -129,17 +129,17 @@ impl admin_service_server::AdminService for AdminService {
                 let wanted = "must be OPEN_WORKFLOWS_CONTINUE or OPEN_WORKFLOWS_CANCEL";
                 return Err(Error::invalid("open", wanted).into());
             }
-            OpenWorkflows::Continue => OpenWork::Continue,
-            OpenWorkflows::Cancel => OpenWork::Cancel,
+            OpenWorkflows::Continue => ResumePolicy::Continue,
+            OpenWorkflows::Cancel => ResumePolicy::Cancel,
         };
-        if self.engine.is_held() {
+        if self.engine.is_restore_locked() {
             self.audit(caller, "service.resumed").await?;
         }
         let (engine, health) = (self.engine.clone(), self.health.clone());
         // Goes on although the caller may leave: what it asked for is done, and health must say so.
         let resumed = tokio::spawn(async move {
             let resumed = engine.resume(open).await;
-            let is_let_go = matches!(resumed, Ok(_) | Err(EngineError::NotHeld));
+            let is_let_go = matches!(resumed, Ok(_) | Err(EngineError::NotRestoreLocked));
             if is_let_go && !engine.is_draining() {
                 health.set_serving::<DispatchServiceServer<DispatchService>>().await;
             }

@@ -74,8 +74,8 @@ impl Error {
             Error::Engine(EngineError::RouteSaturated { .. }) => "ROUTE_SATURATED",
             Error::Engine(EngineError::DiskFull) => "DISK_FULL",
             Error::Engine(EngineError::ReadOnly) => "READ_ONLY",
-            Error::Engine(EngineError::Held) => "HELD",
-            Error::Engine(EngineError::NotHeld) => "NOT_HELD",
+            Error::Engine(EngineError::RestoreLocked) => "HELD",
+            Error::Engine(EngineError::NotRestoreLocked) => "NOT_HELD",
             Error::Engine(EngineError::Unavailable) => "STOPPING",
             Error::Store(_) => "STORE_FAILED",
             Error::Panicked => "HANDLER_PANICKED",
@@ -122,8 +122,8 @@ impl Error {
             Error::Engine(EngineError::AlreadyExists(_)) => Code::AlreadyExists,
             Error::Engine(
                 EngineError::AlreadyEnded { .. }
-                | EngineError::Held
-                | EngineError::NotHeld
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked
                 | EngineError::ReadOnly,
             ) => Code::FailedPrecondition,
             Error::Engine(EngineError::DiskFull) => Code::ResourceExhausted,
@@ -257,8 +257,8 @@ impl Error {
                 | EngineError::AlreadyEnded { .. }
                 | EngineError::DiskFull
                 | EngineError::ReadOnly
-                | EngineError::Held
-                | EngineError::NotHeld,
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked,
             )
             | Error::Store(_)
             | Error::Panicked
@@ -314,8 +314,8 @@ impl Error {
                 | EngineError::Overloaded { .. }
                 | EngineError::DiskFull
                 | EngineError::ReadOnly
-                | EngineError::Held
-                | EngineError::NotHeld
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked
                 | EngineError::Unavailable,
             )
             | Error::Store(_)

@@ -53,7 +53,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         let why = "read only: started with --read-only, nothing is sent or taken\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
-    if health.engine.is_held() {
+    if health.engine.is_restore_locked() {
         let held = "held after a restore: `dispatch resume --open continue|cancel` says what becomes of what is open\n";
         return (StatusCode::SERVICE_UNAVAILABLE, held).into_response();
     }

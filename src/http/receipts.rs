@@ -243,8 +243,8 @@ fn no_room(error: &EngineError) -> Response {
         | EngineError::AlreadyEnded { .. }
         | EngineError::DiskFull
         | EngineError::ReadOnly
-        | EngineError::Held
-        | EngineError::NotHeld
+        | EngineError::RestoreLocked
+        | EngineError::NotRestoreLocked
         | EngineError::Unavailable => 5,
     };
     let headers = [(header::RETRY_AFTER, retry_s.to_string())];

@@ -48,8 +48,8 @@ impl From<Error> for Problem {
             Error::Engine(
                 EngineError::DiskFull
                 | EngineError::ReadOnly
-                | EngineError::Held
-                | EngineError::NotHeld
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked
                 | EngineError::Unavailable,
             )
             | Error::ReaderStuck
@@ -244,8 +244,8 @@ mod tests {
                 Code::ResourceExhausted,
             ),
             (engine(saturated), 429, Code::ResourceExhausted),
-            (engine(EngineError::Held), 503, Code::FailedPrecondition),
-            (engine(EngineError::NotHeld), 503, Code::FailedPrecondition),
+            (engine(EngineError::RestoreLocked), 503, Code::FailedPrecondition),
+            (engine(EngineError::NotRestoreLocked), 503, Code::FailedPrecondition),
             (engine(EngineError::Unavailable), 503, Code::Unavailable),
             (Error::Store(StoreError::Io("/secret".to_owned())), 500, Code::Internal),
             (Error::TokenTooOld { oldest: String::new() }, 409, Code::OutOfRange),

@@ -68,8 +68,8 @@ fn repeat(number: usize, times: usize) {
     let parts = lives::parts();
     let plan = lives::plan(&parts);
     let mut store = MemoryStore::new();
-    let mut turn = lives::turn(&store, &parts);
-    let journal = lives::live(&mut store, &mut turn, &plan, 0..1, 0);
+    let mut processor = lives::processor(&store, &parts);
+    let journal = lives::live(&mut store, &mut processor, &plan, 0..1, 0);
     let longest = journal.iter().max_by_key(|row| row.facts.len()).expect("a journal");
     let record = lives::record(1, &plan);
     let row_bytes = encode(&**longest).expect("it can be encoded");
@@ -81,7 +81,7 @@ fn repeat(number: usize, times: usize) {
     match INSTRUCTIONS[number].0 {
         "a whole life in turns" => {
             let numbers = 1..1 + times as u128;
-            lives::live(&mut store, &mut turn, &plan, numbers, 10_000);
+            lives::live(&mut store, &mut processor, &plan, numbers, 10_000);
         }
         "encode a row" => (0..times).for_each(|_| drop(black_box(encode(black_box(&**longest))))),
         "decode a row" => (0..times)

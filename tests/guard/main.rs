@@ -17,7 +17,7 @@ mod instructions;
 mod lives;
 
 use dispatch::{
-    engine::{Input, SendOrder, Turn},
+    engine::{Command, Processor, SendOrder},
     service::Parts,
     store::{MemoryStore, SledOptions, SledStore, Store, encode},
 };
@@ -69,44 +69,44 @@ fn assert_near(counted: &[Counted]) {
 
 /// Runs one turn, and tells its allocations for each life.
 fn counted(
-    turn: &mut Turn,
+    processor: &mut Processor,
     store: &mut MemoryStore,
     ms: u64,
-    inputs: Vec<Input>,
+    commands: Vec<Command>,
 ) -> (f64, Vec<SendOrder>) {
     let mut out = None;
     let counted = allocation_counter::measure(|| {
-        out = Some(turn.run(store, lives::at(ms), inputs).expect("the store can be read"));
+        out = Some(processor.run(store, lives::at(ms), commands).expect("the store can be read"));
     });
     let (_, sends) = lives::settle(store, out.expect("it ran"));
     (counted.count_total as f64 / LIVES as f64, sends)
 }
 
-fn started() -> (Parts, MemoryStore, Turn) {
+fn started() -> (Parts, MemoryStore, Processor) {
     let parts = lives::parts();
     let store = MemoryStore::new();
-    let turn = lives::turn(&store, &parts);
-    (parts, store, turn)
+    let processor = lives::processor(&store, &parts);
+    (parts, store, processor)
 }
 
 #[test]
 fn a_turn_allocates_as_little_as_is_written_down() {
-    let (parts, mut store, mut turn) = started();
+    let (parts, mut store, mut processor) = started();
     let plan = lives::plan(&parts);
     // What is made once and kept is not counted.
-    lives::live(&mut store, &mut turn, &plan, 0..LIVES, 0);
+    lives::live(&mut store, &mut processor, &plan, 0..LIVES, 0);
     let base = 10_000;
     let creates = (LIVES..2 * LIVES).map(|number| lives::create(number, &plan)).collect();
-    let (create, sends) = counted(&mut turn, &mut store, base, creates);
+    let (create, sends) = counted(&mut processor, &mut store, base, creates);
     let answers = sends.into_iter().map(lives::accepted).collect();
-    let (first, _) = counted(&mut turn, &mut store, base + 1, answers);
-    let (expired, sends) = counted(&mut turn, &mut store, base + 1 + lives::EXPIRY_MS, vec![]);
+    let (first, _) = counted(&mut processor, &mut store, base + 1, answers);
+    let (expired, sends) = counted(&mut processor, &mut store, base + 1 + lives::EXPIRY_MS, vec![]);
     assert_eq!(sends.len(), LIVES as usize);
     let attempts: Vec<_> = sends.iter().map(|order| order.attempt).collect();
     let answers = sends.into_iter().map(lives::accepted).collect();
-    let (second, _) = counted(&mut turn, &mut store, base + 2 + lives::EXPIRY_MS, answers);
+    let (second, _) = counted(&mut processor, &mut store, base + 2 + lives::EXPIRY_MS, answers);
     let receipts = attempts.into_iter().map(lives::delivered).collect();
-    let (end, _) = counted(&mut turn, &mut store, base + 7 + lives::EXPIRY_MS, receipts);
+    let (end, _) = counted(&mut processor, &mut store, base + 7 + lives::EXPIRY_MS, receipts);
     assert_eq!(store.open_count(), 0);
     let figures = ALLOCATIONS.into_iter().zip([create, first, expired, second, end]);
     let counted: Vec<_> = figures
@@ -128,12 +128,12 @@ fn a_life_writes_as_little_as_is_written_down() {
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 64 * 1024 * 1024 };
     let mut store = SledStore::open(&options).expect("a store");
     let empty = bytes(folder.path());
-    let mut turn = lives::turn(&store, &parts);
+    let mut processor = lives::processor(&store, &parts);
     let rounds = 100;
     let mut encoded = 0;
     for round in 0..rounds {
         let numbers = round * LIVES..(round + 1) * LIVES;
-        let rows = lives::live(&mut store, &mut turn, &plan, numbers, round as u64 * 10_000);
+        let rows = lives::live(&mut store, &mut processor, &plan, numbers, round as u64 * 10_000);
         encoded += rows.iter().map(|row| encode(&**row).expect("encoded").len()).sum::<usize>();
     }
     assert_eq!(store.open_count(), 0);

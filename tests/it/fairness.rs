@@ -11,8 +11,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        EngineError, Grace, Input, Route, RouteTable, RouteTenants, SendOrder, SenderMatch,
-        SystemClock, Turn,
+        Command, EngineError, Grace, Processor, Route, RouteTable, RouteTenants, SendOrder,
+        SenderMatch, SystemClock,
     },
     machine::{
         Answer, Fact, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, Rule,
@@ -66,7 +66,7 @@ fn routes(names: &[&str], weights: &[(&str, u32)]) -> Arc<RouteTable> {
 /// The engine's turns on virtual time, and a provider that takes [`CALL_MS`] for each call.
 struct World {
     store: MemoryStore,
-    turn: Turn,
+    processor: Processor,
     routes: Arc<RouteTable>,
     now: u64,
     /// The calls that are out, by when they come back.
@@ -85,10 +85,10 @@ impl World {
     fn of(routes: Arc<RouteTable>) -> World {
         let store = MemoryStore::new();
         let grace = Grace::new(UnixMillis(START), Duration::ZERO, 0);
-        let turn = Turn::new(&store, Arc::clone(&routes), grace);
+        let processor = Processor::new(&store, Arc::clone(&routes), grace);
         World {
             store,
-            turn,
+            processor,
             routes,
             now: 0,
             calls: BTreeMap::new(),
@@ -101,10 +101,10 @@ impl World {
         }
     }
 
-    fn run(&mut self, inputs: Vec<Input>) {
-        let out = self.turn.run(&self.store, at(self.now), inputs).unwrap();
+    fn run(&mut self, commands: Vec<Command>) {
+        let out = self.processor.run(&self.store, at(self.now), commands).unwrap();
         assert_eq!(out.broken, []);
-        for row in self.store.commit(out.batch).unwrap() {
+        for row in self.store.commit(out.change_set).unwrap() {
             for fact in &row.facts {
                 if let Fact::Ended(Outcome { reason, .. }) = fact {
                     self.ended.insert(row.workflow, *reason);
@@ -135,7 +135,7 @@ impl World {
         let told = Arc::new(Mutex::new(None));
         let tell = Arc::clone(&told);
         let record = record(self.asked, self.now, tenant, priority, send_within_s);
-        self.run(vec![Input::Create {
+        self.run(vec![Command::Create {
             record: Box::new(record),
             reply: Box::new(move |answer| *tell.lock().unwrap() = Some(answer)),
         }]);
@@ -146,7 +146,7 @@ impl World {
     /// Lets time pass, and answers the calls that come back meanwhile.
     fn until(&mut self, end: u64) {
         loop {
-            let due = self.turn.next_due(&self.store, at(self.now)).expected(at(self.now));
+            let due = self.processor.next_due(&self.store, at(self.now)).expected(at(self.now));
             let due = due.map(|due| due.0.saturating_sub(START));
             let back = self.calls.first_key_value().map(|((at, _), _)| *at);
             let Some(next) = due.into_iter().chain(back).min().filter(|next| *next <= end) else {
@@ -155,7 +155,7 @@ impl World {
             self.now = self.now.max(next);
             let later = self.calls.split_off(&(self.now + 1, 0));
             let back = std::mem::replace(&mut self.calls, later);
-            let answer = |((_, number), order): ((u64, u64), SendOrder)| Input::Answer {
+            let answer = |((_, number), order): ((u64, u64), SendOrder)| Command::Answer {
                 attempt: order.attempt,
                 call: order.call,
                 route: order.route,
@@ -301,7 +301,7 @@ fn whoever_no_longer_wants_to_be_sent_is_not_counted_as_ahead() {
     let mut world = flooded();
     assert!(world.create("bulk", Priority::Low, 900).is_err());
     for number in 13..=2000 {
-        let cancel = Input::Cancel {
+        let cancel = Command::Cancel {
             tenant: Arc::from("bulk"),
             id: WorkflowId(Uuid::from_u128(number)),
             reply: Box::new(|answer| assert!(answer.is_ok())),
@@ -343,13 +343,13 @@ fn after_a_start_the_first_places_go_to_the_urgent_and_the_order_is_as_it_was() 
         }
         if restarts {
             // What is out comes back, and nothing starts.
-            world.run(vec![Input::Drain { reply: Box::new(|()| {}) }]);
+            world.run(vec![Command::Drain { reply: Box::new(|()| {}) }]);
             world.until(CALL_MS);
             assert_eq!(world.order.len(), 4);
             let grace = Grace::new(at(world.now).engine, Duration::ZERO, 0);
-            world.turn = Turn::new(&world.store, Arc::clone(&world.routes), grace);
+            world.processor = Processor::new(&world.store, Arc::clone(&world.routes), grace);
             world.run(Vec::new());
-            assert!(!world.turn.is_recovering());
+            assert!(!world.processor.is_recovering());
         }
         world
     });

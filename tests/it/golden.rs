@@ -105,7 +105,7 @@ async fn data_of_every_release_opens_and_tells_the_same() {
         SledStore::restore(&backup, &data).unwrap();
         assert_eq!(SledStore::check(&data).unwrap().findings, [], "{release}, restored");
         let running = Running::start(&on(&data.folder)).await;
-        assert!(running.service.engine.is_held());
+        assert!(running.service.engine.is_restore_locked());
         same(&told(&running).await, &then, release);
         running.stop().await;
     }

@@ -34,6 +34,7 @@ mod owned_files;
 mod page_tokens;
 mod panics;
 mod ports;
+mod processor;
 mod reload;
 mod repeats;
 #[path = "../report/mod.rs"]
@@ -48,7 +49,6 @@ mod store;
 mod support;
 mod terminal;
 mod tls;
-mod turn;
 mod unread;
 mod webhooks;
 mod wire;

@@ -245,7 +245,7 @@ async fn sighup_widens_a_route_and_who_waits_on_one_that_is_gone_goes_by_another
         })
     };
     assert!(out(1).await, "one place");
-    let waits = "messages wait for a place on the route: all 1 places are taken";
+    let waits = "messages wait for a permit of the route: all 1 permits are in use";
     let said = eventually(PATIENCE, || async {
         let log = served.log.lock().unwrap();
         log.contains(waits) && log.contains("waiting=4")

@@ -93,8 +93,8 @@ fn codec(c: &mut Criterion) {
     let parts = lives::parts();
     let plan = lives::plan(&parts);
     let mut store = MemoryStore::new();
-    let mut turn = lives::turn(&store, &parts);
-    let rows = lives::live(&mut store, &mut turn, &plan, 0..1, 0);
+    let mut processor = lives::processor(&store, &parts);
+    let rows = lives::live(&mut store, &mut processor, &plan, 0..1, 0);
     let record = lives::record(1, &plan);
     let mut group = c.benchmark_group("codec");
     let longest = rows.iter().max_by_key(|row| row.facts.len()).expect("a journal");
@@ -145,14 +145,14 @@ fn commits(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 256 * 1024 * 1024 };
     let mut store = SledStore::open(&options).expect("a store");
-    let mut turn = lives::turn(&store, &parts);
+    let mut processor = lives::processor(&store, &parts);
     let mut resting = plan;
     resting.send_at = Some(lives::at(3_600_000).wall);
     let mut next = 0;
     let mut batch = |store: &SledStore, size: u128| {
         let creates = (next..next + size).map(|number| lives::create(number, &resting)).collect();
         next += size;
-        turn.run(store, lives::at(0), creates).expect("the store can be read")
+        processor.run(store, lives::at(0), creates).expect("the store can be read")
     };
     for _ in 0..open / 1000 {
         let out = batch(&store, 1000);

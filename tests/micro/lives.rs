@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use dispatch::{
     builtin,
     config::Config,
-    engine::{Grace, Input, Outbox, SendOrder, TestClock, Turn},
+    engine::{Command, Effects, Grace, Processor, SendOrder, TestClock},
     grpc::parse_create,
     machine::{Answer, Moment, Plan, Terms, WorkflowId},
     pb::v1::CreateWorkflowRequest,
@@ -99,8 +99,8 @@ pub fn record(number: u128, plan: &Plan) -> Record {
     }
 }
 
-pub fn create(number: u128, plan: &Plan) -> Input {
-    Input::Create { record: Box::new(record(number, plan)), reply: Box::new(|_| {}) }
+pub fn create(number: u128, plan: &Plan) -> Command {
+    Command::Create { record: Box::new(record(number, plan)), reply: Box::new(|_| {}) }
 }
 
 /// The provider's id of an attempt's message.
@@ -108,13 +108,13 @@ pub fn provider_id(attempt: AttemptId) -> String {
     Uuid::from_u128(attempt.workflow.as_u128() ^ u128::from(attempt.number)).to_string()
 }
 
-pub fn accepted(order: SendOrder) -> Input {
+pub fn accepted(order: SendOrder) -> Command {
     let SendOrder { attempt, call, route, .. } = order;
     let answer = Answer::Accepted { provider_id: provider_id(attempt) };
-    Input::Answer { attempt, call, route, answer, took_ms: 1 }
+    Command::Answer { attempt, call, route, answer, took_ms: 1 }
 }
 
-pub fn delivered(attempt: AttemptId) -> Input {
+pub fn delivered(attempt: AttemptId) -> Command {
     let receipt = Receipt {
         attempt: Some(attempt),
         provider_id: Some(provider_id(attempt)),
@@ -124,7 +124,7 @@ pub fn delivered(attempt: AttemptId) -> Input {
         detail: None,
         usage: None,
     };
-    Input::Inbound {
+    Command::Inbound {
         provider: Arc::from("vonage"),
         account: Arc::from("main"),
         items: vec![Inbound::Receipt(receipt)],
@@ -167,15 +167,15 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A turn on `store` that recovers nothing.
-pub fn turn(store: &dyn Store, parts: &Parts) -> Turn {
+pub fn processor(store: &dyn Store, parts: &Parts) -> Processor {
     let grace = Grace::new(at(0).engine, Duration::ZERO, 0);
-    Turn::new(store, Arc::new(parts.routes.clone()), grace)
+    Processor::new(store, Arc::new(parts.routes.clone()), grace)
 }
 
 /// Commits what a turn gave back.
-pub fn settle(store: &mut dyn Store, out: Outbox) -> (Vec<Arc<Row>>, Vec<SendOrder>) {
+pub fn settle(store: &mut dyn Store, out: Effects) -> (Vec<Arc<Row>>, Vec<SendOrder>) {
     assert_eq!(out.broken, []);
-    let rows = store.commit(out.batch).expect("it can be kept");
+    let rows = store.commit(out.change_set).expect("it can be kept");
     out.acks.into_iter().for_each(|ack| ack());
     (rows, out.sends)
 }
@@ -183,24 +183,24 @@ pub fn settle(store: &mut dyn Store, out: Outbox) -> (Vec<Arc<Row>>, Vec<SendOrd
 /// Steps `numbers` through whole lives, all at once; returns the journal's rows.
 pub fn live(
     store: &mut dyn Store,
-    turn: &mut Turn,
+    processor: &mut Processor,
     plan: &Plan,
     numbers: std::ops::Range<u128>,
     now: u64,
 ) -> Vec<Arc<Row>> {
     let mut journal = Vec::new();
-    let mut run = |turn: &mut Turn, store: &mut dyn Store, ms: u64, inputs| {
-        let out = turn.run(store, at(now + ms), inputs).expect("the store can be read");
+    let mut run = |processor: &mut Processor, store: &mut dyn Store, ms: u64, commands| {
+        let out = processor.run(store, at(now + ms), commands).expect("the store can be read");
         let (rows, sends) = settle(store, out);
         journal.extend(rows);
         sends
     };
     let creates = numbers.map(|number| create(number, plan)).collect();
-    let first = run(turn, store, 0, creates);
-    run(turn, store, 1, first.into_iter().map(accepted).collect());
-    let second = run(turn, store, 1 + EXPIRY_MS, Vec::new());
+    let first = run(processor, store, 0, creates);
+    run(processor, store, 1, first.into_iter().map(accepted).collect());
+    let second = run(processor, store, 1 + EXPIRY_MS, Vec::new());
     let attempts: Vec<_> = second.iter().map(|order| order.attempt).collect();
-    run(turn, store, 2 + EXPIRY_MS, second.into_iter().map(accepted).collect());
-    run(turn, store, 7 + EXPIRY_MS, attempts.into_iter().map(delivered).collect());
+    run(processor, store, 2 + EXPIRY_MS, second.into_iter().map(accepted).collect());
+    run(processor, store, 7 + EXPIRY_MS, attempts.into_iter().map(delivered).collect());
     journal
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dispatch::{
-    engine::{Grace, Input, RouteTable, SendOrder, Turn},
+    engine::{Command, Grace, Processor, RouteTable, SendOrder},
     machine::{
         Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan,
         Template, Terms, WorkflowId,
@@ -26,7 +26,7 @@ const SECOND: u64 = 1000;
 /// A service that is stepped by hand, and its store.
 struct Stepped {
     store: Box<dyn Store>,
-    turn: Turn,
+    processor: Processor,
     table: Arc<RouteTable>,
 }
 
@@ -47,23 +47,23 @@ impl Stepped {
         };
         let specs = [spec];
         let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));
-        let turn = Turn::new(&*store, Arc::clone(&table), grace(0, 0));
-        Stepped { store, turn, table }
+        let processor = Processor::new(&*store, Arc::clone(&table), grace(0, 0));
+        Stepped { store, processor, table }
     }
 
     fn restart(&mut self, ms: u64, grace_ms: u64) {
-        self.turn = Turn::new(&*self.store, Arc::clone(&self.table), grace(ms, grace_ms));
+        self.processor = Processor::new(&*self.store, Arc::clone(&self.table), grace(ms, grace_ms));
     }
 
-    fn run(&mut self, ms: u64, inputs: Vec<Input>) -> (Vec<Fact>, Vec<SendOrder>) {
-        let out = self.turn.run(&*self.store, at(ms), inputs).unwrap();
+    fn run(&mut self, ms: u64, commands: Vec<Command>) -> (Vec<Fact>, Vec<SendOrder>) {
+        let out = self.processor.run(&*self.store, at(ms), commands).unwrap();
         assert_eq!(out.broken, []);
-        let rows = self.store.commit(out.batch).unwrap();
+        let rows = self.store.commit(out.change_set).unwrap();
         (rows.iter().flat_map(|row| row.facts.clone()).collect(), out.sends)
     }
 
     fn due(&self, ms: u64) -> Option<u64> {
-        self.turn.next_due(&*self.store, at(ms)).expected(at(ms)).map(|due| due.0 - START)
+        self.processor.next_due(&*self.store, at(ms)).expected(at(ms)).map(|due| due.0 - START)
     }
 }
 
@@ -75,7 +75,7 @@ fn grace(ms: u64, grace_ms: u64) -> Grace {
     Grace { started_at: at(ms).engine, until: at(ms + grace_ms).engine }
 }
 
-fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Input {
+fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
     let message = Message {
         channel: Channel::SMS,
         from: Endpoint::Id("us".to_owned()),
@@ -106,12 +106,12 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Input {
         terms: Terms::default(),
         request_id: None,
     };
-    Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+    Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
 }
 
-fn answer(order: &SendOrder, answer: Answer) -> Input {
+fn answer(order: &SendOrder, answer: Answer) -> Command {
     let SendOrder { attempt, call, route, .. } = order.clone();
-    Input::Answer { attempt, call, route, answer, took_ms: 1 }
+    Command::Answer { attempt, call, route, answer, took_ms: 1 }
 }
 
 fn unknown() -> Answer {
@@ -138,7 +138,7 @@ fn a_workflow_whose_end_passed_retention_while_its_call_was_out_is_forgotten_in_
         let mut service = Stepped::new(store, None);
         let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::WaitReceipt)]);
         let id = WorkflowId(Uuid::from_u128(1));
-        let cancel = Input::Cancel { tenant: Arc::from("default"), id, reply: Box::new(|_| {}) };
+        let cancel = Command::Cancel { tenant: Arc::from("default"), id, reply: Box::new(|_| {}) };
         service.run(1, vec![cancel]);
         service.store.sweep(at(100 * SECOND).engine, at(50 * SECOND).engine, 100).unwrap();
         let (facts, _) = service.run(100 * SECOND, vec![answer(&sends[0], accepted())]);
@@ -196,7 +196,7 @@ fn an_expiry_does_not_wait_behind_the_held_wait_for_an_unknown_outcome() {
 fn a_time_for_sending_that_passed_while_down_is_not_hidden_by_the_grace() {
     let mut service = Stepped::new(Box::new(MemoryStore::new()), Some(86_400 * SECOND));
     let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::WaitReceipt)]);
-    let drain = Input::Drain { reply: Box::new(|()| {}) };
+    let drain = Command::Drain { reply: Box::new(|()| {}) };
     service.run(1, vec![drain, answer(&sends[0], unknown())]);
     let (facts, sends) = service.run(10 * SECOND, Vec::new());
     assert_eq!((facts, sends.len()), (vec![Fact::AttemptDue { attempt: 1 }], 0), "it drains");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use dispatch::{
-    engine::{Grace, Input, SendOrder, Turn, answer_of},
+    engine::{Command, Grace, Processor, SendOrder, answer_of},
     machine::{
         Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template,
         Terms, WorkflowId,
@@ -71,7 +71,7 @@ pub fn live(workflows: u64) -> Outage {
     let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));
     let mut store = MemoryStore::new();
     let at = |ms: u64| Moment::both(UnixMillis(START + ms));
-    let mut turn = Turn::new(&store, table, Grace::new(at(0).engine, Duration::ZERO, 0));
+    let mut processor = Processor::new(&store, table, Grace::new(at(0).engine, Duration::ZERO, 0));
     let created = Arc::new(AtomicU64::new(0));
     let mut asked = 0;
     let mut calls: BTreeMap<(u64, u64), (SendOrder, Answer)> = BTreeMap::new();
@@ -96,10 +96,10 @@ pub fn live(workflows: u64) -> Outage {
             }
             (spent, span_ends, calls_before) = (Duration::ZERO, now + SPAN_MS, seen.calls);
         }
-        let mut inputs = Vec::new();
+        let mut commands = Vec::new();
         while let Some(entry) = calls.first_entry().filter(|entry| entry.key().0 <= now) {
             let (SendOrder { attempt, call, route, .. }, answer) = entry.remove();
-            inputs.push(Input::Answer { attempt, call, route, answer, took_ms: FAILS_MS });
+            commands.push(Command::Answer { attempt, call, route, answer, took_ms: FAILS_MS });
         }
         let more = CREATES_A_TURN.min(workflows - asked);
         for number in asked..asked + more {
@@ -107,18 +107,18 @@ pub fn live(workflows: u64) -> Outage {
             let reply = Box::new(move |answer: Result<_, _>| {
                 created.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
             });
-            inputs.push(Input::Create { record: Box::new(record(number, now)), reply });
+            commands.push(Command::Create { record: Box::new(record(number, now)), reply });
         }
         asked += more;
 
         let began = Instant::now();
-        let out = turn.run(&store, at(now), inputs).expect("a memory store can be read");
+        let out = processor.run(&store, at(now), commands).expect("a memory store can be read");
         let took = began.elapsed();
         seen.turns += 1;
         spent += took;
         seen.longest_turn = seen.longest_turn.max(took);
         assert_eq!(out.broken, []);
-        let rows = store.commit(out.batch).expect("a memory store takes everything");
+        let rows = store.commit(out.change_set).expect("a memory store takes everything");
         out.acks.into_iter().for_each(|ack| ack());
         for (id, fact) in rows.iter().flat_map(|row| row.facts.iter().map(|f| (row.workflow, f))) {
             match fact {
@@ -151,7 +151,7 @@ pub fn live(workflows: u64) -> Outage {
             calls.insert((back, seen.calls), (order, answer));
             assert!(calls.len() <= PLACES as usize, "{} calls are out", calls.len());
         }
-        let due = turn.next_due(&store, at(now)).expected(at(now));
+        let due = processor.next_due(&store, at(now)).expected(at(now));
         let due = due.map(|due| due.0.saturating_sub(START));
         let answer = calls.first_key_value().map(|((at, _), _)| *at);
         let next = if asked < workflows { Some(now) } else { due.into_iter().chain(answer).min() };
@@ -165,7 +165,7 @@ pub fn live(workflows: u64) -> Outage {
         (workflows, workflows),
         "nobody is lost"
     );
-    assert_eq!((store.open_count(), turn.calls_out()), (0, 0));
+    assert_eq!((store.open_count(), processor.calls_in_flight()), (0, 0));
     // The last retry may have been just before the provider was back; then there is the queue.
     let queue_ms = (workflows / u64::from(PLACES) + 1) * (TAKES_MS + 2 * COMMIT_MS);
     let limit_ms = Terms::default().retry_max_ms + 2 * queue_ms + 1000;

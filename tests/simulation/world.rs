@@ -16,8 +16,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Canceled, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, Input, SendOrder,
-        SpaceLimits, SystemClock, Writer,
+        Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox,
+        SendOrder, SpaceLimits, SystemClock, Writer,
     },
     machine::{Answer, EndState, Fact, Moment, Outcome, Reason, WorkflowId, sentence},
     store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},

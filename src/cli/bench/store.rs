@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::Failure,
-    engine::{EngineClock, Grace, Input, Outbox, RouteTable, SystemClock, Turn},
+    engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
     machine::{Moment, Terms, WorkflowId},
     store::{Record, Requester, SledOptions, SledStore, Store, StoreError, encode},
@@ -46,7 +46,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
     while alone.open.len() < count {
         let many = FILL.min(count - alone.open.len());
         let out = alone.creates(many).map_err(failed)?;
-        alone.store.commit(out.batch).map_err(failed)?;
+        alone.store.commit(out.change_set).map_err(failed)?;
         (0..many).for_each(|_| counter.one());
     }
     drop(progress);
@@ -82,7 +82,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
 /// A store, and the turn that decides what is written to it.
 struct Alone {
     store: SledStore,
-    turn: Turn,
+    processor: Processor,
     routes: Arc<RouteTable>,
     now: Moment,
     /// What is open, in no order.
@@ -94,16 +94,17 @@ impl Alone {
     fn open(options: &SledOptions, routes: &Arc<RouteTable>) -> Result<Self, StoreError> {
         let store = SledStore::open(options)?;
         let now = SystemClock::new().moment();
-        let turn = Turn::new(&store, routes.clone(), Grace::new(now.engine, Duration::ZERO, 0));
-        Ok(Alone { store, turn, routes: Arc::clone(routes), now, open: Vec::new(), next: 0 })
+        let processor =
+            Processor::new(&store, routes.clone(), Grace::new(now.engine, Duration::ZERO, 0));
+        Ok(Alone { store, processor, routes: Arc::clone(routes), now, open: Vec::new(), next: 0 })
     }
 
-    fn creates(&mut self, many: usize) -> Result<Outbox, StoreError> {
-        let inputs: Result<_, _> = (0..many).map(|_| self.create()).collect();
-        self.turn.run(&self.store, self.now, inputs?)
+    fn creates(&mut self, many: usize) -> Result<Effects, StoreError> {
+        let commands: Result<_, _> = (0..many).map(|_| self.create()).collect();
+        self.processor.run(&self.store, self.now, commands?)
     }
 
-    fn create(&mut self) -> Result<Input, StoreError> {
+    fn create(&mut self) -> Result<Command, StoreError> {
         self.next += 1;
         let shape = Shape::resting(Duration::from_secs(86_400));
         let plan = parse_create(&workflow::request(self.next, &shape), &self.routes, self.now.wall)
@@ -120,18 +121,18 @@ impl Alone {
             terms: Terms::default(),
             request_id: None,
         };
-        Ok(Input::Create { record: Box::new(record), reply: Box::new(drop) })
+        Ok(Command::Create { record: Box::new(record), reply: Box::new(drop) })
     }
 
-    fn cancels(&mut self, many: usize) -> Result<Outbox, StoreError> {
-        let inputs = (0..many).map(|_| self.cancel()).collect();
-        self.turn.run(&self.store, self.now, inputs)
+    fn cancels(&mut self, many: usize) -> Result<Effects, StoreError> {
+        let commands = (0..many).map(|_| self.cancel()).collect();
+        self.processor.run(&self.store, self.now, commands)
     }
 
-    fn cancel(&mut self) -> Input {
+    fn cancel(&mut self) -> Command {
         self.next = workflow::shuffled(self.next);
         let id = self.open.swap_remove((self.next >> 33) as usize % self.open.len());
-        Input::Cancel { tenant: TENANT.into(), id, reply: Box::new(drop) }
+        Command::Cancel { tenant: TENANT.into(), id, reply: Box::new(drop) }
     }
 }
 
@@ -145,11 +146,11 @@ struct Commits {
 }
 
 impl Commits {
-    fn time(&mut self, store: &mut SledStore, out: Outbox) -> Result<(), StoreError> {
+    fn time(&mut self, store: &mut SledStore, out: Effects) -> Result<(), StoreError> {
         let records: Vec<_> =
-            out.batch.changes.iter().filter_map(|change| change.record.clone()).collect();
+            out.change_set.changes.iter().filter_map(|change| change.record.clone()).collect();
         let began = Instant::now();
-        let rows = store.commit(out.batch)?;
+        let rows = store.commit(out.change_set)?;
         let took = began.elapsed();
         for record in records {
             self.bytes += encode(&*record)?.len();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     engine::{
-        Created, LaneLimits, Reply, Route, RouteTenants, SendOrder, SenderMatch, SpaceLimits,
+        Created, LaneLimits, Responder, Route, RouteTenants, SendOrder, SenderMatch, SpaceLimits,
         SystemClock,
     },
     machine::{
@@ -127,12 +127,12 @@ impl Calls for Counted {
 }
 
 /// A workflow that no route serves: it fails at once, and that is counted and logged.
-fn create() -> Input {
+fn create() -> Command {
     create_told(Box::new(|_| {}))
 }
 
 /// The same, of somebody who listens.
-fn create_told(reply: Reply<Result<Created, EngineError>>) -> Input {
+fn create_told(reply: Responder<Result<Created, EngineError>>) -> Command {
     let plan = Plan {
         template: Template::Failover,
         steps: vec![StepPlan {
@@ -164,7 +164,7 @@ fn create_told(reply: Reply<Result<Created, EngineError>>) -> Input {
         terms: Terms::default(),
         request_id: None,
     };
-    Input::Create { record: Box::new(record), reply }
+    Command::Create { record: Box::new(record), reply }
 }
 
 fn writer(fails: Arc<AtomicBool>, routes: RouteTable, calls: Counted) -> Writer {
@@ -279,14 +279,14 @@ fn a_receipt_is_answered_only_once_it_is_durable() {
     let fails = Arc::new(AtomicBool::new(false));
     let mut writer = writer(Arc::clone(&fails), route(), Counted::default());
     let create = create();
-    let Input::Create { record, .. } = &create else { panic!("no create") };
+    let Command::Create { record, .. } = &create else { panic!("no create") };
     let attempt = AttemptId { workflow: record.id.0, number: 1 };
     writer.step(vec![create]).unwrap();
 
     let told = Arc::new(AtomicBool::new(false));
     let receipt = || {
         let told = Arc::clone(&told);
-        Input::Inbound {
+        Command::Inbound {
             provider: Arc::from("sandbox"),
             account: Arc::from("main"),
             items: vec![Inbound::Receipt(Receipt {

@@ -197,8 +197,8 @@ impl Judge {
                 | EngineError::Overloaded { .. }
                 | EngineError::DiskFull
                 | EngineError::ReadOnly
-                | EngineError::Held
-                | EngineError::NotHeld
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked
                 | EngineError::Unavailable,
             ) => want(false, REQUESTS, asked.id, || format!("a create is told {answer:?}")),
         }
@@ -256,8 +256,8 @@ impl Judge {
                 | EngineError::RouteSaturated { .. }
                 | EngineError::DiskFull
                 | EngineError::ReadOnly
-                | EngineError::Held
-                | EngineError::NotHeld
+                | EngineError::RestoreLocked
+                | EngineError::NotRestoreLocked
                 | EngineError::Unavailable,
             ) => want(false, CANCELS, id, || format!("a cancel is told {answer:?}")),
         }

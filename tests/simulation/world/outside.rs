@@ -93,7 +93,7 @@ impl World<'_> {
         let reply = Box::new(move |answer| {
             lock(&acks).push(Ack::Created { caller: index, round, record: asked, answer });
         });
-        let input = Input::Create { record: Box::new(record), reply };
+        let input = Command::Create { record: Box::new(record), reply };
         self.hand_in(input, vec![Given::Create(given)]);
         self.note(Some(id), || format!("caller {number} asks for it, round {round}"));
     }
@@ -139,7 +139,7 @@ impl World<'_> {
         });
         let again = Happening::Cancel { id, tenant: Arc::clone(&tenant), round: round + 1 };
         let given = Given::Cancel { tenant: Arc::clone(&tenant), id };
-        if self.hand_in(Input::Cancel { tenant, id, reply }, vec![given]) {
+        if self.hand_in(Command::Cancel { tenant, id, reply }, vec![given]) {
             self.note(Some(id), || "a cancel arrives".to_owned());
         } else if round < 20 {
             self.arrange(self.now + 10_000, again);
@@ -240,7 +240,7 @@ impl World<'_> {
             answer: answer.clone(),
         };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
-        let input = Input::Answer { attempt, call: number, route, answer, took_ms };
+        let input = Command::Answer { attempt, call: number, route, answer, took_ms };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
     }
@@ -252,7 +252,7 @@ impl World<'_> {
         let names = Names::all(specs).without_one(&mut dice).renamed(&mut dice, 1000 + number);
         let table = routes::table(specs, &names);
         let note = format!("other routes: {names:?}");
-        let input = Input::Routes { table, reply: Box::new(|_| {}) };
+        let input = Command::Routes { table, reply: Box::new(|_| {}) };
         if self.hand_in(input, vec![Given::Routes(Arc::new(names))]) {
             self.note(None, || note);
         }
@@ -305,7 +305,7 @@ impl World<'_> {
         let hook = &self.hooks[index];
         let inbound = hook.items.iter().filter_map(inbound).collect();
         let acks = Arc::clone(&self.acks);
-        let input = Input::Inbound {
+        let input = Command::Inbound {
             provider: Arc::from(spec.provider),
             account: Arc::from(spec.account),
             items: inbound,

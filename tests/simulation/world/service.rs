@@ -43,7 +43,7 @@ impl Service {
     }
 
     pub(super) fn is_recovering(&self) -> bool {
-        self.writer.turn().is_recovering()
+        self.writer.processor().is_recovering()
     }
 
     /// Until when it sleeps, since `at`. Naps in which nothing can happen are leapt over, but for some.
@@ -361,17 +361,17 @@ impl World<'_> {
         self.machine.set_wall(death.wall_step_ms);
         let acks = Arc::clone(&self.acks);
         let reply = Box::new(move |()| lock(&acks).push(Ack::Drained));
-        self.hand_in(Input::Drain { reply }, Vec::new());
+        self.hand_in(Command::Drain { reply }, Vec::new());
         let life = self.life;
         self.arrange(self.now + PATIENCE_MS, Happening::Impatient { life });
     }
 
     pub(super) fn stop(&mut self) {
-        self.hand_in(Input::Stop, Vec::new());
+        self.hand_in(Command::Stop, Vec::new());
     }
 
     /// Hands an input to the service; whether it has room for it.
-    pub(super) fn hand_in(&mut self, input: Input, given: Vec<Given>) -> bool {
+    pub(super) fn hand_in(&mut self, input: Command, given: Vec<Given>) -> bool {
         if self.now < self.asleep_until {
             return false;
         }
@@ -403,7 +403,7 @@ impl World<'_> {
                 }
                 Ack::Drained => {
                     let out = self.service.as_ref();
-                    let out = out.map_or(0, |service| service.writer.turn().calls_out());
+                    let out = out.map_or(0, |service| service.writer.processor().calls_in_flight());
                     if out > 0 {
                         return Err(broken(DRAINED, &format!("{out} calls are out")));
                     }

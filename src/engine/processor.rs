@@ -1,24 +1,24 @@
-//! One turn: inputs and a time go in, a batch and its effects come out.
+//! One batch: commands and a time go in, a change set and its effects come out.
 //!
 //! Plain and synchronous, so that a simulator can step it. Nothing that it returns may happen
-//! before its batch is durable.
+//! before its change set is durable.
 
 mod admission;
 mod awaited;
+mod commands;
 mod follow;
 mod grace;
-mod hold;
-mod inputs;
-mod parking;
+mod held_receipts;
 mod reroute;
+mod restore_lock;
 mod tables;
 
 use awaited::Awaited;
 pub use grace::Grace;
 use grace::GraceGiven;
-use hold::Hold;
-pub use hold::OpenWork;
-use parking::Parking;
+use held_receipts::HeldReceipts;
+use restore_lock::RestoreLockState;
+pub use restore_lock::ResumePolicy;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -30,8 +30,8 @@ use dispatch_contract::{AttemptId, Inbound, UnixMillis};
 use super::{
     Wake,
     handle::{Canceled, Created, EngineError},
+    permits::{Permits, RouteQueue},
     routes::RouteTable,
-    slots::{Queue, Slots},
 };
 use crate::{
     machine::{self, Answer, ClockKind, Fact, Moment, Workflow, WorkflowId},
@@ -39,16 +39,16 @@ use crate::{
 };
 
 /// Told once, after the batch is durable.
-pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+pub type Responder<T> = Box<dyn FnOnce(T) + Send>;
 
-/// What a turn is given.
-pub enum Input {
+/// A command to the processor.
+pub enum Command {
     /// A new workflow, already parsed and checked.
     Create {
         /// What is asked for.
         record: Box<Record>,
         /// Told how it went.
-        reply: Reply<Result<Created, EngineError>>,
+        reply: Responder<Result<Created, EngineError>>,
     },
     /// The caller does not want it any more.
     Cancel {
@@ -57,7 +57,7 @@ pub enum Input {
         /// Which.
         id: WorkflowId,
         /// Told how it went.
-        reply: Reply<Result<Canceled, EngineError>>,
+        reply: Responder<Result<Canceled, EngineError>>,
     },
     /// What a provider told.
     Inbound {
@@ -68,7 +68,7 @@ pub enum Input {
         /// What it told, in order.
         items: Vec<Inbound>,
         /// Told once all of it is durable.
-        reply: Reply<Result<(), EngineError>>,
+        reply: Responder<Result<(), EngineError>>,
     },
     /// A call came back. Exactly one for each [`SendOrder`].
     Answer {
@@ -83,28 +83,28 @@ pub enum Input {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
-    /// A held store is to go on.
+    /// The restore lock is to be released.
     Resume {
         /// What becomes of what is open.
-        open: OpenWork,
-        /// Told how many were open, or that the store is not held.
-        reply: Reply<Result<usize, EngineError>>,
+        open: ResumePolicy,
+        /// Told how many were open, or that there is no restore lock.
+        reply: Responder<Result<usize, EngineError>>,
     },
     /// The configuration was read anew: other routes, or the same with other limits.
     Routes {
         /// All of them.
         table: RouteTable,
         /// Told once they are in force.
-        reply: Reply<Arc<RouteTable>>,
+        reply: Responder<Arc<RouteTable>>,
     },
     /// Time may have moved.
     Tick,
     /// Start no further calls, and tell when none is out.
     Drain {
         /// Told when no call is out.
-        reply: Reply<()>,
+        reply: Responder<()>,
     },
-    /// The writer stops after this turn.
+    /// The writer stops after this batch.
     Stop,
 }
 
@@ -126,11 +126,11 @@ pub struct SendOrder {
     pub record: Option<Arc<Record>>,
 }
 
-/// What a turn gives back.
+/// What follows from a batch of commands.
 #[derive(Default)]
-pub struct Outbox {
+pub struct Effects {
     /// To be made durable first.
-    pub batch: Batch,
+    pub change_set: Batch,
     /// Answers to callers.
     pub acks: Vec<Box<dyn FnOnce() + Send>>,
     /// Calls to providers.
@@ -143,7 +143,7 @@ pub struct Outbox {
     pub broken: Vec<machine::Broken>,
     /// How many creates were refused, by the route that could not have started them in time.
     pub refused: BTreeMap<Arc<str>, u64>,
-    /// How many wait for a place, by route and [priority](machine::Priority::ALL), where that changed.
+    /// How many wait for a permit, by route and [priority](machine::Priority::ALL), where that changed.
     pub queues: Vec<(Arc<str>, [usize; machine::Priority::ALL.len()])>,
 }
 
@@ -151,7 +151,7 @@ pub struct Outbox {
 /// change nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// How many there were in this turn.
+    /// How many there were in this batch.
     pub count: usize,
     /// The account that told, of the first of them, as `provider/name`.
     pub told_by: Arc<str>,
@@ -159,13 +159,13 @@ pub struct Foreign {
     pub started_under: Arc<str>,
 }
 
-/// How many deadlines one turn takes.
-const DUE_A_TURN: usize = 1024;
+/// How many deadlines one batch takes.
+const MAX_DUE_PER_BATCH: usize = 1024;
 
-/// What lasts from turn to turn.
-pub struct Turn {
+/// Processes one batch of commands after the other: what lasts between them.
+pub struct Processor {
     routes: Arc<RouteTable>,
-    slots: Slots,
+    permits: Permits,
     needs: Needs,
     grace: Grace,
     given: GraceGiven,
@@ -176,21 +176,21 @@ pub struct Turn {
     behind_of: HashMap<WorkflowId, UnixMillis>,
     /// What the last life of the service left behind.
     owed: VecDeque<WorkflowId>,
-    /// No place is given out until what the last life left behind is settled.
+    /// No permit is given out until what the last life left behind is settled.
     is_gathering: bool,
-    parking: Parking,
+    held_receipts: HeldReceipts,
     awaited: Awaited,
     /// Workflows that have not yet been told that the routes are others.
     unrouted: VecDeque<WorkflowId>,
     is_short_of_space: bool,
-    draining: Vec<Reply<()>>,
+    draining: Vec<Responder<()>>,
     is_draining: bool,
-    /// Nothing is sent and no timer fires while this is there.
-    hold: Option<Hold>,
+    /// Nothing is sent and no timer fires while this is there; see [`restore_lock`].
+    restore_lock: Option<RestoreLockState>,
 }
 
-/// A workflow while a turn works on it.
-struct Working {
+/// A workflow while a batch works on it.
+struct LoadedWorkflow {
     state: Workflow,
     tenant: Arc<str>,
     record: Option<Arc<Record>>,
@@ -200,26 +200,26 @@ struct Working {
     messages: Vec<(Arc<str>, String, u16)>,
 }
 
-/// One turn's work.
-struct Work<'a> {
-    turn: &'a mut Turn,
+/// One batch in the making.
+struct BatchContext<'a> {
+    processor: &'a mut Processor,
     store: &'a dyn Store,
     now: Moment,
-    working: HashMap<WorkflowId, Working>,
+    loaded: HashMap<WorkflowId, LoadedWorkflow>,
     order: Vec<WorkflowId>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
-    /// The messages that providers named in this turn.
+    /// The messages that providers named in this batch.
     messages: HashMap<(Arc<str>, String), AttemptId>,
-    out: Outbox,
+    effects: Effects,
 }
 
-impl Turn {
-    /// The first turn's beginning: looks through what is open for what a restart still owes.
+impl Processor {
+    /// Looks through what is open for what a restart still owes.
     pub fn new(store: &dyn Store, routes: Arc<RouteTable>, grace: Grace) -> Self {
-        let parking = Parking::of(store.parked(), routes.former_names());
-        let mut turn = Turn {
+        let held_receipts = HeldReceipts::of(store.parked(), routes.former_names());
+        let mut processor = Processor {
             routes,
-            slots: Slots::default(),
+            permits: Permits::default(),
             needs: Needs::default(),
             grace,
             given: GraceGiven::new(store.grace_given_ms()),
@@ -228,37 +228,38 @@ impl Turn {
             behind_of: HashMap::new(),
             owed: VecDeque::new(),
             is_gathering: false,
-            parking,
+            held_receipts,
             awaited: Awaited::default(),
             unrouted: VecDeque::new(),
             is_short_of_space: false,
             draining: Vec::new(),
             is_draining: false,
-            hold: store.held().map(|_| Hold::new()),
+            restore_lock: store.held().map(|_| RestoreLockState::new()),
         };
-        turn.slots = turn.fresh_slots();
-        if turn.is_held() {
-            turn.slots.pause(true);
+        processor.permits = processor.fresh_permits();
+        if processor.is_restore_locked() {
+            processor.permits.pause(true);
         } else {
-            turn.take_up(store);
+            processor.take_up(store);
         }
-        turn
+        processor
     }
 
-    fn fresh_slots(&self) -> Slots {
+    fn fresh_permits(&self) -> Permits {
         let routes = self.routes.iter();
         let capacities = routes.map(|route| (Arc::clone(&route.name), route.concurrency));
-        Slots::new(capacities, Arc::clone(self.routes.weights()))
+        Permits::new(capacities, Arc::clone(self.routes.weights()))
     }
 
     /// Whether what the last life left behind is not yet settled. Until it is, nothing else may be
     /// handled: a call of this life would be taken for one that was lost.
     pub fn is_recovering(&self) -> bool {
-        !self.owed.is_empty() || self.hold.as_ref().is_some_and(Hold::is_resuming)
+        !self.owed.is_empty()
+            || self.restore_lock.as_ref().is_some_and(RestoreLockState::is_resuming)
     }
 
-    /// Handles `inputs` and what is due at `now`. While [recovering](Self::is_recovering) there must
-    /// be no inputs.
+    /// Handles `commands` and what is due at `now`. While [recovering](Self::is_recovering) there must
+    /// be no commands.
     ///
     /// # Errors
     /// If the store cannot be read: fatal, as a failed commit is.
@@ -266,51 +267,55 @@ impl Turn {
         &mut self,
         store: &dyn Store,
         now: Moment,
-        inputs: Vec<Input>,
-    ) -> Result<Outbox, StoreError> {
-        let mut work = Work {
-            turn: self,
+        commands: Vec<Command>,
+    ) -> Result<Effects, StoreError> {
+        let mut batch = BatchContext {
+            processor: self,
             store,
             now,
-            working: HashMap::new(),
+            loaded: HashMap::new(),
             order: Vec::new(),
             requests: HashMap::new(),
             messages: HashMap::new(),
-            out: Outbox::default(),
+            effects: Effects::default(),
         };
         // The lanes put creates last; what is due goes between. Routes go first: whatever starts in this
-        // turn is called by those that are in force at its end.
-        let (routes, inputs): (Vec<_>, Vec<_>) =
-            inputs.into_iter().partition(|input| matches!(input, Input::Routes { .. }));
+        // batch is called by those that are in force at its end.
+        let (routes, commands): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|command| matches!(command, Command::Routes { .. }));
         let are_others = !routes.is_empty();
-        for input in routes {
-            work.input(input)?;
+        for command in routes {
+            batch.command(command)?;
         }
         if are_others {
-            work.fill_all()?;
+            batch.dispatch_all_waiting()?;
         }
-        work.pay_owed()?;
-        work.reroute()?;
+        batch.pay_owed()?;
+        batch.reroute()?;
         let (creates, others): (Vec<_>, Vec<_>) =
-            inputs.into_iter().partition(|input| matches!(input, Input::Create { .. }));
-        for input in others {
-            work.input(input)?;
+            commands.into_iter().partition(|command| matches!(command, Command::Create { .. }));
+        for command in others {
+            batch.command(command)?;
         }
-        if !work.turn.is_recovering() && !work.turn.is_held() {
-            work.due()?;
+        if !batch.processor.is_recovering() && !batch.processor.is_restore_locked() {
+            batch.due()?;
         }
-        for input in creates {
-            work.input(input)?;
+        for command in creates {
+            batch.command(command)?;
         }
-        // Last: what came with it is still held.
-        work.let_go()?;
-        // A held store's receipts wait for answers that only come after it is let go.
-        let began = if work.turn.is_held() { now.engine } else { work.turn.grace.started_at };
-        let stale = work.turn.parking.take_stale(now.engine, began);
-        work.out.unmatched += stale.len();
-        work.out.batch.unpark.extend(stale);
-        work.charge_grace();
-        Ok(work.finish())
+        // Last: what came with it is still locked.
+        batch.release_restore_lock()?;
+        // Under a restore lock receipts wait for answers that only come after its release.
+        let began = if batch.processor.is_restore_locked() {
+            now.engine
+        } else {
+            batch.processor.grace.started_at
+        };
+        let stale = batch.processor.held_receipts.take_stale(now.engine, began);
+        batch.effects.unmatched += stale.len();
+        batch.effects.change_set.unpark.extend(stale);
+        batch.charge_grace();
+        Ok(batch.finish())
     }
 
     /// When something is due next by itself.
@@ -318,7 +323,7 @@ impl Turn {
         if !self.overdue.is_empty() || self.is_recovering() {
             return Wake::at(now.engine);
         }
-        if self.is_held() {
+        if self.is_restore_locked() {
             return Wake::NEVER;
         }
         if !self.unrouted.is_empty() {
@@ -346,9 +351,9 @@ impl Turn {
         &self.routes
     }
 
-    /// Who waits for places, by route.
-    pub fn queues(&self, now: UnixMillis) -> Vec<Queue> {
-        self.slots.queues(now)
+    /// Who waits for permits, by route.
+    pub fn queues(&self, now: UnixMillis) -> Vec<RouteQueue> {
+        self.permits.queues(now)
     }
 
     /// Whether creates are refused because there is hardly room for more on the disk.
@@ -357,8 +362,8 @@ impl Turn {
     }
 
     /// How many calls are out.
-    pub fn calls_out(&self) -> u32 {
-        self.slots.taken()
+    pub fn calls_in_flight(&self) -> u32 {
+        self.permits.in_use()
     }
 
     /// Remembers what is due of a workflow that the grace hides: the store tells only the earliest

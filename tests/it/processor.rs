@@ -8,8 +8,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Created, FormerNames, Grace, Input, Outbox, Route, RouteTable, RouteTenants, SendOrder,
-        SenderMatch, SystemClock, Turn,
+        Command, Created, Effects, FormerNames, Grace, Processor, Route, RouteTable, RouteTenants,
+        SendOrder, SenderMatch, SystemClock,
     },
     machine::{
         Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, Refusal, Rule,
@@ -54,7 +54,7 @@ fn table(name: &str, concurrency: u32) -> RouteTable {
     }])
 }
 
-fn create(number: u128) -> Input {
+fn create(number: u128) -> Command {
     let plan = Plan {
         template: Template::Failover,
         steps: vec![StepPlan {
@@ -86,22 +86,22 @@ fn create(number: u128) -> Input {
         terms: Terms::default(),
         request_id: None,
     };
-    Input::Create { record: Box::new(record), reply: Box::new(|_| {}) }
+    Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
 }
 
 /// A step to be delivered within 600 s, and one behind it.
-fn with_failover(input: Input, valid_until: Option<UnixMillis>) -> Input {
-    let Input::Create { mut record, reply } = input else { panic!("no create") };
+fn with_failover(command: Command, valid_until: Option<UnixMillis>) -> Command {
+    let Command::Create { mut record, reply } = command else { panic!("no create") };
     let last = record.plan.steps[0].clone();
     let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(600_000) });
     record.plan.steps = vec![StepPlan { rule, ..last.clone() }, last];
     record.plan.valid_until = valid_until;
-    Input::Create { record, reply }
+    Command::Create { record, reply }
 }
 
 /// Makes the batch durable, and lets the rest happen.
-fn settle(store: &mut MemoryStore, out: Outbox) -> (Vec<Fact>, Vec<SendOrder>) {
-    let rows = store.commit(out.batch).unwrap();
+fn settle(store: &mut MemoryStore, out: Effects) -> (Vec<Fact>, Vec<SendOrder>) {
+    let rows = store.commit(out.change_set).unwrap();
     out.acks.into_iter().for_each(|ack| ack());
     assert_eq!(out.broken, []);
     (rows.iter().flat_map(|row| row.facts.clone()).collect(), out.sends)
@@ -120,9 +120,9 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
     const MANY: usize = 3000;
     let routes = routes(10_000);
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, Arc::clone(&routes), no_grace(0));
-    let inputs = (1..=MANY as u128).map(create).collect();
-    let out = turn.run(&store, at(0), inputs).unwrap();
+    let mut processor = Processor::new(&store, Arc::clone(&routes), no_grace(0));
+    let commands = (1..=MANY as u128).map(create).collect();
+    let out = processor.run(&store, at(0), commands).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), MANY);
     let refusal = Refusal {
@@ -132,21 +132,21 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
         detail: "not now".to_owned(),
         cause: None,
     };
-    let answers = sends.into_iter().map(|order| Input::Answer {
+    let answers = sends.into_iter().map(|order| Command::Answer {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
         answer: Answer::Deferred { refusal: refusal.clone(), after_ms: None },
         took_ms: 1,
     });
-    let out = turn.run(&store, at(1), answers.collect()).unwrap();
+    let out = processor.run(&store, at(1), answers.collect()).unwrap();
     settle(&mut store, out);
 
     let hour = 3_600_000;
-    let mut turn = Turn::new(&store, routes, no_grace(hour));
+    let mut processor = Processor::new(&store, routes, no_grace(hour));
     let (mut facts, mut sends) = (Vec::new(), Vec::new());
-    while turn.is_recovering() || turn.next_due(&store, at(hour)).is_due(at(hour)) {
-        let out = turn.run(&store, at(hour), Vec::new()).unwrap();
+    while processor.is_recovering() || processor.next_due(&store, at(hour)).is_due(at(hour)) {
+        let out = processor.run(&store, at(hour), Vec::new()).unwrap();
         let (more_facts, more_sends) = settle(&mut store, out);
         facts.extend(more_facts);
         sends.extend(more_sends);
@@ -160,46 +160,46 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
 fn what_was_started_and_not_answered_is_unknown_after_a_restart_and_what_was_planned_goes_on() {
     let routes = routes(2);
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, Arc::clone(&routes), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=5).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, Arc::clone(&routes), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=5).map(create).collect()).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), 2, "two places");
 
-    let mut turn = Turn::new(&store, routes, no_grace(10));
-    let out = turn.run(&store, at(10), Vec::new()).unwrap();
-    assert!(!turn.is_recovering());
+    let mut processor = Processor::new(&store, routes, no_grace(10));
+    let out = processor.run(&store, at(10), Vec::new()).unwrap();
+    assert!(!processor.is_recovering());
     let (facts, sends) = settle(&mut store, out);
     let unknown = facts.iter().filter(|fact| matches!(fact, Fact::AttemptUnknown { .. })).count();
-    assert_eq!((unknown, sends.len(), turn.calls_out()), (2, 2, 2));
+    assert_eq!((unknown, sends.len(), processor.calls_in_flight()), (2, 2, 2));
 }
 
 #[test]
 fn a_drain_starts_nothing_and_tells_when_the_last_call_came_back() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
     let told = Arc::new(Mutex::new(false));
     let tell = Arc::clone(&told);
-    let drain = Input::Drain { reply: Box::new(move |()| *tell.lock().unwrap() = true) };
-    let out = turn.run(&store, at(1), vec![drain]).unwrap();
+    let drain = Command::Drain { reply: Box::new(move |()| *tell.lock().unwrap() = true) };
+    let out = processor.run(&store, at(1), vec![drain]).unwrap();
     settle(&mut store, out);
     assert!(!*told.lock().unwrap());
     let order = sends.remove(0);
-    let answer = Input::Answer {
+    let answer = Command::Answer {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
         answer: Answer::Accepted { provider_id: "p".to_owned() },
         took_ms: 1,
     };
-    let out = turn.run(&store, at(2), vec![answer]).unwrap();
+    let out = processor.run(&store, at(2), vec![answer]).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert!(sends.is_empty(), "nothing starts while draining");
     assert!(*told.lock().unwrap());
 }
 
-fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Input {
+fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Command {
     let receipt = Receipt {
         attempt,
         provider_id: Some(provider_id.to_owned()),
@@ -209,7 +209,7 @@ fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Input {
         detail: None,
         usage: Some(Usage { currency: "EUR".to_owned(), price: "0.03".to_owned() }),
     };
-    Input::Inbound {
+    Command::Inbound {
         provider: Arc::from("sandbox"),
         account: Arc::from(account),
         items: vec![Inbound::Receipt(receipt)],
@@ -220,10 +220,10 @@ fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Input {
 #[test]
 fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let mut step = |ms, inputs| {
-        let out = turn.run(&store, at(ms), inputs).unwrap();
-        let counts = (out.batch.park.len(), out.batch.unpark.len(), out.unmatched);
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let mut step = |ms, commands| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        let counts = (out.change_set.park.len(), out.change_set.unpark.len(), out.unmatched);
         let (facts, sends) = settle(&mut store, out);
         (counts, facts, sends)
     };
@@ -234,7 +234,7 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
     let other = told("other", None, "m1");
     let (counts, ..) = step(2, vec![told("main", None, "m1"), other, told("main", None, "m9")]);
     assert_eq!(counts, (2, 0, 1), "of the other account nothing is out");
-    let answer = |order: &SendOrder, answer| Input::Answer {
+    let answer = |order: &SendOrder, answer| Command::Answer {
         attempt: order.attempt,
         call: order.call,
         route: Arc::clone(&order.route),
@@ -273,11 +273,11 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
 #[test]
 fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(8), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(8), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
     let (_, sends) = settle(&mut store, out);
     let attempts: Vec<_> = sends.iter().map(|order| order.attempt).collect();
-    let out = turn.run(&store, at(1), vec![told("other", Some(attempts[0]), "m1")]).unwrap();
+    let out = processor.run(&store, at(1), vec![told("other", Some(attempts[0]), "m1")]).unwrap();
     let foreign = out.foreign.clone().unwrap();
     assert_eq!((foreign.count, out.unmatched), (1, 0));
     assert_eq!([&*foreign.told_by, &*foreign.started_under], ["sandbox/other", "sandbox/main"]);
@@ -286,14 +286,14 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
     // The next life knows the account by another name. What it left STARTED is in doubt.
     let renamed = [(Arc::from("sandbox/other"), Arc::from("sandbox/main"))];
     let routes = RouteTable::clone(&routes(8)).with_former_names(FormerNames::new(renamed));
-    let mut turn = Turn::new(&store, Arc::new(routes), no_grace(2));
-    while turn.is_recovering() {
-        let out = turn.run(&store, at(2), Vec::new()).unwrap();
+    let mut processor = Processor::new(&store, Arc::new(routes), no_grace(2));
+    while processor.is_recovering() {
+        let out = processor.run(&store, at(2), Vec::new()).unwrap();
         settle(&mut store, out);
     }
     let by = |account, at: usize| told(account, Some(attempts[at]), &format!("m{at}"));
-    let inputs = vec![by("other", 0), by("main", 1), by("third", 2), told("other", None, "m0")];
-    let out = turn.run(&store, at(3), inputs).unwrap();
+    let commands = vec![by("other", 0), by("main", 1), by("third", 2), told("other", None, "m0")];
+    let out = processor.run(&store, at(3), commands).unwrap();
     assert_eq!(out.foreign.as_ref().map(|foreign| foreign.count), Some(1));
     let (facts, _) = settle(&mut store, out);
     let reached: Vec<_> = facts
@@ -306,20 +306,20 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
 
 #[test]
 fn a_call_is_told_for_how_long_its_message_is_of_use() {
-    let useful_for = |input: Input, refusal: Option<Answer>, ms: u64| {
+    let useful_for = |command: Command, refusal: Option<Answer>, ms: u64| {
         let mut store = MemoryStore::new();
-        let mut turn = Turn::new(&store, routes(1), no_grace(0));
-        let out = turn.run(&store, at(0), vec![input]).unwrap();
+        let mut processor = Processor::new(&store, routes(1), no_grace(0));
+        let out = processor.run(&store, at(0), vec![command]).unwrap();
         let (_, mut sends) = settle(&mut store, out);
         if let Some(answer) = refusal {
             let order = sends.remove(0);
             let (attempt, call, route) = (order.attempt, order.call, order.route);
-            let input = Input::Answer { attempt, call, route, answer, took_ms: 1 };
-            let out = turn.run(&store, at(1), vec![input]).unwrap();
+            let command = Command::Answer { attempt, call, route, answer, took_ms: 1 };
+            let out = processor.run(&store, at(1), vec![command]).unwrap();
             let (_, again) = settle(&mut store, out);
             sends = again;
             if sends.is_empty() {
-                let out = turn.run(&store, at(ms), Vec::new()).unwrap();
+                let out = processor.run(&store, at(ms), Vec::new()).unwrap();
                 (_, sends) = settle(&mut store, out);
             }
         }
@@ -351,54 +351,54 @@ fn a_call_is_told_for_how_long_its_message_is_of_use() {
 }
 
 /// The routes of a configuration that was read anew.
-fn reload(table: RouteTable) -> Input {
-    Input::Routes { table, reply: Box::new(|_| {}) }
+fn reload(table: RouteTable) -> Command {
+    Command::Routes { table, reply: Box::new(|_| {}) }
 }
 
 #[test]
 fn a_route_with_more_places_is_used_at_once_and_one_with_fewer_lets_its_calls_come_back() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=6).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=6).map(create).collect()).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 1);
-    let out = turn.run(&store, at(1), vec![reload(table("sms", 4))]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(table("sms", 4))]).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 3);
-    let out = turn.run(&store, at(2), vec![reload(table("sms", 2))]).unwrap();
+    let out = processor.run(&store, at(2), vec![reload(table("sms", 2))]).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 0);
-    assert_eq!(turn.calls_out(), 4);
+    assert_eq!(processor.calls_in_flight(), 4);
 }
 
 #[test]
 fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_answered() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
-    let out = turn.run(&store, at(1), vec![reload(table("sms-b", 10))]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(table("sms-b", 10))]).unwrap();
     let (_, moved) = settle(&mut store, out);
     assert_eq!(moved.len(), 2, "both go by the other route");
     assert!(moved.iter().all(|order| &*order.route == "sms-b"));
 
     let order = sends.remove(0);
-    let answer = Input::Answer {
+    let answer = Command::Answer {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
         answer: Answer::Accepted { provider_id: "p".to_owned() },
         took_ms: 1,
     };
-    let out = turn.run(&store, at(2), vec![answer]).unwrap();
-    assert_eq!(out.batch.changes[0].messages.len(), 1, "its receipts will find it");
+    let out = processor.run(&store, at(2), vec![answer]).unwrap();
+    assert_eq!(out.change_set.changes[0].messages.len(), 1, "its receipts will find it");
     settle(&mut store, out);
 }
 
 #[test]
 fn who_waits_where_no_route_is_left_ends_at_once() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
-    let out = turn.run(&store, at(1), vec![reload(RouteTable::default())]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(RouteTable::default())]).unwrap();
     let (facts, _) = settle(&mut store, out);
     let ended = facts.iter().filter_map(|fact| match fact {
         Fact::Ended(outcome) => Some(outcome.reason),
@@ -407,13 +407,13 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
     assert_eq!(ended.collect::<Vec<_>>(), [Reason::NoRoute]);
 
     // One that certainly was not processed does not wait to be called there again either.
-    let out = turn.run(&store, at(2), vec![throttled(sends.remove(0), 60_000)]).unwrap();
+    let out = processor.run(&store, at(2), vec![throttled(sends.remove(0), 60_000)]).unwrap();
     let (facts, sends) = settle(&mut store, out);
     assert!(sends.is_empty());
     assert_eq!(failed(&facts), [Reason::NoRoute]);
 }
 
-fn throttled(order: SendOrder, after_ms: u64) -> Input {
+fn throttled(order: SendOrder, after_ms: u64) -> Command {
     let refusal = Refusal {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
@@ -421,7 +421,7 @@ fn throttled(order: SendOrder, after_ms: u64) -> Input {
         detail: "not now".to_owned(),
         cause: None,
     };
-    Input::Answer {
+    Command::Answer {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
@@ -443,26 +443,26 @@ fn failed(facts: &[Fact]) -> Vec<Reason> {
 /// are made at once, and why steps failed.
 fn with_other_routes(others: RouteTable, is_restart: bool) -> (Vec<SendOrder>, Vec<Reason>) {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let creates = (1..=3).map(|number| with_failover(create(number), None));
-    let out = turn.run(&store, at(0), creates.collect()).unwrap();
+    let out = processor.run(&store, at(0), creates.collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
-    let out = turn.run(&store, at(1), vec![throttled(sends.remove(0), 500_000)]).unwrap();
+    let out = processor.run(&store, at(1), vec![throttled(sends.remove(0), 500_000)]).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 1, "the second has the place");
 
-    let mut inputs = Vec::new();
+    let mut commands = Vec::new();
     if is_restart {
-        turn = Turn::new(&store, Arc::new(others), no_grace(2));
+        processor = Processor::new(&store, Arc::new(others), no_grace(2));
     } else {
-        inputs.push(reload(others));
+        commands.push(reload(others));
     }
     let (mut facts, mut sends) = (Vec::new(), Vec::new());
     loop {
-        let out = turn.run(&store, at(2), std::mem::take(&mut inputs)).unwrap();
+        let out = processor.run(&store, at(2), std::mem::take(&mut commands)).unwrap();
         let (more_facts, more_sends) = settle(&mut store, out);
         facts.extend(more_facts);
         sends.extend(more_sends);
-        if !turn.is_recovering() && !turn.next_due(&store, at(2)).is_due(at(2)) {
+        if !processor.is_recovering() && !processor.next_due(&store, at(2)).is_due(at(2)) {
             return (sends, failed(&facts));
         }
     }
@@ -530,13 +530,13 @@ fn nothing_goes_by_a_route_of_the_same_name_that_does_not_serve_it() {
 #[test]
 fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
     // The place that the answer gives back is on a route that is another one from this turn on.
     let other = by_adapter(Channel::MESSENGER, |_| {});
-    let inputs = vec![throttled(sends.remove(0), 1), reload(other), create(3)];
-    let out = turn.run(&store, at(1), inputs).unwrap();
+    let commands = vec![throttled(sends.remove(0), 1), reload(other), create(3)];
+    let out = processor.run(&store, at(1), commands).unwrap();
     let (facts, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), 0, "{facts:?}");
 }
@@ -544,11 +544,11 @@ fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
 #[test]
 fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(1), no_grace(0));
-    let out = turn.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
+    let mut processor = Processor::new(&store, routes(1), no_grace(0));
+    let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 1, "the second waits");
     let other = by_adapter(Channel::MESSENGER, |_| {});
-    let out = turn.run(&store, at(1), vec![reload(table("sms", 9)), reload(other)]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(table("sms", 9)), reload(other)]).unwrap();
     let (facts, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), 0, "{facts:?}");
 }
@@ -556,16 +556,16 @@ fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
 #[test]
 fn a_request_id_that_comes_twice_in_one_turn_makes_one_workflow() {
     let mut store = MemoryStore::new();
-    let mut turn = Turn::new(&store, routes(9), no_grace(0));
+    let mut processor = Processor::new(&store, routes(9), no_grace(0));
     let made = Arc::new(Mutex::new(Vec::new()));
     let asked = |number| {
-        let Input::Create { mut record, .. } = create(number) else { panic!("no create") };
+        let Command::Create { mut record, .. } = create(number) else { panic!("no create") };
         record.request_id = Some("order-7".to_owned());
         let made = Arc::clone(&made);
         let reply = move |answer: Result<Created, _>| made.lock().unwrap().push(answer.unwrap().id);
-        Input::Create { record, reply: Box::new(reply) }
+        Command::Create { record, reply: Box::new(reply) }
     };
-    let out = turn.run(&store, at(0), vec![asked(1), asked(2)]).unwrap();
+    let out = processor.run(&store, at(0), vec![asked(1), asked(2)]).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), 1);
     let first = WorkflowId(Uuid::from_u128(1));

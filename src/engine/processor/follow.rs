@@ -1,23 +1,23 @@
-//! One workflow in a turn: it is loaded once, told events, and what follows is done: a place sought,
+//! One workflow in a batch: it is loaded once, handed events, and what follows is done: a permit asked for,
 //! a call ordered, a provider's id remembered.
 
 use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
 
-use super::{Outbox, SendOrder, Work, Working, admission::Book};
+use super::{BatchContext, Effects, LoadedWorkflow, SendOrder, admission::LoadAwareRouter};
 use crate::{
-    engine::slots::Claim,
+    engine::permits::PermitRequest,
     machine::{self, AttemptState, Event, Fact, News, WorkflowId},
     store::{Change, Parked, StoreError},
 };
 /// Workflows.
-impl Work<'_> {
-    pub(super) fn load(&mut self, id: WorkflowId) -> Result<Option<&Working>, StoreError> {
-        if !self.working.contains_key(&id) {
+impl BatchContext<'_> {
+    pub(super) fn load(&mut self, id: WorkflowId) -> Result<Option<&LoadedWorkflow>, StoreError> {
+        if !self.loaded.contains_key(&id) {
             let Some(state) = self.store.load(id)? else { return Ok(None) };
             let tenant = state.steps.first().map(|step| Arc::clone(&step.need.tenant));
-            let working = Working {
+            let loaded = LoadedWorkflow {
                 expected: state.sequence,
                 tenant: tenant.unwrap_or_else(|| Arc::from("")),
                 state,
@@ -27,53 +27,58 @@ impl Work<'_> {
                 messages: Vec::new(),
             };
             self.order.push(id);
-            self.working.insert(id, working);
+            self.loaded.insert(id, loaded);
         }
-        Ok(self.working.get(&id))
+        Ok(self.loaded.get(&id))
     }
 
     pub(super) fn event(&mut self, id: WorkflowId, event: Event) -> Result<(), StoreError> {
         if self.load(id)?.is_none() {
             return Ok(());
         }
-        let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
-        let book =
-            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
-        let facts = machine::handle(&mut working.state, self.now, event, &book);
+        let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
+        let router = LoadAwareRouter {
+            routes: &self.processor.routes,
+            permits: &self.processor.permits,
+            now: self.now.engine,
+        };
+        let facts = machine::handle(&mut loaded.state, self.now, event, &router);
         self.follow(id, facts)
     }
 
     /// Keeps the facts, and does what they and the new state ask for.
     pub(super) fn follow(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
         let mut early: Vec<(u16, Vec<Parked>)> = Vec::new();
-        let Some(working) = self.working.get_mut(&id) else { return Ok(()) };
+        let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
             match fact {
                 Fact::AttemptAccepted { attempt, provider_id, .. }
                 | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }
                     if !provider_id.is_empty() =>
                 {
-                    let sent = working.state.attempt(*attempt);
+                    let sent = loaded.state.attempt(*attempt);
                     let Some(account) = sent.and_then(|sent| sent.account.as_ref()) else {
                         continue;
                     };
-                    let account = Arc::clone(self.turn.routes.former_names().present(account));
-                    let matched = self.turn.parking.take(&account, provider_id);
+                    let account = Arc::clone(self.processor.routes.former_names().present(account));
+                    let matched = self.processor.held_receipts.take(&account, provider_id);
                     early.push((*attempt, matched));
                     let named = AttemptId { workflow: id.0, number: *attempt };
                     self.messages.insert((Arc::clone(&account), provider_id.clone()), named);
-                    working.messages.push((account, provider_id.clone(), *attempt));
+                    loaded.messages.push((account, provider_id.clone(), *attempt));
                 }
                 Fact::AttemptStarted { attempt, call, account } => {
-                    self.turn.awaited.started(self.turn.routes.former_names().present(account));
-                    if let Some(sent) = working.state.attempt(*attempt) {
-                        self.out.sends.push(SendOrder {
+                    self.processor
+                        .awaited
+                        .started(self.processor.routes.former_names().present(account));
+                    if let Some(sent) = loaded.state.attempt(*attempt) {
+                        self.effects.sends.push(SendOrder {
                             attempt: AttemptId { workflow: id.0, number: *attempt },
                             call: *call,
                             step: sent.step,
-                            useful_for_ms: working.state.useful_for_ms(sent.step, self.now),
+                            useful_for_ms: loaded.state.useful_for_ms(sent.step, self.now),
                             route: Arc::clone(&sent.route),
-                            record: working.record.clone(),
+                            record: loaded.record.clone(),
                         });
                     }
                 }
@@ -81,10 +86,10 @@ impl Work<'_> {
                 _ => {}
             }
         }
-        working.facts.extend(facts);
+        loaded.facts.extend(facts);
         for (attempt, matched) in early {
             for parked in matched {
-                self.out.batch.unpark.push(parked.key);
+                self.effects.change_set.unpark.push(parked.key);
                 let news = News {
                     report: parked.report(),
                     provider_id: Some(parked.provider_id),
@@ -96,36 +101,36 @@ impl Work<'_> {
                 self.event(id, Event::News { attempt, news })?;
             }
         }
-        self.seek_slot(id)
+        self.request_permit(id)
     }
 
-    pub(super) fn seek_slot(&mut self, id: WorkflowId) -> Result<(), StoreError> {
-        let Some(working) = self.working.get(&id) else { return Ok(()) };
-        let state = &working.state;
+    pub(super) fn request_permit(&mut self, id: WorkflowId) -> Result<(), StoreError> {
+        let Some(loaded) = self.loaded.get(&id) else { return Ok(()) };
+        let state = &loaded.state;
         let wanted = state.wants_slot().and_then(|number| Some((number, state.attempt(number)?)));
         let Some((number, attempt)) = wanted else {
-            self.turn.slots.leave(id);
+            self.processor.permits.leave(id);
             return Ok(());
         };
         let route = Arc::clone(&attempt.route);
-        let claim = Claim {
-            tenant: Arc::clone(&working.tenant),
+        let request = PermitRequest {
+            tenant: Arc::clone(&loaded.tenant),
             priority: state.priority,
             // When it was planned or became due again, which was the last thing that happened to it: a
             // start after a crash puts it where it was.
             since: state.updated_at.engine,
         };
-        if self.turn.slots.take_or_wait(&route, id, claim, self.now.engine)
-            && !self.grant(id, number, &route)?
+        if self.processor.permits.acquire_or_queue(&route, id, request, self.now.engine)
+            && !self.start_attempt(id, number, &route)?
         {
             // Whoever queued while it was held, the workflow itself perhaps, is not told otherwise.
-            self.fill(&route)?;
+            self.dispatch_waiting(&route)?;
         }
         Ok(())
     }
 
-    /// Gives a taken place to an attempt. Whether it started; if not, the place is free again.
-    pub(super) fn grant(
+    /// Starts an attempt under an acquired permit. Whether it started; if not, the permit is free again.
+    pub(super) fn start_attempt(
         &mut self,
         id: WorkflowId,
         number: u16,
@@ -133,65 +138,65 @@ impl Work<'_> {
     ) -> Result<bool, StoreError> {
         self.event(id, Event::Slot { attempt: number })?;
         let has_started = self
-            .working
+            .loaded
             .get(&id)
-            .and_then(|working| working.state.attempt(number))
+            .and_then(|loaded| loaded.state.attempt(number))
             .is_some_and(|attempt| attempt.state == AttemptState::Started);
         if !has_started {
-            self.turn.slots.release(route);
+            self.processor.permits.release(route);
         }
         Ok(has_started)
     }
 
-    /// Gives free places of a route to those who wait for one.
-    pub(super) fn fill(&mut self, route: &Arc<str>) -> Result<(), StoreError> {
-        while let Some(id) = self.turn.slots.next(route, self.now.engine) {
-            let wanted = self.load(id)?.and_then(|working| {
-                let number = working.state.wants_slot()?;
-                let attempt = working.state.attempt(number)?;
+    /// Gives free permits of a route to those who wait for one.
+    pub(super) fn dispatch_waiting(&mut self, route: &Arc<str>) -> Result<(), StoreError> {
+        while let Some(id) = self.processor.permits.next(route, self.now.engine) {
+            let wanted = self.load(id)?.and_then(|loaded| {
+                let number = loaded.state.wants_slot()?;
+                let attempt = loaded.state.attempt(number)?;
                 Some((number, Arc::clone(&attempt.route)))
             });
             match wanted {
                 Some((number, wanted)) if wanted == *route => {
-                    self.grant(id, number, route)?;
+                    self.start_attempt(id, number, route)?;
                 }
                 Some(_) => {
                     // It moved to another route while it waited here.
-                    self.turn.slots.release(route);
-                    self.seek_slot(id)?;
+                    self.processor.permits.release(route);
+                    self.request_permit(id)?;
                 }
-                None => self.turn.slots.release(route),
+                None => self.processor.permits.release(route),
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Outbox {
+    pub(super) fn finish(mut self) -> Effects {
         for id in std::mem::take(&mut self.order) {
-            let Some(working) = self.working.remove(&id) else { continue };
-            self.turn.look_behind(&working.state, self.now);
-            let names = self.turn.routes.former_names();
-            self.turn.awaited.look_at(&working.state, |account| names.present(account));
-            if working.facts.is_empty() {
+            let Some(loaded) = self.loaded.remove(&id) else { continue };
+            self.processor.look_behind(&loaded.state, self.now);
+            let names = self.processor.routes.former_names();
+            self.processor.awaited.look_at(&loaded.state, |account| names.present(account));
+            if loaded.facts.is_empty() {
                 continue;
             }
-            self.out.broken.extend(machine::check(&working.state));
-            self.out.batch.changes.push(Change {
-                record: working.record.filter(|_| working.is_new),
-                tenant: working.tenant,
+            self.effects.broken.extend(machine::check(&loaded.state));
+            self.effects.change_set.changes.push(Change {
+                record: loaded.record.filter(|_| loaded.is_new),
+                tenant: loaded.tenant,
                 at: self.now,
-                expected: working.expected,
-                facts: working.facts,
-                state: working.state,
-                messages: working.messages,
+                expected: loaded.expected,
+                facts: loaded.facts,
+                state: loaded.state,
+                messages: loaded.messages,
             });
         }
-        self.out.queues = self.turn.slots.changed_depths();
-        if self.turn.is_draining && self.turn.slots.taken() == 0 {
-            for reply in self.turn.draining.drain(..) {
-                self.out.acks.push(Box::new(move || reply(())));
+        self.effects.queues = self.processor.permits.changed_depths();
+        if self.processor.is_draining && self.processor.permits.in_use() == 0 {
+            for reply in self.processor.draining.drain(..) {
+                self.effects.acks.push(Box::new(move || reply(())));
             }
         }
-        self.out
+        self.effects
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dispatch_contract::UnixMillis;
 
-use super::Work;
+use super::BatchContext;
 
 /// How much is charged at once, in milliseconds: a life is charged that much, however short it is.
 const CHARGE_MS: u64 = 1000;
@@ -62,26 +62,28 @@ impl GraceGiven {
     }
 }
 
-impl Work<'_> {
+impl BatchContext<'_> {
     /// Charges this life for what it holds; at the end of its grace all is forgotten.
     pub(super) fn charge_grace(&mut self) {
-        let turn = &mut *self.turn;
+        let processor = &mut *self.processor;
         let now = self.now.engine;
-        if turn.is_held() || turn.is_recovering() {
+        if processor.is_restore_locked() || processor.is_recovering() {
             return;
         }
-        let given_ms = if now >= turn.grace.until {
+        let given_ms = if now >= processor.grace.until {
             0
-        } else if now >= turn.given.next_charge(&turn.grace) && turn.holds(self.store) {
-            let charges = now.0.saturating_sub(turn.grace.started_at.0) / CHARGE_MS + 1;
-            let of_this_life = charges.saturating_mul(CHARGE_MS).min(turn.grace.length_ms());
-            turn.given.before_ms.saturating_add(of_this_life)
+        } else if now >= processor.given.next_charge(&processor.grace)
+            && processor.holds(self.store)
+        {
+            let charges = now.0.saturating_sub(processor.grace.started_at.0) / CHARGE_MS + 1;
+            let of_this_life = charges.saturating_mul(CHARGE_MS).min(processor.grace.length_ms());
+            processor.given.before_ms.saturating_add(of_this_life)
         } else {
             return;
         };
-        if given_ms != turn.given.charged_ms {
-            turn.given.charged_ms = given_ms;
-            self.out.batch.grace_given_ms = Some(given_ms);
+        if given_ms != processor.given.charged_ms {
+            processor.given.charged_ms = given_ms;
+            self.effects.change_set.grace_given_ms = Some(given_ms);
         }
     }
 }
@@ -99,7 +101,7 @@ mod tests {
                 let Grace { started_at, until } = Grace::new(UnixMillis(1000), grace, given_ms);
                 let length_ms = until.0 - started_at.0;
                 held_ms += length_ms.min(life_ms);
-                assert!(held_ms <= 120_000, "lives of {life_ms} ms hold for {held_ms} ms");
+                assert!(held_ms <= 120_000, "lives of {life_ms} ms restore_lock for {held_ms} ms");
                 if length_ms <= life_ms {
                     break;
                 }

@@ -1,8 +1,8 @@
-//! How large the tables of a turn are, for whoever looks for what grows without end.
+//! How large the tables of a processor are, for whoever looks for what grows without end.
 
-use super::Turn;
+use super::Processor;
 
-impl Turn {
+impl Processor {
     /// How many entries each table has.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
         [
@@ -11,9 +11,9 @@ impl Turn {
             ("behind_grace", self.behind.len()),
             ("owed", self.owed.len()),
             ("unrouted", self.unrouted.len()),
-            ("waiting_for_places", self.slots.waiting()),
-            ("parked_receipts", self.parking.len()),
-            ("parked_messages", self.parking.messages()),
+            ("waiting_for_places", self.permits.waiting()),
+            ("parked_receipts", self.held_receipts.len()),
+            ("parked_messages", self.held_receipts.messages()),
             ("uncertain_workflows", self.awaited.len()),
         ]
         .into_iter()

@@ -1,62 +1,65 @@
-//! What each input does to the workflows it concerns, and what time and a restart ask for.
+//! What each command does to the workflows it concerns, and what time and a restart ask for.
 
 use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
-use super::{DUE_A_TURN, Foreign, Input, Reply, Work, Working, admission::Book};
+use super::{
+    BatchContext, Command, Foreign, LoadedWorkflow, MAX_DUE_PER_BATCH, Responder,
+    admission::LoadAwareRouter,
+};
 use crate::{
     engine::{Canceled, Created, EngineError, New, account_id},
     machine::{self, AttemptState, ClockKind, Event, News, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
-/// Inputs.
-impl Work<'_> {
-    pub(super) fn input(&mut self, input: Input) -> Result<(), StoreError> {
-        match input {
-            Input::Create { record, reply } => self.create(*record, reply),
-            Input::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
-            Input::Inbound { provider, account, items, reply } => {
+/// Commands.
+impl BatchContext<'_> {
+    pub(super) fn command(&mut self, command: Command) -> Result<(), StoreError> {
+        match command {
+            Command::Create { record, reply } => self.create(*record, reply),
+            Command::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
+            Command::Inbound { provider, account, items, reply } => {
                 for item in items {
                     self.inbound(&provider, &account, item)?;
                 }
-                self.out.acks.push(Box::new(move || reply(Ok(()))));
+                self.effects.acks.push(Box::new(move || reply(Ok(()))));
                 Ok(())
             }
-            Input::Answer { attempt, call, route, answer, took_ms } => {
-                self.turn.slots.release(&route);
-                self.turn.slots.took(&route, took_ms);
+            Command::Answer { attempt, call, route, answer, took_ms } => {
+                self.processor.permits.release(&route);
+                self.processor.permits.took(&route, took_ms);
                 let id = WorkflowId(attempt.workflow);
                 if let Some(account) = self.account_of(attempt)? {
-                    self.turn.awaited.answered(&account);
+                    self.processor.awaited.answered(&account);
                 }
                 self.event(id, Event::Answer { attempt: attempt.number, call, answer })?;
-                self.fill(&route)
+                self.dispatch_waiting(&route)
             }
-            Input::Drain { reply } => {
-                self.turn.slots.pause(true);
-                self.turn.is_draining = true;
-                self.turn.draining.push(reply);
+            Command::Drain { reply } => {
+                self.processor.permits.pause(true);
+                self.processor.is_draining = true;
+                self.processor.draining.push(reply);
                 Ok(())
             }
-            Input::Routes { table, reply } => self.routes(table, reply),
-            Input::Resume { open, reply } => {
+            Command::Routes { table, reply } => self.routes(table, reply),
+            Command::Resume { open, reply } => {
                 self.resume(open, reply);
                 Ok(())
             }
-            Input::Tick | Input::Stop => Ok(()),
+            Command::Tick | Command::Stop => Ok(()),
         }
     }
 
     pub(super) fn create(
         &mut self,
         record: Record,
-        reply: Reply<Result<Created, EngineError>>,
+        reply: Responder<Result<Created, EngineError>>,
     ) -> Result<(), StoreError> {
         if let Some(request_id) = &record.request_id {
             let key = (Arc::clone(&record.tenant), request_id.clone());
             let in_batch = self.requests.get(&key).and_then(|id| {
-                self.working.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
+                self.loaded.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
             });
             let known = match in_batch {
                 Some(known) => Some(known),
@@ -68,28 +71,28 @@ impl Work<'_> {
                 } else {
                     Err(EngineError::AlreadyExists(id))
                 };
-                self.out.acks.push(Box::new(move || reply(answer)));
+                self.effects.acks.push(Box::new(move || reply(answer)));
                 return Ok(());
             }
         }
         // Only now: a repeated request is answered with the workflow that there is, however late.
-        if self.turn.is_short_of_space {
+        if self.processor.is_short_of_space {
             reply(Err(EngineError::DiskFull));
             return Ok(());
         }
-        if self.turn.is_held() {
-            reply(Err(EngineError::Held));
+        if self.processor.is_restore_locked() {
+            reply(Err(EngineError::RestoreLocked));
             return Ok(());
         }
         if record.plan.valid_until.is_some_and(|until| until <= self.now.wall) {
             reply(Err(EngineError::TooLate));
             return Ok(());
         }
-        let mut state = self.turn.needs.workflow(&record);
+        let mut state = self.processor.needs.workflow(&record);
         if let Some(error) = self.overload(&state) {
             // Refused before any promise: nothing of it is kept.
             if let EngineError::RouteSaturated { route, .. } = &error {
-                *self.out.refused.entry(Arc::clone(route)).or_default() += 1;
+                *self.effects.refused.entry(Arc::clone(route)).or_default() += 1;
             }
             reply(Err(error));
             return Ok(());
@@ -99,10 +102,13 @@ impl Work<'_> {
             self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
         }
         let record = Arc::new(record);
-        let book =
-            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
-        let facts = machine::create(&mut state, self.now, &book);
-        let working = Working {
+        let router = LoadAwareRouter {
+            routes: &self.processor.routes,
+            permits: &self.processor.permits,
+            now: self.now.engine,
+        };
+        let facts = machine::create(&mut state, self.now, &router);
+        let loaded = LoadedWorkflow {
             state,
             tenant: Arc::clone(&record.tenant),
             record: Some(Arc::clone(&record)),
@@ -112,14 +118,14 @@ impl Work<'_> {
             messages: Vec::new(),
         };
         self.order.push(id);
-        self.working.insert(id, working);
+        self.loaded.insert(id, loaded);
         self.follow(id, facts)?;
-        // As it is now; a place that another create gives back may start it within this turn.
-        let new = self.working.get(&id).map(|working| {
-            let (state, facts) = (working.state.clone(), working.facts.clone());
+        // As it is now; a permit that another create gives back may start it within this batch.
+        let new = self.loaded.get(&id).map(|loaded| {
+            let (state, facts) = (loaded.state.clone(), loaded.facts.clone());
             Box::new(New { record, state, facts })
         });
-        self.out.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
+        self.effects.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
         Ok(())
     }
 
@@ -127,28 +133,28 @@ impl Work<'_> {
         &mut self,
         tenant: &Arc<str>,
         id: WorkflowId,
-        reply: Reply<Result<Canceled, EngineError>>,
+        reply: Responder<Result<Canceled, EngineError>>,
     ) -> Result<(), StoreError> {
-        let Some(working) = self.load(id)? else {
-            self.out.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
+        let Some(loaded) = self.load(id)? else {
+            self.effects.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
             return Ok(());
         };
-        if working.tenant != *tenant {
+        if loaded.tenant != *tenant {
             // Not even that it exists is told.
-            self.out.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
+            self.effects.acks.push(Box::new(move || reply(Err(EngineError::NotFound(id)))));
             return Ok(());
         }
-        if let machine::Phase::Ended(state, reason) = working.state.phase
+        if let machine::Phase::Ended(state, reason) = loaded.state.phase
             && state != machine::EndState::Canceled
         {
             let error = EngineError::AlreadyEnded { id, state, reason };
-            self.out.acks.push(Box::new(move || reply(Err(error))));
+            self.effects.acks.push(Box::new(move || reply(Err(error))));
             return Ok(());
         }
         self.event(id, Event::Cancel)?;
-        let started = self.working.get(&id).map(|working| started_attempts(&working.state));
+        let started = self.loaded.get(&id).map(|loaded| started_attempts(&loaded.state));
         let canceled = Canceled { id, started: started.unwrap_or_default() };
-        self.out.acks.push(Box::new(move || reply(Ok(canceled))));
+        self.effects.acks.push(Box::new(move || reply(Ok(canceled))));
         Ok(())
     }
 
@@ -159,7 +165,7 @@ impl Work<'_> {
         item: Inbound,
     ) -> Result<(), StoreError> {
         let told_by = account_id(provider, account);
-        let told_by = Arc::clone(self.turn.routes.former_names().present(&told_by));
+        let told_by = Arc::clone(self.processor.routes.former_names().present(&told_by));
         let (attempt, provider_id, news) = match item {
             Inbound::Receipt(receipt) => {
                 let news = News {
@@ -200,12 +206,12 @@ impl Work<'_> {
                 return self.event(WorkflowId(attempt.workflow), event);
             }
             let first = Foreign { count: 0, told_by, started_under };
-            self.out.foreign.get_or_insert(first).count += 1;
+            self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(());
         }
         match provider_id {
             Some(provider_id) if attempt.is_none() && self.may_be_early(&told_by) => {
-                let (parked, gone) = self.turn.parking.park(Parked {
+                let (parked, gone) = self.processor.held_receipts.park(Parked {
                     key: 0,
                     account: told_by,
                     provider_id,
@@ -216,11 +222,11 @@ impl Work<'_> {
                     detail: news.detail,
                     usage: news.usage,
                 });
-                self.out.batch.park.push(parked);
-                self.out.unmatched += usize::from(gone.is_some());
-                self.out.batch.unpark.extend(gone);
+                self.effects.change_set.park.push(parked);
+                self.effects.unmatched += usize::from(gone.is_some());
+                self.effects.change_set.unpark.extend(gone);
             }
-            Some(_) | None => self.out.unmatched += 1,
+            Some(_) | None => self.effects.unmatched += 1,
         }
         Ok(())
     }
@@ -228,9 +234,9 @@ impl Work<'_> {
     /// What the account is known by now that the newest call of an attempt was STARTED under; `None` if
     /// there is no such attempt, or no call of it.
     fn account_of(&mut self, attempt: AttemptId) -> Result<Option<Arc<str>>, StoreError> {
-        let routes = Arc::clone(&self.turn.routes);
-        let Some(working) = self.load(WorkflowId(attempt.workflow))? else { return Ok(None) };
-        let account = working.state.attempt(attempt.number).and_then(|it| it.account.as_ref());
+        let routes = Arc::clone(&self.processor.routes);
+        let Some(loaded) = self.load(WorkflowId(attempt.workflow))? else { return Ok(None) };
+        let account = loaded.state.attempt(attempt.number).and_then(|it| it.account.as_ref());
         Ok(account.map(|account| Arc::clone(routes.former_names().present(account))))
     }
 
@@ -238,7 +244,7 @@ impl Work<'_> {
     /// Else it is a stranger's: other systems may share the account.
     fn may_be_early(&self, account: &str) -> bool {
         // What was STARTED when the backup was taken is looked at when it is let go.
-        self.turn.awaited.is_awaited(account) || self.turn.is_held()
+        self.processor.awaited.is_awaited(account) || self.processor.is_restore_locked()
     }
 
     /// The attempt whose message an account calls so, also if it had another name when it was told.
@@ -251,7 +257,7 @@ impl Work<'_> {
         if let Some(attempt) = self.messages.get(&message) {
             return Ok(Some(*attempt));
         }
-        let former = self.turn.routes.former_names().former(account);
+        let former = self.processor.routes.former_names().former(account);
         for name in std::iter::once(account).chain(former) {
             if let Some(attempt) = self.store.find_message(name, provider_id)? {
                 return Ok(Some(attempt));
@@ -261,22 +267,22 @@ impl Work<'_> {
     }
 
     pub(super) fn due(&mut self) -> Result<(), StoreError> {
-        let grace = self.turn.grace;
-        let is_held = self.now.engine < grace.until;
-        let wake = || Event::Wake { up_since: grace.started_at, hold: is_held };
-        for _ in 0..DUE_A_TURN {
-            let Some(row) = self.turn.overdue.pop_front() else { break };
+        let grace = self.processor.grace;
+        let in_grace = self.now.engine < grace.until;
+        let wake = || Event::Wake { up_since: grace.started_at, hold: in_grace };
+        for _ in 0..MAX_DUE_PER_BATCH {
+            let Some(row) = self.processor.overdue.pop_front() else { break };
             self.event(row.id, wake())?;
         }
-        if is_held {
+        if in_grace {
             self.due_behind()?;
         } else {
-            self.turn.behind.clear();
-            self.turn.behind_of.clear();
+            self.processor.behind.clear();
+            self.processor.behind_of.clear();
         }
-        let after = is_held.then(|| self.turn.held_until());
-        let timers = self.store.due(ClockKind::Engine, after, self.now.engine, DUE_A_TURN);
-        let appointments = self.store.due(ClockKind::Wall, None, self.now.wall, DUE_A_TURN);
+        let after = in_grace.then(|| self.processor.held_until());
+        let timers = self.store.due(ClockKind::Engine, after, self.now.engine, MAX_DUE_PER_BATCH);
+        let appointments = self.store.due(ClockKind::Wall, None, self.now.wall, MAX_DUE_PER_BATCH);
         for row in timers.into_iter().chain(appointments) {
             self.event(row.id, wake())?;
         }
@@ -285,35 +291,35 @@ impl Work<'_> {
 
     /// What is due of workflows that the grace hides; waits for receipts it holds.
     fn due_behind(&mut self) -> Result<(), StoreError> {
-        let up_since = self.turn.grace.started_at;
-        for _ in 0..DUE_A_TURN {
-            let Some((at, id)) = self.turn.behind.pop_first() else { break };
+        let up_since = self.processor.grace.started_at;
+        for _ in 0..MAX_DUE_PER_BATCH {
+            let Some((at, id)) = self.processor.behind.pop_first() else { break };
             if at > self.now.engine {
-                self.turn.behind.insert((at, id));
+                self.processor.behind.insert((at, id));
                 break;
             }
-            self.turn.behind_of.remove(&id);
+            self.processor.behind_of.remove(&id);
             self.event(id, Event::Wake { up_since, hold: true })?;
         }
         Ok(())
     }
 
     /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on. No
-    /// place is given out before all that wait for one are known.
+    /// permit is given out before all that wait for one are known.
     pub(super) fn pay_owed(&mut self) -> Result<(), StoreError> {
-        for _ in 0..DUE_A_TURN {
-            let Some(id) = self.turn.owed.pop_front() else { break };
-            let Some(working) = self.load(id)? else { continue };
-            for attempt in working.state.unanswered() {
+        for _ in 0..MAX_DUE_PER_BATCH {
+            let Some(id) = self.processor.owed.pop_front() else { break };
+            let Some(loaded) = self.load(id)? else { continue };
+            for attempt in loaded.state.unanswered() {
                 self.event(id, Event::Lost { attempt })?;
             }
             self.event(id, Event::Rerouted)?;
         }
-        if self.turn.is_gathering && self.turn.owed.is_empty() {
-            self.turn.is_gathering = false;
-            self.turn.slots.pause(false);
-            for route in self.turn.slots.routes() {
-                self.fill(&route)?;
+        if self.processor.is_gathering && self.processor.owed.is_empty() {
+            self.processor.is_gathering = false;
+            self.processor.permits.pause(false);
+            for route in self.processor.permits.routes() {
+                self.dispatch_waiting(&route)?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Which route a newcomer goes by, and whether it is let in at all.
 //!
-//! Both hang on one estimate: how long it would wait for a place, counting only what goes before it.
+//! Both hang on one estimate: how long it would wait for a permit, counting only what goes before it.
 //! A create is refused before any promise where no route that serves it could start it in time; what is
 //! let in is never thrown out again. If a provider becomes slower than was reckoned with, what is crowded
 //! out of its time fails over, ROUTE_SATURATED.
@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use dispatch_contract::UnixMillis;
 
-use super::Work;
+use super::BatchContext;
 use crate::{
-    engine::{EngineError, RouteTable, slots::Slots},
+    engine::{EngineError, RouteTable, permits::Permits},
     machine::{Need, Priority, RouteBook, RouteOffer, Workflow},
 };
 
 /// The routes, and how full they are.
-pub(super) struct Book<'a> {
+pub(super) struct LoadAwareRouter<'a> {
     pub(super) routes: &'a RouteTable,
-    pub(super) slots: &'a Slots,
+    pub(super) permits: &'a Permits,
     pub(super) now: UnixMillis,
 }
 
-impl RouteBook for Book<'_> {
+impl RouteBook for LoadAwareRouter<'_> {
     fn offers(&self, need: &Need) -> Vec<RouteOffer> {
         self.routes.offers(need)
     }
@@ -36,26 +36,29 @@ impl RouteBook for Book<'_> {
     }
 
     fn wait_ms(&self, route: &Arc<str>, need: &Need, priority: Priority) -> u64 {
-        self.slots.expected_wait_ms(route, &need.tenant, priority, self.now)
+        self.permits.expected_wait_ms(route, &need.tenant, priority, self.now)
     }
 }
 
-impl Work<'_> {
+impl BatchContext<'_> {
     /// Why a new workflow is refused, if no route could start its first step in time.
     pub(super) fn overload(&self, workflow: &Workflow) -> Option<EngineError> {
         if workflow.send_at.is_some_and(|at| at > self.now.wall) {
             return None;
         }
-        let book =
-            Book { routes: &self.turn.routes, slots: &self.turn.slots, now: self.now.engine };
+        let router = LoadAwareRouter {
+            routes: &self.processor.routes,
+            permits: &self.processor.permits,
+            now: self.now.engine,
+        };
         let need = &workflow.steps.first()?.need;
         let within_ms = workflow.send_within(0);
         let too_long = |offer: RouteOffer| {
-            let wait_ms = book.wait_ms(&offer.route, need, workflow.priority);
+            let wait_ms = router.wait_ms(&offer.route, need, workflow.priority);
             (wait_ms.saturating_sub(within_ms), offer.route)
         };
         let best =
-            book.offers(need).into_iter().map(too_long).min_by_key(|(too_long, _)| *too_long);
+            router.offers(need).into_iter().map(too_long).min_by_key(|(too_long, _)| *too_long);
         let (retry_after_ms, route) = best.filter(|(too_long, _)| *too_long > 0)?;
         Some(EngineError::RouteSaturated { route, retry_after_ms })
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dispatch_contract::{ErrorKind, Fault};
 use tracing::Level;
 
-use super::{Foreign, Queue, silence::Silent};
+use super::{Foreign, RouteQueue, silence::Silent};
 use crate::{
     machine::{EndState, Fact, Reason, Refusal, WorkflowId, sentence},
     telemetry::{About, LogLimit},
@@ -16,11 +16,11 @@ use crate::{
 
 /// Who tells.
 #[derive(Debug)]
-pub(super) struct Narrator {
+pub(super) struct EventLog {
     pub(super) limit: Arc<LogLimit>,
 }
 
-impl Narrator {
+impl EventLog {
     /// Tells a fact, if an operator should hear of it.
     pub(super) fn tell(&self, id: WorkflowId, fact: &Fact, about: &About) {
         let route = about.route.as_deref().unwrap_or_default();
@@ -85,7 +85,7 @@ impl Narrator {
     }
 
     /// Tells that some have waited for a route for long.
-    pub(super) fn tell_queue(&self, queue: &Queue) {
+    pub(super) fn tell_queue(&self, queue: &RouteQueue) {
         let route = &*queue.route;
         if self.may_tell(Level::WARN, "queue", route, "") {
             let (waiting, oldest_s, why) = (queue.waiting, queue.age.as_secs(), queue.why());
@@ -93,7 +93,7 @@ impl Narrator {
                 route,
                 waiting,
                 oldest_s,
-                "messages wait for a place on the route: {why}"
+                "messages wait for a permit of the route: {why}"
             );
         }
     }

@@ -19,23 +19,23 @@ const PARK_MOST: usize = 10_000;
 
 /// The parked receipts, as the store keeps them, found by the provider's id.
 #[derive(Debug, Default)]
-pub(super) struct Parking {
+pub(super) struct HeldReceipts {
     by_key: BTreeMap<u64, Parked>,
     by_name: HashMap<(Arc<str>, String), Vec<u64>>,
     by_account: HashMap<Arc<str>, BTreeSet<u64>>,
     next_key: u64,
 }
 
-impl Parking {
+impl HeldReceipts {
     /// Those that the store kept; an account may have another name now.
     pub(super) fn of(parked: Vec<Parked>, names: &FormerNames) -> Self {
-        let mut parking = Parking { next_key: 1, ..Parking::default() };
+        let mut held_receipts = HeldReceipts { next_key: 1, ..HeldReceipts::default() };
         for mut parked in parked {
-            parking.next_key = parking.next_key.max(parked.key + 1);
+            held_receipts.next_key = held_receipts.next_key.max(parked.key + 1);
             parked.account = Arc::clone(names.present(&parked.account));
-            parking.put(parked);
+            held_receipts.put(parked);
         }
-        parking
+        held_receipts
     }
 
     /// How many wait.
@@ -137,24 +137,25 @@ mod tests {
 
     #[test]
     fn where_all_is_full_the_oldest_of_the_account_with_the_most_goes() {
-        let mut parking = Parking::default();
-        let (_, none) = parking.park(parked("p/ours", 0));
+        let mut held_receipts = HeldReceipts::default();
+        let (_, none) = held_receipts.park(parked("p/ours", 0));
         assert_eq!(none, None);
         let most = PARK_MOST as u64;
-        let gone: Vec<_> =
-            (1..most + 100).filter_map(|at| parking.park(parked("p/crowded", at)).1).collect();
+        let gone: Vec<_> = (1..most + 100)
+            .filter_map(|at| held_receipts.park(parked("p/crowded", at)).1)
+            .collect();
         assert!(gone.into_iter().eq(1..=100), "keys are given in order, and ours is the first");
-        assert_eq!(parking.by_key.len(), PARK_MOST);
-        assert_eq!(parking.take(&Arc::from("p/ours"), "m0").len(), 1);
-        assert_eq!(parking.take(&Arc::from("p/crowded"), "m100").len(), 0);
-        assert_eq!(parking.take(&Arc::from("p/crowded"), "m101").len(), 1);
+        assert_eq!(held_receipts.by_key.len(), PARK_MOST);
+        assert_eq!(held_receipts.take(&Arc::from("p/ours"), "m0").len(), 1);
+        assert_eq!(held_receipts.take(&Arc::from("p/crowded"), "m100").len(), 0);
+        assert_eq!(held_receipts.take(&Arc::from("p/crowded"), "m101").len(), 1);
     }
 
     #[test]
     fn what_was_parked_under_a_former_name_is_found() {
         let names = FormerNames::new([(Arc::from("p/new"), Arc::from("p/old"))]);
-        let mut parking = Parking::of(vec![parked("p/old", 1)], &names);
-        assert_eq!(parking.take(&Arc::from("p/new"), "m1").len(), 1);
-        assert!(parking.by_account.is_empty() && parking.by_name.is_empty());
+        let mut held_receipts = HeldReceipts::of(vec![parked("p/old", 1)], &names);
+        assert_eq!(held_receipts.take(&Arc::from("p/new"), "m1").len(), 1);
+        assert!(held_receipts.by_account.is_empty() && held_receipts.by_name.is_empty());
     }
 }
