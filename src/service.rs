@@ -150,7 +150,7 @@ pub enum StartError {
     /// The file that makes the first key could not be written.
     FirstKey(std::io::Error),
     /// The callbacks did not start.
-    Callbacks(callbacks::StartError),
+    Callbacks(callbacks::CallbackStartError),
     /// An address could not be listened on.
     Listen {
         /// Which setting.
@@ -254,10 +254,10 @@ impl Service {
                 tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
             }
         });
-        let (desk, whom) = (callbacks.desk(), access.clone());
+        let (queries, whom) = (callbacks.queries(), access.clone());
         let (owned, linked) = (Arc::clone(&applications), Arc::clone(&external));
         let tables = vec![
-            Tables { room: "callbacks", count: Box::new(move || desk.tables()) },
+            Tables { room: "callbacks", count: Box::new(move || queries.tables()) },
             Tables { room: "access", count: Box::new(move || whom.tables()) },
             Tables { room: "access", count: Box::new(move || owned.tables()) },
             Tables { room: "access", count: Box::new(move || linked.tables()) },
@@ -351,7 +351,7 @@ impl Service {
         let account =
             Guarded::new(gzipped!(account), grpc_access.clone(), engine.clone(), calls.clone());
         let desk = CallbackServiceServer::new(CallbackService::new(
-            callbacks.desk(),
+            callbacks.queries(),
             grpc_access.clone(),
             engine.clone(),
         ));
@@ -607,9 +607,9 @@ fn destinations(callbacks: &config::Callbacks) -> Destinations {
 fn callback_options(
     callbacks: &config::Callbacks,
     applications: &Arc<Applications>,
-) -> callbacks::Options {
+) -> callbacks::CallbackOptions {
     let applications = Arc::clone(applications);
-    callbacks::Options {
+    callbacks::CallbackOptions {
         destinations: Arc::new(destinations(callbacks)),
         concurrency: callbacks.concurrency,
         per_destination: callbacks.per_destination,

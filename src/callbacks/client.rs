@@ -1,12 +1,12 @@
-//! The HTTP client of callbacks: one POST, to a place that a stranger chose.
+//! The HTTP client of callbacks: one POST, to a destination that a stranger chose.
 //!
 //! It follows no redirect, knows no proxy of the environment and no cookie, and connects only to
 //! addresses that the configuration admits: its resolver sorts out the others, so that what was
 //! checked is what is connected to. An address in the URL itself passes no resolver; it is checked by
 //! [`check_url`] just before.
 //!
-//! Why no answer came is told twice: as a [`Problem`], which tenants see and which does not say whether
-//! a name leads into a private network, and as a cause for the operator's log.
+//! Why no response came is reported twice: as a [`DeliveryFailure`], which tenants see and which does
+//! not say whether a name leads into a private network, and as a cause for the operator's log.
 
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,15 +19,15 @@ use reqwest::{
     redirect, retry,
 };
 
-use super::Problem;
+use super::DeliveryFailure;
 use crate::access::{Destinations, RefusedUrl, check_url};
 
 /// For how long an idle connection is kept: below the 60 s after which load balancers usually close it.
 const IDLE: Duration = Duration::from_secs(50);
-/// How much of an answer is read, so that its connection can be used again.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// How much of a response's body is read, so that its connection can be used again.
+const RESPONSE_BYTES: usize = 64 * 1024;
 /// How long that may take.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Posts callbacks.
 pub(super) struct CallbackClient {
@@ -37,20 +37,20 @@ pub(super) struct CallbackClient {
 
 /// The TLS library did not let a client be built.
 #[derive(Debug)]
-pub struct ClientUnavailable(reqwest::Error);
+pub struct CallbackClientUnavailable(reqwest::Error);
 
-/// Why no answer came.
+/// Why no response came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoAnswer {
+pub(super) struct NoResponse {
     /// For the tenant.
-    pub(super) problem: Problem,
+    pub(super) failure: DeliveryFailure,
     /// For the operator, from a closed list.
     pub(super) cause: &'static str,
 }
 
 /// What a receiver answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct CallbackResponse {
     pub(super) status: u16,
     /// How long it asked to wait.
     pub(super) retry_after: Option<Duration>,
@@ -64,7 +64,7 @@ impl CallbackClient {
     pub(super) fn new(
         destinations: Arc<Destinations>,
         timeout: Duration,
-    ) -> Result<Self, ClientUnavailable> {
+    ) -> Result<Self, CallbackClientUnavailable> {
         let client = Client::builder()
             .user_agent(concat!("dispatch/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -78,29 +78,31 @@ impl CallbackClient {
             .pool_idle_timeout(IDLE)
             .dns_resolver(Arc::new(PublicResolver(Arc::clone(&destinations))))
             .build()
-            .map_err(ClientUnavailable)?;
+            .map_err(CallbackClientUnavailable)?;
         Ok(CallbackClient { client, destinations })
     }
 
     /// Posts one body. `now` is the raw wall clock, for a `Retry-After` that is a date.
     ///
     /// # Errors
-    /// If no answer came.
+    /// If no response came.
     pub(super) async fn post(
         &self,
         url: &str,
         headers: Vec<(&'static str, String)>,
         body: Vec<u8>,
         now: UnixMillis,
-    ) -> Result<Answer, NoAnswer> {
-        let url = check_url(url, &self.destinations)
-            .map_err(|why| NoAnswer { problem: Problem::NotAllowed, cause: why.as_str() })?;
+    ) -> Result<CallbackResponse, NoResponse> {
+        let url = check_url(url, &self.destinations).map_err(|why| NoResponse {
+            failure: DeliveryFailure::NotAllowed,
+            cause: why.as_str(),
+        })?;
         let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let response = request.send().await.map_err(|error| no_answer(&error))?;
-        let answer = Answer {
+        let response = request.send().await.map_err(|error| no_response(&error))?;
+        let answered = CallbackResponse {
             status: response.status().as_u16(),
             retry_after: response
                 .headers()
@@ -108,8 +110,8 @@ impl CallbackClient {
                 .and_then(|value| retry_after(value.to_str().ok()?, now)),
         };
         // Whatever comes of it: the status is known.
-        let _ = tokio::time::timeout(ANSWER_PATIENCE, drain(response)).await;
-        Ok(answer)
+        let _ = tokio::time::timeout(RESPONSE_BODY_TIMEOUT, drain(response)).await;
+        Ok(answered)
     }
 }
 
@@ -117,34 +119,34 @@ async fn drain(mut response: Response) {
     let mut read = 0;
     while let Ok(Some(chunk)) = response.chunk().await {
         read += chunk.len();
-        if read > ANSWER_BYTES {
+        if read > RESPONSE_BYTES {
             return;
         }
     }
 }
 
 /// What went wrong, without the address: that may carry a secret of the receiver's.
-fn no_answer(error: &reqwest::Error) -> NoAnswer {
+fn no_response(error: &reqwest::Error) -> NoResponse {
     let mut source = error.source();
     while let Some(cause) = source {
         if cause.is::<NothingPublic>() {
-            return NoAnswer {
-                problem: Problem::NotAllowed,
+            return NoResponse {
+                failure: DeliveryFailure::NotAllowed,
                 cause: RefusedUrl::NotPublic.as_str(),
             };
         }
         source = cause.source();
     }
-    let (problem, cause) = if error.is_builder() {
-        (Problem::NotAllowed, "unusable_url")
+    let (failure, cause) = if error.is_builder() {
+        (DeliveryFailure::NotAllowed, "unusable_url")
     } else if error.is_connect() {
-        (Problem::Unreachable, connect::cause(error).as_str())
+        (DeliveryFailure::Unreachable, connect::cause(error).as_str())
     } else if error.is_timeout() {
-        (Problem::TimedOut, "answer_timeout")
+        (DeliveryFailure::TimedOut, "answer_timeout")
     } else {
-        (Problem::Broken, "connection_broke")
+        (DeliveryFailure::Broken, "connection_broke")
     };
-    NoAnswer { problem, cause }
+    NoResponse { failure, cause }
 }
 
 /// Knows of a name only those addresses that may be connected to.
@@ -176,13 +178,13 @@ impl fmt::Display for NothingPublic {
 
 impl Error for NothingPublic {}
 
-impl fmt::Display for ClientUnavailable {
+impl fmt::Display for CallbackClientUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the HTTP client of callbacks could not be set up")
     }
 }
 
-impl Error for ClientUnavailable {
+impl Error for CallbackClientUnavailable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.0)
     }
@@ -202,18 +204,18 @@ mod tests {
         let destinations = Destinations { allow_http: true, allow_networks };
         let client = CallbackClient::new(Arc::new(destinations), Duration::from_secs(5)).unwrap();
         for date in ["30", "Sunday, 06-Nov-94 08:50:07 GMT", "Sun Nov  6 08:50:07 1994"] {
-            let answer = format!(
+            let response = format!(
                 "HTTP/1.1 503 Busy\r\nRetry-After: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             );
             let receiver = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let _ = stream.read(&mut [0; 4096]).await.unwrap();
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(response.as_bytes()).await.unwrap();
             };
             let post = client.post(&url, Vec::new(), Vec::new(), UnixMillis(784_111_777_000));
-            let (answer, ()) = tokio::join!(post, receiver);
+            let (response, ()) = tokio::join!(post, receiver);
             let retry_after = Some(Duration::from_secs(30));
-            assert_eq!(answer, Ok(Answer { status: 503, retry_after }), "{date}");
+            assert_eq!(response, Ok(CallbackResponse { status: 503, retry_after }), "{date}");
         }
     }
 
@@ -222,9 +224,9 @@ mod tests {
         let destinations = Destinations { allow_http: true, ..Destinations::default() };
         let client = CallbackClient::new(Arc::new(destinations), Duration::from_secs(5)).unwrap();
         for url in ["http://localhost:9/", "http://127.0.0.1:9/", "http://[::1]:9/"] {
-            let answer = client.post(url, Vec::new(), Vec::new(), UnixMillis(0)).await;
-            let refused = NoAnswer { problem: Problem::NotAllowed, cause: "not_public" };
-            assert_eq!(answer, Err(refused), "{url}");
+            let response = client.post(url, Vec::new(), Vec::new(), UnixMillis(0)).await;
+            let refused = NoResponse { failure: DeliveryFailure::NotAllowed, cause: "not_public" };
+            assert_eq!(response, Err(refused), "{url}");
         }
     }
 
@@ -245,10 +247,10 @@ mod tests {
             (&strict, "http://no-such-host.invalid/".to_owned(), "name_not_resolved"),
             (&reaching, format!("http://127.0.0.1:{port}/"), "connection_refused"),
         ] {
-            let answer = client.post(&url, Vec::new(), Vec::new(), UnixMillis(0)).await;
-            let refused = answer.unwrap_err();
+            let response = client.post(&url, Vec::new(), Vec::new(), UnixMillis(0)).await;
+            let refused = response.unwrap_err();
             assert_eq!(refused.cause, cause);
-            seen.push(refused.problem.to_string());
+            seen.push(refused.failure.to_string());
         }
         seen.dedup();
         assert_eq!(seen.len(), 1, "told apart: {seen:?}");

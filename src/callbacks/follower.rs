@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{
-    Callback, CallbackId, Problem, State, Subject,
-    bell::Bell,
-    book::Book,
-    handed::{Handed, Taken},
+    Callback, CallbackId, DeliveryFailure, DeliveryState, Subject,
+    callback_store::CallbackStore,
+    handoff::{Handoff, HandoffBuffer},
+    notification::{NotificationKind, notifications},
     render,
-    target::Target,
-    telling::{News, tellings},
+    target::CallbackTarget,
+    wake::Wake,
 };
 use crate::{
     machine::{Fact, WorkflowId},
@@ -34,74 +34,84 @@ use crate::{
 
 /// How many rows are read at once.
 const ROWS: usize = 256;
-/// After how many rows that mean no callback, or how long, the cursor is written all the same: the next life
-/// must not think that it missed what retention dropped after it was seen.
-const NOTE_EVERY: u64 = 1024;
-const NOTE_WITHIN: Duration = Duration::from_secs(10);
-/// How long it waits after a panic.
+/// After how many rows that mean no callback, or how long, the cursor is saved all the same: the next start
+/// must not think that it missed what retention dropped after it was read.
+const SAVE_EVERY: u64 = 1024;
+const SAVE_WITHIN: Duration = Duration::from_secs(10);
+/// How long the follower pauses after a panic.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
-/// How many workflows that nobody is told of are remembered.
-const NOBODY: usize = 262_144;
+/// How many workflows without a receiver are remembered.
+const WITHOUT_RECEIVER: usize = 262_144;
 /// Where the cursor is kept, within its kind.
 const KEY: &[u8] = b"cursor";
 
-/// How far the journal was looked through.
+/// How far the journal was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Progress {
+struct FollowerProgress {
     cursor: Cursor,
 }
 
 /// Follows the journal.
-pub(super) struct Follower {
-    book: Arc<Book>,
+pub(super) struct JournalFollower {
+    store: Arc<CallbackStore>,
     cursor: Cursor,
-    noted: Cursor,
-    noted_at: Instant,
-    /// Workflows that nobody is told of: most, where there are no applications.
-    nobody: HashSet<WorkflowId>,
-    handed: Arc<Handed>,
+    saved: Cursor,
+    saved_at: Instant,
+    /// Workflows that nobody is notified of: most, where there are no applications.
+    without_receiver: HashSet<WorkflowId>,
+    handoff: Arc<HandoffBuffer>,
 }
 
-impl Follower {
-    /// Goes on where the last life was. A store that was never followed is followed from now on, and
-    /// that is durable when this returns: nothing that happens later is missed.
+impl JournalFollower {
+    /// Goes on from the saved cursor. A store that was never followed is followed from now on, and that
+    /// is durable when this returns: nothing that happens later is missed.
     ///
     /// # Errors
     /// If the store failed.
-    pub(super) fn new(book: Arc<Book>, handed: Arc<Handed>) -> Result<Follower, StoreError> {
-        let (settings, newest) = (book.engine.settings(), book.engine.reader().newest());
-        let cursor = match kept(&**settings)? {
+    pub(super) fn new(
+        store: Arc<CallbackStore>,
+        handoff: Arc<HandoffBuffer>,
+    ) -> Result<JournalFollower, StoreError> {
+        let (settings, newest) = (store.engine.settings(), store.engine.reader().newest());
+        let cursor = match read_progress(&**settings)? {
             // A store restored from a backup may be behind what is kept beside it.
             Some(progress) => progress.cursor.min(newest),
             None => {
-                settings.write(vec![Progress { cursor: newest }.put()?])?;
+                settings.write(vec![FollowerProgress { cursor: newest }.put()?])?;
                 newest
             }
         };
-        let (noted, noted_at) = (cursor, Instant::now());
-        Ok(Follower { book, cursor, noted, noted_at, nobody: HashSet::new(), handed })
+        let (saved, saved_at) = (cursor, Instant::now());
+        Ok(JournalFollower {
+            store,
+            cursor,
+            saved,
+            saved_at,
+            without_receiver: HashSet::new(),
+            handoff,
+        })
     }
 
     /// Follows until `stop`, or until the store fails.
-    pub(super) async fn run(self, bell: Arc<Bell>, stop: CancellationToken) {
-        let (book, handed) = (Arc::clone(&self.book), Arc::clone(&self.handed));
+    pub(super) async fn run(self, wake: Arc<Wake>, stop: CancellationToken) {
+        let (store, handoff) = (Arc::clone(&self.store), Arc::clone(&self.handoff));
         let mut follower = Some(self);
-        bell.ring();
+        wake.notify();
         loop {
             let busy: Option<Busy> = tokio::select! {
-                busy = bell.heard() => busy,
-                () = rests_too_long(follower.as_ref()) => None,
+                busy = wake.notified() => busy,
+                () = save_is_due(follower.as_ref()) => None,
                 () = stop.cancelled() => break,
             };
-            let (book, handed) = (Arc::clone(&book), Arc::clone(&handed));
+            let (store, handoff) = (Arc::clone(&store), Arc::clone(&handoff));
             let last = follower.take();
-            let metrics = Arc::clone(book.engine.metrics());
+            let metrics = Arc::clone(store.engine.metrics());
             let caught_up = tokio::task::spawn_blocking(move || {
                 let mut follower = match last {
                     Some(follower) => follower,
                     None => {
-                        handed.lose();
-                        Follower::new(book, handed)?
+                        handoff.reset();
+                        JournalFollower::new(store, handoff)?
                     }
                 };
                 follower.catch_up()?;
@@ -116,11 +126,11 @@ impl Follower {
                 Err(error) if error.is_panic() => {
                     metrics.callbacks_panicked();
                     tracing::error!(
-                        "making callbacks panicked; it goes on from what was noted last"
+                        "making callbacks panicked; it goes on from what was saved last"
                     );
                     drop(busy);
                     let _ = stop.run_until_cancelled(tokio::time::sleep(AFTER_A_PANIC)).await;
-                    bell.ring();
+                    wake.notify();
                     continue;
                 }
                 // The end of the runtime.
@@ -128,38 +138,40 @@ impl Follower {
             }
             drop(busy);
         }
-        if let Some(Err(error)) = follower.map(|mut follower| follower.note_cursor()) {
+        if let Some(Err(error)) = follower.map(|mut follower| follower.save_cursor()) {
             tracing::warn!(%error, "the next start looks at some rows again");
         }
     }
 
     fn catch_up(&mut self) -> Result<(), StoreError> {
-        let (rows, told) = match self.handed.take() {
-            Taken::Rows(rows, told) => (rows, told),
-            Taken::Gap => return self.read_on(),
+        let (rows, with_receiver) = match self.handoff.take() {
+            Handoff::Rows(rows, with_receiver) => (rows, with_receiver),
+            Handoff::Overflow => return self.read_on(),
         };
-        let told: HashSet<_> = told.into_iter().collect();
+        let with_receiver: HashSet<_> = with_receiver.into_iter().collect();
         for rows in rows.chunks(ROWS) {
             for row in rows {
-                if row.facts.first() == Some(&Fact::Created) && !told.contains(&row.workflow) {
-                    self.is_nobody_s(row.workflow);
+                if row.facts.first() == Some(&Fact::Created)
+                    && !with_receiver.contains(&row.workflow)
+                {
+                    self.mark_without_receiver(row.workflow);
                 }
             }
             // Those that were read from the journal meanwhile are handed over all the same.
             let known = self.cursor;
             let made = self.make_all(rows.iter().filter(|row| row.cursor > known).cloned())?;
             self.cursor = rows.last().map_or(self.cursor, |row| row.cursor.max(self.cursor));
-            self.note(&made)?;
+            self.save(&made)?;
         }
-        self.note(&[])
+        self.save(&[])
     }
 
     /// Reads the journal to its end.
     fn read_on(&mut self) -> Result<(), StoreError> {
         loop {
-            // Behind the last row there may be what is no row: carried to the right by retention.
-            let newest = self.book.engine.reader().newest();
-            let rows = match self.book.engine.reader().after(self.cursor, ROWS) {
+            // Behind the last row there may be cursors without a row: retention carried them to the right.
+            let newest = self.store.engine.reader().newest();
+            let rows = match self.store.engine.reader().after(self.cursor, ROWS) {
                 Ok(rows) => rows,
                 Err(StoreError::Trimmed(oldest)) => {
                     let missed = oldest.0.saturating_sub(self.cursor.0);
@@ -167,7 +179,7 @@ impl Follower {
                         missed,
                         "retention was faster than the callbacks; they go on behind it"
                     );
-                    self.book.engine.metrics().callback_rows_missed(missed);
+                    self.store.engine.metrics().callback_rows_missed(missed);
                     self.cursor = oldest;
                     continue;
                 }
@@ -177,7 +189,7 @@ impl Follower {
             let is_last = rows.len() < ROWS;
             let read_to = if is_last { Some(newest) } else { None };
             self.cursor = rows.last().map(|row| row.cursor).max(read_to).unwrap_or(self.cursor);
-            self.note(&made)?;
+            self.save(&made)?;
             if is_last {
                 return Ok(());
             }
@@ -192,14 +204,14 @@ impl Follower {
         for row in rows {
             match catch_unwind(AssertUnwindSafe(|| self.make(&row, &mut made))) {
                 Ok(Ok(())) => {}
-                // One that cannot be read is the store's trouble, and not that of all others.
+                // One workflow that cannot be read must not stop the callbacks of all others.
                 Ok(Err(error @ StoreError::Corrupt { .. })) => {
                     tracing::error!(workflow = %row.workflow, %error, "no callback can be made");
                 }
                 Ok(Err(error)) => return Err(error),
-                // A bug, and not all others' trouble either.
+                // A bug, which must not stop those of all others either.
                 Err(_) => {
-                    let engine = &self.book.engine;
+                    let engine = &self.store.engine;
                     engine.metrics().callbacks_panicked();
                     if engine.log_limit().admits(Level::ERROR, "callback_panicked", "", "") {
                         tracing::error!(workflow = %row.workflow, "no callback can be made: a panic");
@@ -210,38 +222,40 @@ impl Follower {
         Ok(made)
     }
 
-    /// Nobody is told of this workflow.
-    fn is_nobody_s(&mut self, id: WorkflowId) {
-        if self.nobody.len() >= NOBODY {
-            self.nobody.clear();
+    /// Remembers that nobody is notified of this workflow.
+    fn mark_without_receiver(&mut self, id: WorkflowId) {
+        if self.without_receiver.len() >= WITHOUT_RECEIVER {
+            self.without_receiver.clear();
         }
-        self.nobody.insert(id);
+        self.without_receiver.insert(id);
     }
 
-    fn note(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
-        let is_far = self.cursor.0 - self.noted.0 >= NOTE_EVERY;
+    fn save(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
+        let is_far = self.cursor.0 - self.saved.0 >= SAVE_EVERY;
         if made.is_empty() {
-            let is_due = is_far || self.noted_at.elapsed() >= NOTE_WITHIN;
-            return if is_due { self.note_cursor() } else { Ok(()) };
+            let is_due = is_far || self.saved_at.elapsed() >= SAVE_WITHIN;
+            return if is_due { self.save_cursor() } else { Ok(()) };
         }
         let changes = made.iter().map(|(id, callback)| callback.put(*id));
         let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
-        changes.push(Progress { cursor: self.cursor }.put()?);
-        self.book.engine.settings().note(changes)?;
-        (self.noted, self.noted_at) = (self.cursor, Instant::now());
-        let metrics = self.book.engine.metrics();
+        changes.push(FollowerProgress { cursor: self.cursor }.put()?);
+        self.store.engine.settings().note(changes)?;
+        (self.saved, self.saved_at) = (self.cursor, Instant::now());
+        let metrics = self.store.engine.metrics();
         metrics.callbacks("made", made.len());
-        let is_dead = |(_, callback): &&(_, Callback)| matches!(callback.state, State::Dead(_));
+        let is_dead = |(_, callback): &&(_, Callback)| {
+            matches!(callback.state, DeliveryState::DeadLettered(_))
+        };
         metrics.callbacks("dead", made.iter().filter(is_dead).count());
-        self.book.add(made)
+        self.store.add(made)
     }
 
-    fn note_cursor(&mut self) -> Result<(), StoreError> {
-        if self.cursor != self.noted {
-            let progress = Progress { cursor: self.cursor };
-            self.book.engine.settings().note(vec![progress.put()?])?;
+    fn save_cursor(&mut self) -> Result<(), StoreError> {
+        if self.cursor != self.saved {
+            let progress = FollowerProgress { cursor: self.cursor };
+            self.store.engine.settings().note(vec![progress.put()?])?;
         }
-        (self.noted, self.noted_at) = (self.cursor, Instant::now());
+        (self.saved, self.saved_at) = (self.cursor, Instant::now());
         Ok(())
     }
 
@@ -251,81 +265,84 @@ impl Follower {
         row: &Row,
         made: &mut Vec<(CallbackId, Callback)>,
     ) -> Result<(), StoreError> {
-        if self.nobody.contains(&row.workflow) || !row.facts.iter().any(may_tell) {
+        if self.without_receiver.contains(&row.workflow) || !row.facts.iter().any(may_notify) {
             return Ok(());
         }
-        let reader = self.book.engine.reader();
+        let reader = self.store.engine.reader();
         // Gone: past retention.
         let Some(record) = reader.record(row.workflow)? else { return Ok(()) };
-        let asked = &record.requester;
-        let Some(id) = asked.application else {
-            self.is_nobody_s(row.workflow);
+        let requester = &record.requester;
+        let Some(id) = requester.application else {
+            self.mark_without_receiver(row.workflow);
             return Ok(());
         };
-        let Some(application) = self.book.application(&record.tenant, id)? else { return Ok(()) };
-        let Some(target) = Target::of(&record, &application) else { return Ok(()) };
+        let Some(application) = self.store.application(&record.tenant, id)? else { return Ok(()) };
+        let Some(target) = CallbackTarget::of(&record, &application) else { return Ok(()) };
         let timeline = reader.timeline(row.workflow)?;
         let facts = row.sequence..row.sequence + row.facts.len() as u32;
-        for telling in tellings(&record, timeline.iter().map(|row| &**row)) {
-            if !facts.contains(&telling.sequence) {
+        for notification in notifications(&record, timeline.iter().map(|row| &**row)) {
+            if !facts.contains(&notification.sequence) {
                 continue;
             }
-            let subject = match telling.news {
-                News::Status { .. } => Subject::Status,
-                News::Report { .. } if render::wants_report(asked.facade) => Subject::Report,
-                News::Report { .. } => continue,
+            let subject = match notification.kind {
+                NotificationKind::Status { .. } => Subject::Status,
+                NotificationKind::Report { .. } if render::wants_report(requester.facade) => {
+                    Subject::Report
+                }
+                NotificationKind::Report { .. } => continue,
             };
-            let id = CallbackId { workflow: record.id, sequence: telling.sequence };
-            if self.book.get(id)?.is_some() {
+            let id = CallbackId { workflow: record.id, sequence: notification.sequence };
+            if self.store.get(id)?.is_some() {
                 continue;
             }
             let callback = Callback {
                 tenant: Arc::clone(&record.tenant),
                 application: application.id,
                 subject,
-                lane: target.lane(&record),
-                made_at: row.at.engine,
-                since: row.at.engine,
-                tries: 0,
-                state: State::Waiting(row.at.engine),
-                problem: None,
+                destination: target.destination(&record),
+                create_time: row.at.engine,
+                attempts_since: row.at.engine,
+                attempt_count: 0,
+                state: DeliveryState::Waiting(row.at.engine),
+                last_failure: None,
             };
-            let has_room = self.book.has_room(&callback, made.len());
-            let callback = if has_room { callback } else { self.give_up(callback) };
+            let has_room = self.store.has_room(&callback, made.len());
+            let callback = if has_room { callback } else { self.dead_letter(callback) };
             made.push((id, callback));
         }
         Ok(())
     }
 
-    /// Its application's receiver has been away for so long that no further callback may wait.
-    fn give_up(&self, callback: Callback) -> Callback {
-        callback.died(self.book.engine.clock().now(), Problem::TooMany)
+    /// Dead-letters at once: its application's receiver has been away for so long that no further
+    /// callback may wait.
+    fn dead_letter(&self, callback: Callback) -> Callback {
+        callback.dead_lettered(self.store.engine.clock().now(), DeliveryFailure::TooMany)
     }
 }
 
-/// Returns when what was seen has not been noted for too long.
-async fn rests_too_long(follower: Option<&Follower>) {
+/// Returns when the cursor has not been saved for too long.
+async fn save_is_due(follower: Option<&JournalFollower>) {
     match follower {
-        Some(follower) if follower.cursor != follower.noted => {
-            tokio::time::sleep_until((follower.noted_at + NOTE_WITHIN).into()).await;
+        Some(follower) if follower.cursor != follower.saved => {
+            tokio::time::sleep_until((follower.saved_at + SAVE_WITHIN).into()).await;
         }
         Some(_) | None => std::future::pending().await,
     }
 }
 
-impl Progress {
+impl FollowerProgress {
     fn put(&self) -> Result<SettingChange, StoreError> {
         Ok(SettingChange::put(Kind::CallbackState, KEY, store::encode(self)?))
     }
 }
 
-fn kept(settings: &dyn Settings) -> Result<Option<Progress>, StoreError> {
+fn read_progress(settings: &dyn Settings) -> Result<Option<FollowerProgress>, StoreError> {
     let row = settings.get(Kind::CallbackState, KEY)?;
     row.map(|row| store::decode(&row, || "the cursor of callbacks".to_owned())).transpose()
 }
 
-/// Whether a fact may be something to tell: the cheap question, asked of every row.
-fn may_tell(fact: &Fact) -> bool {
+/// Whether a fact may mean a notification: the cheap question, asked of every row.
+fn may_notify(fact: &Fact) -> bool {
     match fact {
         Fact::AttemptAccepted { .. }
         | Fact::AttemptRefused { .. }

@@ -1,85 +1,85 @@
-//! Callbacks: applications are told what becomes of the workflows that they asked for.
+//! Callbacks: applications are notified of what becomes of the workflows that they asked for.
 //!
-//! A *follower* reads the journal and makes a callback of each fact that means one: a message's status,
-//! or the one final report. A *courier* delivers them.
+//! A *journal follower* reads the journal and makes a callback of each fact that means one: a message's
+//! status, or the one final report. A *delivery worker* delivers them.
 //!
 //! The contract:
 //!
 //! - Each is delivered at least once, under an id that stays the same. A repeat happens after a crash,
 //!   or when an answer was lost.
-//! - In order within a workflow: the next one only after the one before was delivered or given up.
-//! - One that is not taken is repeated with backoff for a day, and is then *dead*: kept, and resent on
-//!   demand.
+//! - In order within a workflow: the next one only after the one before was delivered or dead-lettered.
+//! - One that is not accepted is retried with backoff for a day, and is then *dead-lettered*: kept, and
+//!   resent on demand.
 //! - Nothing waits for a receiver: neither the engine, which does not know of this room, nor the
 //!   callbacks of others.
 //!
-//! What it deliberately does not do: it tells of nothing before it is durable, keeps no body, and does
+//! What it deliberately does not do: it notifies of nothing before it is durable, keeps no body, and does
 //! not look into answers.
 
-mod bell;
-mod book;
+mod callback_store;
 mod client;
-mod courier;
 mod delivery;
-mod desk;
 mod follower;
-mod handed;
+mod handoff;
+mod notification;
 mod options;
+mod queries;
 mod render;
 mod row;
 mod schedule;
 mod signing;
 mod target;
-mod telling;
 mod usage;
+mod wake;
+mod worker;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use client::ClientUnavailable;
-pub use desk::{Found, Which};
-pub use options::{Options, SecretOf};
-pub use row::{Callback, CallbackId, InvalidCallbackId, Problem, State, Subject};
+pub use client::CallbackClientUnavailable;
+pub use options::{CallbackOptions, SigningSecretOf};
+pub use queries::{CallbackFilter, CallbackPage};
+pub use row::{Callback, CallbackId, DeliveryFailure, DeliveryState, InvalidCallbackId, Subject};
 
 use crate::{current::Current, engine::Engine, store::StoreError};
-use bell::Bell;
-use book::Book;
+use callback_store::CallbackStore;
 use client::CallbackClient;
-use courier::Courier;
-use follower::Follower;
-use handed::Handed;
+use follower::JournalFollower;
+use handoff::HandoffBuffer;
+use wake::Wake;
+use worker::DeliveryWorker;
 
 /// How long a stop waits for the tasks.
 const STOP: Duration = Duration::from_secs(4);
 
 /// The callbacks of a running service.
 pub struct Callbacks {
-    book: Arc<Book>,
+    store: Arc<CallbackStore>,
     client: Arc<Current<CallbackClient>>,
-    bell: Arc<Bell>,
+    follower_wake: Arc<Wake>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-/// Options that are ready to be [taken](Callbacks::take).
-pub struct Prepared {
-    options: Options,
+/// Options that are ready to be [applied](Callbacks::apply): all that can fail has been done.
+pub struct PreparedOptions {
+    options: CallbackOptions,
     client: CallbackClient,
 }
 
-/// Lists callbacks and sends them once more. Cheap to clone.
+/// What administrators may ask of callbacks: list them, resend them. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk(Arc<Book>);
+pub struct CallbackQueries(Arc<CallbackStore>);
 
 /// Why callbacks did not start.
 #[derive(Debug)]
-pub enum StartError {
+pub enum CallbackStartError {
     /// The store failed.
     Store(StoreError),
     /// There is no HTTP client.
-    Client(ClientUnavailable),
+    Client(CallbackClientUnavailable),
 }
 
 impl Callbacks {
@@ -89,86 +89,92 @@ impl Callbacks {
     ///
     /// # Errors
     /// If the store failed, or TLS cannot be set up.
-    pub async fn start(engine: &Engine, options: Options) -> Result<Callbacks, StartError> {
+    pub async fn start(
+        engine: &Engine,
+        options: CallbackOptions,
+    ) -> Result<Callbacks, CallbackStartError> {
         // Until all of it is read, a test clock stands still.
         let _busy = engine.clock().busy();
         let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout);
-        let client = Arc::new(Current::new(client.map_err(StartError::Client)?));
+        let client = Arc::new(Current::new(client.map_err(CallbackStartError::Client)?));
         let opened = engine.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let book = Arc::new(Book::open(opened, options)?);
-            let handed = Arc::new(Handed::new());
-            if book.engine.is_read_only() {
-                // Only shown: nothing is made, sent or noted.
-                return Ok((book, None, handed));
+            let store = Arc::new(CallbackStore::open(opened, options)?);
+            let handoff = Arc::new(HandoffBuffer::new());
+            if store.engine.is_read_only() {
+                // Only shown: nothing is made, sent or saved.
+                return Ok((store, None, handoff));
             }
-            let follower = Follower::new(Arc::clone(&book), Arc::clone(&handed))?;
-            Ok((book, Some(follower), handed))
+            let follower = JournalFollower::new(Arc::clone(&store), Arc::clone(&handoff))?;
+            Ok((store, Some(follower), handoff))
         });
-        let (book, follower, handed) = match opening.await {
-            Ok(result) => result.map_err(StartError::Store)?,
+        let (store, follower, handoff) = match opening.await {
+            Ok(result) => result.map_err(CallbackStartError::Store)?,
             Err(_) => {
                 let broken = "reading the callbacks was broken off".to_owned();
-                return Err(StartError::Store(StoreError::Io(broken)));
+                return Err(CallbackStartError::Store(StoreError::Io(broken)));
             }
         };
-        let bell = Arc::new(Bell::new(Arc::clone(engine.clock())));
+        let follower_wake = Arc::new(Wake::new(Arc::clone(engine.clock())));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let Some(follower) = follower else {
-            return Ok(Callbacks { book, client, bell, stop, tasks });
+            return Ok(Callbacks { store, client, follower_wake, stop, tasks });
         };
-        let rung = Arc::clone(&bell);
-        engine.feed().on_commit(Box::new(move |rows, told| {
-            handed.over(rows, told);
-            rung.ring();
+        let wake = Arc::clone(&follower_wake);
+        engine.feed().on_commit(Box::new(move |rows, with_receiver| {
+            handoff.push(rows, with_receiver);
+            wake.notify();
         }));
-        book.news.ring();
+        store.delivery_wake.notify();
 
-        let (heard, stopped) = (Arc::clone(&bell), stop.clone());
+        let (wake, stopped) = (Arc::clone(&follower_wake), stop.clone());
         tasks.spawn(async move {
-            follower.run(Arc::clone(&heard), stopped).await;
-            heard.off();
+            follower.run(Arc::clone(&wake), stopped).await;
+            wake.close();
         });
-        let courier = Courier {
-            book: Arc::clone(&book),
+        let worker = DeliveryWorker {
+            store: Arc::clone(&store),
             client: Arc::clone(&client),
-            out: HashMap::new(),
-            tries: JoinSet::new(),
+            in_flight: HashMap::new(),
+            attempts: JoinSet::new(),
         };
-        let (listening, stopped) = (Arc::clone(&book), stop.clone());
+        let (woken, stopped) = (Arc::clone(&store), stop.clone());
         tasks.spawn(async move {
-            courier.run(stopped).await;
-            listening.news.off();
+            worker.run(stopped).await;
+            woken.delivery_wake.close();
         });
-        Ok(Callbacks { book, client, bell, stop, tasks })
+        Ok(Callbacks { store, client, follower_wake, stop, tasks })
     }
 
-    /// Readies other options, and changes nothing yet.
+    /// Prepares other options, and changes nothing yet.
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub fn prepare(&self, options: Options) -> Result<Prepared, ClientUnavailable> {
+    pub fn prepare(
+        &self,
+        options: CallbackOptions,
+    ) -> Result<PreparedOptions, CallbackClientUnavailable> {
         let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout)?;
-        Ok(Prepared { options, client })
+        Ok(PreparedOptions { options, client })
     }
 
-    /// Goes by other options from the next try on. Connections that were kept are kept no longer: a
-    /// place that may not be called any more is not called over one.
-    pub fn take(&self, prepared: Prepared) {
+    /// Applies other options from the next attempt on. Idle connections are dropped: a destination that
+    /// is not admitted any more must not be called over one.
+    pub fn apply(&self, prepared: PreparedOptions) {
         self.client.set(prepared.client);
-        self.book.reload(prepared.options);
+        self.store.reload(prepared.options);
     }
 
-    /// For the edge through which administrators look.
-    pub fn desk(&self) -> Desk {
-        Desk(Arc::clone(&self.book))
+    /// The queries that the administrators' edge offers.
+    pub fn queries(&self) -> CallbackQueries {
+        CallbackQueries(Arc::clone(&self.store))
     }
 
-    /// Stops, and gives callbacks that are out a moment to come back.
+    /// Stops, and gives callbacks in flight a moment to complete.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        self.bell.off();
+        self.follower_wake.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP, ended).await.is_err() {
             self.tasks.shutdown().await;
@@ -182,19 +188,19 @@ impl fmt::Debug for Callbacks {
     }
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for CallbackQueries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Desk")
+        f.write_str("CallbackQueries")
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for CallbackStartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Store(error) => error.fmt(f),
-            StartError::Client(error) => error.fmt(f),
+            CallbackStartError::Store(error) => error.fmt(f),
+            CallbackStartError::Client(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for CallbackStartError {}

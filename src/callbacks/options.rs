@@ -6,38 +6,38 @@ use dispatch_contract::Secret;
 
 use crate::access::{Application, Destinations};
 
-/// Tells the secret that an application's callbacks are signed with. An error, for the log, makes them
-/// wait.
-pub type SecretOf = Arc<dyn Fn(&Application) -> Result<Secret, String> + Send + Sync>;
+/// Looks up the secret that an application's callbacks are signed with. An error, for the log, makes
+/// them wait.
+pub type SigningSecretOf = Arc<dyn Fn(&Application) -> Result<Secret, String> + Send + Sync>;
 
 /// How callbacks are set up.
 #[derive(Clone)]
-pub struct Options {
-    /// Where they may go.
+pub struct CallbackOptions {
+    /// Which destinations are admitted.
     pub destinations: Arc<Destinations>,
-    /// How many may be out at once.
+    /// How many attempts may be in flight at once.
     pub concurrency: usize,
-    /// How many may be out at once to one destination.
+    /// How many of them to one destination.
     pub per_destination: usize,
     /// How long a receiver may take to answer. Real time, as all that concerns sockets.
     pub timeout: Duration,
-    /// For how long one is repeated.
+    /// For how long a callback is retried.
     pub retry_for: Duration,
-    /// The first wait; it doubles with each.
+    /// The wait before the first retry; it doubles with each.
     pub retry_base: Duration,
-    /// The longest wait.
+    /// The longest wait before a retry.
     pub retry_max: Duration,
-    /// How many of one application may wait; the further are given up at once.
+    /// How many of one application may wait; further ones are dead-lettered at once.
     pub waiting_per_application: usize,
-    /// How many dead ones of one application are kept; the oldest are dropped.
+    /// How many dead letters of one application are kept; the oldest are dropped.
     pub dead_per_application: usize,
-    /// What they are signed with.
-    pub secret: SecretOf,
+    /// Looks up what they are signed with.
+    pub secret: SigningSecretOf,
 }
 
-impl Default for Options {
+impl Default for CallbackOptions {
     fn default() -> Self {
-        Options {
+        CallbackOptions {
             destinations: Arc::default(),
             concurrency: 64,
             per_destination: 8,
@@ -52,9 +52,9 @@ impl Default for Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for CallbackOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("CallbackOptions")
             .field("destinations", &self.destinations)
             .field("concurrency", &self.concurrency)
             .finish_non_exhaustive()

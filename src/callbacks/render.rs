@@ -4,7 +4,7 @@
 //! Dispatch final report; the other is the Messages v1 status object with `workflow`. The final report
 //! has one shape only, because Messages v1 has none: there it names channels as v1 does.
 //!
-//! Pure: the same telling gives the same bytes.
+//! Pure: the same notification gives the same bytes.
 
 mod error;
 #[cfg(test)]
@@ -13,20 +13,20 @@ mod tests;
 use dispatch_contract::{Channel, Endpoint, UnixMillis, Usage};
 use serde_json::{Map, Value, json};
 
-use super::telling::{MessageStatus, News, Reported, Telling};
+use super::notification::{MessageStatus, MessageSummary, Notification, NotificationKind};
 use crate::{
     access::Shape,
     machine::{EndState, Outcome, message_uuid},
     store::{Facade, Record},
 };
 
-/// The body that tells `telling` of the workflow of `record`: compact JSON.
+/// The body of `notification` about the workflow of `record`: compact JSON.
 ///
 /// `None` if there is nothing to say in this shape, or the plan has no such step.
-pub(super) fn body(record: &Record, telling: &Telling, shape: Shape) -> Option<Vec<u8>> {
-    let at = timestamp(telling.at);
-    let body = match &telling.news {
-        News::Status { step, status, usage } => {
+pub(super) fn body(record: &Record, notification: &Notification, shape: Shape) -> Option<Vec<u8>> {
+    let at = timestamp(notification.at);
+    let body = match &notification.kind {
+        NotificationKind::Status { step, status, usage } => {
             let mut body = match shape {
                 Shape::V01 => status_v01(record, *step, status)?,
                 Shape::V1 => status_v1(record, *step, status)?,
@@ -37,7 +37,7 @@ pub(super) fn body(record: &Record, telling: &Telling, shape: Shape) -> Option<V
             }
             body
         }
-        News::Report { outcome, messages, usage } => {
+        NotificationKind::Report { outcome, messages, usage } => {
             let mut body = report(record, outcome, messages, shape);
             body.insert("timestamp".to_owned(), at.into());
             if let Some(usage) = usage {
@@ -49,8 +49,8 @@ pub(super) fn body(record: &Record, telling: &Telling, shape: Shape) -> Option<V
     serde_json::to_vec(&body).ok()
 }
 
-/// Whether whoever asked in these words is told of the end. The Messages API never had a final
-/// report, and its clients would take one for a status without a message.
+/// Whether whoever asked through `facade` gets a final report. The Messages API never had one, and its
+/// clients would take it for a status without a message.
 pub(super) fn wants_report(facade: Facade) -> bool {
     match facade {
         Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => true,
@@ -85,8 +85,8 @@ fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<S
         link.insert("href".to_owned(), format!("/v0.1/dispatch/{id}").into());
         body.insert("_links".to_owned(), json!({ "workflow": link }));
     }
-    if let Some(trouble) = status.trouble() {
-        body.insert("error".to_owned(), error::v01(trouble));
+    if let Some(failure) = status.failure() {
+        body.insert("error".to_owned(), error::v01(failure));
     }
     refer(&mut body, record);
     Some(body)
@@ -110,8 +110,8 @@ fn status_v1(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<St
             "id": id, "item_number": number,
         },
     }));
-    if let Some(trouble) = status.trouble() {
-        body.insert("error".to_owned(), error::v1(trouble, &uuid));
+    if let Some(failure) = status.failure() {
+        body.insert("error".to_owned(), error::v1(failure, &uuid));
     }
     refer(&mut body, record);
     Some(body)
@@ -120,11 +120,11 @@ fn status_v1(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<St
 fn report(
     record: &Record,
     outcome: &Outcome,
-    messages: &[Reported],
+    messages: &[MessageSummary],
     shape: Shape,
 ) -> Map<String, Value> {
     let messages: Vec<_> =
-        messages.iter().filter_map(|message| reported(record, message, shape)).collect();
+        messages.iter().filter_map(|message| summary_body(record, message, shape)).collect();
     let mut body = object(json!({
         "template": "failover",
         "_links": { "messages": messages },
@@ -143,9 +143,9 @@ fn report(
     body
 }
 
-fn reported(record: &Record, reported: &Reported, shape: Shape) -> Option<Value> {
-    let channel = &record.plan.steps.get(usize::from(reported.step))?.message.channel;
-    let uuid = message_uuid(record.id, reported.step).to_string();
+fn summary_body(record: &Record, summary: &MessageSummary, shape: Shape) -> Option<Value> {
+    let channel = &record.plan.steps.get(usize::from(summary.step))?.message.channel;
+    let uuid = message_uuid(record.id, summary.step).to_string();
     let mut message = object(json!({
         "message_uuid": uuid,
         // A bare id, as the old API's own.
@@ -154,9 +154,9 @@ fn reported(record: &Record, reported: &Reported, shape: Shape) -> Option<Value>
             Shape::V01 => channel.as_str(),
             Shape::V1 => v1_channel(channel),
         },
-        "status": reported.status.as_str(),
+        "status": summary.status.as_str(),
     }));
-    if let Some(usage) = &reported.usage {
+    if let Some(usage) = &summary.usage {
         message.insert("usage".to_owned(), priced(usage));
     }
     Some(message.into())

@@ -1,8 +1,8 @@
-//! A callback that is still to be delivered, or was given up, as it is kept.
+//! A callback that is still to be delivered, or was dead-lettered, as it is kept.
 //!
 //! Small, and without its body: that is rendered from the workflow's record and timeline when it is
 //! sent, always the same. So no number and no text stands in it, a receiver that is away for a day
-//! costs a hundred bytes a callback, and one that was given up because its application was set up
+//! costs a hundred bytes a callback, and one that was dead-lettered because its application was set up
 //! wrongly goes out rightly once that is mended.
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -17,7 +17,7 @@ use crate::{
     store::{self, Kind, SettingChange, StoreError},
 };
 
-/// Names a callback: its workflow, and the number of the fact that it tells. The same whenever it is
+/// Names a callback: its workflow, and the number of the fact that it reports. The same whenever it is
 /// made or repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallbackId {
@@ -30,27 +30,27 @@ pub struct CallbackId {
 /// A callback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
-    /// Whose.
+    /// The tenant that owns it.
     pub tenant: Arc<str>,
     /// The application that it goes to, and whose secret signs it.
     pub application: Uuid,
-    /// What it is.
+    /// What it reports.
     pub subject: Subject,
-    /// Where it goes, hashed: callbacks that go to one place take turns.
-    pub(super) lane: u64,
-    /// When it was made, in engine time.
-    pub made_at: UnixMillis,
-    /// From when it is tried, in engine time.
-    pub since: UnixMillis,
-    /// How often it was tried since then.
-    pub tries: u32,
-    /// Where it is.
-    pub state: State,
-    /// Why the last try did not succeed.
-    pub problem: Option<Problem>,
+    /// Where it goes, hashed: callbacks to one destination share its limit.
+    pub(super) destination: u64,
+    /// In engine time.
+    pub create_time: UnixMillis,
+    /// From when it is attempted, in engine time: when it was created or resent.
+    pub attempts_since: UnixMillis,
+    /// How often it was attempted since then.
+    pub attempt_count: u32,
+    /// Whether it waits or was dead-lettered.
+    pub state: DeliveryState,
+    /// Why the last attempt failed.
+    pub last_failure: Option<DeliveryFailure>,
 }
 
-/// What a callback tells.
+/// What a callback reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A message's status.
@@ -59,18 +59,18 @@ pub enum Subject {
     Report,
 }
 
-/// Where a callback is.
+/// Whether a callback is still to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
-    /// It is tried from this engine time on, once those before it are settled.
+pub enum DeliveryState {
+    /// It is attempted from this engine time on, once those before it are completed.
     Waiting(UnixMillis),
-    /// It was given up at this engine time.
-    Dead(UnixMillis),
+    /// It was dead-lettered at this engine time.
+    DeadLettered(UnixMillis),
 }
 
-/// Why a try did not succeed.
+/// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Problem {
+pub enum DeliveryFailure {
     /// The receiver answered this HTTP status.
     Answered(u16),
     /// No connection came about.
@@ -79,7 +79,7 @@ pub enum Problem {
     TimedOut,
     /// The connection broke, or what came is no HTTP.
     Broken,
-    /// The address is one that is not called. Tenants are told the same as of [`Unreachable`](Self::Unreachable).
+    /// The address is not admitted. Tenants read the same text as of [`Unreachable`](Self::Unreachable).
     NotAllowed,
     /// Too many of its application's wait already.
     TooMany,
@@ -120,8 +120,8 @@ pub(super) fn tenant_number(tenant: &str) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// The rows that can be read. One that cannot is left as it is, and told of in the log: it must not
-/// stand in the way of all others.
+/// The rows that can be read. One that cannot is left as it is, and logged: it must not stand in the way
+/// of all others.
 pub(super) fn readable(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<(CallbackId, Callback)> {
     let decoded = rows.iter().map(|(key, value)| Callback::decode(key, value));
     decoded
@@ -131,32 +131,32 @@ pub(super) fn readable(rows: &[(Vec<u8>, Vec<u8>)]) -> Vec<(CallbackId, Callback
         .collect()
 }
 
-impl Problem {
+impl DeliveryFailure {
     /// Its name, in metrics and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
-            Problem::Answered(_) => "answered",
-            Problem::Unreachable => "unreachable",
-            Problem::TimedOut => "timed_out",
-            Problem::Broken => "broken",
-            Problem::NotAllowed => "not_allowed",
-            Problem::TooMany => "too_many",
+            DeliveryFailure::Answered(_) => "answered",
+            DeliveryFailure::Unreachable => "unreachable",
+            DeliveryFailure::TimedOut => "timed_out",
+            DeliveryFailure::Broken => "broken",
+            DeliveryFailure::NotAllowed => "not_allowed",
+            DeliveryFailure::TooMany => "too_many",
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for DeliveryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Answered(status) => write!(f, "the receiver answered {status}"),
+            DeliveryFailure::Answered(status) => write!(f, "the receiver answered {status}"),
             // One text for both: else whoever names hosts learns which of them are inside.
-            Problem::Unreachable | Problem::NotAllowed => f.write_str(
+            DeliveryFailure::Unreachable | DeliveryFailure::NotAllowed => f.write_str(
                 "the receiver could not be reached: it must answer at a public address over https, unless \
                  [callbacks] in the configuration allows others",
             ),
-            Problem::TimedOut => f.write_str("the receiver did not answer in time"),
-            Problem::Broken => f.write_str("the connection broke before an answer"),
-            Problem::TooMany => f.write_str("too many callbacks of its application waited"),
+            DeliveryFailure::TimedOut => f.write_str("the receiver did not answer in time"),
+            DeliveryFailure::Broken => f.write_str("the connection broke before an answer"),
+            DeliveryFailure::TooMany => f.write_str("too many callbacks of its application waited"),
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Which callback goes out next.
+//! Which callback is attempted next.
 //!
-//! In order within a workflow: the next one waits until the one before was delivered or given up.
+//! In order within a workflow: the next one waits until the one before was delivered or dead-lettered.
 //! Workflows go side by side, within two bounds: so many altogether, and so many to one destination (a
-//! *lane*); one at a time to a lane that did not take the last one.
+//! *destination*); one at a time to a destination that did not take the last one.
 //!
-//! Beyond that, lanes share the places by how they stand: those whose last try was slow get at most a
+//! Beyond that, destinations share the permits by how they stand: those whose last try was slow get at most a
 //! quarter of them together, those that are new or failed quickly half. So however many receivers are
 //! slow or dead, the others find room.
 //!
 //! Within such a share tenants take turns, whatever one of them does: each in its turn gets the next
-//! place, and none holds more than [`HOLD`] times what it leaves free. So a tenant with thousands of slow
+//! permit, and none holds more than [`HELD_PER_FREE`] times what it leaves free. So a tenant with thousands of slow
 //! destinations does not delay another's first callback.
 //!
-//! Pure: time is an argument, and what is due comes out in turns between the tenants, and between the
-//! lanes of each.
+//! Pure: time is an argument, and what is due comes in_flight in turns between the tenants, and between the
+//! destinations of each.
 
+mod tenant_queues;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -26,54 +26,55 @@ use uuid::Uuid;
 
 use super::CallbackId;
 use crate::machine::WorkflowId;
-use turns::Turns;
+use tenant_queues::TenantQueues;
 
-/// How many places of a share one tenant may hold for each that it leaves free: alone, four fifths.
-const HOLD: usize = 4;
-/// How many lanes are remembered although nothing waits in them.
-const IDLE_LANES: usize = 10_000;
+/// How many permits of a share one tenant may hold for each that it leaves free: alone, four fifths.
+const HELD_PER_FREE: usize = 4;
+/// How many destinations are remembered although nothing waits in them.
+const IDLE_DESTINATIONS: usize = 10_000;
 
-/// What waits, and what is out.
+/// The callbacks that wait, and the attempts in flight.
 pub(super) struct Schedule {
-    limits: Limits,
-    lines: HashMap<WorkflowId, Line>,
-    /// Lines whose head waits for its time.
+    limits: ConcurrencyLimits,
+    workflows: HashMap<WorkflowId, WorkflowQueue>,
+    /// Workflows whose first callback waits for its time.
     due: BTreeSet<(UnixMillis, WorkflowId)>,
-    lanes: HashMap<u64, Lane>,
-    /// Lanes that have something ready and a place of their own, and what is out, by how they stand.
-    shares: [Turns; Standing::COUNT],
+    destinations: HashMap<u64, DestinationQueue>,
+    /// Destinations that have something ready and are below their own limit, and the permits that are
+    /// taken, by their health.
+    shares: [TenantQueues; EndpointHealth::COUNT],
     /// Which queue is asked first: each in its turn, so that none starves.
     turn: usize,
     waiting_of: HashMap<Uuid, usize>,
-    made_at: BTreeMap<UnixMillis, usize>,
+    create_time: BTreeMap<UnixMillis, usize>,
 }
 
-/// How much may be out at once.
+/// How many attempts may be in flight at once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ConcurrencyLimits {
     /// Altogether.
     pub(super) total: usize,
     /// To one destination.
-    pub(super) per_lane: usize,
+    pub(super) per_destination: usize,
 }
 
 /// A callback that waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueuedCallback {
     pub(super) at: UnixMillis,
-    pub(super) made_at: UnixMillis,
-    pub(super) lane: u64,
-    /// Whose turn it takes: the tenant, hashed. The same for all of a lane.
+    pub(super) create_time: UnixMillis,
+    pub(super) destination: u64,
+    /// Whose turn it takes: the tenant, hashed. The same for all of a destination.
     pub(super) tenant: u64,
     /// Whose share of what may wait it counts against.
     pub(super) owner: Uuid,
 }
 
-/// How a receiver did at the last try.
+/// How a destination did at the last attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It took it, quickly.
-    Well,
+pub(super) enum EndpointHealth {
+    /// It accepted the callback, quickly.
+    Healthy,
     /// It is not known yet, or failed quickly.
     #[default]
     Unknown,
@@ -81,63 +82,64 @@ pub(super) enum Standing {
     Slow,
 }
 
-/// What became of a try.
+/// What becomes of a callback after an attempt.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Then {
-    /// It is settled: delivered, or given up.
-    Settled,
-    /// It is tried again at this time.
-    Again(UnixMillis),
+pub(super) enum Disposition {
+    /// It is completed: delivered, dead-lettered or dropped.
+    Completed,
+    /// It is retried at this time.
+    RetryAt(UnixMillis),
 }
 
 /// The callbacks of one workflow, by sequence.
-struct Line {
-    waiting: BTreeMap<u32, Waiting>,
-    place: Place,
-    lane: u64,
+struct WorkflowQueue {
+    waiting: BTreeMap<u32, QueuedCallback>,
+    state: QueueState,
+    destination: u64,
     tenant: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum QueueState {
     /// In `due`, at this time.
     Due(UnixMillis),
-    /// In its lane.
+    /// In its destination's queue.
     Ready,
-    /// This one is out.
-    Out { sequence: u32, standing: Standing },
+    /// An attempt at this one is in flight.
+    InFlight { sequence: u32, health: EndpointHealth },
 }
 
 #[derive(Default)]
-struct Lane {
+struct DestinationQueue {
     tenant: u64,
     ready: VecDeque<WorkflowId>,
-    out: usize,
-    standing: Standing,
-    /// It took the last one.
-    takes: bool,
-    /// It is in the queue of this standing.
-    queued: Option<Standing>,
+    in_flight: usize,
+    health: EndpointHealth,
+    /// It accepted the last one.
+    accepts: bool,
+    /// It waits for a permit in the share of this health.
+    queued: Option<EndpointHealth>,
 }
 
-impl Standing {
+impl EndpointHealth {
     const COUNT: usize = 3;
-    const ALL: [Standing; Standing::COUNT] = [Standing::Well, Standing::Unknown, Standing::Slow];
+    const ALL: [EndpointHealth; EndpointHealth::COUNT] =
+        [EndpointHealth::Healthy, EndpointHealth::Unknown, EndpointHealth::Slow];
 
     fn index(self) -> usize {
         match self {
-            Standing::Well => 0,
-            Standing::Unknown => 1,
-            Standing::Slow => 2,
+            EndpointHealth::Healthy => 0,
+            EndpointHealth::Unknown => 1,
+            EndpointHealth::Slow => 2,
         }
     }
 
-    /// How many of `total` places lanes that stand so may take together.
+    /// How many of `total` permits destinations of this health may take together.
     fn share(self, total: usize) -> usize {
         match self {
-            Standing::Well => total,
-            Standing::Unknown => (total / 2).max(1),
-            Standing::Slow => (total / 4).max(1),
+            EndpointHealth::Healthy => total,
+            EndpointHealth::Unknown => (total / 2).max(1),
+            EndpointHealth::Slow => (total / 4).max(1),
         }
     }
 }
@@ -146,33 +148,33 @@ impl Schedule {
     /// How many entries each table has.
     pub(super) fn tables(&self) -> [(&'static str, usize); 5] {
         [
-            ("workflows", self.lines.len()),
+            ("workflows", self.workflows.len()),
             ("due", self.due.len()),
-            ("lanes", self.lanes.len()),
+            ("destinations", self.destinations.len()),
             ("owners", self.waiting_of.len()),
-            ("ages", self.made_at.len()),
+            ("ages", self.create_time.len()),
         ]
     }
 
-    /// Others from the next start on; what is out comes back.
-    pub(super) fn set_limits(&mut self, limits: Limits) {
+    /// Applies other limits from the next start on; what is in flight completes.
+    pub(super) fn set_limits(&mut self, limits: ConcurrencyLimits) {
         self.limits = limits;
     }
 
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: ConcurrencyLimits) -> Self {
         Schedule {
             limits,
-            lines: HashMap::new(),
+            workflows: HashMap::new(),
             due: BTreeSet::new(),
-            lanes: HashMap::new(),
+            destinations: HashMap::new(),
             shares: Default::default(),
             turn: 0,
             waiting_of: HashMap::new(),
-            made_at: BTreeMap::new(),
+            create_time: BTreeMap::new(),
         }
     }
 
-    /// How many wait.
+    /// How many callbacks wait or are in flight.
     pub(super) fn len(&self) -> usize {
         self.waiting_of.values().sum()
     }
@@ -182,154 +184,178 @@ impl Schedule {
         self.waiting_of.get(&owner).copied().unwrap_or(0)
     }
 
-    /// When the oldest that waits was made.
+    /// When the oldest of them was created.
     pub(super) fn oldest(&self) -> Option<UnixMillis> {
-        self.made_at.keys().next().copied()
+        self.create_time.keys().next().copied()
     }
 
-    /// When something is due next that is not yet.
+    /// When the next callback becomes due.
     pub(super) fn next_due(&self) -> Option<UnixMillis> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Adds a callback, or moves it to another time.
-    pub(super) fn put(&mut self, id: CallbackId, waiting: Waiting) {
-        let line = self.lines.entry(id.workflow).or_insert_with(|| {
+    pub(super) fn put(&mut self, id: CallbackId, waiting: QueuedCallback) {
+        let workflow_queue = self.workflows.entry(id.workflow).or_insert_with(|| {
             self.due.insert((waiting.at, id.workflow));
-            let Waiting { at, lane, tenant, .. } = waiting;
-            Line { waiting: BTreeMap::new(), place: Place::Due(at), lane, tenant }
+            let QueuedCallback { at, destination, tenant, .. } = waiting;
+            WorkflowQueue {
+                waiting: BTreeMap::new(),
+                state: QueueState::Due(at),
+                destination,
+                tenant,
+            }
         });
-        let before = line.waiting.insert(id.sequence, waiting);
-        if let Place::Due(at) = line.place {
-            let head = line.waiting.first_key_value().map_or(at, |(_, head)| head.at);
+        let before = workflow_queue.waiting.insert(id.sequence, waiting);
+        if let QueueState::Due(at) = workflow_queue.state {
+            let head = workflow_queue.waiting.first_key_value().map_or(at, |(_, head)| head.at);
             self.due.remove(&(at, id.workflow));
             self.due.insert((head, id.workflow));
-            line.place = Place::Due(head);
+            workflow_queue.state = QueueState::Due(head);
         }
         if let Some(before) = before {
             self.uncount(&before);
         }
         *self.waiting_of.entry(waiting.owner).or_default() += 1;
-        *self.made_at.entry(waiting.made_at).or_default() += 1;
+        *self.create_time.entry(waiting.create_time).or_default() += 1;
     }
 
-    /// The next that goes out now, if there is one and a place for it. [`finish`](Self::finish) must
+    /// Takes a permit for the next callback that is due, if there are both. [`finish`](Self::finish) must
     /// follow.
     pub(super) fn start(&mut self, now: UnixMillis) -> Option<CallbackId> {
         while let Some((at, workflow)) = self.due.first().copied()
             && at <= now
         {
             self.due.pop_first();
-            if let Some(line) = self.lines.get_mut(&workflow) {
-                line.place = Place::Ready;
-                let tenant = line.tenant;
-                let new = || Lane { tenant, ..Lane::default() };
-                self.lanes.entry(line.lane).or_insert_with(new).ready.push_back(workflow);
-                let lane = line.lane;
-                self.queue(lane);
+            if let Some(workflow_queue) = self.workflows.get_mut(&workflow) {
+                workflow_queue.state = QueueState::Ready;
+                let tenant = workflow_queue.tenant;
+                let new = || DestinationQueue { tenant, ..DestinationQueue::default() };
+                self.destinations
+                    .entry(workflow_queue.destination)
+                    .or_insert_with(new)
+                    .ready
+                    .push_back(workflow);
+                let destination = workflow_queue.destination;
+                self.queue(destination);
             }
         }
-        if self.shares.iter().map(Turns::out).sum::<usize>() >= self.limits.total {
+        if self.shares.iter().map(TenantQueues::in_flight).sum::<usize>() >= self.limits.total {
             return None;
         }
-        self.turn = (self.turn + 1) % Standing::COUNT;
+        self.turn = (self.turn + 1) % EndpointHealth::COUNT;
         let turn = self.turn;
-        let mut turns = (0..Standing::COUNT).map(|by| Standing::ALL[(turn + by) % Standing::COUNT]);
-        let lane = turns.find_map(|standing| self.next_of(standing));
-        self.start_in(lane?)
+        let mut turns = (0..EndpointHealth::COUNT)
+            .map(|by| EndpointHealth::ALL[(turn + by) % EndpointHealth::COUNT]);
+        let destination = turns.find_map(|health| self.next_of(health));
+        self.start_in(destination?)
     }
 
-    /// The next lane that stands so, if there is a place for it.
-    fn next_of(&mut self, standing: Standing) -> Option<u64> {
-        let places = standing.share(self.limits.total);
-        while let Some(key) = self.shares[standing.index()].next(places) {
-            let lane = self.lanes.get_mut(&key)?;
-            lane.queued = None;
-            if lane.standing == standing {
+    /// The next destination of this health, if there is a permit for it.
+    fn next_of(&mut self, health: EndpointHealth) -> Option<u64> {
+        let permits = health.share(self.limits.total);
+        while let Some(key) = self.shares[health.index()].next(permits) {
+            let destination = self.destinations.get_mut(&key)?;
+            destination.queued = None;
+            if destination.health == health {
                 return Some(key);
             }
-            // It stands otherwise since it was queued.
+            // Its health has changed since it was queued.
             self.queue(key);
         }
         None
     }
 
     fn start_in(&mut self, key: u64) -> Option<CallbackId> {
-        let lane = self.lanes.get_mut(&key)?;
-        let workflow = lane.ready.pop_front()?;
-        lane.out += 1;
-        let (standing, tenant) = (lane.standing, lane.tenant);
-        let line = self.lines.get_mut(&workflow)?;
-        let (&sequence, _) = line.waiting.first_key_value()?;
-        line.place = Place::Out { sequence, standing };
-        self.shares[standing.index()].take(tenant);
+        let destination = self.destinations.get_mut(&key)?;
+        let workflow = destination.ready.pop_front()?;
+        destination.in_flight += 1;
+        let (health, tenant) = (destination.health, destination.tenant);
+        let workflow_queue = self.workflows.get_mut(&workflow)?;
+        let (&sequence, _) = workflow_queue.waiting.first_key_value()?;
+        workflow_queue.state = QueueState::InFlight { sequence, health };
+        self.shares[health.index()].take(tenant);
         self.queue(key);
         Some(CallbackId { workflow, sequence })
     }
 
-    /// A callback that was [started](Self::start) came back. `takes` is whether its receiver took it,
-    /// and `standing` how.
-    pub(super) fn finish(&mut self, id: CallbackId, takes: bool, standing: Standing, then: Then) {
-        let Some(line) = self.lines.get_mut(&id.workflow) else { return };
-        let Place::Out { sequence, standing: stood } = line.place else { return };
+    /// Gives the permit of a [started](Self::start) callback back. `accepts` is whether its receiver
+    /// accepted it, and `health` how the destination did.
+    pub(super) fn finish(
+        &mut self,
+        id: CallbackId,
+        accepts: bool,
+        health: EndpointHealth,
+        disposition: Disposition,
+    ) {
+        let Some(workflow_queue) = self.workflows.get_mut(&id.workflow) else { return };
+        let QueueState::InFlight { sequence, health: health_at_start } = workflow_queue.state
+        else {
+            return;
+        };
         if sequence != id.sequence {
             return;
         }
-        self.shares[stood.index()].release(line.tenant);
-        let key = line.lane;
-        let settled = match then {
-            Then::Settled => line.waiting.remove(&sequence),
-            Then::Again(at) => {
-                if let Some(waiting) = line.waiting.get_mut(&sequence) {
+        self.shares[health_at_start.index()].release(workflow_queue.tenant);
+        let key = workflow_queue.destination;
+        let completed = match disposition {
+            Disposition::Completed => workflow_queue.waiting.remove(&sequence),
+            Disposition::RetryAt(at) => {
+                if let Some(waiting) = workflow_queue.waiting.get_mut(&sequence) {
                     waiting.at = at;
                 }
                 None
             }
         };
-        match line.waiting.first_key_value() {
+        match workflow_queue.waiting.first_key_value() {
             Some((_, head)) => {
-                line.place = Place::Due(head.at);
+                workflow_queue.state = QueueState::Due(head.at);
                 self.due.insert((head.at, id.workflow));
             }
             None => {
-                self.lines.remove(&id.workflow);
+                self.workflows.remove(&id.workflow);
             }
         }
-        if let Some(settled) = settled {
-            self.uncount(&settled);
+        if let Some(completed) = completed {
+            self.uncount(&completed);
         }
-        if let Some(lane) = self.lanes.get_mut(&key) {
-            lane.out -= 1;
-            (lane.takes, lane.standing) = (takes, standing);
+        if let Some(destination) = self.destinations.get_mut(&key) {
+            destination.in_flight -= 1;
+            (destination.accepts, destination.health) = (accepts, health);
             self.queue(key);
         }
-        if self.lanes.len() > IDLE_LANES {
-            self.lanes.retain(|_, lane| lane.out > 0 || !lane.ready.is_empty());
+        if self.destinations.len() > IDLE_DESTINATIONS {
+            self.destinations.retain(|_, destination| {
+                destination.in_flight > 0 || !destination.ready.is_empty()
+            });
         }
     }
 
-    /// Lets a lane take its turn, if it has something ready and a place of its own.
+    /// Queues a destination for a permit, if it has something ready and is below its own limit.
     fn queue(&mut self, key: u64) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let limit = if lane.takes { self.limits.per_lane } else { 1 };
-        if lane.queued.is_some() || lane.ready.is_empty() || lane.out >= limit {
+        let Some(destination) = self.destinations.get_mut(&key) else { return };
+        let limit = if destination.accepts { self.limits.per_destination } else { 1 };
+        if destination.queued.is_some()
+            || destination.ready.is_empty()
+            || destination.in_flight >= limit
+        {
             return;
         }
-        lane.queued = Some(lane.standing);
-        self.shares[lane.standing.index()].queue(lane.tenant, key);
+        destination.queued = Some(destination.health);
+        self.shares[destination.health.index()].queue(destination.tenant, key);
     }
 
-    fn uncount(&mut self, gone: &Waiting) {
+    fn uncount(&mut self, gone: &QueuedCallback) {
         if let Some(count) = self.waiting_of.get_mut(&gone.owner) {
             *count -= 1;
             if *count == 0 {
                 self.waiting_of.remove(&gone.owner);
             }
         }
-        if let Some(count) = self.made_at.get_mut(&gone.made_at) {
+        if let Some(count) = self.create_time.get_mut(&gone.create_time) {
             *count -= 1;
             if *count == 0 {
-                self.made_at.remove(&gone.made_at);
+                self.create_time.remove(&gone.create_time);
             }
         }
     }

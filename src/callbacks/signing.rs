@@ -2,8 +2,8 @@
 //!
 //! By a JWT (HS256) as the Messages API signs its webhooks, with the body's SHA-256 in `payload_hash`,
 //! or by the three headers of the Standard Webhooks specification. Either way `webhook-id` names the
-//! callback, the same at every repeat, so that a receiver can tell a repeat from news. The token
-//! itself is new at each try: receivers that keep used `jti`s refuse an old one.
+//! callback, the same at every attempt, so that a receiver can tell a repeat from a new one. The token
+//! itself is new at each attempt: receivers that keep used `jti`s refuse an old one.
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -22,7 +22,7 @@ use crate::access::Signing;
 const PREFIX: &str = "whsec_";
 
 /// What is signed, and for whom.
-pub(super) struct Signed<'a> {
+pub(super) struct SigningInput<'a> {
     pub(super) id: CallbackId,
     pub(super) body: &'a [u8],
     pub(super) tenant: &'a str,
@@ -32,7 +32,7 @@ pub(super) struct Signed<'a> {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct CallbackClaims<'a> {
     /// In seconds.
     iat: u64,
     jti: String,
@@ -50,7 +50,7 @@ struct Claims<'a> {
 /// # Errors
 /// If it cannot be signed: then it is not to be sent.
 pub(super) fn headers(
-    signed: &Signed<'_>,
+    signed: &SigningInput<'_>,
     secret: &Secret,
     how: Signing,
 ) -> Result<Vec<(&'static str, String)>, String> {
@@ -69,8 +69,8 @@ pub(super) fn headers(
     Ok(headers)
 }
 
-fn token(signed: &Signed<'_>, secret: &Secret) -> Result<String, String> {
-    let claims = Claims {
+fn token(signed: &SigningInput<'_>, secret: &Secret) -> Result<String, String> {
+    let claims = CallbackClaims {
         iat: signed.now.0 / 1000,
         jti: Uuid::now_v7().to_string(),
         iss: "Vonage",
@@ -83,7 +83,7 @@ fn token(signed: &Signed<'_>, secret: &Secret) -> Result<String, String> {
         .map_err(|error| format!("a callback could not be signed: {error}"))
 }
 
-fn standard_webhooks(signed: &Signed<'_>, secret: &Secret, timestamp: u64) -> String {
+fn standard_webhooks(signed: &SigningInput<'_>, secret: &Secret, timestamp: u64) -> String {
     let text = secret.expose();
     let decoded = text.strip_prefix(PREFIX).and_then(|rest| STANDARD.decode(rest).ok());
     let bytes = decoded.unwrap_or_else(|| text.as_bytes().to_vec());
@@ -110,9 +110,9 @@ mod tests {
 
     const BODY: &[u8] = br#"{"status":"delivered"}"#;
 
-    fn signed() -> Signed<'static> {
+    fn signed() -> SigningInput<'static> {
         let workflow = WorkflowId(Uuid::from_u128(0x0190_a1b2_0000_7000_8000_0000_0000_0001));
-        Signed {
+        SigningInput {
             id: CallbackId { workflow, sequence: 7 },
             body: BODY,
             tenant: "default",
@@ -142,7 +142,7 @@ mod tests {
             "2499358d3b73660dd38ee30338a37045ae22062c41f1be9df142285a615a6ae9"
         );
         let again = headers_with("a secret of thirty-two characters", Signing::Jwt);
-        assert_ne!(again["authorization"], headers["authorization"], "one jti for two tries");
+        assert_ne!(again["authorization"], headers["authorization"], "one jti for two attempts");
         assert_eq!(again["webhook-id"], headers["webhook-id"]);
     }
 

@@ -1,7 +1,7 @@
-//! Who is told of a workflow, and how.
+//! Who is notified of a workflow, and how.
 //!
 //! Always an application, even at an address that the request named: without its secret there is nothing
-//! to sign with, and nothing goes out unsigned. Where it is gone, nobody is told any more.
+//! to sign with, and nothing goes out unsigned. Where it is gone, nobody is notified any more.
 
 use reqwest::Url;
 use sha2::{Digest, Sha256};
@@ -14,28 +14,28 @@ use crate::{
 
 /// Where the callbacks of a workflow go, and in what form. `Debug` would show the address, which may
 /// carry a secret of the receiver's: there is none.
-pub(super) struct Target {
+pub(super) struct CallbackTarget {
     pub(super) url: String,
     pub(super) shape: Shape,
     /// How it is signed, with the application's secret.
     pub(super) signing: Signing,
 }
 
-impl Target {
-    /// The one of `record`, whose application is `application`; `None` if nobody is told.
-    pub(super) fn of(record: &Record, application: &Application) -> Option<Target> {
+impl CallbackTarget {
+    /// The one of `record`, whose application is `application`; `None` if nobody is notified.
+    pub(super) fn of(record: &Record, application: &Application) -> Option<CallbackTarget> {
         let messages = application.messages.as_ref()?;
         let url = match &record.requester.webhook_url {
             Some(url) => url.clone(),
             None => messages.status.as_ref()?.address.clone(),
         };
         let shape = render::shape_for(record.requester.facade, messages.shape);
-        Some(Target { url, shape, signing: messages.signing })
+        Some(CallbackTarget { url, shape, signing: messages.signing })
     }
 
-    /// A number for the place that it leads to: callbacks of one application to one host take turns
-    /// with those of others.
-    pub(super) fn lane(&self, record: &Record) -> u64 {
+    /// A number for its destination, hashed of tenant, application and origin: callbacks of one
+    /// application to one host take turns with those of others.
+    pub(super) fn destination(&self, record: &Record) -> u64 {
         let origin = Url::parse(&self.url).map(|url| url.origin().ascii_serialization());
         let mut hash = Sha256::new();
         hash.update((record.tenant.len() as u64).to_be_bytes());

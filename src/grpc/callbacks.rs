@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::Access,
-    callbacks::{Callback, CallbackId, Desk, State, Subject, Which},
+    callbacks::{Callback, CallbackFilter, CallbackId, CallbackQueries, DeliveryState, Subject},
     engine::Engine,
     machine::Moment,
     pb::v1::{
@@ -33,16 +33,16 @@ const PAGE_MOST: usize = 500;
 /// The service, in front of what is kept.
 #[derive(Clone, Debug)]
 pub struct CallbackService {
-    desk: Desk,
+    queries: CallbackQueries,
     access: Access,
     engine: Engine,
 }
 
 impl CallbackService {
-    /// In front of `desk`. `access` has the key of page tokens and writes down what is resent; `engine`
+    /// In front of `queries`. `access` has the key of page tokens and writes down what is resent; `engine`
     /// has the store that they are of.
-    pub fn new(desk: Desk, access: Access, engine: Engine) -> Self {
-        CallbackService { desk, access, engine }
+    pub fn new(queries: CallbackQueries, access: Access, engine: Engine) -> Self {
+        CallbackService { queries, access, engine }
     }
 
     /// Works beside the runtime's own threads, in its caller's turn: it may wait for the disk.
@@ -50,10 +50,12 @@ impl CallbackService {
         &self,
         own: &Arc<str>,
         whose: &Option<Arc<str>>,
-        work: impl FnOnce(&Desk, Option<&str>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&CallbackQueries, Option<&str>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
-        let (desk, whose) = (self.desk.clone(), whose.clone());
-        change_for_caller(own, move || work(&desk, whose.as_deref())).await?.map_err(Error::Store)
+        let (queries, whose) = (self.queries.clone(), whose.clone());
+        change_for_caller(own, move || work(&queries, whose.as_deref()))
+            .await?
+            .map_err(Error::Store)
     }
 }
 
@@ -77,11 +79,11 @@ impl callback_service_server::CallbackService for CallbackService {
         let after = after.map(|place| callback_of(&place).ok_or(PAGE_WANTED));
         let after = after.transpose().map_err(wrong)?;
         let found = self
-            .blocking(&caller.tenant, &tenant, move |desk, tenant| {
-                desk.list(tenant, which, after, limit)
+            .blocking(&caller.tenant, &tenant, move |queries, tenant| {
+                queries.list(tenant, which, after, limit)
             })
             .await?;
-        let now = self.desk.now();
+        let now = self.queries.now();
         let callbacks =
             found.callbacks.iter().map(|(id, callback)| shown(*id, callback, now)).collect();
         let next = found.next.map(|last| tokens.page(&list, &behind_callback(last)));
@@ -103,15 +105,16 @@ impl callback_service_server::CallbackService for CallbackService {
                         "must be a callback's id, as ListCallbacks tells it",
                     )
                 })?;
-                let resent = self
-                    .blocking(&caller.tenant, &tenant, move |desk, tenant| desk.resend(tenant, id));
+                let resent = self.blocking(&caller.tenant, &tenant, move |queries, tenant| {
+                    queries.resend(tenant, id)
+                });
                 let Some(whose) = resent.await? else { return Err(Error::NoCallback.into()) };
                 (id.to_string(), 1, Some(whose))
             }
             Some(resend_callback_request::Which::ApplicationId(id)) => {
                 let id = uuid("application_id", &id)?;
-                let resent = self.blocking(&caller.tenant, &tenant, move |desk, tenant| {
-                    desk.resend_dead(tenant, id)
+                let resent = self.blocking(&caller.tenant, &tenant, move |queries, tenant| {
+                    queries.resend_dead_lettered(tenant, id)
                 });
                 let (count, whose) = resent.await?;
                 (id.to_string(), count, whose)
@@ -129,17 +132,17 @@ impl callback_service_server::CallbackService for CallbackService {
     }
 }
 
-fn parse(request: &ListCallbacksRequest) -> Result<(Which, usize), Error> {
-    let mut which = Which::default();
+fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Error> {
+    let mut filter = CallbackFilter::default();
     if !request.workflow_id.is_empty() {
         let wanted = "must be empty, or a workflow's id";
         let id = request.workflow_id.parse();
-        which.workflow = Some(id.map_err(|_| Error::invalid("workflow_id", wanted))?);
+        filter.workflow = Some(id.map_err(|_| Error::invalid("workflow_id", wanted))?);
     }
     if !request.application_id.is_empty() {
-        which.application = Some(uuid("application_id", &request.application_id)?);
+        filter.application = Some(uuid("application_id", &request.application_id)?);
     }
-    which.is_dead = match CallbackState::try_from(request.state) {
+    filter.is_dead_lettered = match CallbackState::try_from(request.state) {
         Ok(CallbackState::Unspecified) => None,
         Ok(CallbackState::Waiting) => Some(false),
         Ok(CallbackState::Dead) => Some(true),
@@ -150,7 +153,7 @@ fn parse(request: &ListCallbacksRequest) -> Result<(Which, usize), Error> {
         Ok(size) if size <= PAGE_MOST => size,
         Ok(_) | Err(_) => return Err(Error::invalid("page_size", "must be 0 to 500")),
     };
-    Ok((which, limit))
+    Ok((filter, limit))
 }
 
 fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
@@ -160,8 +163,8 @@ fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
 fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
     let timestamp = |at| timestamp(now.wall_at(at));
     let (state, next_try_at, died_at) = match callback.state {
-        State::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
-        State::Dead(at) => (CallbackState::Dead, None, Some(timestamp(at))),
+        DeliveryState::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
+        DeliveryState::DeadLettered(at) => (CallbackState::Dead, None, Some(timestamp(at))),
     };
     let subject = match callback.subject {
         Subject::Status => CallbackSubject::MessageStatus,
@@ -173,11 +176,11 @@ fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
         application_id: callback.application.to_string(),
         subject: subject as i32,
         state: state as i32,
-        made_at: Some(timestamp(callback.made_at)),
-        tries: callback.tries,
+        made_at: Some(timestamp(callback.create_time)),
+        tries: callback.attempt_count,
         next_try_at,
         died_at,
         tenant: callback.tenant.to_string(),
-        last_problem: callback.problem.map(|problem| problem.to_string()).unwrap_or_default(),
+        last_problem: callback.last_failure.map(|failure| failure.to_string()).unwrap_or_default(),
     }
 }

@@ -78,7 +78,7 @@ impl Service {
         }
         self.access.reload(known);
         reach.destinations.set(destinations(&config.callbacks));
-        self.callbacks.take(telling);
+        self.callbacks.apply(telling);
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) =
             Duration::from_secs(config.engine.drain_s);
         reach.play(&config.sandbox);

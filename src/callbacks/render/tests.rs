@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    callbacks::telling::tellings,
+    callbacks::notification::notifications,
     machine::{
         AcceptedBy, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, RouteTraits,
         Rule, StepPlan, Template, Terms, WorkflowId,
@@ -87,8 +87,9 @@ fn told(record: &Record, shape: Shape, facts: Vec<Fact>) -> Vec<Value> {
             facts: vec![fact],
         })
         .collect();
-    let tellings = tellings(record, &rows);
-    let bodies = tellings.iter().map(|telling| body(record, telling, shape).unwrap());
+    let notifications = notifications(record, &rows);
+    let bodies =
+        notifications.iter().map(|notification| body(record, notification, shape).unwrap());
     bodies.map(|body| serde_json::from_slice(&body).unwrap()).collect()
 }
 
@@ -216,10 +217,10 @@ fn a_body_is_compact_and_the_same_each_time() {
         sequence: 1,
         facts: failed_over(),
     };
-    let tellings = tellings(&record, [&row]);
-    for telling in &tellings {
-        let body = body(&record, telling, Shape::V01).unwrap();
-        assert_eq!(Some(&body), super::body(&record, telling, Shape::V01).as_ref());
+    let notifications = notifications(&record, [&row]);
+    for notification in &notifications {
+        let body = body(&record, notification, Shape::V01).unwrap();
+        assert_eq!(Some(&body), super::body(&record, notification, Shape::V01).as_ref());
         let value: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, serde_json::to_vec(&value).unwrap(), "JSON.stringify gives the same");
     }

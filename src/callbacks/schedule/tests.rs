@@ -5,20 +5,20 @@ use super::*;
 const NOW: UnixMillis = UnixMillis(1000);
 
 fn schedule() -> Schedule {
-    Schedule::new(Limits { total: 8, per_lane: 4 })
+    Schedule::new(ConcurrencyLimits { total: 8, per_destination: 4 })
 }
 
 fn id(workflow: u128, sequence: u32) -> CallbackId {
     CallbackId { workflow: WorkflowId(Uuid::from_u128(workflow)), sequence }
 }
 
-fn waiting(at: u64, lane: u64) -> Waiting {
-    let (at, made_at) = (UnixMillis(at), UnixMillis(at));
-    Waiting { at, made_at, lane, tenant: 0, owner: Uuid::nil() }
+fn waiting(at: u64, destination: u64) -> QueuedCallback {
+    let (at, create_time) = (UnixMillis(at), UnixMillis(at));
+    QueuedCallback { at, create_time, destination, tenant: 0, owner: Uuid::nil() }
 }
 
-fn of_tenant(tenant: u64, lane: u64) -> Waiting {
-    Waiting { tenant, ..waiting(0, lane) }
+fn of_tenant(tenant: u64, destination: u64) -> QueuedCallback {
+    QueuedCallback { tenant, ..waiting(0, destination) }
 }
 
 fn started(schedule: &mut Schedule) -> Vec<CallbackId> {
@@ -31,13 +31,18 @@ fn within_a_workflow_the_next_waits_for_the_one_before() {
     schedule.put(id(1, 7), waiting(0, 1));
     schedule.put(id(1, 3), waiting(5, 1));
     assert_eq!(started(&mut schedule), [id(1, 3)]);
-    schedule.finish(id(1, 3), false, Standing::Unknown, Then::Again(UnixMillis(2000)));
-    assert_eq!(started(&mut schedule), [], "the first is not settled");
+    schedule.finish(
+        id(1, 3),
+        false,
+        EndpointHealth::Unknown,
+        Disposition::RetryAt(UnixMillis(2000)),
+    );
+    assert_eq!(started(&mut schedule), [], "the first is not completed");
     assert_eq!(schedule.next_due(), Some(UnixMillis(2000)));
     assert_eq!(schedule.start(UnixMillis(2000)), Some(id(1, 3)));
-    schedule.finish(id(1, 3), true, Standing::Well, Then::Settled);
+    schedule.finish(id(1, 3), true, EndpointHealth::Healthy, Disposition::Completed);
     assert_eq!(started(&mut schedule), [id(1, 7)]);
-    schedule.finish(id(1, 7), true, Standing::Well, Then::Settled);
+    schedule.finish(id(1, 7), true, EndpointHealth::Healthy, Disposition::Completed);
     assert_eq!((schedule.len(), schedule.oldest()), (0, None));
 }
 
@@ -50,56 +55,56 @@ fn nothing_goes_out_before_its_time() {
 }
 
 #[test]
-fn one_destination_has_so_many_places_once_it_has_succeeded() {
+fn one_destination_has_so_many_permits_once_it_has_succeeded() {
     let mut schedule = schedule();
     for workflow in 1..=20 {
         schedule.put(id(workflow, 1), waiting(0, 1));
     }
     let first = started(&mut schedule);
     assert_eq!(first.len(), 1, "on probation");
-    schedule.finish(first[0], true, Standing::Well, Then::Settled);
+    schedule.finish(first[0], true, EndpointHealth::Healthy, Disposition::Completed);
     assert_eq!(started(&mut schedule).len(), 4);
 }
 
 #[test]
 fn however_many_receivers_are_slow_or_new_the_others_find_room() {
     let mut schedule = schedule();
-    let (later, again) = (UnixMillis(2000), Then::Again(UnixMillis(2000)));
+    let (later, again) = (UnixMillis(2000), Disposition::RetryAt(UnixMillis(2000)));
     for slow in 100..200 {
         schedule.put(id(u128::from(slow), 1), waiting(0, slow));
     }
     // One after the other they turn out to be slow.
     for _ in 0..100 {
         let id = schedule.start(NOW).unwrap();
-        schedule.finish(id, false, Standing::Slow, again);
+        schedule.finish(id, false, EndpointHealth::Slow, again);
     }
-    let out = |schedule: &mut Schedule| -> Vec<_> {
+    let in_flight = |schedule: &mut Schedule| -> Vec<_> {
         std::iter::from_fn(|| schedule.start(later)).collect()
     };
-    assert_eq!(out(&mut schedule).len(), 2, "a quarter of the places");
+    assert_eq!(in_flight(&mut schedule).len(), 2, "a quarter of the permits");
     for new in 200..300 {
         schedule.put(id(u128::from(new), 1), waiting(0, new));
     }
-    assert_eq!(out(&mut schedule).len(), 4, "half of the places");
-    schedule.lanes.entry(1).or_default().standing = Standing::Well;
+    assert_eq!(in_flight(&mut schedule).len(), 4, "half of the permits");
+    schedule.destinations.entry(1).or_default().health = EndpointHealth::Healthy;
     schedule.put(id(1, 1), waiting(0, 1));
-    assert_eq!(out(&mut schedule), [id(1, 1)]);
+    assert_eq!(in_flight(&mut schedule), [id(1, 1)]);
 }
 
 #[test]
-fn a_slow_receiver_that_takes_them_keeps_its_places_within_its_share() {
-    let mut schedule = Schedule::new(Limits { total: 32, per_lane: 4 });
+fn a_slow_receiver_that_accepts_them_keeps_its_permits_within_its_share() {
+    let mut schedule = Schedule::new(ConcurrencyLimits { total: 32, per_destination: 4 });
     for workflow in 1..=20 {
         schedule.put(id(workflow, 1), waiting(0, 1));
     }
     let first = schedule.start(NOW).unwrap();
-    schedule.finish(first, true, Standing::Slow, Then::Settled);
+    schedule.finish(first, true, EndpointHealth::Slow, Disposition::Completed);
     assert_eq!(started(&mut schedule).len(), 4);
 }
 
 #[test]
-fn lanes_take_turns() {
-    let mut schedule = Schedule::new(Limits { total: 2, per_lane: 1 });
+fn destinations_take_turns() {
+    let mut schedule = Schedule::new(ConcurrencyLimits { total: 2, per_destination: 1 });
     for workflow in 1..=20 {
         schedule.put(id(workflow, 1), waiting(0, 1));
     }
@@ -107,7 +112,7 @@ fn lanes_take_turns() {
     let mut order = Vec::new();
     while let Some(id) = schedule.start(NOW) {
         order.push(id);
-        schedule.finish(id, true, Standing::Well, Then::Settled);
+        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
     }
     assert!(order.iter().position(|it| *it == id(99, 1)) < Some(5), "{order:?}");
 }
@@ -123,8 +128,8 @@ fn one_that_is_put_again_counts_once() {
 }
 
 #[test]
-fn a_tenant_with_thousands_of_slow_destinations_leaves_places_for_another() {
-    let mut schedule = Schedule::new(Limits { total: 64, per_lane: 8 });
+fn a_tenant_with_thousands_of_slow_destinations_leaves_permits_for_another() {
+    let mut schedule = Schedule::new(ConcurrencyLimits { total: 64, per_destination: 8 });
     for slow in 0..2000 {
         schedule.put(id(u128::from(slow) + 1, 1), of_tenant(1, 10_000 + slow));
     }
@@ -136,7 +141,7 @@ fn a_tenant_with_thousands_of_slow_destinations_leaves_places_for_another() {
 
 #[test]
 fn tenants_take_turns_however_much_each_has() {
-    let mut schedule = Schedule::new(Limits { total: 2, per_lane: 1 });
+    let mut schedule = Schedule::new(ConcurrencyLimits { total: 2, per_destination: 1 });
     for many in 0..100 {
         schedule.put(id(u128::from(many) + 1, 1), of_tenant(1, 10_000 + many));
     }
@@ -146,23 +151,23 @@ fn tenants_take_turns_however_much_each_has() {
     let mut order = Vec::new();
     while let Some(id) = schedule.start(NOW) {
         order.push(id.workflow.0.as_u128() >= 1000);
-        schedule.finish(id, true, Standing::Well, Then::Settled);
+        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
     }
     assert_eq!(order.len(), 103);
     let last_of_the_few = order.iter().rposition(|is_few| *is_few);
     assert!(last_of_the_few < Some(7), "each second turn: {last_of_the_few:?}");
 }
 
-/// Whatever comes and goes, places are neither lost nor given twice, and all is delivered.
+/// Whatever comes and goes, permits are neither lost nor given twice, and all is delivered.
 #[test]
-fn places_are_neither_lost_nor_given_twice() {
-    let mut schedule = Schedule::new(Limits { total: 16, per_lane: 3 });
+fn permits_are_neither_lost_nor_given_twice() {
+    let mut schedule = Schedule::new(ConcurrencyLimits { total: 16, per_destination: 3 });
     let mut random = 1_u64;
     let mut next = |most: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (random >> 33) % most
     };
-    let (mut put, mut done, mut out) = (0_u128, 0, Vec::new());
+    let (mut put, mut done, mut in_flight) = (0_u128, 0, Vec::new());
     for _ in 0..20_000 {
         match next(3) {
             0 if put < 4000 => {
@@ -170,24 +175,25 @@ fn places_are_neither_lost_nor_given_twice() {
                 let tenant = next(5);
                 schedule.put(id(put, 1), of_tenant(tenant, tenant * 100 + next(40)));
             }
-            1 => out.extend(schedule.start(NOW)),
-            _ if !out.is_empty() => {
-                let id = out.swap_remove(next(out.len() as u64) as usize);
-                let takes = next(4) > 0;
-                let standing = Standing::ALL[next(3) as usize];
-                let then = if takes { Then::Settled } else { Then::Again(NOW) };
-                done += u128::from(takes);
-                schedule.finish(id, takes, standing, then);
+            1 => in_flight.extend(schedule.start(NOW)),
+            _ if !in_flight.is_empty() => {
+                let id = in_flight.swap_remove(next(in_flight.len() as u64) as usize);
+                let accepts = next(4) > 0;
+                let health = EndpointHealth::ALL[next(3) as usize];
+                let disposition =
+                    if accepts { Disposition::Completed } else { Disposition::RetryAt(NOW) };
+                done += u128::from(accepts);
+                schedule.finish(id, accepts, health, disposition);
             }
             _ => {}
         }
-        assert!(out.len() <= 16);
+        assert!(in_flight.len() <= 16);
     }
     loop {
-        out.extend(std::iter::from_fn(|| schedule.start(NOW)));
-        let Some(id) = out.pop() else { break };
+        in_flight.extend(std::iter::from_fn(|| schedule.start(NOW)));
+        let Some(id) = in_flight.pop() else { break };
         done += 1;
-        schedule.finish(id, true, Standing::Well, Then::Settled);
+        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
     }
     assert_eq!((done, schedule.len()), (put, 0));
 }

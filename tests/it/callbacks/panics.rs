@@ -11,7 +11,7 @@ use std::{
 
 use dispatch::{
     access::{Application, MessagesCapability, Shape, Signing, Webhook},
-    callbacks::{Callbacks, Options},
+    callbacks::{CallbackOptions, Callbacks},
     engine::Engine,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, WorkflowId},
     store::{Facade, KeyAndValue, Kind, Requester, SettingChange, Settings, StoreError, encode},
@@ -116,7 +116,7 @@ async fn a_panic_ends_no_callbacks_but_those_of_its_row() {
         settings.write(vec![change]).unwrap();
     }
     let engine = store.start();
-    let callbacks = Callbacks::start(&engine, Options::default()).await.unwrap();
+    let callbacks = Callbacks::start(&engine, CallbackOptions::default()).await.unwrap();
     let is_told = async |id: WorkflowId| {
         for _ in 0..500 {
             let kept = settings.list(Kind::Callback, None, 100).unwrap();

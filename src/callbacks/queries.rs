@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Callback, CallbackId, Desk, State, row::readable};
+use super::{Callback, CallbackId, CallbackQueries, DeliveryState, row::readable};
 use crate::{
     machine::{Moment, WorkflowId},
     store::{Kind, StoreError},
@@ -15,59 +15,59 @@ const SCAN: usize = 2000;
 /// How many rows are read at once.
 const ROWS: usize = 500;
 
-/// Which callbacks are meant.
+/// Which callbacks are listed: those that every given field admits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Which {
+pub struct CallbackFilter {
     /// Of this workflow.
     pub workflow: Option<WorkflowId>,
     /// Of this application.
     pub application: Option<Uuid>,
-    /// Dead ones, or those that wait.
-    pub is_dead: Option<bool>,
+    /// Only dead letters, or only those that wait.
+    pub is_dead_lettered: Option<bool>,
 }
 
-/// Some of the callbacks that were meant.
+/// One page of the callbacks that a filter admits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct CallbackPage {
     /// In the order of their ids: older workflows first.
     pub callbacks: Vec<(CallbackId, Callback)>,
     /// Where to go on; `None` at the end.
     pub next: Option<CallbackId>,
 }
 
-impl Desk {
+impl CallbackQueries {
     /// How many entries the tables in memory have.
     pub fn tables(&self) -> Vec<(&'static str, usize)> {
         self.0.tables()
     }
 
-    /// Up to `limit` of a tenant's callbacks, or anybody's for none, behind `after`. Looks at a bounded number: a page may be
-    /// short or empty and still have a `next`.
+    /// Up to `limit` of a tenant's callbacks, or of every tenant's for `None`, behind `after`. Looks at a
+    /// bounded number of rows: a page may be short or empty and still have a `next`.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn list(
         &self,
         tenant: Option<&str>,
-        which: Which,
+        filter: CallbackFilter,
         after: Option<CallbackId>,
         limit: usize,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<CallbackPage, StoreError> {
         let settings = self.0.engine.settings();
         // Every callback of a workflow is behind its bare id.
-        let begin = which.workflow.map(|id| id.as_bytes().to_vec());
+        let begin = filter.workflow.map(|id| id.as_bytes().to_vec());
         let mut after = after.map(CallbackId::to_key).max(begin);
-        let mut found = Found::default();
+        let mut found = CallbackPage::default();
         let mut looked_at = 0;
         loop {
             let rows = settings.list(Kind::Callback, after.as_deref(), ROWS)?;
             for (id, callback) in readable(&rows) {
-                if which.workflow.is_some_and(|workflow| workflow != id.workflow) {
+                if filter.workflow.is_some_and(|workflow| workflow != id.workflow) {
                     found.next = None;
                     return Ok(found);
                 }
                 if tenant.is_none_or(|tenant| *callback.tenant == *tenant)
-                    && which.admits(&callback)
+                    && filter.admits(&callback)
                 {
                     found.callbacks.push((id, callback));
                 }
@@ -110,20 +110,23 @@ impl Desk {
         }
     }
 
-    /// Sends the dead callbacks of an application once more, and returns how many there were and whose.
+    /// Resends the dead letters of an application, and returns how many there were and whose.
     ///
     /// # Errors
     /// If the store failed: some may have been resent.
-    pub fn resend_dead(
+    pub fn resend_dead_lettered(
         &self,
         tenant: Option<&str>,
         application: Uuid,
     ) -> Result<(usize, Option<Arc<str>>), StoreError> {
-        let which =
-            Which { application: Some(application), is_dead: Some(true), ..Which::default() };
+        let filter = CallbackFilter {
+            application: Some(application),
+            is_dead_lettered: Some(true),
+            ..CallbackFilter::default()
+        };
         let (mut count, mut whose, mut after) = (0, None, None);
         loop {
-            let Found { callbacks, next } = self.list(tenant, which, after, ROWS)?;
+            let CallbackPage { callbacks, next } = self.list(tenant, filter, after, ROWS)?;
             count += callbacks.len();
             whose = whose.or(callbacks.first().map(|(_, callback)| Arc::clone(&callback.tenant)));
             if !callbacks.is_empty() {
@@ -137,10 +140,10 @@ impl Desk {
     }
 }
 
-impl Which {
+impl CallbackFilter {
     fn admits(&self, callback: &Callback) -> bool {
-        let is_dead = matches!(callback.state, State::Dead(_));
+        let is_dead_lettered = matches!(callback.state, DeliveryState::DeadLettered(_));
         self.application.is_none_or(|application| callback.application == application)
-            && self.is_dead.is_none_or(|wanted| wanted == is_dead)
+            && self.is_dead_lettered.is_none_or(|wanted| wanted == is_dead_lettered)
     }
 }

@@ -1,4 +1,4 @@
-//! What the facts of a workflow mean to whoever asked for it: one telling for each status that a
+//! What the facts of a workflow mean to whoever asked for it: one notification for each status that a
 //! message of it reaches, and one final report.
 //!
 //! Pure, and a function of the timeline's beginning alone: later rows never change what earlier ones
@@ -15,35 +15,33 @@ use crate::{
     store::{Needs, Record, Row},
 };
 
-/// Something to tell.
+/// One thing to notify an application of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Telling {
-    /// The fact that it tells: its number in the workflow.
+pub(super) struct Notification {
+    /// The number of its fact in the workflow.
     pub(super) sequence: u32,
-    /// When it was so.
+    /// When it happened: by the provider's clock, where the provider says so.
     pub(super) at: UnixMillis,
-    /// What.
-    pub(super) news: News,
+    pub(super) kind: NotificationKind,
 }
 
-/// What there is to tell.
+/// What a notification says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// A message got somewhere.
+pub(super) enum NotificationKind {
+    /// A message reached a status.
     Status {
-        /// Whose: counted from 0.
+        /// The message's step, counted from 0.
         step: u8,
-        /// Where.
         status: MessageStatus,
         /// What the provider charges.
         usage: Option<Usage>,
     },
-    /// The workflow is over.
+    /// The workflow ended.
     Report {
         /// How it ended.
         outcome: Outcome,
         /// Each message that went out, or may have.
-        messages: Vec<Reported>,
+        messages: Vec<MessageSummary>,
         /// What they cost together, if that can be said.
         usage: Option<Usage>,
     },
@@ -51,10 +49,10 @@ pub(super) enum News {
 
 /// A message in the final report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reported {
-    /// Whose: counted from 0.
+pub(super) struct MessageSummary {
+    /// Its step, counted from 0.
     pub(super) step: u8,
-    /// How far it got.
+    /// The last status that was reported.
     pub(super) status: MessageStatus,
     /// What it cost, as far as is known.
     pub(super) usage: Option<Usage>,
@@ -66,57 +64,57 @@ pub(super) enum MessageStatus {
     Submitted,
     Delivered,
     Read,
-    Rejected(Trouble),
-    Undeliverable(Trouble),
+    Rejected(MessageFailure),
+    Undeliverable(MessageFailure),
 }
 
-/// What was wrong with a message.
+/// Why a message failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    /// Our word for it.
+pub(super) struct MessageFailure {
     pub(super) reason: Reason,
-    /// The provider's.
+    /// The provider's own code.
     pub(super) code: Option<String>,
     /// One sentence.
     pub(super) detail: String,
 }
 
-/// How far a message is, as it was told.
+/// What is reported of one message so far.
 #[derive(Clone, Debug, Default)]
-struct Message {
-    /// What was told last.
-    told: Option<MessageStatus>,
-    /// What each attempt costs, by its number: a provider may tell a price twice.
+struct MessageProgress {
+    /// The status that was reported last.
+    reported: Option<MessageStatus>,
+    /// What each attempt costs, by its number: a provider may report a price twice.
     usage: Vec<(u16, Usage)>,
 }
 
-/// All that there is to tell of a workflow, in order.
-pub(super) fn tellings<'a>(
+/// The notifications that a workflow's timeline means, in order.
+pub(super) fn notifications<'a>(
     record: &Record,
     rows: impl IntoIterator<Item = &'a Row>,
-) -> Vec<Telling> {
-    let mut teller = Teller {
+) -> Vec<Notification> {
+    let mut projector = Projector {
         workflow: Needs::default().workflow(record),
-        messages: vec![Message::default(); record.plan.steps.len()],
-        tellings: Vec::new(),
+        messages: vec![MessageProgress::default(); record.plan.steps.len()],
+        notifications: Vec::new(),
     };
     for row in rows {
         for (sequence, fact) in row.numbered() {
-            teller.workflow.apply(row.at, fact);
-            teller.fact(sequence, row.at.wall, fact);
+            projector.workflow.apply(row.at, fact);
+            projector.fact(sequence, row.at.wall, fact);
         }
     }
-    teller.tellings
+    projector.notifications
 }
 
-struct Teller {
+/// Follows a timeline, and collects what it means.
+struct Projector {
     workflow: Workflow,
-    messages: Vec<Message>,
-    tellings: Vec<Telling>,
+    messages: Vec<MessageProgress>,
+    notifications: Vec<Notification>,
 }
 
-impl Teller {
-    /// Tells a fact that was just applied.
+impl Projector {
+    /// Projects a fact that was just applied to the workflow.
     fn fact(&mut self, sequence: u32, at: UnixMillis, fact: &Fact) {
         let step = fact.step().or_else(|| {
             let attempt = self.workflow.attempt(fact.attempt()?)?;
@@ -124,38 +122,38 @@ impl Teller {
         });
         match fact {
             Fact::AttemptAccepted { .. } | Fact::LateAnswer { provider_id: Some(_), .. } => {
-                self.climbed(sequence, at, step, Status::Submitted, None);
+                self.advance(sequence, at, step, Status::Submitted, None);
             }
             Fact::StatusReached { attempt, status, provider_time, usage }
             | Fact::LateStatus { attempt, status, provider_time, usage, .. } => {
                 self.charged(step, *attempt, usage.as_ref());
                 let at = provider_time.unwrap_or(at);
-                self.climbed(sequence, at, step, *status, usage.clone());
+                self.advance(sequence, at, step, *status, usage.clone());
             }
             Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage }
             | Fact::LateFailure { attempt, failure, code, detail, provider_time, usage } => {
                 self.charged(step, *attempt, usage.as_ref());
-                let trouble = trouble(*failure, code.clone(), detail.clone());
+                let status = failed_status(*failure, code.clone(), detail.clone());
                 let at = provider_time.unwrap_or(at);
-                self.failed(sequence, at, step, told(*failure, trouble), usage.clone());
+                self.fail_unless_alive(sequence, at, step, status, usage.clone());
             }
             Fact::AttemptRefused { refusal, .. } => {
                 // While its step is active another route may take it; else nobody will.
                 if self.workflow.active_step() != step {
                     let (code, detail) = (refusal.code.clone(), Some(refusal.detail.clone()));
-                    let trouble = trouble(Failure::Rejected, code, detail);
-                    self.failed(sequence, at, step, MessageStatus::Rejected(trouble), None);
+                    let status = failed_status(Failure::Rejected, code, detail);
+                    self.fail_unless_alive(sequence, at, step, status, None);
                 }
             }
             Fact::LateAnswer { provider_id: None, unknown: false, .. } => {
-                let trouble = trouble(Failure::Rejected, None, None);
-                self.failed(sequence, at, step, MessageStatus::Rejected(trouble), None);
+                let status = failed_status(Failure::Rejected, None, None);
+                self.fail_unless_alive(sequence, at, step, status, None);
             }
             Fact::StepFailed { reason, code, detail, .. } => {
                 let (code, detail) = (code.clone(), detail.clone());
-                let trouble = Trouble { reason: *reason, code, detail };
-                if let Some(status) = given_up(*reason, trouble) {
-                    self.gave_up(sequence, at, step, status, None);
+                let failure = MessageFailure { reason: *reason, code, detail };
+                if let Some(status) = failed_step_status(*reason, failure) {
+                    self.fail(sequence, at, step, status, None);
                 }
             }
             Fact::Ended(outcome) => self.ended(sequence, at, outcome.clone()),
@@ -176,7 +174,7 @@ impl Teller {
         }
     }
 
-    fn climbed(
+    fn advance(
         &mut self,
         sequence: u32,
         at: UnixMillis,
@@ -192,13 +190,13 @@ impl Teller {
             // The old API has no word for an answer; who answered has read it.
             Status::Read | Status::Replied => MessageStatus::Read,
         };
-        if message.told.as_ref().is_none_or(|told| told.yields_to(&status)) {
-            message.told = Some(status.clone());
-            self.tell(sequence, at, News::Status { step, status, usage });
+        if message.reported.as_ref().is_none_or(|reported| reported.yields_to(&status)) {
+            message.reported = Some(status.clone());
+            self.notify(sequence, at, NotificationKind::Status { step, status, usage });
         }
     }
 
-    fn failed(
+    fn fail_unless_alive(
         &mut self,
         sequence: u32,
         at: UnixMillis,
@@ -207,11 +205,11 @@ impl Teller {
         usage: Option<Usage>,
     ) {
         if step.is_some_and(|step| !self.is_alive(step)) {
-            self.gave_up(sequence, at, step, status, usage);
+            self.fail(sequence, at, step, status, usage);
         }
     }
 
-    fn gave_up(
+    fn fail(
         &mut self,
         sequence: u32,
         at: UnixMillis,
@@ -220,9 +218,9 @@ impl Teller {
         usage: Option<Usage>,
     ) {
         let Some((step, message)) = self.message(step) else { return };
-        if message.told.as_ref().is_none_or(|told| *told == MessageStatus::Submitted) {
-            message.told = Some(status.clone());
-            self.tell(sequence, at, News::Status { step, status, usage });
+        if message.reported.as_ref().is_none_or(|reported| *reported == MessageStatus::Submitted) {
+            message.reported = Some(status.clone());
+            self.notify(sequence, at, NotificationKind::Status { step, status, usage });
         }
     }
 
@@ -253,25 +251,25 @@ impl Teller {
                 let may_be_out = self.workflow.attempts_of(step).any(|(_, it)| may_be_out(it));
                 // No more is known of it than that.
                 let usual = may_be_out.then_some(MessageStatus::Submitted);
-                let status = message.told.clone().or(usual)?;
-                Some(Reported { step, status, usage: usage::sum(message.prices()) })
+                let status = message.reported.clone().or(usual)?;
+                Some(MessageSummary { step, status, usage: usage::sum(message.prices()) })
             })
             .collect();
-        let usage = usage::sum(self.messages.iter().flat_map(Message::prices));
-        self.tell(sequence, at, News::Report { outcome, messages, usage });
+        let usage = usage::sum(self.messages.iter().flat_map(MessageProgress::prices));
+        self.notify(sequence, at, NotificationKind::Report { outcome, messages, usage });
     }
 
-    fn message(&mut self, step: Option<u8>) -> Option<(u8, &mut Message)> {
+    fn message(&mut self, step: Option<u8>) -> Option<(u8, &mut MessageProgress)> {
         let step = step?;
         Some((step, self.messages.get_mut(usize::from(step))?))
     }
 
-    fn tell(&mut self, sequence: u32, at: UnixMillis, news: News) {
-        self.tellings.push(Telling { sequence, at, news });
+    fn notify(&mut self, sequence: u32, at: UnixMillis, kind: NotificationKind) {
+        self.notifications.push(Notification { sequence, at, kind });
     }
 }
 
-impl Message {
+impl MessageProgress {
     fn prices(&self) -> impl Iterator<Item = &Usage> {
         self.usage.iter().map(|(_, usage)| usage)
     }
@@ -289,11 +287,11 @@ impl MessageStatus {
         }
     }
 
-    /// What was wrong, if something was.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
+    /// Why the message failed, if it did.
+    pub(super) fn failure(&self) -> Option<&MessageFailure> {
         match self {
-            MessageStatus::Rejected(trouble) | MessageStatus::Undeliverable(trouble) => {
-                Some(trouble)
+            MessageStatus::Rejected(failure) | MessageStatus::Undeliverable(failure) => {
+                Some(failure)
             }
             MessageStatus::Submitted | MessageStatus::Delivered | MessageStatus::Read => None,
         }
@@ -301,13 +299,13 @@ impl MessageStatus {
 
     /// Whether `later` says more. A failure yields to a delivery: providers do report so.
     fn yields_to(&self, later: &MessageStatus) -> bool {
-        let rung = |status: &MessageStatus| match status {
+        let order = |status: &MessageStatus| match status {
             MessageStatus::Submitted => 0,
             MessageStatus::Rejected(_) | MessageStatus::Undeliverable(_) => 1,
             MessageStatus::Delivered => 2,
             MessageStatus::Read => 3,
         };
-        rung(self) < rung(later)
+        order(self) < order(later)
     }
 }
 
@@ -322,33 +320,31 @@ fn may_be_out(attempt: &Attempt) -> bool {
     }
 }
 
-fn told(failure: Failure, trouble: Trouble) -> MessageStatus {
-    match failure {
-        Failure::Rejected => MessageStatus::Rejected(trouble),
-        Failure::Undeliverable => MessageStatus::Undeliverable(trouble),
-    }
-}
-
-fn trouble(failure: Failure, code: Option<String>, detail: Option<String>) -> Trouble {
+fn failed_status(failure: Failure, code: Option<String>, detail: Option<String>) -> MessageStatus {
     let (reason, usual) = match failure {
         Failure::Rejected => (Reason::Rejected, "the provider refused the message"),
         Failure::Undeliverable => (Reason::Undeliverable, "the provider could not deliver it"),
     };
-    Trouble { reason, code, detail: detail.unwrap_or_else(|| usual.to_owned()) }
+    let detail = detail.unwrap_or_else(|| usual.to_owned());
+    let message_failure = MessageFailure { reason, code, detail };
+    match failure {
+        Failure::Rejected => MessageStatus::Rejected(message_failure),
+        Failure::Undeliverable => MessageStatus::Undeliverable(message_failure),
+    }
 }
 
 /// What a step's failure means for its message; nothing where the message may have gone out.
-fn given_up(reason: Reason, trouble: Trouble) -> Option<MessageStatus> {
+fn failed_step_status(reason: Reason, failure: MessageFailure) -> Option<MessageStatus> {
     match reason {
         Reason::Rejected
         | Reason::OptedOut
         | Reason::NoRoute
         | Reason::DeadlineExceeded
-        | Reason::Canceled => Some(MessageStatus::Rejected(trouble)),
+        | Reason::Canceled => Some(MessageStatus::Rejected(failure)),
         Reason::Undeliverable
         | Reason::RetriesExhausted
         | Reason::NotSentInTime
-        | Reason::RouteSaturated => Some(MessageStatus::Undeliverable(trouble)),
+        | Reason::RouteSaturated => Some(MessageStatus::Undeliverable(failure)),
         Reason::OutcomeUnknown
         | Reason::Expired
         | Reason::NoReceipts
