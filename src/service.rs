@@ -47,7 +47,7 @@ use crate::{
         DispatchService, Explained, Guarded, Sandbox, SandboxService, Unguarded, unread::MOST_MIB,
     },
     http,
-    machine::{Moment, Terms},
+    machine::{Moment, PolicySnapshot},
     pb::{
         DESCRIPTORS,
         v1::{
@@ -568,7 +568,7 @@ fn options(config: &Config) -> EngineOptions {
     let (engine, store) = (&config.engine, &config.store);
     let bytes = |mib: u64| mib * 1024 * 1024;
     EngineOptions {
-        terms: terms(engine),
+        policy: policy(engine),
         recovery_grace: Duration::from_secs(engine.recovery_grace_s),
         retention: Duration::from_secs(store.retention_s),
         space: SpaceLimits { warn: bytes(store.warn_free_mib), reserve: bytes(store.reserve_mib) },
@@ -583,12 +583,12 @@ fn options(config: &Config) -> EngineOptions {
 }
 
 /// The durations that new workflows live by.
-fn terms(engine: &config::Engine) -> Terms {
-    Terms {
+fn policy(engine: &config::Engine) -> PolicySnapshot {
+    PolicySnapshot {
         send_within_ms: engine.send_within_s * 1000,
         last_send_within_ms: engine.last_send_within_s * 1000,
         unknown_wait_ms: engine.unknown_wait_s * 1000,
-        final_wait_ms: engine.final_wait_s * 1000,
+        unconfirmed_after_ms: engine.final_wait_s * 1000,
         retry_base_ms: engine.retry_base_ms,
         retry_max_ms: engine.retry_max_ms,
     }

@@ -20,7 +20,7 @@ use super::{
     target::CallbackTarget,
 };
 use crate::{
-    machine::{Terms, retry_delay},
+    machine::{PolicySnapshot, retry_delay},
     store::StoreError,
 };
 
@@ -185,13 +185,13 @@ fn judge(
     if failure == DeliveryFailure::Answered(410) {
         return DeliveryOutcome::DeadLettered(callback.dead_lettered(now, failure));
     }
-    let terms = Terms {
+    let policy = PolicySnapshot {
         retry_base_ms: options.retry_base.as_millis() as u64,
         retry_max_ms: options.retry_max.as_millis() as u64,
-        ..Terms::default()
+        ..PolicySnapshot::default()
     };
     let delay =
-        retry_delay(&terms, id.workflow, id.sequence as u16, attempt_count.min(1000) as u16);
+        retry_delay(&policy, id.workflow, id.sequence as u16, attempt_count.min(1000) as u16);
     let asked = retry_after.unwrap_or_default().min(options.retry_max);
     let at = now.plus(Duration::from_millis(delay).max(asked));
     if at > callback.attempts_since.plus(options.retry_for) {

@@ -345,19 +345,19 @@ fn read_progress(settings: &dyn Settings) -> Result<Option<FollowerProgress>, St
 fn may_notify(fact: &Fact) -> bool {
     match fact {
         Fact::AttemptAccepted { .. }
-        | Fact::AttemptRefused { .. }
+        | Fact::AttemptRejected { .. }
         | Fact::StatusReached { .. }
         | Fact::StatusFailed { .. }
         | Fact::StepFailed { .. }
         | Fact::Ended(_)
         | Fact::LateStatus { .. }
         | Fact::LateFailure { .. }
-        | Fact::LateAnswer { .. } => true,
+        | Fact::LateSendResult { .. } => true,
         Fact::Created
         | Fact::StepStarted { .. }
         | Fact::AttemptPlanned { .. }
         | Fact::AttemptStarted { .. }
-        | Fact::AttemptDeferred { .. }
+        | Fact::AttemptRetryScheduled { .. }
         | Fact::AttemptUnknown { .. }
         | Fact::AttemptRepeated { .. }
         | Fact::AttemptDue { .. }

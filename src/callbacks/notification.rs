@@ -121,7 +121,7 @@ impl Projector {
             Some(attempt.step)
         });
         match fact {
-            Fact::AttemptAccepted { .. } | Fact::LateAnswer { provider_id: Some(_), .. } => {
+            Fact::AttemptAccepted { .. } | Fact::LateSendResult { provider_id: Some(_), .. } => {
                 self.advance(sequence, at, step, Status::Submitted, None);
             }
             Fact::StatusReached { attempt, status, provider_time, usage }
@@ -137,15 +137,15 @@ impl Projector {
                 let at = provider_time.unwrap_or(at);
                 self.fail_unless_alive(sequence, at, step, status, usage.clone());
             }
-            Fact::AttemptRefused { refusal, .. } => {
+            Fact::AttemptRejected { rejection, .. } => {
                 // While its step is active another route may take it; else nobody will.
                 if self.workflow.active_step() != step {
-                    let (code, detail) = (refusal.code.clone(), Some(refusal.detail.clone()));
+                    let (code, detail) = (rejection.code.clone(), Some(rejection.detail.clone()));
                     let status = failed_status(Failure::Rejected, code, detail);
                     self.fail_unless_alive(sequence, at, step, status, None);
                 }
             }
-            Fact::LateAnswer { provider_id: None, unknown: false, .. } => {
+            Fact::LateSendResult { provider_id: None, unknown: false, .. } => {
                 let status = failed_status(Failure::Rejected, None, None);
                 self.fail_unless_alive(sequence, at, step, status, None);
             }
@@ -157,12 +157,12 @@ impl Projector {
                 }
             }
             Fact::Ended(outcome) => self.ended(sequence, at, outcome.clone()),
-            Fact::LateAnswer { provider_id: None, unknown: true, .. }
+            Fact::LateSendResult { provider_id: None, unknown: true, .. }
             | Fact::Created
             | Fact::StepStarted { .. }
             | Fact::AttemptPlanned { .. }
             | Fact::AttemptStarted { .. }
-            | Fact::AttemptDeferred { .. }
+            | Fact::AttemptRetryScheduled { .. }
             | Fact::AttemptUnknown { .. }
             | Fact::AttemptRepeated { .. }
             | Fact::AttemptDue { .. }
@@ -227,10 +227,10 @@ impl Projector {
     /// Whether another attempt of the message may still get there.
     fn is_alive(&self, step: u8) -> bool {
         self.workflow.attempts_of(step).any(|(_, attempt)| match attempt.state {
-            AttemptState::Refused => false,
+            AttemptState::Rejected => false,
             AttemptState::Accepted => attempt.failure.is_none(),
             // One that waits for its next call is given up with its step.
-            AttemptState::Planned | AttemptState::Deferred { .. } => {
+            AttemptState::Planned | AttemptState::RetryScheduled { .. } => {
                 self.workflow.active_step() == Some(step)
             }
             AttemptState::Started | AttemptState::Unknown { .. } => true,
@@ -314,7 +314,7 @@ fn may_be_out(attempt: &Attempt) -> bool {
     match attempt.state {
         AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
         // An earlier call of it may be.
-        AttemptState::Planned | AttemptState::Deferred { .. } | AttemptState::Refused => {
+        AttemptState::Planned | AttemptState::RetryScheduled { .. } | AttemptState::Rejected => {
             attempt.is_uncertain
         }
     }

@@ -193,7 +193,7 @@ fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
         "send_at" => "its time to be sent",
         "retry" => "the next try",
         "send_within" | "valid_until" => "a provider to take it",
-        // expiry_time, unknown_wait, final_wait
+        // expiry_time, unknown_wait, unconfirmed_after
         _ => "a receipt",
     };
     let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();

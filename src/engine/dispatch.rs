@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use super::{Command, EngineClock, Inbox, Route, RouteTable, SendOrder, Senders};
 use crate::{
-    machine::{Answer, Refusal, StepPlan, WorkflowId},
+    machine::{Rejection, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
 };
@@ -19,7 +19,7 @@ const READ_TOGETHER: usize = 32;
 
 /// Makes the calls that batches order.
 pub trait Calls: Send {
-    /// Makes these calls by these routes. Whatever happens, exactly one [`Command::Answer`] comes back for
+    /// Makes these calls by these routes. Whatever happens, exactly one [`Command::SendResult`] comes back for
     /// each, by the writer's inbox.
     fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>);
 }
@@ -88,13 +88,14 @@ impl Dispatcher {
         });
     }
 
-    fn answer(&self, order: SendOrder, answer: Answer, took_ms: u64, busy: Busy) {
+    fn answer(&self, order: SendOrder, answer: SendResult, took_ms: u64, busy: Busy) {
         let SendOrder { attempt, call, route, .. } = order;
         // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
-        let _ = self.inbox.push(Command::Answer { attempt, call, route, answer, took_ms }, busy);
+        let _ =
+            self.inbox.push(Command::SendResult { attempt, call, route, answer, took_ms }, busy);
     }
 
-    async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Answer {
+    async fn call(&self, order: &SendOrder, routes: &RouteTable) -> SendResult {
         let Some(route) = routes.get(&order.route) else {
             return refused(
                 ErrorKind::Forbidden,
@@ -143,7 +144,7 @@ impl Dispatcher {
         };
         let call = route.adapter.send(&context, &step.message);
         match tokio::time::timeout(route.timeout, call).await {
-            Ok(Ok(accepted)) => Answer::Accepted { provider_id: accepted.provider_id },
+            Ok(Ok(accepted)) => SendResult::Accepted { provider_id: accepted.provider_id },
             Ok(Err(error)) => answer_of(error),
             Err(_) => unknown(
                 ErrorKind::Timeout,
@@ -158,7 +159,7 @@ impl Dispatcher {
         route: &'a Route,
         tenant: &str,
         step: &StepPlan,
-    ) -> Result<Cow<'a, Account>, Answer> {
+    ) -> Result<Cow<'a, Account>, SendResult> {
         let message = &step.message;
         match self.senders.account(&route.account, tenant, &message.channel, &message.from) {
             Ok(Some(own)) => Ok(Cow::Owned(own)),
@@ -175,7 +176,7 @@ impl Dispatcher {
     }
 
     /// The record, or the answer that says that nothing was sent: the store may be read next time.
-    fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, Answer> {
+    fn read(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, SendResult> {
         self.reader.record(id).map_err(|error| {
             tracing::error!(workflow = %id, %error, "a record could not be read");
             not_sent("its record could not be read")
@@ -184,32 +185,39 @@ impl Dispatcher {
 }
 
 /// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.
-pub fn answer_of(error: AdapterError) -> Answer {
+pub fn answer_of(error: AdapterError) -> SendResult {
     let AdapterError { kind, fault, retry, code, cause, mut detail } = error;
     let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
     detail.truncate(end.unwrap_or(0));
-    let refusal = Refusal { kind, fault, code, detail, cause };
+    let rejection = Rejection { kind, fault, code, detail, cause };
     match retry {
-        Retry::Permanent => Answer::Refused(refusal),
-        Retry::Temporary { after } => {
-            Answer::Deferred { refusal, after_ms: after.map(|after| after.as_millis() as u64) }
-        }
-        Retry::Unknown => Answer::Unknown(refusal),
+        Retry::Permanent => SendResult::Rejected(rejection),
+        Retry::Temporary { after } => SendResult::RetryLater {
+            rejection,
+            after_ms: after.map(|after| after.as_millis() as u64),
+        },
+        Retry::Unknown => SendResult::Unknown(rejection),
     }
 }
 
 /// Nothing was sent, and it may go better next time.
-fn not_sent(detail: &str) -> Answer {
+fn not_sent(detail: &str) -> SendResult {
     let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
-    let refusal = Refusal { kind, fault, code: None, detail: detail.to_owned(), cause: None };
-    Answer::Deferred { refusal, after_ms: None }
+    let rejection = Rejection { kind, fault, code: None, detail: detail.to_owned(), cause: None };
+    SendResult::RetryLater { rejection, after_ms: None }
 }
 
-fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> Answer {
-    Answer::Refused(Refusal { kind, fault, code: None, detail: detail.to_owned(), cause: None })
+fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> SendResult {
+    SendResult::Rejected(Rejection {
+        kind,
+        fault,
+        code: None,
+        detail: detail.to_owned(),
+        cause: None,
+    })
 }
 
-fn unknown(kind: ErrorKind, detail: &str) -> Answer {
+fn unknown(kind: ErrorKind, detail: &str) -> SendResult {
     let detail = detail.to_owned();
-    Answer::Unknown(Refusal { kind, fault: Fault::Provider, code: None, detail, cause: None })
+    SendResult::Unknown(Rejection { kind, fault: Fault::Provider, code: None, detail, cause: None })
 }

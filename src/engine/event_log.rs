@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{Foreign, RouteQueue, silence::Silent};
 use crate::{
-    machine::{EndState, Fact, Reason, Refusal, WorkflowId, sentence},
+    machine::{EndState, Fact, Reason, Rejection, WorkflowId, describe},
     telemetry::{About, LogLimit},
 };
 
@@ -26,27 +26,27 @@ impl EventLog {
         let route = about.route.as_deref().unwrap_or_default();
         let channel = about.channel.as_ref().map_or("", |channel| channel.as_str());
         match fact {
-            Fact::AttemptRefused { refusal, .. } if refusal.fault == Fault::Account => {
-                if self.may_tell(Level::ERROR, "account", route, &cause(refusal)) {
-                    let (error, code) = (refusal.kind.as_str(), refusal.code.as_deref());
+            Fact::AttemptRejected { rejection, .. } if rejection.fault == Fault::Account => {
+                if self.may_tell(Level::ERROR, "account", route, &cause(rejection)) {
+                    let (error, code) = (rejection.kind.as_str(), rejection.code.as_deref());
                     tracing::error!(
                         workflow = %id, route, error, provider_code = code,
                         "the provider refuses because of the account or its configuration: {}",
-                        refusal.detail
+                        rejection.detail
                     );
                 }
             }
-            Fact::AttemptUnknown { refusal, .. } | Fact::AttemptRepeated { refusal, .. } => {
-                let cause = refusal.as_ref().map_or("stopped".to_owned(), cause);
+            Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
+                let cause = rejection.as_ref().map_or("stopped".to_owned(), cause);
                 if self.may_tell(Level::WARN, "unknown", route, &cause) {
-                    tracing::warn!(workflow = %id, route, cause, "{}", sentence(fact));
+                    tracing::warn!(workflow = %id, route, cause, "{}", describe(fact));
                 }
             }
-            Fact::AttemptDeferred { refusal, .. } => {
-                let cause = cause(refusal);
+            Fact::AttemptRetryScheduled { rejection, .. } => {
+                let cause = cause(rejection);
                 if self.may_tell(Level::WARN, "deferred", route, &cause) {
-                    let error = refusal.kind.as_str();
-                    tracing::warn!(workflow = %id, route, error, cause, "{}", sentence(fact));
+                    let error = rejection.kind.as_str();
+                    tracing::warn!(workflow = %id, route, error, cause, "{}", describe(fact));
                 }
             }
             Fact::StepFailed { reason, .. } => self.left(id, fact, channel, *reason),
@@ -57,7 +57,7 @@ impl EventLog {
                     tracing::warn!(workflow = %id, state, reason, "{}", outcome.detail);
                 }
             }
-            _ => tracing::debug!(workflow = %id, route, "{}", sentence(fact)),
+            _ => tracing::debug!(workflow = %id, route, "{}", describe(fact)),
         }
     }
 
@@ -110,7 +110,7 @@ impl EventLog {
 
     fn left(&self, id: WorkflowId, fact: &Fact, channel: &str, reason: Reason) {
         if self.may_tell(Level::INFO, "left", channel, reason.as_str()) {
-            tracing::info!(workflow = %id, channel, "{}", sentence(fact));
+            tracing::info!(workflow = %id, channel, "{}", describe(fact));
         }
     }
 
@@ -121,8 +121,8 @@ impl EventLog {
 
 /// What tells one failure of a call from another: why no connection came about, or what the provider
 /// said and under which code.
-fn cause(refusal: &Refusal) -> String {
-    match (refusal.kind, refusal.cause, &refusal.code) {
+fn cause(rejection: &Rejection) -> String {
+    match (rejection.kind, rejection.cause, &rejection.code) {
         (ErrorKind::Unreachable, Some(cause), _) => cause.as_str().to_owned(),
         (kind, _, Some(code)) => format!("{kind} {code}"),
         (kind, _, None) => kind.as_str().to_owned(),

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     current::Current,
-    machine::{EndState, Fact, Fingerprint, Plan, Reason, Terms, Workflow, WorkflowId},
+    machine::{EndState, Fact, Fingerprint, Plan, PolicySnapshot, Reason, Workflow, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
     telemetry::{LogLimit, Metrics},
 };
@@ -33,7 +33,7 @@ const RETRY_AFTER_MS: u64 = 1000;
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// The durations that new workflows live by.
-    pub terms: Terms,
+    pub policy: PolicySnapshot,
     /// How long overdue waits for receipts are held after a start; 0 is off.
     pub recovery_grace: Duration,
     /// How long an ended workflow is kept.
@@ -59,7 +59,7 @@ struct Inner {
     settings: Arc<dyn Settings>,
     feed: Arc<Feed>,
     routes: Current<RouteTable>,
-    terms: Current<Terms>,
+    policy: Current<PolicySnapshot>,
     senders: Arc<dyn Senders>,
     metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
@@ -232,7 +232,7 @@ impl Engine {
             settings,
             feed,
             routes: Current::from(routes),
-            terms: Current::new(options.terms),
+            policy: Current::new(options.policy),
             senders,
             metrics,
             log_limit,
@@ -262,13 +262,13 @@ impl Engine {
         let created_at = self.0.clock.moment();
         let fingerprint = plan.fingerprint();
         let id = new_id(created_at.engine);
-        let terms = *self.0.terms.get();
+        let policy = *self.0.policy.get();
         let record = Box::new(Record {
             id,
             tenant,
             created_at,
             plan,
-            terms,
+            policy,
             request_id,
             fingerprint,
             requester,
@@ -403,10 +403,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Unavailable`].
-    pub async fn reload(&self, routes: RouteTable, terms: Terms) -> Result<(), EngineError> {
+    pub async fn reload(
+        &self,
+        routes: RouteTable,
+        policy: PolicySnapshot,
+    ) -> Result<(), EngineError> {
         let routes = self.ask(|reply| Command::Routes { table: routes, reply }).await?;
         self.0.routes.set(routes);
-        self.0.terms.set(terms);
+        self.0.policy.set(policy);
         Ok(())
     }
 

@@ -116,7 +116,7 @@ impl Inbox {
                 room(receipts.len_of(&account), receipts.len(), self.limits.receipts)?;
                 receipts.add(&account, SAME, (command, busy));
             }
-            Command::Answer { .. } => answers.push_back((command, busy)),
+            Command::SendResult { .. } => answers.push_back((command, busy)),
             Command::Tick
             | Command::Resume { .. }
             | Command::Routes { .. }
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        machine::{Moment, OnLateSuccess, OnUnknown, Plan, Template, Terms, WorkflowId},
+        machine::{Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Template, WorkflowId},
         store::{Record, Requester},
     };
 
@@ -265,7 +265,7 @@ mod tests {
             fingerprint: plan.fingerprint(),
             requester: Requester::default(),
             plan,
-            terms: Terms::default(),
+            policy: PolicySnapshot::default(),
             request_id: None,
         };
         Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }

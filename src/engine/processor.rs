@@ -34,7 +34,7 @@ use super::{
     routes::RouteTable,
 };
 use crate::{
-    machine::{self, Answer, ClockKind, Fact, Moment, Workflow, WorkflowId},
+    machine::{self, ClockKind, Fact, Moment, SendResult, Workflow, WorkflowId},
     store::{Batch, DueRow, Needs, Record, Store, StoreError},
 };
 
@@ -71,7 +71,7 @@ pub enum Command {
         reply: Responder<Result<(), EngineError>>,
     },
     /// A call came back. Exactly one for each [`SendOrder`].
-    Answer {
+    SendResult {
         /// The attempt.
         attempt: AttemptId,
         /// Which call of it.
@@ -79,7 +79,7 @@ pub enum Command {
         /// The route it went by.
         route: Arc<str>,
         /// What it said.
-        answer: Answer,
+        answer: SendResult,
         /// How long it took, in milliseconds.
         took_ms: u64,
     },

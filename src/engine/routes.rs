@@ -15,7 +15,7 @@ use std::{
 use dispatch_contract::{Account, Channel, ChannelAdapter, Echo, Endpoint, Status};
 
 use super::{FormerNames, account_id};
-use crate::machine::{Need, RouteBook, RouteOffer, RouteTraits};
+use crate::machine::{RouteCandidate, RouteProperties, RouteRequirement, Router};
 
 /// A way for a sender's messages on one channel.
 #[derive(Clone)]
@@ -136,14 +136,20 @@ impl RouteTable {
         self.iter().filter(move |route| is_open && route.takes(tenant, channel, sender))
     }
 
-    /// What serves a need, in order.
-    fn offering<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = RouteOffer> + 'a {
-        let is_open = !self.is_anothers(&need.tenant, &need.channel, &need.sender);
+    /// What serves a requirement, in order.
+    fn offering<'a>(
+        &'a self,
+        requirement: &'a RouteRequirement,
+    ) -> impl Iterator<Item = RouteCandidate> + 'a {
+        let is_open =
+            !self.is_anothers(&requirement.tenant, &requirement.channel, &requirement.sender);
         let both = self.routes.iter().zip(&self.accounts);
-        both.filter(move |(route, _)| is_open && route.serves(need)).map(|(route, account)| {
-            let (route, traits) = (Arc::clone(&route.name), route.traits());
-            RouteOffer { route, account: Arc::clone(account), traits }
-        })
+        both.filter(move |(route, _)| is_open && route.serves(requirement)).map(
+            |(route, account)| {
+                let (route, properties) = (Arc::clone(&route.name), route.properties());
+                RouteCandidate { route, account: Arc::clone(account), properties }
+            },
+        )
     }
 
     /// Whether a tenant's sender may still go by a route, whatever it was planned under. `owner` is who
@@ -170,28 +176,28 @@ impl RouteTable {
     }
 }
 
-impl RouteBook for RouteTable {
-    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        self.offering(need).collect()
+impl Router for RouteTable {
+    fn candidates(&self, requirement: &RouteRequirement) -> Vec<RouteCandidate> {
+        self.offering(requirement).collect()
     }
 
-    fn offer(&self, route: &str, need: &Need) -> Option<RouteOffer> {
-        self.offering(need).find(|offer| &*offer.route == route)
+    fn candidate(&self, route: &str, requirement: &RouteRequirement) -> Option<RouteCandidate> {
+        self.offering(requirement).find(|candidate| &*candidate.route == route)
     }
 
-    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+    fn current_account<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
         self.former_names.present(account)
     }
 }
 
 impl Route {
     /// What it promises, as far as it bears on decisions.
-    pub fn traits(&self) -> RouteTraits {
+    pub fn properties(&self) -> RouteProperties {
         let can = self.adapter.capabilities();
-        RouteTraits {
+        RouteProperties {
             idempotent_for_ms: can.idempotent_for.map(|time| time.as_millis() as u64),
-            echoes: can.echo == Echo::AttemptId,
-            tells_delivered: can.tells(Status::Delivered),
+            correlates_receipts: can.echo == Echo::AttemptId,
+            reports_delivered: can.tells(Status::Delivered),
         }
     }
 
@@ -214,12 +220,12 @@ impl Route {
     }
 
     /// The same, and whether it can do what is needed.
-    fn serves(&self, need: &Need) -> bool {
+    fn serves(&self, requirement: &RouteRequirement) -> bool {
         let can = self.adapter.capabilities();
-        self.takes(&need.tenant, &need.channel, &need.sender)
-            && can.sends(need.content)
-            && need.condition.is_none_or(|status| can.tells(status))
-            && can.from.iter().any(|form| form.admits(&need.sender))
+        self.takes(&requirement.tenant, &requirement.channel, &requirement.sender)
+            && can.sends(requirement.content)
+            && requirement.condition.is_none_or(|status| can.tells(status))
+            && can.from.iter().any(|form| form.admits(&requirement.sender))
     }
 
     /// Whether it leaves a sender to a tenant that is registered as `owner`'s.

@@ -53,8 +53,8 @@ impl Silence {
         names: &FormerNames,
     ) {
         let is_told = match fact {
-            Fact::AttemptAccepted { by: AcceptedBy::Answer, .. }
-            | Fact::LateAnswer { provider_id: Some(_), .. } => false,
+            Fact::AttemptAccepted { by: AcceptedBy::Response, .. }
+            | Fact::LateSendResult { provider_id: Some(_), .. } => false,
             Fact::AttemptAccepted { by: AcceptedBy::Receipt, .. }
             | Fact::StatusReached { .. }
             | Fact::StatusFailed { .. }
@@ -73,7 +73,7 @@ impl Silence {
         let Some(unheard) = self.accounts.get_mut(account) else { return };
         if is_told {
             *unheard = Unheard::default();
-        } else if attempt.traits.tells_delivered {
+        } else if attempt.properties.reports_delivered {
             if unheard.sends == 0 {
                 unheard.since = now;
             }
@@ -103,23 +103,29 @@ mod tests {
 
     use super::*;
     use crate::{
-        machine::{Attempt, AttemptState, Phase, Priority, RouteTraits, Terms, WorkflowId},
+        machine::{
+            Attempt, AttemptState, Phase, PolicySnapshot, Priority, RouteProperties, WorkflowId,
+        },
         machine::{OnLateSuccess, OnUnknown},
     };
 
-    fn workflow(tells_delivered: bool) -> Workflow {
-        let traits = RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered };
+    fn workflow(reports_delivered: bool) -> Workflow {
+        let properties = RouteProperties {
+            idempotent_for_ms: None,
+            correlates_receipts: true,
+            reports_delivered,
+        };
         let attempt = Attempt {
             step: 0,
             route: Arc::from("sms"),
-            traits,
+            properties,
             state: AttemptState::Accepted,
             calls: 1,
             started_at: None,
             account: Some(Arc::from("vonage/old")),
             status: Status::Submitted,
             failure: None,
-            may_double: false,
+            possible_duplicate: false,
             is_uncertain: false,
         };
         Workflow {
@@ -131,7 +137,7 @@ mod tests {
             on_late_success: OnLateSuccess::Stop,
             on_unknown: OnUnknown::WaitReceipt,
             priority: Priority::Normal,
-            terms: Terms::default(),
+            policy: PolicySnapshot::default(),
             phase: Phase::Running(0),
             steps: Vec::new(),
             attempts: vec![attempt],
@@ -150,7 +156,7 @@ mod tests {
         let accepted = Fact::AttemptAccepted {
             attempt: 1,
             provider_id: "m1".to_owned(),
-            by: AcceptedBy::Answer,
+            by: AcceptedBy::Response,
         };
         for _ in 0..2 {
             silence.fact(minute(1), &accepted, &workflow(true), &names);

@@ -144,7 +144,7 @@ impl Writer {
                     Command::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
                     Command::Routes { table, reply } => reply(Arc::new(table)),
                     Command::Drain { reply } => reply(()),
-                    Command::Answer { .. } | Command::Tick => {}
+                    Command::SendResult { .. } | Command::Tick => {}
                     Command::Stop => return,
                 }
             }

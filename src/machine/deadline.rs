@@ -41,7 +41,7 @@ pub enum Due {
     /// The condition was not reached in time.
     Expiry,
     /// Silence lasted long enough.
-    FinalWait,
+    UnconfirmedAfter,
 }
 
 impl Due {
@@ -54,7 +54,7 @@ impl Due {
             Due::ValidUntil => "valid_until",
             Due::UnknownWait => "unknown_wait",
             Due::Expiry => "expiry_time",
-            Due::FinalWait => "final_wait",
+            Due::UnconfirmedAfter => "unconfirmed_after",
         }
     }
 
@@ -62,9 +62,11 @@ impl Due {
     pub const fn clock(self) -> ClockKind {
         match self {
             Due::Send | Due::ValidUntil => ClockKind::Wall,
-            Due::Retry | Due::SendWithin | Due::UnknownWait | Due::Expiry | Due::FinalWait => {
-                ClockKind::Engine
-            }
+            Due::Retry
+            | Due::SendWithin
+            | Due::UnknownWait
+            | Due::Expiry
+            | Due::UnconfirmedAfter => ClockKind::Engine,
         }
     }
 
@@ -72,7 +74,7 @@ impl Due {
     /// a while, because the receipt may be on its way; retries and due sends do not.
     pub const fn awaits_receipt(self) -> bool {
         match self {
-            Due::Expiry | Due::UnknownWait | Due::FinalWait => true,
+            Due::Expiry | Due::UnknownWait | Due::UnconfirmedAfter => true,
             Due::Send | Due::Retry | Due::SendWithin | Due::ValidUntil => false,
         }
     }
@@ -147,14 +149,14 @@ impl Workflow {
         for (_, attempt) in self.attempts_of(index) {
             match attempt.state {
                 AttemptState::Planned => is_waiting = true,
-                AttemptState::Deferred { retry_at } => {
+                AttemptState::RetryScheduled { retry_at } => {
                     is_waiting = true;
                     consider(retry_at, Due::Retry);
                 }
                 AttemptState::Unknown { wait_until } => {
                     unknown_until = unknown_until.max(Some(wait_until));
                 }
-                AttemptState::Started | AttemptState::Accepted | AttemptState::Refused => {}
+                AttemptState::Started | AttemptState::Accepted | AttemptState::Rejected => {}
             }
         }
         if let Some(wait_until) = unknown_until.filter(|_| self.awaits_unknown(index)) {
@@ -169,9 +171,12 @@ impl Workflow {
             }
         }
         if let Some(clock_at) = step.clock_at {
-            match step.rule.and_then(|rule| rule.expiry_ms) {
+            match step.failover.and_then(|failover| failover.expiry_ms) {
                 Some(expiry_ms) => consider(after(clock_at, expiry_ms), Due::Expiry),
-                None => consider(after(clock_at, self.terms.final_wait_ms), Due::FinalWait),
+                None => consider(
+                    after(clock_at, self.policy.unconfirmed_after_ms),
+                    Due::UnconfirmedAfter,
+                ),
             }
         }
     }
@@ -180,7 +185,8 @@ impl Workflow {
     /// next step goes out in its place, and until `valid_until`. `None`: for as long as it takes.
     pub fn useful_for_ms(&self, index: u8, now: Moment) -> Option<u64> {
         let step = self.steps.get(usize::from(index))?;
-        let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms).filter(|_| !self.is_last(index));
+        let expiry_ms =
+            step.failover.and_then(|failover| failover.expiry_ms).filter(|_| !self.is_last(index));
         // The clock begins with the first acceptance, which is this one unless there was one.
         let passed_ms = step.clock_at.map_or(0, |at| now.engine.0.saturating_sub(at.engine.0));
         let until_expiry = expiry_ms.map(|expiry_ms| expiry_ms.saturating_sub(passed_ms));
@@ -190,7 +196,7 @@ impl Workflow {
 
     /// Whether step `index` was sent once more after an unknown outcome.
     pub(super) fn has_resent(&self, index: u8) -> bool {
-        self.attempts_of(index).any(|(_, attempt)| attempt.may_double)
+        self.attempts_of(index).any(|(_, attempt)| attempt.possible_duplicate)
     }
 
     /// Whether an unknown outcome of step `index` still waits to be decided: it is decided once,
@@ -200,11 +206,13 @@ impl Workflow {
         for (_, attempt) in self.attempts_of(index) {
             match attempt.state {
                 AttemptState::Unknown { .. } => unknown += 1,
-                AttemptState::Planned | AttemptState::Started | AttemptState::Deferred { .. } => {
+                AttemptState::Planned
+                | AttemptState::Started
+                | AttemptState::RetryScheduled { .. } => {
                     return false;
                 }
                 AttemptState::Accepted if attempt.failure.is_none() => return false,
-                AttemptState::Accepted | AttemptState::Refused => {}
+                AttemptState::Accepted | AttemptState::Rejected => {}
             }
         }
         // The last step has nowhere to fail over to: it sends once more, if it may, and then

@@ -16,18 +16,18 @@ pub enum Event {
         hold: bool,
     },
     /// The route of a planned attempt has a free place for it.
-    Slot {
+    PermitGranted {
         /// The attempt's number.
         attempt: u16,
     },
     /// A call to a provider came back.
-    Answer {
+    SendResult {
         /// The attempt's number.
         attempt: u16,
         /// Which call of the attempt: a stale answer changes nothing.
         call: u16,
         /// What it said.
-        answer: Answer,
+        result: SendResult,
     },
     /// The service died between STARTED and the answer.
     Lost {
@@ -35,11 +35,11 @@ pub enum Event {
         attempt: u16,
     },
     /// A provider told how an attempt fared.
-    News {
+    Update {
         /// The attempt's number.
         attempt: u16,
         /// What it told.
-        news: News,
+        update: Update,
     },
     /// The routes may be others than they were: after a start, and after a reload. Harmless if they are
     /// not.
@@ -50,28 +50,28 @@ pub enum Event {
 
 /// What a call to a provider came back with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum SendResult {
     /// The provider took the message.
     Accepted {
         /// Its id there.
         provider_id: String,
     },
     /// It never will.
-    Refused(Refusal),
+    Rejected(Rejection),
     /// It was certainly not processed, and may be tried again.
-    Deferred {
+    RetryLater {
         /// Why.
-        refusal: Refusal,
+        rejection: Rejection,
         /// How long the provider asked to wait, in milliseconds.
         after_ms: Option<u64>,
     },
     /// Nobody knows whether the message went out.
-    Unknown(Refusal),
+    Unknown(Rejection),
 }
 
 /// What went wrong with a call, as the adapter told it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct Rejection {
     /// What happened.
     pub kind: ErrorKind,
     /// Whose fault it was.
@@ -87,7 +87,7 @@ pub struct Refusal {
 
 /// A receipt that was matched to an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct Update {
     /// What it says.
     pub report: Report,
     /// The provider's id of the message, where the receipt carries it.

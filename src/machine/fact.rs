@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dispatch_contract::{Failure, Status, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::{EndState, Reason, Refusal};
+use super::{EndState, Reason, Rejection};
 
 /// One thing that is so from now on.
 ///
@@ -29,9 +29,9 @@ pub enum Fact {
         /// The route it goes by.
         route: Arc<str>,
         /// What the route promises, frozen for this attempt.
-        traits: RouteTraits,
+        properties: RouteProperties,
         /// An earlier attempt of the step may have gone out: a possible double send.
-        may_double: bool,
+        possible_duplicate: bool,
     },
     /// The attempt may touch the network from now on.
     AttemptStarted {
@@ -53,18 +53,18 @@ pub enum Fact {
         by: AcceptedBy,
     },
     /// The provider will not take the message.
-    AttemptRefused {
+    AttemptRejected {
         /// Its number.
         attempt: u16,
         /// Why.
-        refusal: Refusal,
+        rejection: Rejection,
     },
     /// The call was certainly not processed; the next is due later.
-    AttemptDeferred {
+    AttemptRetryScheduled {
         /// Its number.
         attempt: u16,
         /// Why.
-        refusal: Refusal,
+        rejection: Rejection,
         /// When the next call is due.
         retry_at: UnixMillis,
     },
@@ -73,7 +73,7 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
         /// What was seen; `None` if the service died meanwhile.
-        refusal: Option<Refusal>,
+        rejection: Option<Rejection>,
         /// Until when a receipt is waited for, before `on_unknown` decides.
         wait_until: UnixMillis,
     },
@@ -82,7 +82,7 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
         /// What was seen; `None` if the service died meanwhile.
-        refusal: Option<Refusal>,
+        rejection: Option<Rejection>,
         /// When the repeated call is due.
         retry_at: UnixMillis,
     },
@@ -169,7 +169,7 @@ pub enum Fact {
         /// What it reached.
         status: Status,
         /// A further message had been sent by then: the failover was one too many.
-        regret: bool,
+        unnecessary_failover: bool,
     },
     /// The workflow ended.
     Ended(Outcome),
@@ -184,7 +184,7 @@ pub enum Fact {
         /// What the provider charges.
         usage: Option<Usage>,
         /// It met the condition of a step that had been given up, after a further send.
-        regret: bool,
+        unnecessary_failover: bool,
     },
     /// A provider gave a message up after the end. It changes nothing.
     LateFailure {
@@ -202,7 +202,7 @@ pub enum Fact {
         usage: Option<Usage>,
     },
     /// A call that was out at the end came back. It changes nothing.
-    LateAnswer {
+    LateSendResult {
         /// The attempt's number.
         attempt: u16,
         /// The provider's id, if it took the message.
@@ -228,21 +228,21 @@ pub struct Outcome {
 /// How it is known that a provider has a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AcceptedBy {
-    /// It answered so.
-    Answer,
+    /// The provider answered the call so.
+    Response,
     /// Its receipt came, with no answer before.
     Receipt,
 }
 
 /// What a route promises, as far as it bears on decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RouteTraits {
+pub struct RouteProperties {
     /// For how long a repeated call under the same id sends nothing twice, in milliseconds.
     pub idempotent_for_ms: Option<u64>,
     /// Its receipts can be matched although the call's answer never came.
-    pub echoes: bool,
+    pub correlates_receipts: bool,
     /// It tells `delivered`.
-    pub tells_delivered: bool,
+    pub reports_delivered: bool,
 }
 
 impl Fact {
@@ -252,8 +252,8 @@ impl Fact {
             Fact::AttemptPlanned { attempt, .. }
             | Fact::AttemptStarted { attempt, .. }
             | Fact::AttemptAccepted { attempt, .. }
-            | Fact::AttemptRefused { attempt, .. }
-            | Fact::AttemptDeferred { attempt, .. }
+            | Fact::AttemptRejected { attempt, .. }
+            | Fact::AttemptRetryScheduled { attempt, .. }
             | Fact::AttemptUnknown { attempt, .. }
             | Fact::AttemptRepeated { attempt, .. }
             | Fact::AttemptDue { attempt }
@@ -262,7 +262,7 @@ impl Fact {
             | Fact::LateSuccess { attempt, .. }
             | Fact::LateStatus { attempt, .. }
             | Fact::LateFailure { attempt, .. }
-            | Fact::LateAnswer { attempt, .. } => Some(*attempt),
+            | Fact::LateSendResult { attempt, .. } => Some(*attempt),
             Fact::Created
             | Fact::StepStarted { .. }
             | Fact::StepMet { .. }
@@ -288,8 +288,8 @@ impl Fact {
             Fact::Created
             | Fact::AttemptStarted { .. }
             | Fact::AttemptAccepted { .. }
-            | Fact::AttemptRefused { .. }
-            | Fact::AttemptDeferred { .. }
+            | Fact::AttemptRejected { .. }
+            | Fact::AttemptRetryScheduled { .. }
             | Fact::AttemptUnknown { .. }
             | Fact::AttemptRepeated { .. }
             | Fact::AttemptDue { .. }
@@ -298,7 +298,7 @@ impl Fact {
             | Fact::Ended(_)
             | Fact::LateStatus { .. }
             | Fact::LateFailure { .. }
-            | Fact::LateAnswer { .. } => None,
+            | Fact::LateSendResult { .. } => None,
         }
     }
 }

@@ -40,10 +40,10 @@ const INVARIANTS: &[Invariant] = &[
                 .filter(|(_, a)| match a.state {
                     AttemptState::Planned
                     | AttemptState::Started
-                    | AttemptState::Deferred { .. } => true,
+                    | AttemptState::RetryScheduled { .. } => true,
                     AttemptState::Accepted
                     | AttemptState::Unknown { .. }
-                    | AttemptState::Refused => false,
+                    | AttemptState::Rejected => false,
                 })
                 .count()
         };
@@ -52,20 +52,21 @@ const INVARIANTS: &[Invariant] = &[
     ("M4", "an attempt that was never STARTED has touched nothing", |w| {
         w.attempts.iter().all(|a| {
             // One that was refused before it started is one whose route was taken away.
-            let is_untouched = matches!(a.state, AttemptState::Planned | AttemptState::Refused);
+            let is_untouched = matches!(a.state, AttemptState::Planned | AttemptState::Rejected);
             a.calls > 0 || (is_untouched && a.status == Status::Pending)
         })
     }),
     ("M5", "a step is sent at most twice after unknown outcomes", |w| {
         (0..w.steps.len()).all(|step| {
-            let doubles = w.attempts.iter().filter(|a| usize::from(a.step) == step && a.may_double);
+            let doubles =
+                w.attempts.iter().filter(|a| usize::from(a.step) == step && a.possible_duplicate);
             doubles.count() <= 1
         })
     }),
     ("M6", "a running workflow has something to wait for", |w| {
         w.active_step().is_none_or(|step| {
             let is_out = w.attempts_of(step).any(|(_, a)| a.state == AttemptState::Started);
-            is_out || w.wants_slot().is_some() || w.deadlines().any().is_some()
+            is_out || w.wants_permit().is_some() || w.deadlines().any().is_some()
         })
     }),
     ("M7", "a met step ended the workflow, unless late success continues", |w| {
@@ -84,8 +85,8 @@ const INVARIANTS: &[Invariant] = &[
                 AttemptState::Accepted | AttemptState::Unknown { .. } => true,
                 AttemptState::Planned
                 | AttemptState::Started
-                | AttemptState::Deferred { .. }
-                | AttemptState::Refused => false,
+                | AttemptState::RetryScheduled { .. }
+                | AttemptState::Rejected => false,
             });
             // After the end nothing is decided, so a late answer starts no clock.
             !is_out || step.clock_at.is_some() || w.has_ended()

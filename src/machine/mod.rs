@@ -4,7 +4,7 @@
 //! facts applied. [`Workflow::apply`] only applies, so that the journal replayed gives the same
 //! state. [`Workflow::deadlines`] derives when the workflow must be woken next; nothing stores it
 //! beside the state. [`Workflow::unanswered`] and
-//! [`Workflow::wants_slot`] say what a restart still owes.
+//! [`Workflow::wants_permit`] say what a restart still owes.
 //!
 //! No clock, no randomness, no I/O, no runtime: time is an argument, and jitter is a function of
 //! the workflow's id. Late, early and repeated events are harmless; the property tests say so.
@@ -26,7 +26,7 @@
 //! 6. *Unknown outcomes* are repeated under the same id where the provider honours it; else
 //!    `on_unknown` decides. After an unknown no other route of that step is tried, and no other
 //!    account.
-//! 7. *Last step* without a rule: `delivered` succeeds, silence for `final_wait` is UNCONFIRMED.
+//! 7. *Last step* without a rule: `delivered` succeeds, silence for `unconfirmed_after` is UNCONFIRMED.
 //! 8. *Late success* of an earlier step stops the workflow, or is noted (`on_late_success`).
 //! 9. *After the end* nothing changes the state; what still comes is recorded.
 //! 10. *valid_until*: no attempt starts after it.
@@ -37,6 +37,7 @@
 
 mod backoff;
 mod deadline;
+mod description;
 mod event;
 mod fact;
 mod invariants;
@@ -44,24 +45,24 @@ mod message_uuid;
 mod moment;
 mod plan;
 mod reason;
-mod story;
+
 mod transition;
 mod workflow;
 
 pub use backoff::retry_delay;
 pub use deadline::{Deadline, Deadlines, Due};
-pub use event::{Answer, Event, News, Refusal};
-pub use fact::{AcceptedBy, Fact, Outcome, RouteTraits};
+pub use description::describe;
+pub use event::{Event, Rejection, SendResult, Update};
+pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};
 pub use invariants::{Broken, check};
 pub use message_uuid::message_uuid;
 pub use moment::{ClockKind, Moment};
 pub use plan::{
-    Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, Need, OnLateSuccess, OnUnknown, Plan, Priority, Rule,
-    StepPlan, Template, Terms, WorkflowId,
+    FailoverCondition, Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, OnLateSuccess, OnUnknown, Plan,
+    PolicySnapshot, Priority, RouteRequirement, StepPlan, Template, WorkflowId,
 };
 pub use reason::Reason;
-pub use story::sentence;
-pub use transition::{NoRoutes, RouteBook, RouteOffer, create, handle};
+pub use transition::{NoRoutes, RouteCandidate, Router, create, handle};
 pub use workflow::{Attempt, AttemptState, EndState, Phase, Step, StepStatus, Workflow};
 
 #[cfg(test)]

@@ -55,12 +55,12 @@ pub struct StepPlan {
     /// What is sent.
     pub message: Message,
     /// When the next step starts; the last step may have none.
-    pub rule: Option<Rule>,
+    pub failover: Option<FailoverCondition>,
 }
 
 /// A failover rule: the status a step's message must reach, and in what time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
+pub struct FailoverCondition {
     /// The status to reach.
     pub condition: Status,
     /// In how many milliseconds from the first acceptance; `None` fails over on failure only.
@@ -126,7 +126,7 @@ impl Priority {
 
 /// What a route must be able to do to serve a step. Shared between workflows that need the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Need {
+pub struct RouteRequirement {
     /// Whose workflow it is.
     pub tenant: Arc<str>,
     /// The channel.
@@ -142,7 +142,7 @@ pub struct Need {
 /// The configured durations that a workflow lives by. Frozen into its record at creation, so that
 /// a changed configuration never moves the deadlines of what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Terms {
+pub struct PolicySnapshot {
     /// Bounds the time before any acceptance where the caller gave no bound.
     pub send_within_ms: u64,
     /// The same for a last step.
@@ -150,20 +150,20 @@ pub struct Terms {
     /// How long an unknown outcome waits for a receipt.
     pub unknown_wait_ms: u64,
     /// How long silence lasts until a message that no expiry bounds counts as unconfirmed.
-    pub final_wait_ms: u64,
+    pub unconfirmed_after_ms: u64,
     /// The first retry's delay; it doubles with each.
     pub retry_base_ms: u64,
     /// The longest delay between retries.
     pub retry_max_ms: u64,
 }
 
-impl Default for Terms {
+impl Default for PolicySnapshot {
     fn default() -> Self {
-        Terms {
+        PolicySnapshot {
             send_within_ms: 15 * 60 * 1000,
             last_send_within_ms: 15 * 60 * 1000,
             unknown_wait_ms: 30 * 1000,
-            final_wait_ms: 72 * 3600 * 1000,
+            unconfirmed_after_ms: 72 * 3600 * 1000,
             retry_base_ms: 1000,
             retry_max_ms: 60 * 1000,
         }
@@ -179,13 +179,13 @@ impl Plan {
     const FINGERPRINT_VERSION: u8 = 1;
 
     /// What the step at `index` asks of a route.
-    pub fn need(&self, tenant: &Arc<str>, index: usize) -> Option<Need> {
+    pub fn route_requirement(&self, tenant: &Arc<str>, index: usize) -> Option<RouteRequirement> {
         let step = self.steps.get(index)?;
-        Some(Need {
+        Some(RouteRequirement {
             tenant: Arc::clone(tenant),
             channel: step.message.channel.clone(),
             sender: step.message.from.clone(),
-            condition: step.rule.map(|rule| rule.condition),
+            condition: step.failover.map(|failover| failover.condition),
             content: step.message.content.kind(),
         })
     }
@@ -202,7 +202,7 @@ impl Plan {
     /// How long the steps' conditions may be waited for together, in milliseconds.
     pub fn planned_life_ms(&self) -> u64 {
         self.steps.iter().fold(0, |sum: u64, step| {
-            let expiry = step.rule.and_then(|rule| rule.expiry_ms).unwrap_or(0);
+            let expiry = step.failover.and_then(|failover| failover.expiry_ms).unwrap_or(0);
             sum.saturating_add(expiry)
         })
     }

@@ -36,7 +36,7 @@ pub enum Reason {
     /// `send_within` passed before it could start, and not because its route was full: the service was
     /// down, or the route is no longer there.
     NotSentInTime,
-    /// Accepted, and then silence for `final_wait`.
+    /// Accepted, and then silence for `unconfirmed_after`.
     NoConfirmation,
     /// The route was full with what went before it, for as long as `send_within`.
     RouteSaturated,

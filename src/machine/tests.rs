@@ -19,38 +19,43 @@ const START: u64 = 1_700_000_000_000;
 const MINUTE: u64 = 60_000;
 
 /// Offers these routes for whatever is needed; each has one name a channel.
-struct Offers(Vec<RouteOffer>);
+struct Offers(Vec<RouteCandidate>);
 
 impl Offers {
-    fn of(traits: &[RouteTraits]) -> Offers {
-        let numbered = (0..).zip(traits);
-        Offers(numbered.map(|(at, traits)| offer(&format!("{at}"), "p/main", *traits)).collect())
+    fn of(properties: &[RouteProperties]) -> Offers {
+        let numbered = (0..).zip(properties);
+        Offers(
+            numbered
+                .map(|(at, properties)| candidate(&format!("{at}"), "p/main", *properties))
+                .collect(),
+        )
     }
 }
 
-impl RouteBook for Offers {
-    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        let named = |offer: &RouteOffer| {
-            let route = Arc::from(format!("{}-{}", need.channel, offer.route));
-            RouteOffer { route, ..offer.clone() }
+impl Router for Offers {
+    fn candidates(&self, requirement: &RouteRequirement) -> Vec<RouteCandidate> {
+        let named = |candidate: &RouteCandidate| {
+            let route = Arc::from(format!("{}-{}", requirement.channel, candidate.route));
+            RouteCandidate { route, ..candidate.clone() }
         };
         self.0.iter().map(named).collect()
     }
 
-    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
-        let renamed = self.0.iter().map(|offer| &offer.account).find(|it| &***it == "p/renamed");
+    fn current_account<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+        let renamed =
+            self.0.iter().map(|candidate| &candidate.account).find(|it| &***it == "p/renamed");
         renamed.filter(|_| &**account == "p/main").unwrap_or(account)
     }
 }
 
-fn offer(name: &str, account: &str, traits: RouteTraits) -> RouteOffer {
-    RouteOffer { route: Arc::from(name), account: Arc::from(account), traits }
+fn candidate(name: &str, account: &str, properties: RouteProperties) -> RouteCandidate {
+    RouteCandidate { route: Arc::from(name), account: Arc::from(account), properties }
 }
 
 const WAKE: Event = Event::Wake { up_since: UnixMillis(0), hold: false };
 
-const PLAIN: RouteTraits =
-    RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
+const PLAIN: RouteProperties =
+    RouteProperties { idempotent_for_ms: None, correlates_receipts: true, reports_delivered: true };
 
 /// A workflow and the time, driven by hand.
 struct Life {
@@ -66,7 +71,7 @@ impl Life {
         Life::by(plan, vec![PLAIN])
     }
 
-    fn by(plan: Plan, routes: Vec<RouteTraits>) -> Life {
+    fn by(plan: Plan, routes: Vec<RouteProperties>) -> Life {
         let now = Moment::both(UnixMillis(START));
         let workflow = fresh(&plan);
         let routes = Offers::of(&routes);
@@ -107,24 +112,24 @@ impl Life {
     }
 
     fn start(&mut self) -> &mut Life {
-        let attempt = self.workflow.wants_slot().expect("an attempt is planned");
-        self.tell(Event::Slot { attempt });
+        let attempt = self.workflow.wants_permit().expect("an attempt is planned");
+        self.tell(Event::PermitGranted { attempt });
         self
     }
 
-    fn answer(&mut self, answer: Answer) -> &mut Life {
+    fn answer(&mut self, answer: SendResult) -> &mut Life {
         let attempt = self.workflow.attempts.len() as u16;
         let call = self.workflow.attempts.last().map_or(0, |attempt| attempt.calls);
-        self.tell(Event::Answer { attempt, call, answer });
+        self.tell(Event::SendResult { attempt, call, result: answer });
         self
     }
 
     fn accepted(&mut self) -> &mut Life {
-        self.start().answer(Answer::Accepted { provider_id: "p".to_owned() })
+        self.start().answer(SendResult::Accepted { provider_id: "p".to_owned() })
     }
 
-    fn news(&mut self, attempt: u16, report: Report) -> &mut Life {
-        self.tell(Event::News { attempt, news: news(report) });
+    fn update(&mut self, attempt: u16, report: Report) -> &mut Life {
+        self.tell(Event::Update { attempt, update: update(report) });
         self
     }
 
@@ -141,7 +146,8 @@ impl Life {
 
     fn regrets(&self) -> usize {
         let is_regret = |fact: &Fact| match fact {
-            Fact::LateSuccess { regret, .. } | Fact::LateStatus { regret, .. } => *regret,
+            Fact::LateSuccess { unnecessary_failover, .. }
+            | Fact::LateStatus { unnecessary_failover, .. } => *unnecessary_failover,
             _ => false,
         };
         self.journal.iter().filter(|(_, fact)| is_regret(fact)).count()
@@ -150,23 +156,30 @@ impl Life {
 
 fn fresh(plan: &Plan) -> Workflow {
     let tenant: Arc<str> = Arc::from("default");
-    let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
-    let needs: Vec<_> = needs.collect();
+    let requirements =
+        (0..plan.steps.len()).filter_map(|at| plan.route_requirement(&tenant, at)).map(Arc::new);
+    let requirements: Vec<_> = requirements.collect();
     let id = WorkflowId(Uuid::from_u128(7));
-    Workflow::new(id, Moment::both(UnixMillis(START)), plan, needs, Terms::default())
+    Workflow::new(
+        id,
+        Moment::both(UnixMillis(START)),
+        plan,
+        requirements,
+        PolicySnapshot::default(),
+    )
 }
 
-fn news(report: Report) -> News {
-    News { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
+fn update(report: Report) -> Update {
+    Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
 }
 
-fn refusal(fault: Fault) -> Refusal {
+fn rejection(fault: Fault) -> Rejection {
     let detail = "it said no".to_owned();
-    Refusal { kind: ErrorKind::InvalidRequest, fault, code: None, detail, cause: None }
+    Rejection { kind: ErrorKind::InvalidRequest, fault, code: None, detail, cause: None }
 }
 
-fn plan(rules: &[Option<Rule>]) -> Plan {
-    let step = |rule: &Option<Rule>| StepPlan {
+fn plan(rules: &[Option<FailoverCondition>]) -> Plan {
+    let step = |rule: &Option<FailoverCondition>| StepPlan {
         message: Message {
             channel: if rule.is_some() { Channel::MESSENGER } else { Channel::SMS },
             from: Endpoint::Number("12345".to_owned()),
@@ -174,7 +187,7 @@ fn plan(rules: &[Option<Rule>]) -> Plan {
             content: Content::Text("your code is 1234".to_owned()),
             options: Options::default(),
         },
-        rule: *rule,
+        failover: *rule,
     };
     Plan {
         template: Template::Failover,
@@ -190,8 +203,8 @@ fn plan(rules: &[Option<Rule>]) -> Plan {
     }
 }
 
-fn read_in(ms: u64) -> Option<Rule> {
-    Some(Rule { condition: Status::Read, expiry_ms: Some(ms) })
+fn read_in(ms: u64) -> Option<FailoverCondition> {
+    Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(ms) })
 }
 
 /// Messenger, read within ten minutes, else SMS.
@@ -202,18 +215,18 @@ fn messenger_then_sms() -> Plan {
 #[test]
 fn read_in_time_succeeds_and_skips_the_rest() {
     let mut life = Life::of(messenger_then_sms());
-    life.accepted().after(MINUTE).news(1, Report::Reached(Status::Delivered));
+    life.accepted().after(MINUTE).update(1, Report::Reached(Status::Delivered));
     assert_eq!(life.step(), Some(0), "delivered does not meet read");
-    life.news(1, Report::Reached(Status::Read));
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
     assert_eq!(life.workflow.steps[1].status, StepStatus::Skipped);
 }
 
 #[test]
 fn read_implies_delivered() {
-    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(MINUTE) });
+    let rule = Some(FailoverCondition { condition: Status::Delivered, expiry_ms: Some(MINUTE) });
     let mut life = Life::of(plan(&[rule, None]));
-    life.accepted().news(1, Report::Reached(Status::Read));
+    life.accepted().update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 }
 
@@ -225,35 +238,35 @@ fn not_read_in_time_goes_on_to_the_next_step_and_never_early() {
     assert_eq!(life.step(), Some(0), "the clock runs from the acceptance");
     life.after(1);
     assert_eq!(life.step(), Some(1));
-    life.accepted().news(2, Report::Reached(Status::Delivered));
+    life.accepted().update(2, Report::Reached(Status::Delivered));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 }
 
 #[test]
 fn a_refusal_fails_over_at_once() {
     let mut life = Life::of(messenger_then_sms());
-    life.start().answer(Answer::Refused(refusal(Fault::Recipient)));
+    life.start().answer(SendResult::Rejected(rejection(Fault::Recipient)));
     assert_eq!(life.step(), Some(1));
-    life.start().answer(Answer::Refused(refusal(Fault::Content)));
+    life.start().answer(SendResult::Rejected(rejection(Fault::Content)));
     assert_eq!(life.ended(), Some((EndState::Failed, Reason::Rejected)));
 }
 
 #[test]
 fn the_provider_s_fault_is_worth_another_route_while_a_quarter_of_the_time_is_left() {
     let mut life = Life::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
-    life.start().answer(Answer::Refused(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Rejected(rejection(Fault::Provider)));
     assert_eq!(life.step(), Some(0));
     assert_eq!(&*life.workflow.attempts[1].route, "messenger-1");
 
     let mut late = Life::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
-    late.after(8 * MINUTE).start().answer(Answer::Refused(refusal(Fault::Provider)));
+    late.after(8 * MINUTE).start().answer(SendResult::Rejected(rejection(Fault::Provider)));
     assert_eq!(late.step(), Some(1));
 }
 
 #[test]
 fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
     let mut life = Life::of(messenger_then_sms());
-    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: None };
+    let deferred = SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: None };
     let mut calls = 0;
     while life.step() == Some(0) {
         life.start().answer(deferred.clone());
@@ -275,7 +288,8 @@ fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
 #[test]
 fn retry_after_is_honoured() {
     let mut life = Life::of(messenger_then_sms());
-    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(30_000) };
+    let deferred =
+        SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: Some(30_000) };
     life.start().answer(deferred);
     let deadline = life.workflow.deadlines().timer.expect("a retry is due");
     assert_eq!((deadline.due, deadline.at), (Due::Retry, UnixMillis(START + 30_000)));
@@ -284,7 +298,7 @@ fn retry_after_is_honoured() {
 #[test]
 fn an_unknown_outcome_waits_for_its_receipt_and_then_fails_over() {
     let mut life = Life::of(messenger_then_sms());
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.after(29_999);
     assert_eq!(life.step(), Some(0));
     life.after(1);
@@ -294,20 +308,21 @@ fn an_unknown_outcome_waits_for_its_receipt_and_then_fails_over() {
 #[test]
 fn a_receipt_resolves_an_unknown_outcome() {
     let mut life = Life::of(messenger_then_sms());
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
-    life.after(1000).news(1, Report::Reached(Status::Delivered)).after(MINUTE);
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
+    life.after(1000).update(1, Report::Reached(Status::Delivered)).after(MINUTE);
     assert_eq!(life.step(), Some(0), "it is out, and may still be read");
-    life.news(1, Report::Reached(Status::Read));
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 }
 
 #[test]
 fn an_unknown_outcome_of_the_last_step_is_sent_once_more_and_counted() {
     let mut life = Life::of(plan(&[None]));
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
-    life.after(30_000).start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
+    life.after(30_000).start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.after(MINUTE);
-    let doubles = life.workflow.attempts.iter().filter(|attempt| attempt.may_double).count();
+    let doubles =
+        life.workflow.attempts.iter().filter(|attempt| attempt.possible_duplicate).count();
     assert_eq!((life.workflow.attempts.len(), doubles), (2, 1));
     life.after(72 * 3_600_000);
     assert_eq!(life.ended(), Some((EndState::Unconfirmed, Reason::OutcomeUnknown)));
@@ -316,8 +331,8 @@ fn an_unknown_outcome_of_the_last_step_is_sent_once_more_and_counted() {
 #[test]
 fn the_second_unknown_outcome_is_waited_for_as_long_as_the_first() {
     let mut life = Life::of(Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() });
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.after(29_999);
     assert_eq!(life.step(), Some(0));
     life.after(1);
@@ -326,37 +341,37 @@ fn the_second_unknown_outcome_is_waited_for_as_long_as_the_first() {
 
 #[test]
 fn without_an_echo_there_is_no_receipt_to_wait_for() {
-    let silent = RouteTraits { echoes: false, ..PLAIN };
+    let silent = RouteProperties { correlates_receipts: false, ..PLAIN };
     let mut life = Life::by(messenger_then_sms(), vec![silent]);
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     assert_eq!(life.step(), Some(1));
 }
 
 #[test]
 fn where_the_provider_honours_our_id_an_unknown_outcome_is_repeated_under_it() {
-    let idempotent = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+    let idempotent = RouteProperties { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
     let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.after(2000).accepted();
     assert_eq!(life.workflow.attempts.len(), 1, "one attempt, two calls");
     assert_eq!(life.workflow.attempts[0].calls, 2);
-    assert!(!life.workflow.attempts[0].may_double);
+    assert!(!life.workflow.attempts[0].possible_duplicate);
 }
 
 #[test]
 fn after_an_unknown_outcome_no_other_route_of_the_step_is_tried() {
-    let idempotent = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+    let idempotent = RouteProperties { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
     let mut life = Life::by(messenger_then_sms(), vec![idempotent, PLAIN]);
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
-    life.after(2000).start().answer(Answer::Refused(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
+    life.after(2000).start().answer(SendResult::Rejected(rejection(Fault::Provider)));
     assert_eq!(life.step(), Some(1));
 }
 
 #[test]
 fn a_repeat_that_gets_its_place_after_the_provider_forgot_the_id_is_not_made() {
-    let idempotent = RouteTraits { idempotent_for_ms: Some(5000), ..PLAIN };
+    let idempotent = RouteProperties { idempotent_for_ms: Some(5000), ..PLAIN };
     let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.after(5001).start();
     assert_eq!(life.workflow.attempts[0].calls, 1, "a second call would be a second message");
     assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }));
@@ -366,10 +381,11 @@ fn a_repeat_that_gets_its_place_after_the_provider_forgot_the_id_is_not_made() {
 
 #[test]
 fn a_repeat_that_is_put_off_for_longer_than_the_provider_knows_the_id_is_not_made() {
-    let idempotent = RouteTraits { idempotent_for_ms: Some(5000), ..PLAIN };
+    let idempotent = RouteProperties { idempotent_for_ms: Some(5000), ..PLAIN };
     let mut life = Life::by(messenger_then_sms(), vec![idempotent]);
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
-    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(10_000) };
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
+    let deferred =
+        SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: Some(10_000) };
     life.after(2000).start().answer(deferred).after(10_000).start();
     assert_eq!(life.workflow.attempts[0].calls, 2, "the third would be a second message");
 }
@@ -377,7 +393,7 @@ fn a_repeat_that_is_put_off_for_longer_than_the_provider_knows_the_id_is_not_mad
 #[test]
 fn two_calls_may_be_out_at_once_and_both_are_owed() {
     let mut life = Life::of(Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() });
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     life.start().after(10 * MINUTE).start();
     assert_eq!(life.workflow.unanswered(), [2, 3]);
 }
@@ -388,7 +404,7 @@ fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
     life.start();
     assert_eq!(life.workflow.unanswered(), [1]);
     life.tell(Event::Lost { attempt: 1 });
-    life.answer(Answer::Accepted { provider_id: "p".to_owned() });
+    life.answer(SendResult::Accepted { provider_id: "p".to_owned() });
     assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }), "stale");
 }
 
@@ -396,7 +412,7 @@ fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
 fn a_late_read_stops_what_came_after_and_is_counted_as_regret() {
     let mut life = Life::of(messenger_then_sms());
     life.accepted().after(10 * MINUTE).start();
-    life.news(1, Report::Reached(Status::Read));
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
     assert_eq!(life.regrets(), 1);
 }
@@ -404,28 +420,28 @@ fn a_late_read_stops_what_came_after_and_is_counted_as_regret() {
 #[test]
 fn a_late_read_before_the_next_send_is_no_regret_and_stops_it() {
     let mut life = Life::of(messenger_then_sms());
-    life.accepted().after(10 * MINUTE).news(1, Report::Reached(Status::Read));
+    life.accepted().after(10 * MINUTE).update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
     assert_eq!(life.regrets(), 0);
-    assert_eq!(life.workflow.wants_slot(), None);
+    assert_eq!(life.workflow.wants_permit(), None);
 }
 
 #[test]
 fn with_continue_a_late_success_counts_at_the_end() {
     let mut life =
         Life::of(Plan { on_late_success: OnLateSuccess::Continue, ..messenger_then_sms() });
-    life.accepted().after(10 * MINUTE).news(1, Report::Reached(Status::Read));
+    life.accepted().after(10 * MINUTE).update(1, Report::Reached(Status::Read));
     assert_eq!(life.step(), Some(1));
-    life.start().answer(Answer::Refused(refusal(Fault::Recipient)));
+    life.start().answer(SendResult::Rejected(rejection(Fault::Recipient)));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
 }
 
 #[test]
 fn a_failure_receipt_fails_over_and_a_later_delivery_still_counts() {
     let mut life = Life::of(messenger_then_sms());
-    life.accepted().news(1, Report::Failed(Failure::Undeliverable));
+    life.accepted().update(1, Report::Failed(Failure::Undeliverable));
     assert_eq!(life.step(), Some(1));
-    life.news(1, Report::Reached(Status::Read));
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
 }
 
@@ -438,7 +454,7 @@ fn silence_after_the_last_step_is_unconfirmed() {
 
 #[test]
 fn a_channel_that_tells_nothing_ends_unconfirmed_at_acceptance() {
-    let mute = RouteTraits { tells_delivered: false, ..PLAIN };
+    let mute = RouteProperties { reports_delivered: false, ..PLAIN };
     let mut life = Life::by(plan(&[None]), vec![mute]);
     life.accepted();
     assert_eq!(life.ended(), Some((EndState::Unconfirmed, Reason::NoReceipts)));
@@ -449,7 +465,7 @@ fn nothing_starts_after_a_cancel() {
     let mut life = Life::of(messenger_then_sms());
     life.tell(Event::Cancel);
     assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
-    assert_eq!(life.tell(Event::Slot { attempt: 1 }), 0);
+    assert_eq!(life.tell(Event::PermitGranted { attempt: 1 }), 0);
     assert_eq!(life.workflow.attempts[0].calls, 0);
 }
 
@@ -458,8 +474,8 @@ fn an_answer_after_a_cancel_is_recorded_and_changes_nothing() {
     let mut life = Life::of(messenger_then_sms());
     life.start();
     life.tell(Event::Cancel);
-    life.answer(Answer::Accepted { provider_id: "p".to_owned() });
-    life.news(1, Report::Reached(Status::Read));
+    life.answer(SendResult::Accepted { provider_id: "p".to_owned() });
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Canceled, Reason::Canceled)));
     assert!(matches!(life.journal.last(), Some((_, Fact::LateStatus { .. }))));
 }
@@ -505,15 +521,15 @@ fn a_held_wait_for_a_receipt_is_not_given_up() {
     life.accepted();
     life.pass(11 * MINUTE);
     assert_eq!(life.tell(Event::Wake { up_since: life.now.engine, hold: true }), 0);
-    life.news(1, Report::Reached(Status::Read));
+    life.update(1, Report::Reached(Status::Read));
     assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 }
 
 #[test]
 fn an_expiry_says_what_was_waited_for_and_what_was_reached() {
     let mut life = Life::of(messenger_then_sms());
-    life.accepted().after(41_000).news(1, Report::Reached(Status::Delivered)).after(10 * MINUTE);
-    let told: Vec<_> = life.journal.iter().map(|(_, fact)| sentence(fact)).collect();
+    life.accepted().after(41_000).update(1, Report::Reached(Status::Delivered)).after(10 * MINUTE);
+    let told: Vec<_> = life.journal.iter().map(|(_, fact)| describe(fact)).collect();
     let wanted = "not read within 600 s; last status delivered, 41 s after submission";
     assert!(told.iter().any(|told| told == wanted), "{told:#?}");
 }
@@ -526,15 +542,15 @@ fn report() -> impl Strategy<Value = Report> {
     ]
 }
 
-fn any_answer() -> impl Strategy<Value = Answer> {
+fn any_answer() -> impl Strategy<Value = SendResult> {
     let fault = prop::sample::select(&[Fault::Provider, Fault::Recipient][..]);
     prop_oneof![
-        3 => Just(Answer::Accepted { provider_id: "p".to_owned() }),
-        1 => fault.clone().prop_map(|fault| Answer::Refused(refusal(fault))),
+        3 => Just(SendResult::Accepted { provider_id: "p".to_owned() }),
+        1 => fault.clone().prop_map(|fault| SendResult::Rejected(rejection(fault))),
         2 => (fault.clone(), prop::option::of(0..120_000_u64)).prop_map(|(fault, after_ms)| {
-            Answer::Deferred { refusal: refusal(fault), after_ms }
+            SendResult::RetryLater { rejection: rejection(fault), after_ms }
         }),
-        2 => fault.prop_map(|fault| Answer::Unknown(refusal(fault))),
+        2 => fault.prop_map(|fault| SendResult::Unknown(rejection(fault))),
     ]
 }
 
@@ -543,12 +559,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Just(WAKE),
         2 => (0..60 * MINUTE, any::<bool>())
             .prop_map(|(ms, hold)| Event::Wake { up_since: UnixMillis(START + ms), hold }),
-        6 => (0..6_u16).prop_map(|attempt| Event::Slot { attempt }),
+        6 => (0..6_u16).prop_map(|attempt| Event::PermitGranted { attempt }),
         6 => (0..6_u16, 0..4_u16, any_answer())
-            .prop_map(|(attempt, call, answer)| Event::Answer { attempt, call, answer }),
+            .prop_map(|(attempt, call, answer)| Event::SendResult { attempt, call, result: answer }),
         1 => (0..6_u16).prop_map(|attempt| Event::Lost { attempt }),
         4 => (0..6_u16, report())
-            .prop_map(|(attempt, report)| Event::News { attempt, news: news(report) }),
+            .prop_map(|(attempt, report)| Event::Update { attempt, update: update(report) }),
         1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
     ]
@@ -563,7 +579,8 @@ fn any_step() -> impl Strategy<Value = i64> {
 fn any_plan() -> impl Strategy<Value = Plan> {
     let expiry = prop::option::weighted(0.8, 1000..20 * MINUTE);
     let status = prop::sample::select(&[Status::Submitted, Status::Delivered, Status::Read][..]);
-    let rule = (status, expiry).prop_map(|(condition, expiry_ms)| Rule { condition, expiry_ms });
+    let rule = (status, expiry)
+        .prop_map(|(condition, expiry_ms)| FailoverCondition { condition, expiry_ms });
     let last = prop::option::of(rule.clone());
     let options = (
         prop::option::of(0..30 * MINUTE),
@@ -587,15 +604,15 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     })
 }
 
-fn any_routes() -> impl Strategy<Value = Vec<RouteTraits>> {
-    let traits = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>()).prop_map(
-        |(idempotent_for_ms, echoes, tells_delivered)| RouteTraits {
+fn any_routes() -> impl Strategy<Value = Vec<RouteProperties>> {
+    let properties = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>()).prop_map(
+        |(idempotent_for_ms, correlates_receipts, reports_delivered)| RouteProperties {
             idempotent_for_ms,
-            echoes,
-            tells_delivered,
+            correlates_receipts,
+            reports_delivered,
         },
     );
-    prop::collection::vec(traits, 0..3)
+    prop::collection::vec(properties, 0..3)
 }
 
 proptest! {
@@ -630,7 +647,7 @@ proptest! {
                 prop_assert_eq!(starts(&life), before, "nothing starts after valid_until");
             }
             prop_assert!(life.workflow.sequence >= sequence);
-            if !matches!(event, Event::Slot { .. }) {
+            if !matches!(event, Event::PermitGranted { .. }) {
                 prop_assert_eq!(life.tell(event), 0, "a repeat changes nothing");
             }
         }
@@ -655,7 +672,7 @@ proptest! {
             if life.ended().is_some() {
                 break;
             }
-            if life.workflow.wants_slot().is_some() {
+            if life.workflow.wants_permit().is_some() {
                 life.start();
                 if life.ended().is_none() && !life.workflow.unanswered().is_empty() {
                     let answer = answers.next().expect("endless");
@@ -716,11 +733,11 @@ proptest! {
                 // Either before the clock was set or after it, it showed that time.
                 prop_assert!(wall.max(wall.saturating_add_signed(-step)) >= send_at);
             }
-            if let Some(attempt) = life.workflow.wants_slot() {
-                life.tell(Event::Slot { attempt });
+            if let Some(attempt) = life.workflow.wants_permit() {
+                life.tell(Event::PermitGranted { attempt });
                 let now = life.workflow.attempts.iter().map(|attempt| attempt.calls).sum::<u16>();
                 prop_assert_eq!(now > calls, wall <= valid_until, "{} and {}", wall, valid_until);
-                life.answer(Answer::Deferred { refusal: refusal(Fault::Recipient), after_ms: None });
+                life.answer(SendResult::RetryLater { rejection: rejection(Fault::Recipient), after_ms: None });
             }
         }
     }

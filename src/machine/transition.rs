@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 
-pub use routes::{NoRoutes, RouteBook, RouteOffer};
+pub use routes::{NoRoutes, RouteCandidate, Router};
 
 use super::{
-    AcceptedBy, Answer, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, News,
-    OnLateSuccess, OnUnknown, Outcome, Phase, Reason, Refusal, StepStatus, Workflow, retry_delay,
+    AcceptedBy, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, OnLateSuccess,
+    OnUnknown, Outcome, Phase, Reason, Rejection, SendResult, StepStatus, Update, Workflow,
+    retry_delay,
 };
 
 /// Begins the life of a new workflow, and starts its first step unless `send_at` is ahead.
-pub fn create(workflow: &mut Workflow, now: Moment, routes: &dyn RouteBook) -> Vec<Fact> {
+pub fn create(workflow: &mut Workflow, now: Moment, routes: &dyn Router) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     turn.emit(Fact::Created);
     turn.wake(UnixMillis(0), false);
@@ -30,15 +31,15 @@ pub fn handle(
     workflow: &mut Workflow,
     now: Moment,
     event: Event,
-    routes: &dyn RouteBook,
+    routes: &dyn Router,
 ) -> Vec<Fact> {
     let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
         Event::Wake { up_since, hold } => turn.wake(up_since, hold),
-        Event::Slot { attempt } => turn.slot(attempt),
-        Event::Answer { attempt, call, answer } => turn.answer(attempt, call, answer),
+        Event::PermitGranted { attempt } => turn.permit_granted(attempt),
+        Event::SendResult { attempt, call, result } => turn.send_result(attempt, call, result),
         Event::Lost { attempt } => turn.lost(attempt),
-        Event::News { attempt, news } => turn.news(attempt, news),
+        Event::Update { attempt, update } => turn.update(attempt, update),
         Event::Rerouted => turn.rerouted(),
         Event::Cancel => turn.cancel(),
     }
@@ -48,7 +49,7 @@ pub fn handle(
 struct Transition<'a> {
     workflow: &'a mut Workflow,
     now: Moment,
-    routes: &'a dyn RouteBook,
+    routes: &'a dyn Router,
     facts: Vec<Fact>,
 }
 
@@ -68,19 +69,19 @@ impl Transition<'_> {
                     self.send_within_passed(step, deadline.at < up_since);
                 }
                 (Due::UnknownWait, Some(step)) => self.decide_unknown(step),
-                (Due::Expiry | Due::FinalWait, Some(step)) => {
+                (Due::Expiry | Due::UnconfirmedAfter, Some(step)) => {
                     self.expired(step, deadline, up_since);
                 }
                 (Due::ValidUntil, _) => self.valid_until_passed(),
                 (Due::Retry | Due::SendWithin | Due::UnknownWait, None)
-                | (Due::Expiry | Due::FinalWait, None) => return,
+                | (Due::Expiry | Due::UnconfirmedAfter, None) => return,
             }
         }
     }
 
     fn retry_due(&mut self, step: u8) {
         let due = self.workflow.attempts_of(step).find(|(_, attempt)| {
-            matches!(attempt.state, AttemptState::Deferred { retry_at } if retry_at <= self.now.engine)
+            matches!(attempt.state, AttemptState::RetryScheduled { retry_at } if retry_at <= self.now.engine)
         });
         if let Some((attempt, _)) = due {
             self.emit(Fact::AttemptDue { attempt });
@@ -136,7 +137,7 @@ impl Transition<'_> {
         up_since: UnixMillis,
     ) {
         let step = &self.workflow.steps[usize::from(index)];
-        let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
+        let expiry_ms = step.failover.and_then(|failover| failover.expiry_ms);
         let last_after_ms = match (step.reached_at, step.clock_at) {
             (Some(at), Some(from)) => Some(at.engine.0.saturating_sub(from.engine.0)),
             (Some(_) | None, None) | (None, Some(_)) => None,
@@ -144,16 +145,16 @@ impl Transition<'_> {
         let fact = Fact::StepExpired {
             step: index,
             condition: self.workflow.target(index),
-            expiry_ms: expiry_ms.unwrap_or(self.workflow.terms.final_wait_ms),
+            expiry_ms: expiry_ms.unwrap_or(self.workflow.policy.unconfirmed_after_ms),
             last: step.reached,
             last_after_ms,
             late_ms: self.now.engine.0.saturating_sub(deadline.0),
             while_down: deadline < up_since,
         };
-        let detail = super::sentence(&fact);
+        let detail = super::describe(&fact);
         let is_unknown_only = step.reached == Status::Pending;
         self.emit(fact);
-        if due == Due::FinalWait {
+        if due == Due::UnconfirmedAfter {
             // Nobody refused it and nobody confirmed it: neither success nor failure.
             let reason =
                 if is_unknown_only { Reason::OutcomeUnknown } else { Reason::NoConfirmation };
@@ -169,8 +170,8 @@ const TOO_LATE: &str = "valid_until passed before a further message could be sen
 /// Calls.
 impl Transition<'_> {
     /// Rule 11 lives here: nothing but this makes an attempt STARTED.
-    fn slot(&mut self, number: u16) {
-        if self.workflow.wants_slot() != Some(number) {
+    fn permit_granted(&mut self, number: u16) {
+        if self.workflow.wants_permit() != Some(number) {
             return;
         }
         let Some(attempt) = self.workflow.attempt(number) else { return };
@@ -183,33 +184,35 @@ impl Transition<'_> {
         }
         let call = attempt.calls.saturating_add(1);
         match self.way_of(attempt) {
-            Some(RouteOffer { account, .. }) => {
+            Some(RouteCandidate { account, .. }) => {
                 self.emit(Fact::AttemptStarted { attempt: number, call, account });
             }
             None => self.route_gone(number),
         }
     }
 
-    fn answer(&mut self, number: u16, call: u16, answer: Answer) {
+    fn send_result(&mut self, number: u16, call: u16, result: SendResult) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         if attempt.state != AttemptState::Started || attempt.calls != call {
             return;
         }
         if self.workflow.has_ended() {
-            let (provider_id, unknown) = match answer {
-                Answer::Accepted { provider_id } => (Some(provider_id), false),
-                Answer::Refused(_) | Answer::Deferred { .. } => (None, false),
-                Answer::Unknown(_) => (None, true),
+            let (provider_id, unknown) = match result {
+                SendResult::Accepted { provider_id } => (Some(provider_id), false),
+                SendResult::Rejected(_) | SendResult::RetryLater { .. } => (None, false),
+                SendResult::Unknown(_) => (None, true),
             };
-            return self.emit(Fact::LateAnswer { attempt: number, provider_id, unknown });
+            return self.emit(Fact::LateSendResult { attempt: number, provider_id, unknown });
         }
-        match answer {
-            Answer::Accepted { provider_id } => {
-                self.accepted(number, provider_id, AcceptedBy::Answer);
+        match result {
+            SendResult::Accepted { provider_id } => {
+                self.accepted(number, provider_id, AcceptedBy::Response);
             }
-            Answer::Refused(refusal) => self.refused(number, refusal),
-            Answer::Deferred { refusal, after_ms } => self.deferred(number, refusal, after_ms),
-            Answer::Unknown(refusal) => self.unknown(number, Some(refusal)),
+            SendResult::Rejected(rejection) => self.rejected(number, rejection),
+            SendResult::RetryLater { rejection, after_ms } => {
+                self.retry_later(number, rejection, after_ms)
+            }
+            SendResult::Unknown(rejection) => self.unknown(number, Some(rejection)),
         }
     }
 
@@ -220,7 +223,7 @@ impl Transition<'_> {
             return;
         }
         if self.workflow.has_ended() {
-            let fact = Fact::LateAnswer { attempt: number, provider_id: None, unknown: true };
+            let fact = Fact::LateSendResult { attempt: number, provider_id: None, unknown: true };
             return self.emit(fact);
         }
         self.unknown(number, None);
@@ -230,18 +233,18 @@ impl Transition<'_> {
         self.emit(Fact::AttemptAccepted { attempt: number, provider_id, by });
         self.climbed(number);
         let Some(attempt) = self.workflow.attempt(number) else { return };
-        let (step, tells_delivered) = (attempt.step, attempt.traits.tells_delivered);
-        let has_rule = self.workflow.steps[usize::from(step)].rule.is_some();
-        if self.is_active(step) && self.workflow.is_last(step) && !has_rule && !tells_delivered {
+        let (step, reports_delivered) = (attempt.step, attempt.properties.reports_delivered);
+        let has_rule = self.workflow.steps[usize::from(step)].failover.is_some();
+        if self.is_active(step) && self.workflow.is_last(step) && !has_rule && !reports_delivered {
             let detail = "accepted; this channel tells nothing further".to_owned();
             self.end(EndState::Unconfirmed, Reason::NoReceipts, None, detail);
         }
     }
 
     /// Rule 3: the provider will not take it.
-    fn refused(&mut self, number: u16, refusal: Refusal) {
+    fn rejected(&mut self, number: u16, rejection: Rejection) {
         let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
-        self.emit(Fact::AttemptRefused { attempt: number, refusal: refusal.clone() });
+        self.emit(Fact::AttemptRejected { attempt: number, rejection: rejection.clone() });
         if !self.is_active(step) {
             return;
         }
@@ -258,13 +261,13 @@ impl Transition<'_> {
         }
         // Rule 6: not after an unknown, and an earlier call of this very attempt may be one.
         let is_uncertain = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
-        if refusal.fault == Fault::Provider
+        if rejection.fault == Fault::Provider
             && !is_uncertain
-            && let Some(offer) = self.another_route(step)
+            && let Some(candidate) = self.another_route(step)
         {
-            return self.plan_attempt(step, offer.way(), false);
+            return self.plan_attempt(step, candidate.way(), false);
         }
-        let reason = match refusal.kind {
+        let reason = match rejection.kind {
             ErrorKind::OptedOut => Reason::OptedOut,
             ErrorKind::Throttled
             | ErrorKind::Unreachable
@@ -279,69 +282,69 @@ impl Transition<'_> {
             | ErrorKind::OutsideWindow
             | ErrorKind::Unreached => Reason::Rejected,
         };
-        self.fail_step(step, reason, refusal.code, refusal.detail);
+        self.fail_step(step, reason, rejection.code, rejection.detail);
     }
 
     /// Rule 5: certainly not processed, so it is called again inside `send_within`.
-    fn deferred(&mut self, number: u16, refusal: Refusal, after_ms: Option<u64>) {
+    fn retry_later(&mut self, number: u16, rejection: Rejection, after_ms: Option<u64>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, calls) = (attempt.step, attempt.calls);
-        let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, calls);
+        let delay = retry_delay(&self.workflow.policy, self.workflow.id, number, calls);
         let retry_at = self.after(delay.max(after_ms.unwrap_or(0)));
         let is_uncertain = attempt.is_uncertain;
         let window_end = self.window_end(step).filter(|_| self.is_active(step) && !is_uncertain);
-        let Some(end) = window_end else { return self.wait_for_retry(number, refusal, retry_at) };
+        let Some(end) = window_end else { return self.wait_for_retry(number, rejection, retry_at) };
         let quarter = self.workflow.send_within(step) / 4;
         // Another route is worth a quarter of the time; the last moment for it is now if the
         // next retry would come after that.
         let last_moment = retry_at.0.saturating_add(quarter) > end.0;
         let other =
-            self.another_route(step).filter(|_| last_moment && refusal.fault == Fault::Provider);
-        if let Some(offer) = other {
-            self.emit(Fact::AttemptRefused { attempt: number, refusal });
-            self.plan_attempt(step, offer.way(), false);
+            self.another_route(step).filter(|_| last_moment && rejection.fault == Fault::Provider);
+        if let Some(candidate) = other {
+            self.emit(Fact::AttemptRejected { attempt: number, rejection });
+            self.plan_attempt(step, candidate.way(), false);
         } else if retry_at > end {
-            let (code, detail) = (refusal.code.clone(), refusal.detail.clone());
-            self.emit(Fact::AttemptRefused { attempt: number, refusal });
+            let (code, detail) = (rejection.code.clone(), rejection.detail.clone());
+            self.emit(Fact::AttemptRejected { attempt: number, rejection });
             let within_s = self.workflow.send_within(step) as f64 / 1000.0;
             let detail =
                 format!("the next try would be after send_within ({within_s} s): {detail}");
             self.fail_step(step, Reason::RetriesExhausted, code, detail);
         } else {
-            self.wait_for_retry(number, refusal, retry_at);
+            self.wait_for_retry(number, rejection, retry_at);
         }
     }
 
-    fn wait_for_retry(&mut self, number: u16, refusal: Refusal, retry_at: UnixMillis) {
-        self.emit(Fact::AttemptDeferred { attempt: number, refusal, retry_at });
+    fn wait_for_retry(&mut self, number: u16, rejection: Rejection, retry_at: UnixMillis) {
+        self.emit(Fact::AttemptRetryScheduled { attempt: number, rejection, retry_at });
         // While it was out its route may have become another one.
         self.rerouted();
     }
 
     /// Rule 6: it may have gone out.
-    fn unknown(&mut self, number: u16, refusal: Option<Refusal>) {
+    fn unknown(&mut self, number: u16, rejection: Option<Rejection>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let step = attempt.step;
-        let delay = retry_delay(&self.workflow.terms, self.workflow.id, number, attempt.calls);
+        let delay = retry_delay(&self.workflow.policy, self.workflow.id, number, attempt.calls);
         let retry_at = self.after(delay);
         let honoured_until = honoured_until(attempt);
         let window_end = self.window_end(step).unwrap_or_default();
         let may_start =
             self.workflow.valid_until.is_none_or(|until| self.now.wall_at(retry_at) <= until);
         if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
-            self.emit(Fact::AttemptRepeated { attempt: number, refusal, retry_at });
+            self.emit(Fact::AttemptRepeated { attempt: number, rejection, retry_at });
             return self.rerouted();
         }
-        self.give_up_on(number, refusal);
+        self.give_up_on(number, rejection);
     }
 
     /// It may have gone out, and it is not called again.
-    fn give_up_on(&mut self, number: u16, refusal: Option<Refusal>) {
+    fn give_up_on(&mut self, number: u16, rejection: Option<Rejection>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
-        let (step, traits) = (attempt.step, attempt.traits);
-        let wait_ms = self.unknown_wait(step, traits.echoes);
+        let (step, properties) = (attempt.step, attempt.properties);
+        let wait_ms = self.unknown_wait(step, properties.correlates_receipts);
         let wait_until = self.after(wait_ms);
-        self.emit(Fact::AttemptUnknown { attempt: number, refusal, wait_until });
+        self.emit(Fact::AttemptUnknown { attempt: number, rejection, wait_until });
         if self.is_active(step) && wait_ms == 0 {
             self.decide_unknown(step);
         }
@@ -349,13 +352,14 @@ impl Transition<'_> {
 
     /// How long a receipt is waited for: not at all where none could be matched, and where the
     /// caller asked to act at once.
-    fn unknown_wait(&self, step: u8, echoes: bool) -> u64 {
-        let expiry = self.workflow.steps[usize::from(step)].rule.and_then(|rule| rule.expiry_ms);
-        let wait = self.workflow.terms.unknown_wait_ms.min(expiry.unwrap_or(u64::MAX));
+    fn unknown_wait(&self, step: u8, correlates_receipts: bool) -> u64 {
+        let expiry =
+            self.workflow.steps[usize::from(step)].failover.and_then(|failover| failover.expiry_ms);
+        let wait = self.workflow.policy.unknown_wait_ms.min(expiry.unwrap_or(u64::MAX));
         match self.workflow.on_unknown {
             OnUnknown::FailOver => 0,
             OnUnknown::Resend if !self.workflow.has_resent(step) => 0,
-            OnUnknown::Resend | OnUnknown::WaitReceipt if echoes => wait,
+            OnUnknown::Resend | OnUnknown::WaitReceipt if correlates_receipts => wait,
             OnUnknown::Resend | OnUnknown::WaitReceipt => 0,
         }
     }
@@ -377,9 +381,9 @@ impl Transition<'_> {
         };
         let unknown = || self.workflow.attempts_of(step).filter(is_unknown);
         let Some((_, newest)) = unknown().last() else { return };
-        let may_be_told = unknown().any(|(_, attempt)| attempt.traits.echoes);
+        let may_be_reported = unknown().any(|(_, attempt)| attempt.properties.correlates_receipts);
         if wants_resend && may_start && !self.workflow.has_resent(step) {
-            let way = (Arc::clone(&newest.route), newest.traits);
+            let way = (Arc::clone(&newest.route), newest.properties);
             self.plan_attempt(step, way, true);
             // By that route or by none.
             return self.rerouted();
@@ -387,7 +391,7 @@ impl Transition<'_> {
         let detail = "nobody knows whether the message went out".to_owned();
         if !is_last {
             self.fail_step(step, Reason::OutcomeUnknown, None, detail);
-        } else if !may_start || !may_be_told {
+        } else if !may_start || !may_be_reported {
             self.end(EndState::Unconfirmed, Reason::OutcomeUnknown, None, detail);
         }
         // Else a receipt may still come, and the clock that runs bounds the wait.
@@ -396,13 +400,13 @@ impl Transition<'_> {
 
 /// Receipts.
 impl Transition<'_> {
-    fn news(&mut self, number: u16, news: News) {
+    fn update(&mut self, number: u16, update: Update) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         if attempt.calls == 0 {
             // Nothing of it ever left; a receipt for it is somebody's mistake.
             return;
         }
-        let says_new = match news.report {
+        let says_new = match update.report {
             Report::Reached(status) => status > attempt.status,
             Report::Failed(_) => attempt.failure.is_none() && attempt.status < Status::Delivered,
         };
@@ -410,21 +414,21 @@ impl Transition<'_> {
             return;
         }
         if self.workflow.has_ended() {
-            return self.late_news(number, news);
+            return self.late_news(number, update);
         }
         if attempt.state != AttemptState::Accepted {
-            let provider_id = news.provider_id.clone().unwrap_or_default();
+            let provider_id = update.provider_id.clone().unwrap_or_default();
             self.accepted(number, provider_id, AcceptedBy::Receipt);
             // Acceptance alone may have ended it.
             if self.workflow.has_ended() {
-                return self.news(number, news);
+                return self.update(number, update);
             }
         }
-        match news.report {
+        match update.report {
             Report::Reached(status) => {
                 let is_higher = self.workflow.attempt(number).is_some_and(|a| status > a.status);
                 if is_higher {
-                    let News { provider_time, usage, .. } = news;
+                    let Update { provider_time, usage, .. } = update;
                     self.emit(Fact::StatusReached {
                         attempt: number,
                         status,
@@ -434,20 +438,26 @@ impl Transition<'_> {
                     self.climbed(number);
                 }
             }
-            Report::Failed(failure) => self.gave_up(number, failure, news),
+            Report::Failed(failure) => self.gave_up(number, failure, update),
         }
     }
 
     /// Rule 9.
-    fn late_news(&mut self, number: u16, news: News) {
-        let News { provider_time, usage, code, detail, .. } = news;
-        let fact = match news.report {
+    fn late_news(&mut self, number: u16, update: Update) {
+        let Update { provider_time, usage, code, detail, .. } = update;
+        let fact = match update.report {
             Report::Reached(status) => {
-                let regret = self.workflow.attempt(number).is_some_and(|attempt| {
+                let unnecessary_failover = self.workflow.attempt(number).is_some_and(|attempt| {
                     let target = self.workflow.target(attempt.step);
                     attempt.status < target && status >= target && self.sent_after(attempt.step)
                 });
-                Fact::LateStatus { attempt: number, status, provider_time, usage, regret }
+                Fact::LateStatus {
+                    attempt: number,
+                    status,
+                    provider_time,
+                    usage,
+                    unnecessary_failover,
+                }
             }
             Report::Failed(failure) => {
                 Fact::LateFailure { attempt: number, failure, code, provider_time, detail, usage }
@@ -456,9 +466,9 @@ impl Transition<'_> {
         self.emit(fact);
     }
 
-    fn gave_up(&mut self, number: u16, failure: Failure, news: News) {
+    fn gave_up(&mut self, number: u16, failure: Failure, update: Update) {
         let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
-        let News { provider_time, usage, code, detail, .. } = news;
+        let Update { provider_time, usage, code, detail, .. } = update;
         self.emit(Fact::StatusFailed {
             attempt: number,
             failure,
@@ -493,8 +503,8 @@ impl Transition<'_> {
         if self.workflow.steps[usize::from(index)].status == StepStatus::Met {
             return;
         }
-        let regret = self.sent_after(index);
-        self.emit(Fact::LateSuccess { step: index, attempt: number, status, regret });
+        let unnecessary_failover = self.sent_after(index);
+        self.emit(Fact::LateSuccess { step: index, attempt: number, status, unnecessary_failover });
         match self.workflow.on_late_success {
             OnLateSuccess::Stop => {
                 let detail = format!("an earlier message was {status} after all");
@@ -510,7 +520,7 @@ impl Transition<'_> {
     fn start_step(&mut self, index: u8) {
         self.emit(Fact::StepStarted { step: index });
         match self.best_route(index) {
-            Some(offer) => self.plan_attempt(index, offer.way(), false),
+            Some(candidate) => self.plan_attempt(index, candidate.way(), false),
             None => self.fail_unserved(index),
         }
     }
@@ -574,7 +584,7 @@ impl Transition<'_> {
 
 /// Until when the provider honours the attempt's id, so that a repeated call sends nothing twice.
 fn honoured_until(attempt: &super::Attempt) -> UnixMillis {
-    match (attempt.started_at, attempt.traits.idempotent_for_ms) {
+    match (attempt.started_at, attempt.properties.idempotent_for_ms) {
         (Some(from), Some(ms)) => UnixMillis(from.engine.0.saturating_add(ms)),
         (Some(_) | None, None) | (None, Some(_)) => UnixMillis(0),
     }
@@ -599,22 +609,22 @@ impl Transition<'_> {
     /// The attempt of `step` that waits for its next call.
     fn pending(&self, step: u8) -> Option<(u16, &super::Attempt)> {
         self.workflow.attempts_of(step).find(|(_, attempt)| match attempt.state {
-            AttemptState::Planned | AttemptState::Deferred { .. } => true,
+            AttemptState::Planned | AttemptState::RetryScheduled { .. } => true,
             AttemptState::Started
             | AttemptState::Accepted
             | AttemptState::Unknown { .. }
-            | AttemptState::Refused => false,
+            | AttemptState::Rejected => false,
         })
     }
 
     /// Whether something of `step` may still reach its condition.
     fn has_alive(&self, step: u8) -> bool {
         self.workflow.attempts_of(step).any(|(_, attempt)| match attempt.state {
-            AttemptState::Refused => false,
+            AttemptState::Rejected => false,
             AttemptState::Accepted => attempt.failure.is_none(),
             AttemptState::Planned
             | AttemptState::Started
-            | AttemptState::Deferred { .. }
+            | AttemptState::RetryScheduled { .. }
             | AttemptState::Unknown { .. } => true,
         })
     }

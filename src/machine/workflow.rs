@@ -9,8 +9,8 @@ use dispatch_contract::{Failure, Status, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AcceptedBy, Fact, Moment, Need, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason,
-    RouteTraits, Rule, Terms, WorkflowId,
+    AcceptedBy, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome, Plan,
+    PolicySnapshot, Priority, Reason, RouteProperties, RouteRequirement, WorkflowId,
 };
 
 /// A workflow as the machine sees it.
@@ -33,7 +33,7 @@ pub struct Workflow {
     /// Which workflow goes first where a route is busy.
     pub priority: Priority,
     /// The configured durations it lives by.
-    pub terms: Terms,
+    pub policy: PolicySnapshot,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its steps; never empty.
@@ -76,9 +76,9 @@ pub enum EndState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it asks of a route.
-    pub need: Arc<Need>,
+    pub requirement: Arc<RouteRequirement>,
     /// When the next step starts.
-    pub rule: Option<Rule>,
+    pub failover: Option<FailoverCondition>,
     /// Where it is.
     pub status: StepStatus,
     /// When it became active.
@@ -118,7 +118,7 @@ pub struct Attempt {
     /// The route it goes by.
     pub route: Arc<str>,
     /// What the route promises.
-    pub traits: RouteTraits,
+    pub properties: RouteProperties,
     /// Where it is.
     pub state: AttemptState,
     /// How many calls were STARTED.
@@ -132,7 +132,7 @@ pub struct Attempt {
     /// The provider gave the message up.
     pub failure: Option<Failure>,
     /// An earlier attempt of the step may have gone out.
-    pub may_double: bool,
+    pub possible_duplicate: bool,
     /// An earlier call of this attempt may have gone out; the provider honours our id.
     pub is_uncertain: bool,
 }
@@ -145,7 +145,7 @@ pub enum AttemptState {
     /// A call may be on the network.
     Started,
     /// Waiting to be called again.
-    Deferred {
+    RetryScheduled {
         /// When, in engine time.
         retry_at: UnixMillis,
     },
@@ -157,7 +157,7 @@ pub enum AttemptState {
         wait_until: UnixMillis,
     },
     /// The provider will not take it.
-    Refused,
+    Rejected,
 }
 
 impl Workflow {
@@ -167,12 +167,12 @@ impl Workflow {
         id: WorkflowId,
         created_at: Moment,
         plan: &Plan,
-        needs: impl IntoIterator<Item = Arc<Need>>,
-        terms: Terms,
+        requirements: impl IntoIterator<Item = Arc<RouteRequirement>>,
+        policy: PolicySnapshot,
     ) -> Self {
-        let steps = plan.steps.iter().zip(needs).map(|(step, need)| Step {
-            need,
-            rule: step.rule,
+        let steps = plan.steps.iter().zip(requirements).map(|(step, requirement)| Step {
+            requirement,
+            failover: step.failover,
             status: StepStatus::Waiting,
             active_at: None,
             clock_at: None,
@@ -188,7 +188,7 @@ impl Workflow {
             on_late_success: plan.on_late_success,
             on_unknown: plan.on_unknown,
             priority: plan.priority,
-            terms,
+            policy,
             phase: Phase::Scheduled,
             steps: steps.collect(),
             attempts: Vec::new(),
@@ -212,19 +212,19 @@ impl Workflow {
                     step.active_at = Some(at);
                 });
             }
-            Fact::AttemptPlanned { attempt, step, route, traits, may_double } => {
+            Fact::AttemptPlanned { attempt, step, route, properties, possible_duplicate } => {
                 if usize::from(*attempt) == self.attempts.len() + 1 {
                     self.attempts.push(Attempt {
                         step: *step,
                         route: Arc::clone(route),
-                        traits: *traits,
+                        properties: *properties,
                         state: AttemptState::Planned,
                         calls: 0,
                         started_at: None,
                         account: None,
                         status: Status::Pending,
                         failure: None,
-                        may_double: *may_double,
+                        possible_duplicate: *possible_duplicate,
                         is_uncertain: false,
                     });
                 }
@@ -238,7 +238,9 @@ impl Workflow {
                 });
             }
             Fact::AttemptAccepted {
-                attempt, by: AcceptedBy::Answer | AcceptedBy::Receipt, ..
+                attempt,
+                by: AcceptedBy::Response | AcceptedBy::Receipt,
+                ..
             } => {
                 self.with_attempt(*attempt, |attempt| {
                     attempt.state = AttemptState::Accepted;
@@ -248,20 +250,20 @@ impl Workflow {
                 self.climb(*attempt, Status::Submitted, at);
                 self.start_clock(*attempt, at);
             }
-            Fact::AttemptRefused { attempt, .. } => {
+            Fact::AttemptRejected { attempt, .. } => {
                 self.with_attempt(*attempt, |attempt| {
-                    attempt.state = AttemptState::Refused;
+                    attempt.state = AttemptState::Rejected;
                     attempt.failure = Some(Failure::Rejected);
                 });
             }
-            Fact::AttemptDeferred { attempt, retry_at, .. } => {
+            Fact::AttemptRetryScheduled { attempt, retry_at, .. } => {
                 self.with_attempt(*attempt, |attempt| {
-                    attempt.state = AttemptState::Deferred { retry_at: *retry_at };
+                    attempt.state = AttemptState::RetryScheduled { retry_at: *retry_at };
                 });
             }
             Fact::AttemptRepeated { attempt, retry_at, .. } => {
                 self.with_attempt(*attempt, |attempt| {
-                    attempt.state = AttemptState::Deferred { retry_at: *retry_at };
+                    attempt.state = AttemptState::RetryScheduled { retry_at: *retry_at };
                     attempt.is_uncertain = true;
                 });
             }
@@ -301,13 +303,13 @@ impl Workflow {
                 self.phase = Phase::Ended(*state, *reason);
                 self.ended_at = Some(at);
             }
-            Fact::LateAnswer { attempt, provider_id, unknown } => {
+            Fact::LateSendResult { attempt, provider_id, unknown } => {
                 let known = provider_id.is_some();
                 self.with_attempt(*attempt, |attempt| {
                     attempt.state = match (known, unknown) {
                         (true, _) => AttemptState::Accepted,
                         (false, true) => AttemptState::Unknown { wait_until: at.engine },
-                        (false, false) => AttemptState::Refused,
+                        (false, false) => AttemptState::Rejected,
                     };
                 });
             }
@@ -338,7 +340,7 @@ impl Workflow {
     }
 
     /// The attempt that waits for a free place on its route, if one does.
-    pub fn wants_slot(&self) -> Option<u16> {
+    pub fn wants_permit(&self) -> Option<u16> {
         let step = self.active_step()?;
         self.attempts_of(step)
             .find(|(_, attempt)| attempt.state == AttemptState::Planned)
@@ -359,8 +361,8 @@ impl Workflow {
 
     /// The rung that meets step `index`.
     pub fn target(&self, index: u8) -> Status {
-        let rule = self.steps.get(usize::from(index)).and_then(|step| step.rule);
-        rule.map_or(Status::Delivered, |rule| rule.condition)
+        let rule = self.steps.get(usize::from(index)).and_then(|step| step.failover);
+        rule.map_or(Status::Delivered, |failover| failover.condition)
     }
 
     /// How long step `index` may take before any acceptance, in milliseconds (rule 1).
@@ -368,13 +370,13 @@ impl Workflow {
         if let Some(asked) = self.send_within_ms {
             return asked;
         }
-        let rule = self.steps.get(usize::from(index)).and_then(|step| step.rule);
+        let rule = self.steps.get(usize::from(index)).and_then(|step| step.failover);
         let usual = if self.is_last(index) {
-            self.terms.last_send_within_ms
+            self.policy.last_send_within_ms
         } else {
-            self.terms.send_within_ms
+            self.policy.send_within_ms
         };
-        rule.and_then(|rule| rule.expiry_ms).map_or(usual, |expiry| expiry.min(usual))
+        rule.and_then(|failover| failover.expiry_ms).map_or(usual, |expiry| expiry.min(usual))
     }
 
     fn with_step(&mut self, index: u8, change: impl FnOnce(&mut Step)) {

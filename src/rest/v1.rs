@@ -24,7 +24,7 @@ use crate::{
     store::Facade,
 };
 
-/// How long a message waits for its first acceptance at most, in seconds; see `Terms`.
+/// How long a message waits for its first acceptance at most, in seconds; see `PolicySnapshot`.
 const SEND_WITHIN_S: i64 = 15 * 60;
 
 /// The keys of a message, beside those of its content.

@@ -13,7 +13,7 @@ use std::{
 use dispatch_contract::{Account, Registry};
 
 use super::{
-    Parts, Service, callback_options, destinations, guarding, terms, with_tenants_and_names,
+    Parts, Service, callback_options, destinations, guarding, policy, with_tenants_and_names,
 };
 use crate::{
     access::{Applications, Destinations},
@@ -71,7 +71,7 @@ impl Service {
 
         // From here on nothing fails but a service that is stopping.
         let stopping = |_| ConfigError("the service is stopping".to_owned());
-        self.engine.reload(routes, terms(&config.engine)).await.map_err(stopping)?;
+        self.engine.reload(routes, policy(&config.engine)).await.map_err(stopping)?;
         reach.accounts.set(accounts);
         for (tls, prepared) in certificates {
             tls.take(prepared);

@@ -12,12 +12,14 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, DueRow, Record, StoreError, packed::Common, types::PAGE_BYTES};
-use crate::machine::{ClockKind, Deadlines, Due, Fact, Moment, Need, Workflow, WorkflowId};
+use crate::machine::{
+    ClockKind, Deadlines, Due, Fact, Moment, RouteRequirement, Workflow, WorkflowId,
+};
 
-/// Shares equal [`Need`]s between workflows: a million workflows have few different senders.
+/// Shares equal [`RouteRequirement`]s between workflows: a million workflows have few different senders.
 #[derive(Debug, Default)]
 pub struct Needs {
-    shared: HashSet<Arc<Need>>,
+    shared: HashSet<Arc<RouteRequirement>>,
     /// How many there were when those that nobody had any more were last left out.
     kept: usize,
 }
@@ -64,17 +66,17 @@ pub(super) struct OpenState {
 
 impl Needs {
     /// An equal need that others share.
-    pub fn share(&mut self, need: Need) -> Arc<Need> {
-        if let Some(shared) = self.shared.get(&need) {
+    pub fn share(&mut self, requirement: RouteRequirement) -> Arc<RouteRequirement> {
+        if let Some(shared) = self.shared.get(&requirement) {
             return Arc::clone(shared);
         }
         if self.shared.len() >= self.kept * 2 + UNUSED_MOST {
-            self.shared.retain(|need| Arc::strong_count(need) > 1);
+            self.shared.retain(|requirement| Arc::strong_count(requirement) > 1);
             self.kept = self.shared.len();
         }
-        let need = Arc::new(need);
-        self.shared.insert(Arc::clone(&need));
-        need
+        let requirement = Arc::new(requirement);
+        self.shared.insert(Arc::clone(&requirement));
+        requirement
     }
 
     /// How many different ones there are.
@@ -85,10 +87,10 @@ impl Needs {
     /// The workflow of a record, before its first fact.
     pub fn workflow(&mut self, record: &Record) -> Workflow {
         let needs: Vec<_> = (0..record.plan.steps.len())
-            .filter_map(|index| record.plan.need(&record.tenant, index))
-            .map(|need| self.share(need))
+            .filter_map(|index| record.plan.route_requirement(&record.tenant, index))
+            .map(|requirement| self.share(requirement))
             .collect();
-        Workflow::new(record.id, record.created_at, &record.plan, needs, record.terms)
+        Workflow::new(record.id, record.created_at, &record.plan, needs, record.policy)
     }
 }
 
@@ -308,7 +310,7 @@ impl OpenSet {
     ) -> impl Iterator<Item = &DueRow> {
         // The last kind of deadline sorts behind every row of the same time and workflow.
         let bound = after.map_or(Bound::Unbounded, |(at, id)| {
-            Bound::Excluded(DueRow { at, id, due: Due::FinalWait })
+            Bound::Excluded(DueRow { at, id, due: Due::UnconfirmedAfter })
         });
         let index = match clock {
             ClockKind::Engine => &self.timers,
@@ -363,7 +365,7 @@ fn due_rows(id: WorkflowId, deadlines: Deadlines) -> [Option<DueRow>; 2] {
 
 /// Whose a workflow is.
 fn tenant(state: &Workflow) -> Option<&Arc<str>> {
-    state.steps.first().map(|step| &step.need.tenant)
+    state.steps.first().map(|step| &step.requirement.tenant)
 }
 
 fn count(tenants: &mut HashMap<Arc<str>, usize>, state: &Workflow) {

@@ -11,21 +11,22 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StoreError;
 use crate::machine::{
-    Attempt, AttemptState, Moment, Need, OnLateSuccess, OnUnknown, Phase, Priority, RouteTraits,
-    Rule, Step, StepStatus, Terms, Workflow, WorkflowId,
+    Attempt, AttemptState, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Phase,
+    PolicySnapshot, Priority, RouteProperties, RouteRequirement, Step, StepStatus, Workflow,
+    WorkflowId,
 };
 
 /// What workflows have in common. Only ever grows, by what is new, so that entries keep their places; what
 /// no workflow has any more is left behind when all are packed anew.
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    needs: Table<Arc<Need>>,
-    terms: Table<Terms>,
+    needs: Table<Arc<RouteRequirement>>,
+    policy: Table<PolicySnapshot>,
     ways: Table<Way>,
 }
 
 /// How an attempt goes: its route, what that promises, and the account that it was STARTED under.
-type Way = (Arc<str>, RouteTraits, Option<Arc<str>>);
+type Way = (Arc<str>, RouteProperties, Option<Arc<str>>);
 
 /// A list in which every value stands once.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ impl<T: Clone + Eq + Hash> Table<T> {
 /// [`Common`] as it is written to a file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CommonRow {
-    needs: Vec<Arc<Need>>,
-    terms: Vec<Terms>,
+    needs: Vec<Arc<RouteRequirement>>,
+    policy: Vec<PolicySnapshot>,
     ways: Vec<Way>,
 }
 
@@ -79,7 +80,7 @@ struct Head {
     on_late_success: OnLateSuccess,
     on_unknown: OnUnknown,
     priority: Priority,
-    terms: u32,
+    policy: u32,
     phase: Phase,
     sequence: u32,
     updated_at: MomentSince,
@@ -90,8 +91,8 @@ struct Head {
 
 #[derive(Serialize, Deserialize)]
 struct PackedStep {
-    need: u32,
-    rule: Option<Rule>,
+    requirement: u32,
+    failover: Option<FailoverCondition>,
     status: StepStatus,
     active_at: Option<MomentSince>,
     clock_at: Option<MomentSince>,
@@ -108,7 +109,7 @@ struct PackedAttempt {
     started_at: Option<MomentSince>,
     status: Status,
     failure: Option<Failure>,
-    may_double: bool,
+    possible_duplicate: bool,
     is_uncertain: bool,
 }
 
@@ -146,13 +147,13 @@ impl MomentSince {
 impl Common {
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
-        self.needs.values.len() + self.terms.values.len() + self.ways.values.len()
+        self.needs.values.len() + self.policy.values.len() + self.ways.values.len()
     }
 
     pub(super) fn row(&self) -> CommonRow {
         CommonRow {
             needs: self.needs.values.clone(),
-            terms: self.terms.values.clone(),
+            policy: self.policy.values.clone(),
             ways: self.ways.values.clone(),
         }
     }
@@ -160,7 +161,7 @@ impl Common {
     pub(super) fn of(row: CommonRow) -> Self {
         Common {
             needs: Table::of(row.needs),
-            terms: Table::of(row.terms),
+            policy: Table::of(row.policy),
             ways: Table::of(row.ways),
         }
     }
@@ -178,7 +179,7 @@ impl Common {
             on_late_success: state.on_late_success,
             on_unknown: state.on_unknown,
             priority: state.priority,
-            terms: self.terms.place(&state.terms),
+            policy: self.policy.place(&state.policy),
             phase: state.phase,
             sequence: state.sequence,
             updated_at: since(state.updated_at),
@@ -189,8 +190,8 @@ impl Common {
         append(buffer, &head);
         for step in &state.steps {
             let step = PackedStep {
-                need: self.needs.place(&step.need),
-                rule: step.rule,
+                requirement: self.needs.place(&step.requirement),
+                failover: step.failover,
                 status: step.status,
                 active_at: step.active_at.map(since),
                 clock_at: step.clock_at.map(since),
@@ -200,7 +201,7 @@ impl Common {
             append(buffer, &step);
         }
         for attempt in &state.attempts {
-            let way = (Arc::clone(&attempt.route), attempt.traits, attempt.account.clone());
+            let way = (Arc::clone(&attempt.route), attempt.properties, attempt.account.clone());
             let attempt = PackedAttempt {
                 step: attempt.step,
                 way: self.ways.place(&way),
@@ -209,7 +210,7 @@ impl Common {
                 started_at: attempt.started_at.map(since),
                 status: attempt.status,
                 failure: attempt.failure,
-                may_double: attempt.may_double,
+                possible_duplicate: attempt.possible_duplicate,
                 is_uncertain: attempt.is_uncertain,
             };
             append(buffer, &attempt);
@@ -236,8 +237,8 @@ impl Common {
         for _ in 0..head.steps {
             let step: PackedStep = take(&mut packed)?;
             steps.push(Step {
-                need: Arc::clone(self.needs.get(step.need)?),
-                rule: step.rule,
+                requirement: Arc::clone(self.needs.get(step.requirement)?),
+                failover: step.failover,
                 status: step.status,
                 active_at: step.active_at.map(at),
                 clock_at: step.clock_at.map(at),
@@ -249,18 +250,18 @@ impl Common {
         let mut attempts = Vec::with_capacity(usize::from(head.attempts) + 1);
         for _ in 0..head.attempts {
             let attempt: PackedAttempt = take(&mut packed)?;
-            let (route, traits, account) = self.ways.get(attempt.way)?;
+            let (route, properties, account) = self.ways.get(attempt.way)?;
             attempts.push(Attempt {
                 step: attempt.step,
                 route: Arc::clone(route),
-                traits: *traits,
+                properties: *properties,
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(at),
                 account: account.clone(),
                 status: attempt.status,
                 failure: attempt.failure,
-                may_double: attempt.may_double,
+                possible_duplicate: attempt.possible_duplicate,
                 is_uncertain: attempt.is_uncertain,
             });
         }
@@ -273,7 +274,7 @@ impl Common {
             on_late_success: head.on_late_success,
             on_unknown: head.on_unknown,
             priority: head.priority,
-            terms: *self.terms.get(head.terms)?,
+            policy: *self.policy.get(head.policy)?,
             phase: head.phase,
             steps,
             attempts,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::machine::{Due, Fact, Fingerprint, Moment, Plan, Terms, Workflow, WorkflowId};
+use crate::machine::{Due, Fact, Fingerprint, Moment, Plan, PolicySnapshot, Workflow, WorkflowId};
 
 /// A position in the journal. Row 1 is the first; 0 is before it.
 #[derive(
@@ -31,7 +31,7 @@ pub struct Record {
     /// What was asked for.
     pub plan: Plan,
     /// The configured durations it lives by.
-    pub terms: Terms,
+    pub policy: PolicySnapshot,
     /// The caller's idempotency key.
     pub request_id: Option<String>,
     /// Tells whether another request asks for the same.
@@ -318,7 +318,7 @@ impl Entry {
 fn names(rows: &[Row], number: u16) -> bool {
     rows.iter().flat_map(|row| &row.facts).any(|fact| match fact {
         Fact::AttemptAccepted { attempt, .. }
-        | Fact::LateAnswer { attempt, provider_id: Some(_), .. } => *attempt == number,
+        | Fact::LateSendResult { attempt, provider_id: Some(_), .. } => *attempt == number,
         _ => false,
     })
 }

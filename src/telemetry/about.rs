@@ -33,9 +33,9 @@ impl About {
         let step = fact.step().or(attempt.map(|attempt| attempt.step));
         let step = step.and_then(|step| workflow.steps.get(usize::from(step)));
         About {
-            tenant: workflow.steps.first().map(|step| Arc::clone(&step.need.tenant)),
+            tenant: workflow.steps.first().map(|step| Arc::clone(&step.requirement.tenant)),
             route: attempt.map(|attempt| Arc::clone(&attempt.route)),
-            channel: step.map(|step| step.need.channel.clone()),
+            channel: step.map(|step| step.requirement.channel.clone()),
             waited: match fact {
                 Fact::AttemptStarted { attempt: 1, call: 1, .. } => Some(waited(workflow)),
                 _ => None,

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use super::{About, tenants::Tenants};
-use crate::machine::{Fact, Priority, Reason, Refusal};
+use crate::machine::{Fact, Priority, Reason, Rejection};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -385,19 +385,21 @@ impl Metrics {
                 }
             }
             Fact::StepExpired { .. } => self.left(channel(), Reason::Expired),
-            Fact::AttemptPlanned { route, may_double, .. } => {
+            Fact::AttemptPlanned { route, possible_duplicate, .. } => {
                 self.sends.get_or_create(&OfRoute { route: route.to_string() }).inc();
-                if *may_double {
+                if *possible_duplicate {
                     self.possible_doubles.inc();
                 }
             }
             Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
-            Fact::AttemptRefused { refusal, .. } => self.answer(route(), "refused", Some(refusal)),
-            Fact::AttemptDeferred { refusal, .. } => {
-                self.answer(route(), "deferred", Some(refusal))
+            Fact::AttemptRejected { rejection, .. } => {
+                self.answer(route(), "refused", Some(rejection))
             }
-            Fact::AttemptUnknown { refusal, .. } | Fact::AttemptRepeated { refusal, .. } => {
-                self.answer(route(), "unknown", refusal.as_ref());
+            Fact::AttemptRetryScheduled { rejection, .. } => {
+                self.answer(route(), "deferred", Some(rejection))
+            }
+            Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
+                self.answer(route(), "unknown", rejection.as_ref());
             }
             Fact::StatusReached { status, provider_time, .. } => {
                 self.status(channel(), status.as_str());
@@ -412,9 +414,9 @@ impl Metrics {
                     self.first_start_seconds.observe(waited.as_secs_f64());
                 }
             }
-            Fact::LateStatus { status, regret, .. } => {
+            Fact::LateStatus { status, unnecessary_failover, .. } => {
                 self.status(channel(), status.as_str());
-                if *regret {
+                if *unnecessary_failover {
                     self.late_successes.inc();
                     self.regrets.inc();
                 }
@@ -422,9 +424,9 @@ impl Metrics {
             Fact::StatusFailed { failure, .. } | Fact::LateFailure { failure, .. } => {
                 self.status(channel(), failure.as_str());
             }
-            Fact::LateSuccess { regret, .. } => {
+            Fact::LateSuccess { unnecessary_failover, .. } => {
                 self.late_successes.inc();
-                if *regret {
+                if *unnecessary_failover {
                     self.regrets.inc();
                 }
             }
@@ -433,7 +435,7 @@ impl Metrics {
             | Fact::StepMet { .. }
             | Fact::StepSkipped { .. }
             | Fact::StepCanceled { .. }
-            | Fact::LateAnswer { .. } => {}
+            | Fact::LateSendResult { .. } => {}
         }
     }
 
@@ -601,10 +603,10 @@ impl Metrics {
         text
     }
 
-    fn answer(&self, route: String, outcome: &'static str, refusal: Option<&Refusal>) {
-        let error = refusal.map_or("", |refusal| refusal.kind.as_str());
-        let cause = refusal.and_then(|refusal| refusal.cause).map_or("", Cause::as_str);
-        let fault = refusal.map_or("", |refusal| refusal.fault.as_str());
+    fn answer(&self, route: String, outcome: &'static str, rejection: Option<&Rejection>) {
+        let error = rejection.map_or("", |rejection| rejection.kind.as_str());
+        let cause = rejection.and_then(|rejection| rejection.cause).map_or("", Cause::as_str);
+        let fault = rejection.map_or("", |rejection| rejection.fault.as_str());
         self.answers.get_or_create(&Answered { route, outcome, error, cause, fault }).inc();
     }
 

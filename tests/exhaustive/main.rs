@@ -106,7 +106,7 @@ fn explore(steps: usize) -> Explored {
 fn told(path: &Path<World, Action>) -> String {
     let last = path.last_state();
     let plan = &last.setting.plan;
-    let rules: Vec<_> = plan.steps.iter().map(|step| step.rule).collect();
+    let rules: Vec<_> = plan.steps.iter().map(|step| step.failover).collect();
     let mut told = format!(
         "setting {}: {:?}, {:?}, {rules:?}, {:?}\n",
         last.setting.number, plan.on_unknown, plan.on_late_success, last.setting.routes

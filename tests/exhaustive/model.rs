@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch::machine::{Answer, Attempt, Event, News, Refusal};
+use dispatch::machine::{Attempt, Event, Rejection, SendResult, Update};
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 use stateright::{Model, Property};
 
@@ -17,7 +17,7 @@ pub struct Workflows {
     pub steps: usize,
     pub settings: Vec<Arc<Setting>>,
     /// What a call may be refused with, and what a receipt may say.
-    pub refusals: &'static [Reply],
+    pub rejections: &'static [Reply],
     pub reports: &'static [Report],
     /// How often the service dies in one life of a workflow.
     pub deaths: u8,
@@ -37,7 +37,7 @@ pub enum Action {
     /// The provider takes a call whose outcome had been given up.
     LandsLate { attempt: u16, is_honoured: bool },
     /// The call comes back.
-    Answer(u16, Reply),
+    SendResult(u16, Reply),
     /// The provider tells.
     Receipt(u16, Report),
     /// The caller cancels.
@@ -77,12 +77,12 @@ const REPORTS: [Report; 5] = [
 impl Workflows {
     pub fn of(steps: usize) -> Workflows {
         let settings = settings(steps).into_iter().map(Arc::new).collect();
-        let (refusals, reports) = match steps {
+        let (rejections, reports) = match steps {
             1 => (&REFUSALS[..], &REPORTS[..]),
             // One of each that leads to a state of its own; the reasons differ, and were seen.
             _ => (&REFUSALS[..3], &REPORTS[..3]),
         };
-        Workflows { steps, settings, refusals, reports, deaths: 1 }
+        Workflows { steps, settings, rejections, reports, deaths: 1 }
     }
 }
 
@@ -109,17 +109,17 @@ impl Model for Workflows {
             if (!is_due || world.delays > 0) && world.next_moment().is_some() {
                 actions.push(Action::TimePasses);
             }
-            actions.extend(world.workflow.wants_slot().map(Action::Slot));
+            actions.extend(world.workflow.wants_permit().map(Action::Slot));
         }
         for (number, sent) in (1..).zip(&world.sent) {
             if let Some(call) = sent.out {
-                actions.push(Action::Answer(number, Reply::Unknown));
+                actions.push(Action::SendResult(number, Reply::Unknown));
                 if call.has_landed {
-                    actions.push(Action::Answer(number, Reply::Accepted));
+                    actions.push(Action::SendResult(number, Reply::Accepted));
                 } else {
                     actions.push(Action::Lands(number));
-                    let refusals = self.refusals.iter();
-                    actions.extend(refusals.map(|reply| Action::Answer(number, *reply)));
+                    let rejections = self.rejections.iter();
+                    actions.extend(rejections.map(|reply| Action::SendResult(number, *reply)));
                 }
             }
             if is_open {
@@ -156,7 +156,7 @@ impl Model for Workflows {
                 let up_since = if hold { UnixMillis(world.now.0 + 1) } else { START };
                 world.tell(Event::Wake { up_since, hold })
             }
-            Action::Slot(attempt) => world.tell(Event::Slot { attempt }),
+            Action::Slot(attempt) => world.tell(Event::PermitGranted { attempt }),
             Action::Lands(attempt) => {
                 let number = usize::from(attempt) - 1;
                 let call = world.sent[number].out.as_mut()?;
@@ -171,7 +171,7 @@ impl Model for Workflows {
                 world.land(number, is_honoured);
                 true
             }
-            Action::Answer(attempt, reply) => {
+            Action::SendResult(attempt, reply) => {
                 let call = world.sent[usize::from(attempt) - 1].out?.number;
                 match reply {
                     Reply::Unknown => {
@@ -186,7 +186,7 @@ impl Model for Workflows {
                         world.sent[usize::from(attempt) - 1].out = None;
                     }
                 }
-                world.tell(Event::Answer { attempt, call, answer: reply.into() });
+                world.tell(Event::SendResult { attempt, call, result: reply.into() });
                 true
             }
             Action::Receipt(attempt, report) => {
@@ -200,7 +200,7 @@ impl Model for Workflows {
                         Report::Failed(_) => Status::Submitted,
                     },
                 );
-                world.tell(Event::News { attempt, news: news(report) })
+                world.tell(Event::Update { attempt, update: update(report) })
             }
             Action::Cancel => world.tell(Event::Cancel),
             Action::Death => {
@@ -222,32 +222,33 @@ fn is_news(attempt: &Attempt, report: Report) -> bool {
     match report {
         // What a channel does not declare it does not tell.
         Report::Reached(Status::Submitted) => attempt.status < Status::Submitted,
-        Report::Reached(status) => attempt.traits.tells_delivered && attempt.status < status,
+        Report::Reached(status) => attempt.properties.reports_delivered && attempt.status < status,
         Report::Failed(_) => attempt.failure.is_none(),
     }
 }
 
 /// An answer that tells success and one that tells nothing.
-pub fn some_answers() -> impl Iterator<Item = Answer> {
-    [Reply::Accepted, Reply::Unknown].into_iter().map(Answer::from)
+pub fn some_answers() -> impl Iterator<Item = SendResult> {
+    [Reply::Accepted, Reply::Unknown].into_iter().map(SendResult::from)
 }
 
 /// A receipt that says no more than this.
-pub fn news(report: Report) -> News {
-    News { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
+pub fn update(report: Report) -> Update {
+    Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Answer {
-        let refusal =
-            |kind, fault| Refusal { kind, fault, code: None, detail: String::new(), cause: None };
+impl From<Reply> for SendResult {
+    fn from(reply: Reply) -> SendResult {
+        let rejection =
+            |kind, fault| Rejection { kind, fault, code: None, detail: String::new(), cause: None };
         match reply {
-            Reply::Accepted => Answer::Accepted { provider_id: "p".to_owned() },
-            Reply::Refused(kind, fault) => Answer::Refused(refusal(kind, fault)),
-            Reply::Deferred { fault, after_ms } => {
-                Answer::Deferred { refusal: refusal(ErrorKind::Throttled, fault), after_ms }
-            }
-            Reply::Unknown => Answer::Unknown(refusal(ErrorKind::Timeout, Fault::Provider)),
+            Reply::Accepted => SendResult::Accepted { provider_id: "p".to_owned() },
+            Reply::Refused(kind, fault) => SendResult::Rejected(rejection(kind, fault)),
+            Reply::Deferred { fault, after_ms } => SendResult::RetryLater {
+                rejection: rejection(ErrorKind::Throttled, fault),
+                after_ms,
+            },
+            Reply::Unknown => SendResult::Unknown(rejection(ErrorKind::Timeout, Fault::Provider)),
         }
     }
 }

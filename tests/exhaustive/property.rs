@@ -48,7 +48,7 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
     properties.extend([
         Property::sometimes("a counted double really was one", |_, world: &World| {
             world.sent.iter().map(|sent| sent.messages).sum::<u8>() == 2
-                && world.workflow.attempts.iter().any(|attempt| attempt.may_double)
+                && world.workflow.attempts.iter().any(|attempt| attempt.possible_duplicate)
         }),
         Property::sometimes("a receipt came before the answer", |_, world: &World| {
             let mut attempts = world.sent.iter().zip(&world.workflow.attempts);

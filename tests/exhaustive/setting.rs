@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dispatch::machine::{
-    Moment, Need, OnLateSuccess, OnUnknown, Plan, Priority, RouteBook, RouteOffer, RouteTraits,
-    Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+    FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
+    RouteCandidate, RouteProperties, RouteRequirement, Router, StepPlan, Template, Workflow,
+    WorkflowId,
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
 use uuid::Uuid;
@@ -16,7 +17,7 @@ pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
 /// fewer there are, the more states are the same. Two or three retries fit in the time for sending.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    terms: Terms,
+    policy: PolicySnapshot,
     expiry_ms: u64,
     /// For how long a provider that knows our ids knows them; shorter than the time for sending.
     idempotent_for_ms: u64,
@@ -24,17 +25,17 @@ struct Times {
 
 impl Times {
     fn of(steps: usize) -> Times {
-        let [send_within_ms, unknown_wait_ms, final_wait_ms, expiry_ms, idempotent_for_ms] =
+        let [send_within_ms, unknown_wait_ms, unconfirmed_after_ms, expiry_ms, idempotent_for_ms] =
             if steps == 1 { [4, 2, 6, 5, 3] } else { [2, 1, 3, 2, 2] };
-        let terms = Terms {
+        let policy = PolicySnapshot {
             send_within_ms,
             last_send_within_ms: send_within_ms,
             unknown_wait_ms,
-            final_wait_ms,
+            unconfirmed_after_ms,
             retry_base_ms: 2,
             retry_max_ms: 2,
         };
-        Times { terms, expiry_ms, idempotent_for_ms }
+        Times { policy, expiry_ms, idempotent_for_ms }
     }
 }
 
@@ -45,16 +46,16 @@ pub struct Setting {
     pub number: u32,
     pub plan: Plan,
     pub routes: Routes,
-    needs: Vec<Arc<Need>>,
-    terms: Terms,
+    requirements: Vec<Arc<RouteRequirement>>,
+    policy: PolicySnapshot,
 }
 
 /// Offers these routes for whatever is needed.
 #[derive(Clone, Debug)]
-pub struct Routes(Vec<RouteOffer>);
+pub struct Routes(Vec<RouteCandidate>);
 
-impl RouteBook for Routes {
-    fn offers(&self, _: &Need) -> Vec<RouteOffer> {
+impl Router for Routes {
+    fn candidates(&self, _: &RouteRequirement) -> Vec<RouteCandidate> {
         self.0.clone()
     }
 }
@@ -70,18 +71,26 @@ impl Setting {
     /// The workflow before its first fact.
     pub fn workflow(&self) -> Workflow {
         let id = WorkflowId(Uuid::from_u128(7));
-        Workflow::new(id, Moment::both(START), &self.plan, self.needs.iter().cloned(), self.terms)
+        Workflow::new(
+            id,
+            Moment::both(START),
+            &self.plan,
+            self.requirements.iter().cloned(),
+            self.policy,
+        )
     }
 
     /// The rung that meets a step, read from the plan and not from the machine.
     pub fn target(&self, step: u8) -> Status {
-        self.plan.steps[usize::from(step)].rule.map_or(Status::Delivered, |rule| rule.condition)
+        self.plan.steps[usize::from(step)]
+            .failover
+            .map_or(Status::Delivered, |failover| failover.condition)
     }
 
     /// How long a step's condition is waited for.
     pub fn patience_ms(&self, step: u8) -> u64 {
-        let rule = self.plan.steps[usize::from(step)].rule;
-        rule.and_then(|rule| rule.expiry_ms).unwrap_or(self.terms.final_wait_ms)
+        let rule = self.plan.steps[usize::from(step)].failover;
+        rule.and_then(|failover| failover.expiry_ms).unwrap_or(self.policy.unconfirmed_after_ms)
     }
 }
 
@@ -90,10 +99,11 @@ impl Setting {
 pub fn settings(steps: usize) -> Vec<Setting> {
     let times = Times::of(steps);
     let expiries = [Some(times.expiry_ms), None];
-    let rules = expiries.map(|expiry_ms| Rule { condition: Status::Delivered, expiry_ms });
+    let rules =
+        expiries.map(|expiry_ms| FailoverCondition { condition: Status::Delivered, expiry_ms });
     let is_single = steps == 1;
     let (lates, firsts, lasts) = if is_single {
-        let submitted = Rule { condition: Status::Submitted, ..rules[0] };
+        let submitted = FailoverCondition { condition: Status::Submitted, ..rules[0] };
         let lasts = vec![None, Some(rules[0]), Some(rules[1]), Some(submitted)];
         // There is no earlier step to be late or to expire.
         (&[OnLateSuccess::Stop][..], &expiries[..1], lasts)
@@ -104,8 +114,12 @@ pub fn settings(steps: usize) -> Vec<Setting> {
     let mut found = Vec::new();
     for on_unknown in [OnUnknown::WaitReceipt, OnUnknown::Resend, OnUnknown::FailOver] {
         for idempotent_for_ms in [None, Some(times.idempotent_for_ms)] {
-            let traits = RouteTraits { idempotent_for_ms, echoes: true, tells_delivered: true };
-            let routes = vec![traits; if is_single { 2 } else { 1 }];
+            let properties = RouteProperties {
+                idempotent_for_ms,
+                correlates_receipts: true,
+                reports_delivered: true,
+            };
+            let routes = vec![properties; if is_single { 2 } else { 1 }];
             for &on_late_success in lates {
                 for (&first, &last) in firsts.iter().flat_map(|a| lasts.iter().map(move |b| (a, b)))
                 {
@@ -118,41 +132,59 @@ pub fn settings(steps: usize) -> Vec<Setting> {
                 let plan = Plan { on_unknown, ..plan(1, None, None) };
                 let valid_until = Some(UnixMillis(START.0 + 6));
                 found.push((Plan { valid_until, ..plan.clone() }, routes.clone()));
-                found.push((plan, vec![RouteTraits { echoes: false, ..traits }; 2]));
+                found.push((
+                    plan,
+                    vec![RouteProperties { correlates_receipts: false, ..properties }; 2],
+                ));
             }
         }
     }
     found.extend(corners(steps, times));
     let numbered = (0..).zip(found);
-    let setting = |(number, (plan, routes))| setting(number, plan, routes, times.terms);
+    let setting = |(number, (plan, routes))| setting(number, plan, routes, times.policy);
     numbered.map(setting).collect()
 }
 
 /// What is not worth a dimension of its own.
-fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteTraits>)> {
+fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteProperties>)> {
     let usual = || plan(steps, Some(times.expiry_ms), None);
-    let traits = RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
-    let mute = RouteTraits { tells_delivered: false, ..traits };
+    let properties = RouteProperties {
+        idempotent_for_ms: None,
+        correlates_receipts: true,
+        reports_delivered: true,
+    };
+    let mute = RouteProperties { reports_delivered: false, ..properties };
     let later = Plan { send_at: Some(UnixMillis(START.0 + 1)), ..usual() };
     let bounded = Plan { valid_until: Some(UnixMillis(START.0 + times.expiry_ms)), ..usual() };
-    vec![(usual(), vec![mute]), (usual(), vec![]), (later, vec![traits]), (bounded, vec![traits])]
+    vec![
+        (usual(), vec![mute]),
+        (usual(), vec![]),
+        (later, vec![properties]),
+        (bounded, vec![properties]),
+    ]
 }
 
-fn setting(number: u32, plan: Plan, traits: Vec<RouteTraits>, terms: Terms) -> Setting {
-    let offer = |(at, traits)| {
+fn setting(
+    number: u32,
+    plan: Plan,
+    properties: Vec<RouteProperties>,
+    policy: PolicySnapshot,
+) -> Setting {
+    let offer = |(at, properties)| {
         let (route, account) = (Arc::from(format!("route-{at}")), Arc::from("p/main"));
-        RouteOffer { route, account, traits }
+        RouteCandidate { route, account, properties }
     };
-    let routes = Routes(traits.into_iter().enumerate().map(offer).collect());
+    let routes = Routes(properties.into_iter().enumerate().map(offer).collect());
     let tenant: Arc<str> = Arc::from("default");
-    let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
-    let needs = needs.collect();
-    Setting { number, plan, routes, needs, terms }
+    let requirements =
+        (0..plan.steps.len()).filter_map(|at| plan.route_requirement(&tenant, at)).map(Arc::new);
+    let requirements = requirements.collect();
+    Setting { number, plan, routes, requirements, policy }
 }
 
 /// Every step but the last waits to be read.
-fn plan(steps: usize, first: Option<u64>, last: Option<Rule>) -> Plan {
-    let earlier = Rule { condition: Status::Read, expiry_ms: first };
+fn plan(steps: usize, first: Option<u64>, last: Option<FailoverCondition>) -> Plan {
+    let earlier = FailoverCondition { condition: Status::Read, expiry_ms: first };
     let rules = (1..steps).map(|_| Some(earlier)).chain([last]);
     let step = |rule| StepPlan {
         message: Message {
@@ -162,7 +194,7 @@ fn plan(steps: usize, first: Option<u64>, last: Option<Rule>) -> Plan {
             content: Content::Text("your code is 1234".to_owned()),
             options: Options::default(),
         },
-        rule,
+        failover: rule,
     };
     Plan {
         template: Template::Failover,

@@ -233,7 +233,7 @@ impl World {
                 let is_honoured = state.attempt(*attempt).is_some_and(|attempt| {
                     let is_first = attempt.started_at.is_none();
                     let until = honoured_until(attempt);
-                    attempt.traits.idempotent_for_ms.is_some()
+                    attempt.properties.idempotent_for_ms.is_some()
                         && (is_first || until.is_some_and(|until| self.now <= until))
                 });
                 self.sent[number].out =
@@ -292,7 +292,7 @@ impl World {
         let of_step =
             || self.sent.iter().zip(&self.workflow.attempts).filter(|(_, a)| a.step == step);
         let messages: u8 = of_step().map(|(sent, _)| sent.messages).sum();
-        let counted = of_step().filter(|(_, attempt)| attempt.may_double).count();
+        let counted = of_step().filter(|(_, attempt)| attempt.possible_duplicate).count();
         let is_counted = usize::from(messages) <= 1 + counted;
         self.broken.add_unless(is_counted, Promise::DoublesAreCounted);
     }
@@ -300,14 +300,17 @@ impl World {
     /// Stale and repeated events: each was true once, and none may decide anything now.
     pub fn is_deaf_to_the_past(&self) -> bool {
         let mut workflow = self.workflow.clone();
-        let mut stale =
-            vec![Event::Slot { attempt: 0 }, Event::Slot { attempt: 99 }, Event::Rerouted];
+        let mut stale = vec![
+            Event::PermitGranted { attempt: 0 },
+            Event::PermitGranted { attempt: 99 },
+            Event::Rerouted,
+        ];
         if self.deadline().is_none_or(|deadline| deadline.at > self.now) {
             stale.push(Event::Wake { up_since: START, hold: false });
         }
         for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
-            if workflow.has_ended() || workflow.wants_slot() != Some(number) {
-                stale.push(Event::Slot { attempt: number });
+            if workflow.has_ended() || workflow.wants_permit() != Some(number) {
+                stale.push(Event::PermitGranted { attempt: number });
             }
             if attempt.state != AttemptState::Started {
                 stale.push(Event::Lost { attempt: number });
@@ -315,7 +318,7 @@ impl World {
             for call in 1..=attempt.calls {
                 if sent.out.is_none_or(|out| out.number != call) {
                     for answer in super::model::some_answers() {
-                        stale.push(Event::Answer { attempt: number, call, answer });
+                        stale.push(Event::SendResult { attempt: number, call, result: answer });
                     }
                 }
             }
@@ -323,8 +326,8 @@ impl World {
             let lower = lower.filter(|rung| attempt.calls == 0 || *rung > Status::Pending);
             let failed = attempt.failure.filter(|_| attempt.calls > 0).map(Report::Failed);
             for report in lower.map(Report::Reached).chain(failed) {
-                let news = super::model::news(report);
-                stale.push(Event::News { attempt: number, news });
+                let update = super::model::update(report);
+                stale.push(Event::Update { attempt: number, update });
             }
         }
         let routes = &self.setting.routes;
@@ -347,7 +350,7 @@ impl Sent {
 
 /// Until when a repeated call of an attempt makes no second message.
 fn honoured_until(attempt: &Attempt) -> Option<UnixMillis> {
-    let (from, ms) = (attempt.started_at?, attempt.traits.idempotent_for_ms?);
+    let (from, ms) = (attempt.started_at?, attempt.properties.idempotent_for_ms?);
     Some(UnixMillis(from.engine.0 + ms))
 }
 
@@ -391,7 +394,7 @@ impl World {
         let workflow = &self.workflow;
         (1_u8, index, self.deaths, self.delays, self.told_success).hash(hash);
         for (attempt, sent) in workflow.attempts.iter().zip(&self.sent) {
-            (sent.astray, sent.messages, attempt.may_double).hash(hash);
+            (sent.astray, sent.messages, attempt.possible_duplicate).hash(hash);
             if attempt.step == index {
                 (&attempt.route, attempt.calls.min(1), attempt.is_uncertain).hash(hash);
             } else {
@@ -410,13 +413,13 @@ impl World {
         workflow.valid_until.map(|until| from_now(UnixMillis(until.0 + 1))).hash(hash);
         for (_, attempt) in workflow.attempts_of(index) {
             match attempt.state {
-                AttemptState::Deferred { retry_at } => from_now(retry_at).hash(hash),
+                AttemptState::RetryScheduled { retry_at } => from_now(retry_at).hash(hash),
                 AttemptState::Planned | AttemptState::Started => {}
                 AttemptState::Unknown { wait_until } => {
                     from_now(wait_until).hash(hash);
                     continue;
                 }
-                AttemptState::Accepted | AttemptState::Refused => continue,
+                AttemptState::Accepted | AttemptState::Rejected => continue,
             }
             // The number of the call decides how long the next is put off.
             attempt.calls.hash(hash);

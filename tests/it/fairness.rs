@@ -15,8 +15,8 @@ use dispatch::{
         SenderMatch, SystemClock,
     },
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, Priority, Reason, Rule,
-        StepPlan, Template, Terms, WorkflowId,
+        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, PolicySnapshot,
+        Priority, Reason, SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -155,11 +155,11 @@ impl World {
             self.now = self.now.max(next);
             let later = self.calls.split_off(&(self.now + 1, 0));
             let back = std::mem::replace(&mut self.calls, later);
-            let answer = |((_, number), order): ((u64, u64), SendOrder)| Command::Answer {
+            let answer = |((_, number), order): ((u64, u64), SendOrder)| Command::SendResult {
                 attempt: order.attempt,
                 call: order.call,
                 route: order.route,
-                answer: Answer::Accepted { provider_id: format!("m{number}") },
+                answer: SendResult::Accepted { provider_id: format!("m{number}") },
                 took_ms: CALL_MS,
             };
             self.run(back.into_iter().map(answer).collect());
@@ -184,10 +184,10 @@ fn record(number: u64, now: u64, tenant: &str, priority: Priority, within_s: u64
         content: Content::Text("x".to_owned()),
         options: Options::default(),
     };
-    let rule = Rule { condition: Status::Submitted, expiry_ms: Some(86_400 * SECOND) };
+    let rule = FailoverCondition { condition: Status::Submitted, expiry_ms: Some(86_400 * SECOND) };
     let plan = Plan {
         template: Template::Failover,
-        steps: vec![StepPlan { message, rule: Some(rule) }],
+        steps: vec![StepPlan { message, failover: Some(rule) }],
         send_at: None,
         valid_until: None,
         send_within_ms: Some(within_s * SECOND),
@@ -204,7 +204,7 @@ fn record(number: u64, now: u64, tenant: &str, priority: Priority, within_s: u64
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dispatch::{
     engine::{Engine, EngineOptions, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
-    machine::{ClockKind, Fingerprint, Moment, Terms, Workflow, WorkflowId},
+    machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
         Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Row, Settings, Store,
         StoreError, Swept,
@@ -134,7 +134,7 @@ impl Senders for NoSenders {
 
 fn options() -> EngineOptions {
     EngineOptions {
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         recovery_grace: Duration::ZERO,
         retention: Duration::from_secs(3600),
         space: SpaceLimits::default(),

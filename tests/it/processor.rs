@@ -12,8 +12,8 @@ use dispatch::{
         SendOrder, SenderMatch, SystemClock,
     },
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, Refusal, Rule,
-        StepPlan, Template, Terms, WorkflowId,
+        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
+        Reason, Rejection, SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -65,7 +65,7 @@ fn create(number: u128) -> Command {
                 content: Content::Text("x".to_owned()),
                 options: Options::default(),
             },
-            rule: None,
+            failover: None,
         }],
         send_at: None,
         valid_until: None,
@@ -83,7 +83,7 @@ fn create(number: u128) -> Command {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     };
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
@@ -93,8 +93,8 @@ fn create(number: u128) -> Command {
 fn with_failover(command: Command, valid_until: Option<UnixMillis>) -> Command {
     let Command::Create { mut record, reply } = command else { panic!("no create") };
     let last = record.plan.steps[0].clone();
-    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(600_000) });
-    record.plan.steps = vec![StepPlan { rule, ..last.clone() }, last];
+    let rule = Some(FailoverCondition { condition: Status::Delivered, expiry_ms: Some(600_000) });
+    record.plan.steps = vec![StepPlan { failover: rule, ..last.clone() }, last];
     record.plan.valid_until = valid_until;
     Command::Create { record, reply }
 }
@@ -125,18 +125,18 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
     let out = processor.run(&store, at(0), commands).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), MANY);
-    let refusal = Refusal {
+    let rejection = Rejection {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
         code: None,
         detail: "not now".to_owned(),
         cause: None,
     };
-    let answers = sends.into_iter().map(|order| Command::Answer {
+    let answers = sends.into_iter().map(|order| Command::SendResult {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: Answer::Deferred { refusal: refusal.clone(), after_ms: None },
+        answer: SendResult::RetryLater { rejection: rejection.clone(), after_ms: None },
         took_ms: 1,
     });
     let out = processor.run(&store, at(1), answers.collect()).unwrap();
@@ -186,11 +186,11 @@ fn a_drain_starts_nothing_and_tells_when_the_last_call_came_back() {
     settle(&mut store, out);
     assert!(!*told.lock().unwrap());
     let order = sends.remove(0);
-    let answer = Command::Answer {
+    let answer = Command::SendResult {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: Answer::Accepted { provider_id: "p".to_owned() },
+        answer: SendResult::Accepted { provider_id: "p".to_owned() },
         took_ms: 1,
     };
     let out = processor.run(&store, at(2), vec![answer]).unwrap();
@@ -234,14 +234,14 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
     let other = told("other", None, "m1");
     let (counts, ..) = step(2, vec![told("main", None, "m1"), other, told("main", None, "m9")]);
     assert_eq!(counts, (2, 0, 1), "of the other account nothing is out");
-    let answer = |order: &SendOrder, answer| Command::Answer {
+    let answer = |order: &SendOrder, answer| Command::SendResult {
         attempt: order.attempt,
         call: order.call,
         route: Arc::clone(&order.route),
         answer,
         took_ms: 1,
     };
-    let accepted = Answer::Accepted { provider_id: "m1".to_owned() };
+    let accepted = SendResult::Accepted { provider_id: "m1".to_owned() };
     let (counts, facts, mut sends) = step(3, vec![answer(&order, accepted)]);
     assert_eq!(counts, (0, 1, 0));
     let reached = facts.iter().find(|fact| matches!(fact, Fact::StatusReached { .. }));
@@ -250,14 +250,14 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
 
     // The second is out now, then in doubt, and then it ends.
     let order = sends.remove(0);
-    let refusal = Refusal {
+    let rejection = Rejection {
         kind: ErrorKind::Timeout,
         fault: Fault::Provider,
         code: None,
         detail: "no answer".to_owned(),
         cause: None,
     };
-    let (_, facts, _) = step(4, vec![answer(&order, Answer::Unknown(refusal))]);
+    let (_, facts, _) = step(4, vec![answer(&order, SendResult::Unknown(rejection))]);
     assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptUnknown { .. })), "{facts:?}");
     let (counts, ..) = step(5, vec![told("main", None, "m2")]);
     assert_eq!(counts, (1, 0, 0), "it may be of the one in doubt");
@@ -306,15 +306,15 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
 
 #[test]
 fn a_call_is_told_for_how_long_its_message_is_of_use() {
-    let useful_for = |command: Command, refusal: Option<Answer>, ms: u64| {
+    let useful_for = |command: Command, rejection: Option<SendResult>, ms: u64| {
         let mut store = MemoryStore::new();
         let mut processor = Processor::new(&store, routes(1), no_grace(0));
         let out = processor.run(&store, at(0), vec![command]).unwrap();
         let (_, mut sends) = settle(&mut store, out);
-        if let Some(answer) = refusal {
+        if let Some(answer) = rejection {
             let order = sends.remove(0);
             let (attempt, call, route) = (order.attempt, order.call, order.route);
-            let command = Command::Answer { attempt, call, route, answer, took_ms: 1 };
+            let command = Command::SendResult { attempt, call, route, answer, took_ms: 1 };
             let out = processor.run(&store, at(1), vec![command]).unwrap();
             let (_, again) = settle(&mut store, out);
             sends = again;
@@ -325,17 +325,17 @@ fn a_call_is_told_for_how_long_its_message_is_of_use() {
         }
         (sends[0].step, sends[0].useful_for_ms)
     };
-    let refusal = |kind| Refusal {
+    let rejection = |kind| Rejection {
         kind,
         fault: Fault::Provider,
         code: None,
         detail: String::new(),
         cause: None,
     };
-    let permanent = || Some(Answer::Refused(refusal(ErrorKind::Forbidden)));
+    let permanent = || Some(SendResult::Rejected(rejection(ErrorKind::Forbidden)));
     let later = || {
-        let refusal = refusal(ErrorKind::Throttled);
-        Some(Answer::Deferred { refusal, after_ms: Some(5_000) })
+        let rejection = rejection(ErrorKind::Throttled);
+        Some(SendResult::RetryLater { rejection, after_ms: Some(5_000) })
     };
     // Until the next step; the clock begins with the acceptance, so waiting takes nothing from it.
     assert_eq!(useful_for(with_failover(create(1), None), None, 0), (0, Some(600_000)));
@@ -380,11 +380,11 @@ fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_an
     assert!(moved.iter().all(|order| &*order.route == "sms-b"));
 
     let order = sends.remove(0);
-    let answer = Command::Answer {
+    let answer = Command::SendResult {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: Answer::Accepted { provider_id: "p".to_owned() },
+        answer: SendResult::Accepted { provider_id: "p".to_owned() },
         took_ms: 1,
     };
     let out = processor.run(&store, at(2), vec![answer]).unwrap();
@@ -414,18 +414,18 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
 }
 
 fn throttled(order: SendOrder, after_ms: u64) -> Command {
-    let refusal = Refusal {
+    let rejection = Rejection {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
         code: None,
         detail: "not now".to_owned(),
         cause: None,
     };
-    Command::Answer {
+    Command::SendResult {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: Answer::Deferred { refusal, after_ms: Some(after_ms) },
+        answer: SendResult::RetryLater { rejection, after_ms: Some(after_ms) },
         took_ms: 1,
     }
 }

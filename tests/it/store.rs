@@ -9,9 +9,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
     machine::{
-        self, Answer, ClockKind, Event, Fact, Moment, News, OnLateSuccess, OnUnknown, Plan,
-        Priority, RouteBook, RouteOffer, RouteTraits, Rule, StepPlan, Template, Terms, Workflow,
-        WorkflowId,
+        self, ClockKind, Event, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
+        PolicySnapshot, Priority, RouteCandidate, RouteProperties, Router, SendResult, StepPlan,
+        Template, Update, Workflow, WorkflowId,
     },
     store::{
         Backup, Batch, Change, Cursor, Filter, Kind, MemoryStore, Needs, Parked, Record, Requester,
@@ -30,10 +30,14 @@ const START: u64 = 1_700_000_000_000;
 
 struct OneRoute;
 
-impl RouteBook for OneRoute {
-    fn offers(&self, _: &machine::Need) -> Vec<RouteOffer> {
-        let traits = RouteTraits { idempotent_for_ms: None, echoes: false, tells_delivered: true };
-        vec![RouteOffer { route: Arc::from("only"), account: Arc::from("p/main"), traits }]
+impl Router for OneRoute {
+    fn candidates(&self, _: &machine::RouteRequirement) -> Vec<RouteCandidate> {
+        let properties = RouteProperties {
+            idempotent_for_ms: None,
+            correlates_receipts: false,
+            reports_delivered: true,
+        };
+        vec![RouteCandidate { route: Arc::from("only"), account: Arc::from("p/main"), properties }]
     }
 }
 
@@ -46,9 +50,9 @@ fn plan(text: &str) -> Plan {
             content: Content::Text(text.to_owned()),
             options: Options::default(),
         },
-        rule,
+        failover: rule,
     };
-    let rule = Rule { condition: Status::Read, expiry_ms: Some(60_000) };
+    let rule = FailoverCondition { condition: Status::Read, expiry_ms: Some(60_000) };
     Plan {
         template: Template::Failover,
         steps: vec![step(Channel::WHATSAPP, Some(rule)), step(Channel::SMS, None)],
@@ -94,7 +98,7 @@ impl Driver {
             fingerprint: plan.fingerprint(),
             requester: Requester::default(),
             plan,
-            terms: Terms::default(),
+            policy: PolicySnapshot::default(),
             request_id: Some(format!("request-{number}")),
         };
         let mut state = self.needs.workflow(&record);
@@ -144,15 +148,18 @@ impl Driver {
     /// Accepted by the provider under an id made of the workflow's.
     fn accept(&mut self, id: WorkflowId) {
         let state = self.store.load(id).unwrap().unwrap();
-        let attempt = state.wants_slot().unwrap();
-        self.tell(id, Event::Slot { attempt });
+        let attempt = state.wants_permit().unwrap();
+        self.tell(id, Event::PermitGranted { attempt });
         let provider_id = format!("p-{}-{attempt}", id.0.as_u128());
-        self.tell(id, Event::Answer { attempt, call: 1, answer: Answer::Accepted { provider_id } });
+        self.tell(
+            id,
+            Event::SendResult { attempt, call: 1, result: SendResult::Accepted { provider_id } },
+        );
     }
 
     fn reach(&mut self, id: WorkflowId, status: Status) {
         let report = Report::Reached(status);
-        let news = News {
+        let update = Update {
             report,
             provider_id: None,
             provider_time: None,
@@ -160,7 +167,7 @@ impl Driver {
             detail: None,
             usage: None,
         };
-        self.tell(id, Event::News { attempt: 1, news });
+        self.tell(id, Event::Update { attempt: 1, update });
     }
 
     fn timeline(&self, id: WorkflowId) -> Vec<Row> {
@@ -339,7 +346,7 @@ fn a_list_reads_what_is_its_tenant_s(mut driver: Driver) {
                 fingerprint: plan("x").fingerprint(),
                 requester: Requester::default(),
                 plan: plan("x"),
-                terms: Terms::default(),
+                policy: PolicySnapshot::default(),
                 request_id: None,
             };
             let mut state = driver.needs.workflow(&record);

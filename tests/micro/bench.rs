@@ -21,7 +21,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use dispatch::{
     engine::RouteTable,
     grpc::parse_create,
-    machine::{self, Answer, Event, News, Workflow},
+    machine::{self, Event, SendResult, Update, Workflow},
     store::{MemoryStore, Needs, Record, Row, SledOptions, SledStore, decode, encode},
 };
 use dispatch_contract::{AttemptId, Report, Status, Verdict};
@@ -35,16 +35,16 @@ fn transitions(c: &mut Criterion) {
     let parts = lives::parts();
     let routes: &RouteTable = &parts.routes;
     let record = lives::record(1, &lives::plan(&parts));
-    let accepted = |attempt: u16| Event::Answer {
+    let accepted = |attempt: u16| Event::SendResult {
         attempt,
         call: 1,
-        answer: Answer::Accepted {
+        result: SendResult::Accepted {
             provider_id: lives::provider_id(AttemptId { workflow: record.id.0, number: attempt }),
         },
     };
-    let delivered = |attempt: u16| Event::News {
+    let delivered = |attempt: u16| Event::Update {
         attempt,
-        news: News {
+        update: Update {
             report: Report::Reached(Status::Delivered),
             provider_id: None,
             provider_time: None,
@@ -67,10 +67,10 @@ fn transitions(c: &mut Criterion) {
     machine::create(&mut workflow, lives::at(0), routes);
     let expired = lives::EXPIRY_MS + 1;
     let steps = [
-        ("slot", 0, Event::Slot { attempt: 1 }),
+        ("permit", 0, Event::PermitGranted { attempt: 1 }),
         ("accepted", 1, accepted(1)),
         ("expired", expired, Event::Wake { up_since: lives::at(0).engine, hold: false }),
-        ("slot of the second", expired, Event::Slot { attempt: 2 }),
+        ("permit of the second", expired, Event::PermitGranted { attempt: 2 }),
         ("accepted, the second", expired + 1, accepted(2)),
         ("receipt and end", expired + 5, delivered(2)),
     ];

@@ -9,7 +9,7 @@ use dispatch::{
     config::Config,
     engine::{Command, Effects, Grace, Processor, SendOrder, TestClock},
     grpc::parse_create,
-    machine::{Answer, Moment, Plan, Terms, WorkflowId},
+    machine::{Moment, Plan, PolicySnapshot, SendResult, WorkflowId},
     pb::v1::CreateWorkflowRequest,
     service::{Parts, ServiceClock},
     store::{Record, Requester, Row, Store},
@@ -94,7 +94,7 @@ pub fn record(number: u128, plan: &Plan) -> Record {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     }
 }
@@ -110,8 +110,8 @@ pub fn provider_id(attempt: AttemptId) -> String {
 
 pub fn accepted(order: SendOrder) -> Command {
     let SendOrder { attempt, call, route, .. } = order;
-    let answer = Answer::Accepted { provider_id: provider_id(attempt) };
-    Command::Answer { attempt, call, route, answer, took_ms: 1 }
+    let answer = SendResult::Accepted { provider_id: provider_id(attempt) };
+    Command::SendResult { attempt, call, route, answer, took_ms: 1 }
 }
 
 pub fn delivered(attempt: AttemptId) -> Command {

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use dispatch::{
     engine::{Command, Grace, Processor, RouteTable, SendOrder},
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Refusal, Rule, StepPlan,
-        Template, Terms, WorkflowId,
+        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
+        Rejection, SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, SledOptions, SledStore, Store},
 };
@@ -83,10 +83,11 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
         content: Content::Text("x".to_owned()),
         options: Options::default(),
     };
-    let rule = Some(Rule { condition: Status::Delivered, expiry_ms: Some(60 * SECOND) });
+    let rule =
+        Some(FailoverCondition { condition: Status::Delivered, expiry_ms: Some(60 * SECOND) });
     let plan = Plan {
         template: Template::Failover,
-        steps: vec![StepPlan { message, rule }; steps],
+        steps: vec![StepPlan { message, failover: rule }; steps],
         send_at: None,
         valid_until: None,
         send_within_ms: Some(900 * SECOND),
@@ -103,19 +104,19 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     };
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
 }
 
-fn answer(order: &SendOrder, answer: Answer) -> Command {
+fn answer(order: &SendOrder, answer: SendResult) -> Command {
     let SendOrder { attempt, call, route, .. } = order.clone();
-    Command::Answer { attempt, call, route, answer, took_ms: 1 }
+    Command::SendResult { attempt, call, route, answer, took_ms: 1 }
 }
 
-fn unknown() -> Answer {
-    Answer::Unknown(Refusal {
+fn unknown() -> SendResult {
+    SendResult::Unknown(Rejection {
         kind: ErrorKind::ProviderFailure,
         fault: Fault::Provider,
         code: None,
@@ -124,8 +125,8 @@ fn unknown() -> Answer {
     })
 }
 
-fn accepted() -> Answer {
-    Answer::Accepted { provider_id: "m1".to_owned() }
+fn accepted() -> SendResult {
+    SendResult::Accepted { provider_id: "m1".to_owned() }
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn a_workflow_whose_end_passed_retention_while_its_call_was_out_is_forgotten_in_
         service.run(1, vec![cancel]);
         service.store.sweep(at(100 * SECOND).engine, at(50 * SECOND).engine, 100).unwrap();
         let (facts, _) = service.run(100 * SECOND, vec![answer(&sends[0], accepted())]);
-        assert!(matches!(facts[..], [Fact::LateAnswer { .. }]), "{facts:?}");
+        assert!(matches!(facts[..], [Fact::LateSendResult { .. }]), "{facts:?}");
         service.store.sweep(at(300 * SECOND).engine, at(200 * SECOND).engine, 100).unwrap();
         assert_eq!(service.store.reader().record(id).unwrap(), None);
         assert_eq!(service.store.find_message("alpha/main", "m1").unwrap(), None);
@@ -203,8 +204,8 @@ fn a_time_for_sending_that_passed_while_down_is_not_hidden_by_the_grace() {
     // The 900 s for sending are over; what is PLANNED is sent all the same, and then not again.
     service.restart(1000 * SECOND, 600 * SECOND);
     let (_, sends) = service.run(1000 * SECOND, Vec::new());
-    let Answer::Unknown(refusal) = unknown() else { unreachable!("it is") };
-    let deferred = Answer::Deferred { refusal, after_ms: None };
+    let SendResult::Unknown(rejection) = unknown() else { unreachable!("it is") };
+    let deferred = SendResult::RetryLater { rejection, after_ms: None };
     let now = 1001 * SECOND;
     service.run(now, vec![answer(&sends[0], deferred)]);
     assert!(service.due(now).is_some_and(|due| due <= now), "{:?}", service.due(now));

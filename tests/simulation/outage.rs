@@ -13,8 +13,8 @@ use std::{
 use dispatch::{
     engine::{Command, Grace, Processor, SendOrder, answer_of},
     machine::{
-        Answer, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template,
-        Terms, WorkflowId,
+        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
+        SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -74,7 +74,7 @@ pub fn live(workflows: u64) -> Outage {
     let mut processor = Processor::new(&store, table, Grace::new(at(0).engine, Duration::ZERO, 0));
     let created = Arc::new(AtomicU64::new(0));
     let mut asked = 0;
-    let mut calls: BTreeMap<(u64, u64), (SendOrder, Answer)> = BTreeMap::new();
+    let mut calls: BTreeMap<(u64, u64), (SendOrder, SendResult)> = BTreeMap::new();
     let mut queued: HashMap<WorkflowId, u64> = HashMap::new();
     let mut last_start: BTreeMap<Priority, u64> = BTreeMap::new();
     let mut seen = Outage {
@@ -99,7 +99,7 @@ pub fn live(workflows: u64) -> Outage {
         let mut commands = Vec::new();
         while let Some(entry) = calls.first_entry().filter(|entry| entry.key().0 <= now) {
             let (SendOrder { attempt, call, route, .. }, answer) = entry.remove();
-            commands.push(Command::Answer { attempt, call, route, answer, took_ms: FAILS_MS });
+            commands.push(Command::SendResult { attempt, call, route, answer, took_ms: FAILS_MS });
         }
         let more = CREATES_A_TURN.min(workflows - asked);
         for number in asked..asked + more {
@@ -146,7 +146,7 @@ pub fn live(workflows: u64) -> Outage {
             let (back, answer) = if left < DOWN_MS {
                 (left + FAILS_MS, answer_of(unreachable()))
             } else {
-                (left + TAKES_MS, Answer::Accepted { provider_id: format!("m{}", seen.calls) })
+                (left + TAKES_MS, SendResult::Accepted { provider_id: format!("m{}", seen.calls) })
             };
             calls.insert((back, seen.calls), (order, answer));
             assert!(calls.len() <= PLACES as usize, "{} calls are out", calls.len());
@@ -168,7 +168,7 @@ pub fn live(workflows: u64) -> Outage {
     assert_eq!((store.open_count(), processor.calls_in_flight()), (0, 0));
     // The last retry may have been just before the provider was back; then there is the queue.
     let queue_ms = (workflows / u64::from(PLACES) + 1) * (TAKES_MS + 2 * COMMIT_MS);
-    let limit_ms = Terms::default().retry_max_ms + 2 * queue_ms + 1000;
+    let limit_ms = PolicySnapshot::default().retry_max_ms + 2 * queue_ms + 1000;
     assert!(seen.done_after_ms <= limit_ms, "{seen:?}, and not more than {limit_ms} ms is right");
     seen
 }
@@ -195,10 +195,10 @@ fn record(number: u64, now: u64) -> Record {
         content: Content::Text("x".to_owned()),
         options: Options::default(),
     };
-    let rule = Rule { condition: Status::Submitted, expiry_ms: Some(86_400_000) };
+    let rule = FailoverCondition { condition: Status::Submitted, expiry_ms: Some(86_400_000) };
     let plan = Plan {
         template: Template::Failover,
-        steps: vec![StepPlan { message, rule: Some(rule) }],
+        steps: vec![StepPlan { message, failover: Some(rule) }],
         send_at: None,
         valid_until: None,
         send_within_ms: Some(86_400_000),
@@ -215,7 +215,7 @@ fn record(number: u64, now: u64) -> Record {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     }
 }

@@ -114,7 +114,7 @@ pub fn course(
             let acts = if dice.percent(50) { net.min(back) } else { back };
             Course { acts_after: Some(acts), answer: Some((back + 1, None)) }
         }
-        Mood::Refusing if luck < 80 => fails(refusal(dice)),
+        Mood::Refusing if luck < 80 => fails(rejection(dice)),
         _ if luck < 2 && trouble > 0 => Course { acts_after: Some(net), answer: None },
         _ => Course { acts_after: Some(net), answer: Some((net + think, None)) },
     }
@@ -142,7 +142,7 @@ fn throttled(dice: &mut Dice) -> AdapterError {
     error(ErrorKind::Throttled, Fault::Provider, not_done(after))
 }
 
-fn refusal(dice: &mut Dice) -> AdapterError {
+fn rejection(dice: &mut Dice) -> AdapterError {
     let (kind, fault) = dice.one(&[
         (ErrorKind::InvalidRecipient, Fault::Recipient),
         (ErrorKind::Unreached, Fault::Recipient),

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dispatch::{
     engine::LaneLimits,
-    machine::{OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template, Terms},
+    machine::{
+        FailoverCondition, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, StepPlan,
+        Template,
+    },
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
 
@@ -35,7 +38,7 @@ pub struct Scenario {
     pub reloads: Vec<u64>,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
-    pub terms: Terms,
+    pub policy: PolicySnapshot,
     pub grace_ms: u64,
     pub retention_ms: u64,
     /// In what time all callers come.
@@ -122,11 +125,11 @@ impl Scenario {
         // Dice of their own, so that the worlds of old seeds stay what they were.
         let mut more = Dice::of(seed, &[14]);
         let narrow = LaneLimits { creates: 4, cancels: 2, receipts: 2 };
-        let terms = Terms {
+        let policy = PolicySnapshot {
             send_within_ms: dice.one(&[10 * SECOND, 5 * MINUTE, 15 * MINUTE]),
             last_send_within_ms: dice.one(&[10 * SECOND, 15 * MINUTE]),
             unknown_wait_ms: dice.one(&[0, 5 * SECOND, 30 * SECOND]),
-            final_wait_ms: dice.one(&[MINUTE, HOUR, 72 * HOUR]),
+            unconfirmed_after_ms: dice.one(&[MINUTE, HOUR, 72 * HOUR]),
             retry_base_ms: dice.one(&[100, SECOND]),
             retry_max_ms: dice.one(&[5 * SECOND, MINUTE]),
         };
@@ -143,7 +146,7 @@ impl Scenario {
             suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
             reloads: Vec::new(),
             trouble: dice.one(&[0, 10, 40, 80]),
-            terms,
+            policy,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
             retention_ms: dice.one(&[MINUTE, MINUTE, HOUR, DAY, 30 * DAY]),
             spread_ms: dice.one(&[1, SECOND, MINUTE, HOUR]),
@@ -187,7 +190,7 @@ impl Scenario {
         let steps = (1..=count).map(|number| {
             let route = &self.routes[dice.below(self.routes.len() as u64) as usize];
             let has_rule = number < count || dice.percent(40);
-            let rule = has_rule.then(|| Rule {
+            let rule = has_rule.then(|| FailoverCondition {
                 condition: dice.one(&route.tells),
                 expiry_ms: (!dice.percent(6)).then(|| {
                     dice.one(&[SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR]) + dice.below(50)
@@ -200,7 +203,7 @@ impl Scenario {
                 content: Content::Text("x".to_owned()),
                 options: Options::default(),
             };
-            StepPlan { message, rule }
+            StepPlan { message, failover: rule }
         });
         let steps = steps.collect();
         let ahead = |ms: u64| UnixMillis(comes_at + ms);

@@ -51,14 +51,14 @@ pub fn story(scenario: &Scenario, broken: &Broken) -> String {
     let _ = writeln!(
         text,
         "grace {} ms, retention {} ms, commits up to {} ms, {:?}",
-        small.grace_ms, small.retention_ms, small.commit_ms, small.terms
+        small.grace_ms, small.retention_ms, small.commit_ms, small.policy
     );
     let mut world = World::new(&small, true);
     let _ = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Some(case) = broken.workflow.and_then(|id| world.judge.cases.get(&id)) {
         let plan = &case.record.plan;
         let rules: Vec<_> =
-            plan.steps.iter().map(|step| (step.message.channel.as_str(), step.rule)).collect();
+            plan.steps.iter().map(|step| (step.message.channel.as_str(), step.failover)).collect();
         let _ = writeln!(
             text,
             "the plan: {:?}, {:?}, send_at {:?}, valid_until {:?}, send_within {:?} ms\n  {rules:?}",
@@ -69,8 +69,8 @@ pub fn story(scenario: &Scenario, broken: &Broken) -> String {
             plan.send_within_ms
         );
         for attempt in &case.told {
-            if let dispatch::machine::Fact::AttemptPlanned { route, traits, .. } = &attempt.1 {
-                let _ = writeln!(text, "  {route}: {traits:?}");
+            if let dispatch::machine::Fact::AttemptPlanned { route, properties, .. } = &attempt.1 {
+                let _ = writeln!(text, "  {route}: {properties:?}");
             }
         }
     }

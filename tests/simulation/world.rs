@@ -19,7 +19,7 @@ use dispatch::{
         Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox,
         SendOrder, SpaceLimits, SystemClock, Writer,
     },
-    machine::{Answer, EndState, Fact, Moment, Outcome, Reason, WorkflowId, sentence},
+    machine::{EndState, Fact, Moment, Outcome, Reason, SendResult, WorkflowId, describe},
     store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},
     telemetry::Metrics,
 };
@@ -30,8 +30,8 @@ use uuid::Uuid;
 use crate::{
     dice::Dice,
     judge::{
-        Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, NAPS, NOTED, PLACES, PROMISE,
-        RECORDS, Rule, SPIN, STARTED_FIRST, STORE, TOLD, TurnSeen,
+        Broken, DRAINED, ELAPSED, FailoverCondition, Fine, Given, Judge, MACHINE, NAPS, NOTED,
+        PLACES, PROMISE, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD, TurnSeen,
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
@@ -155,7 +155,7 @@ struct Hook {
 }
 
 impl Ack {
-    /// A refusal promises nothing, and may be told at once.
+    /// A rejection promises nothing, and may be told at once.
     fn is_promise(&self) -> bool {
         let Ack::Created { answer, .. } = self else { return true };
         !matches!(answer, Err(EngineError::TooLate | EngineError::RouteSaturated { .. }))
@@ -321,7 +321,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn broken(rule: Rule, error: &dyn std::fmt::Display) -> Broken {
+fn broken(rule: FailoverCondition, error: &dyn std::fmt::Display) -> Broken {
     Broken { rule, detail: error.to_string(), workflow: None }
 }
 

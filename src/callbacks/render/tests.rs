@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     callbacks::notification::notifications,
     machine::{
-        AcceptedBy, Fact, Moment, OnLateSuccess, OnUnknown, Plan, Priority, Reason, RouteTraits,
-        Rule, StepPlan, Template, Terms, WorkflowId,
+        AcceptedBy, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
+        PolicySnapshot, Priority, Reason, RouteProperties, StepPlan, Template, WorkflowId,
     },
     store::{Cursor, Requester, Row},
 };
@@ -31,10 +31,13 @@ fn message(channel: Channel, from: Endpoint, to: &str) -> Message {
 fn record(facade: Facade) -> Record {
     let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
     let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
-    let rule = Some(Rule { condition: Status::Read, expiry_ms: Some(600_000) });
+    let rule = Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) });
     let plan = Plan {
         template: Template::Failover,
-        steps: vec![StepPlan { message: viber, rule }, StepPlan { message: sms, rule: None }],
+        steps: vec![
+            StepPlan { message: viber, failover: rule },
+            StepPlan { message: sms, failover: None },
+        ],
         send_at: None,
         valid_until: None,
         send_within_ms: None,
@@ -50,19 +53,29 @@ fn record(facade: Facade) -> Record {
         created_at: Moment::both(AT),
         fingerprint: plan.fingerprint(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
         requester: Requester { application: Some(Uuid::nil()), webhook_url: None, facade },
     }
 }
 
 fn planned(attempt: u16, step: u8) -> Fact {
-    let traits = RouteTraits { idempotent_for_ms: None, echoes: true, tells_delivered: true };
-    Fact::AttemptPlanned { attempt, step, route: Arc::from("main"), traits, may_double: false }
+    let properties = RouteProperties {
+        idempotent_for_ms: None,
+        correlates_receipts: true,
+        reports_delivered: true,
+    };
+    Fact::AttemptPlanned {
+        attempt,
+        step,
+        route: Arc::from("main"),
+        properties,
+        possible_duplicate: false,
+    }
 }
 
 fn accepted(attempt: u16) -> Fact {
-    Fact::AttemptAccepted { attempt, provider_id: "p".to_owned(), by: AcceptedBy::Answer }
+    Fact::AttemptAccepted { attempt, provider_id: "p".to_owned(), by: AcceptedBy::Response }
 }
 
 fn reached(attempt: u16, status: Status, price: Option<&str>) -> Fact {
@@ -238,7 +251,7 @@ fn the_predecessor_called_it_workflow_uuid() {
 /// Both messages are refused; an attempt by another route is nobody's business.
 #[test]
 fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() {
-    let refusal = |code: &str| crate::machine::Refusal {
+    let rejection = |code: &str| crate::machine::Rejection {
         kind: dispatch_contract::ErrorKind::InvalidRecipient,
         fault: dispatch_contract::Fault::Recipient,
         code: Some(code.to_owned()),
@@ -256,15 +269,15 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
         Fact::StepStarted { step: 0 },
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRefused { attempt: 1, refusal: refusal("1331") },
+        Fact::AttemptRejected { attempt: 1, rejection: rejection("1331") },
         planned(2, 0),
         Fact::AttemptStarted { attempt: 2, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRefused { attempt: 2, refusal: refusal("1300") },
+        Fact::AttemptRejected { attempt: 2, rejection: rejection("1300") },
         failed(0, "1300"),
         Fact::StepStarted { step: 1 },
         planned(3, 1),
         Fact::AttemptStarted { attempt: 3, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRefused { attempt: 3, refusal: refusal("30003") },
+        Fact::AttemptRejected { attempt: 3, rejection: rejection("30003") },
         failed(1, "30003"),
         ended(EndState::Failed, Reason::Rejected),
     ];
@@ -334,7 +347,7 @@ fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
         status,
         provider_time: Some(UnixMillis(AT.0 - 1)),
         usage: None,
-        regret: false,
+        unnecessary_failover: false,
     };
     facts.extend([late(1, Status::Read), late(1, Status::Replied)]);
     let told = told(&record, Shape::V01, facts);
@@ -352,7 +365,7 @@ fn a_possible_double_is_one_message() {
         Fact::StepStarted { step: 0 },
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
-        Fact::AttemptUnknown { attempt: 1, refusal: None, wait_until: AT },
+        Fact::AttemptUnknown { attempt: 1, rejection: None, wait_until: AT },
         planned(2, 0),
         Fact::AttemptStarted { attempt: 2, call: 1, account: "vonage/main".into() },
         accepted(2),
@@ -376,7 +389,7 @@ fn a_possible_double_is_one_message() {
 #[test]
 fn the_report_names_what_may_have_gone_out_and_nothing_else() {
     let record = record(Facade::DispatchV01);
-    let throttled = crate::machine::Refusal {
+    let throttled = crate::machine::Rejection {
         kind: dispatch_contract::ErrorKind::Throttled,
         fault: dispatch_contract::Fault::Provider,
         code: None,
@@ -389,8 +402,8 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
     ];
-    let deferred = Fact::AttemptDeferred { attempt: 1, refusal: throttled, retry_at: AT };
-    let unknown = Fact::AttemptUnknown { attempt: 1, refusal: None, wait_until: AT };
+    let deferred = Fact::AttemptRetryScheduled { attempt: 1, rejection: throttled, retry_at: AT };
+    let unknown = Fact::AttemptUnknown { attempt: 1, rejection: None, wait_until: AT };
     for (fact, count) in [(deferred, 0), (unknown, 1)] {
         let mut facts = begun.clone();
         facts.extend([fact, ended(EndState::Canceled, Reason::Canceled)]);

@@ -21,7 +21,7 @@ use crate::{
     cli::Failure,
     engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
-    machine::{Moment, Terms, WorkflowId},
+    machine::{Moment, PolicySnapshot, WorkflowId},
     store::{Record, Requester, SledOptions, SledStore, Store, StoreError, encode},
 };
 
@@ -118,7 +118,7 @@ impl Alone {
             fingerprint: plan.fingerprint(),
             requester: Requester::default(),
             plan,
-            terms: Terms::default(),
+            policy: PolicySnapshot::default(),
             request_id: None,
         };
         Ok(Command::Create { record: Box::new(record), reply: Box::new(drop) })

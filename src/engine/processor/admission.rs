@@ -12,7 +12,7 @@ use dispatch_contract::UnixMillis;
 use super::BatchContext;
 use crate::{
     engine::{EngineError, RouteTable, permits::Permits},
-    machine::{Need, Priority, RouteBook, RouteOffer, Workflow},
+    machine::{Priority, RouteCandidate, RouteRequirement, Router, Workflow},
 };
 
 /// The routes, and how full they are.
@@ -22,21 +22,21 @@ pub(super) struct LoadAwareRouter<'a> {
     pub(super) now: UnixMillis,
 }
 
-impl RouteBook for LoadAwareRouter<'_> {
-    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        self.routes.offers(need)
+impl Router for LoadAwareRouter<'_> {
+    fn candidates(&self, requirement: &RouteRequirement) -> Vec<RouteCandidate> {
+        self.routes.candidates(requirement)
     }
 
-    fn offer(&self, route: &str, need: &Need) -> Option<RouteOffer> {
-        self.routes.offer(route, need)
+    fn candidate(&self, route: &str, requirement: &RouteRequirement) -> Option<RouteCandidate> {
+        self.routes.candidate(route, requirement)
     }
 
-    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
-        self.routes.present(account)
+    fn current_account<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+        self.routes.current_account(account)
     }
 
-    fn wait_ms(&self, route: &Arc<str>, need: &Need, priority: Priority) -> u64 {
-        self.permits.expected_wait_ms(route, &need.tenant, priority, self.now)
+    fn wait_ms(&self, route: &Arc<str>, requirement: &RouteRequirement, priority: Priority) -> u64 {
+        self.permits.expected_wait_ms(route, &requirement.tenant, priority, self.now)
     }
 }
 
@@ -51,14 +51,17 @@ impl BatchContext<'_> {
             permits: &self.processor.permits,
             now: self.now.engine,
         };
-        let need = &workflow.steps.first()?.need;
+        let requirement = &workflow.steps.first()?.requirement;
         let within_ms = workflow.send_within(0);
-        let too_long = |offer: RouteOffer| {
-            let wait_ms = router.wait_ms(&offer.route, need, workflow.priority);
-            (wait_ms.saturating_sub(within_ms), offer.route)
+        let too_long = |candidate: RouteCandidate| {
+            let wait_ms = router.wait_ms(&candidate.route, requirement, workflow.priority);
+            (wait_ms.saturating_sub(within_ms), candidate.route)
         };
-        let best =
-            router.offers(need).into_iter().map(too_long).min_by_key(|(too_long, _)| *too_long);
+        let best = router
+            .candidates(requirement)
+            .into_iter()
+            .map(too_long)
+            .min_by_key(|(too_long, _)| *too_long);
         let (retry_after_ms, route) = best.filter(|(too_long, _)| *too_long > 0)?;
         Some(EngineError::RouteSaturated { route, retry_after_ms })
     }

@@ -45,10 +45,10 @@ impl Awaited {
         }
         let in_doubt = state.attempts.iter().filter(|attempt| match attempt.state {
             AttemptState::Unknown { .. } => true,
-            AttemptState::Planned | AttemptState::Started | AttemptState::Deferred { .. } => {
+            AttemptState::Planned | AttemptState::Started | AttemptState::RetryScheduled { .. } => {
                 attempt.is_uncertain
             }
-            AttemptState::Accepted | AttemptState::Refused => false,
+            AttemptState::Accepted | AttemptState::Rejected => false,
         });
         let accounts: Vec<_> =
             in_doubt.filter_map(|it| it.account.as_ref()).map(present).cloned().collect();

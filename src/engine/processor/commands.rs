@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{Canceled, Created, EngineError, New, account_id},
-    machine::{self, AttemptState, ClockKind, Event, News, Workflow, WorkflowId},
+    machine::{self, AttemptState, ClockKind, Event, Update, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
 /// Commands.
@@ -26,14 +26,17 @@ impl BatchContext<'_> {
                 self.effects.acks.push(Box::new(move || reply(Ok(()))));
                 Ok(())
             }
-            Command::Answer { attempt, call, route, answer, took_ms } => {
+            Command::SendResult { attempt, call, route, answer, took_ms } => {
                 self.processor.permits.release(&route);
                 self.processor.permits.took(&route, took_ms);
                 let id = WorkflowId(attempt.workflow);
                 if let Some(account) = self.account_of(attempt)? {
                     self.processor.awaited.answered(&account);
                 }
-                self.event(id, Event::Answer { attempt: attempt.number, call, answer })?;
+                self.event(
+                    id,
+                    Event::SendResult { attempt: attempt.number, call, result: answer },
+                )?;
                 self.dispatch_waiting(&route)
             }
             Command::Drain { reply } => {
@@ -166,9 +169,9 @@ impl BatchContext<'_> {
     ) -> Result<(), StoreError> {
         let told_by = account_id(provider, account);
         let told_by = Arc::clone(self.processor.routes.former_names().present(&told_by));
-        let (attempt, provider_id, news) = match item {
+        let (attempt, provider_id, update) = match item {
             Inbound::Receipt(receipt) => {
-                let news = News {
+                let update = Update {
                     report: receipt.report,
                     provider_id: receipt.provider_id.clone(),
                     provider_time: receipt.provider_time,
@@ -176,10 +179,10 @@ impl BatchContext<'_> {
                     detail: receipt.detail,
                     usage: receipt.usage,
                 };
-                (receipt.attempt, receipt.provider_id, news)
+                (receipt.attempt, receipt.provider_id, update)
             }
             Inbound::Reply(answer) => {
-                let news = News {
+                let update = Update {
                     report: Report::Reached(Status::Replied),
                     provider_id: answer.provider_id.clone(),
                     provider_time: answer.provider_time,
@@ -187,7 +190,7 @@ impl BatchContext<'_> {
                     detail: None,
                     usage: None,
                 };
-                (answer.attempt, answer.provider_id, news)
+                (answer.attempt, answer.provider_id, update)
             }
             // An opt-out list belongs to a later version; the message itself is not lost, the
             // provider enforces it.
@@ -202,7 +205,7 @@ impl BatchContext<'_> {
             && let Some(started_under) = self.account_of(attempt)?
         {
             if started_under == told_by {
-                let event = Event::News { attempt: attempt.number, news };
+                let event = Event::Update { attempt: attempt.number, update };
                 return self.event(WorkflowId(attempt.workflow), event);
             }
             let first = Foreign { count: 0, told_by, started_under };
@@ -216,11 +219,11 @@ impl BatchContext<'_> {
                     account: told_by,
                     provider_id,
                     at: self.now.engine,
-                    report: news.report.into(),
-                    provider_time: news.provider_time,
-                    code: news.code,
-                    detail: news.detail,
-                    usage: news.usage,
+                    report: update.report.into(),
+                    provider_time: update.provider_time,
+                    code: update.code,
+                    detail: update.detail,
+                    usage: update.usage,
                 });
                 self.effects.change_set.park.push(parked);
                 self.effects.unmatched += usize::from(gone.is_some());
@@ -330,8 +333,8 @@ impl BatchContext<'_> {
 fn started_attempts(state: &Workflow) -> Vec<AttemptId> {
     let is_out = |attempt: &machine::Attempt| match attempt.state {
         AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
-        AttemptState::Planned | AttemptState::Deferred { .. } => attempt.is_uncertain,
-        AttemptState::Refused => false,
+        AttemptState::Planned | AttemptState::RetryScheduled { .. } => attempt.is_uncertain,
+        AttemptState::Rejected => false,
     };
     let numbered = (1..).zip(&state.attempts);
     let out = numbered.filter(|(_, attempt)| is_out(attempt));

@@ -8,7 +8,7 @@ use dispatch_contract::AttemptId;
 use super::{BatchContext, Effects, LoadedWorkflow, SendOrder, admission::LoadAwareRouter};
 use crate::{
     engine::permits::PermitRequest,
-    machine::{self, AttemptState, Event, Fact, News, WorkflowId},
+    machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
     store::{Change, Parked, StoreError},
 };
 /// Workflows.
@@ -16,7 +16,7 @@ impl BatchContext<'_> {
     pub(super) fn load(&mut self, id: WorkflowId) -> Result<Option<&LoadedWorkflow>, StoreError> {
         if !self.loaded.contains_key(&id) {
             let Some(state) = self.store.load(id)? else { return Ok(None) };
-            let tenant = state.steps.first().map(|step| Arc::clone(&step.need.tenant));
+            let tenant = state.steps.first().map(|step| Arc::clone(&step.requirement.tenant));
             let loaded = LoadedWorkflow {
                 expected: state.sequence,
                 tenant: tenant.unwrap_or_else(|| Arc::from("")),
@@ -53,7 +53,7 @@ impl BatchContext<'_> {
         for fact in &facts {
             match fact {
                 Fact::AttemptAccepted { attempt, provider_id, .. }
-                | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }
+                | Fact::LateSendResult { attempt, provider_id: Some(provider_id), .. }
                     if !provider_id.is_empty() =>
                 {
                     let sent = loaded.state.attempt(*attempt);
@@ -90,7 +90,7 @@ impl BatchContext<'_> {
         for (attempt, matched) in early {
             for parked in matched {
                 self.effects.change_set.unpark.push(parked.key);
-                let news = News {
+                let update = Update {
                     report: parked.report(),
                     provider_id: Some(parked.provider_id),
                     provider_time: parked.provider_time,
@@ -98,7 +98,7 @@ impl BatchContext<'_> {
                     detail: parked.detail,
                     usage: parked.usage,
                 };
-                self.event(id, Event::News { attempt, news })?;
+                self.event(id, Event::Update { attempt, update })?;
             }
         }
         self.request_permit(id)
@@ -107,7 +107,7 @@ impl BatchContext<'_> {
     pub(super) fn request_permit(&mut self, id: WorkflowId) -> Result<(), StoreError> {
         let Some(loaded) = self.loaded.get(&id) else { return Ok(()) };
         let state = &loaded.state;
-        let wanted = state.wants_slot().and_then(|number| Some((number, state.attempt(number)?)));
+        let wanted = state.wants_permit().and_then(|number| Some((number, state.attempt(number)?)));
         let Some((number, attempt)) = wanted else {
             self.processor.permits.leave(id);
             return Ok(());
@@ -136,7 +136,7 @@ impl BatchContext<'_> {
         number: u16,
         route: &Arc<str>,
     ) -> Result<bool, StoreError> {
-        self.event(id, Event::Slot { attempt: number })?;
+        self.event(id, Event::PermitGranted { attempt: number })?;
         let has_started = self
             .loaded
             .get(&id)
@@ -152,7 +152,7 @@ impl BatchContext<'_> {
     pub(super) fn dispatch_waiting(&mut self, route: &Arc<str>) -> Result<(), StoreError> {
         while let Some(id) = self.processor.permits.next(route, self.now.engine) {
             let wanted = self.load(id)?.and_then(|loaded| {
-                let number = loaded.state.wants_slot()?;
+                let number = loaded.state.wants_permit()?;
                 let attempt = loaded.state.attempt(number)?;
                 Some((number, Arc::clone(&attempt.route)))
             });

@@ -19,8 +19,8 @@ use crate::{
         SystemClock,
     },
     machine::{
-        ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template,
-        Terms, Workflow, WorkflowId,
+        ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, StepPlan,
+        Template, Workflow, WorkflowId,
     },
     store::{
         Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row,
@@ -143,7 +143,7 @@ fn create_told(reply: Responder<Result<Created, EngineError>>) -> Command {
                 content: Content::Text("x".to_owned()),
                 options: MessageOptions::default(),
             },
-            rule: None,
+            failover: None,
         }],
         send_at: None,
         valid_until: None,
@@ -161,7 +161,7 @@ fn create_told(reply: Responder<Result<Created, EngineError>>) -> Command {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     };
     Command::Create { record: Box::new(record), reply }
@@ -172,7 +172,7 @@ fn writer(fails: Arc<AtomicBool>, routes: RouteTable, calls: Counted) -> Writer 
     let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new());
     let inbox = Arc::new(Inbox::new(LaneLimits::default()));
     let options = EngineOptions {
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         recovery_grace: Duration::ZERO,
         retention: Duration::from_secs(3600),
         space: SpaceLimits::default(),

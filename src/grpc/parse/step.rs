@@ -7,7 +7,7 @@ use tonic_types::FieldViolation;
 
 use super::{Found, Rules, address, content, options, time};
 use crate::{
-    machine::{Plan, Rule, StepPlan},
+    machine::{FailoverCondition, Plan, StepPlan},
     pb::v1::{Failover, Step},
 };
 
@@ -46,11 +46,12 @@ pub(super) fn step(
     };
     let rule = failover(given.failover.as_ref(), path, is_last, serving.as_deref(), found);
     let message = Message { channel: channel?, from: from?, to: to?, content: content?, options };
-    let condition = given.failover.as_ref().and_then(|rule| rule.condition_status.parse().ok());
+    let condition =
+        given.failover.as_ref().and_then(|failover| failover.condition_status.parse().ok());
     if rules.judge() {
         held_against(&serving?, &message, condition, path, now, found);
     }
-    Some(StepPlan { message, rule: rule? })
+    Some(StepPlan { message, failover: rule? })
 }
 
 /// What is not wrong with a plan, and better changed: each with its path, as what is wrong has it.
@@ -104,7 +105,7 @@ fn failover(
     is_last: bool,
     serving: Option<&[Arc<dyn ChannelAdapter>]>,
     found: &mut Found,
-) -> Option<Option<Rule>> {
+) -> Option<Option<FailoverCondition>> {
     let field = format!("{path}.failover");
     let Some(given) = given else {
         if is_last {
@@ -125,7 +126,7 @@ fn failover(
             Some(time::span(time, EXPIRY_LEAST, EXPIRY_MOST, &field, found)?)
         }
     };
-    Some(Some(Rule { condition: condition?, expiry_ms }))
+    Some(Some(FailoverCondition { condition: condition?, expiry_ms }))
 }
 
 fn condition(

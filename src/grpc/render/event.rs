@@ -4,7 +4,7 @@ use dispatch_contract::{AttemptId, Fault, UnixMillis, Usage};
 
 use super::{end_state, number, reason, state, status, timestamp};
 use crate::{
-    machine::{Fact, Moment, Refusal, Workflow, sentence},
+    machine::{Fact, Moment, Rejection, Workflow, describe},
     pb::v1::{self, EventKind, WorkflowState},
     store::Record,
 };
@@ -24,7 +24,7 @@ pub(crate) fn event(
         sequence,
         time: Some(timestamp(at.wall)),
         kind: kind(fact) as i32,
-        sentence: sentence(fact),
+        sentence: describe(fact),
         state: state_after(fact) as i32,
         attempt_id: attempt.map(|id| id.to_string()).unwrap_or_default(),
         resume_token,
@@ -80,8 +80,8 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::AttemptPlanned { .. } => EventKind::AttemptPlanned,
         Fact::AttemptStarted { .. } => EventKind::AttemptStarted,
         Fact::AttemptAccepted { .. } => EventKind::AttemptAccepted,
-        Fact::AttemptRefused { .. } => EventKind::AttemptRefused,
-        Fact::AttemptDeferred { .. } => EventKind::AttemptDeferred,
+        Fact::AttemptRejected { .. } => EventKind::AttemptRefused,
+        Fact::AttemptRetryScheduled { .. } => EventKind::AttemptDeferred,
         Fact::AttemptUnknown { .. } => EventKind::AttemptUnknown,
         Fact::AttemptRepeated { .. } => EventKind::AttemptRepeated,
         Fact::AttemptDue { .. } => EventKind::AttemptDue,
@@ -96,7 +96,7 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::Ended(_) => EventKind::Ended,
         Fact::LateStatus { .. } => EventKind::LateStatus,
         Fact::LateFailure { .. } => EventKind::LateFailure,
-        Fact::LateAnswer { .. } => EventKind::LateAnswer,
+        Fact::LateSendResult { .. } => EventKind::LateAnswer,
     }
 }
 
@@ -104,15 +104,15 @@ fn state_after(fact: &Fact) -> WorkflowState {
     match fact {
         Fact::Created => WorkflowState::Scheduled,
         Fact::Ended(outcome) => end_state(outcome.state),
-        Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateAnswer { .. } => {
+        Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. } => {
             WorkflowState::Unspecified
         }
         Fact::StepStarted { .. }
         | Fact::AttemptPlanned { .. }
         | Fact::AttemptStarted { .. }
         | Fact::AttemptAccepted { .. }
-        | Fact::AttemptRefused { .. }
-        | Fact::AttemptDeferred { .. }
+        | Fact::AttemptRejected { .. }
+        | Fact::AttemptRetryScheduled { .. }
         | Fact::AttemptUnknown { .. }
         | Fact::AttemptRepeated { .. }
         | Fact::AttemptDue { .. }
@@ -137,19 +137,19 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
         | Fact::StepMet { .. }
         | Fact::StepSkipped { .. }
         | Fact::StepCanceled { .. } => {}
-        Fact::AttemptPlanned { route, may_double, .. } => {
+        Fact::AttemptPlanned { route, possible_duplicate, .. } => {
             event.route = route.to_string();
-            event.possible_double = *may_double;
+            event.possible_double = *possible_duplicate;
         }
         Fact::AttemptAccepted { provider_id, .. } => event.provider_id = provider_id.clone(),
-        Fact::AttemptRefused { refusal, .. } => refused(event, Some(refusal)),
-        Fact::AttemptDeferred { refusal, retry_at, .. } => {
-            refused(event, Some(refusal));
+        Fact::AttemptRejected { rejection, .. } => refused(event, Some(rejection)),
+        Fact::AttemptRetryScheduled { rejection, retry_at, .. } => {
+            refused(event, Some(rejection));
             event.until = Some(timestamp(at.wall_at(*retry_at)));
         }
-        Fact::AttemptUnknown { refusal, wait_until: until, .. }
-        | Fact::AttemptRepeated { refusal, retry_at: until, .. } => {
-            refused(event, refusal.as_ref());
+        Fact::AttemptUnknown { rejection, wait_until: until, .. }
+        | Fact::AttemptRepeated { rejection, retry_at: until, .. } => {
+            refused(event, rejection.as_ref());
             event.until = Some(timestamp(at.wall_at(*until)));
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
@@ -174,39 +174,41 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
             event.while_down = *while_down;
             event.late_by = (*late_ms > 0).then(|| super::duration(*late_ms));
         }
-        Fact::LateSuccess { status: reached, regret, .. } => {
+        Fact::LateSuccess { status: reached, unnecessary_failover, .. } => {
             event.status = status(*reached);
-            event.regret = *regret;
+            event.regret = *unnecessary_failover;
         }
         Fact::Ended(outcome) => {
             event.reason = reason(outcome.reason);
             event.provider_code = outcome.code.clone().unwrap_or_default();
             event.detail = outcome.detail.clone();
         }
-        Fact::LateStatus { status: reached, provider_time, usage, regret, .. } => {
+        Fact::LateStatus {
+            status: reached, provider_time, usage, unnecessary_failover, ..
+        } => {
             event.status = status(*reached);
-            event.regret = *regret;
+            event.regret = *unnecessary_failover;
             told(event, *provider_time, usage.as_ref());
         }
-        Fact::LateAnswer { provider_id, .. } => {
+        Fact::LateSendResult { provider_id, .. } => {
             event.provider_id = provider_id.clone().unwrap_or_default();
         }
     }
 }
 
-fn refused(event: &mut v1::Event, refusal: Option<&Refusal>) {
+fn refused(event: &mut v1::Event, rejection: Option<&Rejection>) {
     // None: the service died before the answer; the sentence says so.
-    let Some(refusal) = refusal else { return };
-    event.error = refusal.kind.as_str().to_owned();
-    event.fault = match refusal.fault {
+    let Some(rejection) = rejection else { return };
+    event.error = rejection.kind.as_str().to_owned();
+    event.fault = match rejection.fault {
         Fault::Provider => "provider",
         Fault::Recipient => "recipient",
         Fault::Content => "content",
         Fault::Account => "account",
     }
     .to_owned();
-    event.provider_code = refusal.code.clone().unwrap_or_default();
-    event.detail = refusal.detail.clone();
+    event.provider_code = rejection.code.clone().unwrap_or_default();
+    event.detail = rejection.detail.clone();
 }
 
 fn told(event: &mut v1::Event, provider_time: Option<UnixMillis>, usage: Option<&Usage>) {

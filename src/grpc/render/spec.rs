@@ -10,7 +10,7 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use super::{duration, status, timestamp};
 use crate::{
-    machine::{OnLateSuccess, OnUnknown, Plan, Priority, Rule, StepPlan, Template},
+    machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
 };
 
@@ -53,11 +53,11 @@ fn step(step: &StepPlan) -> v1::Step {
         from: Some(address(&message.channel, &message.from)),
         to: Some(address(&message.channel, &message.to)),
         message: Some(said(message)),
-        failover: step.rule.as_ref().map(failover),
+        failover: step.failover.as_ref().map(failover),
     }
 }
 
-fn failover(rule: &Rule) -> v1::Failover {
+fn failover(rule: &FailoverCondition) -> v1::Failover {
     v1::Failover {
         expiry_time: rule.expiry_ms.map(duration),
         condition_status: status(rule.condition),

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::{event, fresh, locate, workflow};
 use crate::{
     machine::{
-        AcceptedBy, EndState, Fact, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, Priority,
-        Reason, Refusal, RouteTraits, Rule, StepPlan, Template, Terms, Workflow, WorkflowId,
+        AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
+        Plan, PolicySnapshot, Priority, Reason, Rejection, RouteProperties, StepPlan, Template,
+        Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, StepState, WorkflowState},
     store::{Record, Requester},
@@ -32,9 +33,9 @@ fn plan() -> Plan {
             content: Content::Text("hello".to_owned()),
             options: Options::default(),
         },
-        rule,
+        failover: rule,
     };
-    let read = Rule { condition: Status::Read, expiry_ms: Some(600_000) };
+    let read = FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) };
     Plan {
         template: Template::Failover,
         steps: vec![
@@ -61,7 +62,7 @@ fn record() -> Record {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: Some("r-1".to_owned()),
     }
 }
@@ -69,9 +70,10 @@ fn record() -> Record {
 /// The workflow after these facts, one a second, and their events.
 fn after(facts: &[Fact]) -> (Record, Workflow, Vec<v1::Event>) {
     let record = record();
-    let needs = (0..2).filter_map(|step| record.plan.need(&record.tenant, step)).map(Arc::new);
+    let needs =
+        (0..2).filter_map(|step| record.plan.route_requirement(&record.tenant, step)).map(Arc::new);
     let created = record.created_at;
-    let mut state = Workflow::new(record.id, created, &record.plan, needs, record.terms);
+    let mut state = Workflow::new(record.id, created, &record.plan, needs, record.policy);
     let mut events = Vec::new();
     for (sequence, fact) in (1_u32..).zip(facts) {
         let at = at(START + u64::from(sequence - 1) * 1000);
@@ -82,13 +84,17 @@ fn after(facts: &[Fact]) -> (Record, Workflow, Vec<v1::Event>) {
 }
 
 fn planned(attempt: u16, step: u8) -> Fact {
-    let traits = RouteTraits { idempotent_for_ms: None, echoes: false, tells_delivered: true };
-    Fact::AttemptPlanned { attempt, step, route: "r".into(), traits, may_double: false }
+    let properties = RouteProperties {
+        idempotent_for_ms: None,
+        correlates_receipts: false,
+        reports_delivered: true,
+    };
+    Fact::AttemptPlanned { attempt, step, route: "r".into(), properties, possible_duplicate: false }
 }
 
 fn accepted(attempt: u16) -> Fact {
     let provider_id = format!("p{attempt}");
-    Fact::AttemptAccepted { attempt, provider_id, by: AcceptedBy::Answer }
+    Fact::AttemptAccepted { attempt, provider_id, by: AcceptedBy::Response }
 }
 
 fn reached(attempt: u16, status: Status) -> Fact {
@@ -229,14 +235,14 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
 
 #[test]
 fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
-    let refusal = Refusal {
+    let rejection = Rejection {
         kind: ErrorKind::InvalidRecipient,
         fault: Fault::Recipient,
         code: Some("1300".to_owned()),
         detail: "not on this channel".to_owned(),
         cause: None,
     };
-    let fact = Fact::AttemptRefused { attempt: 1, refusal };
+    let fact = Fact::AttemptRejected { attempt: 1, rejection };
     let event = event(&record(), at(START), 5, &fact, String::new());
     assert_eq!(event.kind(), EventKind::AttemptRefused);
     assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));

@@ -42,9 +42,9 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
     };
     let is_unanswered = |attempt: &machine::Attempt| match attempt.state {
         AttemptState::Planned | AttemptState::Started => true,
-        AttemptState::Deferred { .. }
+        AttemptState::RetryScheduled { .. }
         | AttemptState::Accepted
-        | AttemptState::Refused
+        | AttemptState::Rejected
         | AttemptState::Unknown { .. } => false,
     };
     let is_fresh = !workflow.has_ended()
@@ -134,14 +134,14 @@ fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -
         (StepStatus::Expired, _) => Some(reason(Reason::Expired)),
         _ => why,
     };
-    let expiry_ms = step.rule.and_then(|rule| rule.expiry_ms);
+    let expiry_ms = step.failover.and_then(|failover| failover.expiry_ms);
     let expires_at = step
         .clock_at
         .zip(expiry_ms)
         .map(|(at, ms)| workflow.updated_at.wall_at(at.engine.plus(Duration::from_millis(ms))));
     v1::StepProgress {
         number: number(index),
-        channel: step.need.channel.as_str().to_owned(),
+        channel: step.requirement.channel.as_str().to_owned(),
         state: step_state(step.status) as i32,
         status: status(step.reached),
         status_time: step.reached_at.map(shown_at),
@@ -164,14 +164,14 @@ fn attempt(
     let id = AttemptId { workflow: workflow.id.0, number }.to_string();
     let provider_id = told.provider_ids.get(id.as_str()).map(|id| (*id).to_owned());
     let retry_at = match attempt.state {
-        AttemptState::Deferred { retry_at } => {
+        AttemptState::RetryScheduled { retry_at } => {
             Some(timestamp(workflow.updated_at.wall_at(retry_at)))
         }
         AttemptState::Planned
         | AttemptState::Started
         | AttemptState::Accepted
         | AttemptState::Unknown { .. }
-        | AttemptState::Refused => None,
+        | AttemptState::Rejected => None,
     };
     v1::Attempt {
         id,
@@ -184,7 +184,7 @@ fn attempt(
         calls: u32::from(attempt.calls),
         start_time: attempt.started_at.map(shown_at),
         retry_at,
-        possible_double: attempt.may_double,
+        possible_double: attempt.possible_duplicate,
     }
 }
 
@@ -209,9 +209,9 @@ fn attempt_state(state: AttemptState) -> v1::AttemptState {
     match state {
         AttemptState::Planned => v1::AttemptState::Planned,
         AttemptState::Started => v1::AttemptState::Started,
-        AttemptState::Deferred { .. } => v1::AttemptState::Deferred,
+        AttemptState::RetryScheduled { .. } => v1::AttemptState::Deferred,
         AttemptState::Accepted => v1::AttemptState::Accepted,
         AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
-        AttemptState::Refused => v1::AttemptState::Refused,
+        AttemptState::Rejected => v1::AttemptState::Refused,
     }
 }

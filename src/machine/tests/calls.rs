@@ -5,20 +5,21 @@ use super::*;
 #[test]
 fn an_answer_counts_for_the_call_that_it_answers_and_for_no_later_one() {
     let mut life = Life::of(messenger_then_sms());
-    let deferred = Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: Some(30_000) };
+    let deferred =
+        SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: Some(30_000) };
     life.start().answer(deferred).after(30_000).start();
     assert_eq!(life.workflow.attempts[0].calls, 2);
-    let late = Answer::Accepted { provider_id: "of the first call".to_owned() };
-    assert_eq!(life.tell(Event::Answer { attempt: 1, call: 1, answer: late }), 0);
+    let late = SendResult::Accepted { provider_id: "of the first call".to_owned() };
+    assert_eq!(life.tell(Event::SendResult { attempt: 1, call: 1, result: late }), 0);
     assert_eq!(life.workflow.attempts[0].state, AttemptState::Started);
 }
 
 #[test]
 fn the_time_for_a_condition_runs_from_the_first_outcome_and_a_second_does_not_restart_it() {
     let mut life = Life::of(messenger_then_sms());
-    life.start().answer(Answer::Unknown(refusal(Fault::Provider)));
+    life.start().answer(SendResult::Unknown(rejection(Fault::Provider)));
     // Within the wait for it a receipt says that it was accepted.
-    life.after(20_000).news(1, Report::Reached(Status::Submitted));
+    life.after(20_000).update(1, Report::Reached(Status::Submitted));
     assert_eq!(life.workflow.attempts[0].state, AttemptState::Accepted);
     let deadline = life.workflow.deadlines().timer.expect("its time runs");
     assert_eq!((deadline.due, deadline.at), (Due::Expiry, UnixMillis(START + 10 * MINUTE)));

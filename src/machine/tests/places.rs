@@ -5,13 +5,14 @@ use super::*;
 /// Routes, and how long a newcomer would wait for each.
 struct Full(Vec<u64>);
 
-impl RouteBook for Full {
-    fn offers(&self, need: &Need) -> Vec<RouteOffer> {
-        Offers::of(&vec![PLAIN; self.0.len()]).offers(need)
+impl Router for Full {
+    fn candidates(&self, requirement: &RouteRequirement) -> Vec<RouteCandidate> {
+        Offers::of(&vec![PLAIN; self.0.len()]).candidates(requirement)
     }
 
-    fn wait_ms(&self, route: &Arc<str>, need: &Need, _: Priority) -> u64 {
-        let at = self.offers(need).iter().position(|offer| offer.route == *route);
+    fn wait_ms(&self, route: &Arc<str>, requirement: &RouteRequirement, _: Priority) -> u64 {
+        let at =
+            self.candidates(requirement).iter().position(|candidate| candidate.route == *route);
         at.map_or(0, |at| self.0[at])
     }
 }
@@ -24,7 +25,7 @@ fn taken(waits: &[u64]) -> Option<Arc<str>> {
 
 #[test]
 fn the_first_route_that_has_a_place_in_time_is_taken_and_else_the_one_that_has_it_soonest() {
-    let within = Terms::default().last_send_within_ms;
+    let within = PolicySnapshot::default().last_send_within_ms;
     let cases: [(&[u64], &str); 4] = [
         (&[within, 0], "sms-0"),
         (&[within + 1, within, 0], "sms-1"),
@@ -52,7 +53,7 @@ fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
     ];
     for (event, routes, reason) in cases {
         let mut life = Life::of(plan(&[None]));
-        life.pass(Terms::default().last_send_within_ms);
+        life.pass(PolicySnapshot::default().last_send_within_ms);
         life.routes = Offers::of(routes);
         life.tell(event.clone());
         assert_eq!(life.ended(), Some((EndState::Failed, reason)), "{event:?}");

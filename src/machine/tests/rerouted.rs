@@ -2,23 +2,24 @@
 
 use super::*;
 
-const IDEMPOTENT: RouteTraits = RouteTraits { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
+const IDEMPOTENT: RouteProperties =
+    RouteProperties { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
 
 impl Life {
     /// The service goes on with other routes.
-    fn rerouted(&mut self, offers: &[RouteOffer]) -> &mut Life {
+    fn rerouted(&mut self, offers: &[RouteCandidate]) -> &mut Life {
         self.routes = Offers(offers.to_vec());
         self.tell(Event::Rerouted);
         self
     }
 
     fn throttled(&mut self) -> &mut Life {
-        let refusal = refusal(Fault::Provider);
-        self.start().answer(Answer::Deferred { refusal, after_ms: Some(5 * MINUTE) })
+        let rejection = rejection(Fault::Provider);
+        self.start().answer(SendResult::RetryLater { rejection, after_ms: Some(5 * MINUTE) })
     }
 
     fn unknown(&mut self) -> &mut Life {
-        self.start().answer(Answer::Unknown(refusal(Fault::Provider)))
+        self.start().answer(SendResult::Unknown(rejection(Fault::Provider)))
     }
 
     /// By which routes, and under which accounts, calls were STARTED.
@@ -44,8 +45,8 @@ fn what_was_certainly_not_sent_goes_on_at_once_by_a_route_that_has_another_name_
         if !is_planned {
             life.throttled();
         }
-        life.rerouted(&[offer("b", "p/main", PLAIN)]);
-        assert_eq!(life.workflow.wants_slot(), Some(2), "it does not wait for its retry");
+        life.rerouted(&[candidate("b", "p/main", PLAIN)]);
+        assert_eq!(life.workflow.wants_permit(), Some(2), "it does not wait for its retry");
         life.accepted();
         assert_eq!(life.started().last(), Some(&("sms-b", "p/main")));
     }
@@ -66,20 +67,22 @@ fn where_no_route_is_left_the_step_ends_at_once() {
 #[test]
 fn a_call_that_was_out_while_its_route_went_does_not_wait_to_be_made_there_again() {
     let mut life = Life::of(messenger_then_sms());
-    life.start().rerouted(&[offer("b", "p/main", PLAIN)]);
-    let refusal = refusal(Fault::Provider);
-    life.answer(Answer::Deferred { refusal: refusal.clone(), after_ms: None });
-    assert_eq!(life.workflow.wants_slot(), Some(2));
+    life.start().rerouted(&[candidate("b", "p/main", PLAIN)]);
+    let rejection = rejection(Fault::Provider);
+    life.answer(SendResult::RetryLater { rejection: rejection.clone(), after_ms: None });
+    assert_eq!(life.workflow.wants_permit(), Some(2));
     assert_eq!(&*life.workflow.attempts[1].route, "messenger-b");
 
     let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
-    life.start().rerouted(&[offer("b", "p/main", IDEMPOTENT)]).answer(Answer::Unknown(refusal));
+    life.start()
+        .rerouted(&[candidate("b", "p/main", IDEMPOTENT)])
+        .answer(SendResult::Unknown(rejection));
     assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }));
 }
 
 #[test]
 fn routes_that_serve_as_they_did_change_nothing() {
-    let same = [offer("0", "p/main", PLAIN), offer("new", "p/other", PLAIN)];
+    let same = [candidate("0", "p/main", PLAIN), candidate("new", "p/other", PLAIN)];
     let mut life = Life::of(plan(&[None]));
     for _ in 0..3 {
         let before = life.journal.len();
@@ -87,7 +90,10 @@ fn routes_that_serve_as_they_did_change_nothing() {
         assert_eq!(life.journal.len(), before);
         life.start();
         life.rerouted(&same);
-        life.answer(Answer::Deferred { refusal: refusal(Fault::Provider), after_ms: None });
+        life.answer(SendResult::RetryLater {
+            rejection: rejection(Fault::Provider),
+            after_ms: None,
+        });
         life.rerouted(&same).after(MINUTE);
     }
     assert_eq!(life.started(), [("sms-0", "p/main"); 3]);
@@ -110,9 +116,9 @@ fn a_route_that_promises_something_else_now_is_planned_on_anew() {
         if !is_planned {
             life.throttled();
         }
-        life.rerouted(&[offer("0", "p/main", PLAIN)]).unknown();
+        life.rerouted(&[candidate("0", "p/main", PLAIN)]).unknown();
         assert_eq!(life.workflow.attempts.len(), 2);
-        assert_eq!(life.workflow.attempts[1].traits, PLAIN);
+        assert_eq!(life.workflow.attempts[1].properties, PLAIN);
         assert!(!life.workflow.attempts[1].is_uncertain, "it is not repeated");
     }
 }
@@ -120,24 +126,24 @@ fn a_route_that_promises_something_else_now_is_planned_on_anew() {
 #[test]
 fn what_was_throttled_under_another_account_goes_on_under_the_one_that_there_is() {
     let mut life = Life::of(plan(&[None]));
-    life.throttled().rerouted(&[offer("0", "p/other", PLAIN)]);
+    life.throttled().rerouted(&[candidate("0", "p/other", PLAIN)]);
     life.after(5 * MINUTE).accepted();
     assert_eq!(life.started(), [("sms-0", "p/main"), ("sms-0", "p/other")]);
 }
 
 #[test]
 fn what_may_be_out_is_repeated_under_its_own_account_and_by_no_other_route() {
-    let cases: [(&[RouteOffer], usize); 5] = [
-        (&[offer("0", "p/main", IDEMPOTENT)], 2),
-        (&[offer("0", "p/renamed", IDEMPOTENT)], 2),
-        (&[offer("0", "p/other", IDEMPOTENT)], 1),
-        (&[offer("b", "p/main", IDEMPOTENT)], 1),
-        (&[offer("0", "p/main", PLAIN), offer("b", "p/main", IDEMPOTENT)], 1),
+    let cases: [(&[RouteCandidate], usize); 5] = [
+        (&[candidate("0", "p/main", IDEMPOTENT)], 2),
+        (&[candidate("0", "p/renamed", IDEMPOTENT)], 2),
+        (&[candidate("0", "p/other", IDEMPOTENT)], 1),
+        (&[candidate("b", "p/main", IDEMPOTENT)], 1),
+        (&[candidate("0", "p/main", PLAIN), candidate("b", "p/main", IDEMPOTENT)], 1),
     ];
     for (routes, calls) in cases {
         let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
         life.unknown().rerouted(routes).after(5000);
-        if life.workflow.wants_slot().is_some() {
+        if life.workflow.wants_permit().is_some() {
             life.accepted();
         }
         assert_eq!(life.started().len(), calls, "{routes:?}");
@@ -148,21 +154,21 @@ fn what_may_be_out_is_repeated_under_its_own_account_and_by_no_other_route() {
 
 #[test]
 fn what_may_be_out_is_sent_once_more_under_its_own_account_or_not_at_all() {
-    let cases: [(&[RouteOffer], usize); 4] = [
-        (&[offer("0", "p/main", PLAIN)], 2),
-        (&[offer("0", "p/renamed", PLAIN)], 2),
-        (&[offer("0", "p/other", PLAIN)], 1),
-        (&[offer("b", "p/main", PLAIN)], 1),
+    let cases: [(&[RouteCandidate], usize); 4] = [
+        (&[candidate("0", "p/main", PLAIN)], 2),
+        (&[candidate("0", "p/renamed", PLAIN)], 2),
+        (&[candidate("0", "p/other", PLAIN)], 1),
+        (&[candidate("b", "p/main", PLAIN)], 1),
     ];
     for (routes, calls) in cases {
         let mut life = Life::of(plan(&[None]));
         life.unknown().rerouted(routes).after(30_000);
-        if life.workflow.wants_slot().is_some() {
+        if life.workflow.wants_permit().is_some() {
             life.accepted();
         }
         assert_eq!(life.started().len(), calls, "{routes:?}");
         // The first may still be told of.
-        life.news(1, Report::Reached(Status::Delivered));
+        life.update(1, Report::Reached(Status::Delivered));
         assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 
         let mut silent = Life::of(plan(&[None]));
@@ -171,11 +177,11 @@ fn what_may_be_out_is_sent_once_more_under_its_own_account_or_not_at_all() {
     }
 }
 
-fn any_offers() -> impl Strategy<Value = Vec<RouteOffer>> {
+fn any_offers() -> impl Strategy<Value = Vec<RouteCandidate>> {
     let account = prop::sample::select(&["p/main", "p/other", "p/renamed"][..]);
     let offered = (0..3_u8, account, prop::sample::select(&[PLAIN, IDEMPOTENT][..]));
-    let offered =
-        offered.prop_map(|(name, account, traits)| offer(&name.to_string(), account, traits));
+    let offered = offered
+        .prop_map(|(name, account, properties)| candidate(&name.to_string(), account, properties));
     prop::collection::vec(offered, 0..3)
 }
 
@@ -212,13 +218,13 @@ proptest! {
                 let attempt = life.workflow.attempt(number).unwrap();
                 match fact {
                     Fact::AttemptStarted { account, .. } => {
-                        let need = &life.workflow.steps[usize::from(attempt.step)].need;
-                        let offers = life.routes.offers(need);
+                        let requirement = &life.workflow.steps[usize::from(attempt.step)].requirement;
+                        let offers = life.routes.candidates(requirement);
                         let mut offers = offers.iter().filter(|it| it.route == attempt.route);
-                        prop_assert!(offers.any(|it| (&it.account, it.traits) == (account, attempt.traits)));
+                        prop_assert!(offers.any(|it| (&it.account, it.properties) == (account, attempt.properties)));
                         for (_, route, under) in out.iter().filter(|(step, ..)| *step == attempt.step) {
                             prop_assert_eq!(route, &attempt.route);
-                            prop_assert_eq!(life.routes.present(under), account);
+                            prop_assert_eq!(life.routes.current_account(under), account);
                         }
                     }
                     Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => {

@@ -11,58 +11,59 @@ use dispatch_contract::{ErrorKind, Fault};
 
 use super::Transition;
 use crate::machine::{
-    Attempt, AttemptState, Fact, Need, Priority, Reason, Refusal, RouteTraits, Workflow,
+    Attempt, AttemptState, Fact, Priority, Reason, Rejection, RouteProperties, RouteRequirement,
+    Workflow,
 };
 
-/// Which routes serve a need, best first. Handed in: routes are data, and change.
-pub trait RouteBook {
+/// Which routes serve a requirement, best first. Handed in: routes are data, and change.
+pub trait Router {
     /// The routes that serve `need` now.
-    fn offers(&self, need: &Need) -> Vec<RouteOffer>;
+    fn candidates(&self, requirement: &RouteRequirement) -> Vec<RouteCandidate>;
 
     /// The route of that name, if it serves `need` now.
-    fn offer(&self, route: &str, need: &Need) -> Option<RouteOffer> {
-        self.offers(need).into_iter().find(|offer| &*offer.route == route)
+    fn candidate(&self, route: &str, requirement: &RouteRequirement) -> Option<RouteCandidate> {
+        self.candidates(requirement).into_iter().find(|candidate| &*candidate.route == route)
     }
 
     /// What an account is known by now that was known by `account` when something was STARTED under it.
-    fn present<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
+    fn current_account<'a>(&'a self, account: &'a Arc<str>) -> &'a Arc<str> {
         account
     }
 
     /// How long a newcomer with that need would wait for a place on `route`, in milliseconds, as far as
     /// can be told.
-    fn wait_ms(&self, _route: &Arc<str>, _need: &Need, _priority: Priority) -> u64 {
+    fn wait_ms(&self, _route: &Arc<str>, _need: &RouteRequirement, _priority: Priority) -> u64 {
         0
     }
 }
 
 /// A route that would take a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteOffer {
+pub struct RouteCandidate {
     /// Its name.
     pub route: Arc<str>,
     /// The account that it sends under, as `provider/name`.
     pub account: Arc<str>,
     /// What it promises.
-    pub traits: RouteTraits,
+    pub properties: RouteProperties,
 }
 
 /// Serves nothing; for tests, and for replays, which never ask.
 #[derive(Clone, Copy, Debug)]
 pub struct NoRoutes;
 
-impl RouteBook for NoRoutes {
-    fn offers(&self, _: &Need) -> Vec<RouteOffer> {
+impl Router for NoRoutes {
+    fn candidates(&self, _: &RouteRequirement) -> Vec<RouteCandidate> {
         Vec::new()
     }
 }
 
 /// The route that an attempt is planned on, and what that promises.
-type Way = (Arc<str>, RouteTraits);
+type Way = (Arc<str>, RouteProperties);
 
-impl RouteOffer {
+impl RouteCandidate {
     pub(super) fn way(self) -> Way {
-        (self.route, self.traits)
+        (self.route, self.properties)
     }
 }
 
@@ -76,18 +77,18 @@ impl Transition<'_> {
         }
     }
 
-    /// The route that an attempt may be called by: that of its name, if it serves the step's need, and as
+    /// The route that an attempt may be called by: that of its name, if it serves the step's requirement, and as
     /// it was promised. Once something of the step may have gone out, only the account that it may have
     /// gone out under will do.
-    pub(super) fn way_of(&self, attempt: &Attempt) -> Option<RouteOffer> {
-        let need = &self.workflow.steps.get(usize::from(attempt.step))?.need;
-        let offer = self.routes.offer(&attempt.route, need)?;
+    pub(super) fn way_of(&self, attempt: &Attempt) -> Option<RouteCandidate> {
+        let requirement = &self.workflow.steps.get(usize::from(attempt.step))?.requirement;
+        let candidate = self.routes.candidate(&attempt.route, requirement)?;
         let may_be_out =
             |it: &Attempt| it.is_uncertain || matches!(it.state, AttemptState::Unknown { .. });
         let mut out = self.workflow.attempts_of(attempt.step).filter(|(_, it)| may_be_out(it));
-        let is_it = offer.traits == attempt.traits
-            && out.all(|(_, it)| self.went_under(it, &offer.account));
-        is_it.then_some(offer)
+        let is_it = candidate.properties == attempt.properties
+            && out.all(|(_, it)| self.went_under(it, &candidate.account));
+        is_it.then_some(candidate)
     }
 
     /// An attempt that waits for a call has no route any more. What certainly was not sent is planned on
@@ -95,7 +96,7 @@ impl Transition<'_> {
     pub(super) fn route_gone(&mut self, number: u16) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, route) = (attempt.step, Arc::clone(&attempt.route));
-        let refusal = Refusal {
+        let rejection = Rejection {
             kind: ErrorKind::Forbidden,
             fault: Fault::Account,
             code: None,
@@ -104,9 +105,9 @@ impl Transition<'_> {
         };
         if attempt.is_uncertain {
             // Rule 6: an earlier call may have gone out, so no other route may be tried.
-            return self.give_up_on(number, Some(refusal));
+            return self.give_up_on(number, Some(rejection));
         }
-        self.emit(Fact::AttemptRefused { attempt: number, refusal });
+        self.emit(Fact::AttemptRejected { attempt: number, rejection });
         if self
             .workflow
             .attempts_of(step)
@@ -120,26 +121,26 @@ impl Transition<'_> {
         }
         let may_be_out = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
         match self.best_route(step).filter(|_| !may_be_out) {
-            Some(offer) => self.plan_attempt(step, offer.way(), false),
+            Some(candidate) => self.plan_attempt(step, candidate.way(), false),
             None => self.fail_unserved(step),
         }
     }
 
     /// No route serves what the step needs.
     pub(super) fn fail_unserved(&mut self, step: u8) {
-        let channel = &self.workflow.steps[usize::from(step)].need.channel;
+        let channel = &self.workflow.steps[usize::from(step)].requirement.channel;
         let detail = format!("no route serves {channel} for this sender any more");
         self.fail_step(step, Reason::NoRoute, None, detail);
     }
 
-    pub(super) fn plan_attempt(&mut self, step: u8, way: Way, may_double: bool) {
+    pub(super) fn plan_attempt(&mut self, step: u8, way: Way, possible_duplicate: bool) {
         let attempt = u16::try_from(self.workflow.attempts.len() + 1).unwrap_or(u16::MAX);
-        let (route, traits) = way;
-        self.emit(Fact::AttemptPlanned { attempt, step, route, traits, may_double });
+        let (route, properties) = way;
+        self.emit(Fact::AttemptPlanned { attempt, step, route, properties, possible_duplicate });
     }
 
     /// Rule 3: another route of the channel, if a quarter of the time for sending is left.
-    pub(super) fn another_route(&self, index: u8) -> Option<RouteOffer> {
+    pub(super) fn another_route(&self, index: u8) -> Option<RouteCandidate> {
         let end = self.window_end(index)?;
         let quarter = self.workflow.send_within(index) / 4;
         if self.after(quarter) > end {
@@ -150,29 +151,29 @@ impl Transition<'_> {
 
     /// Of the routes that were not tried, the first that has a place in time; if none has, the one that
     /// has it soonest.
-    pub(super) fn best_route(&self, index: u8) -> Option<RouteOffer> {
+    pub(super) fn best_route(&self, index: u8) -> Option<RouteCandidate> {
         let Workflow { steps, priority, .. } = &*self.workflow;
-        let need = &steps[usize::from(index)].need;
+        let requirement = &steps[usize::from(index)].requirement;
         let left = self.window_end(index).map_or(0, |end| end.0.saturating_sub(self.now.engine.0));
-        let is_untried = |offer: &RouteOffer| {
-            !self.workflow.attempts_of(index).any(|(_, attempt)| self.has_tried(attempt, offer))
+        let is_untried = |candidate: &RouteCandidate| {
+            !self.workflow.attempts_of(index).any(|(_, attempt)| self.has_tried(attempt, candidate))
         };
-        let untried = self.routes.offers(need).into_iter().filter(is_untried);
+        let untried = self.routes.candidates(requirement).into_iter().filter(is_untried);
         // Of several that are equal this is the first.
-        untried.min_by_key(|offer| {
-            self.routes.wait_ms(&offer.route, need, *priority).saturating_sub(left)
+        untried.min_by_key(|candidate| {
+            self.routes.wait_ms(&candidate.route, requirement, *priority).saturating_sub(left)
         })
     }
 
     /// Whether an attempt was called by this route; what bore its name before was another one.
-    fn has_tried(&self, attempt: &Attempt, offer: &RouteOffer) -> bool {
-        attempt.route == offer.route
-            && attempt.traits == offer.traits
-            && self.went_under(attempt, &offer.account)
+    fn has_tried(&self, attempt: &Attempt, candidate: &RouteCandidate) -> bool {
+        attempt.route == candidate.route
+            && attempt.properties == candidate.properties
+            && self.went_under(attempt, &candidate.account)
     }
 
     /// Whether the newest call of an attempt was under this account.
     fn went_under(&self, attempt: &Attempt, account: &Arc<str>) -> bool {
-        attempt.account.as_ref().is_some_and(|it| self.routes.present(it) == account)
+        attempt.account.as_ref().is_some_and(|it| self.routes.current_account(it) == account)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispatch::{
     fuzzing::{self, RowKind},
-    machine::{self, Moment, Need, Terms, Workflow},
+    machine::{self, Moment, PolicySnapshot, RouteRequirement, Workflow},
     store::{Record, Requester},
 };
 use uuid::Uuid;
@@ -79,8 +79,9 @@ pub fn row(data: &[u8]) {
 fn any_facts_apply(row: &dispatch::store::Row) {
     let plan = sample();
     let tenant: Arc<str> = Arc::from("default");
-    let needs = (0..plan.steps.len()).filter_map(|at| plan.need(&tenant, at)).map(Arc::new);
-    let needs: Vec<Arc<Need>> = needs.collect();
+    let needs =
+        (0..plan.steps.len()).filter_map(|at| plan.route_requirement(&tenant, at)).map(Arc::new);
+    let needs: Vec<Arc<RouteRequirement>> = needs.collect();
     let record = Record {
         id: row.workflow,
         tenant,
@@ -88,18 +89,18 @@ fn any_facts_apply(row: &dispatch::store::Row) {
         fingerprint: plan.fingerprint(),
         requester: Requester::default(),
         plan,
-        terms: Terms::default(),
+        policy: PolicySnapshot::default(),
         request_id: None,
     };
     let start =
-        || Workflow::new(record.id, record.created_at, &record.plan, needs.clone(), record.terms);
+        || Workflow::new(record.id, record.created_at, &record.plan, needs.clone(), record.policy);
     let (mut workflow, mut twin) = (start(), start());
     for fact in &row.facts {
         workflow.apply(row.at, fact);
         twin.apply(row.at, fact);
-        let _ = (workflow.deadlines(), workflow.wants_slot(), workflow.unanswered());
+        let _ = (workflow.deadlines(), workflow.wants_permit(), workflow.unanswered());
         let _ = machine::check(&workflow);
-        assert!(!machine::sentence(fact).is_empty());
+        assert!(!machine::describe(fact).is_empty());
         let event = fuzzing::event(&record, row, fact);
         assert_eq!(event.workflow_id, record.id.to_string());
     }

@@ -82,7 +82,7 @@ async fn create(engine: &Engine, application: Uuid) -> WorkflowId {
     };
     let plan = Plan {
         template: Template::Failover,
-        steps: vec![StepPlan { message, rule: None }],
+        steps: vec![StepPlan { message, failover: None }],
         send_at: None,
         valid_until: None,
         send_within_ms: None,

@@ -114,7 +114,7 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
                 3..5 => {
                     let id = some(&mut dice, &ids);
                     let state = driver.store.load(id).unwrap();
-                    if state.is_some_and(|state| state.wants_slot().is_some()) {
+                    if state.is_some_and(|state| state.wants_permit().is_some()) {
                         driver.accept(id);
                     }
                 }
@@ -196,8 +196,8 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
     let id = driver.create(1, "x");
-    let attempt = driver.store.load(id).unwrap().unwrap().wants_slot().unwrap();
-    driver.tell(id, Event::Slot { attempt });
+    let attempt = driver.store.load(id).unwrap().unwrap().wants_permit().unwrap();
+    driver.tell(id, Event::PermitGranted { attempt });
     driver.now += 1000;
     driver.tell(id, Event::Cancel);
     let ended = driver.now;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{
-    machine::{EndState, Fact, Moment, OnLateSuccess, Reason, Refusal},
+    machine::{EndState, Fact, Moment, OnLateSuccess, Reason, Rejection},
     store::Record,
 };
 use dispatch_contract::Status;
@@ -49,7 +49,7 @@ pub(super) struct Try {
     pub(super) has_failed: bool,
     /// A call of it may have gone out without our knowing.
     pub(super) is_uncertain: bool,
-    pub(super) refusal: Option<Refusal>,
+    pub(super) rejection: Option<Rejection>,
     /// It was given up because its route is not configured any more.
     pub(super) is_gone: bool,
     pub(super) messages: u32,
@@ -73,8 +73,8 @@ impl Case {
     }
 
     pub(super) fn target(&self, step: u8) -> Status {
-        let rule = self.record.plan.steps[usize::from(step)].rule;
-        rule.map_or(Status::Delivered, |rule| rule.condition)
+        let rule = self.record.plan.steps[usize::from(step)].failover;
+        rule.map_or(Status::Delivered, |failover| failover.condition)
     }
 
     /// What a message that satisfies a step's condition means for the workflow now.
@@ -103,10 +103,10 @@ impl Case {
 
     /// The time for sending before any acceptance.
     pub(super) fn send_within(&self, step: u8) -> u64 {
-        let (plan, terms) = (&self.record.plan, &self.record.terms);
+        let (plan, policy) = (&self.record.plan, &self.record.policy);
         let usual =
-            if self.is_last(step) { terms.last_send_within_ms } else { terms.send_within_ms };
-        let expiry = plan.steps[usize::from(step)].rule.and_then(|rule| rule.expiry_ms);
+            if self.is_last(step) { policy.last_send_within_ms } else { policy.send_within_ms };
+        let expiry = plan.steps[usize::from(step)].failover.and_then(|failover| failover.expiry_ms);
         plan.send_within_ms.unwrap_or(usual.min(expiry.unwrap_or(u64::MAX)))
     }
 

@@ -17,7 +17,7 @@ impl Here<'_> {
         let tries: Vec<Try> =
             self.case.tries.iter().filter(|of| of.step == index).cloned().collect();
         let last = tries.last();
-        let refusal = last.and_then(|of| of.refusal.clone());
+        let rejection = last.and_then(|of| of.rejection.clone());
         let plan = self.case.record.plan.clone();
         let send_end = step.begun.unwrap_or(0) + self.case.send_within(index);
         let given_up = |failure| {
@@ -31,7 +31,7 @@ impl Here<'_> {
             Reason::Rejected => {
                 last.is_some_and(|of| of.state == TryState::Refused) || given_up(Failure::Rejected)
             }
-            Reason::OptedOut => refusal.is_some_and(|of| of.kind == ErrorKind::OptedOut),
+            Reason::OptedOut => rejection.is_some_and(|of| of.kind == ErrorKind::OptedOut),
             Reason::Undeliverable => given_up(Failure::Undeliverable),
             Reason::RetriesExhausted => {
                 let waits = last.is_some_and(|of| {
@@ -93,9 +93,9 @@ impl Here<'_> {
     pub(super) fn expired(&mut self, index: u8, fact: &Fact) -> Fine {
         self.want(self.case.running == Some(index), ORDER, || format!("not running: {fact:?}"))?;
         let clock = self.step(index).clock;
-        let rule = self.case.record.plan.steps[usize::from(index)].rule;
-        let wait = rule.and_then(|rule| rule.expiry_ms);
-        let wait = wait.unwrap_or(self.case.record.terms.final_wait_ms);
+        let rule = self.case.record.plan.steps[usize::from(index)].failover;
+        let wait = rule.and_then(|failover| failover.expiry_ms);
+        let wait = wait.unwrap_or(self.case.record.policy.unconfirmed_after_ms);
         let Some(clock) = clock else {
             return self.want(false, EARLY, || format!("its clock does not run: {fact:?}"));
         };
@@ -198,9 +198,9 @@ impl Case {
     /// Until when a step's unknown outcomes are waited for, and whether that is any time at all.
     pub(super) fn unknown_until(&self, index: u8) -> Option<(u64, bool)> {
         let plan = &self.record.plan;
-        let rule = plan.steps[usize::from(index)].rule;
-        let expiry = rule.and_then(|rule| rule.expiry_ms).unwrap_or(u64::MAX);
-        let wait_ms = self.record.terms.unknown_wait_ms.min(expiry);
+        let rule = plan.steps[usize::from(index)].failover;
+        let expiry = rule.and_then(|failover| failover.expiry_ms).unwrap_or(u64::MAX);
+        let wait_ms = self.record.policy.unknown_wait_ms.min(expiry);
         let until = self.tries.iter().filter(|of| of.step == index).filter_map(|of| {
             let TryState::Unknown { since, echoes } = of.state else { return None };
             // Who asked to resend or to fail over asked for no wait; a resend has nothing after it.

@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use dispatch::machine::{self, AcceptedBy, Answer, Fact, OnUnknown, Reason, StepPlan, WorkflowId};
+use dispatch::machine::{
+    self, AcceptedBy, Fact, OnUnknown, Reason, SendResult, StepPlan, WorkflowId,
+};
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
-    CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, RETRIES, Rule,
-    StepSeen, TRUE, Try, TryState, TurnSeen, want,
+    CLOCKS, Case, EARLY, FailoverCondition, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER,
+    RETRIES, StepSeen, TRUE, Try, TryState, TurnSeen, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
@@ -15,15 +17,15 @@ use crate::{routes::Names, scenario::RouteSpec};
 #[derive(Debug, Default)]
 pub struct Causes {
     pub is_canceled: bool,
-    pub answers: HashMap<u16, (u16, Answer)>,
+    pub answers: HashMap<u16, (u16, SendResult)>,
     /// Receipts by attempt, and whether each must be heard: one that was parked for long may be.
     pub news: HashMap<u16, Vec<(Report, bool)>>,
 }
 
 /// Whether a step may go by a route.
 pub fn serves(route: &RouteSpec, step: &StepPlan) -> bool {
-    let is_told = |rule: machine::Rule| route.tells.contains(&rule.condition);
-    route.channel == step.message.channel && step.rule.is_none_or(is_told)
+    let is_told = |rule: machine::FailoverCondition| route.tells.contains(&rule.condition);
+    route.channel == step.message.channel && step.failover.is_none_or(is_told)
 }
 
 /// A fact, where it stands.
@@ -41,7 +43,7 @@ impl Here<'_> {
         let now = self.turn.now;
         let is_late_kind = matches!(
             fact,
-            Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateAnswer { .. }
+            Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. }
         );
         self.want(self.case.ended.is_some() == is_late_kind, OVER, || format!("{fact:?}"))?;
         if let Some(number) = fact.attempt()
@@ -56,8 +58,8 @@ impl Here<'_> {
                 self.want(self.case.told.is_empty(), OVER, || "created twice".to_owned())?;
             }
             Fact::StepStarted { step } => self.step_started(*step)?,
-            Fact::AttemptPlanned { attempt, step, route, may_double, .. } => {
-                self.planned(*attempt, *step, route, *may_double)?;
+            Fact::AttemptPlanned { attempt, step, route, possible_duplicate, .. } => {
+                self.planned(*attempt, *step, route, *possible_duplicate)?;
             }
             Fact::AttemptStarted { attempt, call, account } => {
                 self.goes_by(*attempt, account)?;
@@ -65,9 +67,9 @@ impl Here<'_> {
             }
             Fact::AttemptAccepted { attempt, provider_id, by } => {
                 let has_cause = match by {
-                    AcceptedBy::Answer => matches!(
+                    AcceptedBy::Response => matches!(
                         self.answer(*attempt),
-                        Some(Answer::Accepted { provider_id: id }) if id == provider_id
+                        Some(SendResult::Accepted { provider_id: id }) if id == provider_id
                     ),
                     AcceptedBy::Receipt => self.causes.news.contains_key(attempt),
                 };
@@ -78,12 +80,12 @@ impl Here<'_> {
                 self.climb(*attempt, Status::Submitted, false)?;
                 self.start_clock(*attempt);
             }
-            Fact::AttemptRefused { attempt, refusal } => {
+            Fact::AttemptRejected { attempt, rejection } => {
                 let has_cause = match self.answer(*attempt) {
-                    Some(Answer::Refused(of) | Answer::Deferred { refusal: of, .. }) => {
-                        of == refusal
-                    }
-                    Some(Answer::Accepted { .. } | Answer::Unknown(_)) | None => false,
+                    Some(
+                        SendResult::Rejected(of) | SendResult::RetryLater { rejection: of, .. },
+                    ) => of == rejection,
+                    Some(SendResult::Accepted { .. } | SendResult::Unknown(_)) | None => false,
                 };
                 let is_gone = self.has_lost_its_route(*attempt);
                 self.want(has_cause || is_gone, TRUE, || format!("{fact:?}"))?;
@@ -91,11 +93,11 @@ impl Here<'_> {
                 tried.is_gone = is_gone && !has_cause;
                 tried.state = TryState::Refused;
                 tried.has_failed = true;
-                tried.refusal = Some(refusal.clone());
+                tried.rejection = Some(rejection.clone());
             }
-            Fact::AttemptDeferred { attempt, refusal, retry_at } => {
+            Fact::AttemptRetryScheduled { attempt, rejection, retry_at } => {
                 let after = match self.answer(*attempt) {
-                    Some(Answer::Deferred { refusal: of, after_ms }) if of == refusal => {
+                    Some(SendResult::RetryLater { rejection: of, after_ms }) if of == rejection => {
                         Some(after_ms.unwrap_or(0))
                     }
                     _ => None,
@@ -103,17 +105,17 @@ impl Here<'_> {
                 self.want(after.is_some(), TRUE, || format!("{fact:?}"))?;
                 self.backs_off(*attempt, retry_at.0, after.unwrap_or(0), fact)?;
                 self.attempt(*attempt).state = TryState::Later { at: retry_at.0 };
-                self.attempt(*attempt).refusal = Some(refusal.clone());
+                self.attempt(*attempt).rejection = Some(rejection.clone());
             }
-            Fact::AttemptRepeated { attempt, refusal, retry_at } => {
-                self.became_unknown(*attempt, refusal.is_some(), fact)?;
+            Fact::AttemptRepeated { attempt, rejection, retry_at } => {
+                self.became_unknown(*attempt, rejection.is_some(), fact)?;
                 self.backs_off(*attempt, retry_at.0, 0, fact)?;
                 let tried = self.attempt(*attempt);
                 tried.state = TryState::Later { at: retry_at.0 };
                 tried.is_uncertain = true;
             }
-            Fact::AttemptUnknown { attempt, refusal, .. } => {
-                self.became_unknown(*attempt, refusal.is_some(), fact)?;
+            Fact::AttemptUnknown { attempt, rejection, .. } => {
+                self.became_unknown(*attempt, rejection.is_some(), fact)?;
                 let route = self.attempt(*attempt).route;
                 let echoes = self.routes[route].echoes;
                 let tried = self.attempt(*attempt);
@@ -131,12 +133,12 @@ impl Here<'_> {
             Fact::StatusReached { attempt, status, .. }
             | Fact::LateStatus { attempt, status, .. } => {
                 self.heard(*attempt, Report::Reached(*status), fact)?;
-                if let Fact::LateStatus { regret, .. } = fact {
+                if let Fact::LateStatus { unnecessary_failover, .. } = fact {
                     let tried = self.attempt(*attempt).clone();
                     let target = self.case.target(tried.step);
                     let is_late = tried.status < target && *status >= target;
                     let is_regret = is_late && self.case.sent_after(tried.step);
-                    self.want(*regret == is_regret, TRUE, || format!("{fact:?}"))?;
+                    self.want(*unnecessary_failover == is_regret, TRUE, || format!("{fact:?}"))?;
                 }
                 self.climb(*attempt, *status, true)?;
             }
@@ -151,9 +153,9 @@ impl Here<'_> {
                 self.want(is_met, TRUE, || format!("it is {reached}: {fact:?}"))?;
                 self.step(*step).is_met = true;
             }
-            Fact::LateSuccess { step, regret, .. } => {
+            Fact::LateSuccess { step, unnecessary_failover, .. } => {
                 let is_regret = self.case.sent_after(*step);
-                self.want(*regret == is_regret, TRUE, || format!("{fact:?}"))?;
+                self.want(*unnecessary_failover == is_regret, TRUE, || format!("{fact:?}"))?;
                 let reached = self.case.reached(*step);
                 let is_met = self.case.running != Some(*step) && reached >= self.case.target(*step);
                 let was_left = self.step(*step).left.is_some();
@@ -171,11 +173,13 @@ impl Here<'_> {
                 self.want(is_running, ORDER, || format!("it is not running: {fact:?}"))?;
             }
             Fact::Ended(outcome) => self.ended(outcome)?,
-            Fact::LateAnswer { attempt, provider_id, unknown } => {
+            Fact::LateSendResult { attempt, provider_id, unknown } => {
                 let told = match self.answer(*attempt) {
-                    Some(Answer::Accepted { provider_id }) => (Some(provider_id.clone()), false),
-                    Some(Answer::Refused(_) | Answer::Deferred { .. }) => (None, false),
-                    Some(Answer::Unknown(_)) | None => (None, true),
+                    Some(SendResult::Accepted { provider_id }) => {
+                        (Some(provider_id.clone()), false)
+                    }
+                    Some(SendResult::Rejected(_) | SendResult::RetryLater { .. }) => (None, false),
+                    Some(SendResult::Unknown(_)) | None => (None, true),
                 };
                 self.want(told == (provider_id.clone(), *unknown), TRUE, || format!("{fact:?}"))?;
                 self.lost_or_answered(*attempt, fact)?;
@@ -214,7 +218,7 @@ impl Here<'_> {
         Ok(())
     }
 
-    fn planned(&mut self, number: u16, step: u8, route: &str, may_double: bool) -> Fine {
+    fn planned(&mut self, number: u16, step: u8, route: &str, possible_duplicate: bool) -> Fine {
         let is_next = usize::from(number) == self.case.tries.len() + 1;
         self.want(is_next && self.case.running == Some(step), ORDER, || {
             format!("attempt {number} is planned for step {}", step + 1)
@@ -240,15 +244,17 @@ impl Here<'_> {
                     OnUnknown::FailOver => false,
                 };
                 let is_second = !earlier.iter().any(|of| of.is_double);
-                let is_right = may_double && may && is_second && unknown.route == index;
+                let is_right = possible_duplicate && may && is_second && unknown.route == index;
                 self.want(is_right, NO_REPEAT, || format!("attempt {number} by {route}"))?;
                 self.unknown_waited(step)?;
             }
             None => {
-                self.want(!may_double, NO_REPEAT, || "a double, with nothing unknown".to_owned())?;
+                self.want(!possible_duplicate, NO_REPEAT, || {
+                    "a double, with nothing unknown".to_owned()
+                })?;
                 let may = earlier.iter().all(|of| {
                     let by_provider =
-                        of.refusal.as_ref().is_some_and(|of| of.fault == Fault::Provider);
+                        of.rejection.as_ref().is_some_and(|of| of.fault == Fault::Provider);
                     // What bore its name before may have been another one.
                     let was_it = of.calls > 0 && of.route == index;
                     let is_another = *of.name != *route || (of.is_gone && !was_it);
@@ -267,7 +273,7 @@ impl Here<'_> {
             route: index,
             name: Arc::from(route),
             planned_on: index,
-            is_double: may_double,
+            is_double: possible_duplicate,
             calls: 0,
             first_call: None,
             last_call: None,
@@ -275,7 +281,7 @@ impl Here<'_> {
             status: Status::Pending,
             has_failed: false,
             is_uncertain: false,
-            refusal: None,
+            rejection: None,
             is_gone: false,
             messages: 0,
         });
@@ -321,9 +327,9 @@ impl Here<'_> {
     /// A retry comes after a delay that doubles, is scattered over its second half, and is not
     /// shorter than the provider asked.
     fn backs_off(&mut self, number: u16, retry_at: u64, asked_ms: u64, fact: &Fact) -> Fine {
-        let terms = self.case.record.terms;
+        let policy = self.case.record.policy;
         let doublings = u32::from(self.attempt(number).calls).saturating_sub(1).min(30);
-        let whole = (terms.retry_base_ms << doublings).min(terms.retry_max_ms);
+        let whole = (policy.retry_base_ms << doublings).min(policy.retry_max_ms);
         let delay = retry_at.saturating_sub(self.turn.now);
         let is_right = delay >= asked_ms.max(whole / 2) && delay <= asked_ms.max(whole);
         self.want(is_right, RETRIES, || format!("asked for {asked_ms} ms: {fact:?}"))
@@ -332,7 +338,7 @@ impl Here<'_> {
     /// An unknown outcome has an unknown answer, or none that can come any more.
     fn became_unknown(&mut self, number: u16, was_told: bool, fact: &Fact) -> Fine {
         if was_told {
-            let is_told = matches!(self.answer(number), Some(Answer::Unknown(_)));
+            let is_told = matches!(self.answer(number), Some(SendResult::Unknown(_)));
             let is_gone = self.has_lost_its_route(number);
             return self.want(is_told || is_gone, TRUE, || format!("{fact:?}"));
         }
@@ -409,7 +415,7 @@ impl Here<'_> {
         self.step(index).left = Some(reason);
     }
 
-    fn answer(&self, number: u16) -> Option<&Answer> {
+    fn answer(&self, number: u16) -> Option<&SendResult> {
         let (call, answer) = self.causes.answers.get(&number)?;
         let attempt = self.case.at(number)?;
         (attempt.calls == *call).then_some(answer)
@@ -423,7 +429,12 @@ impl Here<'_> {
         &mut self.case.steps[usize::from(index)]
     }
 
-    pub(super) fn want(&self, holds: bool, rule: Rule, detail: impl FnOnce() -> String) -> Fine {
+    pub(super) fn want(
+        &self,
+        holds: bool,
+        rule: FailoverCondition,
+        detail: impl FnOnce() -> String,
+    ) -> Fine {
         want(holds, rule, self.id, detail)
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use dispatch::{
     engine::{Canceled, Created, EngineError, SendOrder},
-    machine::{Answer, EndState, Moment, WorkflowId},
+    machine::{EndState, Moment, SendResult, WorkflowId},
     store::{Needs, Reader, Record, Row, StoreError},
 };
 use dispatch_contract::{AttemptId, Report, UnixMillis};
@@ -37,7 +37,7 @@ use crate::{readers, routes::Names, scenario::RouteSpec};
 /// A promise that was not kept.
 #[derive(Clone, Debug)]
 pub struct Broken {
-    pub rule: Rule,
+    pub rule: FailoverCondition,
     pub detail: String,
     pub workflow: Option<WorkflowId>,
 }
@@ -53,11 +53,11 @@ pub enum Given {
         id: WorkflowId,
     },
     Receipt(Told),
-    Answer {
+    SendResult {
         attempt: AttemptId,
         call: u16,
         route: Arc<str>,
-        answer: Answer,
+        answer: SendResult,
     },
     /// Other routes are in force from this turn on.
     Routes(Arc<Names>),
@@ -130,7 +130,12 @@ pub struct Judge {
 }
 
 /// Fails with `rule` unless it `holds`.
-pub fn want(holds: bool, rule: Rule, id: WorkflowId, detail: impl FnOnce() -> String) -> Fine {
+pub fn want(
+    holds: bool,
+    rule: FailoverCondition,
+    id: WorkflowId,
+    detail: impl FnOnce() -> String,
+) -> Fine {
     if holds { Ok(()) } else { Err(Broken { rule, detail: detail(), workflow: Some(id) }) }
 }
 

@@ -2,11 +2,11 @@
 
 /// A rule: its name, and what should have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule(pub &'static str, pub &'static str);
+pub struct FailoverCondition(pub &'static str, pub &'static str);
 
 macro_rules! rules {
     ($($constant:ident = $name:literal $sentence:literal;)*) => {
-        $(#[doc = $sentence] pub const $constant: Rule = Rule($name, $sentence);)*
+        $(#[doc = $sentence] pub const $constant: FailoverCondition = FailoverCondition($name, $sentence);)*
     };
 }
 

@@ -96,8 +96,8 @@ impl Case {
             return Dues { appointment, ..Dues::default() };
         };
         let step = &self.steps[usize::from(index)];
-        let wait = plan.steps[usize::from(index)].rule.and_then(|rule| rule.expiry_ms);
-        let wait = wait.unwrap_or(self.record.terms.final_wait_ms);
+        let wait = plan.steps[usize::from(index)].failover.and_then(|failover| failover.expiry_ms);
+        let wait = wait.unwrap_or(self.record.policy.unconfirmed_after_ms);
         let over = step.clock.map(|clock| clock + wait);
         let held = over.is_some_and(|over| over < turn.started_at);
 

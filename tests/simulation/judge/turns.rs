@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use dispatch::{
-    machine::{Answer, Fact, WorkflowId},
+    machine::{Fact, SendResult, WorkflowId},
     store::Row,
 };
 use dispatch_contract::{AttemptId, Report, Status};
@@ -48,7 +48,7 @@ impl Judge {
                     let is_theirs = self.cases.get(&id).is_some_and(|c| c.record.tenant == tenant);
                     causes.entry(id).or_default().is_canceled |= is_theirs;
                 }
-                Given::Answer { attempt, call, answer, .. } => {
+                Given::SendResult { attempt, call, answer, .. } => {
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.answers.insert(attempt.number, (call, answer));
                 }
@@ -168,7 +168,7 @@ impl Judge {
         for fact in &row.facts {
             // Whose a provider's id is becomes known, and with it what was told of it before.
             let (Fact::AttemptAccepted { attempt, provider_id, .. }
-            | Fact::LateAnswer { attempt, provider_id: Some(provider_id), .. }) = fact
+            | Fact::LateSendResult { attempt, provider_id: Some(provider_id), .. }) = fact
             else {
                 continue;
             };
@@ -226,7 +226,7 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
             tried.calls == *call && matches!(tried.state, TryState::Out { .. })
         });
         want(!still, HEARD, id, || format!("the answer to attempt {number}: {answer:?}"))?;
-        if let (Answer::Accepted { .. }, Some(tried)) = (answer, case.at(*number)) {
+        if let (SendResult::Accepted { .. }, Some(tried)) = (answer, case.at(*number)) {
             want(tried.calls != *call || tried.state == TryState::Taken, HEARD, id, || {
                 format!("attempt {number} was accepted")
             })?;

@@ -83,7 +83,7 @@ impl World<'_> {
             fingerprint: plan.fingerprint(),
             requester: dispatch::store::Requester::default(),
             plan,
-            terms: self.scenario.terms,
+            policy: self.scenario.policy,
             request_id,
         };
         self.names.insert(id, number);
@@ -173,11 +173,11 @@ impl World<'_> {
         self.judge.sent(attempt)?;
         let step = usize::from(self.calls[index].order.step);
         let plan = self.judge.cases.get(&id).map(|case| &case.record.plan);
-        let rule = plan.and_then(|plan| plan.steps[step].rule);
+        let rule = plan.and_then(|plan| plan.steps[step].failover);
         // A provider that echoes our id leaves it out now and then.
         let mut names = self.dice(13, id, u64::from(attempt.number) << 16 | u64::from(number));
         for (after, report) in
-            crate::provider::fate(&mut dice, rule.and_then(|rule| rule.expiry_ms))
+            crate::provider::fate(&mut dice, rule.and_then(|failover| failover.expiry_ms))
         {
             let names_it = (spec.echoes && !names.percent(15)).then_some(attempt);
             let told = Told {
@@ -222,7 +222,7 @@ impl World<'_> {
         let answer = match &call.course.answer {
             Some((after, error)) if *after < spec.timeout_ms => match error {
                 Some(error) => answer_of(error.clone()),
-                None => Answer::Accepted { provider_id: call.provider_id.clone() },
+                None => SendResult::Accepted { provider_id: call.provider_id.clone() },
             },
             _ => {
                 let (kind, fault) = (ErrorKind::Timeout, Fault::Provider);
@@ -233,14 +233,14 @@ impl World<'_> {
         if life != self.life {
             return;
         }
-        let given = Given::Answer {
+        let given = Given::SendResult {
             attempt,
             call: number,
             route: Arc::clone(&route),
             answer: answer.clone(),
         };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
-        let input = Command::Answer { attempt, call: number, route, answer, took_ms };
+        let input = Command::SendResult { attempt, call: number, route, answer, took_ms };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
     }

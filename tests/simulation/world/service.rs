@@ -100,7 +100,7 @@ impl World<'_> {
         };
         self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
-            terms: self.scenario.terms,
+            policy: self.scenario.policy,
             recovery_grace: grace_length,
             retention: Duration::from_millis(self.scenario.retention_ms),
             space: SpaceLimits::default(),
@@ -245,7 +245,7 @@ impl World<'_> {
         // In their turn routes go first, and a drain that came with them after that.
         let are_others = given.iter().any(|given| matches!(given, Given::Routes(_)));
         for given in &given {
-            if let Given::Answer { route, .. } = given {
+            if let Given::SendResult { route, .. } = given {
                 self.out.entry(Arc::clone(route)).and_modify(|out| *out -= 1);
             }
         }
@@ -262,7 +262,7 @@ impl World<'_> {
         if let Some(log) = &mut self.log {
             for row in &rows {
                 for fact in &row.facts {
-                    let text = format!("  [{}] {}", now.engine.0 - START, sentence(fact));
+                    let text = format!("  [{}] {}", now.engine.0 - START, describe(fact));
                     log.push((self.now - START, Some(row.workflow), text));
                 }
             }

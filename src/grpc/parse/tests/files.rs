@@ -37,8 +37,8 @@ fn the_old_documentations_three_steps_wait_600_s_to_be_read_twice() {
     ));
     let spec: WorkflowSpec = from_yaml(text).unwrap();
     let plan = parse_spec(&spec, &Fakes::new(), NOW).unwrap();
-    let rules: Vec<_> = plan.steps.iter().map(|step| step.rule).collect();
-    let read = |rule: Option<crate::machine::Rule>| {
+    let rules: Vec<_> = plan.steps.iter().map(|step| step.failover).collect();
+    let read = |rule: Option<crate::machine::FailoverCondition>| {
         rule.map(|rule| (rule.condition.to_string(), rule.expiry_ms))
     };
     assert_eq!(

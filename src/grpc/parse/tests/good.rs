@@ -93,9 +93,9 @@ fn what_is_not_given_has_its_documented_meaning() {
     assert_eq!(plan.client_ref, None);
     assert_eq!(plan.steps[0].message.channel, Channel::MESSENGER);
     assert_eq!(plan.steps[0].message.from, Endpoint::Id(PAGE.to_owned()));
-    let rule = plan.steps[0].rule.unwrap();
+    let rule = plan.steps[0].failover.unwrap();
     assert_eq!((rule.condition, rule.expiry_ms), (Status::Read, Some(600_000)));
-    assert_eq!(plan.steps[1].rule, None);
+    assert_eq!(plan.steps[1].failover, None);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn every_channel_takes_its_own_options() {
     assert_eq!(messenger.tag.as_deref(), Some("ACCOUNT_UPDATE"));
     assert_eq!(plan.send_at, Some(UnixMillis(NOW.0 + 3_600_000)));
     // Whole milliseconds, rounded down.
-    assert_eq!(plan.steps[0].rule.unwrap().expiry_ms, Some(1500));
+    assert_eq!(plan.steps[0].failover.unwrap().expiry_ms, Some(1500));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn the_bounds_themselves_are_within_bounds() {
 fn a_rule_without_an_expiry_fails_over_on_failure_only() {
     let mut spec = good();
     spec.steps[0].failover.as_mut().unwrap().expiry_time = None;
-    assert_eq!(parsed(&spec).steps[0].rule.unwrap().expiry_ms, None);
+    assert_eq!(parsed(&spec).steps[0].failover.unwrap().expiry_ms, None);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_last_step_may_have_a_rule() {
     let mut spec = good();
     let rule = v1::Failover { expiry_time: None, condition_status: "delivered".to_owned() };
     spec.steps[1].failover = Some(rule);
-    assert_eq!(parsed(&spec).steps[1].rule.unwrap().condition, Status::Delivered);
+    assert_eq!(parsed(&spec).steps[1].failover.unwrap().condition, Status::Delivered);
 }
 
 #[test]

@@ -1,18 +1,18 @@
-//! The timeline told: one sentence for each fact.
+//! The timeline in words: one description for each fact.
 //!
-//! Every edge shows these same sentences. They hold no personal data.
+//! Every edge shows these same texts. They hold no personal data.
 
 use std::time::Duration;
 
-use super::{Fact, Refusal};
+use super::{Fact, Rejection};
 
-/// One human sentence for `fact`. Steps are counted from 1 for people.
-pub fn sentence(fact: &Fact) -> String {
+/// What `fact` says, for people: one sentence, in which steps are counted from 1.
+pub fn describe(fact: &Fact) -> String {
     match fact {
         Fact::Created => "workflow created".to_owned(),
         Fact::StepStarted { step } => format!("step {} started", number(*step)),
-        Fact::AttemptPlanned { attempt, route, may_double, .. } => {
-            let double = if *may_double {
+        Fact::AttemptPlanned { attempt, route, possible_duplicate, .. } => {
+            let double = if *possible_duplicate {
                 "; a possible double, the earlier outcome is unknown"
             } else {
                 ""
@@ -23,27 +23,27 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::AttemptStarted { attempt, call, .. } => {
             format!("attempt {attempt} started, call {call}")
         }
-        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Answer, .. } => {
+        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Response, .. } => {
             format!("attempt {attempt} accepted by the provider")
         }
         Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Receipt, .. } => {
             format!("attempt {attempt} accepted, as its receipt shows")
         }
-        Fact::AttemptRefused { attempt, refusal } => {
-            format!("attempt {attempt} refused: {}", told(refusal))
+        Fact::AttemptRejected { attempt, rejection } => {
+            format!("attempt {attempt} refused: {}", told(rejection))
         }
-        Fact::AttemptDeferred { attempt, refusal, .. } => {
-            format!("attempt {attempt} not processed, will be retried: {}", told(refusal))
+        Fact::AttemptRetryScheduled { attempt, rejection, .. } => {
+            format!("attempt {attempt} not processed, will be retried: {}", told(rejection))
         }
-        Fact::AttemptUnknown { attempt, refusal: Some(refusal), .. } => {
-            format!("outcome of attempt {attempt} unknown: {}", told(refusal))
+        Fact::AttemptUnknown { attempt, rejection: Some(rejection), .. } => {
+            format!("outcome of attempt {attempt} unknown: {}", told(rejection))
         }
-        Fact::AttemptUnknown { attempt, refusal: None, .. } => {
+        Fact::AttemptUnknown { attempt, rejection: None, .. } => {
             format!("outcome of attempt {attempt} unknown: the service stopped before the answer")
         }
-        Fact::AttemptRepeated { attempt, refusal, .. } => {
+        Fact::AttemptRepeated { attempt, rejection, .. } => {
             let why =
-                refusal.as_ref().map_or("the service stopped before the answer".to_owned(), told);
+                rejection.as_ref().map_or("the service stopped before the answer".to_owned(), told);
             format!(
                 "outcome of attempt {attempt} unknown, will be repeated under the same id: {why}"
             )
@@ -85,9 +85,16 @@ pub fn sentence(fact: &Fact) -> String {
         }
         Fact::StepSkipped { step } => format!("step {} not tried", number(*step)),
         Fact::StepCanceled { step } => format!("step {} given up", number(*step)),
-        Fact::LateSuccess { step, status, regret, .. } => {
-            let regret = if *regret { "; a further message had been sent by then" } else { "" };
-            format!("step {} was {status} after it had been given up{regret}", number(*step))
+        Fact::LateSuccess { step, status, unnecessary_failover, .. } => {
+            let unnecessary_failover = if *unnecessary_failover {
+                "; a further message had been sent by then"
+            } else {
+                ""
+            };
+            format!(
+                "step {} was {status} after it had been given up{unnecessary_failover}",
+                number(*step)
+            )
         }
         Fact::Ended(outcome) => {
             format!("workflow {}, {}: {}", outcome.state.as_str(), outcome.reason, outcome.detail)
@@ -98,13 +105,13 @@ pub fn sentence(fact: &Fact) -> String {
         Fact::LateFailure { attempt, failure, .. } => {
             format!("message of attempt {attempt} {failure}, after the end")
         }
-        Fact::LateAnswer { attempt, provider_id: Some(_), .. } => {
+        Fact::LateSendResult { attempt, provider_id: Some(_), .. } => {
             format!("attempt {attempt}, out when the workflow ended, was accepted")
         }
-        Fact::LateAnswer { attempt, unknown: true, .. } => {
+        Fact::LateSendResult { attempt, unknown: true, .. } => {
             format!("outcome of attempt {attempt}, out when the workflow ended, is unknown")
         }
-        Fact::LateAnswer { attempt, .. } => {
+        Fact::LateSendResult { attempt, .. } => {
             format!("attempt {attempt}, out when the workflow ended, was not accepted")
         }
     }
@@ -115,10 +122,10 @@ fn number(step: u8) -> u16 {
     u16::from(step) + 1
 }
 
-fn told(refusal: &Refusal) -> String {
-    match &refusal.code {
-        Some(code) => format!("{} (provider code {code})", refusal.detail),
-        None => refusal.detail.clone(),
+fn told(rejection: &Rejection) -> String {
+    match &rejection.code {
+        Some(code) => format!("{} (provider code {code})", rejection.detail),
+        None => rejection.detail.clone(),
     }
 }
 
