@@ -35,11 +35,11 @@ use crate::{
 #[command(name = "dispatch", version)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the service.
     Serve(ServeArgs),
     /// Watch two workflows against a simulated provider: one fails over, one is read in time.
@@ -358,36 +358,36 @@ where
     }
 }
 
-async fn command<P>(command: Command, parts: P) -> Result<ExitCode, Failure>
+async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, Failure>
 where
     P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
 {
     match command {
-        Command::Serve(args) => serve::run(args, parts).await,
-        Command::Demo => demo::run().await,
-        Command::Create(args) => remote::create(args).await,
-        Command::Get(args) => remote::get(args).await,
-        Command::Why(args) => remote::why(args).await,
-        Command::Watch(args) => remote::watch(args).await,
-        Command::List(args) => remote::list(args).await,
-        Command::Cancel(args) => remote::cancel(args).await,
-        Command::Channels(args) => remote::channels(args).await,
-        Command::Apps(command) => apps::run(command).await,
-        Command::Accounts(command) => accounts::run(command).await,
-        Command::Callbacks(command) => callbacks::run(command).await,
-        Command::Backup(args) => admin::backup(args).await,
-        Command::Restore(args) => admin::restore(args),
-        Command::Resume(args) => admin::resume(args).await,
-        Command::Check(args) => admin::check(args),
-        Command::Keys(command) => keys::keys(command).await,
-        Command::Audit(args) => keys::audit(args).await,
-        Command::Token(args) => keys::token(args),
-        Command::Bench(args) => bench::run(args, parts).await,
-        Command::Config => {
+        CliCommand::Serve(args) => serve::run(args, parts).await,
+        CliCommand::Demo => demo::run().await,
+        CliCommand::Create(args) => remote::create(args).await,
+        CliCommand::Get(args) => remote::get(args).await,
+        CliCommand::Why(args) => remote::why(args).await,
+        CliCommand::Watch(args) => remote::watch(args).await,
+        CliCommand::List(args) => remote::list(args).await,
+        CliCommand::Cancel(args) => remote::cancel(args).await,
+        CliCommand::Channels(args) => remote::channels(args).await,
+        CliCommand::Apps(command) => apps::run(command).await,
+        CliCommand::Accounts(command) => accounts::run(command).await,
+        CliCommand::Callbacks(command) => callbacks::run(command).await,
+        CliCommand::Backup(args) => admin::backup(args).await,
+        CliCommand::Restore(args) => admin::restore(args),
+        CliCommand::Resume(args) => admin::resume(args).await,
+        CliCommand::Check(args) => admin::check(args),
+        CliCommand::Keys(command) => keys::keys(command).await,
+        CliCommand::Audit(args) => keys::audit(args).await,
+        CliCommand::Token(args) => keys::token(args),
+        CliCommand::Bench(args) => bench::run(args, parts).await,
+        CliCommand::Config => {
             show::line(crate::config::DEFAULT_TOML.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Completions { shell } => {
+        CliCommand::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dispatch", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }

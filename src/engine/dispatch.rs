@@ -18,7 +18,7 @@ const DETAIL_BYTES: usize = 300;
 const READ_TOGETHER: usize = 32;
 
 /// Makes the calls that batches order.
-pub trait Calls: Send {
+pub trait CallExecutor: Send {
     /// Makes these calls by these routes. Whatever happens, exactly one [`Command::SendResult`] comes back for
     /// each, by the writer's inbox.
     fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>);
@@ -35,7 +35,7 @@ pub(super) struct Dispatcher {
     pub(super) metrics: Arc<Metrics>,
 }
 
-impl Calls for Dispatcher {
+impl CallExecutor for Dispatcher {
     fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>) {
         let mut unread = Vec::new();
         for order in orders {

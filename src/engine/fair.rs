@@ -3,12 +3,12 @@
 //! Promised, whatever one priority or one tenant asks for:
 //!
 //! - A higher priority goes first, up to a reserve: of those that wait, each lower priority gets one
-//!   start_attempt in [`RESERVE`], so that none is starved for ever.
+//!   grant in [`RESERVE`], so that none is starved for ever.
 //! - Within a priority tenants take turns, in the order of their names; in each round a tenant is
 //!   granted as many times as its weight says. Whoever comes anew waits for one round at most.
-//! - Within a tenant's line the oldest is first.
-//! - A start_attempt is had also by who has no use for it any more: whoever comes after it waits no longer for that,
-//!   and its line waits for its next turn.
+//! - Within a tenant's waitlist the oldest is first.
+//! - A grant counts also for who has no use for it any more: whoever comes after it waits no longer for that,
+//!   and its waitlist waits for its next turn.
 //! - The order follows from who waits and who was served last, not from the order of arrival: rebuilt
 //!   from the same entries it is the same.
 //!
@@ -25,7 +25,7 @@ use crate::machine::Priority;
 pub(super) const RESERVE: u64 = 10;
 
 /// What waits of one tenant.
-pub(super) trait Line: Default {
+pub(super) trait Waitlist: Default {
     /// What waits.
     type Item;
     fn add(&mut self, item: Self::Item);
@@ -34,7 +34,7 @@ pub(super) trait Line: Default {
 }
 
 /// In the order of arrival.
-impl<T> Line for VecDeque<T> {
+impl<T> Waitlist for VecDeque<T> {
     type Item = T;
 
     fn add(&mut self, item: T) {
@@ -51,7 +51,7 @@ impl<T> Line for VecDeque<T> {
 }
 
 /// In the order of the items.
-impl<T: Ord> Line for BTreeSet<T> {
+impl<T: Ord> Waitlist for BTreeSet<T> {
     type Item = T;
 
     fn add(&mut self, item: T) {
@@ -67,33 +67,33 @@ impl<T: Ord> Line for BTreeSet<T> {
     }
 }
 
-/// Lines that take turns.
+/// Waitlists that are served in turn.
 #[derive(Debug)]
-pub(super) struct Round<K, L> {
-    lines: BTreeMap<K, Weighted<L>>,
+pub(super) struct RoundRobin<K, L> {
+    waitlists: BTreeMap<K, WeightedWaitlist<L>>,
     /// Whose turn it is, and how often still.
-    processor: Option<(K, u32)>,
+    current: Option<(K, u32)>,
     len: usize,
     /// Of all lines together.
     weight: u64,
 }
 
 #[derive(Debug)]
-struct Weighted<L> {
+struct WeightedWaitlist<L> {
     weight: u32,
-    line: L,
+    waitlist: L,
 }
 
-impl<K: Ord + Clone, L: Line> Round<K, L> {
-    /// Adds an item to the end of the line of `key`, which is granted `weight` times in a round.
+impl<K: Ord + Clone, L: Waitlist> RoundRobin<K, L> {
+    /// Adds an item to the end of the waitlist of `key`, which is granted `weight` times in a round.
     pub(super) fn add(&mut self, key: &K, weight: u32, item: L::Item) {
-        match self.lines.get_mut(key) {
-            Some(weighted) => weighted.line.add(item),
+        match self.waitlists.get_mut(key) {
+            Some(weighted) => weighted.waitlist.add(item),
             None => {
                 let weight = weight.max(1);
-                let mut line = L::default();
-                line.add(item);
-                self.lines.insert(key.clone(), Weighted { weight, line });
+                let mut waitlist = L::default();
+                waitlist.add(item);
+                self.waitlists.insert(key.clone(), WeightedWaitlist { weight, waitlist });
                 self.weight += u64::from(weight);
             }
         }
@@ -102,28 +102,28 @@ impl<K: Ord + Clone, L: Line> Round<K, L> {
 
     /// Takes the next.
     pub(super) fn take(&mut self) -> Option<L::Item> {
-        let is_still = |(key, left): &(K, u32)| *left > 0 && self.lines.contains_key(key);
-        if !self.processor.as_ref().is_some_and(is_still) {
-            self.processor = self.after_the_last();
+        let is_still = |(key, left): &(K, u32)| *left > 0 && self.waitlists.contains_key(key);
+        if !self.current.as_ref().is_some_and(is_still) {
+            self.current = self.after_the_last();
         }
-        let (key, left) = self.processor.as_mut()?;
+        let (key, left) = self.current.as_mut()?;
         *left -= 1;
-        let weighted = self.lines.get_mut(key)?;
-        let item = weighted.line.take_first();
-        if weighted.line.len() == 0 {
+        let weighted = self.waitlists.get_mut(key)?;
+        let item = weighted.waitlist.take_first();
+        if weighted.waitlist.len() == 0 {
             self.weight -= u64::from(weighted.weight);
-            self.lines.remove(key);
+            self.waitlists.remove(key);
         }
         self.len -= usize::from(item.is_some());
         item
     }
 
-    /// The line behind the one that was served last, with all of its grants of a round.
+    /// The waitlist behind the one that was served last, with all of its grants of a round.
     fn after_the_last(&self) -> Option<(K, u32)> {
-        let last = self.processor.as_ref().map(|(key, _)| key);
+        let last = self.current.as_ref().map(|(key, _)| key);
         let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut behind = self.lines.range((behind, Bound::Unbounded));
-        let next = behind.next().or_else(|| self.lines.first_key_value());
+        let mut behind = self.waitlists.range((behind, Bound::Unbounded));
+        let next = behind.next().or_else(|| self.waitlists.first_key_value());
         next.map(|(key, weighted)| (key.clone(), weighted.weight))
     }
 
@@ -132,118 +132,120 @@ impl<K: Ord + Clone, L: Line> Round<K, L> {
         self.len
     }
 
-    /// How many wait in the line of `key`.
+    /// How many wait in the waitlist of `key`.
     pub(super) fn len_of(&self, key: &K) -> usize {
-        self.lines.get(key).map_or(0, |weighted| weighted.line.len())
+        self.waitlists.get(key).map_or(0, |weighted| weighted.waitlist.len())
     }
 
     /// How many of those that wait are granted before a newcomer of `key` would be, at most.
     fn ahead_of(&self, key: &K, weight: u32) -> u64 {
-        let known = self.lines.get(key);
-        let (weight, own) =
-            known.map_or((weight.max(1), 0), |line| (line.weight, line.line.len() as u64));
+        let known = self.waitlists.get(key);
+        let (weight, own) = known.map_or((weight.max(1), 0), |waitlist| {
+            (waitlist.weight, waitlist.waitlist.len() as u64)
+        });
         let others = self.len as u64 - own;
-        let weight_of_others = self.weight - known.map_or(0, |line| u64::from(line.weight));
-        let rounds = own / u64::from(weight) + 1;
-        own + others.min(rounds.saturating_mul(weight_of_others))
+        let weight_of_others = self.weight - known.map_or(0, |waitlist| u64::from(waitlist.weight));
+        let by_priority = own / u64::from(weight) + 1;
+        own + others.min(by_priority.saturating_mul(weight_of_others))
     }
 }
 
-impl<K: Ord, T: Ord> Round<K, BTreeSet<T>> {
-    /// Takes an item out of its line. Whether it was there.
+impl<K: Ord, T: Ord> RoundRobin<K, BTreeSet<T>> {
+    /// Takes an item out of its waitlist. Whether it was there.
     fn remove(&mut self, key: &K, item: &T) -> bool {
-        let Some(weighted) = self.lines.get_mut(key) else { return false };
-        let was_there = weighted.line.remove(item);
-        if weighted.line.is_empty() {
+        let Some(weighted) = self.waitlists.get_mut(key) else { return false };
+        let was_there = weighted.waitlist.remove(item);
+        if weighted.waitlist.is_empty() {
             self.weight -= u64::from(weighted.weight);
-            self.lines.remove(key);
+            self.waitlists.remove(key);
         }
         self.len -= usize::from(was_there);
         was_there
     }
 }
 
-impl<K, L> Default for Round<K, L> {
+impl<K, L> Default for RoundRobin<K, L> {
     fn default() -> Self {
-        Round { lines: BTreeMap::new(), processor: None, len: 0, weight: 0 }
+        RoundRobin { waitlists: BTreeMap::new(), current: None, len: 0, weight: 0 }
     }
 }
 
-/// Rounds by priority.
+/// Waitlists by priority, and within each by tenant.
 #[derive(Debug)]
-pub(super) struct Ranked<K, L> {
+pub(super) struct FairQueue<K, L> {
     /// By [`Priority::rank`].
-    rounds: [Round<K, L>; Priority::ALL.len()],
+    by_priority: [RoundRobin<K, L>; Priority::ALL.len()],
     /// How many grants in a row went to higher priorities while it waited.
     passed_over: [u64; Priority::ALL.len()],
 }
 
-impl<K: Ord + Clone, L: Line> Ranked<K, L> {
-    /// Adds an item to the end of the line of `key`, which is granted `weight` times in a round.
+impl<K: Ord + Clone, L: Waitlist> FairQueue<K, L> {
+    /// Adds an item to the end of the waitlist of `key`, which is granted `weight` times in a round.
     pub(super) fn add(&mut self, priority: Priority, key: &K, weight: u32, item: L::Item) {
         let rank = priority.rank();
-        if self.rounds[rank].len() == 0 {
+        if self.by_priority[rank].len() == 0 {
             self.passed_over[rank] = 0;
         }
-        self.rounds[rank].add(key, weight, item);
+        self.by_priority[rank].add(key, weight, item);
     }
 
     /// Takes the next.
     pub(super) fn take(&mut self) -> Option<L::Item> {
-        let is_there = |rank: &usize| self.rounds[*rank].len() > 0;
+        let is_there = |rank: &usize| self.by_priority[*rank].len() > 0;
         let is_owed = |rank: &usize| is_there(rank) && self.passed_over[*rank] + 1 >= RESERVE;
-        let mut ranks = 0..self.rounds.len();
+        let mut ranks = 0..self.by_priority.len();
         let rank = ranks.clone().rfind(is_owed).or_else(|| ranks.find(is_there))?;
         self.passed_over[rank] = 0;
-        for lower in rank + 1..self.rounds.len() {
+        for lower in rank + 1..self.by_priority.len() {
             self.passed_over[lower] += 1;
         }
-        self.rounds[rank].take()
+        self.by_priority[rank].take()
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.rounds.iter().map(Round::len).sum()
+        self.by_priority.iter().map(RoundRobin::len).sum()
     }
 
     /// How many wait of each priority, the highest first.
     pub(super) fn depths(&self) -> [usize; Priority::ALL.len()] {
-        std::array::from_fn(|rank| self.rounds[rank].len())
+        std::array::from_fn(|rank| self.by_priority[rank].len())
     }
 
-    /// How many wait of one priority in the line of `key`.
+    /// How many wait of one priority in the waitlist of `key`.
     pub(super) fn len_of(&self, priority: Priority, key: &K) -> usize {
-        self.rounds[priority.rank()].len_of(key)
+        self.by_priority[priority.rank()].len_of(key)
     }
 
     /// How many of those that wait are granted before a newcomer would be, at most: those of higher
-    /// priorities, up to the newcomer's reserve; of its own priority, its line and the turns of the
+    /// priorities, up to the newcomer's reserve; of its own priority, its waitlist and the turns of the
     /// others meanwhile; and what is reserved for lower ones.
     pub(super) fn ahead_of(&self, priority: Priority, key: &K, weight: u32) -> u64 {
         let rank = priority.rank();
         let of = |ranks: std::ops::Range<usize>| {
-            self.rounds[ranks].iter().map(|round| round.len() as u64)
+            self.by_priority[ranks].iter().map(|of_priority| of_priority.len() as u64)
         };
-        let own = self.rounds[rank].ahead_of(key, weight);
+        let own = self.by_priority[rank].ahead_of(key, weight);
         let higher: u64 = of(0..rank).sum();
         let higher = higher.min((own + 1).saturating_mul(RESERVE - 1));
-        // One more than that, because a lower one may be owed its start_attempt already.
+        // One more than that, because a lower one may be owed its grant already.
         let reserved = (own + higher) / (RESERVE - 1) + 1;
-        let lower: u64 = of(rank + 1..self.rounds.len()).map(|waiting| waiting.min(reserved)).sum();
+        let lower: u64 =
+            of(rank + 1..self.by_priority.len()).map(|waiting| waiting.min(reserved)).sum();
         own + higher + lower
     }
 }
 
-impl<K: Ord, T: Ord> Ranked<K, BTreeSet<T>> {
-    /// Takes an item out of its line. Whether it was there.
+impl<K: Ord, T: Ord> FairQueue<K, BTreeSet<T>> {
+    /// Takes an item out of its waitlist. Whether it was there.
     pub(super) fn remove(&mut self, priority: Priority, key: &K, item: &T) -> bool {
-        self.rounds[priority.rank()].remove(key, item)
+        self.by_priority[priority.rank()].remove(key, item)
     }
 }
 
-impl<K, L> Default for Ranked<K, L> {
+impl<K, L> Default for FairQueue<K, L> {
     fn default() -> Self {
-        Ranked { rounds: Default::default(), passed_over: Default::default() }
+        FairQueue { by_priority: Default::default(), passed_over: Default::default() }
     }
 }
 

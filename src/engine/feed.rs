@@ -24,12 +24,12 @@ pub struct Feed {
     workflows: Mutex<HashMap<WorkflowId, watch::Sender<Cursor>>>,
     /// At how many entries to look for those without a subscriber.
     purge_at: AtomicUsize,
-    bell: Bell,
+    on_commit: CommitHook,
 }
 
-/// Called at once, by the writer's own thread.
+/// A callback that the writer's thread calls after each commit.
 #[derive(Default)]
-struct Bell(OnceLock<OnCommit>);
+struct CommitHook(OnceLock<OnCommit>);
 
 /// Takes rows that became durable, and the workflows made in them whose requester is to be told of them.
 pub type OnCommit = Box<dyn Fn(&[Arc<Row>], &[WorkflowId]) + Send + Sync>;
@@ -40,7 +40,7 @@ impl Feed {
             newest: watch::Sender::new(newest),
             workflows: Mutex::default(),
             purge_at: AtomicUsize::new(64),
-            bell: Bell::default(),
+            on_commit: CommitHook::default(),
         }
     }
 
@@ -65,10 +65,10 @@ impl Feed {
         workflows.entry(id).or_insert_with(|| watch::Sender::new(Cursor(0))).subscribe()
     }
 
-    /// Calls `ring` with every change, before the writer goes on: for a follower that a test clock waits
+    /// Calls `hook` with every change, before the writer goes on: for a follower that a test clock waits
     /// for. It must be quick. There is room for one; a second is not called.
-    pub fn on_commit(&self, ring: OnCommit) {
-        let _ = self.bell.0.set(ring);
+    pub fn on_commit(&self, hook: OnCommit) {
+        let _ = self.on_commit.0.set(hook);
     }
 
     /// Workflows are gone: whoever follows one looks, and finds it so.
@@ -79,7 +79,7 @@ impl Feed {
         }
     }
 
-    pub(super) fn publish(&self, rows: &[Arc<Row>], told: &[WorkflowId]) {
+    pub(super) fn publish(&self, rows: &[Arc<Row>], subscribed: &[WorkflowId]) {
         let Some(last) = rows.last() else { return };
         let mut workflows = self.workflows.lock().unwrap_or_else(PoisonError::into_inner);
         if !workflows.is_empty() {
@@ -94,15 +94,15 @@ impl Feed {
         }
         drop(workflows);
         self.newest.send_replace(last.cursor);
-        if let Some(ring) = self.bell.0.get() {
-            ring(rows, told);
+        if let Some(hook) = self.on_commit.0.get() {
+            hook(rows, subscribed);
         }
     }
 }
 
-impl fmt::Debug for Bell {
+impl fmt::Debug for CommitHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bell")
+        f.write_str("CommitHook")
     }
 }
 

@@ -50,9 +50,9 @@ pub struct EngineOptions {
 
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<EngineInner>);
 
-struct Inner {
+struct EngineInner {
     inbox: Arc<Inbox>,
     clock: Arc<dyn EngineClock>,
     reader: Arc<dyn Reader>,
@@ -76,12 +76,12 @@ pub struct Created {
     /// Its id.
     pub id: WorkflowId,
     /// What this request made; `None` if an earlier one with the same `request_id` did.
-    pub new: Option<Box<New>>,
+    pub new: Option<Box<NewWorkflow>>,
 }
 
 /// A workflow just after its creation, so that the answer needs no read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct New {
+pub struct NewWorkflow {
     /// What was asked for.
     pub record: Arc<Record>,
     /// Where it is.
@@ -92,12 +92,12 @@ pub struct New {
 
 /// What a `request_id` was used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requested {
+pub struct ExistingRequest {
     id: WorkflowId,
     fingerprint: Fingerprint,
 }
 
-impl Requested {
+impl ExistingRequest {
     /// What a request for `plan` under that id is answered with.
     ///
     /// # Errors
@@ -203,18 +203,18 @@ impl Engine {
         let (feed, is_restore_locked) =
             (Arc::clone(writer.feed()), Arc::clone(&writer.is_restore_locked));
         let log_limit = Arc::clone(&writer.event_log.limit);
-        let poked = Arc::downgrade(&inbox);
-        let poking = Arc::downgrade(&clock);
+        let tick_inbox = Arc::downgrade(&inbox);
+        let tick_clock = Arc::downgrade(&clock);
         clock.on_move(Box::new(move || {
-            if let (Some(inbox), Some(clock)) = (poked.upgrade(), poking.upgrade()) {
+            if let (Some(inbox), Some(clock)) = (tick_inbox.upgrade(), tick_clock.upgrade()) {
                 let _ = inbox.push(Command::Tick, clock.busy());
             }
         }));
-        let (tell, stopped) = watch::channel(None);
+        let (report, stopped) = watch::channel(None);
         let spawned =
             std::thread::Builder::new().name("dispatch-writer".to_owned()).spawn(move || {
                 let result = writer.run();
-                tell.send_replace(Some(result));
+                report.send_replace(Some(result));
             });
         let thread = match spawned {
             Ok(thread) => Some(thread),
@@ -225,7 +225,7 @@ impl Engine {
                 None
             }
         };
-        Engine(Arc::new(Inner {
+        Engine(Arc::new(EngineInner {
             inbox,
             clock,
             reader,
@@ -274,7 +274,7 @@ impl Engine {
             requester,
         });
         let began = Instant::now();
-        let created = self.ask(|reply| Command::Create { record, reply }).await;
+        let created = self.submit(|reply| Command::Create { record, reply }).await;
         self.0.metrics.create(began.elapsed());
         created?
     }
@@ -282,19 +282,19 @@ impl Engine {
     /// What an acknowledged create of a tenant's made under this `request_id`: asked where a create is
     /// refused, since a repeat makes nothing new, whatever stands in the way of that. A store that cannot be
     /// read knows of none, and the log says so.
-    pub fn requested(&self, tenant: &str, request_id: &str) -> Option<Requested> {
+    pub fn existing_request(&self, tenant: &str, request_id: &str) -> Option<ExistingRequest> {
         let found = self.0.reader.requested(tenant, request_id).unwrap_or_else(|error| {
             tracing::error!(%error, "a request id could not be looked up");
             None
         });
-        found.map(|(id, fingerprint)| Requested { id, fingerprint })
+        found.map(|(id, fingerprint)| ExistingRequest { id, fingerprint })
     }
 
     /// Whether there is room for a create of a tenant's: asked before any work is put into it.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`].
-    pub fn room(&self, tenant: &Arc<str>) -> Result<(), EngineError> {
+    pub fn check_capacity(&self, tenant: &Arc<str>) -> Result<(), EngineError> {
         if self.0.inbox.is_full_of_creates(tenant) {
             return Err(EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS });
         }
@@ -307,7 +307,7 @@ impl Engine {
     /// [`EngineError::NotFound`], [`EngineError::AlreadyEnded`], [`EngineError::Overloaded`],
     /// [`EngineError::Unavailable`].
     pub async fn cancel(&self, tenant: Arc<str>, id: WorkflowId) -> Result<Canceled, EngineError> {
-        self.ask(|reply| Command::Cancel { tenant, id, reply }).await?
+        self.submit(|reply| Command::Cancel { tenant, id, reply }).await?
     }
 
     /// Takes what a provider told. Returns once it is durable.
@@ -321,7 +321,7 @@ impl Engine {
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
         let (provider, account) = (Arc::from(provider), Arc::from(account));
-        self.ask(|reply| Command::Inbound { provider, account, items, reply }).await?
+        self.submit(|reply| Command::Inbound { provider, account, items, reply }).await?
     }
 
     /// Releases the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
@@ -329,7 +329,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotRestoreLocked`], [`EngineError::Unavailable`].
     pub async fn resume(&self, open: ResumePolicy) -> Result<usize, EngineError> {
-        let count = self.ask(|reply| Command::Resume { open, reply }).await??;
+        let count = self.submit(|reply| Command::Resume { open, reply }).await??;
         tracing::info!(?open, count, "held no longer; what was open is taken up as was said");
         Ok(count)
     }
@@ -344,12 +344,12 @@ impl Engine {
         self.0.is_read_only
     }
 
-    /// Starts no further calls, waits at most `patience` for those that are out, and stops. What
+    /// Starts no further calls, waits at most `timeout` for those that are out, and stops. What
     /// was not started is PLANNED, and the next life goes on with it.
-    pub async fn drain(&self, patience: Duration) {
+    pub async fn drain(&self, timeout: Duration) {
         self.0.is_draining.store(true, Ordering::SeqCst);
-        let quiet = self.ask(|reply| Command::Drain { reply });
-        if tokio::time::timeout(patience, quiet).await.is_err() {
+        let quiet = self.submit(|reply| Command::Drain { reply });
+        if tokio::time::timeout(timeout, quiet).await.is_err() {
             tracing::warn!("calls are still out; the next start takes their outcome for unknown");
         }
         let _ = self.0.inbox.push(Command::Stop, Busy::untracked());
@@ -408,7 +408,7 @@ impl Engine {
         routes: RouteTable,
         policy: PolicySnapshot,
     ) -> Result<(), EngineError> {
-        let routes = self.ask(|reply| Command::Routes { table: routes, reply }).await?;
+        let routes = self.submit(|reply| Command::Routes { table: routes, reply }).await?;
         self.0.routes.set(routes);
         self.0.policy.set(policy);
         Ok(())
@@ -445,7 +445,7 @@ impl Engine {
         }
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn submit<T: Send + 'static>(
         &self,
         command: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Command,
     ) -> Result<T, EngineError> {
@@ -464,7 +464,7 @@ impl Engine {
 }
 
 /// A sink for adapters with a connection of their own.
-pub(crate) struct Sink {
+pub(crate) struct EngineSink {
     /// The engine it leads to.
     pub(crate) engine: Engine,
     /// The provider it serves.
@@ -472,7 +472,7 @@ pub(crate) struct Sink {
 }
 
 #[async_trait]
-impl InboundSink for Sink {
+impl InboundSink for EngineSink {
     async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
         loop {
             match self.engine.inbound(&self.provider, account, inbound.clone()).await {

@@ -15,7 +15,7 @@ use std::{
 use dispatch_contract::Busy;
 
 use super::{
-    fair::{Ranked, Round},
+    fair::{FairQueue, RoundRobin},
     processor::Command,
 };
 use crate::{
@@ -45,8 +45,8 @@ impl Default for LaneLimits {
 /// quick.
 const MAX_CREATES_PER_BATCH: usize = 512;
 const MAX_OTHERS_PER_BATCH: usize = 4096;
-/// In the writer's lanes all weigh the same: the way through them is short.
-const SAME: u32 = 1;
+/// Tenants weigh the same in the inbox: commands wait there for one commit at most.
+const EQUAL_WEIGHT: u32 = 1;
 
 /// The lanes.
 pub struct Inbox {
@@ -57,14 +57,14 @@ pub struct Inbox {
 
 #[derive(Default)]
 struct Lanes {
-    control: VecDeque<Waiting>,
+    control: VecDeque<QueuedCommand>,
     /// By tenant.
-    cancels: Round<Arc<str>, VecDeque<Waiting>>,
+    cancels: RoundRobin<Arc<str>, VecDeque<QueuedCommand>>,
     /// By provider and account.
-    receipts: Round<(Arc<str>, Arc<str>), VecDeque<Waiting>>,
-    answers: VecDeque<Waiting>,
+    receipts: RoundRobin<(Arc<str>, Arc<str>), VecDeque<QueuedCommand>>,
+    answers: VecDeque<QueuedCommand>,
     /// By priority and tenant.
-    creates: Ranked<Arc<str>, VecDeque<Waiting>>,
+    creates: FairQueue<Arc<str>, VecDeque<QueuedCommand>>,
     is_closed: bool,
     /// The writer sleeps until something comes. Waking it when it does not is a call of the system
     /// for nothing, several for each workflow.
@@ -72,7 +72,7 @@ struct Lanes {
 }
 
 /// A command, and the sign that it is under way.
-pub(super) type Waiting = (Command, Busy);
+pub(super) type QueuedCommand = (Command, Busy);
 
 /// Why a command was not taken.
 #[derive(Debug)]
@@ -104,17 +104,17 @@ impl Inbox {
                 let (priority, tenant) = (record.plan.priority, Arc::clone(&record.tenant));
                 let has = creates.len_of(priority, &tenant);
                 room(has, creates.len(), self.limits.creates)?;
-                creates.add(priority, &tenant, SAME, (command, busy));
+                creates.add(priority, &tenant, EQUAL_WEIGHT, (command, busy));
             }
             Command::Cancel { tenant, .. } => {
                 let tenant = Arc::clone(tenant);
                 room(cancels.len_of(&tenant), cancels.len(), self.limits.cancels)?;
-                cancels.add(&tenant, SAME, (command, busy));
+                cancels.add(&tenant, EQUAL_WEIGHT, (command, busy));
             }
             Command::Inbound { provider, account, .. } => {
                 let account = (Arc::clone(provider), Arc::clone(account));
                 room(receipts.len_of(&account), receipts.len(), self.limits.receipts)?;
-                receipts.add(&account, SAME, (command, busy));
+                receipts.add(&account, EQUAL_WEIGHT, (command, busy));
             }
             Command::SendResult { .. } => answers.push_back((command, busy)),
             Command::Tick
@@ -145,15 +145,15 @@ impl Inbox {
     }
 
     /// Waits for commands, at most for `wait`; then takes what waits, in the order of the lanes.
-    pub(super) fn take(&self, wait: Option<Duration>) -> Vec<Waiting> {
+    pub(super) fn take(&self, wait: Option<Duration>) -> Vec<QueuedCommand> {
         let mut lanes = self.lanes();
         match wait {
             Some(time) => {
-                let waited = self.changed.wait_timeout_while(lanes, time, Lanes::await_more);
+                let waited = self.changed.wait_timeout_while(lanes, time, Lanes::start_waiting);
                 lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             None => {
-                let waited = self.changed.wait_while(lanes, Lanes::await_more);
+                let waited = self.changed.wait_while(lanes, Lanes::start_waiting);
                 lanes = waited.unwrap_or_else(PoisonError::into_inner);
             }
         }
@@ -191,7 +191,7 @@ impl Inbox {
 
 impl Lanes {
     /// Whether the writer, who asks, has to sleep.
-    fn await_more(&mut self) -> bool {
+    fn start_waiting(&mut self) -> bool {
         self.is_awaited = self.is_empty();
         self.is_awaited
     }
@@ -240,7 +240,7 @@ mod tests {
         assert!(push(receipt()) && !push(receipt()), "the lane of receipts has one place");
         assert!(push(cancel()) && push(cancel()) && !push(cancel()), "that of cancels two");
         let taken = inbox.take(None);
-        let is_cancel = |(command, _): &Waiting| matches!(command, Command::Cancel { .. });
+        let is_cancel = |(command, _): &QueuedCommand| matches!(command, Command::Cancel { .. });
         assert!(taken[..2].iter().all(is_cancel), "cancels first");
         assert!(!is_cancel(&taken[2]));
     }

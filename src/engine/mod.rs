@@ -25,22 +25,22 @@ mod handle;
 mod inbox;
 mod permits;
 mod processor;
+mod receipt_monitor;
 mod routes;
 mod senders;
-mod silence;
 mod space;
 mod writer;
 
 pub use accounts::{FormerNames, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
-pub use dispatch::{Calls, answer_of};
+pub use dispatch::{CallExecutor, answer_of};
 pub use feed::{Feed, OnCommit};
-pub(crate) use handle::Sink;
-pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, New};
+pub(crate) use handle::EngineSink;
+pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, NewWorkflow};
 pub use inbox::{Inbox, LaneLimits, NotTaken};
 pub use permits::RouteQueue;
 pub use processor::{
-    Command, Effects, Foreign, Grace, Processor, Responder, ResumePolicy, SendOrder,
+    Command, Effects, ForeignReceipts, Grace, Processor, Responder, ResumePolicy, SendOrder,
 };
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;

@@ -13,7 +13,7 @@ use std::{
 
 use dispatch_contract::UnixMillis;
 
-use super::fair::Ranked;
+use super::fair::FairQueue;
 use crate::machine::{Priority, WorkflowId};
 
 /// How long a call is taken to last, in microseconds, before the first came back: rather too long for
@@ -47,7 +47,7 @@ pub(super) struct PermitRequest {
 struct RoutePermits {
     capacity: u32,
     in_use: u32,
-    queue: Ranked<Arc<str>, BTreeSet<(UnixMillis, WorkflowId)>>,
+    queue: FairQueue<Arc<str>, BTreeSet<(UnixMillis, WorkflowId)>>,
     /// Moving average of call latency. µs, because ms would round short calls to 0.
     call_us: Option<u64>,
     /// When the newest call that is out began.

@@ -4,18 +4,18 @@
 //! before its change set is durable.
 
 mod admission;
-mod awaited;
+mod apply;
 mod commands;
-mod follow;
+mod expected_receipts;
 mod grace;
 mod held_receipts;
 mod reroute;
 mod restore_lock;
 mod tables;
 
-use awaited::Awaited;
+use expected_receipts::ExpectedReceipts;
 pub use grace::Grace;
-use grace::GraceGiven;
+use grace::GraceBudget;
 use held_receipts::HeldReceipts;
 use restore_lock::RestoreLockState;
 pub use restore_lock::ResumePolicy;
@@ -138,7 +138,7 @@ pub struct Effects {
     /// Receipts that belong to nothing here; other systems may share the account.
     pub unmatched: usize,
     /// Receipts of attempts that were not STARTED under the account that told.
-    pub foreign: Option<Foreign>,
+    pub foreign: Option<ForeignReceipts>,
     /// Invariants found broken.
     pub broken: Vec<machine::Broken>,
     /// How many creates were refused, by the route that could not have started them in time.
@@ -150,11 +150,11 @@ pub struct Effects {
 /// Receipts that name an attempt of ours, and came by another account than it was STARTED under: they
 /// change nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignReceipts {
     /// How many there were in this batch.
     pub count: usize,
     /// The account that told, of the first of them, as `provider/name`.
-    pub told_by: Arc<str>,
+    pub reported_by: Arc<str>,
     /// The account that its attempt was STARTED under.
     pub started_under: Arc<str>,
 }
@@ -168,20 +168,20 @@ pub struct Processor {
     permits: Permits,
     needs: Needs,
     grace: Grace,
-    given: GraceGiven,
+    grace_budget: GraceBudget,
     /// What was overdue at the start, in engine time, and does not wait for receipts.
     overdue: VecDeque<DueRow>,
     /// During the grace, what is due of workflows that it hides.
-    behind: BTreeSet<(UnixMillis, WorkflowId)>,
-    behind_of: HashMap<WorkflowId, UnixMillis>,
+    deferred: BTreeSet<(UnixMillis, WorkflowId)>,
+    deferred_by_workflow: HashMap<WorkflowId, UnixMillis>,
     /// What the last life of the service left behind.
-    owed: VecDeque<WorkflowId>,
+    open_workflows: VecDeque<WorkflowId>,
     /// No permit is given out until what the last life left behind is settled.
-    is_gathering: bool,
+    is_rebuilding_queues: bool,
     held_receipts: HeldReceipts,
-    awaited: Awaited,
+    expected_receipts: ExpectedReceipts,
     /// Workflows that have not yet been told that the routes are others.
-    unrouted: VecDeque<WorkflowId>,
+    reroute_queue: VecDeque<WorkflowId>,
     is_short_of_space: bool,
     draining: Vec<Responder<()>>,
     is_draining: bool,
@@ -222,15 +222,15 @@ impl Processor {
             permits: Permits::default(),
             needs: Needs::default(),
             grace,
-            given: GraceGiven::new(store.grace_given_ms()),
+            grace_budget: GraceBudget::new(store.grace_given_ms()),
             overdue: VecDeque::new(),
-            behind: BTreeSet::new(),
-            behind_of: HashMap::new(),
-            owed: VecDeque::new(),
-            is_gathering: false,
+            deferred: BTreeSet::new(),
+            deferred_by_workflow: HashMap::new(),
+            open_workflows: VecDeque::new(),
+            is_rebuilding_queues: false,
             held_receipts,
-            awaited: Awaited::default(),
-            unrouted: VecDeque::new(),
+            expected_receipts: ExpectedReceipts::default(),
+            reroute_queue: VecDeque::new(),
             is_short_of_space: false,
             draining: Vec::new(),
             is_draining: false,
@@ -240,7 +240,7 @@ impl Processor {
         if processor.is_restore_locked() {
             processor.permits.pause(true);
         } else {
-            processor.take_up(store);
+            processor.start_recovery(store);
         }
         processor
     }
@@ -254,7 +254,7 @@ impl Processor {
     /// Whether what the last life left behind is not yet settled. Until it is, nothing else may be
     /// handled: a call of this life would be taken for one that was lost.
     pub fn is_recovering(&self) -> bool {
-        !self.owed.is_empty()
+        !self.open_workflows.is_empty()
             || self.restore_lock.as_ref().is_some_and(RestoreLockState::is_resuming)
     }
 
@@ -290,7 +290,7 @@ impl Processor {
         if are_others {
             batch.dispatch_all_waiting()?;
         }
-        batch.pay_owed()?;
+        batch.recover()?;
         batch.reroute()?;
         let (creates, others): (Vec<_>, Vec<_>) =
             commands.into_iter().partition(|command| matches!(command, Command::Create { .. }));
@@ -298,7 +298,7 @@ impl Processor {
             batch.command(command)?;
         }
         if !batch.processor.is_recovering() && !batch.processor.is_restore_locked() {
-            batch.due()?;
+            batch.handle_due()?;
         }
         for command in creates {
             batch.command(command)?;
@@ -311,9 +311,9 @@ impl Processor {
         } else {
             batch.processor.grace.started_at
         };
-        let stale = batch.processor.held_receipts.take_stale(now.engine, began);
-        batch.effects.unmatched += stale.len();
-        batch.effects.change_set.unpark.extend(stale);
+        let expired = batch.processor.held_receipts.take_expired(now.engine, began);
+        batch.effects.unmatched += expired.len();
+        batch.effects.change_set.unpark.extend(expired);
         batch.charge_grace();
         Ok(batch.finish())
     }
@@ -326,22 +326,22 @@ impl Processor {
         if self.is_restore_locked() {
             return Wake::NEVER;
         }
-        if !self.unrouted.is_empty() {
+        if !self.reroute_queue.is_empty() {
             return Wake::at(now.engine);
         }
         let wall = store.next_due(ClockKind::Wall, None);
         if now.engine >= self.grace.until {
             return Wake { engine: store.next_due(ClockKind::Engine, None), wall };
         }
-        let holds = self.holds(store);
-        let fresh = store.next_due(ClockKind::Engine, Some(self.held_until()));
-        let behind = self.behind.first().map(|(at, _)| *at);
-        let charge = holds.then(|| self.given.next_charge(&self.grace));
-        Wake { engine: fresh.into_iter().chain(behind).chain(charge).min(), wall }
+        let grace_defers_any = self.grace_defers_any(store);
+        let fresh = store.next_due(ClockKind::Engine, Some(self.grace_cutoff()));
+        let deferred = self.deferred.first().map(|(at, _)| *at);
+        let charge = grace_defers_any.then(|| self.grace_budget.next_charge(&self.grace));
+        Wake { engine: fresh.into_iter().chain(deferred).chain(charge).min(), wall }
     }
 
     /// Whether the grace holds anything.
-    fn holds(&self, store: &dyn Store) -> bool {
+    fn grace_defers_any(&self, store: &dyn Store) -> bool {
         let first = store.next_due(ClockKind::Engine, None);
         first.is_some_and(|at| at < self.grace.started_at)
     }
@@ -368,10 +368,10 @@ impl Processor {
 
     /// Remembers what is due of a workflow that the grace hides: the store tells only the earliest
     /// of its timers, and of those before the start none. Appointments are not hidden.
-    fn look_behind(&mut self, state: &Workflow, now: Moment) {
+    fn track_deferred(&mut self, state: &Workflow, now: Moment) {
         let id = state.id;
-        if let Some(at) = self.behind_of.remove(&id) {
-            self.behind.remove(&(at, id));
+        if let Some(at) = self.deferred_by_workflow.remove(&id) {
+            self.deferred.remove(&(at, id));
         }
         let started_at = self.grace.started_at;
         let is_hidden = || state.deadlines().timer.is_some_and(|first| first.at < started_at);
@@ -379,12 +379,12 @@ impl Processor {
             && is_hidden()
             && let Some(next) = state.deadlines_behind(started_at).timer
         {
-            self.behind_of.insert(id, next.at);
-            self.behind.insert((next.at, id));
+            self.deferred_by_workflow.insert(id, next.at);
+            self.deferred.insert((next.at, id));
         }
     }
 
-    fn held_until(&self) -> (UnixMillis, WorkflowId) {
+    fn grace_cutoff(&self) -> (UnixMillis, WorkflowId) {
         let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
         (before, WorkflowId(uuid::Uuid::max()))
     }

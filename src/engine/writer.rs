@@ -2,7 +2,7 @@
 //!
 //! It is stepped. [`Writer::wait`] says how long there is nothing to do, [`Writer::serve`] does one batch
 //! with all that follows from it; the writer's thread does one after the other, and so does whoever
-//! simulates it, with a clock, a store and [`Calls`] of its own.
+//! simulates it, with a clock, a store and [`CallExecutor`] of its own.
 
 use std::{
     ops::ControlFlow,
@@ -16,8 +16,8 @@ use std::{
 use dispatch_contract::{Busy, UnixMillis};
 
 use super::{
-    Calls, Command, EngineClock, EngineError, EngineOptions, Feed, Grace, Inbox, Processor,
-    RouteTable, Wake, event_log::EventLog, silence::Silence, space::Space,
+    CallExecutor, Command, EngineClock, EngineError, EngineOptions, Feed, Grace, Inbox, Processor,
+    RouteTable, Wake, event_log::EventLog, receipt_monitor::ReceiptMonitor, space::Space,
 };
 use crate::{
     machine::Moment,
@@ -37,14 +37,14 @@ pub struct Writer {
     processor: Processor,
     inbox: Arc<Inbox>,
     clock: Arc<dyn EngineClock>,
-    calls: Box<dyn Calls>,
+    calls: Box<dyn CallExecutor>,
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     /// How long an ended workflow is kept.
     retention: Duration,
     next_sweep: UnixMillis,
     pub(super) event_log: EventLog,
-    silence: Silence,
+    receipt_monitor: ReceiptMonitor,
     space: Space,
     is_read_only: bool,
     /// Who waits longer than this for a permit is told of; zero is off.
@@ -58,9 +58,9 @@ pub struct Writer {
     is_stopping: bool,
 }
 
-struct Closes(Arc<Inbox>, Arc<dyn EngineClock>);
+struct CloseOnDrop(Arc<Inbox>, Arc<dyn EngineClock>);
 
-impl Drop for Closes {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
         self.1.set_alarm(Wake::NEVER);
@@ -75,7 +75,7 @@ impl Writer {
         routes: Arc<RouteTable>,
         inbox: Arc<Inbox>,
         clock: Arc<dyn EngineClock>,
-        calls: Box<dyn Calls>,
+        calls: Box<dyn CallExecutor>,
         metrics: Arc<Metrics>,
         options: &EngineOptions,
     ) -> Writer {
@@ -89,7 +89,7 @@ impl Writer {
             retention: options.retention,
             next_sweep: now,
             event_log: EventLog { limit: Arc::new(LogLimit::default()) },
-            silence: Silence::default(),
+            receipt_monitor: ReceiptMonitor::default(),
             space: Space::new(options.space),
             is_read_only: options.is_read_only,
             queue_warn: options.queue_warn,
@@ -111,7 +111,7 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         // Even if sled panics: callers that still wait are told by the drop of their replies, and a
         // test clock finds nothing to leap to.
-        let _closes = Closes(Arc::clone(&self.inbox), Arc::clone(&self.clock));
+        let _closes = CloseOnDrop(Arc::clone(&self.inbox), Arc::clone(&self.clock));
         let result = if self.is_read_only {
             self.refuse_until_stopped();
             Ok(())
@@ -231,7 +231,7 @@ impl Writer {
         for change in &effects.change_set.changes {
             let names = self.processor.routes().former_names();
             for fact in &change.facts {
-                self.silence.fact(now.engine, fact, &change.state, names);
+                self.receipt_monitor.fact(now.engine, fact, &change.state, names);
             }
         }
         let changes = effects.change_set.changes.iter();
@@ -257,7 +257,7 @@ impl Writer {
         let facts = rows.iter().flat_map(|row| row.facts.iter().map(move |fact| (row, fact)));
         for ((row, fact), about) in facts.zip(&about) {
             self.metrics.fact(row.at.wall, fact, about);
-            self.event_log.tell(row.workflow, fact, about);
+            self.event_log.log_fact(row.workflow, fact, about);
         }
         // Who is told that the store was let go finds it so.
         self.is_restore_locked.store(self.processor.is_restore_locked(), Ordering::Release);
@@ -272,7 +272,7 @@ impl Writer {
         }
         for (route, creates) in &effects.refused {
             self.metrics.route_refused(route, *creates);
-            self.event_log.tell_saturated(route, *creates);
+            self.event_log.log_saturated_route(route, *creates);
         }
         for (route, waiting) in &effects.queues {
             self.metrics.route_queue(route, *waiting);
@@ -280,7 +280,7 @@ impl Writer {
         self.metrics.receipts_unmatched(effects.unmatched);
         if let Some(foreign) = &effects.foreign {
             self.metrics.receipts_foreign(foreign.count);
-            self.event_log.foreign(foreign);
+            self.event_log.log_foreign_receipts(foreign);
         }
         self.metrics.state(
             self.store.open_count(),
@@ -297,19 +297,20 @@ impl Writer {
         self.look_at_the_clocks(now);
         let now = now.engine;
         self.next_sweep = now.plus(SWEEP_EVERY);
-        for silent in self.silence.look(now, &self.metrics) {
-            self.event_log.silent(&silent);
+        for silent in self.receipt_monitor.look(now, &self.metrics) {
+            self.event_log.log_silent_account(&silent);
         }
         self.event_log.limit.say_kept_back();
         self.metrics.tables("store", self.store.tables());
         self.metrics.tables("engine", self.processor.tables());
         let followed = self.feed.workflows();
-        let own = [("silent_accounts", self.silence.len()), ("followed_workflows", followed)];
+        let own =
+            [("silent_accounts", self.receipt_monitor.len()), ("followed_workflows", followed)];
         self.metrics.tables("engine", own);
         for queue in self.processor.queues(now) {
             self.metrics.route_queue_age(&queue.route, queue.age);
             if queue.age >= self.queue_warn && !self.queue_warn.is_zero() {
-                self.event_log.tell_queue(&queue);
+                self.event_log.log_slow_queue(&queue);
             }
         }
         let before = UnixMillis(now.0.saturating_sub(self.retention.as_millis() as u64));

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     access::{Access, Caller, Scope},
-    engine::{Engine, EngineError, New},
+    engine::{Engine, EngineError, NewWorkflow},
     machine::{Plan, WorkflowId},
     pb::v1::{
         self, BatchCreateError, BatchCreateResult, BatchCreateWorkflowsRequest,
@@ -83,7 +83,7 @@ impl DispatchService {
             Err(error) if !request.validate_only && !request.request_id.is_empty() => error,
             created => return created,
         };
-        let known = self.engine.requested(&caller.tenant, &request.request_id);
+        let known = self.engine.existing_request(&caller.tenant, &request.request_id);
         match known.and_then(|known| Some((known, parse::repeated(&request)?))) {
             Some((known, plan)) => self.existing(caller, known.answer(&plan)?).await,
             None => Err(refused),
@@ -109,7 +109,7 @@ impl DispatchService {
         let _place = if request.validate_only {
             None
         } else {
-            self.engine.room(&caller.tenant)?;
+            self.engine.check_capacity(&caller.tenant)?;
             Some(self.access.admit(caller, &**self.engine.reader(), now.engine)?)
         };
         let routes = self.engine.routes();
@@ -440,7 +440,7 @@ fn preview(caller: &Caller, plan: Plan, request_id: &str) -> v1::Workflow {
 }
 
 /// A workflow just after its creation. Its events are only looked through, so they need no tokens.
-fn fresh(New { record, state, facts }: &New) -> v1::Workflow {
+fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
     if let Some(shown) = render::fresh(record, state) {
         return shown;
     }

@@ -103,7 +103,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let request_id = idempotency_key(&head.headers, &mut notes);
     // What is no key names no request.
     let key = request_id.as_deref().filter(|_| !notes.is_wrong());
-    let known = || rest.engine.requested(&caller.tenant, key?);
+    let known = || rest.engine.existing_request(&caller.tenant, key?);
     // Before any work is put into it: a refusal must be cheap. Only a repeat is read in spite of it.
     let place = match place(rest, &caller) {
         Err(refusal) if known().is_none() => return Err(refusal),
@@ -143,7 +143,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
 
 /// A place for one create more of the caller's tenant.
 fn place(rest: &Rest, caller: &Caller) -> Result<Admitted, Problem> {
-    rest.engine.room(&caller.tenant)?;
+    rest.engine.check_capacity(&caller.tenant)?;
     let now = rest.engine.clock().now();
     let admitted = rest.access.admit(caller, &**rest.engine.reader(), now);
     Ok(admitted.map_err(Error::from)?)

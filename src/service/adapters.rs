@@ -6,7 +6,7 @@ use dispatch_contract::{ChannelAdapter, Clock};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Sink};
+use crate::engine::{Engine, EngineSink};
 
 /// How long one that panicked rests before it is begun again; each time longer.
 const REST: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let provider = adapter.provider().to_owned();
-    let sink = Arc::new(Sink { engine: engine.clone(), provider });
+    let sink = Arc::new(EngineSink { engine: engine.clone(), provider });
     let mut rest = REST;
     loop {
         let stopped = stop.clone();

@@ -37,7 +37,7 @@ pub struct Metrics {
     route_crowded_out: Family<OfRoute, Counter>,
     receipts_foreign: Counter,
     webhooks_astray: Family<Astray, Counter>,
-    sends_unheard: Family<OfAccount, Gauge>,
+    sends_without_receipt: Family<OfAccount, Gauge>,
     adapter_panics: Family<Panicked, Counter>,
     handler_panics: Counter,
     callback_panics: Counter,
@@ -249,7 +249,7 @@ impl Metrics {
                 "webhooks_astray",
                 "Calls under /receipts that name no adapter or account of this service, by which it is"
             ),
-            sends_unheard: metric!(
+            sends_without_receipt: metric!(
                 "sends_without_receipt",
                 "Messages that an account accepted since it last told anything of one"
             ),
@@ -475,9 +475,11 @@ impl Metrics {
     }
 
     /// Notes how many messages an account (`provider/name`) accepted since it last told anything.
-    pub fn sends_unheard(&self, account: &str, sends: u64) {
+    pub fn sends_without_receipt(&self, account: &str, sends: u64) {
         let labels = OfAccount { account: account.to_owned() };
-        self.sends_unheard.get_or_create(&labels).set(i64::try_from(sends).unwrap_or(i64::MAX));
+        self.sends_without_receipt
+            .get_or_create(&labels)
+            .set(i64::try_from(sends).unwrap_or(i64::MAX));
     }
 
     /// Counts a panic in an adapter's `send`, `webhook` or `run`.

@@ -280,7 +280,7 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
     let out = processor.run(&store, at(1), vec![told("other", Some(attempts[0]), "m1")]).unwrap();
     let foreign = out.foreign.clone().unwrap();
     assert_eq!((foreign.count, out.unmatched), (1, 0));
-    assert_eq!([&*foreign.told_by, &*foreign.started_under], ["sandbox/other", "sandbox/main"]);
+    assert_eq!([&*foreign.reported_by, &*foreign.started_under], ["sandbox/other", "sandbox/main"]);
     assert_eq!(settle(&mut store, out).0, []);
 
     // The next life knows the account by another name. What it left STARTED is in doubt.

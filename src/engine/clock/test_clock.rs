@@ -23,7 +23,7 @@ pub struct TestClock {
     now: AtomicU64,
     skew_ms: AtomicI64,
     under_way: Arc<UnderWay>,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<TestClockWaiters>,
     advancing: tokio::sync::Mutex<()>,
 }
 
@@ -34,7 +34,7 @@ struct UnderWay {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct TestClockWaiters {
     sleepers: BTreeMap<(UnixMillis, u64), oneshot::Sender<Busy>>,
     next_sleeper: u64,
     alarm: Wake,
@@ -119,7 +119,7 @@ impl TestClock {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, TestClockWaiters> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

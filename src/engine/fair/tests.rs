@@ -7,53 +7,54 @@ use super::*;
 /// How often each tenant is granted in a round.
 const WEIGHTS: [u32; 4] = [1, 1, 2, 5];
 
-type Queue = Ranked<usize, BTreeSet<u64>>;
+type TestQueue = FairQueue<usize, BTreeSet<u64>>;
 
 /// What waits: by priority and tenant, the oldest first.
-type Waiting = BTreeMap<(usize, usize), Vec<u64>>;
+type Model = BTreeMap<(usize, usize), Vec<u64>>;
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Operation {
     Add(usize, usize),
     Take,
     /// Takes out one of those that wait.
     Remove(usize),
 }
 
-fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+fn steps(most: usize) -> impl Strategy<Value = Vec<Operation>> {
     let step = prop_oneof![
-        5 => (0..3usize, 0..4usize).prop_map(|(rank, tenant)| Step::Add(rank, tenant)),
-        3 => Just(Step::Take),
-        1 => (0..64usize).prop_map(Step::Remove),
+        5 => (0..3usize, 0..4usize).prop_map(|(rank, tenant)| Operation::Add(rank, tenant)),
+        3 => Just(Operation::Take),
+        1 => (0..64usize).prop_map(Operation::Remove),
     ];
     prop::collection::vec(step, 0..most)
 }
 
-fn add(queue: &mut Queue, (rank, tenant): (usize, usize), item: u64) {
+fn add(queue: &mut TestQueue, (rank, tenant): (usize, usize), item: u64) {
     queue.add(Priority::ALL[rank], &tenant, WEIGHTS[tenant], item);
 }
 
-fn whose(waiting: &Waiting, item: u64) -> Option<(usize, usize)> {
-    waiting.iter().find(|(_, line)| line.contains(&item)).map(|(whose, _)| *whose)
+fn whose(waiting: &Model, item: u64) -> Option<(usize, usize)> {
+    waiting.iter().find(|(_, waitlist)| waitlist.contains(&item)).map(|(whose, _)| *whose)
 }
 
 /// A queue after `steps`, and what must be waiting in it.
-fn after(steps: &[Step]) -> (Queue, Waiting) {
-    let (mut queue, mut waiting) = (Queue::default(), Waiting::new());
+fn after(steps: &[Operation]) -> (TestQueue, Model) {
+    let (mut queue, mut waiting) = (TestQueue::default(), Model::new());
     for (item, step) in (0..).zip(steps) {
         match *step {
-            Step::Add(rank, tenant) => {
+            Operation::Add(rank, tenant) => {
                 add(&mut queue, (rank, tenant), item);
                 waiting.entry((rank, tenant)).or_default().push(item);
             }
-            Step::Take => {
+            Operation::Take => {
                 if let Some(item) = queue.take() {
                     granted(&mut waiting, item);
                 }
             }
-            Step::Remove(which) => {
-                let found =
-                    waiting.iter().flat_map(|(whose, line)| line.iter().map(|i| (*whose, *i)));
+            Operation::Remove(which) => {
+                let found = waiting
+                    .iter()
+                    .flat_map(|(whose, waitlist)| waitlist.iter().map(|i| (*whose, *i)));
                 let found = found.clone().nth(which % found.count().max(1));
                 if let Some((of, item)) = found {
                     assert!(queue.remove(Priority::ALL[of.0], &of.1, &item));
@@ -63,7 +64,11 @@ fn after(steps: &[Step]) -> (Queue, Waiting) {
             }
         }
         let depths: [usize; 3] = std::array::from_fn(|rank| {
-            waiting.iter().filter(|((of, _), _)| *of == rank).map(|(_, line)| line.len()).sum()
+            waiting
+                .iter()
+                .filter(|((of, _), _)| *of == rank)
+                .map(|(_, waitlist)| waitlist.len())
+                .sum()
         });
         assert_eq!((queue.depths(), queue.len()), (depths, depths.iter().sum()));
     }
@@ -71,14 +76,14 @@ fn after(steps: &[Step]) -> (Queue, Waiting) {
 }
 
 /// It waited, once, and nobody of its line waited longer.
-fn granted(waiting: &mut Waiting, item: u64) -> (usize, usize) {
+fn granted(waiting: &mut Model, item: u64) -> (usize, usize) {
     let whose = whose(waiting, item).expect("it waits");
-    let line = waiting.get_mut(&whose).expect("it has a line");
-    assert_eq!(line.remove(0), item, "the oldest of its line");
+    let waitlist = waiting.get_mut(&whose).expect("it has a waitlist");
+    assert_eq!(waitlist.remove(0), item, "the oldest of its waitlist");
     whose
 }
 
-fn drained(mut queue: Queue) -> Vec<u64> {
+fn drained(mut queue: TestQueue) -> Vec<u64> {
     std::iter::from_fn(|| queue.take()).collect()
 }
 
@@ -115,20 +120,20 @@ proptest! {
     /// priority's reserve of rounds.
     #[test]
     fn nobody_waits_for_longer_than_a_round_and_the_reserve(steps in steps(400)) {
-        let (mut queue, mut waiting) = (Queue::default(), Waiting::new());
+        let (mut queue, mut waiting) = (TestQueue::default(), Model::new());
         // How many of its own priority, and of all, were granted while it waited.
         let mut passed: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
         for (item, step) in (0..).zip(&steps) {
-            if let Step::Add(rank, tenant) = *step {
+            if let Operation::Add(rank, tenant) = *step {
                 add(&mut queue, (rank, tenant), item);
                 waiting.entry((rank, tenant)).or_default().push(item);
                 continue;
             }
             let Some(item) = queue.take() else { continue };
             let served = granted(&mut waiting, item);
-            for (of, line) in &waiting {
+            for (of, waitlist) in &waiting {
                 let (own, all) = passed.entry(*of).or_default();
-                if *of == served || line.is_empty() {
+                if *of == served || waitlist.is_empty() {
                     (*own, *all) = (0, 0);
                     continue;
                 }
@@ -147,14 +152,14 @@ proptest! {
     fn a_queue_built_again_from_what_waits_has_the_same_order(
         (steps, shuffled) in steps(200).prop_flat_map(|steps| {
             let adds: Vec<_> = (0..).zip(&steps).filter_map(|(item, step)| match *step {
-                Step::Add(rank, tenant) => Some(((rank, tenant), item)),
-                Step::Take | Step::Remove(_) => None,
+                Operation::Add(rank, tenant) => Some(((rank, tenant), item)),
+                Operation::Take | Operation::Remove(_) => None,
             }).collect();
             (Just(adds.clone()), Just(adds).prop_shuffle())
         }),
     ) {
         let build = |adds: &[((usize, usize), u64)]| {
-            let mut queue = Queue::default();
+            let mut queue = TestQueue::default();
             adds.iter().for_each(|(whose, item)| add(&mut queue, *whose, *item));
             drained(queue)
         };
@@ -164,7 +169,7 @@ proptest! {
 
 #[test]
 fn a_higher_priority_goes_first_but_for_each_tenth() {
-    let mut queue = Queue::default();
+    let mut queue = TestQueue::default();
     for item in 0..100 {
         add(&mut queue, (0, 0), item);
         add(&mut queue, (1, 0), 1000 + item);
@@ -178,7 +183,7 @@ fn a_higher_priority_goes_first_but_for_each_tenth() {
 
 #[test]
 fn tenants_take_turns_by_their_weights() {
-    let mut queue = Queue::default();
+    let mut queue = TestQueue::default();
     for item in 0..20 {
         add(&mut queue, (1, 0), item);
         add(&mut queue, (1, 2), 1000 + item);
@@ -189,7 +194,7 @@ fn tenants_take_turns_by_their_weights() {
 
 #[test]
 fn a_newcomer_waits_for_a_round_and_not_for_the_crowd() {
-    let mut queue = Queue::default();
+    let mut queue = TestQueue::default();
     (0..2000).for_each(|item| add(&mut queue, (2, 0), item));
     add(&mut queue, (2, 1), 5000);
     add(&mut queue, (0, 0), 6000);

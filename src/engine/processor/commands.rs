@@ -5,11 +5,11 @@ use std::sync::Arc;
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
 use super::{
-    BatchContext, Command, Foreign, LoadedWorkflow, MAX_DUE_PER_BATCH, Responder,
+    BatchContext, Command, ForeignReceipts, LoadedWorkflow, MAX_DUE_PER_BATCH, Responder,
     admission::LoadAwareRouter,
 };
 use crate::{
-    engine::{Canceled, Created, EngineError, New, account_id},
+    engine::{Canceled, Created, EngineError, NewWorkflow, account_id},
     machine::{self, AttemptState, ClockKind, Event, Update, Workflow, WorkflowId},
     store::{Parked, Record, StoreError},
 };
@@ -31,7 +31,7 @@ impl BatchContext<'_> {
                 self.processor.permits.took(&route, took_ms);
                 let id = WorkflowId(attempt.workflow);
                 if let Some(account) = self.account_of(attempt)? {
-                    self.processor.awaited.answered(&account);
+                    self.processor.expected_receipts.answered(&account);
                 }
                 self.event(
                     id,
@@ -122,11 +122,11 @@ impl BatchContext<'_> {
         };
         self.order.push(id);
         self.loaded.insert(id, loaded);
-        self.follow(id, facts)?;
+        self.apply(id, facts)?;
         // As it is now; a permit that another create gives back may start it within this batch.
         let new = self.loaded.get(&id).map(|loaded| {
             let (state, facts) = (loaded.state.clone(), loaded.facts.clone());
-            Box::new(New { record, state, facts })
+            Box::new(NewWorkflow { record, state, facts })
         });
         self.effects.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
         Ok(())
@@ -167,8 +167,8 @@ impl BatchContext<'_> {
         account: &Arc<str>,
         item: Inbound,
     ) -> Result<(), StoreError> {
-        let told_by = account_id(provider, account);
-        let told_by = Arc::clone(self.processor.routes.former_names().present(&told_by));
+        let reported_by = account_id(provider, account);
+        let reported_by = Arc::clone(self.processor.routes.former_names().present(&reported_by));
         let (attempt, provider_id, update) = match item {
             Inbound::Receipt(receipt) => {
                 let update = Update {
@@ -198,25 +198,25 @@ impl BatchContext<'_> {
         };
         let found = match (attempt, &provider_id) {
             (Some(attempt), _) => Some(attempt),
-            (None, Some(provider_id)) => self.find_message(&told_by, provider_id)?,
+            (None, Some(provider_id)) => self.find_message(&reported_by, provider_id)?,
             (None, None) => None,
         };
         if let Some(attempt) = found
             && let Some(started_under) = self.account_of(attempt)?
         {
-            if started_under == told_by {
+            if started_under == reported_by {
                 let event = Event::Update { attempt: attempt.number, update };
                 return self.event(WorkflowId(attempt.workflow), event);
             }
-            let first = Foreign { count: 0, told_by, started_under };
+            let first = ForeignReceipts { count: 0, reported_by, started_under };
             self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(());
         }
         match provider_id {
-            Some(provider_id) if attempt.is_none() && self.may_be_early(&told_by) => {
+            Some(provider_id) if attempt.is_none() && self.may_be_early(&reported_by) => {
                 let (parked, gone) = self.processor.held_receipts.park(Parked {
                     key: 0,
-                    account: told_by,
+                    account: reported_by,
                     provider_id,
                     at: self.now.engine,
                     report: update.report.into(),
@@ -247,7 +247,7 @@ impl BatchContext<'_> {
     /// Else it is a stranger's: other systems may share the account.
     fn may_be_early(&self, account: &str) -> bool {
         // What was STARTED when the backup was taken is looked at when it is let go.
-        self.processor.awaited.is_awaited(account) || self.processor.is_restore_locked()
+        self.processor.expected_receipts.may_receive(account) || self.processor.is_restore_locked()
     }
 
     /// The attempt whose message an account calls so, also if it had another name when it was told.
@@ -269,7 +269,7 @@ impl BatchContext<'_> {
         Ok(None)
     }
 
-    pub(super) fn due(&mut self) -> Result<(), StoreError> {
+    pub(super) fn handle_due(&mut self) -> Result<(), StoreError> {
         let grace = self.processor.grace;
         let in_grace = self.now.engine < grace.until;
         let wake = || Event::Wake { up_since: grace.started_at, hold: in_grace };
@@ -278,12 +278,12 @@ impl BatchContext<'_> {
             self.event(row.id, wake())?;
         }
         if in_grace {
-            self.due_behind()?;
+            self.handle_deferred()?;
         } else {
-            self.processor.behind.clear();
-            self.processor.behind_of.clear();
+            self.processor.deferred.clear();
+            self.processor.deferred_by_workflow.clear();
         }
-        let after = in_grace.then(|| self.processor.held_until());
+        let after = in_grace.then(|| self.processor.grace_cutoff());
         let timers = self.store.due(ClockKind::Engine, after, self.now.engine, MAX_DUE_PER_BATCH);
         let appointments = self.store.due(ClockKind::Wall, None, self.now.wall, MAX_DUE_PER_BATCH);
         for row in timers.into_iter().chain(appointments) {
@@ -293,15 +293,15 @@ impl BatchContext<'_> {
     }
 
     /// What is due of workflows that the grace hides; waits for receipts it holds.
-    fn due_behind(&mut self) -> Result<(), StoreError> {
+    fn handle_deferred(&mut self) -> Result<(), StoreError> {
         let up_since = self.processor.grace.started_at;
         for _ in 0..MAX_DUE_PER_BATCH {
-            let Some((at, id)) = self.processor.behind.pop_first() else { break };
+            let Some((at, id)) = self.processor.deferred.pop_first() else { break };
             if at > self.now.engine {
-                self.processor.behind.insert((at, id));
+                self.processor.deferred.insert((at, id));
                 break;
             }
-            self.processor.behind_of.remove(&id);
+            self.processor.deferred_by_workflow.remove(&id);
             self.event(id, Event::Wake { up_since, hold: true })?;
         }
         Ok(())
@@ -309,17 +309,17 @@ impl BatchContext<'_> {
 
     /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on. No
     /// permit is given out before all that wait for one are known.
-    pub(super) fn pay_owed(&mut self) -> Result<(), StoreError> {
+    pub(super) fn recover(&mut self) -> Result<(), StoreError> {
         for _ in 0..MAX_DUE_PER_BATCH {
-            let Some(id) = self.processor.owed.pop_front() else { break };
+            let Some(id) = self.processor.open_workflows.pop_front() else { break };
             let Some(loaded) = self.load(id)? else { continue };
             for attempt in loaded.state.unanswered() {
                 self.event(id, Event::Lost { attempt })?;
             }
             self.event(id, Event::Rerouted)?;
         }
-        if self.processor.is_gathering && self.processor.owed.is_empty() {
-            self.processor.is_gathering = false;
+        if self.processor.is_rebuilding_queues && self.processor.open_workflows.is_empty() {
+            self.processor.is_rebuilding_queues = false;
             self.processor.permits.pause(false);
             for route in self.processor.permits.routes() {
                 self.dispatch_waiting(&route)?;

@@ -25,7 +25,7 @@ pub struct Grace {
 
 /// How much grace was given since a life last gave its share to the end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GraceGiven {
+pub(super) struct GraceBudget {
     /// By the lives before this one, in milliseconds.
     before_ms: u64,
     /// The same with what this life is charged so far.
@@ -45,14 +45,14 @@ impl Grace {
     }
 }
 
-impl GraceGiven {
+impl GraceBudget {
     pub(super) fn new(before_ms: u64) -> Self {
-        GraceGiven { before_ms, charged_ms: before_ms }
+        GraceBudget { before_ms, charged_ms: before_ms }
     }
 
     /// That of a life that begins to hold anew.
     pub(super) fn anew(self) -> Self {
-        GraceGiven::new(self.charged_ms)
+        GraceBudget::new(self.charged_ms)
     }
 
     /// When more is charged, or all is given.
@@ -72,17 +72,17 @@ impl BatchContext<'_> {
         }
         let given_ms = if now >= processor.grace.until {
             0
-        } else if now >= processor.given.next_charge(&processor.grace)
-            && processor.holds(self.store)
+        } else if now >= processor.grace_budget.next_charge(&processor.grace)
+            && processor.grace_defers_any(self.store)
         {
             let charges = now.0.saturating_sub(processor.grace.started_at.0) / CHARGE_MS + 1;
             let of_this_life = charges.saturating_mul(CHARGE_MS).min(processor.grace.length_ms());
-            processor.given.before_ms.saturating_add(of_this_life)
+            processor.grace_budget.before_ms.saturating_add(of_this_life)
         } else {
             return;
         };
-        if given_ms != processor.given.charged_ms {
-            processor.given.charged_ms = given_ms;
+        if given_ms != processor.grace_budget.charged_ms {
+            processor.grace_budget.charged_ms = given_ms;
             self.effects.change_set.grace_given_ms = Some(given_ms);
         }
     }

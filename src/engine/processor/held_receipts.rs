@@ -13,9 +13,9 @@ use dispatch_contract::UnixMillis;
 use crate::{engine::FormerNames, store::Parked};
 
 /// How long a parked receipt waits for its attempt, in milliseconds.
-const PARK_MS: u64 = 10 * 60 * 1000;
+const HOLD_MS: u64 = 10 * 60 * 1000;
 /// How many may wait.
-const PARK_MOST: usize = 10_000;
+const MAX_HELD: usize = 10_000;
 
 /// The parked receipts, as the store keeps them, found by the provider's id.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl HeldReceipts {
     /// Parks a receipt, and returns it as it is to be kept, under a key of its own; and the key of the
     /// one that had to go for it.
     pub(super) fn park(&mut self, mut parked: Parked) -> (Parked, Option<u64>) {
-        let gone = if self.by_key.len() >= PARK_MOST { self.oldest_of_the_most() } else { None };
+        let gone = if self.by_key.len() >= MAX_HELD { self.oldest_of_the_most() } else { None };
         if let Some(key) = gone {
             self.remove(key);
         }
@@ -72,17 +72,17 @@ impl HeldReceipts {
     }
 
     /// The keys of those that waited long enough; they wait no longer. Nothing waited before `began`.
-    pub(super) fn take_stale(&mut self, now: UnixMillis, began: UnixMillis) -> Vec<u64> {
-        let mut stale = Vec::new();
+    pub(super) fn take_expired(&mut self, now: UnixMillis, began: UnixMillis) -> Vec<u64> {
+        let mut expired = Vec::new();
         // Keys grow with time.
         while let Some((key, oldest)) = self.by_key.first_key_value()
-            && oldest.at.max(began).0.saturating_add(PARK_MS) < now.0
+            && oldest.at.max(began).0.saturating_add(HOLD_MS) < now.0
         {
             let key = *key;
             self.remove(key);
-            stale.push(key);
+            expired.push(key);
         }
-        stale
+        expired
     }
 
     fn oldest_of_the_most(&self) -> Option<u64> {
@@ -140,12 +140,12 @@ mod tests {
         let mut held_receipts = HeldReceipts::default();
         let (_, none) = held_receipts.park(parked("p/ours", 0));
         assert_eq!(none, None);
-        let most = PARK_MOST as u64;
+        let most = MAX_HELD as u64;
         let gone: Vec<_> = (1..most + 100)
             .filter_map(|at| held_receipts.park(parked("p/crowded", at)).1)
             .collect();
         assert!(gone.into_iter().eq(1..=100), "keys are given in order, and ours is the first");
-        assert_eq!(held_receipts.by_key.len(), PARK_MOST);
+        assert_eq!(held_receipts.by_key.len(), MAX_HELD);
         assert_eq!(held_receipts.take(&Arc::from("p/ours"), "m0").len(), 1);
         assert_eq!(held_receipts.take(&Arc::from("p/crowded"), "m100").len(), 0);
         assert_eq!(held_receipts.take(&Arc::from("p/crowded"), "m101").len(), 1);

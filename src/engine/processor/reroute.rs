@@ -23,7 +23,7 @@ impl BatchContext<'_> {
         let processor = &mut *self.processor;
         // Under a restore lock all are told when it is released.
         if !processor.is_restore_locked() && !table.goes_as(&processor.routes) {
-            processor.unrouted = self.store.open_ids(None, usize::MAX).into();
+            processor.reroute_queue = self.store.open_ids(None, usize::MAX).into();
         }
         processor.routes = Arc::clone(&table);
         let active = table.iter().map(|route| (Arc::clone(&route.name), route.concurrency));
@@ -42,7 +42,7 @@ impl BatchContext<'_> {
     /// Some of those that have to be told since the routes changed.
     pub(super) fn reroute(&mut self) -> Result<(), StoreError> {
         for _ in 0..MAX_DUE_PER_BATCH {
-            let Some(id) = self.processor.unrouted.pop_front() else { break };
+            let Some(id) = self.processor.reroute_queue.pop_front() else { break };
             self.event(id, Event::Rerouted)?;
         }
         Ok(())

@@ -53,15 +53,15 @@ impl Processor {
     }
 
     /// Queues overdue timers and open workflows for recovery.
-    pub(super) fn take_up(&mut self, store: &dyn Store) {
+    pub(super) fn start_recovery(&mut self, store: &dyn Store) {
         let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
         let overdue = store.due(ClockKind::Engine, None, before, usize::MAX);
         self.overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
-        self.owed = store.open_ids(None, usize::MAX).into();
+        self.open_workflows = store.open_ids(None, usize::MAX).into();
         // They are told of the routes with it.
-        self.unrouted.clear();
+        self.reroute_queue.clear();
         // A drain gives out no permit after it either.
-        self.is_gathering = !self.is_draining;
+        self.is_rebuilding_queues = !self.is_draining;
         self.permits.pause(true);
     }
 }
@@ -116,9 +116,9 @@ impl BatchContext<'_> {
         let grace_ms = processor.grace.until.since(processor.grace.started_at);
         processor.grace =
             Grace { started_at: self.now.engine, until: self.now.engine.plus(grace_ms) };
-        processor.given = processor.given.anew();
+        processor.grace_budget = processor.grace_budget.anew();
         processor.permits = processor.fresh_permits();
-        processor.take_up(self.store);
+        processor.start_recovery(self.store);
         Ok(())
     }
 }

@@ -8,13 +8,13 @@ impl Processor {
         [
             ("needs", self.needs.count()),
             ("overdue", self.overdue.len()),
-            ("behind_grace", self.behind.len()),
-            ("owed", self.owed.len()),
-            ("unrouted", self.unrouted.len()),
-            ("waiting_for_places", self.permits.waiting()),
-            ("parked_receipts", self.held_receipts.len()),
-            ("parked_messages", self.held_receipts.messages()),
-            ("uncertain_workflows", self.awaited.len()),
+            ("deferred_timers", self.deferred.len()),
+            ("open_to_recover", self.open_workflows.len()),
+            ("reroute_queue", self.reroute_queue.len()),
+            ("waiting_for_permits", self.permits.waiting()),
+            ("held_receipts", self.held_receipts.len()),
+            ("held_messages", self.held_receipts.messages()),
+            ("uncertain_workflows", self.expected_receipts.len()),
         ]
         .into_iter()
     }

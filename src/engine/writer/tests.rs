@@ -120,7 +120,7 @@ impl Counted {
     }
 }
 
-impl Calls for Counted {
+impl CallExecutor for Counted {
     fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
         self.0.fetch_add(orders.len(), Ordering::Relaxed);
     }
@@ -186,9 +186,9 @@ fn writer(fails: Arc<AtomicBool>, routes: RouteTable, calls: Counted) -> Writer 
 
 /// What is logged on this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Log {
+impl io::Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -198,7 +198,7 @@ impl io::Write for Log {
     }
 }
 
-impl Log {
+impl LogBuffer {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -206,7 +206,7 @@ impl Log {
 
 #[test]
 fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen() {
-    let log = Log::default();
+    let log = LogBuffer::default();
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)

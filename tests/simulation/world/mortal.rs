@@ -7,7 +7,7 @@ use std::{
 };
 
 use dispatch::{
-    engine::{Calls, RouteTable, SendOrder},
+    engine::{CallExecutor, RouteTable, SendOrder},
     machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
     store::{
         Batch, ClockNote, DueRow, Held, Parked, Reader, Row, Settings, Store, StoreError, Swept,
@@ -126,7 +126,7 @@ impl State {
     }
 }
 
-impl Calls for Life {
+impl CallExecutor for Life {
     fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
         let mut state = self.state();
         let left = match state.point() {

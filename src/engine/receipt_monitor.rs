@@ -12,33 +12,33 @@ use crate::{
 };
 
 /// For how long an account may say nothing, after how many sends.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
-const SENDS: u64 = 3;
+const SILENCE: Duration = Duration::from_secs(5 * 60);
+const MIN_SENDS: u64 = 3;
 /// How often it is said of the same account.
-const PAUSE: Duration = Duration::from_secs(10 * 60);
+const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// What was accepted under each account since it last told anything.
 #[derive(Debug, Default)]
-pub(super) struct Silence {
-    accounts: BTreeMap<Arc<str>, Unheard>,
+pub(super) struct ReceiptMonitor {
+    accounts: BTreeMap<Arc<str>, UnreportedSends>,
 }
 
 #[derive(Debug, Default)]
-struct Unheard {
+struct UnreportedSends {
     sends: u64,
     since: UnixMillis,
-    said_at: Option<UnixMillis>,
+    logged_at: Option<UnixMillis>,
 }
 
 /// An account that says nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Silent {
+pub(super) struct SilentAccount {
     pub(super) account: Arc<str>,
     pub(super) sends: u64,
     pub(super) for_s: u64,
 }
 
-impl Silence {
+impl ReceiptMonitor {
     /// How many accounts are listened to.
     pub(super) fn len(&self) -> usize {
         self.accounts.len()
@@ -52,7 +52,7 @@ impl Silence {
         workflow: &Workflow,
         names: &FormerNames,
     ) {
-        let is_told = match fact {
+        let is_report = match fact {
             Fact::AttemptAccepted { by: AcceptedBy::Response, .. }
             | Fact::LateSendResult { provider_id: Some(_), .. } => false,
             Fact::AttemptAccepted { by: AcceptedBy::Receipt, .. }
@@ -68,29 +68,33 @@ impl Silence {
             return;
         };
         if !self.accounts.contains_key(account) {
-            self.accounts.insert(Arc::clone(account), Unheard::default());
+            self.accounts.insert(Arc::clone(account), UnreportedSends::default());
         }
-        let Some(unheard) = self.accounts.get_mut(account) else { return };
-        if is_told {
-            *unheard = Unheard::default();
+        let Some(unreported) = self.accounts.get_mut(account) else { return };
+        if is_report {
+            *unreported = UnreportedSends::default();
         } else if attempt.properties.reports_delivered {
-            if unheard.sends == 0 {
-                unheard.since = now;
+            if unreported.sends == 0 {
+                unreported.since = now;
             }
-            unheard.sends += 1;
+            unreported.sends += 1;
         }
     }
 
     /// The accounts of which it is time to say that they say nothing.
-    pub(super) fn look(&mut self, now: UnixMillis, metrics: &Metrics) -> Vec<Silent> {
+    pub(super) fn look(&mut self, now: UnixMillis, metrics: &Metrics) -> Vec<SilentAccount> {
         let mut silent = Vec::new();
-        for (account, unheard) in &mut self.accounts {
-            metrics.sends_unheard(account, unheard.sends);
-            let is_long = unheard.sends >= SENDS && now.since(unheard.since) >= PATIENCE;
-            if is_long && unheard.said_at.is_none_or(|at| now.since(at) >= PAUSE) {
-                unheard.said_at = Some(now);
-                let for_s = now.since(unheard.since).as_secs();
-                silent.push(Silent { account: Arc::clone(account), sends: unheard.sends, for_s });
+        for (account, unreported) in &mut self.accounts {
+            metrics.sends_without_receipt(account, unreported.sends);
+            let is_long = unreported.sends >= MIN_SENDS && now.since(unreported.since) >= SILENCE;
+            if is_long && unreported.logged_at.is_none_or(|at| now.since(at) >= LOG_INTERVAL) {
+                unreported.logged_at = Some(now);
+                let for_s = now.since(unreported.since).as_secs();
+                silent.push(SilentAccount {
+                    account: Arc::clone(account),
+                    sends: unreported.sends,
+                    for_s,
+                });
             }
         }
         silent
@@ -151,7 +155,7 @@ mod tests {
     fn an_account_that_accepts_and_tells_nothing_is_named_until_it_tells_something() {
         let metrics = Metrics::new();
         let names = FormerNames::new([(Arc::from("vonage/main"), Arc::from("vonage/old"))]);
-        let mut silence = Silence::default();
+        let mut receipt_monitor = ReceiptMonitor::default();
         let minute = |minutes: u64| UnixMillis(minutes * 60_000);
         let accepted = Fact::AttemptAccepted {
             attempt: 1,
@@ -159,14 +163,15 @@ mod tests {
             by: AcceptedBy::Response,
         };
         for _ in 0..2 {
-            silence.fact(minute(1), &accepted, &workflow(true), &names);
+            receipt_monitor.fact(minute(1), &accepted, &workflow(true), &names);
         }
-        assert_eq!(silence.look(minute(9), &metrics), [], "too few to say anything");
-        silence.fact(minute(9), &accepted, &workflow(true), &names);
-        let silent = |sends, for_s| [Silent { account: Arc::from("vonage/main"), sends, for_s }];
-        assert_eq!(silence.look(minute(9), &metrics), silent(3, 480));
-        assert_eq!(silence.look(minute(10), &metrics), [], "it was just said");
-        assert_eq!(silence.look(minute(19), &metrics), silent(3, 1080));
+        assert_eq!(receipt_monitor.look(minute(9), &metrics), [], "too few to say anything");
+        receipt_monitor.fact(minute(9), &accepted, &workflow(true), &names);
+        let silent =
+            |sends, for_s| [SilentAccount { account: Arc::from("vonage/main"), sends, for_s }];
+        assert_eq!(receipt_monitor.look(minute(9), &metrics), silent(3, 480));
+        assert_eq!(receipt_monitor.look(minute(10), &metrics), [], "it was just said");
+        assert_eq!(receipt_monitor.look(minute(19), &metrics), silent(3, 1080));
         let gauge = |sends: u64| {
             let line = format!("dispatch_sends_without_receipt{{account=\"vonage/main\"}} {sends}");
             assert!(metrics.render().lines().any(|found| found == line), "{}", metrics.render());
@@ -178,12 +183,12 @@ mod tests {
             provider_time: None,
             usage: None,
         };
-        silence.fact(minute(20), &told, &workflow(true), &names);
-        assert_eq!(silence.look(minute(60), &metrics), []);
+        receipt_monitor.fact(minute(20), &told, &workflow(true), &names);
+        assert_eq!(receipt_monitor.look(minute(60), &metrics), []);
         gauge(0);
         for _ in 0..9 {
-            silence.fact(minute(60), &accepted, &workflow(false), &names);
+            receipt_monitor.fact(minute(60), &accepted, &workflow(false), &names);
         }
-        assert_eq!(silence.look(minute(90), &metrics), [], "its channel tells nothing");
+        assert_eq!(receipt_monitor.look(minute(90), &metrics), [], "its channel tells nothing");
     }
 }

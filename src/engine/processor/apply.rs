@@ -43,11 +43,11 @@ impl BatchContext<'_> {
             now: self.now.engine,
         };
         let facts = machine::handle(&mut loaded.state, self.now, event, &router);
-        self.follow(id, facts)
+        self.apply(id, facts)
     }
 
     /// Keeps the facts, and does what they and the new state ask for.
-    pub(super) fn follow(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
+    pub(super) fn apply(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
         let mut early: Vec<(u16, Vec<Parked>)> = Vec::new();
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
@@ -69,7 +69,7 @@ impl BatchContext<'_> {
                 }
                 Fact::AttemptStarted { attempt, call, account } => {
                     self.processor
-                        .awaited
+                        .expected_receipts
                         .started(self.processor.routes.former_names().present(account));
                     if let Some(sent) = loaded.state.attempt(*attempt) {
                         self.effects.sends.push(SendOrder {
@@ -174,9 +174,9 @@ impl BatchContext<'_> {
     pub(super) fn finish(mut self) -> Effects {
         for id in std::mem::take(&mut self.order) {
             let Some(loaded) = self.loaded.remove(&id) else { continue };
-            self.processor.look_behind(&loaded.state, self.now);
+            self.processor.track_deferred(&loaded.state, self.now);
             let names = self.processor.routes.former_names();
-            self.processor.awaited.look_at(&loaded.state, |account| names.present(account));
+            self.processor.expected_receipts.track(&loaded.state, |account| names.present(account));
             if loaded.facts.is_empty() {
                 continue;
             }

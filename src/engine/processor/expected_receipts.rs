@@ -6,16 +6,16 @@ use std::{collections::HashMap, sync::Arc};
 use crate::machine::{AttemptState, Workflow, WorkflowId};
 
 #[derive(Debug, Default)]
-pub(super) struct Awaited {
+pub(super) struct ExpectedReceipts {
     /// How many calls of this life are out, by account.
-    calls: HashMap<Arc<str>, usize>,
+    in_flight: HashMap<Arc<str>, usize>,
     /// The open workflows with an attempt whose outcome is unknown or was, and its accounts.
     uncertain: HashMap<WorkflowId, Vec<Arc<str>>>,
     /// How often an account stands there.
-    doubts: HashMap<Arc<str>, usize>,
+    uncertain_by_account: HashMap<Arc<str>, usize>,
 }
 
-impl Awaited {
+impl ExpectedReceipts {
     /// How many workflows stand here.
     pub(super) fn len(&self) -> usize {
         self.uncertain.len()
@@ -23,22 +23,22 @@ impl Awaited {
 
     /// A call under this account leaves.
     pub(super) fn started(&mut self, account: &Arc<str>) {
-        add(&mut self.calls, account);
+        add(&mut self.in_flight, account);
     }
 
     /// One came back.
     pub(super) fn answered(&mut self, account: &str) {
-        subtract(&mut self.calls, account);
+        subtract(&mut self.in_flight, account);
     }
 
     /// Notes where a workflow is. `present` tells what an account is called now.
-    pub(super) fn look_at<'a>(
+    pub(super) fn track<'a>(
         &mut self,
         state: &'a Workflow,
         present: impl Fn(&'a Arc<str>) -> &'a Arc<str>,
     ) {
         for account in self.uncertain.remove(&state.id).unwrap_or_default() {
-            subtract(&mut self.doubts, &account);
+            subtract(&mut self.uncertain_by_account, &account);
         }
         if state.has_ended() {
             return;
@@ -53,14 +53,14 @@ impl Awaited {
         let accounts: Vec<_> =
             in_doubt.filter_map(|it| it.account.as_ref()).map(present).cloned().collect();
         if !accounts.is_empty() {
-            accounts.iter().for_each(|account| add(&mut self.doubts, account));
+            accounts.iter().for_each(|account| add(&mut self.uncertain_by_account, account));
             self.uncertain.insert(state.id, accounts);
         }
     }
 
     /// Whether this account may tell of one of ours.
-    pub(super) fn is_awaited(&self, account: &str) -> bool {
-        self.calls.contains_key(account) || self.doubts.contains_key(account)
+    pub(super) fn may_receive(&self, account: &str) -> bool {
+        self.in_flight.contains_key(account) || self.uncertain_by_account.contains_key(account)
     }
 }
 
