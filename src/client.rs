@@ -110,7 +110,8 @@ impl Client {
     /// # Errors
     /// The server's status.
     pub async fn get(&self, id: impl Into<String>) -> Result<Workflow, Status> {
-        let request = GetWorkflowRequest { id: id.into(), view: WorkflowView::Full as i32 };
+        let request =
+            GetWorkflowRequest { workflow_id: id.into(), view: WorkflowView::Full as i32 };
         let response = self.raw().get_workflow(request).await?.into_inner();
         response.workflow.ok_or_else(|| Status::internal("the answer holds no workflow"))
     }
@@ -131,7 +132,7 @@ impl Client {
     /// # Errors
     /// The server's status.
     pub async fn cancel(&self, id: impl Into<String>) -> Result<CancelWorkflowResponse, Status> {
-        let request = CancelWorkflowRequest { id: id.into() };
+        let request = CancelWorkflowRequest { workflow_id: id.into() };
         Ok(self.raw().cancel_workflow(request).await?.into_inner())
     }
 
@@ -218,20 +219,20 @@ impl Client {
         follow_late_receipts: bool,
         see: &mut impl FnMut(Event) -> bool,
     ) -> Result<(), Status> {
-        use stream_status_request::{From, Target};
+        use stream_status_request::{Start, Target};
         let target = match what {
             Watch::Workflow(id) => Target::WorkflowId(id.clone()),
             Watch::Labels(labels) => Target::Labels(v1::LabelFilter { labels: labels.clone() }),
             Watch::All => Target::All(v1::AllWorkflows {}),
         };
         let from = match (&*resume_token, what) {
-            (Some(token), _) => Some(From::ResumeToken(token.clone())),
-            (None, Watch::Workflow(_)) => Some(From::Start(StreamStart::Beginning as i32)),
-            (None, Watch::Labels(_) | Watch::All) => Some(From::Start(StreamStart::Now as i32)),
+            (Some(token), _) => Some(Start::ResumeToken(token.clone())),
+            (None, Watch::Workflow(_)) => Some(Start::Position(StreamStart::Beginning as i32)),
+            (None, Watch::Labels(_) | Watch::All) => Some(Start::Position(StreamStart::Now as i32)),
         };
         let tenant = self.tenant.clone();
         let request =
-            StreamStatusRequest { target: Some(target), from, follow_late_receipts, tenant };
+            StreamStatusRequest { target: Some(target), start: from, follow_late_receipts, tenant };
         let mut events = self.raw().stream_status(request).await?.into_inner();
         while let Some(response) = events.message().await? {
             match response.kind {

@@ -14,9 +14,10 @@ use super::{
     show,
 };
 use crate::pb::v1::{
-    Application, ApplicationSpec, CallbackShape, CallbackSigning, CreateApplicationRequest,
-    DeleteApplicationRequest, GetApplicationRequest, GetCallbackSecretRequest,
-    ListApplicationsRequest, MessagesCapability, UpdateApplicationRequest,
+    Application, ApplicationSpec, CallbackPayloadVersion, CallbackSigning,
+    CreateApplicationRequest, DeleteApplicationRequest, GetApplicationRequest,
+    GetCallbackSecretRequest, ListApplicationsRequest, MessagesCapability,
+    UpdateApplicationRequest,
 };
 
 #[derive(Debug, Subcommand)]
@@ -168,7 +169,7 @@ async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     let kept = keyfile.take().map(|file| file.keep(&answer.private_key)).transpose();
     // Without its key it is of no use, and would only stay.
     if let Err(failure) = kept {
-        let request = DeleteApplicationRequest { id: application.id };
+        let request = DeleteApplicationRequest { application_id: application.application_id };
         client.applications().delete_application(request).await.map_err(refused)?;
         return Err(failure);
     }
@@ -197,7 +198,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
 
 async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
-    let request = GetApplicationRequest { id: args.id };
+    let request = GetApplicationRequest { application_id: args.id };
     let answer = client.applications().get_application(request).await.map_err(refused)?;
     print(&answer.into_inner().application.unwrap_or_default(), args.remote.output);
     Ok(ExitCode::SUCCESS)
@@ -207,7 +208,7 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
     let public_key = public_key(args.public_keyfile.as_deref())?;
     let keyfile = args.renew_keyfile.as_deref().map(KeyFile::begin).transpose()?;
     let client = connect(&args.remote).await?;
-    let request = GetApplicationRequest { id: args.id.clone() };
+    let request = GetApplicationRequest { application_id: args.id.clone() };
     let before = client.applications().get_application(request).await.map_err(refused)?;
     let before = before.into_inner().application.unwrap_or_default();
     let application = Some(ApplicationSpec {
@@ -217,7 +218,7 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
         tenant_default: args.default,
     });
     let renew_key_pair = keyfile.is_some();
-    let request = UpdateApplicationRequest { id: args.id, application, renew_key_pair };
+    let request = UpdateApplicationRequest { application_id: args.id, application, renew_key_pair };
     let answer = client.applications().update_application(request).await.map_err(refused)?;
     let answer = answer.into_inner();
     if let Some(keyfile) = keyfile {
@@ -229,7 +230,7 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
 
 async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
-    let request = DeleteApplicationRequest { id: args.id.clone() };
+    let request = DeleteApplicationRequest { application_id: args.id.clone() };
     let answer = client.applications().delete_application(request).await.map_err(refused)?;
     show::answer(args.remote.output, &answer.into_inner(), |_| format!("{} is gone", args.id));
     Ok(ExitCode::SUCCESS)
@@ -237,7 +238,7 @@ async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
 
 async fn secret(args: SecretArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
-    let request = GetCallbackSecretRequest { id: args.id, renew: args.renew };
+    let request = GetCallbackSecretRequest { application_id: args.id, renew: args.renew };
     let answer = client.applications().get_callback_secret(request).await.map_err(refused)?;
     show::answer(args.remote.output, &answer.into_inner(), |told| told.callback_secret.clone());
     Ok(ExitCode::SUCCESS)
@@ -259,8 +260,8 @@ impl MessagesArgs {
         messages.inbound_url = messages_inbound_url.unwrap_or(messages.inbound_url);
         messages.status_url = messages_status_url.unwrap_or(messages.status_url);
         match messages_version {
-            Some(Version::V01) => messages.shape = CallbackShape::V01 as i32,
-            Some(Version::V1) => messages.shape = CallbackShape::V1 as i32,
+            Some(Version::V01) => messages.payload_version = CallbackPayloadVersion::V01 as i32,
+            Some(Version::V1) => messages.payload_version = CallbackPayloadVersion::V1 as i32,
             None => {}
         }
         match signing {
@@ -287,7 +288,7 @@ fn print(application: &Application, output: Output) {
 }
 
 fn head(application: &Application) -> String {
-    let Application { id, name, tenant_default, .. } = application;
+    let Application { application_id: id, name, tenant_default, .. } = application;
     let default = if *tenant_default { "  (default)" } else { "" };
     format!("{id}  {name}{default}")
 }
@@ -300,9 +301,9 @@ fn shown(application: &Application) -> String {
                 text.push_str(&format!("\n  {what:<8} {url}"));
             }
         }
-        let version = match messages.shape() {
-            CallbackShape::Unspecified | CallbackShape::V01 => "v0.1",
-            CallbackShape::V1 => "v1",
+        let version = match messages.payload_version() {
+            CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => "v0.1",
+            CallbackPayloadVersion::V1 => "v1",
         };
         let signing = match messages.signing() {
             CallbackSigning::Unspecified | CallbackSigning::Jwt => "jwt",

@@ -119,7 +119,7 @@ async fn show_one(args: OneArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let mut found = None;
     let see = |callback: Callback| {
-        if callback.id == args.id {
+        if callback.callback_id == args.id {
             found = Some(callback);
         }
         found.is_none()
@@ -174,33 +174,36 @@ async fn each(
 }
 
 fn row(callback: &Callback) -> String {
-    let Callback { id, tries, last_problem, .. } = callback;
-    let times = if *tries == 1 { "time" } else { "times" };
-    let tried = if *tries == 0 { "not tried".to_owned() } else { format!("tried {tries} {times}") };
-    let problem = if last_problem.is_empty() { "" } else { ": " };
-    format!("{id}  {}  {}  {tried}{problem}{last_problem}", state(callback), subject(callback))
+    let Callback { callback_id: id, attempt_count, last_error, .. } = callback;
+    let times = if *attempt_count == 1 { "time" } else { "times" };
+    let tried = match attempt_count {
+        0 => "not tried".to_owned(),
+        count => format!("tried {count} {times}"),
+    };
+    let colon = if last_error.is_empty() { "" } else { ": " };
+    format!("{id}  {}  {}  {tried}{colon}{last_error}", state(callback), subject(callback))
 }
 
 fn whole(callback: &Callback) -> String {
     let mut lines = vec![
-        ("id", callback.id.clone()),
+        ("id", callback.callback_id.clone()),
         ("workflow", callback.workflow_id.clone()),
         ("application", callback.application_id.clone()),
         ("tells", subject(callback).to_owned()),
         ("state", state(callback).to_owned()),
-        ("tries", callback.tries.to_string()),
+        ("attempts", callback.attempt_count.to_string()),
     ];
     let times = [
-        ("made", &callback.made_at),
-        ("next try", &callback.next_try_at),
-        ("died", &callback.died_at),
+        ("created", &callback.create_time),
+        ("next attempt", &callback.next_attempt_time),
+        ("dead since", &callback.dead_time),
     ];
     for (name, time) in times {
         if let Some(time) = time {
             lines.push((name, time.to_string()));
         }
     }
-    lines.push(("problem", callback.last_problem.clone()));
+    lines.push(("last error", callback.last_error.clone()));
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
     shown.map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>().join("\n")
 }

@@ -98,7 +98,7 @@ async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Fa
     let request =
         CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
     let created = client.create(request).await.map_err(failed)?;
-    let id = created.workflow.map(|workflow| workflow.id).unwrap_or_default();
+    let id = created.workflow.map(|workflow| workflow.workflow_id).unwrap_or_default();
     let mut began = None;
     let mut seen = Seen { end: WorkflowState::Unspecified, sends: 0 };
     let see = |event: Event| {

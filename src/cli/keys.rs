@@ -177,7 +177,7 @@ async fn list(args: LookArgs) -> Result<ExitCode, Failure> {
 
 async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
     let RotateArgs { id, end_others, remote } = args;
-    let request = RotateKeyRequest { id, end_others };
+    let request = RotateKeyRequest { key_id: id, end_others };
     let rotated = connect(&remote).await?.access().rotate_key(request).await.map_err(refused)?;
     let rotated = rotated.into_inner();
     show::answer(remote.output, &rotated, |rotated| {
@@ -190,7 +190,7 @@ async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
 async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
     let RevokeArgs { id, remote } = args;
     let client = connect(&remote).await?;
-    let revoked = client.access().revoke_key(RevokeKeyRequest { id: id.clone() }).await;
+    let revoked = client.access().revoke_key(RevokeKeyRequest { key_id: id.clone() }).await;
     let revoked = revoked.map_err(refused)?.into_inner();
     show::answer(remote.output, &revoked, |_| format!("{id} revoked"));
     Ok(ExitCode::SUCCESS)
@@ -251,7 +251,8 @@ pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
         seconds: since.as_second(),
         nanos: since.subsec_nanosecond(),
     });
-    let mut request = ListAuditRequest { tenant, who, since, ..ListAuditRequest::default() };
+    let mut request =
+        ListAuditRequest { tenant, actor: who, start_time: since, ..ListAuditRequest::default() };
     let client = connect(&remote).await?;
     let mut left = limit;
     while left > 0 {
@@ -284,7 +285,7 @@ pub(super) fn token(args: TokenArgs) -> Result<ExitCode, Failure> {
 
 /// In the form that `--key` and `DISPATCH_KEY` take.
 fn with_secret(key: Option<&ApiKey>, secret: &str) -> String {
-    format!("{}:{secret}", key.map_or("", |key| &key.id))
+    format!("{}:{secret}", key.map_or("", |key| &key.key_id))
 }
 
 /// The advice goes where scripts do not read.
@@ -298,17 +299,17 @@ fn tell_to_keep(output: Output) {
 
 fn act(entry: &AuditEntry) -> String {
     let time = entry.time.map(|time| time.to_string()).unwrap_or_default();
-    let AuditEntry { tenant, who, what, target, source, result, .. } = entry;
+    let AuditEntry { tenant, actor: who, action: what, target, source, result, .. } = entry;
     let result = if result == "done" { String::new() } else { format!("  {result}") };
     format!("{time}  {source:<15}  {tenant:<12}  {who:<12}  {what:<16}  {target}{result}")
 }
 
 fn row(key: &ApiKey) -> String {
-    let made = match &key.created_at {
+    let made = match &key.create_time {
         Some(time) => time.to_string(),
         None => "configuration".to_owned(),
     };
     let secrets = if key.valid_secrets == 1 { "" } else { "  (two secrets valid)" };
-    let (id, tenant, scopes) = (&key.id, &key.tenant, key.scopes.join(","));
+    let (id, tenant, scopes) = (&key.key_id, &key.tenant, key.scopes.join(","));
     format!("{id:<8}  {tenant:<12}  {scopes:<24}  {made}  {}{secrets}", key.name)
 }

@@ -38,7 +38,7 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     let created = client.create(request).await.map_err(refused)?;
     let workflow = created.workflow.clone().unwrap_or_default();
     show::answer(args.remote.output, &created, |created| {
-        let id = created.workflow.as_ref().map_or("", |workflow| &workflow.id);
+        let id = created.workflow.as_ref().map_or("", |workflow| &workflow.workflow_id);
         let warnings = created.warnings.iter();
         let warnings = warnings.map(|it| format!("\nwarning: {}: {}", it.field, it.description));
         match created.already_existed {
@@ -50,7 +50,7 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
         }
     });
     if args.watch && !args.validate_only {
-        let watch = Watch::Workflow(workflow.id);
+        let watch = Watch::Workflow(workflow.workflow_id);
         return follow(&client, watch, None, false, args.remote.output).await;
     }
     Ok(ExitCode::SUCCESS)
@@ -120,7 +120,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
 pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
     let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
     show::answer(args.remote.output, &canceled, |canceled| {
-        let id = canceled.workflow.as_ref().map_or("", |workflow| &workflow.id);
+        let id = canceled.workflow.as_ref().map_or("", |workflow| &workflow.workflow_id);
         match canceled.started_attempt_ids.len() {
             0 => format!("{id} canceled; nothing of it was sent"),
             1 => format!(

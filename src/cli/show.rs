@@ -68,7 +68,7 @@ pub(super) fn event(event: &Event, began_ms: Option<i128>, colour: bool) -> Stri
     let (sign, style) = sign(event.kind());
     let channel =
         if event.channel.is_empty() { String::new() } else { format!("[{}] ", event.channel) };
-    let text = format!("{channel}{}", event.sentence);
+    let text = format!("{channel}{}", event.description);
     if colour {
         let faint = Style::new().dimmed();
         format!("{faint}{at}{faint:#}  {style}{sign} {text}{style:#}")
@@ -91,10 +91,12 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
         EventKind::AttemptAccepted => ("✓", of(AnsiColor::Blue)),
         EventKind::StatusReached | EventKind::LateStatus => ("✓", of(AnsiColor::Green)),
         EventKind::StepMet | EventKind::LateSuccess => ("★", of(AnsiColor::Green).bold()),
-        EventKind::AttemptDeferred | EventKind::AttemptRepeated => ("↻", of(AnsiColor::Yellow)),
+        EventKind::AttemptRetryScheduled | EventKind::AttemptRepeated => {
+            ("↻", of(AnsiColor::Yellow))
+        }
         EventKind::AttemptUnknown => ("?", of(AnsiColor::Yellow)),
         EventKind::StepExpired => ("⏱", of(AnsiColor::Yellow).bold()),
-        EventKind::AttemptRefused
+        EventKind::AttemptRejected
         | EventKind::StatusFailed
         | EventKind::StepFailed
         | EventKind::LateFailure => ("✗", of(AnsiColor::Red)),
@@ -108,7 +110,7 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
 
 /// A workflow in a few lines.
 pub(super) fn workflow(workflow: &Workflow) -> String {
-    let mut lines = vec![format!("{}  {}", workflow.id, state(workflow.state()))];
+    let mut lines = vec![format!("{}  {}", workflow.workflow_id, state(workflow.state()))];
     if let Some(outcome) = &workflow.outcome {
         lines.push(format!("  {}: {}", outcome.reason, outcome.detail));
     }
@@ -137,7 +139,7 @@ pub(super) fn row(workflow: &Workflow) -> String {
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
     format!(
         "{}  {created}  {:<11} {:<20} {:<12} {}",
-        workflow.id,
+        workflow.workflow_id,
         state(workflow.state()),
         reason,
         workflow.tenant,
@@ -148,7 +150,7 @@ pub(super) fn row(workflow: &Workflow) -> String {
 /// What happened, told as sentences, and what follows from it.
 pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
-    let mut lines = vec![format!("{}  created {created}", workflow.id)];
+    let mut lines = vec![format!("{}  created {created}", workflow.workflow_id)];
     if let Some(spec) = &workflow.spec {
         if !spec.client_ref.is_empty() {
             lines.push(format!("  client_ref {}", spec.client_ref));
@@ -176,12 +178,12 @@ fn step_story(step: &StepProgress, workflow: &Workflow) -> String {
         let is_its_end = matches!(event.kind(), EventKind::StepFailed | EventKind::StepExpired);
         event.step == step.number && is_its_end
     });
-    let why = left.map_or(String::new(), |event| format!(": {}", event.sentence));
+    let why = left.map_or(String::new(), |event| format!(": {}", event.description));
     let ids: Vec<_> = step
         .attempts
         .iter()
-        .filter(|attempt| !attempt.provider_id.is_empty())
-        .map(|attempt| format!(" [{} id {}]", attempt.route, attempt.provider_id))
+        .filter(|attempt| !attempt.provider_message_id.is_empty())
+        .map(|attempt| format!(" [{} id {}]", attempt.route, attempt.provider_message_id))
         .collect();
     let (state, status) = (step_state(step.state()), &step.status);
     format!("Step {}, {}, {state}, {status}{why}{}", step.number, step.channel, ids.concat())

@@ -108,7 +108,7 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<RotateKeyRequest>,
     ) -> Result<Response<RotateKeyResponse>, Status> {
-        self.act(request, |access, caller, RotateKeyRequest { id, end_others }, now| {
+        self.act(request, |access, caller, RotateKeyRequest { key_id: id, end_others }, now| {
             let (view, secret) = access.rotate_key(caller, &id, end_others, now)?;
             Ok(RotateKeyResponse { key: Some(shown(view)), secret: secret.reveal().to_owned() })
         })
@@ -119,7 +119,7 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<RevokeKeyRequest>,
     ) -> Result<Response<RevokeKeyResponse>, Status> {
-        self.act(request, |access, caller, RevokeKeyRequest { id }, now| {
+        self.act(request, |access, caller, RevokeKeyRequest { key_id: id }, now| {
             access.revoke_key(caller, &id, now)?;
             Ok(RevokeKeyResponse {})
         })
@@ -189,11 +189,11 @@ impl access_service_server::AccessService for AccessService {
 fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
     let time = |ms| render::timestamp(UnixMillis(ms));
     ApiKey {
-        id: id.to_string(),
+        key_id: id.to_string(),
         valid_secrets: key.valid_secrets() as u32,
         scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
-        created_at: (!is_configured).then(|| time(key.created_at_ms)),
-        rotated_at: key.rotated_at_ms.map(time),
+        create_time: (!is_configured).then(|| time(key.created_at_ms)),
+        rotate_time: key.rotated_at_ms.map(time),
         application_id: key.application.map_or(String::new(), |id| id.to_string()),
         tenant: key.tenant,
         name: key.name,
@@ -208,9 +208,9 @@ fn told(Progress { is_under_way, done, total, unreadable }: Progress) -> MasterK
 /// Which acts a caller asks for, of those that it may see: its tenant's, or for an operator all.
 fn filter(caller: &Caller, request: &ListAuditRequest) -> Result<ActFilter, Error> {
     let tenant = caller.view(&request.tenant)?;
-    let who = Some(request.who.clone()).filter(|who| !who.is_empty());
+    let who = Some(request.actor.clone()).filter(|who| !who.is_empty());
     // What was before the epoch is everything.
-    let since_ms = request.since.as_ref().map_or(0, |since| {
+    let since_ms = request.start_time.as_ref().map_or(0, |since| {
         let ms = i128::from(since.seconds) * 1000 + i128::from(since.nanos) / 1_000_000;
         u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
     });
@@ -220,5 +220,5 @@ fn filter(caller: &Caller, request: &ListAuditRequest) -> Result<ActFilter, Erro
 fn entry(act: Act) -> AuditEntry {
     let Act { at_ms, tenant, who, what, target, source, result, .. } = act;
     let time = Some(render::timestamp(UnixMillis(at_ms)));
-    AuditEntry { time, who, tenant, what, target, source, result }
+    AuditEntry { time, actor: who, tenant, action: what, target, source, result }
 }

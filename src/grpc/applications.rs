@@ -21,11 +21,11 @@ use crate::{
     current::Current,
     engine::Engine,
     pb::v1::{
-        self, CallbackShape, CallbackSigning, CreateApplicationRequest, CreateApplicationResponse,
-        DeleteApplicationRequest, DeleteApplicationResponse, GetApplicationRequest,
-        GetApplicationResponse, GetCallbackSecretRequest, GetCallbackSecretResponse,
-        ListApplicationsRequest, ListApplicationsResponse, UpdateApplicationRequest,
-        UpdateApplicationResponse, application_service_server,
+        self, CallbackPayloadVersion, CallbackSigning, CreateApplicationRequest,
+        CreateApplicationResponse, DeleteApplicationRequest, DeleteApplicationResponse,
+        GetApplicationRequest, GetApplicationResponse, GetCallbackSecretRequest,
+        GetCallbackSecretResponse, ListApplicationsRequest, ListApplicationsResponse,
+        UpdateApplicationRequest, UpdateApplicationResponse, application_service_server,
     },
 };
 
@@ -108,7 +108,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<GetApplicationRequest>,
     ) -> Result<Response<GetApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let id = id(&request.id)?;
+        let id = id(&request.application_id)?;
         let (applications, tenant) = (Arc::clone(&self.applications), Arc::clone(&caller.tenant));
         let found = reads::change(&tenant, move || {
             let found = applications.get(&caller.tenant, id)?;
@@ -159,7 +159,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<UpdateApplicationRequest>,
     ) -> Result<Response<UpdateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let id = id(&request.id)?;
+        let id = id(&request.application_id)?;
         let spec = self.spec(request.application, request.renew_key_pair)?;
         let applications = Arc::clone(&self.applications);
         let update = move |tenant: &str| applications.update(tenant, id, spec);
@@ -173,7 +173,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<DeleteApplicationRequest>,
     ) -> Result<Response<DeleteApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let id = id(&request.id)?;
+        let id = id(&request.application_id)?;
         let accounts = Arc::clone(&self.accounts);
         let delete = move |tenant: &str| accounts.delete_application(tenant, id);
         self.change(caller, "application.deleted", id.to_string(), delete).await?;
@@ -185,7 +185,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<GetCallbackSecretRequest>,
     ) -> Result<Response<GetCallbackSecretResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let id = id(&request.id)?;
+        let id = id(&request.application_id)?;
         let applications = Arc::clone(&self.applications);
         let what = match request.renew {
             true => "application.callback_secret_renewed",
@@ -240,9 +240,9 @@ fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<Applicat
         MessagesSpec {
             inbound: webhook("application.messages.inbound_url", &given.inbound_url),
             status: webhook("application.messages.status_url", &given.status_url),
-            shape: match given.shape() {
-                CallbackShape::Unspecified | CallbackShape::V01 => Shape::V01,
-                CallbackShape::V1 => Shape::V1,
+            shape: match given.payload_version() {
+                CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => Shape::V01,
+                CallbackPayloadVersion::V1 => Shape::V1,
             },
             signing: match given.signing() {
                 CallbackSigning::Unspecified | CallbackSigning::Jwt => Signing::Jwt,
@@ -276,15 +276,15 @@ fn render(application: Application, is_default: bool) -> v1::Application {
     let Application { id, name, public_key, messages, created_at_ms, .. } = application;
     let address = |webhook: Option<Webhook>| webhook.map_or(String::new(), |it| it.address);
     v1::Application {
-        id: id.to_string(),
+        application_id: id.to_string(),
         name,
         public_key: public_key.unwrap_or_default(),
         messages: messages.map(|messages| v1::MessagesCapability {
             inbound_url: address(messages.inbound),
             status_url: address(messages.status),
-            shape: match messages.shape {
-                Shape::V01 => CallbackShape::V01 as i32,
-                Shape::V1 => CallbackShape::V1 as i32,
+            payload_version: match messages.shape {
+                Shape::V01 => CallbackPayloadVersion::V01 as i32,
+                Shape::V1 => CallbackPayloadVersion::V1 as i32,
             },
             signing: match messages.signing {
                 Signing::Jwt => CallbackSigning::Jwt as i32,

@@ -171,16 +171,16 @@ fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
         Subject::Report => CallbackSubject::FinalReport,
     };
     v1::Callback {
-        id: id.to_string(),
+        callback_id: id.to_string(),
         workflow_id: id.workflow.to_string(),
         application_id: callback.application.to_string(),
         subject: subject as i32,
         state: state as i32,
-        made_at: Some(timestamp(callback.create_time)),
-        tries: callback.attempt_count,
-        next_try_at,
-        died_at,
+        create_time: Some(timestamp(callback.create_time)),
+        attempt_count: callback.attempt_count,
+        next_attempt_time: next_try_at,
+        dead_time: died_at,
         tenant: callback.tenant.to_string(),
-        last_problem: callback.last_failure.map(|failure| failure.to_string()).unwrap_or_default(),
+        last_error: callback.last_failure.map(|failure| failure.to_string()).unwrap_or_default(),
     }
 }

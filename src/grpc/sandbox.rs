@@ -165,8 +165,8 @@ fn shown(sent: Sent) -> SentMessage {
     SentMessage {
         time: Some(render::timestamp(sent.at)),
         channel: sent.channel,
-        to: sent.to,
-        provider_id: sent.provider_id,
+        recipient: sent.to,
+        provider_message_id: sent.provider_id,
         attempt_id: sent.attempt_id,
     }
 }

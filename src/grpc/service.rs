@@ -215,7 +215,7 @@ impl DispatchService {
         authorization: Option<String>,
         request: StreamStatusRequest,
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
-        use stream_status_request::{From, Target as Asked};
+        use stream_status_request::{Start, Target as Asked};
         let counted = self.calls.stream(&caller.tenant)?;
         let reader = self.engine.reader();
         let tokens = self.tokens()?;
@@ -238,11 +238,11 @@ impl DispatchService {
                 return Err(Error::invalid("target", wanted));
             }
         };
-        let has_token = matches!(request.from, Some(From::ResumeToken(_)));
+        let has_token = matches!(request.start, Some(Start::ResumeToken(_)));
         let now = Position::behind(reader.newest());
         let beginning = Position::behind(reader.oldest());
-        let position = match (request.from, &target) {
-            (Some(From::ResumeToken(token)), _) => {
+        let position = match (request.start, &target) {
+            (Some(Start::ResumeToken(token)), _) => {
                 let position = tokens.position(token::audience(&whose), &token)?;
                 // A folder that was restored from a backup keeps its name, and has lost its newest.
                 if position.cursor > reader.newest() {
@@ -255,17 +255,19 @@ impl DispatchService {
                 }
                 position
             }
-            (Some(From::Start(start)), _) if StreamStart::try_from(start).is_err() => {
+            (Some(Start::Position(start)), _) if StreamStart::try_from(start).is_err() => {
                 let wanted = "must be STREAM_START_NOW or STREAM_START_BEGINNING";
-                return Err(Error::invalid("start", wanted));
+                return Err(Error::invalid("position", wanted));
             }
-            (Some(From::Start(start)), _) if start == StreamStart::Now as i32 => now,
+            (Some(Start::Position(start)), _) if start == StreamStart::Now as i32 => now,
             // One workflow's stream starts with what already happened to it.
-            (Some(From::Start(_)) | None, Target::Workflow { .. }) => {
+            (Some(Start::Position(_)) | None, Target::Workflow { .. }) => {
                 Position { cursor: Cursor(0), seen: 0 }
             }
-            (Some(From::Start(start)), _) if start == StreamStart::Beginning as i32 => beginning,
-            (Some(From::Start(_)) | None, Target::Labels(_)) => now,
+            (Some(Start::Position(start)), _) if start == StreamStart::Beginning as i32 => {
+                beginning
+            }
+            (Some(Start::Position(_)) | None, Target::Labels(_)) => now,
         };
         // One place more, for the error that may end it.
         let (to, events) = mpsc::channel(STREAM_AHEAD + 1);
@@ -325,7 +327,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
         let shown = async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
+            let id =
+                parse::workflow_id("workflow_id", &request.workflow_id).map_err(Error::Invalid)?;
             let view = WorkflowView::try_from(request.view).map_err(|_| {
                 Error::invalid("view", "must be WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL")
             })?;
@@ -372,14 +375,15 @@ impl dispatch_service_server::DispatchService for DispatchService {
         let canceled = async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let id = parse::workflow_id("id", &request.id).map_err(Error::Invalid)?;
+            let id =
+                parse::workflow_id("workflow_id", &request.workflow_id).map_err(Error::Invalid)?;
             let canceled =
                 super::cancel_for_caller(&self.engine, &self.access, &caller, id).await?;
             let workflow = if caller.may(Scope::Read) {
                 self.show(&caller, id, false).await?
             } else {
                 let state = v1::WorkflowState::Canceled as i32;
-                v1::Workflow { id: id.to_string(), state, ..v1::Workflow::default() }
+                v1::Workflow { workflow_id: id.to_string(), state, ..v1::Workflow::default() }
             };
             Ok(CancelWorkflowResponse {
                 workflow: Some(workflow),

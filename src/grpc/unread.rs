@@ -98,7 +98,7 @@ fn told(status: &Status) -> Option<Status> {
     Some(Error::invalid("request", wrong).into())
 }
 
-/// Which field could not be read, from the innermost place outwards: `Address.id: Step.to: what`.
+/// Which field could not be read, from the innermost place outwards: `Address.id: Step.recipient: what`.
 fn unreadable(why: &str) -> Error {
     let mut places: Vec<_> = why.split(": ").collect();
     let mut path: Vec<&str> = Vec::new();
@@ -131,9 +131,9 @@ mod tests {
     fn a_field_that_cannot_be_read_is_named_from_the_outside() {
         for (why, told) in [
             (
-                "Address.endpoint: Step.to: WorkflowSpec.steps: CreateWorkflowRequest.workflow: invalid \
+                "Address.endpoint: Step.recipient: WorkflowSpec.steps: CreateWorkflowRequest.workflow: invalid \
                  string value: data is not UTF-8 encoded",
-                "steps.to.endpoint: must be text in UTF-8",
+                "steps.recipient.endpoint: must be text in UTF-8",
             ),
             ("invalid varint", "request: is not encoded as this method's message is"),
             ("GetWorkflowRequest.id: buffer underflow", "id: is not encoded as"),

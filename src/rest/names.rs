@@ -8,7 +8,7 @@ pub(super) struct Step<'a> {
     pub(super) rest: &'a str,
 }
 
-/// `steps[1].to.channel` is `to.channel` of step 1; `None` if it is no path into a step.
+/// `steps[1].recipient.channel` is `to.channel` of step 1; `None` if it is no path into a step.
 pub(super) fn step(field: &str) -> Option<Step<'_>> {
     let (index, rest) = field.strip_prefix("steps[")?.split_once(']')?;
     let rest = rest.strip_prefix('.').unwrap_or(rest);

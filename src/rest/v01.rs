@@ -86,7 +86,7 @@ fn said(step: &Place<'_>, is_last: Option<bool>, notes: &mut Notes) -> SpecStep 
     let channel = to.as_ref().map(|to| to.channel.as_str()).unwrap_or_default();
     let failover = is_last.and_then(|is_last| failover(step, channel, is_last, notes));
     let message = content_of(step, notes);
-    SpecStep { from, to, message, failover }
+    SpecStep { sender: from, recipient: to, message, failover }
 }
 
 /// When the next step starts; nothing follows the last.
@@ -194,7 +194,7 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<I
             format!("workflow[{index}]{dot}{within}")
         }
     };
-    let reason = found.description.replace("to.channel", "to.type");
+    let reason = found.description.replace("recipient.channel", "to.type");
     Some(InvalidParameter { name, reason })
 }
 
@@ -206,10 +206,10 @@ fn within(path: &str, step: Option<&SpecStep>) -> String {
         None => "",
     };
     match path {
-        "to.channel" => "to.type".to_owned(),
-        "from.channel" => "from.type".to_owned(),
-        "to" => format!("to{}", key(step.and_then(|step| step.to.as_ref()))),
-        "from" => format!("from{}", key(step.and_then(|step| step.from.as_ref()))),
+        "recipient.channel" => "to.type".to_owned(),
+        "sender.channel" => "from.type".to_owned(),
+        "recipient" => format!("to{}", key(step.and_then(|step| step.recipient.as_ref()))),
+        "sender" => format!("from{}", key(step.and_then(|step| step.sender.as_ref()))),
         "message" => {
             let has_content = step.and_then(|step| step.message.as_ref()?.content.as_ref());
             if has_content.is_some() { "message.content.type" } else { "message.content" }

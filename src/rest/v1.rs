@@ -151,7 +151,7 @@ fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
         viber_service_msg: content::viber(place, "viber_service", notes),
     };
     let failover = failover(place, channel, ttl(&message), is_last, notes);
-    SpecStep { from, to: Some(to), message: Some(message), failover }
+    SpecStep { sender: from, recipient: Some(to), message: Some(message), failover }
 }
 
 /// When the next message is sent; nothing follows the last.
@@ -215,7 +215,9 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<I
 /// A path within a message.
 fn within(path: &str) -> String {
     match path {
-        "to.channel" | "from.channel" => "channel".to_owned(),
+        "recipient.channel" | "sender.channel" => "channel".to_owned(),
+        "recipient" => "to".to_owned(),
+        "sender" => "from".to_owned(),
         "message" => "message_type".to_owned(),
         "message.sms.encoding" => "sms.encoding_type".to_owned(),
         "message.sms.ttl" | "message.mms.ttl" => "ttl".to_owned(),

@@ -115,7 +115,7 @@ impl Shown {
         let id = self.workflow.id;
         let mut body = Map::new();
         let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
-        put(name(record.requester.facade), json!(workflow.id));
+        put(name(record.requester.facade), json!(workflow.workflow_id));
         put("template", json!("failover"));
         put("state", json!(workflow.state().as_str_name().trim_start_matches("WORKFLOW_STATE_")));
         if let Phase::Ended(end, _) = self.workflow.phase {
@@ -175,7 +175,7 @@ fn step(id: WorkflowId, index: u8, step: &v1::StepProgress) -> Value {
     for (key, at) in [
         ("started_at", step.start_time),
         ("status_at", step.status_time),
-        ("expires_at", step.expires_at),
+        ("expires_at", step.expire_time),
     ] {
         if at.is_some() {
             shown[key] = time(at);
@@ -189,9 +189,9 @@ fn event(event: &v1::Event) -> Value {
         "sequence": event.sequence,
         "timestamp": time(event.time),
         "kind": event.kind().as_str_name().trim_start_matches("EVENT_KIND_"),
-        "sentence": event.sentence,
+        "description": event.description,
     });
-    // Counted from 1, as in the sentences.
+    // Counted from 1, as in the descriptions.
     if event.step != 0 {
         shown["step"] = json!(event.step);
     }

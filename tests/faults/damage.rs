@@ -45,7 +45,7 @@ async fn lived(folder: &Path, lives: u64, count: u64, text: &str) -> PathBuf {
                 _ => messenger_sms_saying("somebody", text),
             };
             let asked = request(&format!("{life}-{number}"), spec);
-            let id = client.create(asked).await.unwrap().workflow.unwrap().id;
+            let id = client.create(asked).await.unwrap().workflow.unwrap().workflow_id;
             if number % 3 == 0 {
                 client.cancel(id).await.unwrap();
             }

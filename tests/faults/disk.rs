@@ -31,7 +31,7 @@ async fn create(client: &Client, name: &str, most: u32) -> Acknowledged {
         let asked = request(&request_id, messenger_sms("somebody"));
         let created = tokio::time::timeout(PATIENCE, client.create(asked)).await;
         let Ok(created) = created.expect("it neither answers nor ends") else { break };
-        acknowledged.insert(request_id, created.workflow.unwrap().id);
+        acknowledged.insert(request_id, created.workflow.unwrap().workflow_id);
     }
     acknowledged
 }
@@ -43,7 +43,7 @@ async fn all_is_there(place: &Place, acknowledged: &Acknowledged) {
     for (request_id, id) in acknowledged {
         let again = client.create(request(request_id, messenger_sms("somebody"))).await.unwrap();
         assert!(again.already_existed, "{request_id} was forgotten");
-        assert_eq!(again.workflow.unwrap().id, *id);
+        assert_eq!(again.workflow.unwrap().workflow_id, *id);
         assert_eq!(client.get(id).await.unwrap().timeline[0].sequence, 1);
     }
     assert_eq!(server.terminate().await, Some(0));
@@ -273,7 +273,7 @@ async fn a_lost_key_is_noticed_however_much_of_the_tail_is_lost() {
     fs::rename(&place.data, &kept).unwrap();
     let db = fs::read(kept.join("db")).unwrap();
     let used = db.iter().rposition(|byte| *byte != 0).unwrap();
-    let key = Credential::key(&format!("{}:{}", made.key.unwrap().id, made.secret)).unwrap();
+    let key = Credential::key(&format!("{}:{}", made.key.unwrap().key_id, made.secret)).unwrap();
     let (mut refusals, mut whole) = (0, 0);
     for cut in [0].into_iter().chain((1..6000).step_by(400)) {
         fs::create_dir(&place.data).unwrap();

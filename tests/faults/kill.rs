@@ -217,7 +217,7 @@ async fn ended(client: &Client, name: &str, count: u32) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..count {
         let asked = request(&format!("{name}-{number}"), messenger_sms("somebody"));
-        let id = client.create(asked).await.unwrap().workflow.unwrap().id;
+        let id = client.create(asked).await.unwrap().workflow.unwrap().workflow_id;
         client.cancel(&id).await.unwrap();
         ids.push(id);
     }
@@ -242,7 +242,7 @@ async fn retention_that_is_killed_drops_what_is_over_and_keeps_what_is_open() {
         let mut later = std::time::SystemTime::now() + Duration::from_secs(80 * 86_400);
         later += Duration::from_secs(round);
         asked.workflow.as_mut().unwrap().send_at = Some(later.into());
-        let id = client.create(asked).await.unwrap().workflow.unwrap().id;
+        let id = client.create(asked).await.unwrap().workflow.unwrap().workflow_id;
         open.push(client.get(id).await.unwrap());
         over = ended(&client, &round.to_string(), 10).await;
         server.kill().await;
@@ -257,9 +257,9 @@ async fn retention_that_is_killed_drops_what_is_over_and_keeps_what_is_open() {
     let server = place.start_with(Some(&days(rounds)), &[]).await.unwrap();
     let client = server.client().await;
     for workflow in &open {
-        let kept = client.get(&workflow.id).await.unwrap();
+        let kept = client.get(&workflow.workflow_id).await.unwrap();
         assert_eq!(kept.timeline, workflow.timeline, "an open workflow lost its beginning");
-        client.cancel(&workflow.id).await.unwrap();
+        client.cancel(&workflow.workflow_id).await.unwrap();
     }
     let gone = world::eventually(Duration::from_secs(30), || async {
         let code = client.get(&over[0]).await.err().map(|status| status.code());
@@ -280,7 +280,7 @@ async fn a_stream_goes_on_across_a_restart_without_gap_or_repeat() {
     let server: Server = place.start().await;
     let client = server.client().await;
     let created = client.create(request("", messenger_sms("a person"))).await;
-    let id = created.unwrap().workflow.unwrap().id;
+    let id = created.unwrap().workflow.unwrap().workflow_id;
     let watching = tokio::spawn({
         let (client, id) = (client.clone(), id.clone());
         async move {

@@ -69,7 +69,7 @@ pub async fn customer(
         let asked = request(&request_id, messenger_sms(&format!("person-{request_id}")));
         promised.lock().unwrap().asked.insert(request_id.clone(), asked.clone());
         let Ok(created) = client.create(asked).await else { return };
-        let id = created.workflow.unwrap().id;
+        let id = created.workflow.unwrap().workflow_id;
         promised.lock().unwrap().created.insert(request_id, id.clone());
         if dice.one_in(4) {
             match client.cancel(&id).await {
@@ -128,7 +128,7 @@ pub async fn check(
         }
         let again = client.create(asked.clone()).await;
         let again = again.unwrap_or_else(|status| panic!("{request_id} is not taken: {status}"));
-        let id = again.workflow.unwrap().id;
+        let id = again.workflow.unwrap().workflow_id;
         match acknowledged {
             Some(promised) => assert_eq!(*promised, id, "{request_id} was forgotten"),
             None => kept.unacknowledged_kept += u64::from(again.already_existed),
@@ -207,7 +207,7 @@ async fn all_ids(client: &Client) -> Vec<String> {
     loop {
         let request = ListWorkflowsRequest { page_size: 500, page_token, ..Default::default() };
         let page = client.list(request).await.unwrap();
-        ids.extend(page.workflows.into_iter().map(|workflow| workflow.id));
+        ids.extend(page.workflows.into_iter().map(|workflow| workflow.workflow_id));
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return ids;
@@ -277,7 +277,7 @@ fn sends(
                 .filter(is(EventKind::AttemptStarted))
                 .any(|started| started.attempt_id == *name);
             // A second send that waited for a place while a receipt told of the first.
-            let was_needless = planned.possible_double
+            let was_needless = planned.possible_duplicate
                 && events().filter(is(EventKind::AttemptAccepted)).any(|accepted| {
                     accepted.step == planned.step && accepted.sequence > planned.sequence
                 });
@@ -293,7 +293,7 @@ fn sends(
             let times = by_step.get(&(id.clone(), channel.to_owned())).copied().unwrap_or(0);
             let counted = events()
                 .filter(is(EventKind::AttemptPlanned))
-                .filter(|event| event.possible_double && event.channel == channel)
+                .filter(|event| event.possible_duplicate && event.channel == channel)
                 .count() as u32;
             assert!(times <= 1 + counted, "an uncounted double of {id} on {channel}");
             kept.possible_doubles += u64::from(counted);
@@ -330,7 +330,7 @@ async fn stream(workflows: &BTreeMap<String, Workflow>, seen: &Arc<Mutex<Vec<Eve
 }
 
 fn timeline(workflow: &Workflow) -> Vec<(u32, String)> {
-    workflow.timeline.iter().map(|event| (event.sequence, event.sentence.clone())).collect()
+    workflow.timeline.iter().map(|event| (event.sequence, event.description.clone())).collect()
 }
 
 fn millis(event: &Event) -> i64 {

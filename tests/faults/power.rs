@@ -64,8 +64,8 @@ fn large() -> WorkflowSpec {
             .collect();
         format!(
             "
-  - from: {{ channel: whatsapp, number: '447700900000' }}
-    to: {{ channel: whatsapp, number: '447700900001' }}
+  - sender: {{ channel: whatsapp, number: '447700900000' }}
+    recipient: {{ channel: whatsapp, number: '447700900001' }}
     message: {{ text: '{text}' }}{rule}"
         )
     };
@@ -96,7 +96,7 @@ async fn customer(
             let later = SystemTime::now() + Duration::from_secs(80 * 86_400);
             asked.workflow.as_mut().unwrap().send_at = Some(later.into());
         }
-        let created = client.create(asked).await.unwrap().workflow.unwrap().id;
+        let created = client.create(asked).await.unwrap().workflow.unwrap().workflow_id;
         let id = WorkflowId(Uuid::from_str(&created).unwrap());
         let note = |is_cancel| {
             let at = fs::metadata(&record).unwrap().len() as usize;

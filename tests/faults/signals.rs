@@ -82,7 +82,7 @@ async fn a_second_sigterm_ends_it_at_once_and_loses_nothing() {
     let server = place.start().await;
     let client = server.client().await;
     let created = client.create(request("one", messenger_sms("somebody"))).await.unwrap();
-    let id = created.workflow.unwrap().id;
+    let id = created.workflow.unwrap().workflow_id;
     assert!(eventually(Duration::from_secs(10), || async { !provider.calls().is_empty() }).await);
     server.signal("TERM");
     let refuses = eventually(Duration::from_secs(5), || async {

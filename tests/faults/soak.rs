@@ -98,7 +98,7 @@ fn batch(at: u64, count: u64, dice: &mut Dice) -> BatchCreateWorkflowsRequest {
         };
         let mut spec = messenger_sms(&person);
         let steps = &mut spec.steps;
-        let sender = steps[1].from.as_mut().unwrap();
+        let sender = steps[1].sender.as_mut().unwrap();
         sender.endpoint = Some(Endpoint::Number(format!("S{at:x}N{number:x}")));
         spec.labels.insert("customer".to_owned(), name.clone());
         CreateWorkflowRequest { workflow: Some(spec), request_id: name, ..Default::default() }
@@ -144,7 +144,7 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
             let Some(Outcome::Created(made)) = result.result else { panic!("{result:?}") };
             created += 1;
             if dice.one_in(30) {
-                client.cancel(&made.workflow.unwrap().id).await.unwrap();
+                client.cancel(&made.workflow.unwrap().workflow_id).await.unwrap();
                 canceled += 1;
             }
         }

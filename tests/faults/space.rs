@@ -74,7 +74,7 @@ async fn a_disk_that_fills_up_is_told_of_refuses_creates_and_can_be_read_when_it
     let mut ids = Vec::new();
     for number in 0..20 {
         let created = client.create(request(&number.to_string(), messenger_sms("a"))).await;
-        ids.push(created.unwrap().workflow.unwrap().id);
+        ids.push(created.unwrap().workflow.unwrap().workflow_id);
     }
     assert_eq!(std::fs::metadata(place.data.join("ballast")).unwrap().len(), 32 * MIB);
 
@@ -87,7 +87,7 @@ async fn a_disk_that_fills_up_is_told_of_refuses_creates_and_can_be_read_when_it
         let another = number.fetch_add(1, Ordering::Relaxed).to_string();
         match client.create(request(&another, messenger_sms("a"))).await {
             Ok(created) => {
-                late.lock().unwrap().push(created.workflow.unwrap().id);
+                late.lock().unwrap().push(created.workflow.unwrap().workflow_id);
                 false
             }
             Err(_) => true,
@@ -98,7 +98,7 @@ async fn a_disk_that_fills_up_is_told_of_refuses_creates_and_can_be_read_when_it
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "DISK_FULL");
     let again = client.create(request("7", messenger_sms("a"))).await.unwrap();
-    assert_eq!(again.workflow.unwrap().id, ids[7], "a repeat is still answered");
+    assert_eq!(again.workflow.unwrap().workflow_id, ids[7], "a repeat is still answered");
     client.cancel(&ids[0]).await.unwrap();
     server.signal("TERM");
     let ended = server.ended().await;

@@ -123,14 +123,14 @@ fn within(expiry_s: u64, person: &str) -> WorkflowSpec {
     let mut spec = messenger_sms(person);
     let failover = spec.steps[0].failover.as_mut().unwrap();
     failover.expiry_time = Some(Duration::from_secs(expiry_s).try_into().unwrap());
-    spec.steps[1].to = dispatch::pb::from_yaml::<WorkflowSpec>(&format!(
-        "steps: [{{ to: {{ channel: sms, number: '{}' }} }}]",
+    spec.steps[1].recipient = dispatch::pb::from_yaml::<WorkflowSpec>(&format!(
+        "steps: [{{ recipient: {{ channel: sms, number: '{}' }} }}]",
         number(person)
     ))
     .unwrap()
     .steps
     .remove(0)
-    .to;
+    .recipient;
     spec
 }
 
@@ -141,7 +141,7 @@ fn number(person: &str) -> String {
 
 async fn create(client: &Client, spec: WorkflowSpec) -> String {
     let created = client.create(request("", spec)).await.unwrap();
-    created.workflow.unwrap().id
+    created.workflow.unwrap().workflow_id
 }
 
 async fn is_accepted(client: &Client, id: &str) -> bool {
@@ -300,7 +300,7 @@ async fn a_service_that_is_killed_within_its_grace_again_and_again_fails_over_al
         up += began.elapsed();
         lives += 1;
         let found = server.client().await.get(&id).await.unwrap();
-        let told: Vec<_> = found.timeline.iter().map(|event| event.sentence.clone()).collect();
+        let told: Vec<_> = found.timeline.iter().map(|event| event.description.clone()).collect();
         server.kill().await;
         let most = 2 * GRACE;
         assert!(lives < 10, "held for {up:?} in {lives} lives, and not {most:?}: {told:#?}");

@@ -169,12 +169,12 @@ pub fn messenger_sms_saying(person: &str, text: &str) -> WorkflowSpec {
     dispatch::pb::from_yaml(&format!(
         "
 steps:
-  - from: {{ channel: messenger, id: '107083064136738' }}
-    to: {{ channel: messenger, id: '{person}' }}
+  - sender: {{ channel: messenger, id: '107083064136738' }}
+    recipient: {{ channel: messenger, id: '{person}' }}
     message: {{ text: '{text}' }}
     failover: {{ expiry_time: 1s, condition_status: read }}
-  - from: {{ channel: sms, number: 'Dispatch' }}
-    to: {{ channel: sms, number: '447700900001' }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
     message: {{ text: 'Your table is ready.' }}
 "
     ))

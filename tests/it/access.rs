@@ -16,7 +16,7 @@ use dispatch::{
         batch_create_result,
         dispatch_service_client::DispatchServiceClient,
         sandbox_service_client::SandboxServiceClient,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
         stream_status_response::Kind,
     },
     service::Service,
@@ -112,7 +112,7 @@ async fn calls(house: &House, credential: &Credential) -> Vec<(&'static str, (Co
     let target = Some(Target::WorkflowId(id.clone()));
     let stream = StreamStatusRequest { target, ..Default::default() };
     let resume = ResumeRequest { open: OpenWorkflows::Continue as i32 };
-    let get = GetWorkflowRequest { id: id.clone(), view: 0 };
+    let get = GetWorkflowRequest { workflow_id: id.clone(), view: 0 };
     vec![
         ("create", outcome(raw().create_workflow(CreateWorkflowRequest::default()).await)),
         (
@@ -123,16 +123,21 @@ async fn calls(house: &House, credential: &Credential) -> Vec<(&'static str, (Co
         ("read", outcome(raw().stream_status(stream).await)),
         ("read", outcome(raw().list_workflows(ListWorkflowsRequest::default()).await)),
         ("read", outcome(raw().list_channels(ListChannelsRequest::default()).await)),
-        ("cancel", outcome(raw().cancel_workflow(CancelWorkflowRequest { id: id.clone() }).await)),
+        (
+            "cancel",
+            outcome(raw().cancel_workflow(CancelWorkflowRequest { workflow_id: id.clone() }).await),
+        ),
         ("admin", outcome(access().create_key(CreateKeyRequest::default()).await)),
         ("admin", outcome(access().list_keys(ListKeysRequest::default()).await)),
         (
             "admin",
             outcome(
-                access().rotate_key(RotateKeyRequest { id: id.clone(), end_others: true }).await,
+                access()
+                    .rotate_key(RotateKeyRequest { key_id: id.clone(), end_others: true })
+                    .await,
             ),
         ),
-        ("admin", outcome(access().revoke_key(RevokeKeyRequest { id: id.clone() }).await)),
+        ("admin", outcome(access().revoke_key(RevokeKeyRequest { key_id: id.clone() }).await)),
         (
             "operator",
             outcome(access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await),
@@ -265,7 +270,7 @@ async fn no_tenant_sees_another_s_workflows() {
     asked.workflow.as_mut().unwrap().labels.insert("kind".to_owned(), "test".to_owned());
     let created = acme.create(asked.clone()).await.unwrap().workflow.unwrap();
     assert_eq!(created.tenant, "acme");
-    let id = created.id.clone();
+    let id = created.workflow_id.clone();
 
     // As if there were none: the same words as for an id that nobody has.
     let said = |status: Status| {
@@ -295,7 +300,7 @@ async fn no_tenant_sees_another_s_workflows() {
     // The same request id is another's own.
     let theirs = other.create(asked.clone()).await.unwrap();
     assert!(!theirs.already_existed);
-    let their_id = theirs.workflow.unwrap().id;
+    let their_id = theirs.workflow.unwrap().workflow_id;
     assert_ne!(their_id, id);
     let all = || Target::All(Default::default());
     let labels = || {
@@ -304,11 +309,11 @@ async fn no_tenant_sees_another_s_workflows() {
         })
     };
     for (target, from) in [
-        (all(), From::Start(StreamStart::Beginning as i32)),
-        (labels(), From::Start(StreamStart::Beginning as i32)),
+        (all(), Start::Position(StreamStart::Beginning as i32)),
+        (labels(), Start::Position(StreamStart::Beginning as i32)),
     ] {
         let asked =
-            StreamStatusRequest { target: Some(target), from: Some(from), ..Default::default() };
+            StreamStatusRequest { target: Some(target), start: Some(from), ..Default::default() };
         let mut stream = other.raw().stream_status(asked).await.unwrap().into_inner();
         loop {
             match stream.message().await.unwrap().unwrap().kind {
@@ -322,7 +327,7 @@ async fn no_tenant_sees_another_s_workflows() {
     }
     let asked = StreamStatusRequest {
         target: Some(all()),
-        from: Some(From::ResumeToken(token.unwrap())),
+        start: Some(Start::ResumeToken(token.unwrap())),
         ..Default::default()
     };
     let refused = other.raw().stream_status(asked).await.unwrap_err();
@@ -330,7 +335,7 @@ async fn no_tenant_sees_another_s_workflows() {
     assert_eq!(acme.get(&id).await.unwrap().state(), created.state(), "nothing happened to it");
     // Who may cancel and not read learns that it is done, and nothing of what it was.
     let canceled = house.of("cancels").cancel(&id).await.unwrap().workflow.unwrap();
-    assert_eq!((canceled.id.as_str(), canceled.spec), (id.as_str(), None));
+    assert_eq!((canceled.workflow_id.as_str(), canceled.spec), (id.as_str(), None));
     assert!(acme.cancel(&id).await.unwrap().workflow.unwrap().spec.is_some());
     house.service.stop().await.unwrap();
 }
@@ -363,7 +368,7 @@ async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     let delay = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!(delay.as_millis() <= 1000, "{delay:?}");
 
-    let first = other.create(spec()).await.unwrap().workflow.unwrap().id;
+    let first = other.create(spec()).await.unwrap().workflow.unwrap().workflow_id;
     other.create(spec()).await.unwrap();
     let refused = other.create(spec()).await.unwrap_err();
     assert_eq!(
@@ -459,7 +464,7 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
     let spec = request(messenger_sms("1000", "447700900001", "600s"));
     let created = client.create(spec).await.unwrap().workflow.unwrap();
     assert_eq!(created.tenant, "acme");
-    let id = dispatch::machine::WorkflowId(created.id.parse().unwrap());
+    let id = dispatch::machine::WorkflowId(created.workflow_id.parse().unwrap());
     let record = house.service.engine.reader().record(id).unwrap().unwrap();
     assert_eq!(record.requester.application, Some(application.id));
     let refused = client.access().list_keys(ListKeysRequest::default()).await.unwrap_err();
@@ -483,7 +488,7 @@ async fn a_stream_ends_with_the_secret_it_was_opened_with() {
         ..CreateKeyRequest::default()
     };
     let made = operator.access().create_key(asked).await.unwrap().into_inner();
-    let id = made.key.unwrap().id;
+    let id = made.key.unwrap().key_id;
     let reader = house.client(&Credential::key(&format!("{id}:{}", made.secret)).unwrap());
     let follow = async |client: &Client| {
         let target = Some(Target::All(Default::default()));
@@ -493,7 +498,7 @@ async fn a_stream_ends_with_the_secret_it_was_opened_with() {
         stream
     };
     let (mut theirs, mut ours) = (follow(&reader).await, follow(&house.of("acme")).await);
-    let rotate = RotateKeyRequest { id, end_others: true };
+    let rotate = RotateKeyRequest { key_id: id, end_others: true };
     operator.access().rotate_key(rotate).await.unwrap();
     let patience = std::time::Duration::from_secs(20);
     let end = tokio::time::timeout(patience, theirs.message()).await.expect("it goes on");

@@ -401,10 +401,10 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     let (service, client) = remembering(&config, &calls).await;
     let spec = messenger_sms("1000000000000001", "447700900001", "600s");
     let created = client.create(crate::support::request(spec)).await.unwrap();
-    let id = created.workflow.unwrap().id;
+    let id = created.workflow.unwrap().workflow_id;
     let is_deferred = || async {
         let timeline = client.get(id.clone()).await.unwrap().timeline;
-        timeline.iter().any(|event| event.kind() == EventKind::AttemptDeferred)
+        timeline.iter().any(|event| event.kind() == EventKind::AttemptRetryScheduled)
     };
     assert!(eventually(Duration::from_secs(10), is_deferred).await);
     assert!(calls.lock().unwrap().is_empty(), "nothing was sent");

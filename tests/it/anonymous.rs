@@ -113,7 +113,7 @@ async fn who_may_read_the_folder_makes_the_first_key_of_a_running_service_and_on
     assert!(!folder.exists(), "it is of use once");
     let again = outcome(bootstrap.access().create_key(asked).await);
     assert_eq!(again, (Code::Unauthenticated, "CREDENTIALS_INVALID".to_owned()));
-    let me = house.client(&Credential::key(&format!("{}:{}", view.id, made.secret)).unwrap());
+    let me = house.client(&Credential::key(&format!("{}:{}", view.key_id, made.secret)).unwrap());
     assert_eq!(me.channels().await.unwrap().len(), 1);
     house.service.stop().await.unwrap();
 }

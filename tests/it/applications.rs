@@ -16,9 +16,9 @@ use dispatch::{
     },
     config::StoreKind,
     pb::v1::{
-        self, CallbackShape, CallbackSigning, CreateApplicationRequest, GetApplicationRequest,
-        GetCallbackSecretRequest, ListApplicationsRequest, MessagesCapability,
-        UpdateApplicationRequest,
+        self, CallbackPayloadVersion, CallbackSigning, CreateApplicationRequest,
+        GetApplicationRequest, GetCallbackSecretRequest, ListApplicationsRequest,
+        MessagesCapability, UpdateApplicationRequest,
     },
     store::{Kind, MemoryStore, SettingChange, Settings, Store, StoreError},
 };
@@ -339,19 +339,19 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
     let mut grpc = running.client.applications();
     let (_, created) = api.post(PATH, demo()).await;
     let id = created["id"].as_str().unwrap().to_owned();
-    let request = GetApplicationRequest { id: id.clone() };
+    let request = GetApplicationRequest { application_id: id.clone() };
     let shown = grpc.get_application(request).await.unwrap().into_inner().application.unwrap();
-    assert_eq!((&shown.id, shown.name.as_str()), (&id, "Demo Application"));
+    assert_eq!((&shown.application_id, shown.name.as_str()), (&id, "Demo Application"));
     assert_eq!(json!(shown.public_key), created["keys"]["public_key"]);
     let messages = shown.messages.unwrap();
     assert_eq!(messages.status_url, "https://example.com/status");
-    assert_eq!(messages.shape(), CallbackShape::V01);
+    assert_eq!(messages.payload_version(), CallbackPayloadVersion::V01);
 
     let secret = &created["capabilities"]["messages"]["signing"]["secret"];
-    let request = GetCallbackSecretRequest { id: id.clone(), renew: false };
+    let request = GetCallbackSecretRequest { application_id: id.clone(), renew: false };
     let told = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
     assert_eq!(&json!(told), secret);
-    let request = GetCallbackSecretRequest { id: id.clone(), renew: true };
+    let request = GetCallbackSecretRequest { application_id: id.clone(), renew: true };
     let renewed = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
     assert_ne!(renewed, told);
 
@@ -360,13 +360,13 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
     body["capabilities"]["rtc"] = json!({ "webhooks": {} });
     assert_eq!(api.put(&format!("{PATH}/{id}"), body).await.0, 200);
     let request = UpdateApplicationRequest {
-        id: id.clone(),
+        application_id: id.clone(),
         application: Some(v1::ApplicationSpec {
             name: "From gRPC".to_owned(),
             public_key: String::new(),
             messages: Some(MessagesCapability {
                 status_url: "https://example.com/grpc".to_owned(),
-                shape: CallbackShape::V1 as i32,
+                payload_version: CallbackPayloadVersion::V1 as i32,
                 signing: CallbackSigning::StandardWebhooks as i32,
                 ..Default::default()
             }),
@@ -398,7 +398,7 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     let violations = refused.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "application.name");
-    let request = GetApplicationRequest { id: "nonsense".to_owned() };
+    let request = GetApplicationRequest { application_id: "nonsense".to_owned() };
     let refused = grpc.get_application(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "APPLICATION_NOT_FOUND");
@@ -619,7 +619,7 @@ async fn a_restart_keeps_everything_and_no_secret_lies_in_the_data_folder() {
     let api = Api::of(&running);
     assert_eq!(api.get(PATH).await.1, applications);
     let id = created["id"].as_str().unwrap().to_owned();
-    let request = GetCallbackSecretRequest { id, renew: false };
+    let request = GetCallbackSecretRequest { application_id: id, renew: false };
     let told = running.client.applications().get_callback_secret(request).await.unwrap();
     assert_eq!(told.into_inner().callback_secret, secret);
     let (_, mut again) = api.get("/beta/chatapp-accounts").await;
@@ -706,7 +706,7 @@ async fn an_address_that_can_never_be_called_is_refused_while_somebody_looks() {
     }
     let made = create(&running, "https://example.com/").await.unwrap().into_inner();
     let update = UpdateApplicationRequest {
-        id: made.application.unwrap().id,
+        application_id: made.application.unwrap().application_id,
         application: Some(v1::ApplicationSpec {
             name: "inside".to_owned(),
             messages: Some(MessagesCapability {

@@ -96,7 +96,7 @@ async fn acts_are_listed_page_by_page_each_with_its_source_and_none_of_another_t
     }
     assert_eq!((seen.len(), pages), (5, 3));
     for act in &seen {
-        let told = [&act.tenant, &act.who, &act.what, &act.source, &act.result].map(|it| &**it);
+        let told = [&act.tenant, &act.actor, &act.action, &act.source, &act.result].map(|it| &**it);
         assert_eq!(told, ["acme", "acme", "key.created", "127.0.0.1", "done"]);
     }
 
@@ -106,13 +106,13 @@ async fn acts_are_listed_page_by_page_each_with_its_source_and_none_of_another_t
     assert_eq!(house.list("operator", of_beta).await.unwrap().entries.len(), 1);
     let all = house.list("operator", ListAuditRequest::default()).await.unwrap();
     assert_eq!((all.entries.len(), all.entries[0].tenant.as_str()), (6, "beta"));
-    let by = ListAuditRequest { who: "acme".to_owned(), ..Default::default() };
+    let by = ListAuditRequest { actor: "acme".to_owned(), ..Default::default() };
     assert_eq!(house.list("operator", by).await.unwrap().entries.len(), 5);
     let since = all.entries[0].time;
-    let late = ListAuditRequest { since, ..Default::default() };
+    let late = ListAuditRequest { start_time: since, ..Default::default() };
     assert_eq!(house.list("operator", late).await.unwrap().entries[0].tenant, "beta");
     let future = since.map(|time| prost_types::Timestamp { seconds: time.seconds + 9, ..time });
-    let future = ListAuditRequest { since: future, ..Default::default() };
+    let future = ListAuditRequest { start_time: future, ..Default::default() };
     assert_eq!(house.list("operator", future).await.unwrap(), ListAuditResponse::default());
     // Another's token, and one of other filters.
     let foreign = house.list("beta", request.clone()).await.unwrap_err();

@@ -97,7 +97,7 @@ async fn all(client: &Client) -> Vec<Workflow> {
     let page = client.list(Default::default()).await.unwrap();
     let mut workflows = Vec::new();
     for found in page.workflows {
-        let mut workflow = client.get(found.id).await.unwrap();
+        let mut workflow = client.get(found.workflow_id).await.unwrap();
         workflow.timeline.iter_mut().for_each(|event| event.resume_token.clear());
         workflows.push(workflow);
     }
@@ -121,7 +121,7 @@ async fn sent(process: &Process) -> usize {
 async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_told_to() {
     let house = House::new();
     let (process, client, kept) = house.with_backup().await;
-    let token = client.get(&kept[0].id).await.unwrap().timeline[0].resume_token.clone();
+    let token = client.get(&kept[0].workflow_id).await.unwrap().timeline[0].resume_token.clone();
     // The life that goes on: what it does now is not in the backup.
     let later = client.create(request(messenger_sms("later", NUMBER, "3600s"))).await.unwrap();
     process.kill().await;
@@ -142,11 +142,11 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
 
     let (process, client) = house.serve("restored").await;
     assert_eq!(all(&client).await, kept, "nothing lost, nothing made up, nothing from later");
-    let gone = client.get(later.workflow.unwrap().id).await.unwrap_err();
+    let gone = client.get(later.workflow.unwrap().workflow_id).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
-    let from = Some(stream_status_request::From::ResumeToken(token));
-    let target = Some(stream_status_request::Target::WorkflowId(kept[0].id.clone()));
-    let stream = StreamStatusRequest { target, from, ..Default::default() };
+    let from = Some(stream_status_request::Start::ResumeToken(token));
+    let target = Some(stream_status_request::Target::WorkflowId(kept[0].workflow_id.clone()));
+    let stream = StreamStatusRequest { target, start: from, ..Default::default() };
     let foreign = client.raw().stream_status(stream).await.unwrap_err();
     assert_eq!(foreign.code(), Code::FailedPrecondition, "a token of the other life");
 
@@ -158,7 +158,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     known.request_id = "request-1".to_owned();
     assert!(client.create(known).await.unwrap().already_existed, "a repeat is answered as ever");
     let canceled = kept.iter().find(|one| one.state() == WorkflowState::Running).unwrap();
-    client.cancel(&canceled.id).await.unwrap();
+    client.cancel(&canceled.workflow_id).await.unwrap();
     assert_eq!(sent(&process).await, 0);
     // Killed while held, it is held again.
     process.kill().await;
@@ -175,10 +175,10 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let twice = run(&["resume", "--open", "cancel", "--server", &server]).await;
     assert!(err(&twice).contains("is not held"), "{twice:?}");
     let created = client.create(request(messenger_sms("new", NUMBER, "3600s"))).await.unwrap();
-    let id = created.workflow.unwrap().id;
+    let id = created.workflow.unwrap().workflow_id;
     let all_events = StreamStatusRequest {
         target: Some(stream_status_request::Target::WorkflowId(id)),
-        from: Some(stream_status_request::From::Start(StreamStart::Beginning as i32)),
+        start: Some(stream_status_request::Start::Position(StreamStart::Beginning as i32)),
         ..Default::default()
     };
     client.raw().stream_status(all_events).await.unwrap();
@@ -193,7 +193,7 @@ async fn what_was_open_goes_on_if_that_is_what_the_operator_says() {
     let house = House::new();
     let (process, client) = house.serve("data").await;
     let id = client.create(request(messenger_sms("a", NUMBER, "2s"))).await.unwrap();
-    let id = id.workflow.unwrap().id;
+    let id = id.workflow.unwrap().workflow_id;
     let is_out = eventually(Duration::from_secs(10), || async { sent(&process).await == 1 });
     assert!(is_out.await);
     let backup = house.path("one.backup");

@@ -151,19 +151,19 @@ fn around() -> Vec<Refused> {
 
 /// Reads, cancels and streams.
 fn others() -> Vec<Refused> {
-    use stream_status_request::{From, Target};
-    let get = |id: &str| Call::Get(GetWorkflowRequest { id: id.to_owned(), view: 0 });
-    let cancel = |id: &str| Call::Cancel(CancelWorkflowRequest { id: id.to_owned() });
+    use stream_status_request::{Start, Target};
+    let get = |id: &str| Call::Get(GetWorkflowRequest { workflow_id: id.to_owned(), view: 0 });
+    let cancel = |id: &str| Call::Cancel(CancelWorkflowRequest { workflow_id: id.to_owned() });
     let list = |request| Call::List(request);
     let page = |token: String| {
         Call::List(ListWorkflowsRequest { page_token: token, ..Default::default() })
     };
-    let stream = |target: Option<Target>, from: Option<From>| {
-        Call::Stream(StreamStatusRequest { target, from, ..Default::default() })
+    let stream = |target: Option<Target>, start: Option<Start>| {
+        Call::Stream(StreamStatusRequest { target, start, ..Default::default() })
     };
     let one = |id: &str| Some(Target::WorkflowId(id.to_owned()));
     let all = || Some(Target::All(v1::AllWorkflows {}));
-    let resume = |token: String| stream(all(), Some(From::ResumeToken(token)));
+    let resume = |token: String| stream(all(), Some(Start::ResumeToken(token)));
     let states = |states: &[i32]| {
         Call::List(ListWorkflowsRequest { states: states.to_vec(), ..Default::default() })
     };
@@ -171,18 +171,18 @@ fn others() -> Vec<Refused> {
     let page_wanted = "must be empty, or the next_page_token of an earlier answer";
     let resume_wanted = "must be a resume_token as an event or a bookmark carries it";
     let mut cases = vec![
-        refused("a get of nothing", get(""), "id", id),
-        refused("a get of no id", get("private"), "id", id),
-        refused("a get of half an id", get(&NOBODY[..20]), "id", id),
-        refused("a get of an endless id", get(&"private".repeat(10_000)), "id", id),
+        refused("a get of nothing", get(""), "workflow_id", id),
+        refused("a get of no id", get("private"), "workflow_id", id),
+        refused("a get of half an id", get(&NOBODY[..20]), "workflow_id", id),
+        refused("a get of an endless id", get(&"private".repeat(10_000)), "workflow_id", id),
         refused(
             "a view there is not",
-            Call::Get(GetWorkflowRequest { id: NOBODY.to_owned(), view: 3 }),
+            Call::Get(GetWorkflowRequest { workflow_id: NOBODY.to_owned(), view: 3 }),
             "view",
             "WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL",
         ),
-        refused("a cancel of nothing", cancel(""), "id", id),
-        refused("a cancel of no id", cancel("../private"), "id", id),
+        refused("a cancel of nothing", cancel(""), "workflow_id", id),
+        refused("a cancel of no id", cancel("../private"), "workflow_id", id),
         refused("a stream of nothing", stream(None, None), "target", "one of workflow_id, labels"),
         refused("a stream of no id", stream(one("private"), None), "workflow_id", id),
         refused(
@@ -193,8 +193,8 @@ fn others() -> Vec<Refused> {
         ),
         refused(
             "a start there is not",
-            stream(all(), Some(From::Start(3))),
-            "start",
+            stream(all(), Some(Start::Position(3))),
+            "position",
             "STREAM_START_NOW or STREAM_START_BEGINNING",
         ),
         refused("an empty resume_token", resume(String::new()), "resume_token", resume_wanted),
@@ -522,7 +522,7 @@ async fn a_batch_tells_of_each_request_in_its_order_and_good_ones_are_created() 
         "6 REQUEST_ID_REUSED",
         "3 INVALID_REQUEST workflow",
         "3 INVALID_REQUEST request_id",
-        "3 INVALID_REQUEST steps[1].to priority",
+        "3 INVALID_REQUEST steps[1].recipient priority",
         "created two, false",
     ];
     assert_eq!(told, wanted);
@@ -543,7 +543,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
     let status = running.client.create(request(spec)).await.unwrap_err();
     let wrong = status.get_details_bad_request().unwrap().field_violations;
     let fields: Vec<_> = wrong.iter().map(|it| it.field.as_str()).collect();
-    assert_eq!(fields, ["steps[0].to", "steps[0].from", "steps[0].message"]);
+    assert_eq!(fields, ["steps[0].recipient", "steps[0].sender", "steps[0].message"]);
     running.stop().await;
 }
 
@@ -554,8 +554,8 @@ async fn however_much_is_wrong_the_answer_arrives() {
     // All that can be wrong with a step at once, twenty times.
     let mut spec = good();
     let step = &mut spec.steps[0];
-    step.from.as_mut().unwrap().channel = "mms".to_owned();
-    step.to.as_mut().unwrap().channel = "mesenger".to_owned();
+    step.sender.as_mut().unwrap().channel = "mms".to_owned();
+    step.recipient.as_mut().unwrap().channel = "mesenger".to_owned();
     step.failover = Some(v1::Failover { expiry_time: span(0, 0), condition_status: String::new() });
     let content = Some(image("private", ""));
     let action = Some(v1::ViberAction::default());

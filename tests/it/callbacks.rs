@@ -134,8 +134,8 @@ async fn a_receiver_that_was_away_gets_everything_in_order() {
     told.advance(2 * HOUR).await;
     let waiting = told.list(None).await;
     assert_eq!(waiting.len(), 4, "{waiting:?}");
-    assert!(waiting[0].last_problem.contains("could not be reached"));
-    assert_eq!(waiting[1].tries, 0, "the second waits for the first");
+    assert!(waiting[0].last_error.contains("could not be reached"));
+    assert_eq!(waiting[1].attempt_count, 0, "the second waits for the first");
     let receiver = Receiver::at(address).await;
     told.advance(HOUR).await;
     assert_eq!(statuses(&receiver.received()), ["submitted", "delivered", "read", "completed"]);
@@ -159,7 +159,7 @@ async fn after_a_day_they_are_dead_and_the_command_line_resends_them() {
     println!("{tries} tries of 4 callbacks before they were given up:\n{listed}");
     let id = listed.split_whitespace().next().unwrap().to_owned();
     let shown = told.cli(&["callbacks", "show", &id]).await;
-    assert!(shown.contains("DEAD") && shown.contains("died"), "{shown}");
+    assert!(shown.contains("DEAD") && shown.contains("dead since"), "{shown}");
 
     receiver.always(Answer::status(200));
     let application = application.id.to_string();
@@ -186,7 +186,7 @@ async fn a_receiver_that_is_gone_is_not_asked_again() {
     let dead = told.list(Some(&id)).await;
     assert_eq!(dead.len(), 4);
     receiver.always(Answer::status(204));
-    told.cli(&["callbacks", "resend", &dead[3].id]).await;
+    told.cli(&["callbacks", "resend", &dead[3].callback_id]).await;
     assert!(
         eventually(Duration::from_secs(10), || async { told.list(None).await.len() == 3 }).await
     );
@@ -290,7 +290,7 @@ async fn a_private_address_is_not_called_unless_the_configuration_allows_it() {
     told.advance(Duration::from_secs(60)).await;
     assert_eq!(receiver.received().len(), 0);
     let waiting = told.list(None).await;
-    let refused = waiting.iter().filter(|it| it.last_problem.contains("could not be reached"));
+    let refused = waiting.iter().filter(|it| it.last_error.contains("could not be reached"));
     assert_eq!(refused.count(), 3, "{waiting:?}");
     told.stop().await;
 }

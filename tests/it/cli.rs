@@ -87,7 +87,7 @@ async fn a_person_gets_along() {
     assert!(why.contains("It ended SUCCEEDED, CONDITION_MET"), "{why}");
     let got = out(&terminal.run(&["get", &id, "--output", "json"]).await);
     let json: serde_json::Value = serde_json::from_str(&got).unwrap();
-    assert_eq!(json["id"], id.as_str());
+    assert_eq!(json["workflow_id"], id.as_str());
     assert_eq!(json["state"], "WORKFLOW_STATE_SUCCEEDED");
 
     let canceled = terminal.run(&["cancel", &id]).await;

@@ -41,7 +41,7 @@ async fn told(running: &Running) -> BTreeMap<String, Vec<String>> {
     let request = ListWorkflowsRequest { page_size: 500, ..Default::default() };
     let mut told = BTreeMap::new();
     for found in running.client.list(request).await.unwrap().workflows {
-        let workflow = running.get(&found.id).await;
+        let workflow = running.get(&found.workflow_id).await;
         let mut lines = vec![format!(
             "request {:?} labels {:?} steps {}",
             workflow.request_id,
@@ -52,13 +52,13 @@ async fn told(running: &Running) -> BTreeMap<String, Vec<String>> {
         lines.extend(events.map(|event| {
             let event = Event {
                 // The wording may get better, a token belongs to one life of the store.
-                sentence: String::new(),
+                description: String::new(),
                 resume_token: String::new(),
                 ..event.clone()
             };
             dispatch::pb::to_json(&event)
         }));
-        told.insert(found.id, lines);
+        told.insert(found.workflow_id, lines);
     }
     told
 }

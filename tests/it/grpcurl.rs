@@ -70,10 +70,10 @@ async fn grpcurl_lists_describes_and_calls_everything() {
     }
 
     let request = r#"{"workflow": {"steps": [
-        {"from": {"id": "107083064136738"}, "to": {"channel": "messenger", "id": "1234567890"},
+        {"sender": {"id": "107083064136738"}, "recipient": {"channel": "messenger", "id": "1234567890"},
          "message": {"text": "Your table is ready."},
          "failover": {"expiry_time": "600s", "condition_status": "read"}},
-        {"from": {"number": "Dispatch"}, "to": {"channel": "sms", "number": "447700900000"},
+        {"sender": {"number": "Dispatch"}, "recipient": {"channel": "sms", "number": "447700900000"},
          "message": {"text": "Your table is ready."}}]}}"#;
     let create = "dispatch.v1.DispatchService/CreateWorkflow";
     let created = text(grpcurl(&["-d", request, &address, create]).await.unwrap());
@@ -89,7 +89,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
     let refused = grpcurl(&["-d", &wrong, &address, create]).await.unwrap();
     assert_eq!(refused.status.code(), Some(64 + 3));
     let why = String::from_utf8_lossy(&refused.stderr);
-    assert!(why.contains("InvalidArgument") && why.contains("steps[1].to"), "{why}");
+    assert!(why.contains("InvalidArgument") && why.contains("steps[1].recipient"), "{why}");
     let shown: Vec<_> = why.lines().take(3).collect();
     assert!(readme.contains(&shown.join("\n")), "the README's refusal is not grpcurl's:\n{why}");
     assert!(why.contains("fieldViolations"), "the details are readable:\n{why}");

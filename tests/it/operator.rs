@@ -9,7 +9,7 @@ use dispatch::{
         AdvanceClockRequest, CreateKeyRequest, ListAuditRequest, ListCallbacksRequest,
         ListKeysRequest, ListWorkflowsRequest, StreamStart, StreamStatusRequest,
         sandbox_service_client::SandboxServiceClient,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
         stream_status_response::Kind,
     },
 };
@@ -37,7 +37,7 @@ async fn house() -> House {
 
 async fn create(client: &Client) -> String {
     let spec = messenger_sms("1000", "447700900001", "600s");
-    client.create(request(spec)).await.unwrap().workflow.unwrap().id
+    client.create(request(spec)).await.unwrap().workflow.unwrap().workflow_id
 }
 
 async fn list(client: &Client, tenant: &str) -> Result<Vec<(String, String)>, Status> {
@@ -47,7 +47,7 @@ async fn list(client: &Client, tenant: &str) -> Result<Vec<(String, String)>, St
         .await?
         .workflows
         .into_iter()
-        .map(|workflow| (workflow.tenant, workflow.id))
+        .map(|workflow| (workflow.tenant, workflow.workflow_id))
         .collect();
     listed.sort();
     Ok(listed)
@@ -61,7 +61,7 @@ async fn told(
 ) -> Result<Vec<(String, String)>, Status> {
     let asked = StreamStatusRequest {
         target: Some(Target::All(Default::default())),
-        from: Some(From::Start(StreamStart::Beginning as i32)),
+        start: Some(Start::Position(StreamStart::Beginning as i32)),
         tenant: tenant.to_owned(),
         ..Default::default()
     };
@@ -90,7 +90,7 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
     assert_eq!(told(&operator, "", 2).await.unwrap(), [of("acme", &a), of("beta", &b)]);
     assert_eq!(told(&operator, "acme", 1).await.unwrap(), [of("acme", &a)]);
     let shown = operator.get(&a).await.unwrap();
-    assert_eq!((shown.tenant.as_str(), shown.id.as_str()), ("acme", a.as_str()));
+    assert_eq!((shown.tenant.as_str(), shown.workflow_id.as_str()), ("acme", a.as_str()));
     let watched =
         StreamStatusRequest { target: Some(Target::WorkflowId(a.clone())), ..Default::default() };
     let mut stream = operator.raw().stream_status(watched).await.unwrap().into_inner();
@@ -108,7 +108,7 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
     seen.unwrap();
     let again = StreamStatusRequest {
         target: Some(Target::All(Default::default())),
-        from: Some(From::ResumeToken(at.unwrap())),
+        start: Some(Start::ResumeToken(at.unwrap())),
         ..Default::default()
     };
     operator.raw().stream_status(again.clone()).await.unwrap();
@@ -137,7 +137,10 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
             house.of(tenant).access().list_audit(asked).await.unwrap().into_inner().entries;
         assert_eq!(entries.len(), 1, "{entries:?}");
         let entry = &entries[0];
-        assert_eq!((entry.who.as_str(), entry.what.as_str()), ("operator", "workflow.canceled"));
+        assert_eq!(
+            (entry.actor.as_str(), entry.action.as_str()),
+            ("operator", "workflow.canceled")
+        );
         assert_eq!((entry.tenant.as_str(), &entry.target), (tenant, id));
     }
     assert_eq!(operator.cancel(crate::access::MISSING).await.unwrap_err().code(), Code::NotFound);

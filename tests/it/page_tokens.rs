@@ -8,7 +8,7 @@ use dispatch::{
     pb::v1::{
         ApplicationSpec, CreateAccountRequest, CreateApplicationRequest, ListAccountsRequest,
         ListApplicationsRequest, ListCallbacksRequest, ListWorkflowsRequest, StreamStatusRequest,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
     },
     service::Service,
 };
@@ -59,7 +59,7 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let made = acme.create(request(messenger_sms("someone", "447700900000", "600s"))).await;
-        ids.push(made.unwrap().workflow.unwrap().id);
+        ids.push(made.unwrap().workflow.unwrap().workflow_id);
     }
 
     // Workflows.
@@ -68,7 +68,7 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let token = first.next_page_token;
     let next = ListWorkflowsRequest { page_token: token.clone(), ..plain.clone() };
     let second = acme.list(next.clone()).await.unwrap();
-    let (one, other) = (&first.workflows[0].id, &second.workflows[0].id);
+    let (one, other) = (&first.workflows[0].workflow_id, &second.workflows[0].workflow_id);
     assert!(one != other && ids.contains(one) && ids.contains(other));
     let larger = ListWorkflowsRequest { page_size: 2, ..next.clone() };
     assert_eq!(
@@ -105,10 +105,13 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let next = ListApplicationsRequest { page_token: of_applications.clone(), ..plain };
     let second = acme.applications().list_applications(next.clone()).await.unwrap().into_inner();
     assert_eq!(second.applications[0].name, "two");
-    assert!(!shows(&of_applications, first.applications[0].id.as_bytes()));
+    assert!(!shows(&of_applications, first.applications[0].application_id.as_bytes()));
     assert_refused(beta.applications().list_applications(next.clone()).await, "page_token");
     // An id was a token once.
-    let plain_id = ListApplicationsRequest { page_token: first.applications[0].id.clone(), ..next };
+    let plain_id = ListApplicationsRequest {
+        page_token: first.applications[0].application_id.clone(),
+        ..next
+    };
     assert_refused(acme.applications().list_applications(plain_id).await, "page_token");
 
     // External accounts.
@@ -141,14 +144,14 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let shown = acme.get(&ids[0]).await.unwrap();
     let resume = |token: &str, id: &str| StreamStatusRequest {
         target: Some(Target::WorkflowId(id.to_owned())),
-        from: Some(From::ResumeToken(token.to_owned())),
+        start: Some(Start::ResumeToken(token.to_owned())),
         ..Default::default()
     };
     let token = &shown.timeline[0].resume_token;
     let mut stream = acme.raw().stream_status(resume(token, &ids[0])).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some(), "it goes on behind the first event");
     let made = beta.create(request(messenger_sms("other", "447700900003", "600s"))).await.unwrap();
-    let own = made.workflow.unwrap().id;
+    let own = made.workflow.unwrap().workflow_id;
     assert_refused(beta.raw().stream_status(resume(token, &own)).await, "resume_token");
     let decoded = URL_SAFE_NO_PAD.decode(token).unwrap();
     assert!(!decoded.windows(7).any(|part| part == [0; 7]), "no cursor in clear");

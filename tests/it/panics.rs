@@ -20,7 +20,7 @@ use dispatch::{
         admin_service_client::AdminServiceClient,
         admin_service_server::AdminServiceServer,
         dispatch_service_client::DispatchServiceClient,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
     },
     service::grpc_edge,
     store::{Cursor, Entry, Filter, Incarnation, Page, Parked, Reader, Record, Row, StoreError},
@@ -157,7 +157,7 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     let mut client = DispatchServiceClient::new(channel.clone());
     let labels = StreamStatusRequest {
         target: Some(Target::All(Default::default())),
-        from: Some(From::Start(StreamStart::Beginning as i32)),
+        start: Some(Start::Position(StreamStart::Beginning as i32)),
         ..Default::default()
     };
     let mut quiet = HealthClient::new(channel.clone());
@@ -165,7 +165,7 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     let mut found = Vec::new();
     found.push(quiet.check(HealthCheckRequest::default()).await.unwrap_err());
     found.push(quiet.watch(HealthCheckRequest::default()).await.unwrap_err());
-    let get = GetWorkflowRequest { id: uuid::Uuid::now_v7().to_string(), view: 0 };
+    let get = GetWorkflowRequest { workflow_id: uuid::Uuid::now_v7().to_string(), view: 0 };
     found.push(client.get_workflow(get).await.unwrap_err());
     found.push(client.list_workflows(ListWorkflowsRequest::default()).await.unwrap_err());
     let mut stream = client.stream_status(labels).await.unwrap().into_inner();

@@ -97,12 +97,12 @@ impl Served {
         let spec = dispatch::pb::from_yaml(
             "
 steps:
-  - from: { channel: sms, number: 'Dispatch' }
-    to: { channel: sms, number: '447700900001' }
+  - sender: { channel: sms, number: 'Dispatch' }
+    recipient: { channel: sms, number: '447700900001' }
     message: { text: 'Your table is ready.' }
 ",
         );
-        self.client.create(request(spec.unwrap())).await.unwrap().workflow.unwrap().id
+        self.client.create(request(spec.unwrap())).await.unwrap().workflow.unwrap().workflow_id
     }
 
     async fn ended(&self, id: &str) -> Workflow {
@@ -220,7 +220,7 @@ async fn sighup_takes_up_secrets_accounts_and_levels_and_a_bad_file_changes_noth
     let id = served.create().await;
     let sent = eventually(PATIENCE, || async {
         let told = served.client.get(&id).await.unwrap();
-        told.timeline.iter().any(|event| event.sentence.contains("accepted"))
+        told.timeline.iter().any(|event| event.description.contains("accepted"))
     });
     assert!(sent.await, "the new secret is in use");
     assert!(served.log.lock().unwrap().contains("DEBUG"), "the new level is in use");
@@ -258,7 +258,7 @@ async fn sighup_widens_a_route_and_who_waits_on_one_that_is_gone_goes_by_another
     let mut moved = 0;
     for id in &ids {
         let told = served.client.get(id).await.unwrap();
-        let sentences = told.timeline.iter().map(|event| event.sentence.as_str());
+        let sentences = told.timeline.iter().map(|event| event.description.as_str());
         moved += usize::from(sentences.into_iter().any(|it| it.contains("by route sms-b")));
     }
     assert_eq!(moved, 2);
@@ -325,7 +325,7 @@ async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize
     for id in &ids {
         let is_put_off = || async {
             let told = served.client.get(id).await.unwrap();
-            told.timeline.iter().any(|event| event.sentence.contains("will be retried"))
+            told.timeline.iter().any(|event| event.description.contains("will be retried"))
         };
         assert!(eventually(PATIENCE, is_put_off).await, "{:?}", provider.calls());
     }

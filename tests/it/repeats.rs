@@ -51,7 +51,7 @@ fn asked(request_id: &str, person: &str) -> CreateWorkflowRequest {
 
 async fn create(client: &Client, request_id: &str, person: &str) -> (String, bool) {
     let made = client.create(asked(request_id, person)).await.unwrap();
-    (made.workflow.unwrap().id, made.already_existed)
+    (made.workflow.unwrap().workflow_id, made.already_existed)
 }
 
 fn body(text: &str) -> Value {
@@ -111,7 +111,7 @@ impl Acknowledged {
         let results: Vec<_> = results
             .into_iter()
             .map(|result| match result.result.unwrap() {
-                Created(made) => made.workflow.unwrap().id,
+                Created(made) => made.workflow.unwrap().workflow_id,
                 Error(error) => error.reason,
             })
             .collect();

@@ -7,7 +7,7 @@ use dispatch::{
     pb::v1::{
         Event, EventKind, LabelFilter, StreamStart, StreamStatusRequest, StreamStatusResponse,
         WorkflowSpec,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
         stream_status_response::Kind,
     },
 };
@@ -33,12 +33,12 @@ fn to_be_delivered() -> WorkflowSpec {
         "
 labels: {{ team: blue }}
 steps:
-  - from: {{ channel: messenger, id: '107083064136738' }}
-    to: {{ channel: messenger, id: '{PERSON}' }}
+  - sender: {{ channel: messenger, id: '107083064136738' }}
+    recipient: {{ channel: messenger, id: '{PERSON}' }}
     message: {{ text: 'Your table is ready.' }}
     failover: {{ expiry_time: 600s, condition_status: delivered }}
-  - from: {{ channel: sms, number: 'Dispatch' }}
-    to: {{ channel: sms, number: '447700900001' }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
     message: {{ text: 'Your table is ready.' }}
 "
     ))
@@ -57,11 +57,11 @@ fn blue() -> Target {
 async fn follow(
     running: &Running,
     target: Target,
-    from: From,
+    start: Start,
 ) -> Result<Streaming<StreamStatusResponse>, Status> {
-    let (target, from) = (Some(target), Some(from));
+    let (target, start) = (Some(target), Some(start));
     let asked =
-        StreamStatusRequest { target, from, follow_late_receipts: true, ..Default::default() };
+        StreamStatusRequest { target, start, follow_late_receipts: true, ..Default::default() };
     Ok(running.client.raw().stream_status(asked).await?.into_inner())
 }
 
@@ -81,10 +81,11 @@ async fn next_event(stream: &mut Streaming<StreamStatusResponse>) -> Event {
 }
 
 /// The token that goes on from now.
-async fn token(running: &Running) -> From {
-    let mut stream = follow(running, all(), From::Start(StreamStart::Now as i32)).await.unwrap();
+async fn token(running: &Running) -> Start {
+    let mut stream =
+        follow(running, all(), Start::Position(StreamStart::Now as i32)).await.unwrap();
     match next(&mut stream).await.unwrap() {
-        Some(Kind::Bookmark(bookmark)) => From::ResumeToken(bookmark.resume_token),
+        Some(Kind::Bookmark(bookmark)) => Start::ResumeToken(bookmark.resume_token),
         other => panic!("{other:?}"),
     }
 }
@@ -101,8 +102,8 @@ async fn what_came_late_is_told_to_whoever_comes_back(kind: StoreKind) {
     running.advance(24 * HOUR).await;
     // Whatever happens lets the writer sweep.
     let other = running.create(to_be_delivered()).await;
-    let from = From::Start(StreamStart::Now as i32);
-    let mut watching = follow(&running, Target::WorkflowId(id.clone()), from).await.unwrap();
+    let start = Start::Position(StreamStart::Now as i32);
+    let mut watching = follow(&running, Target::WorkflowId(id.clone()), start).await.unwrap();
 
     let mut running = running;
     for life in 0..2 {
@@ -119,8 +120,8 @@ async fn what_came_late_is_told_to_whoever_comes_back(kind: StoreKind) {
         // What was rendered before is forgotten.
         running.stop().await;
         running = Running::start(&config).await;
-        let from = From::Start(StreamStart::Now as i32);
-        watching = follow(&running, Target::WorkflowId(id.clone()), from).await.unwrap();
+        let start = Start::Position(StreamStart::Now as i32);
+        watching = follow(&running, Target::WorkflowId(id.clone()), start).await.unwrap();
     }
 
     // Once that is past retention too, whoever has not seen it is told so.
@@ -151,7 +152,8 @@ async fn who_has_seen_everything_is_never_too_old(kind: StoreKind) {
     for _ in 0..5 {
         running.create(WorkflowSpec { send_at: Some(send_at), ..to_be_delivered() }).await;
     }
-    let mut quiet = follow(&running, all(), From::Start(StreamStart::Now as i32)).await.unwrap();
+    let mut quiet =
+        follow(&running, all(), Start::Position(StreamStart::Now as i32)).await.unwrap();
     let Some(Kind::Bookmark(bookmark)) = next(&mut quiet).await.unwrap() else {
         panic!("no bookmark")
     };
@@ -160,7 +162,7 @@ async fn who_has_seen_everything_is_never_too_old(kind: StoreKind) {
         sweep(&running).await;
     }
     let id = running.create(to_be_delivered()).await;
-    let back = From::ResumeToken(bookmark.resume_token);
+    let back = Start::ResumeToken(bookmark.resume_token);
     let mut came_back = follow(&running, all(), back).await.unwrap();
     for stream in [&mut quiet, &mut came_back] {
         let event = next_event(stream).await;

@@ -35,7 +35,7 @@ async fn fill(client: &Client) -> Vec<(String, String)> {
         });
         let request = CreateApplicationRequest { application };
         let answer = client.applications().create_application(request).await.unwrap().into_inner();
-        made.push((answer.application.unwrap().id, answer.callback_secret));
+        made.push((answer.application.unwrap().application_id, answer.callback_secret));
     }
     let account = CreateAccountRequest {
         provider: "whatsapp".to_owned(),
@@ -49,7 +49,7 @@ async fn fill(client: &Client) -> Vec<(String, String)> {
 
 async fn assert_all_there(client: &Client, made: &[(String, String)]) {
     for (id, secret) in made {
-        let request = GetCallbackSecretRequest { id: id.clone(), renew: false };
+        let request = GetCallbackSecretRequest { application_id: id.clone(), renew: false };
         let told = client.applications().get_callback_secret(request).await.unwrap().into_inner();
         assert_eq!(told.callback_secret, *secret);
     }
@@ -99,7 +99,7 @@ async fn the_master_key_is_changed_while_the_service_runs_and_over_a_kill() {
     assert_all_there(&client, &made).await;
     let everything = ListAuditRequest { limit: 1000, ..Default::default() };
     let audit = client.access().list_audit(everything).await.unwrap();
-    let what: Vec<_> = audit.into_inner().entries.into_iter().map(|act| act.what).collect();
+    let what: Vec<_> = audit.into_inner().entries.into_iter().map(|act| act.action).collect();
     for act in ["master_key.rotation_begun", "master_key.rotated"] {
         assert_eq!(what.iter().filter(|what| **what == act).count(), 2, "{act}: {what:?}");
     }

@@ -57,8 +57,8 @@ fn message(channel: &str, from: &str) -> WorkflowSpec {
     dispatch::pb::from_yaml(&format!(
         "
 steps:
-  - from: {{ channel: {channel}, {kind}: '{from}' }}
-    to: {{ channel: {channel}, {kind}: '447700900001' }}
+  - sender: {{ channel: {channel}, {kind}: '{from}' }}
+    recipient: {{ channel: {channel}, {kind}: '447700900001' }}
     message: {{ text: 'Your table is ready.' }}
 "
     ))
@@ -193,7 +193,7 @@ async fn advance(house: &House, seconds: u64) {
 async fn scheduled(house: &House, tenant: &str, mut spec: WorkflowSpec) -> String {
     let now = house.service.engine.clock().now().0 / 1000;
     spec.send_at = Some(prost_types::Timestamp { seconds: now as i64 + 60, nanos: 0 });
-    house.of(tenant).create(request(spec)).await.unwrap().workflow.unwrap().id
+    house.of(tenant).create(request(spec)).await.unwrap().workflow.unwrap().workflow_id
 }
 
 fn end(workflow: &Workflow) -> (&'static str, String) {

@@ -29,7 +29,7 @@ async fn not_read_in_ten_minutes_an_sms_goes_out() {
     running.advance(MINUTE).await;
     let workflow = running.get(&id).await;
     assert_eq!(workflow.state(), WorkflowState::Succeeded);
-    let told: Vec<_> = workflow.timeline.iter().map(|event| event.sentence.as_str()).collect();
+    let told: Vec<_> = workflow.timeline.iter().map(|event| event.description.as_str()).collect();
     let why = "not read within 600 s; last status delivered, 41 s after submission";
     assert!(told.contains(&why), "{told:#?}");
     running.stop().await;
@@ -102,7 +102,7 @@ async fn every_oddity_of_a_provider_ends_as_it_should() {
             running.advance(60 * MINUTE).await;
             let workflow = running.get(&id).await;
             let told: Vec<_> =
-                workflow.timeline.iter().map(|event| event.sentence.as_str()).collect();
+                workflow.timeline.iter().map(|event| event.description.as_str()).collect();
             let place = format!("{script}, over HTTP: {over_http}: {told:#?}");
             assert_eq!(workflow.state(), *end, "{place}");
             assert_eq!(running.sent().await.len(), *sends, "{place}");
@@ -157,7 +157,7 @@ async fn a_request_id_makes_a_create_safe_to_repeat() {
     let created: Vec<_> = futures_util::future::join_all(calls).await;
     let ids: std::collections::BTreeSet<_> = created
         .iter()
-        .map(|created| created.as_ref().unwrap().workflow.clone().unwrap().id)
+        .map(|created| created.as_ref().unwrap().workflow.clone().unwrap().workflow_id)
         .collect();
     assert_eq!(ids.len(), 1);
     let new = created.iter().filter(|created| !created.as_ref().unwrap().already_existed).count();
@@ -248,9 +248,9 @@ async fn a_stream_goes_on_behind_any_token_without_gap_or_repeat() {
         running.client.watch(Watch::Workflow(id.clone()), token, false, see).await.unwrap();
         assert_eq!(rest, all[at + 1..], "behind event {}", at + 1);
 
-        let from = Some(stream_status_request::From::ResumeToken(event.resume_token.clone()));
+        let from = Some(stream_status_request::Start::ResumeToken(event.resume_token.clone()));
         let target = Some(stream_status_request::Target::All(Default::default()));
-        let asked = StreamStatusRequest { target, from, ..Default::default() };
+        let asked = StreamStatusRequest { target, start: from, ..Default::default() };
         let mut stream = running.client.raw().stream_status(asked).await.unwrap().into_inner();
         for wanted in &all[at + 1..] {
             let Some(Kind::Event(event)) = stream.message().await.unwrap().unwrap().kind else {
@@ -268,9 +268,9 @@ async fn a_thousand_readers_see_everything_and_one_that_does_not_read_holds_nobo
     const READERS: usize = 1000;
     const WORKFLOWS: usize = 40;
     let running = Running::start(&in_memory()).await;
-    let from = Some(stream_status_request::From::Start(StreamStart::Beginning as i32));
+    let from = Some(stream_status_request::Start::Position(StreamStart::Beginning as i32));
     let target = Some(stream_status_request::Target::All(Default::default()));
-    let asked = StreamStatusRequest { target, from, ..Default::default() };
+    let asked = StreamStatusRequest { target, start: from, ..Default::default() };
     let _unread = running.client.raw().stream_status(asked.clone()).await.unwrap();
     let mut readers = Vec::new();
     for _ in 0..READERS {

@@ -101,7 +101,7 @@ impl Running {
 
     pub async fn create(&self, spec: WorkflowSpec) -> String {
         let created = self.client.create(request(spec)).await.unwrap();
-        created.workflow.unwrap().id
+        created.workflow.unwrap().workflow_id
     }
 
     pub async fn get(&self, id: &str) -> Workflow {
@@ -118,12 +118,12 @@ pub fn messenger_sms(person: &str, number: &str, expiry: &str) -> WorkflowSpec {
     dispatch::pb::from_yaml(&format!(
         "
 steps:
-  - from: {{ channel: messenger, id: '107083064136738' }}
-    to: {{ channel: messenger, id: '{person}' }}
+  - sender: {{ channel: messenger, id: '107083064136738' }}
+    recipient: {{ channel: messenger, id: '{person}' }}
     message: {{ text: 'Your table is ready.' }}
     failover: {{ expiry_time: {expiry}, condition_status: read }}
-  - from: {{ channel: sms, number: 'Dispatch' }}
-    to: {{ channel: sms, number: '{number}' }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '{number}' }}
     message: {{ text: 'Your table is ready.' }}
 "
     ))

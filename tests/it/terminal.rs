@@ -99,7 +99,7 @@ async fn names_that_turn_the_direction_of_writing_are_shown_as_what_they_are() {
     let application = ApplicationSpec { name: "shop".to_owned(), ..ApplicationSpec::default() };
     let request = CreateApplicationRequest { application: Some(application) };
     let made = client.applications().create_application(request).await.unwrap().into_inner();
-    rename_as_before(&running, &made.application.unwrap().id, turned);
+    rename_as_before(&running, &made.application.unwrap().application_id, turned);
     let shown = run(&["apps", "list"], &server).await;
     assert!(shown.status.success() && is_harmless(&shown), "{shown:?}");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();

@@ -82,11 +82,11 @@ async fn every_service_takes_gzip_and_answers_in_it() {
     let request = CreateWorkflowRequest { workflow: Some(spec), ..Default::default() };
     let created = dispatch.create_workflow(request.clone()).await.unwrap();
     assert_eq!(created.metadata().get("grpc-encoding").unwrap(), "gzip");
-    let id = created.into_inner().workflow.unwrap().id;
+    let id = created.into_inner().workflow.unwrap().workflow_id;
     let batch = BatchCreateWorkflowsRequest { requests: vec![request; 3] };
     let created = dispatch.batch_create_workflows(batch).await.unwrap().into_inner();
     assert_eq!(created.results.len(), 3);
-    let got = dispatch.get_workflow(GetWorkflowRequest { id, view: 0 }).await.unwrap();
+    let got = dispatch.get_workflow(GetWorkflowRequest { workflow_id: id, view: 0 }).await.unwrap();
     assert!(got.into_inner().workflow.is_some());
     dispatch.list_channels(ListChannelsRequest::default()).await.unwrap();
     gzip!(AccessServiceClient).list_keys(ListKeysRequest::default()).await.unwrap();
@@ -122,7 +122,9 @@ async fn a_request_that_is_too_large_is_told_so_packed_or_not() {
         told(client.create_workflow(request.clone()).await.unwrap_err());
         told(client.batch_create_workflows(batch.clone()).await.unwrap_err());
         let id = "a".repeat(5 * MIB);
-        told(client.get_workflow(GetWorkflowRequest { id, view: 0 }).await.unwrap_err());
+        told(
+            client.get_workflow(GetWorkflowRequest { workflow_id: id, view: 0 }).await.unwrap_err(),
+        );
     }
     // On a service that is not ours too, and on one whose methods stream.
     let service = "a".repeat(5 * MIB);
@@ -161,9 +163,9 @@ async fn what_is_no_text_is_the_caller_s_fault_and_named() {
     let cases = [
         (create_method, spoiled(create.clone(), "order-17"), "client_ref"),
         (create_method, spoiled(create.clone(), "request-17"), "request_id"),
-        (create_method, spoiled(create.clone(), "447700900001"), "steps.to"),
+        (create_method, spoiled(create.clone(), "447700900001"), "steps.recipient"),
         (batch_method, spoiled(batch, "order-17"), "requests.workflow.client_ref"),
-        ("/dispatch.v1.DispatchService/GetWorkflow", named.clone(), "id"),
+        ("/dispatch.v1.DispatchService/GetWorkflow", named.clone(), "workflow_id"),
         ("/dispatch.v1.DispatchService/StreamStatus", named.clone(), ""),
         ("/dispatch.v1.AccessService/CreateKey", named.clone(), ""),
         ("/dispatch.v1.CallbackService/ResendCallback", named.clone(), ""),

@@ -230,7 +230,7 @@ impl Told {
         let created = self.client.create(request(spec)).await.unwrap();
         self.advance(1).await;
         let sent = self.provider.sent().pop().unwrap();
-        (created.workflow.unwrap().id, sent.client_ref.unwrap())
+        (created.workflow.unwrap().workflow_id, sent.client_ref.unwrap())
     }
 
     async fn get(&self, id: &str) -> Workflow {

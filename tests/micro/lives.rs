@@ -60,12 +60,12 @@ pub fn request() -> CreateWorkflowRequest {
     let spec = dispatch::pb::from_yaml(&format!(
         "
 steps:
-  - from: {{ channel: messenger, id: '107083064136738' }}
-    to: {{ channel: messenger, id: '1000000000001' }}
+  - sender: {{ channel: messenger, id: '107083064136738' }}
+    recipient: {{ channel: messenger, id: '1000000000001' }}
     message: {{ text: {text} }}
     failover: {{ expiry_time: 2s, condition_status: delivered }}
-  - from: {{ channel: sms, number: '447700900000' }}
-    to: {{ channel: sms, number: '447700900001' }}
+  - sender: {{ channel: sms, number: '447700900000' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
     message: {{ text: {text} }}
 "
     ));

@@ -46,8 +46,8 @@ impl Violation {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Field::From => f.write_str("from"),
-            Field::To => f.write_str("to"),
+            Field::From => f.write_str("sender"),
+            Field::To => f.write_str("recipient"),
             Field::Content => f.write_str("message"),
             Field::Within(path) | Field::Options(path) => write!(f, "message.{path}"),
             Field::Parameter(index) => write!(f, "message.template.parameters[{index}]"),

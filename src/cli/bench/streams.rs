@@ -30,7 +30,7 @@ use crate::{
     pb::v1::{
         AllWorkflows, EventKind, StreamStart, StreamStatusRequest,
         dispatch_service_client::DispatchServiceClient,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
         stream_status_response::Kind,
     },
 };
@@ -160,7 +160,7 @@ async fn open(
     let request = StreamStatusRequest {
         tenant: String::new(),
         target: Some(target),
-        from: Some(From::Start(StreamStart::Now as i32)),
+        start: Some(Start::Position(StreamStart::Now as i32)),
         follow_late_receipts: false,
     };
     let mut client = DispatchServiceClient::new(channel);

@@ -78,14 +78,14 @@ pub(super) fn request(number: u64, shape: &Shape) -> CreateWorkflowRequest {
         condition_status: shape.condition.to_owned(),
     };
     let messenger = Step {
-        from: Some(at("messenger", address::Endpoint::Id(PAGE.to_owned()))),
-        to: Some(at("messenger", address::Endpoint::Id(format!("1{number:012}")))),
+        sender: Some(at("messenger", address::Endpoint::Id(PAGE.to_owned()))),
+        recipient: Some(at("messenger", address::Endpoint::Id(format!("1{number:012}")))),
         message: Some(message()),
         failover: Some(failover),
     };
     let sms = Step {
-        from: Some(at("sms", address::Endpoint::Number(SMS_SENDER.to_owned()))),
-        to: Some(at("sms", address::Endpoint::Number(format!("44{number:012}")))),
+        sender: Some(at("sms", address::Endpoint::Number(SMS_SENDER.to_owned()))),
+        recipient: Some(at("sms", address::Endpoint::Number(format!("44{number:012}")))),
         message: Some(message()),
         failover: None,
     };
@@ -129,7 +129,7 @@ mod tests {
         let told: Vec<_> = spec
             .steps
             .iter()
-            .map(|step| match step.to.clone().unwrap() {
+            .map(|step| match step.recipient.clone().unwrap() {
                 Address { channel, endpoint: Some(address::Endpoint::Id(to)) }
                 | Address { channel, endpoint: Some(address::Endpoint::Number(to)) } => {
                     recipient(&channel, &to)

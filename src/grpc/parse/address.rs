@@ -7,32 +7,32 @@ use crate::pb::v1::{Address, address};
 
 /// The channel of a step, said by its recipient.
 pub(super) fn channel(
-    to: Option<&Address>,
-    from: Option<&Address>,
+    recipient: Option<&Address>,
+    sender: Option<&Address>,
     path: &str,
     rules: &dyn Rules,
     found: &mut Found,
 ) -> Option<Channel> {
-    let to = to?;
-    if let Some(from) = from
-        && !from.channel.is_empty()
-        && from.channel != to.channel
+    let recipient = recipient?;
+    if let Some(sender) = sender
+        && !sender.channel.is_empty()
+        && sender.channel != recipient.channel
     {
         found.note(
-            format!("{path}.from.channel"),
-            "must be the same as to.channel, or left empty: a step uses one channel",
+            format!("{path}.sender.channel"),
+            "must be the same as recipient.channel, or left empty: a step uses one channel",
         );
     }
     if !rules.judge() {
-        return to.channel.parse().ok();
+        return recipient.channel.parse().ok();
     }
     let known = rules.channels();
-    let channel = known.iter().find(|channel| channel.as_str() == to.channel);
+    let channel = known.iter().find(|channel| channel.as_str() == recipient.channel);
     if channel.is_none() {
         let names: Vec<_> = known.iter().map(Channel::as_str).collect();
         let nearest = names
             .iter()
-            .map(|name| (strsim::jaro_winkler(name, &to.channel), name))
+            .map(|name| (strsim::jaro_winkler(name, &recipient.channel), name))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|(a, _), (b, _)| a.total_cmp(b));
         let hint = nearest.map(|(_, name)| format!("; did you mean {name}?")).unwrap_or_default();
@@ -41,7 +41,7 @@ pub(super) fn channel(
             names => names.join(", "),
         };
         found.note(
-            format!("{path}.to.channel"),
+            format!("{path}.recipient.channel"),
             format!("must be a channel of this service, which has {names}{hint}"),
         );
     }

@@ -1,7 +1,7 @@
 //! From the API's messages to types that cannot be wrong.
 //!
 //! Every function here either returns the parsed thing or *all* that is wrong with it: for each
-//! wrong field its path (relative to the WorkflowSpec, counted from 0: `steps[1].to.channel`), what
+//! wrong field its path (relative to the WorkflowSpec, counted from 0: `steps[1].recipient.channel`), what
 //! is wrong and what would be right. No text repeats a number, an address or a message's text.
 //!
 //! What a channel can do is asked through [`Rules`] and nowhere written here. Nothing is stored,

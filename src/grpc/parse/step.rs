@@ -25,11 +25,12 @@ pub(super) fn step(
     now: UnixMillis,
     found: &mut Found,
 ) -> Option<StepPlan> {
-    let to_path = format!("{path}.to");
-    let from_path = format!("{path}.from");
-    let to = address::endpoint(given.to.as_ref(), &to_path, "who is reached", found);
-    let from = address::endpoint(given.from.as_ref(), &from_path, "who sends", found);
-    let channel = address::channel(given.to.as_ref(), given.from.as_ref(), path, rules, found);
+    let to_path = format!("{path}.recipient");
+    let from_path = format!("{path}.sender");
+    let to = address::endpoint(given.recipient.as_ref(), &to_path, "who is reached", found);
+    let from = address::endpoint(given.sender.as_ref(), &from_path, "who sends", found);
+    let channel =
+        address::channel(given.recipient.as_ref(), given.sender.as_ref(), path, rules, found);
     let message_path = format!("{path}.message");
     let content = content::content(given.message.as_ref(), &message_path, found);
     let options = given

@@ -46,12 +46,12 @@ fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
         max_text_chars: can.limits.text_chars,
         max_caption_chars: can.limits.caption_chars,
         max_url_bytes: can.limits.url_bytes,
-        from_forms: can.from.iter().map(|form| address_form(*form) as i32).collect(),
-        to_forms: can.to.iter().map(|form| address_form(*form) as i32).collect(),
+        sender_forms: can.from.iter().map(|form| address_form(*form) as i32).collect(),
+        recipient_forms: can.to.iter().map(|form| address_form(*form) as i32).collect(),
         idempotent_for: can
             .idempotent_for
             .map(|time| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
-        echoes_attempt_id: can.echo == Echo::AttemptId,
+        correlates_by_attempt_id: can.echo == Echo::AttemptId,
         can_recall: can.recall,
         max_batch: can.batch,
     }

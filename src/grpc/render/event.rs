@@ -24,7 +24,7 @@ pub(crate) fn event(
         sequence,
         time: Some(timestamp(at.wall)),
         kind: kind(fact) as i32,
-        sentence: describe(fact),
+        description: describe(fact),
         state: state_after(fact) as i32,
         attempt_id: attempt.map(|id| id.to_string()).unwrap_or_default(),
         resume_token,
@@ -80,8 +80,8 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::AttemptPlanned { .. } => EventKind::AttemptPlanned,
         Fact::AttemptStarted { .. } => EventKind::AttemptStarted,
         Fact::AttemptAccepted { .. } => EventKind::AttemptAccepted,
-        Fact::AttemptRejected { .. } => EventKind::AttemptRefused,
-        Fact::AttemptRetryScheduled { .. } => EventKind::AttemptDeferred,
+        Fact::AttemptRejected { .. } => EventKind::AttemptRejected,
+        Fact::AttemptRetryScheduled { .. } => EventKind::AttemptRetryScheduled,
         Fact::AttemptUnknown { .. } => EventKind::AttemptUnknown,
         Fact::AttemptRepeated { .. } => EventKind::AttemptRepeated,
         Fact::AttemptDue { .. } => EventKind::AttemptDue,
@@ -139,18 +139,20 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
         | Fact::StepCanceled { .. } => {}
         Fact::AttemptPlanned { route, possible_duplicate, .. } => {
             event.route = route.to_string();
-            event.possible_double = *possible_duplicate;
+            event.possible_duplicate = *possible_duplicate;
         }
-        Fact::AttemptAccepted { provider_id, .. } => event.provider_id = provider_id.clone(),
+        Fact::AttemptAccepted { provider_id, .. } => {
+            event.provider_message_id = provider_id.clone()
+        }
         Fact::AttemptRejected { rejection, .. } => refused(event, Some(rejection)),
         Fact::AttemptRetryScheduled { rejection, retry_at, .. } => {
             refused(event, Some(rejection));
-            event.until = Some(timestamp(at.wall_at(*retry_at)));
+            event.wait_end_time = Some(timestamp(at.wall_at(*retry_at)));
         }
         Fact::AttemptUnknown { rejection, wait_until: until, .. }
         | Fact::AttemptRepeated { rejection, retry_at: until, .. } => {
             refused(event, rejection.as_ref());
-            event.until = Some(timestamp(at.wall_at(*until)));
+            event.wait_end_time = Some(timestamp(at.wall_at(*until)));
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
             event.status = status(*reached);
@@ -176,7 +178,7 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
         }
         Fact::LateSuccess { status: reached, unnecessary_failover, .. } => {
             event.status = status(*reached);
-            event.regret = *unnecessary_failover;
+            event.unnecessary_failover = *unnecessary_failover;
         }
         Fact::Ended(outcome) => {
             event.reason = reason(outcome.reason);
@@ -187,11 +189,11 @@ fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
             status: reached, provider_time, usage, unnecessary_failover, ..
         } => {
             event.status = status(*reached);
-            event.regret = *unnecessary_failover;
+            event.unnecessary_failover = *unnecessary_failover;
             told(event, *provider_time, usage.as_ref());
         }
         Fact::LateSendResult { provider_id, .. } => {
-            event.provider_id = provider_id.clone().unwrap_or_default();
+            event.provider_message_id = provider_id.clone().unwrap_or_default();
         }
     }
 }

@@ -50,8 +50,8 @@ pub(crate) fn spec(plan: &Plan) -> v1::WorkflowSpec {
 fn step(step: &StepPlan) -> v1::Step {
     let message = &step.message;
     v1::Step {
-        from: Some(address(&message.channel, &message.from)),
-        to: Some(address(&message.channel, &message.to)),
+        sender: Some(address(&message.channel, &message.from)),
+        recipient: Some(address(&message.channel, &message.to)),
         message: Some(said(message)),
         failover: step.failover.as_ref().map(failover),
     }

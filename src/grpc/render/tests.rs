@@ -150,11 +150,11 @@ fn a_workflow_that_failed_over_is_shown_whole() {
     let [viber, sms] = shown.steps.as_slice() else { panic!("two steps") };
     assert_eq!((viber.number, viber.state()), (1, StepState::Expired));
     assert_eq!((viber.reason.as_str(), viber.status.as_str()), ("EXPIRED", "delivered"));
-    assert_eq!(viber.expires_at.unwrap().seconds, START as i64 / 1000 + 4 + 600);
+    assert_eq!(viber.expire_time.unwrap().seconds, START as i64 / 1000 + 4 + 600);
     assert_eq!((viber.channel.as_str(), viber.attempts.len()), ("viber_service_msg", 1));
     assert_eq!((sms.state(), sms.reason.as_str()), (StepState::Met, "CONDITION_MET"));
-    assert_eq!((sms.attempts[0].number, sms.attempts[0].provider_id.as_str()), (2, "p2"));
-    assert_eq!(sms.expires_at, None);
+    assert_eq!((sms.attempts[0].number, sms.attempts[0].provider_message_id.as_str()), (2, "p2"));
+    assert_eq!(sms.expire_time, None);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
     assert_eq!((of(11).step, of(11).channel.as_str()), (2, "sms"));
     assert_eq!((of(0).step, of(13).step), (0, 0));
     assert!(shown.timeline.iter().all(|event| !event.resume_token.is_empty()));
-    assert!(shown.timeline.iter().all(|event| !event.sentence.is_empty()));
+    assert!(shown.timeline.iter().all(|event| !event.description.is_empty()));
     let expired = of(6);
     assert!(expired.while_down);
     assert_eq!(expired.late_by.unwrap().nanos, 500_000_000);
@@ -190,7 +190,7 @@ fn a_workflow_under_way_says_what_happens_next() {
     let shown = workflow(&record, &state, events, false);
     let next = shown.next_deadline.unwrap();
     assert_eq!(next.why, "expiry_time");
-    assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expires_at));
+    assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expire_time));
     assert_eq!((shown.outcome, shown.end_time), (None, None));
     assert_eq!(shown.state, WorkflowState::Running as i32);
     assert!(shown.timeline.is_empty());
@@ -244,7 +244,7 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
     };
     let fact = Fact::AttemptRejected { attempt: 1, rejection };
     let event = event(&record(), at(START), 5, &fact, String::new());
-    assert_eq!(event.kind(), EventKind::AttemptRefused);
+    assert_eq!(event.kind(), EventKind::AttemptRejected);
     assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));
     assert_eq!(event.provider_code, "1300");
     assert_eq!(event.attempt_id, "00000000000000000000000000000007.1");

@@ -60,7 +60,7 @@ fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow 
     });
     let steps = (0_u8..).zip(&workflow.steps);
     v1::Workflow {
-        id: workflow.id.to_string(),
+        workflow_id: workflow.id.to_string(),
         state: state(workflow.phase) as i32,
         outcome: outcome(workflow.phase, told),
         spec: Some(spec(&record.plan)),
@@ -105,8 +105,8 @@ impl<'a> Told<'a> {
             if event.kind() == EventKind::Ended {
                 told.end = Some(event);
             }
-            if !event.provider_id.is_empty() {
-                told.provider_ids.insert(&event.attempt_id, &event.provider_id);
+            if !event.provider_message_id.is_empty() {
+                told.provider_ids.insert(&event.attempt_id, &event.provider_message_id);
             }
         }
         told
@@ -147,7 +147,7 @@ fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -
         status_time: step.reached_at.map(shown_at),
         reason: why.unwrap_or_default(),
         start_time: step.active_at.map(shown_at),
-        expires_at: expires_at.map(timestamp),
+        expire_time: expires_at.map(timestamp),
         attempts: workflow
             .attempts_of(index)
             .map(|(number, it)| attempt(workflow, number, it, told))
@@ -174,17 +174,17 @@ fn attempt(
         | AttemptState::Rejected => None,
     };
     v1::Attempt {
-        id,
+        attempt_id: id,
         number: u32::from(number),
         route: attempt.route.to_string(),
-        provider_id: provider_id.unwrap_or_default(),
+        provider_message_id: provider_id.unwrap_or_default(),
         state: attempt_state(attempt.state) as i32,
         status: status(attempt.status),
         failure: attempt.failure.map(|failure| failure.as_str().to_owned()).unwrap_or_default(),
-        calls: u32::from(attempt.calls),
+        call_count: u32::from(attempt.calls),
         start_time: attempt.started_at.map(shown_at),
-        retry_at,
-        possible_double: attempt.possible_duplicate,
+        retry_time: retry_at,
+        possible_duplicate: attempt.possible_duplicate,
     }
 }
 
@@ -209,9 +209,9 @@ fn attempt_state(state: AttemptState) -> v1::AttemptState {
     match state {
         AttemptState::Planned => v1::AttemptState::Planned,
         AttemptState::Started => v1::AttemptState::Started,
-        AttemptState::RetryScheduled { .. } => v1::AttemptState::Deferred,
+        AttemptState::RetryScheduled { .. } => v1::AttemptState::RetryScheduled,
         AttemptState::Accepted => v1::AttemptState::Accepted,
         AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
-        AttemptState::Rejected => v1::AttemptState::Refused,
+        AttemptState::Rejected => v1::AttemptState::Rejected,
     }
 }

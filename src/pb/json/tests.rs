@@ -9,8 +9,8 @@ const GOOD: &str = r#"
     send_at: 2030-01-01T09:00:00Z
     labels: { shop: north }
     steps:
-      - from: { channel: sms, number: "Dispatch" }
-        to: { channel: sms, number: "447700900000" }
+      - sender: { channel: sms, number: "Dispatch" }
+        recipient: { channel: sms, number: "447700900000" }
         message: { text: hello }
         failover: { expiry_time: 600s, condition_status: delivered }
 "#;
@@ -70,8 +70,8 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_would_be_right()
         ("steps: 5", "steps: must be a list", ""),
         ("steps: [5]", "steps[0]: must be an object", "failover"),
         (
-            "steps: [{ to: { number: 447700900000 } }]",
-            "steps[0].to.number: must be a text",
+            "steps: [{ recipient: { number: 447700900000 } }]",
+            "steps[0].recipient.number: must be a text",
             "quotes",
         ),
         ("labels: { a: 5 }", "labels: must be an object of texts", "quotes"),
@@ -81,8 +81,8 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_would_be_right()
             "",
         ),
         (
-            "steps: [{ to: { id: a, number: b } }]",
-            "steps[0].to: may have only one of id and number",
+            "steps: [{ recipient: { id: a, number: b } }]",
+            "steps[0].recipient: may have only one of id and number",
             "",
         ),
         ("- a", "the document must be an object with template, steps", ""),
@@ -96,7 +96,7 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_would_be_right()
 
 #[test]
 fn an_error_does_not_repeat_a_number() {
-    let error = refused("steps: [{ to: { number: 447700900000 } }]");
+    let error = refused("steps: [{ recipient: { number: 447700900000 } }]");
     assert!(!error.contains("4477"), "{error}");
 }
 

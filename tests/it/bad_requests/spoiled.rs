@@ -29,11 +29,11 @@ pub(super) fn rule(spec: &mut WorkflowSpec) -> &mut v1::Failover {
 }
 
 pub(super) fn to(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].to.as_mut().unwrap()
+    spec.steps[step].recipient.as_mut().unwrap()
 }
 
 pub(super) fn from(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].from.as_mut().unwrap()
+    spec.steps[step].sender.as_mut().unwrap()
 }
 
 pub(super) fn message(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Message {
@@ -201,119 +201,139 @@ pub(super) const STEPS: &[Spoiled] = &[
 ];
 
 pub(super) const ADDRESSES: &[Spoiled] = &[
-    ("no channel", |s| to(s, 0).channel.clear(), "steps[0].to.channel", "which has"),
+    ("no channel", |s| to(s, 0).channel.clear(), "steps[0].recipient.channel", "which has"),
     (
         "a channel there is not",
         |s| to(s, 0).channel = "private".into(),
-        "steps[0].to.channel",
+        "steps[0].recipient.channel",
         "messenger, mms, sms, viber_service_msg, whatsapp",
     ),
     (
         "a mistyped channel",
         |s| to(s, 0).channel = "mesenger".into(),
-        "steps[0].to.channel",
+        "steps[0].recipient.channel",
         "did you mean messenger?",
     ),
     (
         "from and to on two channels",
         |s| from(s, 1).channel = "mms".into(),
-        "steps[1].from.channel",
-        "the same as to.channel, or left empty",
+        "steps[1].sender.channel",
+        "the same as recipient.channel, or left empty",
     ),
-    ("no sender", |s| s.steps[0].from = None, "steps[0].from", "who sends, with an id or a number"),
-    ("no recipient", |s| s.steps[0].to = None, "steps[0].to", "who is reached, with an id or a"),
+    (
+        "no sender",
+        |s| s.steps[0].sender = None,
+        "steps[0].sender",
+        "who sends, with an id or a number",
+    ),
+    (
+        "no recipient",
+        |s| s.steps[0].recipient = None,
+        "steps[0].recipient",
+        "who is reached, with an id or a",
+    ),
     (
         "a sender without id or number",
         |s| from(s, 1).endpoint = None,
-        "steps[1].from",
+        "steps[1].sender",
         "with an id or a number",
     ),
     (
         "a recipient without id or number",
         |s| to(s, 1).endpoint = None,
-        "steps[1].to",
+        "steps[1].recipient",
         "with an id or a number",
     ),
     (
         "a number with +",
         |s| to(s, 1).endpoint = number("+447700900001"),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits without + or leading 0",
     ),
     (
         "a number with 00",
         |s| to(s, 1).endpoint = number("00447700900001"),
-        "steps[1].to",
+        "steps[1].recipient",
         "without + or leading 0",
     ),
     (
         "a number with a letter",
         |s| to(s, 1).endpoint = number("44770090000l"),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits",
     ),
     (
         "a number with spaces",
         |s| to(s, 1).endpoint = number("44 7700900001"),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits",
     ),
     (
         "a number with Arabic digits",
         |s| to(s, 1).endpoint = number("٤٤٧٧٠٠٩٠"),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits",
     ),
     (
         "a number of 16 digits",
         |s| to(s, 1).endpoint = number("4477009000011111"),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits",
     ),
-    ("a number of 6 digits", |s| to(s, 1).endpoint = number("447700"), "steps[1].to", "7 to 15"),
-    ("an empty number", |s| to(s, 1).endpoint = number(""), "steps[1].to", "7 to 15 digits"),
-    ("an id where a number belongs", |s| to(s, 1).endpoint = id(PERSON), "steps[1].to", "a number"),
+    (
+        "a number of 6 digits",
+        |s| to(s, 1).endpoint = number("447700"),
+        "steps[1].recipient",
+        "7 to 15",
+    ),
+    ("an empty number", |s| to(s, 1).endpoint = number(""), "steps[1].recipient", "7 to 15 digits"),
+    (
+        "an id where a number belongs",
+        |s| to(s, 1).endpoint = id(PERSON),
+        "steps[1].recipient",
+        "a number",
+    ),
     (
         "a number where an id belongs",
         |s| to(s, 0).endpoint = number(NUMBER),
-        "steps[0].to",
+        "steps[0].recipient",
         "an id",
     ),
-    ("an empty id", |s| to(s, 0).endpoint = id(""), "steps[0].to", "1 to 50 characters"),
+    ("an empty id", |s| to(s, 0).endpoint = id(""), "steps[0].recipient", "1 to 50 characters"),
     (
         "an id of 51 characters",
         |s| to(s, 0).endpoint = id(&"ä".repeat(51)),
-        "steps[0].to",
+        "steps[0].recipient",
         "1 to 50 characters",
     ),
     (
         "an id with a line break",
         |s| to(s, 0).endpoint = id("10000000000000\n01"),
-        "steps[0].to",
+        "steps[0].recipient",
         "an id of 1 to 50",
     ),
     (
         "an id with a zero-width character",
         |s| to(s, 0).endpoint = id("10000000000000\u{200b}01"),
-        "steps[0].to",
+        "steps[0].recipient",
         "an id of 1 to 50",
     ),
     (
         "an id of a blank that is none",
         |s| to(s, 0).endpoint = id("\u{3164}"),
-        "steps[0].to",
+        "steps[0].recipient",
         "an id of 1 to 50",
     ),
     (
         "a number that is read from the right",
         |s| to(s, 1).endpoint = number("\u{202e}447700900001"),
-        "steps[1].to",
+        "steps[1].recipient",
         "E.164",
     ),
     (
         "a sender text of 12 letters",
         |s| from(s, 1).endpoint = number("private priv"),
-        "steps[1].from",
+        "steps[1].sender",
         "1 to 11 letters, digits and spaces",
     ),
 ];

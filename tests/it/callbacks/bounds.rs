@@ -127,7 +127,8 @@ async fn after_kill_9_every_callback_arrives_at_least_once_and_in_order() {
     assert_eq!(told.list(None).await.len(), 4 * WORKFLOWS);
     // Due at once for whoever comes next.
     for callback in told.list(None).await {
-        let request = ResendCallbackRequest { which: Some(Which::CallbackId(callback.id)) };
+        let request =
+            ResendCallbackRequest { which: Some(Which::CallbackId(callback.callback_id)) };
         told.running.client.callbacks().resend_callback(request).await.unwrap();
     }
     told.stop().await;

@@ -61,7 +61,7 @@ async fn create_application(
     };
     let request = CreateApplicationRequest { application: Some(application) };
     let made = client.applications().create_application(request).await.unwrap().into_inner();
-    (made.application.unwrap().id, made.callback_secret)
+    (made.application.unwrap().application_id, made.callback_secret)
 }
 
 /// A key that speaks for an application.
@@ -89,7 +89,8 @@ async fn an_address_in_the_request_is_told_signed_though_the_caller_has_no_appli
     let made = applications(client).await;
     assert_eq!(made.len(), 1, "one for all requests: {made:?}");
     assert!(made[0].tenant_default);
-    let request = GetCallbackSecretRequest { id: made[0].id.clone(), renew: false };
+    let request =
+        GetCallbackSecretRequest { application_id: made[0].application_id.clone(), renew: false };
     let secret = client.applications().get_callback_secret(request).await.unwrap().into_inner();
     let received = receiver.received();
     assert_eq!(received.len(), 4, "{:?}", statuses(&received));
@@ -122,12 +123,12 @@ async fn the_tenant_s_default_application_is_told_over_every_edge_and_a_warning_
         callback.is_signed_by(&secret);
     }
     let is_default = |all: &[Application], id: &str| {
-        all.iter().any(|application| application.id == id && application.tenant_default)
+        all.iter().any(|application| application.application_id == id && application.tenant_default)
     };
     let all = applications(client).await;
     assert!(is_default(&all, &id) && !is_default(&all, &first), "{all:?}");
     // Without it nobody is told again.
-    let request = DeleteApplicationRequest { id };
+    let request = DeleteApplicationRequest { application_id: id };
     client.applications().delete_application(request).await.unwrap();
     let answer = facade::post(running, "/v1/messages", &sms(None)).await;
     assert!(answer.warns_that_nobody_is_told(), "{answer:?}");
@@ -152,7 +153,7 @@ async fn a_key_speaks_for_the_application_that_it_was_made_for() {
     assert_eq!(shown.application_id, own_id);
     let call = reqwest::Client::new()
         .post(format!("http://{}/v1/messages", told.running.service.http))
-        .basic_auth(&shown.id, Some(&made.secret))
+        .basic_auth(&shown.key_id, Some(&made.secret))
         .json(&sms(None));
     assert_eq!(call.send().await.unwrap().status(), 202);
     let is_told = || async { own.received().len() >= 2 };
@@ -179,7 +180,11 @@ async fn after_its_application_is_deleted_nothing_goes_out_unsigned() {
     let before = receiver.received();
     assert!(!before.is_empty());
     before.iter().for_each(|callback| callback.is_signed_by(&secret));
-    client.applications().delete_application(DeleteApplicationRequest { id }).await.unwrap();
+    client
+        .applications()
+        .delete_application(DeleteApplicationRequest { application_id: id })
+        .await
+        .unwrap();
     told.advance(HOUR).await;
     assert_eq!(receiver.received().len(), before.len(), "repeats, and what happened later");
     assert_eq!(told.list(None).await.len(), 0, "none is left waiting");
@@ -196,11 +201,15 @@ async fn an_application_without_the_messages_capability_leaves_it_to_the_default
     let request = CreateApplicationRequest { application: Some(bare) };
     let bare = client.applications().create_application(request).await.unwrap().into_inner();
     let (_, secret) = create_application(client, receiver.url("/status"), Some(true)).await;
-    let made = client.access().create_key(key_for(&bare.application.unwrap().id)).await.unwrap();
+    let made = client
+        .access()
+        .create_key(key_for(&bare.application.unwrap().application_id))
+        .await
+        .unwrap();
     let made = made.into_inner();
     let call = reqwest::Client::new()
         .post(format!("http://{}/v1/messages", told.running.service.http))
-        .basic_auth(made.key.unwrap().id, Some(&made.secret))
+        .basic_auth(made.key.unwrap().key_id, Some(&made.secret))
         .json(&sms(Some(receiver.url("/mine"))));
     assert_eq!(call.send().await.unwrap().status(), 202);
     let is_told = || async { receiver.received().len() >= 2 };

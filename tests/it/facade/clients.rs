@@ -91,7 +91,7 @@ impl Server {
         let key = format!("{}:{}", self.credentials.key, self.credentials.secret);
         let client = client.with(Credential::key(&key).unwrap());
         let listed = client.raw().list_workflows(ListWorkflowsRequest::default()).await.unwrap();
-        listed.into_inner().workflows[0].id.clone()
+        listed.into_inner().workflows[0].workflow_id.clone()
     }
 
     /// Waits until the newest workflow's one message, which is called so, has arrived.

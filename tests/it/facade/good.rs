@@ -129,7 +129,7 @@ async fn what_is_asked_for_is_what_is_sent_and_shown() {
     assert_eq!(failover.condition_status, "read");
     let sms = &asked.steps[1];
     let number = address::Endpoint::Number("447700900000".to_owned());
-    assert!(sms.to.as_ref().unwrap().endpoint == Some(number));
+    assert!(sms.recipient.as_ref().unwrap().endpoint == Some(number));
     let said = Content::Text("Your table is ready.".to_owned());
     assert!(sms.message.as_ref().unwrap().content == Some(said));
 
@@ -160,7 +160,7 @@ async fn what_is_asked_for_is_what_is_sent_and_shown() {
     let timeline = body["timeline"].as_array().unwrap();
     assert_eq!(timeline[0]["kind"], "CREATED");
     assert_eq!(timeline.last().unwrap()["kind"], "ENDED");
-    assert!(timeline.iter().all(|event| event["sentence"].is_string()));
+    assert!(timeline.iter().all(|event| event["description"].is_string()));
     let text = body.to_string();
     assert!(!text.contains("447700900000") && !text.contains("table"), "{text}");
     running.stop().await;
@@ -322,7 +322,7 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
         ("/v1/messages", &told_as_before, Facade::MessagesV01),
     ] {
         let answer = post(&running, path, body).await;
-        let id = workflow(&running, &answer).await.id.parse().unwrap();
+        let id = workflow(&running, &answer).await.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
         let webhook_url = Some(url.to_owned());
         // The default one of its tenant, made for this: something must sign what goes there.

@@ -32,7 +32,7 @@ fn send() -> Value {
 /// The workflow whose one message is called so.
 async fn of_message(running: &Running, message: &Value) -> Workflow {
     let listed = running.client.list(ListWorkflowsRequest::default()).await.unwrap();
-    let mut ids = listed.workflows.into_iter().map(|workflow| workflow.id);
+    let mut ids = listed.workflows.into_iter().map(|workflow| workflow.workflow_id);
     let is_it = |id: &String| *message == message_uuid(id.parse().unwrap(), 0).to_string();
     running.get(&ids.find(is_it).expect("a workflow")).await
 }
@@ -57,8 +57,8 @@ async fn a_message_of_the_old_api_is_a_workflow_of_one_step() {
         assert_eq!(keys, ["message_uuid"], "{path}");
         let workflow = of_message(&running, &answer.body["message_uuid"]).await;
         assert_eq!(workflow.steps.len(), 1);
-        ids.push(workflow.id.clone());
-        let id = workflow.id.parse().unwrap();
+        ids.push(workflow.workflow_id.clone());
+        let id = workflow.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
         assert_eq!(record.requester.facade, Facade::MessagesV01);
     }
@@ -216,7 +216,7 @@ async fn the_words_of_callbacks_are_those_that_are_asked_for() {
     ] {
         let answer = post(&running, "/v1/messages", &body).await;
         assert_eq!(answer.warnings().len(), warnings, "{answer:?}");
-        let id = super::workflow(&running, &answer).await.id.parse().unwrap();
+        let id = super::workflow(&running, &answer).await.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
         assert_eq!(record.requester.facade, facade, "{body}");
     }

@@ -104,8 +104,8 @@ fn sms(priority: Priority, send_within: &str) -> CreateWorkflowRequest {
         "
 send_within: {send_within}
 steps:
-  - from: {{ channel: sms, number: 'Dispatch' }}
-    to: {{ channel: sms, number: '447700900001' }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
     message: {{ text: 'Your code is 1234.' }}
 "
     );
@@ -132,10 +132,10 @@ async fn a_code_is_sent_at_once_while_a_bulk_waits_and_a_refusal_names_the_route
     for client in [&bulk, &other] {
         let asked = Instant::now();
         let created = client.create(sms(Priority::High, "60s")).await.unwrap();
-        let id = created.workflow.unwrap().id;
+        let id = created.workflow.unwrap().workflow_id;
         let is_out = || async {
             let steps = client.get(&id).await.unwrap().steps;
-            steps[0].attempts.iter().any(|attempt| !attempt.provider_id.is_empty())
+            steps[0].attempts.iter().any(|attempt| !attempt.provider_message_id.is_empty())
         };
         assert!(eventually(Duration::from_secs(20), is_out).await, "it waits for the bulk");
         let took = asked.elapsed();

@@ -51,7 +51,7 @@ async fn what_is_told_before_the_answer_is_held_and_counts_with_all_it_says() {
         let spec = messenger_sms(PERSON, NUMBER, &format!("{expiry}s"));
         let created = told.client.create(request(spec)).await.unwrap();
         told.advance(1).await;
-        let workflow = told.get(&created.workflow.unwrap().id).await;
+        let workflow = told.get(&created.workflow.unwrap().workflow_id).await;
         assert_eq!(workflow.state(), WorkflowState::Succeeded, "{workflow:#?}");
         assert_eq!(statuses(&workflow), STATUSES);
         let read = workflow.timeline.iter().find(|event| event.status == "read").unwrap();
@@ -63,7 +63,7 @@ async fn what_is_told_before_the_answer_is_held_and_counts_with_all_it_says() {
     spec.steps[0].message.as_mut().unwrap().content = Some(text);
     let created = told.client.create(request(spec)).await.unwrap();
     told.advance(1).await;
-    let workflow = told.get(&created.workflow.unwrap().id).await;
+    let workflow = told.get(&created.workflow.unwrap().workflow_id).await;
     let failed = workflow.timeline.iter().find(|it| it.kind() == EventKind::StatusFailed).unwrap();
     assert_eq!(failed.provider_code, "1050");
     assert_eq!(failed.detail, "the number is barred from messages");

@@ -89,7 +89,7 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
     let grpc = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     let mut spec = messenger_sms(PERSON, NUMBER, "600s");
     spec.steps.remove(0);
-    let id = grpc.create(request(spec)).await.unwrap().workflow.unwrap().id;
+    let id = grpc.create(request(spec)).await.unwrap().workflow.unwrap().workflow_id;
     let is_unknown = async || {
         let workflow = grpc.get(&id).await.unwrap();
         workflow.timeline.iter().any(|event| event.kind() == EventKind::AttemptUnknown)

@@ -72,7 +72,7 @@ async fn customer(name: u64, seed: u64, told: Shared) -> turmoil::Result {
             let patience = Duration::from_millis(chance.within(300..20_000));
             match timeout(patience, client.create(asked.clone())).await {
                 Ok(Ok(created)) => {
-                    let id = created.workflow.unwrap().id;
+                    let id = created.workflow.unwrap().workflow_id;
                     told.lock().unwrap().created.entry(request_id.clone()).or_default().insert(id);
                     again -= 1;
                 }

@@ -156,8 +156,8 @@ impl World {
         let request = ListWorkflowsRequest { page_size: 500, ..Default::default() };
         let mut kept = BTreeMap::new();
         for workflow in client.list(request).await.unwrap().workflows {
-            let timeline = client.get(&workflow.id).await.unwrap().timeline;
-            kept.insert(workflow.id, timeline);
+            let timeline = client.get(&workflow.workflow_id).await.unwrap().timeline;
+            kept.insert(workflow.workflow_id, timeline);
         }
         kept
     }

@@ -110,7 +110,7 @@ impl Between {
     }
 
     async fn create(&self, spec: WorkflowSpec) -> String {
-        self.client.create(request(spec)).await.unwrap().workflow.unwrap().id
+        self.client.create(request(spec)).await.unwrap().workflow.unwrap().workflow_id
     }
 
     async fn get(&self, id: &str) -> Workflow {

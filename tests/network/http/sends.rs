@@ -40,8 +40,8 @@ fn outcome(workflow: &Workflow) -> EventKind {
         matches!(
             kind,
             EventKind::AttemptAccepted
-                | EventKind::AttemptRefused
-                | EventKind::AttemptDeferred
+                | EventKind::AttemptRejected
+                | EventKind::AttemptRetryScheduled
                 | EventKind::AttemptUnknown
                 | EventKind::AttemptRepeated
         )
@@ -56,10 +56,10 @@ fn no_uncounted_double(between: &Between, workflow: &Workflow) -> u64 {
         let planned = workflow.timeline.iter().filter(|event| {
             event.kind() == EventKind::AttemptPlanned
                 && event.channel == channel
-                && event.possible_double
+                && event.possible_duplicate
         });
         let possible = planned.count();
-        let sent = between.sent(&workflow.id, channel);
+        let sent = between.sent(&workflow.workflow_id, channel);
         assert!(sent <= 1 + possible, "{sent} by {channel}, {possible} counted: {workflow:#?}");
         counted += possible as u64;
     }
@@ -151,9 +151,11 @@ async fn a_refused_connection_is_temporary_and_the_message_goes_out_once() {
     between.advance(5).await;
     for id in &ids {
         let workflow = between.get(id).await;
-        assert_eq!(outcome(&workflow), EventKind::AttemptDeferred, "{workflow:#?}");
-        let errors =
-            workflow.timeline.iter().filter(|event| event.kind() == EventKind::AttemptDeferred);
+        assert_eq!(outcome(&workflow), EventKind::AttemptRetryScheduled, "{workflow:#?}");
+        let errors = workflow
+            .timeline
+            .iter()
+            .filter(|event| event.kind() == EventKind::AttemptRetryScheduled);
         assert!(errors.clone().all(|event| event.error == "unreachable"), "{workflow:#?}");
     }
     assert_eq!(between.provider.sent_count(), 0);

@@ -92,7 +92,7 @@ impl Server {
                 let state = workflow.state();
                 open +=
                     usize::from(matches!(state, WorkflowState::Running | WorkflowState::Scheduled));
-                ids.insert(workflow.id);
+                ids.insert(workflow.workflow_id);
             }
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -111,8 +111,8 @@ pub fn sms(number: &str) -> WorkflowSpec {
     dispatch::pb::from_yaml(&format!(
         "
 steps:
-  - from: {{ channel: sms, number: 'Dispatch' }}
-    to: {{ channel: sms, number: '{number}' }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '{number}' }}
     message: {{ text: 'Your table is ready.' }}
 "
     ))

@@ -77,7 +77,7 @@ async fn create(server: &Server, name: &str, count: u64, ids: &mut Vec<String>) 
         let asked = Instant::now();
         let created = server.client.create(request(spec)).await.unwrap();
         times.add(asked);
-        ids.push(created.workflow.unwrap().id);
+        ids.push(created.workflow.unwrap().workflow_id);
     }
     times
 }
@@ -128,14 +128,14 @@ async fn a_provider_that_is_away_costs_the_others_nothing_and_is_served_when_it_
     for id in &ids {
         let workflow = server.client.get(id).await.unwrap();
         let count = |kind| workflow.timeline.iter().filter(|event| event.kind() == kind).count();
-        deferred += count(EventKind::AttemptDeferred) as u64;
+        deferred += count(EventKind::AttemptRetryScheduled) as u64;
         unknown += count(EventKind::AttemptUnknown) as u64;
         succeeded += u64::from(workflow.state() == WorkflowState::Succeeded);
         for channel in ["messenger", "sms"] {
             let possible = workflow.timeline.iter().filter(|event| {
                 event.kind() == EventKind::AttemptPlanned
                     && event.channel == channel
-                    && event.possible_double
+                    && event.possible_duplicate
             });
             let possible = possible.count();
             let of_it = sent.iter().filter(|sent| {

@@ -44,7 +44,7 @@ async fn one_tenant_s_lists_without_end_do_not_hold_up_another_s_streams() {
         let mut stream = modest.raw().stream_status(request).await.unwrap().into_inner();
         // Where "now" is, is told at once.
         stream.message().await.unwrap().unwrap();
-        let id = modest.create(create_sms()).await.unwrap().workflow.unwrap().id;
+        let id = modest.create(create_sms()).await.unwrap().workflow.unwrap().workflow_id;
         let target = Some(Target::WorkflowId(id));
         let request = StreamStatusRequest { target, ..Default::default() };
         let mut stream = modest.raw().stream_status(request).await.unwrap().into_inner();

@@ -89,7 +89,7 @@ async fn create(client: Client, creates: Arc<Mutex<Creates>>) {
     match answer {
         Ok(created) => {
             creates.accepted_in.add(asked);
-            creates.accepted.insert(created.workflow.unwrap().id);
+            creates.accepted.insert(created.workflow.unwrap().workflow_id);
         }
         Err(status) if status.code() == Code::ResourceExhausted => {
             assert!(status.get_details_retry_info().is_some(), "no hint when to retry: {status}");
@@ -186,7 +186,7 @@ async fn scheduled(server: &Server, count: usize) -> Vec<String> {
         let mut spec = sms("447700900002");
         let tomorrow = std::time::SystemTime::now() + Duration::from_secs(86_400);
         spec.send_at = Some(Timestamp::from(tomorrow));
-        ids.push(server.client.create(request(spec)).await.unwrap().workflow.unwrap().id);
+        ids.push(server.client.create(request(spec)).await.unwrap().workflow.unwrap().workflow_id);
     }
     ids
 }

@@ -10,7 +10,7 @@ use dispatch::{
     client::Client,
     pb::v1::{
         AllWorkflows, EventKind, LabelFilter, StreamStart, StreamStatusRequest,
-        stream_status_request::{From, Target},
+        stream_status_request::{Start, Target},
         stream_status_response::Kind,
     },
 };
@@ -42,8 +42,8 @@ fn everything(number: u64) -> StreamStatusRequest {
     } else {
         Target::Labels(LabelFilter { labels: [("of".to_owned(), "all".to_owned())].into() })
     };
-    let from = Some(From::Start(StreamStart::Beginning as i32));
-    StreamStatusRequest { target: Some(target), from, ..Default::default() }
+    let from = Some(Start::Position(StreamStart::Beginning as i32));
+    StreamStatusRequest { target: Some(target), start: from, ..Default::default() }
 }
 
 /// Reads until all have ended; how many events it was.

@@ -8,11 +8,11 @@ fn rule(spec: &mut WorkflowSpec) -> &mut v1::Failover {
 }
 
 fn to(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].to.as_mut().unwrap()
+    spec.steps[step].recipient.as_mut().unwrap()
 }
 
 fn from(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].from.as_mut().unwrap()
+    spec.steps[step].sender.as_mut().unwrap()
 }
 
 fn garbage(seconds: i64, nanos: i32) -> Option<prost_types::Duration> {
@@ -130,107 +130,127 @@ const ADDRESSES: &[Case] = &[
     (
         "no channel",
         |s| to(s, 1).channel.clear(),
-        "steps[1].to.channel",
+        "steps[1].recipient.channel",
         "sms, mms, messenger, whatsapp, viber_service_msg",
     ),
     (
         "an unknown channel",
         |s| to(s, 1).channel = "telegram".into(),
-        "steps[1].to.channel",
+        "steps[1].recipient.channel",
         "which has sms, mms, messenger, whatsapp, viber_service_msg",
     ),
     (
         "a mistyped channel",
         |s| to(s, 0).channel = "mesenger".into(),
-        "steps[0].to.channel",
+        "steps[0].recipient.channel",
         "did you mean messenger?",
     ),
     (
         "a channel in capitals",
         |s| to(s, 1).channel = "SMS".into(),
-        "steps[1].to.channel",
+        "steps[1].recipient.channel",
         "must be a channel of this service",
     ),
     (
         "two channels in one step",
         |s| from(s, 1).channel = "mms".into(),
-        "steps[1].from.channel",
-        "the same as to.channel, or left empty",
+        "steps[1].sender.channel",
+        "the same as recipient.channel, or left empty",
     ),
-    ("no recipient", |s| s.steps[0].to = None, "steps[0].to", "with an id or a number"),
-    ("no sender", |s| s.steps[0].from = None, "steps[0].from", "who sends, with an id or a number"),
+    (
+        "no recipient",
+        |s| s.steps[0].recipient = None,
+        "steps[0].recipient",
+        "with an id or a number",
+    ),
+    (
+        "no sender",
+        |s| s.steps[0].sender = None,
+        "steps[0].sender",
+        "who sends, with an id or a number",
+    ),
     (
         "a recipient without id or number",
         |s| to(s, 0).endpoint = None,
-        "steps[0].to",
+        "steps[0].recipient",
         "with an id or a number",
     ),
     (
         "a sender without id or number",
         |s| from(s, 0).endpoint = None,
-        "steps[0].from",
+        "steps[0].sender",
         "with an id or a number",
     ),
     (
         "a number with +",
         |s| to(s, 1).endpoint = Some(number("+447700900000")),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits without + or leading 0",
     ),
     (
         "a number with 00",
         |s| to(s, 1).endpoint = Some(number("00447700900000")),
-        "steps[1].to",
+        "steps[1].recipient",
         "without + or leading 0",
     ),
     (
         "a number with spaces",
         |s| to(s, 1).endpoint = Some(number("44 7700 900000")),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15 digits",
     ),
     (
         "a number too short",
         |s| to(s, 1).endpoint = Some(number("447700")),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15",
     ),
     (
         "a number too long",
         |s| to(s, 1).endpoint = Some(number("4477009000001234")),
-        "steps[1].to",
+        "steps[1].recipient",
         "7 to 15",
     ),
-    ("an empty number", |s| to(s, 1).endpoint = Some(number("")), "steps[1].to", "7 to 15 digits"),
+    (
+        "an empty number",
+        |s| to(s, 1).endpoint = Some(number("")),
+        "steps[1].recipient",
+        "7 to 15 digits",
+    ),
     (
         "an id where a number belongs",
         |s| to(s, 1).endpoint = Some(id("4477")),
-        "steps[1].to",
+        "steps[1].recipient",
         "E.164",
     ),
     (
         "a number where an id belongs",
         |s| to(s, 0).endpoint = Some(number("447700900000")),
-        "steps[0].to",
+        "steps[0].recipient",
         "an id of 1 to 50 characters",
     ),
-    ("an empty id", |s| to(s, 0).endpoint = Some(id("")), "steps[0].to", "1 to 50 characters"),
+    (
+        "an empty id",
+        |s| to(s, 0).endpoint = Some(id("")),
+        "steps[0].recipient",
+        "1 to 50 characters",
+    ),
     (
         "an id too long",
         |s| to(s, 0).endpoint = Some(id(&"1".repeat(51))),
-        "steps[0].to",
+        "steps[0].recipient",
         "1 to 50 characters",
     ),
     (
         "a sender text too long",
         |s| from(s, 1).endpoint = Some(number("Dispatch Inc")),
-        "steps[1].from",
+        "steps[1].sender",
         "1 to 11 letters, digits and spaces",
     ),
     (
         "a sender without a route",
         |s| from(s, 0).endpoint = Some(id("1")),
-        "steps[0].from",
+        "steps[0].sender",
         "those on messenger are 107083064136738",
     ),
 ];
@@ -334,7 +354,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     let wanted = [
         "steps[0].failover.condition_status",
         "steps[0].failover.expiry_time",
-        "steps[1].to",
+        "steps[1].recipient",
         "priority",
         "client_ref",
     ];

@@ -121,7 +121,7 @@ fn a_plan_shown_and_parsed_again_is_the_same_plan() {
 #[test]
 fn a_channel_may_stand_in_both_addresses() {
     let mut spec = good();
-    spec.steps[1].from.as_mut().unwrap().channel = "sms".to_owned();
+    spec.steps[1].sender.as_mut().unwrap().channel = "sms".to_owned();
     assert_eq!(parsed(&spec), parsed(&good()));
 }
 
@@ -187,8 +187,8 @@ fn degrees_become_the_shortest_decimal_text() {
 fn an_object_in_the_providers_form_has_one_text() {
     let text = r#"{"b":[1,2.5,null,true],"a":{"z":"x","y":-3}}"#;
     let step: v1::Step = crate::pb::from_json(&format!(
-        r#"{{"from": {{"number": "447700900001"}},
-             "to": {{"channel": "whatsapp", "number": "447700900000"}},
+        r#"{{"sender": {{"number": "447700900001"}},
+             "recipient": {{"channel": "whatsapp", "number": "447700900000"}},
              "message": {{"custom": {text}}}}}"#
     ))
     .unwrap();

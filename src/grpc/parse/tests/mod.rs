@@ -203,8 +203,8 @@ pub(super) fn step(
     content: message::Content,
 ) -> v1::Step {
     v1::Step {
-        from: Some(v1::Address { channel: String::new(), endpoint: Some(from) }),
-        to: Some(v1::Address { channel: channel.to_owned(), endpoint: Some(to) }),
+        sender: Some(v1::Address { channel: String::new(), endpoint: Some(from) }),
+        recipient: Some(v1::Address { channel: channel.to_owned(), endpoint: Some(to) }),
         message: Some(v1::Message { content: Some(content), ..v1::Message::default() }),
         failover: None,
     }

@@ -46,8 +46,8 @@ fn a_state_there_is_not_is_no_filter() {
 
 #[test]
 fn an_id_that_is_none_is_refused_with_its_field() {
-    let found = told(&workflow_id("id", "47").unwrap_err());
-    assert_eq!(found[0].0, "id");
+    let found = told(&workflow_id("workflow_id", "47").unwrap_err());
+    assert_eq!(found[0].0, "workflow_id");
     assert!(found[0].1.contains("a UUID"), "{found:?}");
-    assert!(workflow_id("id", "0190a1b2-c3d4-7e5f-8a6b-0123456789ab").is_ok());
+    assert!(workflow_id("workflow_id", "0190a1b2-c3d4-7e5f-8a6b-0123456789ab").is_ok());
 }
