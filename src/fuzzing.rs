@@ -17,7 +17,7 @@ use crate::{
     machine::Plan,
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
-    store::{Cursor, Ended, Incarnation, Kept, Parked, Record, Row, StoreError, codec},
+    store::{Cursor, Ended, HeldReceipt, Incarnation, Kept, Record, Row, StoreError, codec},
 };
 
 /// Whose tokens are read.
@@ -35,7 +35,7 @@ pub enum RowKind {
     /// What was asked for.
     Record,
     /// A parked receipt.
-    Parked,
+    HeldReceipt,
     /// A position.
     Cursor,
 }
@@ -53,7 +53,7 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
         RowKind::Ended => again::<Ended>(row),
         RowKind::Transition => again::<Row>(row),
         RowKind::Record => again::<Record>(row),
-        RowKind::Parked => again::<Parked>(row),
+        RowKind::HeldReceipt => again::<HeldReceipt>(row),
         RowKind::Cursor => again::<Cursor>(row),
     }
 }

@@ -286,7 +286,7 @@ impl JournalFollower {
             }
             let subject = match notification.kind {
                 NotificationKind::Status { .. } => Subject::Status,
-                NotificationKind::Report { .. } if render::wants_report(requester.facade) => {
+                NotificationKind::Report { .. } if render::wants_report(requester.dialect) => {
                     Subject::Report
                 }
                 NotificationKind::Report { .. } => continue,

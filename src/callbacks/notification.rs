@@ -12,7 +12,7 @@ use dispatch_contract::{Failure, Status, UnixMillis, Usage};
 use super::usage;
 use crate::{
     machine::{Attempt, AttemptState, Fact, Outcome, Reason, Workflow},
-    store::{Needs, Record, Row},
+    store::{Record, RequirementInterner, Row},
 };
 
 /// One thing to notify an application of.
@@ -93,7 +93,7 @@ pub(super) fn notifications<'a>(
     rows: impl IntoIterator<Item = &'a Row>,
 ) -> Vec<Notification> {
     let mut projector = Projector {
-        workflow: Needs::default().workflow(record),
+        workflow: RequirementInterner::default().workflow(record),
         messages: vec![MessageProgress::default(); record.plan.steps.len()],
         notifications: Vec::new(),
     };

@@ -17,7 +17,7 @@ use super::notification::{MessageStatus, MessageSummary, Notification, Notificat
 use crate::{
     access::Shape,
     machine::{EndState, Outcome, message_uuid},
-    store::{Facade, Record},
+    store::{ApiDialect, Record},
 };
 
 /// The body of `notification` about the workflow of `record`: compact JSON.
@@ -51,20 +51,20 @@ pub(super) fn body(record: &Record, notification: &Notification, shape: Shape) -
 
 /// Whether whoever asked through `facade` gets a final report. The Messages API never had one, and its
 /// clients would take it for a status without a message.
-pub(super) fn wants_report(facade: Facade) -> bool {
+pub(super) fn wants_report(facade: ApiDialect) -> bool {
     match facade {
-        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => true,
-        Facade::MessagesV1 | Facade::MessagesV01 => false,
+        ApiDialect::Grpc | ApiDialect::DispatchV01 | ApiDialect::WorkflowsBeta => true,
+        ApiDialect::MessagesV1 | ApiDialect::MessagesV01 => false,
     }
 }
 
 /// The words for a workflow that was asked for through `facade`, for an application that wants
 /// `shape`.
-pub(super) fn shape_for(facade: Facade, shape: Shape) -> Shape {
+pub(super) fn shape_for(facade: ApiDialect, shape: Shape) -> Shape {
     match facade {
-        Facade::MessagesV1 => Shape::V1,
-        Facade::MessagesV01 => Shape::V01,
-        Facade::Grpc | Facade::DispatchV01 | Facade::WorkflowsBeta => shape,
+        ApiDialect::MessagesV1 => Shape::V1,
+        ApiDialect::MessagesV01 => Shape::V01,
+        ApiDialect::Grpc | ApiDialect::DispatchV01 | ApiDialect::WorkflowsBeta => shape,
     }
 }
 
@@ -77,7 +77,8 @@ fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<S
         "status": status.as_str(),
     }));
     // A message by itself had no workflow.
-    let is_alone = record.requester.facade == Facade::MessagesV01 && record.plan.steps.len() == 1;
+    let is_alone =
+        record.requester.dialect == ApiDialect::MessagesV01 && record.plan.steps.len() == 1;
     if !is_alone {
         let id = record.id.to_string();
         let mut link = Map::new();
@@ -164,11 +165,12 @@ fn summary_body(record: &Record, summary: &MessageSummary, shape: Shape) -> Opti
 
 /// What the facade calls a workflow's id.
 fn id_name(record: &Record) -> &'static str {
-    match record.requester.facade {
-        Facade::WorkflowsBeta => "workflow_uuid",
-        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 | Facade::MessagesV01 => {
-            "dispatch_uuid"
-        }
+    match record.requester.dialect {
+        ApiDialect::WorkflowsBeta => "workflow_uuid",
+        ApiDialect::Grpc
+        | ApiDialect::DispatchV01
+        | ApiDialect::MessagesV1
+        | ApiDialect::MessagesV01 => "dispatch_uuid",
     }
 }
 

@@ -29,7 +29,7 @@ impl CallbackTarget {
             Some(url) => url.clone(),
             None => messages.status.as_ref()?.address.clone(),
         };
-        let shape = render::shape_for(record.requester.facade, messages.shape);
+        let shape = render::shape_for(record.requester.dialect, messages.shape);
         Some(CallbackTarget { url, shape, signing: messages.signing })
     }
 

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     machine::{self, ClockKind, Fact, Moment, SendResult, Workflow, WorkflowId},
-    store::{Batch, DueRow, Needs, Record, Store, StoreError},
+    store::{ChangeSet, DueWorkflow, Record, RequirementInterner, Store, StoreError},
 };
 
 /// Told once, after the batch is durable.
@@ -130,7 +130,7 @@ pub struct SendOrder {
 #[derive(Default)]
 pub struct Effects {
     /// To be made durable first.
-    pub change_set: Batch,
+    pub change_set: ChangeSet,
     /// Answers to callers.
     pub acks: Vec<Box<dyn FnOnce() + Send>>,
     /// Calls to providers.
@@ -166,11 +166,11 @@ const MAX_DUE_PER_BATCH: usize = 1024;
 pub struct Processor {
     routes: Arc<RouteTable>,
     permits: Permits,
-    needs: Needs,
+    requirements: RequirementInterner,
     grace: Grace,
     grace_budget: GraceBudget,
     /// What was overdue at the start, in engine time, and does not wait for receipts.
-    overdue: VecDeque<DueRow>,
+    overdue: VecDeque<DueWorkflow>,
     /// During the grace, what is due of workflows that it hides.
     deferred: BTreeSet<(UnixMillis, WorkflowId)>,
     deferred_by_workflow: HashMap<WorkflowId, UnixMillis>,
@@ -216,11 +216,11 @@ struct BatchContext<'a> {
 impl Processor {
     /// Looks through what is open for what a restart still owes.
     pub fn new(store: &dyn Store, routes: Arc<RouteTable>, grace: Grace) -> Self {
-        let held_receipts = HeldReceipts::of(store.parked(), routes.former_names());
+        let held_receipts = HeldReceipts::of(store.held_receipts(), routes.former_names());
         let mut processor = Processor {
             routes,
             permits: Permits::default(),
-            needs: Needs::default(),
+            requirements: RequirementInterner::default(),
             grace,
             grace_budget: GraceBudget::new(store.grace_given_ms()),
             overdue: VecDeque::new(),
@@ -234,7 +234,7 @@ impl Processor {
             is_short_of_space: false,
             draining: Vec::new(),
             is_draining: false,
-            restore_lock: store.held().map(|_| RestoreLockState::new()),
+            restore_lock: store.restore_lock().map(|_| RestoreLockState::new()),
         };
         processor.permits = processor.fresh_permits();
         if processor.is_restore_locked() {
@@ -313,7 +313,7 @@ impl Processor {
         };
         let expired = batch.processor.held_receipts.take_expired(now.engine, began);
         batch.effects.unmatched += expired.len();
-        batch.effects.change_set.unpark.extend(expired);
+        batch.effects.change_set.release_receipts.extend(expired);
         batch.charge_grace();
         Ok(batch.finish())
     }

@@ -242,7 +242,7 @@ impl Writer {
         let about: Vec<_> = changes.flat_map(about).collect();
         let new = effects.change_set.changes.iter().filter_map(|change| change.record.as_ref());
         let told: Vec<_> =
-            new.filter(|record| record.requester.is_told()).map(|record| record.id).collect();
+            new.filter(|record| record.requester.is_notified()).map(|record| record.id).collect();
         let began = Instant::now();
         let rows = if effects.change_set.is_empty() {
             Vec::new()

@@ -9,10 +9,10 @@ use super::{AttemptState, ClockKind, Moment, OnUnknown, Phase, Workflow};
 /// When to wake a workflow, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
-    /// When, on the clock of what it is [due](Due::clock) for.
+    /// When, on the clock of what it is [due](DeadlineKind::clock) for.
     pub at: UnixMillis,
     /// What for.
-    pub due: Due,
+    pub kind: DeadlineKind,
 }
 
 /// When a workflow must be woken next. There are two, since nobody knows which comes first: the wall
@@ -27,7 +27,7 @@ pub struct Deadlines {
 
 /// What a workflow is woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Due {
+pub enum DeadlineKind {
     /// `send_at` has come.
     Send,
     /// A deferred call may be made again.
@@ -44,29 +44,29 @@ pub enum Due {
     UnconfirmedAfter,
 }
 
-impl Due {
+impl DeadlineKind {
     /// The name used in answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Due::Send => "send_at",
-            Due::Retry => "retry",
-            Due::SendWithin => "send_within",
-            Due::ValidUntil => "valid_until",
-            Due::UnknownWait => "unknown_wait",
-            Due::Expiry => "expiry_time",
-            Due::UnconfirmedAfter => "unconfirmed_after",
+            DeadlineKind::Send => "send_at",
+            DeadlineKind::Retry => "retry",
+            DeadlineKind::SendWithin => "send_within",
+            DeadlineKind::ValidUntil => "valid_until",
+            DeadlineKind::UnknownWait => "unknown_wait",
+            DeadlineKind::Expiry => "expiry_time",
+            DeadlineKind::UnconfirmedAfter => "unconfirmed_after",
         }
     }
 
     /// Which clock tells that it has come.
     pub const fn clock(self) -> ClockKind {
         match self {
-            Due::Send | Due::ValidUntil => ClockKind::Wall,
-            Due::Retry
-            | Due::SendWithin
-            | Due::UnknownWait
-            | Due::Expiry
-            | Due::UnconfirmedAfter => ClockKind::Engine,
+            DeadlineKind::Send | DeadlineKind::ValidUntil => ClockKind::Wall,
+            DeadlineKind::Retry
+            | DeadlineKind::SendWithin
+            | DeadlineKind::UnknownWait
+            | DeadlineKind::Expiry
+            | DeadlineKind::UnconfirmedAfter => ClockKind::Engine,
         }
     }
 
@@ -74,8 +74,13 @@ impl Due {
     /// a while, because the receipt may be on its way; retries and due sends do not.
     pub const fn awaits_receipt(self) -> bool {
         match self {
-            Due::Expiry | Due::UnknownWait | Due::UnconfirmedAfter => true,
-            Due::Send | Due::Retry | Due::SendWithin | Due::ValidUntil => false,
+            DeadlineKind::Expiry | DeadlineKind::UnknownWait | DeadlineKind::UnconfirmedAfter => {
+                true
+            }
+            DeadlineKind::Send
+            | DeadlineKind::Retry
+            | DeadlineKind::SendWithin
+            | DeadlineKind::ValidUntil => false,
         }
     }
 }
@@ -94,15 +99,15 @@ impl Deadlines {
 
     /// What should have been done longest ago, of what is due.
     pub fn most_overdue(self, now: Moment) -> Option<Deadline> {
-        let is_due = |deadline: &Deadline| deadline.at <= now.on(deadline.due.clock());
-        let lateness = |deadline: &Deadline| now.on(deadline.due.clock()).since(deadline.at);
+        let is_due = |deadline: &Deadline| deadline.at <= now.on(deadline.kind.clock());
+        let lateness = |deadline: &Deadline| now.on(deadline.kind.clock()).since(deadline.at);
         let both = self.timer.into_iter().chain(self.appointment).filter(is_due);
-        both.min_by_key(|deadline| (Reverse(lateness(deadline)), deadline.due))
+        both.min_by_key(|deadline| (Reverse(lateness(deadline)), deadline.kind))
     }
 
-    fn consider(&mut self, at: UnixMillis, due: Due) {
-        let candidate = Deadline { at, due };
-        let place = match due.clock() {
+    fn consider(&mut self, at: UnixMillis, kind: DeadlineKind) {
+        let candidate = Deadline { at, kind };
+        let place = match kind.clock() {
             ClockKind::Engine => &mut self.timer,
             ClockKind::Wall => &mut self.appointment,
         };
@@ -123,9 +128,9 @@ impl Workflow {
         let mut found = Deadlines::default();
         match self.phase {
             Phase::Scheduled => {
-                found.consider(self.send_at.unwrap_or_default(), Due::Send);
+                found.consider(self.send_at.unwrap_or_default(), DeadlineKind::Send);
                 if let Some(valid_until) = self.valid_until {
-                    found.consider(valid_until, Due::ValidUntil);
+                    found.consider(valid_until, DeadlineKind::ValidUntil);
                 }
             }
             Phase::Running(step) => self.while_running(step, held_before, &mut found),
@@ -136,9 +141,9 @@ impl Workflow {
 
     fn while_running(&self, index: u8, held_before: UnixMillis, found: &mut Deadlines) {
         let Some(step) = self.steps.get(usize::from(index)) else { return };
-        let mut consider = |at: UnixMillis, due: Due| {
-            if at >= held_before || !due.awaits_receipt() {
-                found.consider(at, due);
+        let mut consider = |at: UnixMillis, kind: DeadlineKind| {
+            if at >= held_before || !kind.awaits_receipt() {
+                found.consider(at, kind);
             }
         };
         let after = |from: Moment, ms: u64| UnixMillis(from.engine.0.saturating_add(ms));
@@ -151,7 +156,7 @@ impl Workflow {
                 AttemptState::Planned => is_waiting = true,
                 AttemptState::RetryScheduled { retry_at } => {
                     is_waiting = true;
-                    consider(retry_at, Due::Retry);
+                    consider(retry_at, DeadlineKind::Retry);
                 }
                 AttemptState::Unknown { wait_until } => {
                     unknown_until = unknown_until.max(Some(wait_until));
@@ -160,22 +165,22 @@ impl Workflow {
             }
         }
         if let Some(wait_until) = unknown_until.filter(|_| self.awaits_unknown(index)) {
-            consider(wait_until, Due::UnknownWait);
+            consider(wait_until, DeadlineKind::UnknownWait);
         }
         if is_waiting {
             if let (None, Some(active_at)) = (step.clock_at, step.active_at) {
-                consider(after(active_at, self.send_within(index)), Due::SendWithin);
+                consider(after(active_at, self.send_within(index)), DeadlineKind::SendWithin);
             }
             if let Some(valid_until) = self.valid_until {
-                consider(valid_until, Due::ValidUntil);
+                consider(valid_until, DeadlineKind::ValidUntil);
             }
         }
         if let Some(clock_at) = step.clock_at {
             match step.failover.and_then(|failover| failover.expiry_ms) {
-                Some(expiry_ms) => consider(after(clock_at, expiry_ms), Due::Expiry),
+                Some(expiry_ms) => consider(after(clock_at, expiry_ms), DeadlineKind::Expiry),
                 None => consider(
                     after(clock_at, self.policy.unconfirmed_after_ms),
-                    Due::UnconfirmedAfter,
+                    DeadlineKind::UnconfirmedAfter,
                 ),
             }
         }

@@ -50,7 +50,7 @@ mod transition;
 mod workflow;
 
 pub use backoff::retry_delay;
-pub use deadline::{Deadline, Deadlines, Due};
+pub use deadline::{Deadline, DeadlineKind, Deadlines};
 pub use description::describe;
 pub use event::{Event, Rejection, SendResult, Update};
 pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};

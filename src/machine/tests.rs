@@ -292,7 +292,7 @@ fn retry_after_is_honoured() {
         SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: Some(30_000) };
     life.start().answer(deferred);
     let deadline = life.workflow.deadlines().timer.expect("a retry is due");
-    assert_eq!((deadline.due, deadline.at), (Due::Retry, UnixMillis(START + 30_000)));
+    assert_eq!((deadline.kind, deadline.at), (DeadlineKind::Retry, UnixMillis(START + 30_000)));
 }
 
 #[test]

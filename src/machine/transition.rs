@@ -12,7 +12,7 @@ use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 pub use routes::{NoRoutes, RouteCandidate, Router};
 
 use super::{
-    AcceptedBy, AttemptState, Deadline, Due, EndState, Event, Fact, Moment, OnLateSuccess,
+    AcceptedBy, AttemptState, Deadline, DeadlineKind, EndState, Event, Fact, Moment, OnLateSuccess,
     OnUnknown, Outcome, Phase, Reason, Rejection, SendResult, StepStatus, Update, Workflow,
     retry_delay,
 };
@@ -62,19 +62,22 @@ impl Transition<'_> {
             let deadlines = self.workflow.deadlines_behind(held_before);
             let Some(deadline) = deadlines.most_overdue(self.now) else { return };
             let active = self.workflow.active_step();
-            match (deadline.due, active) {
-                (Due::Send, _) => self.start_step(0),
-                (Due::Retry, Some(step)) => self.retry_due(step),
-                (Due::SendWithin, Some(step)) => {
+            match (deadline.kind, active) {
+                (DeadlineKind::Send, _) => self.start_step(0),
+                (DeadlineKind::Retry, Some(step)) => self.retry_due(step),
+                (DeadlineKind::SendWithin, Some(step)) => {
                     self.send_within_passed(step, deadline.at < up_since);
                 }
-                (Due::UnknownWait, Some(step)) => self.decide_unknown(step),
-                (Due::Expiry | Due::UnconfirmedAfter, Some(step)) => {
+                (DeadlineKind::UnknownWait, Some(step)) => self.decide_unknown(step),
+                (DeadlineKind::Expiry | DeadlineKind::UnconfirmedAfter, Some(step)) => {
                     self.expired(step, deadline, up_since);
                 }
-                (Due::ValidUntil, _) => self.valid_until_passed(),
-                (Due::Retry | Due::SendWithin | Due::UnknownWait, None)
-                | (Due::Expiry | Due::UnconfirmedAfter, None) => return,
+                (DeadlineKind::ValidUntil, _) => self.valid_until_passed(),
+                (
+                    DeadlineKind::Retry | DeadlineKind::SendWithin | DeadlineKind::UnknownWait,
+                    None,
+                )
+                | (DeadlineKind::Expiry | DeadlineKind::UnconfirmedAfter, None) => return,
             }
         }
     }
@@ -133,7 +136,7 @@ impl Transition<'_> {
     fn expired(
         &mut self,
         index: u8,
-        Deadline { at: deadline, due }: Deadline,
+        Deadline { at: deadline, kind }: Deadline,
         up_since: UnixMillis,
     ) {
         let step = &self.workflow.steps[usize::from(index)];
@@ -154,7 +157,7 @@ impl Transition<'_> {
         let detail = super::describe(&fact);
         let is_unknown_only = step.reached == Status::Pending;
         self.emit(fact);
-        if due == Due::UnconfirmedAfter {
+        if kind == DeadlineKind::UnconfirmedAfter {
             // Nobody refused it and nobody confirmed it: neither success nor failure.
             let reason =
                 if is_unknown_only { Reason::OutcomeUnknown } else { Reason::NoConfirmation };

@@ -4,7 +4,7 @@ use super::{notes::Notes, place::Place};
 use crate::{
     machine::MAX_STEPS,
     pb::v1::{Failover, WorkflowSpec},
-    store::Facade,
+    store::ApiDialect,
 };
 
 /// In how many seconds a condition may have to be reached; the old API's bounds.
@@ -18,7 +18,7 @@ pub(super) struct Asked {
     /// Where its callbacks go, if not where the application says. Whether they may is not looked at.
     pub(super) webhook_url: Option<String>,
     /// The words it is told in, if not those that it was asked in.
-    pub(super) facade: Option<Facade>,
+    pub(super) facade: Option<ApiDialect>,
 }
 
 /// A rule on the status that `place` names; the old samples ask an SMS to be read.

@@ -29,7 +29,7 @@ use crate::{
     grpc::{Error, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
-    store::{Facade, Requester},
+    store::{ApiDialect, Requester},
 };
 
 /// The header that makes a repeat of a request the same request.
@@ -37,7 +37,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// How one of the old APIs asks, and is answered.
 struct Api {
-    facade: Facade,
+    facade: ApiDialect,
     read: fn(&Value, &mut Notes) -> Option<Asked>,
     name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
@@ -45,7 +45,7 @@ struct Api {
 }
 
 const DISPATCH: Api = Api {
-    facade: Facade::DispatchV01,
+    facade: ApiDialect::DispatchV01,
     read: v01::asked,
     name: v01::parameter,
     refuse: Problem::invalid,
@@ -53,13 +53,13 @@ const DISPATCH: Api = Api {
 };
 
 const WORKFLOWS: Api = Api {
-    facade: Facade::WorkflowsBeta,
+    facade: ApiDialect::WorkflowsBeta,
     answer: |id| json!({ "workflow_uuid": id.to_string() }),
     ..DISPATCH
 };
 
 const MESSAGES_V01: Api = Api {
-    facade: Facade::MessagesV01,
+    facade: ApiDialect::MessagesV01,
     read: v01::message,
     name: v01::message_parameter,
     answer: |id| json!({ "message_uuid": message_uuid(id, 0).to_string() }),
@@ -67,7 +67,7 @@ const MESSAGES_V01: Api = Api {
 };
 
 const MESSAGES: Api = Api {
-    facade: Facade::MessagesV1,
+    facade: ApiDialect::MessagesV1,
     read: v1::asked,
     name: v1::parameter,
     refuse: Problem::invalid_v1,
@@ -158,7 +158,7 @@ async fn new(
 ) -> Result<WorkflowId, Problem> {
     let Judged { plan, webhook_url, facade } = judged;
     let application = receiver(rest, caller, webhook_url.is_some(), notes).await?;
-    let requester = Requester { application, webhook_url, facade };
+    let requester = Requester { application, webhook_url, dialect: facade };
     let tenant = Arc::clone(&caller.tenant);
     Ok(rest.engine.create(tenant, plan, request_id, requester).await?.id)
 }
@@ -197,7 +197,7 @@ struct Judged {
     /// Where its callbacks go, if not where the application says.
     webhook_url: Option<String>,
     /// The words it is told in.
-    facade: Facade,
+    facade: ApiDialect,
 }
 
 /// What a body asks for, judged by what can be sent and where callbacks may go.

@@ -21,7 +21,7 @@ use crate::{
     pb::v1::{
         Address, Failover, Message, MmsOptions, Step as SpecStep, WorkflowSpec, address::Endpoint,
     },
-    store::Facade,
+    store::ApiDialect,
 };
 
 /// How long a message waits for its first acceptance at most, in seconds; see `PolicySnapshot`.
@@ -82,7 +82,7 @@ pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
             }
         }
     }
-    let versions = [("v1", Facade::MessagesV1), ("v0.1", Facade::MessagesV01)];
+    let versions = [("v1", ApiDialect::MessagesV1), ("v0.1", ApiDialect::MessagesV01)];
     let facade = first.one_of("webhook_version", &versions, notes);
     let send_within = send_within(&steps);
     let spec = WorkflowSpec { steps, client_ref, send_within, ..WorkflowSpec::default() };

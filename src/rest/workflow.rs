@@ -21,7 +21,7 @@ use crate::{
     grpc::{cancel_for_caller, read_for_caller, render},
     machine::{EndState, Phase, Workflow, WorkflowId, message_uuid},
     pb::v1,
-    store::{Facade, Record, Row},
+    store::{ApiDialect, Record, Row},
 };
 
 /// `GET /v0.1/dispatch/{uuid}` and `GET /workflows/{uuid}`
@@ -99,7 +99,7 @@ impl Shown {
     fn outline(&self) -> Map<String, Value> {
         let state = Value::from(self.workflow.phase.as_str());
         let id = Value::from(self.workflow.id.to_string());
-        [(name(self.record.requester.facade), id), ("state", state)]
+        [(name(self.record.requester.dialect), id), ("state", state)]
             .map(|(key, value)| (key.to_owned(), value))
             .into_iter()
             .collect()
@@ -115,7 +115,7 @@ impl Shown {
         let id = self.workflow.id;
         let mut body = Map::new();
         let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
-        put(name(record.requester.facade), json!(workflow.workflow_id));
+        put(name(record.requester.dialect), json!(workflow.workflow_id));
         put("template", json!("failover"));
         put("state", json!(workflow.state().as_str_name().trim_start_matches("WORKFLOW_STATE_")));
         if let Phase::Ended(end, _) = self.workflow.phase {
@@ -142,12 +142,13 @@ impl Shown {
 }
 
 /// What the API that it was asked through calls a workflow's id.
-fn name(facade: Facade) -> &'static str {
+fn name(facade: ApiDialect) -> &'static str {
     match facade {
-        Facade::WorkflowsBeta => "workflow_uuid",
-        Facade::Grpc | Facade::DispatchV01 | Facade::MessagesV1 | Facade::MessagesV01 => {
-            "dispatch_uuid"
-        }
+        ApiDialect::WorkflowsBeta => "workflow_uuid",
+        ApiDialect::Grpc
+        | ApiDialect::DispatchV01
+        | ApiDialect::MessagesV1
+        | ApiDialect::MessagesV01 => "dispatch_uuid",
     }
 }
 

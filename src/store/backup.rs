@@ -25,7 +25,7 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cursor, Entry, Incarnation, Kind, Parked, Reader, Settings, StoreError, codec,
+    Cursor, Entry, HeldReceipt, Incarnation, Kind, Reader, Settings, StoreError, codec,
     settings::stored_key,
 };
 use crate::machine::WorkflowId;
@@ -39,7 +39,7 @@ const FRAME_MOST: usize = 256 * 1024 * 1024;
 /// One frame of the file.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
-    Head { taken_of: Incarnation, newest: Cursor, parked: Vec<Parked> },
+    Head { taken_of: Incarnation, newest: Cursor, held_receipts: Vec<HeldReceipt> },
     Entry(Box<Entry>),
     Tail(Summary),
     Settings(Vec<Setting>),
@@ -87,7 +87,7 @@ impl Backup {
     pub fn of(reader: Arc<dyn Reader>, settings: Arc<dyn Settings>) -> Result<Backup, StoreError> {
         // Before the moment is chosen: a receipt that finds its attempt in between is in both, and
         // a repeat changes nothing.
-        let parked = reader.parked()?;
+        let held_receipts = reader.held_receipts()?;
         let (taken_of, newest) = (reader.incarnation(), reader.newest());
         let summary = Summary {
             taken_of,
@@ -98,7 +98,7 @@ impl Backup {
             last_time: UnixMillis(0),
         };
         let mut first = MAGIC.to_vec();
-        first.extend(frame(&Frame::Head { taken_of, newest, parked })?);
+        first.extend(frame(&Frame::Head { taken_of, newest, held_receipts })?);
         let ready = VecDeque::from([Ok(first)]);
         Ok(Backup {
             reader,
@@ -173,7 +173,7 @@ fn frame(frame: &Frame) -> Result<Vec<u8>, StoreError> {
 pub struct BackupFile {
     path: PathBuf,
     from: BufReader<File>,
-    parked: Vec<Parked>,
+    held_receipts: Vec<HeldReceipt>,
     settings: Vec<Setting>,
     newest: Cursor,
     frames: u64,
@@ -193,7 +193,7 @@ impl BackupFile {
         let mut opened = BackupFile {
             path: path.to_owned(),
             from: BufReader::new(file),
-            parked: Vec::new(),
+            held_receipts: Vec::new(),
             settings: Vec::new(),
             newest: Cursor(0),
             frames: 0,
@@ -209,8 +209,8 @@ impl BackupFile {
             )));
         }
         match opened.frame()? {
-            Frame::Head { parked, newest, .. } => {
-                (opened.parked, opened.newest) = (parked, newest);
+            Frame::Head { held_receipts, newest, .. } => {
+                (opened.held_receipts, opened.newest) = (held_receipts, newest);
                 Ok(opened)
             }
             Frame::Entry(_) | Frame::Tail(_) | Frame::Settings(_) => {
@@ -220,8 +220,8 @@ impl BackupFile {
     }
 
     /// Receipts that waited for their attempt.
-    pub fn parked(&self) -> &[Parked] {
-        &self.parked
+    pub fn held_receipts(&self) -> &[HeldReceipt] {
+        &self.held_receipts
     }
 
     /// What was kept beside workflows: the rows read since this was last asked.

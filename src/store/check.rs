@@ -3,7 +3,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{BackupFile, Entry, Needs, StoreError};
+use super::{BackupFile, Entry, RequirementInterner, StoreError};
 use crate::machine::{self, Fact};
 
 /// Something that is not as it should be.
@@ -71,7 +71,7 @@ impl Checked {
         if first.facts.first() != Some(&Fact::Created) {
             self.found(&place, "its timeline does not begin with its creation");
         }
-        let mut workflow = Needs::default().workflow(record);
+        let mut workflow = RequirementInterner::default().workflow(record);
         let mut before = None;
         for row in rows {
             let place = format!("{place}, event {}", row.sequence);

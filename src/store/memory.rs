@@ -9,11 +9,12 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    Batch, ClockNote, Cursor, DueRow, Entry, Filter, Held, Incarnation, Kind, Needs, Page, Parked,
-    Reader, Record, Row, SettingChange, Settings, Store, StoreError, Swept,
+    ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, HeldReceipt, Incarnation, Kind, Page,
+    Reader, Record, RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store,
+    StoreError, Swept,
     codec::weight,
     open,
-    open::OpenSet,
+    open::ActiveIndex,
     settings,
     types::{LIST_PASS, LIST_SCAN, PAGE_BYTES, id_hash},
 };
@@ -37,9 +38,9 @@ struct Kept {
     journal: BTreeMap<Cursor, Arc<Row>>,
     requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
     messages: HashMap<(Arc<str>, String), AttemptId>,
-    parked: BTreeMap<u64, Parked>,
-    held: Option<Held>,
-    open: OpenSet,
+    held_receipts: BTreeMap<u64, HeldReceipt>,
+    held: Option<RestoreLock>,
+    open: ActiveIndex,
     newest: Cursor,
     oldest: Cursor,
     last_time: Moment,
@@ -56,7 +57,7 @@ impl MemoryStore {
     }
 
     /// Holds it, as a restore would.
-    pub fn hold(&mut self, held: Held) {
+    pub fn hold(&mut self, held: RestoreLock) {
         self.0.write().held = Some(held);
     }
 }
@@ -87,7 +88,7 @@ impl Kept {
             return Ok(None);
         };
         let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        Ok(Some(open::replay(&mut Needs::default(), record, rows)))
+        Ok(Some(open::replay(&mut RequirementInterner::default(), record, rows)))
     }
 }
 
@@ -119,7 +120,7 @@ impl Store for MemoryStore {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.0.read().open.due(clock, after, until, limit)
     }
 
@@ -139,11 +140,11 @@ impl Store for MemoryStore {
         self.0.read().open.len()
     }
 
-    fn parked(&self) -> Vec<Parked> {
-        self.0.read().parked.values().cloned().collect()
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        self.0.read().held_receipts.values().cloned().collect()
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         let mut kept = self.0.write();
         let kept = &mut *kept;
         let mut rows = Vec::with_capacity(batch.changes.len());
@@ -179,11 +180,12 @@ impl Store for MemoryStore {
             kept.open.put(&change.state, row.cursor, row.cursor);
             rows.push(row);
         }
-        kept.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));
-        for key in batch.unpark {
-            kept.parked.remove(&key);
+        kept.held_receipts
+            .extend(batch.hold_receipts.into_iter().map(|receipt| (receipt.key, receipt)));
+        for key in batch.release_receipts {
+            kept.held_receipts.remove(&key);
         }
-        if batch.release {
+        if batch.lift_restore_lock {
             kept.held = None;
         }
         kept.grace_given_ms = batch.grace_given_ms.unwrap_or(kept.grace_given_ms);
@@ -226,7 +228,7 @@ impl Store for MemoryStore {
         Ok(swept)
     }
 
-    fn held(&self) -> Option<Held> {
+    fn restore_lock(&self) -> Option<RestoreLock> {
         self.0.read().held
     }
 
@@ -254,7 +256,7 @@ impl Store for MemoryStore {
             ("journal", kept.journal.len()),
             ("request_ids", kept.requests.len()),
             ("message_ids", kept.messages.len()),
-            ("parked", kept.parked.len()),
+            ("held_receipts", kept.held_receipts.len()),
         ];
         own.into_iter().chain(kept.open.tables()).collect()
     }
@@ -418,7 +420,7 @@ impl Reader for Shared {
         self.read().open.by_tenant()
     }
 
-    fn parked(&self) -> Result<Vec<Parked>, StoreError> {
-        Ok(self.read().parked.values().cloned().collect())
+    fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError> {
+        Ok(self.read().held_receipts.values().cloned().collect())
     }
 }

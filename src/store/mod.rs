@@ -37,15 +37,15 @@ pub(crate) use codec::weight;
 #[doc(hidden)]
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
-pub use open::Needs;
+pub use open::RequirementInterner;
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{Ended, Kept};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
 pub use types::{
-    Batch, Change, ClockNote, Cursor, DueRow, Entry, Facade, Filter, Held, Incarnation, MessageKey,
-    Page, Parked, Record, Requester, Row, StoreError, Swept,
+    ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, HeldReceipt,
+    Incarnation, MessageKey, Page, Record, Requester, RestoreLock, Row, StoreError, Swept,
 };
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub trait Store: Send {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow>;
+    ) -> Vec<DueWorkflow>;
 
     /// The earliest deadline on `clock` behind `after`.
     fn next_due(
@@ -106,13 +106,13 @@ pub trait Store: Send {
     fn open_count(&self) -> usize;
 
     /// Receipts that wait for their attempt, oldest first.
-    fn parked(&self) -> Vec<Parked>;
+    fn held_receipts(&self) -> Vec<HeldReceipt>;
 
     /// Keeps `batch`, and returns the journal rows it became: one for each change, in their order.
     ///
     /// # Errors
     /// Fatal, see the contract above.
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError>;
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError>;
 
     /// Drops journal rows older than `before`, and every ended workflow whose newest row is, until that
     /// were `budget` rows or a few more, or a few MiB: then there may be more to do. Open workflows are kept,
@@ -129,7 +129,7 @@ pub trait Store: Send {
     ) -> Result<Swept, StoreError>;
 
     /// Whether it was restored and waits for somebody to say what is to become of what was open.
-    fn held(&self) -> Option<Held>;
+    fn restore_lock(&self) -> Option<RestoreLock>;
 
     /// How many bytes may still be written, if that is bounded and known.
     fn free_bytes(&self) -> Option<u64> {
@@ -149,7 +149,7 @@ pub trait Store: Send {
     /// If it could not be written; then the earlier note stands, and nothing else is lost.
     fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError>;
 
-    /// What [`Batch::grace_given_ms`] was last.
+    /// What [`ChangeSet::grace_given_ms`] was last.
     fn grace_given_ms(&self) -> u64;
 
     /// How many entries each of its tables in memory has: what grows here without end is a leak.
@@ -239,5 +239,5 @@ pub trait Reader: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn parked(&self) -> Result<Vec<Parked>, StoreError>;
+    fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError>;
 }

@@ -11,14 +11,14 @@ use std::{
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, DueRow, Record, StoreError, packed::Common, types::PAGE_BYTES};
+use super::{Cursor, DueWorkflow, Record, StoreError, packed::Common, types::PAGE_BYTES};
 use crate::machine::{
-    ClockKind, Deadlines, Due, Fact, Moment, RouteRequirement, Workflow, WorkflowId,
+    ClockKind, DeadlineKind, Deadlines, Fact, Moment, RouteRequirement, Workflow, WorkflowId,
 };
 
 /// Shares equal [`RouteRequirement`]s between workflows: a million workflows have few different senders.
 #[derive(Debug, Default)]
-pub struct Needs {
+pub struct RequirementInterner {
     shared: HashSet<Arc<RouteRequirement>>,
     /// How many there were when those that nobody had any more were last left out.
     kept: usize,
@@ -30,10 +30,10 @@ const UNUSED_MOST: usize = 4096;
 
 /// The open workflows.
 #[derive(Debug, Default)]
-pub(super) struct OpenSet {
+pub(super) struct ActiveIndex {
     workflows: BTreeMap<WorkflowId, Open>,
-    timers: BTreeSet<DueRow>,
-    appointments: BTreeSet<DueRow>,
+    timers: BTreeSet<DueWorkflow>,
+    appointments: BTreeSet<DueWorkflow>,
     /// How many there are of each tenant.
     tenants: HashMap<Arc<str>, usize>,
     common: Common,
@@ -64,7 +64,7 @@ pub(super) struct OpenState {
     packed: Box<[u8]>,
 }
 
-impl Needs {
+impl RequirementInterner {
     /// An equal need that others share.
     pub fn share(&mut self, requirement: RouteRequirement) -> Arc<RouteRequirement> {
         if let Some(shared) = self.shared.get(&requirement) {
@@ -94,7 +94,7 @@ impl Needs {
     }
 }
 
-impl OpenSet {
+impl ActiveIndex {
     /// Of states in the order of their ids, packed with `common`.
     pub(super) fn of(common: Common, states: Vec<OpenState>) -> Result<Self, StoreError> {
         let (mut timers, mut appointments) = (Vec::with_capacity(states.len()), Vec::new());
@@ -113,7 +113,7 @@ impl OpenSet {
             let sequence = state.sequence;
             workflows.push((id, Open { packed, sequence, first, last, deadlines }));
         }
-        Ok(OpenSet {
+        Ok(ActiveIndex {
             workflows: workflows.into_iter().collect(),
             timers: timers.into_iter().collect(),
             appointments: appointments.into_iter().collect(),
@@ -180,10 +180,10 @@ impl OpenSet {
     }
 
     /// A workflow that is not the same in both.
-    pub(super) fn difference(&self, other: &OpenSet) -> Result<Option<WorkflowId>, StoreError> {
+    pub(super) fn difference(&self, other: &ActiveIndex) -> Result<Option<WorkflowId>, StoreError> {
         let ids: BTreeSet<_> = self.workflows.keys().chain(other.workflows.keys()).collect();
         for id in ids {
-            let place = |set: &OpenSet| set.get(*id).map(|open| (open.first, open.last));
+            let place = |set: &ActiveIndex| set.get(*id).map(|open| (open.first, open.last));
             if place(self) != place(other) || self.state(*id)? != other.state(*id)? {
                 return Ok(Some(*id));
             }
@@ -290,7 +290,7 @@ impl OpenSet {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         let behind = self.due_after(clock, after);
         behind.take_while(|due| due.at <= until).take(limit).copied().collect()
     }
@@ -307,10 +307,10 @@ impl OpenSet {
         &self,
         clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
-    ) -> impl Iterator<Item = &DueRow> {
+    ) -> impl Iterator<Item = &DueWorkflow> {
         // The last kind of deadline sorts behind every row of the same time and workflow.
         let bound = after.map_or(Bound::Unbounded, |(at, id)| {
-            Bound::Excluded(DueRow { at, id, due: Due::UnconfirmedAfter })
+            Bound::Excluded(DueWorkflow { at, id, kind: DeadlineKind::UnconfirmedAfter })
         });
         let index = match clock {
             ClockKind::Engine => &self.timers,
@@ -344,7 +344,7 @@ pub(super) fn is_over(state: &Workflow) -> bool {
 
 /// The workflow of a record with the facts of its rows applied.
 pub(super) fn replay<'a>(
-    needs: &mut Needs,
+    needs: &mut RequirementInterner,
     record: &Record,
     rows: impl IntoIterator<Item = (Moment, &'a [Fact])>,
 ) -> Workflow {
@@ -358,9 +358,10 @@ pub(super) fn replay<'a>(
 }
 
 /// The timer and the appointment.
-fn due_rows(id: WorkflowId, deadlines: Deadlines) -> [Option<DueRow>; 2] {
-    [deadlines.timer, deadlines.appointment]
-        .map(|deadline| deadline.map(|deadline| DueRow { at: deadline.at, id, due: deadline.due }))
+fn due_rows(id: WorkflowId, deadlines: Deadlines) -> [Option<DueWorkflow>; 2] {
+    [deadlines.timer, deadlines.appointment].map(|deadline| {
+        deadline.map(|deadline| DueWorkflow { at: deadline.at, id, kind: deadline.kind })
+    })
 }
 
 /// Whose a workflow is.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use dispatch_contract::{AttemptId, UnixMillis};
 
 use super::{
-    Batch, ClockNote, DueRow, Held, KeyAndValue, Kind, Parked, Reader, Row, SettingChange,
-    Settings, Store, StoreError, Swept,
+    ChangeSet, ClockNote, DueWorkflow, HeldReceipt, KeyAndValue, Kind, Reader, RestoreLock, Row,
+    SettingChange, Settings, Store, StoreError, Swept,
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
@@ -50,7 +50,7 @@ impl Store for ReadOnlyStore {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.0.due(clock, after, until, limit)
     }
 
@@ -70,11 +70,11 @@ impl Store for ReadOnlyStore {
         self.0.open_count()
     }
 
-    fn parked(&self) -> Vec<Parked> {
-        self.0.parked()
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        self.0.held_receipts()
     }
 
-    fn commit(&mut self, _: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, _: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         refused()
     }
 
@@ -82,8 +82,8 @@ impl Store for ReadOnlyStore {
         refused()
     }
 
-    fn held(&self) -> Option<Held> {
-        self.0.held()
+    fn restore_lock(&self) -> Option<RestoreLock> {
+        self.0.restore_lock()
     }
 
     fn free_bytes(&self) -> Option<u64> {

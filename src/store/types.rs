@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::machine::{Due, Fact, Fingerprint, Moment, Plan, PolicySnapshot, Workflow, WorkflowId};
+use crate::machine::{
+    DeadlineKind, Fact, Fingerprint, Moment, Plan, PolicySnapshot, Workflow, WorkflowId,
+};
 
 /// A position in the journal. Row 1 is the first; 0 is before it.
 #[derive(
@@ -48,12 +50,12 @@ pub struct Requester {
     /// Where the callbacks of this workflow go instead of to its status URL.
     pub webhook_url: Option<String>,
     /// The words it was asked in, which callbacks answer in.
-    pub facade: Facade,
+    pub dialect: ApiDialect,
 }
 
 /// The words a request came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Facade {
+pub enum ApiDialect {
     /// Our own gRPC API.
     #[default]
     Grpc,
@@ -106,15 +108,15 @@ pub struct Change {
 
 /// What is kept at once or not at all.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub struct ChangeSet {
     /// Transitions, in order. A workflow may have several.
     pub changes: Vec<Change>,
     /// Receipts that wait for their attempt.
-    pub park: Vec<Parked>,
-    /// Keys of parked receipts that wait no longer.
-    pub unpark: Vec<u64>,
-    /// The store is [`Held`] no longer.
-    pub release: bool,
+    pub hold_receipts: Vec<HeldReceipt>,
+    /// Keys of held receipts that wait no longer.
+    pub release_receipts: Vec<u64>,
+    /// Removes the [`RestoreLock`].
+    pub lift_restore_lock: bool,
     /// For how long overdue waits for receipts have been held since a life last did so to the end, in
     /// milliseconds; `None` if that is as it was.
     pub grace_given_ms: Option<u64>,
@@ -133,7 +135,7 @@ pub struct ClockNote {
 
 /// A receipt that came before the answer that would have told whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parked {
+pub struct HeldReceipt {
     /// Its key; grows.
     pub key: u64,
     /// The account it came by, as `provider/name`.
@@ -143,7 +145,7 @@ pub struct Parked {
     /// When it came, in engine time.
     pub at: UnixMillis,
     /// What it says.
-    pub report: ParkedReport,
+    pub report: HeldReport,
     /// The provider's own time.
     pub provider_time: Option<UnixMillis>,
     /// The provider's code, with a failure.
@@ -156,7 +158,7 @@ pub struct Parked {
 
 /// [`dispatch_contract::Report`], storable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ParkedReport {
+pub enum HeldReport {
     /// The message reached this rung.
     Reached(dispatch_contract::Status),
     /// The message will not climb further.
@@ -165,13 +167,13 @@ pub enum ParkedReport {
 
 /// An open workflow and its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DueRow {
+pub struct DueWorkflow {
     /// When, on the clock of what it is due for.
     pub at: UnixMillis,
     /// Which.
     pub id: WorkflowId,
     /// What for.
-    pub due: Due,
+    pub kind: DeadlineKind,
 }
 
 /// Which workflows to list.
@@ -224,7 +226,7 @@ pub type MessageKey = [u8; 16];
 /// A store that was restored from a backup is held: nothing is sent until somebody says what is to
 /// become of what was open when the backup was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct RestoreLock {
     /// The newest engine time in the backup: what happened later is not known here.
     pub known_until: UnixMillis,
     /// The life of the store that the backup was taken of.
@@ -268,18 +270,18 @@ pub enum StoreError {
 
 impl Requester {
     /// Whether somebody may be told what becomes of the workflow.
-    pub fn is_told(&self) -> bool {
+    pub fn is_notified(&self) -> bool {
         self.application.is_some()
     }
 }
 
-impl Batch {
+impl ChangeSet {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
-            && self.park.is_empty()
-            && self.unpark.is_empty()
-            && !self.release
+            && self.hold_receipts.is_empty()
+            && self.release_receipts.is_empty()
+            && !self.lift_restore_lock
             && self.grace_given_ms.is_none()
     }
 }
@@ -323,21 +325,21 @@ fn names(rows: &[Row], number: u16) -> bool {
     })
 }
 
-impl Parked {
+impl HeldReceipt {
     /// The receipt as it came.
     pub fn report(&self) -> dispatch_contract::Report {
         match self.report {
-            ParkedReport::Reached(status) => dispatch_contract::Report::Reached(status),
-            ParkedReport::Failed(failure) => dispatch_contract::Report::Failed(failure),
+            HeldReport::Reached(status) => dispatch_contract::Report::Reached(status),
+            HeldReport::Failed(failure) => dispatch_contract::Report::Failed(failure),
         }
     }
 }
 
-impl From<dispatch_contract::Report> for ParkedReport {
+impl From<dispatch_contract::Report> for HeldReport {
     fn from(report: dispatch_contract::Report) -> Self {
         match report {
-            dispatch_contract::Report::Reached(status) => ParkedReport::Reached(status),
-            dispatch_contract::Report::Failed(failure) => ParkedReport::Failed(failure),
+            dispatch_contract::Report::Reached(status) => HeldReport::Reached(status),
+            dispatch_contract::Report::Failed(failure) => HeldReport::Failed(failure),
         }
     }
 }

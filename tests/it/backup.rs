@@ -331,6 +331,6 @@ async fn check_names_whatever_is_wrong_in_a_folder() {
     let summary = SledStore::restore(&backup, &options).unwrap();
     assert_eq!(summary.workflows, kept.len() as u64);
     let store = SledStore::open(&options).unwrap();
-    assert!(store.held().is_some());
+    assert!(store.restore_lock().is_some());
     assert!(matches!(SledStore::check(&options), Err(StoreError::InUse(_))));
 }

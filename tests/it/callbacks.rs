@@ -15,7 +15,7 @@ use dispatch::{
     client::Credential,
     config::Config,
     pb::v1::{ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which},
-    store::{Facade, Requester},
+    store::{ApiDialect, Requester},
 };
 
 use dispatch_contract::UnixMillis;
@@ -34,7 +34,7 @@ async fn an_application_is_told_every_status_in_order_and_the_end_once() {
     let told = Told::start(&allowing(in_memory())).await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    let id = told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    let id = told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     let got = receiver.received();
     assert_eq!(statuses(&got), ["submitted", "delivered", "read", "completed"]);
@@ -55,7 +55,7 @@ async fn a_failover_is_told_of_both_messages() {
     told.running.script(PERSON, "accept; deliver 1s").await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::StandardWebhooks);
     told.keep(&application);
-    told.create(Facade::WorkflowsBeta, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::WorkflowsBeta, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     let got = receiver.received();
     let wanted = ["submitted", "delivered", "submitted", "delivered", "completed"];
@@ -76,10 +76,10 @@ async fn a_message_of_its_own_address_is_told_there_in_the_words_of_messages_v1(
     let application = app(&usual.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
     let url = own.url("/mine?order=17");
-    told.create(Facade::MessagesV1, Some(application.id), Some(url.clone()), "600s").await;
+    told.create(ApiDialect::MessagesV1, Some(application.id), Some(url.clone()), "600s").await;
     // Nobody is told of a workflow behind which no application stands: nothing could sign it.
-    told.create(Facade::MessagesV1, None, None, "600s").await;
-    told.create(Facade::MessagesV1, None, Some(url), "600s").await;
+    told.create(ApiDialect::MessagesV1, None, None, "600s").await;
+    told.create(ApiDialect::MessagesV1, None, Some(url), "600s").await;
     told.advance(HOUR).await;
     let got = own.received();
     assert_eq!(statuses(&got), ["submitted", "delivered", "read"], "v1 has no final report");
@@ -96,7 +96,7 @@ async fn what_is_not_taken_is_repeated_under_the_same_id_and_the_rest_waits() {
     let told = Told::start(&allowing(in_memory())).await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     // In which second each came; signatures tell real time, which stands still here.
     let mut came = vec![0; receiver.received().len()];
     for second in 1..60 {
@@ -130,7 +130,7 @@ async fn a_receiver_that_was_away_gets_everything_in_order() {
     let told = Told::start(&allowing(in_memory())).await;
     let application = app(&format!("http://{address}/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(2 * HOUR).await;
     let waiting = told.list(None).await;
     assert_eq!(waiting.len(), 4, "{waiting:?}");
@@ -150,7 +150,7 @@ async fn after_a_day_they_are_dead_and_the_command_line_resends_them() {
     let told = Told::start(&allowing(in_memory())).await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(30 * HOUR).await;
     let listed = told.cli(&["callbacks", "list", "--state", "dead"]).await;
     assert_eq!(listed.lines().count(), 4, "{listed}");
@@ -180,7 +180,7 @@ async fn a_receiver_that_is_gone_is_not_asked_again() {
     let told = Told::start(&allowing(in_memory())).await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    let id = told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    let id = told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     assert_eq!(receiver.received().len(), 4, "each once");
     let dead = told.list(Some(&id)).await;
@@ -201,7 +201,7 @@ async fn what_was_given_up_goes_to_the_address_that_the_application_has_by_then(
     let told = Told::start(&allowing(in_memory())).await;
     let mut application = app(&old.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     application.messages.as_mut().unwrap().status = Some(Webhook { address: new.url("/moved") });
     application.messages.as_mut().unwrap().shape = Shape::V1;
@@ -228,7 +228,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     let requester = || Requester {
         application: Some(theirs.id),
         webhook_url: None,
-        facade: Facade::DispatchV01,
+        dialect: ApiDialect::DispatchV01,
     };
     // Ours names their application: nobody is told.
     told.create_for("default", requester(), "600s").await;
@@ -285,7 +285,7 @@ async fn a_private_address_is_not_called_unless_the_configuration_allows_it() {
     {
         let application = app(&url, Shape::V01, Signing::Jwt);
         told.keep(&application);
-        told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+        told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     }
     told.advance(Duration::from_secs(60)).await;
     assert_eq!(receiver.received().len(), 0);
@@ -310,7 +310,7 @@ async fn a_restart_in_the_middle_delivers_everything() {
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
     for _ in 0..5 {
-        told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+        told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     }
     // In the middle: delivered by the provider, and not read yet.
     told.advance(Duration::from_secs(2)).await;
@@ -364,11 +364,11 @@ async fn dead_receivers_delay_neither_others_nor_sending() {
         application.id
     };
     let [known_id, new_id] = [keep(&known), keep(&new)];
-    told.create(Facade::DispatchV01, Some(known_id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(known_id), None, "600s").await;
     for _ in 0..40 {
         let dead = keep(&silent);
         for _ in 0..3 {
-            told.create(Facade::DispatchV01, Some(dead), None, "600s").await;
+            told.create(ApiDialect::DispatchV01, Some(dead), None, "600s").await;
         }
     }
     // Until the dead ones have had their first try.
@@ -379,7 +379,7 @@ async fn dead_receivers_delay_neither_others_nor_sending() {
         let before = statuses(&receiver.received()).iter().filter(|it| **it == "completed").count();
         for _ in 0..EACH {
             let asked = Instant::now();
-            told.create(Facade::DispatchV01, Some(id), None, "600s").await;
+            told.create(ApiDialect::DispatchV01, Some(id), None, "600s").await;
             longest = longest.max(asked.elapsed());
         }
         let ended = || async {
@@ -425,7 +425,7 @@ async fn an_application_without_a_webhook_is_told_nothing() {
     let mut application = app("http://127.0.0.1:9/", Shape::V01, Signing::Jwt);
     application.messages.as_mut().unwrap().status = None;
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     let spec = messenger_sms(PERSON, NUMBER, "600s");
     told.running.create(spec).await;
     told.advance(HOUR).await;
@@ -442,7 +442,7 @@ async fn what_cannot_be_signed_waits_and_never_goes_out_without_a_signature() {
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     // As with a master key that is not the one it was sealed with.
     told.keep_as_it_is(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     assert!(receiver.received().is_empty(), "unsigned");
     told.keep(&application);

@@ -6,8 +6,8 @@ use dispatch::{
     engine::{Engine, EngineOptions, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
     machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
-        Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Row, Settings, Store,
-        StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, MemoryStore, Reader, RestoreLock, Row,
+        Settings, Store, StoreError, Swept,
     },
     telemetry::Metrics,
 };
@@ -60,7 +60,7 @@ impl Store for Fronted {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.inner.due(clock, after, until, limit)
     }
     fn next_due(
@@ -76,10 +76,10 @@ impl Store for Fronted {
     fn open_count(&self) -> usize {
         self.inner.open_count()
     }
-    fn parked(&self) -> Vec<Parked> {
-        Store::parked(&self.inner)
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        Store::held_receipts(&self.inner)
     }
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         self.inner.commit(batch)
     }
     fn sweep(
@@ -90,8 +90,8 @@ impl Store for Fronted {
     ) -> Result<Swept, StoreError> {
         self.inner.sweep(now, before, budget)
     }
-    fn held(&self) -> Option<Held> {
-        self.inner.held()
+    fn restore_lock(&self) -> Option<RestoreLock> {
+        self.inner.restore_lock()
     }
     fn last_time(&self) -> Moment {
         self.inner.last_time()

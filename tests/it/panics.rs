@@ -23,7 +23,9 @@ use dispatch::{
         stream_status_request::{Start, Target},
     },
     service::grpc_edge,
-    store::{Cursor, Entry, Filter, Incarnation, Page, Parked, Reader, Record, Row, StoreError},
+    store::{
+        Cursor, Entry, Filter, HeldReceipt, Incarnation, Page, Reader, Record, Row, StoreError,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -97,8 +99,8 @@ impl Reader for ClumsyReader {
     fn open_by_tenant(&self) -> Vec<(Arc<str>, usize)> {
         self.inner.open_by_tenant()
     }
-    fn parked(&self) -> Result<Vec<Parked>, StoreError> {
-        self.inner.parked()
+    fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError> {
+        self.inner.held_receipts()
     }
 }
 

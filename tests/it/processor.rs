@@ -223,7 +223,11 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
     let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let mut step = |ms, commands| {
         let out = processor.run(&store, at(ms), commands).unwrap();
-        let counts = (out.change_set.park.len(), out.change_set.unpark.len(), out.unmatched);
+        let counts = (
+            out.change_set.hold_receipts.len(),
+            out.change_set.release_receipts.len(),
+            out.unmatched,
+        );
         let (facts, sends) = settle(&mut store, out);
         (counts, facts, sends)
     };

@@ -14,9 +14,9 @@ use dispatch::{
         Template, Update, Workflow, WorkflowId,
     },
     store::{
-        Backup, Batch, Change, Cursor, Filter, Kind, MemoryStore, Needs, Parked, Record, Requester,
-        Row, SettingChange, SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup,
-        encode,
+        Backup, Change, ChangeSet, Cursor, Filter, HeldReceipt, Kind, MemoryStore, Record,
+        Requester, RequirementInterner, Row, SettingChange, SledOptions, SledStore, Store,
+        StoreError, VALUE_BYTES, check_backup, encode,
     },
 };
 use dispatch_contract::{
@@ -70,14 +70,14 @@ fn plan(text: &str) -> Plan {
 /// Drives workflows through a store, and remembers every row for itself.
 struct Driver {
     store: Box<dyn Store>,
-    needs: Needs,
+    needs: RequirementInterner,
     now: u64,
     rows: Vec<Arc<Row>>,
 }
 
 impl Driver {
     fn new(store: Box<dyn Store>) -> Driver {
-        Driver { store, needs: Needs::default(), now: START, rows: Vec::new() }
+        Driver { store, needs: RequirementInterner::default(), now: START, rows: Vec::new() }
     }
 
     /// Now. Somebody sets the wall clock by an hour again and again.
@@ -140,7 +140,8 @@ impl Driver {
             state,
             messages,
         };
-        let rows = self.store.commit(Batch { changes: vec![change], ..Batch::default() }).unwrap();
+        let rows =
+            self.store.commit(ChangeSet { changes: vec![change], ..ChangeSet::default() }).unwrap();
         self.rows.extend(rows);
         self.now += 1;
     }
@@ -231,8 +232,8 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
     for row in &all {
         let state = driver.store.load(row.id).unwrap().unwrap();
         assert_eq!(
-            state.deadlines().timer.map(|deadline| (deadline.at, deadline.due)),
-            Some((row.at, row.due))
+            state.deadlines().timer.map(|deadline| (deadline.at, deadline.kind)),
+            Some((row.at, row.kind))
         );
     }
     let behind = driver.store.due(engine, Some((all[1].at, all[1].id)), ever, 2);
@@ -247,8 +248,8 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
     let scheduled = driver.create_plan(6, Plan { send_at: Some(send_at), ..plan("x") });
     let bounded = driver.create_plan(7, Plan { valid_until: Some(valid_until), ..plan("x") });
     let appointments = driver.store.due(ClockKind::Wall, None, ever, 100);
-    let told: Vec<_> = appointments.iter().map(|row| (row.id, row.at, row.due)).collect();
-    let (send, late) = (machine::Due::Send, machine::Due::ValidUntil);
+    let told: Vec<_> = appointments.iter().map(|row| (row.id, row.at, row.kind)).collect();
+    let (send, late) = (machine::DeadlineKind::Send, machine::DeadlineKind::ValidUntil);
     assert_eq!(told, [(bounded, valid_until, late), (scheduled, send_at, send)]);
     let timers = driver.store.due(engine, None, ever, 100);
     assert!(
@@ -275,8 +276,8 @@ fn requests_and_messages_are_found(mut driver: Driver) {
     );
 }
 
-fn parked_receipts_come_and_go(mut driver: Driver) {
-    let parked = |key| Parked {
+fn held_receipts_come_and_go(mut driver: Driver) {
+    let parked = |key| HeldReceipt {
         key,
         account: Arc::from("p/main"),
         provider_id: format!("p-{key}"),
@@ -287,9 +288,12 @@ fn parked_receipts_come_and_go(mut driver: Driver) {
         detail: Some("x".to_owned()),
         usage: None,
     };
-    driver.store.commit(Batch { park: vec![parked(1), parked(2)], ..Batch::default() }).unwrap();
-    driver.store.commit(Batch { unpark: vec![1], ..Batch::default() }).unwrap();
-    assert_eq!(driver.store.parked(), [parked(2)]);
+    driver
+        .store
+        .commit(ChangeSet { hold_receipts: vec![parked(1), parked(2)], ..ChangeSet::default() })
+        .unwrap();
+    driver.store.commit(ChangeSet { release_receipts: vec![1], ..ChangeSet::default() }).unwrap();
+    assert_eq!(driver.store.held_receipts(), [parked(2)]);
 }
 
 fn a_change_on_an_old_state_is_refused(mut driver: Driver) {
@@ -304,7 +308,7 @@ fn a_change_on_an_old_state_is_refused(mut driver: Driver) {
         state,
         messages: Vec::new(),
     };
-    let refused = driver.store.commit(Batch { changes: vec![change], ..Batch::default() });
+    let refused = driver.store.commit(ChangeSet { changes: vec![change], ..ChangeSet::default() });
     assert_eq!(refused, Err(StoreError::Conflict(id)));
 }
 
@@ -335,7 +339,7 @@ fn lists_are_newest_first_and_paged(mut driver: Driver) {
 fn a_list_reads_what_is_its_tenant_s(mut driver: Driver) {
     driver.create(1, "ours");
     for hundred in 1..=25 {
-        let mut batch = Batch::default();
+        let mut batch = ChangeSet::default();
         for number in 0..100 {
             let id = WorkflowId(Uuid::from_u128(hundred * 100 + number));
             let tenant: Arc<str> = Arc::from("another");
@@ -570,7 +574,7 @@ suite!(
     a_late_row_follows_the_closing_row,
     deadlines_come_in_order_and_move,
     requests_and_messages_are_found,
-    parked_receipts_come_and_go,
+    held_receipts_come_and_go,
     a_change_on_an_old_state_is_refused,
     lists_are_newest_first_and_paged,
     a_list_reads_what_is_its_tenant_s,

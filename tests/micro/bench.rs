@@ -22,7 +22,9 @@ use dispatch::{
     engine::RouteTable,
     grpc::parse_create,
     machine::{self, Event, SendResult, Update, Workflow},
-    store::{MemoryStore, Needs, Record, Row, SledOptions, SledStore, decode, encode},
+    store::{
+        MemoryStore, Record, RequirementInterner, Row, SledOptions, SledStore, decode, encode,
+    },
 };
 use dispatch_contract::{AttemptId, Report, Status, Verdict};
 
@@ -54,7 +56,7 @@ fn transitions(c: &mut Criterion) {
         },
     };
     // Each step of a life, with the state that it begins in.
-    let mut workflow = Needs::default().workflow(&record);
+    let mut workflow = RequirementInterner::default().workflow(&record);
     let mut group = c.benchmark_group("transition");
     group.bench_function("create", |b| {
         let make = || workflow.clone();

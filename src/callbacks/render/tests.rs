@@ -28,7 +28,7 @@ fn message(channel: Channel, from: Endpoint, to: &str) -> Message {
 }
 
 /// Viber to be read in 600 s, else an SMS.
-fn record(facade: Facade) -> Record {
+fn record(facade: ApiDialect) -> Record {
     let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
     let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
     let rule = Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) });
@@ -55,7 +55,7 @@ fn record(facade: Facade) -> Record {
         plan,
         policy: PolicySnapshot::default(),
         request_id: None,
-        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, facade },
+        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, dialect: facade },
     }
 }
 
@@ -140,7 +140,7 @@ fn uuids(record: &Record) -> [String; 2] {
 
 #[test]
 fn the_old_shape_is_that_of_the_dispatch_api() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let [viber, sms] = uuids(&record);
     let links =
         json!({ "workflow": { "dispatch_uuid": ID, "href": format!("/v0.1/dispatch/{ID}") } });
@@ -188,7 +188,7 @@ fn the_old_shape_is_that_of_the_dispatch_api() {
 
 #[test]
 fn the_other_shape_is_that_of_messages_v1() {
-    let record = record(Facade::MessagesV1);
+    let record = record(ApiDialect::MessagesV1);
     let [viber, _] = uuids(&record);
     let told = told(&record, Shape::V1, failed_over());
     let wanted = json!({
@@ -207,7 +207,7 @@ fn the_other_shape_is_that_of_messages_v1() {
 
 #[test]
 fn a_message_by_itself_is_told_as_messages_v0_1_told_it() {
-    let mut record = record(Facade::MessagesV01);
+    let mut record = record(ApiDialect::MessagesV01);
     let told_of_two = told(&record, Shape::V01, failed_over());
     assert_eq!(told_of_two[0]["_links"]["workflow"]["dispatch_uuid"], ID, "one of a failover");
     record.plan.steps.remove(0);
@@ -221,7 +221,7 @@ fn a_message_by_itself_is_told_as_messages_v0_1_told_it() {
 
 #[test]
 fn a_body_is_compact_and_the_same_each_time() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let row = Row {
         cursor: Cursor(1),
         tenant: Arc::clone(&record.tenant),
@@ -241,7 +241,7 @@ fn a_body_is_compact_and_the_same_each_time() {
 
 #[test]
 fn the_predecessor_called_it_workflow_uuid() {
-    let record = record(Facade::WorkflowsBeta);
+    let record = record(ApiDialect::WorkflowsBeta);
     let told = told(&record, Shape::V01, failed_over());
     assert_eq!(told[0]["_links"]["workflow"]["workflow_uuid"], ID);
     assert_eq!(told[4]["workflow_uuid"], ID);
@@ -281,7 +281,7 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
         failed(1, "30003"),
         ended(EndState::Failed, Reason::Rejected),
     ];
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let [viber, sms] = uuids(&record);
     let v01 = told(&record, Shape::V01, facts.clone());
     let statuses: Vec<_> = v01.iter().map(|body| body["status"].as_str().unwrap()).collect();
@@ -315,7 +315,7 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
 
 #[test]
 fn every_end_but_success_is_an_error_with_its_reason() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     for (state, reason, wanted) in [
         (EndState::Failed, Reason::Expired, "EXPIRED"),
         (EndState::Unconfirmed, Reason::NoConfirmation, "NO_CONFIRMATION"),
@@ -329,7 +329,7 @@ fn every_end_but_success_is_an_error_with_its_reason() {
 
 #[test]
 fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let mut facts = failed_over();
     facts.splice(
         6..6,
@@ -359,7 +359,7 @@ fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
 
 #[test]
 fn a_possible_double_is_one_message() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let facts = vec![
         Fact::Created,
         Fact::StepStarted { step: 0 },
@@ -388,7 +388,7 @@ fn a_possible_double_is_one_message() {
 /// Canceled while one message was certainly not taken yet, and another may have been.
 #[test]
 fn the_report_names_what_may_have_gone_out_and_nothing_else() {
-    let record = record(Facade::DispatchV01);
+    let record = record(ApiDialect::DispatchV01);
     let throttled = crate::machine::Rejection {
         kind: dispatch_contract::ErrorKind::Throttled,
         fault: dispatch_contract::Fault::Provider,
@@ -416,9 +416,9 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
 
 #[test]
 fn the_facade_decides_the_shape_before_the_application_does() {
-    assert_eq!(shape_for(Facade::MessagesV1, Shape::V01), Shape::V1);
-    assert_eq!(shape_for(Facade::DispatchV01, Shape::V1), Shape::V1);
-    assert_eq!(shape_for(Facade::DispatchV01, Shape::V01), Shape::V01);
-    assert_eq!(shape_for(Facade::MessagesV01, Shape::V1), Shape::V01);
-    assert!(!wants_report(Facade::MessagesV01));
+    assert_eq!(shape_for(ApiDialect::MessagesV1, Shape::V01), Shape::V1);
+    assert_eq!(shape_for(ApiDialect::DispatchV01, Shape::V1), Shape::V1);
+    assert_eq!(shape_for(ApiDialect::DispatchV01, Shape::V01), Shape::V01);
+    assert_eq!(shape_for(ApiDialect::MessagesV01, Shape::V1), Shape::V01);
+    assert!(!wants_report(ApiDialect::MessagesV01));
 }

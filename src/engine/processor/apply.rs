@@ -9,7 +9,7 @@ use super::{BatchContext, Effects, LoadedWorkflow, SendOrder, admission::LoadAwa
 use crate::{
     engine::permits::PermitRequest,
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
-    store::{Change, Parked, StoreError},
+    store::{Change, HeldReceipt, StoreError},
 };
 /// Workflows.
 impl BatchContext<'_> {
@@ -48,7 +48,7 @@ impl BatchContext<'_> {
 
     /// Keeps the facts, and does what they and the new state ask for.
     pub(super) fn apply(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
-        let mut early: Vec<(u16, Vec<Parked>)> = Vec::new();
+        let mut early: Vec<(u16, Vec<HeldReceipt>)> = Vec::new();
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
             match fact {
@@ -89,7 +89,7 @@ impl BatchContext<'_> {
         loaded.facts.extend(facts);
         for (attempt, matched) in early {
             for parked in matched {
-                self.effects.change_set.unpark.push(parked.key);
+                self.effects.change_set.release_receipts.push(parked.key);
                 let update = Update {
                     report: parked.report(),
                     provider_id: Some(parked.provider_id),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::{Canceled, Created, EngineError, NewWorkflow, account_id},
     machine::{self, AttemptState, ClockKind, Event, Update, Workflow, WorkflowId},
-    store::{Parked, Record, StoreError},
+    store::{HeldReceipt, Record, StoreError},
 };
 /// Commands.
 impl BatchContext<'_> {
@@ -91,7 +91,7 @@ impl BatchContext<'_> {
             reply(Err(EngineError::TooLate));
             return Ok(());
         }
-        let mut state = self.processor.needs.workflow(&record);
+        let mut state = self.processor.requirements.workflow(&record);
         if let Some(error) = self.overload(&state) {
             // Refused before any promise: nothing of it is kept.
             if let EngineError::RouteSaturated { route, .. } = &error {
@@ -214,7 +214,7 @@ impl BatchContext<'_> {
         }
         match provider_id {
             Some(provider_id) if attempt.is_none() && self.may_be_early(&reported_by) => {
-                let (parked, gone) = self.processor.held_receipts.park(Parked {
+                let (parked, gone) = self.processor.held_receipts.park(HeldReceipt {
                     key: 0,
                     account: reported_by,
                     provider_id,
@@ -225,9 +225,9 @@ impl BatchContext<'_> {
                     detail: update.detail,
                     usage: update.usage,
                 });
-                self.effects.change_set.park.push(parked);
+                self.effects.change_set.hold_receipts.push(parked);
                 self.effects.unmatched += usize::from(gone.is_some());
-                self.effects.change_set.unpark.extend(gone);
+                self.effects.change_set.release_receipts.extend(gone);
             }
             Some(_) | None => self.effects.unmatched += 1,
         }

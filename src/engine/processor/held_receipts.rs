@@ -10,7 +10,7 @@ use std::{
 
 use dispatch_contract::UnixMillis;
 
-use crate::{engine::FormerNames, store::Parked};
+use crate::{engine::FormerNames, store::HeldReceipt};
 
 /// How long a parked receipt waits for its attempt, in milliseconds.
 const HOLD_MS: u64 = 10 * 60 * 1000;
@@ -20,7 +20,7 @@ const MAX_HELD: usize = 10_000;
 /// The parked receipts, as the store keeps them, found by the provider's id.
 #[derive(Debug, Default)]
 pub(super) struct HeldReceipts {
-    by_key: BTreeMap<u64, Parked>,
+    by_key: BTreeMap<u64, HeldReceipt>,
     by_name: HashMap<(Arc<str>, String), Vec<u64>>,
     by_account: HashMap<Arc<str>, BTreeSet<u64>>,
     next_key: u64,
@@ -28,7 +28,7 @@ pub(super) struct HeldReceipts {
 
 impl HeldReceipts {
     /// Those that the store kept; an account may have another name now.
-    pub(super) fn of(parked: Vec<Parked>, names: &FormerNames) -> Self {
+    pub(super) fn of(parked: Vec<HeldReceipt>, names: &FormerNames) -> Self {
         let mut held_receipts = HeldReceipts { next_key: 1, ..HeldReceipts::default() };
         for mut parked in parked {
             held_receipts.next_key = held_receipts.next_key.max(parked.key + 1);
@@ -50,7 +50,7 @@ impl HeldReceipts {
 
     /// Parks a receipt, and returns it as it is to be kept, under a key of its own; and the key of the
     /// one that had to go for it.
-    pub(super) fn park(&mut self, mut parked: Parked) -> (Parked, Option<u64>) {
+    pub(super) fn park(&mut self, mut parked: HeldReceipt) -> (HeldReceipt, Option<u64>) {
         let gone = if self.by_key.len() >= MAX_HELD { self.oldest_of_the_most() } else { None };
         if let Some(key) = gone {
             self.remove(key);
@@ -62,7 +62,7 @@ impl HeldReceipts {
     }
 
     /// Those of one message, in the order in which they came; they wait no longer.
-    pub(super) fn take(&mut self, account: &Arc<str>, provider_id: &str) -> Vec<Parked> {
+    pub(super) fn take(&mut self, account: &Arc<str>, provider_id: &str) -> Vec<HeldReceipt> {
         if self.by_key.is_empty() {
             return Vec::new();
         }
@@ -89,14 +89,14 @@ impl HeldReceipts {
         self.by_account.values().max_by_key(|keys| keys.len())?.first().copied()
     }
 
-    fn put(&mut self, parked: Parked) {
+    fn put(&mut self, parked: HeldReceipt) {
         let name = (Arc::clone(&parked.account), parked.provider_id.clone());
         self.by_account.entry(Arc::clone(&parked.account)).or_default().insert(parked.key);
         self.by_name.entry(name).or_default().push(parked.key);
         self.by_key.insert(parked.key, parked);
     }
 
-    fn remove(&mut self, key: u64) -> Option<Parked> {
+    fn remove(&mut self, key: u64) -> Option<HeldReceipt> {
         let parked = self.by_key.remove(&key)?;
         if let Some(keys) = self.by_account.get_mut(&parked.account) {
             keys.remove(&key);
@@ -121,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn parked(account: &str, number: u64) -> Parked {
-        Parked {
+    fn parked(account: &str, number: u64) -> HeldReceipt {
+        HeldReceipt {
             key: 0,
             account: Arc::from(account),
             provider_id: format!("m{number}"),

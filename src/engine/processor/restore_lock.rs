@@ -56,7 +56,7 @@ impl Processor {
     pub(super) fn start_recovery(&mut self, store: &dyn Store) {
         let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
         let overdue = store.due(ClockKind::Engine, None, before, usize::MAX);
-        self.overdue = overdue.into_iter().filter(|row| !row.due.awaits_receipt()).collect();
+        self.overdue = overdue.into_iter().filter(|row| !row.kind.awaits_receipt()).collect();
         self.open_workflows = store.open_ids(None, usize::MAX).into();
         // They are told of the routes with it.
         self.reroute_queue.clear();
@@ -105,7 +105,7 @@ impl BatchContext<'_> {
         if !is_last {
             return Ok(());
         }
-        self.effects.change_set.release = true;
+        self.effects.change_set.lift_restore_lock = true;
         let processor = &mut *self.processor;
         if let Some(Resuming { open, reply, .. }) =
             processor.restore_lock.take().and_then(|restore_lock| restore_lock.resuming)

@@ -6,7 +6,7 @@ impl Processor {
     /// How many entries each table has.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
         [
-            ("needs", self.needs.count()),
+            ("requirements", self.requirements.count()),
             ("overdue", self.overdue.len()),
             ("deferred_timers", self.deferred.len()),
             ("open_to_recover", self.open_workflows.len()),

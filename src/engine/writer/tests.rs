@@ -23,8 +23,8 @@ use crate::{
         Template, Workflow, WorkflowId,
     },
     store::{
-        Batch, ClockNote, DueRow, Held, MemoryStore, Parked, Reader, Record, Requester, Row,
-        Settings, Swept,
+        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, MemoryStore, Reader, Record, Requester,
+        RestoreLock, Row, Settings, Swept,
     },
 };
 
@@ -54,7 +54,7 @@ impl Store for Failing {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.inner.due(clock, after, until, limit)
     }
     fn next_due(
@@ -70,10 +70,10 @@ impl Store for Failing {
     fn open_count(&self) -> usize {
         self.inner.open_count()
     }
-    fn parked(&self) -> Vec<Parked> {
-        Store::parked(&self.inner)
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        Store::held_receipts(&self.inner)
     }
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::Io("no space left on device".to_owned()));
         }
@@ -87,8 +87,8 @@ impl Store for Failing {
     ) -> Result<Swept, StoreError> {
         self.inner.sweep(now, before, budget)
     }
-    fn held(&self) -> Option<Held> {
-        self.inner.held()
+    fn restore_lock(&self) -> Option<RestoreLock> {
+        self.inner.restore_lock()
     }
     fn last_time(&self) -> Moment {
         self.inner.last_time()

@@ -56,7 +56,7 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
 fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow {
     let deadline = workflow.deadlines().next(workflow.updated_at).map(|deadline| v1::Deadline {
         time: Some(timestamp(deadline.at)),
-        why: deadline.due.as_str().to_owned(),
+        why: deadline.kind.as_str().to_owned(),
     });
     let steps = (0_u8..).zip(&workflow.steps);
     v1::Workflow {

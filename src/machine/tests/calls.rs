@@ -22,5 +22,8 @@ fn the_time_for_a_condition_runs_from_the_first_outcome_and_a_second_does_not_re
     life.after(20_000).update(1, Report::Reached(Status::Submitted));
     assert_eq!(life.workflow.attempts[0].state, AttemptState::Accepted);
     let deadline = life.workflow.deadlines().timer.expect("its time runs");
-    assert_eq!((deadline.due, deadline.at), (Due::Expiry, UnixMillis(START + 10 * MINUTE)));
+    assert_eq!(
+        (deadline.kind, deadline.at),
+        (DeadlineKind::Expiry, UnixMillis(START + 10 * MINUTE))
+    );
 }

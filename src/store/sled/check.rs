@@ -10,14 +10,14 @@ use super::{
     Edge, Ended, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder,
     journal::Chunk,
     keys,
-    mark::Mark,
+    mark::HighWaterMark,
     rebuild::{Rebuilt, edge, follows, rebuild, undaunted},
     settings, tree,
     tree::Tree,
 };
 use crate::{
     machine::{Fingerprint, WorkflowId},
-    store::{Checked, Cursor, Held, Incarnation, Parked, Reader, StoreError, codec},
+    store::{Checked, Cursor, HeldReceipt, Incarnation, Reader, RestoreLock, StoreError, codec},
 };
 
 /// How many workflows are read at once.
@@ -41,7 +41,7 @@ impl SledStore {
 
 fn look(options: &SledOptions) -> Result<Checked, StoreError> {
     let lock = folder::lock(&options.folder)?;
-    let marked = Mark::read(&options.folder)?;
+    let marked = HighWaterMark::read(&options.folder)?;
     folder::prepare(&options.folder, marked)?;
     let tree = Tree::open(&options.folder, options.cache_bytes, lock)?;
     let mut checked = Checked::default();
@@ -180,10 +180,12 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let wrong = |problem: &str| StoreError::Corrupt { place: place(), problem: problem.to_owned() };
     let fits = match key.first() {
         Some(b'e') => codec::decode::<Ended>(value, place).map(|_| keys::ended_of(key).is_some()),
-        Some(b'k') => codec::decode(value, place).map(|row: Parked| keys::parked(row.key) == key),
+        Some(b'k') => {
+            codec::decode(value, place).map(|row: HeldReceipt| keys::held_receipt(row.key) == key)
+        }
         Some(b'm') => match key {
             keys::EDGE => codec::decode::<Edge>(value, place).map(|_| true),
-            keys::HELD => codec::decode::<Held>(value, place).map(|_| true),
+            keys::RESTORE_LOCK => codec::decode::<RestoreLock>(value, place).map(|_| true),
             keys::INCARNATION => codec::decode::<Incarnation>(value, place).map(|_| true),
             keys::ORIGIN => codec::decode::<Origin>(value, place).map(|_| true),
             _ => return Err(wrong("this program knows no such row")),

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `e` | workflow id | where the rows of an ended workflow stand |
 //! | `j` | cursor | the journal: a chunk of its rows, under the cursor of the first |
-//! | `k` | number | a parked receipt |
+//! | `k` | number | a held receipt |
 //! | `m` | name | about the store itself |
 //! | `p` | hash of account and provider id | which attempt a provider's id means |
 //! | `q` | hash of tenant and request id | which workflow a request id made |
@@ -24,7 +24,7 @@ pub(super) const EDGE: &[u8] = b"medge";
 /// There if the store was restored: where it came from.
 pub(super) const ORIGIN: &[u8] = b"morigin";
 /// There if the store is held after a restore.
-pub(super) const HELD: &[u8] = b"mheld";
+pub(super) const RESTORE_LOCK: &[u8] = b"mheld";
 /// For how long overdue waits for receipts have been held, in milliseconds.
 pub(super) const GRACE_GIVEN: &[u8] = b"mgrace";
 
@@ -36,7 +36,7 @@ pub(super) fn journal(cursor: Cursor) -> Vec<u8> {
     with(b'j', &cursor.0.to_be_bytes())
 }
 
-pub(super) fn parked(number: u64) -> Vec<u8> {
+pub(super) fn held_receipt(number: u64) -> Vec<u8> {
     with(b'k', &number.to_be_bytes())
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Marked {
 
 /// The file, open for overwriting; of the writer and of whoever changes settings.
 #[derive(Clone)]
-pub(super) struct Mark(Arc<Mutex<Open>>);
+pub(super) struct HighWaterMark(Arc<Mutex<Open>>);
 
 struct Open {
     file: File,
@@ -58,7 +58,7 @@ pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
-impl Mark {
+impl HighWaterMark {
     /// What an earlier life noted; `None` if there was none, or none that came so far.
     pub(super) fn read(folder: &Path) -> Result<Option<Marked>, StoreError> {
         let path = folder.join(NAME);
@@ -82,7 +82,7 @@ impl Mark {
     }
 
     /// A new file in place of what there was, durable when this returns.
-    pub(super) fn create(folder: &Path, marked: Marked) -> Result<Mark, StoreError> {
+    pub(super) fn create(folder: &Path, marked: Marked) -> Result<HighWaterMark, StoreError> {
         let path = folder.join(NAME);
         let new = folder.join("dispatch.mark.new");
         let copy = copy(&marked)?;
@@ -93,7 +93,7 @@ impl Mark {
                 fs::rename(&new, &path)?;
                 File::open(folder)?.sync_all()?;
                 let open = Open { file, path: path.clone(), marked, turn: false };
-                Ok(Mark(Arc::new(Mutex::new(open))))
+                Ok(HighWaterMark(Arc::new(Mutex::new(open))))
             })
             .map_err(|error| io_failed("cannot write", &path, &error))
     }
@@ -149,17 +149,17 @@ mod tests {
     #[test]
     fn the_mark_survives_a_torn_copy_and_refuses_two() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Mark::read(folder.path()), Ok(None));
+        assert_eq!(HighWaterMark::read(folder.path()), Ok(None));
         let incarnation = Incarnation(uuid::Uuid::from_u128(7));
         let mut marked = Marked { incarnation, newest: Cursor(3), settings: 0, clock: None };
-        let mark = Mark::create(folder.path(), marked).unwrap();
+        let mark = HighWaterMark::create(folder.path(), marked).unwrap();
         for newest in 4..300 {
             mark.note(Cursor(newest)).unwrap();
             marked.newest = Cursor(newest);
-            assert_eq!(Mark::read(folder.path()), Ok(Some(marked)));
+            assert_eq!(HighWaterMark::read(folder.path()), Ok(Some(marked)));
             mark.note_settings(newest / 3).unwrap();
             marked.settings = newest / 3;
-            assert_eq!(Mark::read(folder.path()), Ok(Some(marked)));
+            assert_eq!(HighWaterMark::read(folder.path()), Ok(Some(marked)));
         }
         let path = folder.path().join(NAME);
         let whole = fs::read(&path).unwrap();
@@ -167,11 +167,11 @@ mod tests {
             let mut torn = whole.clone();
             torn[at + 9] ^= 1;
             fs::write(&path, &torn).unwrap();
-            let newest = Mark::read(folder.path()).unwrap().unwrap().newest;
+            let newest = HighWaterMark::read(folder.path()).unwrap().unwrap().newest;
             assert!(newest == Cursor(299) || newest == Cursor(298));
             torn[(at + SECTOR) % (2 * SECTOR) + 9] ^= 1;
             fs::write(&path, &torn).unwrap();
-            assert!(matches!(Mark::read(folder.path()), Err(StoreError::Corrupt { .. })));
+            assert!(matches!(HighWaterMark::read(folder.path()), Err(StoreError::Corrupt { .. })));
         }
     }
 }

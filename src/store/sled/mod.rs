@@ -37,15 +37,15 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Change, ClockNote, Cursor, DueRow, Held, Incarnation, Parked, Reader, Row, Settings,
-    Store, StoreError, Swept,
-    open::{Open, OpenSet, is_over},
+    Change, ChangeSet, ClockNote, Cursor, DueWorkflow, HeldReceipt, Incarnation, Reader,
+    RestoreLock, Row, Settings, Store, StoreError, Swept,
+    open::{ActiveIndex, Open, is_over},
     types::attempt_id,
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 pub(crate) use journal::Kept;
 use journal::{Appender, Before};
-use mark::Mark;
+use mark::HighWaterMark;
 use tree::{Tree, Writes};
 
 /// Where and how the store keeps its files.
@@ -64,8 +64,8 @@ pub struct SledStore {
     newest: Cursor,
     edge: Edge,
     last_time: Moment,
-    parked: HashMap<u64, Parked>,
-    held: Option<Held>,
+    held_receipts: HashMap<u64, HeldReceipt>,
+    held: Option<RestoreLock>,
     clock: Option<ClockNote>,
     grace_given_ms: u64,
     folder: PathBuf,
@@ -85,7 +85,7 @@ const REPLAY_QUICK: u64 = 1000;
 struct Shared {
     tree: Tree,
     incarnation: Incarnation,
-    open: RwLock<OpenSet>,
+    open: RwLock<ActiveIndex>,
     /// The newest durable row: readers look no further.
     durable: AtomicU64,
     /// [`Edge::gone`]: readers must have seen what is up to it.
@@ -93,7 +93,7 @@ struct Shared {
     /// How many durable changes of settings there were.
     setting_changes: Mutex<u64>,
     /// None in a folder that is only looked at.
-    mark: Option<Mark>,
+    mark: Option<HighWaterMark>,
 }
 
 impl Shared {
@@ -309,7 +309,7 @@ impl Store for SledStore {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.shared.open().due(clock, after, until, limit)
     }
 
@@ -329,13 +329,13 @@ impl Store for SledStore {
         self.shared.open().len()
     }
 
-    fn parked(&self) -> Vec<Parked> {
-        let mut parked: Vec<_> = self.parked.values().cloned().collect();
-        parked.sort_unstable_by_key(|parked| parked.key);
-        parked
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        let mut held_receipts: Vec<_> = self.held_receipts.values().cloned().collect();
+        held_receipts.sort_unstable_by_key(|receipt| receipt.key);
+        held_receipts
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         let mut writes = Writes::default();
         let mut pending = HashMap::new();
         let mut rows = Vec::with_capacity(batch.changes.len());
@@ -344,14 +344,14 @@ impl Store for SledStore {
             rows.push(self.write(change, &mut appender, &mut pending, &mut writes)?);
         }
         let newest = appender.finish(&mut writes);
-        for parked in &batch.park {
-            writes.put(keys::parked(parked.key), parked)?;
+        for receipt in &batch.hold_receipts {
+            writes.put(keys::held_receipt(receipt.key), receipt)?;
         }
-        for key in &batch.unpark {
-            self.shared.tree.remove(&mut writes, keys::parked(*key))?;
+        for key in &batch.release_receipts {
+            self.shared.tree.remove(&mut writes, keys::held_receipt(*key))?;
         }
-        if batch.release {
-            self.shared.tree.remove(&mut writes, keys::HELD.to_vec())?;
+        if batch.lift_restore_lock {
+            self.shared.tree.remove(&mut writes, keys::RESTORE_LOCK.to_vec())?;
         }
         if let Some(given_ms) = &batch.grace_given_ms {
             writes.put(keys::GRACE_GIVEN.to_vec(), given_ms)?;
@@ -362,11 +362,12 @@ impl Store for SledStore {
         // Durable: now it may be seen.
         self.newest = newest;
         self.last_time = rows.iter().map(|row| row.at).fold(self.last_time, Moment::later);
-        self.parked.extend(batch.park.into_iter().map(|parked| (parked.key, parked)));
-        for key in batch.unpark {
-            self.parked.remove(&key);
+        self.held_receipts
+            .extend(batch.hold_receipts.into_iter().map(|receipt| (receipt.key, receipt)));
+        for key in batch.release_receipts {
+            self.held_receipts.remove(&key);
         }
-        if batch.release {
+        if batch.lift_restore_lock {
             self.held = None;
         }
         self.grace_given_ms = batch.grace_given_ms.unwrap_or(self.grace_given_ms);
@@ -395,7 +396,7 @@ impl Store for SledStore {
         self.sweep_some(now, before, budget)
     }
 
-    fn held(&self) -> Option<Held> {
+    fn restore_lock(&self) -> Option<RestoreLock> {
         self.held
     }
 
@@ -424,7 +425,7 @@ impl Store for SledStore {
     }
 
     fn tables(&self) -> Vec<(&'static str, usize)> {
-        let own = [("parked", self.parked.len())];
+        let own = [("held_receipts", self.held_receipts.len())];
         own.into_iter().chain(self.shared.open().tables()).collect()
     }
 

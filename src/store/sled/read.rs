@@ -9,10 +9,10 @@ use super::{Before, Ended, Kept, Shared, keys, tenant_tag, tree};
 use crate::{
     machine::{Fingerprint, Workflow, WorkflowId},
     store::{
-        Cursor, Entry, Filter, Incarnation, MessageKey, Needs, Page, Parked, Reader, Record, Row,
-        StoreError,
+        Cursor, Entry, Filter, HeldReceipt, Incarnation, MessageKey, Page, Reader, Record,
+        RequirementInterner, Row, StoreError,
         codec::{self, weight},
-        open::{OpenSet, replay},
+        open::{ActiveIndex, replay},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
     },
 };
@@ -38,11 +38,11 @@ struct Place {
 
 impl Shared {
     // The set is a projection, rebuilt at start; a reader that panicked has not changed it.
-    pub(super) fn open(&self) -> RwLockReadGuard<'_, OpenSet> {
+    pub(super) fn open(&self) -> RwLockReadGuard<'_, ActiveIndex> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn open_mut(&self) -> RwLockWriteGuard<'_, OpenSet> {
+    pub(super) fn open_mut(&self) -> RwLockWriteGuard<'_, ActiveIndex> {
         self.open.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,7 +186,7 @@ impl Shared {
 
     fn replayed(story: &Story) -> Workflow {
         let rows = story.rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        replay(&mut Needs::default(), &story.record, rows)
+        replay(&mut RequirementInterner::default(), &story.record, rows)
     }
 }
 
@@ -326,7 +326,7 @@ impl Reader for Shared {
         self.open().by_tenant()
     }
 
-    fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+    fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError> {
         let rows = self.tree.range(vec![b'k'], vec![b'k' + 1]);
         rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || tree::place(&key))))
             .collect()

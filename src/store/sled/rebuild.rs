@@ -16,21 +16,21 @@ use super::{
     Before, CHECKPOINT_ROWS, Edge, Kept, Origin, Shared, SledOptions, SledStore,
     checkpoint::{self, Checkpoint},
     compact, folder, keys,
-    mark::{Mark, Marked},
+    mark::{HighWaterMark, Marked},
     settings,
     tree::{self, Tree, Writes},
 };
 use crate::{
     machine::Moment,
     store::{
-        Cursor, Incarnation, Needs, Reader, StoreError,
-        open::{OpenSet, is_over, replay},
+        Cursor, Incarnation, Reader, RequirementInterner, StoreError,
+        open::{ActiveIndex, is_over, replay},
     },
 };
 
 /// What the journal comes to.
 pub(super) struct Rebuilt {
-    pub(super) open: OpenSet,
+    pub(super) open: ActiveIndex,
     pub(super) newest: Cursor,
     last_time: Moment,
     /// How many rows were read for it.
@@ -95,7 +95,7 @@ pub(super) fn undaunted<T>(
 fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
     let How { accepts_loss, shrinks } = how;
     let lock = folder::lock(&options.folder)?;
-    let marked = match Mark::read(&options.folder) {
+    let marked = match HighWaterMark::read(&options.folder) {
         Err(StoreError::Corrupt { .. }) if accepts_loss => None,
         marked => marked?,
     };
@@ -159,8 +159,8 @@ fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
     let tree = if shrinks { compact::shrunk(tree, lock, options)? } else { tree };
     let clock = marked.and_then(|marked| marked.clock);
     let noted = Marked { incarnation, newest, settings: setting_changes, clock };
-    let mark = Mark::create(&options.folder, noted)?;
-    let held = tree.decode(keys::HELD)?;
+    let mark = HighWaterMark::create(&options.folder, noted)?;
+    let held = tree.decode(keys::RESTORE_LOCK)?;
     let grace_given_ms = tree.decode(keys::GRACE_GIVEN)?.unwrap_or_default();
     let edge = edge(&tree)?;
     let shared = Arc::new(Shared {
@@ -172,13 +172,14 @@ fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
         setting_changes: Mutex::new(setting_changes),
         mark: Some(mark),
     });
-    let parked = shared.parked()?.into_iter().map(|parked| (parked.key, parked)).collect();
+    let held_receipts =
+        shared.held_receipts()?.into_iter().map(|receipt| (receipt.key, receipt)).collect();
     Ok(SledStore {
         shared,
         newest,
         edge,
         last_time,
-        parked,
+        held_receipts,
         held,
         clock,
         grace_given_ms,
@@ -199,16 +200,16 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
     let origin = tree.decode::<Origin>(keys::ORIGIN)?;
     let newest = tree.newest()?.map_or(edge, |last| last.max(edge));
     let mut rebuilt =
-        Rebuilt { open: OpenSet::default(), newest, last_time: Moment::default(), replayed: 0 };
+        Rebuilt { open: ActiveIndex::default(), newest, last_time: Moment::default(), replayed: 0 };
     let mut before = edge;
     // If retention went past it, what it leaves to the journal is not all there.
     let usable = |checkpoint: &Checkpoint| (edge..=newest).contains(&checkpoint.from);
     if let Some(checkpoint) = checkpoint.filter(usable) {
         before = checkpoint.from;
         rebuilt.last_time = checkpoint.last_time;
-        rebuilt.open = OpenSet::of(checkpoint.common, checkpoint.states)?;
+        rebuilt.open = ActiveIndex::of(checkpoint.common, checkpoint.states)?;
     }
-    let mut needs = Needs::default();
+    let mut needs = RequirementInterner::default();
     for chunk in tree.chunks(Cursor(before.0 + 1))? {
         let chunk = chunk?;
         for kept in chunk.rows() {
@@ -241,7 +242,7 @@ impl Rebuilt {
         &mut self,
         tree: &Tree,
         edge: Cursor,
-        needs: &mut Needs,
+        needs: &mut RequirementInterner,
         cursor: Cursor,
         kept: Kept,
     ) -> Result<(), StoreError> {
@@ -278,7 +279,7 @@ impl Rebuilt {
             state.apply(row.at, fact);
         }
         // A checkpoint may be of before retention came to a workflow, and then forgot it.
-        let is_forgotten = |open: &OpenSet| open.get(id).is_some_and(|open| open.first <= edge);
+        let is_forgotten = |open: &ActiveIndex| open.get(id).is_some_and(|open| open.first <= edge);
         if is_over(&state) && !is_forgotten(&self.open) && !tree.has(&keys::ended(id))? {
             return Err(StoreError::Corrupt {
                 place: format!("workflow {id}"),

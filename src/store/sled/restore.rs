@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use super::{
     Appender, Before, Edge, Ended, Kept, Origin, SledOptions, folder, keys,
-    mark::{Mark, Marked},
+    mark::{HighWaterMark, Marked},
     tenant_tag,
     tree::{self, Tree, Writes},
 };
 use crate::{
     owned_files,
     store::{
-        BATCH_BYTES, BackupFile, Cursor, Entry, Held, Incarnation, Needs, StoreError, Summary,
+        BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, RequirementInterner, RestoreLock,
+        StoreError, Summary,
         backup::Setting,
         open::{is_over, replay},
     },
@@ -27,7 +28,7 @@ use crate::{
 const BATCH: usize = 64;
 
 impl super::SledStore {
-    /// Makes a folder from a backup. The store in it is [`Held`].
+    /// Makes a folder from a backup. The store in it is [`RestoreLock`].
     ///
     /// # Errors
     /// If the backup cannot be read or is not whole, or something is in the folder already.
@@ -96,13 +97,13 @@ fn build(
     let tree = Tree::open(folder, cache_bytes, lock)?;
     let marked = fill(&tree, BackupFile::open(backup)?, summary)?;
     drop(tree);
-    Mark::create(folder, marked).map(drop)
+    HighWaterMark::create(folder, marked).map(drop)
 }
 
 fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
     let mut writes = Writes::default();
-    for parked in file.parked() {
-        writes.put(keys::parked(parked.key), parked)?;
+    for receipt in file.held_receipts() {
+        writes.put(keys::held_receipt(receipt.key), receipt)?;
     }
     let mut put = Put { summary, newest: summary.oldest, carried: summary.newest };
     let mut count = 0;
@@ -119,8 +120,8 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     let newest = put.newest;
     let origin = Origin { taken_of: summary.taken_of, newest };
     writes.put(keys::ORIGIN.to_vec(), &origin)?;
-    let held = Held { known_until: summary.last_time, taken_of: summary.taken_of };
-    writes.put(keys::HELD.to_vec(), &held)?;
+    let held = RestoreLock { known_until: summary.last_time, taken_of: summary.taken_of };
+    writes.put(keys::RESTORE_LOCK.to_vec(), &held)?;
     let edge = Edge { swept: summary.oldest, gone: summary.oldest };
     writes.put(keys::EDGE.to_vec(), &edge)?;
     let incarnation = Incarnation(Uuid::now_v7());
@@ -153,7 +154,7 @@ impl Put<'_> {
         let Entry { record, rows, messages } = entry;
         let id = record.id;
         let facts = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        let is_over = is_over(&replay(&mut Needs::default(), &record, facts));
+        let is_over = is_over(&replay(&mut RequirementInterner::default(), &record, facts));
         let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
         if is_over && newest.cursor <= summary.oldest {
             // Past retention, which perhaps came to it while the backup was taken.

@@ -47,7 +47,7 @@ pub fn row(data: &[u8]) {
         RowKind::Ended,
         RowKind::Transition,
         RowKind::Record,
-        RowKind::Parked,
+        RowKind::HeldReceipt,
         RowKind::Cursor,
     ];
     let which = kinds[usize::from(kind & 0x7f) % kinds.len()];

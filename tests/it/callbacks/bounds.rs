@@ -9,7 +9,7 @@ use dispatch::{
     pb::v1::{
         CallbackState, ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which,
     },
-    store::{Cursor, Facade, Kind, SettingChange, SledOptions, SledStore, Store, encode},
+    store::{ApiDialect, Cursor, Kind, SettingChange, SledOptions, SledStore, Store, encode},
 };
 
 use super::{
@@ -41,10 +41,10 @@ async fn what_may_not_wait_is_dead_at_once_and_the_oldest_of_the_dead_are_droppe
         application.id
     });
     for _ in 0..3 {
-        told.create(Facade::DispatchV01, Some(full), None, "600s").await;
+        told.create(ApiDialect::DispatchV01, Some(full), None, "600s").await;
         told.advance(Duration::from_secs(60)).await;
     }
-    told.create(Facade::DispatchV01, Some(other), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(other), None, "600s").await;
     told.advance(Duration::from_secs(60)).await;
     let kept = told.list(None).await;
     let of = |application: uuid::Uuid, state| {
@@ -77,10 +77,10 @@ async fn where_retention_was_faster_it_goes_on_behind_it_and_says_so() {
     let told = Told::start(&config).await;
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     // A second one, so that the writer wakes and sweeps the first away.
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     told.stop().await;
 
@@ -95,7 +95,7 @@ async fn where_retention_was_faster_it_goes_on_behind_it_and_says_so() {
 
     let before = receiver.received().len();
     let told = Told::start(&config).await;
-    told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+    told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     let got = receiver.received();
     let ends = statuses(&got[before..]).iter().filter(|it| **it == "completed").count();
@@ -120,7 +120,7 @@ async fn after_kill_9_every_callback_arrives_at_least_once_and_in_order() {
     let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
     told.keep(&application);
     for _ in 0..WORKFLOWS {
-        told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+        told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     }
     // No longer than needed: the next life's clock begins at the last row of the journal.
     told.advance(Duration::from_millis(3500)).await;

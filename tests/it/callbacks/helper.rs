@@ -10,7 +10,7 @@ use dispatch::{
     access::{Application, MasterKey, MessagesCapability, Shape, Signing, Vault, Webhook},
     config::Config,
     pb::v1::{Callback, ListCallbacksRequest},
-    store::{Facade, Kind, Requester, SettingChange, encode},
+    store::{ApiDialect, Kind, Requester, SettingChange, encode},
 };
 use dispatch_contract::Secret;
 use uuid::Uuid;
@@ -95,12 +95,12 @@ impl Told {
     /// Messenger to be read within `expiry`, else an SMS; its id.
     pub async fn create(
         &self,
-        facade: Facade,
+        facade: ApiDialect,
         application: Option<Uuid>,
         webhook_url: Option<String>,
         expiry: &str,
     ) -> String {
-        let requester = Requester { application, webhook_url, facade };
+        let requester = Requester { application, webhook_url, dialect: facade };
         self.create_for("default", requester, expiry).await
     }
 

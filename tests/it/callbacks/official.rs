@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use dispatch::{
     access::{Shape, Signing},
-    store::Facade,
+    store::ApiDialect,
 };
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -87,7 +87,7 @@ async fn the_official_libraries_verify_what_is_sent() {
         let mut application = app(&receiver.url("/status"), Shape::V01, signing);
         application.messages.as_mut().unwrap().secret = secret.as_bytes().to_vec();
         told.keep(&application);
-        told.create(Facade::DispatchV01, Some(application.id), None, "600s").await;
+        told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
         let ended = || async { statuses(&receiver.received()).contains(&"completed") };
         assert!(eventually(Duration::from_secs(10), ended).await);
         let received = receiver.received();

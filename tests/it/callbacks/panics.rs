@@ -14,7 +14,9 @@ use dispatch::{
     callbacks::{CallbackOptions, Callbacks},
     engine::Engine,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, WorkflowId},
-    store::{Facade, KeyAndValue, Kind, Requester, SettingChange, Settings, StoreError, encode},
+    store::{
+        ApiDialect, KeyAndValue, Kind, Requester, SettingChange, Settings, StoreError, encode,
+    },
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options as MessageOptions};
 use uuid::Uuid;
@@ -95,7 +97,7 @@ async fn create(engine: &Engine, application: Uuid) -> WorkflowId {
     let requester = Requester {
         application: Some(application),
         webhook_url: None,
-        facade: Facade::DispatchV01,
+        dialect: ApiDialect::DispatchV01,
     };
     engine.create(Arc::from("default"), plan, None, requester).await.unwrap().id
 }

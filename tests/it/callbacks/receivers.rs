@@ -11,7 +11,7 @@ use dispatch::{
         DeleteApplicationRequest, GetCallbackSecretRequest, ListApplicationsRequest,
         MessagesCapability,
     },
-    store::{Facade, Requester},
+    store::{ApiDialect, Requester},
 };
 use serde_json::{Value, json};
 
@@ -175,7 +175,7 @@ async fn after_its_application_is_deleted_nothing_goes_out_unsigned() {
     let (id, secret) = create_application(client, receiver.url("/status"), None).await;
     let application = Some(id.parse().unwrap());
     let url = receiver.url("/mine");
-    told.create(Facade::MessagesV1, application, Some(url), "600s").await;
+    told.create(ApiDialect::MessagesV1, application, Some(url), "600s").await;
     told.advance(Duration::from_secs(60)).await;
     let before = receiver.received();
     assert!(!before.is_empty());
@@ -235,7 +235,7 @@ async fn one_tenant_s_hanging_destinations_do_not_delay_another_s_first_callback
         Requester {
             application: Some(application.id),
             webhook_url: None,
-            facade: Facade::DispatchV01,
+            dialect: ApiDialect::DispatchV01,
         }
     };
     for _ in 0..200 {

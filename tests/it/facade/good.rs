@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch::{
     pb::v1::{address, message::Content},
-    store::{Facade, Requester},
+    store::{ApiDialect, Requester},
 };
 use serde_json::{Value, json};
 
@@ -316,10 +316,10 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
     let mut made = None;
     let told_as_before = with(messages.clone(), "/webhook_version", json!("v0.1"));
     for (path, body, facade) in [
-        ("/v0.1/dispatch", &dispatch, Facade::DispatchV01),
-        ("/beta/workflows", &dispatch, Facade::WorkflowsBeta),
-        ("/v1/messages", &messages, Facade::MessagesV1),
-        ("/v1/messages", &told_as_before, Facade::MessagesV01),
+        ("/v0.1/dispatch", &dispatch, ApiDialect::DispatchV01),
+        ("/beta/workflows", &dispatch, ApiDialect::WorkflowsBeta),
+        ("/v1/messages", &messages, ApiDialect::MessagesV1),
+        ("/v1/messages", &told_as_before, ApiDialect::MessagesV01),
     ] {
         let answer = post(&running, path, body).await;
         let id = workflow(&running, &answer).await.workflow_id.parse().unwrap();
@@ -328,7 +328,7 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
         // The default one of its tenant, made for this: something must sign what goes there.
         let application = record.requester.application;
         assert!(application.is_some());
-        assert_eq!(record.requester, Requester { application, webhook_url, facade });
+        assert_eq!(record.requester, Requester { application, webhook_url, dialect: facade });
         assert!(made.replace(application).is_none_or(|before| before == application), "{path}");
         assert_eq!(&*record.tenant, "default");
     }

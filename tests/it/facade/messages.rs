@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use dispatch::{
-    machine::message_uuid, pb::v1::ListWorkflowsRequest, pb::v1::Workflow, store::Facade,
+    machine::message_uuid, pb::v1::ListWorkflowsRequest, pb::v1::Workflow, store::ApiDialect,
 };
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn a_message_of_the_old_api_is_a_workflow_of_one_step() {
         ids.push(workflow.workflow_id.clone());
         let id = workflow.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
-        assert_eq!(record.requester.facade, Facade::MessagesV01);
+        assert_eq!(record.requester.dialect, ApiDialect::MessagesV01);
     }
     running.advance(Duration::from_secs(60)).await;
     assert_eq!(running.sent().await.len(), paths.len());
@@ -207,18 +207,18 @@ async fn the_words_of_callbacks_are_those_that_are_asked_for() {
     let pair = with(send(), "/failover", json!([send()]));
     let set = |pointer: &str, value: &str| with(pair.clone(), pointer, json!(value));
     for (body, facade, warnings) in [
-        (pair.clone(), Facade::MessagesV1, 0),
-        (set("/webhook_version", "v1"), Facade::MessagesV1, 0),
-        (set("/failover/0/webhook_version", "v1"), Facade::MessagesV1, 0),
-        (set("/webhook_version", "v0.1"), Facade::MessagesV01, 0),
-        (set("/failover/0/webhook_version", "v0.1"), Facade::MessagesV1, 1),
-        (with(send(), "/webhook_version", json!("v0.1")), Facade::MessagesV01, 0),
+        (pair.clone(), ApiDialect::MessagesV1, 0),
+        (set("/webhook_version", "v1"), ApiDialect::MessagesV1, 0),
+        (set("/failover/0/webhook_version", "v1"), ApiDialect::MessagesV1, 0),
+        (set("/webhook_version", "v0.1"), ApiDialect::MessagesV01, 0),
+        (set("/failover/0/webhook_version", "v0.1"), ApiDialect::MessagesV1, 1),
+        (with(send(), "/webhook_version", json!("v0.1")), ApiDialect::MessagesV01, 0),
     ] {
         let answer = post(&running, "/v1/messages", &body).await;
         assert_eq!(answer.warnings().len(), warnings, "{answer:?}");
         let id = super::workflow(&running, &answer).await.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
-        assert_eq!(record.requester.facade, facade, "{body}");
+        assert_eq!(record.requester.dialect, facade, "{body}");
     }
     let answer = post(&running, "/v1/messages", &set("/webhook_version", "v2")).await;
     let [(name, reason)] = &answer.wrong()[..] else { panic!("{answer:?}") };

@@ -251,7 +251,7 @@ fn what_cannot_be_compressed_is_cut_and_whole_again() {
 fn a_large_batch_is_kept_row_by_row() {
     let folder = tempfile::tempdir().unwrap();
     let mut model = Driver::new(Box::new(MemoryStore::new()));
-    let mut batch = Batch::default();
+    let mut batch = ChangeSet::default();
     let ids: Vec<_> = (1..=300)
         .map(|number| {
             let id = model.create(number, &"long".repeat(500));

@@ -23,7 +23,7 @@ use std::{
 use dispatch::{
     engine::{Canceled, Created, EngineError, SendOrder},
     machine::{EndState, Moment, SendResult, WorkflowId},
-    store::{Needs, Reader, Record, Row, StoreError},
+    store::{Reader, Record, RequirementInterner, Row, StoreError},
 };
 use dispatch_contract::{AttemptId, Report, UnixMillis};
 
@@ -326,7 +326,7 @@ impl Judge {
                 want(past, DURABLE, *id, || "it is gone".to_owned())?;
                 continue;
             };
-            let mut replayed = Needs::default().workflow(&case.record);
+            let mut replayed = RequirementInterner::default().workflow(&case.record);
             for (at, fact) in &case.told {
                 replayed.apply(*at, fact);
             }

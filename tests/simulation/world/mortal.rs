@@ -10,7 +10,8 @@ use dispatch::{
     engine::{CallExecutor, RouteTable, SendOrder},
     machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
     store::{
-        Batch, ClockNote, DueRow, Held, Parked, Reader, Row, Settings, Store, StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, Reader, RestoreLock, Row, Settings, Store,
+        StoreError, Swept,
     },
 };
 use dispatch_contract::{AttemptId, Busy, UnixMillis};
@@ -168,7 +169,7 @@ impl Mortal {
 }
 
 impl Store for Mortal {
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         let mut state = self.alive()?;
         state.begin();
         let states = batch.changes.iter().map(|change| &change.state);
@@ -235,7 +236,7 @@ impl Store for Mortal {
         after: Option<(UnixMillis, WorkflowId)>,
         until: UnixMillis,
         limit: usize,
-    ) -> Vec<DueRow> {
+    ) -> Vec<DueWorkflow> {
         self.kept().due(clock, after, until, limit)
     }
 
@@ -255,12 +256,12 @@ impl Store for Mortal {
         self.kept().open_count()
     }
 
-    fn parked(&self) -> Vec<Parked> {
-        self.kept().parked()
+    fn held_receipts(&self) -> Vec<HeldReceipt> {
+        self.kept().held_receipts()
     }
 
-    fn held(&self) -> Option<Held> {
-        self.kept().held()
+    fn restore_lock(&self) -> Option<RestoreLock> {
+        self.kept().restore_lock()
     }
 
     fn last_time(&self) -> Moment {
