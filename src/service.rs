@@ -207,7 +207,7 @@ impl Service {
         let [(grpc_access, is_open), (rest_access, rest_is_open)] =
             [grpc, http].map(|address| match !is_real && address.ip().is_loopback() {
                 true => (access.clone(), true),
-                false => (access.for_strangers(), false),
+                false => (access.without_anonymous(), false),
             });
         let first_key = first_key(config, &access, is_open).map_err(StartError::FirstKey)?;
         let accounts::Sealed { applications, accounts: external, rotation } =

@@ -45,7 +45,7 @@ pub struct ExternalAccount {
     /// Grows with every change, beginning at the time it was made: one made anew has another.
     pub revision: u64,
     /// When it was made, in milliseconds of the Unix epoch.
-    pub created_at_ms: u64,
+    pub create_time_ms: u64,
 }
 
 impl ChatProvider {

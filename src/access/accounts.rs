@@ -50,22 +50,22 @@ type Owners = BTreeSet<(u64, Arc<str>)>;
 
 impl Rows {
     fn insert(&mut self, key: Vec<u8>, account: ExternalAccount) {
-        let ExternalAccount { provider, external_id, created_at_ms, tenant, .. } = &account;
+        let ExternalAccount { provider, external_id, create_time_ms, tenant, .. } = &account;
         let of = (*provider, external_id.as_str().to_owned());
-        let owner = (*created_at_ms, Arc::from(tenant.as_str()));
+        let owner = (*create_time_ms, Arc::from(tenant.as_str()));
         self.owners.entry(of).or_default().insert(owner);
         self.by_key.insert(key, account);
     }
 
     fn remove(&mut self, key: &[u8]) {
-        let Some(ExternalAccount { provider, external_id, created_at_ms, tenant, .. }) =
+        let Some(ExternalAccount { provider, external_id, create_time_ms, tenant, .. }) =
             self.by_key.remove(key)
         else {
             return;
         };
         let of = (provider, external_id.as_str().to_owned());
         if let Some(owners) = self.owners.get_mut(&of) {
-            owners.remove(&(created_at_ms, Arc::from(tenant)));
+            owners.remove(&(create_time_ms, Arc::from(tenant)));
             if owners.is_empty() {
                 self.owners.remove(&of);
             }
@@ -174,7 +174,7 @@ impl Accounts {
             application: new.application,
             token: sealed(&sealing, &key, new.token.as_ref())?,
             revision: now.0,
-            created_at_ms: now.0,
+            create_time_ms: now.0,
         })
     }
 

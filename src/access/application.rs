@@ -27,7 +27,7 @@ pub struct Application {
     /// As it was given; nothing here uses people's data for anything but sending.
     pub improve_ai: bool,
     /// When it was made, in milliseconds of the Unix epoch.
-    pub created_at_ms: u64,
+    pub create_time_ms: u64,
 }
 
 impl Application {
@@ -44,8 +44,8 @@ pub struct MessagesCapability {
     pub inbound: Option<Webhook>,
     /// Told of statuses and final reports.
     pub status: Option<Webhook>,
-    /// The words it is told in.
-    pub shape: Shape,
+    /// The version of the payloads that it is sent.
+    pub payload_version: PayloadVersion,
     /// How it can tell that it is us.
     pub signing: Signing,
     /// The secret that callbacks are signed with, encrypted.
@@ -75,9 +75,9 @@ impl Webhook {
     }
 }
 
-/// The words of a callback.
+/// The version of a callback's payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shape {
+pub enum PayloadVersion {
     /// Messages v0.1 statuses with `_links.workflow`, and the Dispatch final report.
     #[default]
     V01,
@@ -85,18 +85,20 @@ pub enum Shape {
     V1,
 }
 
-impl Shape {
+impl PayloadVersion {
     /// Its name, as an application's `messages.version` has it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Shape::V01 => "v0.1",
-            Shape::V1 => "v1",
+            PayloadVersion::V01 => "v0.1",
+            PayloadVersion::V1 => "v1",
         }
     }
 
-    /// The shape of that name.
-    pub fn named(name: &str) -> Option<Shape> {
-        [Shape::V01, Shape::V1].into_iter().find(|shape| shape.as_str() == name)
+    /// The version of that name.
+    pub fn named(name: &str) -> Option<PayloadVersion> {
+        [PayloadVersion::V01, PayloadVersion::V1]
+            .into_iter()
+            .find(|version| version.as_str() == name)
     }
 }
 

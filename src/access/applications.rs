@@ -17,7 +17,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
     Application, ApplicationError, Destinations, KeyPair, LimitsByTenant, MessagesCapability,
-    PublicKey, RefusedUrl, Sealing, Shape, Signing, Vault, VaultError, Webhook, check_url,
+    PayloadVersion, PublicKey, RefusedUrl, Sealing, Signing, Vault, VaultError, Webhook, check_url,
     limits::is_full, receiver, rsa::belongs,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
@@ -66,15 +66,15 @@ pub struct MessagesSpec {
     pub inbound: Option<Webhook>,
     /// Told of statuses and final reports.
     pub status: Option<Webhook>,
-    /// The words it is told in.
-    pub shape: Shape,
+    /// The version of the payloads that it is sent.
+    pub payload_version: PayloadVersion,
     /// How it can tell that it is us.
     pub signing: Signing,
 }
 
-/// Secrets of an application that its owner sent back with the rest of an answer.
+/// Secrets of an application that its owner returned with the rest of an earlier response.
 #[derive(Clone, Debug, Default)]
-pub struct Echoed {
+pub struct ReturnedSecrets {
     /// The private key.
     pub private_key: Option<Secret>,
     /// The secret of its callbacks.
@@ -265,19 +265,19 @@ impl Applications {
     /// # Errors
     /// [`ApplicationError::OtherSecret`] if not; [`ApplicationError::NotFound`],
     /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
-    pub fn check_echoed(
+    pub fn check_returned(
         &self,
         tenant: &str,
         id: Uuid,
-        echoed: &Echoed,
+        returned: &ReturnedSecrets,
     ) -> Result<(), ApplicationError> {
         let application = self.get(tenant, id)?;
         let public = application.public_key.as_deref().unwrap_or_default();
-        if echoed.private_key.as_ref().is_some_and(|key| !belongs(key, public)) {
+        if returned.private_key.as_ref().is_some_and(|key| !belongs(key, public)) {
             return Err(ApplicationError::OtherSecret("keys.private_key"));
         }
-        if echoed.callback_secret.is_some()
-            && echoed.callback_secret != self.callback_secret(&application)?
+        if returned.callback_secret.is_some()
+            && returned.callback_secret != self.callback_secret(&application)?
         {
             return Err(ApplicationError::OtherSecret("capabilities.messages.signing.secret"));
         }
@@ -394,7 +394,7 @@ impl Applications {
             messages: None,
             other_capabilities: "{}".to_owned(),
             improve_ai: false,
-            created_at_ms: now.0,
+            create_time_ms: now.0,
         }
     }
 
@@ -502,7 +502,7 @@ fn capability(
     before: Option<MessagesCapability>,
     spec: MessagesSpec,
 ) -> Result<(MessagesCapability, Option<Secret>), ApplicationError> {
-    let MessagesSpec { inbound, status, shape, signing } = spec;
+    let MessagesSpec { inbound, status, payload_version, signing } = spec;
     let (secret, made) = match before {
         Some(before) => (before.secret, None),
         None => {
@@ -510,7 +510,7 @@ fn capability(
             (sealing.seal(&Application::secret_place(id), &secret)?, Some(secret))
         }
     };
-    Ok((MessagesCapability { inbound, status, shape, signing, secret }, made))
+    Ok((MessagesCapability { inbound, status, payload_version, signing, secret }, made))
 }
 
 /// In the form of the Standard Webhooks specification, which serves as the key of a JWT as well.

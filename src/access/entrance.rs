@@ -23,7 +23,7 @@ use std::{
 
 use dispatch_contract::UnixMillis;
 
-use super::{Access, Act, Caller, Denied, audit::Owner, credential::Credential, token};
+use super::{Access, AuditEntry, Caller, Denied, audit::Owner, credential::Credential, token};
 use crate::store::StoreError;
 
 /// How often what failed is to be written down.
@@ -47,7 +47,7 @@ pub(super) struct Entrance {
     /// How many failures in a row an address has before it waits; 0: it never does.
     free: u32,
     hasher: RandomState,
-    failures: Mutex<Failures>,
+    failures: Mutex<FailureCounts>,
     /// Whether anything failed lately; most of the time nothing did.
     has_failures: AtomicBool,
     opened: Box<[AtomicU64]>,
@@ -56,13 +56,13 @@ pub(super) struct Entrance {
 
 /// Counted failures, in two halves: when one is full, the other, which is older, is forgotten.
 #[derive(Default)]
-struct Failures {
-    new: HashMap<u64, Failure>,
-    old: HashMap<u64, Failure>,
+struct FailureCounts {
+    new: HashMap<u64, FailureCount>,
+    old: HashMap<u64, FailureCount>,
 }
 
 #[derive(Clone, Copy)]
-struct Failure {
+struct FailureCount {
     count: u32,
     last: Instant,
 }
@@ -84,7 +84,7 @@ struct Source {
 
 /// Who a request says it is, unproved: enough to count by.
 #[derive(Default)]
-struct Claim(String);
+struct ClaimedIdentity(String);
 
 impl Entrance {
     pub(super) fn new(free: u32) -> Self {
@@ -105,7 +105,7 @@ impl Entrance {
     }
 
     /// How long a try must wait, if it must.
-    fn wait(&self, from: IpAddr, claim: &Claim, now: Instant) -> Option<Duration> {
+    fn wait(&self, from: IpAddr, claim: &ClaimedIdentity, now: Instant) -> Option<Duration> {
         if self.free == 0 {
             return None;
         }
@@ -120,7 +120,7 @@ impl Entrance {
         wait.checked_sub(now.duration_since(failure.last)).filter(|left| !left.is_zero())
     }
 
-    fn failed(&self, from: IpAddr, claim: &Claim, now: Instant) {
+    fn failed(&self, from: IpAddr, claim: &ClaimedIdentity, now: Instant) {
         let (counted, _) = self.counted(from, claim);
         let mut failures = self.failures();
         self.has_failures.store(true, Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl Entrance {
     }
 
     /// What a failure is counted under, and whether that is a pair that was opened before.
-    fn counted(&self, from: IpAddr, claim: &Claim) -> (u64, bool) {
+    fn counted(&self, from: IpAddr, claim: &ClaimedIdentity) -> (u64, bool) {
         let (hash, place) = self.pair(from, &claim.0);
         let has_opened = place.load(Ordering::Relaxed) == hash;
         (if has_opened { hash } else { self.hasher.hash_one(("address", from)) }, has_opened)
@@ -150,7 +150,7 @@ impl Entrance {
         (hash, &self.opened[(hash >> 1) as usize % OPENED])
     }
 
-    fn claimed(&self, claim: &Claim) -> u64 {
+    fn claimed(&self, claim: &ClaimedIdentity) -> u64 {
         self.hasher.hash_one(("claim", &claim.0))
     }
 
@@ -174,14 +174,14 @@ impl Entrance {
         window.by_source.insert(source, 1);
     }
 
-    fn failures(&self) -> MutexGuard<'_, Failures> {
+    fn failures(&self) -> MutexGuard<'_, FailureCounts> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is over.
     fn forget(&self, now: Instant) {
         let mut failures = self.failures();
-        let Failures { new, old } = &mut *failures;
+        let FailureCounts { new, old } = &mut *failures;
         for half in [new, old] {
             half.retain(|_, failure| now.duration_since(failure.last) < FORGET);
         }
@@ -194,8 +194,8 @@ impl Entrance {
     }
 }
 
-impl Failures {
-    fn of(&self, key: u64, now: Instant) -> Option<Failure> {
+impl FailureCounts {
+    fn of(&self, key: u64, now: Instant) -> Option<FailureCount> {
         let failure = self.new.get(&key).or_else(|| self.old.get(&key)).copied();
         failure.filter(|failure| now.duration_since(failure.last) < FORGET)
     }
@@ -205,13 +205,13 @@ impl Failures {
         if self.new.len() >= COUNTED && !self.new.contains_key(&key) {
             self.old = std::mem::take(&mut self.new);
         }
-        self.new.insert(key, Failure { count, last: now });
+        self.new.insert(key, FailureCount { count, last: now });
     }
 }
 
-impl Claim {
-    fn of(authorization: Option<&str>) -> Claim {
-        Claim(match authorization.map(Credential::parse) {
+impl ClaimedIdentity {
+    fn of(authorization: Option<&str>) -> ClaimedIdentity {
+        ClaimedIdentity(match authorization.map(Credential::parse) {
             Some(Ok(Credential::Key { id, .. })) => id,
             Some(Ok(Credential::Token(text))) => token::claimed(text).unwrap_or_default(),
             Some(Err(_)) | None => String::new(),
@@ -248,7 +248,7 @@ impl Access {
         }
         let network = network(from);
         if entrance.has_failures.load(Ordering::Relaxed)
-            && let Some(wait) = entrance.wait(network, &Claim::of(authorization), clock)
+            && let Some(wait) = entrance.wait(network, &ClaimedIdentity::of(authorization), clock)
         {
             entrance.count(Source { address: from.to_canonical(), claimed: None });
             return Err(Denied::Slowed { retry_after_ms: wait.as_millis().max(1) as u64 });
@@ -261,7 +261,7 @@ impl Access {
             }
             // A token that fitted and came too late, or twice, is no guess.
             Err(Denied::Invalid(why)) if !token::is_of_its_own(why) => {
-                let claim = Claim::of(authorization);
+                let claim = ClaimedIdentity::of(authorization);
                 entrance.failed(network, &claim, clock);
                 // Only what exists is repeated: a secret may stand where the id belongs.
                 let (claimed, _) = self.known_claim(&claim);
@@ -273,7 +273,7 @@ impl Access {
     }
 
     /// The key or application that is claimed, if there is one, and its tenant.
-    fn known_claim(&self, claim: &Claim) -> (String, String) {
+    fn known_claim(&self, claim: &ClaimedIdentity) -> (String, String) {
         let key = super::KeyId::parse(&claim.0).and_then(|id| self.key(&id).ok().flatten());
         let tenant = match key {
             Some(key) => Some(key.tenant),
@@ -293,41 +293,41 @@ impl Access {
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         others += counts.iter().skip(LINES).map(|(_, count)| count).sum::<u64>();
         counts.truncate(LINES);
-        let act = |what: &str, source: String, count: u64| Act {
+        let entry_of = |action: &str, source: String, count: u64| AuditEntry {
             at_ms: now.0,
             tenant: String::new(),
-            who: "various".to_owned(),
-            what: what.to_owned(),
+            actor: "various".to_owned(),
+            action: action.to_owned(),
             target: String::new(),
             source,
             result: format!("denied {count} times"),
             owner: Owner::FailedLogins,
         };
-        let mut acts = Vec::new();
+        let mut entries = Vec::new();
         for (Source { address, claimed }, count) in counts {
-            let what = if claimed.is_some() { "login.failed" } else { "login.slowed" };
-            let act = act(what, address.to_string(), count);
-            acts.push(match claimed {
+            let action = if claimed.is_some() { "login.failed" } else { "login.slowed" };
+            let entry = entry_of(action, address.to_string(), count);
+            entries.push(match claimed {
                 Some(claimed) => {
-                    let (who, tenant) = self.known_claim(&Claim(claimed));
-                    Act { who, tenant, ..act }
+                    let (actor, tenant) = self.known_claim(&ClaimedIdentity(claimed));
+                    AuditEntry { actor, tenant, ..entry }
                 }
-                None => act,
+                None => entry,
             });
         }
         if others > 0 {
-            acts.push(act("login.failed", String::new(), others));
+            entries.push(entry_of("login.failed", String::new(), others));
         }
-        if acts.is_empty() {
+        if entries.is_empty() {
             return Ok(());
         }
         let mut audit = self.writing();
         let mut changes = Vec::new();
-        for act in &acts {
-            changes.extend(audit.changes(&*self.inner.settings, act)?);
+        for entry in &entries {
+            changes.extend(audit.changes(&*self.inner.settings, entry)?);
         }
         self.inner.settings.write(changes)?;
-        acts.iter().for_each(Act::log);
+        entries.iter().for_each(AuditEntry::log);
         Ok(())
     }
 }
@@ -351,7 +351,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::{AccessOptions, ActFilter, ConfiguredKey, KeyId, NewKey},
+        access::{AccessOptions, AuditFilter, ConfiguredKey, KeyId, NewKey},
         store::{MemoryStore, Store},
     };
 
@@ -498,10 +498,10 @@ mod tests {
         door.tries("192.0.2.9", SECRET, "acme");
         door.access.report_failures(NOW).unwrap();
         door.access.report_failures(NOW).unwrap();
-        let all = door.access.acts(&ActFilter::default(), None, 100).unwrap().acts;
+        let all = door.access.audit_page(&AuditFilter::default(), None, 100).unwrap().entries;
         let mut told: Vec<_> = all
             .iter()
-            .map(|it| [&it.what, &it.who, &it.tenant, &it.source, &it.result].map(|it| &**it))
+            .map(|it| [&it.action, &it.actor, &it.tenant, &it.source, &it.result].map(|it| &**it))
             .collect();
         told.sort();
         let wanted = [
@@ -510,9 +510,9 @@ mod tests {
             ["login.slowed", "various", "", GUEST, "denied 7 times"],
         ];
         assert_eq!(told, wanted);
-        let own = ActFilter { tenant: Some(Arc::from("acme")), ..ActFilter::default() };
+        let own = AuditFilter { tenant: Some(Arc::from("acme")), ..AuditFilter::default() };
         assert_eq!(
-            door.access.acts(&own, None, 100).unwrap().acts.len(),
+            door.access.audit_page(&own, None, 100).unwrap().entries.len(),
             1,
             "a tenant sees its own"
         );

@@ -37,7 +37,7 @@ pub struct Key {
     /// What its holder may do, without repeats.
     pub scopes: Vec<Scope>,
     /// When it was made, in milliseconds of the Unix epoch.
-    pub created_at_ms: u64,
+    pub create_time_ms: u64,
     /// When it last got a new secret.
     pub rotated_at_ms: Option<u64>,
     /// The application that its holder speaks for: whose callbacks tell what becomes of its workflows.
@@ -139,7 +139,7 @@ impl NewKey {
             tenant: self.tenant,
             name: self.name,
             scopes: self.scopes,
-            created_at_ms: now_ms,
+            create_time_ms: now_ms,
             rotated_at_ms: None,
             application: self.application,
             secrets: vec![secret],

@@ -4,7 +4,7 @@
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Act, ActFilter, Acts, Caller, Key, KeyId, NewKey, Scope, audit,
+    Access, AuditEntry, AuditFilter, AuditPage, Caller, Key, KeyId, NewKey, Scope, audit,
     limits::is_full,
     receiver,
     secret::{NoRandomness, Secret},
@@ -150,88 +150,96 @@ impl Access {
         if !others.iter().any(|other| other.id != id && other.key.is_operators()) {
             return Err(KeyError::LastOperator);
         }
-        let act = Act::done(caller, &key.tenant, ("key.revoked", id.as_str()), now);
-        Ok(self.act(&mut audit, &act, [SettingChange::remove(Kind::Key, id.as_str())])?)
+        let entry = AuditEntry::done(caller, &key.tenant, ("key.revoked", id.as_str()), now);
+        Ok(self.write_audited(
+            &mut audit,
+            &entry,
+            [SettingChange::remove(Kind::Key, id.as_str())],
+        )?)
     }
 
-    /// Writes an administrative act down, durably: before it is done, so that none is missing.
+    /// Writes an administrative action to the audit log, durably: before it is done, so that none is missing.
     ///
     /// # Errors
     /// If the store failed: then it is not to be done.
     pub fn audit(
         &self,
         caller: &Caller,
-        what: &'static str,
+        action: &'static str,
         target: &str,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let act = Act::done(caller, &caller.tenant, (what, target), now);
-        self.act(&mut self.writing(), &act, None)
+        let entry = AuditEntry::done(caller, &caller.tenant, (action, target), now);
+        self.write_audited(&mut self.writing(), &entry, None)
     }
 
-    /// Does an administrative act, and writes it down if it was done. A crash in the moment between the
-    /// two leaves it undocumented.
+    /// Takes an administrative action, and writes it to the audit log if it was done. A crash in the moment
+    /// between the two leaves it undocumented.
     ///
     /// # Errors
     /// What `act` says, or that the log could not be written.
     pub fn audited<T, E: From<StoreError>>(
         &self,
         caller: &Caller,
-        (what, target): (&'static str, &str),
+        (action, target): (&'static str, &str),
         now: UnixMillis,
         act: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let done = act()?;
-        self.audit(caller, what, target, now)?;
+        self.audit(caller, action, target, now)?;
         Ok(done)
     }
 
-    /// Acts, newest first, behind the row `before`: at most `limit`, and of those that a bounded number of
+    /// Audit entries, newest first, behind the row `before`: at most `limit`, and of those that a bounded number of
     /// rows holds, so that a page may be short, or empty, and not the last.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn acts(
+    pub fn audit_page(
         &self,
-        filter: &ActFilter,
+        filter: &AuditFilter,
         before: Option<[u8; 12]>,
         limit: usize,
-    ) -> Result<Acts, StoreError> {
+    ) -> Result<AuditPage, StoreError> {
         let settings = &*self.inner.settings;
         let rows = self.writing().newest(settings, filter, before)?;
         audit::page(settings, filter, rows, limit)
     }
 
-    /// Writes an act down, durably.
-    pub(super) fn note_act(&self, act: &Act) -> Result<(), StoreError> {
-        self.act(&mut self.writing(), act, None)
+    /// Writes an entry, durably.
+    pub(super) fn note_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.write_audited(&mut self.writing(), entry, None)
     }
 
-    /// Makes a change and writes the act down that it is: both or neither.
-    fn act(
+    /// Makes a change and writes its audit entry: both or neither.
+    fn write_audited(
         &self,
-        audit: &mut audit::Audit,
-        act: &Act,
+        audit: &mut audit::AuditLog,
+        entry: &AuditEntry,
         change: impl IntoIterator<Item = SettingChange>,
     ) -> Result<(), StoreError> {
-        let mut changes = audit.changes(&*self.inner.settings, act)?;
+        let mut changes = audit.changes(&*self.inner.settings, entry)?;
         changes.extend(change);
         self.inner.settings.write(changes)?;
-        act.log();
+        entry.log();
         Ok(())
     }
 
     fn put(
         &self,
-        audit: &mut audit::Audit,
+        audit: &mut audit::AuditLog,
         caller: &Caller,
         id: &KeyId,
         key: &Key,
-        what: &'static str,
+        action: &'static str,
         now: UnixMillis,
     ) -> Result<(), KeyError> {
-        let act = Act::done(caller, &key.tenant, (what, id.as_str()), now);
-        Ok(self.act(audit, &act, [SettingChange::put(Kind::Key, id.as_str(), encode(key)?)])?)
+        let entry = AuditEntry::done(caller, &key.tenant, (action, id.as_str()), now);
+        Ok(self.write_audited(
+            audit,
+            &entry,
+            [SettingChange::put(Kind::Key, id.as_str(), encode(key)?)],
+        )?)
     }
 
     fn all_keys(&self) -> Result<Vec<KeyView>, StoreError> {

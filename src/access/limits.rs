@@ -72,34 +72,34 @@ pub(super) fn is_full(count: usize, most: usize) -> bool {
     most > 0 && count >= most
 }
 
-/// What each tenant asked for lately.
-pub(super) struct Limits {
+/// Each tenant's limits, and what it used of them lately.
+pub(super) struct Quotas {
     by_tenant: LimitsByTenant,
-    used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
+    used: Arc<Mutex<HashMap<Arc<str>, TenantUsage>>>,
 }
 
 #[derive(Default)]
-struct Used {
+struct TenantUsage {
     /// Creates that may come now, in thousandths, and as of when; `None` if the bucket is full.
     bucket: Option<(u64, UnixMillis)>,
-    /// Creates that were let through and are not answered.
+    /// Creates that were admitted and are not answered.
     under_way: u64,
 }
 
-/// A place for a create that was let through; dropped when it is answered.
-#[must_use = "the place is free again when this is dropped"]
+/// A create that was admitted; dropped when it is answered.
+#[must_use = "the create counts as open until this is dropped"]
 pub struct Admitted {
-    _place: Option<Place>,
+    _pending: Option<PendingCreate>,
 }
 
-struct Place {
-    used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
+struct PendingCreate {
+    used: Arc<Mutex<HashMap<Arc<str>, TenantUsage>>>,
     tenant: Arc<str>,
 }
 
-impl Limits {
+impl Quotas {
     pub(super) fn new(by_tenant: LimitsByTenant) -> Self {
-        Limits { by_tenant, used: Arc::default() }
+        Quotas { by_tenant, used: Arc::default() }
     }
 
     /// How many tenants asked for something lately.
@@ -112,7 +112,7 @@ impl Limits {
         &self.by_tenant
     }
 
-    /// Lets one create of a tenant through. `open` counts its open workflows, if that matters.
+    /// Admits one create of a tenant. `open` counts its open workflows, if that matters.
     pub(super) fn admit(
         &self,
         tenant: &Arc<str>,
@@ -121,7 +121,7 @@ impl Limits {
     ) -> Result<Admitted, Exceeded> {
         let limits = self.by_tenant.of(tenant);
         if limits.creates_per_s == 0 && limits.open_workflows == 0 {
-            return Ok(Admitted { _place: None });
+            return Ok(Admitted { _pending: None });
         }
         let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= TENANTS_MOST && !all.contains_key(tenant) {
@@ -138,11 +138,11 @@ impl Limits {
         }
         used.under_way += 1;
         let (used, tenant) = (Arc::clone(&self.used), Arc::clone(tenant));
-        Ok(Admitted { _place: Some(Place { used, tenant }) })
+        Ok(Admitted { _pending: Some(PendingCreate { used, tenant }) })
     }
 }
 
-impl Used {
+impl TenantUsage {
     /// Takes one create from the bucket.
     fn take(&mut self, limits: TenantLimits, now: UnixMillis) -> Result<(), Exceeded> {
         let per_s = u64::from(limits.creates_per_s);
@@ -164,7 +164,7 @@ impl Used {
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingCreate {
     fn drop(&mut self) {
         let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = all.get_mut(&self.tenant) {
@@ -183,16 +183,16 @@ impl std::fmt::Debug for Admitted {
 mod tests {
     use super::*;
 
-    fn limits(creates_per_s: u32, creates_burst: u32, open_workflows: u64) -> Limits {
+    fn quotas(creates_per_s: u32, creates_burst: u32, open_workflows: u64) -> Quotas {
         let none = TenantLimits::default();
         let usual = TenantLimits { creates_per_s, creates_burst, open_workflows, ..none };
-        Limits::new(LimitsByTenant::new(usual, BTreeMap::from([("free".to_owned(), none)])))
+        Quotas::new(LimitsByTenant::new(usual, BTreeMap::from([("free".to_owned(), none)])))
     }
 
     #[test]
     fn a_burst_passes_and_then_the_rate_and_the_hint_is_enough() {
-        let (limits, tenant) = (limits(10, 3, 0), Arc::from("a"));
-        let ask = |ms| limits.admit(&tenant, UnixMillis(ms), || 0).map(|_| ());
+        let (quotas, tenant) = (quotas(10, 3, 0), Arc::from("a"));
+        let ask = |ms| quotas.admit(&tenant, UnixMillis(ms), || 0).map(|_| ());
         assert_eq!([ask(1000), ask(1000), ask(1000)], [Ok(()), Ok(()), Ok(())]);
         assert_eq!(ask(1000), Err(Exceeded::Rate { per_s: 10, retry_after_ms: 100 }));
         assert_eq!(ask(1099), Err(Exceeded::Rate { per_s: 10, retry_after_ms: 1 }));
@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn one_tenant_s_creates_take_nothing_from_another_s() {
-        let limits = limits(1, 1, 0);
-        let ask = |tenant: &str| limits.admit(&Arc::from(tenant), UnixMillis(5), || 0).is_ok();
+        let quotas = quotas(1, 1, 0);
+        let ask = |tenant: &str| quotas.admit(&Arc::from(tenant), UnixMillis(5), || 0).is_ok();
         assert_eq!(
             [ask("a"), ask("a"), ask("b"), ask("free"), ask("free")],
             [true, false, true, true, true]
@@ -212,13 +212,13 @@ mod tests {
 
     #[test]
     fn what_is_under_way_counts_as_open() {
-        let (limits, tenant) = (limits(0, 0, 2), Arc::from("a"));
-        let first = limits.admit(&tenant, UnixMillis(0), || 1).unwrap();
+        let (quotas, tenant) = (quotas(0, 0, 2), Arc::from("a"));
+        let first = quotas.admit(&tenant, UnixMillis(0), || 1).unwrap();
         assert_eq!(
-            limits.admit(&tenant, UnixMillis(0), || 1).map(|_| ()),
+            quotas.admit(&tenant, UnixMillis(0), || 1).map(|_| ()),
             Err(Exceeded::Open { most: 2 })
         );
         drop(first);
-        assert!(limits.admit(&tenant, UnixMillis(0), || 1).is_ok());
+        assert!(quotas.admit(&tenant, UnixMillis(0), || 1).is_ok());
     }
 }

@@ -43,10 +43,12 @@ use std::{
 
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
 pub use accounts::{AccountChange, Accounts, NewAccount};
-pub use application::{Application, MessagesCapability, Shape, Signing, Webhook};
-pub use applications::{ApplicationSpec, Applications, Echoed, MessagesSpec, Name, Written};
+pub use application::{Application, MessagesCapability, PayloadVersion, Signing, Webhook};
+pub use applications::{
+    ApplicationSpec, Applications, MessagesSpec, Name, ReturnedSecrets, Written,
+};
 pub use arrival::{Arrival, is_no_foreign_name};
-pub use audit::{ACTS_MOST, ACTS_OF_TENANT, Act, ActFilter, Acts};
+pub use audit::{AUDIT_OF_TENANT, AUDIT_PAGE_MOST, AuditEntry, AuditFilter, AuditPage};
 use bootstrap::{BOOTSTRAP, Bootstrap};
 pub use bootstrap::{BootstrapIn, bootstrap_key};
 pub use caller::{Caller, Scope};
@@ -62,7 +64,7 @@ pub use limits::{Admitted, LimitsByTenant, TenantLimits};
 pub use master_key::{MasterKey, MasterKeys};
 pub use receiver::Receiver;
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
-pub use rotation::{Progress, Rotation, RotationError};
+pub use rotation::{Rotation, RotationError, RotationProgress};
 pub use rsa::{KeyPair, PublicKey};
 pub use secret::Secret;
 pub use token::token;
@@ -84,21 +86,21 @@ const WRONG: &str = "the key or its secret is not right";
 /// Knows the callers. Cheap to clone.
 #[derive(Clone)]
 pub struct Access {
-    inner: Arc<Inner>,
+    inner: Arc<AccessInner>,
     knows_anonymous: bool,
 }
 
 /// What all clones share.
-struct Inner {
+struct AccessInner {
     settings: Arc<dyn Settings>,
     configured: Current<BTreeMap<KeyId, Key>>,
-    tokens: token::Tokens,
+    tokens: token::TokenVerifier,
     entrance: entrance::Entrance,
-    limits: limits::Limits,
+    limits: limits::Quotas,
     /// What page and resume tokens are sealed with, once it was read.
     token_key: OnceLock<Arc<TokenKey>>,
     /// Held while keys or the log change, so that what is decided on is what is there.
-    audit: Mutex<audit::Audit>,
+    audit: Mutex<audit::AuditLog>,
     /// What makes the first key, while there is none and nobody is let in without one.
     bootstrap: Mutex<Option<Bootstrap>>,
 }
@@ -156,7 +158,7 @@ impl Default for TokenRules {
 impl Access {
     /// How many entries each of its tables in memory has.
     pub fn tables(&self) -> Vec<(&'static str, usize)> {
-        let Inner { tokens, entrance, limits, audit, .. } = &*self.inner;
+        let AccessInner { tokens, entrance, limits, audit, .. } = &*self.inner;
         let (failures, sources) = entrance.len();
         let (parsed, verified) = tokens.len();
         let audit = audit.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -179,12 +181,12 @@ impl Access {
     /// Over the keys and applications in `settings`.
     pub fn with(settings: Arc<dyn Settings>, options: AccessOptions) -> Self {
         let configured = options.keys.into_iter().map(|ConfiguredKey(id, key)| (id, key));
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(AccessInner {
             settings,
             configured: Current::new(configured.collect()),
-            tokens: token::Tokens::new(options.tokens),
+            tokens: token::TokenVerifier::new(options.tokens),
             entrance: entrance::Entrance::new(options.failed_logins),
-            limits: limits::Limits::new(options.limits),
+            limits: limits::Quotas::new(options.limits),
             token_key: OnceLock::new(),
             audit: Mutex::default(),
             bootstrap: Mutex::default(),
@@ -210,7 +212,7 @@ impl Access {
     }
 
     /// The same, for an edge that strangers may reach: nobody is let in there while no key is there.
-    pub fn for_strangers(&self) -> Self {
+    pub fn without_anonymous(&self) -> Self {
         Access { inner: Arc::clone(&self.inner), knows_anonymous: false }
     }
 
@@ -285,7 +287,7 @@ impl Access {
     ///
     /// # Errors
     /// If not.
-    pub fn stands(
+    pub fn still_authorized(
         &self,
         caller: &Caller,
         authorization: Option<&str>,
@@ -295,7 +297,7 @@ impl Access {
             matches!(authorization.map(Credential::parse), Some(Ok(Credential::Token(_))));
         match caller.application {
             Some(id) if is_token => {
-                self.inner.tokens.stands(&*self.inner.settings, id, &caller.tenant)
+                self.inner.tokens.still_authorized(&*self.inner.settings, id, &caller.tenant)
             }
             Some(_) | None => self.authenticate(authorization, now).map(|_| ()),
         }
@@ -392,7 +394,7 @@ impl Access {
         Some(application.tenant)
     }
 
-    fn writing(&self) -> MutexGuard<'_, audit::Audit> {
+    fn writing(&self) -> MutexGuard<'_, audit::AuditLog> {
         self.inner.audit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

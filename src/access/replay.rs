@@ -3,7 +3,7 @@
 //! Held in memory, and kept in the store until the token expires. A row is durable with whatever is made
 //! durable next: what a token asked for is done, and known to be, after the row is there. So over a crash a
 //! token may be used once more that asked to be shown something a moment before, and no token that changed
-//! anything; [`Replays::tidy`] bounds that moment. Times are the wall clock's, as a token's are.
+//! anything; [`UsedTokenStore::tidy`] bounds that moment. Times are the wall clock's, as a token's are.
 
 use std::{
     collections::HashMap,
@@ -26,17 +26,18 @@ const ROWS: usize = 1000;
 const HASH_BYTES: usize = 16;
 
 /// By application: the hash of a token's `jti`, and when the token ends, in seconds of the Unix epoch.
-type Used = HashMap<Uuid, HashMap<[u8; HASH_BYTES], u64>>;
+type UsedTokens = HashMap<Uuid, HashMap<[u8; HASH_BYTES], u64>>;
 
+/// Which tokens were used, in memory and in the store.
 #[derive(Default)]
-pub(super) struct Replays {
+pub(super) struct UsedTokenStore {
     /// Once it was read.
-    used: Mutex<Option<Used>>,
+    used: Mutex<Option<UsedTokens>>,
     /// Whether rows were written that may not be durable.
     is_unsynced: AtomicBool,
 }
 
-impl Replays {
+impl UsedTokenStore {
     /// How many tokens are remembered.
     pub(super) fn len(&self) -> usize {
         self.lock().iter().flatten().map(|(_, of_one)| of_one.len()).sum()
@@ -105,19 +106,19 @@ impl Replays {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Used>> {
+    fn lock(&self) -> MutexGuard<'_, Option<UsedTokens>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is in memory; at the first time, what an earlier life left in the store.
 fn read<'a>(
-    used: &'a mut Option<Used>,
+    used: &'a mut Option<UsedTokens>,
     settings: &dyn Settings,
     now_s: u64,
-) -> Result<&'a mut Used, StoreError> {
+) -> Result<&'a mut UsedTokens, StoreError> {
     if used.is_none() {
-        let mut found = Used::new();
+        let mut found = UsedTokens::new();
         each_page(settings, |rows| {
             for (key, row) in rows {
                 let parts = key.split_first_chunk().and_then(|(application, hash)| {
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn a_token_is_new_once_and_its_place_is_given_on_after_its_end() {
         let settings = MemoryStore::new().settings();
-        let (replays, one, other) = (Replays::default(), Uuid::new_v4(), Uuid::new_v4());
+        let (replays, one, other) = (UsedTokenStore::default(), Uuid::new_v4(), Uuid::new_v4());
         let is_new = |of, jti: &str, until_s, now_s| {
             replays.is_new(&*settings, of, jti, until_s, now_s).unwrap()
         };
@@ -187,10 +188,10 @@ mod tests {
         let settings = MemoryStore::new().settings();
         let app = Uuid::new_v4();
         for (jti, until_s) in [("early", 50), ("late", 100)] {
-            let is_new = Replays::default().is_new(&*settings, app, jti, until_s, 10);
+            let is_new = UsedTokenStore::default().is_new(&*settings, app, jti, until_s, 10);
             assert_eq!(is_new, Ok(Some(true)));
         }
-        let later = Replays::default();
+        let later = UsedTokenStore::default();
         assert_eq!(later.is_new(&*settings, app, "late", 100, 60), Ok(Some(false)));
         let rows = || settings.list(Kind::UsedToken, None, 10).unwrap().len();
         assert_eq!(rows(), 2);

@@ -7,9 +7,9 @@ use super::Scope::{self, Admin, Cancel, Create, Operator, Read};
 
 /// A call: the scope that it needs, its method in `dispatch.v1`, and the requests of the REST API that
 /// do the same.
-type Call = (Scope, &'static str, &'static [&'static str]);
+type CallRights = (Scope, &'static str, &'static [&'static str]);
 
-const CALLS: &[Call] = &[
+const CALLS: &[CallRights] = &[
     (
         Create,
         "DispatchService/CreateWorkflow",

@@ -16,7 +16,7 @@ use std::{
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Access, Accounts, Act, Applications, Caller, MasterKey, MasterKeys, Vault, VaultError,
+    Access, Accounts, Applications, AuditEntry, Caller, MasterKey, MasterKeys, Vault, VaultError,
 };
 use crate::store::StoreError;
 
@@ -33,14 +33,14 @@ pub struct Rotation {
     file: Option<PathBuf>,
     /// Those in the file.
     keys: Mutex<MasterKeys>,
-    progress: Mutex<Progress>,
+    progress: Mutex<RotationProgress>,
     /// One at a time.
     running: Mutex<()>,
 }
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct RotationProgress {
     /// Whether there is a secret that an old key may have sealed.
     pub is_under_way: bool,
     /// How many secrets were looked at, of those there were at the beginning.
@@ -75,13 +75,13 @@ impl Rotation {
         keys: MasterKeys,
     ) -> Rotation {
         let is_under_way = vault.has_previous();
-        let progress = Mutex::new(Progress { is_under_way, ..Progress::default() });
+        let progress = Mutex::new(RotationProgress { is_under_way, ..RotationProgress::default() });
         let (keys, running) = (Mutex::new(keys), Mutex::new(()));
         Rotation { vault, applications, accounts, access, file, keys, progress, running }
     }
 
     /// How far it is.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> RotationProgress {
         *lock(&self.progress)
     }
 
@@ -90,7 +90,11 @@ impl Rotation {
     ///
     /// # Errors
     /// [`RotationError`]; then nothing has changed.
-    pub fn begin(&self, caller: &Caller, now: UnixMillis) -> Result<Progress, RotationError> {
+    pub fn begin(
+        &self,
+        caller: &Caller,
+        now: UnixMillis,
+    ) -> Result<RotationProgress, RotationError> {
         let Some(file) = &self.file else { return Err(RotationError::Configured) };
         let mut keys = lock(&self.keys);
         if self.progress().is_under_way {
@@ -106,7 +110,7 @@ impl Rotation {
             both.keep_in(file).map_err(|error| RotationError::File(error.to_string()))
         })?;
         *keys = both;
-        let progress = Progress { is_under_way: true, ..Progress::default() };
+        let progress = RotationProgress { is_under_way: true, ..RotationProgress::default() };
         *lock(&self.progress) = progress;
         tracing::info!("the master key is another now; secrets are encrypted anew");
         Ok(progress)
@@ -122,7 +126,8 @@ impl Rotation {
             return Ok(());
         }
         let total = self.applications.sealed()? + self.accounts.sealed();
-        *lock(&self.progress) = Progress { is_under_way: true, total, ..Progress::default() };
+        *lock(&self.progress) =
+            RotationProgress { is_under_way: true, total, ..RotationProgress::default() };
         let step = |is_readable: bool| {
             let mut progress = lock(&self.progress);
             progress.done += 1;
@@ -134,13 +139,18 @@ impl Rotation {
     }
 
     fn finish(&self, now: UnixMillis) -> Result<(), RotationError> {
-        let Progress { done, unreadable, .. } = self.progress();
+        let RotationProgress { done, unreadable, .. } = self.progress();
         let result = match unreadable {
             0 => format!("done: {done} secrets"),
             _ => format!("done: {done} secrets, {unreadable} of which no key opens"),
         };
         // Before the old key is gone, so that it is never gone without a word.
-        self.access.note_act(&Act::of_service(SERVICE, "master_key.rotated", result, now))?;
+        self.access.note_entry(&AuditEntry::of_service(
+            SERVICE,
+            "master_key.rotated",
+            result,
+            now,
+        ))?;
         if let Some(file) = &self.file {
             let mut keys = lock(&self.keys);
             let one = MasterKeys::one(keys.current.clone());
@@ -254,14 +264,14 @@ mod tests {
     }
 
     /// One life of a service.
-    struct Life {
+    struct RunningService {
         rotation: Rotation,
         applications: Arc<Applications>,
         accounts: Arc<Accounts>,
     }
 
-    impl Life {
-        fn new(settings: &Arc<dyn Settings>, file: &Path, writes: usize) -> Life {
+    impl RunningService {
+        fn new(settings: &Arc<dyn Settings>, file: &Path, writes: usize) -> RunningService {
             let writes_left = AtomicUsize::new(writes);
             let settings = Mortal { settings: Arc::clone(settings), writes_left };
             let settings: Arc<dyn Settings> = Arc::new(settings);
@@ -281,7 +291,7 @@ mod tests {
             let holders = (Arc::clone(&applications), Arc::clone(&accounts));
             let access = Access::new(settings);
             let rotation = Rotation::new(vault, holders, access, Some(file.to_owned()), keys);
-            Life { rotation, applications, accounts }
+            RunningService { rotation, applications, accounts }
         }
 
         fn fill(&self) -> Vec<(Uuid, Secret)> {
@@ -336,18 +346,18 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("master.key");
             let settings = MemoryStore::new().settings();
-            let life = Life::new(&settings, &file, usize::MAX);
+            let life = RunningService::new(&settings, &file, usize::MAX);
             let made = life.fill();
             let before = MasterKeys::kept_in(&file).unwrap().current;
 
-            let dying = Life::new(&settings, &file, writes);
+            let dying = RunningService::new(&settings, &file, writes);
             let begun = dying.rotation.begin(&Caller::anonymous(), NOW);
             assert_eq!(begun.is_ok(), writes > 0);
             let ended = dying.rotation.run(NOW);
             assert_eq!(ended.is_ok(), writes == 0 || writes >= 7, "after {writes}: {ended:?}");
             dying.assert_all_open(&made);
 
-            let next = Life::new(&settings, &file, usize::MAX);
+            let next = RunningService::new(&settings, &file, usize::MAX);
             next.assert_all_open(&made);
             next.rotation.run(NOW).unwrap();
             next.assert_all_open(&made);
@@ -355,7 +365,7 @@ mod tests {
             let kept = MasterKeys::kept_in(&file).unwrap();
             assert!(kept.previous.is_empty(), "nothing needs the old key any more");
             assert_eq!(kept.current == before, writes == 0);
-            Life::new(&settings, &file, 0).assert_all_open(&made);
+            RunningService::new(&settings, &file, 0).assert_all_open(&made);
             if writes > 0 {
                 assert!(Vault::new(&before).is_ok_and(|old| {
                     made.iter().all(|(id, _)| {
@@ -373,16 +383,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("master.key");
         let settings = MemoryStore::new().settings();
-        Life::new(&settings, &file, usize::MAX).fill();
+        RunningService::new(&settings, &file, usize::MAX).fill();
         std::fs::remove_file(&file).unwrap();
-        let life = Life::new(&settings, &file, usize::MAX);
+        let life = RunningService::new(&settings, &file, usize::MAX);
         life.rotation.begin(&Caller::anonymous(), NOW).unwrap();
         assert!(
             life.rotation.begin(&Caller::anonymous(), NOW).unwrap().is_under_way,
             "one at a time"
         );
         life.rotation.run(NOW).unwrap();
-        let wanted = Progress { is_under_way: false, done: 5, total: 5, unreadable: 5 };
+        let wanted = RotationProgress { is_under_way: false, done: 5, total: 5, unreadable: 5 };
         assert_eq!(life.rotation.progress(), wanted);
     }
 }

@@ -55,7 +55,7 @@ fn application(tenant: &str, public_key: &str) -> Application {
         messages: None,
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     }
 }
 
@@ -278,7 +278,7 @@ fn what_was_deleted_or_changed_counts_from_the_next_call_on() {
     assert_eq!(ask(), Ok("acme".to_owned()));
     let caller = access.authenticate(Some(&token), NOW).unwrap();
     let much_later = UnixMillis(NOW.0 + 1_000_000_000);
-    let goes_on = || access.stands(&caller, Some(&token), much_later).is_ok();
+    let goes_on = || access.still_authorized(&caller, Some(&token), much_later).is_ok();
     assert!(goes_on(), "a call that began with a good token");
     put(settings, &application("other", PUBLIC));
     assert_eq!(ask(), Ok("other".to_owned()));
@@ -318,8 +318,8 @@ fn two_secrets_are_valid_at_once_and_the_third_ends_the_first() {
     access.revoke_key(&operator, key.as_str(), NOW).unwrap();
     assert!(!valid(&fourth));
     assert_eq!(access.revoke_key(&operator, last.id.as_str(), NOW), Err(KeyError::LastOperator));
-    let acts = access.acts(&ActFilter::default(), None, 3).unwrap().acts;
-    let told: Vec<_> = acts.iter().map(|act| (act.what.as_str(), act.target.as_str())).collect();
+    let entries = access.audit_page(&AuditFilter::default(), None, 3).unwrap().entries;
+    let told: Vec<_> = entries.iter().map(|it| (it.action.as_str(), it.target.as_str())).collect();
     let (key, last) = (key.as_str(), last.id.as_str());
     assert_eq!(told, [("key.revoked", key), ("key.created", last), ("key.rotated", key)]);
 }
@@ -367,8 +367,8 @@ fn an_administrator_of_a_tenant_sees_and_makes_keys_of_that_tenant_only() {
     assert_eq!(stolen, Err(KeyError::NotFound));
     assert_eq!(access.revoke_key(&admin, above.id.as_str(), NOW), Err(KeyError::NotFound));
     assert!(access.keys(&admin).unwrap().iter().all(|view| view.id != above.id));
-    let own = ActFilter { tenant: Some("acme".into()), ..ActFilter::default() };
-    assert!(!access.acts(&own, None, 10).unwrap().acts.is_empty());
+    let own = AuditFilter { tenant: Some("acme".into()), ..AuditFilter::default() };
+    assert!(!access.audit_page(&own, None, 10).unwrap().entries.is_empty());
     access.revoke_key(&admin, acme.id.as_str(), NOW).unwrap();
 }
 
@@ -406,7 +406,7 @@ fn without_a_key_anybody_is_anonymous_but_for_tokens_once_there_is_an_applicatio
         [ask(None), ask(Some(&key)), ask(Some(&token))],
         [(); 3].map(|()| anonymous.clone())
     );
-    assert_eq!(access.for_strangers().authenticate(None, NOW), Err(Denied::NoKey));
+    assert_eq!(access.without_anonymous().authenticate(None, NOW), Err(Denied::NoKey));
     put(&settings, &application("default", PUBLIC));
     assert_eq!([ask(None), ask(Some(&key))], [(); 2].map(|()| anonymous.clone()));
     assert!(ask(Some(&token)).is_err());
@@ -422,7 +422,7 @@ fn the_file_in_the_data_folder_makes_the_first_key_and_nothing_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let place = BootstrapIn::Data(folder.path());
     let access = Access::new(MemoryStore::new().settings());
-    let shut = access.for_strangers();
+    let shut = access.without_anonymous();
     let header = || {
         let key = bootstrap_key(folder.path()).unwrap()?;
         Some(format!("Basic {}", STANDARD.encode(key)))
@@ -443,7 +443,10 @@ fn the_file_in_the_data_folder_makes_the_first_key_and_nothing_after_it() {
     access.create_key(&caller, new("", &Scope::ALL), NOW).unwrap();
     assert_eq!(header(), None, "the file is gone");
     assert!(matches!(shut.authenticate(Some(&bootstrap), NOW), Err(Denied::Invalid(_))));
-    assert_eq!(access.acts(&ActFilter::default(), None, 1).unwrap().acts[0].who, "bootstrap");
+    assert_eq!(
+        access.audit_page(&AuditFilter::default(), None, 1).unwrap().entries[0].actor,
+        "bootstrap"
+    );
     // A file that an earlier life left opens nothing, and goes at the next start.
     std::fs::write(&file, "bootstrap:left").unwrap();
     assert_eq!(access.offer_first_key(place).unwrap(), None);

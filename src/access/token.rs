@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::{
     Application, Caller, Denied, Scope, TokenRules,
-    replay::Replays,
-    verified::{Digested, Verified},
+    replay::UsedTokenStore,
+    verified::{TokenDigest, VerifiedTokens},
 };
 use crate::{
     current::Current,
@@ -29,8 +29,8 @@ use crate::{
 const LIFE_S: f64 = 900.0;
 /// The longest life of a token, in seconds.
 const LIFE_MOST_S: f64 = 86_400.0;
-/// How many applications' keys are held parsed.
-const KNOWN_MOST: usize = 1024;
+/// How many applications' keys are cached.
+const KEY_CACHE_MOST: usize = 1024;
 
 /// One sentence for all of it: who tries tokens does not learn which part of one was wrong.
 pub(super) const WRONG: &str = "the token is not a valid one of an application: it must be a JWT signed with RS256 \
@@ -45,17 +45,17 @@ pub(super) const NO_JTI: &str = "the token needs a claim jti: this service takes
 pub(super) const USED: &str =
     "the token was used before, and this service takes each once; make a new one";
 
-/// Tokens are judged here.
-pub(super) struct Tokens {
+/// Verifies tokens: signature, times and single use.
+pub(super) struct TokenVerifier {
     rules: Current<TokenRules>,
     validation: Validation,
-    known: Mutex<HashMap<Uuid, Arc<Known>>>,
-    replays: Replays,
-    verified: Verified,
+    key_cache: Mutex<HashMap<Uuid, Arc<KeyCacheEntry>>>,
+    replays: UsedTokenStore,
+    verified: VerifiedTokens,
 }
 
-/// An application, parsed.
-pub(super) struct Known {
+/// An application's public key and caller, parsed.
+pub(super) struct KeyCacheEntry {
     /// What it was parsed of: another row is another application.
     row: Vec<u8>,
     caller: Caller,
@@ -64,7 +64,7 @@ pub(super) struct Known {
 
 /// The header of a token, as far as it decides anything.
 #[derive(Deserialize)]
-struct Head {
+struct TokenHeader {
     alg: String,
     kid: Option<String>,
     crit: Option<serde_json::Value>,
@@ -72,7 +72,7 @@ struct Head {
 
 /// What a token claims. Times are seconds of the Unix epoch; some clients write fractions.
 #[derive(Deserialize)]
-pub(super) struct Claims {
+pub(super) struct AccessTokenClaims {
     application_id: Uuid,
     iat: f64,
     exp: Option<f64>,
@@ -80,7 +80,7 @@ pub(super) struct Claims {
     jti: Option<String>,
 }
 
-impl Tokens {
+impl TokenVerifier {
     pub(super) fn new(rules: TokenRules) -> Self {
         let mut validation = Validation::new(Algorithm::RS256);
         // Times are judged below, by the clock that is handed in.
@@ -89,9 +89,9 @@ impl Tokens {
         // The old clients set no audience, and where one is set it says nothing to us.
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let (known, replays, verified) =
-            (Mutex::default(), Replays::default(), Verified::default());
-        Tokens { rules: Current::new(rules), validation, known, replays, verified }
+        let (key_cache, replays, verified) =
+            (Mutex::default(), UsedTokenStore::default(), VerifiedTokens::default());
+        TokenVerifier { rules: Current::new(rules), validation, key_cache, replays, verified }
     }
 
     /// Judges by other rules from now on.
@@ -106,72 +106,77 @@ impl Tokens {
         token: &str,
         now: UnixMillis,
     ) -> Result<Caller, Denied> {
-        let digested = Digested::of(token);
-        if let Some((known, claims)) = self.verified.get(&digested)
-            && self.is_current(settings, &known, &claims)?
+        let digest = TokenDigest::of(token);
+        if let Some((entry, claims)) = self.verified.get(&digest)
+            && self.is_current(settings, &entry, &claims)?
         {
             self.judge(settings, &claims, now)?;
-            return Ok(known.caller.clone());
+            return Ok(entry.caller.clone());
         }
-        let (known, claims) = self.verify(settings, token)?;
+        let (entry, claims) = self.verify(settings, token)?;
         let claims = Arc::new(claims);
-        self.verified.put(digested, Arc::clone(&known), Arc::clone(&claims));
+        self.verified.put(digest, Arc::clone(&entry), Arc::clone(&claims));
         self.judge(settings, &claims, now)?;
-        Ok(known.caller.clone())
+        Ok(entry.caller.clone())
     }
 
-    /// How many applications are held parsed, and how many tokens whose signature fitted.
+    /// How many keys are cached, and how many tokens whose signature fitted.
     pub(super) fn len(&self) -> (usize, usize) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).len();
-        (known, self.verified.len())
+        let keys = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (keys, self.verified.len())
     }
 
     /// What is kept of used tokens.
-    pub(super) fn replays(&self) -> &Replays {
+    pub(super) fn replays(&self) -> &UsedTokenStore {
         &self.replays
     }
 
     /// Checks the signature of a token.
-    fn verify(&self, settings: &dyn Settings, token: &str) -> Result<(Arc<Known>, Claims), Denied> {
+    fn verify(
+        &self,
+        settings: &dyn Settings,
+        token: &str,
+    ) -> Result<(Arc<KeyCacheEntry>, AccessTokenClaims), Denied> {
         let wrong = Denied::Invalid(WRONG);
         let head = head(token).ok_or_else(|| wrong.clone())?;
         if head.alg != "RS256" || head.crit.is_some() {
             return Err(wrong);
         }
-        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token);
-        let Ok(Claims { application_id, .. }) = named else { return Err(wrong) };
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<AccessTokenClaims>(token);
+        let Ok(AccessTokenClaims { application_id, .. }) = named else { return Err(wrong) };
         if head.kid.is_some_and(|kid| Uuid::parse_str(&kid) != Ok(application_id)) {
             return Err(wrong);
         }
-        let known = self.known(settings, application_id).map_err(|error| unreadable(&error))?;
-        let known = known.ok_or_else(|| wrong.clone())?;
-        let Some(key) = &known.key else { return Err(wrong) };
-        let read = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let entry =
+            self.cached_key(settings, application_id).map_err(|error| unreadable(&error))?;
+        let entry = entry.ok_or_else(|| wrong.clone())?;
+        let Some(key) = &entry.key else { return Err(wrong) };
+        let read = jsonwebtoken::decode::<AccessTokenClaims>(token, key, &self.validation);
         let Ok(read) = read else { return Err(wrong) };
-        Ok((known, read.claims))
+        Ok((entry, read.claims))
     }
 
     /// Whether an application is the same as when a token was checked against it.
     fn is_current(
         &self,
         settings: &dyn Settings,
-        then: &Arc<Known>,
-        claims: &Claims,
+        then: &Arc<KeyCacheEntry>,
+        claims: &AccessTokenClaims,
     ) -> Result<bool, Denied> {
         let now =
-            self.known(settings, claims.application_id).map_err(|error| unreadable(&error))?;
+            self.cached_key(settings, claims.application_id).map_err(|error| unreadable(&error))?;
         Ok(now.is_some_and(|now| Arc::ptr_eq(&now, then)))
     }
 
     /// Whether an application is still there, and still that tenant's.
-    pub(super) fn stands(
+    pub(super) fn still_authorized(
         &self,
         settings: &dyn Settings,
         id: Uuid,
         tenant: &str,
     ) -> Result<(), Denied> {
-        match self.known(settings, id).map_err(|error| unreadable(&error))? {
-            Some(known) if known.key.is_some() && *known.caller.tenant == *tenant => Ok(()),
+        match self.cached_key(settings, id).map_err(|error| unreadable(&error))? {
+            Some(entry) if entry.key.is_some() && *entry.caller.tenant == *tenant => Ok(()),
             Some(_) | None => Err(Denied::Invalid(WRONG)),
         }
     }
@@ -180,11 +185,11 @@ impl Tokens {
     fn judge(
         &self,
         settings: &dyn Settings,
-        claims: &Claims,
+        claims: &AccessTokenClaims,
         now: UnixMillis,
     ) -> Result<(), Denied> {
         let (now_s, tolerance_s) = (now.0 as f64 / 1000.0, self.rules.get().tolerance_s as f64);
-        let Claims { iat, exp, nbf, .. } = *claims;
+        let AccessTokenClaims { iat, exp, nbf, .. } = *claims;
         let end = exp.unwrap_or(iat + LIFE_S);
         if now_s >= end + tolerance_s {
             return Err(Denied::Invalid(EXPIRED));
@@ -211,21 +216,25 @@ impl Tokens {
         }
     }
 
-    /// The application of that id, as it is at this moment: its row is read each time, and parsed when
-    /// it has changed.
-    fn known(&self, settings: &dyn Settings, id: Uuid) -> Result<Option<Arc<Known>>, StoreError> {
+    /// The key of the application of that id, as it is at this moment: its row is read each time, and
+    /// parsed when it has changed.
+    fn cached_key(
+        &self,
+        settings: &dyn Settings,
+        id: Uuid,
+    ) -> Result<Option<Arc<KeyCacheEntry>>, StoreError> {
         let Some(row) = settings.get(Kind::Application, id.as_bytes())? else {
             return Ok(None);
         };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(&id)
-            && known.row == row
+        let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = cache.get(&id)
+            && entry.row == row
         {
-            return Ok(Some(Arc::clone(known)));
+            return Ok(Some(Arc::clone(entry)));
         }
         let application: Application = decode(&row, || format!("application {id}"))?;
         let key = application.public_key.as_deref();
-        let parsed = Arc::new(Known {
+        let parsed = Arc::new(KeyCacheEntry {
             caller: Caller {
                 tenant: application.tenant.as_str().into(),
                 scopes: Scope::APPLICATION.to_vec(),
@@ -236,17 +245,17 @@ impl Tokens {
             key: key.and_then(|pem| DecodingKey::from_rsa_pem(pem.as_bytes()).ok()),
             row,
         });
-        if known.len() >= KNOWN_MOST {
-            known.clear();
+        if cache.len() >= KEY_CACHE_MOST {
+            cache.clear();
         }
-        known.insert(id, Arc::clone(&parsed));
+        cache.insert(id, Arc::clone(&parsed));
         Ok(Some(parsed))
     }
 }
 
 /// The application that a token names, unproved.
 pub(super) fn claimed(token: &str) -> Option<String> {
-    let named = jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token).ok()?;
+    let named = jsonwebtoken::dangerous::insecure_decode_claims::<AccessTokenClaims>(token).ok()?;
     Some(named.application_id.to_string())
 }
 
@@ -255,13 +264,13 @@ pub(super) fn is_of_its_own(why: &str) -> bool {
     [EXPIRED, NOT_YET, TOO_LONG, NO_JTI, USED].contains(&why)
 }
 
-/// Told as "later", because it says nothing about the caller.
+/// Answered as "later", because it says nothing about the caller.
 pub(super) fn unreadable(error: &StoreError) -> Denied {
     tracing::error!(%error, "keys and applications cannot be read; nobody is let in");
     Denied::TooMany { retry_after_ms: 1000 }
 }
 
-fn head(token: &str) -> Option<Head> {
+fn head(token: &str) -> Option<TokenHeader> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let mut parts = token.split('.');
     let head = parts.next()?;
@@ -282,7 +291,7 @@ pub fn token(
     now: UnixMillis,
 ) -> Result<String, &'static str> {
     #[derive(Serialize)]
-    struct Claims {
+    struct IssuedTokenClaims {
         application_id: Uuid,
         iat: u64,
         exp: u64,
@@ -292,6 +301,6 @@ pub fn token(
     let key = EncodingKey::from_rsa_pem(private_key.as_bytes()).map_err(wrong)?;
     let iat = now.0 / 1000;
     let exp = iat.saturating_add(life_s);
-    let claims = Claims { application_id: application, iat, exp, jti: Uuid::new_v4() };
+    let claims = IssuedTokenClaims { application_id: application, iat, exp, jti: Uuid::new_v4() };
     jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).map_err(wrong)
 }

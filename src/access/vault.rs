@@ -25,19 +25,19 @@ use dispatch_contract::Secret;
 use super::MasterKey;
 
 /// Seals and opens.
-pub struct Vault(RwLock<Keys>);
+pub struct Vault(RwLock<SealingKeys>);
 
 /// Leave to seal, for as long as this is held. Not to be held while something else opens or seals: another
 /// key may be waiting to become current.
-pub struct Sealing<'a>(RwLockReadGuard<'a, Keys>);
+pub struct Sealing<'a>(RwLockReadGuard<'a, SealingKeys>);
 
-struct Keys {
-    current: Key,
+struct SealingKeys {
+    current: SealingKey,
     /// The newest first.
-    previous: Vec<Key>,
+    previous: Vec<SealingKey>,
 }
 
-struct Key {
+struct SealingKey {
     /// Tells this key from others; no check of it.
     mark: u8,
     key: RandomizedNonceKey,
@@ -68,8 +68,8 @@ impl Vault {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn with(current: &MasterKey, previous: &[MasterKey]) -> Result<Vault, VaultError> {
-        let previous = previous.iter().map(Key::new).collect::<Result<_, _>>()?;
-        Ok(Vault(RwLock::new(Keys { current: Key::new(current)?, previous })))
+        let previous = previous.iter().map(SealingKey::new).collect::<Result<_, _>>()?;
+        Ok(Vault(RwLock::new(SealingKeys { current: SealingKey::new(current)?, previous })))
     }
 
     /// Leave to seal.
@@ -101,7 +101,7 @@ impl Vault {
         kept: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = Key::new(key)?;
+        let new = SealingKey::new(key)?;
         kept()?;
         let before = std::mem::replace(&mut keys.current, new);
         keys.previous.insert(0, before);
@@ -120,7 +120,7 @@ impl Sealing<'_> {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn seal(&self, place: &[u8], text: &Secret) -> Result<Vec<u8>, VaultError> {
-        let Key { mark, key } = &self.0.current;
+        let SealingKey { mark, key } = &self.0.current;
         let mut sealed = text.expose().as_bytes().to_vec();
         let nonce = key
             .seal_in_place_append_tag(Aad::from(place), &mut sealed)
@@ -133,7 +133,7 @@ impl Sealing<'_> {
     /// # Errors
     /// As [`Vault::open`].
     pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Secret, VaultError> {
-        let Keys { current, previous } = &*self.0;
+        let SealingKeys { current, previous } = &*self.0;
         let mut why = VaultError::OtherKey;
         // Marks are a byte: two keys may have the same.
         for key in std::iter::once(current).chain(previous) {
@@ -158,12 +158,12 @@ impl Sealing<'_> {
     }
 }
 
-impl Key {
-    fn new(key: &MasterKey) -> Result<Key, VaultError> {
+impl SealingKey {
+    fn new(key: &MasterKey) -> Result<SealingKey, VaultError> {
         let bytes = key.bytes();
         let sealer =
             RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| VaultError::Failed)?;
-        Ok(Key { mark: key.mark(), key: sealer })
+        Ok(SealingKey { mark: key.mark(), key: sealer })
     }
 
     fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Secret, VaultError> {

@@ -11,44 +11,49 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::token::{Claims, Known};
+use super::token::{AccessTokenClaims, KeyCacheEntry};
 
 /// How many are held.
 const MOST: usize = 4096;
 
 /// By the token's hash, so that no token lies in memory.
 #[derive(Default)]
-pub(super) struct Verified(Mutex<HashMap<[u8; 32], Checked>>);
+pub(super) struct VerifiedTokens(Mutex<HashMap<[u8; 32], VerifiedToken>>);
 
 /// What a token was checked against, and what it claims.
-type Checked = (Arc<Known>, Arc<Claims>);
+type VerifiedToken = (Arc<KeyCacheEntry>, Arc<AccessTokenClaims>);
 
 /// A token, as it is looked for.
-pub(super) struct Digested([u8; 32]);
+pub(super) struct TokenDigest([u8; 32]);
 
-impl Digested {
+impl TokenDigest {
     pub(super) fn of(token: &str) -> Self {
-        Digested(Sha256::digest(token.as_bytes()).into())
+        TokenDigest(Sha256::digest(token.as_bytes()).into())
     }
 }
 
-impl Verified {
+impl VerifiedTokens {
     /// How many are held.
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// A token that fitted.
-    pub(super) fn get(&self, token: &Digested) -> Option<Checked> {
+    pub(super) fn get(&self, token: &TokenDigest) -> Option<VerifiedToken> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()
     }
 
     /// Takes one that fits.
-    pub(super) fn put(&self, token: Digested, known: Arc<Known>, claims: Arc<Claims>) {
+    pub(super) fn put(
+        &self,
+        token: TokenDigest,
+        entry: Arc<KeyCacheEntry>,
+        claims: Arc<AccessTokenClaims>,
+    ) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= MOST {
             held.clear();
         }
-        held.insert(token.0, (known, claims));
+        held.insert(token.0, (entry, claims));
     }
 }

@@ -143,7 +143,9 @@ fn render_request(
     let Some(notification) = notifications.iter().find(|it| it.sequence == id.sequence) else {
         return Ok(None);
     };
-    let Some(body) = render::body(&record, notification, target.shape) else { return Ok(None) };
+    let Some(body) = render::body(&record, notification, target.payload_version) else {
+        return Ok(None);
+    };
     let signed = SigningInput {
         id,
         body: &body,

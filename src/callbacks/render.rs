@@ -1,8 +1,8 @@
 //! A callback's body, in the words that its receiver knows.
 //!
-//! Two of them. The old shape is the Messages v0.1 status object with `_links.workflow`, and the
+//! There are two versions. The old one is the Messages v0.1 status object with `_links.workflow`, and the
 //! Dispatch final report; the other is the Messages v1 status object with `workflow`. The final report
-//! has one shape only, because Messages v1 has none: there it names channels as v1 does.
+//! has one version only, because Messages v1 has none: there it names channels as v1 does.
 //!
 //! Pure: the same notification gives the same bytes.
 
@@ -15,21 +15,25 @@ use serde_json::{Map, Value, json};
 
 use super::notification::{MessageStatus, MessageSummary, Notification, NotificationKind};
 use crate::{
-    access::Shape,
+    access::PayloadVersion,
     machine::{EndState, Outcome, message_uuid},
     store::{ApiDialect, Record},
 };
 
 /// The body of `notification` about the workflow of `record`: compact JSON.
 ///
-/// `None` if there is nothing to say in this shape, or the plan has no such step.
-pub(super) fn body(record: &Record, notification: &Notification, shape: Shape) -> Option<Vec<u8>> {
+/// `None` if there is nothing to say in this version, or the plan has no such step.
+pub(super) fn body(
+    record: &Record,
+    notification: &Notification,
+    version: PayloadVersion,
+) -> Option<Vec<u8>> {
     let at = timestamp(notification.at);
     let body = match &notification.kind {
         NotificationKind::Status { step, status, usage } => {
-            let mut body = match shape {
-                Shape::V01 => status_v01(record, *step, status)?,
-                Shape::V1 => status_v1(record, *step, status)?,
+            let mut body = match version {
+                PayloadVersion::V01 => status_v01(record, *step, status)?,
+                PayloadVersion::V1 => status_v1(record, *step, status)?,
             };
             body.insert("timestamp".to_owned(), at.into());
             if let Some(usage) = usage {
@@ -38,7 +42,7 @@ pub(super) fn body(record: &Record, notification: &Notification, shape: Shape) -
             body
         }
         NotificationKind::Report { outcome, messages, usage } => {
-            let mut body = report(record, outcome, messages, shape);
+            let mut body = report(record, outcome, messages, version);
             body.insert("timestamp".to_owned(), at.into());
             if let Some(usage) = usage {
                 body.insert("usage".to_owned(), priced(usage));
@@ -49,22 +53,22 @@ pub(super) fn body(record: &Record, notification: &Notification, shape: Shape) -
     serde_json::to_vec(&body).ok()
 }
 
-/// Whether whoever asked through `facade` gets a final report. The Messages API never had one, and its
+/// Whether whoever asked through `dialect` gets a final report. The Messages API never had one, and its
 /// clients would take it for a status without a message.
-pub(super) fn wants_report(facade: ApiDialect) -> bool {
-    match facade {
+pub(super) fn wants_report(dialect: ApiDialect) -> bool {
+    match dialect {
         ApiDialect::Grpc | ApiDialect::DispatchV01 | ApiDialect::WorkflowsBeta => true,
         ApiDialect::MessagesV1 | ApiDialect::MessagesV01 => false,
     }
 }
 
-/// The words for a workflow that was asked for through `facade`, for an application that wants
-/// `shape`.
-pub(super) fn shape_for(facade: ApiDialect, shape: Shape) -> Shape {
-    match facade {
-        ApiDialect::MessagesV1 => Shape::V1,
-        ApiDialect::MessagesV01 => Shape::V01,
-        ApiDialect::Grpc | ApiDialect::DispatchV01 | ApiDialect::WorkflowsBeta => shape,
+/// The words for a workflow that was asked for through `dialect`, for an application that wants
+/// `version`.
+pub(super) fn version_for(dialect: ApiDialect, version: PayloadVersion) -> PayloadVersion {
+    match dialect {
+        ApiDialect::MessagesV1 => PayloadVersion::V1,
+        ApiDialect::MessagesV01 => PayloadVersion::V01,
+        ApiDialect::Grpc | ApiDialect::DispatchV01 | ApiDialect::WorkflowsBeta => version,
     }
 }
 
@@ -122,10 +126,10 @@ fn report(
     record: &Record,
     outcome: &Outcome,
     messages: &[MessageSummary],
-    shape: Shape,
+    version: PayloadVersion,
 ) -> Map<String, Value> {
     let messages: Vec<_> =
-        messages.iter().filter_map(|message| summary_body(record, message, shape)).collect();
+        messages.iter().filter_map(|message| summary_body(record, message, version)).collect();
     let mut body = object(json!({
         "template": "failover",
         "_links": { "messages": messages },
@@ -144,16 +148,20 @@ fn report(
     body
 }
 
-fn summary_body(record: &Record, summary: &MessageSummary, shape: Shape) -> Option<Value> {
+fn summary_body(
+    record: &Record,
+    summary: &MessageSummary,
+    version: PayloadVersion,
+) -> Option<Value> {
     let channel = &record.plan.steps.get(usize::from(summary.step))?.message.channel;
     let uuid = message_uuid(record.id, summary.step).to_string();
     let mut message = object(json!({
         "message_uuid": uuid,
         // A bare id, as the old API's own.
         "href": uuid,
-        "channel": match shape {
-            Shape::V01 => channel.as_str(),
-            Shape::V1 => v1_channel(channel),
+        "channel": match version {
+            PayloadVersion::V01 => channel.as_str(),
+            PayloadVersion::V1 => v1_channel(channel),
         },
         "status": summary.status.as_str(),
     }));
@@ -163,7 +171,7 @@ fn summary_body(record: &Record, summary: &MessageSummary, shape: Shape) -> Opti
     Some(message.into())
 }
 
-/// What the facade calls a workflow's id.
+/// What the dialect calls a workflow's id.
 fn id_name(record: &Record) -> &'static str {
     match record.requester.dialect {
         ApiDialect::WorkflowsBeta => "workflow_uuid",

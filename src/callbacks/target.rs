@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::render;
 use crate::{
-    access::{Application, Shape, Signing},
+    access::{Application, PayloadVersion, Signing},
     store::Record,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 /// carry a secret of the receiver's: there is none.
 pub(super) struct CallbackTarget {
     pub(super) url: String,
-    pub(super) shape: Shape,
+    pub(super) payload_version: PayloadVersion,
     /// How it is signed, with the application's secret.
     pub(super) signing: Signing,
 }
@@ -29,8 +29,9 @@ impl CallbackTarget {
             Some(url) => url.clone(),
             None => messages.status.as_ref()?.address.clone(),
         };
-        let shape = render::shape_for(record.requester.dialect, messages.shape);
-        Some(CallbackTarget { url, shape, signing: messages.signing })
+        let payload_version =
+            render::version_for(record.requester.dialect, messages.payload_version);
+        Some(CallbackTarget { url, payload_version, signing: messages.signing })
     }
 
     /// A number for its destination, hashed of tenant, application and origin: callbacks of one

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     access::{
-        ACTS_MOST, Access, Act, ActFilter, Acts, Caller, KeyError, KeyView, NewKey, Progress,
-        Rotation,
+        AUDIT_PAGE_MOST, Access, AuditEntry, AuditFilter, AuditPage, Caller, KeyError, KeyView,
+        NewKey, Rotation, RotationProgress,
     },
     engine::Engine,
     pb::v1::{
-        ApiKey, AuditEntry, CreateKeyRequest, CreateKeyResponse, GetMasterKeyRotationRequest,
+        self, ApiKey, CreateKeyRequest, CreateKeyResponse, GetMasterKeyRotationRequest,
         GetMasterKeyRotationResponse, ListAuditRequest, ListAuditResponse, ListKeysRequest,
         ListKeysResponse, MasterKeyRotation, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest,
         RotateKeyResponse, RotateMasterKeyRequest, RotateMasterKeyResponse, access_service_server,
@@ -163,9 +163,10 @@ impl access_service_server::AccessService for AccessService {
         self.act(request, move |access, caller, request, _| {
             let limit = match usize::try_from(request.limit) {
                 Ok(0) => ACTS_USUAL,
-                Ok(limit) if limit <= ACTS_MOST => limit,
+                Ok(limit) if limit <= AUDIT_PAGE_MOST => limit,
                 Ok(_) | Err(_) => {
-                    let wanted = format!("must be 0 (the usual {ACTS_USUAL}) or 1 to {ACTS_MOST}");
+                    let wanted =
+                        format!("must be 0 (the usual {ACTS_USUAL}) or 1 to {AUDIT_PAGE_MOST}");
                     return Err(Error::invalid("limit", wanted));
                 }
             };
@@ -176,9 +177,10 @@ impl access_service_server::AccessService for AccessService {
             let wrong = |wanted| Error::invalid("page_token", wanted);
             let before = tokens.place(&list, &request.page_token).map_err(wrong)?;
             let before = before.map(|place| place.try_into().map_err(|_| wrong(PAGE_WANTED)));
-            let Acts { acts, next } = access.acts(&filter, before.transpose()?, limit)?;
+            let AuditPage { entries, next } =
+                access.audit_page(&filter, before.transpose()?, limit)?;
             Ok(ListAuditResponse {
-                entries: acts.into_iter().map(entry).collect(),
+                entries: entries.into_iter().map(entry).collect(),
                 next_page_token: next.map_or(String::new(), |row| tokens.page(&list, &row)),
             })
         })
@@ -192,7 +194,7 @@ fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
         key_id: id.to_string(),
         valid_secrets: key.valid_secrets() as u32,
         scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
-        create_time: (!is_configured).then(|| time(key.created_at_ms)),
+        create_time: (!is_configured).then(|| time(key.create_time_ms)),
         rotate_time: key.rotated_at_ms.map(time),
         application_id: key.application.map_or(String::new(), |id| id.to_string()),
         tenant: key.tenant,
@@ -201,24 +203,26 @@ fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
     }
 }
 
-fn told(Progress { is_under_way, done, total, unreadable }: Progress) -> MasterKeyRotation {
+fn told(
+    RotationProgress { is_under_way, done, total, unreadable }: RotationProgress,
+) -> MasterKeyRotation {
     MasterKeyRotation { under_way: is_under_way, done, total, unreadable }
 }
 
-/// Which acts a caller asks for, of those that it may see: its tenant's, or for an operator all.
-fn filter(caller: &Caller, request: &ListAuditRequest) -> Result<ActFilter, Error> {
+/// Which entries a caller asks for, of those that it may see: its tenant's, or for an operator all.
+fn filter(caller: &Caller, request: &ListAuditRequest) -> Result<AuditFilter, Error> {
     let tenant = caller.view(&request.tenant)?;
-    let who = Some(request.actor.clone()).filter(|who| !who.is_empty());
+    let actor = Some(request.actor.clone()).filter(|actor| !actor.is_empty());
     // What was before the epoch is everything.
     let since_ms = request.start_time.as_ref().map_or(0, |since| {
         let ms = i128::from(since.seconds) * 1000 + i128::from(since.nanos) / 1_000_000;
         u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
     });
-    Ok(ActFilter { tenant, who, since_ms })
+    Ok(AuditFilter { tenant, actor, since_ms })
 }
 
-fn entry(act: Act) -> AuditEntry {
-    let Act { at_ms, tenant, who, what, target, source, result, .. } = act;
+fn entry(entry: AuditEntry) -> v1::AuditEntry {
+    let AuditEntry { at_ms, tenant, actor, action, target, source, result, .. } = entry;
     let time = Some(render::timestamp(UnixMillis(at_ms)));
-    AuditEntry { time, actor: who, tenant, action: what, target, source, result }
+    v1::AuditEntry { time, actor, tenant, action, target, source, result }
 }

@@ -82,7 +82,7 @@ impl AccountService {
             name: account.name,
             application_id: account.application.map_or(String::new(), |id| id.to_string()),
             access_token,
-            create_time: Some(timestamp(UnixMillis(account.created_at_ms))),
+            create_time: Some(timestamp(UnixMillis(account.create_time_ms))),
         })
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
-        Destinations, MessagesSpec, Name, PublicKey, Shape, Signing, Webhook, Written,
+        Destinations, MessagesSpec, Name, PayloadVersion, PublicKey, Signing, Webhook, Written,
     },
     current::Current,
     engine::Engine,
@@ -240,9 +240,11 @@ fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<Applicat
         MessagesSpec {
             inbound: webhook("application.messages.inbound_url", &given.inbound_url),
             status: webhook("application.messages.status_url", &given.status_url),
-            shape: match given.payload_version() {
-                CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => Shape::V01,
-                CallbackPayloadVersion::V1 => Shape::V1,
+            payload_version: match given.payload_version() {
+                CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => {
+                    PayloadVersion::V01
+                }
+                CallbackPayloadVersion::V1 => PayloadVersion::V1,
             },
             signing: match given.signing() {
                 CallbackSigning::Unspecified | CallbackSigning::Jwt => Signing::Jwt,
@@ -273,7 +275,7 @@ fn shown(written: Written) -> (Option<v1::Application>, String, String) {
 }
 
 fn render(application: Application, is_default: bool) -> v1::Application {
-    let Application { id, name, public_key, messages, created_at_ms, .. } = application;
+    let Application { id, name, public_key, messages, create_time_ms, .. } = application;
     let address = |webhook: Option<Webhook>| webhook.map_or(String::new(), |it| it.address);
     v1::Application {
         application_id: id.to_string(),
@@ -282,16 +284,16 @@ fn render(application: Application, is_default: bool) -> v1::Application {
         messages: messages.map(|messages| v1::MessagesCapability {
             inbound_url: address(messages.inbound),
             status_url: address(messages.status),
-            payload_version: match messages.shape {
-                Shape::V01 => CallbackPayloadVersion::V01 as i32,
-                Shape::V1 => CallbackPayloadVersion::V1 as i32,
+            payload_version: match messages.payload_version {
+                PayloadVersion::V01 => CallbackPayloadVersion::V01 as i32,
+                PayloadVersion::V1 => CallbackPayloadVersion::V1 as i32,
             },
             signing: match messages.signing {
                 Signing::Jwt => CallbackSigning::Jwt as i32,
                 Signing::StandardWebhooks => CallbackSigning::StandardWebhooks as i32,
             },
         }),
-        create_time: Some(timestamp(dispatch_contract::UnixMillis(created_at_ms))),
+        create_time: Some(timestamp(dispatch_contract::UnixMillis(create_time_ms))),
         tenant_default: is_default,
     }
 }

@@ -104,7 +104,8 @@ pub(super) async fn shut_out(
 ) -> Denied {
     loop {
         tokio::time::sleep(LOOK_AGAIN_EVERY).await;
-        match access.stands(&caller, authorization.as_deref(), engine.clock().real_wall()) {
+        match access.still_authorized(&caller, authorization.as_deref(), engine.clock().real_wall())
+        {
             Ok(()) => {}
             // What cannot be read now is looked at again.
             Err(Denied::TooMany { .. } | Denied::Slowed { .. }) => {}

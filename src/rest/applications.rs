@@ -103,7 +103,7 @@ async fn update(
     let echoed = parse::echoed(&body);
     let applications = Arc::clone(&rest.applications);
     let update = move |tenant: &str| {
-        applications.check_echoed(tenant, application, &echoed)?;
+        applications.check_returned(tenant, application, &echoed)?;
         applications.update(tenant, application, spec)
     };
     let written = change(&rest, caller, "application.updated", &id, update).await?;

@@ -197,7 +197,7 @@ async fn bad_credentials_are_refused_everywhere_and_health_and_reflection_ask_fo
         messages: None,
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     };
     let row = store::encode(&application).unwrap();
     let row = SettingChange::put(store::Kind::Application, *application.id.as_bytes(), row);
@@ -452,7 +452,7 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
         messages: None,
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     };
     let settings = house.service.engine.settings();
     let row = store::encode(&application).unwrap();

@@ -160,8 +160,8 @@ async fn guessing_is_slowed_counted_and_written_down_and_the_rightful_go_on() {
     let now = dispatch_contract::UnixMillis(1_800_000_000_000);
     house.service.access.report(now, now).unwrap();
     // The operator comes from elsewhere.
-    let seen = house.service.access.acts(&Default::default(), None, 10).unwrap().acts;
-    let told: Vec<_> = seen.iter().map(|act| [&act.what, &act.who, &act.source]).collect();
+    let seen = house.service.access.audit_page(&Default::default(), None, 10).unwrap().entries;
+    let told: Vec<_> = seen.iter().map(|act| [&act.action, &act.actor, &act.source]).collect();
     for what in [["login.failed", "beta", "127.0.0.1"], ["login.slowed", "various", "127.0.0.1"]] {
         assert!(told.iter().any(|told| told.map(|it| &**it) == what), "{told:?}");
     }

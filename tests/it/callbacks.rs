@@ -11,7 +11,7 @@ mod receivers;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dispatch::{
-    access::{ActFilter, Caller, NewKey, Shape, Signing, Webhook},
+    access::{AuditFilter, Caller, NewKey, PayloadVersion, Signing, Webhook},
     client::Credential,
     config::Config,
     pb::v1::{ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which},
@@ -32,7 +32,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 async fn an_application_is_told_every_status_in_order_and_the_end_once() {
     let receiver = Receiver::start().await;
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     let id = told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
@@ -53,7 +53,7 @@ async fn a_failover_is_told_of_both_messages() {
     let receiver = Receiver::start().await;
     let told = Told::start(&allowing(in_memory())).await;
     told.running.script(PERSON, "accept; deliver 1s").await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::StandardWebhooks);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::StandardWebhooks);
     told.keep(&application);
     told.create(ApiDialect::WorkflowsBeta, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
@@ -73,7 +73,7 @@ async fn a_failover_is_told_of_both_messages() {
 async fn a_message_of_its_own_address_is_told_there_in_the_words_of_messages_v1() {
     let (usual, own) = (Receiver::start().await, Receiver::start().await);
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&usual.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&usual.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     let url = own.url("/mine?order=17");
     told.create(ApiDialect::MessagesV1, Some(application.id), Some(url.clone()), "600s").await;
@@ -94,7 +94,7 @@ async fn what_is_not_taken_is_repeated_under_the_same_id_and_the_rest_waits() {
     let receiver = Receiver::start().await;
     receiver.answer([Answer::status(500), Answer::status(503).retry_after(7), Answer::status(302)]);
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     // In which second each came; signatures tell real time, which stands still here.
@@ -128,7 +128,7 @@ async fn what_is_not_taken_is_repeated_under_the_same_id_and_the_rest_waits() {
 async fn a_receiver_that_was_away_gets_everything_in_order() {
     let address = crate::support::free_port().await;
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&format!("http://{address}/status"), Shape::V01, Signing::Jwt);
+    let application = app(&format!("http://{address}/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(2 * HOUR).await;
@@ -148,7 +148,7 @@ async fn after_a_day_they_are_dead_and_the_command_line_resends_them() {
     let receiver = Receiver::start().await;
     receiver.always(Answer::status(500));
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(30 * HOUR).await;
@@ -178,7 +178,7 @@ async fn a_receiver_that_is_gone_is_not_asked_again() {
     let receiver = Receiver::start().await;
     receiver.always(Answer::status(410));
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     let id = told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
@@ -199,12 +199,12 @@ async fn what_was_given_up_goes_to_the_address_that_the_application_has_by_then(
     let (old, new) = (Receiver::start().await, Receiver::start().await);
     old.always(Answer::status(410));
     let told = Told::start(&allowing(in_memory())).await;
-    let mut application = app(&old.url("/status"), Shape::V01, Signing::Jwt);
+    let mut application = app(&old.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
     application.messages.as_mut().unwrap().status = Some(Webhook { address: new.url("/moved") });
-    application.messages.as_mut().unwrap().shape = Shape::V1;
+    application.messages.as_mut().unwrap().payload_version = PayloadVersion::V1;
     told.keep(&application);
     let id = application.id.to_string();
     told.cli(&["callbacks", "resend", "--application", &id]).await;
@@ -222,7 +222,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     let receiver = Receiver::start().await;
     receiver.always(Answer::status(410));
     let told = Told::start(&allowing(in_memory())).await;
-    let mut theirs = app(&receiver.url("/theirs"), Shape::V01, Signing::Jwt);
+    let mut theirs = app(&receiver.url("/theirs"), PayloadVersion::V01, Signing::Jwt);
     theirs.tenant = "other".to_owned();
     told.keep(&theirs);
     let requester = || Requester {
@@ -266,9 +266,9 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     assert!(listed.iter().all(|callback| callback.tenant == "other"));
     assert_eq!(operator.list_callbacks(of("default")).await.unwrap().into_inner().callbacks, []);
     operator.resend_callback(asked_again).await.unwrap();
-    let other = ActFilter { tenant: Some("other".into()), ..ActFilter::default() };
-    let acts = told.running.service.access.acts(&other, None, 1).unwrap().acts;
-    assert_eq!(acts[0].what, "callback.resent");
+    let other = AuditFilter { tenant: Some("other".into()), ..AuditFilter::default() };
+    let entries = told.running.service.access.audit_page(&other, None, 1).unwrap().entries;
+    assert_eq!(entries[0].action, "callback.resent");
     told.stop().await;
 }
 
@@ -283,7 +283,7 @@ async fn a_private_address_is_not_called_unless_the_configuration_allows_it() {
     for url in
         [receiver.url("/"), format!("http://localhost:{port}/"), format!("http://[::1]:{port}/")]
     {
-        let application = app(&url, Shape::V01, Signing::Jwt);
+        let application = app(&url, PayloadVersion::V01, Signing::Jwt);
         told.keep(&application);
         told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     }
@@ -307,7 +307,7 @@ async fn a_restart_in_the_middle_delivers_everything() {
     receiver.answer([200, 200, 200].map(Answer::status));
     receiver.always(Answer::status(503));
     let told = Told::start(&config).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     for _ in 0..5 {
         told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
@@ -359,7 +359,7 @@ async fn dead_receivers_delay_neither_others_nor_sending() {
     let told = Told::start(&config).await;
     let [known, new] = [Receiver::start().await, Receiver::start().await];
     let keep = |receiver: &Receiver| {
-        let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+        let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
         told.keep(&application);
         application.id
     };
@@ -422,7 +422,7 @@ async fn a_wrong_question_about_callbacks_is_refused_with_what_would_be_right() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_without_a_webhook_is_told_nothing() {
     let told = Told::start(&allowing(in_memory())).await;
-    let mut application = app("http://127.0.0.1:9/", Shape::V01, Signing::Jwt);
+    let mut application = app("http://127.0.0.1:9/", PayloadVersion::V01, Signing::Jwt);
     application.messages.as_mut().unwrap().status = None;
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
@@ -439,7 +439,7 @@ async fn an_application_without_a_webhook_is_told_nothing() {
 async fn what_cannot_be_signed_waits_and_never_goes_out_without_a_signature() {
     let receiver = Receiver::start().await;
     let told = Told::start(&allowing(in_memory())).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     // As with a master key that is not the one it was sealed with.
     told.keep_as_it_is(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;

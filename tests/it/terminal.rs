@@ -52,7 +52,7 @@ fn rename_as_before(running: &Running, id: &str, name: &str) {
         messages: None,
         other_capabilities: "{}".to_owned(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     };
     let row = encode(&application).unwrap();
     let change = SettingChange::put(Kind::Application, *application.id.as_bytes(), row);

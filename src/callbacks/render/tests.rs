@@ -28,7 +28,7 @@ fn message(channel: Channel, from: Endpoint, to: &str) -> Message {
 }
 
 /// Viber to be read in 600 s, else an SMS.
-fn record(facade: ApiDialect) -> Record {
+fn record(dialect: ApiDialect) -> Record {
     let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
     let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
     let rule = Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) });
@@ -55,7 +55,7 @@ fn record(facade: ApiDialect) -> Record {
         plan,
         policy: PolicySnapshot::default(),
         request_id: None,
-        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, dialect: facade },
+        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, dialect },
     }
 }
 
@@ -88,7 +88,7 @@ fn ended(state: EndState, reason: Reason) -> Fact {
 }
 
 /// The bodies that these facts mean, one row a fact.
-fn told(record: &Record, shape: Shape, facts: Vec<Fact>) -> Vec<Value> {
+fn told(record: &Record, version: PayloadVersion, facts: Vec<Fact>) -> Vec<Value> {
     let rows: Vec<_> = (1_u32..)
         .zip(facts)
         .map(|(number, fact)| Row {
@@ -102,7 +102,7 @@ fn told(record: &Record, shape: Shape, facts: Vec<Fact>) -> Vec<Value> {
         .collect();
     let notifications = notifications(record, &rows);
     let bodies =
-        notifications.iter().map(|notification| body(record, notification, shape).unwrap());
+        notifications.iter().map(|notification| body(record, notification, version).unwrap());
     bodies.map(|body| serde_json::from_slice(&body).unwrap()).collect()
 }
 
@@ -183,14 +183,14 @@ fn the_old_shape_is_that_of_the_dispatch_api() {
             ] },
         }),
     ];
-    assert_eq!(told(&record, Shape::V01, failed_over()), wanted);
+    assert_eq!(told(&record, PayloadVersion::V01, failed_over()), wanted);
 }
 
 #[test]
 fn the_other_shape_is_that_of_messages_v1() {
     let record = record(ApiDialect::MessagesV1);
     let [viber, _] = uuids(&record);
-    let told = told(&record, Shape::V1, failed_over());
+    let told = told(&record, PayloadVersion::V1, failed_over());
     let wanted = json!({
         "message_uuid": viber, "channel": "viber_service", "to": "447700900001", "from": "16273",
         "status": "delivered", "timestamp": "2020-01-01T14:00:06.000Z",
@@ -208,11 +208,11 @@ fn the_other_shape_is_that_of_messages_v1() {
 #[test]
 fn a_message_by_itself_is_told_as_messages_v0_1_told_it() {
     let mut record = record(ApiDialect::MessagesV01);
-    let told_of_two = told(&record, Shape::V01, failed_over());
+    let told_of_two = told(&record, PayloadVersion::V01, failed_over());
     assert_eq!(told_of_two[0]["_links"]["workflow"]["dispatch_uuid"], ID, "one of a failover");
     record.plan.steps.remove(0);
     let sent = failed_over().into_iter().take(5).collect();
-    let [told, ..] = &told(&record, Shape::V01, sent)[..] else { panic!("nothing told") };
+    let [told, ..] = &told(&record, PayloadVersion::V01, sent)[..] else { panic!("nothing told") };
     let mut keys: Vec<_> = told.as_object().unwrap().keys().collect();
     keys.sort();
     assert_eq!(keys, ["from", "message_uuid", "status", "timestamp", "to"], "{told}");
@@ -232,8 +232,8 @@ fn a_body_is_compact_and_the_same_each_time() {
     };
     let notifications = notifications(&record, [&row]);
     for notification in &notifications {
-        let body = body(&record, notification, Shape::V01).unwrap();
-        assert_eq!(Some(&body), super::body(&record, notification, Shape::V01).as_ref());
+        let body = body(&record, notification, PayloadVersion::V01).unwrap();
+        assert_eq!(Some(&body), super::body(&record, notification, PayloadVersion::V01).as_ref());
         let value: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, serde_json::to_vec(&value).unwrap(), "JSON.stringify gives the same");
     }
@@ -242,7 +242,7 @@ fn a_body_is_compact_and_the_same_each_time() {
 #[test]
 fn the_predecessor_called_it_workflow_uuid() {
     let record = record(ApiDialect::WorkflowsBeta);
-    let told = told(&record, Shape::V01, failed_over());
+    let told = told(&record, PayloadVersion::V01, failed_over());
     assert_eq!(told[0]["_links"]["workflow"]["workflow_uuid"], ID);
     assert_eq!(told[4]["workflow_uuid"], ID);
     assert_eq!(told[4].get("dispatch_uuid"), None);
@@ -283,7 +283,7 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
     ];
     let record = record(ApiDialect::DispatchV01);
     let [viber, sms] = uuids(&record);
-    let v01 = told(&record, Shape::V01, facts.clone());
+    let v01 = told(&record, PayloadVersion::V01, facts.clone());
     let statuses: Vec<_> = v01.iter().map(|body| body["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["rejected", "rejected", "error"]);
     let detail = "Not part of the provider network";
@@ -303,7 +303,7 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
             ] },
         })
     );
-    let v1 = told(&record, Shape::V1, facts);
+    let v1 = told(&record, PayloadVersion::V1, facts);
     assert_eq!(
         v1[0]["error"],
         json!({
@@ -321,7 +321,7 @@ fn every_end_but_success_is_an_error_with_its_reason() {
         (EndState::Unconfirmed, Reason::NoConfirmation, "NO_CONFIRMATION"),
         (EndState::Canceled, Reason::Canceled, "CANCELED"),
     ] {
-        let told = told(&record, Shape::V01, vec![Fact::Created, ended(state, reason)]);
+        let told = told(&record, PayloadVersion::V01, vec![Fact::Created, ended(state, reason)]);
         assert_eq!((&told[0]["status"], &told[0]["reason"]), (&json!("error"), &json!(wanted)));
         assert_eq!(told[0]["_links"]["messages"], json!([]), "nothing was sent");
     }
@@ -350,7 +350,7 @@ fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
         unnecessary_failover: false,
     };
     facts.extend([late(1, Status::Read), late(1, Status::Replied)]);
-    let told = told(&record, Shape::V01, facts);
+    let told = told(&record, PayloadVersion::V01, facts);
     let statuses: Vec<_> = told.iter().map(|body| body["status"].as_str().unwrap()).collect();
     let wanted = ["submitted", "delivered", "submitted", "delivered", "completed", "read"];
     assert_eq!(statuses, wanted, "a failure of what was delivered is none; an answer is a reading");
@@ -380,7 +380,7 @@ fn a_possible_double_is_one_message() {
         },
         reached(1, Status::Read, None),
     ];
-    let told = told(&record, Shape::V01, facts);
+    let told = told(&record, PayloadVersion::V01, facts);
     let statuses: Vec<_> = told.iter().map(|body| body["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["submitted", "read"], "one of two failed, and the other was alive");
 }
@@ -407,7 +407,7 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
     for (fact, count) in [(deferred, 0), (unknown, 1)] {
         let mut facts = begun.clone();
         facts.extend([fact, ended(EndState::Canceled, Reason::Canceled)]);
-        let report = told(&record, Shape::V01, facts).pop().unwrap();
+        let report = told(&record, PayloadVersion::V01, facts).pop().unwrap();
         let messages = report["_links"]["messages"].as_array().unwrap();
         assert_eq!(messages.len(), count, "{report}");
         assert!(messages.iter().all(|message| message["status"] == "submitted"), "{report}");
@@ -415,10 +415,10 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
 }
 
 #[test]
-fn the_facade_decides_the_shape_before_the_application_does() {
-    assert_eq!(shape_for(ApiDialect::MessagesV1, Shape::V01), Shape::V1);
-    assert_eq!(shape_for(ApiDialect::DispatchV01, Shape::V1), Shape::V1);
-    assert_eq!(shape_for(ApiDialect::DispatchV01, Shape::V01), Shape::V01);
-    assert_eq!(shape_for(ApiDialect::MessagesV01, Shape::V1), Shape::V01);
+fn the_dialect_decides_the_version_before_the_application_does() {
+    assert_eq!(version_for(ApiDialect::MessagesV1, PayloadVersion::V01), PayloadVersion::V1);
+    assert_eq!(version_for(ApiDialect::DispatchV01, PayloadVersion::V1), PayloadVersion::V1);
+    assert_eq!(version_for(ApiDialect::DispatchV01, PayloadVersion::V01), PayloadVersion::V01);
+    assert_eq!(version_for(ApiDialect::MessagesV01, PayloadVersion::V1), PayloadVersion::V01);
     assert!(!wants_report(ApiDialect::MessagesV01));
 }

@@ -7,7 +7,10 @@ use dispatch_contract::Secret;
 use serde_json::{Map, Value};
 
 use crate::{
-    access::{ApplicationSpec, Echoed, MessagesSpec, Name, PublicKey, Shape, Signing, Webhook},
+    access::{
+        ApplicationSpec, MessagesSpec, Name, PayloadVersion, PublicKey, ReturnedSecrets, Signing,
+        Webhook,
+    },
     rest::request::Faults,
 };
 
@@ -59,7 +62,7 @@ pub(super) fn application(body: &Map<String, Value>) -> Result<ApplicationSpec, 
 }
 
 /// The secrets in a body: what an earlier answer held, and nothing that could be set.
-pub(super) fn echoed(body: &Map<String, Value>) -> Echoed {
+pub(super) fn echoed(body: &Map<String, Value>) -> ReturnedSecrets {
     let secret = |at: &[&str]| {
         let (last, way) = at.split_last()?;
         let mut place = body;
@@ -68,7 +71,7 @@ pub(super) fn echoed(body: &Map<String, Value>) -> Echoed {
         }
         place.get(*last)?.as_str().map(Secret::new)
     };
-    Echoed {
+    ReturnedSecrets {
         private_key: secret(&["keys", "private_key"]),
         callback_secret: secret(&["capabilities", "messages", "signing", "secret"]),
     }
@@ -85,10 +88,10 @@ fn messages(value: Option<&Value>, faults: &mut Faults) -> Option<MessagesSpec> 
     };
     let (inbound, status) = (webhook("inbound_url"), webhook("status_url"));
     let place = "capabilities.messages.version";
-    let shape = match faults.text(place, messages.get("version")) {
-        None => Shape::default(),
+    let payload_version = match faults.text(place, messages.get("version")) {
+        None => PayloadVersion::default(),
         Some(name) => faults
-            .take(place, Shape::named(name).ok_or("must be one of: v0.1, v1"))
+            .take(place, PayloadVersion::named(name).ok_or("must be one of: v0.1, v1"))
             .unwrap_or_default(),
     };
     let place = "capabilities.messages.authenticate_inbound_media";
@@ -108,7 +111,7 @@ fn messages(value: Option<&Value>, faults: &mut Faults) -> Option<MessagesSpec> 
             .take(place, Signing::named(name).ok_or("must be one of: jwt, standard_webhooks"))
             .unwrap_or_default(),
     };
-    Some(MessagesSpec { inbound, status, shape, signing })
+    Some(MessagesSpec { inbound, status, payload_version, signing })
 }
 
 fn webhook(place: &str, value: Option<&Value>, faults: &mut Faults) -> Option<Webhook> {

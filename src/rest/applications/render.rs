@@ -69,7 +69,7 @@ fn messages(messages: &MessagesCapability) -> Value {
     }
     json!({
         "webhooks": webhooks,
-        "version": messages.shape.as_str(),
+        "version": messages.payload_version.as_str(),
         "signing": { "method": messages.signing.as_str() },
     })
 }

@@ -26,12 +26,12 @@ static ACCESS: LazyLock<Access> = LazyLock::new(|| {
         messages: None,
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     };
     let row = store::encode(&application).expect("an application can be written");
     let row = SettingChange::put(Kind::Application, *APPLICATION.as_bytes(), row);
     settings.write(vec![row]).expect("memory takes it");
-    Access::new(settings).for_strangers()
+    Access::new(settings).without_anonymous()
 });
 
 static KEY: LazyLock<EncodingKey> =

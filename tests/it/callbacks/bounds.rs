@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use dispatch::{
-    access::{Shape, Signing},
+    access::{PayloadVersion, Signing},
     client::Client,
     config::{Config, StoreKind},
     pb::v1::{
@@ -36,7 +36,7 @@ async fn what_may_not_wait_is_dead_at_once_and_the_oldest_of_the_dead_are_droppe
     config.callbacks.dead_per_application = 3;
     let told = Told::start(&config).await;
     let [full, other] = [0, 1].map(|_| {
-        let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+        let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
         told.keep(&application);
         application.id
     });
@@ -75,7 +75,7 @@ async fn where_retention_was_faster_it_goes_on_behind_it_and_says_so() {
     config.store.retention_s = 60;
     let receiver = Receiver::start().await;
     let told = Told::start(&config).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(HOUR).await;
@@ -117,7 +117,7 @@ async fn after_kill_9_every_callback_arrives_at_least_once_and_in_order() {
     let receiver = Receiver::start().await;
     receiver.always(Answer::status(503));
     let told = Told::start(&config).await;
-    let application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+    let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
     told.keep(&application);
     for _ in 0..WORKFLOWS {
         told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;

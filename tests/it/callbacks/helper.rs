@@ -7,7 +7,7 @@ use std::{
 };
 
 use dispatch::{
-    access::{Application, MasterKey, MessagesCapability, Shape, Signing, Vault, Webhook},
+    access::{Application, MasterKey, MessagesCapability, PayloadVersion, Signing, Vault, Webhook},
     config::Config,
     pb::v1::{Callback, ListCallbacksRequest},
     store::{ApiDialect, Kind, Requester, SettingChange, encode},
@@ -40,7 +40,7 @@ pub fn allowing(mut config: Config) -> Config {
 }
 
 /// An application that is told at `address`.
-pub fn app(address: &str, shape: Shape, signing: Signing) -> Application {
+pub fn app(address: &str, payload_version: PayloadVersion, signing: Signing) -> Application {
     let status = Some(Webhook { address: address.to_owned() });
     Application {
         id: Uuid::now_v7(),
@@ -50,13 +50,13 @@ pub fn app(address: &str, shape: Shape, signing: Signing) -> Application {
         messages: Some(MessagesCapability {
             inbound: None,
             status,
-            shape,
+            payload_version,
             signing,
             secret: SECRET.as_bytes().to_vec(),
         }),
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     }
 }
 

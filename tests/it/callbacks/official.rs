@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use dispatch::{
-    access::{Shape, Signing},
+    access::{PayloadVersion, Signing},
     store::ApiDialect,
 };
 use serde_json::json;
@@ -84,7 +84,7 @@ async fn the_official_libraries_verify_what_is_sent() {
         [(Signing::Jwt, "jwt", SECRET), (Signing::StandardWebhooks, "standard", STANDARD_SECRET)]
     {
         let receiver = Receiver::start().await;
-        let mut application = app(&receiver.url("/status"), Shape::V01, signing);
+        let mut application = app(&receiver.url("/status"), PayloadVersion::V01, signing);
         application.messages.as_mut().unwrap().secret = secret.as_bytes().to_vec();
         told.keep(&application);
         told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use dispatch::{
-    access::{Application, MessagesCapability, Shape, Signing, Webhook},
+    access::{Application, MessagesCapability, PayloadVersion, Signing, Webhook},
     callbacks::{CallbackOptions, Callbacks},
     engine::Engine,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, WorkflowId},
@@ -63,13 +63,13 @@ fn application() -> Application {
         messages: Some(MessagesCapability {
             inbound: None,
             status: Some(Webhook { address: "https://example.com/status".to_owned() }),
-            shape: Shape::V01,
+            payload_version: PayloadVersion::V01,
             signing: Signing::Jwt,
             secret: Vec::new(),
         }),
         other_capabilities: String::new(),
         improve_ai: false,
-        created_at_ms: 0,
+        create_time_ms: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dispatch::{
-    access::{Shape, Signing},
+    access::{PayloadVersion, Signing},
     client::Client,
     config::Config,
     pb::v1::{
@@ -229,7 +229,7 @@ async fn one_tenant_s_hanging_destinations_do_not_delay_another_s_first_callback
     config.callbacks.timeout_s = 10;
     let told = Told::start(&config).await;
     let keep = |tenant: &str, receiver: &Receiver| {
-        let mut application = app(&receiver.url("/status"), Shape::V01, Signing::Jwt);
+        let mut application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
         application.tenant = tenant.to_owned();
         told.keep(&application);
         Requester {
