@@ -1,6 +1,6 @@
 //! What this program brings along: the only file that names concrete adapters.
 //!
-//! Another binary writes its own [`Parts`] and is four lines long:
+//! Another binary writes its own [`Components`] and is four lines long:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -24,7 +24,7 @@ use crate::{
     config::{self, Config, ConfigError, resolve_secret},
     engine::{Route, RouteTable, RouteTenants, SenderMatch, TestClock},
     grpc::{Sandbox, Sent},
-    service::{Parts, ServiceClock},
+    service::{Components, ServiceClock},
 };
 
 /// The name of the sandbox's one account.
@@ -35,7 +35,7 @@ const SANDBOX: &str = "sandbox";
 ///
 /// # Errors
 /// If an account or a route is not right; the text says what would be.
-pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Parts, ConfigError> {
+pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Components, ConfigError> {
     let provider = sandbox_provider(config, clock.contract_clock())?;
     let registry = registry(&provider)?;
     let accounts = accounts(config)?;
@@ -49,7 +49,7 @@ pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Parts, ConfigError
     let is_simulated = config.accounts.is_empty() && routes.iter().all(is_sandbox);
     let sandbox =
         uses_sandbox.then(|| Arc::new(RemoteControl::new(provider, clock)) as Arc<dyn Sandbox>);
-    Ok(Parts { registry, accounts, routes, sandbox, is_simulated })
+    Ok(Components { registry, accounts, routes, sandbox, is_simulated })
 }
 
 /// The same channels through the real adapters, over HTTP, to a sandbox that speaks the Vonage
@@ -63,7 +63,7 @@ pub fn over_http(
     http: SocketAddr,
     listener: TcpListener,
     stop: CancellationToken,
-) -> Result<Parts, ConfigError> {
+) -> Result<Components, ConfigError> {
     const KEY: &str = "abcd1234";
     let told = |error: &dyn std::fmt::Display| ConfigError(error.to_string());
     let address = listener.local_addr().map_err(|error| told(&error))?;
@@ -105,7 +105,7 @@ pub fn over_http(
     let routes = RouteTable::new(routes.collect());
     let accounts = BTreeMap::from([(("vonage".to_owned(), SANDBOX.to_owned()), account)]);
     let sandbox = Arc::new(RemoteControl::new(provider, clock));
-    Ok(Parts { registry, accounts, routes, sandbox: Some(sandbox), is_simulated: true })
+    Ok(Components { registry, accounts, routes, sandbox: Some(sandbox), is_simulated: true })
 }
 
 fn registry(provider: &Arc<Provider>) -> Result<Registry, ConfigError> {
@@ -206,7 +206,7 @@ fn is_a_path_s_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-fn account(given: &config::Account) -> Result<Account, ConfigError> {
+fn account(given: &config::AccountConfig) -> Result<Account, ConfigError> {
     let mut secrets = BTreeMap::new();
     for (name, hidden) in &given.secrets {
         let secret = resolve_secret(hidden).map_err(|ConfigError(problem)| {
@@ -242,7 +242,7 @@ fn routes(
 }
 
 fn route(
-    given: &config::Route,
+    given: &config::RouteConfig,
     registry: &Registry,
     accounts: &BTreeMap<(String, String), Arc<Account>>,
     public_url: &str,

@@ -1,17 +1,17 @@
 //! The whole service, assembled: store, engine, edges, in one process.
 //!
-//! Nothing is decided here. What serves which channel comes in as [`Parts`], so that another
+//! Nothing is decided here. What serves which channel comes in as [`Components`], so that another
 //! binary can bring adapters of its own.
 
+mod acceptor;
 mod accounts;
 mod adapters;
 mod ballast;
 mod check;
 mod files;
-mod guarding;
-mod incoming;
 mod reload;
-mod tending;
+mod security;
+mod upkeep;
 
 use std::{
     net::SocketAddr,
@@ -23,14 +23,14 @@ use std::{
 pub use check::problems;
 use dispatch_contract::{Registry, UnixMillis};
 pub use files::raise_limit as raise_file_limit;
-pub use guarding::Exposed;
-use tending::Tables;
+pub use security::InsecureListen;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use upkeep::TableSource;
 
 use crate::{
     access::{Access, Applications, BootstrapIn, Destinations},
@@ -92,7 +92,7 @@ const REFLECTION_QUIET: Duration = Duration::from_secs(10);
 const BACKLOG: u32 = 4096;
 
 /// What serves which channel.
-pub struct Parts {
+pub struct Components {
     /// The adapters.
     pub registry: Registry,
     /// The accounts, by provider and name. One that was renamed stands under its former names too.
@@ -135,7 +135,7 @@ pub struct Service {
     stop_adapters: CancellationToken,
     edges: JoinSet<()>,
     drain: Mutex<Duration>,
-    reach: reload::Reach,
+    reload_handles: reload::ReloadHandles,
 }
 
 /// Why a service did not start.
@@ -146,7 +146,7 @@ pub enum StartError {
     /// The store did not open.
     Store(StoreError),
     /// Others could read what goes over a listener.
-    Exposed(Exposed),
+    InsecureListen(InsecureListen),
     /// The file that makes the first key could not be written.
     FirstKey(std::io::Error),
     /// The callbacks did not start.
@@ -172,22 +172,22 @@ impl Service {
     /// is left running then.
     pub async fn start(
         config: &Config,
-        parts: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Parts, config::ConfigError>,
+        parts: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Components, config::ConfigError>,
     ) -> Result<Service, StartError> {
         config.check().map_err(StartError::Config)?;
         let listen = &config.listen;
         let [grpc_tls, http_tls] = [TlsListener::Grpc, TlsListener::Http]
-            .map(|listener| guarding::tls(&listen.tls, listener).map_err(StartError::Config));
+            .map(|listener| security::tls(&listen.tls, listener).map_err(StartError::Config));
         let (grpc_tls, http_tls) = (grpc_tls?, http_tls?);
-        let known = guarding::access_options(&config.access).map_err(StartError::Config)?;
+        let known = security::access_options(&config.access).map_err(StartError::Config)?;
         // Listeners first: a taken port is found before anything else is touched.
         let (grpc_listener, grpc) = bind("listen.grpc", listen.grpc)?;
         let (http_listener, http) = bind("listen.http", listen.http)?;
         let (internal_listener, internal_http) =
             bind("listen.internal_http", listen.internal_http)?;
 
-        if let Some(exposed) = guarding::exposed(config, grpc, http) {
-            return Err(StartError::Exposed(exposed));
+        if let Some(insecure_listen) = security::insecure_listen(config, grpc, http) {
+            return Err(StartError::InsecureListen(insecure_listen));
         }
         let store = open_store(config)?;
         let access = Access::with(store.settings(), known);
@@ -201,7 +201,7 @@ impl Service {
             ServiceClock::System(Arc::new(SystemClock::go_on(store.clock(), store.last_time())))
         };
         let parts = parts(&clock, http).map_err(StartError::Config)?;
-        let is_real = guarding::is_real(config, parts.is_simulated, &*store.settings());
+        let is_real = security::is_real(config, parts.is_simulated, &*store.settings());
         let is_real = is_real.map_err(StartError::Store)?;
         // Whoever needs no key is a program on this machine, and finds nothing real.
         let [(grpc_access, is_open), (rest_access, rest_is_open)] =
@@ -210,7 +210,7 @@ impl Service {
                 false => (access.without_anonymous(), false),
             });
         let first_key = first_key(config, &access, is_open).map_err(StartError::FirstKey)?;
-        let accounts::Sealed { applications, accounts: external, rotation } =
+        let accounts::SecretStores { applications, accounts: external, rotation } =
             accounts::open(config, &access, &store.settings(), access.limits())?;
         let metrics = Arc::new(Metrics::new());
         let routes = with_tenants_and_names(parts.routes, config, &parts.accounts);
@@ -257,19 +257,19 @@ impl Service {
         let (queries, whom) = (callbacks.queries(), access.clone());
         let (owned, linked) = (Arc::clone(&applications), Arc::clone(&external));
         let tables = vec![
-            Tables { room: "callbacks", count: Box::new(move || queries.tables()) },
-            Tables { room: "access", count: Box::new(move || whom.tables()) },
-            Tables { room: "access", count: Box::new(move || owned.tables()) },
-            Tables { room: "access", count: Box::new(move || linked.tables()) },
+            TableSource { room: "callbacks", count: Box::new(move || queries.tables()) },
+            TableSource { room: "access", count: Box::new(move || whom.tables()) },
+            TableSource { room: "access", count: Box::new(move || owned.tables()) },
+            TableSource { room: "access", count: Box::new(move || linked.tables()) },
         ];
         let stop = stop_edges.clone();
-        edges.spawn(tending::tend(access.clone(), engine.clone(), tables, stop));
-        let receipts = http::Receipts {
+        edges.spawn(upkeep::tend(access.clone(), engine.clone(), tables, stop));
+        let receipts = http::Webhooks {
             engine: engine.clone(),
             registry: parts.registry.clone(),
             accounts: Arc::clone(&accounts),
             public_url: config.listen.public_url.clone(),
-            patience: Duration::from_secs(listen.http_patience_s),
+            timeout: Duration::from_secs(listen.http_timeout_s),
         };
         let rest = rest::router(Arc::new(Rest {
             engine: engine.clone(),
@@ -278,7 +278,7 @@ impl Service {
             accounts: Arc::clone(&external),
             show_tokens: config.access.show_tokens,
             destinations: Arc::clone(&destinations),
-            patience: Duration::from_secs(listen.http_patience_s),
+            patience: Duration::from_secs(listen.http_timeout_s),
         }));
         let public = http::public_router(Arc::new(receipts)).merge(rest);
         let health = http::Health {
@@ -287,20 +287,20 @@ impl Service {
         };
         let inside = http::internal_router(health);
         let files = files::divide(config);
-        let patience = Duration::from_secs(listen.http_patience_s);
+        let timeout = Duration::from_secs(listen.http_timeout_s);
         let public_listener = http::Listener {
             name: "HTTP",
             socket: http_listener,
             places: Places::new(files.http),
             tls: http_tls.clone(),
-            patience,
+            timeout,
         };
         let internal_listener = http::Listener {
             name: "internal HTTP",
             socket: internal_listener,
             places: Places::new(files.internal),
             tls: None,
-            patience,
+            timeout,
         };
         for (listener, router) in [(public_listener, public), (internal_listener, inside)] {
             let router = http::caught(router, engine.clone());
@@ -318,9 +318,8 @@ impl Service {
         let calls = Calls::new(listen.calls, access.limits().clone());
         let health_service =
             Unguarded::new(gzipped!(health_service), engine.clone(), HEALTH_CALLS, None);
-        let patience = Duration::from_secs(listen.reader_patience_s);
-        let admin =
-            AdminService::new(engine.clone(), grpc_access.clone(), health.clone(), patience);
+        let timeout = Duration::from_secs(listen.reader_timeout_s);
+        let admin = AdminService::new(engine.clone(), grpc_access.clone(), health.clone(), timeout);
         let admin = Guarded::new(
             gzipped!(AdminServiceServer::new(admin)),
             grpc_access.clone(),
@@ -377,9 +376,9 @@ impl Service {
             .add_optional_service(v1)
             .add_optional_service(v1alpha);
         // As a peer that vanished: a connection that does not begin is let go of after both.
-        let patience = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
+        let timeout = Duration::from_secs(listen.keep_alive_s + listen.keep_alive_timeout_s);
         let tls = [(TlsListener::Grpc, grpc_tls.clone()), (TlsListener::Http, http_tls)];
-        let reach = reload::Reach {
+        let reload_handles = reload::ReloadHandles {
             registry: parts.registry,
             accounts,
             applications,
@@ -390,11 +389,11 @@ impl Service {
             script: Mutex::new(config.sandbox.clone()),
         };
         let places = Places::new(files.grpc);
-        let incoming = incoming::incoming(grpc_listener, places, grpc_tls, patience);
+        let acceptor = acceptor::acceptor(grpc_listener, places, grpc_tls, timeout);
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router
-                .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await });
+                .serve_with_incoming_shutdown(acceptor, async move { stop.cancelled().await });
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC listener failed");
             }
@@ -413,13 +412,13 @@ impl Service {
             stop_adapters,
             edges,
             drain,
-            reach,
+            reload_handles,
         })
     }
 
     /// The listeners that other machines reach without TLS.
-    pub fn in_clear(&self, config: &Config) -> Vec<Exposed> {
-        guarding::in_clear(config, self.grpc, self.http)
+    pub fn in_clear(&self, config: &Config) -> Vec<InsecureListen> {
+        security::in_clear(config, self.grpc, self.http)
     }
 
     /// Refuses new work, finishes or parks what is in flight, and stops.
@@ -440,8 +439,8 @@ impl Service {
         self.stop_edges.cancel();
         let closed = async { while self.edges.join_next().await.is_some() {} };
         // Without its store it has nothing to tell but that it is going.
-        let patience = Duration::from_secs(if result.is_ok() { 5 } else { 1 });
-        if tokio::time::timeout(patience, closed).await.is_err() {
+        let timeout = Duration::from_secs(if result.is_ok() { 5 } else { 1 });
+        if tokio::time::timeout(timeout, closed).await.is_err() {
             tracing::warn!("connections are still open; closing them");
             self.edges.abort_all();
         }
@@ -454,10 +453,10 @@ pub fn grpc_edge(
     engine: &Engine,
     access: &Access,
     calls: &Calls,
-    listen: &config::Listen,
+    listen: &config::ListenConfig,
 ) -> tonic::transport::server::Router {
-    let patience = Duration::from_secs(listen.reader_patience_s);
-    let dispatch = DispatchService::new(engine.clone(), access.clone(), calls.clone(), patience);
+    let timeout = Duration::from_secs(listen.reader_timeout_s);
+    let dispatch = DispatchService::new(engine.clone(), access.clone(), calls.clone(), timeout);
     let dispatch = Guarded::new(
         gzipped!(DispatchServiceServer::new(dispatch)),
         access.clone(),
@@ -467,7 +466,7 @@ pub fn grpc_edge(
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         // What is more waits at the client, and not in this process's memory.
-        .max_concurrent_streams(listen.calls_per_connection)
+        .max_concurrent_streams(listen.max_concurrent_streams)
         .http2_keepalive_interval(Some(Duration::from_secs(listen.keep_alive_s)))
         .http2_keepalive_timeout(Some(Duration::from_secs(listen.keep_alive_timeout_s)))
         .add_service(dispatch)
@@ -575,27 +574,27 @@ fn options(config: &Config) -> EngineOptions {
         is_read_only: store.read_only,
         queue_warn: Duration::from_secs(engine.queue_warn_s),
         lanes: LaneLimits {
-            creates: engine.waiting_creates,
-            cancels: engine.waiting_cancels,
-            receipts: engine.waiting_receipts,
+            creates: engine.create_queue_capacity,
+            cancels: engine.cancel_queue_capacity,
+            receipts: engine.receipt_queue_capacity,
         },
     }
 }
 
 /// The durations that new workflows live by.
-fn policy(engine: &config::Engine) -> PolicySnapshot {
+fn policy(engine: &config::EngineConfig) -> PolicySnapshot {
     PolicySnapshot {
         send_within_ms: engine.send_within_s * 1000,
         last_send_within_ms: engine.last_send_within_s * 1000,
         unknown_wait_ms: engine.unknown_wait_s * 1000,
-        unconfirmed_after_ms: engine.final_wait_s * 1000,
+        unconfirmed_after_ms: engine.unconfirmed_after_s * 1000,
         retry_base_ms: engine.retry_base_ms,
         retry_max_ms: engine.retry_max_ms,
     }
 }
 
 /// Where callbacks may go.
-fn destinations(callbacks: &config::Callbacks) -> Destinations {
+fn destinations(callbacks: &config::CallbackConfig) -> Destinations {
     let networks = callbacks.allow_networks.iter();
     Destinations {
         allow_http: callbacks.allow_http,
@@ -605,7 +604,7 @@ fn destinations(callbacks: &config::Callbacks) -> Destinations {
 }
 
 fn callback_options(
-    callbacks: &config::Callbacks,
+    callbacks: &config::CallbackConfig,
     applications: &Arc<Applications>,
 ) -> callbacks::CallbackOptions {
     let applications = Arc::clone(applications);
@@ -664,7 +663,7 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
-            StartError::Exposed(exposed) => exposed.fmt(f),
+            StartError::InsecureListen(insecure_listen) => insecure_listen.fmt(f),
             StartError::FirstKey(error) => {
                 write!(f, "cannot write the file that makes the first key: {error}")
             }

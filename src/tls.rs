@@ -39,7 +39,7 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Who vouches for clients; `None` asks them for no certificate.
+    /// CA bundle for client certificates; `None`: no mutual TLS.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -58,7 +58,7 @@ pub struct TlsError(pub String);
 
 /// A connection, with TLS or without.
 #[derive(Debug)]
-pub enum Wire {
+pub enum TlsConnection {
     /// As it came.
     Plain(TcpStream),
     /// Encrypted.
@@ -66,7 +66,7 @@ pub enum Wire {
 }
 
 /// Files that were read and are right, to be [taken up](Tls::take).
-pub struct Prepared {
+pub struct PreparedTls {
     files: TlsFiles,
     contents: Contents,
     config: ServerConfig,
@@ -94,15 +94,15 @@ impl Tls {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn prepare(&self, files: TlsFiles) -> Result<Prepared, TlsError> {
+    pub fn prepare(&self, files: TlsFiles) -> Result<PreparedTls, TlsError> {
         let contents = Contents::read(&files)?;
         let config = contents.config(&files, self.protocol)?;
-        Ok(Prepared { files, contents, config })
+        Ok(PreparedTls { files, contents, config })
     }
 
     /// From the next connection on these are in use.
-    pub fn take(&self, prepared: Prepared) {
-        let Prepared { files, contents, config } = prepared;
+    pub fn take(&self, prepared: PreparedTls) {
+        let PreparedTls { files, contents, config } = prepared;
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = contents;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
@@ -117,10 +117,10 @@ impl Tls {
     ///
     /// # Errors
     /// If the client does not; there is nobody to tell.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Wire> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsConnection> {
         let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         let stream = TlsAcceptor::from(current).accept(stream).await?;
-        Ok(Wire::Tls(Box::new(stream)))
+        Ok(TlsConnection::Tls(Box::new(stream)))
     }
 
     /// Looks at the files, and takes what they hold from the next connection on. Returns whether
@@ -224,42 +224,42 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     all.ok().filter(|all| !all.is_empty())
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for TlsConnection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            TlsConnection::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            TlsConnection::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for TlsConnection {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            TlsConnection::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            TlsConnection::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(context),
+            TlsConnection::Plain(stream) => Pin::new(stream).poll_flush(context),
+            TlsConnection::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            TlsConnection::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            TlsConnection::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 
@@ -269,15 +269,15 @@ impl AsyncWrite for Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            TlsConnection::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            TlsConnection::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Wire::Plain(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
+            TlsConnection::Plain(stream) => stream.is_write_vectored(),
+            TlsConnection::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

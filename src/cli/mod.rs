@@ -21,7 +21,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::{
     config::{Config, ConfigError},
     owned_files,
-    service::{Parts, ServiceClock},
+    service::{Components, ServiceClock},
 };
 
 /// Reaches a person over the channels they read: "send on Messenger; if not read in ten minutes,
@@ -338,7 +338,7 @@ impl Failure {
 /// Runs the command line. `parts` says what serves which channel; another binary hands in its own.
 pub fn run<P>(parts: P) -> ExitCode
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     owned_files::restrict_umask();
     let cli = Cli::parse();
@@ -360,7 +360,7 @@ where
 
 async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, Failure>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     match command {
         CliCommand::Serve(args) => serve::run(args, parts).await,

@@ -15,15 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DEFAULT_SERVER, Failure, ServeArgs};
 use crate::{
-    config::{Config, ConfigError, LogFormat, Settings, StoreKind, TlsListener},
+    config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
-    service::{Exposed, Parts, Service, ServiceClock},
+    service::{Components, InsecureListen, Service, ServiceClock},
     telemetry,
 };
 
 pub(super) async fn run<P>(args: ServeArgs, parts: P) -> Result<ExitCode, Failure>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     if args.check {
         return check::run(&args, parts);
@@ -83,7 +83,7 @@ where
 struct Read {
     path: Option<PathBuf>,
     config: Config,
-    settings: Settings,
+    settings: SettingValues,
 }
 
 impl Read {
@@ -97,10 +97,10 @@ impl Read {
             })?,
             None => String::new(),
         };
-        let mut read = Read { path, config: Config::default(), settings: Settings::of("")? };
+        let mut read = Read { path, config: Config::default(), settings: SettingValues::of("")? };
         let in_file = |read: &Read, error| ConfigError(read.shown(&error));
         read.config = Config::unchecked(&text).map_err(|error| in_file(&read, error))?;
-        read.settings = Settings::of(&text).map_err(|error| in_file(&read, error))?;
+        read.settings = SettingValues::of(&text).map_err(|error| in_file(&read, error))?;
         args.over(&mut read.config);
         Ok(read)
     }
@@ -194,8 +194,8 @@ fn warn(service: &Service, config: &Config) {
         let address = service.internal_http;
         tracing::warn!(%address, "health and metrics are reachable from elsewhere and ask nobody who it is: keep them inside your own network");
     }
-    for exposed in service.in_clear(config) {
-        let Exposed { setting, address } = exposed;
+    for insecure_listen in service.in_clear(config) {
+        let InsecureListen { setting, address } = insecure_listen;
         tracing::warn!(%address, setting, "listen.insecure: keys and messages go over the network in clear here, unless a TLS proxy stands before it");
     }
     let has_no_key = service.access.has_key().is_ok_and(|has_key| !has_key);

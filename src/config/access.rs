@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{ConfigError, secret::Hidden};
+use super::{ConfigError, secret::SecretSource};
 
 /// `[access]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Access {
+pub struct AccessConfig {
     /// Where the master key is: `env:NAME` or `file:/path`. Empty: in the data folder.
-    pub master_key: Hidden,
+    pub master_key: SecretSource,
     /// Where the master key before it is, while something may still be encrypted with that. Empty: there is
     /// none.
-    pub master_key_previous: Hidden,
+    pub master_key_previous: SecretSource,
     /// Whether tokens of external accounts are shown in clear to whoever may administer them.
     pub show_tokens: bool,
     /// How far a caller's clock may be off, in seconds.
@@ -38,15 +38,15 @@ pub struct Access {
     /// How many external accounts a tenant may have; 0 is no limit.
     pub most_accounts: usize,
     /// Other limits for a tenant, by name.
-    pub tenants: BTreeMap<String, TenantLimits>,
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// Keys beside those that are made at run time.
-    pub keys: Vec<AccessKey>,
+    pub keys: Vec<AccessKeyConfig>,
 }
 
 /// `[access.tenants.NAME]`: a tenant's own limits; what is not said is as in `[access]`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TenantLimits {
+pub struct TenantConfig {
     /// How often it is served on a busy route while another is served once: 1 to 100.
     pub weight: u32,
     /// As `access.creates_per_s`.
@@ -65,9 +65,9 @@ pub struct TenantLimits {
     pub most_accounts: Option<usize>,
 }
 
-impl Default for TenantLimits {
+impl Default for TenantConfig {
     fn default() -> Self {
-        TenantLimits {
+        TenantConfig {
             weight: 1,
             creates_per_s: None,
             creates_burst: None,
@@ -83,11 +83,11 @@ impl Default for TenantLimits {
 /// `[[access.keys]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AccessKey {
+pub struct AccessKeyConfig {
     /// Goes before the `:` in Basic credentials.
     pub id: String,
     /// `env:NAME`, `file:/path`, or the secret itself.
-    pub secret: Hidden,
+    pub secret: SecretSource,
     /// Whose it is.
     #[serde(default)]
     pub tenant: String,
@@ -98,7 +98,7 @@ pub struct AccessKey {
     pub scopes: Vec<String>,
 }
 
-impl Access {
+impl AccessConfig {
     /// Checks what can be checked by itself.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let keys =
@@ -117,7 +117,7 @@ impl Access {
             let problem = format!("access.token_tolerance_s must be 0 to 3600, and is {is}");
             return Err(ConfigError(problem));
         }
-        for (name, TenantLimits { weight, .. }) in &self.tenants {
+        for (name, TenantConfig { weight, .. }) in &self.tenants {
             if !(1..=100).contains(weight) {
                 let problem =
                     format!("access.tenants.{name}.weight must be 1 to 100, and is {weight}");
@@ -140,11 +140,11 @@ impl Access {
     }
 }
 
-impl Default for Access {
+impl Default for AccessConfig {
     fn default() -> Self {
-        Access {
-            master_key: Hidden::from(""),
-            master_key_previous: Hidden::from(""),
+        AccessConfig {
+            master_key: SecretSource::from(""),
+            master_key_previous: SecretSource::from(""),
             show_tokens: false,
             token_tolerance_s: 60,
             token_once: false,

@@ -16,9 +16,9 @@ use std::{
 
 use serde::Deserialize;
 
-pub use access::{Access, AccessKey, TenantLimits};
-pub use reload::{Difference, Settings};
-pub use secret::{Hidden, resolve as resolve_secret};
+pub use access::{AccessConfig, AccessKeyConfig, TenantConfig};
+pub use reload::{Difference, SettingValues};
+pub use secret::{SecretSource, resolve as resolve_secret};
 
 /// The embedded file: every setting with its default and a comment.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -28,29 +28,29 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where it listens.
-    pub listen: Listen,
+    pub listen: ListenConfig,
     /// Who may do what, and how secrets are kept and shown.
-    pub access: Access,
+    pub access: AccessConfig,
     /// Where it keeps workflows.
-    pub store: Store,
+    pub store: StoreConfig,
     /// How it works.
-    pub engine: Engine,
+    pub engine: EngineConfig,
     /// How applications are told.
-    pub callbacks: Callbacks,
+    pub callbacks: CallbackConfig,
     /// What it logs.
-    pub log: Log,
+    pub log: LogConfig,
     /// The simulated provider.
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxConfig,
     /// Accounts at providers.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountConfig>,
     /// Which sender goes by which adapter.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteConfig>,
 }
 
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Listen {
+pub struct ListenConfig {
     /// gRPC.
     pub grpc: SocketAddr,
     /// Public HTTP.
@@ -70,26 +70,26 @@ pub struct Listen {
     /// How many gRPC calls may be under way in all.
     pub calls: usize,
     /// How many calls one gRPC connection may have open.
-    pub calls_per_connection: u32,
+    pub max_concurrent_streams: u32,
     /// How long a stream waits for a reader that takes nothing, in seconds.
-    pub reader_patience_s: u64,
+    pub reader_timeout_s: u64,
     /// How long an HTTP request's head, and then its body, may take to arrive, in seconds.
-    pub http_patience_s: u64,
+    pub http_timeout_s: u64,
     /// Whether gRPC may be reached from elsewhere without keys or without TLS.
     pub insecure: bool,
     /// TLS.
-    pub tls: Tls,
+    pub tls: TlsConfig,
 }
 
 /// `[listen.tls]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The certificate chain, a PEM file; empty is no TLS.
     pub certificate: PathBuf,
     /// Its private key, a PEM file.
     pub key: PathBuf,
-    /// Who vouches for gRPC's clients, a PEM file; empty asks them for no certificate.
+    /// CA bundle (PEM) for client certificates; empty: no mutual TLS.
     pub client_ca: PathBuf,
     /// Which listeners speak it.
     pub serves: Vec<TlsListener>,
@@ -108,7 +108,7 @@ pub enum TlsListener {
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Store {
+pub struct StoreConfig {
     /// Which store.
     pub kind: StoreKind,
     /// The data folder.
@@ -144,7 +144,7 @@ pub enum StoreKind {
 /// `[engine]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Engine {
+pub struct EngineConfig {
     /// Time before any acceptance, in seconds.
     pub send_within_s: u64,
     /// The same for the last step.
@@ -152,7 +152,7 @@ pub struct Engine {
     /// How long an unknown outcome waits for a receipt, in seconds.
     pub unknown_wait_s: u64,
     /// How long silence lasts until UNCONFIRMED, in seconds.
-    pub final_wait_s: u64,
+    pub unconfirmed_after_s: u64,
     /// The first retry's delay, in milliseconds.
     pub retry_base_ms: u64,
     /// The longest retry's delay, in milliseconds.
@@ -164,17 +164,17 @@ pub struct Engine {
     /// Who waits longer than this for a place on a route is told of, in seconds; 0 is off.
     pub queue_warn_s: u64,
     /// How many creates may wait.
-    pub waiting_creates: usize,
+    pub create_queue_capacity: usize,
     /// How many cancels may wait.
-    pub waiting_cancels: usize,
+    pub cancel_queue_capacity: usize,
     /// How many webhook calls may wait.
-    pub waiting_receipts: usize,
+    pub receipt_queue_capacity: usize,
 }
 
 /// `[callbacks]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Callbacks {
+pub struct CallbackConfig {
     /// Whether callbacks may go out without TLS.
     pub allow_http: bool,
     /// Networks that callbacks may go to although they are not public.
@@ -200,7 +200,7 @@ pub struct Callbacks {
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub struct LogConfig {
     /// Text or JSON.
     pub format: LogFormat,
     /// A filter.
@@ -220,7 +220,7 @@ pub enum LogFormat {
 /// `[sandbox]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Sandbox {
+pub struct SandboxConfig {
     /// Seeds message ids.
     pub seed: u64,
     /// For recipients without a script.
@@ -234,7 +234,7 @@ pub struct Sandbox {
 /// `[[accounts]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
+pub struct AccountConfig {
     /// Ours; stands in webhook URLs.
     pub name: String,
     /// What it was called before: the webhook URLs of those names go on working, and receipts of what
@@ -248,13 +248,13 @@ pub struct Account {
     pub settings: BTreeMap<String, String>,
     /// What is: `env:NAME`, `file:/path`, or the secret itself.
     #[serde(default)]
-    pub secrets: BTreeMap<String, secret::Hidden>,
+    pub secrets: BTreeMap<String, secret::SecretSource>,
 }
 
 /// `[[routes]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub struct RouteConfig {
     /// Unique; stands in timelines and metrics.
     pub name: String,
     /// The adapter's name.
@@ -322,8 +322,13 @@ impl Config {
     /// All that is wrong by itself: values out of range, with the range, and what does not go together.
     pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
-        let Engine { waiting_creates, waiting_cancels, waiting_receipts, .. } = self.engine;
-        let Callbacks {
+        let EngineConfig {
+            create_queue_capacity,
+            cancel_queue_capacity,
+            receipt_queue_capacity,
+            ..
+        } = self.engine;
+        let CallbackConfig {
             concurrency,
             per_destination,
             waiting_per_application,
@@ -338,15 +343,20 @@ impl Config {
             ("listen.grpc_connections", self.listen.grpc_connections as u64, 8, 100_000),
             ("listen.http_connections", self.listen.http_connections as u64, 8, 100_000),
             ("listen.calls", self.listen.calls as u64, 16, 1_000_000),
-            ("listen.calls_per_connection", self.listen.calls_per_connection.into(), 1, 1_000_000),
-            ("listen.reader_patience_s", self.listen.reader_patience_s, 1, 86_400),
-            ("listen.http_patience_s", self.listen.http_patience_s, 1, 3600),
+            (
+                "listen.max_concurrent_streams",
+                self.listen.max_concurrent_streams.into(),
+                1,
+                1_000_000,
+            ),
+            ("listen.reader_timeout_s", self.listen.reader_timeout_s, 1, 86_400),
+            ("listen.http_timeout_s", self.listen.http_timeout_s, 1, 3600),
             ("store.cache_mib", self.store.cache_mib, 16, 65_536),
             ("store.retention_s", self.store.retention_s, retained_s, 10 * 365 * 86_400),
             ("engine.send_within_s", self.engine.send_within_s, 1, 30 * 86_400),
             ("engine.last_send_within_s", self.engine.last_send_within_s, 1, 30 * 86_400),
             ("engine.unknown_wait_s", self.engine.unknown_wait_s, 0, 86_400),
-            ("engine.final_wait_s", self.engine.final_wait_s, 1, 90 * 86_400),
+            ("engine.unconfirmed_after_s", self.engine.unconfirmed_after_s, 1, 90 * 86_400),
             ("engine.retry_base_ms", self.engine.retry_base_ms, 1, 3_600_000),
             ("engine.retry_max_ms", self.engine.retry_max_ms, 1, 86_400_000),
             ("engine.recovery_grace_s", self.engine.recovery_grace_s, 0, 86_400),
@@ -355,9 +365,9 @@ impl Config {
             ("store.warn_free_mib", self.store.warn_free_mib, 0, 1_048_576),
             ("store.reserve_mib", self.store.reserve_mib, 0, 1_048_576),
             ("store.ballast_mib", self.store.ballast_mib, 0, 1024),
-            ("engine.waiting_creates", waiting_creates as u64, 1, 1_000_000),
-            ("engine.waiting_cancels", waiting_cancels as u64, 1, 1_000_000),
-            ("engine.waiting_receipts", waiting_receipts as u64, 1, 1_000_000),
+            ("engine.create_queue_capacity", create_queue_capacity as u64, 1, 1_000_000),
+            ("engine.cancel_queue_capacity", cancel_queue_capacity as u64, 1, 1_000_000),
+            ("engine.receipt_queue_capacity", receipt_queue_capacity as u64, 1, 1_000_000),
             ("callbacks.concurrency", concurrency as u64, 1, 1024),
             ("callbacks.per_destination", per_destination as u64, 1, 1024),
             ("callbacks.timeout_s", self.callbacks.timeout_s, 1, 60),
@@ -402,7 +412,7 @@ impl Config {
     }
 }
 
-impl Tls {
+impl TlsConfig {
     /// Whether a listener speaks it.
     pub fn is_of(&self, listener: TlsListener) -> bool {
         !self.certificate.as_os_str().is_empty() && self.serves.contains(&listener)
@@ -456,9 +466,9 @@ fn usual_timeout() -> u64 {
     10
 }
 
-impl Default for Listen {
+impl Default for ListenConfig {
     fn default() -> Self {
-        Listen {
+        ListenConfig {
             grpc: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             internal_http: SocketAddr::from(([127, 0, 0, 1], 9090)),
@@ -468,18 +478,18 @@ impl Default for Listen {
             grpc_connections: 1024,
             http_connections: 1024,
             calls: 20_480,
-            calls_per_connection: 1024,
-            reader_patience_s: 60,
-            http_patience_s: 15,
+            max_concurrent_streams: 1024,
+            reader_timeout_s: 60,
+            http_timeout_s: 15,
             insecure: false,
-            tls: Tls::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
 
-impl Default for Tls {
+impl Default for TlsConfig {
     fn default() -> Self {
-        Tls {
+        TlsConfig {
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             client_ca: PathBuf::new(),
@@ -488,9 +498,9 @@ impl Default for Tls {
     }
 }
 
-impl Default for Store {
+impl Default for StoreConfig {
     fn default() -> Self {
-        Store {
+        StoreConfig {
             kind: StoreKind::Sled,
             data: PathBuf::from("data"),
             cache_mib: 256,
@@ -504,28 +514,28 @@ impl Default for Store {
     }
 }
 
-impl Default for Engine {
+impl Default for EngineConfig {
     fn default() -> Self {
-        Engine {
+        EngineConfig {
             send_within_s: 900,
             last_send_within_s: 900,
             unknown_wait_s: 30,
-            final_wait_s: 72 * 3600,
+            unconfirmed_after_s: 72 * 3600,
             retry_base_ms: 1000,
             retry_max_ms: 60_000,
             recovery_grace_s: 60,
             drain_s: 15,
             queue_warn_s: 60,
-            waiting_creates: 8192,
-            waiting_cancels: 8192,
-            waiting_receipts: 32_768,
+            create_queue_capacity: 8192,
+            cancel_queue_capacity: 8192,
+            receipt_queue_capacity: 32_768,
         }
     }
 }
 
-impl Default for Callbacks {
+impl Default for CallbackConfig {
     fn default() -> Self {
-        Callbacks {
+        CallbackConfig {
             allow_http: false,
             allow_networks: Vec::new(),
             concurrency: 64,
@@ -540,15 +550,15 @@ impl Default for Callbacks {
     }
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
-        Log { format: LogFormat::Text, level: "info".to_owned() }
+        LogConfig { format: LogFormat::Text, level: "info".to_owned() }
     }
 }
 
-impl Default for Sandbox {
+impl Default for SandboxConfig {
     fn default() -> Self {
-        Sandbox {
+        SandboxConfig {
             seed: 1,
             default_script: "accept; deliver 1s; read 3s".to_owned(),
             virtual_clock: false,
@@ -588,9 +598,9 @@ mod tests {
             "grpc_connections",
             "http_connections",
             "calls",
-            "calls_per_connection",
-            "reader_patience_s",
-            "http_patience_s",
+            "max_concurrent_streams",
+            "reader_timeout_s",
+            "http_timeout_s",
             "insecure",
             "certificate",
             "key",
@@ -615,15 +625,15 @@ mod tests {
             "send_within_s",
             "last_send_within_s",
             "unknown_wait_s",
-            "final_wait_s",
+            "unconfirmed_after_s",
             "retry_base_ms",
             "retry_max_ms",
             "recovery_grace_s",
             "drain_s",
             "queue_warn_s",
-            "waiting_creates",
-            "waiting_cancels",
-            "waiting_receipts",
+            "create_queue_capacity",
+            "cancel_queue_capacity",
+            "receipt_queue_capacity",
             "allow_http",
             "allow_networks",
             "concurrency",

@@ -22,7 +22,7 @@ const BY_RELOAD: &[&str] = &[
     "accounts",
     "callbacks",
     "engine.drain_s",
-    "engine.final_wait_s",
+    "engine.unconfirmed_after_s",
     "engine.last_send_within_s",
     "engine.retry_base_ms",
     "engine.retry_max_ms",
@@ -49,27 +49,27 @@ pub struct Difference {
 
 /// The settings of a text, defaults included, each by its full name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings(BTreeMap<String, Value>);
+pub struct SettingValues(BTreeMap<String, Value>);
 
-impl Settings {
+impl SettingValues {
     /// Those of a file's text. It is only read, not checked: [`Config::parse`](super::Config::parse)
     /// does that.
     ///
     /// # Errors
     /// If it is no TOML.
-    pub fn of(text: &str) -> Result<Settings, ConfigError> {
+    pub fn of(text: &str) -> Result<SettingValues, ConfigError> {
         let mut settings = BTreeMap::new();
         for text in [DEFAULT_TOML, text] {
             let table: Table =
                 toml::from_str(text).map_err(|error| ConfigError(super::explain(&error, text)))?;
             flatten("", &Value::Table(table), &mut settings);
         }
-        Ok(Settings(settings))
+        Ok(SettingValues(settings))
     }
 
     /// These after a reload by `new`: what it applies is as there.
     #[must_use]
-    pub fn reloaded(&self, new: &Settings) -> Settings {
+    pub fn reloaded(&self, new: &SettingValues) -> SettingValues {
         let mut settings = self.0.clone();
         for Difference { setting, by_reload } in self.differences(new) {
             match new.0.get(&setting).filter(|_| by_reload) {
@@ -82,12 +82,12 @@ impl Settings {
                 None => {}
             }
         }
-        Settings(settings)
+        SettingValues(settings)
     }
 
     /// What is not the same in `other`, in order of name. The order of routes counts: it is the order
     /// in which they are tried.
-    pub fn differences(&self, other: &Settings) -> Vec<Difference> {
+    pub fn differences(&self, other: &SettingValues) -> Vec<Difference> {
         let names = self.0.keys().chain(other.0.keys());
         let mut names: Vec<_> =
             names.filter(|name| self.0.get(*name) != other.0.get(*name)).collect();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn between(old: &str, new: &str) -> Vec<(String, bool)> {
-        let [old, new] = [old, new].map(|text| Settings::of(text).unwrap());
+        let [old, new] = [old, new].map(|text| SettingValues::of(text).unwrap());
         let differences = old.differences(&new).into_iter();
         differences.map(|difference| (difference.setting, difference.by_reload)).collect()
     }
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_list_is_a_setting() {
-        let all = Settings::of("").unwrap();
+        let all = SettingValues::of("").unwrap();
         // Lists that are empty by default, and so stand in no text.
         let lists = ["access.keys", "access.tenants", "accounts", "routes", "sandbox.scripts"];
         for name in BY_RELOAD {

@@ -8,25 +8,25 @@ use super::ConfigError;
 
 /// A secret as it stands in the file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
+pub struct SecretSource(String);
 
-impl<'de> Deserialize<'de> for Hidden {
+impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The usual complaint about a wrong type would quote what stands there.
         match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => Ok(Hidden(text)),
+            toml::Value::String(text) => Ok(SecretSource(text)),
             _ => Err(D::Error::custom("a secret must be a text: put it in quotes")),
         }
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
+        f.write_str("SecretSource(…)")
     }
 }
 
-impl Hidden {
+impl SecretSource {
     /// Whether nothing stands there.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -38,9 +38,9 @@ impl Hidden {
     }
 }
 
-impl From<&str> for Hidden {
+impl From<&str> for SecretSource {
     fn from(text: &str) -> Self {
-        Hidden(text.to_owned())
+        SecretSource(text.to_owned())
     }
 }
 
@@ -49,7 +49,7 @@ impl From<&str> for Hidden {
 ///
 /// # Errors
 /// If the variable is not set or the file cannot be read. The text names them, never the secret.
-pub fn resolve(hidden: &Hidden) -> Result<String, ConfigError> {
+pub fn resolve(hidden: &SecretSource) -> Result<String, ConfigError> {
     if let Some(name) = hidden.0.strip_prefix("env:") {
         return std::env::var(name)
             .map_err(|_| ConfigError(format!("the environment variable {name} is not set")));

@@ -300,7 +300,7 @@ impl Writer {
         for silent in self.receipt_monitor.look(now, &self.metrics) {
             self.event_log.log_silent_account(&silent);
         }
-        self.event_log.limit.say_kept_back();
+        self.event_log.limit.log_suppressed();
         self.metrics.tables("store", self.store.tables());
         self.metrics.tables("engine", self.processor.tables());
         let followed = self.feed.workflows();

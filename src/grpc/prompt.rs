@@ -22,7 +22,7 @@ use tonic::transport::server::Connected;
 
 use crate::{
     fair::{Connection, Place},
-    tls::Wire,
+    tls::TlsConnection,
 };
 
 /// How every connection begins.
@@ -36,7 +36,7 @@ const OTHER_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
 
 /// A connection whose first bytes must come in time, and that has a place.
 pub struct Prompt {
-    stream: Wire,
+    stream: TlsConnection,
     place: Place,
     let_go: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How many bytes are still owed, and until when.
@@ -50,7 +50,7 @@ pub struct Prompt {
 
 impl Prompt {
     /// The preface must be here within `patience`.
-    pub fn new(stream: Wire, place: Place, patience: Duration) -> Prompt {
+    pub fn new(stream: TlsConnection, place: Place, patience: Duration) -> Prompt {
         place.connection().arriving();
         let let_go = Box::pin(place.connection().let_go());
         let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));

@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     fair::{Connection, Places},
-    tls::{Tls, Wire},
+    tls::{Tls, TlsConnection},
 };
 
 /// How long a connection that is let go of may take to say so to the other end.
@@ -49,14 +49,14 @@ pub struct Listener {
     /// Its TLS, if it speaks it.
     pub tls: Option<Arc<Tls>>,
     /// How long a head may take to arrive, and so may a handshake, while there are places enough.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// Serves until `stop`; then what is under way is finished.
 pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
-    let Listener { name, socket, places, tls, patience } = listener;
+    let Listener { name, socket, places, tls, timeout } = listener;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.timer(TokioTimer::new()).header_read_timeout(timeout);
     let connections = TaskTracker::new();
     loop {
         let (stream, place) = tokio::select! {
@@ -70,10 +70,10 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
             let _ = stream.set_nodelay(true);
             let wire = match tls {
                 Some(tls) => tokio::select! {
-                    shaken = tokio::time::timeout(patience, tls.accept(stream)) => shaken,
+                    shaken = tokio::time::timeout(timeout, tls.accept(stream)) => shaken,
                     () = place.connection().let_go() => return,
                 },
-                None => Ok(Ok(Wire::Plain(stream))),
+                None => Ok(Ok(TlsConnection::Plain(stream))),
             };
             // No TLS, cut off, or too slow: there is nobody to tell.
             if let Ok(Ok(wire)) = wire {
@@ -88,7 +88,7 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
 
 /// Serves one connection until it ends, its place is another's, or all is to stop.
 async fn connection(
-    wire: Wire,
+    wire: TlsConnection,
     router: Router,
     http: http1::Builder,
     held: &Arc<Connection>,
@@ -103,7 +103,8 @@ async fn connection(
         } else {
             held.arriving();
         }
-        let answer = service.call(request.map(|body| Arriving { body, held: Arc::clone(held) }));
+        let answer =
+            service.call(request.map(|body| ArrivingBody { body, held: Arc::clone(held) }));
         async move {
             let mut answer = answer.await;
             if let Ok(answer) = &mut answer {
@@ -147,12 +148,12 @@ async fn connection(
 }
 
 /// A body that is arriving; once it is here the request is worked on.
-struct Arriving {
+struct ArrivingBody {
     body: Incoming,
     held: Arc<Connection>,
 }
 
-impl Body for Arriving {
+impl Body for ArrivingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -3,9 +3,9 @@
 mod caught;
 mod internal;
 mod listener;
-mod receipts;
+mod webhooks;
 
 pub use caught::caught;
 pub use internal::{Health, router as internal_router};
 pub use listener::{Listener, serve};
-pub use receipts::{AccountsByName, Receipts, router as public_router};
+pub use webhooks::{AccountsByName, Webhooks, router as public_router};

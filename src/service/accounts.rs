@@ -9,7 +9,7 @@ use crate::{
     access::{
         Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation, Vault,
     },
-    config::{Config, ConfigError, Hidden, StoreKind, resolve_secret},
+    config::{Config, ConfigError, SecretSource, StoreKind, resolve_secret},
     engine::Senders,
     store::Settings,
 };
@@ -37,7 +37,7 @@ impl Senders for OwnAccounts {
 }
 
 /// What is sealed, and the master key's changes.
-pub(super) struct Sealed {
+pub(super) struct SecretStores {
     pub(super) applications: Arc<Applications>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) rotation: Arc<Rotation>,
@@ -49,10 +49,10 @@ pub(super) fn open(
     access: &Access,
     settings: &Arc<dyn Settings>,
     limits: &LimitsByTenant,
-) -> Result<Sealed, StartError> {
+) -> Result<SecretStores, StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
-    let given = |setting: &str, at: &Hidden| {
+    let given = |setting: &str, at: &SecretSource| {
         let key = MasterKey::parse(&resolve_secret(at).map_err(StartError::Config)?);
         let told = |problem| StartError::Config(ConfigError(format!("{setting}: {problem}")));
         key.map_err(told)
@@ -86,5 +86,5 @@ pub(super) fn open(
     let accounts = Arc::new(accounts.map_err(StartError::Store)?);
     let holders = (Arc::clone(&applications), Arc::clone(&accounts));
     let rotation = Arc::new(Rotation::new(vault, holders, access.clone(), file, keys));
-    Ok(Sealed { applications, accounts, rotation })
+    Ok(SecretStores { applications, accounts, rotation })
 }

@@ -2,7 +2,7 @@
 //!
 //! First everything is read and built, so that a mistake changes nothing; then it is put in place, each
 //! at once for whoever comes next. What is under way ends as it began. What cannot be changed while the
-//! service runs is left as it was; [`Settings::differences`](crate::config::Settings::differences)
+//! service runs is left as it was; [`Settings::differences`](crate::config::SettingValues::differences)
 //! names it.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use dispatch_contract::{Account, Registry};
 
 use super::{
-    Parts, Service, callback_options, destinations, guarding, policy, with_tenants_and_names,
+    Components, Service, callback_options, destinations, policy, security, with_tenants_and_names,
 };
 use crate::{
     access::{Applications, Destinations},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What a reload reaches.
-pub(super) struct Reach {
+pub(super) struct ReloadHandles {
     pub(super) registry: Registry,
     pub(super) accounts: Arc<Current<AccountsByName>>,
     pub(super) applications: Arc<Applications>,
@@ -36,7 +36,7 @@ pub(super) struct Reach {
     /// Whether somebody is let in without a key, because nothing real is there.
     pub(super) is_open: bool,
     /// What `[sandbox]` says now.
-    pub(super) script: Mutex<config::Sandbox>,
+    pub(super) script: Mutex<config::SandboxConfig>,
 }
 
 impl Service {
@@ -45,51 +45,51 @@ impl Service {
     ///
     /// # Errors
     /// If something is not right. Nothing has changed then.
-    pub async fn reload(&self, config: &Config, parts: Parts) -> Result<(), ConfigError> {
+    pub async fn reload(&self, config: &Config, parts: Components) -> Result<(), ConfigError> {
         config.check()?;
-        let reach = &self.reach;
-        if reach.is_open && !parts.is_simulated {
+        let reload_handles = &self.reload_handles;
+        if reload_handles.is_open && !parts.is_simulated {
             let problem = "accounts and routes that really send need a restart: this service lets in \
                            whoever is on this machine";
             return Err(ConfigError(problem.to_owned()));
         }
         let mut certificates = Vec::new();
-        for (listener, tls) in &reach.tls {
+        for (listener, tls) in &reload_handles.tls {
             if config.listen.tls.is_of(*listener) {
-                let files = guarding::tls_files(&config.listen.tls, *listener);
-                certificates.push((tls, tls.prepare(files).map_err(guarding::tls_problem)?));
+                let files = security::tls_files(&config.listen.tls, *listener);
+                certificates.push((tls, tls.prepare(files).map_err(security::tls_problem)?));
             }
         }
-        let known = guarding::access_options(&config.access)?;
-        guarding::stays_guarded(self, &known)?;
-        let telling = callback_options(&config.callbacks, &reach.applications);
+        let known = security::access_options(&config.access)?;
+        security::keeps_a_key(self, &known)?;
+        let telling = callback_options(&config.callbacks, &reload_handles.applications);
         let telling = self.callbacks.prepare(telling);
         let telling = telling.map_err(|error| ConfigError(error.to_string()))?;
-        let accounts = renewed(parts.accounts, &reach.accounts.get());
-        let routes = rebound(&parts.routes, &reach.registry, &accounts)?;
+        let accounts = renewed(parts.accounts, &reload_handles.accounts.get());
+        let routes = rebound(&parts.routes, &reload_handles.registry, &accounts)?;
         let routes = with_tenants_and_names(routes, config, &accounts);
 
         // From here on nothing fails but a service that is stopping.
         let stopping = |_| ConfigError("the service is stopping".to_owned());
         self.engine.reload(routes, policy(&config.engine)).await.map_err(stopping)?;
-        reach.accounts.set(accounts);
+        reload_handles.accounts.set(accounts);
         for (tls, prepared) in certificates {
             tls.take(prepared);
         }
         self.access.reload(known);
-        reach.destinations.set(destinations(&config.callbacks));
+        reload_handles.destinations.set(destinations(&config.callbacks));
         self.callbacks.apply(telling);
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) =
             Duration::from_secs(config.engine.drain_s);
-        reach.play(&config.sandbox);
+        reload_handles.play(&config.sandbox);
         Ok(())
     }
 }
 
-impl Reach {
+impl ReloadHandles {
     /// Gives the simulated provider the scripts of the configuration. Those that were set while it runs
     /// stay, unless the configuration names their recipients.
-    fn play(&self, given: &config::Sandbox) {
+    fn play(&self, given: &config::SandboxConfig) {
         let mut before = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sandbox) = &self.sandbox else { return };
         // Each was read when the parts were made.

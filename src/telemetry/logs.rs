@@ -32,7 +32,7 @@ const QUIET: &str = "warn,audit=info,dispatch=";
 pub fn init(json: bool, level: &str) -> Result<(), String> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(move || Lines { is_json: json });
+    let lines = fmt::layer().with_writer(move || LogWriter { is_json: json });
     let done = if json {
         registry.with(lines.json()).try_init()
     } else {
@@ -78,11 +78,11 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
 }
 
 /// Takes a whole line with each write, as the layer gives them.
-struct Lines {
+struct LogWriter {
     is_json: bool,
 }
 
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         io::stderr().lock().write_all(harmless(line, self.is_json).as_bytes())?;
         Ok(line.len())

@@ -22,50 +22,50 @@ use crate::machine::{Fact, Priority, Reason, Rejection};
 pub struct Metrics {
     registry: Registry,
     created: Counter,
-    ended: Family<Ended, Counter>,
-    steps_left: Family<Left, Counter>,
-    sends: Family<OfRoute, Counter>,
-    answers: Family<Answered, Counter>,
-    possible_doubles: Counter,
+    ended: Family<EndedLabels, Counter>,
+    steps_failed_over: Family<FailedOverLabels, Counter>,
+    sends: Family<RouteLabels, Counter>,
+    answers: Family<AnswerLabels, Counter>,
+    possible_duplicates: Counter,
     late_successes: Counter,
-    regrets: Counter,
-    statuses: Family<OfStatus, Counter>,
-    webhooks: Family<OfWebhook, Counter>,
+    unnecessary_failovers: Counter,
+    statuses: Family<StatusLabels, Counter>,
+    webhooks: Family<WebhookLabels, Counter>,
     receipts_unmatched: Counter,
-    route_queue: Family<Queued, Gauge>,
-    route_refused: Family<OfRoute, Counter>,
-    route_crowded_out: Family<OfRoute, Counter>,
+    route_queue: Family<QueueLabels, Gauge>,
+    route_refused: Family<RouteLabels, Counter>,
+    route_crowded_out: Family<RouteLabels, Counter>,
     receipts_foreign: Counter,
-    webhooks_astray: Family<Astray, Counter>,
-    sends_without_receipt: Family<OfAccount, Gauge>,
-    adapter_panics: Family<Panicked, Counter>,
+    webhooks_unknown_path: Family<UnknownPathLabels, Counter>,
+    sends_without_receipt: Family<AccountLabels, Gauge>,
+    adapter_panics: Family<PanicLabels, Counter>,
     handler_panics: Counter,
     callback_panics: Counter,
-    refused: Family<OfCode, Counter>,
-    logins_failed: Family<OfOutcome, Counter>,
-    broken: Family<OfInvariant, Counter>,
+    refused: Family<CodeLabels, Counter>,
+    logins_failed: Family<OutcomeLabels, Counter>,
+    broken: Family<InvariantLabels, Counter>,
     open: Gauge,
     held: Gauge,
     streams: Gauge,
     calls_out: Gauge,
     clock_steps: Counter,
     clock_step_seconds: Gauge<f64, AtomicU64>,
-    callbacks: Family<OfOutcome, Counter>,
-    callback_tries: Family<OfProblem, Counter>,
+    callbacks: Family<OutcomeLabels, Counter>,
+    callback_tries: Family<ProblemLabels, Counter>,
     callbacks_waiting: Gauge,
     callbacks_dead: Gauge,
     callbacks_oldest: Gauge<f64, AtomicU64>,
     callback_rows_missed: Counter,
     tenants: Tenants,
-    call_seconds: Family<OfCall, Histogram, fn() -> Histogram>,
+    call_seconds: Family<CallLabels, Histogram, fn() -> Histogram>,
     commit_seconds: Histogram,
     create_seconds: Histogram,
     first_start_seconds: Histogram,
-    receipt_delay_seconds: Family<OfChannel, Histogram, fn() -> Histogram>,
-    route_queue_age: Family<OfRoute, Gauge<f64, AtomicU64>>,
+    receipt_delay_seconds: Family<ChannelLabels, Histogram, fn() -> Histogram>,
+    route_queue_age: Family<RouteLabels, Gauge<f64, AtomicU64>>,
     store_free_bytes: Gauge,
     store_is_short: Gauge,
-    table_entries: Family<OfTable, Gauge>,
+    table_entries: Family<TableLabels, Gauge>,
 }
 
 /// How long what a machine does takes, in seconds: from a fraction of a millisecond to ten seconds.
@@ -84,47 +84,47 @@ fn slow() -> Histogram {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCall {
+struct CallLabels {
     route: String,
     provider: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfTable {
+struct TableLabels {
     room: &'static str,
     table: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfChannel {
+struct ChannelLabels {
     channel: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct EndedLabels {
     state: &'static str,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Left {
+struct FailedOverLabels {
     channel: String,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRoute {
+struct RouteLabels {
     route: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Queued {
+struct QueueLabels {
     route: String,
     priority: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct AnswerLabels {
     route: String,
     outcome: &'static str,
     error: &'static str,
@@ -133,52 +133,52 @@ struct Answered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfStatus {
+struct StatusLabels {
     channel: String,
     status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfWebhook {
-    adapter: String,
+struct WebhookLabels {
+    provider: String,
     account: String,
     verdict: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Astray {
+struct UnknownPathLabels {
     unknown: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfAccount {
+struct AccountLabels {
     account: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Panicked {
+struct PanicLabels {
     adapter: String,
     call: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCode {
+struct CodeLabels {
     code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOutcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfProblem {
+struct ProblemLabels {
     problem: &'static str,
     cause: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfInvariant {
+struct InvariantLabels {
     id: &'static str,
 }
 
@@ -201,8 +201,8 @@ impl Metrics {
         Metrics {
             created: metric!("workflows_created", "Workflows created"),
             ended: metric!("workflows_ended", "Workflows ended, by state and reason"),
-            steps_left: metric!(
-                "steps_left",
+            steps_failed_over: metric!(
+                "steps_failed_over",
                 "Steps that failed or expired, by channel and reason"
             ),
             sends: metric!("attempts_planned", "Attempts planned, by route"),
@@ -210,27 +210,27 @@ impl Metrics {
                 "answers",
                 "Answers of providers, by route, outcome, error, cause (of no connection) and fault"
             ),
-            possible_doubles: metric!(
-                "possible_double_sends",
+            possible_duplicates: metric!(
+                "possible_duplicate_sends",
                 "Messages sent once more although the first may have gone out"
             ),
             late_successes: metric!(
                 "late_successes",
-                "Steps that reached their condition after they had been given up"
+                "Steps that reached their condition after they had failed over"
             ),
-            regrets: metric!(
-                "regrets",
+            unnecessary_failovers: metric!(
+                "unnecessary_failovers",
                 "Late successes that came after a further message had been sent"
             ),
             statuses: metric!("message_statuses", "Statuses that messages reached, by channel"),
-            webhooks: metric!("webhooks", "Calls of providers, by adapter, account and verdict"),
+            webhooks: metric!("webhooks", "Webhook calls, by provider, account and verdict"),
             receipts_unmatched: metric!(
                 "receipts_unmatched",
                 "Receipts that belong to no message of this service"
             ),
             route_queue: metric!(
                 "route_queue",
-                "Attempts that wait for a place on a route, by route and priority"
+                "Attempts that wait for a permit of a route, by route and priority"
             ),
             route_refused: metric!(
                 "route_creates_refused",
@@ -238,15 +238,15 @@ impl Metrics {
             ),
             route_crowded_out: metric!(
                 "route_crowded_out",
-                "Attempts that found no place within send_within (ROUTE_SATURATED), by route"
+                "Attempts that got no permit within send_within (ROUTE_SATURATED), by route"
             ),
             receipts_foreign: metric!(
                 "receipts_of_other_accounts",
                 "Receipts that name an attempt of this service, and came by another account than it \
                  was started under: they change nothing"
             ),
-            webhooks_astray: metric!(
-                "webhooks_astray",
+            webhooks_unknown_path: metric!(
+                "webhooks_unknown_path",
                 "Calls under /receipts that name no adapter or account of this service, by which it is"
             ),
             sends_without_receipt: metric!(
@@ -332,7 +332,7 @@ impl Metrics {
             ),
             route_queue_age: metric!(
                 "route_queue_age_seconds",
-                "For how long the oldest that waits for a place on a route has waited, by route"
+                "For how long the oldest that waits for a permit of a route has waited, by route"
             ),
             store_free_bytes: metric!(
                 "store_free_bytes",
@@ -358,7 +358,7 @@ impl Metrics {
         tables: impl IntoIterator<Item = (&'static str, usize)>,
     ) {
         for (table, count) in tables {
-            self.table_entries.get_or_create(&OfTable { room, table }).set(count as i64);
+            self.table_entries.get_or_create(&TableLabels { room, table }).set(count as i64);
         }
     }
 
@@ -375,20 +375,20 @@ impl Metrics {
             }
             Fact::Ended(outcome) => {
                 let labels =
-                    Ended { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
+                    EndedLabels { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.ended.get_or_create(&labels).inc();
             }
             Fact::StepFailed { reason, .. } => {
                 self.left(channel(), *reason);
                 if *reason == Reason::RouteSaturated {
-                    self.route_crowded_out.get_or_create(&OfRoute { route: route() }).inc();
+                    self.route_crowded_out.get_or_create(&RouteLabels { route: route() }).inc();
                 }
             }
             Fact::StepExpired { .. } => self.left(channel(), Reason::Expired),
             Fact::AttemptPlanned { route, possible_duplicate, .. } => {
-                self.sends.get_or_create(&OfRoute { route: route.to_string() }).inc();
+                self.sends.get_or_create(&RouteLabels { route: route.to_string() }).inc();
                 if *possible_duplicate {
-                    self.possible_doubles.inc();
+                    self.possible_duplicates.inc();
                 }
             }
             Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
@@ -404,7 +404,7 @@ impl Metrics {
             Fact::StatusReached { status, provider_time, .. } => {
                 self.status(channel(), status.as_str());
                 if let Some(told) = provider_time {
-                    let labels = OfChannel { channel: channel() };
+                    let labels = ChannelLabels { channel: channel() };
                     let delay = at.since(*told).as_secs_f64();
                     self.receipt_delay_seconds.get_or_create(&labels).observe(delay);
                 }
@@ -418,7 +418,7 @@ impl Metrics {
                 self.status(channel(), status.as_str());
                 if *unnecessary_failover {
                     self.late_successes.inc();
-                    self.regrets.inc();
+                    self.unnecessary_failovers.inc();
                 }
             }
             Fact::StatusFailed { failure, .. } | Fact::LateFailure { failure, .. } => {
@@ -427,7 +427,7 @@ impl Metrics {
             Fact::LateSuccess { unnecessary_failover, .. } => {
                 self.late_successes.inc();
                 if *unnecessary_failover {
-                    self.regrets.inc();
+                    self.unnecessary_failovers.inc();
                 }
             }
             Fact::StepStarted { .. }
@@ -452,13 +452,13 @@ impl Metrics {
     /// Counts creates that were refused because a route could not have started them in time.
     pub fn route_refused(&self, route: &str, creates: u64) {
         let route = route.to_owned();
-        self.route_refused.get_or_create(&OfRoute { route }).inc_by(creates);
+        self.route_refused.get_or_create(&RouteLabels { route }).inc_by(creates);
     }
 
     /// Notes how many wait for a place on a route, by priority.
     pub fn route_queue(&self, route: &str, waiting: [usize; Priority::ALL.len()]) {
         for (priority, waiting) in Priority::ALL.into_iter().zip(waiting) {
-            let labels = Queued { route: route.to_owned(), priority: priority.as_str() };
+            let labels = QueueLabels { route: route.to_owned(), priority: priority.as_str() };
             let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
             self.route_queue.get_or_create(&labels).set(waiting);
         }
@@ -470,13 +470,13 @@ impl Metrics {
     }
 
     /// Counts a call under `/receipts` whose `adapter`, `account` or whole `path` is unknown.
-    pub fn webhook_astray(&self, unknown: &'static str) {
-        self.webhooks_astray.get_or_create(&Astray { unknown }).inc();
+    pub fn webhook_unknown_path(&self, unknown: &'static str) {
+        self.webhooks_unknown_path.get_or_create(&UnknownPathLabels { unknown }).inc();
     }
 
     /// Notes how many messages an account (`provider/name`) accepted since it last told anything.
     pub fn sends_without_receipt(&self, account: &str, sends: u64) {
-        let labels = OfAccount { account: account.to_owned() };
+        let labels = AccountLabels { account: account.to_owned() };
         self.sends_without_receipt
             .get_or_create(&labels)
             .set(i64::try_from(sends).unwrap_or(i64::MAX));
@@ -485,7 +485,7 @@ impl Metrics {
     /// Counts a panic in an adapter's `send`, `webhook` or `run`.
     pub fn adapter_panicked(&self, adapter: &str, call: &'static str) {
         let adapter = adapter.to_owned();
-        self.adapter_panics.get_or_create(&Panicked { adapter, call }).inc();
+        self.adapter_panics.get_or_create(&PanicLabels { adapter, call }).inc();
     }
 
     /// Counts a panic in a handler of requests.
@@ -500,7 +500,7 @@ impl Metrics {
 
     /// Notes how long a call to a provider took.
     pub fn call(&self, route: &str, provider: &str, took: Duration) {
-        let labels = OfCall { route: route.to_owned(), provider: provider.to_owned() };
+        let labels = CallLabels { route: route.to_owned(), provider: provider.to_owned() };
         self.call_seconds.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -516,7 +516,7 @@ impl Metrics {
 
     /// Notes for how long the oldest has waited for a place on a route; zero if none waits.
     pub fn route_queue_age(&self, route: &str, age: Duration) {
-        let labels = OfRoute { route: route.to_owned() };
+        let labels = RouteLabels { route: route.to_owned() };
         self.route_queue_age.get_or_create(&labels).set(age.as_secs_f64());
     }
 
@@ -528,31 +528,31 @@ impl Metrics {
     }
 
     /// Counts a provider's call.
-    pub fn webhook(&self, adapter: &str, account: &str, verdict: &'static str) {
-        let (adapter, account) = (adapter.to_owned(), account.to_owned());
-        let labels = OfWebhook { adapter, account, verdict };
+    pub fn webhook(&self, provider: &str, account: &str, verdict: &'static str) {
+        let (provider, account) = (provider.to_owned(), account.to_owned());
+        let labels = WebhookLabels { provider, account, verdict };
         self.webhooks.get_or_create(&labels).inc();
     }
 
     /// Counts a refused request.
     pub fn refused(&self, code: &'static str) {
-        self.refused.get_or_create(&OfCode { code }).inc();
+        self.refused.get_or_create(&CodeLabels { code }).inc();
     }
 
     /// Counts a credential that was `wrong`, or not looked at (`slowed`).
     pub fn login_failed(&self, outcome: &'static str) {
-        self.logins_failed.get_or_create(&OfOutcome { outcome }).inc();
+        self.logins_failed.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts callbacks that were `made`, `delivered`, given up (`dead`), or `dropped`.
     pub fn callbacks(&self, outcome: &'static str, count: usize) {
-        self.callbacks.get_or_create(&OfOutcome { outcome }).inc_by(count as u64);
+        self.callbacks.get_or_create(&OutcomeLabels { outcome }).inc_by(count as u64);
     }
 
     /// Counts a try of a callback that is repeated.
     /// `cause` is why no answer came, or the answer's class.
     pub fn callback_retried(&self, problem: &'static str, cause: &'static str) {
-        self.callback_tries.get_or_create(&OfProblem { problem, cause }).inc();
+        self.callback_tries.get_or_create(&ProblemLabels { problem, cause }).inc();
     }
 
     /// Notes how many callbacks are kept, and when the oldest that waits was made.
@@ -569,7 +569,7 @@ impl Metrics {
 
     /// Counts a broken invariant.
     pub fn invariant_broken(&self, id: &'static str) {
-        self.broken.get_or_create(&OfInvariant { id }).inc();
+        self.broken.get_or_create(&InvariantLabels { id }).inc();
     }
 
     /// Notes what is open, and how many calls are out.
@@ -581,14 +581,14 @@ impl Metrics {
 
     /// Counts a status stream for as long as what it returns is kept.
     pub fn stream(&self) -> impl Drop + Send + use<> {
-        struct Open(Gauge);
-        impl Drop for Open {
+        struct StreamGuard(Gauge);
+        impl Drop for StreamGuard {
             fn drop(&mut self) {
                 self.0.dec();
             }
         }
         self.streams.inc();
-        Open(self.streams.clone())
+        StreamGuard(self.streams.clone())
     }
 
     /// Notes a step of the wall clock.
@@ -609,15 +609,17 @@ impl Metrics {
         let error = rejection.map_or("", |rejection| rejection.kind.as_str());
         let cause = rejection.and_then(|rejection| rejection.cause).map_or("", Cause::as_str);
         let fault = rejection.map_or("", |rejection| rejection.fault.as_str());
-        self.answers.get_or_create(&Answered { route, outcome, error, cause, fault }).inc();
+        self.answers.get_or_create(&AnswerLabels { route, outcome, error, cause, fault }).inc();
     }
 
     fn left(&self, channel: String, reason: Reason) {
-        self.steps_left.get_or_create(&Left { channel, reason: reason.as_str() }).inc();
+        self.steps_failed_over
+            .get_or_create(&FailedOverLabels { channel, reason: reason.as_str() })
+            .inc();
     }
 
     fn status(&self, channel: String, status: &'static str) {
-        self.statuses.get_or_create(&OfStatus { channel, status }).inc();
+        self.statuses.get_or_create(&StatusLabels { channel, status }).inc();
     }
 }
 

@@ -11,7 +11,7 @@ use dispatch::{
     builtin,
     config::Config,
     engine::{Route, RouteTable},
-    service::{Parts, Service},
+    service::{Components, Service},
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
@@ -87,7 +87,7 @@ async fn the_program() {
     let service = Service::start(&config, |clock, _| {
         let parts = builtin::parts(&config, clock)?;
         let routes = RouteTable::new(parts.routes.iter().map(in_disguise).collect());
-        Ok(Parts { routes, ..parts })
+        Ok(Components { routes, ..parts })
     });
     let service = service.await.unwrap();
     // On a line of its own, whatever the harness has begun to say.

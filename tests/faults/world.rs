@@ -117,7 +117,7 @@ retention_s = 86400
 [engine]
 recovery_grace_s = 0
 unknown_wait_s = 1
-final_wait_s = 20
+unconfirmed_after_s = 20
 [log]
 level = "warn"
 [[access.keys]]

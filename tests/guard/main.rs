@@ -18,7 +18,7 @@ mod lives;
 
 use dispatch::{
     engine::{Command, Processor, SendOrder},
-    service::Parts,
+    service::Components,
     store::{MemoryStore, SledOptions, SledStore, Store, encode},
 };
 
@@ -82,7 +82,7 @@ fn counted(
     (counted.count_total as f64 / LIVES as f64, sends)
 }
 
-fn started() -> (Parts, MemoryStore, Processor) {
+fn started() -> (Components, MemoryStore, Processor) {
     let parts = lives::parts();
     let store = MemoryStore::new();
     let processor = lives::processor(&store, &parts);

@@ -4,7 +4,7 @@ use dispatch::{
     access::{self, Application},
     builtin,
     client::{Client, Credential, Watch},
-    config::{AccessKey, Config, TenantLimits},
+    config::{AccessKeyConfig, Config, TenantConfig},
     pb::v1::{
         AdvanceClockRequest, ApplicationSpec, BackupRequest, BatchCreateWorkflowsRequest,
         CancelWorkflowRequest, CreateAccountRequest, CreateApplicationRequest, CreateKeyRequest,
@@ -42,8 +42,8 @@ pub struct House {
     pub channel: Channel,
 }
 
-pub fn key(id: &str, tenant: &str, scopes: &[&str]) -> AccessKey {
-    AccessKey {
+pub fn key(id: &str, tenant: &str, scopes: &[&str]) -> AccessKeyConfig {
+    AccessKeyConfig {
         id: id.to_owned(),
         secret: SECRET.into(),
         tenant: tenant.to_owned(),
@@ -343,9 +343,9 @@ async fn no_tenant_sees_another_s_workflows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     let mut config = config();
-    let none = TenantLimits::default();
-    let fast = TenantLimits { creates_per_s: Some(1), creates_burst: Some(2), ..none };
-    let few = TenantLimits { open_workflows: Some(2), ..none };
+    let none = TenantConfig::default();
+    let fast = TenantConfig { creates_per_s: Some(1), creates_burst: Some(2), ..none };
+    let few = TenantConfig { open_workflows: Some(2), ..none };
     config.access.tenants = [("acme".to_owned(), fast), ("other".to_owned(), few)].into();
     let house = House::new(&config).await;
     let spec = || request(messenger_sms("1000", "447700900001", "600s"));
@@ -390,7 +390,7 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     config.access.most_keys = 5;
     config.access.most_applications = 2;
     config.access.most_accounts = 2;
-    let more = TenantLimits { most_accounts: Some(3), ..TenantLimits::default() };
+    let more = TenantConfig { most_accounts: Some(3), ..TenantConfig::default() };
     config.access.tenants = [("other".to_owned(), more)].into();
     let house = House::new(&config).await;
     let page = |name: &str| CreateAccountRequest {

@@ -20,7 +20,7 @@ use dispatch::{
         CreateAccountRequest, EventKind, GetAccountRequest, LinkApplicationRequest,
         ListAccountsRequest, UnlinkApplicationRequest, UpdateAccountRequest,
     },
-    service::{Parts, Service},
+    service::{Components, Service},
     store::{MemoryStore, Settings, Store},
 };
 use dispatch_contract::{
@@ -371,7 +371,7 @@ async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Serv
     let service = Service::start(config, |clock, _| {
         let parts = builtin::parts(config, clock)?;
         let routes = RouteTable::new(parts.routes.iter().map(remember).collect());
-        Ok(Parts { routes, ..parts })
+        Ok(Components { routes, ..parts })
     });
     let service = service.await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();

@@ -5,7 +5,7 @@ use dispatch::{
     access::all_rights,
     builtin,
     client::{Client, Credential},
-    config::{Account, Config, Route, StoreKind},
+    config::{AccountConfig, Config, RouteConfig, StoreKind},
     pb::v1::CreateKeyRequest,
     service::{Service, StartError},
 };
@@ -23,7 +23,7 @@ use crate::{
 /// An account and a route that would really send, and no key.
 fn real() -> Config {
     let mut config = in_memory();
-    config.accounts.push(Account {
+    config.accounts.push(AccountConfig {
         name: "main".to_owned(),
         formerly: Vec::new(),
         provider: "vonage".to_owned(),
@@ -32,7 +32,7 @@ fn real() -> Config {
             .map(|name| (name.to_owned(), "a secret of thirty-two characters".into()))
             .into(),
     });
-    config.routes.push(Route {
+    config.routes.push(RouteConfig {
         name: "sms".to_owned(),
         adapter: "vonage-sms".to_owned(),
         account: "main".to_owned(),
@@ -293,7 +293,7 @@ async fn nothing_listens_in_clear_for_others_unless_told_so_and_then_asks_for_a_
     http.listen.http = everywhere;
     for (config, setting) in [(&config, "listen.grpc"), (&http, "listen.http")] {
         let refused = start(config).await.unwrap_err();
-        assert!(matches!(refused, StartError::Exposed(_)));
+        assert!(matches!(refused, StartError::InsecureListen(_)));
         let told = refused.to_string();
         for part in [setting, "without TLS", "listen.tls.certificate", "listen.insecure = true"] {
             assert!(told.contains(part), "{told}");

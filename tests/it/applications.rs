@@ -317,7 +317,7 @@ async fn what_is_no_request_for_an_application_is_refused_and_changes_nothing() 
 async fn a_body_that_does_not_arrive_is_waited_for_only_so_long() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut config = in_memory();
-    config.listen.http_patience_s = 1;
+    config.listen.http_timeout_s = 1;
     let running = Running::start(&config).await;
     let mut slow = tokio::net::TcpStream::connect(running.service.http).await.unwrap();
     let head = format!(

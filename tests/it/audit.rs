@@ -5,7 +5,7 @@ use std::time::Duration;
 use dispatch::{
     builtin,
     client::{Client, Credential},
-    config::{AccessKey, Config},
+    config::{AccessKeyConfig, Config},
     pb::v1::{AuditEntry, CreateKeyRequest, ListAuditRequest, ListAuditResponse},
     service::Service,
 };
@@ -15,8 +15,8 @@ use crate::support::in_memory;
 
 const SECRET: &str = "a secret of the tests";
 
-fn key(id: &str, tenant: &str, scopes: &[&str]) -> AccessKey {
-    AccessKey {
+fn key(id: &str, tenant: &str, scopes: &[&str]) -> AccessKeyConfig {
+    AccessKeyConfig {
         id: id.to_owned(),
         secret: SECRET.into(),
         tenant: tenant.to_owned(),

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch::{
     builtin,
     client::{Client, Credential},
-    config::{AccessKey, Config},
+    config::{AccessKeyConfig, Config},
     pb::v1::{
         ApplicationSpec, CreateAccountRequest, CreateApplicationRequest, ListAccountsRequest,
         ListApplicationsRequest, ListCallbacksRequest, ListWorkflowsRequest, StreamStatusRequest,
@@ -21,7 +21,7 @@ const SECRET: &str = "a secret of the tests";
 
 fn config() -> Config {
     let mut config = in_memory();
-    let key = |id: &str| AccessKey {
+    let key = |id: &str| AccessKeyConfig {
         id: id.to_owned(),
         secret: SECRET.into(),
         tenant: id.to_owned(),

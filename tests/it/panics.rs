@@ -134,7 +134,7 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     store.reader = Arc::new(ClumsyReader { inner, panics: Arc::clone(&panics) });
     let access = Access::new(Arc::clone(&store.settings));
     let engine = store.start();
-    let listen = config::Listen::default();
+    let listen = config::ListenConfig::default();
     let calls = Calls::new(listen.calls, access.limits().clone());
     let (reporter, _) = tonic_health::server::health_reporter();
     let patience = Duration::from_secs(5);

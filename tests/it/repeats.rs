@@ -3,7 +3,7 @@
 
 use dispatch::{
     client::Client,
-    config::{AccessKey, Config, Route, StoreKind, TenantLimits},
+    config::{AccessKeyConfig, Config, RouteConfig, StoreKind, TenantConfig},
     pb::v1::{
         BatchCreateWorkflowsRequest, CreateWorkflowRequest, WorkflowSpec,
         batch_create_result::Result::{Created, Error},
@@ -24,8 +24,8 @@ fn config() -> Config {
     config
 }
 
-fn route(name: &str, channel: &str) -> Route {
-    Route {
+fn route(name: &str, channel: &str) -> RouteConfig {
+    RouteConfig {
         name: name.to_owned(),
         adapter: format!("sandbox-{channel}"),
         account: "sandbox".to_owned(),
@@ -38,7 +38,7 @@ fn route(name: &str, channel: &str) -> Route {
 
 /// At most so many open workflows.
 fn limited(config: &Config, open_workflows: u64) -> Config {
-    let few = TenantLimits { open_workflows: Some(open_workflows), ..TenantLimits::default() };
+    let few = TenantConfig { open_workflows: Some(open_workflows), ..TenantConfig::default() };
     let mut config = config.clone();
     config.access.tenants = [("acme".to_owned(), few)].into();
     config
@@ -68,7 +68,7 @@ fn body(text: &str) -> Value {
 /// `POST /v0.1/dispatch` under an idempotency key.
 async fn post(house: &House, id: &str, body: &Value) -> (u16, Value) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let AccessKey { id: user, .. } = key("acme", "acme", &ALL);
+    let AccessKeyConfig { id: user, .. } = key("acme", "acme", &ALL);
     let asked = client
         .post(format!("http://{}/v0.1/dispatch", house.service.http))
         .basic_auth(user, Some(SECRET))
@@ -139,7 +139,7 @@ async fn at_the_quota() {
 async fn at_the_rate_limit() {
     let mut config = config();
     let slow =
-        TenantLimits { creates_per_s: Some(1), creates_burst: Some(2), ..TenantLimits::default() };
+        TenantConfig { creates_per_s: Some(1), creates_burst: Some(2), ..TenantConfig::default() };
     config.access.tenants = [("acme".to_owned(), slow)].into();
     // Its clock stands, so that the rate allows nothing more.
     let house = House::new(&config).await;

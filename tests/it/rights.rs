@@ -1,6 +1,6 @@
 //! Each method and each path against each scope, over the real edges, from the one table that both use.
 
-use dispatch::{access::all_rights, client::Credential, config::AccessKey};
+use dispatch::{access::all_rights, client::Credential, config::AccessKeyConfig};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::{
@@ -17,7 +17,7 @@ use crate::{
 
 const SCOPES: [&str; 5] = ["create", "read", "cancel", "admin", "operator"];
 
-fn keys() -> Vec<AccessKey> {
+fn keys() -> Vec<AccessKeyConfig> {
     SCOPES.map(|scope| key(scope, "acme", &[scope])).into()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch::{
     builtin,
-    config::{Config, Route, StoreKind},
+    config::{Config, RouteConfig, StoreKind},
     pb::v1::{
         AdvanceClockRequest, CreateAccountRequest, CreateWorkflowRequest, ListChannelsRequest,
         Workflow, WorkflowSpec, sandbox_service_client::SandboxServiceClient,
@@ -23,8 +23,8 @@ use crate::{
 const PAGE: &str = "107083064136738";
 const NUMBER: &str = "447700900009";
 
-fn route(name: &str, adapter: &str, sender: &str, tenants: &[&str]) -> Route {
-    Route {
+fn route(name: &str, adapter: &str, sender: &str, tenants: &[&str]) -> RouteConfig {
+    RouteConfig {
         name: name.to_owned(),
         adapter: format!("sandbox-{adapter}"),
         account: "sandbox".to_owned(),

@@ -9,10 +9,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch::{
     builtin,
     client::Client,
-    config::{Account, Config},
+    config::{AccountConfig, Config},
     engine::TestClock,
     pb::v1::{EventKind, Workflow, WorkflowSpec, WorkflowState},
-    service::{Parts, Service, ServiceClock},
+    service::{Components, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
@@ -77,7 +77,7 @@ async fn a_webhook_that_nobody_signed_changes_nothing() {
     assert!(
         metric(
             &running,
-            r#"dispatch_webhooks_total{adapter="vonage",account="sandbox",verdict="forged"} 4"#
+            r#"dispatch_webhooks_total{provider="vonage",account="sandbox",verdict="forged"} 4"#
         )
         .await
     );
@@ -195,7 +195,7 @@ impl Told {
             };
             let settings =
                 [("base_url", base_url.as_str()), ("api_key", KEY), ("api_version", version)];
-            config.accounts.push(Account {
+            config.accounts.push(AccountConfig {
                 name: "main".to_owned(),
                 formerly: Vec::new(),
                 provider: "vonage".to_owned(),
@@ -205,7 +205,7 @@ impl Told {
                     .into(),
             });
             for adapter in ["vonage-messenger", "vonage-sms"] {
-                config.routes.push(dispatch::config::Route {
+                config.routes.push(dispatch::config::RouteConfig {
                     name: adapter.to_owned(),
                     adapter: adapter.to_owned(),
                     account: "main".to_owned(),
@@ -217,7 +217,7 @@ impl Told {
             }
             change(&mut config);
             // The provider is one of this test's own.
-            Ok(Parts { is_simulated: true, ..builtin::parts(&config, clock)? })
+            Ok(Components { is_simulated: true, ..builtin::parts(&config, clock)? })
         });
         let service = started.await.unwrap();
         let (provider, clock) = made.into_inner().unwrap();
@@ -305,7 +305,7 @@ impl Told {
 
     async fn verdicts(&self, verdict: &str) -> u64 {
         let name = format!(
-            "dispatch_webhooks_total{{adapter=\"vonage\",account=\"main\",verdict=\"{verdict}\"}}"
+            "dispatch_webhooks_total{{provider=\"vonage\",account=\"main\",verdict=\"{verdict}\"}}"
         );
         self.count(&name).await
     }

@@ -11,7 +11,7 @@ use dispatch::{
     grpc::parse_create,
     machine::{Moment, Plan, PolicySnapshot, SendResult, WorkflowId},
     pb::v1::CreateWorkflowRequest,
-    service::{Parts, ServiceClock},
+    service::{Components, ServiceClock},
     store::{Record, Requester, Row, Store},
 };
 use dispatch_contract::{
@@ -29,7 +29,7 @@ pub fn at(ms: u64) -> Moment {
 }
 
 /// The real adapters behind routes for Messenger and SMS.
-pub fn parts() -> Parts {
+pub fn parts() -> Components {
     let config = Config::parse(&format!(
         r#"
 [[accounts]]
@@ -75,7 +75,7 @@ steps:
     }
 }
 
-pub fn plan(parts: &Parts) -> Plan {
+pub fn plan(parts: &Components) -> Plan {
     parse_create(&request(), &parts.routes, at(0).wall).expect("a good workflow")
 }
 
@@ -167,7 +167,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A turn on `store` that recovers nothing.
-pub fn processor(store: &dyn Store, parts: &Parts) -> Processor {
+pub fn processor(store: &dyn Store, parts: &Components) -> Processor {
     let grace = Grace::new(at(0).engine, Duration::ZERO, 0);
     Processor::new(store, Arc::new(parts.routes.clone()), grace)
 }

@@ -48,7 +48,7 @@ use crate::{
     client::Known,
     config::{Config, ConfigError},
     engine::{RouteTable, SystemClock},
-    service::{Parts, ServiceClock},
+    service::{Components, ServiceClock},
 };
 
 /// How many connections load comes over, with more in flight than `FEW`.
@@ -122,7 +122,7 @@ struct Bench {
 
 pub(super) async fn run<P>(args: BenchArgs, parts: P) -> Result<ExitCode, Failure>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     if args.seconds <= 0.0 || args.in_flight.contains(&0) || args.count == Some(0) {
         let text = "nothing would be measured: --seconds, --in-flight and --count begin at 1";
@@ -175,7 +175,7 @@ where
 /// The same routes as the service's, for this process to send by.
 fn routes<P>(server: &Server, parts: P) -> Result<Option<Arc<RouteTable>>, ConfigError>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     let Some(file) = server.config() else { return Ok(None) };
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));

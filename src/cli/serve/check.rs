@@ -5,16 +5,16 @@ use std::{process::ExitCode, sync::Arc};
 use super::Read;
 use crate::{
     cli::{Failure, ServeArgs, show},
-    config::{Config, ConfigError, Settings},
+    config::{Config, ConfigError, SettingValues},
     engine::SystemClock,
-    service::{self, Parts, ServiceClock},
+    service::{self, Components, ServiceClock},
     telemetry,
 };
 
 /// Says everything that is wrong, or what is not as by default.
 pub(super) fn run<P>(args: &ServeArgs, parts: P) -> Result<ExitCode, Failure>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     let failed = |error: ConfigError| Failure::new(error.to_string());
     let read = Read::of(args).map_err(failed)?;
@@ -38,7 +38,7 @@ where
         None => "the default configuration".to_owned(),
     };
     show::line(&format!("{of}: right"));
-    let differences = Settings::of("").map_err(failed)?.differences(&read.settings);
+    let differences = SettingValues::of("").map_err(failed)?.differences(&read.settings);
     for (by_reload, title) in [
         (
             true,

@@ -4,7 +4,7 @@ use super::Read;
 use crate::{
     cli::ServeArgs,
     config::{Config, ConfigError, Difference, TlsListener},
-    service::{Parts, Service, ServiceClock},
+    service::{Components, Service, ServiceClock},
     telemetry,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Running<'a, P> {
 
 impl<P> Running<'_, P>
 where
-    P: Fn(&Config, &ServiceClock) -> Result<Parts, ConfigError>,
+    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     /// Takes up the configuration, and tells the log what changed and what needs a restart; or that
     /// nothing changed, and why.

@@ -57,7 +57,7 @@ async fn a_body_of_ten_megabytes_is_refused_and_the_caller_hears_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_costs_a_bounded_time() {
     let mut config = in_memory();
-    config.listen.http_patience_s = 1;
+    config.listen.http_timeout_s = 1;
     let running = Running::start(&config).await;
     let body = messenger_sms().to_string();
     let half = format!("{}{}", head(body.len(), ""), &body[..body.len() / 2]);

@@ -495,7 +495,7 @@ async fn a_service_that_has_no_room_says_so_before_it_promises_anything() {
     let mut config = in_memory();
     config.store.kind = dispatch::config::StoreKind::Sled;
     config.store.data = folder.path().join("data");
-    config.engine.waiting_creates = 1;
+    config.engine.create_queue_capacity = 1;
     let running = Running::start(&config).await;
     let body = messenger_sms();
     let (mut taken, mut refused) = (0, 0);

@@ -1,6 +1,6 @@
 //! Who is let in over HTTP, and that nobody sees what is another tenant's.
 
-use dispatch::{access::token, config::AccessKey};
+use dispatch::{access::token, config::AccessKeyConfig};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Caller {
 
 async fn start() -> Running {
     let mut config = in_memory();
-    let key = |id: &str, tenant: &str, scopes: &[&str]| AccessKey {
+    let key = |id: &str, tenant: &str, scopes: &[&str]| AccessKeyConfig {
         id: id.to_owned(),
         secret: SECRET.into(),
         tenant: tenant.to_owned(),

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use dispatch::{
     builtin,
     client::{Client, Credential},
-    config::{AccessKey, Config},
+    config::{AccessKeyConfig, Config},
     engine::{Route, RouteTable},
     pb::v1::{
         BatchCreateWorkflowsRequest, CreateWorkflowRequest, Priority, WorkflowSpec,
         batch_create_result::Result::Created,
     },
-    service::{Parts, Service},
+    service::{Components, Service},
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
@@ -74,7 +74,7 @@ fn config() -> Config {
     let mut config = in_memory();
     config.sandbox.virtual_clock = false;
     config.access.keys = ["bulk", "other"]
-        .map(|tenant| AccessKey {
+        .map(|tenant| AccessKeyConfig {
             id: tenant.to_owned(),
             secret: SECRET.into(),
             tenant: tenant.to_owned(),
@@ -94,7 +94,7 @@ async fn slow(config: &Config) -> Service {
     let service = Service::start(config, |clock, _| {
         let parts = builtin::parts(config, clock)?;
         let routes = RouteTable::new(parts.routes.iter().map(slow).collect());
-        Ok(Parts { routes, ..parts })
+        Ok(Components { routes, ..parts })
     });
     service.await.unwrap()
 }

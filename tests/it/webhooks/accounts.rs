@@ -7,7 +7,7 @@ use super::*;
 const FOREIGN: &str = "dispatch_receipts_of_other_accounts_total";
 const OTHER_SECRET: &str = "another secret of that length....";
 
-fn another(name: &str, secret: Option<&str>) -> Account {
+fn another(name: &str, secret: Option<&str>) -> AccountConfig {
     let mut settings = vec![("api_key", KEY)];
     let mut secrets = vec![("api_secret", SECRET)];
     match secret {
@@ -15,7 +15,7 @@ fn another(name: &str, secret: Option<&str>) -> Account {
         None => settings.push(("unsigned_webhooks", "accept")),
     }
     let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Account {
+    AccountConfig {
         name: name.to_owned(),
         formerly: Vec::new(),
         provider: "vonage".to_owned(),

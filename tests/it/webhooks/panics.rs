@@ -8,7 +8,7 @@ use dispatch::{
     engine::{Route, RouteTable},
     fair::Places,
     http,
-    service::Parts,
+    service::Components,
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, InboundSink,
@@ -60,14 +60,14 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
     let config = in_memory();
     let runs = Arc::new(AtomicU64::new(0));
     let service = Service::start(&config, |clock, _| {
-        let Parts { accounts, routes, sandbox, .. } = builtin::parts(&config, clock)?;
+        let Components { accounts, routes, sandbox, .. } = builtin::parts(&config, clock)?;
         let sms = routes.iter().find(|route| *route.adapter.channel() == Channel::SMS).unwrap();
         let can = sms.adapter.capabilities().clone();
         let adapter: Arc<dyn ChannelAdapter> = Arc::new(Clumsy { can, runs: Arc::clone(&runs) });
         let mut registry = Registry::new();
         registry.add(Arc::clone(&adapter)).unwrap();
         let routes = RouteTable::new(vec![Route { adapter, ..sms.clone() }]);
-        Ok(Parts { registry, accounts, routes, sandbox, is_simulated: true })
+        Ok(Components { registry, accounts, routes, sandbox, is_simulated: true })
     });
     let service = service.await.unwrap();
     let counted = async |line: &str| told(&service).await.lines().any(|found| found == line);
@@ -83,7 +83,7 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
     }
     assert!(counted(&panics("webhook", 2)).await);
     let verdict =
-        "dispatch_webhooks_total{adapter=\"sandbox\",account=\"sandbox\",verdict=\"panicked\"} 2";
+        "dispatch_webhooks_total{provider=\"sandbox\",account=\"sandbox\",verdict=\"panicked\"} 2";
     assert!(counted(verdict).await);
 
     let grpc = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
         socket,
         places: Places::new(8),
         tls: None,
-        patience: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
     };
     let stop = CancellationToken::new();
     let served = tokio::spawn(http::serve(listener, router, stop.clone()));

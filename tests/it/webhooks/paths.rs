@@ -31,7 +31,7 @@ async fn a_slash_too_many_is_taken_and_a_wrong_name_is_counted() {
         ("path", "/receipts"),
     ];
     for (unknown, path) in astray {
-        let name = format!("dispatch_webhooks_astray_total{{unknown=\"{unknown}\"}}");
+        let name = format!("dispatch_webhooks_unknown_path_total{{unknown=\"{unknown}\"}}");
         let before = told.count(&name).await;
         assert_eq!(told.post_to(path, "{}", &signed(b"{}")).await, 404, "{path}");
         assert_eq!(told.count(&name).await, before + 1, "{path}");

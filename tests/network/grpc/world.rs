@@ -79,7 +79,7 @@ impl World {
         config.store.cache_mib = 16;
         config.engine.drain_s = 0;
         config.engine.recovery_grace_s = 0;
-        config.engine.final_wait_s = 20;
+        config.engine.unconfirmed_after_s = 20;
         config.sandbox.virtual_clock = true;
         config.sandbox.seed = self.seed;
         config.sandbox.default_script = "accept; deliver 800ms; read 2s; jitter 4s".to_owned();

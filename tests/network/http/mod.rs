@@ -19,10 +19,10 @@ use std::{
 use dispatch::{
     builtin,
     client::Client,
-    config::{Account, Config, Route},
+    config::{AccountConfig, Config, RouteConfig},
     engine::TestClock,
     pb::v1::{Workflow, WorkflowSpec},
-    service::{Parts, Service, ServiceClock},
+    service::{Components, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
@@ -55,7 +55,7 @@ impl Between {
         let (sends, receipts) = (Proxy::start().await, Proxy::start().await);
         let mut config = in_memory();
         config.listen.public_url = format!("http://{}", receipts.address);
-        config.accounts.push(Account {
+        config.accounts.push(AccountConfig {
             name: "main".to_owned(),
             provider: "vonage".to_owned(),
             settings: [
@@ -70,7 +70,7 @@ impl Between {
                 .into(),
         });
         config.routes = ["vonage-messenger", "vonage-sms"]
-            .map(|adapter| Route {
+            .map(|adapter| RouteConfig {
                 name: adapter.to_owned(),
                 adapter: adapter.to_owned(),
                 account: "main".to_owned(),
@@ -101,7 +101,7 @@ impl Between {
             let ServiceClock::Test(clock_of_test) = clock else { panic!("a real clock") };
             assert!(made.set((provider, Arc::clone(clock_of_test))).is_ok());
             // The provider is one of this test's own.
-            Ok(Parts { is_simulated: true, ..builtin::parts(&config, clock)? })
+            Ok(Components { is_simulated: true, ..builtin::parts(&config, clock)? })
         });
         let service = started.await.unwrap();
         let (provider, clock) = made.into_inner().unwrap();

@@ -83,7 +83,7 @@ async fn a_receipt_without_room_is_turned_away_and_taken_later() {
     let _alone = ALONE.lock().await;
     const PEOPLE: usize = 200;
     let between = Between::start("accept; deliver 1s; read 2s", |config| {
-        config.engine.waiting_receipts = 1;
+        config.engine.receipt_queue_capacity = 1;
         config.routes.iter_mut().for_each(|route| route.concurrency = 64);
     })
     .await;

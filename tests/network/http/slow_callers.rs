@@ -44,7 +44,7 @@ async fn dawdle(to: SocketAddr, begin: &'static str) -> (String, Duration) {
 async fn slow_callers_are_let_go_of_and_hold_nobody_up() {
     let _alone = ALONE.lock().await;
     let mut config = in_memory();
-    config.listen.http_patience_s = PATIENCE.as_secs();
+    config.listen.http_timeout_s = PATIENCE.as_secs();
     config.listen.http_connections = 512;
     let running = Running::over_http(&config).await;
     let http = running.service.http;

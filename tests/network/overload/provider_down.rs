@@ -37,7 +37,7 @@ public_url = "http://{http}"
 retry_base_ms = 200
 retry_max_ms = 1000
 unknown_wait_s = 1
-final_wait_s = 10
+unconfirmed_after_s = 10
 {}[[accounts]]
 name = "main"
 provider = "vonage"

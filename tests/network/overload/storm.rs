@@ -49,11 +49,11 @@ fn config() -> String {
     format!(
         r#"
 [listen]
-calls_per_connection = {CALLS}
+max_concurrent_streams = {CALLS}
 [store]
 cache_mib = 32
 [engine]
-waiting_creates = {WAITING}
+create_queue_capacity = {WAITING}
 [sandbox]
 default_script = "accept; deliver 50ms"
 {}[[accounts]]

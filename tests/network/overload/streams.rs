@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{Server, create_sms, raise_open_files};
 use crate::{ALONE, chance::setting, proxy::Proxy, report, support::eventually};
 
-/// Below the service's usual `calls_per_connection`.
+/// Below the service's usual `max_concurrent_streams`.
 const A_CONNECTION: u64 = 100;
 const WORKFLOWS: usize = 40;
 const PATIENCE_S: u64 = 3;
@@ -28,7 +28,7 @@ const CONFIG: &str = r#"
 [listen]
 keep_alive_s = 1
 keep_alive_timeout_s = 2
-reader_patience_s = 3
+reader_timeout_s = 3
 [store]
 cache_mib = 32
 [sandbox]

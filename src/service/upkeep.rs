@@ -16,7 +16,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Says how many entries the tables of a room have.
-pub(super) struct Tables {
+pub(super) struct TableSource {
     pub(super) room: &'static str,
     pub(super) count: Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Tables {
 pub(super) async fn tend(
     access: Access,
     engine: Engine,
-    tables: Vec<Tables>,
+    tables: Vec<TableSource>,
     stop: CancellationToken,
 ) {
     let mut reported = tokio::time::Instant::now();
@@ -39,7 +39,7 @@ pub(super) async fn tend(
         let now = tokio::time::Instant::now();
         if counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY) {
             counted = Some(now);
-            for Tables { room, count } in &tables {
+            for TableSource { room, count } in &tables {
                 engine.metrics().tables(room, count());
             }
         }

@@ -20,7 +20,7 @@ const SECRET_LEAST: usize = 16;
 ///
 /// # Errors
 /// If a key is not right, or its secret is not there.
-pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, ConfigError> {
+pub(super) fn access_options(config: &config::AccessConfig) -> Result<AccessOptions, ConfigError> {
     let keys: Result<Vec<_>, _> = config.keys.iter().map(configured_key).collect();
     let usual = TenantLimits {
         creates_per_s: config.creates_per_s,
@@ -31,7 +31,7 @@ pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, C
         applications: config.most_applications,
         accounts: config.most_accounts,
     };
-    let limits = |it: &config::TenantLimits| TenantLimits {
+    let limits = |it: &config::TenantConfig| TenantLimits {
         creates_per_s: it.creates_per_s.unwrap_or(usual.creates_per_s),
         creates_burst: it.creates_burst.unwrap_or(usual.creates_burst),
         open_workflows: it.open_workflows.unwrap_or(usual.open_workflows),
@@ -51,7 +51,7 @@ pub(super) fn access_options(config: &config::Access) -> Result<AccessOptions, C
     })
 }
 
-fn configured_key(key: &config::AccessKey) -> Result<ConfiguredKey, ConfigError> {
+fn configured_key(key: &config::AccessKeyConfig) -> Result<ConfiguredKey, ConfigError> {
     let id = KeyId::parse(&key.id).ok_or_else(|| {
         ConfigError("access.keys.id must be 1 to 32 letters, digits, `-` and `_`, and neither anonymous nor bootstrap".to_owned())
     })?;
@@ -73,7 +73,7 @@ fn configured_key(key: &config::AccessKey) -> Result<ConfiguredKey, ConfigError>
 /// # Errors
 /// If a file is not right.
 pub(super) fn tls(
-    config: &config::Tls,
+    config: &config::TlsConfig,
     listener: TlsListener,
 ) -> Result<Option<Arc<Tls>>, ConfigError> {
     if !config.is_of(listener) {
@@ -88,7 +88,7 @@ pub(super) fn tls(
 }
 
 /// Where a listener's certificates are.
-pub(super) fn tls_files(config: &config::Tls, listener: TlsListener) -> TlsFiles {
+pub(super) fn tls_files(config: &config::TlsConfig, listener: TlsListener) -> TlsFiles {
     let client_ca = match listener {
         TlsListener::Grpc => Some(&config.client_ca).filter(|path| **path != *Path::new("")),
         TlsListener::Http => None,
@@ -130,7 +130,7 @@ pub(super) fn is_real(
 ///
 /// # Errors
 /// If nobody's key would be left where other machines reach gRPC.
-pub(super) fn stays_guarded(service: &Service, known: &AccessOptions) -> Result<(), ConfigError> {
+pub(super) fn keeps_a_key(service: &Service, known: &AccessOptions) -> Result<(), ConfigError> {
     let would = service.access.would_have_key(known);
     let would = would.map_err(|error| ConfigError(error.to_string()))?;
     let has = service.access.has_key().map_err(|error| ConfigError(error.to_string()))?;
@@ -143,33 +143,37 @@ pub(super) fn stays_guarded(service: &Service, known: &AccessOptions) -> Result<
 }
 
 /// The first listener that other machines would reach without TLS, and nobody said that this is meant.
-pub(super) fn exposed(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Option<Exposed> {
+pub(super) fn insecure_listen(
+    config: &Config,
+    grpc: SocketAddr,
+    http: SocketAddr,
+) -> Option<InsecureListen> {
     in_clear(config, grpc, http).into_iter().find(|_| !config.listen.insecure)
 }
 
 /// The listeners that other machines reach without TLS.
-pub(super) fn in_clear(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Vec<Exposed> {
+pub(super) fn in_clear(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Vec<InsecureListen> {
     let listeners =
         [(TlsListener::Grpc, "listen.grpc", grpc), (TlsListener::Http, "listen.http", http)];
     let is_in_clear = |(listener, _, address): &(TlsListener, _, SocketAddr)| {
         !address.ip().is_loopback() && !config.listen.tls.is_of(*listener)
     };
     let in_clear = listeners.into_iter().filter(is_in_clear);
-    in_clear.map(|(_, setting, address)| Exposed { setting, address }).collect()
+    in_clear.map(|(_, setting, address)| InsecureListen { setting, address }).collect()
 }
 
 /// A listener whose keys and messages others could read on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exposed {
+pub struct InsecureListen {
     /// Its setting.
     pub setting: &'static str,
     /// Where.
     pub address: SocketAddr,
 }
 
-impl std::fmt::Display for Exposed {
+impl std::fmt::Display for InsecureListen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Exposed { setting, address } = self;
+        let InsecureListen { setting, address } = self;
         write!(
             f,
             "will not listen on {address} ({setting}), which other machines reach, without TLS: keys and \
@@ -228,7 +232,8 @@ mod tests {
     fn what_listens_in_clear_where_others_reach_it_is_found_unless_it_is_meant() {
         let mut config = Config::default();
         let (loopback, elsewhere) = (([127, 0, 0, 1], 1).into(), ([10, 0, 0, 1], 1).into());
-        let found = |config: &Config, grpc, http| exposed(config, grpc, http).map(|it| it.setting);
+        let found =
+            |config: &Config, grpc, http| insecure_listen(config, grpc, http).map(|it| it.setting);
         assert_eq!(found(&config, loopback, loopback), None);
         assert_eq!(found(&config, elsewhere, loopback), Some("listen.grpc"));
         assert_eq!(found(&config, loopback, elsewhere), Some("listen.http"));

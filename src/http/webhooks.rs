@@ -40,7 +40,7 @@ const SHOWN: usize = 80;
 pub type AccountsByName = BTreeMap<(String, String), Arc<Account>>;
 
 /// What webhooks need.
-pub struct Receipts {
+pub struct Webhooks {
     /// Where what they tell goes.
     pub engine: Engine,
     /// Who reads them.
@@ -50,11 +50,11 @@ pub struct Receipts {
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
     /// How long a body may take to arrive.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// The public listener's paths.
-pub fn router(receipts: Arc<Receipts>) -> Router {
+pub fn router(receipts: Arc<Webhooks>) -> Router {
     Router::new()
         .route("/receipts", any(bare))
         .route("/receipts/", any(bare))
@@ -62,32 +62,32 @@ pub fn router(receipts: Arc<Receipts>) -> Router {
         .with_state(receipts)
 }
 
-async fn bare(State(state): State<Arc<Receipts>>) -> Response {
-    state.astray("path", "/receipts")
+async fn bare(State(state): State<Arc<Webhooks>>) -> Response {
+    state.unknown_path("path", "/receipts")
 }
 
 async fn named(
-    State(state): State<Arc<Receipts>>,
+    State(state): State<Arc<Webhooks>>,
     Path(names): Path<String>,
     request: Request,
 ) -> Response {
     let mut parts = names.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next(), parts.next()) {
         (Some(adapter), account, None) => state.take(adapter, account, request).await,
-        (None, _, _) | (Some(_), _, Some(_)) => state.astray("path", request.uri().path()),
+        (None, _, _) | (Some(_), _, Some(_)) => state.unknown_path("path", request.uri().path()),
     }
 }
 
-impl Receipts {
+impl Webhooks {
     async fn take(&self, name: &str, account: Option<&str>, request: Request) -> Response {
         let Some(adapter) = self.registry.webhook_reader(name) else {
-            return self.astray("adapter", request.uri().path());
+            return self.unknown_path("adapter", request.uri().path());
         };
         let Some(account) = self.account(adapter.provider(), account) else {
-            return self.astray("account", request.uri().path());
+            return self.unknown_path("account", request.uri().path());
         };
         let (head, body) = request.into_parts();
-        let body = match read(body, self.patience).await {
+        let body = match read(body, self.timeout).await {
             Ok(body) => body,
             Err(status) => return status.into_response(),
         };
@@ -108,7 +108,7 @@ impl Receipts {
             self.engine.metrics().adapter_panicked(adapter.name(), "webhook");
             self.engine.metrics().webhook(adapter.provider(), &account.name, "panicked");
             let (adapter, account) = (adapter.name(), &*account.name);
-            if self.may_log(Level::ERROR, "webhook_panicked", account, adapter) {
+            if self.admits_log(Level::ERROR, "webhook_panicked", account, adapter) {
                 tracing::error!(adapter, account, "the adapter panicked over a webhook");
             }
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -117,7 +117,7 @@ impl Receipts {
             Verdict::Understood => "understood",
             Verdict::NotUnderstood => {
                 let (adapter, account) = (adapter.name(), &*account.name);
-                if self.may_log(Level::WARN, "webhook_not_understood", account, adapter) {
+                if self.admits_log(Level::WARN, "webhook_not_understood", account, adapter) {
                     tracing::warn!(adapter, account, "a genuine webhook was not understood");
                 }
                 "not_understood"
@@ -125,7 +125,7 @@ impl Receipts {
             Verdict::Forged => {
                 // Whoever finds this address could fill a log: the metric counts, the line is rare.
                 let (provider, account) = (adapter.provider(), &*account.name);
-                if self.may_log(Level::WARN, "webhook_forged", account, provider) {
+                if self.admits_log(Level::WARN, "webhook_forged", account, provider) {
                     tracing::warn!(
                         provider,
                         account,
@@ -138,8 +138,8 @@ impl Receipts {
         self.engine.metrics().webhook(adapter.provider(), &account.name, verdict);
         // Whatever an adapter hands back beside that verdict, a forged call changes nothing.
         if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
-            let told = self.engine.inbound(adapter.provider(), &account.name, outcome.inbound);
-            if let Err(error) = told.await {
+            let taken = self.engine.inbound(adapter.provider(), &account.name, outcome.inbound);
+            if let Err(error) = taken.await {
                 return no_room(&error);
             }
         }
@@ -148,14 +148,14 @@ impl Receipts {
     }
 
     /// What anybody outside can cause is logged rarely, and counted by the metrics.
-    fn may_log(&self, level: Level, kind: &'static str, of: &str, cause: &str) -> bool {
+    fn admits_log(&self, level: Level, kind: &'static str, of: &str, cause: &str) -> bool {
         self.engine.log_limit().admits(level, kind, of, cause)
     }
 
     /// Nobody here is called so. The provider, or whoever it is, is told no more than that.
-    fn astray(&self, unknown: &'static str, path: &str) -> Response {
-        self.engine.metrics().webhook_astray(unknown);
-        if self.may_log(Level::WARN, "webhook_astray", "", unknown) {
+    fn unknown_path(&self, unknown: &'static str, path: &str) -> Response {
+        self.engine.metrics().webhook_unknown_path(unknown);
+        if self.admits_log(Level::WARN, "webhook_unknown_path", "", unknown) {
             let accounts = self.accounts.get();
             let own = accounts.iter().filter(|((_, name), account)| *name == account.name);
             let known: Vec<_> = own
@@ -217,8 +217,8 @@ fn shape(path: &str) -> String {
     shape
 }
 
-async fn read(body: Body, patience: Duration) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES)).await {
+async fn read(body: Body, timeout: Duration) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(timeout, to_bytes(body, BODY_BYTES)).await {
         Ok(Ok(body)) => Ok(body),
         // Too large, or cut off on the way: the provider sends it again, or we would not take it.
         Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),

@@ -3,26 +3,26 @@
 use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 use tokio_stream::Stream;
 
 use crate::{
     fair::Places,
     grpc::Prompt,
-    tls::{Tls, Wire},
+    tls::{Tls, TlsConnection},
 };
 
 /// How long a handshake may take, while there are places enough. Shorter than for what comes after: it
 /// holds a place.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections of a listener, as many as there are places. What does not begin within `patience` is
+/// Connections of a listener, as many as there are places. What does not begin within `timeout` is
 /// closed.
-pub(super) fn incoming(
+pub(super) fn acceptor(
     listener: TcpListener,
     places: Places,
     tls: Option<Arc<Tls>>,
-    patience: Duration,
+    timeout: Duration,
 ) -> impl Stream<Item = io::Result<Prompt>> {
     let most = places.most();
     let accepted = stream::unfold((listener, places), async |(listener, places)| {
@@ -35,14 +35,14 @@ pub(super) fn incoming(
             async move {
                 let _ = stream.set_nodelay(true);
                 let wire = match tls {
-                    None => Wire::Plain(stream),
+                    None => TlsConnection::Plain(stream),
                     Some(tls) => tokio::select! {
                         // No TLS, no certificate, or too slow: there is nobody to tell.
-                        shaken = timeout(HANDSHAKE_PATIENCE, tls.accept(stream)) => shaken.ok()?.ok()?,
+                        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => shaken.ok()?.ok()?,
                         () = place.connection().let_go() => return None,
                     },
                 };
-                Some(Ok(Prompt::new(wire, place, patience)))
+                Some(Ok(Prompt::new(wire, place, timeout)))
             }
         })
         // Each holds a place, and one more asks them for it: handshakes keep nobody from being accepted.
