@@ -41,7 +41,7 @@ use crate::{
         Engine, EngineClock, EngineOptions, FormerNames, LaneLimits, RouteTable, SpaceLimits,
         SystemClock, TestClock, account_id,
     },
-    fair::Places,
+    fair::ConnectionPool,
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
         DispatchService, Explained, Guarded, Sandbox, SandboxService, Unguarded, unread::MOST_MIB,
@@ -291,14 +291,14 @@ impl Service {
         let public_listener = http::Listener {
             name: "HTTP",
             socket: http_listener,
-            places: Places::new(files.http),
+            pool: ConnectionPool::new(files.http),
             tls: http_tls.clone(),
             timeout,
         };
         let internal_listener = http::Listener {
             name: "internal HTTP",
             socket: internal_listener,
-            places: Places::new(files.internal),
+            pool: ConnectionPool::new(files.internal),
             tls: None,
             timeout,
         };
@@ -388,8 +388,8 @@ impl Service {
             is_open: is_open || rest_is_open,
             script: Mutex::new(config.sandbox.clone()),
         };
-        let places = Places::new(files.grpc);
-        let acceptor = acceptor::acceptor(grpc_listener, places, grpc_tls, timeout);
+        let pool = ConnectionPool::new(files.grpc);
+        let acceptor = acceptor::acceptor(grpc_listener, pool, grpc_tls, timeout);
         let stop = stop_edges.clone();
         edges.spawn(async move {
             let served = router

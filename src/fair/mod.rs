@@ -2,21 +2,21 @@
 //!
 //! Three rules, each in one type that knows nothing of what it shares out:
 //!
-//! - [`Places`], for connections, which cannot be asked to come again: all are let in, and where that
-//!   is too many, whoever holds most gives one back first.
-//! - [`Portions`], for what is refused when it is too much: nobody holds more than is left free, so
+//! - [`ConnectionPool`], for connections, which cannot be asked to come again: all are accepted, and
+//!   where that is too many, whoever holds most gives one back first.
+//! - [`Shares`], for what is refused when it is too much: nobody holds more than is left free, so
 //!   that there is always something for whoever comes next.
 //! - [`Turns`], for what is short and worth waiting for: those who wait are served in rotation, one of
 //!   each.
 
-mod places;
-mod portions;
+mod connection_pool;
+mod shares;
 mod turns;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-pub use places::{Busy, Connection, Place, Places};
-pub use portions::{Portion, Portions};
+pub use connection_pool::{ActiveRequest, Connection, ConnectionPermit, ConnectionPool};
+pub use shares::{Share, Shares};
 pub use turns::{Turn, Turns};
 
 /// Who is at the other end, as far as an address tells: of IPv6 the network (/64), because whoever has

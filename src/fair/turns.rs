@@ -10,15 +10,15 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Turns at something, by whose they are.
+/// Turns at something, in rotation between their holders.
 #[derive(Debug)]
 pub struct Turns {
     most: usize,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<TurnsState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnsState {
     /// How many are under way, and of whom.
     all: usize,
     under_way: HashMap<Arc<str>, usize>,
@@ -31,13 +31,13 @@ struct State {
 #[must_use = "the turn is over when this is dropped"]
 pub struct Turn {
     /// `None` once it is over.
-    state: Option<Arc<Mutex<State>>>,
+    state: Option<Arc<Mutex<TurnsState>>>,
     most: usize,
     whose: Arc<str>,
 }
 
 impl Turns {
-    /// So many at once: two at least.
+    /// `most` turns at once: at least two.
     pub fn new(most: usize) -> Turns {
         Turns { most: most.max(2), state: Arc::default() }
     }
@@ -63,7 +63,7 @@ impl Turns {
 }
 
 /// Gives turns to those who wait, as far as there are any.
-fn give_out(shared: &Arc<Mutex<State>>, most: usize) {
+fn give_out(shared: &Arc<Mutex<TurnsState>>, most: usize) {
     let mut state = lock(shared);
     while let Some((whose, give)) = state.next(most) {
         let turn = Turn { state: Some(Arc::clone(shared)), most, whose };
@@ -76,7 +76,7 @@ fn give_out(shared: &Arc<Mutex<State>>, most: usize) {
     }
 }
 
-impl State {
+impl TurnsState {
     /// Who is next, of those who may have one more under way.
     fn next(&mut self, most: usize) -> Option<(Arc<str>, oneshot::Sender<Turn>)> {
         let free = most - self.all;
@@ -115,7 +115,7 @@ impl Drop for Turn {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<TurnsState>) -> MutexGuard<'_, TurnsState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

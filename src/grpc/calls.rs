@@ -22,14 +22,14 @@ use super::errors::Error;
 use crate::{
     access::{Exceeded, LimitsByTenant},
     engine::Engine,
-    fair::{Busy, Peer, Portion, Portions},
+    fair::{ActiveRequest, Peer, Share, Shares},
 };
 
 /// What all tenants' calls share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Calls {
-    under_way: Portions<Arc<str>>,
-    streams: Portions<Arc<str>>,
+    under_way: Shares<Arc<str>>,
+    streams: Shares<Arc<str>>,
     limits: LimitsByTenant,
 }
 
@@ -37,16 +37,16 @@ impl Calls {
     /// So many calls under way in all, and as many streams of a tenant as `limits` says.
     pub fn new(most: usize, limits: LimitsByTenant) -> Self {
         // Streams are calls: their own bound is the tenant's alone.
-        Calls { under_way: Portions::new(most), streams: Portions::new(usize::MAX), limits }
+        Calls { under_way: Shares::new(most), streams: Shares::new(usize::MAX), limits }
     }
 
     /// Counts a tenant's call.
-    pub(super) fn begin(&self, tenant: &Arc<str>) -> Result<Portion<Arc<str>>, Exceeded> {
+    pub(super) fn begin(&self, tenant: &Arc<str>) -> Result<Share<Arc<str>>, Exceeded> {
         self.under_way.take(tenant, usize::MAX).ok_or(Exceeded::Calls)
     }
 
     /// Counts a tenant's status stream, beside the call that it is.
-    pub(super) fn stream(&self, tenant: &Arc<str>) -> Result<Portion<Arc<str>>, Exceeded> {
+    pub(super) fn stream(&self, tenant: &Arc<str>) -> Result<Share<Arc<str>>, Exceeded> {
         let most = self.limits.of(tenant).open_streams;
         let own = if most == 0 { usize::MAX } else { most };
         self.streams.take(tenant, own).ok_or(Exceeded::Streams { most })
@@ -57,9 +57,9 @@ impl Calls {
 #[derive(Debug)]
 pub(super) enum Held {
     /// A tenant's call, and that its connection is busy with it.
-    Known { _call: Portion<Arc<str>>, _busy: Option<Busy> },
+    Known { _call: Share<Arc<str>>, _busy: Option<ActiveRequest> },
     /// A call of somebody nobody knows.
-    Unknown { _call: Portion<Option<Peer>> },
+    Unknown { _call: Share<Option<Peer>> },
 }
 
 /// An answer that is being made.

@@ -21,7 +21,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::{
-    fair::{Connection, Place},
+    fair::{Connection, ConnectionPermit},
     tls::TlsConnection,
 };
 
@@ -37,7 +37,7 @@ const OTHER_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
 /// A connection whose first bytes must come in time, and that has a place.
 pub struct Prompt {
     stream: TlsConnection,
-    place: Place,
+    permit: ConnectionPermit,
     let_go: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How many bytes are still owed, and until when.
     owed: Option<(usize, Pin<Box<Sleep>>)>,
@@ -50,11 +50,11 @@ pub struct Prompt {
 
 impl Prompt {
     /// The preface must be here within `patience`.
-    pub fn new(stream: TlsConnection, place: Place, patience: Duration) -> Prompt {
-        place.connection().arriving();
-        let let_go = Box::pin(place.connection().let_go());
+    pub fn new(stream: TlsConnection, permit: ConnectionPermit, patience: Duration) -> Prompt {
+        permit.connection().arriving();
+        let let_go = Box::pin(permit.connection().let_go());
         let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));
-        Prompt { stream, place, let_go, owed, kept_back: Vec::new(), is_over: false }
+        Prompt { stream, permit, let_go, owed, kept_back: Vec::new(), is_over: false }
     }
 
     /// Whether nothing came yet.
@@ -106,7 +106,7 @@ impl Connected for Prompt {
     type ConnectInfo = Arc<Connection>;
 
     fn connect_info(&self) -> Arc<Connection> {
-        Arc::clone(self.place.connection())
+        Arc::clone(self.permit.connection())
     }
 }
 
@@ -121,7 +121,7 @@ impl AsyncRead for Prompt {
         // What has come is taken before it ends.
         if read.is_pending()
             && self.let_go.as_mut().poll(context).is_ready()
-            && !self.place.connection().is_working()
+            && !self.permit.connection().is_working()
         {
             self.is_over = true;
             return Poll::Ready(Ok(()));
@@ -138,7 +138,7 @@ impl AsyncRead for Prompt {
             if *bytes == 0 {
                 self.owed = None;
                 // Its first call is still to come.
-                self.place.connection().arriving();
+                self.permit.connection().arriving();
             } else if read.is_pending() && deadline.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }

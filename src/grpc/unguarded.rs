@@ -25,7 +25,7 @@ use super::{
 use crate::{
     access::Exceeded,
     engine::Engine,
-    fair::{Connection, Peer, Portions},
+    fair::{Connection, Peer, Shares},
 };
 
 /// Lets calls through to `S` from whoever makes them, so many at once.
@@ -33,7 +33,7 @@ use crate::{
 pub struct Unguarded<S> {
     service: S,
     engine: Engine,
-    under_way: Portions<Option<Peer>>,
+    under_way: Shares<Option<Peer>>,
     quiet: Option<Duration>,
 }
 
@@ -41,7 +41,7 @@ impl<S> Unguarded<S> {
     /// In front of `service`: at most `most` calls in all. One at which nothing is answered for `quiet` is
     /// over, if that is given.
     pub fn new(service: S, engine: Engine, most: usize, quiet: Option<Duration>) -> Self {
-        Unguarded { service, engine, under_way: Portions::new(most), quiet }
+        Unguarded { service, engine, under_way: Shares::new(most), quiet }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A head that does not arrive in time and a connection that asks nothing are closed; bodies are
 //! bounded where they are read. So a slow caller costs one connection for a bounded time. There are
-//! so many connections as [`Places`]; when all are taken one is given up for whoever comes: what has
+//! so many connections as its [`ConnectionPool`] has permits; when all are taken one is given up for whoever comes: what has
 //! not arrived is cut off, what is worked on gets its answer, which says that it closes. Closed without
 //! one, a connection that was just answered might lose a request that is on the way.
 
@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    fair::{Connection, Places},
+    fair::{Connection, ConnectionPool},
     tls::{Tls, TlsConnection},
 };
 
@@ -45,22 +45,22 @@ pub struct Listener {
     /// Where connections come from.
     pub socket: TcpListener,
     /// How many it holds.
-    pub places: Places,
+    pub pool: ConnectionPool,
     /// Its TLS, if it speaks it.
     pub tls: Option<Arc<Tls>>,
-    /// How long a head may take to arrive, and so may a handshake, while there are places enough.
+    /// How long a head may take to arrive, and so may a handshake, while there are permits enough.
     pub timeout: Duration,
 }
 
 /// Serves until `stop`; then what is under way is finished.
 pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
-    let Listener { name, socket, places, tls, timeout } = listener;
+    let Listener { name, socket, pool, tls, timeout } = listener;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(timeout);
     let connections = TaskTracker::new();
     loop {
-        let (stream, place) = tokio::select! {
-            accepted = places.accept(&socket, name) => accepted,
+        let (stream, permit) = tokio::select! {
+            accepted = pool.accept(&socket, name) => accepted,
             () = stop.cancelled() => break,
         };
         let (router, http, tls) = (router.clone(), http.clone(), tls.clone());
@@ -71,13 +71,13 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
             let wire = match tls {
                 Some(tls) => tokio::select! {
                     shaken = tokio::time::timeout(timeout, tls.accept(stream)) => shaken,
-                    () = place.connection().let_go() => return,
+                    () = permit.connection().let_go() => return,
                 },
                 None => Ok(Ok(TlsConnection::Plain(stream))),
             };
             // No TLS, cut off, or too slow: there is nobody to tell.
             if let Ok(Ok(wire)) = wire {
-                connection(wire, router, http, place.connection(), stop).await;
+                connection(wire, router, http, permit.connection(), stop).await;
             }
         });
     }

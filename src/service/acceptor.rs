@@ -7,30 +7,30 @@ use tokio::net::TcpListener;
 use tokio_stream::Stream;
 
 use crate::{
-    fair::Places,
+    fair::ConnectionPool,
     grpc::Prompt,
     tls::{Tls, TlsConnection},
 };
 
-/// How long a handshake may take, while there are places enough. Shorter than for what comes after: it
-/// holds a place.
+/// How long a handshake may take, while there are permits enough. Shorter than for what comes after: it
+/// holds a permit.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections of a listener, as many as there are places. What does not begin within `timeout` is
+/// Connections of a listener, as many as its pool has permits. What does not begin within `timeout` is
 /// closed.
 pub(super) fn acceptor(
     listener: TcpListener,
-    places: Places,
+    pool: ConnectionPool,
     tls: Option<Arc<Tls>>,
     timeout: Duration,
 ) -> impl Stream<Item = io::Result<Prompt>> {
-    let most = places.most();
-    let accepted = stream::unfold((listener, places), async |(listener, places)| {
-        let accepted = places.accept(&listener, "gRPC").await;
-        Some((accepted, (listener, places)))
+    let most = pool.most();
+    let accepted = stream::unfold((listener, pool), async |(listener, pool)| {
+        let accepted = pool.accept(&listener, "gRPC").await;
+        Some((accepted, (listener, pool)))
     });
     accepted
-        .map(move |(stream, place)| {
+        .map(move |(stream, permit)| {
             let tls = tls.clone();
             async move {
                 let _ = stream.set_nodelay(true);
@@ -39,13 +39,13 @@ pub(super) fn acceptor(
                     Some(tls) => tokio::select! {
                         // No TLS, no certificate, or too slow: there is nobody to tell.
                         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => shaken.ok()?.ok()?,
-                        () = place.connection().let_go() => return None,
+                        () = permit.connection().let_go() => return None,
                     },
                 };
-                Some(Ok(Prompt::new(wire, place, timeout)))
+                Some(Ok(Prompt::new(wire, permit, timeout)))
             }
         })
-        // Each holds a place, and one more asks them for it: handshakes keep nobody from being accepted.
+        // Each holds a permit, and one more asks them for it: handshakes keep nobody from being accepted.
         .buffer_unordered(most + 1)
         .filter_map(std::future::ready)
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::{Router, routing::get};
 use dispatch::{
     engine::{Route, RouteTable},
-    fair::Places,
+    fair::ConnectionPool,
     http,
     service::Components,
 };
@@ -121,7 +121,7 @@ async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
     let listener = http::Listener {
         name: "clumsy",
         socket,
-        places: Places::new(8),
+        pool: ConnectionPool::new(8),
         tls: None,
         timeout: Duration::from_secs(5),
     };

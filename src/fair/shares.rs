@@ -11,37 +11,37 @@ use std::{
 
 /// What is shared among holders of kind `K`. Cheap to clone.
 #[derive(Debug)]
-pub struct Portions<K: Clone + Eq + Hash>(Arc<Inner<K>>);
+pub struct Shares<K: Clone + Eq + Hash>(Arc<SharesInner<K>>);
 
 #[derive(Debug)]
-struct Inner<K> {
+struct SharesInner<K> {
     most: usize,
-    held: Mutex<Held<K>>,
+    held: Mutex<SharesState<K>>,
 }
 
 #[derive(Debug)]
-struct Held<K> {
+struct SharesState<K> {
     all: usize,
     by_holder: HashMap<K, usize>,
 }
 
-/// A portion; given back when this is dropped.
+/// A share; given back when this is dropped.
 #[derive(Debug)]
 #[must_use = "it is given back when this is dropped"]
-pub struct Portion<K: Clone + Eq + Hash> {
-    portions: Portions<K>,
+pub struct Share<K: Clone + Eq + Hash> {
+    shares: Shares<K>,
     holder: K,
 }
 
-impl<K: Clone + Eq + Hash> Portions<K> {
-    /// So many: two at least, so that there is something to give.
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// `most` to share out: at least two, so that there is something to give.
     pub fn new(most: usize) -> Self {
-        let held = Mutex::new(Held { all: 0, by_holder: HashMap::new() });
-        Portions(Arc::new(Inner { most: most.max(2), held }))
+        let held = Mutex::new(SharesState { all: 0, by_holder: HashMap::new() });
+        Shares(Arc::new(SharesInner { most: most.max(2), held }))
     }
 
     /// One more for `holder`, who may have at most `own` in any case; `None` if that is too much.
-    pub fn take(&self, holder: &K, own: usize) -> Option<Portion<K>> {
+    pub fn take(&self, holder: &K, own: usize) -> Option<Share<K>> {
         let mut held = self.held();
         let holds = held.by_holder.get(holder).copied().unwrap_or_default();
         if holds >= own || holds >= self.0.most - held.all {
@@ -54,23 +54,23 @@ impl<K: Clone + Eq + Hash> Portions<K> {
                 held.by_holder.insert(holder.clone(), 1);
             }
         }
-        Some(Portion { portions: self.clone(), holder: holder.clone() })
+        Some(Share { shares: self.clone(), holder: holder.clone() })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held<K>> {
+    fn held(&self) -> MutexGuard<'_, SharesState<K>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash> Clone for Portions<K> {
+impl<K: Clone + Eq + Hash> Clone for Shares<K> {
     fn clone(&self) -> Self {
-        Portions(Arc::clone(&self.0))
+        Shares(Arc::clone(&self.0))
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Portion<K> {
+impl<K: Clone + Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
-        let mut held = self.portions.held();
+        let mut held = self.shares.held();
         held.all -= 1;
         if let Some(count) = held.by_holder.get_mut(&self.holder) {
             *count -= 1;
@@ -86,27 +86,27 @@ mod tests {
     use super::*;
 
     /// Takes until it is refused.
-    fn all(portions: &Portions<&'static str>, holder: &'static str) -> Vec<Portion<&'static str>> {
-        std::iter::from_fn(|| portions.take(&holder, usize::MAX)).collect()
+    fn all(shares: &Shares<&'static str>, holder: &'static str) -> Vec<Share<&'static str>> {
+        std::iter::from_fn(|| shares.take(&holder, usize::MAX)).collect()
     }
 
     #[test]
     fn nobody_holds_more_than_is_left_free() {
-        let portions = Portions::new(24);
-        let first = all(&portions, "greedy");
+        let shares = Shares::new(24);
+        let first = all(&shares, "greedy");
         assert_eq!(first.len(), 12);
-        let second = all(&portions, "greedy too");
+        let second = all(&shares, "greedy too");
         assert_eq!(second.len(), 6);
-        assert!(portions.take(&"modest", usize::MAX).is_some(), "there is something for the next");
+        assert!(shares.take(&"modest", usize::MAX).is_some(), "there is something for the next");
         drop(first);
-        assert_eq!(all(&portions, "another").len(), 9);
+        assert_eq!(all(&shares, "another").len(), 9);
     }
 
     #[test]
     fn a_holder_s_own_bound_holds_whatever_is_free() {
-        let portions = Portions::new(1000);
-        let held = [portions.take(&"a", 2), portions.take(&"a", 2), portions.take(&"a", 2)];
-        assert_eq!(held.map(|portion| portion.is_some()), [true, true, false]);
-        assert!(portions.take(&"a", 2).is_some(), "given back");
+        let shares = Shares::new(1000);
+        let held = [shares.take(&"a", 2), shares.take(&"a", 2), shares.take(&"a", 2)];
+        assert_eq!(held.map(|share| share.is_some()), [true, true, false]);
+        assert!(shares.take(&"a", 2).is_some(), "given back");
     }
 }

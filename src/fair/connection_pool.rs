@@ -1,15 +1,16 @@
-//! The connections of a listener: so many, and where that is not enough, who holds most gives first.
+//! The connections of a listener: a limited number of permits, and where they run out, the peer that
+//! holds most gives one back first.
 //!
-//! Nobody is turned away. Whoever comes when all places are taken gets that of another connection, and
-//! which one is a matter of order, not of a limit for each address: behind a proxy all have one. First
-//! of those at which nothing happens, and that were let be for a moment; then of the peer that holds
-//! most; then one that has not shown yet that it may ask anything; then the one that is quiet the
-//! longest. Where something happens at all of them, one is told to close with its next answer, and in a
-//! crowd so is each that has shown nothing.
+//! No connection is turned away. When all permits are taken, a new connection waits in the accept backlog
+//! while another is closed for it, and which one is a matter of rank, not of a limit for each address:
+//! behind a proxy all have one. First those that are quiet, and were left alone for a moment; then those
+//! of the peer that holds most; then one that has not authenticated yet; then the one that is quiet the
+//! longest. Where all are busy, one is asked to close with its next response, and in a crowd so is each
+//! that has not authenticated.
 //!
-//! Patience gets shorter with each who had to wait for a place, and longer again with each who had not:
-//! a crowd is let go of as fast as it comes, and nobody waits long behind it. While there are places, a
-//! listener's own patience holds.
+//! The timeout for what is to arrive is halved with each connection that had to wait for a permit, and
+//! doubled with each that had not: a crowd is closed as fast as it comes, and nobody waits long behind
+//! it. While permits are free, a listener's own timeouts hold.
 
 use std::{
     collections::HashMap,
@@ -31,48 +32,48 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Peer;
 
-/// How often another connection is asked for its place, while none is free.
+/// How often another connection is asked for its permit, while none is free.
 const ASK_EVERY: Duration = Duration::from_millis(5);
-/// How long a handshake, or a request, may take to arrive once places are scarce: at first, and when
+/// How long a handshake, or a request, may take to arrive once permits are scarce: at first, and when
 /// there is a crowd.
 const LET_ARRIVE: Duration = Duration::from_millis(500);
 const LET_ARRIVE_LEAST: Duration = Duration::from_millis(50);
-/// How long a connection that has been answered is let be in a crowd: its next request may be on the way.
+/// How long a connection that was answered is left alone in a crowd: its next request may be on the way.
 const LET_REST: Duration = Duration::from_secs(1);
-/// How long accepting rests when the system gives no more files.
+/// How long accepting pauses when the system gives no more files.
 const NO_FILES: Duration = Duration::from_secs(1);
 
-/// The places of a listener. Cheap to clone.
+/// The connection permits of a listener. Cheap to clone.
 #[derive(Clone)]
-pub struct Places(Arc<Inner>);
+pub struct ConnectionPool(Arc<PoolInner>);
 
-struct Inner {
+struct PoolInner {
     most: usize,
-    held: Mutex<Held>,
+    held: Mutex<PoolState>,
     freed: Notify,
-    /// Whether the last who came had to wait for a place.
+    /// Whether the last new connection had to wait for a permit.
     is_crowded: Arc<AtomicBool>,
 }
 
-struct Held {
+struct PoolState {
     next: u64,
-    /// How long what is to arrive is let be.
+    /// The present timeout for what is to arrive.
     let_arrive: Duration,
     connections: HashMap<u64, Arc<Connection>>,
     by_peer: HashMap<Peer, usize>,
 }
 
-/// A place, taken; free again when this is dropped.
-pub struct Place {
-    places: Places,
+/// A connection's permit; free again when this is dropped.
+pub struct ConnectionPermit {
+    pool: ConnectionPool,
     number: u64,
     connection: Arc<Connection>,
 }
 
-/// What is known of a connection.
+/// What a connection does, for the pool and for whoever serves it.
 pub struct Connection {
     address: IpAddr,
-    phase: Mutex<Phase>,
+    phase: Mutex<ConnectionPhase>,
     /// Whether it has shown that it may ask something.
     is_known: AtomicBool,
     /// Whether it is to close with its next answer.
@@ -82,7 +83,7 @@ pub struct Connection {
 }
 
 #[derive(Clone, Copy)]
-enum Phase {
+enum ConnectionPhase {
     /// A handshake, or a request, is still to arrive, since.
     Arriving(Instant),
     /// So many requests are worked on.
@@ -94,27 +95,27 @@ enum Phase {
 /// A request that is worked on; over when this is dropped.
 #[derive(Debug)]
 #[must_use = "the request is over when this is dropped"]
-pub struct Busy(Arc<Connection>);
+pub struct ActiveRequest(Arc<Connection>);
 
-/// In which order connections are asked for their place: the greatest first.
+/// In which order connections are asked for their permit: the greatest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct EvictionRank {
     is_quiet: bool,
     of_its_peer: usize,
     is_unknown: bool,
     quiet_for: Duration,
 }
 
-impl Places {
-    /// So many: one at least.
-    pub fn new(most: usize) -> Places {
-        let held = Held {
+impl ConnectionPool {
+    /// A pool of `most` permits: at least one.
+    pub fn new(most: usize) -> ConnectionPool {
+        let held = PoolState {
             next: 0,
             let_arrive: LET_ARRIVE,
             connections: HashMap::new(),
             by_peer: HashMap::new(),
         };
-        Places(Arc::new(Inner {
+        ConnectionPool(Arc::new(PoolInner {
             most: most.max(1),
             held: Mutex::new(held),
             freed: Notify::new(),
@@ -122,13 +123,17 @@ impl Places {
         }))
     }
 
-    /// How many there are.
+    /// How many permits there are.
     pub fn most(&self) -> usize {
         self.0.most
     }
 
-    /// The next connection of a listener, with a place. `of` names the listener in the log.
-    pub async fn accept(&self, listener: &TcpListener, of: &'static str) -> (TcpStream, Place) {
+    /// The next connection of a listener, with a permit. `of` names the listener in the log.
+    pub async fn accept(
+        &self,
+        listener: &TcpListener,
+        of: &'static str,
+    ) -> (TcpStream, ConnectionPermit) {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => return (stream, self.take(from.ip()).await),
@@ -143,21 +148,21 @@ impl Places {
         }
     }
 
-    /// A place for a connection from `address`: that of another, if all are taken.
-    pub async fn take(&self, address: IpAddr) -> Place {
+    /// A permit for a connection from `address`: that of another, if all are taken.
+    pub async fn take(&self, address: IpAddr) -> ConnectionPermit {
         let mut has_waited = false;
         loop {
-            if let Some(place) = self.try_take(address, has_waited) {
-                return place;
+            if let Some(permit) = self.try_take(address, has_waited) {
+                return permit;
             }
             has_waited = true;
             self.ask();
-            // A place that was freed meanwhile is kept in mind by this.
+            // Also ready if a permit was freed meanwhile.
             let _ = tokio::time::timeout(ASK_EVERY, self.0.freed.notified()).await;
         }
     }
 
-    fn try_take(&self, address: IpAddr, has_waited: bool) -> Option<Place> {
+    fn try_take(&self, address: IpAddr, has_waited: bool) -> Option<ConnectionPermit> {
         let mut held = self.held();
         if held.connections.len() >= self.0.most {
             return None;
@@ -172,34 +177,34 @@ impl Places {
         let connection = Arc::new(Connection::new(address, Arc::clone(&self.0.is_crowded)));
         held.connections.insert(number, Arc::clone(&connection));
         *held.by_peer.entry(address.into()).or_default() += 1;
-        Some(Place { places: self.clone(), number, connection })
+        Some(ConnectionPermit { pool: self.clone(), number, connection })
     }
 
-    /// Asks one connection for its place.
+    /// Asks one connection for its permit.
     fn ask(&self) {
         let now = Instant::now();
         let held = self.held();
         let all = held.connections.values().filter_map(|connection| {
             let of_its_peer = held.by_peer.get(&connection.address.into());
             let of_its_peer = of_its_peer.copied().unwrap_or_default();
-            let standing = connection.standing(now, of_its_peer, held.let_arrive)?;
-            Some((standing, connection))
+            let rank = connection.rank(now, of_its_peer, held.let_arrive)?;
+            Some((rank, connection))
         });
-        let Some((standing, first)) = all.max_by(|(a, _), (b, _)| a.cmp(b)) else { return };
-        if standing.is_quiet {
+        let Some((rank, first)) = all.max_by(|(a, _), (b, _)| a.cmp(b)) else { return };
+        if rank.is_quiet {
             first.let_go.cancel();
         } else {
             first.is_wanted.store(true, Ordering::Relaxed);
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, PoolState> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
-    /// Whose it is.
+impl ConnectionPermit {
+    /// The connection that holds it.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -209,7 +214,7 @@ impl Connection {
     fn new(address: IpAddr, is_crowded: Arc<AtomicBool>) -> Connection {
         Connection {
             address,
-            phase: Mutex::new(Phase::Arriving(Instant::now())),
+            phase: Mutex::new(ConnectionPhase::Arriving(Instant::now())),
             is_known: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
             is_crowded,
@@ -224,35 +229,35 @@ impl Connection {
 
     /// A request, or another part of a handshake, begins to arrive.
     pub fn arriving(&self) {
-        *self.phase() = Phase::Arriving(Instant::now());
+        *self.phase() = ConnectionPhase::Arriving(Instant::now());
     }
 
-    /// A request has arrived whole. The connection keeps its place until [`rested`](Self::rested).
+    /// A request has arrived whole. The connection keeps its permit until [`rested`](Self::rested).
     pub fn working(&self) {
-        *self.phase() = Phase::Working(1);
+        *self.phase() = ConnectionPhase::Working(1);
     }
 
     /// What was arriving is here: it is worked on.
     pub fn arrived(&self) {
         let mut phase = self.phase();
-        if let Phase::Arriving(_) = *phase {
-            *phase = Phase::Working(1);
+        if let ConnectionPhase::Arriving(_) = *phase {
+            *phase = ConnectionPhase::Working(1);
         }
     }
 
     /// What was asked is answered.
     pub fn rested(&self) {
-        *self.phase() = Phase::Resting(Instant::now());
+        *self.phase() = ConnectionPhase::Resting(Instant::now());
     }
 
     /// One request more is worked on, beside others.
-    pub fn busy(self: &Arc<Self>) -> Busy {
+    pub fn busy(self: &Arc<Self>) -> ActiveRequest {
         let mut phase = self.phase();
-        *phase = Phase::Working(match *phase {
-            Phase::Working(count) => count + 1,
-            Phase::Arriving(_) | Phase::Resting(_) => 1,
+        *phase = ConnectionPhase::Working(match *phase {
+            ConnectionPhase::Working(count) => count + 1,
+            ConnectionPhase::Arriving(_) | ConnectionPhase::Resting(_) => 1,
         });
-        Busy(Arc::clone(self))
+        ActiveRequest(Arc::clone(self))
     }
 
     /// It has shown that it may ask something.
@@ -260,7 +265,7 @@ impl Connection {
         self.is_known.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its place is wanted: the next answer should say that it closes.
+    /// Whether its permit is wanted: the next response should say that it closes.
     pub fn is_wanted(&self) -> bool {
         self.is_wanted.load(Ordering::Relaxed)
             || self.let_go.is_cancelled()
@@ -269,28 +274,28 @@ impl Connection {
 
     /// Whether something is worked on.
     pub fn is_working(&self) -> bool {
-        matches!(*self.phase(), Phase::Working(_))
+        matches!(*self.phase(), ConnectionPhase::Working(_))
     }
 
     /// Whether a request, or a part of a handshake, is still to arrive.
     pub fn is_arriving(&self) -> bool {
-        matches!(*self.phase(), Phase::Arriving(_))
+        matches!(*self.phase(), ConnectionPhase::Arriving(_))
     }
 
-    /// Ready once its place is another's: it is to end, unless it [is working](Self::is_working) again.
+    /// Ready once its permit is another's: it is to end, unless it [is working](Self::is_working) again.
     pub fn let_go(&self) -> WaitForCancellationFutureOwned {
         self.let_go.clone().cancelled_owned()
     }
 
-    /// Where it stands among those that may be asked for their place; `None` if it was asked already.
-    fn standing(&self, now: Instant, of_its_peer: usize, let_arrive: Duration) -> Option<Standing> {
+    /// Its rank among those that may be asked for their permit; `None` if it was asked already.
+    fn rank(&self, now: Instant, of_its_peer: usize, let_arrive: Duration) -> Option<EvictionRank> {
         if self.let_go.is_cancelled() {
             return None;
         }
         let (since, let_be) = match *self.phase() {
-            Phase::Arriving(since) => (since, let_arrive),
-            Phase::Resting(since) => (since, LET_REST),
-            Phase::Working(_) => (now, LET_REST),
+            ConnectionPhase::Arriving(since) => (since, let_arrive),
+            ConnectionPhase::Resting(since) => (since, LET_REST),
+            ConnectionPhase::Working(_) => (now, LET_REST),
         };
         let quiet_for = now.duration_since(since);
         let is_quiet = quiet_for >= let_be;
@@ -298,29 +303,29 @@ impl Connection {
             return None;
         }
         let is_unknown = !self.is_known.load(Ordering::Relaxed);
-        Some(Standing { is_quiet, of_its_peer, is_unknown, quiet_for })
+        Some(EvictionRank { is_quiet, of_its_peer, is_unknown, quiet_for })
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn phase(&self) -> MutexGuard<'_, ConnectionPhase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Busy {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut phase = self.0.phase();
-        if let Phase::Working(count) = *phase {
+        if let ConnectionPhase::Working(count) = *phase {
             *phase = match count.saturating_sub(1) {
-                0 => Phase::Resting(Instant::now()),
-                left => Phase::Working(left),
+                0 => ConnectionPhase::Resting(Instant::now()),
+                left => ConnectionPhase::Working(left),
             };
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut held = self.places.held();
+        let mut held = self.pool.held();
         held.connections.remove(&self.number);
         let peer = Peer::from(self.connection.address);
         if let Some(count) = held.by_peer.get_mut(&peer) {
@@ -330,7 +335,7 @@ impl Drop for Place {
             }
         }
         drop(held);
-        self.places.0.freed.notify_one();
+        self.pool.0.freed.notify_one();
     }
 }
 
@@ -341,15 +346,15 @@ fn is_callers(kind: ErrorKind) -> bool {
     )
 }
 
-impl std::fmt::Debug for Places {
+impl std::fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Places")
+        f.write_str("ConnectionPool")
     }
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for ConnectionPermit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Place")
+        f.write_str("ConnectionPermit")
     }
 }
 
@@ -371,104 +376,104 @@ mod tests {
         tokio::time::advance(Duration::from_millis(ms)).await;
     }
 
-    /// The places of those that were asked for them, by their position in `held`.
-    fn asked(held: &[Place]) -> Vec<usize> {
-        let is_asked = |place: &Place| place.connection.let_go.is_cancelled();
+    /// Those that were asked for their permit, by their position in `held`.
+    fn asked(held: &[ConnectionPermit]) -> Vec<usize> {
+        let is_asked = |permit: &ConnectionPermit| permit.connection.let_go.is_cancelled();
         (0..held.len()).filter(|at| is_asked(&held[*at])).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_holds_most_gives_first_and_of_theirs_the_one_that_is_quiet_the_longest() {
-        let places = Places::new(4);
+        let pool = ConnectionPool::new(4);
         let mut held = Vec::new();
         for address in [from(1), from(2), from(2), from(2)] {
-            held.push(places.take(address).await);
+            held.push(pool.take(address).await);
             passes(10).await;
         }
         passes(1000).await;
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [1]);
         // Whoever was asked is not asked twice; what is answered is heard of again.
         held[2].connection.rested();
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [1, 3]);
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [0, 1, 3], "the others of the one who holds most are not quiet");
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_has_shown_that_it_may_ask_gives_last() {
-        let places = Places::new(2);
-        let held = [places.take(from(1)).await, places.take(from(1)).await];
+        let pool = ConnectionPool::new(2);
+        let held = [pool.take(from(1)).await, pool.take(from(1)).await];
         held[0].connection.is_known();
         held[0].connection.rested();
         passes(10).await;
         held[1].connection.rested();
         passes(1000).await;
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [1]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_worked_on_is_not_cut_off_and_closes_with_its_answer() {
-        let places = Places::new(1);
-        let held = [places.take(from(1)).await];
+        let pool = ConnectionPool::new(1);
+        let held = [pool.take(from(1)).await];
         let busy = held[0].connection.busy();
         passes(60_000).await;
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [0; 0]);
         assert!(held[0].connection.is_wanted());
         drop(busy);
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [0; 0], "its next request may be on the way");
         passes(1000).await;
-        places.ask();
+        pool.ask();
         assert_eq!(asked(&held), [0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn patience_gets_shorter_in_a_crowd_and_longer_after_it() {
-        let places = Places::new(1);
+        let pool = ConnectionPool::new(1);
         let mut waited = Vec::new();
         for _ in 0..6 {
-            let held = places.take(from(1)).await;
+            let held = pool.take(from(1)).await;
             let connection = Arc::clone(held.connection());
             let began = Instant::now();
             tokio::spawn(async move {
                 connection.let_go().await;
                 drop(held);
             });
-            drop(places.take(from(1)).await);
+            drop(pool.take(from(1)).await);
             waited.push(began.elapsed().as_millis());
         }
-        // Each second one found a place free: down by half, up by as much.
+        // Each second one found a permit free: down by half, up by as much.
         assert!(waited.iter().all(|ms| (500..520).contains(ms)), "{waited:?}");
-        let mut held = places.take(from(1)).await;
+        let mut held = pool.take(from(1)).await;
         for _ in 0..10 {
             let connection = Arc::clone(held.connection());
-            assert!(connection.is_wanted() || !places.0.is_crowded.load(Ordering::Relaxed));
+            assert!(connection.is_wanted() || !pool.0.is_crowded.load(Ordering::Relaxed));
             tokio::spawn(async move {
                 connection.let_go().await;
                 drop(held);
             });
             let began = Instant::now();
-            held = places.take(from(1)).await;
+            held = pool.take(from(1)).await;
             waited.push(began.elapsed().as_millis());
         }
         assert!(waited.last().is_some_and(|ms| (50..60).contains(ms)), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_is_given_back_is_the_next_ones() {
-        let places = Places::new(1);
-        let first = places.take(from(1)).await;
+    async fn a_permit_that_is_given_back_is_the_next_ones() {
+        let pool = ConnectionPool::new(1);
+        let first = pool.take(from(1)).await;
         let connection = Arc::clone(first.connection());
         tokio::spawn(async move {
             connection.let_go().await;
             drop(first);
         });
         let began = Instant::now();
-        let _second = places.take(from(2)).await;
+        let _second = pool.take(from(2)).await;
         assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
     }
 }
