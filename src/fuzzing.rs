@@ -17,7 +17,10 @@ use crate::{
     machine::Plan,
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
-    store::{Cursor, Ended, HeldReceipt, Incarnation, Kept, Record, Row, StoreError, codec},
+    store::{
+        Cursor, EndedLocation, HeldReceipt, Incarnation, JournalEntry, Record, Row, StoreError,
+        codec,
+    },
 };
 
 /// Whose tokens are read.
@@ -49,8 +52,8 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
         codec::encode(&codec::decode::<T>(row, || "a fuzzed row".to_owned())?)
     }
     match kind {
-        RowKind::Journal => again::<Kept>(row),
-        RowKind::Ended => again::<Ended>(row),
+        RowKind::Journal => again::<JournalEntry>(row),
+        RowKind::Ended => again::<EndedLocation>(row),
         RowKind::Transition => again::<Row>(row),
         RowKind::Record => again::<Record>(row),
         RowKind::HeldReceipt => again::<HeldReceipt>(row),
@@ -63,17 +66,17 @@ pub fn row_again(kind: RowKind, row: &[u8]) -> Result<Vec<u8>, StoreError> {
 /// # Errors
 /// If it is none.
 pub fn chunk_again(row: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let mut again = codec::Several::default();
+    let mut again = codec::BatchEncoder::default();
     let place = || "a fuzzed row".to_owned();
-    for value in codec::Values::of(row, place)?.iter(place) {
-        again.add(&value?.decode::<Kept>()?, usize::MAX)?;
+    for value in codec::BatchDecoder::of(row, place)?.iter(place) {
+        again.add(&value?.decode::<JournalEntry>()?, usize::MAX)?;
     }
     Ok(again.row())
 }
 
 /// `payload` as a row whose checksum fits.
 pub fn sealed(payload: &[u8]) -> Vec<u8> {
-    codec::around(payload)
+    codec::framed(payload)
 }
 
 /// The transition in a row, if it holds one.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     owned_files,
     pb::v1::OpenWorkflows,
-    store::{Checked, SledOptions, SledStore, StoreError, check_backup},
+    store::{CheckReport, SledOptions, SledStore, StoreError, check_backup},
 };
 
 /// Enough for a folder that is read once.
@@ -58,7 +58,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
     }
     match args.remote.output {
         Output::Json => {
-            let Checked { workflows, open, rows, .. } = checked;
+            let CheckReport { workflows, open, rows, .. } = checked;
             let told = serde_json::json!({
                 "file": shown, "workflows": workflows, "open_workflows": open, "rows": rows
             });
@@ -120,7 +120,7 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Checks a copy of a folder: sled repairs what it opens, and a check leaves everything as it was.
-fn check_copy(folder: &Path) -> Result<Checked, Failure> {
+fn check_copy(folder: &Path) -> Result<CheckReport, Failure> {
     let shown = folder.display();
     // Held meanwhile, so that no service changes what is copied.
     let db = std::fs::File::open(folder.join("db")).map_err(|error| Failure {
@@ -164,12 +164,12 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn counted(checked: &Checked) -> String {
-    let Checked { workflows, open, rows, .. } = checked;
+fn counted(checked: &CheckReport) -> String {
+    let CheckReport { workflows, open, rows, .. } = checked;
     format!("{workflows} workflows, {open} of them open, {rows} transitions")
 }
 
-fn unsound(what: &str, checked: &Checked) -> Failure {
+fn unsound(what: &str, checked: &CheckReport) -> Failure {
     let mut text = format!("{what} is not sound:");
     for finding in &checked.findings {
         text.push_str(&format!("\n  {finding}"));

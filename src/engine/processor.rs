@@ -140,7 +140,7 @@ pub struct Effects {
     /// Receipts of attempts that were not STARTED under the account that told.
     pub foreign: Option<ForeignReceipts>,
     /// Invariants found broken.
-    pub broken: Vec<machine::Broken>,
+    pub broken: Vec<machine::BrokenInvariant>,
     /// How many creates were refused, by the route that could not have started them in time.
     pub refused: BTreeMap<Arc<str>, u64>,
     /// How many wait for a permit, by route and [priority](machine::Priority::ALL), where that changed.

@@ -30,20 +30,20 @@ pub fn describe(fact: &Fact) -> String {
             format!("attempt {attempt} accepted, as its receipt shows")
         }
         Fact::AttemptRejected { attempt, rejection } => {
-            format!("attempt {attempt} refused: {}", told(rejection))
+            format!("attempt {attempt} refused: {}", said(rejection))
         }
         Fact::AttemptRetryScheduled { attempt, rejection, .. } => {
-            format!("attempt {attempt} not processed, will be retried: {}", told(rejection))
+            format!("attempt {attempt} not processed, will be retried: {}", said(rejection))
         }
         Fact::AttemptUnknown { attempt, rejection: Some(rejection), .. } => {
-            format!("outcome of attempt {attempt} unknown: {}", told(rejection))
+            format!("outcome of attempt {attempt} unknown: {}", said(rejection))
         }
         Fact::AttemptUnknown { attempt, rejection: None, .. } => {
             format!("outcome of attempt {attempt} unknown: the service stopped before the answer")
         }
         Fact::AttemptRepeated { attempt, rejection, .. } => {
             let why =
-                rejection.as_ref().map_or("the service stopped before the answer".to_owned(), told);
+                rejection.as_ref().map_or("the service stopped before the answer".to_owned(), said);
             format!(
                 "outcome of attempt {attempt} unknown, will be repeated under the same id: {why}"
             )
@@ -122,7 +122,7 @@ fn number(step: u8) -> u16 {
     u16::from(step) + 1
 }
 
-fn told(rejection: &Rejection) -> String {
+fn said(rejection: &Rejection) -> String {
     match &rejection.code {
         Some(code) => format!("{} (provider code {code})", rejection.detail),
         None => rejection.detail.clone(),

@@ -91,18 +91,18 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
     },
-    /// A message climbed.
+    /// A message advanced to a status.
     StatusReached {
         /// The attempt's number.
         attempt: u16,
-        /// The rung.
+        /// The status.
         status: Status,
         /// The provider's own time.
         provider_time: Option<UnixMillis>,
         /// What the provider charges.
         usage: Option<Usage>,
     },
-    /// A provider gave a message up.
+    /// A message failed, its provider says.
     StatusFailed {
         /// The attempt's number.
         attempt: u16,
@@ -173,11 +173,11 @@ pub enum Fact {
     },
     /// The workflow ended.
     Ended(Outcome),
-    /// A message climbed after the end. It changes nothing.
+    /// A message advanced after the end. It changes nothing.
     LateStatus {
         /// The attempt's number.
         attempt: u16,
-        /// The rung.
+        /// The status.
         status: Status,
         /// The provider's own time.
         provider_time: Option<UnixMillis>,
@@ -186,7 +186,7 @@ pub enum Fact {
         /// It met the condition of a step that had been given up, after a further send.
         unnecessary_failover: bool,
     },
-    /// A provider gave a message up after the end. It changes nothing.
+    /// A message failed after the end, its provider says. It changes nothing.
     LateFailure {
         /// The attempt's number.
         attempt: u16,

@@ -7,7 +7,7 @@ use super::{AttemptState, Phase, StepStatus, Workflow};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Broken {
+pub struct BrokenInvariant {
     /// Its id.
     pub id: &'static str,
     /// What should have held.
@@ -73,7 +73,7 @@ const INVARIANTS: &[Invariant] = &[
         let is_met = w.steps.iter().any(|step| step.status == StepStatus::Met);
         !is_met || w.has_ended() || w.on_late_success == super::OnLateSuccess::Continue
     }),
-    ("M8", "a step's rung is the highest of its attempts'", |w| {
+    ("M8", "a step's status is the highest of its attempts'", |w| {
         (0u8..).zip(&w.steps).all(|(index, step)| {
             let highest = w.attempts_of(index).map(|(_, a)| a.status).max();
             step.reached == highest.unwrap_or(Status::Pending)
@@ -95,7 +95,7 @@ const INVARIANTS: &[Invariant] = &[
 ];
 
 /// Every invariant that `workflow` breaks; empty for a sound one.
-pub fn check(workflow: &Workflow) -> Vec<Broken> {
+pub fn check(workflow: &Workflow) -> Vec<BrokenInvariant> {
     let broken = INVARIANTS.iter().filter(|(_, _, holds)| !holds(workflow));
-    broken.map(|(id, rule, _)| Broken { id, rule }).collect()
+    broken.map(|(id, rule, _)| BrokenInvariant { id, rule }).collect()
 }

@@ -54,7 +54,7 @@ pub use deadline::{Deadline, DeadlineKind, Deadlines};
 pub use description::describe;
 pub use event::{Event, Rejection, SendResult, Update};
 pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};
-pub use invariants::{Broken, check};
+pub use invariants::{BrokenInvariant, check};
 pub use message_uuid::message_uuid;
 pub use moment::{ClockKind, Moment};
 pub use plan::{

@@ -19,10 +19,10 @@ use super::{
 
 /// Begins the life of a new workflow, and starts its first step unless `send_at` is ahead.
 pub fn create(workflow: &mut Workflow, now: Moment, routes: &dyn Router) -> Vec<Fact> {
-    let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
-    turn.emit(Fact::Created);
-    turn.wake(UnixMillis(0), false);
-    turn.facts
+    let mut transition = Transition { workflow, now, routes, facts: Vec::new() };
+    transition.emit(Fact::Created);
+    transition.wake(UnixMillis(0), false);
+    transition.facts
 }
 
 /// Tells a workflow that something happened. Returns what follows, already applied; nothing if the
@@ -33,17 +33,19 @@ pub fn handle(
     event: Event,
     routes: &dyn Router,
 ) -> Vec<Fact> {
-    let mut turn = Transition { workflow, now, routes, facts: Vec::new() };
+    let mut transition = Transition { workflow, now, routes, facts: Vec::new() };
     match event {
-        Event::Wake { up_since, hold } => turn.wake(up_since, hold),
-        Event::PermitGranted { attempt } => turn.permit_granted(attempt),
-        Event::SendResult { attempt, call, result } => turn.send_result(attempt, call, result),
-        Event::Lost { attempt } => turn.lost(attempt),
-        Event::Update { attempt, update } => turn.update(attempt, update),
-        Event::Rerouted => turn.rerouted(),
-        Event::Cancel => turn.cancel(),
+        Event::Wake { up_since, hold } => transition.wake(up_since, hold),
+        Event::PermitGranted { attempt } => transition.permit_granted(attempt),
+        Event::SendResult { attempt, call, result } => {
+            transition.send_result(attempt, call, result)
+        }
+        Event::Lost { attempt } => transition.lost(attempt),
+        Event::Update { attempt, update } => transition.update(attempt, update),
+        Event::Rerouted => transition.rerouted(),
+        Event::Cancel => transition.cancel(),
     }
-    turn.facts
+    transition.facts
 }
 
 struct Transition<'a> {
@@ -102,7 +104,7 @@ impl Transition<'_> {
             self.fail_step(step, Reason::RetriesExhausted, None, detail);
         } else {
             let route = Arc::clone(&attempt.route);
-            let is_served = self.way_of(attempt).is_some();
+            let is_served = self.serving(attempt).is_some();
             let (reason, why) = match (is_served, while_down) {
                 (true, false) => (Reason::RouteSaturated, "was full"),
                 (true, true) => {
@@ -186,7 +188,7 @@ impl Transition<'_> {
             return self.unknown(number, None);
         }
         let call = attempt.calls.saturating_add(1);
-        match self.way_of(attempt) {
+        match self.serving(attempt) {
             Some(RouteCandidate { account, .. }) => {
                 self.emit(Fact::AttemptStarted { attempt: number, call, account });
             }
@@ -234,7 +236,7 @@ impl Transition<'_> {
 
     fn accepted(&mut self, number: u16, provider_id: String, by: AcceptedBy) {
         self.emit(Fact::AttemptAccepted { attempt: number, provider_id, by });
-        self.climbed(number);
+        self.status_advanced(number);
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, reports_delivered) = (attempt.step, attempt.properties.reports_delivered);
         let has_rule = self.workflow.steps[usize::from(step)].failover.is_some();
@@ -268,7 +270,7 @@ impl Transition<'_> {
             && !is_uncertain
             && let Some(candidate) = self.another_route(step)
         {
-            return self.plan_attempt(step, candidate.way(), false);
+            return self.plan_attempt(step, candidate.into_planned(), false);
         }
         let reason = match rejection.kind {
             ErrorKind::OptedOut => Reason::OptedOut,
@@ -305,7 +307,7 @@ impl Transition<'_> {
             self.another_route(step).filter(|_| last_moment && rejection.fault == Fault::Provider);
         if let Some(candidate) = other {
             self.emit(Fact::AttemptRejected { attempt: number, rejection });
-            self.plan_attempt(step, candidate.way(), false);
+            self.plan_attempt(step, candidate.into_planned(), false);
         } else if retry_at > end {
             let (code, detail) = (rejection.code.clone(), rejection.detail.clone());
             self.emit(Fact::AttemptRejected { attempt: number, rejection });
@@ -338,11 +340,11 @@ impl Transition<'_> {
             self.emit(Fact::AttemptRepeated { attempt: number, rejection, retry_at });
             return self.rerouted();
         }
-        self.give_up_on(number, rejection);
+        self.leave_unknown(number, rejection);
     }
 
     /// It may have gone out, and it is not called again.
-    fn give_up_on(&mut self, number: u16, rejection: Option<Rejection>) {
+    fn leave_unknown(&mut self, number: u16, rejection: Option<Rejection>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, properties) = (attempt.step, attempt.properties);
         let wait_ms = self.unknown_wait(step, properties.correlates_receipts);
@@ -386,8 +388,8 @@ impl Transition<'_> {
         let Some((_, newest)) = unknown().last() else { return };
         let may_be_reported = unknown().any(|(_, attempt)| attempt.properties.correlates_receipts);
         if wants_resend && may_start && !self.workflow.has_resent(step) {
-            let way = (Arc::clone(&newest.route), newest.properties);
-            self.plan_attempt(step, way, true);
+            let planned = (Arc::clone(&newest.route), newest.properties);
+            self.plan_attempt(step, planned, true);
             // By that route or by none.
             return self.rerouted();
         }
@@ -438,10 +440,10 @@ impl Transition<'_> {
                         provider_time,
                         usage,
                     });
-                    self.climbed(number);
+                    self.status_advanced(number);
                 }
             }
-            Report::Failed(failure) => self.gave_up(number, failure, update),
+            Report::Failed(failure) => self.status_failed(number, failure, update),
         }
     }
 
@@ -469,7 +471,7 @@ impl Transition<'_> {
         self.emit(fact);
     }
 
-    fn gave_up(&mut self, number: u16, failure: Failure, update: Update) {
+    fn status_failed(&mut self, number: u16, failure: Failure, update: Update) {
         let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
         let Update { provider_time, usage, code, detail, .. } = update;
         self.emit(Fact::StatusFailed {
@@ -491,7 +493,7 @@ impl Transition<'_> {
     }
 
     /// An attempt's message got higher: does that meet its step?
-    fn climbed(&mut self, number: u16) {
+    fn status_advanced(&mut self, number: u16) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (index, status) = (attempt.step, attempt.status);
         if status < self.workflow.target(index) || self.workflow.has_ended() {
@@ -523,7 +525,7 @@ impl Transition<'_> {
     fn start_step(&mut self, index: u8) {
         self.emit(Fact::StepStarted { step: index });
         match self.best_route(index) {
-            Some(candidate) => self.plan_attempt(index, candidate.way(), false),
+            Some(candidate) => self.plan_attempt(index, candidate.into_planned(), false),
             None => self.fail_unserved(index),
         }
     }

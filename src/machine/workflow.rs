@@ -85,7 +85,7 @@ pub struct Step {
     pub active_at: Option<Moment>,
     /// When its condition clock began: the first accepted or unknown attempt.
     pub clock_at: Option<Moment>,
-    /// The highest rung of its attempts.
+    /// The highest status of its attempts.
     pub reached: Status,
     /// When it got there.
     pub reached_at: Option<Moment>,
@@ -127,9 +127,9 @@ pub struct Attempt {
     pub started_at: Option<Moment>,
     /// The account that the last of them goes by, as `provider/name`.
     pub account: Option<Arc<str>>,
-    /// The rung its message reached.
+    /// The status its message reached.
     pub status: Status,
-    /// The provider gave the message up.
+    /// In what way the message failed, if its provider says so.
     pub failure: Option<Failure>,
     /// An earlier attempt of the step may have gone out.
     pub possible_duplicate: bool,
@@ -247,7 +247,7 @@ impl Workflow {
                     attempt.failure = None;
                     attempt.is_uncertain = false;
                 });
-                self.climb(*attempt, Status::Submitted, at);
+                self.advance(*attempt, Status::Submitted, at);
                 self.start_clock(*attempt, at);
             }
             Fact::AttemptRejected { attempt, .. } => {
@@ -278,7 +278,7 @@ impl Workflow {
             }
             Fact::StatusReached { attempt, status, .. }
             | Fact::LateStatus { attempt, status, .. } => {
-                self.climb(*attempt, *status, at);
+                self.advance(*attempt, *status, at);
             }
             Fact::StatusFailed { attempt, failure, .. }
             | Fact::LateFailure { attempt, failure, .. } => {
@@ -359,7 +359,7 @@ impl Workflow {
         usize::from(index) + 1 == self.steps.len()
     }
 
-    /// The rung that meets step `index`.
+    /// The status that meets step `index`.
     pub fn target(&self, index: u8) -> Status {
         let rule = self.steps.get(usize::from(index)).and_then(|step| step.failover);
         rule.map_or(Status::Delivered, |failover| failover.condition)
@@ -393,8 +393,8 @@ impl Workflow {
         }
     }
 
-    /// The ladder only climbs, for the attempt and for its step; a failure yields to a later rung.
-    fn climb(&mut self, number: u16, status: Status, at: Moment) {
+    /// The status only advances, for the attempt and for its step; a failure yields to a later status.
+    fn advance(&mut self, number: u16, status: Status, at: Moment) {
         let Some(attempt) =
             usize::from(number).checked_sub(1).and_then(|at| self.attempts.get_mut(at))
         else {

@@ -238,7 +238,7 @@ impl BackupFile {
         let mut frame = self.frame()?;
         while let (Frame::Settings(rows), None) = (&mut frame, self.last) {
             for (_, value) in &*rows {
-                codec::sound(value, || self.place())?;
+                codec::payload(value, || self.place())?;
             }
             self.settings.append(rows);
             frame = self.frame()?;

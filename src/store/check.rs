@@ -17,7 +17,7 @@ pub struct Finding {
 
 /// What a check looked at, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckReport {
     /// How many workflows.
     pub workflows: u64,
     /// How many of them are still open.
@@ -35,7 +35,7 @@ pub struct Checked {
 /// How many findings are named.
 const FINDINGS_MOST: usize = 100;
 
-impl Checked {
+impl CheckReport {
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
@@ -109,8 +109,8 @@ impl Checked {
 }
 
 /// Checks a backup.
-pub fn check_backup(path: &Path) -> Checked {
-    let mut checked = Checked::default();
+pub fn check_backup(path: &Path) -> CheckReport {
+    let mut checked = CheckReport::default();
     let mut file = match BackupFile::open(path) {
         Ok(file) => file,
         Err(error) => {

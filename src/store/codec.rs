@@ -1,4 +1,4 @@
-//! How rows are written: `format version · checksum · postcard`; [`Several`] values of one row are
+//! How rows are written: `format version · checksum · postcard`; [`BatchEncoder`] values of one row are
 //! compressed together.
 //!
 //! The checksum (CRC-32 of the payload) tells a torn or rotten row from a sound one. Types are
@@ -20,7 +20,7 @@ const LENGTH: usize = 4;
 /// # Errors
 /// If it cannot be told in the format.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    extended(value, vec![VERSION, 0, 0, 0, 0]).map(sealed)
+    extended(value, vec![VERSION, 0, 0, 0, 0]).map(with_checksum)
 }
 
 /// How many bytes `value` takes, before it is compressed.
@@ -35,11 +35,11 @@ fn extended<T: Serialize>(value: &T, row: Vec<u8>) -> Result<Vec<u8>, StoreError
 }
 
 /// `payload` as a row.
-pub(crate) fn around(payload: &[u8]) -> Vec<u8> {
-    sealed([&[VERSION, 0, 0, 0, 0], payload].concat())
+pub(crate) fn framed(payload: &[u8]) -> Vec<u8> {
+    with_checksum([&[VERSION, 0, 0, 0, 0], payload].concat())
 }
 
-fn sealed(mut row: Vec<u8>) -> Vec<u8> {
+fn with_checksum(mut row: Vec<u8>) -> Vec<u8> {
     let sum = crc32fast::hash(&row[HEAD..]);
     row[1..HEAD].copy_from_slice(&sum.to_le_bytes());
     row
@@ -48,9 +48,9 @@ fn sealed(mut row: Vec<u8>) -> Vec<u8> {
 /// Several values in one row, compressed together. Each stands behind its length (u32,
 /// little-endian), so that one can be read without the others.
 #[derive(Default)]
-pub(crate) struct Several(Vec<u8>);
+pub(crate) struct BatchEncoder(Vec<u8>);
 
-impl Several {
+impl BatchEncoder {
     /// Adds a value. If that makes them longer than `most` before they are compressed, and it is not
     /// the only one, then it begins another row, and the full one comes back.
     ///
@@ -70,30 +70,30 @@ impl Several {
             return Ok(None);
         }
         let last = self.0.split_off(at);
-        let full = std::mem::replace(self, Several(last));
+        let full = std::mem::replace(self, BatchEncoder(last));
         Ok(Some(full.row()))
     }
 
     /// The row: behind the header, how long the values are (u32, little-endian), and a block of LZ4.
     pub(crate) fn row(self) -> Vec<u8> {
-        around(&compress_prepend_size(&self.0))
+        framed(&compress_prepend_size(&self.0))
     }
 }
 
 /// The values of a row, still encoded.
-pub(crate) struct Values(Vec<u8>);
+pub(crate) struct BatchDecoder(Vec<u8>);
 
 /// No block of LZ4 grows by more than this when it is read.
 const MOST_GROWTH: usize = 255;
 
-impl Values {
+impl BatchDecoder {
     /// Of a row.
     ///
     /// # Errors
     /// If it is torn, rotten or of another format.
     pub(crate) fn of(row: &[u8], place: impl Fn() -> String) -> Result<Self, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt { place: place(), problem };
-        let (length, block) = sound(row, &place)?
+        let (length, block) = payload(row, &place)?
             .split_first_chunk::<LENGTH>()
             .ok_or_else(|| corrupt("it does not say how long it is".to_owned()))?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -104,7 +104,7 @@ impl Values {
         if values.len() != length {
             return Err(corrupt(format!("it says {length} bytes, and has {}", values.len())));
         }
-        Ok(Values(values))
+        Ok(BatchDecoder(values))
     }
 
     /// How many bytes they are.
@@ -136,7 +136,7 @@ impl Values {
     }
 }
 
-/// One of several [`Values`].
+/// One of several [`BatchDecoder`].
 pub(crate) struct Encoded<'a, P> {
     value: &'a [u8],
     place: P,
@@ -160,7 +160,7 @@ pub fn decode<T: DeserializeOwned>(
     row: &[u8],
     place: impl Fn() -> String,
 ) -> Result<T, StoreError> {
-    decoded(sound(row, &place)?, &place)
+    decoded(payload(row, &place)?, &place)
 }
 
 fn decoded<T: DeserializeOwned>(
@@ -173,7 +173,7 @@ fn decoded<T: DeserializeOwned>(
 }
 
 /// What a row holds, if it is whole and of a format that is known.
-pub(super) fn sound(row: &[u8], place: impl Fn() -> String) -> Result<&[u8], StoreError> {
+pub(super) fn payload(row: &[u8], place: impl Fn() -> String) -> Result<&[u8], StoreError> {
     let corrupt = |problem: String| StoreError::Corrupt { place: place(), problem };
     let Some((head, payload)) = row.split_at_checked(HEAD) else {
         return Err(corrupt(format!("{} bytes are too few for a row", row.len())));
@@ -196,42 +196,46 @@ mod tests {
 
     #[test]
     fn several_values_are_read_one_by_one_and_a_full_row_begins_another() {
-        let (mut values, mut rows) = (Several::default(), Vec::new());
+        let (mut values, mut rows) = (BatchEncoder::default(), Vec::new());
         for number in 0..10_u32 {
             rows.extend(values.add(&("a value", number), 60).unwrap());
         }
         // Larger than a row may be, and alone in one.
         rows.extend(values.add(&("b".repeat(100), 10_u32), 60).unwrap());
         rows.push(values.row());
-        let rows: Vec<_> = rows.iter().map(|row| Values::of(row, String::new).unwrap()).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|row| BatchDecoder::of(row, String::new).unwrap()).collect();
         let read = rows.iter().flat_map(|row| {
             let values = row.iter(String::new);
             values.map(|value| value.unwrap().decode::<(String, u32)>().unwrap().1)
         });
         assert_eq!(read.collect::<Vec<_>>(), (0..=10).collect::<Vec<_>>());
-        assert!(rows.len() > 3 && rows[..rows.len() - 1].iter().all(|Values(row)| row.len() <= 60));
+        assert!(
+            rows.len() > 3
+                && rows[..rows.len() - 1].iter().all(|BatchDecoder(row)| row.len() <= 60)
+        );
     }
 
     #[test]
     fn values_that_are_not_what_they_say_are_noticed() {
-        let mut values = Several::default();
+        let mut values = BatchEncoder::default();
         values.add(&"a value, a value, a value, a value", 1000).unwrap();
-        let problem = |row: &[u8]| match Values::of(row, String::new) {
+        let problem = |row: &[u8]| match BatchDecoder::of(row, String::new) {
             Ok(values) => values.iter(String::new).find_map(Result::err).map(|it| it.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        let cut = Several(values.0[..values.0.len() - 1].to_vec()).row();
+        let cut = BatchEncoder(values.0[..values.0.len() - 1].to_vec()).row();
         assert!(problem(&cut).unwrap().contains("a value in it is cut off"));
         let row = values.row();
         assert_eq!(problem(&row), None);
         let payload = &row[HEAD..];
         let length = u32::from_le_bytes(payload[..LENGTH].try_into().unwrap());
         for wrong in [0, length - 1, length + 1, 4096, u32::MAX] {
-            let row = around(&[&wrong.to_le_bytes(), &payload[LENGTH..]].concat());
+            let row = framed(&[&wrong.to_le_bytes(), &payload[LENGTH..]].concat());
             assert!(problem(&row).is_some(), "{wrong} bytes instead of {length}");
         }
-        assert!(problem(&around(&payload[..2])).unwrap().contains("how long"));
-        assert!(problem(&around(&payload[..payload.len() - 2])).is_some());
+        assert!(problem(&framed(&payload[..2])).unwrap().contains("how long"));
+        assert!(problem(&framed(&payload[..payload.len() - 2])).is_some());
     }
 
     #[test]

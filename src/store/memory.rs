@@ -12,9 +12,8 @@ use super::{
     ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, HeldReceipt, Incarnation, Kind, Page,
     Reader, Record, RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store,
     StoreError, Swept,
+    active::{self, ActiveIndex},
     codec::weight,
-    open,
-    open::ActiveIndex,
     settings,
     types::{LIST_PASS, LIST_SCAN, PAGE_BYTES, id_hash},
 };
@@ -22,17 +21,17 @@ use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
 /// Keeps everything in memory. Durable as long as the process lives, and not a moment longer.
 #[derive(Debug)]
-pub struct MemoryStore(Arc<Shared>);
+pub struct MemoryStore(Arc<MemoryInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct MemoryInner {
     incarnation: Incarnation,
-    kept: RwLock<Kept>,
+    state: RwLock<MemoryState>,
     settings: RwLock<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct MemoryState {
     records: BTreeMap<WorkflowId, Arc<Record>>,
     timelines: BTreeMap<WorkflowId, Vec<Arc<Row>>>,
     journal: BTreeMap<Cursor, Arc<Row>>,
@@ -52,8 +51,8 @@ impl MemoryStore {
     /// An empty one.
     pub fn new() -> Self {
         let incarnation = Incarnation(Uuid::now_v7());
-        let (kept, settings) = (RwLock::default(), RwLock::default());
-        MemoryStore(Arc::new(Shared { incarnation, kept, settings }))
+        let (state, settings) = (RwLock::default(), RwLock::default());
+        MemoryStore(Arc::new(MemoryInner { incarnation, state, settings }))
     }
 
     /// Holds it, as a restore would.
@@ -68,18 +67,18 @@ impl Default for MemoryStore {
     }
 }
 
-impl Shared {
+impl MemoryInner {
     // A panic elsewhere cannot leave this half-changed in a way that matters more than going on.
-    fn read(&self) -> RwLockReadGuard<'_, Kept> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, MemoryState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
-        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, MemoryState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl MemoryState {
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         if let Some(open) = self.open.state(id)? {
             return Ok(Some(open));
@@ -88,7 +87,7 @@ impl Kept {
             return Ok(None);
         };
         let rows = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        Ok(Some(open::replay(&mut RequirementInterner::default(), record, rows)))
+        Ok(Some(active::replay(&mut RequirementInterner::default(), record, rows)))
     }
 }
 
@@ -145,19 +144,19 @@ impl Store for MemoryStore {
     }
 
     fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
-        let mut kept = self.0.write();
-        let kept = &mut *kept;
+        let mut state = self.0.write();
+        let state = &mut *state;
         let mut rows = Vec::with_capacity(batch.changes.len());
         for change in batch.changes {
             let id = change.state.id;
-            let before = kept.timelines.get(&id).and_then(|rows| rows.last());
+            let before = state.timelines.get(&id).and_then(|rows| rows.last());
             let sequence = before.map_or(0, |row| row.sequence + row.facts.len() as u32 - 1);
             if sequence != change.expected {
                 return Err(StoreError::Conflict(id));
             }
-            kept.newest = Cursor(kept.newest.0 + 1);
+            state.newest = Cursor(state.newest.0 + 1);
             let row = Arc::new(Row {
-                cursor: kept.newest,
+                cursor: state.newest,
                 tenant: change.tenant,
                 workflow: id,
                 at: change.at,
@@ -167,29 +166,30 @@ impl Store for MemoryStore {
             if let Some(record) = change.record {
                 if let Some(request_id) = &record.request_id {
                     let key = (Arc::clone(&record.tenant), request_id.clone());
-                    kept.requests.insert(key, (id, record.fingerprint));
+                    state.requests.insert(key, (id, record.fingerprint));
                 }
-                kept.records.insert(id, record);
+                state.records.insert(id, record);
             }
             for (account, provider_id, number) in change.messages {
-                kept.messages.insert((account, provider_id), super::types::attempt_id(id, number));
+                state.messages.insert((account, provider_id), super::types::attempt_id(id, number));
             }
-            kept.last_time = kept.last_time.later(row.at);
-            kept.journal.insert(row.cursor, Arc::clone(&row));
-            kept.timelines.entry(id).or_default().push(Arc::clone(&row));
-            kept.open.put(&change.state, row.cursor, row.cursor);
+            state.last_time = state.last_time.later(row.at);
+            state.journal.insert(row.cursor, Arc::clone(&row));
+            state.timelines.entry(id).or_default().push(Arc::clone(&row));
+            state.open.put(&change.state, row.cursor, row.cursor);
             rows.push(row);
         }
-        kept.held_receipts
+        state
+            .held_receipts
             .extend(batch.hold_receipts.into_iter().map(|receipt| (receipt.key, receipt)));
         for key in batch.release_receipts {
-            kept.held_receipts.remove(&key);
+            state.held_receipts.remove(&key);
         }
         if batch.lift_restore_lock {
-            kept.held = None;
+            state.held = None;
         }
-        kept.grace_given_ms = batch.grace_given_ms.unwrap_or(kept.grace_given_ms);
-        kept.open.tidy()?;
+        state.grace_given_ms = batch.grace_given_ms.unwrap_or(state.grace_given_ms);
+        state.open.tidy()?;
         Ok(rows)
     }
 
@@ -199,28 +199,28 @@ impl Store for MemoryStore {
         before: UnixMillis,
         budget: usize,
     ) -> Result<Swept, StoreError> {
-        let mut kept = self.0.write();
+        let mut state = self.0.write();
         let mut swept = Swept::default();
         while swept.rows < budget {
-            let Some((cursor, row)) = kept.journal.first_key_value() else { break };
+            let Some((cursor, row)) = state.journal.first_key_value() else { break };
             if row.at.engine >= before {
                 break;
             }
             let (cursor, row) = (*cursor, Arc::clone(row));
-            kept.journal.remove(&cursor);
-            kept.oldest = cursor;
+            state.journal.remove(&cursor);
+            state.oldest = cursor;
             swept.rows += 1;
-            let newest = kept.timelines.get(&row.workflow).and_then(|rows| rows.last());
+            let newest = state.timelines.get(&row.workflow).and_then(|rows| rows.last());
             if newest.is_some_and(|newest| newest.cursor == cursor)
-                && kept.open.get(row.workflow).is_none()
+                && state.open.get(row.workflow).is_none()
             {
                 swept.forgotten.push(row.workflow);
-                kept.timelines.remove(&row.workflow);
-                kept.messages.retain(|_, attempt| attempt.workflow != row.workflow.0);
-                if let Some(record) = kept.records.remove(&row.workflow)
+                state.timelines.remove(&row.workflow);
+                state.messages.retain(|_, attempt| attempt.workflow != row.workflow.0);
+                if let Some(record) = state.records.remove(&row.workflow)
                     && let Some(request_id) = &record.request_id
                 {
-                    kept.requests.remove(&(Arc::clone(&record.tenant), request_id.clone()));
+                    state.requests.remove(&(Arc::clone(&record.tenant), request_id.clone()));
                 }
             }
         }
@@ -250,15 +250,15 @@ impl Store for MemoryStore {
     }
 
     fn tables(&self) -> Vec<(&'static str, usize)> {
-        let kept = self.0.read();
+        let state = self.0.read();
         let own = [
-            ("workflows", kept.records.len()),
-            ("journal", kept.journal.len()),
-            ("request_ids", kept.requests.len()),
-            ("message_ids", kept.messages.len()),
-            ("held_receipts", kept.held_receipts.len()),
+            ("workflows", state.records.len()),
+            ("journal", state.journal.len()),
+            ("request_ids", state.requests.len()),
+            ("message_ids", state.messages.len()),
+            ("held_receipts", state.held_receipts.len()),
         ];
-        own.into_iter().chain(kept.open.tables()).collect()
+        own.into_iter().chain(state.open.tables()).collect()
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
@@ -270,7 +270,7 @@ impl Store for MemoryStore {
     }
 }
 
-impl Settings for Shared {
+impl Settings for MemoryInner {
     fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         Ok(settings.get(&settings::stored_key(kind, key)).cloned())
@@ -306,7 +306,7 @@ impl Settings for Shared {
     }
 }
 
-impl Reader for Shared {
+impl Reader for MemoryInner {
     fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
@@ -333,11 +333,11 @@ impl Reader for Shared {
     }
 
     fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
-        let kept = self.read();
-        if cursor < kept.oldest {
-            return Err(StoreError::Trimmed(kept.oldest));
+        let state = self.read();
+        if cursor < state.oldest {
+            return Err(StoreError::Trimmed(state.oldest));
         }
-        Ok(kept
+        Ok(state
             .journal
             .range(Cursor(cursor.0 + 1)..)
             .take(limit)
@@ -359,10 +359,10 @@ impl Reader for Shared {
         after: Option<WorkflowId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let kept = self.read();
+        let state = self.read();
         let mut page = Page::default();
         let upper = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let candidates = kept.records.range((std::ops::Bound::Unbounded, upper)).rev();
+        let candidates = state.records.range((std::ops::Bound::Unbounded, upper)).rev();
         let (mut looked_at, mut passed, mut bytes) = (0, 0, 0);
         for (id, record) in candidates {
             let has_looked = looked_at == LIST_SCAN || passed == LIST_PASS || bytes >= PAGE_BYTES;
@@ -376,7 +376,7 @@ impl Reader for Shared {
             }
             looked_at += 1;
             bytes += weight(record);
-            if let Some(workflow) = kept.workflow(*id)?
+            if let Some(workflow) = state.workflow(*id)?
                 && filter.admits(record, &workflow)
             {
                 page.workflows.push((Arc::clone(record), workflow));
@@ -387,11 +387,11 @@ impl Reader for Shared {
     }
 
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let kept = self.read();
+        let state = self.read();
         let lower = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let entry = |(id, record): (&WorkflowId, &Arc<Record>)| {
-            let rows = kept.timelines.get(id).map(Vec::as_slice).unwrap_or_default();
-            let own = kept.messages.iter().filter(|(_, attempt)| attempt.workflow == id.0);
+            let rows = state.timelines.get(id).map(Vec::as_slice).unwrap_or_default();
+            let own = state.messages.iter().filter(|(_, attempt)| attempt.workflow == id.0);
             let mut messages: Vec<_> = own
                 .map(|((account, name), attempt)| (id_hash(account, name), attempt.number))
                 .collect();
@@ -402,7 +402,7 @@ impl Reader for Shared {
                 messages,
             }
         };
-        let records = kept.records.range((lower, std::ops::Bound::Unbounded));
+        let records = state.records.range((lower, std::ops::Bound::Unbounded));
         let mut bytes = 0;
         let has_room = |entry: &Entry| {
             let had_room = bytes < PAGE_BYTES;

@@ -20,27 +20,27 @@
 //! The traits are synchronous: the engine's writer has a thread of its own, and a store that talks
 //! to a server may block it.
 
+mod active;
 mod backup;
 mod check;
 pub(crate) mod codec;
 mod memory;
-mod open;
 mod packed;
 mod read_only;
 mod settings;
 mod sled;
 mod types;
 
+pub use active::RequirementInterner;
 pub use backup::{Backup, BackupFile, Summary};
-pub use check::{Checked, Finding, check_backup};
+pub use check::{CheckReport, Finding, check_backup};
 pub(crate) use codec::weight;
 #[doc(hidden)]
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
-pub use open::RequirementInterner;
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
-pub(crate) use sled::{Ended, Kept};
+pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
 pub use types::{
@@ -142,7 +142,7 @@ pub trait Store: Send {
     /// How the clocks stood when that was last noted; `None` if it never was, or is lost.
     fn clock(&self) -> Option<ClockNote>;
 
-    /// Notes how the clocks stand. Kept when the process dies; when the machine does, perhaps an
+    /// Notes how the clocks stand. JournalEntry when the process dies; when the machine does, perhaps an
     /// earlier note, which is as good unless the wall clock was set in between.
     ///
     /// # Errors

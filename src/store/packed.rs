@@ -1,7 +1,7 @@
 //! An open workflow's state in a few dozen bytes.
 //!
 //! A million open workflows are held in memory, and few of them are touched at any moment: what
-//! they have in common (senders, durations, routes) is kept once in [`Common`], times are written
+//! they have in common (senders, durations, routes) is kept once in [`Dictionary`], times are written
 //! as distances from the creation, numbers take as many bytes as they need. Packing loses nothing.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
@@ -16,66 +16,66 @@ use crate::machine::{
     WorkflowId,
 };
 
-/// What workflows have in common. Only ever grows, by what is new, so that entries keep their places; what
+/// What workflows have in dictionary. Only ever grows, by what is new, so that entries keep their indexes; what
 /// no workflow has any more is left behind when all are packed anew.
 #[derive(Debug, Default)]
-pub(super) struct Common {
-    needs: Table<Arc<RouteRequirement>>,
-    policy: Table<PolicySnapshot>,
-    ways: Table<Way>,
+pub(super) struct Dictionary {
+    needs: Interner<Arc<RouteRequirement>>,
+    policy: Interner<PolicySnapshot>,
+    routes: Interner<AttemptRoute>,
 }
 
 /// How an attempt goes: its route, what that promises, and the account that it was STARTED under.
-type Way = (Arc<str>, RouteProperties, Option<Arc<str>>);
+type AttemptRoute = (Arc<str>, RouteProperties, Option<Arc<str>>);
 
 /// A list in which every value stands once.
 #[derive(Debug)]
-struct Table<T> {
+struct Interner<T> {
     values: Vec<T>,
-    places: HashMap<T, u32>,
+    indexes: HashMap<T, u32>,
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Table { values: Vec::new(), places: HashMap::new() }
+        Interner { values: Vec::new(), indexes: HashMap::new() }
     }
 }
 
-impl<T: Clone + Eq + Hash> Table<T> {
+impl<T: Clone + Eq + Hash> Interner<T> {
     fn of(values: Vec<T>) -> Self {
-        let places = (0..).zip(&values).map(|(place, value)| (value.clone(), place)).collect();
-        Table { values, places }
+        let indexes = (0..).zip(&values).map(|(index, value)| (value.clone(), index)).collect();
+        Interner { values, indexes }
     }
 
-    fn place(&mut self, value: &T) -> u32 {
-        if let Some(place) = self.places.get(value) {
-            return *place;
+    fn intern(&mut self, value: &T) -> u32 {
+        if let Some(index) = self.indexes.get(value) {
+            return *index;
         }
-        let place = self.values.len() as u32;
+        let index = self.values.len() as u32;
         self.values.push(value.clone());
-        self.places.insert(value.clone(), place);
-        place
+        self.indexes.insert(value.clone(), index);
+        index
     }
 
-    fn get(&self, place: u32) -> Option<&T> {
-        self.values.get(place as usize)
+    fn get(&self, index: u32) -> Option<&T> {
+        self.values.get(index as usize)
     }
 }
 
-/// [`Common`] as it is written to a file.
+/// [`Dictionary`] as it is written to a file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct CommonRow {
+pub(super) struct DictionaryRow {
     needs: Vec<Arc<RouteRequirement>>,
     policy: Vec<PolicySnapshot>,
-    ways: Vec<Way>,
+    routes: Vec<AttemptRoute>,
 }
 
 /// What is the same for all steps and attempts of a workflow.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct PackedHead {
     created_at: Moment,
-    send_at: Option<Since>,
-    valid_until: Option<Since>,
+    send_at: Option<TimeOffset>,
+    valid_until: Option<TimeOffset>,
     send_within_ms: Option<u64>,
     on_late_success: OnLateSuccess,
     on_unknown: OnUnknown,
@@ -83,8 +83,8 @@ struct Head {
     policy: u32,
     phase: Phase,
     sequence: u32,
-    updated_at: MomentSince,
-    ended_at: Option<MomentSince>,
+    updated_at: MomentOffset,
+    ended_at: Option<MomentOffset>,
     steps: u8,
     attempts: u16,
 }
@@ -94,19 +94,19 @@ struct PackedStep {
     requirement: u32,
     failover: Option<FailoverCondition>,
     status: StepStatus,
-    active_at: Option<MomentSince>,
-    clock_at: Option<MomentSince>,
+    active_at: Option<MomentOffset>,
+    clock_at: Option<MomentOffset>,
     reached: Status,
-    reached_at: Option<MomentSince>,
+    reached_at: Option<MomentOffset>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct PackedAttempt {
     step: u8,
-    way: u32,
+    route_index: u32,
     state: AttemptState,
     calls: u16,
-    started_at: Option<MomentSince>,
+    started_at: Option<MomentOffset>,
     status: Status,
     failure: Option<Failure>,
     possible_duplicate: bool,
@@ -115,15 +115,15 @@ struct PackedAttempt {
 
 /// A time, as its distance from the creation; wraps, so that a time before that is kept too.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Since(u64);
+struct TimeOffset(u64);
 
 /// The same on both clocks: the second is by how much the wall clock was set meanwhile, in milliseconds.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct MomentSince(Since, i64);
+struct MomentOffset(TimeOffset, i64);
 
-impl Since {
+impl TimeOffset {
     fn of(at: UnixMillis, from: UnixMillis) -> Self {
-        Since(at.0.wrapping_sub(from.0))
+        TimeOffset(at.0.wrapping_sub(from.0))
     }
 
     fn from(self, from: UnixMillis) -> UnixMillis {
@@ -131,10 +131,10 @@ impl Since {
     }
 }
 
-impl MomentSince {
+impl MomentOffset {
     fn of(at: Moment, from: Moment) -> Self {
         let set_by = at.skew_ms().wrapping_sub(from.skew_ms());
-        MomentSince(Since::of(at.engine, from.engine), set_by)
+        MomentOffset(TimeOffset::of(at.engine, from.engine), set_by)
     }
 
     fn from(self, from: Moment) -> Moment {
@@ -144,34 +144,34 @@ impl MomentSince {
     }
 }
 
-impl Common {
+impl Dictionary {
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
-        self.needs.values.len() + self.policy.values.len() + self.ways.values.len()
+        self.needs.values.len() + self.policy.values.len() + self.routes.values.len()
     }
 
-    pub(super) fn row(&self) -> CommonRow {
-        CommonRow {
+    pub(super) fn row(&self) -> DictionaryRow {
+        DictionaryRow {
             needs: self.needs.values.clone(),
             policy: self.policy.values.clone(),
-            ways: self.ways.values.clone(),
+            routes: self.routes.values.clone(),
         }
     }
 
-    pub(super) fn of(row: CommonRow) -> Self {
-        Common {
-            needs: Table::of(row.needs),
-            policy: Table::of(row.policy),
-            ways: Table::of(row.ways),
+    pub(super) fn of(row: DictionaryRow) -> Self {
+        Dictionary {
+            needs: Interner::of(row.needs),
+            policy: Interner::of(row.policy),
+            routes: Interner::of(row.routes),
         }
     }
 
     /// Packs a state. `buffer` is only there to be used again.
     pub(super) fn pack(&mut self, state: &Workflow, buffer: &mut Vec<u8>) -> Box<[u8]> {
-        let given = |at: UnixMillis| Since::of(at, state.created_at.wall);
-        let since = |at: Moment| MomentSince::of(at, state.created_at);
+        let given = |at: UnixMillis| TimeOffset::of(at, state.created_at.wall);
+        let since = |at: Moment| MomentOffset::of(at, state.created_at);
         buffer.clear();
-        let head = Head {
+        let head = PackedHead {
             created_at: state.created_at,
             send_at: state.send_at.map(given),
             valid_until: state.valid_until.map(given),
@@ -179,7 +179,7 @@ impl Common {
             on_late_success: state.on_late_success,
             on_unknown: state.on_unknown,
             priority: state.priority,
-            policy: self.policy.place(&state.policy),
+            policy: self.policy.intern(&state.policy),
             phase: state.phase,
             sequence: state.sequence,
             updated_at: since(state.updated_at),
@@ -190,7 +190,7 @@ impl Common {
         append(buffer, &head);
         for step in &state.steps {
             let step = PackedStep {
-                requirement: self.needs.place(&step.requirement),
+                requirement: self.needs.intern(&step.requirement),
                 failover: step.failover,
                 status: step.status,
                 active_at: step.active_at.map(since),
@@ -201,10 +201,11 @@ impl Common {
             append(buffer, &step);
         }
         for attempt in &state.attempts {
-            let way = (Arc::clone(&attempt.route), attempt.properties, attempt.account.clone());
+            let route_index =
+                (Arc::clone(&attempt.route), attempt.properties, attempt.account.clone());
             let attempt = PackedAttempt {
                 step: attempt.step,
-                way: self.ways.place(&way),
+                route_index: self.routes.intern(&route_index),
                 state: attempt.state,
                 calls: attempt.calls,
                 started_at: attempt.started_at.map(since),
@@ -230,9 +231,9 @@ impl Common {
     }
 
     fn try_unpack(&self, id: WorkflowId, mut packed: &[u8]) -> Option<Workflow> {
-        let head: Head = take(&mut packed)?;
-        let given = |since: Since| since.from(head.created_at.wall);
-        let at = |since: MomentSince| since.from(head.created_at);
+        let head: PackedHead = take(&mut packed)?;
+        let given = |since: TimeOffset| since.from(head.created_at.wall);
+        let at = |since: MomentOffset| since.from(head.created_at);
         let mut steps = Vec::with_capacity(usize::from(head.steps));
         for _ in 0..head.steps {
             let step: PackedStep = take(&mut packed)?;
@@ -250,7 +251,7 @@ impl Common {
         let mut attempts = Vec::with_capacity(usize::from(head.attempts) + 1);
         for _ in 0..head.attempts {
             let attempt: PackedAttempt = take(&mut packed)?;
-            let (route, properties, account) = self.ways.get(attempt.way)?;
+            let (route, properties, account) = self.routes.get(attempt.route_index)?;
             attempts.push(Attempt {
                 step: attempt.step,
                 route: Arc::clone(route),

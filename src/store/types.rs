@@ -240,8 +240,8 @@ pub struct Swept {
     pub rows: usize,
     /// Workflows forgotten.
     pub forgotten: Vec<WorkflowId>,
-    /// Old open workflows whose timeline was carried to the journal's right end.
-    pub carried: usize,
+    /// Old open workflows whose timeline was compacted into one entry at the journal's right end.
+    pub compacted: usize,
     /// The budget is used up, and there may be more to do.
     pub has_more: bool,
 }

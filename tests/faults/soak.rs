@@ -171,7 +171,7 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
             "disk_kib" => 16.0 * 1024.0,
             "files" => 4.0,
             // Looked through when there is so much more of it.
-            "store/open_common" | "engine/requirements" => 8192.0,
+            "store/open_dictionary" | "engine/requirements" => 8192.0,
             _ => 64.0,
         };
         assert!(after <= before * 1.25 + slack, "{name} grows: {before} and later {after}");

@@ -422,7 +422,7 @@ fn what_is_read_or_written_at_once_is_bounded_in_bytes(mut driver: Driver) {
     let mut rounds = 0;
     loop {
         let swept = driver.store.sweep(late, late, 500).unwrap();
-        assert!(swept.carried <= 24, "{} at once", swept.carried);
+        assert!(swept.compacted <= 24, "{} at once", swept.compacted);
         rounds += 1;
         if !swept.has_more {
             break;

@@ -1,24 +1,26 @@
 //! Routes that are others than when an attempt was planned, as a restart or a reload finds them.
 
-use super::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+
+use super::{any::*, *};
 
 const IDEMPOTENT: RouteProperties =
     RouteProperties { idempotent_for_ms: Some(5 * MINUTE), ..PLAIN };
 
-impl Life {
+impl DrivenWorkflow {
     /// The service goes on with other routes.
-    fn rerouted(&mut self, offers: &[RouteCandidate]) -> &mut Life {
+    fn rerouted(&mut self, offers: &[RouteCandidate]) -> &mut DrivenWorkflow {
         self.routes = Offers(offers.to_vec());
-        self.tell(Event::Rerouted);
+        self.handle(Event::Rerouted);
         self
     }
 
-    fn throttled(&mut self) -> &mut Life {
+    fn throttled(&mut self) -> &mut DrivenWorkflow {
         let rejection = rejection(Fault::Provider);
         self.start().answer(SendResult::RetryLater { rejection, after_ms: Some(5 * MINUTE) })
     }
 
-    fn unknown(&mut self) -> &mut Life {
+    fn unknown(&mut self) -> &mut DrivenWorkflow {
         self.start().answer(SendResult::Unknown(rejection(Fault::Provider)))
     }
 
@@ -41,94 +43,95 @@ impl Life {
 #[test]
 fn what_was_certainly_not_sent_goes_on_at_once_by_a_route_that_has_another_name_now() {
     for is_planned in [true, false] {
-        let mut life = Life::of(plan(&[None]));
+        let mut driven = DrivenWorkflow::of(plan(&[None]));
         if !is_planned {
-            life.throttled();
+            driven.throttled();
         }
-        life.rerouted(&[candidate("b", "p/main", PLAIN)]);
-        assert_eq!(life.workflow.wants_permit(), Some(2), "it does not wait for its retry");
-        life.accepted();
-        assert_eq!(life.started().last(), Some(&("sms-b", "p/main")));
+        driven.rerouted(&[candidate("b", "p/main", PLAIN)]);
+        assert_eq!(driven.workflow.wants_permit(), Some(2), "it does not wait for its retry");
+        driven.accepted();
+        assert_eq!(driven.started().last(), Some(&("sms-b", "p/main")));
     }
 }
 
 #[test]
 fn where_no_route_is_left_the_step_ends_at_once() {
     for is_planned in [true, false] {
-        let mut life = Life::of(messenger_then_sms());
+        let mut driven = DrivenWorkflow::of(messenger_then_sms());
         if !is_planned {
-            life.throttled();
+            driven.throttled();
         }
-        life.rerouted(&[]);
-        assert_eq!(life.ended(), Some((EndState::Failed, Reason::NoRoute)));
+        driven.rerouted(&[]);
+        assert_eq!(driven.ended(), Some((EndState::Failed, Reason::NoRoute)));
     }
 }
 
 #[test]
 fn a_call_that_was_out_while_its_route_went_does_not_wait_to_be_made_there_again() {
-    let mut life = Life::of(messenger_then_sms());
-    life.start().rerouted(&[candidate("b", "p/main", PLAIN)]);
+    let mut driven = DrivenWorkflow::of(messenger_then_sms());
+    driven.start().rerouted(&[candidate("b", "p/main", PLAIN)]);
     let rejection = rejection(Fault::Provider);
-    life.answer(SendResult::RetryLater { rejection: rejection.clone(), after_ms: None });
-    assert_eq!(life.workflow.wants_permit(), Some(2));
-    assert_eq!(&*life.workflow.attempts[1].route, "messenger-b");
+    driven.answer(SendResult::RetryLater { rejection: rejection.clone(), after_ms: None });
+    assert_eq!(driven.workflow.wants_permit(), Some(2));
+    assert_eq!(&*driven.workflow.attempts[1].route, "messenger-b");
 
-    let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
-    life.start()
+    let mut driven = DrivenWorkflow::by(messenger_then_sms(), vec![IDEMPOTENT]);
+    driven
+        .start()
         .rerouted(&[candidate("b", "p/main", IDEMPOTENT)])
         .answer(SendResult::Unknown(rejection));
-    assert!(matches!(life.workflow.attempts[0].state, AttemptState::Unknown { .. }));
+    assert!(matches!(driven.workflow.attempts[0].state, AttemptState::Unknown { .. }));
 }
 
 #[test]
 fn routes_that_serve_as_they_did_change_nothing() {
     let same = [candidate("0", "p/main", PLAIN), candidate("new", "p/other", PLAIN)];
-    let mut life = Life::of(plan(&[None]));
+    let mut driven = DrivenWorkflow::of(plan(&[None]));
     for _ in 0..3 {
-        let before = life.journal.len();
-        life.rerouted(&same);
-        assert_eq!(life.journal.len(), before);
-        life.start();
-        life.rerouted(&same);
-        life.answer(SendResult::RetryLater {
+        let before = driven.journal.len();
+        driven.rerouted(&same);
+        assert_eq!(driven.journal.len(), before);
+        driven.start();
+        driven.rerouted(&same);
+        driven.answer(SendResult::RetryLater {
             rejection: rejection(Fault::Provider),
             after_ms: None,
         });
-        life.rerouted(&same).after(MINUTE);
+        driven.rerouted(&same).after(MINUTE);
     }
-    assert_eq!(life.started(), [("sms-0", "p/main"); 3]);
+    assert_eq!(driven.started(), [("sms-0", "p/main"); 3]);
 }
 
 #[test]
 fn a_place_on_a_route_that_does_not_serve_it_any_more_starts_nothing() {
-    let mut life = Life::of(plan(&[None]));
-    life.routes = Offers(Vec::new());
-    life.start();
-    assert_eq!(life.started(), []);
-    assert_eq!(life.ended(), Some((EndState::Failed, Reason::NoRoute)));
+    let mut driven = DrivenWorkflow::of(plan(&[None]));
+    driven.routes = Offers(Vec::new());
+    driven.start();
+    assert_eq!(driven.started(), []);
+    assert_eq!(driven.ended(), Some((EndState::Failed, Reason::NoRoute)));
 }
 
 #[test]
 fn a_route_that_promises_something_else_now_is_planned_on_anew() {
     // Its calls would be repeated, and the provider of that name does not know our ids any more.
     for is_planned in [true, false] {
-        let mut life = Life::by(plan(&[None]), vec![IDEMPOTENT]);
+        let mut driven = DrivenWorkflow::by(plan(&[None]), vec![IDEMPOTENT]);
         if !is_planned {
-            life.throttled();
+            driven.throttled();
         }
-        life.rerouted(&[candidate("0", "p/main", PLAIN)]).unknown();
-        assert_eq!(life.workflow.attempts.len(), 2);
-        assert_eq!(life.workflow.attempts[1].properties, PLAIN);
-        assert!(!life.workflow.attempts[1].is_uncertain, "it is not repeated");
+        driven.rerouted(&[candidate("0", "p/main", PLAIN)]).unknown();
+        assert_eq!(driven.workflow.attempts.len(), 2);
+        assert_eq!(driven.workflow.attempts[1].properties, PLAIN);
+        assert!(!driven.workflow.attempts[1].is_uncertain, "it is not repeated");
     }
 }
 
 #[test]
 fn what_was_throttled_under_another_account_goes_on_under_the_one_that_there_is() {
-    let mut life = Life::of(plan(&[None]));
-    life.throttled().rerouted(&[candidate("0", "p/other", PLAIN)]);
-    life.after(5 * MINUTE).accepted();
-    assert_eq!(life.started(), [("sms-0", "p/main"), ("sms-0", "p/other")]);
+    let mut driven = DrivenWorkflow::of(plan(&[None]));
+    driven.throttled().rerouted(&[candidate("0", "p/other", PLAIN)]);
+    driven.after(5 * MINUTE).accepted();
+    assert_eq!(driven.started(), [("sms-0", "p/main"), ("sms-0", "p/other")]);
 }
 
 #[test]
@@ -141,14 +144,14 @@ fn what_may_be_out_is_repeated_under_its_own_account_and_by_no_other_route() {
         (&[candidate("0", "p/main", PLAIN), candidate("b", "p/main", IDEMPOTENT)], 1),
     ];
     for (routes, calls) in cases {
-        let mut life = Life::by(messenger_then_sms(), vec![IDEMPOTENT]);
-        life.unknown().rerouted(routes).after(5000);
-        if life.workflow.wants_permit().is_some() {
-            life.accepted();
+        let mut driven = DrivenWorkflow::by(messenger_then_sms(), vec![IDEMPOTENT]);
+        driven.unknown().rerouted(routes).after(5000);
+        if driven.workflow.wants_permit().is_some() {
+            driven.accepted();
         }
-        assert_eq!(life.started().len(), calls, "{routes:?}");
-        assert_eq!(life.workflow.attempts.len(), 1, "{routes:?}");
-        assert_eq!(life.step(), Some(0), "its receipt is waited for");
+        assert_eq!(driven.started().len(), calls, "{routes:?}");
+        assert_eq!(driven.workflow.attempts.len(), 1, "{routes:?}");
+        assert_eq!(driven.step(), Some(0), "its receipt is waited for");
     }
 }
 
@@ -161,17 +164,17 @@ fn what_may_be_out_is_sent_once_more_under_its_own_account_or_not_at_all() {
         (&[candidate("b", "p/main", PLAIN)], 1),
     ];
     for (routes, calls) in cases {
-        let mut life = Life::of(plan(&[None]));
-        life.unknown().rerouted(routes).after(30_000);
-        if life.workflow.wants_permit().is_some() {
-            life.accepted();
+        let mut driven = DrivenWorkflow::of(plan(&[None]));
+        driven.unknown().rerouted(routes).after(30_000);
+        if driven.workflow.wants_permit().is_some() {
+            driven.accepted();
         }
-        assert_eq!(life.started().len(), calls, "{routes:?}");
+        assert_eq!(driven.started().len(), calls, "{routes:?}");
         // The first may still be told of.
-        life.update(1, Report::Reached(Status::Delivered));
-        assert_eq!(life.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+        driven.update(1, Report::Reached(Status::Delivered));
+        assert_eq!(driven.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
 
-        let mut silent = Life::of(plan(&[None]));
+        let mut silent = DrivenWorkflow::of(plan(&[None]));
         silent.unknown().rerouted(routes).after(30_000).after(72 * 3_600_000);
         assert!(silent.ended().is_some(), "{routes:?}");
     }
@@ -203,28 +206,28 @@ proptest! {
             (any_event(), 0..MINUTE, prop::option::weighted(0.2, any_offers())), 0..60,
         ),
     ) {
-        let mut life = Life::by(plan, routes);
+        let mut driven = DrivenWorkflow::by(plan, routes);
         // By which route and under which account a call of each step may be out.
         let mut out: Vec<(u8, Arc<str>, Arc<str>)> = Vec::new();
         for (event, pause, routes) in events {
-            life.pass(pause);
+            driven.pass(pause);
             if let Some(routes) = routes {
-                life.rerouted(&routes);
+                driven.rerouted(&routes);
             }
-            let before = life.journal.len();
-            life.tell(event);
-            for (_, fact) in &life.journal[before..] {
+            let before = driven.journal.len();
+            driven.handle(event);
+            for (_, fact) in &driven.journal[before..] {
                 let Some(number) = fact.attempt() else { continue };
-                let attempt = life.workflow.attempt(number).unwrap();
+                let attempt = driven.workflow.attempt(number).unwrap();
                 match fact {
                     Fact::AttemptStarted { account, .. } => {
-                        let requirement = &life.workflow.steps[usize::from(attempt.step)].requirement;
-                        let offers = life.routes.candidates(requirement);
+                        let requirement = &driven.workflow.steps[usize::from(attempt.step)].requirement;
+                        let offers = driven.routes.candidates(requirement);
                         let mut offers = offers.iter().filter(|it| it.route == attempt.route);
                         prop_assert!(offers.any(|it| (&it.account, it.properties) == (account, attempt.properties)));
                         for (_, route, under) in out.iter().filter(|(step, ..)| *step == attempt.step) {
                             prop_assert_eq!(route, &attempt.route);
-                            prop_assert_eq!(life.routes.current_account(under), account);
+                            prop_assert_eq!(driven.routes.current_account(under), account);
                         }
                     }
                     Fact::AttemptUnknown { .. } | Fact::AttemptRepeated { .. } => {

@@ -59,10 +59,10 @@ impl Router for NoRoutes {
 }
 
 /// The route that an attempt is planned on, and what that promises.
-type Way = (Arc<str>, RouteProperties);
+type PlannedRoute = (Arc<str>, RouteProperties);
 
 impl RouteCandidate {
-    pub(super) fn way(self) -> Way {
+    pub(super) fn into_planned(self) -> PlannedRoute {
         (self.route, self.properties)
     }
 }
@@ -72,7 +72,7 @@ impl Transition<'_> {
     pub(super) fn rerouted(&mut self) {
         let Some(step) = self.workflow.active_step() else { return };
         let Some((number, attempt)) = self.pending(step) else { return };
-        if self.way_of(attempt).is_none() {
+        if self.serving(attempt).is_none() {
             self.route_gone(number);
         }
     }
@@ -80,7 +80,7 @@ impl Transition<'_> {
     /// The route that an attempt may be called by: that of its name, if it serves the step's requirement, and as
     /// it was promised. Once something of the step may have gone out, only the account that it may have
     /// gone out under will do.
-    pub(super) fn way_of(&self, attempt: &Attempt) -> Option<RouteCandidate> {
+    pub(super) fn serving(&self, attempt: &Attempt) -> Option<RouteCandidate> {
         let requirement = &self.workflow.steps.get(usize::from(attempt.step))?.requirement;
         let candidate = self.routes.candidate(&attempt.route, requirement)?;
         let may_be_out =
@@ -105,7 +105,7 @@ impl Transition<'_> {
         };
         if attempt.is_uncertain {
             // Rule 6: an earlier call may have gone out, so no other route may be tried.
-            return self.give_up_on(number, Some(rejection));
+            return self.leave_unknown(number, Some(rejection));
         }
         self.emit(Fact::AttemptRejected { attempt: number, rejection });
         if self
@@ -121,7 +121,7 @@ impl Transition<'_> {
         }
         let may_be_out = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
         match self.best_route(step).filter(|_| !may_be_out) {
-            Some(candidate) => self.plan_attempt(step, candidate.way(), false),
+            Some(candidate) => self.plan_attempt(step, candidate.into_planned(), false),
             None => self.fail_unserved(step),
         }
     }
@@ -133,9 +133,14 @@ impl Transition<'_> {
         self.fail_step(step, Reason::NoRoute, None, detail);
     }
 
-    pub(super) fn plan_attempt(&mut self, step: u8, way: Way, possible_duplicate: bool) {
+    pub(super) fn plan_attempt(
+        &mut self,
+        step: u8,
+        planned: PlannedRoute,
+        possible_duplicate: bool,
+    ) {
         let attempt = u16::try_from(self.workflow.attempts.len() + 1).unwrap_or(u16::MAX);
-        let (route, properties) = way;
+        let (route, properties) = planned;
         self.emit(Fact::AttemptPlanned { attempt, step, route, properties, possible_duplicate });
     }
 

@@ -7,17 +7,20 @@ use std::{
 };
 
 use super::{
-    Edge, Ended, Kept, Origin, Shared, SledOptions, SledStore, checkpoint, folder,
-    journal::Chunk,
+    EndedLocation, JournalEntry, LowWaterMark, RestoreOrigin, SledInner, SledOptions, SledStore,
+    checkpoint, folder,
+    high_water_mark::HighWaterMark,
+    journal::{Chunk, ChunkCache},
     keys,
-    mark::HighWaterMark,
-    rebuild::{Rebuilt, edge, follows, rebuild, undaunted},
+    rebuild::{Rebuilt, catch_panics, edge, follows, rebuild},
     settings, tree,
-    tree::Tree,
+    tree::SledTree,
 };
 use crate::{
     machine::{Fingerprint, WorkflowId},
-    store::{Checked, Cursor, HeldReceipt, Incarnation, Reader, RestoreLock, StoreError, codec},
+    store::{
+        CheckReport, Cursor, HeldReceipt, Incarnation, Reader, RestoreLock, StoreError, codec,
+    },
 };
 
 /// How many workflows are read at once.
@@ -28,23 +31,23 @@ impl SledStore {
     ///
     /// # Errors
     /// If there is no store in it, or a service has it open.
-    pub fn check(options: &SledOptions) -> Result<Checked, StoreError> {
+    pub fn check(options: &SledOptions) -> Result<CheckReport, StoreError> {
         if !options.folder.join("db").is_file() {
             return Err(StoreError::Refused(format!(
                 "{} is no data folder: there is no file db in it",
                 options.folder.display()
             )));
         }
-        undaunted(options, || look(options))
+        catch_panics(options, || look(options))
     }
 }
 
-fn look(options: &SledOptions) -> Result<Checked, StoreError> {
+fn look(options: &SledOptions) -> Result<CheckReport, StoreError> {
     let lock = folder::lock(&options.folder)?;
     let marked = HighWaterMark::read(&options.folder)?;
     folder::prepare(&options.folder, marked)?;
-    let tree = Tree::open(&options.folder, options.cache_bytes, lock)?;
-    let mut checked = Checked::default();
+    let tree = SledTree::open(&options.folder, options.cache_bytes, lock)?;
+    let mut checked = CheckReport::default();
     let newest = rows(&tree, &mut checked);
     rows_beside(&tree, &mut checked);
     let changes = settings::changes(&tree).unwrap_or_default();
@@ -73,7 +76,11 @@ fn look(options: &SledOptions) -> Result<Checked, StoreError> {
 }
 
 /// What only shows when everything is looked at together.
-fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), StoreError> {
+fn all_together(
+    tree: SledTree,
+    folder: &Path,
+    checked: &mut CheckReport,
+) -> Result<(), StoreError> {
     let Rebuilt { open, newest, .. } = rebuild(&tree, None)?;
     // Whether a start from the checkpoint would give what the whole journal gives.
     let life = tree.decode(keys::INCARNATION)?;
@@ -84,10 +91,11 @@ fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), 
             checked.found(place, format!("a start from it would see workflow {id} differently"));
         }
     }
-    let shared = Shared {
+    let shared = SledInner {
         incarnation: life.unwrap_or(Incarnation(uuid::Uuid::nil())),
         gone: AtomicU64::new(edge(&tree)?.gone.0),
         tree,
+        chunks: ChunkCache::default(),
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
         setting_changes: Mutex::new(0),
@@ -97,10 +105,10 @@ fn all_together(tree: Tree, folder: &Path, checked: &mut Checked) -> Result<(), 
 }
 
 /// Every row that is kept beside workflows.
-fn rows_beside(tree: &Tree, checked: &mut Checked) {
+fn rows_beside(tree: &SledTree, checked: &mut CheckReport) {
     for row in tree.settings(Vec::new(), vec![u8::MAX]) {
         let sound = row.and_then(|(key, value)| {
-            codec::sound(&value, || format!("settings, {}", tree::place(&key))).map(drop)
+            codec::payload(&value, || format!("settings, {}", tree::place(&key))).map(drop)
         });
         if let Err(error) = sound {
             let is_a_row_s = matches!(error, StoreError::Corrupt { .. });
@@ -113,9 +121,9 @@ fn rows_beside(tree: &Tree, checked: &mut Checked) {
 }
 
 /// Every row by itself, and the journal's numbering. Returns the newest row's cursor.
-fn rows(tree: &Tree, checked: &mut Checked) -> Cursor {
+fn rows(tree: &SledTree, checked: &mut CheckReport) -> Cursor {
     let edge = edge(tree).unwrap_or_default().swept;
-    let origin = tree.decode::<Origin>(keys::ORIGIN).ok().flatten();
+    let origin = tree.decode::<RestoreOrigin>(keys::ORIGIN).ok().flatten();
     let mut newest = edge;
     for row in tree.range(Vec::new(), vec![u8::MAX]) {
         let (key, value) = match row {
@@ -148,9 +156,9 @@ fn chunk(
     key: &[u8],
     value: sled::IVec,
     edge: Cursor,
-    origin: Option<Origin>,
+    origin: Option<RestoreOrigin>,
     newest: &mut Cursor,
-    checked: &mut Checked,
+    checked: &mut CheckReport,
 ) -> Result<(), StoreError> {
     let chunk = Chunk::of(key, &value)?;
     if chunk.first <= edge {
@@ -161,10 +169,10 @@ fn chunk(
         let (from, to) = (newest.0 + 1, chunk.first.0 - 1);
         checked.found(tree::place(key), format!("the rows {from} to {to} before it are missing"));
     }
-    for kept in chunk.rows() {
-        let (cursor, kept) = kept?;
+    for entry in chunk.rows() {
+        let (cursor, entry) = entry?;
         *newest = cursor;
-        if let Kept::Row { row, .. } = kept
+        if let JournalEntry::Row { row, .. } = entry
             && row.cursor != cursor
         {
             let problem = format!("row {} stands where row {} should", row.cursor.0, cursor.0);
@@ -179,15 +187,17 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let place = || tree::place(key);
     let wrong = |problem: &str| StoreError::Corrupt { place: place(), problem: problem.to_owned() };
     let fits = match key.first() {
-        Some(b'e') => codec::decode::<Ended>(value, place).map(|_| keys::ended_of(key).is_some()),
+        Some(b'e') => {
+            codec::decode::<EndedLocation>(value, place).map(|_| keys::ended_of(key).is_some())
+        }
         Some(b'k') => {
             codec::decode(value, place).map(|row: HeldReceipt| keys::held_receipt(row.key) == key)
         }
         Some(b'm') => match key {
-            keys::EDGE => codec::decode::<Edge>(value, place).map(|_| true),
+            keys::LOW_WATER_MARK => codec::decode::<LowWaterMark>(value, place).map(|_| true),
             keys::RESTORE_LOCK => codec::decode::<RestoreLock>(value, place).map(|_| true),
             keys::INCARNATION => codec::decode::<Incarnation>(value, place).map(|_| true),
-            keys::ORIGIN => codec::decode::<Origin>(value, place).map(|_| true),
+            keys::ORIGIN => codec::decode::<RestoreOrigin>(value, place).map(|_| true),
             _ => return Err(wrong("this program knows no such row")),
         },
         Some(b'p') => codec::decode::<(WorkflowId, u16)>(value, place).map(|_| true),
@@ -200,7 +210,7 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Every workflow with its indexes, and every index row with its workflow.
-fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
+fn workflows(shared: &SledInner, checked: &mut CheckReport) -> Result<(), StoreError> {
     let tree = &shared.tree;
     let mut known = HashSet::new();
     let mut after = None;
@@ -212,7 +222,7 @@ fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
             let record = &entry.record;
             known.insert(record.id);
             checked.entry(&entry);
-            let ended: Option<Ended> = tree.decode(&keys::ended(record.id))?;
+            let ended: Option<EndedLocation> = tree.decode(&keys::ended(record.id))?;
             let last = entry.rows.last().map(|row| row.sequence + row.facts.len() as u32 - 1);
             if ended.is_some_and(|ended| Some(ended.sequence) != last) {
                 let place = tree::place(&keys::ended(record.id));
@@ -227,7 +237,7 @@ fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
             }
         }
     }
-    let leads = |key: &[u8], id: WorkflowId, checked: &mut Checked| {
+    let leads = |key: &[u8], id: WorkflowId, checked: &mut CheckReport| {
         if !known.contains(&id) {
             checked
                 .found(tree::place(key), format!("it leads to workflow {id}, which is not there"));
@@ -247,7 +257,7 @@ fn workflows(shared: &Shared, checked: &mut Checked) -> Result<(), StoreError> {
         let (key, _) = row?;
         let Some(id) = keys::ended_of(&key) else { continue };
         leads(&key, id, checked);
-        if shared.open().get(id).is_some() {
+        if shared.active().get(id).is_some() {
             checked.found(tree::place(&key), format!("workflow {id} has not ended"));
         }
     }

@@ -17,14 +17,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
+use super::SledInner;
 use crate::{
     machine::Moment,
     owned_files,
     store::{
-        Cursor, Incarnation, StoreError, codec,
-        open::OpenState,
-        packed::{Common, CommonRow},
+        Cursor, Incarnation, StoreError,
+        active::ActiveState,
+        codec,
+        packed::{Dictionary, DictionaryRow},
     },
 };
 
@@ -43,9 +44,9 @@ pub(super) struct Checkpoint {
     /// The newest moment in the journal at `from`.
     pub(super) last_time: Moment,
     /// What the states have in common.
-    pub(super) common: Common,
+    pub(super) dictionary: Dictionary,
     /// The states, in the order of their ids.
-    pub(super) states: Vec<OpenState>,
+    pub(super) states: Vec<ActiveState>,
 }
 
 /// A block of the file: `length (u32, little-endian) · row`, as the codec writes rows.
@@ -56,17 +57,17 @@ enum Block {
         from: Cursor,
         last_time: Moment,
     },
-    States(Vec<OpenState>),
+    States(Vec<ActiveState>),
     /// The end; without it the file is torn.
     Tail {
         states: u64,
-        common: CommonRow,
+        dictionary: DictionaryRow,
     },
 }
 
-/// Writes a checkpoint of what was open at `from` and is open since. Nothing is lost if it fails or dies: the last one stays in place.
+/// WriteBatch a checkpoint of what was open at `from` and is open since. Nothing is lost if it fails or dies: the last one stays in place.
 pub(super) fn write(
-    shared: &Shared,
+    shared: &SledInner,
     folder: &Path,
     from: Cursor,
     last_time: Moment,
@@ -82,15 +83,15 @@ pub(super) fn write(
     block(&Block::Head { incarnation: shared.incarnation, from, last_time })?;
     let (mut after, mut count) = (None, 0);
     loop {
-        let states: Vec<_> = shared.open().slice(after, SLICE);
+        let states: Vec<_> = shared.active().slice(after, SLICE);
         let Some(last) = states.last() else { break };
         after = Some(last.id);
         count += states.len() as u64;
         block(&Block::States(states))?;
     }
     // Last: it only grows, so that it holds whatever the states name.
-    let common = shared.open().common().row();
-    block(&Block::Tail { states: count, common })?;
+    let dictionary = shared.active().dictionary().row();
+    block(&Block::Tail { states: count, dictionary })?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
     fs::rename(&unfinished, path(folder)).map_err(failed)?;
@@ -117,10 +118,10 @@ fn read(folder: &Path) -> Option<Checkpoint> {
     loop {
         match block(&mut file)? {
             Block::States(some) => states.extend(some),
-            Block::Tail { states: count, common } => {
+            Block::Tail { states: count, dictionary } => {
                 let is_whole = count == states.len() as u64;
-                let common = Common::of(common);
-                let read = Checkpoint { incarnation, from, last_time, common, states };
+                let dictionary = Dictionary::of(dictionary);
+                let read = Checkpoint { incarnation, from, last_time, dictionary, states };
                 return is_whole.then_some(read);
             }
             Block::Head { .. } => return None,

@@ -15,8 +15,9 @@ use rustix::{
 };
 
 use super::{
-    mark::Marked,
-    tree::{SEGMENT, io_failed},
+    files::{SEGMENT, io_failed},
+    high_water_mark::Marked,
+    swap,
 };
 use crate::{
     owned_files::{self, Tightened},
@@ -117,7 +118,7 @@ fn tell_what_others_could_read(folder: &Path) {
 /// Takes others' rights away from what is the store's.
 pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
     owned_files::tighten(folder, &|name| {
-        ["db", "conf", "blobs", "ballast", "bootstrap.key", "compacted"].contains(&name)
+        ["db", "conf", "blobs", "ballast", "bootstrap.key", swap::COPY].contains(&name)
             || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
                 .iter()
                 .any(|beginning| name.starts_with(beginning))
@@ -140,7 +141,7 @@ pub(super) fn restoring(folder: &Path) -> PathBuf {
 
 /// Removes the mark and the checkpoint, durably.
 pub(super) fn forget_notes(folder: &Path) -> Result<(), StoreError> {
-    for path in [super::mark::path(folder), super::checkpoint::path(folder)] {
+    for path in [super::high_water_mark::path(folder), super::checkpoint::path(folder)] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_failed("cannot remove", &path, &error));
@@ -159,7 +160,7 @@ pub(super) fn forget_notes(folder: &Path) -> Result<(), StoreError> {
 /// A folder that is new, or was left in its first moments, is none of these: until the mark is
 /// there, nothing was acknowledged.
 pub(super) fn prepare(folder: &Path, marked: Option<Marked>) -> Result<(), StoreError> {
-    super::compact::settle(folder)?;
+    swap::settle(folder)?;
     refuse_blobs(folder)?;
     tidy_settings(folder)?;
     let has_snapshot = tidy_snapshots(folder)?;
@@ -167,21 +168,21 @@ pub(super) fn prepare(folder: &Path, marked: Option<Marked>) -> Result<(), Store
     let found = look(&db).map_err(|error| io_failed("cannot read", &db, &error))?;
     let shown = db.display();
     match (found, marked) {
-        (Found::Store, _) => Ok(()),
-        (Found::Nothing | Found::Junk, Some(marked)) => Err(StoreError::Refused(format!(
+        (DbFile::Store, _) => Ok(()),
+        (DbFile::Missing | DbFile::Foreign, Some(marked)) => Err(StoreError::Refused(format!(
             "{shown} is missing or damaged from its beginning, but dispatch.mark beside it says \
              that {} journal rows were kept there; restore a backup, or start with a new folder",
             marked.newest.0
         ))),
-        (Found::Nothing, None) if has_snapshot => Err(StoreError::Refused(format!(
+        (DbFile::Missing, None) if has_snapshot => Err(StoreError::Refused(format!(
             "{shown} is missing or empty, but files of an older life of it (snap.*) are there; \
              restore a backup, or start with a new folder"
         ))),
-        (Found::Junk, None) => Err(StoreError::Refused(format!(
+        (DbFile::Foreign, None) => Err(StoreError::Refused(format!(
             "{shown} is not a store of Dispatch, and is left alone; restore a backup, or start \
              with a new folder"
         ))),
-        (Found::Nothing, None) => Ok(()),
+        (DbFile::Missing, None) => Ok(()),
     }
 }
 
@@ -195,19 +196,19 @@ fn tidy_settings(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-enum Found {
+enum DbFile {
     /// No file, or one in which nothing but zeros was ever written.
-    Nothing,
+    Missing,
     /// At least one segment of a log.
     Store,
     /// Something else.
-    Junk,
+    Foreign,
 }
 
-fn look(db: &Path) -> io::Result<Found> {
+fn look(db: &Path) -> io::Result<DbFile> {
     let file = match File::open(db) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DbFile::Missing),
         Err(error) => return Err(error),
     };
     let len = file.metadata()?.len();
@@ -217,11 +218,11 @@ fn look(db: &Path) -> io::Result<Found> {
         let head = &mut head[..(len - at).min(20) as usize];
         file.read_exact_at(head, at)?;
         if is_segment(head) {
-            return Ok(Found::Store);
+            return Ok(DbFile::Store);
         }
         is_zero &= head.iter().all(|byte| *byte == 0);
     }
-    Ok(if is_zero { Found::Nothing } else { Found::Junk })
+    Ok(if is_zero { DbFile::Missing } else { DbFile::Foreign })
 }
 
 /// sled's segment header: an inverted CRC-32 of the two numbers that follow it.

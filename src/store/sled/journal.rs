@@ -5,20 +5,20 @@
 //! few large values cost a fraction of many small ones. Nothing is ever changed in place, and no
 //! chunk is added to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{
     keys,
-    tree::{self, Tree, Writes},
+    tree::{self, SledTree, WriteBatch},
 };
 use crate::{
     machine::WorkflowId,
     store::{
         Cursor, MessageKey, Record, Row, StoreError,
-        codec::{Several, Values},
+        codec::{BatchDecoder, BatchEncoder},
     },
 };
 
@@ -29,12 +29,12 @@ const CHUNK: usize = 96 * 1024;
 
 /// What stands at one cursor.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Kept {
+pub(crate) enum JournalEntry {
     /// A transition. `messages` are the workflow's rows in the index of messages that came with it.
-    Row { before: Before, row: Arc<Row>, messages: Vec<MessageKey> },
-    /// A workflow that retention carried to the right: its record and its whole timeline so far. No
-    /// transition. `at` is when it was carried.
-    Carried {
+    Row { previous: Previous, row: Arc<Row>, messages: Vec<MessageKey> },
+    /// A workflow that retention compacted: its record and its whole timeline so far. No
+    /// transition. `at` is when it was compacted.
+    Compacted {
         workflow: WorkflowId,
         at: UnixMillis,
         record: Arc<Record>,
@@ -45,9 +45,9 @@ pub(crate) enum Kept {
 
 /// What there is of the workflow before a row.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Before {
+pub(crate) enum Previous {
     /// Nothing: the row begins it, and this is what was asked for.
-    Nothing(Arc<Record>),
+    Start(Arc<Record>),
     /// This row.
     Row(Cursor),
 }
@@ -56,13 +56,13 @@ pub(crate) enum Before {
 pub(super) struct Appender {
     first: Cursor,
     newest: Cursor,
-    values: Several,
+    values: BatchEncoder,
 }
 
 impl Appender {
     /// Behind `newest`.
     pub(super) fn behind(newest: Cursor) -> Self {
-        Appender { first: Cursor(newest.0 + 1), newest, values: Several::default() }
+        Appender { first: Cursor(newest.0 + 1), newest, values: BatchEncoder::default() }
     }
 
     /// The cursor that the next row will have.
@@ -70,8 +70,12 @@ impl Appender {
         Cursor(self.newest.0 + 1)
     }
 
-    pub(super) fn put(&mut self, kept: &Kept, writes: &mut Writes) -> Result<(), StoreError> {
-        let overflow = self.values.add(kept, CHUNK)?;
+    pub(super) fn put(
+        &mut self,
+        entry: &JournalEntry,
+        writes: &mut WriteBatch,
+    ) -> Result<(), StoreError> {
+        let overflow = self.values.add(entry, CHUNK)?;
         if let Some(full) = overflow {
             writes.put_row(keys::journal(self.first), full);
             self.first = self.next();
@@ -81,7 +85,7 @@ impl Appender {
     }
 
     /// The newest cursor there is now.
-    pub(super) fn finish(self, writes: &mut Writes) -> Cursor {
+    pub(super) fn finish(self, writes: &mut WriteBatch) -> Cursor {
         if self.newest >= self.first {
             writes.put_row(keys::journal(self.first), self.values.row());
         }
@@ -93,7 +97,7 @@ impl Appender {
 pub(super) struct Chunk {
     /// The cursor of its first row.
     pub(super) first: Cursor,
-    values: Values,
+    values: BatchDecoder,
 }
 
 impl Chunk {
@@ -102,7 +106,7 @@ impl Chunk {
             place: tree::place(key),
             problem: "it stands among the journal's rows and is none".to_owned(),
         })?;
-        Ok(Chunk { first, values: Values::of(value, || tree::place(key))? })
+        Ok(Chunk { first, values: BatchDecoder::of(value, || tree::place(key))? })
     }
 
     /// How many bytes its rows are.
@@ -111,14 +115,14 @@ impl Chunk {
     }
 
     /// Its rows, in order.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<(Cursor, Kept), StoreError>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<(Cursor, JournalEntry), StoreError>> {
         let cursors = (self.first.0..).map(Cursor);
         let values = self.values.iter(self.place());
         cursors.zip(values).map(|(cursor, value)| Ok((cursor, value?.decode()?)))
     }
 
     /// The row at a cursor; `None` if it is in another chunk.
-    fn row(&self, cursor: Cursor) -> Result<Option<Kept>, StoreError> {
+    fn row(&self, cursor: Cursor) -> Result<Option<JournalEntry>, StoreError> {
         let Some(skipped) = cursor.0.checked_sub(self.first.0) else { return Ok(None) };
         let value = self.values.iter(self.place()).nth(skipped as usize);
         value.map(|value| value?.decode()).transpose()
@@ -130,7 +134,7 @@ impl Chunk {
     }
 }
 
-impl Tree {
+impl SledTree {
     /// The chunks with the rows from `from` on; the first may begin before it.
     pub(super) fn chunks(
         &self,
@@ -159,22 +163,37 @@ impl Tree {
         }
         Ok(newest)
     }
+}
 
-    /// The row at a cursor. The chunk that was read last is kept at hand: who asks for one row often
-    /// asks for its neighbours too.
-    pub(super) fn row_at(&self, cursor: Cursor) -> Result<Kept, StoreError> {
-        let recent = self.recent_chunk().clone();
+/// The chunk that was read last: who asks for one row often asks for its neighbours too. Chunks never
+/// change, so that it is never stale.
+#[derive(Default)]
+pub(super) struct ChunkCache(Mutex<Option<Arc<Chunk>>>);
+
+impl ChunkCache {
+    /// The row at a cursor, read from `tree` unless its chunk is at hand.
+    pub(super) fn row_at(
+        &self,
+        tree: &SledTree,
+        cursor: Cursor,
+    ) -> Result<JournalEntry, StoreError> {
+        let recent = self.recent().clone();
         if let Some(chunk) = recent
-            && let Some(kept) = chunk.row(cursor)?
+            && let Some(entry) = chunk.row(cursor)?
         {
-            return Ok(kept);
+            return Ok(entry);
         }
-        let chunk = self.chunk_with(cursor)?;
-        let kept = chunk.as_ref().map(|chunk| chunk.row(cursor)).transpose()?.flatten();
-        *self.recent_chunk() = chunk.map(Arc::new);
-        kept.ok_or_else(|| StoreError::Corrupt {
+        let chunk = tree.chunk_with(cursor)?;
+        let entry = chunk.as_ref().map(|chunk| chunk.row(cursor)).transpose()?.flatten();
+        *self.recent() = chunk.map(Arc::new);
+        entry.ok_or_else(|| StoreError::Corrupt {
             place: format!("journal row {}", cursor.0),
             problem: "it is missing; restore a backup".to_owned(),
         })
+    }
+
+    // Whole whatever panicked.
+    fn recent(&self) -> MutexGuard<'_, Option<Arc<Chunk>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

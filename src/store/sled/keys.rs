@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const INCARNATION: &[u8] = b"mincarnation";
 /// How far retention has come.
-pub(super) const EDGE: &[u8] = b"medge";
+pub(super) const LOW_WATER_MARK: &[u8] = b"medge";
 /// There if the store was restored: where it came from.
 pub(super) const ORIGIN: &[u8] = b"morigin";
 /// There if the store is held after a restore.

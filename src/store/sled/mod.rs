@@ -3,25 +3,29 @@
 //! A transition is one row of the [`journal`], written once; the first of a workflow has its record.
 //! Each row names the one before it, so that the newest leads to the whole timeline. Where that is
 //! stands in memory for what is open, rebuilt from the journal at start, and in one small row for what
-//! has ended. Retention moves the journal's left edge; what must stay is carried to the right.
+//! has ended. Retention moves the journal's left edge; what must stay is compacted into one
+//! entry at the right end.
 //!
 //! What the keys are stands in [`keys`], what sled must be protected from in [`tree`]. That nothing
-//! kept is missing is looked at when the folder is opened: [`folder`], [`mark`], [`rebuild`].
+//! kept is missing is looked at when the folder is opened: [`folder`], [`high_water_mark`], [`rebuild`].
 
 mod check;
 mod checkpoint;
-mod compact;
+
+mod files;
 mod folder;
+mod high_water_mark;
 mod journal;
 mod keys;
-mod mark;
 mod read;
 mod rebuild;
 mod restore;
 mod settings;
+mod shrink;
+mod swap;
 mod sweep;
 mod tree;
-mod watch;
+mod watchdog;
 
 use std::{
     collections::HashMap,
@@ -39,14 +43,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Change, ChangeSet, ClockNote, Cursor, DueWorkflow, HeldReceipt, Incarnation, Reader,
     RestoreLock, Row, Settings, Store, StoreError, Swept,
-    open::{ActiveIndex, Open, is_over},
+    active::{ActiveIndex, ActiveWorkflow, is_over},
     types::attempt_id,
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
-pub(crate) use journal::Kept;
-use journal::{Appender, Before};
-use mark::HighWaterMark;
-use tree::{Tree, Writes};
+use high_water_mark::HighWaterMark;
+pub(crate) use journal::JournalEntry;
+use journal::{Appender, ChunkCache, Previous};
+use tree::{SledTree, WriteBatch};
 
 /// Where and how the store keeps its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +64,9 @@ pub struct SledOptions {
 
 /// The store on sled.
 pub struct SledStore {
-    shared: Arc<Shared>,
+    shared: Arc<SledInner>,
     newest: Cursor,
-    edge: Edge,
+    edge: LowWaterMark,
     last_time: Moment,
     held_receipts: HashMap<u64, HeldReceipt>,
     held: Option<RestoreLock>,
@@ -81,14 +85,15 @@ const CHECKPOINT_ROWS: u64 = 100_000;
 /// So many rows are replayed in no time: a clean stop writes no checkpoint for them.
 const REPLAY_QUICK: u64 = 1000;
 
-/// What the writer and the readers have in common.
-struct Shared {
-    tree: Tree,
+/// What the writer and the readers have in dictionary.
+struct SledInner {
+    tree: SledTree,
+    chunks: ChunkCache,
     incarnation: Incarnation,
     open: RwLock<ActiveIndex>,
     /// The newest durable row: readers look no further.
     durable: AtomicU64,
-    /// [`Edge::gone`]: readers must have seen what is up to it.
+    /// [`LowWaterMark::gone`]: readers must have seen what is up to it.
     gone: AtomicU64,
     /// How many durable changes of settings there were.
     setting_changes: Mutex<u64>,
@@ -96,7 +101,7 @@ struct Shared {
     mark: Option<HighWaterMark>,
 }
 
-impl Shared {
+impl SledInner {
     /// Notes that everything up to `newest` is durable.
     fn note(&self, newest: Cursor) -> Result<(), StoreError> {
         self.mark.as_ref().map_or(Ok(()), |mark| mark.note(newest))
@@ -105,14 +110,14 @@ impl Shared {
 
 /// Where the rows of an ended workflow stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    /// The one with its record: its first, or the one that carried it.
+pub(crate) struct EndedLocation {
+    /// The one with its record: its first, or the entry that it was compacted into.
     first: Cursor,
     /// Its newest, which leads to all others.
     last: Cursor,
     /// How many facts there are.
     sequence: u32,
-    /// Where its newest transition stood: before `last`, since it was carried.
+    /// Where its newest transition stood: before `last`, since it was compacted.
     newest: Cursor,
     /// A hash of whose it is, so that others' lists need not read it.
     tenant: u32,
@@ -120,25 +125,25 @@ pub(crate) struct Ended {
     at: UnixMillis,
 }
 
-/// What stands in [`Ended`] for a tenant.
+/// What stands in [`EndedLocation`] for a tenant.
 fn tenant_tag(tenant: &str) -> u32 {
     crc32fast::hash(tenant.as_bytes())
 }
 
 /// How far retention has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Edge {
+struct LowWaterMark {
     /// The last cursor that is swept from the journal: what is behind it is all there.
     swept: Cursor,
     /// The newest transition that is gone, or whose workflow is: further than `swept` where a workflow
-    /// went as its first row did, and not as far where only what was carried was swept. A reader that is
+    /// went as its first row did, and not as far where only what was compacted was swept. A reader that is
     /// behind it has missed nothing.
     gone: Cursor,
 }
 
 /// Where a restored store came from.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Origin {
+struct RestoreOrigin {
     /// The life of the store that the backup was taken of.
     taken_of: Incarnation,
     /// The newest row that came from the backup.
@@ -146,18 +151,18 @@ struct Origin {
 }
 
 impl SledStore {
-    /// Writes a checkpoint after so many rows at least, instead of the usual 100,000.
+    /// WriteBatch a checkpoint after so many rows at least, instead of the usual 100,000.
     pub fn checkpoint_after(&mut self, rows: u64) {
         self.checkpoint_rows = rows;
     }
 
     /// Makes writes durable. After a failure nothing more is written, no checkpoint either.
-    fn keep(&mut self, writes: Writes) -> Result<(), StoreError> {
-        let kept = self.shared.tree.commit(writes);
-        if kept.is_err() {
+    fn keep(&mut self, writes: WriteBatch) -> Result<(), StoreError> {
+        let done = self.shared.tree.commit(writes);
+        if done.is_err() {
             self.replayed = 0;
         }
-        kept
+        done
     }
 
     /// Whether a checkpoint is being written.
@@ -165,7 +170,7 @@ impl SledStore {
         self.checkpointing.as_ref().is_some_and(|it| !it.is_finished())
     }
 
-    /// Writes a checkpoint on a thread of its own, when enough has happened since the last.
+    /// WriteBatch a checkpoint on a thread of its own, when enough has happened since the last.
     fn checkpoint_some_time(&mut self) {
         let due = self.checkpoint_rows.max(self.open_count() as u64 / 4);
         if self.replayed < due || self.is_checkpointing() {
@@ -201,7 +206,7 @@ impl Drop for SledStore {
 
 /// Where a workflow stands.
 #[derive(Clone, Copy)]
-struct Stand {
+struct JournalLocation {
     first: Cursor,
     last: Cursor,
     sequence: u32,
@@ -210,24 +215,28 @@ struct Stand {
 /// What a batch has of one workflow, before it is durable.
 struct Pending {
     state: Workflow,
-    stand: Stand,
+    location: JournalLocation,
 }
 
 impl SledStore {
-    fn stand(
+    fn location(
         &self,
         id: WorkflowId,
         pending: &HashMap<WorkflowId, Pending>,
-    ) -> Result<Option<Stand>, StoreError> {
+    ) -> Result<Option<JournalLocation>, StoreError> {
         if let Some(pending) = pending.get(&id) {
-            return Ok(Some(pending.stand));
+            return Ok(Some(pending.location));
         }
-        if let Some(Open { first, last, sequence, .. }) = self.shared.open().get(id) {
+        if let Some(ActiveWorkflow { first, last, sequence, .. }) = self.shared.active().get(id) {
             let (first, last, sequence) = (*first, *last, *sequence);
-            return Ok(Some(Stand { first, last, sequence }));
+            return Ok(Some(JournalLocation { first, last, sequence }));
         }
-        let ended: Option<Ended> = self.shared.tree.decode(&keys::ended(id))?;
-        Ok(ended.map(|Ended { first, last, sequence, .. }| Stand { first, last, sequence }))
+        let ended: Option<EndedLocation> = self.shared.tree.decode(&keys::ended(id))?;
+        Ok(ended.map(|EndedLocation { first, last, sequence, .. }| JournalLocation {
+            first,
+            last,
+            sequence,
+        }))
     }
 
     fn write(
@@ -235,22 +244,22 @@ impl SledStore {
         change: Change,
         appender: &mut Appender,
         pending: &mut HashMap<WorkflowId, Pending>,
-        writes: &mut Writes,
+        writes: &mut WriteBatch,
     ) -> Result<Arc<Row>, StoreError> {
         let id = change.state.id;
         let cursor = appender.next();
-        let (before, stand) = if let Some(record) = change.record {
+        let (previous, location) = if let Some(record) = change.record {
             if let Some(request_id) = &record.request_id {
                 let key = keys::request(&record.tenant, request_id);
                 writes.put(key, &(id, record.fingerprint))?;
             }
-            let stand = Stand { first: cursor, last: cursor, sequence: 0 };
-            (Before::Nothing(record), stand)
+            let location = JournalLocation { first: cursor, last: cursor, sequence: 0 };
+            (Previous::Start(record), location)
         } else {
-            let stand = self.stand(id, pending)?.ok_or(StoreError::Conflict(id))?;
-            (Before::Row(stand.last), stand)
+            let location = self.location(id, pending)?.ok_or(StoreError::Conflict(id))?;
+            (Previous::Row(location.last), location)
         };
-        if stand.sequence != change.expected {
+        if location.sequence != change.expected {
             return Err(StoreError::Conflict(id));
         }
         let row = Arc::new(Row {
@@ -267,15 +276,16 @@ impl SledStore {
             writes.put(keys::found_by(key), &(id, number))?;
             messages.push(key);
         }
-        appender.put(&Kept::Row { before, row: Arc::clone(&row), messages }, writes)?;
-        let stand = Stand { last: cursor, sequence: change.state.sequence, ..stand };
+        appender.put(&JournalEntry::Row { previous, row: Arc::clone(&row), messages }, writes)?;
+        let location =
+            JournalLocation { last: cursor, sequence: change.state.sequence, ..location };
         if is_over(&change.state) {
-            let Stand { first, last, sequence } = stand;
+            let JournalLocation { first, last, sequence } = location;
             let (tenant, at) = (tenant_tag(&row.tenant), change.at.engine);
-            let ended = Ended { first, last, sequence, newest: cursor, tenant, at };
+            let ended = EndedLocation { first, last, sequence, newest: cursor, tenant, at };
             writes.put(keys::ended(id), &ended)?;
         }
-        pending.insert(id, Pending { state: change.state, stand });
+        pending.insert(id, Pending { state: change.state, location });
         Ok(row)
     }
 }
@@ -310,7 +320,7 @@ impl Store for SledStore {
         until: UnixMillis,
         limit: usize,
     ) -> Vec<DueWorkflow> {
-        self.shared.open().due(clock, after, until, limit)
+        self.shared.active().due(clock, after, until, limit)
     }
 
     fn next_due(
@@ -318,15 +328,15 @@ impl Store for SledStore {
         clock: ClockKind,
         after: Option<(UnixMillis, WorkflowId)>,
     ) -> Option<UnixMillis> {
-        self.shared.open().next_due(clock, after)
+        self.shared.active().next_due(clock, after)
     }
 
     fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
-        self.shared.open().ids_after(after, limit)
+        self.shared.active().ids_after(after, limit)
     }
 
     fn open_count(&self) -> usize {
-        self.shared.open().len()
+        self.shared.active().len()
     }
 
     fn held_receipts(&self) -> Vec<HeldReceipt> {
@@ -336,7 +346,7 @@ impl Store for SledStore {
     }
 
     fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
-        let mut writes = Writes::default();
+        let mut writes = WriteBatch::default();
         let mut pending = HashMap::new();
         let mut rows = Vec::with_capacity(batch.changes.len());
         let mut appender = Appender::behind(self.newest);
@@ -371,13 +381,13 @@ impl Store for SledStore {
             self.held = None;
         }
         self.grace_given_ms = batch.grace_given_ms.unwrap_or(self.grace_given_ms);
-        let mut open = self.shared.open_mut();
-        for Pending { state, stand } in pending.into_values() {
-            open.put(&state, stand.first, stand.last);
+        let mut open = self.shared.active_mut();
+        for Pending { state, location } in pending.into_values() {
+            open.put(&state, location.first, location.last);
         }
         // Before readers look again: what is open and what is durable are of one moment for them.
         self.shared.durable.store(newest.0, Ordering::Release);
-        // A checkpoint that is being written names entries of what they have in common.
+        // A checkpoint that is being written names entries of what they have in dictionary.
         if !self.is_checkpointing() {
             open.tidy()?;
         }
@@ -426,7 +436,7 @@ impl Store for SledStore {
 
     fn tables(&self) -> Vec<(&'static str, usize)> {
         let own = [("held_receipts", self.held_receipts.len())];
-        own.into_iter().chain(self.shared.open().tables()).collect()
+        own.into_iter().chain(self.shared.active().tables()).collect()
     }
 
     fn reader(&self) -> Arc<dyn Reader> {

@@ -5,14 +5,14 @@
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
-use super::{Before, Ended, Kept, Shared, keys, tenant_tag, tree};
+use super::{EndedLocation, JournalEntry, Previous, SledInner, keys, tenant_tag, tree};
 use crate::{
     machine::{Fingerprint, Workflow, WorkflowId},
     store::{
         Cursor, Entry, Filter, HeldReceipt, Incarnation, MessageKey, Page, Reader, Record,
         RequirementInterner, Row, StoreError,
+        active::{ActiveIndex, replay},
         codec::{self, weight},
-        open::{ActiveIndex, replay},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 const IDS: usize = 64;
 
 /// All that is kept of a workflow.
-pub(super) struct Story {
+pub(super) struct History {
     pub(super) record: Arc<Record>,
     /// What happened, oldest first.
     pub(super) rows: Vec<Arc<Row>>,
@@ -29,45 +29,45 @@ pub(super) struct Story {
     pub(super) messages: Vec<MessageKey>,
 }
 
-/// Where a workflow's rows stand.
+/// Where a workflow's rows stand: the ends of its chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct ChainEnds {
     first: Cursor,
     last: Cursor,
 }
 
-impl Shared {
+impl SledInner {
     // The set is a projection, rebuilt at start; a reader that panicked has not changed it.
-    pub(super) fn open(&self) -> RwLockReadGuard<'_, ActiveIndex> {
+    pub(super) fn active(&self) -> RwLockReadGuard<'_, ActiveIndex> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn open_mut(&self) -> RwLockWriteGuard<'_, ActiveIndex> {
+    pub(super) fn active_mut(&self) -> RwLockWriteGuard<'_, ActiveIndex> {
         self.open.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, id: WorkflowId) -> Result<Option<Place>, StoreError> {
+    fn ends(&self, id: WorkflowId) -> Result<Option<ChainEnds>, StoreError> {
         // In this order: whoever ends has its small row before it leaves the set.
-        if let Some(open) = self.open().get(id) {
-            return Ok(Some(Place { first: open.first, last: open.last }));
+        if let Some(open) = self.active().get(id) {
+            return Ok(Some(ChainEnds { first: open.first, last: open.last }));
         }
-        let ended: Option<Ended> = self.tree.decode(&keys::ended(id))?;
-        Ok(ended.map(|Ended { first, last, .. }| Place { first, last }))
+        let ended: Option<EndedLocation> = self.tree.decode(&keys::ended(id))?;
+        Ok(ended.map(|EndedLocation { first, last, .. }| ChainEnds { first, last }))
     }
 
-    /// Reads at a workflow's place, and again if it was moved meanwhile.
-    fn at_place<T>(
+    /// Reads at a workflow's ends, and again if it was moved meanwhile.
+    fn at_ends<T>(
         &self,
         id: WorkflowId,
-        read: impl Fn(Place) -> Result<T, StoreError>,
+        read: impl Fn(ChainEnds) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut place = self.place(id)?;
-        while let Some(there) = place {
+        let mut ends = self.ends(id)?;
+        while let Some(there) = ends {
             match read(there) {
                 Ok(found) => return Ok(Some(found)),
                 Err(error) => {
-                    place = self.place(id)?;
-                    if place == Some(there) {
+                    ends = self.ends(id)?;
+                    if ends == Some(there) {
                         return Err(error);
                     }
                 }
@@ -77,34 +77,34 @@ impl Shared {
     }
 
     /// All that is kept of a workflow; `None` if there is none of that id.
-    pub(super) fn story(&self, id: WorkflowId) -> Result<Option<Story>, StoreError> {
-        let story = self.at_place(id, |place| {
-            let story = self.walk(place.last)?;
-            if story.record.id == id { Ok(story) } else { Err(not_of(id, place.last)) }
+    pub(super) fn history(&self, id: WorkflowId) -> Result<Option<History>, StoreError> {
+        let history = self.at_ends(id, |ends| {
+            let history = self.walk(ends.last)?;
+            if history.record.id == id { Ok(history) } else { Err(not_of(id, ends.last)) }
         })?;
         // One whose first row is not durable yet.
-        Ok(story.filter(|story| !story.rows.is_empty()))
+        Ok(history.filter(|history| !history.rows.is_empty()))
     }
 
     /// From a workflow's newest row back.
-    fn walk(&self, last: Cursor) -> Result<Story, StoreError> {
+    fn walk(&self, last: Cursor) -> Result<History, StoreError> {
         let durable = self.newest();
         let (mut rows, mut messages) = (Vec::new(), Vec::new());
         let mut next = last;
         let record = loop {
-            match self.tree.row_at(next)? {
-                Kept::Row { before, row, messages: own } => {
+            match self.chunks.row_at(&self.tree, next)? {
+                JournalEntry::Row { previous, row, messages: own } => {
                     if row.cursor <= durable {
                         rows.push(row);
                         messages.extend(own);
                     }
-                    match before {
-                        Before::Row(before) if before < next => next = before,
-                        Before::Row(_) => return Err(missing_before(next)),
-                        Before::Nothing(record) => break record,
+                    match previous {
+                        Previous::Row(previous) if previous < next => next = previous,
+                        Previous::Row(_) => return Err(missing_before(next)),
+                        Previous::Start(record) => break record,
                     }
                 }
-                Kept::Carried { record, rows: older, messages: own, .. } => {
+                JournalEntry::Compacted { record, rows: older, messages: own, .. } => {
                     rows.extend(older.into_iter().rev());
                     messages.extend(own);
                     break record;
@@ -112,7 +112,7 @@ impl Shared {
             }
         };
         rows.reverse();
-        Ok(Story { record, rows, messages })
+        Ok(History { record, rows, messages })
     }
 
     /// The ids of some workflows, open or ended, between two others: from one end or the other.
@@ -121,8 +121,8 @@ impl Shared {
         (from, to): (Option<WorkflowId>, Option<WorkflowId>),
         newest_first: bool,
     ) -> Result<Vec<WorkflowId>, StoreError> {
-        // In this order, as in `place`.
-        let mut ids = self.open().ids((from, to), newest_first, IDS);
+        // In this order, as in `ends`.
+        let mut ids = self.active().ids((from, to), newest_first, IDS);
         // The least key behind another is that key and one byte more.
         let from = from.map_or(vec![b'e'], |id| [keys::ended(id), vec![0]].concat());
         let rows = self.tree.range(from, to.map_or(vec![b'e' + 1], keys::ended));
@@ -142,11 +142,11 @@ impl Shared {
 
     /// Whether it may be a tenant's: the cheap question, before it is read.
     fn may_be_of(&self, tenant: &str, id: WorkflowId) -> Result<bool, StoreError> {
-        // In this order, as in `place`.
-        if let Some(is_of) = self.open().is_of(tenant, id)? {
+        // In this order, as in `ends`.
+        if let Some(is_of) = self.active().is_of(tenant, id)? {
             return Ok(is_of);
         }
-        let ended: Option<Ended> = self.tree.decode(&keys::ended(id))?;
+        let ended: Option<EndedLocation> = self.tree.decode(&keys::ended(id))?;
         Ok(ended.is_some_and(|ended| ended.tenant == tenant_tag(tenant)))
     }
 
@@ -154,15 +154,15 @@ impl Shared {
         let durable = self.newest();
         let mut rows = Vec::new();
         for chunk in self.tree.chunks(Cursor(cursor.0.saturating_add(1)))? {
-            for kept in chunk?.rows() {
-                let (at, kept) = kept?;
+            for entry in chunk?.rows() {
+                let (at, entry) = entry?;
                 if at > durable || rows.len() == limit {
                     return Ok(rows);
                 }
-                match kept {
-                    Kept::Row { row, .. } if at > cursor => rows.push(row),
-                    // What was carried is no transition: all of it was in the journal before.
-                    Kept::Row { .. } | Kept::Carried { .. } => {}
+                match entry {
+                    JournalEntry::Row { row, .. } if at > cursor => rows.push(row),
+                    // What was compacted is no transition: all of it was in the journal before.
+                    JournalEntry::Row { .. } | JournalEntry::Compacted { .. } => {}
                 }
             }
         }
@@ -174,43 +174,44 @@ impl Shared {
         &self,
         id: WorkflowId,
     ) -> Result<Option<(Arc<Record>, Workflow)>, StoreError> {
-        let open = self.open().state(id)?;
+        let open = self.active().state(id)?;
         match open {
             Some(state) => Ok(self.record(id)?.map(|record| (record, state))),
-            None => Ok(self.story(id)?.map(|story| {
-                let state = Self::replayed(&story);
-                (story.record, state)
+            None => Ok(self.history(id)?.map(|history| {
+                let state = Self::replayed(&history);
+                (history.record, state)
             })),
         }
     }
 
-    fn replayed(story: &Story) -> Workflow {
-        let rows = story.rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        replay(&mut RequirementInterner::default(), &story.record, rows)
+    fn replayed(history: &History) -> Workflow {
+        let rows = history.rows.iter().map(|row| (row.at, row.facts.as_slice()));
+        replay(&mut RequirementInterner::default(), &history.record, rows)
     }
 }
 
-impl Reader for Shared {
+impl Reader for SledInner {
     fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
-        self.at_place(id, |place| match self.tree.row_at(place.first)? {
-            Kept::Row { before: Before::Nothing(record), .. } | Kept::Carried { record, .. }
+        self.at_ends(id, |ends| match self.chunks.row_at(&self.tree, ends.first)? {
+            JournalEntry::Row { previous: Previous::Start(record), .. }
+            | JournalEntry::Compacted { record, .. }
                 if record.id == id =>
             {
                 Ok(record)
             }
-            _ => Err(not_of(id, place.first)),
+            _ => Err(not_of(id, ends.first)),
         })
     }
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        if let Some(open) = self.open().state(id)? {
+        if let Some(open) = self.active().state(id)? {
             return Ok(Some(open));
         }
-        Ok(self.story(id)?.map(|story| Self::replayed(&story)))
+        Ok(self.history(id)?.map(|history| Self::replayed(&history)))
     }
 
     fn requested(
@@ -228,7 +229,7 @@ impl Reader for Shared {
     }
 
     fn timeline(&self, id: WorkflowId) -> Result<Vec<Arc<Row>>, StoreError> {
-        Ok(self.story(id)?.map(|story| story.rows).unwrap_or_default())
+        Ok(self.history(id)?.map(|history| history.rows).unwrap_or_default())
     }
 
     fn after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
@@ -298,7 +299,7 @@ impl Reader for Shared {
                 if bytes >= PAGE_BYTES {
                     break;
                 }
-                let Some(Story { record, rows, messages: keys }) = self.story(id)? else {
+                let Some(History { record, rows, messages: keys }) = self.history(id)? else {
                     continue;
                 };
                 let mut messages = Vec::new();
@@ -319,11 +320,11 @@ impl Reader for Shared {
     }
 
     fn open_of(&self, tenant: &str) -> usize {
-        self.open().len_of(tenant)
+        self.active().len_of(tenant)
     }
 
     fn open_by_tenant(&self) -> Vec<(Arc<str>, usize)> {
-        self.open().by_tenant()
+        self.active().by_tenant()
     }
 
     fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError> {

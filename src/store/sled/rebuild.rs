@@ -13,18 +13,20 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Before, CHECKPOINT_ROWS, Edge, Kept, Origin, Shared, SledOptions, SledStore,
+    CHECKPOINT_ROWS, JournalEntry, LowWaterMark, Previous, RestoreOrigin, SledInner, SledOptions,
+    SledStore,
     checkpoint::{self, Checkpoint},
-    compact, folder, keys,
-    mark::{HighWaterMark, Marked},
-    settings,
-    tree::{self, Tree, Writes},
+    folder,
+    high_water_mark::{HighWaterMark, Marked},
+    journal::ChunkCache,
+    keys, settings, shrink,
+    tree::{self, SledTree, WriteBatch},
 };
 use crate::{
     machine::Moment,
     store::{
         Cursor, Incarnation, Reader, RequirementInterner, StoreError,
-        open::{ActiveIndex, is_over, replay},
+        active::{ActiveIndex, is_over, replay},
     },
 };
 
@@ -33,13 +35,13 @@ pub(super) struct Rebuilt {
     pub(super) open: ActiveIndex,
     pub(super) newest: Cursor,
     last_time: Moment,
-    /// How many rows were read for it.
+    /// OpenMode many rows were read for it.
     replayed: u64,
 }
 
-/// How a folder is opened.
+/// OpenMode a folder is opened.
 #[derive(Clone, Copy, Default)]
-struct How {
+struct OpenMode {
     /// Goes on without rows that are lost.
     accepts_loss: bool,
     /// Gives back what the files have too much.
@@ -53,7 +55,7 @@ impl SledStore {
     /// If it is in use, cannot be read, lost something that was durable, or was written by
     /// something else.
     pub fn open(options: &SledOptions) -> Result<Self, StoreError> {
-        open(options, How { shrinks: true, ..How::default() })
+        open(options, OpenMode { shrinks: true, ..OpenMode::default() })
     }
 
     /// Opens the folder to read it, on a disk that may be full: it is left as large as it is.
@@ -61,7 +63,7 @@ impl SledStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_to_read(options: &SledOptions) -> Result<Self, StoreError> {
-        open(options, How::default())
+        open(options, OpenMode::default())
     }
 
     /// Opens a folder whose newest rows are lost, and goes on without them. It becomes another
@@ -70,17 +72,17 @@ impl SledStore {
     /// # Errors
     /// As [`open`](Self::open), but for those rows.
     pub fn open_after_loss(options: &SledOptions) -> Result<Self, StoreError> {
-        open(options, How { accepts_loss: true, ..How::default() })
+        open(options, OpenMode { accepts_loss: true, ..OpenMode::default() })
     }
 }
 
-fn open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
+fn open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreError> {
     folder::make(&options.folder)?;
-    undaunted(options, || try_open(options, how))
+    catch_panics(options, || try_open(options, how))
 }
 
 /// sled panics over some damage. Nothing of what was begun is used after that.
-pub(super) fn undaunted<T>(
+pub(super) fn catch_panics<T>(
     options: &SledOptions,
     look: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -92,25 +94,25 @@ pub(super) fn undaunted<T>(
     })
 }
 
-fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
-    let How { accepts_loss, shrinks } = how;
+fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreError> {
+    let OpenMode { accepts_loss, shrinks } = how;
     let lock = folder::lock(&options.folder)?;
     let marked = match HighWaterMark::read(&options.folder) {
         Err(StoreError::Corrupt { .. }) if accepts_loss => None,
         marked => marked?,
     };
     folder::prepare(&options.folder, marked)?;
-    let tree = Tree::open(&options.folder, options.cache_bytes, lock.clone())?;
-    let kept: Option<Incarnation> = tree.decode(keys::INCARNATION)?;
-    let is_other = marked.is_some_and(|marked| Some(marked.incarnation) != kept) && !accepts_loss;
-    if is_other || (kept.is_none() && !tree.is_empty()) {
+    let tree = SledTree::open(&options.folder, options.cache_bytes, lock.clone())?;
+    let entry: Option<Incarnation> = tree.decode(keys::INCARNATION)?;
+    let is_other = marked.is_some_and(|marked| Some(marked.incarnation) != entry) && !accepts_loss;
+    if is_other || (entry.is_none() && !tree.is_empty()) {
         return Err(StoreError::Corrupt {
             place: tree::place(keys::INCARNATION),
             problem: "the store's name is missing, or not that of dispatch.mark; restore a backup"
                 .to_owned(),
         });
     }
-    let checkpoint = checkpoint::of_this_life(&options.folder, kept);
+    let checkpoint = checkpoint::of_this_life(&options.folder, entry);
     // It too has seen rows that were durable.
     let seen = checkpoint.as_ref().map_or(Cursor(0), Checkpoint::seen);
     let seen = marked.map_or(seen, |marked| seen.max(marked.newest));
@@ -143,28 +145,29 @@ fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
     }
     // Without a mark nobody knows whether rows are missing: that, too, is another life.
     let is_whole = lost == 0 && !accepts_loss && (marked.is_some() || newest == Cursor(0));
-    let incarnation = match kept.filter(|_| is_whole) {
+    let incarnation = match entry.filter(|_| is_whole) {
         Some(incarnation) => incarnation,
         None => {
             // Before the new name is there: what noted the old life must not speak for the new one.
             folder::forget_notes(&options.folder)?;
             let new = Incarnation(Uuid::now_v7());
-            let mut writes = Writes::default();
+            let mut writes = WriteBatch::default();
             writes.put(keys::INCARNATION.to_vec(), &new)?;
             tree.commit(writes)?;
             new
         }
     };
     // Behind all that was looked at: what is lost is looked for in the files that lost it.
-    let tree = if shrinks { compact::shrunk(tree, lock, options)? } else { tree };
+    let tree = if shrinks { shrink::shrunk(tree, lock, options)? } else { tree };
     let clock = marked.and_then(|marked| marked.clock);
     let noted = Marked { incarnation, newest, settings: setting_changes, clock };
     let mark = HighWaterMark::create(&options.folder, noted)?;
     let held = tree.decode(keys::RESTORE_LOCK)?;
     let grace_given_ms = tree.decode(keys::GRACE_GIVEN)?.unwrap_or_default();
     let edge = edge(&tree)?;
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SledInner {
         tree,
+        chunks: ChunkCache::default(),
         incarnation,
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
@@ -190,14 +193,17 @@ fn try_open(options: &SledOptions, how: How) -> Result<SledStore, StoreError> {
     })
 }
 
-pub(super) fn edge(tree: &Tree) -> Result<Edge, StoreError> {
-    Ok(tree.decode(keys::EDGE)?.unwrap_or_default())
+pub(super) fn edge(tree: &SledTree) -> Result<LowWaterMark, StoreError> {
+    Ok(tree.decode(keys::LOW_WATER_MARK)?.unwrap_or_default())
 }
 
 /// What is open: from the checkpoint and the journal behind it, else from the whole journal.
-pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Rebuilt, StoreError> {
+pub(super) fn rebuild(
+    tree: &SledTree,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Rebuilt, StoreError> {
     let edge = edge(tree)?.swept;
-    let origin = tree.decode::<Origin>(keys::ORIGIN)?;
+    let origin = tree.decode::<RestoreOrigin>(keys::ORIGIN)?;
     let newest = tree.newest()?.map_or(edge, |last| last.max(edge));
     let mut rebuilt =
         Rebuilt { open: ActiveIndex::default(), newest, last_time: Moment::default(), replayed: 0 };
@@ -207,13 +213,13 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
     if let Some(checkpoint) = checkpoint.filter(usable) {
         before = checkpoint.from;
         rebuilt.last_time = checkpoint.last_time;
-        rebuilt.open = ActiveIndex::of(checkpoint.common, checkpoint.states)?;
+        rebuilt.open = ActiveIndex::of(checkpoint.dictionary, checkpoint.states)?;
     }
     let mut needs = RequirementInterner::default();
     for chunk in tree.chunks(Cursor(before.0 + 1))? {
         let chunk = chunk?;
-        for kept in chunk.rows() {
-            let (cursor, kept) = kept?;
+        for entry in chunk.rows() {
+            let (cursor, entry) = entry?;
             if cursor <= before {
                 continue;
             }
@@ -224,7 +230,7 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
                 });
             }
             before = cursor;
-            rebuilt.replay(tree, edge, &mut needs, cursor, kept)?;
+            rebuilt.replay(tree, edge, &mut needs, cursor, entry)?;
         }
     }
     Ok(rebuilt)
@@ -232,7 +238,7 @@ pub(super) fn rebuild(tree: &Tree, checkpoint: Option<Checkpoint>) -> Result<Reb
 
 /// Whether no row is missing between two. A restored journal has gaps up to where it was restored:
 /// its source kept rows there that are no transitions.
-pub(super) fn follows(before: Cursor, cursor: Cursor, origin: Option<Origin>) -> bool {
+pub(super) fn follows(before: Cursor, cursor: Cursor, origin: Option<RestoreOrigin>) -> bool {
     let restored = origin.map_or(0, |origin| origin.newest.0);
     cursor.0 == before.0 + 1 || (before.0 < restored && cursor.0 <= restored + 1)
 }
@@ -240,17 +246,17 @@ pub(super) fn follows(before: Cursor, cursor: Cursor, origin: Option<Origin>) ->
 impl Rebuilt {
     fn replay(
         &mut self,
-        tree: &Tree,
+        tree: &SledTree,
         edge: Cursor,
         needs: &mut RequirementInterner,
         cursor: Cursor,
-        kept: Kept,
+        entry: JournalEntry,
     ) -> Result<(), StoreError> {
         self.replayed += 1;
-        let (record, row) = match kept {
-            Kept::Row { before: Before::Nothing(record), row, .. } => (Some(record), row),
-            Kept::Row { before: Before::Row(_), row, .. } => (None, row),
-            Kept::Carried { workflow: id, at, record, rows, .. } => {
+        let (record, row) = match entry {
+            JournalEntry::Row { previous: Previous::Start(record), row, .. } => (Some(record), row),
+            JournalEntry::Row { previous: Previous::Row(_), row, .. } => (None, row),
+            JournalEntry::Compacted { workflow: id, at, record, rows, .. } => {
                 let newest = rows.last().map_or(self.last_time, |row| self.last_time.later(row.at));
                 self.last_time = newest.at_least(at);
                 if !tree.has(&keys::ended(id))? {

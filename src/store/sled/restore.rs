@@ -9,18 +9,19 @@ use std::{fs, io, path::Path, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Appender, Before, Edge, Ended, Kept, Origin, SledOptions, folder, keys,
-    mark::{HighWaterMark, Marked},
-    tenant_tag,
-    tree::{self, Tree, Writes},
+    Appender, EndedLocation, JournalEntry, LowWaterMark, Previous, RestoreOrigin, SledOptions,
+    files, folder,
+    high_water_mark::{HighWaterMark, Marked},
+    keys, tenant_tag,
+    tree::{SledTree, WriteBatch},
 };
 use crate::{
     owned_files,
     store::{
         BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, RequirementInterner, RestoreLock,
         StoreError, Summary,
+        active::{is_over, replay},
         backup::Setting,
-        open::{is_over, replay},
     },
 };
 
@@ -91,21 +92,21 @@ fn build(
     summary: &Summary,
 ) -> Result<(), StoreError> {
     owned_files::make_folder(folder)
-        .map_err(|error| tree::io_failed("cannot make the folder", folder, &error))?;
+        .map_err(|error| files::io_failed("cannot make the folder", folder, &error))?;
     let lock = folder::lock(folder)?;
     folder::prepare(folder, None)?;
-    let tree = Tree::open(folder, cache_bytes, lock)?;
+    let tree = SledTree::open(folder, cache_bytes, lock)?;
     let marked = fill(&tree, BackupFile::open(backup)?, summary)?;
     drop(tree);
     HighWaterMark::create(folder, marked).map(drop)
 }
 
-fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
-    let mut writes = Writes::default();
+fn fill(tree: &SledTree, mut file: BackupFile, summary: &Summary) -> Result<Marked, StoreError> {
+    let mut writes = WriteBatch::default();
     for receipt in file.held_receipts() {
         writes.put(keys::held_receipt(receipt.key), receipt)?;
     }
-    let mut put = Put { summary, newest: summary.oldest, carried: summary.newest };
+    let mut put = RestoreWriter { summary, newest: summary.oldest, compacted: summary.newest };
     let mut count = 0;
     while let Some(entry) = file.next() {
         put.entry(&mut writes, entry?)?;
@@ -118,12 +119,12 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
     }
     put_settings(tree, file.take_settings())?;
     let newest = put.newest;
-    let origin = Origin { taken_of: summary.taken_of, newest };
+    let origin = RestoreOrigin { taken_of: summary.taken_of, newest };
     writes.put(keys::ORIGIN.to_vec(), &origin)?;
     let held = RestoreLock { known_until: summary.last_time, taken_of: summary.taken_of };
     writes.put(keys::RESTORE_LOCK.to_vec(), &held)?;
-    let edge = Edge { swept: summary.oldest, gone: summary.oldest };
-    writes.put(keys::EDGE.to_vec(), &edge)?;
+    let edge = LowWaterMark { swept: summary.oldest, gone: summary.oldest };
+    writes.put(keys::LOW_WATER_MARK.to_vec(), &edge)?;
     let incarnation = Incarnation(Uuid::now_v7());
     writes.put(keys::INCARNATION.to_vec(), &incarnation)?;
     tree.commit(writes)?;
@@ -131,7 +132,7 @@ fn fill(tree: &Tree, mut file: BackupFile, summary: &Summary) -> Result<Marked, 
 }
 
 /// Durable with the next commit.
-fn put_settings(tree: &Tree, rows: Vec<Setting>) -> Result<(), StoreError> {
+fn put_settings(tree: &SledTree, rows: Vec<Setting>) -> Result<(), StoreError> {
     let mut batch = sled::Batch::default();
     for (key, value) in rows {
         batch.insert(key, value);
@@ -139,17 +140,17 @@ fn put_settings(tree: &Tree, rows: Vec<Setting>) -> Result<(), StoreError> {
     tree.apply_settings(batch)
 }
 
-struct Put<'a> {
+struct RestoreWriter<'a> {
     summary: &'a Summary,
     /// The newest row that was put: the backup's newest may be of a workflow that is not in it.
     newest: Cursor,
-    /// Rows that are carried come behind all others.
-    carried: Cursor,
+    /// Rows that are compacted come behind all others.
+    compacted: Cursor,
 }
 
-impl Put<'_> {
+impl RestoreWriter<'_> {
     /// One workflow, as the store would have it.
-    fn entry(&mut self, writes: &mut Writes, entry: Entry) -> Result<(), StoreError> {
+    fn entry(&mut self, writes: &mut WriteBatch, entry: Entry) -> Result<(), StoreError> {
         let summary = self.summary;
         let Entry { record, rows, messages } = entry;
         let id = record.id;
@@ -174,36 +175,44 @@ impl Put<'_> {
         let tenant = tenant_tag(&record.tenant);
         let record = Arc::new(record);
         let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
-        let mut before = if first > summary.oldest {
-            Before::Nothing(record)
+        let mut previous = if first > summary.oldest {
+            Previous::Start(record)
         } else {
-            self.carried = Cursor(self.carried.0 + 1);
-            (first, last) = (self.carried, self.carried);
+            self.compacted = Cursor(self.compacted.0 + 1);
+            (first, last) = (self.compacted, self.compacted);
             let (at, rows, messages) =
                 (summary.last_time, rows.clone(), std::mem::take(&mut index));
-            let kept = Kept::Carried { workflow: id, at, record, rows, messages };
-            self.put(writes, self.carried, &kept)?;
-            Before::Row(self.carried)
+            let entry = JournalEntry::Compacted { workflow: id, at, record, rows, messages };
+            self.put(writes, self.compacted, &entry)?;
+            Previous::Row(self.compacted)
         };
-        // Of one that was carried they are kept for those alone who follow the journal.
+        // Of one that was compacted they are kept for those alone who follow the journal.
         for row in rows.into_iter().filter(|row| row.cursor > summary.oldest) {
             let cursor = row.cursor;
             // The chain's index rows hang on its first row.
-            let kept = Kept::Row { before, row, messages: std::mem::take(&mut index) };
-            self.put(writes, cursor, &kept)?;
-            before = Before::Row(cursor);
+            let entry = JournalEntry::Row { previous, row, messages: std::mem::take(&mut index) };
+            self.put(writes, cursor, &entry)?;
+            previous = Previous::Row(cursor);
         }
         if is_over {
-            writes.put(keys::ended(id), &Ended { first, last, sequence, newest, tenant, at })?;
+            writes.put(
+                keys::ended(id),
+                &EndedLocation { first, last, sequence, newest, tenant, at },
+            )?;
         }
         Ok(())
     }
 
     /// Each in a chunk of its own: they come workflow by workflow, not in the order of the journal.
-    fn put(&mut self, writes: &mut Writes, cursor: Cursor, kept: &Kept) -> Result<(), StoreError> {
+    fn put(
+        &mut self,
+        writes: &mut WriteBatch,
+        cursor: Cursor,
+        entry: &JournalEntry,
+    ) -> Result<(), StoreError> {
         self.newest = self.newest.max(cursor);
         let mut appender = Appender::behind(Cursor(cursor.0 - 1));
-        appender.put(kept, writes)?;
+        appender.put(entry, writes)?;
         appender.finish(writes);
         Ok(())
     }

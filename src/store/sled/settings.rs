@@ -2,16 +2,16 @@
 
 use std::sync::PoisonError;
 
-use super::{Shared, tree::Tree};
+use super::{SledInner, tree::SledTree};
 use crate::store::{
     Kind, SettingChange, Settings, StoreError, codec,
     settings::{stored_key, stored_range},
 };
 
-/// Where the number of durable changes is kept: the key of no setting begins so.
+/// Where the number of durable changes is entry: the key of no setting begins so.
 const CHANGES: &[u8] = b"#";
 
-impl Settings for Shared {
+impl Settings for SledInner {
     fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.tree.setting(&stored_key(kind, key))
     }
@@ -45,7 +45,7 @@ impl Settings for Shared {
 }
 
 /// How many durable changes there were, in a folder.
-pub(super) fn changes(tree: &Tree) -> Result<u64, StoreError> {
+pub(super) fn changes(tree: &SledTree) -> Result<u64, StoreError> {
     let row = tree.setting(CHANGES)?;
     let count = row.map(|row| codec::decode(&row, || "the count of settings".to_owned()));
     count.transpose().map(Option::unwrap_or_default)

@@ -2,25 +2,21 @@
 //!
 //! Four traps of sled 0.34.7, each measured:
 //!
-//! 1. Its flush is not an fsync (`sync_file_range` on Linux): [`Tree::commit`] adds `sync_data`.
+//! 1. Its flush is not an fsync (`sync_file_range` on Linux): [`SledTree::commit`] adds `sync_data`.
 //! 2. A page over a quarter of `segment_size` becomes a file in `blobs/` that is never synced.
 //!    A leaf holds up to 16 rows, whatever their size: segments are 8 MiB here, values larger
 //!    than [`PIECE`] are cut, and a folder with a blob in it is refused (by [`super::folder`]).
 //! 3. A batch is atomic per tree only: there is one tree.
 //! 4. It does not group commits: there is one writer, with batches of its own.
 //!
-//! A fifth, found by `tests/faults`: a failed write may wake nobody; see [`super::watch`].
+//! A fifth, found by `tests/faults`: a failed write may wake nobody; see [`super::watchdog`].
 //!
-//! What it does with damaged files is held in check by [`super::folder`] and [`super::mark`].
+//! What it does with damaged files is held in check by [`super::folder`] and [`super::high_water_mark`].
 
 use std::{
     fs::File,
-    io,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use sled::IVec;
@@ -28,40 +24,37 @@ use sled::IVec;
 use crate::store::{BATCH_BYTES, StoreError, codec};
 
 use super::{
+    files::{SEGMENT, io_failed},
     folder::{Lock, while_in_use},
-    journal::Chunk,
     keys,
-    watch::Watch,
+    watchdog::Watchdog,
 };
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
-pub(super) const SEGMENT: usize = 8 * 1024 * 1024;
 /// Begins a value that was cut: no format version of the codec is this.
 const CUT: u8 = 0xFF;
 
 /// The one tree, and the file it lives in.
-pub(super) struct Tree {
+pub(super) struct SledTree {
     tree: sled::Tree,
     settings: sled::Tree,
     db: sled::Db,
     file: File,
     /// A write or sync failed, on whatever thread: none is tried again.
     has_failed: AtomicBool,
-    /// The chunk of the journal that was read last. Chunks never change.
-    recent: Mutex<Option<Arc<Chunk>>>,
-    _watch: Watch,
+    _watch: Watchdog,
     _lock: Lock,
 }
 
 /// What is written at once or not at all: values under their keys, or nothing any more.
 #[derive(Default)]
-pub(super) struct Writes {
+pub(super) struct WriteBatch {
     rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
 }
 
-impl Tree {
+impl SledTree {
     /// Opens a folder that is held, and that [`super::folder::prepare`] found right.
     pub(super) fn open(folder: &Path, cache_bytes: u64, lock: Lock) -> Result<Self, StoreError> {
         let config = sled::Config::new()
@@ -74,7 +67,7 @@ impl Tree {
         // sled makes its files for everybody whom the umask allows. What cannot be changed was said when the
         // folder was looked at.
         let _ = super::folder::tighten(folder);
-        let watch = Watch::begin(config, db.clone())
+        let watch = Watchdog::begin(config, db.clone())
             .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
         let tree = db.open_tree("dispatch").map_err(|error| failed(&error))?;
         let settings = db.open_tree("settings").map_err(|error| failed(&error))?;
@@ -86,13 +79,8 @@ impl Tree {
                 .and_then(|file| file.sync_all())
                 .map_err(|error| io_failed("cannot sync", path, &error))?;
         }
-        let (has_failed, recent) = (AtomicBool::new(false), Mutex::default());
-        Ok(Tree { tree, settings, db, file, has_failed, recent, _watch: watch, _lock: lock })
-    }
-
-    // Whole whatever panicked.
-    pub(super) fn recent_chunk(&self) -> MutexGuard<'_, Option<Arc<Chunk>>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        let has_failed = AtomicBool::new(false);
+        Ok(SledTree { tree, settings, db, file, has_failed, _watch: watch, _lock: lock })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -146,12 +134,12 @@ impl Tree {
     }
 
     /// Durable when it returns.
-    pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
+    pub(super) fn commit(&self, writes: WriteBatch) -> Result<(), StoreError> {
         self.once(|| self.apply(writes).map_err(|error| failed(&error)))?;
         self.sync()
     }
 
-    fn apply(&self, Writes { rows: writes, .. }: Writes) -> sled::Result<()> {
+    fn apply(&self, WriteBatch { rows: writes, .. }: WriteBatch) -> sled::Result<()> {
         // sled marks the end of a batch with a write of its own, which one value alone can do without.
         if let [(key, Some(value))] = &*writes {
             return self.tree.insert(key, value.as_slice()).map(drop);
@@ -209,7 +197,7 @@ impl Tree {
     }
 
     /// Puts every row into another tree, durably.
-    pub(super) fn copy_into(&self, other: &Tree) -> Result<(), StoreError> {
+    pub(super) fn copy_into(&self, other: &SledTree) -> Result<(), StoreError> {
         for (from, to) in [(&self.tree, &other.tree), (&self.settings, &other.settings)] {
             let (mut batch, mut bytes) = (sled::Batch::default(), 0);
             for row in from {
@@ -227,7 +215,7 @@ impl Tree {
     }
 
     /// Whether another tree has the same rows, and no others.
-    pub(super) fn is_same(&self, other: &Tree) -> Result<bool, StoreError> {
+    pub(super) fn is_same(&self, other: &SledTree) -> Result<bool, StoreError> {
         for (one, other) in [(&self.tree, &other.tree), (&self.settings, &other.settings)] {
             let (mut rows, mut others) = (one.iter(), other.iter());
             loop {
@@ -243,7 +231,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Writes, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
+    /// WriteBatch, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
     /// would write and sync once more as if nothing had happened: it is never dropped.
     fn once(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         if self.has_failed.load(Ordering::Acquire) {
@@ -275,7 +263,7 @@ impl Tree {
     }
 
     /// Removes a value with its pieces.
-    pub(super) fn remove(&self, writes: &mut Writes, key: Vec<u8>) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, writes: &mut WriteBatch, key: Vec<u8>) -> Result<(), StoreError> {
         let value = self.tree.get(&key).map_err(|error| failed(&error))?;
         if let Some(value) = value
             && value.first() == Some(&CUT)
@@ -290,7 +278,7 @@ impl Tree {
     }
 }
 
-impl Writes {
+impl WriteBatch {
     pub(super) fn put<T: serde::Serialize>(
         &mut self,
         key: Vec<u8>,
@@ -349,10 +337,6 @@ fn failed(error: &sled::Error) -> StoreError {
     StoreError::Io(error.to_string())
 }
 
-pub(super) fn io_failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Io(format!("{what} {}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,7 +345,7 @@ mod tests {
     fn after_a_write_that_failed_none_is_tried() {
         let folder = tempfile::tempdir().unwrap();
         let lock = super::super::folder::lock(folder.path()).unwrap();
-        let tree = Tree::open(folder.path(), 1 << 20, lock).unwrap();
+        let tree = SledTree::open(folder.path(), 1 << 20, lock).unwrap();
         assert!(tree.once(|| Ok(())).is_ok());
         let broken = || Err(StoreError::Io("the disk is gone".to_owned()));
         assert_eq!(tree.once(broken), Err(StoreError::Io("the disk is gone".to_owned())));

@@ -70,8 +70,8 @@ fn retention_carries_an_old_open_workflow_once_and_not_again_and_again() {
     let before = UnixMillis(driver.now + 500_000);
     let first = driver.store.sweep(now, before, 2).unwrap();
     let second = driver.store.sweep(now, before, 2).unwrap();
-    assert_eq!((first.rows, first.carried), (2, 1));
-    assert_eq!((second.rows, second.carried), (1, 0), "its last old row needs no second copy");
+    assert_eq!((first.rows, first.compacted), (2, 1));
+    assert_eq!((second.rows, second.compacted), (1, 0), "its last old row needs no second copy");
     assert_eq!(driver.store.sweep(now, before, 100).unwrap().rows, 0);
     assert_eq!(driver.timeline(id), driver.remembered(id));
     assert_eq!(driver.store.last_time().engine, now);
@@ -203,7 +203,7 @@ fn a_workflow_is_kept_until_no_row_of_it_needs_it_in_a_start() {
     let ended = driver.now;
     driver.now += 1000;
     let before = UnixMillis(ended - 500);
-    assert_eq!(driver.store.sweep(UnixMillis(driver.now), before, 10).unwrap().carried, 1);
+    assert_eq!(driver.store.sweep(UnixMillis(driver.now), before, 10).unwrap().compacted, 1);
     driver.tell(id, Event::Lost { attempt });
     assert_eq!(driver.store.open_count(), 0);
     driver.store.sweep(UnixMillis(driver.now), UnixMillis(ended + 1), 10).unwrap();
@@ -237,7 +237,7 @@ fn what_cannot_be_compressed_is_cut_and_whole_again() {
     assert_eq!(driver.timeline(id), rows);
     // Carried, it is cut once more, and what was there is gone with its pieces.
     let late = UnixMillis(driver.now + 1_000_000);
-    assert_eq!(driver.store.sweep(late, late, 10).unwrap().carried, 1);
+    assert_eq!(driver.store.sweep(late, late, 10).unwrap().compacted, 1);
     assert_eq!(driver.store.reader().record(id).unwrap(), record);
     driver.now = late.0;
     driver.tell(id, Event::Cancel);
@@ -342,7 +342,7 @@ fn the_edge_waits_a_while_for_what_ended_after_its_beginning() {
     let retention = 1_000_000;
     let mut sweep_at = |now: u64| {
         let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
-        (swept.rows, swept.forgotten.len(), swept.carried)
+        (swept.rows, swept.forgotten.len(), swept.compacted)
     };
     assert_eq!(sweep_at(ended + retention - 10_000), (0, 0, 0), "old, and it waits");
     assert_eq!(sweep_at(ended + retention), (0, 0, 0), "it ended not before, but at that time");
@@ -358,7 +358,7 @@ fn the_edge_waits_a_while_for_what_ended_after_its_beginning() {
     let now = ended + retention - 50_000;
     let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
     assert_eq!(
-        (swept.rows, swept.forgotten.len(), swept.carried),
+        (swept.rows, swept.forgotten.len(), swept.compacted),
         (1, 0, 1),
         "longer than a tenth"
     );
@@ -369,7 +369,7 @@ fn the_edge_waits_a_while_for_what_ended_after_its_beginning() {
     assert_eq!((driver.timeline(id), driver.store.open_count()), (rows, 0));
     let mut sweep_at = |now: u64| {
         let swept = driver.store.sweep(UnixMillis(now), UnixMillis(now - retention), 100).unwrap();
-        (swept.rows, swept.forgotten.len(), swept.carried)
+        (swept.rows, swept.forgotten.len(), swept.compacted)
     };
     assert_eq!(sweep_at(ended + retention + 1), (1, 1, 0), "and then in its time");
     assert_eq!(driver.store.reader().record(id).unwrap(), None);

@@ -141,7 +141,7 @@ pub(super) fn what_no_open_workflow_has_any_more_is_forgotten(mut driver: Driver
         driver.tell(id, Event::Cancel);
         let tables: BTreeMap<_, _> = driver.store.tables().into_iter().collect();
         assert_eq!(tables["open_workflows"], open.len());
-        most_common = most_common.max(tables["open_common"]);
+        most_common = most_common.max(tables["open_dictionary"]);
         most_needs = most_needs.max(driver.needs.count());
     }
     // Twenty new ones each: 13,800 in all.

@@ -11,7 +11,7 @@ use std::{
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, DueWorkflow, Record, StoreError, packed::Common, types::PAGE_BYTES};
+use super::{Cursor, DueWorkflow, Record, StoreError, packed::Dictionary, types::PAGE_BYTES};
 use crate::machine::{
     ClockKind, DeadlineKind, Deadlines, Fact, Moment, RouteRequirement, Workflow, WorkflowId,
 };
@@ -31,12 +31,12 @@ const UNUSED_MOST: usize = 4096;
 /// The open workflows.
 #[derive(Debug, Default)]
 pub(super) struct ActiveIndex {
-    workflows: BTreeMap<WorkflowId, Open>,
+    workflows: BTreeMap<WorkflowId, ActiveWorkflow>,
     timers: BTreeSet<DueWorkflow>,
     appointments: BTreeSet<DueWorkflow>,
     /// How many there are of each tenant.
     tenants: HashMap<Arc<str>, usize>,
-    common: Common,
+    dictionary: Dictionary,
     /// How much they had in common when they were last packed.
     packed: usize,
     buffer: Vec<u8>,
@@ -44,7 +44,7 @@ pub(super) struct ActiveIndex {
 
 /// An open workflow.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct ActiveWorkflow {
     packed: Box<[u8]>,
     /// How many facts were applied.
     pub(super) sequence: u32,
@@ -57,7 +57,7 @@ pub(super) struct Open {
 
 /// An open workflow, on its way to a file or back.
 #[derive(Serialize, Deserialize)]
-pub(super) struct OpenState {
+pub(super) struct ActiveState {
     pub(super) id: WorkflowId,
     pub(super) first: Cursor,
     pub(super) last: Cursor,
@@ -95,52 +95,52 @@ impl RequirementInterner {
 }
 
 impl ActiveIndex {
-    /// Of states in the order of their ids, packed with `common`.
-    pub(super) fn of(common: Common, states: Vec<OpenState>) -> Result<Self, StoreError> {
+    /// Of states in the order of their ids, packed with `dictionary`.
+    pub(super) fn of(dictionary: Dictionary, states: Vec<ActiveState>) -> Result<Self, StoreError> {
         let (mut timers, mut appointments) = (Vec::with_capacity(states.len()), Vec::new());
         let mut workflows = Vec::with_capacity(states.len());
         // Packed anew: what only workflows that are gone had in common is left behind.
-        let (old, mut common, mut buffer) = (common, Common::default(), Vec::new());
+        let (old, mut dictionary, mut buffer) = (dictionary, Dictionary::default(), Vec::new());
         let mut tenants = HashMap::new();
-        for OpenState { id, first, last, packed } in states {
+        for ActiveState { id, first, last, packed } in states {
             let state = old.unpack(id, &packed)?;
-            let packed = common.pack(&state, &mut buffer);
+            let packed = dictionary.pack(&state, &mut buffer);
             count(&mut tenants, &state);
             let deadlines = state.deadlines();
             let [timer, appointment] = due_rows(id, deadlines);
             timers.extend(timer);
             appointments.extend(appointment);
             let sequence = state.sequence;
-            workflows.push((id, Open { packed, sequence, first, last, deadlines }));
+            workflows.push((id, ActiveWorkflow { packed, sequence, first, last, deadlines }));
         }
         Ok(ActiveIndex {
             workflows: workflows.into_iter().collect(),
             timers: timers.into_iter().collect(),
             appointments: appointments.into_iter().collect(),
             tenants,
-            packed: common.len(),
-            common,
+            packed: dictionary.len(),
+            dictionary,
             buffer,
         })
     }
 
     /// Packs all states anew if most of what they had in common may belong to none of them any more.
-    /// What was sliced before belongs to the former [`common`](Self::common).
+    /// What was sliced before belongs to the former [`dictionary`](Self::dictionary).
     ///
     /// # Errors
     /// Only if a state cannot be read, which is a bug.
     pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
         // That all are packed is paid by as many new entries as an eighth of them.
         let more = (self.packed + UNUSED_MOST).max(self.workflows.len() / 8);
-        if self.common.len() < self.packed + more {
+        if self.dictionary.len() < self.packed + more {
             return Ok(());
         }
-        let mut common = Common::default();
+        let mut dictionary = Dictionary::default();
         for (id, open) in &mut self.workflows {
-            let state = self.common.unpack(*id, &open.packed)?;
-            open.packed = common.pack(&state, &mut self.buffer);
+            let state = self.dictionary.unpack(*id, &open.packed)?;
+            open.packed = dictionary.pack(&state, &mut self.buffer);
         }
-        (self.packed, self.common) = (common.len(), common);
+        (self.packed, self.dictionary) = (dictionary.len(), dictionary);
         Ok(())
     }
 
@@ -151,22 +151,22 @@ impl ActiveIndex {
             ("open_timers", self.timers.len()),
             ("open_appointments", self.appointments.len()),
             ("open_tenants", self.tenants.len()),
-            ("open_common", self.common.len()),
+            ("open_dictionary", self.dictionary.len()),
         ]
     }
 
     /// Up to `limit` states behind `after`; fewer where they weigh much.
-    pub(super) fn slice(&self, after: Option<WorkflowId>, limit: usize) -> Vec<OpenState> {
+    pub(super) fn slice(&self, after: Option<WorkflowId>, limit: usize) -> Vec<ActiveState> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut bytes = 0;
-        let has_room = |(_, open): &(&WorkflowId, &Open)| {
+        let has_room = |(_, open): &(&WorkflowId, &ActiveWorkflow)| {
             let had_room = bytes < PAGE_BYTES;
             bytes += open.packed.len();
             had_room
         };
         let behind =
             self.workflows.range((from, Bound::Unbounded)).take(limit).take_while(has_room);
-        let state = |(id, open): (&WorkflowId, &Open)| OpenState {
+        let state = |(id, open): (&WorkflowId, &ActiveWorkflow)| ActiveState {
             id: *id,
             first: open.first,
             last: open.last,
@@ -175,8 +175,8 @@ impl ActiveIndex {
         behind.map(state).collect()
     }
 
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+    pub(super) fn dictionary(&self) -> &Dictionary {
+        &self.dictionary
     }
 
     /// A workflow that is not the same in both.
@@ -191,13 +191,13 @@ impl ActiveIndex {
         Ok(None)
     }
 
-    pub(super) fn get(&self, id: WorkflowId) -> Option<&Open> {
+    pub(super) fn get(&self, id: WorkflowId) -> Option<&ActiveWorkflow> {
         self.workflows.get(&id)
     }
 
     /// The state of an open workflow.
     pub(super) fn state(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        self.workflows.get(&id).map(|open| self.common.unpack(id, &open.packed)).transpose()
+        self.workflows.get(&id).map(|open| self.dictionary.unpack(id, &open.packed)).transpose()
     }
 
     /// Whether an open workflow is a tenant's; `None` if none of that id is open.
@@ -235,19 +235,19 @@ impl ActiveIndex {
             return;
         }
         let deadlines = state.deadlines();
-        let packed = self.common.pack(state, &mut self.buffer);
-        debug_assert_eq!(self.common.unpack(id, &packed).as_ref(), Ok(state));
+        let packed = self.dictionary.pack(state, &mut self.buffer);
+        debug_assert_eq!(self.dictionary.unpack(id, &packed).as_ref(), Ok(state));
         let sequence = state.sequence;
         match self.workflows.entry(id) {
             Entry::Vacant(new) => {
-                new.insert(Open { packed, sequence, first, last, deadlines });
+                new.insert(ActiveWorkflow { packed, sequence, first, last, deadlines });
                 self.set_timers(id, Deadlines::default(), deadlines);
                 count(&mut self.tenants, state);
             }
             Entry::Occupied(mut known) => {
                 let open = known.get_mut();
                 let before = open.deadlines;
-                *open = Open { packed, sequence, first: open.first, last, deadlines };
+                *open = ActiveWorkflow { packed, sequence, first: open.first, last, deadlines };
                 self.set_timers(id, before, deadlines);
             }
         }

@@ -20,7 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::tree::io_failed;
+use super::files::io_failed;
 use crate::{
     owned_files,
     store::{ClockNote, Cursor, Incarnation, StoreError, codec},
@@ -43,9 +43,9 @@ pub(super) struct Marked {
 
 /// The file, open for overwriting; of the writer and of whoever changes settings.
 #[derive(Clone)]
-pub(super) struct HighWaterMark(Arc<Mutex<Open>>);
+pub(super) struct HighWaterMark(Arc<Mutex<MarkFile>>);
 
-struct Open {
+struct MarkFile {
     file: File,
     path: PathBuf,
     marked: Marked,
@@ -92,7 +92,7 @@ impl HighWaterMark {
                 file.sync_all()?;
                 fs::rename(&new, &path)?;
                 File::open(folder)?.sync_all()?;
-                let open = Open { file, path: path.clone(), marked, turn: false };
+                let open = MarkFile { file, path: path.clone(), marked, turn: false };
                 Ok(HighWaterMark(Arc::new(Mutex::new(open))))
             })
             .map_err(|error| io_failed("cannot write", &path, &error))
@@ -100,26 +100,26 @@ impl HighWaterMark {
 
     /// Notes that everything up to `newest` is durable, which it must be.
     pub(super) fn note(&self, newest: Cursor) -> Result<(), StoreError> {
-        self.open().put(|marked| marked.newest = newest)
+        self.active().put(|marked| marked.newest = newest)
     }
 
     /// Notes that so many changes of settings are durable, which they must be.
     pub(super) fn note_settings(&self, count: u64) -> Result<(), StoreError> {
-        self.open().put(|marked| marked.settings = count)
+        self.active().put(|marked| marked.settings = count)
     }
 
     /// Notes how the clocks stand.
     pub(super) fn note_clock(&self, clock: ClockNote) -> Result<(), StoreError> {
-        self.open().put(|marked| marked.clock = Some(clock))
+        self.active().put(|marked| marked.clock = Some(clock))
     }
 
     // Both copies are whole whatever panicked.
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn active(&self) -> MutexGuard<'_, MarkFile> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
+impl MarkFile {
     fn put(&mut self, change: impl FnOnce(&mut Marked)) -> Result<(), StoreError> {
         let before = self.marked;
         change(&mut self.marked);

@@ -15,21 +15,21 @@ use std::{
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Looks after one store until it is dropped.
-pub(super) struct Watch {
-    over: Arc<Over>,
+pub(super) struct Watchdog {
+    over: Arc<StopSignal>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Over {
+struct StopSignal {
     is_over: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Watch {
+impl Watchdog {
     /// Begins to look after `db`, which was opened from `config`.
-    pub(super) fn begin(config: sled::Config, db: sled::Db) -> std::io::Result<Watch> {
-        let over = Arc::new(Over::default());
+    pub(super) fn begin(config: sled::Config, db: sled::Db) -> std::io::Result<Watchdog> {
+        let over = Arc::new(StopSignal::default());
         let told = Arc::clone(&over);
         let thread = std::thread::Builder::new().name("dispatch-watch".to_owned());
         let thread = thread.spawn(move || {
@@ -37,17 +37,17 @@ impl Watch {
                 if config.global_error().is_err() {
                     // It returns the noted error, which those that it wakes will tell.
                     let _ = db.flush();
-                    // sled must not be dropped after a failure; see `Tree::commit`.
+                    // sled must not be dropped after a failure; see `SledTree::commit`.
                     std::mem::forget(db);
                     return;
                 }
             }
         })?;
-        Ok(Watch { over, thread: Some(thread) })
+        Ok(Watchdog { over, thread: Some(thread) })
     }
 }
 
-impl Drop for Watch {
+impl Drop for Watchdog {
     /// Returns when the store is no longer held.
     fn drop(&mut self) {
         *self.over.lock() = true;
@@ -58,7 +58,7 @@ impl Drop for Watch {
     }
 }
 
-impl Over {
+impl StopSignal {
     /// Waits a while, and says whether it is over.
     fn wait(&self) -> bool {
         let waited = self.changed.wait_timeout_while(self.lock(), EVERY, |is_over| !*is_over);

@@ -52,10 +52,10 @@ fn what_finds_no_place_in_time_says_whether_its_route_was_full() {
         (wake(false), &none, Reason::NotSentInTime),
     ];
     for (event, routes, reason) in cases {
-        let mut life = Life::of(plan(&[None]));
-        life.pass(PolicySnapshot::default().last_send_within_ms);
-        life.routes = Offers::of(routes);
-        life.tell(event.clone());
-        assert_eq!(life.ended(), Some((EndState::Failed, reason)), "{event:?}");
+        let mut driven = DrivenWorkflow::of(plan(&[None]));
+        driven.pass(PolicySnapshot::default().last_send_within_ms);
+        driven.routes = Offers::of(routes);
+        driven.handle(event.clone());
+        assert_eq!(driven.ended(), Some((EndState::Failed, reason)), "{event:?}");
     }
 }
