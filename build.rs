@@ -4,8 +4,6 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost::Message;
-
 const ROOT: &str = "proto";
 const FILES: &[&str] = &[
     "dispatch/v1/access.proto",
@@ -19,6 +17,8 @@ const FILES: &[&str] = &[
     "dispatch/v1/service.proto",
     "dispatch/v1/timeline.proto",
     "dispatch/v1/workflow.proto",
+    // Nothing imports it; it is what the details of a google.rpc.Status are, for reflection and JSON.
+    "google/rpc/error_details.proto",
 ];
 
 /// Messages that hold personal data or secrets; `src/pb.rs` gives them a `Debug` that does not show it.
@@ -44,8 +44,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     // With imports and comments: what reflection shows is then complete.
-    let descriptors = protox::compile(FILES, [ROOT])?;
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    // As protox has them, because prost's types would drop the options that are not protobuf's own.
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    let descriptors = compiler.file_descriptor_set();
 
     // Names, so that a Rust type finds its descriptor for JSON.
     let mut config = tonic_prost_build::Config::new();
@@ -53,6 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Labels in a fixed order, wherever they go.
         .btree_map(".dispatch.v1")
+        // One type for a status, and the same that reads its details.
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .skip_debug(PERSONAL)
         .emit_rerun_if_changed(false)
         .compile_fds_with_config(descriptors, config)?;

@@ -7,6 +7,7 @@
 use std::fmt;
 
 mod json;
+mod short;
 
 pub(crate) use json::with_texts;
 pub use json::{from_json, from_yaml, to_json};

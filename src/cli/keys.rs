@@ -17,7 +17,7 @@ use crate::{
     pb::v1::{
         ApiKey, AuditEntry, CreateKeyRequest, GetMasterKeyRotationRequest, ListAuditRequest,
         ListKeysRequest, MasterKeyRotation, RevokeKeyRequest, RotateKeyRequest,
-        RotateMasterKeyRequest,
+        RotateMasterKeyRequest, Scope,
     },
 };
 
@@ -48,8 +48,8 @@ pub(super) struct CreateKeyArgs {
     tenant: String,
     /// What its holder may do: of create, read, cancel, admin, and operator, which runs the service for
     /// every tenant [default: the first four; of the first key, all].
-    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
-    scopes: Vec<String>,
+    #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE", value_parser = scope)]
+    scopes: Vec<Scope>,
     /// The application whose callbacks tell what becomes of workflows created with it.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     application: String,
@@ -122,6 +122,12 @@ pub(super) struct TokenArgs {
     expires_in: u64,
 }
 
+fn scope(text: &str) -> Result<Scope, String> {
+    let known = Scope::from_str_name(&format!("SCOPE_{}", text.to_ascii_uppercase()));
+    let known = known.filter(|scope| *scope != Scope::Unspecified);
+    known.ok_or_else(|| "must be one of create, read, cancel, admin, operator".to_owned())
+}
+
 pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
     match command {
         KeysCommand::Create(args) => create(args).await,
@@ -137,6 +143,7 @@ async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
     if remote.key.is_none() && remote.token.is_none() {
         remote.key = first_key(data, config)?;
     }
+    let scopes = scopes.into_iter().map(|scope| scope as i32).collect();
     let request = CreateKeyRequest { tenant, name, scopes, application_id: application };
     let made = connect(&remote).await?.access().create_key(request).await.map_err(refused)?;
     let made = made.into_inner();
@@ -310,6 +317,8 @@ fn row(key: &ApiKey) -> String {
         None => "configuration".to_owned(),
     };
     let secrets = if key.valid_secrets == 1 { "" } else { "  (two secrets valid)" };
-    let (id, tenant, scopes) = (&key.key_id, &key.tenant, key.scopes.join(","));
+    let scopes: Vec<_> =
+        key.scopes().map(|scope| scope.short_name().to_ascii_lowercase()).collect();
+    let (id, tenant, scopes) = (&key.key_id, &key.tenant, scopes.join(","));
     format!("{id:<8}  {tenant:<12}  {scopes:<24}  {made}  {}{secrets}", key.name)
 }

@@ -34,6 +34,7 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
         workflow: Some(spec),
         request_id: args.request_id.unwrap_or_default(),
         validate_only: args.validate_only,
+        ..CreateWorkflowRequest::default()
     };
     let created = client.create(request).await.map_err(refused)?;
     let workflow = created.workflow.clone().unwrap_or_default();

@@ -15,8 +15,8 @@ use crate::{
     pb::{
         self, to_json,
         v1::{
-            self, Channel, Deadline, Event, EventKind, StepProgress, StepState, Workflow,
-            WorkflowState,
+            self, Channel, Deadline, DeadlineKind, Event, EventKind, OutcomeReason, StepProgress,
+            StepState, Workflow, WorkflowState,
         },
     },
     terminal,
@@ -112,13 +112,15 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
 pub(super) fn workflow(workflow: &Workflow) -> String {
     let mut lines = vec![format!("{}  {}", workflow.workflow_id, state(workflow.state()))];
     if let Some(outcome) = &workflow.outcome {
-        lines.push(format!("  {}: {}", outcome.reason, outcome.detail));
+        lines.push(format!("  {}: {}", outcome.reason().short_name(), outcome.detail));
     }
     for step in &workflow.steps {
         let status =
             if step.status.is_empty() { String::new() } else { format!(", {}", step.status) };
-        let reason =
-            if step.reason.is_empty() { String::new() } else { format!(", {}", step.reason) };
+        let reason = match step.reason() {
+            OutcomeReason::Unspecified => String::new(),
+            reason => format!(", {}", reason.short_name()),
+        };
         let step_state = step_state(step.state());
         lines.push(format!(
             "  step {} {:<18} {step_state}{status}{reason}",
@@ -127,7 +129,7 @@ pub(super) fn workflow(workflow: &Workflow) -> String {
     }
     if let Some(deadline) = &workflow.next_deadline {
         let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
-        lines.push(format!("  next: {} at {at}", deadline.why));
+        lines.push(format!("  next: {} at {at}", deadline_name(deadline)));
     }
     lines.join("\n")
 }
@@ -135,7 +137,7 @@ pub(super) fn workflow(workflow: &Workflow) -> String {
 /// A workflow in one line.
 pub(super) fn row(workflow: &Workflow) -> String {
     let channels: Vec<_> = workflow.steps.iter().map(|step| step.channel.as_str()).collect();
-    let reason = workflow.outcome.as_ref().map_or("", |outcome| outcome.reason.as_str());
+    let reason = workflow.outcome.as_ref().map_or("", |outcome| outcome.reason().short_name());
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
     format!(
         "{}  {created}  {:<11} {:<20} {:<12} {}",
@@ -164,7 +166,12 @@ pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
     lines.extend(workflow.steps.iter().map(|step| step_story(step, workflow)));
     lines.push(match (&workflow.outcome, &workflow.next_deadline) {
         (Some(outcome), _) => {
-            format!("It ended {}, {}: {}.", state(workflow.state()), outcome.reason, outcome.detail)
+            format!(
+                "It ended {}, {}: {}.",
+                state(workflow.state()),
+                outcome.reason().short_name(),
+                outcome.detail
+            )
         }
         (None, Some(deadline)) => waiting(workflow.state(), deadline),
         (None, None) => format!("It is {}, and waits for the provider.", state(workflow.state())),
@@ -191,12 +198,14 @@ fn step_story(step: &StepProgress, workflow: &Workflow) -> String {
 
 #[expect(clippy::disallowed_methods, reason = "a command has no clock but the machine's")]
 fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
-    let what = match deadline.why.as_str() {
-        "send_at" => "its time to be sent",
-        "retry" => "the next try",
-        "send_within" | "valid_until" => "a provider to take it",
-        // expiry_time, unknown_wait, unconfirmed_after
-        _ => "a receipt",
+    let what = match deadline.kind() {
+        DeadlineKind::SendAt => "its time to be sent",
+        DeadlineKind::Retry => "the next try",
+        DeadlineKind::SendWithin | DeadlineKind::ValidUntil => "a provider to take it",
+        DeadlineKind::ExpiryTime
+        | DeadlineKind::UnknownWait
+        | DeadlineKind::UnconfirmedAfter
+        | DeadlineKind::Unspecified => "a receipt",
     };
     let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -206,7 +215,16 @@ fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
     } else {
         ""
     };
-    format!("It is {}, and waits for {what} until {at} ({}){held}.", state(now), deadline.why)
+    format!(
+        "It is {}, and waits for {what} until {at} ({}){held}.",
+        state(now),
+        deadline_name(deadline)
+    )
+}
+
+/// What is waited for, as the spec and the configuration call it.
+fn deadline_name(deadline: &Deadline) -> String {
+    deadline.kind().short_name().to_ascii_lowercase()
 }
 
 /// A channel and what its adapters can do.
@@ -231,9 +249,9 @@ pub(super) fn channel(channel: &Channel) -> String {
 
 /// A state without its prefix.
 pub(super) fn state(state: WorkflowState) -> &'static str {
-    state.as_str_name().trim_start_matches("WORKFLOW_STATE_")
+    state.short_name()
 }
 
 fn step_state(state: StepState) -> &'static str {
-    state.as_str_name().trim_start_matches("STEP_STATE_")
+    state.short_name()
 }

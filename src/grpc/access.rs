@@ -76,15 +76,18 @@ impl access_service_server::AccessService for AccessService {
         self.act(request, |access, caller, request, now| {
             let CreateKeyRequest { tenant, name, scopes, application_id } = request;
             let tenant = if tenant.is_empty() { &*caller.tenant } else { &tenant };
-            let usual: Vec<_> =
-                access.usual_scopes()?.iter().map(|it| it.as_str().to_owned()).collect();
-            let scopes = if scopes.is_empty() { usual } else { scopes };
+            let usual = access.usual_scopes()?.iter().copied().map(render::scope);
+            let scopes = match scopes.as_slice() {
+                [] => usual.collect(),
+                scopes => parse_scopes(scopes)?,
+            };
+            let scopes = scopes.iter().map(|scope| scope.short_name().to_ascii_lowercase());
             let application = match application_id.as_str() {
                 "" => None,
                 // What is no id is the id of none.
                 id => Some(Uuid::try_parse(id).map_err(|_| KeyError::NoApplication)?),
             };
-            let new = NewKey { application, ..NewKey::parse(tenant, &name, &scopes)? };
+            let new = NewKey { application, ..NewKey::parse(tenant, &name, scopes)? };
             let (view, secret) = access.create_key(caller, new, now)?;
             Ok(CreateKeyResponse { key: Some(shown(view)), secret: secret.reveal().to_owned() })
         })
@@ -188,12 +191,23 @@ impl access_service_server::AccessService for AccessService {
     }
 }
 
+fn parse_scopes(scopes: &[i32]) -> Result<Vec<v1::Scope>, Error> {
+    let parsed = scopes.iter().enumerate().map(|(index, scope)| {
+        let known = v1::Scope::try_from(*scope).ok().filter(|it| *it != v1::Scope::Unspecified);
+        known.ok_or_else(|| {
+            let wanted = "must be SCOPE_ and one of CREATE, READ, CANCEL, ADMIN and OPERATOR";
+            Error::invalid(&format!("scopes[{index}]"), wanted)
+        })
+    });
+    parsed.collect()
+}
+
 fn shown(KeyView { id, key, is_configured }: KeyView) -> ApiKey {
     let time = |ms| render::timestamp(UnixMillis(ms));
     ApiKey {
         key_id: id.to_string(),
         valid_secrets: key.valid_secrets() as u32,
-        scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        scopes: key.scopes.iter().map(|scope| render::scope(*scope) as i32).collect(),
         create_time: (!is_configured).then(|| time(key.create_time_ms)),
         rotate_time: key.rotated_at_ms.map(time),
         application_id: key.application.map_or(String::new(), |id| id.to_string()),

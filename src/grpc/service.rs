@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -25,11 +26,11 @@ use crate::{
     engine::{Engine, EngineError, NewWorkflow},
     machine::{Plan, WorkflowId},
     pb::v1::{
-        self, BatchCreateError, BatchCreateResult, BatchCreateWorkflowsRequest,
-        BatchCreateWorkflowsResponse, CancelWorkflowRequest, CancelWorkflowResponse,
-        CreateWorkflowRequest, CreateWorkflowResponse, GetWorkflowRequest, GetWorkflowResponse,
-        ListChannelsRequest, ListChannelsResponse, ListWorkflowsRequest, ListWorkflowsResponse,
-        StreamStart, StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
+        self, BatchCreateResult, BatchCreateWorkflowsRequest, BatchCreateWorkflowsResponse,
+        CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
+        CreateWorkflowResponse, GetWorkflowRequest, GetWorkflowResponse, ListChannelsRequest,
+        ListChannelsResponse, ListWorkflowsRequest, ListWorkflowsResponse, StreamStart,
+        StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
         dispatch_service_server, stream_status_request,
     },
     store::{Cursor, Filter, Reader, Requester},
@@ -42,6 +43,30 @@ const PAGE_USUAL: usize = 50;
 const PAGE_MOST: i32 = 500;
 /// How many events may wait for a reader; the rest wait in the store.
 const STREAM_AHEAD: usize = 64;
+
+/// How much is shown of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    Summary,
+    Basic,
+    Full,
+}
+
+impl View {
+    /// The view that a request names in its field `view`, or the one that is usual there.
+    fn parse(given: i32, usual: View) -> Result<View, Error> {
+        match WorkflowView::try_from(given) {
+            Ok(WorkflowView::Unspecified) => Ok(usual),
+            Ok(WorkflowView::Summary) => Ok(View::Summary),
+            Ok(WorkflowView::Basic) => Ok(View::Basic),
+            Ok(WorkflowView::Full) => Ok(View::Full),
+            Err(_) => Err(Error::invalid(
+                "view",
+                "must be WORKFLOW_VIEW_ and one of SUMMARY, BASIC and FULL",
+            )),
+        }
+    }
+}
 
 /// The service, in front of an engine.
 #[derive(Clone, Debug)]
@@ -79,13 +104,15 @@ impl DispatchService {
         caller: &Caller,
         request: CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
-        let refused = match self.create_new(caller, &request).await {
+        let usual = if request.validate_only { View::Basic } else { View::Summary };
+        let view = View::parse(request.view, usual)?;
+        let refused = match self.create_new(caller, &request, view).await {
             Err(error) if !request.validate_only && !request.request_id.is_empty() => error,
             created => return created,
         };
         let known = self.engine.existing_request(&caller.tenant, &request.request_id);
         match known.and_then(|known| Some((known, parse::repeated(&request)?))) {
-            Some((known, plan)) => self.existing(caller, known.answer(&plan)?).await,
+            Some((known, plan)) => self.existing(caller, known.answer(&plan)?, view).await,
             None => Err(refused),
         }
     }
@@ -94,8 +121,9 @@ impl DispatchService {
         &self,
         caller: &Caller,
         id: WorkflowId,
+        view: View,
     ) -> Result<CreateWorkflowResponse, Error> {
-        let workflow = Some(self.show(caller, id, false).await?);
+        let workflow = Some(self.show(caller, id, view).await?);
         Ok(CreateWorkflowResponse { workflow, already_existed: true, warnings: Vec::new() })
     }
 
@@ -103,6 +131,7 @@ impl DispatchService {
         &self,
         caller: &Caller,
         request: &CreateWorkflowRequest,
+        view: View,
     ) -> Result<CreateWorkflowResponse, Error> {
         let now = self.engine.clock().moment();
         // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
@@ -121,7 +150,7 @@ impl DispatchService {
             }
             let warnings = parse::warnings(&plan, &rules, now.wall);
             return Ok(CreateWorkflowResponse {
-                workflow: Some(preview(caller, plan, &request.request_id)),
+                workflow: Some(preview(caller, plan, &request.request_id, view)),
                 already_existed: false,
                 warnings: warnings.iter().map(violation).collect(),
             });
@@ -133,11 +162,15 @@ impl DispatchService {
         let created = self.engine.create(tenant, plan, request_id, requester).await?;
         match &created.new {
             Some(new) => Ok(CreateWorkflowResponse {
-                workflow: Some(fresh(new)),
+                workflow: Some(match view {
+                    View::Summary => render::summary(&new.record, &new.state),
+                    View::Basic => fresh(new),
+                    View::Full => self.show(caller, created.id, view).await?,
+                }),
                 already_existed: false,
                 warnings: Vec::new(),
             }),
-            None => self.existing(caller, created.id).await,
+            None => self.existing(caller, created.id, view).await,
         }
     }
 
@@ -145,16 +178,22 @@ impl DispatchService {
         &self,
         caller: &Caller,
         id: WorkflowId,
-        with_timeline: bool,
+        view: View,
     ) -> Result<v1::Workflow, Error> {
         let found = read_for_caller(&self.engine, &caller.tenant, move |reader| {
             // The state first: a timeline that is a little newer is better than one that is older.
             let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
             let Some(record) = reader.record(id)? else { return Ok(None) };
-            let rows = reader.timeline(id)?;
+            let rows = match view {
+                View::Summary => Vec::new(),
+                View::Basic | View::Full => reader.timeline(id)?,
+            };
             Ok(Some((record, workflow, rows)))
         });
         match found.await? {
+            Some((record, workflow, _)) if caller.sees(&record.tenant) && view == View::Summary => {
+                Ok(render::summary(&record, &workflow))
+            }
             Some((record, workflow, rows)) if caller.sees(&record.tenant) => {
                 let (tokens, whose) = (self.tokens()?, caller.view("")?);
                 let events: Vec<_> = rows
@@ -164,7 +203,7 @@ impl DispatchService {
                         stream::events(row, &record, &workflow, &tokens, audience)
                     })
                     .collect();
-                Ok(render::workflow(&record, &workflow, events, with_timeline))
+                Ok(render::workflow(&record, &workflow, events, view == View::Full))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),
         }
@@ -201,7 +240,7 @@ impl DispatchService {
         let workflows = page
             .workflows
             .iter()
-            .map(|(record, workflow)| render::workflow(record, workflow, Vec::new(), false))
+            .map(|(record, workflow)| render::summary(record, workflow))
             .collect();
         let next_page_token =
             page.next.map(|last| tokens.page(&list, &token::behind_workflow(last)));
@@ -224,7 +263,7 @@ impl DispatchService {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
                 // Said at once, not on a stream that stays silent.
-                self.show(&caller, id, false).await?;
+                self.show(&caller, id, View::Summary).await?;
                 Target::Workflow { id, follow_late: request.follow_late_receipts }
             }
             Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
@@ -329,10 +368,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let request = request.into_inner();
             let id =
                 parse::workflow_id("workflow_id", &request.workflow_id).map_err(Error::Invalid)?;
-            let view = WorkflowView::try_from(request.view).map_err(|_| {
-                Error::invalid("view", "must be WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL")
-            })?;
-            self.show(&caller, id, view == WorkflowView::Full).await
+            let view = View::parse(request.view, View::Basic)?;
+            self.show(&caller, id, view).await
         };
         match shown.await {
             Ok(workflow) => Ok(Response::new(GetWorkflowResponse { workflow: Some(workflow) })),
@@ -380,7 +417,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let canceled =
                 super::cancel_for_caller(&self.engine, &self.access, &caller, id).await?;
             let workflow = if caller.may(Scope::Read) {
-                self.show(&caller, id, false).await?
+                self.show(&caller, id, View::Basic).await?
             } else {
                 let state = v1::WorkflowState::Canceled as i32;
                 v1::Workflow { workflow_id: id.to_string(), state, ..v1::Workflow::default() }
@@ -412,7 +449,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
                 Ok(created) => batch_create_result::Result::Created(created),
                 Err(error) => {
                     self.engine.metrics().refused(super::code_name(error.code()));
-                    batch_create_result::Result::Error(batch_error(&error))
+                    batch_create_result::Result::Error(as_message(&error.into()))
                 }
             }),
         });
@@ -434,9 +471,9 @@ impl dispatch_service_server::DispatchService for DispatchService {
 }
 
 /// The workflow that would be created; nothing is kept, and it has no id.
-fn preview(caller: &Caller, plan: Plan, request_id: &str) -> v1::Workflow {
+fn preview(caller: &Caller, plan: Plan, request_id: &str, view: View) -> v1::Workflow {
     v1::Workflow {
-        spec: Some(render::spec(&plan)),
+        spec: (view != View::Summary).then(|| render::spec(&plan)),
         tenant: caller.tenant.to_string(),
         request_id: request_id.to_owned(),
         ..v1::Workflow::default()
@@ -461,13 +498,12 @@ fn violation(violation: &tonic_types::FieldViolation) -> v1::FieldViolation {
     }
 }
 
-fn batch_error(error: &Error) -> BatchCreateError {
-    let violations = error.violations().iter().map(violation);
-    BatchCreateError {
-        code: error.code() as i32,
-        message: error.message(),
-        reason: error.reason().to_owned(),
-        field_violations: violations.collect(),
-        retry_delay: error.retry_after().and_then(|delay| delay.try_into().ok()),
-    }
+/// A status as a message of the API, with its details.
+fn as_message(status: &Status) -> tonic_types::Status {
+    // Ours are written by `Error`, and tonic keeps them encoded; one that cannot be read had none.
+    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }

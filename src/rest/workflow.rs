@@ -20,7 +20,7 @@ use crate::{
     access::{Caller, Scope},
     grpc::{cancel_for_caller, read_for_caller, render},
     machine::{EndState, Phase, Workflow, WorkflowId, message_uuid},
-    pb::v1,
+    pb::v1::{self, MessageFailure, OutcomeReason},
     store::{ApiDialect, Record, Row},
 };
 
@@ -117,12 +117,12 @@ impl Shown {
         let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
         put(name(record.requester.dialect), json!(workflow.workflow_id));
         put("template", json!("failover"));
-        put("state", json!(workflow.state().as_str_name().trim_start_matches("WORKFLOW_STATE_")));
+        put("state", json!(workflow.state().short_name()));
         if let Phase::Ended(end, _) = self.workflow.phase {
             put("status", json!(report(end)));
         }
         if let Some(outcome) = &workflow.outcome {
-            put("reason", json!(outcome.reason));
+            put("reason", json!(outcome.reason().short_name()));
             put("detail", json!(outcome.detail));
         }
         if let Some(client_ref) = &record.plan.client_ref {
@@ -162,16 +162,19 @@ fn report(end: EndState) -> &'static str {
 
 fn step(id: WorkflowId, index: u8, step: &v1::StepProgress) -> Value {
     // A failure yields to any later rung, and says more than `submitted`.
-    let failure = step.attempts.last().map(|attempt| attempt.failure.as_str()).unwrap_or_default();
-    let status = if failure.is_empty() { step.status.as_str() } else { failure };
+    let failure = step.attempts.last().map(v1::Attempt::failure).unwrap_or_default();
+    let status = match failure {
+        MessageFailure::Unspecified => step.status.clone(),
+        failure => failure.short_name().to_ascii_lowercase(),
+    };
     let mut shown = json!({
         "message_uuid": message_uuid(id, index).to_string(),
         "channel": step.channel,
-        "state": step.state().as_str_name().trim_start_matches("STEP_STATE_"),
+        "state": step.state().short_name(),
         "status": status,
     });
-    if !step.reason.is_empty() {
-        shown["reason"] = json!(step.reason);
+    if step.reason() != OutcomeReason::Unspecified {
+        shown["reason"] = json!(step.reason().short_name());
     }
     for (key, at) in [
         ("started_at", step.start_time),
@@ -189,7 +192,7 @@ fn event(event: &v1::Event) -> Value {
     let mut shown = json!({
         "sequence": event.sequence,
         "timestamp": time(event.time),
-        "kind": event.kind().as_str_name().trim_start_matches("EVENT_KIND_"),
+        "kind": event.kind().short_name(),
         "description": event.description,
     });
     // Counted from 1, as in the descriptions.

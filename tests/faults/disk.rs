@@ -265,7 +265,8 @@ async fn a_lost_key_is_noticed_however_much_of_the_tail_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let (place, acknowledged) = lived(folder.path()).await;
     let server = place.start().await;
-    let scopes = ["create", "read", "cancel", "admin", "operator"].map(str::to_owned).to_vec();
+    use dispatch::pb::v1::Scope::{Admin, Cancel, Create, Operator, Read};
+    let scopes = [Create, Read, Cancel, Admin, Operator].map(|scope| scope as i32).to_vec();
     let request = CreateKeyRequest { scopes, ..CreateKeyRequest::default() };
     let made = server.client().await.access().create_key(request).await.unwrap().into_inner();
     assert_eq!(server.terminate().await, Some(0));

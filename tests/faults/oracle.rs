@@ -183,7 +183,7 @@ async fn everything_ended(client: &Client, provider: &Provider) -> BTreeMap<Stri
                 let full = full.lock().unwrap();
                 let is_of = |name: &String| {
                     let mut events = full[&id].timeline.iter();
-                    events.any(|event| event.attempt_id == *name && event.status == "delivered")
+                    events.any(|event| event.attempt_id == *name && event.status() == "delivered")
                 };
                 attempts.iter().all(is_of)
             };
@@ -277,7 +277,7 @@ fn sends(
                 .filter(is(EventKind::AttemptStarted))
                 .any(|started| started.attempt_id == *name);
             // A second send that waited for a place while a receipt told of the first.
-            let was_needless = planned.possible_duplicate
+            let was_needless = planned.possible_duplicate()
                 && events().filter(is(EventKind::AttemptAccepted)).any(|accepted| {
                     accepted.step == planned.step && accepted.sequence > planned.sequence
                 });
@@ -293,7 +293,7 @@ fn sends(
             let times = by_step.get(&(id.clone(), channel.to_owned())).copied().unwrap_or(0);
             let counted = events()
                 .filter(is(EventKind::AttemptPlanned))
-                .filter(|event| event.possible_duplicate && event.channel == channel)
+                .filter(|event| event.possible_duplicate() && event.channel == channel)
                 .count() as u32;
             assert!(times <= 1 + counted, "an uncounted double of {id} on {channel}");
             kept.possible_doubles += u64::from(counted);

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use dispatch::{client::Client, pb::v1::WorkflowSpec};
+use dispatch::{
+    client::Client,
+    pb::v1::{OutcomeReason, WorkflowSpec},
+};
 use dispatch_sandbox::Provider;
 use tokio_util::sync::CancellationToken;
 
@@ -228,7 +231,7 @@ async fn a_clock_that_is_set_while_the_service_runs_moves_appointments_and_nothi
     assert!(setting.is_sent("person 2").await, "it is an hour after its send_at");
     let is_over = || async {
         let found = client.get(&bounded).await.unwrap();
-        found.outcome.is_some_and(|outcome| outcome.reason == "DEADLINE_EXCEEDED")
+        found.outcome.is_some_and(|outcome| outcome.reason() == OutcomeReason::DeadlineExceeded)
     };
     assert!(eventually(SOON, is_over).await, "it is an hour after its valid_until");
     setting.provider.clear_script("person 3");

@@ -6,7 +6,7 @@ use dispatch::{
     client::{Client, Credential, Watch},
     config::{AccessKeyConfig, Config, TenantConfig},
     pb::v1::{
-        AdvanceClockRequest, ApplicationSpec, BackupRequest, BatchCreateWorkflowsRequest,
+        self, AdvanceClockRequest, ApplicationSpec, BackupRequest, BatchCreateWorkflowsRequest,
         CancelWorkflowRequest, CreateAccountRequest, CreateApplicationRequest, CreateKeyRequest,
         CreateWorkflowRequest, GetMasterKeyRotationRequest, GetWorkflowRequest, ListAuditRequest,
         ListChannelsRequest, ListKeysRequest, ListScriptsRequest, ListSentMessagesRequest,
@@ -30,7 +30,7 @@ use tonic::{
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use crate::support::{FREE, Process, in_memory, messenger_sms, request};
+use crate::support::{FREE, Process, batch_reason, in_memory, messenger_sms, request};
 
 pub const SECRET: &str = "a secret of the tests";
 pub const MISSING: &str = "0190a1b2-0000-7000-8000-000000000000";
@@ -356,7 +356,7 @@ async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
         .into_iter()
         .map(|result| match result.result.unwrap() {
             batch_create_result::Result::Created(_) => String::new(),
-            batch_create_result::Result::Error(error) => error.reason,
+            batch_create_result::Result::Error(error) => batch_reason(&error),
         })
         .collect();
     assert_eq!(reasons.iter().filter(|reason| *reason == "RATE_LIMITED").count(), 1, "{reasons:?}");
@@ -406,7 +406,7 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     let (mut made, mut refused) = ([0; 3], Vec::new());
     let acme = house.of("acme");
     for number in 0..6 {
-        let key = CreateKeyRequest { scopes: vec!["read".to_owned()], ..Default::default() };
+        let key = CreateKeyRequest { scopes: vec![v1::Scope::Read as i32], ..Default::default() };
         let asked = [
             acme.access().create_key(key).await.map(drop),
             acme.applications().create_application(application()).await.map(drop),
@@ -427,7 +427,7 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     }
     // The operator and others are as free as before, one by a limit of its own.
     let (operator, other) = (house.of("operator"), house.of("other"));
-    let key = CreateKeyRequest { scopes: vec!["read".to_owned()], ..Default::default() };
+    let key = CreateKeyRequest { scopes: vec![v1::Scope::Read as i32], ..Default::default() };
     operator.access().create_key(key.clone()).await.unwrap();
     other.access().create_key(key).await.unwrap();
     other.applications().create_application(application()).await.unwrap();
@@ -480,7 +480,7 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
 async fn a_stream_ends_with_the_secret_it_was_opened_with() {
     let house = House::new(&config()).await;
     let operator = house.of("operator");
-    let scopes = vec!["read".to_owned()];
+    let scopes = vec![v1::Scope::Read as i32];
     let asked = CreateKeyRequest {
         tenant: "acme".to_owned(),
         name: String::new(),

@@ -6,7 +6,7 @@ use dispatch::{
     builtin,
     client::{Client, Credential},
     config::{AccountConfig, Config, RouteConfig, StoreKind},
-    pb::v1::CreateKeyRequest,
+    pb::v1::{self, CreateKeyRequest},
     service::{Service, StartError},
 };
 use tonic::{
@@ -109,7 +109,8 @@ async fn who_may_read_the_folder_makes_the_first_key_of_a_running_service_and_on
     let asked = CreateKeyRequest { name: "me".to_owned(), ..Default::default() };
     let made = bootstrap.access().create_key(asked.clone()).await.unwrap().into_inner();
     let view = made.key.unwrap();
-    assert_eq!(view.scopes, ["create", "read", "cancel", "admin", "operator"]);
+    let scopes: Vec<_> = view.scopes().map(v1::Scope::short_name).collect();
+    assert_eq!(scopes, ["CREATE", "READ", "CANCEL", "ADMIN", "OPERATOR"]);
     assert!(!folder.exists(), "it is of use once");
     let again = outcome(bootstrap.access().create_key(asked).await);
     assert_eq!(again, (Code::Unauthenticated, "CREDENTIALS_INVALID".to_owned()));

@@ -6,7 +6,7 @@ use dispatch::{
     builtin,
     client::{Client, Credential},
     config::{AccessKeyConfig, Config},
-    pb::v1::{AuditEntry, CreateKeyRequest, ListAuditRequest, ListAuditResponse},
+    pb::v1::{self, AuditEntry, CreateKeyRequest, ListAuditRequest, ListAuditResponse},
     service::Service,
 };
 use tonic::{Code, Status};
@@ -62,7 +62,7 @@ impl House {
     }
 
     async fn make_key(&self, by: &str, name: &str) {
-        let scopes = vec!["read".to_owned()];
+        let scopes = vec![v1::Scope::Read as i32];
         let request = CreateKeyRequest { name: name.to_owned(), scopes, ..Default::default() };
         self.of(by).access().create_key(request).await.unwrap();
     }

@@ -13,9 +13,9 @@ use dispatch::pb::v1::{
 use prost::Message;
 use prost_types::{Duration, Timestamp};
 use tonic::{Code, Request, Status, codegen::http::uri::PathAndQuery, transport::Channel};
-use tonic_types::StatusExt;
+use tonic_types::{RpcStatusExt, StatusExt};
 
-use crate::support::{Running, in_memory, messenger_sms, request};
+use crate::support::{Running, batch_reason, in_memory, messenger_sms, request};
 
 mod spoiled;
 
@@ -177,9 +177,9 @@ fn others() -> Vec<Refused> {
         refused("a get of an endless id", get(&"private".repeat(10_000)), "workflow_id", id),
         refused(
             "a view there is not",
-            Call::Get(GetWorkflowRequest { workflow_id: NOBODY.to_owned(), view: 3 }),
+            Call::Get(GetWorkflowRequest { workflow_id: NOBODY.to_owned(), view: 9 }),
             "view",
-            "WORKFLOW_VIEW_BASIC or WORKFLOW_VIEW_FULL",
+            "WORKFLOW_VIEW_ and one of SUMMARY, BASIC and FULL",
         ),
         refused("a cancel of nothing", cancel(""), "workflow_id", id),
         refused("a cancel of no id", cancel("../private"), "workflow_id", id),
@@ -507,11 +507,13 @@ async fn a_batch_tells_of_each_request_in_its_order_and_good_ones_are_created() 
             }
             batch_create_result::Result::Error(error) => {
                 let mut all = error.message.clone();
-                let wrong = &error.field_violations;
+                let details = error.get_error_details();
+                let wrong = details.bad_request().map_or(&[][..], |it| &it.field_violations);
                 wrong.iter().for_each(|it| all.push_str(&it.description));
                 tells_nothing_personal("the batch", &all);
                 let fields: Vec<_> = wrong.iter().map(|it| it.field.as_str()).collect();
-                format!("{} {} {}", error.code, error.reason, fields.join(" ")).trim().to_owned()
+                let reason = batch_reason(error);
+                format!("{} {reason} {}", error.code, fields.join(" ")).trim().to_owned()
             }
         })
         .collect();

@@ -6,7 +6,7 @@ use dispatch::{
     client::{Client, Watch},
     config::{Config, StoreKind},
     pb::v1::{
-        AdvanceClockRequest, CreateKeyRequest, ListAuditRequest, ListCallbacksRequest,
+        self, AdvanceClockRequest, CreateKeyRequest, ListAuditRequest, ListCallbacksRequest,
         ListKeysRequest, ListWorkflowsRequest, StreamStart, StreamStatusRequest,
         sandbox_service_client::SandboxServiceClient,
         stream_status_request::{Start, Target},
@@ -212,14 +212,16 @@ async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
     let other = CreateKeyRequest { tenant: tenant(), ..Default::default() };
     let refused = default.access().create_key(other).await.unwrap_err();
     assert_eq!(reason(&refused), "OPERATOR_ONLY");
-    let scopes = vec!["operator".to_owned()];
+    let scopes = vec![v1::Scope::Operator as i32];
     let more = CreateKeyRequest { scopes, ..Default::default() };
     let refused = default.access().create_key(more.clone()).await.unwrap_err();
     assert_eq!(reason(&refused), "OPERATOR_ONLY");
     let usual = default.access().create_key(CreateKeyRequest::default()).await.unwrap();
-    assert_eq!(usual.into_inner().key.unwrap().scopes, ALL);
+    let usual = usual.into_inner().key.unwrap();
+    let scopes: Vec<_> = usual.scopes().map(|it| it.short_name().to_ascii_lowercase()).collect();
+    assert_eq!(scopes, ALL);
     let listed = default.access().list_keys(ListKeysRequest::default()).await.unwrap().into_inner();
-    assert!(listed.keys.iter().all(|key| !key.scopes.contains(&"operator".to_owned())));
+    assert!(listed.keys.iter().all(|key| !key.scopes().any(|scope| scope == v1::Scope::Operator)));
 
     // An operator grants it, for any tenant, and lists everybody's.
     let operator = house.of("operator");

@@ -344,7 +344,8 @@ async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_sends_what_waits_by_a_renamed_route_and_nothing_by_one_of_another_channel() {
     let reasons = |ended: &[Workflow]| -> Vec<String> {
-        ended.iter().map(|workflow| workflow.outcome.clone().unwrap_or_default().reason).collect()
+        let outcomes = ended.iter().map(|workflow| workflow.outcome.clone().unwrap_or_default());
+        outcomes.map(|outcome| outcome.reason().short_name().to_owned()).collect()
     };
     let renamed = |config: &str| config.replace("name = \"sms\"", "name = \"sms-b\"");
     let (ended, calls) = restarted_with(renamed).await;

@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::{
     access::{ALL, House, SECRET, key, outcome},
-    support::{in_memory, messenger_sms, request},
+    support::{batch_reason, in_memory, messenger_sms, request},
 };
 
 fn config() -> Config {
@@ -112,7 +112,7 @@ impl Acknowledged {
             .into_iter()
             .map(|result| match result.result.unwrap() {
                 Created(made) => made.workflow.unwrap().workflow_id,
-                Error(error) => error.reason,
+                Error(error) => batch_reason(&error),
             })
             .collect();
         assert_eq!(results, [why.1, &self.grpc, "REQUEST_ID_REUSED"]);

@@ -198,7 +198,7 @@ async fn scheduled(house: &House, tenant: &str, mut spec: WorkflowSpec) -> Strin
 
 fn end(workflow: &Workflow) -> (&'static str, String) {
     let state = workflow.state().as_str_name().trim_start_matches("WORKFLOW_STATE_");
-    (state, workflow.outcome.clone().unwrap_or_default().reason)
+    (state, workflow.outcome.clone().unwrap_or_default().reason().short_name().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use dispatch::{
     client::Watch,
     pb::v1::{
-        EventKind, ListWorkflowsRequest, StreamStart, StreamStatusRequest, WorkflowState,
-        stream_status_request, stream_status_response::Kind,
+        CreateWorkflowRequest, EventKind, ListWorkflowsRequest, OutcomeReason, StreamStart,
+        StreamStatusRequest, Workflow, WorkflowState, WorkflowView, stream_status_request,
+        stream_status_response::Kind,
     },
 };
 use tonic::Code;
@@ -44,8 +45,8 @@ async fn read_in_time_no_sms_goes_out() {
     let workflow = running.get(&id).await;
     assert_eq!(workflow.state(), WorkflowState::Succeeded);
     assert_eq!(running.sent().await.len(), 1);
-    let reason = workflow.outcome.map(|outcome| outcome.reason);
-    assert_eq!(reason.as_deref(), Some("CONDITION_MET"));
+    let reason = workflow.outcome.map(|outcome| outcome.reason());
+    assert_eq!(reason, Some(OutcomeReason::ConditionMet));
     running.stop().await;
 }
 
@@ -301,5 +302,35 @@ async fn a_thousand_readers_see_everything_and_one_that_does_not_read_holds_nobo
         counts.insert(seen.unwrap());
     }
     assert_eq!(counts.len(), 1, "all saw the same: {counts:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_shows_as_much_as_it_is_asked_for() {
+    let running = Running::start(&in_memory()).await;
+    let asked = |view: WorkflowView, validate_only: bool| CreateWorkflowRequest {
+        view: view as i32,
+        validate_only,
+        request_id: format!("views-{}", view as i32),
+        ..request(messenger_sms(PERSON, NUMBER, "600s"))
+    };
+    let steps = |workflow: &Workflow| workflow.spec.as_ref().map_or(0, |spec| spec.steps.len());
+    use WorkflowView::{Basic, Full, Summary, Unspecified};
+    for (view, spec_steps, has_timeline) in
+        [(Unspecified, 0, false), (Summary, 0, false), (Basic, 2, false), (Full, 2, true)]
+    {
+        // The second is a repeat, and shows the same.
+        for repeats in [false, true] {
+            let created = running.client.create(asked(view, false)).await.unwrap();
+            assert_eq!(created.already_existed, repeats);
+            let shown = created.workflow.unwrap();
+            assert_eq!(steps(&shown), spec_steps, "{view:?}: {shown:#?}");
+            assert_eq!(!shown.timeline.is_empty(), has_timeline, "{view:?}: {shown:#?}");
+            assert_eq!(shown.steps.len(), 2, "{view:?}");
+            assert!(!shown.workflow_id.is_empty() && shown.create_time.is_some(), "{view:?}");
+        }
+    }
+    let checked = running.client.create(asked(Unspecified, true)).await.unwrap();
+    assert_eq!(steps(&checked.workflow.unwrap()), 2, "the defaults are what a check shows");
     running.stop().await;
 }

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+use tonic_types::RpcStatusExt;
 
 /// A port that the system chooses.
 pub const FREE: SocketAddr =
@@ -128,6 +129,11 @@ steps:
 "
     ))
     .unwrap()
+}
+
+/// Why one request of a batch was rejected, for a program.
+pub fn batch_reason(error: &tonic_types::Status) -> String {
+    error.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
 pub fn kinds(events: &[Event]) -> Vec<EventKind> {

@@ -11,7 +11,7 @@ use dispatch::{
     client::Client,
     config::{AccountConfig, Config},
     engine::TestClock,
-    pb::v1::{EventKind, Workflow, WorkflowSpec, WorkflowState},
+    pb::v1::{EventKind, MessageFailure, Workflow, WorkflowSpec, WorkflowState},
     service::{Components, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
@@ -119,9 +119,9 @@ async fn signed_receipts_count_once_however_they_come() {
             .timeline
             .iter()
             .filter(|event| {
-                !event.status.is_empty() && event.kind().as_str_name().contains("STATUS")
+                !event.status().is_empty() && event.kind().as_str_name().contains("STATUS")
             })
-            .map(|event| event.status.clone())
+            .map(|event| event.status().to_owned())
             .collect();
         let count = seen.len();
         seen.dedup();
@@ -350,7 +350,7 @@ fn hex(bytes: &[u8]) -> String {
 fn statuses(workflow: &Workflow) -> Vec<&str> {
     let reached = |kind| matches!(kind, EventKind::StatusReached | EventKind::LateStatus);
     let events = workflow.timeline.iter().filter(|event| reached(event.kind()));
-    events.map(|event| event.status.as_str()).collect()
+    events.map(|event| event.status()).collect()
 }
 
 #[test]
@@ -376,7 +376,8 @@ async fn the_same_signed_receipt_three_times_stands_once_on_the_timeline() {
         assert_eq!(statuses(&workflow), ["delivered"], "{shape:?}");
         let event = workflow.timeline.last().unwrap();
         assert_eq!(event.attempt_id, attempt);
-        assert_eq!(event.provider_time.map(|time| time.seconds), Some(1_800_000_002));
+        let time = event.status_report().unwrap().provider_time;
+        assert_eq!(time.map(|time| time.seconds), Some(1_800_000_002));
         assert_eq!(workflow.state(), WorkflowState::Running);
         assert_eq!(told.verdicts("understood").await, 3);
         let delivered =
@@ -536,7 +537,8 @@ async fn a_receipt_after_the_end_stands_on_the_timeline_and_the_state_stays() {
         assert_eq!(after.state(), WorkflowState::Canceled, "{shape:?}");
         let late = after.timeline.last().unwrap();
         assert_eq!(late.kind(), EventKind::LateFailure, "{shape:?}");
-        assert_eq!((late.failure.as_str(), late.provider_code.as_str()), ("rejected", "1340"));
+        let late = late.failure_report().unwrap();
+        assert_eq!((late.failure(), &*late.provider_code), (MessageFailure::Rejected, "1340"));
         let failures = kinds(&after.timeline);
         let failures = failures.iter().filter(|kind| **kind == EventKind::LateFailure);
         assert_eq!(failures.count(), 1, "{shape:?}");
@@ -568,8 +570,8 @@ async fn a_failure_after_delivered_changes_nothing_and_one_before_starts_the_nex
         assert_eq!(sent.len(), 3, "{shape:?}: the SMS went out");
         let workflow = told.get(&id).await;
         let failed = workflow.timeline.iter().find(|it| it.kind() == EventKind::StatusFailed);
-        let failed = failed.unwrap();
-        assert_eq!(failed.failure, "undeliverable", "{shape:?}");
+        let failed = failed.unwrap().failure_report().unwrap();
+        assert_eq!(failed.failure(), MessageFailure::Undeliverable, "{shape:?}");
         assert_eq!(failed.provider_code, "1340", "{shape:?}");
         told.report(sent[2].client_ref.as_deref().unwrap(), "delivered").await;
         assert_eq!(told.get(&id).await.state(), WorkflowState::Succeeded, "{shape:?}");

@@ -1,11 +1,11 @@
 //! Facts as events.
 
-use dispatch_contract::{AttemptId, Fault, UnixMillis, Usage};
+use dispatch_contract::{AttemptId, Status, UnixMillis, Usage};
 
-use super::{end_state, number, reason, state, status, timestamp};
+use super::{end_state, enums, number, state, status, timestamp};
 use crate::{
     machine::{Fact, Moment, Rejection, Workflow, describe},
-    pb::v1::{self, EventKind, WorkflowState},
+    pb::v1::{self, EventKind, WorkflowState, event::Attributes},
     store::Record,
 };
 
@@ -28,12 +28,12 @@ pub(crate) fn event(
         state: state_after(fact) as i32,
         attempt_id: attempt.map(|id| id.to_string()).unwrap_or_default(),
         resume_token,
+        attributes: attributes(at, fact),
         ..v1::Event::default()
     };
     if let Some(step) = fact.step() {
         place(&mut event, step, record);
     }
-    fill(&mut event, at, fact);
     event
 }
 
@@ -127,94 +127,106 @@ fn state_after(fact: &Fact) -> WorkflowState {
     }
 }
 
-/// What each kind of event tells beside its place.
-fn fill(event: &mut v1::Event, at: Moment, fact: &Fact) {
-    match fact {
+/// What only some kinds of events have.
+fn attributes(at: Moment, fact: &Fact) -> Option<Attributes> {
+    Some(match fact {
         Fact::Created
         | Fact::StepStarted { .. }
         | Fact::AttemptStarted { .. }
         | Fact::AttemptDue { .. }
         | Fact::StepMet { .. }
         | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. } => {}
+        | Fact::StepCanceled { .. } => return None,
         Fact::AttemptPlanned { route, possible_duplicate, .. } => {
-            event.route = route.to_string();
-            event.possible_duplicate = *possible_duplicate;
+            Attributes::AttemptPlan(v1::AttemptPlan {
+                route: route.to_string(),
+                possible_duplicate: *possible_duplicate,
+            })
         }
-        Fact::AttemptAccepted { provider_id, .. } => {
-            event.provider_message_id = provider_id.clone()
-        }
-        Fact::AttemptRejected { rejection, .. } => refused(event, Some(rejection)),
+        Fact::AttemptAccepted { provider_id, .. } => acceptance(Some(provider_id)),
+        Fact::LateSendResult { provider_id, .. } => acceptance(provider_id.as_ref()),
+        Fact::AttemptRejected { rejection, .. } => call_failure(Some(rejection), None),
         Fact::AttemptRetryScheduled { rejection, retry_at, .. } => {
-            refused(event, Some(rejection));
-            event.wait_end_time = Some(timestamp(at.wall_at(*retry_at)));
+            call_failure(Some(rejection), Some(at.wall_at(*retry_at)))
         }
-        Fact::AttemptUnknown { rejection, wait_until: until, .. }
-        | Fact::AttemptRepeated { rejection, retry_at: until, .. } => {
-            refused(event, rejection.as_ref());
-            event.wait_end_time = Some(timestamp(at.wall_at(*until)));
+        Fact::AttemptUnknown { rejection, wait_until: end, .. }
+        | Fact::AttemptRepeated { rejection, retry_at: end, .. } => {
+            call_failure(rejection.as_ref(), Some(at.wall_at(*end)))
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
-            event.status = status(*reached);
-            told(event, *provider_time, usage.as_ref());
-        }
-        Fact::StatusFailed { failure, code, detail, provider_time, usage, .. }
-        | Fact::LateFailure { failure, code, detail, provider_time, usage, .. } => {
-            event.failure = failure.as_str().to_owned();
-            event.provider_code = code.clone().unwrap_or_default();
-            event.detail = detail.clone().unwrap_or_default();
-            told(event, *provider_time, usage.as_ref());
-        }
-        Fact::StepFailed { reason: why, code, detail, .. } => {
-            event.reason = reason(*why);
-            event.provider_code = code.clone().unwrap_or_default();
-            event.detail = detail.clone();
-        }
-        Fact::StepExpired { last, late_ms, while_down, .. } => {
-            event.reason = reason(crate::machine::Reason::Expired);
-            event.status = status(*last);
-            event.while_down = *while_down;
-            event.late_by = (*late_ms > 0).then(|| super::duration(*late_ms));
-        }
-        Fact::LateSuccess { status: reached, unnecessary_failover, .. } => {
-            event.status = status(*reached);
-            event.unnecessary_failover = *unnecessary_failover;
-        }
-        Fact::Ended(outcome) => {
-            event.reason = reason(outcome.reason);
-            event.provider_code = outcome.code.clone().unwrap_or_default();
-            event.detail = outcome.detail.clone();
+            status_report(*reached, *provider_time, usage.as_ref(), false)
         }
         Fact::LateStatus {
             status: reached, provider_time, usage, unnecessary_failover, ..
-        } => {
-            event.status = status(*reached);
-            event.unnecessary_failover = *unnecessary_failover;
-            told(event, *provider_time, usage.as_ref());
+        } => status_report(*reached, *provider_time, usage.as_ref(), *unnecessary_failover),
+        Fact::LateSuccess { status: reached, unnecessary_failover, .. } => {
+            status_report(*reached, None, None, *unnecessary_failover)
         }
-        Fact::LateSendResult { provider_id, .. } => {
-            event.provider_message_id = provider_id.clone().unwrap_or_default();
+        Fact::StatusFailed { failure, code, detail, provider_time, usage, .. }
+        | Fact::LateFailure { failure, code, detail, provider_time, usage, .. } => {
+            Attributes::FailureReport(v1::FailureReport {
+                failure: enums::failure(*failure) as i32,
+                provider_code: code.clone().unwrap_or_default(),
+                detail: detail.clone().unwrap_or_default(),
+                provider_time: provider_time.map(timestamp),
+                usage: usage.as_ref().map(charged),
+            })
         }
-    }
+        Fact::StepFailed { reason, code, detail, .. } => Attributes::StepEnd(v1::StepEnd {
+            reason: enums::reason(*reason) as i32,
+            provider_code: code.clone().unwrap_or_default(),
+            detail: detail.clone(),
+            ..v1::StepEnd::default()
+        }),
+        Fact::StepExpired { last, late_ms, while_down, .. } => Attributes::StepEnd(v1::StepEnd {
+            reason: v1::OutcomeReason::Expired as i32,
+            last_status: status(*last),
+            while_down: *while_down,
+            late_by: (*late_ms > 0).then(|| super::duration(*late_ms)),
+            ..v1::StepEnd::default()
+        }),
+        Fact::Ended(outcome) => Attributes::WorkflowEnd(v1::WorkflowEnd {
+            reason: enums::reason(outcome.reason) as i32,
+            provider_code: outcome.code.clone().unwrap_or_default(),
+            detail: outcome.detail.clone(),
+        }),
+    })
 }
 
-fn refused(event: &mut v1::Event, rejection: Option<&Rejection>) {
-    // None: the service died before the answer; the sentence says so.
-    let Some(rejection) = rejection else { return };
-    event.error = rejection.kind.as_str().to_owned();
-    event.fault = match rejection.fault {
-        Fault::Provider => "provider",
-        Fault::Recipient => "recipient",
-        Fault::Content => "content",
-        Fault::Account => "account",
-    }
-    .to_owned();
-    event.provider_code = rejection.code.clone().unwrap_or_default();
-    event.detail = rejection.detail.clone();
+fn acceptance(provider_id: Option<&String>) -> Attributes {
+    let provider_message_id = provider_id.cloned().unwrap_or_default();
+    Attributes::Acceptance(v1::Acceptance { provider_message_id })
 }
 
-fn told(event: &mut v1::Event, provider_time: Option<UnixMillis>, usage: Option<&Usage>) {
-    event.provider_time = provider_time.map(timestamp);
-    event.usage = usage
-        .map(|usage| v1::Usage { currency: usage.currency.clone(), price: usage.price.clone() });
+/// Without a rejection the service died before the answer; the description says so.
+fn call_failure(rejection: Option<&Rejection>, wait_end: Option<UnixMillis>) -> Attributes {
+    let wait_end_time = wait_end.map(timestamp);
+    Attributes::CallFailure(match rejection {
+        None => v1::CallFailure { wait_end_time, ..v1::CallFailure::default() },
+        Some(rejection) => v1::CallFailure {
+            error: enums::call_error(rejection.kind) as i32,
+            fault: enums::fault(rejection.fault) as i32,
+            provider_code: rejection.code.clone().unwrap_or_default(),
+            detail: rejection.detail.clone(),
+            wait_end_time,
+        },
+    })
+}
+
+fn status_report(
+    reached: Status,
+    provider_time: Option<UnixMillis>,
+    usage: Option<&Usage>,
+    unnecessary_failover: bool,
+) -> Attributes {
+    Attributes::StatusReport(v1::StatusReport {
+        status: status(reached),
+        provider_time: provider_time.map(timestamp),
+        usage: usage.map(charged),
+        unnecessary_failover,
+    })
+}
+
+fn charged(usage: &Usage) -> v1::Usage {
+    v1::Usage { currency: usage.currency.clone(), price: usage.price.clone() }
 }

@@ -4,6 +4,7 @@
 //! reader need not know them; what is not known is left out.
 
 mod channels;
+mod enums;
 mod event;
 mod spec;
 mod workflow;
@@ -14,12 +15,13 @@ mod tests;
 use dispatch_contract::{Status, UnixMillis};
 
 pub(crate) use channels::channels;
+pub(crate) use enums::scope;
 pub(crate) use event::{event, locate};
 pub(crate) use spec::spec;
-pub(crate) use workflow::{fresh, workflow};
+pub(crate) use workflow::{fresh, summary, workflow};
 
 use crate::{
-    machine::{EndState, Phase, Reason},
+    machine::{EndState, Phase},
     pb::v1,
 };
 
@@ -52,10 +54,6 @@ fn end_state(state: EndState) -> v1::WorkflowState {
         EndState::Unconfirmed => v1::WorkflowState::Unconfirmed,
         EndState::Canceled => v1::WorkflowState::Canceled,
     }
-}
-
-fn reason(reason: Reason) -> String {
-    reason.as_str().to_owned()
 }
 
 fn status(status: Status) -> String {

@@ -6,14 +6,14 @@ use dispatch_contract::{
 };
 use uuid::Uuid;
 
-use super::{event, fresh, locate, workflow};
+use super::{event, fresh, locate, summary, workflow};
 use crate::{
     machine::{
         AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
         Plan, PolicySnapshot, Priority, Reason, Rejection, RouteProperties, StepPlan, Template,
         Workflow, WorkflowId,
     },
-    pb::v1::{self, EventKind, StepState, WorkflowState},
+    pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
     store::{Record, Requester},
 };
 
@@ -142,17 +142,17 @@ fn a_workflow_that_failed_over_is_shown_whole() {
     assert_eq!(shown.state(), WorkflowState::Succeeded);
     assert_eq!((shown.revision, shown.request_id.as_str()), (14, "r-1"));
     let outcome = shown.outcome.unwrap();
-    assert_eq!((outcome.reason.as_str(), outcome.step), ("CONDITION_MET", 2));
+    assert_eq!((outcome.reason(), outcome.step), (OutcomeReason::ConditionMet, 2));
     assert_eq!(shown.end_time.unwrap().seconds, START as i64 / 1000 + 13);
     assert_eq!(shown.next_deadline, None);
     assert_eq!(shown.timeline.len(), facts.len());
 
     let [viber, sms] = shown.steps.as_slice() else { panic!("two steps") };
     assert_eq!((viber.number, viber.state()), (1, StepState::Expired));
-    assert_eq!((viber.reason.as_str(), viber.status.as_str()), ("EXPIRED", "delivered"));
+    assert_eq!((viber.reason(), viber.status.as_str()), (OutcomeReason::Expired, "delivered"));
     assert_eq!(viber.expire_time.unwrap().seconds, START as i64 / 1000 + 4 + 600);
     assert_eq!((viber.channel.as_str(), viber.attempts.len()), ("viber_service_msg", 1));
-    assert_eq!((sms.state(), sms.reason.as_str()), (StepState::Met, "CONDITION_MET"));
+    assert_eq!((sms.state(), sms.reason()), (StepState::Met, OutcomeReason::ConditionMet));
     assert_eq!((sms.attempts[0].number, sms.attempts[0].provider_message_id.as_str()), (2, "p2"));
     assert_eq!(sms.expire_time, None);
 }
@@ -168,19 +168,25 @@ fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
     assert_eq!((of(0).step, of(13).step), (0, 0));
     assert!(shown.timeline.iter().all(|event| !event.resume_token.is_empty()));
     assert!(shown.timeline.iter().all(|event| !event.description.is_empty()));
-    let expired = of(6);
+    let Some(Attributes::StepEnd(expired)) = &of(6).attributes else { panic!("{:?}", of(6)) };
     assert!(expired.while_down);
     assert_eq!(expired.late_by.unwrap().nanos, 500_000_000);
-    assert_eq!(of(5).usage.as_ref().unwrap().price, "0.03");
+    let Some(Attributes::StatusReport(report)) = &of(5).attributes else { panic!("{:?}", of(5)) };
+    assert_eq!(report.usage.as_ref().unwrap().price, "0.03");
 }
 
 #[test]
-fn without_events_a_workflow_is_shown_in_short() {
+fn a_summary_has_of_the_spec_only_what_a_caller_knows_it_by() {
     let (record, state, _) = after(&failed_over());
-    let shown = workflow(&record, &state, Vec::new(), false);
-    assert!(shown.spec.unwrap().steps.is_empty());
+    let shown = summary(&record, &state);
+    let wanted = v1::WorkflowSpec {
+        labels: record.plan.labels.clone(),
+        client_ref: record.plan.client_ref.clone().unwrap_or_default(),
+        ..v1::WorkflowSpec::default()
+    };
+    assert_eq!(shown.spec.unwrap_or_default(), wanted);
     assert!(shown.timeline.is_empty());
-    assert_eq!(shown.outcome.unwrap().reason, "CONDITION_MET");
+    assert_eq!(shown.outcome.unwrap().reason(), OutcomeReason::ConditionMet);
     assert_eq!(shown.steps.len(), 2);
 }
 
@@ -189,7 +195,7 @@ fn a_workflow_under_way_says_what_happens_next() {
     let (record, state, events) = after(&failed_over()[..5]);
     let shown = workflow(&record, &state, events, false);
     let next = shown.next_deadline.unwrap();
-    assert_eq!(next.why, "expiry_time");
+    assert_eq!(next.kind(), v1::DeadlineKind::ExpiryTime);
     assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expire_time));
     assert_eq!((shown.outcome, shown.end_time), (None, None));
     assert_eq!(shown.state, WorkflowState::Running as i32);
@@ -211,10 +217,12 @@ fn what_comes_after_the_end_tells_how_it_had_ended() {
     assert_eq!(events[14].state(), WorkflowState::Unspecified);
     locate(&mut events, &record, &state);
     assert_eq!(events[14].state(), WorkflowState::Succeeded);
-    assert_eq!((events[14].failure.as_str(), events[14].step), ("undeliverable", 1));
-    assert_eq!(events[14].detail, "not on this channel");
-    assert_eq!(events[14].usage.as_ref().map(|usage| usage.price.as_str()), Some("0.05"));
-    assert_eq!(events[14].provider_code, "1300");
+    assert_eq!(events[14].step, 1);
+    let report = events[14].failure_report().unwrap();
+    assert_eq!(report.failure(), v1::MessageFailure::Undeliverable);
+    assert_eq!(report.detail, "not on this channel");
+    assert_eq!(report.usage.as_ref().map(|usage| usage.price.as_str()), Some("0.05"));
+    assert_eq!(report.provider_code, "1300");
 }
 
 #[test]
@@ -245,8 +253,10 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
     let fact = Fact::AttemptRejected { attempt: 1, rejection };
     let event = event(&record(), at(START), 5, &fact, String::new());
     assert_eq!(event.kind(), EventKind::AttemptRejected);
-    assert_eq!((event.error.as_str(), event.fault.as_str()), ("invalid_recipient", "recipient"));
-    assert_eq!(event.provider_code, "1300");
+    let failure = event.call_failure().unwrap();
+    assert_eq!(failure.error(), v1::CallErrorKind::InvalidRecipient);
+    assert_eq!(failure.fault(), v1::Fault::Recipient);
+    assert_eq!(failure.provider_code, "1300");
     assert_eq!(event.attempt_id, "00000000000000000000000000000007.1");
 }
 

@@ -4,15 +4,19 @@ use std::{collections::BTreeMap, time::Duration};
 
 use dispatch_contract::AttemptId;
 
-use super::{event::locate, number, reason, spec, state, status, timestamp};
+use super::{
+    enums::{self, reason},
+    event::locate,
+    number, spec, state, status, timestamp,
+};
 use crate::{
     machine::{self, AttemptState, Moment, Phase, Reason, StepStatus, Workflow},
-    pb::v1::{self, EventKind},
+    pb::v1::{self, EventKind, event::Attributes},
     store::Record,
 };
 
 /// A workflow, with what its events add: when and how it ended, the provider's ids, why steps were
-/// left. Without events it is the summary that lists show, and the messages are left out as well.
+/// left.
 pub(crate) fn workflow(
     record: &Record,
     workflow: &Workflow,
@@ -20,14 +24,23 @@ pub(crate) fn workflow(
     with_timeline: bool,
 ) -> v1::Workflow {
     locate(&mut events, record, workflow);
-    let mut shown = shown(record, workflow, &Told::by(&events));
-    if let Some(spec) = shown.spec.as_mut().filter(|_| events.is_empty()) {
-        spec.steps.clear();
-    }
+    let spec = Some(spec(&record.plan));
+    let mut shown = shown(record, workflow, &Told::by(&events), spec);
     if with_timeline {
         shown.timeline = events;
     }
     shown
+}
+
+/// Where a workflow is: without what its events add, and of its spec only what a caller knows it by.
+pub(crate) fn summary(record: &Record, workflow: &Workflow) -> v1::Workflow {
+    let spec = v1::WorkflowSpec {
+        labels: record.plan.labels.clone(),
+        client_ref: record.plan.client_ref.clone().unwrap_or_default(),
+        ..v1::WorkflowSpec::default()
+    };
+    let spec = Some(spec).filter(|spec| *spec != v1::WorkflowSpec::default());
+    shown(record, workflow, &Told::default(), spec)
 }
 
 /// A workflow of which no step was left and no call answered yet: its events would add nothing.
@@ -50,20 +63,25 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
     let is_fresh = !workflow.has_ended()
         && workflow.steps.iter().all(is_fresh)
         && workflow.attempts.iter().all(is_unanswered);
-    is_fresh.then(|| shown(record, workflow, &Told::default()))
+    is_fresh.then(|| shown(record, workflow, &Told::default(), Some(spec(&record.plan))))
 }
 
-fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow {
+fn shown(
+    record: &Record,
+    workflow: &Workflow,
+    told: &Told<'_>,
+    spec: Option<v1::WorkflowSpec>,
+) -> v1::Workflow {
     let deadline = workflow.deadlines().next(workflow.updated_at).map(|deadline| v1::Deadline {
         time: Some(timestamp(deadline.at)),
-        why: deadline.kind.as_str().to_owned(),
+        kind: enums::deadline(deadline.kind) as i32,
     });
     let steps = (0_u8..).zip(&workflow.steps);
     v1::Workflow {
         workflow_id: workflow.id.to_string(),
         state: state(workflow.phase) as i32,
         outcome: outcome(workflow.phase, told),
-        spec: Some(spec(&record.plan)),
+        spec,
         steps: steps.map(|(index, it)| step(index, it, workflow, told)).collect(),
         create_time: Some(timestamp(record.created_at.wall)),
         update_time: Some(timestamp(workflow.updated_at.wall)),
@@ -79,11 +97,11 @@ fn shown(record: &Record, workflow: &Workflow, told: &Told<'_>) -> v1::Workflow 
 /// What only the events tell.
 #[derive(Default)]
 struct Told<'a> {
-    end: Option<&'a v1::Event>,
+    end: Option<&'a v1::WorkflowEnd>,
     /// The last step that was met, failed or expired before the end.
     decided_by: u32,
     /// By step, counted from 1.
-    reasons: BTreeMap<u32, String>,
+    reasons: BTreeMap<u32, v1::OutcomeReason>,
     /// By attempt.
     provider_ids: BTreeMap<&'a str, &'a str>,
 }
@@ -92,21 +110,21 @@ impl<'a> Told<'a> {
     fn by(events: &'a [v1::Event]) -> Self {
         let mut told = Told::default();
         for event in events {
-            let left = match event.kind() {
-                EventKind::StepMet => Some(reason(Reason::ConditionMet)),
-                EventKind::LateSuccess => Some(reason(Reason::LateConditionMet)),
-                EventKind::StepFailed | EventKind::StepExpired => Some(event.reason.clone()),
+            let ended = match (event.kind(), &event.attributes) {
+                (EventKind::StepMet, _) => Some(v1::OutcomeReason::ConditionMet),
+                (EventKind::LateSuccess, _) => Some(v1::OutcomeReason::LateConditionMet),
+                (_, Some(Attributes::StepEnd(end))) => Some(end.reason()),
                 _ => None,
             };
-            if let Some(why) = left {
+            if let Some(why) = ended {
                 told.reasons.insert(event.step, why);
                 told.decided_by = event.step;
             }
-            if event.kind() == EventKind::Ended {
-                told.end = Some(event);
+            if let Some(Attributes::WorkflowEnd(end)) = &event.attributes {
+                told.end = Some(end);
             }
-            if !event.provider_message_id.is_empty() {
-                told.provider_ids.insert(&event.attempt_id, &event.provider_message_id);
+            if !event.provider_message_id().is_empty() {
+                told.provider_ids.insert(&event.attempt_id, event.provider_message_id());
             }
         }
         told
@@ -119,7 +137,7 @@ fn outcome(phase: Phase, told: &Told<'_>) -> Option<v1::Outcome> {
     // Nobody's step decides a cancel or a passed valid_until.
     let is_outside = matches!(why, Reason::Canceled | Reason::DeadlineExceeded);
     Some(v1::Outcome {
-        reason: reason(why),
+        reason: reason(why) as i32,
         provider_code: end.provider_code,
         detail: end.detail,
         step: if is_outside { 0 } else { told.decided_by },
@@ -127,7 +145,7 @@ fn outcome(phase: Phase, told: &Told<'_>) -> Option<v1::Outcome> {
 }
 
 fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -> v1::StepProgress {
-    let why = told.reasons.get(&number(index)).cloned();
+    let why = told.reasons.get(&number(index)).copied();
     let why = match (step.status, workflow.phase) {
         // It was given up for the reason for which all ended.
         (StepStatus::Canceled, Phase::Ended(_, why)) => Some(reason(why)),
@@ -145,7 +163,7 @@ fn step(index: u8, step: &machine::Step, workflow: &Workflow, told: &Told<'_>) -
         state: step_state(step.status) as i32,
         status: status(step.reached),
         status_time: step.reached_at.map(shown_at),
-        reason: why.unwrap_or_default(),
+        reason: why.unwrap_or_default() as i32,
         start_time: step.active_at.map(shown_at),
         expire_time: expires_at.map(timestamp),
         attempts: workflow
@@ -180,7 +198,7 @@ fn attempt(
         provider_message_id: provider_id.unwrap_or_default(),
         state: attempt_state(attempt.state) as i32,
         status: status(attempt.status),
-        failure: attempt.failure.map(|failure| failure.as_str().to_owned()).unwrap_or_default(),
+        failure: attempt.failure.map(enums::failure).unwrap_or_default() as i32,
         call_count: u32::from(attempt.calls),
         start_time: attempt.started_at.map(shown_at),
         retry_time: retry_at,

@@ -54,8 +54,9 @@ async fn what_is_told_before_the_answer_is_held_and_counts_with_all_it_says() {
         let workflow = told.get(&created.workflow.unwrap().workflow_id).await;
         assert_eq!(workflow.state(), WorkflowState::Succeeded, "{workflow:#?}");
         assert_eq!(statuses(&workflow), STATUSES);
-        let read = workflow.timeline.iter().find(|event| event.status == "read").unwrap();
-        assert_eq!(read.usage.as_ref().map(|usage| usage.price.as_str()), Some("0.0333"));
+        let read = workflow.timeline.iter().find(|event| event.status() == "read").unwrap();
+        let usage = read.status_report().unwrap().usage.as_ref();
+        assert_eq!(usage.map(|usage| usage.price.as_str()), Some("0.0333"));
     }
     let mut spec = messenger_sms(PERSON, NUMBER, "600s");
     spec.steps.remove(0);
@@ -65,6 +66,7 @@ async fn what_is_told_before_the_answer_is_held_and_counts_with_all_it_says() {
     told.advance(1).await;
     let workflow = told.get(&created.workflow.unwrap().workflow_id).await;
     let failed = workflow.timeline.iter().find(|it| it.kind() == EventKind::StatusFailed).unwrap();
+    let failed = failed.failure_report().unwrap();
     assert_eq!(failed.provider_code, "1050");
     assert_eq!(failed.detail, "the number is barred from messages");
     assert_eq!(failed.usage.as_ref().map(|usage| usage.price.as_str()), Some("0.0333"));

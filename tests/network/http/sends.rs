@@ -1,7 +1,7 @@
 //! What a broken connection makes of a send: temporary only where nothing left, unknown wherever
 //! something may have; and no double that is not counted.
 
-use dispatch::pb::v1::{EventKind, Workflow, WorkflowState};
+use dispatch::pb::v1::{CallErrorKind, EventKind, Workflow, WorkflowState};
 
 use super::Between;
 use crate::{
@@ -56,7 +56,7 @@ fn no_uncounted_double(between: &Between, workflow: &Workflow) -> u64 {
         let planned = workflow.timeline.iter().filter(|event| {
             event.kind() == EventKind::AttemptPlanned
                 && event.channel == channel
-                && event.possible_duplicate
+                && event.possible_duplicate()
         });
         let possible = planned.count();
         let sent = between.sent(&workflow.workflow_id, channel);
@@ -156,7 +156,12 @@ async fn a_refused_connection_is_temporary_and_the_message_goes_out_once() {
             .timeline
             .iter()
             .filter(|event| event.kind() == EventKind::AttemptRetryScheduled);
-        assert!(errors.clone().all(|event| event.error == "unreachable"), "{workflow:#?}");
+        assert!(
+            errors
+                .clone()
+                .all(|event| event.call_failure().unwrap().error() == CallErrorKind::Unreachable),
+            "{workflow:#?}"
+        );
     }
     assert_eq!(between.provider.sent_count(), 0);
     between.sends.open().await;

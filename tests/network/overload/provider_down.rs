@@ -135,7 +135,7 @@ async fn a_provider_that_is_away_costs_the_others_nothing_and_is_served_when_it_
             let possible = workflow.timeline.iter().filter(|event| {
                 event.kind() == EventKind::AttemptPlanned
                     && event.channel == channel
-                    && event.possible_duplicate
+                    && event.possible_duplicate()
             });
             let possible = possible.count();
             let of_it = sent.iter().filter(|sent| {
