@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Caller, DEFAULT_TENANT, Scope,
-    secret::{Hash, Secret},
+    secret::{SecretHash, random_secret},
 };
 
 /// The file's name within its folder.
@@ -27,7 +27,7 @@ pub(super) struct Bootstrap {
     file: PathBuf,
     /// A folder of its own, which goes with the file.
     folder: Option<PathBuf>,
-    hash: Hash,
+    hash: SecretHash,
 }
 
 /// Where the file is to be.
@@ -52,13 +52,13 @@ impl Bootstrap {
             }
         };
         remove(&path)?;
-        let secret = Secret::random()
+        let secret = random_secret()
             .map_err(|_| io::Error::other("the system has no randomness to give"))?;
         let file = path.join(FILE);
-        let this = Bootstrap { file, folder, hash: secret.hash() };
+        let this = Bootstrap { file, folder, hash: SecretHash::of(secret.expose()) };
         let mut opened =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&this.file)?;
-        writeln!(opened, "{BOOTSTRAP}:{}", secret.reveal())?;
+        writeln!(opened, "{BOOTSTRAP}:{}", secret.expose())?;
         Ok(this)
     }
 
@@ -68,7 +68,7 @@ impl Bootstrap {
     }
 
     /// Whether this is its secret.
-    pub(super) fn has(&self, given: &Hash) -> bool {
+    pub(super) fn has(&self, given: &SecretHash) -> bool {
         self.hash.is_of_the_same(given)
     }
 

@@ -10,7 +10,7 @@ use super::{
     Caller, DEFAULT_TENANT, Scope,
     bootstrap::BOOTSTRAP,
     caller::ANONYMOUS,
-    secret::{Hash, NoRandomness, random},
+    secret::{NoRandomness, SecretHash, random},
 };
 
 /// How many secrets of a key are valid at once: one to be replaced while the other is in use.
@@ -43,7 +43,7 @@ pub struct Key {
     /// The application that its holder speaks for: whose callbacks tell what becomes of its workflows.
     pub application: Option<Uuid>,
     /// The newest first.
-    secrets: Vec<Hash>,
+    secrets: Vec<SecretHash>,
 }
 
 /// What a key is to be.
@@ -134,7 +134,7 @@ impl NewKey {
         Ok(NewKey { tenant, name, scopes: wanted_scopes, application: None })
     }
 
-    pub(super) fn with(self, secret: Hash, now_ms: u64) -> Key {
+    pub(super) fn with(self, secret: SecretHash, now_ms: u64) -> Key {
         Key {
             tenant: self.tenant,
             name: self.name,
@@ -159,13 +159,13 @@ impl Key {
     }
 
     /// Whether a secret is one of its own. Looks at all of them, whichever fits.
-    pub(super) fn has(&self, secret: &Hash) -> bool {
+    pub(super) fn has(&self, secret: &SecretHash) -> bool {
         let fits = self.secrets.iter().map(|own| own.is_of_the_same(secret));
         fits.fold(false, |any, this| any | this)
     }
 
     /// Takes a new secret; the one before stays valid beside it, unless it is to end at once.
-    pub(super) fn rotate(&mut self, secret: Hash, ends_others: bool, now_ms: u64) {
+    pub(super) fn rotate(&mut self, secret: SecretHash, ends_others: bool, now_ms: u64) {
         self.secrets.insert(0, secret);
         self.secrets.truncate(if ends_others { 1 } else { SECRETS_MOST });
         self.rotated_at_ms = Some(now_ms);

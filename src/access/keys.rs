@@ -1,13 +1,13 @@
 //! What becomes of keys: made, listed, rotated, revoked. Each change stands in the audit log, in one
 //! write with it.
 
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{Secret, UnixMillis};
 
 use super::{
     Access, AuditEntry, AuditFilter, AuditPage, Caller, Key, KeyId, NewKey, Scope, audit,
     limits::is_full,
     receiver,
-    secret::{NoRandomness, Secret},
+    secret::{NoRandomness, SecretHash, random_secret},
 };
 use crate::store::{Kind, SettingChange, StoreError, decode, encode};
 
@@ -70,8 +70,8 @@ impl Access {
         if new.application.map(is_there).transpose()?.is_some_and(|found| found.is_none()) {
             return Err(KeyError::NoApplication);
         }
-        let secret = Secret::random()?;
-        let key = new.with(secret.hash(), now.0);
+        let secret = random_secret()?;
+        let key = new.with(SecretHash::of(secret.expose()), now.0);
         if key.is_operators() && !caller.is_operator() {
             return Err(KeyError::OperatorsScope);
         }
@@ -130,10 +130,10 @@ impl Access {
         ends_others: bool,
         now: UnixMillis,
     ) -> Result<(KeyView, Secret), KeyError> {
-        let secret = Secret::random()?;
+        let secret = random_secret()?;
         let mut audit = self.writing();
         let KeyView { id, mut key, .. } = find(self.keys(caller)?, id)?;
-        key.rotate(secret.hash(), ends_others, now.0);
+        key.rotate(SecretHash::of(secret.expose()), ends_others, now.0);
         self.put(&mut audit, caller, &id, &key, "key.rotated", now)?;
         Ok((KeyView { id, key, is_configured: false }, secret))
     }

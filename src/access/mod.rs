@@ -66,7 +66,6 @@ pub use receiver::Receiver;
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
 pub use rotation::{Rotation, RotationError, RotationProgress};
 pub use rsa::{KeyPair, PublicKey};
-pub use secret::Secret;
 pub use token::token;
 pub use token_key::TokenKey;
 use uuid::Uuid;
@@ -134,7 +133,7 @@ pub struct ConfiguredKey(KeyId, Key);
 impl ConfiguredKey {
     /// With this one secret.
     pub fn new(id: KeyId, new: NewKey, secret: &str) -> Self {
-        ConfiguredKey(id, new.with(secret::Hash::of(secret), 0))
+        ConfiguredKey(id, new.with(secret::SecretHash::of(secret), 0))
     }
 }
 
@@ -333,7 +332,7 @@ impl Access {
 
     /// Who holds a key.
     fn holder(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
-        let given = secret::Hash::of(secret);
+        let given = secret::SecretHash::of(secret);
         if id == BOOTSTRAP {
             let fits = self.bootstrap().as_ref().is_some_and(|it| it.has(&given));
             return if fits { Ok(Bootstrap::caller()) } else { Err(Denied::Invalid(WRONG)) };
@@ -346,7 +345,7 @@ impl Access {
         let fits = match &key {
             Some(key) => key.has(&given),
             // As long as for a key that is there.
-            None => given.is_of_the_same(&secret::Hash::NONE),
+            None => given.is_of_the_same(&secret::SecretHash::NONE),
         };
         match (id, key) {
             (Some(id), Some(key)) if fits => Ok(key.caller(&id)),

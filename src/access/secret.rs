@@ -7,50 +7,36 @@ use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use dispatch_contract::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The random part of a secret, in bytes.
 const SECRET_BYTES: usize = 32;
 
-/// A secret in clear, on its way to whoever will keep it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 /// What is kept of a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hash([u8; 32]);
+pub(super) struct SecretHash([u8; 32]);
 
-impl Secret {
-    /// A new one.
-    ///
-    /// # Errors
-    /// If the system has no randomness to give.
-    pub(super) fn random() -> Result<Self, NoRandomness> {
-        Ok(Secret(URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?)))
-    }
-
-    /// The text, to be shown once.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    pub(super) fn hash(&self) -> Hash {
-        Hash::of(&self.0)
-    }
+/// A new secret, to be shown once.
+///
+/// # Errors
+/// If the system has no randomness to give.
+pub(super) fn random_secret() -> Result<Secret, NoRandomness> {
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?)))
 }
 
-impl Hash {
+impl SecretHash {
     /// Of a secret in clear.
     pub(super) fn of(secret: &str) -> Self {
-        Hash(Sha256::digest(secret.as_bytes()).into())
+        SecretHash(Sha256::digest(secret.as_bytes()).into())
     }
 
     /// Fits no secret that anybody knows.
-    pub(super) const NONE: Hash = Hash([0; 32]);
+    pub(super) const NONE: SecretHash = SecretHash([0; 32]);
 
     /// Whether both are of one secret. Takes as long whether or not they are.
-    pub(super) fn is_of_the_same(&self, other: &Hash) -> bool {
+    pub(super) fn is_of_the_same(&self, other: &SecretHash) -> bool {
         verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 }
@@ -66,14 +52,8 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hash(…)")
+        f.write_str("SecretHash(…)")
     }
 }

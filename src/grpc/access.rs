@@ -89,7 +89,7 @@ impl access_service_server::AccessService for AccessService {
             };
             let new = NewKey { application, ..NewKey::parse(tenant, &name, scopes)? };
             let (view, secret) = access.create_key(caller, new, now)?;
-            Ok(CreateKeyResponse { key: Some(shown(view)), secret: secret.reveal().to_owned() })
+            Ok(CreateKeyResponse { key: Some(shown(view)), secret: secret.expose().to_owned() })
         })
         .await
     }
@@ -113,7 +113,7 @@ impl access_service_server::AccessService for AccessService {
     ) -> Result<Response<RotateKeyResponse>, Status> {
         self.act(request, |access, caller, RotateKeyRequest { key_id: id, end_others }, now| {
             let (view, secret) = access.rotate_key(caller, &id, end_others, now)?;
-            Ok(RotateKeyResponse { key: Some(shown(view)), secret: secret.reveal().to_owned() })
+            Ok(RotateKeyResponse { key: Some(shown(view)), secret: secret.expose().to_owned() })
         })
         .await
     }

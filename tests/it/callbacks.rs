@@ -247,7 +247,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
         let new = NewKey::parse("default", "", scopes.iter().copied()).unwrap();
         let made = told.running.service.access.create_key(&anonymous, new, UnixMillis(0));
         let (view, secret) = made.unwrap();
-        Credential::key(&format!("{}:{}", view.id, secret.reveal())).unwrap()
+        Credential::key(&format!("{}:{}", view.id, secret.expose())).unwrap()
     };
     let mut operator = told.running.client.clone().with(holder(&["operator"])).callbacks();
     let mut ours = told.running.client.clone().with(holder(&["read", "admin"])).callbacks();
