@@ -2,29 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DEFAULT_TENANT, Denied};
+use super::{DEFAULT_TENANT, Denied, Scope};
 
 /// What stands in the audit log for a caller that nobody knows. No key has it as its id.
 pub(super) const ANONYMOUS: &str = "anonymous";
-
-/// What a caller may do. Stored by position: new ones go to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Scope {
-    /// Create workflows.
-    Create,
-    /// Read workflows, streams, lists and callbacks.
-    Read,
-    /// Cancel workflows.
-    Cancel,
-    /// Change the tenant's applications, accounts and keys.
-    Admin,
-    /// Run the service: see and stop everything of every tenant, and what concerns them all (backups,
-    /// every tenant's keys, the simulated provider). It brings read, cancel and admin with it.
-    Operator,
-}
 
 /// Whoever sent a request, known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,34 +22,6 @@ pub struct Caller {
     pub name: Arc<str>,
     /// The address that it came from, for the audit log; `None` if that is not known.
     pub source: Option<IpAddr>,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: [Scope; 5] =
-        [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin, Scope::Operator];
-
-    /// What there is to do within one tenant: what a key may do unless it is made for less.
-    pub const TENANT: [Scope; 4] = [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin];
-
-    /// What an application may do: everything but change who may.
-    pub const APPLICATION: [Scope; 3] = [Scope::Create, Scope::Read, Scope::Cancel];
-
-    /// Its name, on the wire and in the CLI.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Create => "create",
-            Scope::Read => "read",
-            Scope::Cancel => "cancel",
-            Scope::Admin => "admin",
-            Scope::Operator => "operator",
-        }
-    }
-
-    /// The scope of that name.
-    pub fn from_name(name: &str) -> Option<Scope> {
-        Scope::ALL.into_iter().find(|scope| scope.as_str() == name)
-    }
 }
 
 impl Caller {

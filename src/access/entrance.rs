@@ -23,7 +23,9 @@ use std::{
 
 use dispatch_contract::UnixMillis;
 
-use super::{Access, AuditEntry, Caller, Denied, audit::Owner, credential::Credential, token};
+use super::{
+    Access, AuditEntry, Caller, Denied, audit::Owner, claims, credential::Credential, token,
+};
 use crate::store::StoreError;
 
 /// How often what failed is to be written down.
@@ -213,7 +215,9 @@ impl ClaimedIdentity {
     fn of(authorization: Option<&str>) -> ClaimedIdentity {
         ClaimedIdentity(match authorization.map(Credential::parse) {
             Some(Ok(Credential::Key { id, .. })) => id,
-            Some(Ok(Credential::Token(text))) => token::claimed(text).unwrap_or_default(),
+            Some(Ok(Credential::Token(text))) => {
+                claims::claimed(text).map_or(String::new(), |id| id.to_string())
+            }
             Some(Err(_)) | None => String::new(),
         })
     }

@@ -1,8 +1,7 @@
-//! Why nothing was done with an application or an external account.
+//! Why nothing was done with an application, an external account or a secret.
 
 use std::fmt;
 
-use super::VaultError;
 use crate::store::StoreError;
 
 /// Why nothing was done with an application.
@@ -45,6 +44,17 @@ pub enum AccountError {
     Store(StoreError),
     /// A token could not be sealed or opened.
     Vault(VaultError),
+}
+
+/// Why something could not be sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultError {
+    /// It was sealed with another master key.
+    OtherKey,
+    /// It is damaged, or was sealed for another row.
+    Damaged,
+    /// The cryptographic library failed.
+    Failed,
 }
 
 impl From<StoreError> for ApplicationError {
@@ -119,3 +129,21 @@ fn too_many(f: &mut fmt::Formatter<'_>, most: usize, what: &str) -> fmt::Result 
 }
 
 impl std::error::Error for AccountError {}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VaultError::OtherKey => {
+                "it was encrypted with another master key; give that one as access.master_key, or as \
+                 access.master_key_previous"
+            }
+            VaultError::Damaged => {
+                "it does not decrypt: it is damaged, or access.master_key is not the one it was \
+                 encrypted with"
+            }
+            VaultError::Failed => "the cryptographic library failed",
+        })
+    }
+}
+
+impl std::error::Error for VaultError {}

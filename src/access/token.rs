@@ -4,24 +4,23 @@
 //! whose secret would be the public key. The key is that of the application the token names; no header
 //! of the token may bring or choose another.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use dispatch_contract::UnixMillis;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Application, Caller, Denied, Scope, TokenRules,
+    Caller, Denied, TokenRules,
+    claims::{AccessTokenClaims, claimed},
+    key_cache::{KeyCache, KeyCacheEntry},
     replay::UsedTokenStore,
     verified::{TokenDigest, VerifiedTokens},
 };
 use crate::{
     current::Current,
-    store::{Kind, Settings, StoreError, decode},
+    store::{Settings, StoreError},
 };
 
 /// How long a token without an end of its own lives after it was made, in seconds: the old API's rule,
@@ -29,9 +28,6 @@ use crate::{
 const LIFE_S: f64 = 900.0;
 /// The longest life of a token, in seconds.
 const LIFE_MOST_S: f64 = 86_400.0;
-/// How many applications' keys are cached.
-const KEY_CACHE_MOST: usize = 1024;
-
 /// One sentence for all of it: who tries tokens does not learn which part of one was wrong.
 pub(super) const WRONG: &str = "the token is not a valid one of an application: it must be a JWT signed with RS256 \
                      by the private key of the application that its claim application_id names, with \
@@ -49,17 +45,9 @@ pub(super) const USED: &str =
 pub(super) struct TokenVerifier {
     rules: Current<TokenRules>,
     validation: Validation,
-    key_cache: Mutex<HashMap<Uuid, Arc<KeyCacheEntry>>>,
+    key_cache: KeyCache,
     replays: UsedTokenStore,
     verified: VerifiedTokens,
-}
-
-/// An application's public key and caller, parsed.
-pub(super) struct KeyCacheEntry {
-    /// What it was parsed of: another row is another application.
-    row: Vec<u8>,
-    caller: Caller,
-    key: Option<DecodingKey>,
 }
 
 /// The header of a token, as far as it decides anything.
@@ -68,16 +56,6 @@ struct TokenHeader {
     alg: String,
     kid: Option<String>,
     crit: Option<serde_json::Value>,
-}
-
-/// What a token claims. Times are seconds of the Unix epoch; some clients write fractions.
-#[derive(Deserialize)]
-pub(super) struct AccessTokenClaims {
-    application_id: Uuid,
-    iat: f64,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-    jti: Option<String>,
 }
 
 impl TokenVerifier {
@@ -90,7 +68,7 @@ impl TokenVerifier {
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
         let (key_cache, replays, verified) =
-            (Mutex::default(), UsedTokenStore::default(), VerifiedTokens::default());
+            (KeyCache::default(), UsedTokenStore::default(), VerifiedTokens::default());
         TokenVerifier { rules: Current::new(rules), validation, key_cache, replays, verified }
     }
 
@@ -122,8 +100,7 @@ impl TokenVerifier {
 
     /// How many keys are cached, and how many tokens whose signature fitted.
     pub(super) fn len(&self) -> (usize, usize) {
-        let keys = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).len();
-        (keys, self.verified.len())
+        (self.key_cache.len(), self.verified.len())
     }
 
     /// What is kept of used tokens.
@@ -142,13 +119,12 @@ impl TokenVerifier {
         if head.alg != "RS256" || head.crit.is_some() {
             return Err(wrong);
         }
-        let named = jsonwebtoken::dangerous::insecure_decode_claims::<AccessTokenClaims>(token);
-        let Ok(AccessTokenClaims { application_id, .. }) = named else { return Err(wrong) };
+        let application_id = claimed(token).ok_or_else(|| wrong.clone())?;
         if head.kid.is_some_and(|kid| Uuid::parse_str(&kid) != Ok(application_id)) {
             return Err(wrong);
         }
         let entry =
-            self.cached_key(settings, application_id).map_err(|error| unreadable(&error))?;
+            self.key_cache.get(settings, application_id).map_err(|error| unreadable(&error))?;
         let entry = entry.ok_or_else(|| wrong.clone())?;
         let Some(key) = &entry.key else { return Err(wrong) };
         let read = jsonwebtoken::decode::<AccessTokenClaims>(token, key, &self.validation);
@@ -163,8 +139,10 @@ impl TokenVerifier {
         then: &Arc<KeyCacheEntry>,
         claims: &AccessTokenClaims,
     ) -> Result<bool, Denied> {
-        let now =
-            self.cached_key(settings, claims.application_id).map_err(|error| unreadable(&error))?;
+        let now = self
+            .key_cache
+            .get(settings, claims.application_id)
+            .map_err(|error| unreadable(&error))?;
         Ok(now.is_some_and(|now| Arc::ptr_eq(&now, then)))
     }
 
@@ -175,7 +153,7 @@ impl TokenVerifier {
         id: Uuid,
         tenant: &str,
     ) -> Result<(), Denied> {
-        match self.cached_key(settings, id).map_err(|error| unreadable(&error))? {
+        match self.key_cache.get(settings, id).map_err(|error| unreadable(&error))? {
             Some(entry) if entry.key.is_some() && *entry.caller.tenant == *tenant => Ok(()),
             Some(_) | None => Err(Denied::Invalid(WRONG)),
         }
@@ -215,48 +193,6 @@ impl TokenVerifier {
             None => Err(Denied::TooMany { retry_after_ms: 60_000 }),
         }
     }
-
-    /// The key of the application of that id, as it is at this moment: its row is read each time, and
-    /// parsed when it has changed.
-    fn cached_key(
-        &self,
-        settings: &dyn Settings,
-        id: Uuid,
-    ) -> Result<Option<Arc<KeyCacheEntry>>, StoreError> {
-        let Some(row) = settings.get(Kind::Application, id.as_bytes())? else {
-            return Ok(None);
-        };
-        let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = cache.get(&id)
-            && entry.row == row
-        {
-            return Ok(Some(Arc::clone(entry)));
-        }
-        let application: Application = decode(&row, || format!("application {id}"))?;
-        let key = application.public_key.as_deref();
-        let parsed = Arc::new(KeyCacheEntry {
-            caller: Caller {
-                tenant: application.tenant.as_str().into(),
-                scopes: Scope::APPLICATION.to_vec(),
-                application: Some(id),
-                name: id.to_string().into(),
-                source: None,
-            },
-            key: key.and_then(|pem| DecodingKey::from_rsa_pem(pem.as_bytes()).ok()),
-            row,
-        });
-        if cache.len() >= KEY_CACHE_MOST {
-            cache.clear();
-        }
-        cache.insert(id, Arc::clone(&parsed));
-        Ok(Some(parsed))
-    }
-}
-
-/// The application that a token names, unproved.
-pub(super) fn claimed(token: &str) -> Option<String> {
-    let named = jsonwebtoken::dangerous::insecure_decode_claims::<AccessTokenClaims>(token).ok()?;
-    Some(named.application_id.to_string())
 }
 
 /// Whether a token was refused for what it says, and not for its signature: then its holder has the key.

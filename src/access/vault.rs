@@ -22,7 +22,7 @@ use std::{
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use dispatch_contract::Secret;
 
-use super::MasterKey;
+use super::{MasterKey, VaultError};
 
 /// Seals and opens.
 pub struct Vault(RwLock<SealingKeys>);
@@ -41,17 +41,6 @@ struct SealingKey {
     /// Tells this key from others; no check of it.
     mark: u8,
     key: RandomizedNonceKey,
-}
-
-/// Why something could not be sealed or opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VaultError {
-    /// It was sealed with another master key.
-    OtherKey,
-    /// It is damaged, or was sealed for another row.
-    Damaged,
-    /// The cryptographic library failed.
-    Failed,
 }
 
 impl Vault {
@@ -180,24 +169,6 @@ impl SealingKey {
         std::str::from_utf8(opened).map(Secret::new).map_err(|_| VaultError::Damaged)
     }
 }
-
-impl fmt::Display for VaultError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            VaultError::OtherKey => {
-                "it was encrypted with another master key; give that one as access.master_key, or as \
-                 access.master_key_previous"
-            }
-            VaultError::Damaged => {
-                "it does not decrypt: it is damaged, or access.master_key is not the one it was \
-                 encrypted with"
-            }
-            VaultError::Failed => "the cryptographic library failed",
-        })
-    }
-}
-
-impl std::error::Error for VaultError {}
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

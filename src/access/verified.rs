@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::token::{AccessTokenClaims, KeyCacheEntry};
+use super::{claims::AccessTokenClaims, key_cache::KeyCacheEntry};
 
 /// How many are held.
 const MOST: usize = 4096;

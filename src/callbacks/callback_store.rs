@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Callback, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState,
-    delivery::AttemptResult,
+    attempt::AttemptResult,
     row::{readable, tenant_number},
     schedule::{ConcurrencyLimits, QueuedCallback, Schedule},
     wake::Wake,
@@ -151,8 +151,7 @@ impl CallbackStore {
 
     /// Frees the permit of an attempt that is over, once its row says so.
     pub(super) fn finish(&self, id: CallbackId, result: AttemptResult) {
-        let AttemptResult { succeeded, health, disposition } = result;
-        self.index().schedule.finish(id, succeeded, health, disposition);
+        self.index().schedule.finish(id, result);
         self.update_metrics();
     }
 

@@ -11,11 +11,11 @@ use tracing::Level;
 
 use super::{
     Callback, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState,
+    attempt::{AttemptResult, Disposition, EndpointHealth},
     callback_store::CallbackStore,
     client::{CallbackClient, CallbackResponse, NoResponse},
     notification::notifications,
     render,
-    schedule::{Disposition, EndpointHealth},
     signing::{self, SigningInput},
     target::CallbackTarget,
 };
@@ -29,23 +29,6 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(60);
 
 /// A receiver that takes longer than this is slow.
 const SLOW: Duration = Duration::from_secs(2);
-
-/// What an attempt came to.
-pub(super) struct AttemptResult {
-    /// Whether the receiver took it.
-    pub(super) succeeded: bool,
-    /// How well its endpoint did.
-    pub(super) health: EndpointHealth,
-    /// What becomes of the callback.
-    pub(super) disposition: Disposition,
-}
-
-impl AttemptResult {
-    /// It came to no response, and says nothing of the receiver.
-    pub(super) fn failed(disposition: Disposition) -> AttemptResult {
-        AttemptResult { succeeded: false, health: EndpointHealth::Unknown, disposition }
-    }
-}
 
 /// A callback, ready to be posted.
 struct CallbackRequest {

@@ -16,6 +16,7 @@
 //! What it deliberately does not do: it notifies of nothing before it is durable, keeps no body, and does
 //! not look into answers.
 
+mod attempt;
 mod callback_store;
 mod client;
 mod delivery;
@@ -40,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::CallbackClientUnavailable;
 pub use options::{CallbackOptions, SigningSecretOf};
-pub use queries::{CallbackFilter, CallbackPage};
+pub use queries::{CallbackFilter, CallbackPage, CallbackQueries};
 pub use row::{Callback, CallbackId, DeliveryFailure, DeliveryState, InvalidCallbackId, Subject};
 
 use crate::{current::Current, engine::Engine, store::StoreError};
@@ -68,10 +69,6 @@ pub struct PreparedOptions {
     options: CallbackOptions,
     client: CallbackClient,
 }
-
-/// What administrators may ask of callbacks: list them, resend them. Cheap to clone.
-#[derive(Clone)]
-pub struct CallbackQueries(Arc<CallbackStore>);
 
 /// Why callbacks did not start.
 #[derive(Debug)]
@@ -168,7 +165,7 @@ impl Callbacks {
 
     /// The queries that the administrators' edge offers.
     pub fn queries(&self) -> CallbackQueries {
-        CallbackQueries(Arc::clone(&self.store))
+        CallbackQueries::new(Arc::clone(&self.store))
     }
 
     /// Stops, and gives callbacks in flight a moment to complete.
@@ -185,12 +182,6 @@ impl Callbacks {
 impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Callbacks")
-    }
-}
-
-impl fmt::Debug for CallbackQueries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CallbackQueries")
     }
 }
 

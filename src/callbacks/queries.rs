@@ -1,10 +1,10 @@
 //! What administrators may do: look, and send once more.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Callback, CallbackId, CallbackQueries, DeliveryState, row::readable};
+use super::{Callback, CallbackId, DeliveryState, callback_store::CallbackStore, row::readable};
 use crate::{
     machine::{Moment, WorkflowId},
     store::{Kind, StoreError},
@@ -14,6 +14,10 @@ use crate::{
 const SCAN: usize = 2000;
 /// How many rows are read at once.
 const ROWS: usize = 500;
+
+/// What administrators may ask of callbacks: list them, resend them. Cheap to clone.
+#[derive(Clone)]
+pub struct CallbackQueries(Arc<CallbackStore>);
 
 /// Which callbacks are listed: those that every given field admits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub struct CallbackPage {
 }
 
 impl CallbackQueries {
+    pub(super) fn new(store: Arc<CallbackStore>) -> Self {
+        CallbackQueries(store)
+    }
+
     /// How many entries the tables in memory have.
     pub fn tables(&self) -> Vec<(&'static str, usize)> {
         self.0.tables()
@@ -145,5 +153,11 @@ impl CallbackFilter {
         let is_dead_lettered = matches!(callback.state, DeliveryState::DeadLettered(_));
         self.application.is_none_or(|application| callback.application == application)
             && self.is_dead_lettered.is_none_or(|wanted| wanted == is_dead_lettered)
+    }
+}
+
+impl fmt::Debug for CallbackQueries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallbackQueries")
     }
 }

@@ -24,7 +24,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
-use super::CallbackId;
+use super::{
+    CallbackId,
+    attempt::{AttemptResult, Disposition, EndpointHealth},
+};
 use crate::machine::WorkflowId;
 use tenant_queues::TenantQueues;
 
@@ -68,27 +71,6 @@ pub(super) struct QueuedCallback {
     pub(super) tenant: u64,
     /// Whose share of what may wait it counts against.
     pub(super) owner: Uuid,
-}
-
-/// How a destination did at the last attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum EndpointHealth {
-    /// It accepted the callback, quickly.
-    Healthy,
-    /// It is not known yet, or failed quickly.
-    #[default]
-    Unknown,
-    /// It took long, whatever came of it.
-    Slow,
-}
-
-/// What becomes of a callback after an attempt.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Disposition {
-    /// It is completed: delivered, dead-lettered or dropped.
-    Completed,
-    /// It is retried at this time.
-    RetryAt(UnixMillis),
 }
 
 /// The callbacks of one workflow, by sequence.
@@ -279,15 +261,9 @@ impl Schedule {
         Some(CallbackId { workflow, sequence })
     }
 
-    /// Gives the permit of a [started](Self::start) callback back. `accepts` is whether its receiver
-    /// accepted it, and `health` how the destination did.
-    pub(super) fn finish(
-        &mut self,
-        id: CallbackId,
-        accepts: bool,
-        health: EndpointHealth,
-        disposition: Disposition,
-    ) {
+    /// Gives the permit of a [started](Self::start) callback back: its attempt came to `result`.
+    pub(super) fn finish(&mut self, id: CallbackId, result: AttemptResult) {
+        let AttemptResult { succeeded, health, disposition } = result;
         let Some(workflow_queue) = self.workflows.get_mut(&id.workflow) else { return };
         let QueueState::InFlight { sequence, health: health_at_start } = workflow_queue.state
         else {
@@ -321,7 +297,7 @@ impl Schedule {
         }
         if let Some(destination) = self.destinations.get_mut(&key) {
             destination.in_flight -= 1;
-            (destination.accepts, destination.health) = (accepts, health);
+            (destination.accepts, destination.health) = (succeeded, health);
             self.queue(key);
         }
         if self.destinations.len() > IDLE_DESTINATIONS {

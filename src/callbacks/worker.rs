@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CallbackId,
+    attempt::{AttemptResult, Disposition},
     callback_store::CallbackStore,
     client::CallbackClient,
-    delivery::{self, AttemptResult},
-    schedule::Disposition,
+    delivery,
 };
 use crate::current::Current;
 

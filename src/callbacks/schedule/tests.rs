@@ -25,6 +25,10 @@ fn started(schedule: &mut Schedule) -> Vec<CallbackId> {
     std::iter::from_fn(|| schedule.start(NOW)).collect()
 }
 
+fn result(succeeded: bool, health: EndpointHealth, disposition: Disposition) -> AttemptResult {
+    AttemptResult { succeeded, health, disposition }
+}
+
 #[test]
 fn within_a_workflow_the_next_waits_for_the_one_before() {
     let mut schedule = schedule();
@@ -33,16 +37,14 @@ fn within_a_workflow_the_next_waits_for_the_one_before() {
     assert_eq!(started(&mut schedule), [id(1, 3)]);
     schedule.finish(
         id(1, 3),
-        false,
-        EndpointHealth::Unknown,
-        Disposition::RetryAt(UnixMillis(2000)),
+        result(false, EndpointHealth::Unknown, Disposition::RetryAt(UnixMillis(2000))),
     );
     assert_eq!(started(&mut schedule), [], "the first is not completed");
     assert_eq!(schedule.next_due(), Some(UnixMillis(2000)));
     assert_eq!(schedule.start(UnixMillis(2000)), Some(id(1, 3)));
-    schedule.finish(id(1, 3), true, EndpointHealth::Healthy, Disposition::Completed);
+    schedule.finish(id(1, 3), result(true, EndpointHealth::Healthy, Disposition::Completed));
     assert_eq!(started(&mut schedule), [id(1, 7)]);
-    schedule.finish(id(1, 7), true, EndpointHealth::Healthy, Disposition::Completed);
+    schedule.finish(id(1, 7), result(true, EndpointHealth::Healthy, Disposition::Completed));
     assert_eq!((schedule.len(), schedule.oldest()), (0, None));
 }
 
@@ -62,7 +64,7 @@ fn one_destination_has_so_many_permits_once_it_has_succeeded() {
     }
     let first = started(&mut schedule);
     assert_eq!(first.len(), 1, "on probation");
-    schedule.finish(first[0], true, EndpointHealth::Healthy, Disposition::Completed);
+    schedule.finish(first[0], result(true, EndpointHealth::Healthy, Disposition::Completed));
     assert_eq!(started(&mut schedule).len(), 4);
 }
 
@@ -76,7 +78,7 @@ fn however_many_receivers_are_slow_or_new_the_others_find_room() {
     // One after the other they turn out to be slow.
     for _ in 0..100 {
         let id = schedule.start(NOW).unwrap();
-        schedule.finish(id, false, EndpointHealth::Slow, again);
+        schedule.finish(id, result(false, EndpointHealth::Slow, again));
     }
     let in_flight = |schedule: &mut Schedule| -> Vec<_> {
         std::iter::from_fn(|| schedule.start(later)).collect()
@@ -98,7 +100,7 @@ fn a_slow_receiver_that_accepts_them_keeps_its_permits_within_its_share() {
         schedule.put(id(workflow, 1), waiting(0, 1));
     }
     let first = schedule.start(NOW).unwrap();
-    schedule.finish(first, true, EndpointHealth::Slow, Disposition::Completed);
+    schedule.finish(first, result(true, EndpointHealth::Slow, Disposition::Completed));
     assert_eq!(started(&mut schedule).len(), 4);
 }
 
@@ -112,7 +114,7 @@ fn destinations_take_turns() {
     let mut order = Vec::new();
     while let Some(id) = schedule.start(NOW) {
         order.push(id);
-        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
+        schedule.finish(id, result(true, EndpointHealth::Healthy, Disposition::Completed));
     }
     assert!(order.iter().position(|it| *it == id(99, 1)) < Some(5), "{order:?}");
 }
@@ -151,7 +153,7 @@ fn tenants_take_turns_however_much_each_has() {
     let mut order = Vec::new();
     while let Some(id) = schedule.start(NOW) {
         order.push(id.workflow.0.as_u128() >= 1000);
-        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
+        schedule.finish(id, result(true, EndpointHealth::Healthy, Disposition::Completed));
     }
     assert_eq!(order.len(), 103);
     let last_of_the_few = order.iter().rposition(|is_few| *is_few);
@@ -183,7 +185,7 @@ fn permits_are_neither_lost_nor_given_twice() {
                 let disposition =
                     if accepts { Disposition::Completed } else { Disposition::RetryAt(NOW) };
                 done += u128::from(accepts);
-                schedule.finish(id, accepts, health, disposition);
+                schedule.finish(id, result(accepts, health, disposition));
             }
             _ => {}
         }
@@ -193,7 +195,7 @@ fn permits_are_neither_lost_nor_given_twice() {
         in_flight.extend(std::iter::from_fn(|| schedule.start(NOW)));
         let Some(id) = in_flight.pop() else { break };
         done += 1;
-        schedule.finish(id, true, EndpointHealth::Healthy, Disposition::Completed);
+        schedule.finish(id, result(true, EndpointHealth::Healthy, Disposition::Completed));
     }
     assert_eq!((done, schedule.len()), (put, 0));
 }
