@@ -1,0 +1,72 @@
+//! `[store]`: where workflows are kept, and for how long.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Range;
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Which store.
+    pub kind: StoreKind,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Cache, in MiB.
+    pub cache_mib: u64,
+    /// How long an ended workflow is kept, in seconds.
+    pub retention_s: u64,
+    /// Below so much free space it is warned of, in MiB; 0 is off.
+    pub warn_free_mib: u64,
+    /// Below so much free space creates are refused, in MiB; 0 is off.
+    pub reserve_mib: u64,
+    /// How much room is kept on the disk for a start when it is full, in MiB; 0 is none.
+    pub ballast_mib: u64,
+    /// Whether it is only read. Said on the command line, each time anew.
+    #[serde(skip)]
+    pub read_only: bool,
+    /// Whether to go on without rows that are lost. Said on the command line, each time anew.
+    #[serde(skip)]
+    pub accept_loss: bool,
+}
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// In a folder.
+    Sled,
+    /// Nowhere.
+    Memory,
+}
+
+impl StoreConfig {
+    /// `retained_s`: the shortest retention.
+    pub(super) fn ranges(&self, retained_s: u64) -> impl IntoIterator<Item = Range> {
+        [
+            ("store.cache_mib", self.cache_mib, 16, 65_536),
+            ("store.retention_s", self.retention_s, retained_s, 10 * 365 * 86_400),
+            ("store.warn_free_mib", self.warn_free_mib, 0, 1_048_576),
+            ("store.reserve_mib", self.reserve_mib, 0, 1_048_576),
+            ("store.ballast_mib", self.ballast_mib, 0, 1024),
+        ]
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            kind: StoreKind::Sled,
+            data: PathBuf::from("data"),
+            cache_mib: 256,
+            retention_s: 30 * 86_400,
+            warn_free_mib: 1024,
+            reserve_mib: 64,
+            ballast_mib: 32,
+            read_only: false,
+            accept_loss: false,
+        }
+    }
+}
