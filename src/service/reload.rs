@@ -13,7 +13,10 @@ use std::{
 use dispatch_contract::{Account, Registry};
 
 use super::{
-    Components, Service, callback_options, destinations, policy, security, with_tenants_and_names,
+    Components, Service,
+    options::{callback_options, destinations, policy, with_tenants_and_names},
+    rooms::Rooms,
+    security,
 };
 use crate::{
     access::{Applications, Destinations},
@@ -87,6 +90,23 @@ impl Service {
 }
 
 impl ReloadHandles {
+    pub(super) fn of(
+        rooms: &Rooms,
+        tls: Vec<(TlsListener, Arc<Tls>)>,
+        script: &config::SandboxConfig,
+    ) -> ReloadHandles {
+        ReloadHandles {
+            registry: rooms.registry.clone(),
+            accounts: Arc::clone(&rooms.accounts),
+            applications: Arc::clone(&rooms.applications),
+            destinations: Arc::clone(&rooms.destinations),
+            sandbox: rooms.sandbox.clone(),
+            tls,
+            is_open: rooms.is_open,
+            script: Mutex::new(script.clone()),
+        }
+    }
+
     /// Gives the simulated provider the scripts of the configuration. Those that were set while it runs
     /// stay, unless the configuration names their recipients.
     fn play(&self, given: &config::SandboxConfig) {

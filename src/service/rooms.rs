@@ -1,0 +1,187 @@
+//! What the edges serve: store, access, engine and callbacks, started.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use dispatch_contract::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Components, ServiceClock, StartError, accounts, adapters, options, security, sockets::Sockets,
+    stores, upkeep::TableSource,
+};
+use crate::{
+    access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
+    callbacks::Callbacks,
+    config::{Config, ConfigError, StoreKind},
+    current::Current,
+    engine::Engine,
+    grpc::Sandbox,
+    http::AccountsByName,
+    store::Store,
+    telemetry::Metrics,
+};
+
+/// The started rooms, and what the edges and a reload need of how they were started.
+pub(super) struct Rooms {
+    pub(super) engine: Engine,
+    pub(super) access: Access,
+    /// What callers of gRPC, and those of public HTTP, are judged by.
+    pub(super) grpc_access: Access,
+    pub(super) rest_access: Access,
+    /// Whether somebody is let in without a key, because nothing real is there.
+    pub(super) is_open: bool,
+    /// Where the first key is made, if it is still to be.
+    pub(super) first_key: Option<PathBuf>,
+    pub(super) applications: Arc<Applications>,
+    pub(super) external_accounts: Arc<Accounts>,
+    pub(super) rotation: Arc<Rotation>,
+    pub(super) shows_tokens: bool,
+    pub(super) callbacks: Callbacks,
+    pub(super) destinations: Arc<Current<Destinations>>,
+    pub(super) registry: Registry,
+    pub(super) accounts: Arc<Current<AccountsByName>>,
+    pub(super) sandbox: Option<Arc<dyn Sandbox>>,
+    pub(super) clock: ServiceClock,
+}
+
+/// Whom the two edges let in.
+struct Entry {
+    grpc: Access,
+    rest: Access,
+    is_open: bool,
+    first_key: Option<PathBuf>,
+}
+
+impl Rooms {
+    /// Opens the store, and starts engine and callbacks with what `components` gives.
+    pub(super) async fn start(
+        config: &Config,
+        sockets: &Sockets,
+        options: AccessOptions,
+        components: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Components, ConfigError>,
+    ) -> Result<Rooms, StartError> {
+        let store = stores::open(config)?;
+        let access = Access::with(store.settings(), options);
+        // Made now, if it is not there: it waits for the disk.
+        access.token_key().map_err(StartError::Store)?;
+        let clock = ServiceClock::go_on(config.sandbox.virtual_clock, &*store);
+        let components = components(&clock, sockets.http.address).map_err(StartError::Config)?;
+        let entry = Entry::of(config, sockets, &access, components.is_simulated, &*store)?;
+        let accounts::SecretStores { applications, accounts: external_accounts, rotation } =
+            accounts::open(config, &access, &store.settings(), access.limits())?;
+        let routes = components.routes;
+        let routes = options::with_tenants_and_names(routes, config, &components.accounts);
+        let engine = Engine::start(
+            store,
+            Arc::new(routes),
+            Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
+            clock.engine_clock(),
+            Arc::new(Metrics::new()),
+            &options::engine_options(config),
+        );
+        let callback_options = options::callback_options(&config.callbacks, &applications);
+        let callbacks = match Callbacks::start(&engine, callback_options).await {
+            Ok(callbacks) => callbacks,
+            Err(error) => {
+                engine.drain(Duration::ZERO).await;
+                return Err(StartError::Callbacks(error));
+            }
+        };
+        Ok(Rooms {
+            engine,
+            access,
+            grpc_access: entry.grpc,
+            rest_access: entry.rest,
+            is_open: entry.is_open,
+            first_key: entry.first_key,
+            applications,
+            external_accounts,
+            rotation,
+            shows_tokens: config.access.show_tokens,
+            callbacks,
+            destinations: Arc::new(Current::new(options::destinations(&config.callbacks))),
+            registry: components.registry,
+            accounts: Arc::new(Current::new(components.accounts)),
+            sandbox: components.sandbox,
+            clock,
+        })
+    }
+
+    /// Runs what adapters do by themselves, until `stop`.
+    pub(super) fn run_adapters(&self, stop: &CancellationToken) {
+        for adapter in self.registry.iter() {
+            let (adapter, clock) = (Arc::clone(adapter), self.clock.contract_clock());
+            tokio::spawn(adapters::run(adapter, self.engine.clone(), clock, stop.clone()));
+        }
+    }
+
+    /// Goes on with a change of the master key that an earlier life began.
+    pub(super) fn go_on_rotating(&self) {
+        if self.engine.is_read_only() {
+            return;
+        }
+        let (rotation, now) = (Arc::clone(&self.rotation), self.engine.clock().wall());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rotation.run(now) {
+                tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
+            }
+        });
+    }
+
+    /// The tables in memory whose sizes are metrics.
+    pub(super) fn tables(&self) -> Vec<TableSource> {
+        let (queries, access) = (self.callbacks.queries(), self.access.clone());
+        let applications = Arc::clone(&self.applications);
+        let external_accounts = Arc::clone(&self.external_accounts);
+        vec![
+            TableSource { room: "callbacks", count: Box::new(move || queries.tables()) },
+            TableSource { room: "access", count: Box::new(move || access.tables()) },
+            TableSource { room: "access", count: Box::new(move || applications.tables()) },
+            TableSource { room: "access", count: Box::new(move || external_accounts.tables()) },
+        ]
+    }
+}
+
+impl Entry {
+    fn of(
+        config: &Config,
+        sockets: &Sockets,
+        access: &Access,
+        is_simulated: bool,
+        store: &dyn Store,
+    ) -> Result<Entry, StartError> {
+        let is_real = security::is_real(config, is_simulated, &*store.settings());
+        let is_real = is_real.map_err(StartError::Store)?;
+        // Whoever needs no key is a program on this machine, and finds nothing real.
+        let [(grpc, grpc_is_open), (rest, rest_is_open)] =
+            [sockets.grpc.address, sockets.http.address].map(|address| {
+                match !is_real && address.ip().is_loopback() {
+                    true => (access.clone(), true),
+                    false => (access.without_anonymous(), false),
+                }
+            });
+        let first_key = first_key(config, access, grpc_is_open).map_err(StartError::FirstKey)?;
+        Ok(Entry { grpc, rest, is_open: grpc_is_open || rest_is_open, first_key })
+    }
+}
+
+/// Has the first key made by whoever may read the data folder, where nobody is let in without one.
+fn first_key(
+    config: &Config,
+    access: &Access,
+    is_open: bool,
+) -> Result<Option<PathBuf>, io::Error> {
+    let place = match config.store.kind {
+        StoreKind::Sled => BootstrapIn::Data(&config.store.data),
+        StoreKind::Memory => BootstrapIn::NewFolder,
+    };
+    if config.store.read_only {
+        // Nothing is written, and who has a key has it.
+        return Ok(None);
+    }
+    if is_open {
+        access.withdraw_first_key(place)?;
+        return Ok(None);
+    }
+    access.offer_first_key(place)
+}
