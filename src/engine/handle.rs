@@ -9,44 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use dispatch_contract::{AttemptId, Busy, Inbound, InboundSink, SinkClosed, UnixMillis};
+use dispatch_contract::{Busy, Inbound, UnixMillis};
 use tokio::sync::{oneshot, watch};
 use tracing::Level;
 use uuid::Uuid;
 
 use super::{
-    Command, EngineClock, Feed, Inbox, LaneLimits, NotTaken, ResumePolicy, RouteTable, Senders,
-    SpaceLimits, Writer, dispatch::Dispatcher,
+    Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, Inbox, NotTaken,
+    ResumePolicy, RouteTable, Senders, Writer, dispatch::Dispatcher,
 };
 use crate::{
     current::Current,
-    machine::{EndState, Fact, Fingerprint, Plan, PolicySnapshot, Reason, Workflow, WorkflowId},
+    machine::{Fingerprint, Plan, PolicySnapshot, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
     telemetry::{LogLimit, Metrics},
 };
 
 /// When it is worth asking again after a full lane.
 const RETRY_AFTER_MS: u64 = 1000;
-
-/// How the engine is set up.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// The durations that new workflows live by.
-    pub policy: PolicySnapshot,
-    /// How long overdue waits for receipts are held after a start; 0 is off.
-    pub recovery_grace: Duration,
-    /// How long an ended workflow is kept.
-    pub retention: Duration,
-    /// What is done when the disk fills up.
-    pub space: SpaceLimits,
-    /// Nothing is done and nothing is changed: it is only looked at.
-    pub is_read_only: bool,
-    /// Who waits longer than this for a permit on a route is told of; zero is off.
-    pub queue_warn: Duration,
-    /// How many commands may wait.
-    pub lanes: LaneLimits,
-}
 
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
@@ -70,26 +50,6 @@ struct EngineInner {
     is_read_only: bool,
 }
 
-/// A workflow that was created, or had been.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Created {
-    /// Its id.
-    pub id: WorkflowId,
-    /// What this request made; `None` if an earlier one with the same `request_id` did.
-    pub new: Option<Box<NewWorkflow>>,
-}
-
-/// A workflow just after its creation, so that the answer needs no read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewWorkflow {
-    /// What was asked for.
-    pub record: Arc<Record>,
-    /// Where it is.
-    pub state: Workflow,
-    /// What happened to it.
-    pub facts: Vec<Fact>,
-}
-
 /// What a `request_id` was used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExistingRequest {
@@ -106,64 +66,6 @@ impl ExistingRequest {
         let is_same = plan.fingerprint() == self.fingerprint;
         if is_same { Ok(self.id) } else { Err(EngineError::AlreadyExists(self.id)) }
     }
-}
-
-impl Created {
-    /// Whether this request made it.
-    pub fn is_new(&self) -> bool {
-        self.new.is_some()
-    }
-}
-
-/// A workflow that is canceled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Canceled {
-    /// Its id.
-    pub id: WorkflowId,
-    /// Attempts that had started: they may go out, and are never retried.
-    pub started: Vec<AttemptId>,
-}
-
-/// Why the engine did not do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineError {
-    /// There is no such workflow.
-    NotFound(WorkflowId),
-    /// The `request_id` belongs to another plan.
-    AlreadyExists(WorkflowId),
-    /// It has ended, and not by a cancel.
-    AlreadyEnded {
-        /// Which.
-        id: WorkflowId,
-        /// In what state.
-        state: EndState,
-        /// Why.
-        reason: Reason,
-    },
-    /// `valid_until` has passed.
-    TooLate,
-    /// Too much to do.
-    Overloaded {
-        /// When it is worth asking again, in milliseconds.
-        retry_after_ms: u64,
-    },
-    /// What is ahead of it on every route that serves it would take longer than it may wait.
-    RouteSaturated {
-        /// The route that has a permit soonest.
-        route: Arc<str>,
-        /// When it is worth asking again, in milliseconds.
-        retry_after_ms: u64,
-    },
-    /// It was restored from a backup, and waits to be told what becomes of what was open.
-    RestoreLocked,
-    /// There is no restore lock.
-    NotRestoreLocked,
-    /// It is stopping, or the store failed.
-    Unavailable,
-    /// There is hardly room left on the store's disk.
-    DiskFull,
-    /// It was started only to be read.
-    ReadOnly,
 }
 
 impl Engine {
@@ -463,40 +365,6 @@ impl Engine {
     }
 }
 
-/// A sink for adapters with a connection of their own.
-pub(crate) struct EngineSink {
-    /// The engine it leads to.
-    pub(crate) engine: Engine,
-    /// The provider it serves.
-    pub(crate) provider: String,
-}
-
-#[async_trait]
-impl InboundSink for EngineSink {
-    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
-        loop {
-            match self.engine.inbound(&self.provider, account, inbound.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(EngineError::Overloaded { retry_after_ms }) => {
-                    tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
-                }
-                Err(
-                    EngineError::NotFound(_)
-                    | EngineError::TooLate
-                    | EngineError::AlreadyExists(_)
-                    | EngineError::AlreadyEnded { .. }
-                    | EngineError::RouteSaturated { .. }
-                    | EngineError::DiskFull
-                    | EngineError::ReadOnly
-                    | EngineError::RestoreLocked
-                    | EngineError::NotRestoreLocked
-                    | EngineError::Unavailable,
-                ) => return Err(SinkClosed),
-            }
-        }
-    }
-}
-
 /// An id of engine time, so that ids sort as workflows were created.
 fn new_id(now: UnixMillis) -> WorkflowId {
     let (seconds, ms) = (now.0 / 1000, (now.0 % 1000) as u32);
@@ -509,48 +377,3 @@ impl std::fmt::Debug for Engine {
         f.write_str("Engine")
     }
 }
-
-impl std::fmt::Display for EngineError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            EngineError::NotFound(id) => write!(f, "there is no workflow {id}"),
-            EngineError::AlreadyExists(id) => write!(
-                f,
-                "this request_id belongs to workflow {id}, which asks for something else; use a \
-                 new request_id for a new workflow"
-            ),
-            EngineError::AlreadyEnded { id, state, reason } => {
-                write!(f, "workflow {id} has already ended: {}, {reason}", state.as_str())
-            }
-            EngineError::TooLate => f.write_str("valid_until has passed: nothing would be sent"),
-            EngineError::Overloaded { retry_after_ms } => {
-                write!(f, "too much to do at the moment; ask again in {retry_after_ms} ms")
-            }
-            EngineError::RouteSaturated { route, retry_after_ms } => write!(
-                f,
-                "route {route} is saturated: it could not start this within its send_within; ask again \
-                 in {retry_after_ms} ms, or use a higher priority or a longer send_within"
-            ),
-            EngineError::DiskFull => f.write_str(
-                "the disk of this service is nearly full: nothing new is taken until its operator makes \
-                 room; cancels are",
-            ),
-            EngineError::ReadOnly => f.write_str(
-                "this service was started to be read only: nothing is sent and nothing is changed until \
-                 its operator starts it without --read-only",
-            ),
-            EngineError::RestoreLocked => f.write_str(
-                "this service was restored from a backup and is held: nothing is sent until its \
-                 operator runs `dispatch resume`",
-            ),
-            EngineError::NotRestoreLocked => {
-                f.write_str("this service is not held: there is nothing to resume")
-            }
-            EngineError::Unavailable => {
-                f.write_str("the service is stopping; ask again when it is back")
-            }
-        }
-    }
-}
-
-impl std::error::Error for EngineError {}

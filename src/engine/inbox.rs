@@ -15,8 +15,8 @@ use std::{
 use dispatch_contract::Busy;
 
 use super::{
+    Command,
     fair::{FairQueue, RoundRobin},
-    processor::Command,
 };
 use crate::{
     machine::Priority,

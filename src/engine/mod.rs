@@ -17,32 +17,39 @@
 
 mod accounts;
 mod clock;
+mod command;
 mod dispatch;
+mod effects;
+mod error;
 mod event_log;
 mod fair;
 mod feed;
 mod handle;
 mod inbox;
+mod options;
 mod permits;
 mod processor;
 mod receipt_monitor;
 mod routes;
 mod senders;
+mod sink;
 mod space;
 mod writer;
 
 pub use accounts::{FormerNames, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
+pub use command::{Canceled, Command, Created, NewWorkflow, Responder, ResumePolicy};
 pub use dispatch::{CallExecutor, answer_of};
+pub use effects::{Effects, ForeignReceipts, SendOrder};
+pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
-pub(crate) use handle::EngineSink;
-pub use handle::{Canceled, Created, Engine, EngineError, EngineOptions, NewWorkflow};
+pub use handle::Engine;
 pub use inbox::{Inbox, LaneLimits, NotTaken};
+pub use options::EngineOptions;
 pub use permits::RouteQueue;
-pub use processor::{
-    Command, Effects, ForeignReceipts, Grace, Processor, Responder, ResumePolicy, SendOrder,
-};
+pub use processor::{Grace, Processor};
 pub use routes::{Route, RouteTable, RouteTenants, SenderMatch};
 pub use senders::Senders;
+pub(crate) use sink::EngineSink;
 pub use space::SpaceLimits;
 pub use writer::Writer;

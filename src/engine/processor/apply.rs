@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
 
-use super::{BatchContext, Effects, LoadedWorkflow, SendOrder, admission::LoadAwareRouter};
+use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
-    engine::permits::PermitRequest,
+    engine::{Effects, SendOrder, permits::PermitRequest},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
     store::{Change, HeldReceipt, StoreError},
 };
@@ -174,7 +174,7 @@ impl BatchContext<'_> {
     pub(super) fn finish(mut self) -> Effects {
         for id in std::mem::take(&mut self.order) {
             let Some(loaded) = self.loaded.remove(&id) else { continue };
-            self.processor.track_deferred(&loaded.state, self.now);
+            self.processor.recovery.track_deferred(&loaded.state, self.now);
             let names = self.processor.routes.former_names();
             self.processor.expected_receipts.track(&loaded.state, |account| names.present(account));
             if loaded.facts.is_empty() {

@@ -1,16 +1,16 @@
-//! What each command does to the workflows it concerns, and what time and a restart ask for.
+//! What each command does to the workflows it concerns.
 
 use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, Report, Status};
 
-use super::{
-    BatchContext, Command, ForeignReceipts, LoadedWorkflow, MAX_DUE_PER_BATCH, Responder,
-    admission::LoadAwareRouter,
-};
+use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
-    engine::{Canceled, Created, EngineError, NewWorkflow, account_id},
-    machine::{self, AttemptState, ClockKind, Event, Update, Workflow, WorkflowId},
+    engine::{
+        Canceled, Command, Created, EngineError, ForeignReceipts, NewWorkflow, Responder,
+        account_id,
+    },
+    machine::{self, AttemptState, Event, Update, Workflow, WorkflowId},
     store::{HeldReceipt, Record, StoreError},
 };
 /// Commands.
@@ -267,65 +267,6 @@ impl BatchContext<'_> {
             }
         }
         Ok(None)
-    }
-
-    pub(super) fn handle_due(&mut self) -> Result<(), StoreError> {
-        let grace = self.processor.grace;
-        let in_grace = self.now.engine < grace.until;
-        let wake = || Event::Wake { up_since: grace.started_at, hold: in_grace };
-        for _ in 0..MAX_DUE_PER_BATCH {
-            let Some(row) = self.processor.overdue.pop_front() else { break };
-            self.event(row.id, wake())?;
-        }
-        if in_grace {
-            self.handle_deferred()?;
-        } else {
-            self.processor.deferred.clear();
-            self.processor.deferred_by_workflow.clear();
-        }
-        let after = in_grace.then(|| self.processor.grace_cutoff());
-        let timers = self.store.due(ClockKind::Engine, after, self.now.engine, MAX_DUE_PER_BATCH);
-        let appointments = self.store.due(ClockKind::Wall, None, self.now.wall, MAX_DUE_PER_BATCH);
-        for row in timers.into_iter().chain(appointments) {
-            self.event(row.id, wake())?;
-        }
-        Ok(())
-    }
-
-    /// What is due of workflows that the grace hides; waits for receipts it holds.
-    fn handle_deferred(&mut self) -> Result<(), StoreError> {
-        let up_since = self.processor.grace.started_at;
-        for _ in 0..MAX_DUE_PER_BATCH {
-            let Some((at, id)) = self.processor.deferred.pop_first() else { break };
-            if at > self.now.engine {
-                self.processor.deferred.insert((at, id));
-                break;
-            }
-            self.processor.deferred_by_workflow.remove(&id);
-            self.event(id, Event::Wake { up_since, hold: true })?;
-        }
-        Ok(())
-    }
-
-    /// What the last life of the service left STARTED is unknown now; what it left PLANNED goes on. No
-    /// permit is given out before all that wait for one are known.
-    pub(super) fn recover(&mut self) -> Result<(), StoreError> {
-        for _ in 0..MAX_DUE_PER_BATCH {
-            let Some(id) = self.processor.open_workflows.pop_front() else { break };
-            let Some(loaded) = self.load(id)? else { continue };
-            for attempt in loaded.state.unanswered() {
-                self.event(id, Event::Lost { attempt })?;
-            }
-            self.event(id, Event::Rerouted)?;
-        }
-        if self.processor.is_rebuilding_queues && self.processor.open_workflows.is_empty() {
-            self.processor.is_rebuilding_queues = false;
-            self.processor.permits.pause(false);
-            for route in self.processor.permits.routes() {
-                self.dispatch_waiting(&route)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use dispatch_contract::UnixMillis;
 
-use super::BatchContext;
-
 /// How much is charged at once, in milliseconds: a life is charged that much, however short it is.
 const CHARGE_MS: u64 = 1000;
 
@@ -60,31 +58,27 @@ impl GraceBudget {
         let charged_ms = self.charged_ms.saturating_sub(self.before_ms);
         grace.until.min(grace.started_at.plus(Duration::from_millis(charged_ms)))
     }
-}
 
-impl BatchContext<'_> {
-    /// Charges this life for what it holds; at the end of its grace all is forgotten.
-    pub(super) fn charge_grace(&mut self) {
-        let processor = &mut *self.processor;
-        let now = self.now.engine;
-        if processor.is_restore_locked() || processor.is_recovering() {
-            return;
-        }
-        let given_ms = if now >= processor.grace.until {
+    /// Charges this life while the grace defers something; at the end of the grace all is forgotten. The
+    /// new sum of all lives, if it is another one.
+    pub(super) fn charge(
+        &mut self,
+        grace: &Grace,
+        now: UnixMillis,
+        defers_any: bool,
+    ) -> Option<u64> {
+        let given_ms = if now >= grace.until {
             0
-        } else if now >= processor.grace_budget.next_charge(&processor.grace)
-            && processor.grace_defers_any(self.store)
-        {
-            let charges = now.0.saturating_sub(processor.grace.started_at.0) / CHARGE_MS + 1;
-            let of_this_life = charges.saturating_mul(CHARGE_MS).min(processor.grace.length_ms());
-            processor.grace_budget.before_ms.saturating_add(of_this_life)
+        } else if now >= self.next_charge(grace) && defers_any {
+            let charges = now.0.saturating_sub(grace.started_at.0) / CHARGE_MS + 1;
+            let of_this_life = charges.saturating_mul(CHARGE_MS).min(grace.length_ms());
+            self.before_ms.saturating_add(of_this_life)
         } else {
-            return;
+            return None;
         };
-        if given_ms != processor.grace_budget.charged_ms {
-            processor.grace_budget.charged_ms = given_ms;
-            self.effects.change_set.grace_given_ms = Some(given_ms);
-        }
+        let is_new = given_ms != self.charged_ms;
+        self.charged_ms = given_ms;
+        is_new.then_some(given_ms)
     }
 }
 

@@ -10,8 +10,12 @@
 
 use std::sync::Arc;
 
-use super::{BatchContext, MAX_DUE_PER_BATCH, Responder};
-use crate::{engine::RouteTable, machine::Event, store::StoreError};
+use super::{BatchContext, MAX_DUE_PER_BATCH};
+use crate::{
+    engine::{Responder, RouteTable},
+    machine::Event,
+    store::StoreError,
+};
 
 impl BatchContext<'_> {
     pub(super) fn routes(

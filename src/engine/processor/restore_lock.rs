@@ -4,24 +4,12 @@
 
 use std::collections::VecDeque;
 
-use dispatch_contract::UnixMillis;
-
-use super::{BatchContext, Grace, MAX_DUE_PER_BATCH, Processor, Responder};
+use super::{BatchContext, MAX_DUE_PER_BATCH, Processor};
 use crate::{
-    engine::EngineError,
-    machine::{ClockKind, Event, WorkflowId},
-    store::{Store, StoreError},
+    engine::{EngineError, Responder, ResumePolicy},
+    machine::{Event, WorkflowId},
+    store::StoreError,
 };
-
-/// What becomes of the workflows that are open when the restore lock is released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumePolicy {
-    /// They go on as after a restart: what was STARTED and not answered is unknown, what is due is
-    /// done. Some of it may have been sent after the backup was taken.
-    Continue,
-    /// They are canceled: nothing of them is sent any more.
-    Cancel,
-}
 
 /// The restore lock, and whether it is being released.
 pub(super) struct RestoreLockState {
@@ -50,19 +38,6 @@ impl Processor {
     /// Whether nothing may be sent.
     pub fn is_restore_locked(&self) -> bool {
         self.restore_lock.is_some()
-    }
-
-    /// Queues overdue timers and open workflows for recovery.
-    pub(super) fn start_recovery(&mut self, store: &dyn Store) {
-        let before = UnixMillis(self.grace.started_at.0.saturating_sub(1));
-        let overdue = store.due(ClockKind::Engine, None, before, usize::MAX);
-        self.overdue = overdue.into_iter().filter(|row| !row.kind.awaits_receipt()).collect();
-        self.open_workflows = store.open_ids(None, usize::MAX).into();
-        // They are told of the routes with it.
-        self.reroute_queue.clear();
-        // A drain gives out no permit after it either.
-        self.is_rebuilding_queues = !self.is_draining;
-        self.permits.pause(true);
     }
 }
 
@@ -113,10 +88,7 @@ impl BatchContext<'_> {
             self.effects.acks.push(Box::new(move || reply(Ok(open))));
         }
         // As if it had started now: permits are counted afresh, since no call is out.
-        let grace_ms = processor.grace.until.since(processor.grace.started_at);
-        processor.grace =
-            Grace { started_at: self.now.engine, until: self.now.engine.plus(grace_ms) };
-        processor.grace_budget = processor.grace_budget.anew();
+        processor.recovery.restart(self.now.engine);
         processor.permits = processor.fresh_permits();
         processor.start_recovery(self.store);
         Ok(())

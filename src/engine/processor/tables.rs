@@ -7,9 +7,6 @@ impl Processor {
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
         [
             ("requirements", self.requirements.count()),
-            ("overdue", self.overdue.len()),
-            ("deferred_timers", self.deferred.len()),
-            ("open_to_recover", self.open_workflows.len()),
             ("reroute_queue", self.reroute_queue.len()),
             ("waiting_for_permits", self.permits.waiting()),
             ("held_receipts", self.held_receipts.len()),
@@ -17,5 +14,6 @@ impl Processor {
             ("uncertain_workflows", self.expected_receipts.len()),
         ]
         .into_iter()
+        .chain(self.recovery.tables())
     }
 }

@@ -1,0 +1,127 @@
+//! What the engine is asked for, and what whoever asked is answered with.
+
+use std::sync::Arc;
+
+use dispatch_contract::{AttemptId, Inbound};
+
+use super::{EngineError, RouteTable};
+use crate::{
+    machine::{Fact, SendResult, Workflow, WorkflowId},
+    store::Record,
+};
+
+/// Told once, after the batch is durable.
+pub type Responder<T> = Box<dyn FnOnce(T) + Send>;
+
+/// A command to the processor.
+pub enum Command {
+    /// A new workflow, already parsed and checked.
+    Create {
+        /// What is asked for.
+        record: Box<Record>,
+        /// Told how it went.
+        reply: Responder<Result<Created, EngineError>>,
+    },
+    /// The caller does not want it any more.
+    Cancel {
+        /// Whose it is.
+        tenant: Arc<str>,
+        /// Which.
+        id: WorkflowId,
+        /// Told how it went.
+        reply: Responder<Result<Canceled, EngineError>>,
+    },
+    /// What a provider told.
+    Inbound {
+        /// The provider.
+        provider: Arc<str>,
+        /// The account it concerns.
+        account: Arc<str>,
+        /// What it told, in order.
+        items: Vec<Inbound>,
+        /// Told once all of it is durable.
+        reply: Responder<Result<(), EngineError>>,
+    },
+    /// A call came back. Exactly one for each [`SendOrder`].
+    SendResult {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Which call of it.
+        call: u16,
+        /// The route it went by.
+        route: Arc<str>,
+        /// What it said.
+        answer: SendResult,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// The restore lock is to be released.
+    Resume {
+        /// What becomes of what is open.
+        open: ResumePolicy,
+        /// Told how many were open, or that there is no restore lock.
+        reply: Responder<Result<usize, EngineError>>,
+    },
+    /// The configuration was read anew: other routes, or the same with other limits.
+    Routes {
+        /// All of them.
+        table: RouteTable,
+        /// Told once they are in force.
+        reply: Responder<Arc<RouteTable>>,
+    },
+    /// Time may have moved.
+    Tick,
+    /// Start no further calls, and tell when none is out.
+    Drain {
+        /// Told when no call is out.
+        reply: Responder<()>,
+    },
+    /// The writer stops after this batch.
+    Stop,
+}
+
+/// A workflow that was created, or had been.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Created {
+    /// Its id.
+    pub id: WorkflowId,
+    /// What this request made; `None` if an earlier one with the same `request_id` did.
+    pub new: Option<Box<NewWorkflow>>,
+}
+
+/// A workflow just after its creation, so that the answer needs no read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewWorkflow {
+    /// What was asked for.
+    pub record: Arc<Record>,
+    /// Where it is.
+    pub state: Workflow,
+    /// What happened to it.
+    pub facts: Vec<Fact>,
+}
+
+impl Created {
+    /// Whether this request made it.
+    pub fn is_new(&self) -> bool {
+        self.new.is_some()
+    }
+}
+
+/// A workflow that is canceled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canceled {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Attempts that had started: they may go out, and are never retried.
+    pub started: Vec<AttemptId>,
+}
+
+/// What becomes of the workflows that are open when the restore lock is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumePolicy {
+    /// They go on as after a restart: what was STARTED and not answered is unknown, what is due is
+    /// done. Some of it may have been sent after the backup was taken.
+    Continue,
+    /// They are canceled: nothing of them is sent any more.
+    Cancel,
+}
