@@ -1,6 +1,10 @@
 //! The arrows of the house run one way: `use` lines and manifests keep to it.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Which rooms of `src/` a room may use.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -26,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const IMPURE: &[&str] =
     &["tokio", "std::time::Instant", "std::time::SystemTime", "std::fs", "std::net", "tracing"];
 
-fn files(of: &Path, found: &mut Vec<std::path::PathBuf>) {
+fn files(of: &Path, found: &mut Vec<PathBuf>) {
     if of.is_file() {
         found.push(of.to_owned());
     }
@@ -147,6 +151,93 @@ fn imports_are_found_in_braces_too() {
         "tokio::self",
     ];
     assert_eq!(imported(text), wanted);
+}
+
+/// Each file of a crate's `src`, by the path of the module that it is.
+fn modules(src: &Path) -> BTreeMap<Vec<String>, PathBuf> {
+    let mut found = Vec::new();
+    files(src, &mut found);
+    let of = |file: PathBuf| {
+        let within = file.strip_prefix(src).ok()?.with_extension("");
+        let mut path: Vec<String> =
+            within.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        if matches!(path.last()?.as_str(), "mod" | "lib" | "main") {
+            path.pop();
+        }
+        let is_code = file.extension()? == "rs" && !path.iter().any(|name| name == "tests");
+        is_code.then_some((path, file))
+    };
+    found.into_iter().filter_map(of).collect()
+}
+
+/// Which modules a module's imports lead to, but for those around it and within it: between a parent and
+/// its children there are arrows both ways.
+fn led_to(module: &[String], text: &str, all: &BTreeMap<Vec<String>, PathBuf>) -> Vec<Vec<String>> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let mut found = Vec::new();
+    for import in imported(text) {
+        let mut names = import.split("::").map(str::trim).peekable();
+        let mut target: Vec<String> = module.to_vec();
+        match names.peek() {
+            Some(&"crate") => {
+                target.clear();
+                names.next();
+            }
+            Some(&"self") => {
+                names.next();
+            }
+            Some(&"super") => {
+                while names.next_if_eq(&"super").is_some() {
+                    target.pop();
+                }
+            }
+            Some(_) | None => {}
+        }
+        for name in names {
+            target.push(name.to_owned());
+            if !all.contains_key(&target) {
+                target.pop();
+                break;
+            }
+        }
+        if !target.starts_with(module) && !module.starts_with(&target) {
+            found.push(target);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_modules_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let crates = fs::read_dir(root.join("adapters")).unwrap().flatten();
+    let sources = crates.map(|one| one.path().join("src")).chain([root.join("src")]);
+    for src in sources.filter(|src| src.is_dir()) {
+        let all = modules(&src);
+        let mut arrows: BTreeMap<_, _> = all
+            .iter()
+            .map(|(module, file)| {
+                (module, led_to(module, &fs::read_to_string(file).unwrap(), &all))
+            })
+            .collect();
+        // What leads nowhere, or only to what was taken away before, is in no circle.
+        loop {
+            let ends: Vec<_> = arrows
+                .iter()
+                .filter(|(_, to)| !to.iter().any(|to| arrows.contains_key(to)))
+                .map(|(module, _)| *module)
+                .collect();
+            if ends.is_empty() {
+                break;
+            }
+            arrows.retain(|module, _| !ends.contains(module));
+        }
+        assert!(
+            arrows.is_empty(),
+            "in {}, in circles or leading to one: {arrows:#?}",
+            src.display()
+        );
+    }
 }
 
 #[test]

@@ -52,3 +52,4 @@ mod tls;
 mod unread;
 mod webhooks;
 mod wire;
+mod words;
