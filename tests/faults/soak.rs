@@ -219,7 +219,9 @@ async fn hours_with_kills_lose_nothing_and_leak_nothing() {
     };
     let (began, mut sizes, mut kills) = (Instant::now(), Vec::new(), 0);
     while began.elapsed() < total {
+        let starting = Instant::now();
         let server = place.start().await;
+        let start_ms = starting.elapsed().as_millis() as f64;
         let is_over = Arc::new(AtomicBool::new(false));
         let mut customers = Vec::new();
         for number in 0..2 {
@@ -232,7 +234,11 @@ async fn hours_with_kills_lose_nothing_and_leak_nothing() {
             )));
         }
         tokio::time::sleep(a_life).await;
-        sizes.push((began.elapsed().as_secs_f64() / 3600.0, size(&server, &place.data).await));
+        let mut size = size(&server, &place.data).await;
+        size.insert("start_ms".to_owned(), start_ms);
+        // Not only at the end: of a soak that ends early, this is what there is.
+        println!("life {kills}: {size:?}");
+        sizes.push((began.elapsed().as_secs_f64() / 3600.0, size));
         assert!(!server.kill().await, "it had ended by itself");
         kills += 1;
         is_over.store(true, Ordering::Relaxed);
