@@ -17,15 +17,15 @@ use crate::pb::v1::{
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountsCommand {
     /// Create an account: messages whose sender is its id go out with its token.
-    Create(CreateArgs),
+    Create(CreateAccountArgs),
     /// List accounts.
-    List(ListArgs),
+    List(ListAccountsArgs),
     /// Show an account.
-    Show(OneArgs),
+    Show(AccountArgs),
     /// Change what is given of an account.
-    Update(UpdateArgs),
+    Update(UpdateAccountArgs),
     /// Take an account away.
-    Delete(OneArgs),
+    Delete(AccountArgs),
     /// Link an account to the application that is told of messages to it.
     Link(LinkArgs),
     /// Unlink an account from an application.
@@ -33,7 +33,7 @@ pub(super) enum AccountsCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(super) struct AccountName {
     /// messenger, viber_service_msg or whatsapp.
     provider: String,
     /// The page's id, the service's id, or the number.
@@ -42,21 +42,21 @@ pub(super) struct Which {
 
 /// A token is no argument: those are seen by everybody on the machine.
 #[derive(Debug, Args)]
-pub(super) struct TokenArgs {
+pub(super) struct AccountTokenArgs {
     /// The file that holds the provider's access token; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CreateArgs {
+pub(super) struct CreateAccountArgs {
     #[command(flatten)]
-    which: Which,
+    account: AccountName,
     /// For people.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    token: TokenArgs,
+    token: AccountTokenArgs,
     /// The id of the application to link it to.
     #[arg(long, value_name = "ID")]
     application: Option<String>,
@@ -65,7 +65,7 @@ pub(super) struct CreateArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(super) struct ListAccountsArgs {
     /// Only those at this provider.
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
@@ -74,22 +74,22 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct OneArgs {
+pub(super) struct AccountArgs {
     #[command(flatten)]
-    which: Which,
+    account: AccountName,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct UpdateArgs {
+pub(super) struct UpdateAccountArgs {
     #[command(flatten)]
-    which: Which,
+    account: AccountName,
     /// For people; an empty one takes it away.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    token: TokenArgs,
+    token: AccountTokenArgs,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -97,7 +97,7 @@ pub(super) struct UpdateArgs {
 #[derive(Debug, Args)]
 pub(super) struct LinkArgs {
     #[command(flatten)]
-    which: Which,
+    account: AccountName,
     /// The application's id.
     application: String,
     #[command(flatten)]
@@ -116,8 +116,8 @@ pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+async fn create(args: CreateAccountArgs) -> Result<ExitCode, Failure> {
+    let AccountName { provider, external_id } = args.account;
     let access_token = args.token.read()?.unwrap_or_default();
     let (name, application_id) =
         (args.name.unwrap_or_default(), args.application.unwrap_or_default());
@@ -128,7 +128,7 @@ async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+async fn list(args: ListAccountsArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let provider = args.provider.unwrap_or_default();
     let mut request = ListAccountsRequest { provider, page_size: 100, page_token: String::new() };
@@ -145,16 +145,16 @@ async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+async fn show(args: AccountArgs) -> Result<ExitCode, Failure> {
+    let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request = GetAccountRequest { provider, external_id };
     let answer = client.accounts().get_account(request).await.map_err(refused)?;
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+async fn update(args: UpdateAccountArgs) -> Result<ExitCode, Failure> {
+    let AccountName { provider, external_id } = args.account;
     let access_token = args.token.read()?.unwrap_or_default();
     let request = UpdateAccountRequest { provider, external_id, name: args.name, access_token };
     let client = connect(&args.remote).await?;
@@ -162,8 +162,8 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+async fn delete(args: AccountArgs) -> Result<ExitCode, Failure> {
+    let AccountName { provider, external_id } = args.account;
     let gone = format!("{provider} {external_id} is gone");
     let client = connect(&args.remote).await?;
     let request = DeleteAccountRequest { provider, external_id };
@@ -173,7 +173,7 @@ async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn link(args: LinkArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+    let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request =
         LinkApplicationRequest { provider, external_id, application_id: args.application };
@@ -182,7 +182,7 @@ async fn link(args: LinkArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn unlink(args: LinkArgs) -> Result<ExitCode, Failure> {
-    let Which { provider, external_id } = args.which;
+    let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request =
         UnlinkApplicationRequest { provider, external_id, application_id: args.application };
@@ -190,7 +190,7 @@ async fn unlink(args: LinkArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-impl TokenArgs {
+impl AccountTokenArgs {
     /// The token, without the line break behind it.
     fn read(&self) -> Result<Option<String>, Failure> {
         let Some(path) = &self.token_file else { return Ok(None) };

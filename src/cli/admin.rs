@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    BackupArgs, CheckArgs, Failure, Output, RestoreArgs, ResumeArgs, WhatIsOpen,
+    BackupArgs, CheckArgs, Failure, OpenWorkflowsArg, Output, RestoreArgs, ResumeArgs,
     remote::{connect, refused},
     show,
     undo::TempFolder,
@@ -109,8 +109,8 @@ pub(super) fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
 
 pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
     let (open, done) = match args.open {
-        WhatIsOpen::Continue => (OpenWorkflows::Continue, "go on"),
-        WhatIsOpen::Cancel => (OpenWorkflows::Cancel, "are canceled"),
+        OpenWorkflowsArg::Continue => (OpenWorkflows::Continue, "go on"),
+        OpenWorkflowsArg::Cancel => (OpenWorkflows::Cancel, "are canceled"),
     };
     let resumed = connect(&args.remote).await?.resume(open).await.map_err(refused)?;
     show::answer(args.remote.output, &resumed, |resumed| {

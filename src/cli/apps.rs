@@ -24,21 +24,21 @@ use crate::pb::v1::{
 pub(super) enum AppsCommand {
     /// Create an application. Without a public key a pair is made, and the private key written to a
     /// file: it is shown nowhere else.
-    Create(CreateArgs),
+    Create(CreateAppArgs),
     /// List applications, oldest first.
     List(RemoteArgs),
     /// Show an application.
-    Show(OneArgs),
+    Show(AppArgs),
     /// Change what is given of an application.
-    Update(UpdateArgs),
+    Update(UpdateAppArgs),
     /// Take an application away: its tokens are no longer taken, and nobody is told anything any more.
-    Delete(OneArgs),
+    Delete(AppArgs),
     /// Show the secret that an application's callbacks are signed with.
     Secret(SecretArgs),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CreateArgs {
+pub(super) struct CreateAppArgs {
     /// Its name, for people.
     name: String,
     /// Where the private key is written; the file must not be there yet.
@@ -74,7 +74,7 @@ pub(super) struct MessagesArgs {
     messages_version: Option<Version>,
     /// How callbacks are signed.
     #[arg(long, value_enum)]
-    signing: Option<Signing>,
+    signing: Option<SigningArg>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,7 +88,7 @@ enum Version {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Signing {
+enum SigningArg {
     /// A JWT over the body's hash.
     Jwt,
     /// The headers of the Standard Webhooks specification.
@@ -96,7 +96,7 @@ enum Signing {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct OneArgs {
+pub(super) struct AppArgs {
     /// The application's id.
     id: String,
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub(super) struct OneArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct UpdateArgs {
+pub(super) struct UpdateAppArgs {
     /// The application's id.
     id: String,
     /// Its new name.
@@ -148,7 +148,7 @@ pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
+async fn create(args: CreateAppArgs) -> Result<ExitCode, Failure> {
     let public_key = public_key(args.public_keyfile.as_deref())?;
     let mut keyfile = match &args.public_keyfile {
         None => Some(KeyFile::begin(&args.keyfile)?),
@@ -196,7 +196,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
+async fn show(args: AppArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let request = GetApplicationRequest { application_id: args.id };
     let answer = client.applications().get_application(request).await.map_err(refused)?;
@@ -204,7 +204,7 @@ async fn show(args: OneArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
+async fn update(args: UpdateAppArgs) -> Result<ExitCode, Failure> {
     let public_key = public_key(args.public_keyfile.as_deref())?;
     let keyfile = args.renew_keyfile.as_deref().map(KeyFile::begin).transpose()?;
     let client = connect(&args.remote).await?;
@@ -228,7 +228,7 @@ async fn update(args: UpdateArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn delete(args: OneArgs) -> Result<ExitCode, Failure> {
+async fn delete(args: AppArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
     let request = DeleteApplicationRequest { application_id: args.id.clone() };
     let answer = client.applications().delete_application(request).await.map_err(refused)?;
@@ -265,8 +265,8 @@ impl MessagesArgs {
             None => {}
         }
         match signing {
-            Some(Signing::Jwt) => messages.signing = CallbackSigning::Jwt as i32,
-            Some(Signing::StandardWebhooks) => {
+            Some(SigningArg::Jwt) => messages.signing = CallbackSigning::Jwt as i32,
+            Some(SigningArg::StandardWebhooks) => {
                 messages.signing = CallbackSigning::StandardWebhooks as i32;
             }
             None => {}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Failure, RemoteArgs, Whose,
+    Failure, RemoteArgs, TenantFilter,
     remote::{connect, refused},
     show,
 };
@@ -20,15 +20,15 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum CallbacksCommand {
     /// List callbacks that are not delivered, those of older workflows first.
-    List(ListArgs),
+    List(ListCallbacksArgs),
     /// Show one callback.
-    Show(OneArgs),
+    Show(CallbackArgs),
     /// Send callbacks once more: one, or all dead ones of an application.
     Resend(ResendArgs),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(super) struct ListCallbacksArgs {
     /// Only of this workflow.
     #[arg(long, value_name = "ID")]
     workflow: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_enum)]
     state: Option<WhichState>,
     #[command(flatten)]
-    whose: Whose,
+    tenant_filter: TenantFilter,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -56,7 +56,7 @@ enum WhichState {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct OneArgs {
+pub(super) struct CallbackArgs {
     /// The callback's id.
     id: String,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(super) async fn run(command: CallbacksCommand) -> Result<ExitCode, Failure> 
     }
 }
 
-async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+async fn list(args: ListCallbacksArgs) -> Result<ExitCode, Failure> {
     let state = match args.state {
         None => CallbackState::Unspecified,
         Some(WhichState::Waiting) => CallbackState::Waiting,
@@ -93,7 +93,7 @@ async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         workflow_id: args.workflow.unwrap_or_default(),
         application_id: args.application.unwrap_or_default(),
         state: state as i32,
-        tenant: args.whose.tenant,
+        tenant: args.tenant_filter.tenant,
         ..ListCallbacksRequest::default()
     };
     let output = args.remote.output;
@@ -106,7 +106,7 @@ async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show_one(args: OneArgs) -> Result<ExitCode, Failure> {
+async fn show_one(args: CallbackArgs) -> Result<ExitCode, Failure> {
     let workflow = args.id.split_once('.').map_or("", |(workflow, _)| workflow);
     if workflow.is_empty() {
         let text = format!("{} is no callback's id; `dispatch callbacks list` tells them", args.id);

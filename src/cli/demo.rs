@@ -87,12 +87,12 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
 }
 
 /// What was seen of a workflow.
-struct Seen {
+struct DemoRun {
     end: WorkflowState,
     sends: usize,
 }
 
-async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Failure> {
+async fn live(client: &Client, recipient: &str, colour: bool) -> Result<DemoRun, Failure> {
     let failed = |status: tonic::Status| Failure::new(status.message().to_owned());
     let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(Failure::new)?;
     let request =
@@ -100,7 +100,7 @@ async fn live(client: &Client, recipient: &str, colour: bool) -> Result<Seen, Fa
     let created = client.create(request).await.map_err(failed)?;
     let id = created.workflow.map(|workflow| workflow.workflow_id).unwrap_or_default();
     let mut began = None;
-    let mut seen = Seen { end: WorkflowState::Unspecified, sends: 0 };
+    let mut seen = DemoRun { end: WorkflowState::Unspecified, sends: 0 };
     let see = |event: Event| {
         match event.kind() {
             EventKind::Created => began = event.time.map(|time| show::millis(&time)),

@@ -7,7 +7,7 @@ use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
-    Failure, Hidden, LookArgs, Output, RemoteArgs, Whose,
+    Failure, Hidden, ListInTenantArgs, Output, RemoteArgs, TenantFilter,
     remote::{connect, refused},
     show,
 };
@@ -29,7 +29,7 @@ pub(super) enum KeysCommand {
     /// Make a key. Its secret is shown once.
     Create(CreateKeyArgs),
     /// List the keys.
-    List(LookArgs),
+    List(ListInTenantArgs),
     /// Give a key a new secret; the one before stays valid until the next time.
     Rotate(RotateArgs),
     /// End a key.
@@ -43,7 +43,7 @@ pub(super) struct CreateKeyArgs {
     /// For people.
     #[arg(long, default_value = "", value_name = "TEXT")]
     name: String,
-    /// Whose it is [default: the caller's own].
+    /// TenantFilter it is [default: the caller's own].
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     tenant: String,
     /// What its holder may do: of create, read, cancel, admin, and operator, which runs the service for
@@ -104,13 +104,13 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "TIME")]
     since: Option<jiff::Timestamp>,
     #[command(flatten)]
-    whose: Whose,
+    tenant_filter: TenantFilter,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TokenArgs {
+pub(super) struct AppTokenArgs {
     /// The application's id.
     #[arg(long, value_name = "UUID")]
     app_id: Uuid,
@@ -172,8 +172,8 @@ fn first_key(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<Hi
     })
 }
 
-async fn list(args: LookArgs) -> Result<ExitCode, Failure> {
-    let request = ListKeysRequest { tenant: args.whose.tenant };
+async fn list(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
+    let request = ListKeysRequest { tenant: args.tenant_filter.tenant };
     let listed = connect(&args.remote).await?.access().list_keys(request).await;
     let listed = listed.map_err(refused)?.into_inner();
     for key in &listed.keys {
@@ -253,7 +253,7 @@ fn how_far(rotation: &MasterKeyRotation) -> String {
 }
 
 pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
-    let AuditArgs { limit, who, since, whose: Whose { tenant }, remote } = args;
+    let AuditArgs { limit, who, since, tenant_filter: TenantFilter { tenant }, remote } = args;
     let since = since.map(|since| prost_types::Timestamp {
         seconds: since.as_second(),
         nanos: since.subsec_nanosecond(),
@@ -278,7 +278,7 @@ pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command has no clock but the machine's")]
-pub(super) fn token(args: TokenArgs) -> Result<ExitCode, Failure> {
+pub(super) fn token(args: AppTokenArgs) -> Result<ExitCode, Failure> {
     let shown = args.private_key.display();
     let private_key = std::fs::read_to_string(&args.private_key)
         .map_err(|error| Failure { code: 2, text: format!("cannot read {shown}: {error}") })?;

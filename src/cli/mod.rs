@@ -45,19 +45,19 @@ enum CliCommand {
     /// Watch two workflows against a simulated provider: one fails over, one is read in time.
     Demo,
     /// Create a workflow from a file.
-    Create(CreateArgs),
+    Create(CreateWorkflowArgs),
     /// Show a workflow.
-    Get(OneArgs),
+    Get(WorkflowArgs),
     /// Tell what happened to a workflow, and why.
-    Why(OneArgs),
+    Why(WorkflowArgs),
     /// Follow what happens, live.
     Watch(WatchArgs),
     /// List workflows, newest first.
-    List(ListArgs),
+    List(ListWorkflowsArgs),
     /// Cancel a workflow: nothing of it starts any more.
-    Cancel(OneArgs),
+    Cancel(WorkflowArgs),
     /// List the channels that are served, and what they can do.
-    Channels(LookArgs),
+    Channels(ListInTenantArgs),
     /// Manage applications: who is told what becomes of workflows, and who may speak for you.
     #[command(subcommand)]
     Apps(apps::AppsCommand),
@@ -82,7 +82,7 @@ enum CliCommand {
     /// List administrative acts, newest first.
     Audit(keys::AuditArgs),
     /// Make a token of an application, for `Authorization: Bearer …`.
-    Token(keys::TokenArgs),
+    Token(keys::AppTokenArgs),
     /// Measure how fast the service is on this machine, beside what the machine can do.
     Bench(bench::BenchArgs),
     /// Print the complete default configuration, with comments.
@@ -195,7 +195,7 @@ enum Output {
 }
 
 #[derive(Debug, Args)]
-struct CreateArgs {
+struct CreateWorkflowArgs {
     /// The workflow: JSON or YAML, in the shape of WorkflowSpec; `-` is standard input.
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
@@ -213,7 +213,7 @@ struct CreateArgs {
 }
 
 #[derive(Debug, Args)]
-struct OneArgs {
+struct WorkflowArgs {
     /// The workflow's id.
     id: String,
     #[command(flatten)]
@@ -234,14 +234,14 @@ struct WatchArgs {
     #[arg(long, requires = "id")]
     late: bool,
     #[command(flatten)]
-    whose: Whose,
+    tenant_filter: TenantFilter,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 /// For commands that list, as all of them must say it alike.
 #[derive(Debug, Args)]
-struct Whose {
+struct TenantFilter {
     /// Only of this tenant; without it, all that the key may see: an operator's sees everybody's.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     tenant: String,
@@ -249,9 +249,9 @@ struct Whose {
 
 /// For commands that list, and ask for nothing else.
 #[derive(Debug, Args)]
-struct LookArgs {
+struct ListInTenantArgs {
     #[command(flatten)]
-    whose: Whose,
+    tenant_filter: TenantFilter,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -282,13 +282,13 @@ struct RestoreArgs {
 struct ResumeArgs {
     /// What becomes of the workflows that were open when the backup was taken.
     #[arg(long, value_enum)]
-    open: WhatIsOpen,
+    open: OpenWorkflowsArg,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WhatIsOpen {
+enum OpenWorkflowsArg {
     /// They go on as after a restart; what was sent after the backup may be sent a second time.
     Continue,
     /// They are canceled; nothing of them is sent any more.
@@ -303,7 +303,7 @@ struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
+struct ListWorkflowsArgs {
     /// Only in this state (SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED, CANCELED); may be
     /// given several times.
     #[arg(long)]
@@ -315,7 +315,7 @@ struct ListArgs {
     #[arg(long, value_name = "TEXT")]
     client_ref: Option<String>,
     #[command(flatten)]
-    whose: Whose,
+    tenant_filter: TenantFilter,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,

@@ -10,7 +10,8 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
 use super::{
-    CreateArgs, Failure, ListArgs, LookArgs, OneArgs, Output, RemoteArgs, WatchArgs, reach, show,
+    CreateWorkflowArgs, Failure, ListInTenantArgs, ListWorkflowsArgs, Output, RemoteArgs,
+    WatchArgs, WorkflowArgs, reach, show,
 };
 use crate::{
     client::{Client, Credential, Watch},
@@ -27,7 +28,7 @@ use crate::{
 /// How long the first answer may take until it is left to the call itself.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn create(args: CreateWorkflowArgs) -> Result<ExitCode, Failure> {
     let spec = read_spec(&args.file).map_err(|text| Failure { code: 3, text })?;
     let client = connect(&args.remote).await?;
     let request = CreateWorkflowRequest {
@@ -57,13 +58,13 @@ pub(super) async fn create(args: CreateArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn get(args: OneArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn get(args: WorkflowArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     show::answer(args.remote.output, &workflow, show::workflow);
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn why(args: OneArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn why(args: WorkflowArgs) -> Result<ExitCode, Failure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     let colour = show::wants_colour();
     show::answer(args.remote.output, &workflow, |workflow| show::story(workflow, colour));
@@ -78,11 +79,11 @@ pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, Failure> {
         None if labels.is_empty() => Watch::All,
         None => Watch::Labels(labels),
     };
-    let client = client.of_tenant(args.whose.tenant);
+    let client = client.of_tenant(args.tenant_filter.tenant);
     follow(&client, what, args.resume, args.late, args.remote.output).await
 }
 
-pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, Failure> {
     let mut states = Vec::new();
     for name in &args.state {
         let full = format!("WORKFLOW_STATE_{}", name.to_uppercase());
@@ -99,7 +100,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
         states,
         labels: labels(&args.label)?,
         client_ref: args.client_ref.unwrap_or_default(),
-        tenant: args.whose.tenant,
+        tenant: args.tenant_filter.tenant,
         ..ListWorkflowsRequest::default()
     };
     let mut left = args.limit;
@@ -118,7 +119,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn cancel(args: WorkflowArgs) -> Result<ExitCode, Failure> {
     let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
     show::answer(args.remote.output, &canceled, |canceled| {
         let id = canceled.workflow.as_ref().map_or("", |workflow| &workflow.workflow_id);
@@ -135,9 +136,9 @@ pub(super) async fn cancel(args: OneArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn channels(args: LookArgs) -> Result<ExitCode, Failure> {
-    let LookArgs { whose, remote } = args;
-    let client = connect(&remote).await?.of_tenant(whose.tenant);
+pub(super) async fn channels(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
+    let ListInTenantArgs { tenant_filter, remote } = args;
+    let client = connect(&remote).await?.of_tenant(tenant_filter.tenant);
     let channels = client.channels().await.map_err(refused)?;
     show::answer(remote.output, &ListChannelsResponse { channels }, |listed| {
         let shown: Vec<_> = listed.channels.iter().map(show::channel).collect();
