@@ -77,7 +77,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
          "message": {"text": "Your table is ready."}}]}}"#;
     let create = "dispatch.v1.DispatchService/CreateWorkflow";
     let created = text(grpcurl(&["-d", request, &address, create]).await.unwrap());
-    let id = created.split("\"id\": \"").nth(1).unwrap().split('"').next().unwrap();
+    let id = created.split("\"workflowId\": \"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(id.len(), 36, "{created}");
 
     let follow = format!(r#"{{"workflow_id": "{id}"}}"#);
