@@ -12,16 +12,15 @@ use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
-    Callback, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState,
+    Callback, CallbackContext, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState,
     attempt::AttemptResult,
     row::{readable, tenant_number},
     schedule::{ConcurrencyLimits, QueuedCallback, Schedule},
-    wake::Wake,
+    wake::WakeSignal,
 };
 use crate::{
     access::Application,
     current::Current,
-    engine::Engine,
     store::{self, Kind, SettingChange, StoreError},
 };
 
@@ -30,10 +29,10 @@ const ROWS: usize = 512;
 
 /// What the journal follower, the delivery worker and the administrators share.
 pub(super) struct CallbackStore {
-    pub(super) engine: Engine,
+    pub(super) context: CallbackContext,
     pub(super) options: Current<CallbackOptions>,
     /// Wakes the delivery worker when a new callback waits.
-    pub(super) delivery_wake: Wake,
+    pub(super) delivery_wake: WakeSignal,
     index: Mutex<CallbackIndex>,
 }
 
@@ -50,7 +49,7 @@ impl CallbackStore {
     /// # Errors
     /// If the store cannot be read.
     pub(super) fn open(
-        engine: Engine,
+        context: CallbackContext,
         options: CallbackOptions,
     ) -> Result<CallbackStore, StoreError> {
         let limits = ConcurrencyLimits {
@@ -62,12 +61,12 @@ impl CallbackStore {
             dead_letters: HashMap::new(),
             dead_letter_count: 0,
         };
-        let delivery_wake = Wake::new(Arc::clone(engine.clock()));
+        let delivery_wake = WakeSignal::new(Arc::clone(&context.clock));
         let options = Current::new(options);
-        let store = CallbackStore { engine, options, delivery_wake, index: Mutex::new(index) };
+        let store = CallbackStore { context, options, delivery_wake, index: Mutex::new(index) };
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = store.engine.settings().list(Kind::Callback, after.as_deref(), ROWS)?;
+            let rows = store.context.settings.list(Kind::Callback, after.as_deref(), ROWS)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             let mut index = store.index();
@@ -85,7 +84,7 @@ impl CallbackStore {
     /// If the store cannot be read.
     pub(super) fn get(&self, id: CallbackId) -> Result<Option<Callback>, StoreError> {
         let key = id.to_key();
-        let row = self.engine.settings().get(Kind::Callback, &key)?;
+        let row = self.context.settings.get(Kind::Callback, &key)?;
         row.map(|row| Callback::decode(&key, &row).map(|(_, callback)| callback)).transpose()
     }
 
@@ -98,7 +97,7 @@ impl CallbackStore {
         tenant: &str,
         id: Uuid,
     ) -> Result<Option<Application>, StoreError> {
-        let Some(row) = self.engine.settings().get(Kind::Application, id.as_bytes())? else {
+        let Some(row) = self.context.settings.get(Kind::Application, id.as_bytes())? else {
             return Ok(None);
         };
         let application: Application = store::decode(&row, || format!("application {id}"))?;
@@ -140,7 +139,7 @@ impl CallbackStore {
 
     /// The next callback to deliver now.
     pub(super) fn start(&self) -> Option<CallbackId> {
-        let now = self.engine.clock().now();
+        let now = self.context.clock.now();
         self.index().schedule.start(now)
     }
 
@@ -168,7 +167,7 @@ impl CallbackStore {
             Some(callback) => callback.put(id)?,
             None => SettingChange::remove(Kind::Callback, id.to_key()),
         };
-        self.engine.settings().note(vec![change])?;
+        self.context.settings.note(vec![change])?;
         let Some(callback) = callback else { return Ok(()) };
         match callback.state {
             DeliveryState::Waiting(_) => Ok(()),
@@ -184,7 +183,7 @@ impl CallbackStore {
     /// # Errors
     /// If the store failed.
     pub(super) fn resend(&self, found: Vec<(CallbackId, Callback)>) -> Result<(), StoreError> {
-        let now = self.engine.clock().now();
+        let now = self.context.clock.now();
         let renew = |callback: &Callback| Callback {
             attempts_since: now,
             attempt_count: 0,
@@ -194,7 +193,7 @@ impl CallbackStore {
         let renewed: Vec<_> = found.iter().map(|(id, callback)| (*id, renew(callback))).collect();
         let changes: Result<_, _> =
             renewed.iter().map(|(id, callback)| callback.put(*id)).collect();
-        self.engine.settings().write(changes?)?;
+        self.context.settings.write(changes?)?;
         let mut index = self.index();
         for (id, callback) in &found {
             index.remove_dead_letter(*id, callback);
@@ -227,15 +226,15 @@ impl CallbackStore {
             return Ok(());
         }
         let count = dropped.len();
-        self.engine.settings().note(dropped)?;
-        self.engine.metrics().callbacks("dropped", count);
+        self.context.settings.note(dropped)?;
+        self.context.metrics.callbacks("dropped", count);
         Ok(())
     }
 
     fn update_metrics(&self) {
         let index = self.index();
         let (waiting, oldest) = (index.schedule.len(), index.schedule.oldest());
-        self.engine.metrics().callbacks_kept(waiting, index.dead_letter_count, oldest);
+        self.context.metrics.callbacks_kept(waiting, index.dead_letter_count, oldest);
     }
 
     /// How many entries each table has.

@@ -49,7 +49,7 @@ pub(super) async fn attempt(
         Err(error) => {
             tracing::error!(workflow = %id.workflow, %error, "a callback could not be read or saved");
             AttemptResult::failed(Disposition::RetryAt(
-                store.engine.clock().now().plus(AFTER_A_FAULT),
+                store.context.clock.now().plus(AFTER_A_FAULT),
             ))
         }
     }
@@ -60,7 +60,7 @@ async fn attempt_once(
     client: &CallbackClient,
     id: CallbackId,
 ) -> Result<AttemptResult, StoreError> {
-    let wall = store.engine.clock().real_wall();
+    let wall = store.context.clock.real_wall();
     let Some(request) = blocking(store, move |store| prepare(store, id, wall)).await? else {
         return Ok(AttemptResult::failed(Disposition::Completed));
     };
@@ -70,7 +70,7 @@ async fn attempt_once(
     let is_slow = began.elapsed() > SLOW;
     let cause = cause(&response);
     let host = Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    let now = store.engine.clock().now();
+    let now = store.context.clock.now();
     let outcome = judge(&store.options.get(), id, request.callback, response, now);
     let (succeeded, disposition, row) = match outcome.clone() {
         DeliveryOutcome::Delivered => (true, Disposition::Completed, None),
@@ -105,7 +105,7 @@ fn prepare(
         workflow = %id.workflow, application = %callback_application,
         "a callback is dropped: its workflow is past retention, or its application has no webhook any more"
     );
-    store.engine.metrics().callbacks("dropped", 1);
+    store.context.metrics.callbacks("dropped", 1);
     Ok(None)
 }
 
@@ -115,7 +115,7 @@ fn render_request(
     callback: Callback,
     now: UnixMillis,
 ) -> Result<Option<CallbackRequest>, StoreError> {
-    let reader = store.engine.reader();
+    let reader = &store.context.reader;
     let Some(record) = reader.record(id.workflow)? else { return Ok(None) };
     let Some(application) = store.application(&callback.tenant, callback.application)? else {
         return Ok(None);
@@ -194,7 +194,7 @@ fn report(
     host: &str,
     cause: &'static str,
 ) {
-    let (metrics, limit) = (store.engine.metrics(), store.engine.log_limit());
+    let (metrics, limit) = (&store.context.metrics, &store.context.log_limit);
     let workflow = id.workflow;
     match outcome {
         DeliveryOutcome::Delivered => metrics.callbacks("delivered", 1),

@@ -25,7 +25,7 @@ use super::{
     notification::{NotificationKind, notifications},
     render,
     target::CallbackTarget,
-    wake::Wake,
+    wake::WakeSignal,
 };
 use crate::{
     machine::{Fact, WorkflowId},
@@ -72,7 +72,7 @@ impl JournalFollower {
         store: Arc<CallbackStore>,
         handoff: Arc<HandoffBuffer>,
     ) -> Result<JournalFollower, StoreError> {
-        let (settings, newest) = (store.engine.settings(), store.engine.reader().newest());
+        let (settings, newest) = (&store.context.settings, store.context.reader.newest());
         let cursor = match read_progress(&**settings)? {
             // A store restored from a backup may be behind what is kept beside it.
             Some(progress) => progress.cursor.min(newest),
@@ -93,7 +93,7 @@ impl JournalFollower {
     }
 
     /// Follows until `stop`, or until the store fails.
-    pub(super) async fn run(self, wake: Arc<Wake>, stop: CancellationToken) {
+    pub(super) async fn run(self, wake: Arc<WakeSignal>, stop: CancellationToken) {
         let (store, handoff) = (Arc::clone(&self.store), Arc::clone(&self.handoff));
         let mut follower = Some(self);
         wake.notify();
@@ -105,7 +105,7 @@ impl JournalFollower {
             };
             let (store, handoff) = (Arc::clone(&store), Arc::clone(&handoff));
             let last = follower.take();
-            let metrics = Arc::clone(store.engine.metrics());
+            let metrics = Arc::clone(&store.context.metrics);
             let caught_up = tokio::task::spawn_blocking(move || {
                 let mut follower = match last {
                     Some(follower) => follower,
@@ -170,8 +170,8 @@ impl JournalFollower {
     fn read_on(&mut self) -> Result<(), StoreError> {
         loop {
             // Behind the last row there may be cursors without a row: retention carried them to the right.
-            let newest = self.store.engine.reader().newest();
-            let rows = match self.store.engine.reader().after(self.cursor, ROWS) {
+            let newest = self.store.context.reader.newest();
+            let rows = match self.store.context.reader.after(self.cursor, ROWS) {
                 Ok(rows) => rows,
                 Err(StoreError::Trimmed(oldest)) => {
                     let missed = oldest.0.saturating_sub(self.cursor.0);
@@ -179,7 +179,7 @@ impl JournalFollower {
                         missed,
                         "retention was faster than the callbacks; they go on behind it"
                     );
-                    self.store.engine.metrics().callback_rows_missed(missed);
+                    self.store.context.metrics.callback_rows_missed(missed);
                     self.cursor = oldest;
                     continue;
                 }
@@ -211,9 +211,9 @@ impl JournalFollower {
                 Ok(Err(error)) => return Err(error),
                 // A bug, which must not stop those of all others either.
                 Err(_) => {
-                    let engine = &self.store.engine;
-                    engine.metrics().callbacks_panicked();
-                    if engine.log_limit().admits(Level::ERROR, "callback_panicked", "", "") {
+                    let context = &self.store.context;
+                    context.metrics.callbacks_panicked();
+                    if context.log_limit.admits(Level::ERROR, "callback_panicked", "", "") {
                         tracing::error!(workflow = %row.workflow, "no callback can be made: a panic");
                     }
                 }
@@ -239,9 +239,9 @@ impl JournalFollower {
         let changes = made.iter().map(|(id, callback)| callback.put(*id));
         let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
         changes.push(FollowerProgress { cursor: self.cursor }.put()?);
-        self.store.engine.settings().note(changes)?;
+        self.store.context.settings.note(changes)?;
         (self.saved, self.saved_at) = (self.cursor, Instant::now());
-        let metrics = self.store.engine.metrics();
+        let metrics = &self.store.context.metrics;
         metrics.callbacks("made", made.len());
         let is_dead = |(_, callback): &&(_, Callback)| {
             matches!(callback.state, DeliveryState::DeadLettered(_))
@@ -253,7 +253,7 @@ impl JournalFollower {
     fn save_cursor(&mut self) -> Result<(), StoreError> {
         if self.cursor != self.saved {
             let progress = FollowerProgress { cursor: self.cursor };
-            self.store.engine.settings().note(vec![progress.put()?])?;
+            self.store.context.settings.note(vec![progress.put()?])?;
         }
         (self.saved, self.saved_at) = (self.cursor, Instant::now());
         Ok(())
@@ -268,7 +268,7 @@ impl JournalFollower {
         if self.without_receiver.contains(&row.workflow) || !row.facts.iter().any(may_notify) {
             return Ok(());
         }
-        let reader = self.store.engine.reader();
+        let reader = &self.store.context.reader;
         // Gone: past retention.
         let Some(record) = reader.record(row.workflow)? else { return Ok(()) };
         let requester = &record.requester;
@@ -316,7 +316,7 @@ impl JournalFollower {
     /// Dead-letters at once: its application's receiver has been away for so long that no further
     /// callback may wait.
     fn dead_letter(&self, callback: Callback) -> Callback {
-        callback.dead_lettered(self.store.engine.clock().now(), DeliveryFailure::TooMany)
+        callback.dead_lettered(self.store.context.clock.now(), DeliveryFailure::TooMany)
     }
 }
 

@@ -19,6 +19,7 @@
 mod attempt;
 mod callback_store;
 mod client;
+mod context;
 mod delivery;
 mod follower;
 mod handoff;
@@ -40,16 +41,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use client::CallbackClientUnavailable;
+pub use context::CallbackContext;
 pub use options::{CallbackOptions, SigningSecretOf};
 pub use queries::{CallbackFilter, CallbackPage, CallbackQueries};
 pub use row::{Callback, CallbackId, DeliveryFailure, DeliveryState, InvalidCallbackId, Subject};
 
-use crate::{current::Current, engine::Engine, store::StoreError};
+use crate::{current::Current, store::StoreError};
 use callback_store::CallbackStore;
 use client::CallbackClient;
 use follower::JournalFollower;
 use handoff::HandoffBuffer;
-use wake::Wake;
+use wake::WakeSignal;
 use worker::DeliveryWorker;
 
 /// How long a stop waits for the tasks.
@@ -59,7 +61,7 @@ const STOP: Duration = Duration::from_secs(4);
 pub struct Callbacks {
     store: Arc<CallbackStore>,
     client: Arc<Current<CallbackClient>>,
-    follower_wake: Arc<Wake>,
+    follower_wake: Arc<WakeSignal>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -80,25 +82,25 @@ pub enum CallbackStartError {
 }
 
 impl Callbacks {
-    /// Takes up what the last life of the store left, and follows the engine from there.
+    /// Takes up what the last life of the store left, and follows the journal from there.
     ///
     /// Must be called on a tokio runtime.
     ///
     /// # Errors
     /// If the store failed, or TLS cannot be set up.
     pub async fn start(
-        engine: &Engine,
+        context: CallbackContext,
         options: CallbackOptions,
     ) -> Result<Callbacks, CallbackStartError> {
         // Until all of it is read, a test clock stands still.
-        let _busy = engine.clock().busy();
+        let _busy = context.clock.busy();
         let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout);
         let client = Arc::new(Current::new(client.map_err(CallbackStartError::Client)?));
-        let opened = engine.clone();
+        let (clock, feed) = (Arc::clone(&context.clock), Arc::clone(&context.feed));
         let opening = tokio::task::spawn_blocking(move || {
-            let store = Arc::new(CallbackStore::open(opened, options)?);
+            let store = Arc::new(CallbackStore::open(context, options)?);
             let handoff = Arc::new(HandoffBuffer::new());
-            if store.engine.is_read_only() {
+            if store.context.is_read_only {
                 // Only shown: nothing is made, sent or saved.
                 return Ok((store, None, handoff));
             }
@@ -112,14 +114,14 @@ impl Callbacks {
                 return Err(CallbackStartError::Store(StoreError::Io(broken)));
             }
         };
-        let follower_wake = Arc::new(Wake::new(Arc::clone(engine.clock())));
+        let follower_wake = Arc::new(WakeSignal::new(clock));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let Some(follower) = follower else {
             return Ok(Callbacks { store, client, follower_wake, stop, tasks });
         };
         let wake = Arc::clone(&follower_wake);
-        engine.feed().on_commit(Box::new(move |rows, with_receiver| {
+        feed.on_commit(Box::new(move |rows, with_receiver| {
             handoff.push(rows, with_receiver);
             wake.notify();
         }));

@@ -61,7 +61,7 @@ impl CallbackQueries {
         after: Option<CallbackId>,
         limit: usize,
     ) -> Result<CallbackPage, StoreError> {
-        let settings = self.0.engine.settings();
+        let settings = &self.0.context.settings;
         // Every callback of a workflow is behind its bare id.
         let begin = filter.workflow.map(|id| id.as_bytes().to_vec());
         let mut after = after.map(CallbackId::to_key).max(begin);
@@ -95,7 +95,7 @@ impl CallbackQueries {
 
     /// Now: callbacks are kept with engine times, and shown with those of the wall clock.
     pub fn now(&self) -> Moment {
-        self.0.engine.clock().moment()
+        self.0.context.clock.moment()
     }
 
     /// Sends one callback once more, or at once if it waits. Returns whose it is; `None` if the tenant,

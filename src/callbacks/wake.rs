@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::engine::EngineClock;
 
 /// A notification with one listener, which a test clock knows of.
-pub(super) struct Wake {
+pub(super) struct WakeSignal {
     clock: Arc<dyn EngineClock>,
     notify: Notify,
     state: Mutex<WakeState>,
@@ -20,9 +20,9 @@ struct WakeState {
     is_closed: bool,
 }
 
-impl Wake {
+impl WakeSignal {
     pub(super) fn new(clock: Arc<dyn EngineClock>) -> Self {
-        Wake { clock, notify: Notify::new(), state: Mutex::default() }
+        WakeSignal { clock, notify: Notify::new(), state: Mutex::default() }
     }
 
     /// Wakes the listener; the clock waits for it from now on.

@@ -53,7 +53,7 @@ impl DeliveryWorker {
                 },
             };
             // Between that sleep and the next, too: the clock might jump over what is due.
-            busy.get_or_insert_with(|| self.store.engine.clock().busy());
+            busy.get_or_insert_with(|| self.store.context.clock.busy());
         }
         let back = async {
             while let Some(done) = self.attempts.join_next_with_id().await {
@@ -69,7 +69,7 @@ impl DeliveryWorker {
 
     fn send(&mut self, id: CallbackId) {
         let (store, client) = (Arc::clone(&self.store), self.client.get());
-        let busy = self.store.engine.clock().busy();
+        let busy = self.store.context.clock.busy();
         let task = self.attempts.spawn(async move {
             let result = delivery::attempt(&store, &client, id).await;
             (result, busy)
@@ -84,7 +84,7 @@ impl DeliveryWorker {
         let (task, result, busy) = match done {
             Ok((task, (result, busy))) => (task, result, Some(busy)),
             Err(error) => {
-                let at = self.store.engine.clock().now().plus(AFTER_A_PANIC);
+                let at = self.store.context.clock.now().plus(AFTER_A_PANIC);
                 (error.id(), AttemptResult::failed(Disposition::RetryAt(at)), None)
             }
         };
@@ -98,7 +98,7 @@ impl DeliveryWorker {
 /// Returns at `wait`; never, if there is nothing to wait for.
 async fn at(store: &CallbackStore, wait: Option<UnixMillis>) -> Busy {
     match wait {
-        Some(at) => store.engine.clock().sleep_until(at).await,
+        Some(at) => store.context.clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

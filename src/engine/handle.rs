@@ -291,7 +291,7 @@ impl Engine {
     }
 
     /// Where subscribers learn that there is something new.
-    pub fn feed(&self) -> &Feed {
+    pub fn feed(&self) -> &Arc<Feed> {
         &self.0.feed
     }
 
@@ -332,7 +332,7 @@ impl Engine {
     }
 
     /// Which lines were logged lately: for whoever logs what may come often.
-    pub fn log_limit(&self) -> &LogLimit {
+    pub fn log_limit(&self) -> &Arc<LogLimit> {
         &self.0.log_limit
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
-    callbacks::Callbacks,
+    callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
     current::Current,
     engine::Engine,
@@ -80,7 +80,7 @@ impl Rooms {
             &options::engine_options(config),
         );
         let callback_options = options::callback_options(&config.callbacks, &applications);
-        let callbacks = match Callbacks::start(&engine, callback_options).await {
+        let callbacks = match Callbacks::start(callback_context(&engine), callback_options).await {
             Ok(callbacks) => callbacks,
             Err(error) => {
                 engine.drain(Duration::ZERO).await;
@@ -184,4 +184,17 @@ fn first_key(
         return Ok(None);
     }
     access.offer_first_key(place)
+}
+
+/// What callbacks are given of the engine.
+fn callback_context(engine: &Engine) -> CallbackContext {
+    CallbackContext {
+        clock: Arc::clone(engine.clock()),
+        reader: Arc::clone(engine.reader()),
+        settings: Arc::clone(engine.settings()),
+        feed: Arc::clone(engine.feed()),
+        metrics: Arc::clone(engine.metrics()),
+        log_limit: Arc::clone(engine.log_limit()),
+        is_read_only: engine.is_read_only(),
+    }
 }

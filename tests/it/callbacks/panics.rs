@@ -11,7 +11,7 @@ use std::{
 
 use dispatch::{
     access::{Application, MessagesCapability, PayloadVersion, Signing, Webhook},
-    callbacks::{CallbackOptions, Callbacks},
+    callbacks::{CallbackContext, CallbackOptions, Callbacks},
     engine::Engine,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, WorkflowId},
     store::{
@@ -102,6 +102,18 @@ async fn create(engine: &Engine, application: Uuid) -> WorkflowId {
     engine.create(Arc::from("default"), plan, None, requester).await.unwrap().id
 }
 
+fn context(engine: &Engine) -> CallbackContext {
+    CallbackContext {
+        clock: Arc::clone(engine.clock()),
+        reader: Arc::clone(engine.reader()),
+        settings: Arc::clone(engine.settings()),
+        feed: Arc::clone(engine.feed()),
+        metrics: Arc::clone(engine.metrics()),
+        log_limit: Arc::clone(engine.log_limit()),
+        is_read_only: engine.is_read_only(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_ends_no_callbacks_but_those_of_its_row() {
     let mut store = Fronted::new();
@@ -118,7 +130,7 @@ async fn a_panic_ends_no_callbacks_but_those_of_its_row() {
         settings.write(vec![change]).unwrap();
     }
     let engine = store.start();
-    let callbacks = Callbacks::start(&engine, CallbackOptions::default()).await.unwrap();
+    let callbacks = Callbacks::start(context(&engine), CallbackOptions::default()).await.unwrap();
     let is_told = async |id: WorkflowId| {
         for _ in 0..500 {
             let kept = settings.list(Kind::Callback, None, 100).unwrap();
