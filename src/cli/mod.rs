@@ -3,7 +3,6 @@
 mod accounts;
 mod admin;
 mod apps;
-mod bench;
 mod callbacks;
 mod demo;
 mod keyfile;
@@ -12,7 +11,8 @@ mod reach;
 mod remote;
 mod serve;
 mod show;
-mod undo;
+#[doc(hidden)]
+pub mod undo;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -83,8 +83,6 @@ enum CliCommand {
     Audit(keys::AuditArgs),
     /// Make a token of an application, for `Authorization: Bearer …`.
     Token(keys::AppTokenArgs),
-    /// Measure how fast the service is on this machine, beside what the machine can do.
-    Bench(bench::BenchArgs),
     /// Print the complete default configuration, with comments.
     Config,
     /// Print completions for a shell.
@@ -382,7 +380,6 @@ where
         CliCommand::Keys(command) => keys::keys(command).await,
         CliCommand::Audit(args) => keys::audit(args).await,
         CliCommand::Token(args) => keys::token(args),
-        CliCommand::Bench(args) => bench::run(args, parts).await,
         CliCommand::Config => {
             show::line(crate::config::DEFAULT_TOML.trim_end());
             Ok(ExitCode::SUCCESS)

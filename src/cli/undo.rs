@@ -15,23 +15,23 @@ use crate::owned_files;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What is still to be undone, in the order in which it was done.
+/// What is still to be undone, in the order in which it was done. Of the whole process, as signals are.
 static TO_UNDO: Mutex<Vec<(u64, Work)>> = Mutex::new(Vec::new());
 static SIGNALS: Once = Once::new();
 
 /// Undoes something when it is dropped, or when the program ends before.
 #[must_use]
-pub(super) struct Undo(u64);
+pub struct Undo(u64);
 
 /// A folder of a command's own, which only this user may look into, and which goes with the command.
-pub(super) struct TempFolder {
+pub struct TempFolder {
     path: PathBuf,
     _undo: Undo,
 }
 
 impl Undo {
     /// Must be called on a tokio runtime: from now on signals end the program in this way.
-    pub(super) fn new(work: impl FnOnce() + Send + 'static) -> Undo {
+    pub fn new(work: impl FnOnce() + Send + 'static) -> Undo {
         SIGNALS.call_once(|| {
             for (kind, code) in [
                 (SignalKind::hangup(), 129),
@@ -70,7 +70,7 @@ impl TempFolder {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub(super) fn new(within: &Path, name: &str) -> io::Result<TempFolder> {
+    pub fn new(within: &Path, name: &str) -> io::Result<TempFolder> {
         let path = within.join(format!("{name}-{}", uuid::Uuid::now_v7().simple()));
         let removed = path.clone();
         let undo = Undo::new(move || remove(&removed));
@@ -78,7 +78,8 @@ impl TempFolder {
         Ok(TempFolder { path, _undo: undo })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -1,4 +1,4 @@
-//! `dispatch bench` itself: it measures something, nothing fails, and it leaves nothing behind.
+//! `dispatch-bench` itself: it measures something, nothing fails, and it leaves nothing behind.
 
 use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
@@ -9,8 +9,7 @@ use tokio::{net::TcpListener, process::Command, sync::mpsc};
 /// Runs a scenario, and returns what it printed as JSON.
 async fn bench(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_dispatch"))
-        .arg("bench")
+    let output = Command::new(env!("CARGO_BIN_EXE_dispatch-bench"))
         .args(arguments)
         .arg("--json")
         .arg("--folder")

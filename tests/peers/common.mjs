@@ -1,4 +1,4 @@
-// What all workers share: the call to the provider, and the two routes that `dispatch bench life` calls.
+// What all workers share: the call to the provider, and the two routes that `dispatch-bench life` calls.
 import http from 'node:http';
 import { Pool } from 'undici';
 

@@ -4,7 +4,7 @@
 #   tests/peers/run.sh "dispatch bullmq restate pgboss dbos" --count 10000
 #   tests/peers/run.sh "dispatch bullmq" --rate 1000 --seconds 15
 #
-# The first argument names the systems, the others go to `dispatch bench life`. Node and the systems
+# The first argument names the systems, the others go to `dispatch-bench life`. Node and the systems
 # come from npm, Redis and PostgreSQL from the distribution (redis-server, postgresql); all data are in
 # a folder under target/, on its disk. Every system starts anew, and syncs each commit.
 set -euo pipefail
@@ -100,7 +100,7 @@ TOML
         -d "{\"uri\":\"http://127.0.0.1:$PORT\"}"
 }
 
-bench() { "$root/target/release/dispatch" bench life --folder "$work" "$@"; }
+bench() { "$root/target/release/dispatch-bench" life --folder "$work" "$@"; }
 
 for system in $systems; do
     printf '\n== %s\n' "$system"

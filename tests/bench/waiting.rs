@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Bench, create, load::Until, progress::Progress, provider::Arrival, workflow::Shape};
-use crate::cli::Failure;
+use crate::Failure;
 
 /// If nothing at all happens for so long, what is missing is lost.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);

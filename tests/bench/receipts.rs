@@ -20,7 +20,7 @@ use super::{
     waiting::{arrivals, waiting},
     webhooks::Webhooks,
 };
-use crate::cli::Failure;
+use crate::Failure;
 
 /// What both halves need.
 #[derive(Clone)]

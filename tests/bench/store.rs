@@ -17,8 +17,8 @@ use super::{
     progress::Progress,
     workflow::{self, Shape},
 };
-use crate::{
-    cli::Failure,
+use crate::Failure;
+use dispatch::{
     engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
     machine::{Moment, PolicySnapshot, WorkflowId},

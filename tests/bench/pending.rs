@@ -9,7 +9,7 @@ use super::{
     report::{Row, mib},
     workflow::Shape,
 };
-use crate::cli::Failure;
+use crate::Failure;
 
 /// In flight, unless the command line says otherwise.
 const IN_FLIGHT: usize = 256;

@@ -133,7 +133,7 @@ impl Report {
 
     /// As a table.
     pub(super) fn table(&self) -> String {
-        let mut text = format!("dispatch bench {} ({})\n", self.scenario, self.version);
+        let mut text = format!("dispatch-bench {} ({})\n", self.scenario, self.version);
         let head = [
             "",
             "done",
@@ -232,7 +232,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::latency::Latencies;
+    use crate::latency::Latencies;
 
     fn outcome(count: u64, errors: u64) -> Outcome {
         let mut latencies = Latencies::default();

@@ -25,7 +25,7 @@ use super::{
     webhooks::Webhooks,
     workflow::Shape,
 };
-use crate::cli::Failure;
+use crate::Failure;
 
 /// The provider confirms a message so long after it took it.
 const CONFIRM_AFTER: Duration = Duration::from_millis(5);

@@ -7,7 +7,8 @@ use super::{
     load::{self, Outcome, Until},
     workflow::{self, Shape},
 };
-use crate::{cli::Failure, client::Known, pb::v1::dispatch_service_client::DispatchServiceClient};
+use crate::Failure;
+use dispatch::{client::Known, pb::v1::dispatch_service_client::DispatchServiceClient};
 
 /// In flight, unless the command line says otherwise.
 const LEVELS: [usize; 5] = [1, 8, 64, 256, 1024];

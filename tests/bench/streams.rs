@@ -24,8 +24,8 @@ use super::{
     waiting::{SILENCE, waiting},
     webhooks::Webhooks,
 };
-use crate::{
-    cli::Failure,
+use crate::Failure;
+use dispatch::{
     client::Known,
     pb::v1::{
         AllWorkflows, EventKind, StreamStart, StreamStatusRequest,

@@ -25,7 +25,7 @@ use super::{
     latency::Latencies,
     load::{self, Outcome, Until},
 };
-use crate::{client::Known, engine::RouteTable};
+use dispatch::{client::Known, engine::RouteTable};
 
 /// Empty unary calls.
 pub(super) async fn empty_rpc(channels: &[Known], in_flight: usize, time: Duration) -> Outcome {

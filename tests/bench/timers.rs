@@ -14,7 +14,8 @@ use super::{
     waiting::arrivals,
     workflow::{self, Shape},
 };
-use crate::{cli::Failure, pb::v1::dispatch_service_client::DispatchServiceClient};
+use crate::Failure;
+use dispatch::pb::v1::dispatch_service_client::DispatchServiceClient;
 
 /// In flight while workflows are created.
 const IN_FLIGHT: usize = 256;

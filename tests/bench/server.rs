@@ -1,4 +1,4 @@
-//! The service that is measured: a child process of this program, or one that runs elsewhere.
+//! The service that is measured: a child process, the `dispatch` beside this program, or one that runs elsewhere.
 //!
 //! The child is `dispatch serve` as anybody would start it: a configuration file, a data folder on
 //! the disk, every durability on. Nothing in it knows that it is being measured.
@@ -14,11 +14,9 @@ use std::{
 use tonic::{service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::usage::{self, Usage};
-use crate::{
-    cli::{
-        Failure,
-        undo::{TempFolder, Undo},
-    },
+use crate::Failure;
+use dispatch::{
+    cli::undo::{TempFolder, Undo},
     client::{Credential, Known},
 };
 
@@ -99,7 +97,7 @@ impl Server {
     async fn launch(&mut self) -> Result<(), Failure> {
         let failed =
             |error: std::io::Error| Failure::new(format!("cannot start a service: {error}"));
-        let program = std::env::current_exe().map_err(failed)?;
+        let program = std::env::current_exe().map_err(failed)?.with_file_name("dispatch");
         let mut child = Command::new(program)
             .arg("serve")
             .arg("--config")
@@ -276,9 +274,9 @@ mod tests {
     #[test]
     fn the_configuration_is_one_that_the_service_takes() {
         let provider = SocketAddr::from(([127, 0, 0, 1], 9));
-        let config = crate::config::Config::parse(&config(provider, "a secret", 256)).unwrap();
+        let config = dispatch::config::Config::parse(&config(provider, "a secret", 256)).unwrap();
         assert_eq!(config.routes.len(), 2);
-        assert_eq!(config.store.kind, crate::config::StoreKind::Sled);
+        assert_eq!(config.store.kind, dispatch::config::StoreKind::Sled);
     }
 
     #[test]

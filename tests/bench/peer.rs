@@ -12,7 +12,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use clap::Args;
 
 use super::create::Create;
-use crate::cli::Failure;
+use crate::Failure;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Another system in place of the service [life]")]

@@ -10,7 +10,7 @@ use std::{
 
 use dispatch_contract::{Channel, Content, Endpoint, Options};
 
-use crate::pb::v1::{
+use dispatch::pb::v1::{
     Address, CreateWorkflowRequest, Failover, Message, Step, WorkflowSpec, address, message,
 };
 
