@@ -31,8 +31,9 @@ where
     let read = Read::of(&args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
     read.config.check().map_err(|error| Failure { code: 2, text: read.shown(&error) })?;
     let config = read.config.clone();
-    telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
-        .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
+    let log_level =
+        telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
+            .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
     end_with_the_store();
     // Before anything is served: a signal during the start is not lost.
     crate::service::raise_file_limit();
@@ -55,7 +56,7 @@ where
     }
 
     let engine = service.engine.clone();
-    let mut running = reload::Running { args: &args, parts: &parts, read, clock };
+    let mut running = reload::Running { args: &args, parts: &parts, read, clock, log_level };
     loop {
         tokio::select! {
             () = &mut stopping => {

@@ -11,7 +11,6 @@ use std::{
 
 use dispatch_contract::{Busy, Inbound, UnixMillis};
 use tokio::sync::{oneshot, watch};
-use tracing::Level;
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +21,7 @@ use crate::{
     current::Current,
     machine::{Fingerprint, Plan, PolicySnapshot, WorkflowId},
     store::{Reader, Record, Requester, Settings, Store, StoreError},
-    telemetry::{LogLimit, Metrics},
+    telemetry::{EdgeTelemetry, LogLimit, Metrics},
 };
 
 /// When it is worth asking again after a full lane.
@@ -336,15 +335,10 @@ impl Engine {
         &self.0.log_limit
     }
 
-    /// Counts and logs a panic of whoever answers requests: a bug, which costs one answer.
-    pub fn handler_panicked(&self, edge: &'static str) {
-        self.metrics().handler_panicked();
-        if self.log_limit().admits(Level::ERROR, "handler_panicked", edge, "") {
-            tracing::error!(
-                edge,
-                "a handler of requests panicked; its caller was told of an error"
-            );
-        }
+    /// Both, for an edge.
+    pub fn telemetry(&self) -> EdgeTelemetry {
+        let (metrics, log_limit) = (Arc::clone(&self.0.metrics), Arc::clone(&self.0.log_limit));
+        EdgeTelemetry { metrics, log_limit }
     }
 
     async fn submit<T: Send + 'static>(

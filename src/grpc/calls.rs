@@ -169,7 +169,7 @@ impl Patience {
 
 /// Counts a panic of whoever was to answer, and says so.
 pub(super) fn panicked(engine: &Engine) -> Status {
-    engine.handler_panicked("grpc");
+    engine.telemetry().handler_panicked("grpc");
     Error::Panicked.into()
 }
 

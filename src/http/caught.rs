@@ -11,18 +11,18 @@ use axum::{
 };
 use futures_util::FutureExt;
 
-use crate::engine::Engine;
+use crate::telemetry::EdgeTelemetry;
 
 /// `router`, whose handlers answer 500 where they panic.
-pub fn caught(router: Router, engine: Engine) -> Router {
-    router.layer(from_fn_with_state(engine, answer))
+pub fn caught(router: Router, telemetry: EdgeTelemetry) -> Router {
+    router.layer(from_fn_with_state(telemetry, answer))
 }
 
-async fn answer(State(engine): State<Engine>, request: Request, next: Next) -> Response {
+async fn answer(State(telemetry): State<EdgeTelemetry>, request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
-            engine.handler_panicked("http");
+            telemetry.handler_panicked("http");
             (StatusCode::INTERNAL_SERVER_ERROR, "an error of this service\n").into_response()
         }
     }

@@ -11,16 +11,30 @@ use axum::{
     routing::get,
 };
 
-use crate::{access::is_no_foreign_name, engine::Engine};
+use crate::{access::is_no_foreign_name, telemetry::Metrics};
 
 /// What health and metrics look at.
-#[derive(Clone, Debug)]
 pub struct Health {
-    /// The engine.
-    pub engine: Engine,
+    /// Whether work is taken.
+    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
     /// Whether it listens on loopback: then a browser on this machine is kept out that was sent here
     /// under a name of somebody else's.
     pub is_on_loopback: bool,
+}
+
+/// Whether a service takes work, or why it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It is stopping.
+    Draining,
+    /// It was started only to be looked at.
+    ReadOnly,
+    /// It was restored from a backup, and waits to be told what becomes of what was open.
+    RestoreLocked,
 }
 
 /// The internal listener's paths: `/healthz` (the process lives), `/readyz` (it takes work),
@@ -46,21 +60,18 @@ async fn only_local(State(health): State<Arc<Health>>, request: Request, next: N
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> Response {
-    if health.engine.is_draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
-    }
-    if health.engine.is_read_only() {
-        let why = "read only: started with --read-only, nothing is sent or taken\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    }
-    if health.engine.is_restore_locked() {
-        let held = "held after a restore: `dispatch resume --open continue|cancel` says what becomes of what is open\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, held).into_response();
-    }
-    "ready\n".into_response()
+    let why = match (health.readiness)() {
+        Readiness::Ready => return "ready\n".into_response(),
+        Readiness::Draining => "draining\n",
+        Readiness::ReadOnly => "read only: started with --read-only, nothing is sent or taken\n",
+        Readiness::RestoreLocked => {
+            "held after a restore: `dispatch resume --open continue|cancel` says what becomes of what is open\n"
+        }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 async fn metrics(State(health): State<Arc<Health>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], health.engine.metrics().render()).into_response()
+    ([(header::CONTENT_TYPE, kind)], health.metrics.render()).into_response()
 }

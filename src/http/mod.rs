@@ -6,6 +6,6 @@ mod listener;
 mod webhooks;
 
 pub use caught::caught;
-pub use internal::{Health, router as internal_router};
+pub use internal::{Health, Readiness, router as internal_router};
 pub use listener::{Listener, serve};
-pub use webhooks::{AccountsByName, Webhooks, router as public_router};
+pub use webhooks::{AccountsByName, RetryAfter, WebhookSink, Webhooks, router as public_router};

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
@@ -21,13 +22,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use dispatch_contract::{Account, Registry, Verdict, WebhookRequest};
+use dispatch_contract::{Account, Clock, Inbound, Registry, Verdict, WebhookRequest};
 use tracing::Level;
 
-use crate::{
-    current::Current,
-    engine::{Engine, EngineError},
-};
+use crate::{current::Current, telemetry::EdgeTelemetry};
 
 /// The largest body taken: providers' batches are far smaller.
 const BODY_BYTES: usize = 256 * 1024;
@@ -39,10 +37,33 @@ const SHOWN: usize = 80;
 /// The accounts of a service, by provider and name.
 pub type AccountsByName = BTreeMap<(String, String), Arc<Account>>;
 
+/// Where what webhooks report goes.
+#[async_trait]
+pub trait WebhookSink: Send + Sync {
+    /// Takes what a provider reported of an account. Returns once all of it is durable.
+    ///
+    /// # Errors
+    /// [`RetryAfter`]: nothing of it was taken.
+    async fn take(
+        &self,
+        provider: &str,
+        account: &str,
+        reported: Vec<Inbound>,
+    ) -> Result<(), RetryAfter>;
+}
+
+/// When it is worth sending again, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryAfter(pub u64);
+
 /// What webhooks need.
 pub struct Webhooks {
-    /// Where what they tell goes.
-    pub engine: Engine,
+    /// Where what they report goes.
+    pub sink: Arc<dyn WebhookSink>,
+    /// By which signatures are judged to be fresh.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted and logged with.
+    pub telemetry: EdgeTelemetry,
     /// Who reads them.
     pub registry: Registry,
     /// The accounts, by provider and name; one that was renamed stands under its former names too.
@@ -101,12 +122,12 @@ impl Webhooks {
             headers: &headers,
             body: &body,
         };
-        let wall = self.engine.clock().wall();
+        let wall = self.clock.wall();
         let read = catch_unwind(AssertUnwindSafe(|| adapter.webhook(&call, &account, wall)));
         let Ok(outcome) = read else {
             // Nothing is known of it, not even whether it is genuine: the provider sends it again.
-            self.engine.metrics().adapter_panicked(adapter.name(), "webhook");
-            self.engine.metrics().webhook(adapter.provider(), &account.name, "panicked");
+            self.telemetry.metrics.adapter_panicked(adapter.name(), "webhook");
+            self.telemetry.metrics.webhook(adapter.provider(), &account.name, "panicked");
             let (adapter, account) = (adapter.name(), &*account.name);
             if self.admits_log(Level::ERROR, "webhook_panicked", account, adapter) {
                 tracing::error!(adapter, account, "the adapter panicked over a webhook");
@@ -135,12 +156,14 @@ impl Webhooks {
                 "forged"
             }
         };
-        self.engine.metrics().webhook(adapter.provider(), &account.name, verdict);
+        self.telemetry.metrics.webhook(adapter.provider(), &account.name, verdict);
         // Whatever an adapter hands back beside that verdict, a forged call changes nothing.
         if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
-            let taken = self.engine.inbound(adapter.provider(), &account.name, outcome.inbound);
-            if let Err(error) = taken.await {
-                return no_room(&error);
+            let taken = self.sink.take(adapter.provider(), &account.name, outcome.inbound);
+            if let Err(RetryAfter(seconds)) = taken.await {
+                let headers = [(header::RETRY_AFTER, seconds.to_string())];
+                let text = "not taken; send it again\n";
+                return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
             }
         }
         let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
@@ -149,12 +172,12 @@ impl Webhooks {
 
     /// What anybody outside can cause is logged rarely, and counted by the metrics.
     fn admits_log(&self, level: Level, kind: &'static str, of: &str, cause: &str) -> bool {
-        self.engine.log_limit().admits(level, kind, of, cause)
+        self.telemetry.log_limit.admits(level, kind, of, cause)
     }
 
     /// Nobody here is called so. The provider, or whoever it is, is told no more than that.
     fn unknown_path(&self, unknown: &'static str, path: &str) -> Response {
-        self.engine.metrics().webhook_unknown_path(unknown);
+        self.telemetry.metrics.webhook_unknown_path(unknown);
         if self.admits_log(Level::WARN, "webhook_unknown_path", "", unknown) {
             let accounts = self.accounts.get();
             let own = accounts.iter().filter(|((_, name), account)| *name == account.name);
@@ -231,24 +254,6 @@ fn raw(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect()
-}
-
-fn no_room(error: &EngineError) -> Response {
-    let retry_s = match error {
-        EngineError::Overloaded { retry_after_ms } => retry_after_ms.div_ceil(1000).max(1),
-        EngineError::NotFound(_)
-        | EngineError::TooLate
-        | EngineError::RouteSaturated { .. }
-        | EngineError::AlreadyExists(_)
-        | EngineError::AlreadyEnded { .. }
-        | EngineError::DiskFull
-        | EngineError::ReadOnly
-        | EngineError::RestoreLocked
-        | EngineError::NotRestoreLocked
-        | EngineError::Unavailable => 5,
-    };
-    let headers = [(header::RETRY_AFTER, retry_s.to_string())];
-    (StatusCode::SERVICE_UNAVAILABLE, headers, "not taken; send it again\n").into_response()
 }
 
 #[cfg(test)]

@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use axum::Router;
+use dispatch_contract::Inbound;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{files::Files, rooms::Rooms, sockets::Socket};
 use crate::{
     config::ListenConfig,
+    engine::{Engine, EngineError},
     fair::ConnectionPool,
-    http,
+    http::{self, Readiness, RetryAfter, WebhookSink},
     rest::{self, Rest},
     tls::Tls,
 };
@@ -26,8 +29,10 @@ pub(super) fn spawn(
     stop: &CancellationToken,
 ) {
     let timeout = Duration::from_secs(listen.http_timeout_s);
+    let engine = rooms.engine.clone();
     let health = http::Health {
-        engine: rooms.engine.clone(),
+        metrics: Arc::clone(engine.metrics()),
+        readiness: Box::new(move || readiness(&engine)),
         is_on_loopback: internal.address.ip().is_loopback(),
     };
     let public = http::Listener {
@@ -46,14 +51,16 @@ pub(super) fn spawn(
     };
     let routers = [public_router(rooms, listen, timeout), http::internal_router(health)];
     for (listener, router) in [public, internal].into_iter().zip(routers) {
-        let router = http::caught(router, rooms.engine.clone());
+        let router = http::caught(router, rooms.engine.telemetry());
         edges.spawn(http::serve(listener, router, stop.clone()));
     }
 }
 
 fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Router {
     let webhooks = http::Webhooks {
-        engine: rooms.engine.clone(),
+        sink: Arc::new(EngineInbound(rooms.engine.clone())),
+        clock: rooms.clock.contract_clock(),
+        telemetry: rooms.engine.telemetry(),
         registry: rooms.registry.clone(),
         accounts: Arc::clone(&rooms.accounts),
         public_url: listen.public_url.clone(),
@@ -69,4 +76,46 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         patience: timeout,
     };
     http::public_router(Arc::new(webhooks)).merge(rest::router(Arc::new(rest)))
+}
+
+fn readiness(engine: &Engine) -> Readiness {
+    if engine.is_draining() {
+        Readiness::Draining
+    } else if engine.is_read_only() {
+        Readiness::ReadOnly
+    } else if engine.is_restore_locked() {
+        Readiness::RestoreLocked
+    } else {
+        Readiness::Ready
+    }
+}
+
+/// Brings what webhooks report to the engine.
+struct EngineInbound(Engine);
+
+#[async_trait]
+impl WebhookSink for EngineInbound {
+    async fn take(
+        &self,
+        provider: &str,
+        account: &str,
+        reported: Vec<Inbound>,
+    ) -> Result<(), RetryAfter> {
+        let taken = self.0.inbound(provider, account, reported).await;
+        taken.map_err(|error| match error {
+            EngineError::Overloaded { retry_after_ms } => {
+                RetryAfter(retry_after_ms.div_ceil(1000).max(1))
+            }
+            EngineError::NotFound(_)
+            | EngineError::TooLate
+            | EngineError::RouteSaturated { .. }
+            | EngineError::AlreadyExists(_)
+            | EngineError::AlreadyEnded { .. }
+            | EngineError::DiskFull
+            | EngineError::ReadOnly
+            | EngineError::RestoreLocked
+            | EngineError::NotRestoreLocked
+            | EngineError::Unavailable => RetryAfter(5),
+        })
+    }
 }

@@ -45,7 +45,7 @@ pub(super) struct Rooms {
 }
 
 /// Whom the two edges let in.
-struct Entry {
+struct CallerAccess {
     grpc: Access,
     rest: Access,
     is_open: bool,
@@ -66,7 +66,8 @@ impl Rooms {
         access.token_key().map_err(StartError::Store)?;
         let clock = ServiceClock::go_on(config.sandbox.virtual_clock, &*store);
         let components = components(&clock, sockets.http.address).map_err(StartError::Config)?;
-        let entry = Entry::of(config, sockets, &access, components.is_simulated, &*store)?;
+        let caller_access =
+            CallerAccess::of(config, sockets, &access, components.is_simulated, &*store)?;
         let accounts::SecretStores { applications, accounts: external_accounts, rotation } =
             accounts::open(config, &access, &store.settings(), access.limits())?;
         let routes = components.routes;
@@ -90,10 +91,10 @@ impl Rooms {
         Ok(Rooms {
             engine,
             access,
-            grpc_access: entry.grpc,
-            rest_access: entry.rest,
-            is_open: entry.is_open,
-            first_key: entry.first_key,
+            grpc_access: caller_access.grpc,
+            rest_access: caller_access.rest,
+            is_open: caller_access.is_open,
+            first_key: caller_access.first_key,
             applications,
             external_accounts,
             rotation,
@@ -142,14 +143,14 @@ impl Rooms {
     }
 }
 
-impl Entry {
+impl CallerAccess {
     fn of(
         config: &Config,
         sockets: &Sockets,
         access: &Access,
         is_simulated: bool,
         store: &dyn Store,
-    ) -> Result<Entry, StartError> {
+    ) -> Result<CallerAccess, StartError> {
         let is_real = security::is_real(config, is_simulated, &*store.settings());
         let is_real = is_real.map_err(StartError::Store)?;
         // Whoever needs no key is a program on this machine, and finds nothing real.
@@ -161,7 +162,7 @@ impl Entry {
                 }
             });
         let first_key = first_key(config, access, grpc_is_open).map_err(StartError::FirstKey)?;
-        Ok(Entry { grpc, rest, is_open: grpc_is_open || rest_is_open, first_key })
+        Ok(CallerAccess { grpc, rest, is_open: grpc_is_open || rest_is_open, first_key })
     }
 }
 

@@ -1,10 +1,7 @@
 //! Logs, to standard error. A line is one line, and nothing in it commands a terminal: what callers and
 //! providers sent may stand in an error.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    sync::OnceLock,
-};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::{
     EnvFilter, Registry,
@@ -17,19 +14,21 @@ use tracing_subscriber::{
 
 use crate::terminal;
 
-/// Where the level of the process is changed.
-static LEVEL: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
+/// Changes the level of the logs that were set up with it.
+#[derive(Debug)]
+pub struct LogLevel(Option<Handle<EnvFilter, Registry>>);
 
 /// The libraries below speak up only when something is wrong; what was done by whom is always told.
 const QUIET: &str = "warn,audit=info,dispatch=";
 
 /// Sets logging up for the process: lines for people, or one JSON object a line. `level` is one of
 /// off, error, warn, info, debug, trace (for Dispatch itself), or a filter as in
-/// `dispatch=debug,h2=info`. Does nothing if logging is set up already.
+/// `dispatch=debug,h2=info`. Does nothing if logging is set up already, and then the level is not changed by
+/// what it returns either.
 ///
 /// # Errors
 /// If `level` is neither; the text says what would be right.
-pub fn init(json: bool, level: &str) -> Result<(), String> {
+pub fn init(json: bool, level: &str) -> Result<LogLevel, String> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(move || LogWriter { is_json: json });
@@ -39,21 +38,20 @@ pub fn init(json: bool, level: &str) -> Result<(), String> {
         registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
     };
     // An error means that a test, or an embedding program, was first.
-    if done.is_ok() {
-        let _ = LEVEL.set(handle);
-    }
-    Ok(())
+    Ok(LogLevel(done.is_ok().then_some(handle)))
 }
 
-/// Logs at another level from now on. Does nothing if logging was not set up by [`init`].
-///
-/// # Errors
-/// As [`init`]; the level stays as it was then.
-pub fn set_level(level: &str) -> Result<(), String> {
-    let filter = filter(level)?;
-    match LEVEL.get() {
-        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
-        None => Ok(()),
+impl LogLevel {
+    /// Logs at another level from now on.
+    ///
+    /// # Errors
+    /// As [`init`]; the level stays as it was then.
+    pub fn set(&self, level: &str) -> Result<(), String> {
+        let filter = filter(level)?;
+        match &self.0 {
+            Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("callbacks", &["access", "engine", "machine", "store", "telemetry"]),
     ("grpc", &["access", "callbacks", "engine", "fair", "machine", "store", "pb", "tls"]),
-    ("http", &["access", "engine", "fair", "tls"]),
+    ("http", &["access", "fair", "telemetry", "tls"]),
     ("rest", &["access", "engine", "fair", "grpc", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];

@@ -5,7 +5,7 @@ use crate::{
     cli::ServeArgs,
     config::{Config, ConfigError, Difference, TlsListener},
     service::{Components, Service, ServiceClock},
-    telemetry,
+    telemetry::{self, LogLevel},
 };
 
 /// What a running service was started by.
@@ -15,6 +15,7 @@ pub(super) struct Running<'a, P> {
     /// What it runs on now.
     pub(super) read: Read,
     pub(super) clock: Option<ServiceClock>,
+    pub(super) log_level: LogLevel,
 }
 
 impl<P> Running<'_, P>
@@ -44,7 +45,7 @@ where
         let Some(clock) = &self.clock else { return Ok(Vec::new()) };
         let parts = (self.parts)(&new.config, clock)?;
         service.reload(&new.config, parts).await?;
-        telemetry::set_log_level(level).map_err(wrong)?;
+        self.log_level.set(level).map_err(wrong)?;
 
         let mut differences = self.read.settings.differences(&new.settings);
         let speaks_tls = |config: &Config| {

@@ -115,7 +115,7 @@ async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
         panic!("in a handler")
     }
     let router = Router::new().route("/", get(clumsy)).route("/well", get(async || "well"));
-    let router = http::caught(router, service.engine.clone());
+    let router = http::caught(router, service.engine.telemetry());
     let socket = TcpListener::bind(FREE).await.unwrap();
     let address = socket.local_addr().unwrap();
     let listener = http::Listener {
