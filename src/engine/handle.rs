@@ -162,7 +162,7 @@ impl Engine {
         }
         let created_at = self.0.clock.moment();
         let fingerprint = plan.fingerprint();
-        let id = new_id(created_at.engine);
+        let id = new_id(created_at.engine, &tenant, request_id.as_deref());
         let policy = *self.0.policy.get();
         let record = Box::new(Record {
             id,
@@ -359,11 +359,11 @@ impl Engine {
     }
 }
 
-/// An id of engine time, so that ids sort as workflows were created.
-fn new_id(now: UnixMillis) -> WorkflowId {
+/// An id of engine time, so that ids sort as workflows were created; in the partition of the request id.
+fn new_id(now: UnixMillis, tenant: &str, request_id: Option<&str>) -> WorkflowId {
     let (seconds, ms) = (now.0 / 1000, (now.0 % 1000) as u32);
     let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, ms * 1_000_000);
-    WorkflowId(Uuid::new_v7(time))
+    WorkflowId::new(Uuid::new_v7(time), tenant, request_id)
 }
 
 impl std::fmt::Debug for Engine {

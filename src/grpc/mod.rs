@@ -15,6 +15,7 @@ mod reads;
 mod refusal;
 pub(crate) mod render;
 mod rendered;
+mod resume_vector;
 mod sandbox;
 mod service;
 mod stream;

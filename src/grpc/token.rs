@@ -1,7 +1,7 @@
 //! Opaque tokens: where a stream goes on, where a list goes on.
 //!
-//! A resume token names the store's incarnation, and, sealed, a journal cursor and how many facts of that row
-//! were already seen. A page token is sealed as a whole. Both open for the tenant they were made for alone, and
+//! A resume token names the store's incarnation, and, sealed, for each journal a cursor and how many facts of
+//! that row were already seen: a [vector](super::resume_vector). A page token is sealed as a whole. Both open for the tenant they were made for alone, and
 //! a page token for the same list with the same filter: cursors would tell a tenant how much others do, and
 //! what is sealed cannot be made up.
 
@@ -11,16 +11,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::{Message, Name};
 use uuid::Uuid;
 
-use super::errors::Error;
-use crate::{
-    access::TokenKey,
-    callbacks::CallbackId,
-    machine::WorkflowId,
-    store::{Cursor, Incarnation},
-};
+pub(crate) use super::resume_vector::Position;
+use super::{errors::Error, resume_vector::ResumeVector};
+use crate::{access::TokenKey, callbacks::CallbackId, machine::WorkflowId, store::Incarnation};
 
 /// The longest token that is looked at, in characters: ours are shorter.
-const TOKEN_MOST: usize = 256;
+const TOKEN_MOST: usize = 512;
+/// How many bytes longer something is once it is sealed.
+const SEAL: usize = 16;
 /// The first byte of a token: its kind and version.
 const RESUME: u8 = 0x11;
 const PAGE: u8 = 0x12;
@@ -28,20 +26,6 @@ const PAGE: u8 = 0x12;
 /// What is said of a page token that is not right.
 pub(crate) const PAGE_WANTED: &str =
     "must be empty, or the next_page_token of an earlier answer to the same request";
-
-/// A place in the journal: behind the first `seen` facts of the row at `cursor`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) cursor: Cursor,
-    pub(crate) seen: u32,
-}
-
-impl Position {
-    /// Behind everything up to `cursor`.
-    pub(crate) fn behind(cursor: Cursor) -> Position {
-        Position { cursor, seen: u32::MAX }
-    }
-}
 
 /// Makes and reads the tokens of one life of a store.
 #[derive(Clone, Debug)]
@@ -76,8 +60,8 @@ impl Tokens {
 
     /// The token that goes on at `position` of a tenant's stream.
     pub(crate) fn resume(&self, tenant: &str, position: Position) -> String {
-        let place = [&position.cursor.0.to_be_bytes()[..], &position.seen.to_be_bytes()].concat();
-        let sealed = self.key.seal(&self.stream_of(tenant), &place);
+        let vector = ResumeVector::of_one_journal(position);
+        let sealed = self.key.seal(&self.stream_of(tenant), &vector.encode());
         URL_SAFE_NO_PAD.encode([&[RESUME], &self.incarnation.0.as_bytes()[..], &sealed].concat())
     }
 
@@ -93,13 +77,13 @@ impl Tokens {
         let (life, sealed) = bytes.split_at_checked(16).ok_or_else(wrong)?;
         if life != self.incarnation.0.as_bytes() {
             // Of another store, whose key may be another; or of none.
-            return Err(if sealed.len() == 12 + 16 { Error::TokenForeign } else { wrong() });
+            let is_one = sealed.len().checked_sub(SEAL).is_some_and(ResumeVector::is_length);
+            return Err(if is_one { Error::TokenForeign } else { wrong() });
         }
-        let place = self.key.open(&self.stream_of(tenant), sealed).ok_or_else(wrong)?;
-        let (cursor, seen) = place.split_at_checked(8).ok_or_else(wrong)?;
-        let cursor = cursor.try_into().map(u64::from_be_bytes).map_err(|_| wrong())?;
-        let seen = seen.try_into().map(u32::from_be_bytes).map_err(|_| wrong())?;
-        Ok(Position { cursor: Cursor(cursor), seen })
+        let vector = self.key.open(&self.stream_of(tenant), sealed).ok_or_else(wrong)?;
+        // This node has one journal, and never sealed a position in several.
+        let vector = ResumeVector::decode(&vector).ok_or_else(wrong)?;
+        vector.in_one_journal().ok_or_else(wrong)
     }
 
     /// The token of the page behind `place`.
@@ -160,7 +144,10 @@ fn read(token: &str, kind: u8) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::v1::{ListCallbacksRequest, ListWorkflowsRequest};
+    use crate::{
+        pb::v1::{ListCallbacksRequest, ListWorkflowsRequest},
+        store::Cursor,
+    };
 
     fn tokens(incarnation: u128) -> Tokens {
         let key = Arc::new(TokenKey::new(&[7; 32]).unwrap());

@@ -43,6 +43,7 @@ mod fact;
 mod invariants;
 mod message_uuid;
 mod moment;
+mod partition;
 mod plan;
 mod reason;
 
@@ -57,6 +58,7 @@ pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};
 pub use invariants::{BrokenInvariant, check};
 pub use message_uuid::message_uuid;
 pub use moment::{ClockKind, Moment};
+pub use partition::{PARTITIONS, Partition};
 pub use plan::{
     FailoverCondition, Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, OnLateSuccess, OnUnknown, Plan,
     PolicySnapshot, Priority, RouteRequirement, StepPlan, Template, WorkflowId,

@@ -13,7 +13,8 @@ pub const MAX_STEPS: usize = 20;
 /// How long a workflow may live by plan, from creation to the last step's expiry.
 pub const MAX_PLANNED_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Names a workflow: a UUIDv7, so that ids made later sort later.
+/// Names a workflow: a UUIDv7, so that ids made later sort later, which carries its
+/// [partition](WorkflowId::partition).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkflowId(pub Uuid);
 

@@ -73,9 +73,9 @@ impl World<'_> {
         let random = Dice::of(self.scenario.seed, &[9, u64::from(number), u64::from(round)]).any();
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&random.to_be_bytes());
-        let id = WorkflowId(
-            uuid::Builder::from_unix_timestamp_millis(created_at.engine.0, &bytes).into_uuid(),
-        );
+        let uuid =
+            uuid::Builder::from_unix_timestamp_millis(created_at.engine.0, &bytes).into_uuid();
+        let id = WorkflowId::new(uuid, &tenant, request_id.as_deref());
         let record = Record {
             id,
             tenant,
