@@ -45,6 +45,7 @@ mod message_uuid;
 mod moment;
 mod partition;
 mod plan;
+mod progress;
 mod reason;
 
 mod transition;
@@ -62,6 +63,9 @@ pub use partition::{PARTITIONS, Partition};
 pub use plan::{
     FailoverCondition, Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, OnLateSuccess, OnUnknown, Plan,
     PolicySnapshot, Priority, RouteRequirement, StepPlan, Template, WorkflowId,
+};
+pub use progress::{
+    AttemptProgress, OutcomeProgress, Progress, ProgressState, StepProgress, TimelineEvent,
 };
 pub use reason::Reason;
 pub use transition::{NoRoutes, RouteCandidate, Router, create, handle};

@@ -16,6 +16,7 @@ mod conditions;
 mod ends;
 mod late;
 mod permits;
+mod progress;
 mod properties;
 mod rerouted;
 mod unknown;
