@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use dispatch_contract::{Account, Channel, ChannelAdapter, Echo, Endpoint, Status};
+use dispatch_contract::{Account, Channel, ChannelAdapter, Correlation, Endpoint, Status};
 
 use super::{FormerNames, account_id};
 use crate::machine::{RouteCandidate, RouteProperties, RouteRequirement, Router};
@@ -196,7 +196,7 @@ impl Route {
         let can = self.adapter.capabilities();
         RouteProperties {
             idempotent_for_ms: can.idempotent_for.map(|time| time.as_millis() as u64),
-            correlates_receipts: can.echo == Echo::AttemptId,
+            correlates_receipts: can.correlation == Correlation::AttemptId,
             reports_delivered: can.tells(Status::Delivered),
         }
     }

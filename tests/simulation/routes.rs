@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dispatch::engine::{Route, RouteTable, RouteTenants, SenderMatch};
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter,
-    ContentKind, Echo, ErrorKind, Fault, Limits, Message, Retry, SendContext, UnixMillis,
+    ContentKind, Correlation, ErrorKind, Fault, Limits, Message, Retry, SendContext, UnixMillis,
     WebhookOutcome, WebhookRequest,
 };
 
@@ -72,7 +72,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         to: vec![AddressForm::Id],
         from: vec![AddressForm::Id],
         idempotent_for: spec.idempotent_ms.map(Duration::from_millis),
-        echo: if spec.echoes { Echo::AttemptId } else { Echo::Nothing },
+        correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
         recall: false,
         batch: 1,
     };

@@ -26,8 +26,8 @@ pub struct Capabilities {
     ///
     /// [`AttemptId`]: crate::AttemptId
     pub idempotent_for: Option<Duration>,
-    /// What of ours comes back in its receipts.
-    pub echo: Echo,
+    /// How its receipts are matched with attempts.
+    pub correlation: Correlation,
     /// Whether an accepted message can be taken back.
     pub recall: bool,
     /// How many messages one call may carry; 1 where there is no batch call.
@@ -45,13 +45,14 @@ pub struct Limits {
     pub url_bytes: u32,
 }
 
-/// What of ours comes back in a receipt.
+/// How a receipt is matched with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Echo {
-    /// Our [`AttemptId`](crate::AttemptId): a receipt is matched even if the call's answer never came.
+pub enum Correlation {
+    /// By our [`AttemptId`](crate::AttemptId), which the provider repeats: a receipt is matched even if the
+    /// call's response never came.
     AttemptId,
-    /// Only the provider's own message id: an attempt whose answer never came cannot be matched.
-    Nothing,
+    /// Only by the provider's message id: an attempt whose response never came cannot be matched.
+    ProviderId,
 }
 
 impl Capabilities {

@@ -31,7 +31,7 @@ pub use account::{Account, Secret};
 pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext, Shutdown};
 pub use address::{AddressForm, Endpoint};
 pub use attempt::{AttemptId, InvalidAttemptId};
-pub use capabilities::{Capabilities, Echo, Limits};
+pub use capabilities::{Capabilities, Correlation, Limits};
 pub use channel::{Channel, InvalidChannel};
 pub use check::{Field, Violation, check};
 pub use clock::{Busy, Clock};

@@ -5,7 +5,7 @@
 //! kind of content with no sample that is accepted and sent. What is *not* declared must be refused
 //! when a workflow is created, with the field named.
 //!
-//! An adapter's crate implements [`Subject`] and calls [`assert_conforms`] in one test. The suite
+//! An adapter's crate implements [`ConformanceSubject`] and calls [`assert_conforms`] in one test. The suite
 //! plays the provider on a loopback socket, so the adapter's real client is what runs.
 //!
 //! What it deliberately does not do: compare requests byte by byte with the provider's published
@@ -28,7 +28,7 @@ use dispatch_contract::{
 pub use spoil::spoiled;
 
 /// An adapter under test, and what only its author knows: samples of everything it declares.
-pub trait Subject: Sync {
+pub trait ConformanceSubject: Sync {
     /// The adapter.
     fn adapter(&self) -> &dyn ChannelAdapter;
 
@@ -41,7 +41,7 @@ pub trait Subject: Sync {
 
     /// The bodies in which the provider tells `told`, one for each shape it has. None if it cannot
     /// tell that; needed for every declared status and for a failure.
-    fn webhooks(&self, told: &Told) -> Vec<Vec<u8>>;
+    fn webhooks(&self, told: &ExpectedReport) -> Vec<Vec<u8>>;
 
     /// The headers (names in lower case) that make a webhook with this body genuine.
     fn sign(&self, body: &[u8]) -> Vec<(String, Vec<u8>)>;
@@ -62,17 +62,17 @@ pub trait Subject: Sync {
     }
 
     /// Refusals in the provider's own words, and what the adapter has to make of each.
-    fn refusals(&self) -> Vec<Refusal>;
+    fn refusals(&self) -> Vec<RefusalSample>;
 }
 
-/// What a webhook is to tell.
+/// What a webhook must report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// About which attempt.
+pub struct ExpectedReport {
+    /// The attempt that it is about.
     pub attempt: AttemptId,
     /// The provider's id of its message.
     pub provider_id: String,
-    /// What.
+    /// The status or failure.
     pub report: Report,
 }
 
@@ -89,7 +89,7 @@ pub struct StubAnswer {
 
 /// A refusal, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusalSample {
     /// The provider's answer.
     pub answer: StubAnswer,
     /// What the adapter has to say happened.
@@ -142,7 +142,7 @@ impl fmt::Display for Findings {
 
 /// Makes every check that the subject's capabilities promise. Needs a tokio runtime with I/O and
 /// time.
-pub async fn run(subject: &dyn Subject) -> Findings {
+pub async fn run(subject: &dyn ConformanceSubject) -> Findings {
     let mut findings = Findings::default();
     declared::check(subject, &mut findings).await;
     content::check(subject, &mut findings);
@@ -155,7 +155,7 @@ pub async fn run(subject: &dyn Subject) -> Findings {
 ///
 /// # Panics
 /// If anything failed; the text lists all of it.
-pub async fn assert_conforms(subject: &dyn Subject) {
+pub async fn assert_conforms(subject: &dyn ConformanceSubject) {
     let findings = run(subject).await;
     assert!(findings.failures.is_empty(), "{}: {findings}", subject.adapter().name());
 }
@@ -172,7 +172,7 @@ pub(crate) fn attempt() -> AttemptId {
 }
 
 /// A sample of any declared kind, for checks that are not about content.
-fn any_sample(subject: &dyn Subject) -> Option<Message> {
+fn any_sample(subject: &dyn ConformanceSubject) -> Option<Message> {
     subject.adapter().capabilities().content.iter().find_map(|kind| subject.sample(*kind))
 }
 

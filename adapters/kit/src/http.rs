@@ -50,8 +50,8 @@ pub struct HttpClient {
 #[derive(Debug)]
 pub struct ClientUnavailable(reqwest::Error);
 
-/// One POST.
-pub struct Call<'a> {
+/// One POST request.
+pub struct HttpRequest<'a> {
     /// Where to.
     pub url: &'a str,
     /// The `Authorization` header, if any; kept out of traces.
@@ -66,9 +66,9 @@ pub struct Call<'a> {
     pub now: UnixMillis,
 }
 
-/// What the server answered, whatever its status.
+/// The server's response, whatever its status.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     /// HTTP status.
     pub status: u16,
     /// How long it asked to wait.
@@ -110,7 +110,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// Only if no HTTP status came back; see the head of this module for what they mean.
-    pub async fn call(&self, call: Call<'_>) -> Result<Answer, AdapterError> {
+    pub async fn call(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
         let mut request = self
             .client
             .post(call.url)
@@ -125,7 +125,7 @@ impl HttpClient {
         }
         let sent = request.send().await;
         let response = sent.map_err(|error| self.no_answer(&error, call.url))?;
-        Ok(Answer {
+        Ok(HttpResponse {
             status: response.status().as_u16(),
             retry_after: response
                 .headers()
@@ -161,17 +161,17 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-impl fmt::Debug for Call<'_> {
+impl fmt::Debug for HttpRequest<'_> {
     /// URL, credential and body are left out: each may hold what is secret or personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("HttpRequest").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for HttpResponse {
     /// The body is left out: providers repeat the recipient in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer")
+        f.debug_struct("HttpResponse")
             .field("status", &self.status)
             .field("retry_after", &self.retry_after)
             .field("body_bytes", &self.body.len())
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_url_nor_credential_nor_body() {
-        let call = Call {
+        let call = HttpRequest {
             url: "https://example.com/447700900000",
             authorization: Some("Bearer secret"),
             content_type: "application/json",
@@ -271,13 +271,14 @@ mod tests {
             timeout: Duration::from_secs(1),
             now: NOON,
         };
-        assert_eq!(format!("{call:?}"), "Call { timeout: 1s, .. }");
-        let answer = Answer { status: 202, retry_after: None, body: b"447700900000".to_vec() };
+        assert_eq!(format!("{call:?}"), "HttpRequest { timeout: 1s, .. }");
+        let answer =
+            HttpResponse { status: 202, retry_after: None, body: b"447700900000".to_vec() };
         assert!(!format!("{answer:?}").contains("4477"));
     }
 
-    async fn post_to(stub: &Stub) -> Answer {
-        let call = Call {
+    async fn post_to(stub: &Stub) -> HttpResponse {
+        let call = HttpRequest {
             url: &stub.url(),
             authorization: None,
             content_type: "application/json",
@@ -316,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn an_unusable_url_is_the_account_s_fault_and_not_shown() {
         let client = HttpClient::new().expect("a client");
-        let call = Call {
+        let call = HttpRequest {
             url: "not a url 447700900000",
             authorization: None,
             content_type: "application/json",

@@ -6,7 +6,7 @@
 //! brings its capabilities and rules.
 //!
 //! Vonage does not know our ids for repeats: a send whose outcome is unknown must not be repeated
-//! under the promise of one message. It does echo our attempt id (`client_ref`) in every status
+//! under the promise of one message. It does repeat our attempt id (`client_ref`) in every status
 //! webhook, so such a send can still be matched.
 
 mod account;
@@ -22,8 +22,8 @@ pub mod v01;
 pub mod v1;
 mod webhook;
 
-pub use account::{ApiVersion, Credential, VonageAccount, WebhookKeys};
+pub use account::{ApiVersion, ProviderCredential, VonageAccount, WebhookKeys};
 pub use answer::decode;
-pub use channel::{Rules, VonageAdapter};
+pub use channel::{ChannelRules, VonageAdapter};
 pub use subject::{VonageSubject, Wire, wire, wire_of_use};
 pub use webhook::read as read_webhook;

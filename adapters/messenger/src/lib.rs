@@ -4,7 +4,7 @@
 //! answer for 24 h after the person's own message, and later only under a message tag.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Message, MessengerCategory,
+    AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, MessengerCategory,
     Status, UnixMillis, Violation,
 };
 
@@ -50,7 +50,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::Id],
         from: vec![AddressForm::Id],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }

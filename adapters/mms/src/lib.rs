@@ -3,7 +3,7 @@
 //! Receipts end at `delivered`, as with SMS, and are rarer.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Message, Status, Violation,
+    AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, Status, Violation,
 };
 
 pub mod vonage;
@@ -25,7 +25,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164, AddressForm::ShortCode],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }

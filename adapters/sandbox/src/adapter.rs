@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Echo, ErrorKind,
-    Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
+    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation,
+    ErrorKind, Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
     UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
 };
 use tokio::sync::oneshot;
@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use crate::{
     codes::meaning,
     plan::Planned,
-    provider::{Call, Provider},
+    provider::{Provider, SendCall},
     queue::Queue,
-    record::Answered,
-    script::Signing,
+    record::CallResult,
+    script::ReceiptSigning,
     server::first_retry,
 };
 
@@ -52,7 +52,7 @@ impl SandboxAdapter {
     /// An adapter for `channel`, named `sandbox-` and the channel.
     ///
     /// `capabilities` are those of the channel's real adapter: what can be sent and waited for, and
-    /// whether receipts echo the attempt. Two of them are the provider's
+    /// whether receipts repeat the attempt. Two of them are the provider's
     /// to say, and are set here: [`idempotent_for`](Capabilities::idempotent_for) as it is
     /// configured, and no [`recall`](Capabilities::recall).
     pub fn new(channel: Channel, capabilities: Capabilities, provider: Arc<Provider>) -> Self {
@@ -81,14 +81,14 @@ impl SandboxAdapter {
     /// When a planned receipt comes, and what it says, as far as it comes at all.
     fn inbound(&self, planned: Planned) -> Option<(UnixMillis, bool, Receipt)> {
         let Planned { due, early, signing, mut receipt } = planned;
-        match self.capabilities.echo {
-            Echo::AttemptId => {}
-            Echo::Nothing => receipt.attempt = None,
+        match self.capabilities.correlation {
+            Correlation::AttemptId => {}
+            Correlation::ProviderId => receipt.attempt = None,
         }
         match signing {
-            Signing::Signed => Some((due, early, receipt)),
-            Signing::SignedWhenRepeated => Some((due + first_retry(), false, receipt)),
-            Signing::Unsigned => None,
+            ReceiptSigning::Signed => Some((due, early, receipt)),
+            ReceiptSigning::SignedWhenRepeated => Some((due + first_retry(), false, receipt)),
+            ReceiptSigning::Unsigned => None,
         }
     }
 }
@@ -128,7 +128,7 @@ impl ChannelAdapter for SandboxAdapter {
         message: &Message,
     ) -> Result<Accepted, AdapterError> {
         let client_ref = context.attempt.to_string();
-        let reaction = self.provider.react(&Call {
+        let reaction = self.provider.react(&SendCall {
             channel: &self.channel,
             recipient: &message.to,
             client_ref: Some(&client_ref),
@@ -192,31 +192,31 @@ impl fmt::Debug for SandboxAdapter {
 }
 
 /// What the engine is told of an answer: the adapter's one table.
-fn answer(answered: Answered) -> Result<Accepted, AdapterError> {
+fn answer(answered: CallResult) -> Result<Accepted, AdapterError> {
     let error = match answered {
-        Answered::Accepted { provider_id } | Answered::AcceptedBefore { provider_id } => {
+        CallResult::Accepted { provider_id } | CallResult::AcceptedBefore { provider_id } => {
             return Ok(Accepted { provider_id });
         }
-        Answered::Rejected(code) => {
+        CallResult::Rejected(code) => {
             let meaning = meaning(code);
             AdapterError::new(meaning.kind, meaning.fault, Retry::Permanent, meaning.text)
                 .with_code(code.to_string())
         }
-        Answered::Throttled { after } => AdapterError::new(
+        CallResult::Throttled { after } => AdapterError::new(
             ErrorKind::Throttled,
             Fault::Provider,
             Retry::Temporary { after },
             meaning(1000).text,
         )
         .with_code("1000"),
-        Answered::Failed => AdapterError::new(
+        CallResult::Failed => AdapterError::new(
             ErrorKind::ProviderFailure,
             Fault::Provider,
             Retry::Unknown,
             "the provider failed, and did not say whether it sent the message",
         )
         .with_code("500"),
-        Answered::Nothing => AdapterError::new(
+        CallResult::Nothing => AdapterError::new(
             ErrorKind::Timeout,
             Fault::Provider,
             Retry::Unknown,

@@ -4,7 +4,7 @@ use dispatch_contract::{ErrorKind, Fault};
 
 /// What a code means.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meaning {
+pub(crate) struct CodeMeaning {
     pub(crate) kind: ErrorKind,
     pub(crate) fault: Fault,
     /// One sentence of the provider's.
@@ -12,7 +12,7 @@ pub(crate) struct Meaning {
 }
 
 /// The meaning of a code of the Messages API; one that is not listed is the provider's own failure.
-pub(crate) fn meaning(code: u16) -> Meaning {
+pub(crate) fn meaning(code: u16) -> CodeMeaning {
     use ErrorKind as K;
     use Fault as F;
     let (kind, fault, text) = match code {
@@ -46,5 +46,5 @@ pub(crate) fn meaning(code: u16) -> Meaning {
         1370 => (K::Unauthorized, F::Account, "Access token expired - the channel was unlinked"),
         _ => (K::ProviderFailure, F::Provider, "Provider error - the message was not processed"),
     };
-    Meaning { kind, fault, text }
+    CodeMeaning { kind, fault, text }
 }

@@ -27,6 +27,6 @@ mod server;
 
 pub use adapter::SandboxAdapter;
 pub use provider::{Provider, ProviderConfig};
-pub use record::{Answered, CallRecord, SentMessage};
+pub use record::{CallRecord, CallResult, SentMessage};
 pub use script::{InvalidScript, Script};
-pub use server::{ConfigError, SandboxServer, ServerConfig};
+pub use server::{SandboxServer, ServerConfig, ServerConfigError};

@@ -7,7 +7,7 @@ use dispatch_contract::{Failure, Receipt, Report, Status, UnixMillis, Usage};
 use crate::{
     codes::meaning,
     record::SentMessage,
-    script::{Cue, Says, Scene, Signing},
+    script::{Cue, ReceiptSigning, Says, Scene},
     seed::Seed,
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Planned {
     pub(crate) due: UnixMillis,
     /// Whether it comes before the caller is answered.
     pub(crate) early: bool,
-    pub(crate) signing: Signing,
+    pub(crate) signing: ReceiptSigning,
     pub(crate) receipt: Receipt,
 }
 

@@ -11,8 +11,8 @@ use dispatch_contract::{Channel, Clock, Endpoint, UnixMillis};
 
 use crate::{
     plan::{Planned, plan},
-    record::{Answered, CallRecord, SentMessage},
-    script::{Answer, Scene, Script, Throttle},
+    record::{CallRecord, CallResult, SentMessage},
+    script::{Scene, Script, ScriptedAnswer, Throttle},
     seed::Seed,
 };
 
@@ -25,7 +25,7 @@ pub struct Provider {
     seed: Seed,
     idempotent_for: Option<Duration>,
     log_limit: usize,
-    state: Mutex<State>,
+    state: Mutex<ProviderState>,
 }
 
 /// How a provider is made. All of it has defaults: `ProviderConfig { seed: 7, ..Default::default() }`.
@@ -44,7 +44,7 @@ pub struct ProviderConfig {
 
 /// A well-formed call.
 #[derive(Clone, Debug)]
-pub(crate) struct Call<'a> {
+pub(crate) struct SendCall<'a> {
     pub(crate) channel: &'a Channel,
     pub(crate) recipient: &'a Endpoint,
     pub(crate) client_ref: Option<&'a str>,
@@ -55,13 +55,13 @@ pub(crate) struct Call<'a> {
 /// What comes of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Reaction {
-    pub(crate) answered: Answered,
+    pub(crate) answered: CallResult,
     /// What will be reported; nothing, unless a message was sent.
     pub(crate) receipts: Vec<Planned>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProviderState {
     default: Script,
     scripts: BTreeMap<String, Script>,
     /// How far a script with a memory has been played: by the key of the script, or by recipient
@@ -86,7 +86,7 @@ impl Provider {
     /// A provider that lives by `clock`.
     pub fn new(clock: Arc<dyn Clock>, config: ProviderConfig) -> Self {
         let ProviderConfig { seed, idempotent_for, default_script, log_limit } = config;
-        let state = State { default: default_script, ..State::default() };
+        let state = ProviderState { default: default_script, ..ProviderState::default() };
         Provider {
             clock,
             seed: Seed(seed),
@@ -125,7 +125,7 @@ impl Provider {
     /// Sets the script of whoever has none of their own, to be played by each from its start.
     pub fn set_default(&self, script: Script) {
         let mut state = self.lock();
-        let State { played, scripts, .. } = &mut *state;
+        let ProviderState { played, scripts, .. } = &mut *state;
         played.retain(|key, _| scripts.contains_key(key));
         state.default = script;
     }
@@ -169,17 +169,17 @@ impl Provider {
     }
 
     /// Plays a call.
-    pub(crate) fn react(&self, call: &Call<'_>) -> Reaction {
+    pub(crate) fn react(&self, call: &SendCall<'_>) -> Reaction {
         let now = self.clock.now();
         let mut state = self.lock();
         let reaction = match self.known(&mut state, call, now) {
             Some(provider_id) => {
-                Reaction::without_message(Answered::AcceptedBefore { provider_id })
+                Reaction::without_message(CallResult::AcceptedBefore { provider_id })
             }
             None => match state.next_scene(call) {
                 Ok(scene) => self.perform(&mut state, &scene, call, now),
                 Err(Throttle { after, .. }) => {
-                    Reaction::without_message(Answered::Throttled { after })
+                    Reaction::without_message(CallResult::Throttled { after })
                 }
             },
         };
@@ -195,7 +195,12 @@ impl Provider {
     }
 
     /// The message sent before under the call's reference, where that is honoured.
-    fn known(&self, state: &mut State, call: &Call<'_>, now: UnixMillis) -> Option<String> {
+    fn known(
+        &self,
+        state: &mut ProviderState,
+        call: &SendCall<'_>,
+        now: UnixMillis,
+    ) -> Option<String> {
         let window = self.idempotent_for?;
         while state.reference_ages.front().is_some_and(|(at, _)| *at + window <= now) {
             if let Some((_, reference)) = state.reference_ages.pop_front() {
@@ -207,36 +212,36 @@ impl Provider {
 
     fn perform(
         &self,
-        state: &mut State,
+        state: &mut ProviderState,
         scene: &Scene,
-        call: &Call<'_>,
+        call: &SendCall<'_>,
         now: UnixMillis,
     ) -> Reaction {
         match scene.answer {
-            Answer::Accept => {
+            ScriptedAnswer::Accept => {
                 let (provider_id, receipts) = self.deliver(state, scene, call, now);
-                Reaction { answered: Answered::Accepted { provider_id }, receipts }
+                Reaction { answered: CallResult::Accepted { provider_id }, receipts }
             }
-            Answer::SilentAfterActing => {
+            ScriptedAnswer::SilentAfterActing => {
                 let (_, receipts) = self.deliver(state, scene, call, now);
-                Reaction { answered: Answered::Nothing, receipts }
+                Reaction { answered: CallResult::Nothing, receipts }
             }
-            Answer::FailAfterActing => {
+            ScriptedAnswer::FailAfterActing => {
                 let (_, receipts) = self.deliver(state, scene, call, now);
-                Reaction { answered: Answered::Failed, receipts }
+                Reaction { answered: CallResult::Failed, receipts }
             }
-            Answer::Reject(code) => Reaction::without_message(Answered::Rejected(code)),
-            Answer::SilentBeforeActing => Reaction::without_message(Answered::Nothing),
-            Answer::FailBeforeActing => Reaction::without_message(Answered::Failed),
+            ScriptedAnswer::Reject(code) => Reaction::without_message(CallResult::Rejected(code)),
+            ScriptedAnswer::SilentBeforeActing => Reaction::without_message(CallResult::Nothing),
+            ScriptedAnswer::FailBeforeActing => Reaction::without_message(CallResult::Failed),
         }
     }
 
     /// Sends the message, as far as this provider ever does: its id, and what will be reported.
     fn deliver(
         &self,
-        state: &mut State,
+        state: &mut ProviderState,
         scene: &Scene,
-        call: &Call<'_>,
+        call: &SendCall<'_>,
         now: UnixMillis,
     ) -> (String, Vec<Planned>) {
         state.sent_count += 1;
@@ -259,15 +264,15 @@ impl Provider {
         (provider_id, receipts)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ProviderState> {
         // No code of others runs under this lock, so a panic cannot have left it half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ProviderState {
     /// The scene that a call plays, or how it is turned away. Moves the script on.
-    fn next_scene(&mut self, call: &Call<'_>) -> Result<Scene, Throttle> {
+    fn next_scene(&mut self, call: &SendCall<'_>) -> Result<Scene, Throttle> {
         let recipient = call.recipient.value();
         let on_channel = format!("{}:{recipient}", call.channel);
         let (key, script) = match self.scripts.get(&on_channel) {
@@ -295,7 +300,7 @@ impl State {
 }
 
 impl Reaction {
-    fn without_message(answered: Answered) -> Self {
+    fn without_message(answered: CallResult) -> Self {
         Reaction { answered, receipts: Vec::new() }
     }
 }

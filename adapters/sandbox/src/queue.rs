@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 /// clock could jump past it. So whoever adds leaves a [`Busy`] with the entry, and the waiting side
 /// drops it once it sleeps.
 pub(crate) struct Queue<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<QueueEntries<T>>,
     changed: Notify,
 }
 
-struct State<T> {
+struct QueueEntries<T> {
     entries: BTreeMap<(UnixMillis, u64), T>,
     added: u64,
     /// Whether somebody waits: else what is left in `holds` would stop a test clock for good.
@@ -38,7 +38,7 @@ pub(crate) struct Attendance<'a, T> {
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
         Queue {
-            state: Mutex::new(State {
+            state: Mutex::new(QueueEntries {
                 entries: BTreeMap::new(),
                 added: 0,
                 attended: false,
@@ -77,7 +77,7 @@ impl<T> Queue<T> {
         Attendance { queue: self, busy: Vec::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueEntries<T>> {
         // No code of others runs under this lock, so a panic cannot have left it half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

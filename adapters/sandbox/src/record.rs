@@ -31,12 +31,12 @@ pub struct CallRecord {
     /// When, by the injected wall clock.
     pub at: UnixMillis,
     /// What the caller was answered.
-    pub answered: Answered,
+    pub answered: CallResult,
 }
 
 /// What a caller is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum CallResult {
     /// The message was taken.
     Accepted {
         /// The provider's id of it.

@@ -4,8 +4,8 @@
 //! send one, so a rule that waits for `delivered` may fail over although the text arrived.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, Content, ContentKind, Echo, Field, Limits, Message, SmsEncoding,
-    Status, Violation,
+    AddressForm, Capabilities, Content, ContentKind, Correlation, Field, Limits, Message,
+    SmsEncoding, Status, Violation,
 };
 
 pub mod vonage;
@@ -27,7 +27,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164, AddressForm::ShortCode, AddressForm::Alphanumeric],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }

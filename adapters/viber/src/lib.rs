@@ -5,8 +5,8 @@
 //! only the provider knows.
 
 use dispatch_contract::{
-    Action, AddressForm, Capabilities, ContentKind, Echo, Field, Limits, Media, Message, Status,
-    UrlRules, Violation, check_url, has_control, is_blank,
+    Action, AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Media, Message,
+    Status, UrlRules, Violation, check_url, has_control, is_blank,
 };
 
 pub mod vonage;
@@ -40,7 +40,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::Id],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }

@@ -5,7 +5,7 @@
 //! not checked here.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, Content, ContentKind, Echo, Field, Limits, Message, Status,
+    AddressForm, Capabilities, Content, ContentKind, Correlation, Field, Limits, Message, Status,
     Violation, is_blank,
 };
 
@@ -30,7 +30,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Echo};
+use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Correlation};
 
 use super::{duration, status};
 use crate::{
@@ -51,7 +51,7 @@ fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
         idempotent_for: can
             .idempotent_for
             .map(|time| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
-        correlates_by_attempt_id: can.echo == Echo::AttemptId,
+        correlates_by_attempt_id: can.correlation == Correlation::AttemptId,
         can_recall: can.recall,
         max_batch: can.batch,
     }

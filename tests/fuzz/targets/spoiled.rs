@@ -1,7 +1,7 @@
 //! A genuine receipt, and a genuine answer to a send, spoiled where nobody looks: what they tell stays.
 
 use dispatch_contract::Verdict;
-use dispatch_kit::{conformance, http::Answer, json::Json, vonage};
+use dispatch_kit::{conformance, http::HttpResponse, json::Json, vonage};
 use serde_json::json;
 
 use super::webhook::{ADAPTERS, NOW, account, hash, read, signed};
@@ -54,7 +54,7 @@ pub fn spoiled(data: &[u8]) {
         (422, r#"{"type":"x#1000","title":"1000","detail":"Throttled","instance":"i"}"#),
         (422, r#"{"title":"t","type":"x#1150","invalid_parameters":[{"name":"text"}]}"#),
     ] {
-        let answer = |body| vonage::decode(&Answer { status, retry_after: None, body });
+        let answer = |body| vonage::decode(&HttpResponse { status, retry_after: None, body });
         let odd = spoil(body);
         if Json::items(&odd).count() == 1 {
             assert_eq!(answer(odd), answer(body.as_bytes().to_vec()));

@@ -5,14 +5,14 @@ use dispatch_contract::{
     MessengerCategory, MessengerOptions, Options, SmsOptions, UnixMillis, Violation,
 };
 
-use super::{Findings, Subject, any_sample};
+use super::{ConformanceSubject, Findings, any_sample};
 
 /// When workflows are created here: no rule of the suite has a day.
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Two bytes in UTF-8: a limit in characters that is counted in bytes shows at once.
 const WIDE: &str = "ж";
 
-pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
+pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     let adapter = subject.adapter();
     for &kind in &adapter.capabilities().content {
         match subject.sample(kind) {

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dispatch_contract::{Retry, SendContext, Status};
 
-use super::{Findings, NOW, Subject, attempt};
+use super::{ConformanceSubject, Findings, NOW, attempt};
 
 const AREA: &str = "capabilities";
 
-pub(super) async fn check(subject: &dyn Subject, findings: &mut Findings) {
+pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     let adapter = subject.adapter();
     let declared = adapter.capabilities();
     let mut say = |holds, problem: &str| findings.check(AREA, holds, || problem.to_owned());

@@ -3,11 +3,11 @@
 use std::{io, time::Duration};
 
 use dispatch_contract::{
-    Accepted, AdapterError, Content, Echo, ErrorKind, Fault, Message, Retry, SendContext,
+    Accepted, AdapterError, Content, Correlation, ErrorKind, Fault, Message, Retry, SendContext,
 };
 
 use super::{
-    Findings, NOW, StubAnswer, Subject, any_sample, attempt,
+    ConformanceSubject, Findings, NOW, StubAnswer, any_sample, attempt,
     stub::{Behaviour, Stub},
 };
 
@@ -15,15 +15,15 @@ const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
-type Sent = Result<Accepted, AdapterError>;
+type ObservedSend = Result<Accepted, AdapterError>;
 
-pub(super) async fn check(subject: &dyn Subject, findings: &mut Findings) {
+pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     if let Err(error) = try_check(subject, findings).await {
         findings.check("sending", false, || format!("no loopback socket to test with: {error}"));
     }
 }
 
-async fn try_check(subject: &dyn Subject, findings: &mut Findings) -> io::Result<()> {
+async fn try_check(subject: &dyn ConformanceSubject, findings: &mut Findings) -> io::Result<()> {
     for kind in &subject.adapter().capabilities().content {
         // That there is one is checked with the content.
         let Some(message) = subject.sample(*kind) else { continue };
@@ -50,26 +50,26 @@ async fn try_check(subject: &dyn Subject, findings: &mut Findings) -> io::Result
 }
 
 fn carries_our_id(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     what: &str,
     request: Option<&str>,
     findings: &mut Findings,
 ) {
     findings.check("sending", request.is_some(), || format!("{what} was not sent"));
-    match subject.adapter().capabilities().echo {
-        Echo::AttemptId => {
+    match subject.adapter().capabilities().correlation {
+        Correlation::AttemptId => {
             let carried = request.is_some_and(|text| text.contains(&attempt().to_string()));
-            findings.check("echo", carried, || {
+            findings.check("correlation", carried, || {
                 format!("our attempt id is declared to come back, and {what} does not carry it")
             });
         }
-        Echo::Nothing => {}
+        Correlation::ProviderId => {}
     }
 }
 
 /// What every provider's answers mean by their HTTP status alone.
 async fn outcomes(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     message: &Message,
     findings: &mut Findings,
 ) -> io::Result<()> {
@@ -94,7 +94,7 @@ async fn outcomes(
 
 /// What a call without an answer means: whether the request may have left.
 async fn transport(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     message: &Message,
     findings: &mut Findings,
 ) -> io::Result<()> {
@@ -114,7 +114,7 @@ async fn transport(
 }
 
 async fn refusals(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     message: &Message,
     findings: &mut Findings,
 ) -> io::Result<()> {
@@ -132,7 +132,7 @@ async fn refusals(
 
 /// No error shows who is written to, what is said, or a secret, even if the provider repeats it.
 async fn discretion(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     message: &Message,
     findings: &mut Findings,
 ) -> io::Result<()> {
@@ -159,7 +159,7 @@ async fn discretion(
 
 fn failed(
     what: &str,
-    sent: &Sent,
+    sent: &ObservedSend,
     kind: Option<ErrorKind>,
     fault: Option<Fault>,
     retry: Retry,
@@ -176,17 +176,22 @@ fn failed(
 }
 
 async fn send_to(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     message: &Message,
     behaviour: Behaviour,
     timeout: Duration,
-) -> io::Result<(Sent, Option<String>)> {
+) -> io::Result<(ObservedSend, Option<String>)> {
     let stub = Stub::start(behaviour)?;
     let sent = send(subject, message, &stub.url(), timeout).await;
     Ok((sent, stub.request()))
 }
 
-async fn send(subject: &dyn Subject, message: &Message, base_url: &str, timeout: Duration) -> Sent {
+async fn send(
+    subject: &dyn ConformanceSubject,
+    message: &Message,
+    base_url: &str,
+    timeout: Duration,
+) -> ObservedSend {
     let account = subject.account(base_url);
     let context = SendContext {
         attempt: attempt(),

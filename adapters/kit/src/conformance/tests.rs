@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, AddressForm, Capabilities, Channel, Content, Echo, Endpoint, Limits,
-    Options, SendContext, Status, Violation, WebhookOutcome, WebhookRequest,
+    Accepted, AdapterError, AddressForm, Capabilities, Channel, Content, Correlation, Endpoint,
+    Limits, Options, SendContext, Status, Violation, WebhookOutcome, WebhookRequest,
 };
 
 use super::*;
@@ -21,7 +21,7 @@ fn honest() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::Alphanumeric],
         idempotent_for: None,
-        echo: Echo::AttemptId,
+        correlation: Correlation::AttemptId,
         recall: false,
         batch: 1,
     }
@@ -126,7 +126,7 @@ impl ChannelAdapter for Careless {
     }
 }
 
-impl Subject for Careless {
+impl ConformanceSubject for Careless {
     fn adapter(&self) -> &dyn ChannelAdapter {
         self
     }
@@ -139,7 +139,7 @@ impl Subject for Careless {
         self.0.sample(kind)
     }
 
-    fn webhooks(&self, told: &Told) -> Vec<Vec<u8>> {
+    fn webhooks(&self, told: &ExpectedReport) -> Vec<Vec<u8>> {
         self.0.webhooks(told)
     }
 
@@ -151,7 +151,7 @@ impl Subject for Careless {
         self.0.accepted(provider_id)
     }
 
-    fn refusals(&self) -> Vec<Refusal> {
+    fn refusals(&self) -> Vec<RefusalSample> {
         self.0.refusals()
     }
 }

@@ -1,17 +1,17 @@
 //! Checks what is read from a provider's calls, and that forged ones change nothing.
 
 use dispatch_contract::{
-    Account, Echo, Failure, Inbound, Report, Secret, Status, Verdict, WebhookOutcome,
+    Account, Correlation, Failure, Inbound, Report, Secret, Status, Verdict, WebhookOutcome,
     WebhookRequest,
 };
 
-use super::{Findings, NOW, Subject, Told, attempt, spoiled};
+use super::{ConformanceSubject, ExpectedReport, Findings, NOW, attempt, spoiled};
 
 const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 
 type Headers = Vec<(String, Vec<u8>)>;
 
-pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
+pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     for status in &subject.adapter().capabilities().condition_statuses {
         let bodies = told(subject, Report::Reached(*status));
         findings.check("webhooks", !bodies.is_empty(), || {
@@ -37,14 +37,19 @@ pub(super) fn check(subject: &dyn Subject, findings: &mut Findings) {
     }
 }
 
-fn told(subject: &dyn Subject, report: Report) -> Vec<Vec<u8>> {
+fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<Vec<u8>> {
     let provider_id = PROVIDER_ID.to_owned();
-    subject.webhooks(&Told { attempt: attempt(), provider_id, report })
+    subject.webhooks(&ExpectedReport { attempt: attempt(), provider_id, report })
 }
 
 /// Each shape gives the one receipt, with what the adapter declares to be echoed, as often as it
 /// comes.
-fn receipts(subject: &dyn Subject, report: Report, bodies: &[Vec<u8>], findings: &mut Findings) {
+fn receipts(
+    subject: &dyn ConformanceSubject,
+    report: Report,
+    bodies: &[Vec<u8>],
+    findings: &mut Findings,
+) {
     for (shape, body) in bodies.iter().enumerate() {
         let outcome = call(subject, &subject.sign(body), body);
         let what = format!("{report:?} in shape {}", shape + 1);
@@ -58,13 +63,15 @@ fn receipts(subject: &dyn Subject, report: Report, bodies: &[Vec<u8>], findings:
         findings.check("webhooks", receipt.report == report, || {
             format!("{what} is read as {:?}", receipt.report)
         });
-        match subject.adapter().capabilities().echo {
-            Echo::AttemptId => findings.check("echo", receipt.attempt == Some(attempt()), || {
-                format!("our attempt id is declared to come back, and does not in {what}")
-            }),
-            Echo::Nothing => {
+        match subject.adapter().capabilities().correlation {
+            Correlation::AttemptId => {
+                findings.check("correlation", receipt.attempt == Some(attempt()), || {
+                    format!("our attempt id is declared to come back, and does not in {what}")
+                })
+            }
+            Correlation::ProviderId => {
                 let known = receipt.provider_id.as_deref() == Some(PROVIDER_ID);
-                findings.check("echo", known, || {
+                findings.check("correlation", known, || {
                     format!("nothing of ours comes back, and {what} has no provider id either")
                 });
             }
@@ -74,7 +81,7 @@ fn receipts(subject: &dyn Subject, report: Report, bodies: &[Vec<u8>], findings:
     }
 }
 
-fn forgeries(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+fn forgeries(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
     let headers = subject.sign(body);
     let mut forged = |what: &str, outcome: &WebhookOutcome| {
         let nothing_happened = outcome.verdict == Verdict::Forged
@@ -120,7 +127,7 @@ fn forgeries(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
 
 /// Genuine bodies that make no sense: the adapter must not panic, must not call them forged, and
 /// must answer 2xx, because a repeat would make no more sense.
-fn nonsense(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+fn nonsense(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
     let mut survives = |body: &[u8]| {
         let outcome = call(subject, &subject.sign(body), body);
         let answered = outcome.verdict != Verdict::Forged && (200..300).contains(&outcome.status);
@@ -155,7 +162,7 @@ fn nonsense(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
 }
 
 /// What is odd where nobody looks must not lose the status beside it.
-fn oddities(subject: &dyn Subject, body: &[u8], findings: &mut Findings) {
+fn oddities(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
     let genuine = call(subject, &subject.sign(body), body);
     let mut dice = Dice::new();
     for _ in 0..300 {
@@ -185,12 +192,12 @@ impl Dice {
     }
 }
 
-fn call(subject: &dyn Subject, headers: &Headers, body: &[u8]) -> WebhookOutcome {
+fn call(subject: &dyn ConformanceSubject, headers: &Headers, body: &[u8]) -> WebhookOutcome {
     call_as(subject, &subject.account("http://127.0.0.1:9"), headers, body)
 }
 
 fn call_as(
-    subject: &dyn Subject,
+    subject: &dyn ConformanceSubject,
     account: &Account,
     headers: &Headers,
     body: &[u8],

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::{Call, HttpClient};
+use crate::http::{HttpClient, HttpRequest};
 
 /// Who vouches for the certificates of the tests.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -89,7 +89,7 @@ async fn plain_server(answer: &'static [u8]) -> SocketAddr {
 }
 
 async fn call(client: &HttpClient, url: &str) -> Result<u16, AdapterError> {
-    let call = Call {
+    let call = HttpRequest {
         url,
         authorization: Some("Bearer a-secret"),
         content_type: "application/json",

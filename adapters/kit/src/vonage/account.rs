@@ -50,7 +50,7 @@ pub struct VonageAccount<'a> {
     /// Which version of the API to speak.
     pub version: ApiVersion,
     /// What calls are authorised with.
-    pub credential: Credential<'a>,
+    pub credential: ProviderCredential<'a>,
 }
 
 /// A version of the Messages API.
@@ -66,7 +66,7 @@ pub enum ApiVersion {
 
 /// What calls are authorised with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Credential<'a> {
+pub enum ProviderCredential<'a> {
     /// A token of the application's, signed with its key: `Bearer`, RS256.
     Application {
         /// The application.
@@ -122,10 +122,10 @@ impl<'a> VonageAccount<'a> {
         known_names(account)?;
         let view = VonageAccount::read(account)?;
         match view.credential {
-            Credential::Application { application_id, private_key } => {
+            ProviderCredential::Application { application_id, private_key } => {
                 auth::sign(application_id, private_key, 0)?;
             }
-            Credential::Key { .. } => {}
+            ProviderCredential::Key { .. } => {}
         }
         webhook_settings(account)
     }
@@ -160,13 +160,13 @@ impl fmt::Debug for VonageAccount<'_> {
     }
 }
 
-impl fmt::Debug for Credential<'_> {
+impl fmt::Debug for ProviderCredential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Credential::Application { application_id, .. } => {
+            ProviderCredential::Application { application_id, .. } => {
                 write!(f, "Application({application_id})")
             }
-            Credential::Key { api_key, .. } => write!(f, "Key({api_key})"),
+            ProviderCredential::Key { api_key, .. } => write!(f, "Key({api_key})"),
         }
     }
 }
@@ -224,18 +224,20 @@ fn version(account: &Account) -> Result<ApiVersion, String> {
     }
 }
 
-fn credential(account: &Account) -> Result<Credential<'_>, String> {
+fn credential(account: &Account) -> Result<ProviderCredential<'_>, String> {
     let application_id = present(account.setting("application_id"));
     let api_key = present(account.setting("api_key"));
     if let Some(private_key) = present(account.secret("private_key")) {
         return match application_id {
-            Some(application_id) => Ok(Credential::Application { application_id, private_key }),
+            Some(application_id) => {
+                Ok(ProviderCredential::Application { application_id, private_key })
+            }
             None => Err("secret private_key needs setting application_id beside it".to_owned()),
         };
     }
     match (api_key, present(account.secret("api_secret"))) {
         (Some(api_key), Some(api_secret)) if !api_key.contains(':') => {
-            Ok(Credential::Key { api_key, api_secret })
+            Ok(ProviderCredential::Key { api_key, api_secret })
         }
         (Some(_), Some(_)) => Err("setting api_key must not contain a colon".to_owned()),
         (Some(_), None) => Err("setting api_key needs secret api_secret beside it".to_owned()),

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
 
-use super::errors::{Meaning, Told, meaning};
-use crate::{http::Answer, json::Json};
+use super::errors::{CodeSource, ErrorMeaning, meaning};
+use crate::{http::HttpResponse, json::Json};
 
 /// The longest provider id taken; Vonage's are UUIDs.
 const MAX_ID_BYTES: usize = 128;
@@ -32,7 +32,7 @@ const MAX_FIELDS: usize = 5;
 /// | 429 | Temporary, after `Retry-After` |
 /// | other 4xx | by code; without one Permanent, the content's |
 /// | 5xx and everything else | Unknown |
-pub fn decode(answer: &Answer) -> Result<Accepted, AdapterError> {
+pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         return match body.read("message_uuid", id) {
@@ -53,9 +53,9 @@ pub fn decode(answer: &Answer) -> Result<Accepted, AdapterError> {
     })
 }
 
-fn refusal(answer: &Answer, code: Option<&str>, body: Json<'_>) -> AdapterError {
+fn refusal(answer: &HttpResponse, code: Option<&str>, body: Json<'_>) -> AdapterError {
     let after = answer.retry_after;
-    let known = code.and_then(|code| meaning(code, Told::Answer));
+    let known = code.and_then(|code| meaning(code, CodeSource::SendResponse));
     match answer.status {
         429 => error(
             ErrorKind::Throttled,
@@ -124,7 +124,7 @@ fn refusal(answer: &Answer, code: Option<&str>, body: Json<'_>) -> AdapterError 
     }
 }
 
-fn said(known: Meaning, retry: Retry) -> AdapterError {
+fn said(known: ErrorMeaning, retry: Retry) -> AdapterError {
     error(known.kind, known.fault, retry, known.sentence)
 }
 
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &Value) -> Answer {
-        Answer { status, retry_after: None, body: body.to_string().into_bytes() }
+    fn answer(status: u16, body: &Value) -> HttpResponse {
+        HttpResponse { status, retry_after: None, body: body.to_string().into_bytes() }
     }
 
     fn problem(code: &str) -> Value {
@@ -214,8 +214,11 @@ mod tests {
             let error = decode(&answer(202, &body)).expect_err("no id");
             assert_eq!(error.retry, Retry::Unknown, "{body}");
         }
-        let cut =
-            Answer { status: 200, retry_after: None, body: b"{\"message_uuid\":\"u".to_vec() };
+        let cut = HttpResponse {
+            status: 200,
+            retry_after: None,
+            body: b"{\"message_uuid\":\"u".to_vec(),
+        };
         assert_eq!(decode(&cut).expect_err("cut").retry, Retry::Unknown);
     }
 
@@ -265,7 +268,7 @@ mod tests {
     fn throttling_is_temporary_by_status_and_by_code() {
         let wait = Some(Duration::from_secs(3));
         for (status, code) in [(429, "1010"), (422, "1000")] {
-            let answer = Answer { retry_after: wait, ..answer(status, &problem(code)) };
+            let answer = HttpResponse { retry_after: wait, ..answer(status, &problem(code)) };
             let error = decode(&answer).expect_err("refused");
             assert_eq!(error.kind, ErrorKind::Throttled);
             assert_eq!(error.retry, Retry::Temporary { after: wait });
@@ -283,7 +286,7 @@ mod tests {
         ] {
             let body = |rest: &str| [b"{\"detail\":", odd, b",", rest.as_bytes(), b"}"].concat();
             let body_of =
-                |status, rest: &str| Answer { status, retry_after: None, body: body(rest) };
+                |status, rest: &str| HttpResponse { status, retry_after: None, body: body(rest) };
             let refused = decode(&body_of(422, &format!(r#""type":"{kind}","title":"1000""#)));
             let error = refused.expect_err("refused");
             assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Throttled, Some("1000")));
@@ -293,7 +296,7 @@ mod tests {
         }
         let mut cut = br#"{"message_uuid":"u-1","detail":""#.to_vec();
         cut.resize(crate::http::MAX_ANSWER_BYTES, b'x');
-        let accepted = decode(&Answer { status: 202, retry_after: None, body: cut });
+        let accepted = decode(&HttpResponse { status: 202, retry_after: None, body: cut });
         assert_eq!(accepted.expect("it stood whole").provider_id, "u-1");
     }
 

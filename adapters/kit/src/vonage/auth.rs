@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 use dispatch_contract::{Account, AdapterError, ErrorKind, Fault, Retry, UnixMillis};
 
-use super::{Credential, VonageAccount};
+use super::{ProviderCredential, VonageAccount};
 
 const LIFETIME_S: u64 = 900;
 const RENEW_BEFORE_END_S: u64 = 60;
 
 /// The tokens in use, by account name and revision.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<BTreeMap<(String, u64), Token>>);
+pub(super) struct TokenCache(Mutex<BTreeMap<(String, u64), Token>>);
 
 struct Token {
     issued_s: u64,
@@ -33,14 +33,14 @@ struct Token {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct ProviderTokenClaims<'a> {
     application_id: &'a str,
     iat: u64,
     exp: u64,
     jti: Uuid,
 }
 
-impl Tokens {
+impl TokenCache {
     /// The `Authorization` header for a call at `now`.
     ///
     /// # Errors
@@ -52,8 +52,10 @@ impl Tokens {
         now: UnixMillis,
     ) -> Result<String, AdapterError> {
         let (application_id, private_key) = match view.credential {
-            Credential::Key { api_key, api_secret } => return Ok(basic(api_key, api_secret)),
-            Credential::Application { application_id, private_key } => {
+            ProviderCredential::Key { api_key, api_secret } => {
+                return Ok(basic(api_key, api_secret));
+            }
+            ProviderCredential::Application { application_id, private_key } => {
                 (application_id, private_key)
             }
         };
@@ -85,9 +87,9 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tokens(…)")
+        f.write_str("TokenCache(…)")
     }
 }
 
@@ -102,7 +104,7 @@ pub(super) fn sign(application_id: &str, private_key: &str, now_s: u64) -> Resul
             .to_owned()
     };
     let key = EncodingKey::from_rsa_pem(private_key.as_bytes()).map_err(wrong)?;
-    let claims = Claims {
+    let claims = ProviderTokenClaims {
         application_id,
         iat: now_s,
         exp: now_s.saturating_add(LIFETIME_S),
@@ -155,7 +157,7 @@ mod tests {
         }
     }
 
-    fn header(tokens: &Tokens, revision: u64, now_s: u64) -> String {
+    fn header(tokens: &TokenCache, revision: u64, now_s: u64) -> String {
         let account = account(revision);
         let view = VonageAccount::read(&account).expect("a good account");
         tokens.authorization(&account, &view, UnixMillis(now_s * 1_000)).expect("a token")
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_token_carries_the_claims_that_vonage_asks_for() {
-        let header = header(&Tokens::default(), 1, NOW_S);
+        let header = header(&TokenCache::default(), 1, NOW_S);
         let token = header.strip_prefix("Bearer ").expect("a bearer token");
         let mut validation = Validation::new(Algorithm::RS256);
         validation.validate_exp = false;
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_token_is_kept_until_a_minute_before_its_end() {
-        let tokens = Tokens::default();
+        let tokens = TokenCache::default();
         let first = header(&tokens, 1, NOW_S);
         assert_eq!(header(&tokens, 1, NOW_S + 839), first);
         assert_ne!(header(&tokens, 1, NOW_S + 840), first);
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_changed_account_and_a_clock_set_back_get_a_new_token() {
-        let tokens = Tokens::default();
+        let tokens = TokenCache::default();
         let first = header(&tokens, 1, NOW_S);
         assert_ne!(header(&tokens, 2, NOW_S), first);
         let second = header(&tokens, 2, NOW_S);

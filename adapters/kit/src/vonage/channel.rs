@@ -10,11 +10,11 @@ use dispatch_contract::{
     WebhookRequest, check,
 };
 
-use super::{ApiVersion, VonageAccount, answer, auth::Tokens, v01, v1, webhook};
-use crate::http::{Call, HttpClient};
+use super::{ApiVersion, VonageAccount, answer, auth::TokenCache, v01, v1, webhook};
+use crate::http::{HttpClient, HttpRequest};
 
 /// What a channel checks beyond its [`Capabilities`], at a time: finds what is wrong, and adds it.
-pub type Rules = fn(&Message, UnixMillis, &mut Vec<Violation>);
+pub type ChannelRules = fn(&Message, UnixMillis, &mut Vec<Violation>);
 
 /// Sends on one channel through Vonage's Messages API.
 ///
@@ -25,10 +25,10 @@ pub struct VonageAdapter {
     name: &'static str,
     channel: Channel,
     capabilities: Capabilities,
-    rules: Rules,
-    warnings: Rules,
+    rules: ChannelRules,
+    warnings: ChannelRules,
     client: HttpClient,
-    tokens: Tokens,
+    tokens: TokenCache,
 }
 
 impl VonageAdapter {
@@ -40,16 +40,16 @@ impl VonageAdapter {
         name: &'static str,
         channel: Channel,
         capabilities: Capabilities,
-        rules: Rules,
+        rules: ChannelRules,
         client: HttpClient,
     ) -> Self {
-        let (warnings, tokens): (Rules, _) = (|_, _, _| (), Tokens::default());
+        let (warnings, tokens): (ChannelRules, _) = (|_, _, _| (), TokenCache::default());
         VonageAdapter { name, channel, capabilities, rules, warnings, client, tokens }
     }
 
     /// The same adapter, which warns of what `warnings` adds.
     #[must_use]
-    pub fn warning_of(self, warnings: Rules) -> Self {
+    pub fn warning_of(self, warnings: ChannelRules) -> Self {
         VonageAdapter { warnings, ..self }
     }
 }
@@ -100,7 +100,7 @@ impl ChannelAdapter for VonageAdapter {
             None => (v1::PATH, v1::encode(context, message)?),
         };
         let authorization = self.tokens.authorization(context.account, &account, context.now)?;
-        let call = Call {
+        let call = HttpRequest {
             url: &format!("{}{path}", account.base_url),
             authorization: Some(&authorization),
             content_type: "application/json",
@@ -145,7 +145,7 @@ fn wrong_account(problem: String) -> AdapterError {
 mod tests {
     use std::time::Duration;
 
-    use dispatch_contract::{AddressForm, Echo, Endpoint, Limits, Options, Secret, Status};
+    use dispatch_contract::{AddressForm, Correlation, Endpoint, Limits, Options, Secret, Status};
 
     use super::*;
     use crate::conformance::{
@@ -162,7 +162,7 @@ mod tests {
             to: vec![AddressForm::E164],
             from: vec![AddressForm::E164],
             idempotent_for: None,
-            echo: Echo::AttemptId,
+            correlation: Correlation::AttemptId,
             recall: false,
             batch: 1,
         };

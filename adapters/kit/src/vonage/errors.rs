@@ -8,16 +8,16 @@ use dispatch_contract::{ErrorKind, Fault, Retry};
 
 /// Where a code was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// In the answer to a send.
-    Answer,
+pub enum CodeSource {
+    /// In the response to a send.
+    SendResponse,
     /// In a status webhook.
     Receipt,
 }
 
 /// What a code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meaning {
+pub struct ErrorMeaning {
     /// What happened.
     pub kind: ErrorKind,
     /// Whose fault it was.
@@ -36,23 +36,29 @@ pub struct Meaning {
 /// examples of answers still carry an older list (1100 is "unsupported channel" there, and
 /// "communication failed" in receipts). Read as a receipt's, an answer's 1100 would be retried for
 /// ever.
-pub fn meaning(code: &str, told: Told) -> Option<Meaning> {
+pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
+    use CodeSource::{Receipt, SendResponse};
     use ErrorKind as K;
     use Fault::{Account, Content, Provider, Recipient};
-    use Told::{Answer, Receipt};
 
     const NO: Retry = Retry::Permanent;
     const YES: Retry = Retry::Temporary { after: None };
 
     let (kind, fault, retry, sentence) = match (code, told) {
-        ("110", Answer) => {
+        ("110", SendResponse) => {
             (K::InvalidRecipient, Recipient, NO, "the recipient is not valid for this channel")
         }
-        ("1060", Answer) => (K::InvalidRequest, Content, NO, "the client reference is not valid"),
-        ("1100", Answer) => (K::InvalidRequest, Account, NO, "the channel is not supported"),
-        ("1110" | "1150", Answer) => (K::InvalidRequest, Content, NO, "a parameter is not valid"),
-        ("1120", Answer) => (K::Forbidden, Account, NO, "the sender is not valid for this channel"),
-        ("1140", Answer) => {
+        ("1060", SendResponse) => {
+            (K::InvalidRequest, Content, NO, "the client reference is not valid")
+        }
+        ("1100", SendResponse) => (K::InvalidRequest, Account, NO, "the channel is not supported"),
+        ("1110" | "1150", SendResponse) => {
+            (K::InvalidRequest, Content, NO, "a parameter is not valid")
+        }
+        ("1120", SendResponse) => {
+            (K::Forbidden, Account, NO, "the sender is not valid for this channel")
+        }
+        ("1140", SendResponse) => {
             (K::InvalidRequest, Content, NO, "this kind of message is not valid on this channel")
         }
         ("unauthorized" | "unathorized", _) => {
@@ -145,7 +151,7 @@ pub fn meaning(code: &str, told: Told) -> Option<Meaning> {
         ("1484", _) => (K::Forbidden, Account, NO, "a regulation does not allow it"),
         _ => return None,
     };
-    Some(Meaning { kind, fault, retry, sentence })
+    Some(ErrorMeaning { kind, fault, retry, sentence })
 }
 
 #[cfg(test)]
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn every_published_code_has_a_meaning_in_answers_and_receipts() {
         for code in PUBLISHED {
-            for told in [Told::Answer, Told::Receipt] {
+            for told in [CodeSource::SendResponse, CodeSource::Receipt] {
                 assert!(meaning(&code.to_string(), told).is_some(), "{code} in {told:?}");
             }
         }
@@ -175,7 +181,7 @@ mod tests {
         let again: Vec<_> = PUBLISHED
             .iter()
             .filter(|code| {
-                meaning(&code.to_string(), Told::Receipt)
+                meaning(&code.to_string(), CodeSource::Receipt)
                     .is_some_and(|meaning| matches!(meaning.retry, Retry::Temporary { .. }))
             })
             .collect();
@@ -187,8 +193,8 @@ mod tests {
 
     #[test]
     fn an_answer_s_1100_is_not_a_receipt_s_1100() {
-        let answer = meaning("1100", Told::Answer).expect("known");
-        let receipt = meaning("1100", Told::Receipt).expect("known");
+        let answer = meaning("1100", CodeSource::SendResponse).expect("known");
+        let receipt = meaning("1100", CodeSource::Receipt).expect("known");
         assert_eq!((answer.retry, answer.fault), (Retry::Permanent, Fault::Account));
         assert_eq!(receipt.retry, Retry::Temporary { after: None });
     }
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn an_opted_out_person_is_never_tried_again() {
         for code in ["1240", "1483"] {
-            let meaning = meaning(code, Told::Receipt).expect("known");
+            let meaning = meaning(code, CodeSource::Receipt).expect("known");
             assert_eq!((meaning.kind, meaning.retry), (ErrorKind::OptedOut, Retry::Permanent));
         }
     }
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_not_in_the_table_has_no_meaning() {
         for code in ["", "110", "999999", "1000 ", "not-found"] {
-            assert_eq!(meaning(code, Told::Receipt), None, "{code:?}");
+            assert_eq!(meaning(code, CodeSource::Receipt), None, "{code:?}");
         }
     }
 }

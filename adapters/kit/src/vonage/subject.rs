@@ -11,7 +11,7 @@ use dispatch_contract::{
 };
 
 use super::{ApiVersion, VonageAdapter, signature::sha256_hex, v01, v1};
-use crate::conformance::{Refusal, StubAnswer, Subject, Told, attempt};
+use crate::conformance::{ConformanceSubject, ExpectedReport, RefusalSample, StubAnswer, attempt};
 
 const API_KEY: &str = "abcd1234";
 const SIGNATURE_SECRET: &str = "a signature secret for the conformance suite";
@@ -62,7 +62,7 @@ impl VonageSubject {
     }
 }
 
-impl Subject for VonageSubject {
+impl ConformanceSubject for VonageSubject {
     fn adapter(&self) -> &dyn ChannelAdapter {
         &self.adapter
     }
@@ -86,7 +86,7 @@ impl Subject for VonageSubject {
         self.samples.iter().find(|message| message.content.kind() == kind).cloned()
     }
 
-    fn webhooks(&self, told: &Told) -> Vec<Vec<u8>> {
+    fn webhooks(&self, told: &ExpectedReport) -> Vec<Vec<u8>> {
         let Some(status) = status(told.report) else { return Vec::new() };
         let Some(sample) = self.samples.first() else { return Vec::new() };
         let mut bodies = [v01_status(told, status, sample), v1_status(told, status, sample)];
@@ -117,8 +117,8 @@ impl Subject for VonageSubject {
         StubAnswer::new(202, json!({ "message_uuid": provider_id }).to_string())
     }
 
-    fn refusals(&self) -> Vec<Refusal> {
-        let refusal = |status, code: &str, kind, fault, retry| Refusal {
+    fn refusals(&self) -> Vec<RefusalSample> {
+        let refusal = |status, code: &str, kind, fault, retry| RefusalSample {
             answer: StubAnswer::new(status, problem(code).to_string()),
             kind,
             fault,
@@ -128,7 +128,7 @@ impl Subject for VonageSubject {
         // As Vonage quotes a text that it cut in the middle of an emoji.
         let cut = problem("1000").to_string().replace("A detail.", r"Throttled: hi \ud83d");
         vec![
-            Refusal {
+            RefusalSample {
                 answer: StubAnswer::new(422, cut),
                 kind: ErrorKind::Throttled,
                 fault: Fault::Provider,
@@ -163,7 +163,7 @@ fn status(report: Report) -> Option<&'static str> {
     }
 }
 
-fn v01_status(told: &Told, status: &str, sample: &Message) -> Value {
+fn v01_status(told: &ExpectedReport, status: &str, sample: &Message) -> Value {
     let party = |endpoint: &Endpoint| {
         let key = match endpoint {
             Endpoint::Id(_) => "id",
@@ -184,7 +184,7 @@ fn v01_status(told: &Told, status: &str, sample: &Message) -> Value {
     })
 }
 
-fn v1_status(told: &Told, status: &str, sample: &Message) -> Value {
+fn v1_status(told: &ExpectedReport, status: &str, sample: &Message) -> Value {
     let channel = &sample.channel;
     let channel = if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() };
     json!({

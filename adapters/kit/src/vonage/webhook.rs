@@ -18,7 +18,7 @@ use dispatch_contract::{
 use super::{
     WebhookKeys,
     answer::{id, is_code, problem_code},
-    errors::{Told, meaning},
+    errors::{CodeSource, meaning},
     signature, time,
 };
 use crate::json::Json;
@@ -28,7 +28,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What became of one item.
 enum Item {
-    Told(Inbound),
+    Understood(Inbound),
     /// Genuine, and nothing for us.
     Nothing,
     NotUnderstood,
@@ -46,7 +46,7 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
     let mut understood = false;
     for value in Json::items(request.body) {
         match item(value) {
-            Item::Told(told) => {
+            Item::Understood(told) => {
                 inbound.push(told);
                 understood = true;
             }
@@ -60,14 +60,14 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
 fn item(value: Json<'_>) -> Item {
     if let Some(report) = value.read("status", report) {
         return receipt(value, report)
-            .map_or(Item::NotUnderstood, |receipt| Item::Told(Inbound::Receipt(receipt)));
+            .map_or(Item::NotUnderstood, |receipt| Item::Understood(Inbound::Receipt(receipt)));
     }
     let has = |name| value.read(name, Some).is_some();
     if !has("message_uuid") || !(has("message") || has("message_type")) {
         return Item::NotUnderstood;
     }
     match quoted(value) {
-        Some(provider_id) => Item::Told(Inbound::Reply(Reply {
+        Some(provider_id) => Item::Understood(Inbound::Reply(Reply {
             provider_id: Some(provider_id),
             // Vonage names the message that is answered by its own id only.
             attempt: None,
@@ -90,7 +90,7 @@ fn receipt(value: Json<'_>, report: Report) -> Option<Receipt> {
     };
     let detail = code
         .as_deref()
-        .and_then(|code| meaning(code, Told::Receipt))
+        .and_then(|code| meaning(code, CodeSource::Receipt))
         .map(|meaning| meaning.sentence.to_owned());
     Some(Receipt {
         attempt,

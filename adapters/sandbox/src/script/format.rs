@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Answer, Cue, Says, Scene, Script, Signing};
+use super::{Cue, ReceiptSigning, Says, Scene, Script, ScriptedAnswer};
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,22 +53,22 @@ impl fmt::Display for Scene {
             }
         }
         match odd.signing {
-            Signing::Signed => Ok(()),
-            Signing::SignedWhenRepeated => f.write_str("; unsigned first"),
-            Signing::Unsigned => f.write_str("; unsigned"),
+            ReceiptSigning::Signed => Ok(()),
+            ReceiptSigning::SignedWhenRepeated => f.write_str("; unsigned first"),
+            ReceiptSigning::Unsigned => f.write_str("; unsigned"),
         }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ScriptedAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Answer::Accept => f.write_str("accept"),
-            Answer::Reject(code) => write!(f, "reject {code}"),
-            Answer::SilentAfterActing => f.write_str("no-answer"),
-            Answer::SilentBeforeActing => f.write_str("hang"),
-            Answer::FailAfterActing => f.write_str("500 after acting"),
-            Answer::FailBeforeActing => f.write_str("500 before acting"),
+            ScriptedAnswer::Accept => f.write_str("accept"),
+            ScriptedAnswer::Reject(code) => write!(f, "reject {code}"),
+            ScriptedAnswer::SilentAfterActing => f.write_str("no-answer"),
+            ScriptedAnswer::SilentBeforeActing => f.write_str("hang"),
+            ScriptedAnswer::FailAfterActing => f.write_str("500 after acting"),
+            ScriptedAnswer::FailBeforeActing => f.write_str("500 before acting"),
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct Scene {
     /// Turns the first sends away.
     pub(crate) throttle: Option<Throttle>,
     /// What the send is answered, and whether anything is sent.
-    pub(crate) answer: Answer,
+    pub(crate) answer: ScriptedAnswer,
     /// What is reported afterwards, as it was written; empty for `never`.
     pub(crate) receipts: Vec<Cue>,
     /// What is odd about those receipts.
@@ -79,7 +79,7 @@ pub(crate) struct Throttle {
 
 /// What a send is answered, and whether the message goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ScriptedAnswer {
     Accept,
     Reject(u16),
     SilentAfterActing,
@@ -114,12 +114,12 @@ pub(crate) struct Oddities {
     pub(crate) twice: bool,
     pub(crate) out_of_order: bool,
     pub(crate) early: bool,
-    pub(crate) signing: Signing,
+    pub(crate) signing: ReceiptSigning,
 }
 
 /// Whether a receipt carries a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Signing {
+pub(crate) enum ReceiptSigning {
     #[default]
     Signed,
     /// Not at first, but when it is repeated.
@@ -154,7 +154,7 @@ impl Default for Scene {
     fn default() -> Self {
         Scene {
             throttle: None,
-            answer: Answer::Accept,
+            answer: ScriptedAnswer::Accept,
             receipts: vec![
                 Cue { says: Says::Delivered, after: Duration::from_secs(1) },
                 Cue { says: Says::Read, after: Duration::from_secs(3) },
@@ -164,12 +164,16 @@ impl Default for Scene {
     }
 }
 
-impl Answer {
+impl ScriptedAnswer {
     /// Whether the message goes out.
     pub(crate) const fn acts(self) -> bool {
         match self {
-            Answer::Accept | Answer::SilentAfterActing | Answer::FailAfterActing => true,
-            Answer::Reject(_) | Answer::SilentBeforeActing | Answer::FailBeforeActing => false,
+            ScriptedAnswer::Accept
+            | ScriptedAnswer::SilentAfterActing
+            | ScriptedAnswer::FailAfterActing => true,
+            ScriptedAnswer::Reject(_)
+            | ScriptedAnswer::SilentBeforeActing
+            | ScriptedAnswer::FailBeforeActing => false,
         }
     }
 }

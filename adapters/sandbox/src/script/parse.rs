@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use super::{Answer, Cue, Oddities, Says, Scene, Script, Signing, TABLE, Throttle};
+use super::{Cue, Oddities, ReceiptSigning, Says, Scene, Script, ScriptedAnswer, TABLE, Throttle};
 
 /// A text that is no [`Script`]. Its own text says what is wrong, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl std::error::Error for InvalidScript {}
 #[derive(Default)]
 struct Draft {
     throttle: Option<Throttle>,
-    answer: Option<Answer>,
+    answer: Option<ScriptedAnswer>,
     receipts: Vec<Cue>,
     never: bool,
     late: Option<Duration>,
@@ -51,7 +51,7 @@ struct Draft {
     twice: bool,
     out_of_order: bool,
     early: bool,
-    signing: Option<Signing>,
+    signing: Option<ReceiptSigning>,
 }
 
 fn scene(text: &str) -> Result<Scene, InvalidScript> {
@@ -68,12 +68,12 @@ impl Draft {
     fn take(&mut self, part: &str) -> Result<(), InvalidScript> {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
-            ["accept"] => self.answer(Answer::Accept),
-            ["reject", code] => self.answer(Answer::Reject(parse_code(part, code)?)),
-            ["no-answer"] => self.answer(Answer::SilentAfterActing),
-            ["hang"] => self.answer(Answer::SilentBeforeActing),
-            ["500", "after", "acting"] => self.answer(Answer::FailAfterActing),
-            ["500", "before", "acting"] => self.answer(Answer::FailBeforeActing),
+            ["accept"] => self.answer(ScriptedAnswer::Accept),
+            ["reject", code] => self.answer(ScriptedAnswer::Reject(parse_code(part, code)?)),
+            ["no-answer"] => self.answer(ScriptedAnswer::SilentAfterActing),
+            ["hang"] => self.answer(ScriptedAnswer::SilentBeforeActing),
+            ["500", "after", "acting"] => self.answer(ScriptedAnswer::FailAfterActing),
+            ["500", "before", "acting"] => self.answer(ScriptedAnswer::FailBeforeActing),
             ["throttle", count] => self.throttle(part, count, None),
             ["throttle", count, after] => self.throttle(part, count, Some(after)),
             ["submitted", after] => self.receipt(part, Says::Submitted, after),
@@ -93,16 +93,16 @@ impl Draft {
             ["twice"] => flag("twice", &mut self.twice),
             ["out-of-order"] => flag("out-of-order", &mut self.out_of_order),
             ["early"] => flag("early", &mut self.early),
-            ["unsigned"] => once("unsigned", &mut self.signing, Signing::Unsigned),
+            ["unsigned"] => once("unsigned", &mut self.signing, ReceiptSigning::Unsigned),
             ["unsigned", "first"] => {
-                once("unsigned", &mut self.signing, Signing::SignedWhenRepeated)
+                once("unsigned", &mut self.signing, ReceiptSigning::SignedWhenRepeated)
             }
             [] => refuse("a verb is missing here; `accept; deliver 1s` is a whole script"),
             [verb, ..] => Err(unknown(verb, part)),
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Result<(), InvalidScript> {
+    fn answer(&mut self, answer: ScriptedAnswer) -> Result<(), InvalidScript> {
         match self.answer {
             None => {
                 self.answer = Some(answer);
@@ -149,7 +149,7 @@ impl Draft {
             signing: self.signing.unwrap_or_default(),
         };
         let plain = oddities == Oddities::default();
-        let answer = self.answer.unwrap_or(Answer::Accept);
+        let answer = self.answer.unwrap_or(ScriptedAnswer::Accept);
         if !answer.acts() {
             if self.never || !self.receipts.is_empty() || !plain {
                 return refuse(format!(

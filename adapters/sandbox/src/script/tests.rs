@@ -65,9 +65,9 @@ fn serde_reads_and_writes_the_text() {
 #[test]
 fn the_last_scene_repeats() {
     let script = parse("hang | reject 1340");
-    assert_eq!(script.scene(0).answer, Answer::SilentBeforeActing);
-    assert_eq!(script.scene(1).answer, Answer::Reject(1340));
-    assert_eq!(script.scene(7).answer, Answer::Reject(1340));
+    assert_eq!(script.scene(0).answer, ScriptedAnswer::SilentBeforeActing);
+    assert_eq!(script.scene(1).answer, ScriptedAnswer::Reject(1340));
+    assert_eq!(script.scene(7).answer, ScriptedAnswer::Reject(1340));
     assert!(script.has_memory());
     assert!(!parse("reject 1340").has_memory());
     assert!(parse("throttle 1").has_memory());

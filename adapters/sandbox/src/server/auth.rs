@@ -25,7 +25,7 @@ pub(super) struct Callers {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct SenderClaims {
     application_id: Option<String>,
     jti: Option<String>,
     /// In seconds.
@@ -81,7 +81,7 @@ impl Callers {
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)
+        let claims = jsonwebtoken::decode::<SenderClaims>(token, key, &validation)
             .map_err(|_| "Invalid Token: it is not signed by this application")?
             .claims;
         if claims.jti.is_none_or(|jti| jti.is_empty()) {

@@ -14,10 +14,10 @@
 
 mod auth;
 mod control;
-mod courier;
 mod problem;
 mod request;
 mod status;
+mod webhook_sender;
 
 use std::{
     fmt, io,
@@ -42,15 +42,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    provider::{Call, Provider},
-    record::Answered,
+    provider::{Provider, SendCall},
+    record::CallResult,
 };
 use auth::Callers;
-use courier::{Courier, Post};
-use problem::{Problem, json_response};
+use problem::{SandboxProblem, json_response};
 use request::Order;
+use webhook_sender::{WebhookPost, WebhookSender};
 
-pub(crate) use courier::first_retry;
+pub(crate) use webhook_sender::first_retry;
 
 /// The longest body of a send, in bytes.
 const BODY_LIMIT: usize = 256 * 1024;
@@ -84,18 +84,18 @@ pub struct ServerConfig {
 
 /// A configuration that no server can be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(String);
+pub struct ServerConfigError(String);
 
 /// The simulated provider behind HTTP; see [`ServerConfig`] and the `/sandbox` paths of
 /// [`serve`](Self::serve).
 pub struct SandboxServer {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 }
 
-struct Shared {
+struct ServerState {
     provider: Arc<Provider>,
     callers: Callers,
-    courier: Arc<Courier>,
+    webhook_sender: Arc<WebhookSender>,
     status_url: Option<String>,
     problems: AtomicU64,
     cancel: CancellationToken,
@@ -103,7 +103,7 @@ struct Shared {
 
 /// A version of the Messages API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ApiVersion {
+enum MessagesVersion {
     V1,
     V0_1,
 }
@@ -114,16 +114,19 @@ impl SandboxServer {
     /// # Errors
     /// If the public key is no RSA key in PEM form, the status URL is none, or no HTTP client can be
     /// made.
-    pub fn new(provider: Arc<Provider>, config: ServerConfig) -> Result<Self, ConfigError> {
+    pub fn new(provider: Arc<Provider>, config: ServerConfig) -> Result<Self, ServerConfigError> {
         if config.status_url.as_deref().is_some_and(|url| !request::is_web_address(url)) {
-            return Err(ConfigError("the status URL must be an http or https URL".to_owned()));
+            return Err(ServerConfigError(
+                "the status URL must be an http or https URL".to_owned(),
+            ));
         }
-        let callers = Callers::new(&config).map_err(|error| ConfigError::public_key(&error))?;
-        let courier = Arc::new(Courier::new(Arc::clone(&provider), &config)?);
-        let shared = Shared {
+        let callers =
+            Callers::new(&config).map_err(|error| ServerConfigError::public_key(&error))?;
+        let webhook_sender = Arc::new(WebhookSender::new(Arc::clone(&provider), &config)?);
+        let shared = ServerState {
             provider,
             callers,
-            courier,
+            webhook_sender,
             status_url: config.status_url,
             problems: AtomicU64::new(0),
             cancel: CancellationToken::new(),
@@ -144,7 +147,8 @@ impl SandboxServer {
         let SandboxServer { shared } = self;
         // Whoever drops this future stops the webhooks, too.
         let stop = shared.cancel.clone().drop_guard();
-        let courier = tokio::spawn(Arc::clone(&shared.courier).run(shared.cancel.clone()));
+        let webhook_sender =
+            tokio::spawn(Arc::clone(&shared.webhook_sender).run(shared.cancel.clone()));
         let app = Router::new()
             .route("/v1/messages", post(send_v1))
             .route("/v0.1/messages", post(send_v0_1))
@@ -159,15 +163,15 @@ impl SandboxServer {
         };
         let served = axum::serve(listener, app).with_graceful_shutdown(stopping).await;
         drop(stop);
-        if let Err(error) = courier.await {
+        if let Err(error) = webhook_sender.await {
             tracing::error!(%error, "the task that posts status webhooks failed");
         }
         served
     }
 }
 
-impl Shared {
-    async fn send(&self, version: ApiVersion, request: Request) -> Response {
+impl ServerState {
+    async fn send(&self, version: MessagesVersion, request: Request) -> Response {
         match self.try_send(version, request).await {
             Ok(response) => response,
             Err(problem) => {
@@ -178,26 +182,30 @@ impl Shared {
         }
     }
 
-    async fn try_send(&self, version: ApiVersion, request: Request) -> Result<Response, Problem> {
+    async fn try_send(
+        &self,
+        version: MessagesVersion,
+        request: Request,
+    ) -> Result<Response, SandboxProblem> {
         let now = self.provider.clock().wall();
-        self.callers.check(request.headers(), now).map_err(Problem::unauthorized)?;
+        self.callers.check(request.headers(), now).map_err(SandboxProblem::unauthorized)?;
         let body = read(request.into_body()).await?;
         let order = request::parse(version, &body)
-            .map_err(|malformed| Problem::malformed(version, &malformed))?;
+            .map_err(|malformed| SandboxProblem::malformed(version, &malformed))?;
         match self.play(&order).await {
-            Answered::Accepted { provider_id } | Answered::AcceptedBefore { provider_id } => {
+            CallResult::Accepted { provider_id } | CallResult::AcceptedBefore { provider_id } => {
                 Ok(json_response(StatusCode::ACCEPTED, &json!({ "message_uuid": provider_id })))
             }
-            Answered::Rejected(code) => Err(Problem::rejected(version, code)),
-            Answered::Throttled { after } => Err(Problem::throttled(after)),
-            Answered::Failed => Err(Problem::failed()),
-            Answered::Nothing => Ok(self.silence().await),
+            CallResult::Rejected(code) => Err(SandboxProblem::rejected(version, code)),
+            CallResult::Throttled { after } => Err(SandboxProblem::throttled(after)),
+            CallResult::Failed => Err(SandboxProblem::failed()),
+            CallResult::Nothing => Ok(self.silence().await),
         }
     }
 
     /// Lets the provider react, and sees to it that its receipts go out.
-    async fn play(&self, order: &Order) -> Answered {
-        let reaction = self.provider.react(&Call {
+    async fn play(&self, order: &Order) -> CallResult {
+        let reaction = self.provider.react(&SendCall {
             channel: &order.channel,
             recipient: &order.to,
             client_ref: order.client_ref.as_deref(),
@@ -216,14 +224,14 @@ impl Shared {
             .into_iter()
             .map(|planned| {
                 let body = status::body(order, &planned.receipt).to_string().into_bytes();
-                let post = Post::new(url.clone(), body, planned.signing, planned.due);
+                let post = WebhookPost::new(url.clone(), body, planned.signing, planned.due);
                 (planned.early, (planned.due, post))
             })
             .partition(|(early, _)| *early);
         // First what must not get lost if the caller hangs up meanwhile.
-        self.courier.plan(&message, later.into_iter().map(|(_, post)| post)).await;
+        self.webhook_sender.plan(&message, later.into_iter().map(|(_, post)| post)).await;
         for (_, (_, post)) in early {
-            self.courier.post_now(&message, post).await;
+            self.webhook_sender.post_now(&message, post).await;
         }
         reaction.answered
     }
@@ -241,23 +249,23 @@ impl Shared {
     }
 }
 
-impl ConfigError {
+impl ServerConfigError {
     fn public_key(error: &jsonwebtoken::errors::Error) -> Self {
-        ConfigError(format!("the public key must be an RSA public key in PEM form: {error}"))
+        ServerConfigError(format!("the public key must be an RSA public key in PEM form: {error}"))
     }
 
     fn client(error: &reqwest::Error) -> Self {
-        ConfigError(format!("no HTTP client for webhooks could be made: {error}"))
+        ServerConfigError(format!("no HTTP client for webhooks could be made: {error}"))
     }
 }
 
-impl fmt::Display for ConfigError {
+impl fmt::Display for ServerConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl std::error::Error for ServerConfigError {}
 
 impl fmt::Debug for SandboxServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,21 +275,23 @@ impl fmt::Debug for SandboxServer {
     }
 }
 
-async fn send_v1(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    shared.send(ApiVersion::V1, request).await
+async fn send_v1(State(shared): State<Arc<ServerState>>, request: Request) -> Response {
+    shared.send(MessagesVersion::V1, request).await
 }
 
-async fn send_v0_1(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    shared.send(ApiVersion::V0_1, request).await
+async fn send_v0_1(State(shared): State<Arc<ServerState>>, request: Request) -> Response {
+    shared.send(MessagesVersion::V0_1, request).await
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
+async fn read(body: Body) -> Result<Bytes, SandboxProblem> {
     match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_LIMIT)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Problem::body(
+        Ok(Err(_)) => Err(SandboxProblem::body(
             StatusCode::PAYLOAD_TOO_LARGE,
             "It broke off, or is longer than 262144 bytes.",
         )),
-        Err(_) => Err(Problem::body(StatusCode::REQUEST_TIMEOUT, "It took longer than 10 s.")),
+        Err(_) => {
+            Err(SandboxProblem::body(StatusCode::REQUEST_TIMEOUT, "It took longer than 10 s."))
+        }
     }
 }

@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiVersion, request::Malformed};
+use super::{MessagesVersion, request::Malformed};
 use crate::codes::meaning;
 
 /// Where the provider explains its errors.
@@ -14,7 +14,7 @@ const ERRORS: &str = "https://developer.vonage.com/api-errors";
 
 /// An answer other than 202.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct SandboxProblem {
     status: StatusCode,
     kind: String,
     title: String,
@@ -24,9 +24,9 @@ pub(super) struct Problem {
     retry_after: Option<u64>,
 }
 
-impl Problem {
+impl SandboxProblem {
     fn new(status: StatusCode, kind: String, title: &str, detail: &str) -> Self {
-        Problem {
+        SandboxProblem {
             status,
             kind,
             title: title.to_owned(),
@@ -52,21 +52,21 @@ impl Problem {
     }
 
     /// The body was received, and is not what it should be.
-    pub(super) fn malformed(version: ApiVersion, malformed: &Malformed) -> Self {
+    pub(super) fn malformed(version: MessagesVersion, malformed: &Malformed) -> Self {
         match (version, malformed) {
-            (ApiVersion::V1, Malformed::NotJson) => Self::new(
+            (MessagesVersion::V1, Malformed::NotJson) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 format!("{ERRORS}#invalid-json"),
                 "The request body did not contain valid JSON",
                 "The body must be one JSON object.",
             ),
-            (ApiVersion::V0_1, Malformed::NotJson) => Self::new(
+            (MessagesVersion::V0_1, Malformed::NotJson) => Self::new(
                 StatusCode::BAD_REQUEST,
                 format!("{ERRORS}#invalid-json"),
                 "The request body did not contain valid JSON",
                 "The body must be one JSON object.",
             ),
-            (ApiVersion::V1, Malformed::Parameters(found)) => {
+            (MessagesVersion::V1, Malformed::Parameters(found)) => {
                 let (fragment, title) = match found.as_slice() {
                     [(name, _)] => variant(name),
                     _ => ("1150", "Invalid params"),
@@ -80,7 +80,7 @@ impl Problem {
                 problem.invalid_parameters = parameters(found);
                 problem
             }
-            (ApiVersion::V0_1, Malformed::Parameters(found)) => {
+            (MessagesVersion::V0_1, Malformed::Parameters(found)) => {
                 let mut problem = Self::new(
                     StatusCode::BAD_REQUEST,
                     "https://www.nexmo.com/messages/Errors#InvalidParams".to_owned(),
@@ -97,10 +97,10 @@ impl Problem {
     }
 
     /// Refused by script.
-    pub(super) fn rejected(version: ApiVersion, code: u16) -> Self {
+    pub(super) fn rejected(version: MessagesVersion, code: u16) -> Self {
         let status = match version {
-            ApiVersion::V1 => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiVersion::V0_1 => StatusCode::BAD_REQUEST,
+            MessagesVersion::V1 => StatusCode::UNPROCESSABLE_ENTITY,
+            MessagesVersion::V0_1 => StatusCode::BAD_REQUEST,
         };
         Self::new(status, code_url(code), &code.to_string(), meaning(code).text)
     }

@@ -6,7 +6,7 @@
 use dispatch_contract::{AddressForm, Channel, Endpoint};
 use serde_json::{Map, Value};
 
-use super::ApiVersion;
+use super::MessagesVersion;
 
 /// A send, whichever way it was written.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Order {
     /// Where this message's receipts go, if not where all of them do.
     pub(super) webhook_url: Option<String>,
     /// The form of this message's receipts.
-    pub(super) webhook_version: ApiVersion,
+    pub(super) webhook_version: MessagesVersion,
 }
 
 /// What is wrong with a body.
@@ -31,12 +31,12 @@ pub(super) enum Malformed {
 }
 
 /// Reads the body of a send to this version of the API.
-pub(super) fn parse(version: ApiVersion, body: &[u8]) -> Result<Order, Malformed> {
+pub(super) fn parse(version: MessagesVersion, body: &[u8]) -> Result<Order, Malformed> {
     let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Malformed::NotJson)?;
-    let mut found = Found(Vec::new());
+    let mut found = RequestFaults(Vec::new());
     let order = match version {
-        ApiVersion::V1 => v1(&body, &mut found),
-        ApiVersion::V0_1 => v0_1(&body, &mut found),
+        MessagesVersion::V1 => v1(&body, &mut found),
+        MessagesVersion::V0_1 => v0_1(&body, &mut found),
     };
     match order {
         Some(order) if found.0.is_empty() => Ok(order),
@@ -45,10 +45,10 @@ pub(super) fn parse(version: ApiVersion, body: &[u8]) -> Result<Order, Malformed
 }
 
 /// The channel's name in this version of the API.
-pub(super) fn channel_name(version: ApiVersion, channel: &Channel) -> &str {
+pub(super) fn channel_name(version: MessagesVersion, channel: &Channel) -> &str {
     match version {
-        ApiVersion::V1 if *channel == Channel::VIBER => "viber_service",
-        ApiVersion::V1 | ApiVersion::V0_1 => channel.as_str(),
+        MessagesVersion::V1 if *channel == Channel::VIBER => "viber_service",
+        MessagesVersion::V1 | MessagesVersion::V0_1 => channel.as_str(),
     }
 }
 
@@ -63,9 +63,9 @@ pub(super) fn is_web_address(url: &str) -> bool {
 }
 
 /// What has been found wrong so far.
-struct Found(Vec<(String, String)>);
+struct RequestFaults(Vec<(String, String)>);
 
-impl Found {
+impl RequestFaults {
     fn add(&mut self, name: &str, reason: &str) {
         self.0.push((name.to_owned(), reason.to_owned()));
     }
@@ -77,30 +77,30 @@ impl Found {
     }
 }
 
-fn v1(body: &Map<String, Value>, found: &mut Found) -> Option<Order> {
-    let channel = channel(ApiVersion::V1, "channel", body.get("channel"), found);
+fn v1(body: &Map<String, Value>, found: &mut RequestFaults) -> Option<Order> {
+    let channel = channel(MessagesVersion::V1, "channel", body.get("channel"), found);
     let client_ref = client_ref(body, 100, found);
     let webhook_url = optional_text("webhook_url", body.get("webhook_url"), found);
     if webhook_url.as_deref().is_some_and(|url| !is_web_address(url)) {
         found.add("webhook_url", "must be an http or https URL.");
     }
     let webhook_version = match body.get("webhook_version").map(Value::as_str) {
-        None | Some(Some("v1")) => ApiVersion::V1,
-        Some(Some("v0.1")) => ApiVersion::V0_1,
+        None | Some(Some("v1")) => MessagesVersion::V1,
+        Some(Some("v0.1")) => MessagesVersion::V0_1,
         Some(_) => {
             found.add("webhook_version", "must be v0.1 or v1.");
-            ApiVersion::V1
+            MessagesVersion::V1
         }
     };
     // Without the channel, nobody can say what the rest should be.
     let channel = channel?;
-    content(ApiVersion::V1, &channel, body, found);
+    content(MessagesVersion::V1, &channel, body, found);
     let to = address("to", body.get("to"), &recipient_forms(&channel), found);
     let from = address("from", body.get("from"), &sender_forms(&channel), found);
     Some(Order { channel, to: to?, from: from?, client_ref, webhook_url, webhook_version })
 }
 
-fn v0_1(body: &Map<String, Value>, found: &mut Found) -> Option<Order> {
+fn v0_1(body: &Map<String, Value>, found: &mut RequestFaults) -> Option<Order> {
     let empty = Map::new();
     let mut object = |name| match body.get(name).and_then(Value::as_object) {
         Some(object) => object,
@@ -114,12 +114,12 @@ fn v0_1(body: &Map<String, Value>, found: &mut Found) -> Option<Order> {
     if !found.0.is_empty() {
         return None;
     }
-    let channel = channel(ApiVersion::V0_1, "to.type", to.get("type"), found)?;
+    let channel = channel(MessagesVersion::V0_1, "to.type", to.get("type"), found)?;
     if from.get("type") != to.get("type") {
         found.add("from.type", "must be that of to.");
     }
     match message.get("content").and_then(Value::as_object) {
-        Some(object) => content(ApiVersion::V0_1, &channel, object, found),
+        Some(object) => content(MessagesVersion::V0_1, &channel, object, found),
         None => {
             found.add("message.content", "is required, and must be an object.");
         }
@@ -132,15 +132,15 @@ fn v0_1(body: &Map<String, Value>, found: &mut Found) -> Option<Order> {
         from: from?,
         client_ref,
         webhook_url: None,
-        webhook_version: ApiVersion::V0_1,
+        webhook_version: MessagesVersion::V0_1,
     })
 }
 
 fn channel(
-    version: ApiVersion,
+    version: MessagesVersion,
     name: &str,
     value: Option<&Value>,
-    found: &mut Found,
+    found: &mut RequestFaults,
 ) -> Option<Channel> {
     let Some(text) = value.and_then(Value::as_str) else {
         return found.none(name, "is required.");
@@ -152,10 +152,15 @@ fn channel(
 }
 
 /// Checks the content: its kind, and that what the kind needs is there.
-fn content(version: ApiVersion, channel: &Channel, holder: &Map<String, Value>, found: &mut Found) {
+fn content(
+    version: MessagesVersion,
+    channel: &Channel,
+    holder: &Map<String, Value>,
+    found: &mut RequestFaults,
+) {
     let (key, prefix) = match version {
-        ApiVersion::V1 => ("message_type", ""),
-        ApiVersion::V0_1 => ("type", "message.content."),
+        MessagesVersion::V1 => ("message_type", ""),
+        MessagesVersion::V0_1 => ("type", "message.content."),
     };
     let name = |key: &str| format!("{prefix}{key}");
     let Some(kind) = holder.get(key).and_then(Value::as_str) else {
@@ -181,18 +186,20 @@ fn content(version: ApiVersion, channel: &Channel, holder: &Map<String, Value>, 
 }
 
 /// The kinds of content that the provider sends on a channel.
-fn kinds(version: ApiVersion, channel: &Channel) -> &'static [&'static str] {
+fn kinds(version: MessagesVersion, channel: &Channel) -> &'static [&'static str] {
     match (version, channel.as_str()) {
         (_, "sms") => &["text"],
-        (ApiVersion::V1, "mms") => &["text", "image", "vcard", "audio", "video", "file", "content"],
-        (ApiVersion::V0_1, "mms") => &["image"],
-        (ApiVersion::V1, "viber_service_msg") => &["text", "image", "video", "file"],
-        (ApiVersion::V0_1, "viber_service_msg") => &["text", "image", "template"],
+        (MessagesVersion::V1, "mms") => {
+            &["text", "image", "vcard", "audio", "video", "file", "content"]
+        }
+        (MessagesVersion::V0_1, "mms") => &["image"],
+        (MessagesVersion::V1, "viber_service_msg") => &["text", "image", "video", "file"],
+        (MessagesVersion::V0_1, "viber_service_msg") => &["text", "image", "template"],
         (_, "messenger") => &["text", "image", "audio", "video", "file", "template", "custom"],
-        (ApiVersion::V0_1, "whatsapp") => {
+        (MessagesVersion::V0_1, "whatsapp") => {
             &["text", "template", "image", "audio", "video", "file", "custom"]
         }
-        (ApiVersion::V1, "whatsapp") => &[
+        (MessagesVersion::V1, "whatsapp") => &[
             "text", "template", "image", "audio", "video", "file", "custom", "sticker", "reaction",
         ],
         // Channels are an open set; `channel` lets no others in.
@@ -217,7 +224,7 @@ fn party(
     name: &str,
     party: &Map<String, Value>,
     forms: &[AddressForm],
-    found: &mut Found,
+    found: &mut RequestFaults,
 ) -> Option<Endpoint> {
     let key = if forms.contains(&AddressForm::Id) { "id" } else { "number" };
     address(&format!("{name}.{key}"), party.get(key), forms, found)
@@ -227,7 +234,7 @@ fn address(
     name: &str,
     value: Option<&Value>,
     forms: &[AddressForm],
-    found: &mut Found,
+    found: &mut RequestFaults,
 ) -> Option<Endpoint> {
     let Some(text) = value.and_then(Value::as_str) else {
         return found.none(name, "is required, and must be a text.");
@@ -244,7 +251,7 @@ fn address(
     Some(endpoint)
 }
 
-fn client_ref(body: &Map<String, Value>, most: usize, found: &mut Found) -> Option<String> {
+fn client_ref(body: &Map<String, Value>, most: usize, found: &mut RequestFaults) -> Option<String> {
     let text = optional_text("client_ref", body.get("client_ref"), found)?;
     if text.chars().count() > most {
         return found.none("client_ref", &format!("must not exceed {most} characters."));
@@ -252,7 +259,7 @@ fn client_ref(body: &Map<String, Value>, most: usize, found: &mut Found) -> Opti
     Some(text)
 }
 
-fn optional_text(name: &str, value: Option<&Value>, found: &mut Found) -> Option<String> {
+fn optional_text(name: &str, value: Option<&Value>, found: &mut RequestFaults) -> Option<String> {
     match value? {
         Value::String(text) => Some(text.clone()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {

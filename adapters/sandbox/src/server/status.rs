@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    ApiVersion,
+    MessagesVersion,
     problem::code_url,
     request::{Order, channel_name},
 };
@@ -13,8 +13,8 @@ use super::{
 /// What is posted about `order`'s message when `receipt` is due.
 pub(super) fn body(order: &Order, receipt: &Receipt) -> Value {
     let mut body = match order.webhook_version {
-        ApiVersion::V1 => v1(order, receipt),
-        ApiVersion::V0_1 => v0_1(order, receipt),
+        MessagesVersion::V1 => v1(order, receipt),
+        MessagesVersion::V0_1 => v0_1(order, receipt),
     };
     body["message_uuid"] = json!(receipt.provider_id);
     body["status"] = json!(match receipt.report {
@@ -32,7 +32,7 @@ pub(super) fn body(order: &Order, receipt: &Receipt) -> Value {
 
 fn v1(order: &Order, receipt: &Receipt) -> Value {
     let mut body = json!({
-        "channel": channel_name(ApiVersion::V1, &order.channel),
+        "channel": channel_name(MessagesVersion::V1, &order.channel),
         "to": order.to.value(),
         "from": order.from.value(),
         "timestamp": format!("{:.0}", timestamp(receipt.provider_time)),
@@ -73,7 +73,7 @@ fn v0_1(order: &Order, receipt: &Receipt) -> Value {
 }
 
 fn party(channel: &Channel, endpoint: &Endpoint) -> Value {
-    let kind = channel_name(ApiVersion::V0_1, channel);
+    let kind = channel_name(MessagesVersion::V0_1, channel);
     match endpoint {
         Endpoint::Id(id) => json!({ "type": kind, "id": id }),
         Endpoint::Number(number) => json!({ "type": kind, "number": number }),

@@ -16,11 +16,11 @@ pub(crate) const START: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Moves only in [`advance`](ManualClock::advance), from one sleeper to the next, and waits until
 /// each has dropped its [`Busy`]. So tests need neither real time nor luck.
 pub(crate) struct ManualClock {
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
     busy: watch::Sender<usize>,
 }
 
-struct State {
+struct ClockState {
     now: UnixMillis,
     registered: u64,
     sleepers: BTreeMap<(UnixMillis, u64), oneshot::Sender<Busy>>,
@@ -28,7 +28,7 @@ struct State {
 
 impl ManualClock {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { now: START, registered: 0, sleepers: BTreeMap::new() };
+        let state = ClockState { now: START, registered: 0, sleepers: BTreeMap::new() };
         Arc::new(ManualClock { state: Mutex::new(state), busy: watch::Sender::new(0) })
     }
 

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Echo, Endpoint, ErrorKind, Fault, Field, Limits, Message, MessengerCategory,
-    Retry, SendContext, Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message,
+    MessengerCategory, Retry, SendContext, Status, UnixMillis, Violation, WebhookOutcome,
+    WebhookRequest, check,
 };
 use tonic_types::FieldViolation;
 
@@ -104,7 +105,7 @@ impl Fakes {
                     from: forms[0].to_vec(),
                     to: forms[1].to_vec(),
                     idempotent_for: None,
-                    echo: Echo::Nothing,
+                    correlation: Correlation::ProviderId,
                     recall: false,
                     batch: 1,
                 };

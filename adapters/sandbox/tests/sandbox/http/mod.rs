@@ -29,35 +29,35 @@ const PERSON: &str = "447700900001";
 const SIGNATURE_SECRET: &str = "a-secret-of-at-least-32-characters";
 const APPLICATION: &str = "78d335fa-323d-0114-9c3d-d6f0d48968cf";
 
-struct World {
+struct HttpWorld {
     clock: Arc<ManualClock>,
     provider: Arc<Provider>,
     base: String,
     client: reqwest::Client,
-    receiver: Arc<Receiver>,
+    receiver: Arc<WebhookReceiver>,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
 /// Takes webhooks, or refuses some of them first.
-struct Receiver {
+struct WebhookReceiver {
     clock: Arc<ManualClock>,
     refuse: Mutex<usize>,
-    heard: Mutex<Vec<Webhook>>,
+    heard: Mutex<Vec<ReceivedWebhook>>,
 }
 
 #[derive(Clone, Debug)]
-struct Webhook {
+struct ReceivedWebhook {
     /// Since the start of the test.
     at: Duration,
     authorization: Option<String>,
     body: Vec<u8>,
 }
 
-impl World {
+impl HttpWorld {
     /// A server that signs its webhooks and takes any credentials.
     async fn new() -> Self {
-        World::with(ServerConfig {
+        HttpWorld::with(ServerConfig {
             api_key: "abcd1234".into(),
             application_id: Some(APPLICATION.into()),
             signature_secret: Some(Secret::new(SIGNATURE_SECRET)),
@@ -67,14 +67,14 @@ impl World {
     }
 
     async fn scripted(script: &str) -> Self {
-        let world = World::new().await;
+        let world = HttpWorld::new().await;
         world.provider.set_default(script.parse().unwrap());
         world
     }
 
     async fn with(mut config: ServerConfig) -> Self {
         let clock = ManualClock::new();
-        let receiver = Arc::new(Receiver {
+        let receiver = Arc::new(WebhookReceiver {
             clock: clock.clone(),
             refuse: Mutex::new(0),
             heard: Mutex::default(),
@@ -91,7 +91,7 @@ impl World {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stop.clone()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        World { clock, provider, base, client, receiver, stop, serving }
+        HttpWorld { clock, provider, base, client, receiver, stop, serving }
     }
 
     fn request(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
@@ -107,19 +107,19 @@ impl World {
     }
 
     /// Sends an SMS by v1, and lets an hour pass: the id of the message, and what was heard.
-    async fn play(&self) -> (String, Vec<Webhook>) {
+    async fn play(&self) -> (String, Vec<ReceivedWebhook>) {
         let (status, _, answer) = self.send("/v1/messages", &sms()).await;
         assert_eq!(status, 202, "{answer}");
         self.clock.advance(Duration::from_secs(3600)).await;
         (answer["message_uuid"].as_str().unwrap().to_owned(), self.heard())
     }
 
-    fn heard(&self) -> Vec<Webhook> {
+    fn heard(&self) -> Vec<ReceivedWebhook> {
         self.receiver.heard.lock().unwrap().clone()
     }
 }
 
-impl Webhook {
+impl ReceivedWebhook {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -146,11 +146,11 @@ impl Webhook {
 }
 
 async fn hear(
-    State(receiver): State<Arc<Receiver>>,
+    State(receiver): State<Arc<WebhookReceiver>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    receiver.heard.lock().unwrap().push(Webhook {
+    receiver.heard.lock().unwrap().push(ReceivedWebhook {
         at: receiver.clock.now().since(START),
         authorization: headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
         body: body.to_vec(),

@@ -7,12 +7,12 @@ use dispatch_sandbox::{SandboxServer, ServerConfig};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::{APPLICATION, PERSON, World, sms, sms_v0_1};
+use super::{APPLICATION, HttpWorld, PERSON, sms, sms_v0_1};
 use crate::clock::{START, secs};
 
 #[tokio::test]
 async fn an_accepted_send_is_answered_with_the_id_of_what_was_sent() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     for (path, body) in [("/v1/messages", sms()), ("/v0.1/messages", sms_v0_1())] {
         let (status, _, answer) = world.send(path, &body).await;
         assert_eq!(status, 202, "{path}");
@@ -25,7 +25,7 @@ async fn an_accepted_send_is_answered_with_the_id_of_what_was_sent() {
 
 #[tokio::test]
 async fn every_channel_is_taken_in_both_versions() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     for (channel, to, from) in [
         ("mms", PERSON, "447700900000"),
         ("whatsapp", PERSON, "447700900000"),
@@ -57,7 +57,7 @@ async fn every_channel_is_taken_in_both_versions() {
 
 #[tokio::test]
 async fn a_scripted_refusal_names_its_code_as_each_version_does() {
-    let world = World::scripted("reject 1340").await;
+    let world = HttpWorld::scripted("reject 1340").await;
     for (path, body, expected) in
         [("/v1/messages", sms(), 422), ("/v0.1/messages", sms_v0_1(), 400)]
     {
@@ -73,7 +73,7 @@ async fn a_scripted_refusal_names_its_code_as_each_version_does() {
 
 #[tokio::test]
 async fn throttling_tells_when_to_come_back_in_whole_seconds() {
-    let world = World::scripted("throttle 1 1500ms | throttle 1; accept").await;
+    let world = HttpWorld::scripted("throttle 1 1500ms | throttle 1; accept").await;
     let (status, headers, _) = world.send("/v1/messages", &sms()).await;
     assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "2"));
     assert_eq!(world.send("/v1/messages", &sms()).await.0, 202);
@@ -84,7 +84,7 @@ async fn throttling_tells_when_to_come_back_in_whole_seconds() {
 #[tokio::test]
 async fn a_failure_may_come_before_or_after_the_message_went_out() {
     for (script, sent) in [("500 before acting", 0), ("500 after acting", 1)] {
-        let world = World::scripted(script).await;
+        let world = HttpWorld::scripted(script).await;
         let (status, _, answer) = world.send("/v1/messages", &sms()).await;
         assert_eq!((status, answer["title"].as_str()), (500, Some("Internal error")));
         assert_eq!(world.provider.sent_count(), sent);
@@ -96,7 +96,7 @@ async fn a_failure_may_come_before_or_after_the_message_went_out() {
 #[tokio::test]
 async fn silence_lasts_until_the_caller_gives_up_or_the_server_stops() {
     for (script, sent) in [("hang", 0), ("no-answer; deliver 1s", 1)] {
-        let world = World::scripted(script).await;
+        let world = HttpWorld::scripted(script).await;
         let request = world.request("/v1/messages", &sms()).basic_auth("some", Some("body"));
         let error =
             request.timeout(Duration::from_millis(200)).send().await.expect_err("no answer");
@@ -118,7 +118,7 @@ async fn silence_lasts_until_the_caller_gives_up_or_the_server_stops() {
 
 #[tokio::test]
 async fn a_malformed_send_is_told_which_parameters_are_wrong() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     let changed = |key: &str, value: Value| {
         let mut body = sms();
         body[key] = value;
@@ -176,7 +176,7 @@ async fn a_malformed_send_is_told_which_parameters_are_wrong() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     let mut body = sms();
     body["text"] = json!("x".repeat(300_000));
     assert_eq!(world.send("/v1/messages", &body).await.0, 413);
@@ -184,7 +184,7 @@ async fn a_body_beyond_the_limit_is_refused() {
 
 #[tokio::test]
 async fn without_a_configured_credential_any_will_do_but_one_there_must_be() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     let response = world.request("/v1/messages", &sms()).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 401);
     let problem: Value = response.json().await.unwrap();
@@ -201,7 +201,7 @@ async fn without_a_configured_credential_any_will_do_but_one_there_must_be() {
 
 #[tokio::test]
 async fn a_configured_key_and_secret_must_be_right() {
-    let world = World::with(ServerConfig {
+    let world = HttpWorld::with(ServerConfig {
         api_key: "abcd1234".into(),
         api_secret: Some(Secret::new("right")),
         ..ServerConfig::default()
@@ -219,7 +219,7 @@ async fn a_configured_key_and_secret_must_be_right() {
 
 #[tokio::test]
 async fn a_token_must_be_signed_by_the_application_and_be_in_time() {
-    let world = World::with(ServerConfig {
+    let world = HttpWorld::with(ServerConfig {
         application_id: Some(APPLICATION.into()),
         public_key_pem: Some(include_str!("public_key.pem").into()),
         ..ServerConfig::default()
@@ -261,7 +261,7 @@ async fn a_token_must_be_signed_by_the_application_and_be_in_time() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_work_is_refused_at_the_start() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     for (config, expected) in [
         (
             ServerConfig { public_key_pem: Some("no key".into()), ..ServerConfig::default() },
@@ -279,7 +279,7 @@ async fn a_configuration_that_cannot_work_is_refused_at_the_start() {
 
 #[tokio::test]
 async fn scripts_and_messages_can_be_seen_and_set_while_it_runs() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     let scripts = format!("{}/sandbox/scripts", world.base);
     let own = format!("{scripts}/whatsapp:{PERSON}");
     let put = async |url: &str, text: &'static str| {
@@ -322,7 +322,7 @@ async fn scripts_and_messages_can_be_seen_and_set_while_it_runs() {
 
 #[tokio::test]
 async fn the_same_seed_and_calls_give_the_same_ids() {
-    let (one, other) = (World::new().await, World::new().await);
+    let (one, other) = (HttpWorld::new().await, HttpWorld::new().await);
     for _ in 0..3 {
         let (_, _, first) = one.send("/v1/messages", &sms()).await;
         let (_, _, second) = other.send("/v1/messages", &sms()).await;

@@ -3,12 +3,12 @@
 use dispatch_contract::{Channel, Clock};
 use serde_json::json;
 
-use super::{APPLICATION, PERSON, World, sms, sms_v0_1};
+use super::{APPLICATION, HttpWorld, PERSON, sms, sms_v0_1};
 use crate::clock::{START, secs};
 
 #[tokio::test]
 async fn a_webhook_of_v1_is_signed_and_says_what_happened_to_which_message() {
-    let world = World::scripted("deliver 2s").await;
+    let world = HttpWorld::scripted("deliver 2s").await;
     let (message, heard) = world.play().await;
     let [webhook] = heard.try_into().unwrap();
     assert_eq!(webhook.at, secs(2));
@@ -36,7 +36,7 @@ async fn a_webhook_of_v1_is_signed_and_says_what_happened_to_which_message() {
 
 #[tokio::test]
 async fn a_webhook_of_v0_1_has_the_older_form() {
-    let world = World::scripted("rejected 2500ms 1340").await;
+    let world = HttpWorld::scripted("rejected 2500ms 1340").await;
     let (_, _, answer) = world.send("/v0.1/messages", &sms_v0_1()).await;
     world.clock.advance(secs(3)).await;
     let [webhook] = world.heard().try_into().unwrap();
@@ -60,7 +60,7 @@ async fn a_webhook_of_v0_1_has_the_older_form() {
 
 #[tokio::test]
 async fn a_message_chooses_the_form_and_the_place_of_its_webhooks() {
-    let world = World::scripted("undeliverable 1s 1260").await;
+    let world = HttpWorld::scripted("undeliverable 1s 1260").await;
     let mut body = sms();
     body["channel"] = json!("viber_service");
     body["webhook_version"] = json!("v0.1");
@@ -70,7 +70,7 @@ async fn a_message_chooses_the_form_and_the_place_of_its_webhooks() {
     body["webhook_url"] = json!(format!("{}/nowhere", world.base));
     world.send("/v1/messages", &body).await;
     world.clock.advance(secs(2)).await;
-    let mut heard: Vec<_> = world.heard().iter().map(super::Webhook::json).collect();
+    let mut heard: Vec<_> = world.heard().iter().map(super::ReceivedWebhook::json).collect();
     // Different messages are posted side by side.
     heard.sort_by_key(|body| body["channel"].is_string());
     let [older, newer] = heard.try_into().unwrap();
@@ -84,7 +84,7 @@ async fn a_message_chooses_the_form_and_the_place_of_its_webhooks() {
 
 #[tokio::test]
 async fn whatsapp_is_read_and_names_its_conversation() {
-    let world = World::new().await;
+    let world = HttpWorld::new().await;
     let mut body = sms();
     body["channel"] = json!("whatsapp");
     world.send("/v1/messages", &body).await;
@@ -98,7 +98,7 @@ async fn whatsapp_is_read_and_names_its_conversation() {
 
 #[tokio::test]
 async fn receipts_can_come_twice_and_each_is_signed_anew() {
-    let (_, heard) = World::scripted("deliver 1s; twice").await.play().await;
+    let (_, heard) = HttpWorld::scripted("deliver 1s; twice").await.play().await;
     let [first, second] = heard.try_into().unwrap();
     assert_eq!(first.body, second.body);
     assert_ne!(first.verified()["jti"], second.verified()["jti"]);
@@ -107,18 +107,18 @@ async fn receipts_can_come_twice_and_each_is_signed_anew() {
 #[tokio::test]
 async fn receipts_can_come_out_of_order() {
     let script = "submitted 1s; deliver 3s; out-of-order";
-    let (_, heard) = World::scripted(script).await.play().await;
-    let heard: Vec<_> = heard.iter().map(super::Webhook::heard).collect();
+    let (_, heard) = HttpWorld::scripted(script).await.play().await;
+    let heard: Vec<_> = heard.iter().map(super::ReceivedWebhook::heard).collect();
     assert_eq!(heard, [(1, "delivered".into()), (3, "submitted".into())]);
 }
 
 #[tokio::test]
 async fn receipts_can_come_unsigned_for_good_or_until_they_are_refused() {
-    let (_, heard) = World::scripted("deliver 1s; unsigned").await.play().await;
+    let (_, heard) = HttpWorld::scripted("deliver 1s; unsigned").await.play().await;
     let [unsigned] = heard.try_into().unwrap();
     assert_eq!(unsigned.authorization, None);
 
-    let world = World::scripted("deliver 1s; unsigned first").await;
+    let world = HttpWorld::scripted("deliver 1s; unsigned first").await;
     *world.receiver.refuse.lock().unwrap() = 1;
     let (_, heard) = world.play().await;
     let [unsigned, signed] = heard.try_into().unwrap();
@@ -129,7 +129,7 @@ async fn receipts_can_come_unsigned_for_good_or_until_they_are_refused() {
 
 #[tokio::test]
 async fn an_early_receipt_is_heard_before_the_send_is_answered() {
-    let world = World::scripted("deliver 5s; early").await;
+    let world = HttpWorld::scripted("deliver 5s; early").await;
     let (status, _, answer) = world.send("/v1/messages", &sms()).await;
     assert_eq!(status, 202);
     let [webhook] = world.heard().try_into().unwrap();
@@ -139,7 +139,7 @@ async fn an_early_receipt_is_heard_before_the_send_is_answered() {
 
 #[tokio::test]
 async fn a_late_receipt_keeps_the_time_at_which_it_happened() {
-    let (_, heard) = World::scripted("deliver 1s; late 10m").await.play().await;
+    let (_, heard) = HttpWorld::scripted("deliver 1s; late 10m").await.play().await;
     let [webhook] = heard.try_into().unwrap();
     assert_eq!(webhook.at, secs(601));
     assert_eq!(webhook.json()["timestamp"], "2023-11-14T22:13:21Z");
@@ -147,7 +147,7 @@ async fn a_late_receipt_keeps_the_time_at_which_it_happened() {
 
 #[tokio::test]
 async fn a_webhook_that_is_not_taken_is_repeated_until_it_is() {
-    let world = World::scripted("deliver 1s").await;
+    let world = HttpWorld::scripted("deliver 1s").await;
     *world.receiver.refuse.lock().unwrap() = 3;
     let (_, heard) = world.play().await;
     let times: Vec<_> = heard.iter().map(|webhook| webhook.at.as_secs()).collect();
@@ -160,7 +160,7 @@ async fn a_webhook_that_is_not_taken_is_repeated_until_it_is() {
 
 #[tokio::test]
 async fn a_webhook_that_nobody_takes_is_given_up_after_a_day() {
-    let world = World::scripted("deliver 1s").await;
+    let world = HttpWorld::scripted("deliver 1s").await;
     *world.receiver.refuse.lock().unwrap() = usize::MAX;
     world.send("/v1/messages", &sms()).await;
     world.clock.advance(secs(2 * 86_400)).await;

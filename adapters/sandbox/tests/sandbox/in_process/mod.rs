@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter,
-    Clock, Content, ContentKind, Echo, Endpoint, Inbound, InboundSink, Limits, Message, Options,
-    Receipt, Report, SendContext, SinkClosed, Status,
+    Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundSink, Limits, Message,
+    Options, Receipt, Report, SendContext, SinkClosed, Status,
 };
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ const PERSON: &str = "447700900001";
 const DELIVERED: Report = Report::Reached(Status::Delivered);
 const READ: Report = Report::Reached(Status::Read);
 
-struct World {
+struct ProcessWorld {
     clock: Arc<ManualClock>,
     provider: Arc<Provider>,
     adapter: Arc<SandboxAdapter>,
@@ -56,29 +56,30 @@ impl InboundSink for Heard {
     }
 }
 
-impl World {
+impl ProcessWorld {
     /// A WhatsApp adapter whose `run` is running.
     async fn new(config: ProviderConfig) -> Self {
-        World::with(Channel::WHATSAPP, Echo::AttemptId, config).await
+        ProcessWorld::with(Channel::WHATSAPP, Correlation::AttemptId, config).await
     }
 
     async fn scripted(script: &str) -> Self {
-        let world = World::new(ProviderConfig::default()).await;
+        let world = ProcessWorld::new(ProviderConfig::default()).await;
         world.provider.set_script(PERSON, script.parse().unwrap());
         world
     }
 
-    async fn with(channel: Channel, echo: Echo, config: ProviderConfig) -> Self {
+    async fn with(channel: Channel, correlation: Correlation, config: ProviderConfig) -> Self {
         let clock = ManualClock::new();
         let provider = Arc::new(Provider::new(clock.clone(), config));
-        let capabilities = capabilities(&channel, echo);
+        let capabilities = capabilities(&channel, correlation);
         let adapter = Arc::new(SandboxAdapter::new(channel, capabilities, provider.clone()));
         let heard = Arc::new(Heard {
             clock: clock.clone(),
             receipts: Mutex::default(),
             closed: Mutex::new(false),
         });
-        let world = World { clock, provider, adapter, heard, stop: CancellationToken::new() };
+        let world =
+            ProcessWorld { clock, provider, adapter, heard, stop: CancellationToken::new() };
         world.run().await;
         world
     }
@@ -134,7 +135,7 @@ impl World {
     }
 }
 
-fn capabilities(channel: &Channel, echo: Echo) -> Capabilities {
+fn capabilities(channel: &Channel, correlation: Correlation) -> Capabilities {
     let statuses = if *channel == Channel::SMS {
         vec![Status::Submitted, Status::Delivered]
     } else {
@@ -148,7 +149,7 @@ fn capabilities(channel: &Channel, echo: Echo) -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164],
         idempotent_for: Some(secs(1)),
-        echo,
+        correlation,
         recall: true,
         batch: 1,
     }

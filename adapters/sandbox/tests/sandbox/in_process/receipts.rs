@@ -1,14 +1,14 @@
 //! What `run` hears, and when.
 
-use dispatch_contract::{Channel, Echo, Endpoint, Failure, Report, Status};
+use dispatch_contract::{Channel, Correlation, Endpoint, Failure, Report, Status};
 use dispatch_sandbox::ProviderConfig;
 
-use super::{DELIVERED, PERSON, READ, World, attempt};
+use super::{DELIVERED, PERSON, ProcessWorld, READ, attempt};
 use crate::clock::{START, ms, secs};
 
 #[tokio::test]
 async fn by_default_a_message_is_delivered_after_1_s_and_read_after_3_s() {
-    let world = World::new(ProviderConfig::default()).await;
+    let world = ProcessWorld::new(ProviderConfig::default()).await;
     let accepted = world.send(1).await.unwrap();
     world.clock.advance(secs(60)).await;
     assert_eq!(world.reports(), [(secs(1), DELIVERED), (secs(3), READ)]);
@@ -26,14 +26,15 @@ async fn by_default_a_message_is_delivered_after_1_s_and_read_after_3_s() {
 
 #[tokio::test]
 async fn an_sms_is_never_reported_as_read() {
-    let world = World::with(Channel::SMS, Echo::AttemptId, ProviderConfig::default()).await;
+    let world =
+        ProcessWorld::with(Channel::SMS, Correlation::AttemptId, ProviderConfig::default()).await;
     world.provider.set_script(PERSON, "deliver 1s; read 2s".parse().unwrap());
     assert_eq!(world.play().await, [(secs(1), DELIVERED)]);
 }
 
 #[tokio::test]
 async fn a_message_can_fail_later_with_a_code_or_without() {
-    let world = World::scripted("undeliverable 2s 1260 | rejected 2s").await;
+    let world = ProcessWorld::scripted("undeliverable 2s 1260 | rejected 2s").await;
     world.send(1).await.unwrap();
     world.send(2).await.unwrap();
     world.clock.advance(secs(60)).await;
@@ -65,13 +66,13 @@ async fn receipts_come_as_the_script_has_them() {
         ("deliver 1s; unsigned", vec![]),
         ("deliver 1s; unsigned first", vec![(secs(6), DELIVERED)]),
     ] {
-        assert_eq!(World::scripted(script).await.play().await, expected, "{script}");
+        assert_eq!(ProcessWorld::scripted(script).await.play().await, expected, "{script}");
     }
 }
 
 #[tokio::test]
 async fn a_late_receipt_says_when_it_really_happened() {
-    let world = World::scripted("deliver 1s; late 30m").await;
+    let world = ProcessWorld::scripted("deliver 1s; late 30m").await;
     assert_eq!(world.play().await, [(secs(1801), DELIVERED)]);
     assert_eq!(world.receipts()[0].1.provider_time, Some(START + secs(1)));
 }
@@ -82,7 +83,8 @@ async fn jitter_comes_from_the_seed_and_stays_within_its_bounds() {
     for seed in [1, 1, 2] {
         let default_script = "deliver 1s; jitter 500ms".parse().unwrap();
         let world =
-            World::new(ProviderConfig { seed, default_script, ..ProviderConfig::default() }).await;
+            ProcessWorld::new(ProviderConfig { seed, default_script, ..ProviderConfig::default() })
+                .await;
         for number in 1..=5 {
             world.send(number).await.unwrap();
         }
@@ -97,7 +99,7 @@ async fn jitter_comes_from_the_seed_and_stays_within_its_bounds() {
 
 #[tokio::test]
 async fn an_early_receipt_is_there_before_the_answer() {
-    let world = World::scripted("deliver 5s; read 9s; early").await;
+    let world = ProcessWorld::scripted("deliver 5s; read 9s; early").await;
     world.send(1).await.unwrap();
     assert_eq!(world.reports(), [(secs(0), DELIVERED)]);
     assert_eq!(world.receipts()[0].1.provider_time, Some(START));
@@ -107,7 +109,7 @@ async fn an_early_receipt_is_there_before_the_answer() {
 
 #[tokio::test]
 async fn an_early_receipt_holds_up_no_send_once_the_service_stops() {
-    let world = World::scripted("early").await;
+    let world = ProcessWorld::scripted("early").await;
     *world.heard.closed.lock().unwrap() = true;
     world.send(1).await.unwrap();
     world.send(2).await.unwrap();
@@ -116,7 +118,7 @@ async fn an_early_receipt_holds_up_no_send_once_the_service_stops() {
 
 #[tokio::test]
 async fn run_ends_when_the_service_stops() {
-    let world = World::new(ProviderConfig::default()).await;
+    let world = ProcessWorld::new(ProviderConfig::default()).await;
     world.stop.cancel();
     let again = world.run().await;
     again.await.unwrap();
@@ -124,7 +126,7 @@ async fn run_ends_when_the_service_stops() {
 
 #[tokio::test]
 async fn something_due_earlier_wakes_whoever_waits_for_something_later() {
-    let world = World::scripted("deliver 1h | deliver 10s | deliver 10s").await;
+    let world = ProcessWorld::scripted("deliver 1h | deliver 10s | deliver 10s").await;
     for number in 1..=3 {
         world.send(number).await.unwrap();
         world.clock.advance(secs(1)).await;
@@ -140,7 +142,8 @@ async fn something_due_earlier_wakes_whoever_waits_for_something_later() {
 
 #[tokio::test]
 async fn a_channel_that_echoes_nothing_gets_only_the_providers_id_back() {
-    let world = World::with(Channel::SMS, Echo::Nothing, ProviderConfig::default()).await;
+    let world =
+        ProcessWorld::with(Channel::SMS, Correlation::ProviderId, ProviderConfig::default()).await;
     let accepted = world.send(1).await.unwrap();
     world.clock.advance(secs(2)).await;
     let (_, receipt) = world.receipts().remove(0);

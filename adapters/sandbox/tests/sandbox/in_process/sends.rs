@@ -3,9 +3,9 @@
 use dispatch_contract::{
     ChannelAdapter, ErrorKind, Fault, Retry, UnixMillis, Verdict, WebhookRequest,
 };
-use dispatch_sandbox::{Answered, ProviderConfig};
+use dispatch_sandbox::{CallResult, ProviderConfig};
 
-use super::{PERSON, World, account, attempt};
+use super::{PERSON, ProcessWorld, account, attempt};
 use crate::clock::{ms, secs};
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_rejection_is_permanent_and_names_the_code_and_whose_fault_it_was() {
         ("1070", ErrorKind::InsufficientFunds, Fault::Account),
         ("9999", ErrorKind::ProviderFailure, Fault::Provider),
     ] {
-        let world = World::scripted(&format!("reject {code}")).await;
+        let world = ProcessWorld::scripted(&format!("reject {code}")).await;
         let error = world.send(1).await.unwrap_err();
         assert_eq!((error.kind, error.fault, error.retry), (kind, fault, Retry::Permanent));
         assert_eq!(error.code.as_deref(), Some(code));
@@ -26,7 +26,7 @@ async fn a_rejection_is_permanent_and_names_the_code_and_whose_fault_it_was() {
 
 #[tokio::test]
 async fn throttled_sends_are_certainly_not_sent_and_then_the_scene_goes_on() {
-    let world = World::scripted("throttle 2 1500ms; accept; never").await;
+    let world = ProcessWorld::scripted("throttle 2 1500ms; accept; never").await;
     for _ in 0..2 {
         let error = world.send(1).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Throttled);
@@ -38,8 +38,8 @@ async fn throttled_sends_are_certainly_not_sent_and_then_the_scene_goes_on() {
     assert_eq!(world.provider.sent_count(), 2);
     let answered: Vec<_> = world.provider.calls().into_iter().map(|call| call.answered).collect();
     let after = Some(ms(1500));
-    assert_eq!(answered[..2], [Answered::Throttled { after }, Answered::Throttled { after }]);
-    assert!(matches!(answered[2], Answered::Accepted { .. }));
+    assert_eq!(answered[..2], [CallResult::Throttled { after }, CallResult::Throttled { after }]);
+    assert!(matches!(answered[2], CallResult::Accepted { .. }));
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn what_a_silent_or_failing_provider_did_is_unknown_to_the_caller_alone() 
         ("500 after acting", ErrorKind::ProviderFailure, 1),
         ("500 before acting", ErrorKind::ProviderFailure, 0),
     ] {
-        let world = World::scripted(script).await;
+        let world = ProcessWorld::scripted(script).await;
         let error = world.send(1).await.unwrap_err();
         assert_eq!((error.kind, error.retry), (kind, Retry::Unknown), "{script}");
         world.clock.advance(secs(60)).await;
@@ -63,7 +63,7 @@ async fn what_a_silent_or_failing_provider_did_is_unknown_to_the_caller_alone() 
 
 #[tokio::test]
 async fn scenes_serve_successive_sends_and_the_last_one_repeats() {
-    let world = World::scripted("hang | throttle 1; reject 1340 | never").await;
+    let world = ProcessWorld::scripted("hang | throttle 1; reject 1340 | never").await;
     let kinds = [
         Some(ErrorKind::Timeout),
         Some(ErrorKind::Throttled),
@@ -83,7 +83,7 @@ async fn scenes_serve_successive_sends_and_the_last_one_repeats() {
 
 #[tokio::test]
 async fn a_script_set_again_starts_again_and_one_for_the_channel_goes_first() {
-    let world = World::scripted("hang | never").await;
+    let world = ProcessWorld::scripted("hang | never").await;
     assert!(world.send(1).await.is_err());
     world.provider.set_script(PERSON, "hang | never".parse().unwrap());
     assert!(world.send(2).await.is_err());
@@ -103,7 +103,7 @@ async fn a_script_set_again_starts_again_and_one_for_the_channel_goes_first() {
 #[tokio::test]
 async fn an_idempotent_provider_sends_once_under_one_reference() {
     let config = ProviderConfig { idempotent_for: Some(secs(60)), ..ProviderConfig::default() };
-    let world = World::new(config).await;
+    let world = ProcessWorld::new(config).await;
     assert_eq!(world.adapter.capabilities().idempotent_for, Some(secs(60)));
     world.provider.set_script(PERSON, "no-answer; deliver 1s | accept; never".parse().unwrap());
     world.send(1).await.unwrap_err();
@@ -119,7 +119,7 @@ async fn an_idempotent_provider_sends_once_under_one_reference() {
 
 #[tokio::test]
 async fn a_provider_that_is_not_idempotent_sends_twice_and_says_so() {
-    let world = World::new(ProviderConfig::default()).await;
+    let world = ProcessWorld::new(ProviderConfig::default()).await;
     assert_eq!(world.adapter.capabilities().idempotent_for, None);
     let first = world.send(1).await.unwrap();
     assert_ne!(world.send(1).await.unwrap(), first);
@@ -131,7 +131,7 @@ async fn a_provider_that_is_not_idempotent_sends_twice_and_says_so() {
 async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
     let mut ids = Vec::new();
     for seed in [7, 7, 8] {
-        let world = World::new(ProviderConfig { seed, ..ProviderConfig::default() }).await;
+        let world = ProcessWorld::new(ProviderConfig { seed, ..ProviderConfig::default() }).await;
         ids.push([world.send(1).await.unwrap(), world.send(2).await.unwrap()]);
     }
     assert_eq!(ids[0], ids[1]);
@@ -140,7 +140,8 @@ async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
 
 #[tokio::test]
 async fn the_logs_forget_what_is_oldest_but_count_everything() {
-    let world = World::new(ProviderConfig { log_limit: 2, ..ProviderConfig::default() }).await;
+    let world =
+        ProcessWorld::new(ProviderConfig { log_limit: 2, ..ProviderConfig::default() }).await;
     for number in 1..=3 {
         world.send(number).await.unwrap();
     }
@@ -152,7 +153,7 @@ async fn the_logs_forget_what_is_oldest_but_count_everything() {
 
 #[tokio::test]
 async fn it_has_a_name_of_its_own_and_takes_no_webhooks_or_messages_back() {
-    let world = World::new(ProviderConfig::default()).await;
+    let world = ProcessWorld::new(ProviderConfig::default()).await;
     assert_eq!(world.adapter.name(), "sandbox-whatsapp");
     assert_eq!(world.adapter.provider(), "sandbox");
     assert!(!world.adapter.capabilities().recall);
@@ -164,7 +165,7 @@ async fn it_has_a_name_of_its_own_and_takes_no_webhooks_or_messages_back() {
 
 #[tokio::test]
 async fn no_debug_form_shows_a_number() {
-    let world = World::scripted("never").await;
+    let world = ProcessWorld::scripted("never").await;
     world.send(1).await.unwrap();
     let shown = format!("{:?} {:?} {:?}", world.provider, world.adapter, world.provider.sent());
     assert!(!shown.contains(PERSON), "{shown}");

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigError, ServerConfig};
-use crate::{provider::Provider, queue::Queue, script::Signing};
+use super::{ServerConfig, ServerConfigError};
+use crate::{provider::Provider, queue::Queue, script::ReceiptSigning};
 
 /// How long a receiver may take to answer. Real time, as all that concerns sockets.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,18 +30,18 @@ const HORIZON: Duration = Duration::from_secs(24 * 3600);
 const LANES: usize = 8;
 
 /// Posts webhooks when they are due.
-pub(super) struct Courier {
+pub(super) struct WebhookSender {
     provider: Arc<Provider>,
     client: reqwest::Client,
     signer: Option<Signer>,
-    lanes: [Queue<Post>; LANES],
+    lanes: [Queue<WebhookPost>; LANES],
 }
 
 /// A webhook on its way. Its body is personal data.
-pub(super) struct Post {
+pub(super) struct WebhookPost {
     pub(super) url: String,
     pub(super) body: Vec<u8>,
-    pub(super) signing: Signing,
+    pub(super) signing: ReceiptSigning,
     /// How often it has been posted in vain.
     tries: u32,
     /// When it was due first.
@@ -56,7 +56,7 @@ struct Signer {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct WebhookClaims<'a> {
     /// In seconds.
     iat: u64,
     jti: String,
@@ -68,22 +68,30 @@ struct Claims<'a> {
     application_id: Option<&'a str>,
 }
 
-impl Post {
-    pub(super) fn new(url: String, body: Vec<u8>, signing: Signing, due: UnixMillis) -> Self {
-        Post { url, body, signing, tries: 0, since: due }
+impl WebhookPost {
+    pub(super) fn new(
+        url: String,
+        body: Vec<u8>,
+        signing: ReceiptSigning,
+        due: UnixMillis,
+    ) -> Self {
+        WebhookPost { url, body, signing, tries: 0, since: due }
     }
 }
 
-impl Courier {
+impl WebhookSender {
     #[expect(clippy::disallowed_methods, reason = "a provider is no part of the service")]
-    pub(super) fn new(provider: Arc<Provider>, config: &ServerConfig) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        provider: Arc<Provider>,
+        config: &ServerConfig,
+    ) -> Result<Self, ServerConfigError> {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             // A webhook goes where it was asked to go, and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|error| ConfigError::client(&error))?;
+            .map_err(|error| ServerConfigError::client(&error))?;
         let signer = config.signature_secret.as_ref().map(|secret| Signer {
             key: EncodingKey::from_secret(secret.expose().as_bytes()),
             api_key: config.api_key.clone(),
@@ -91,20 +99,20 @@ impl Courier {
             signed: AtomicU64::new(0),
         });
         let lanes = std::array::from_fn(|_| Queue::new());
-        Ok(Courier { provider, client, signer, lanes })
+        Ok(WebhookSender { provider, client, signer, lanes })
     }
 
     /// Keeps webhooks about a message until they are due.
     pub(super) async fn plan(
         &self,
         message: &str,
-        posts: impl IntoIterator<Item = (UnixMillis, Post)>,
+        posts: impl IntoIterator<Item = (UnixMillis, WebhookPost)>,
     ) {
         self.lane(message).add(self.provider.clock(), posts).await;
     }
 
     /// Posts a webhook about a message at once; if it is not taken, it is planned anew.
-    pub(super) async fn post_now(&self, message: &str, post: Post) {
+    pub(super) async fn post_now(&self, message: &str, post: WebhookPost) {
         self.try_post(self.lane(message), post).await;
     }
 
@@ -112,15 +120,17 @@ impl Courier {
     pub(super) async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut lanes = JoinSet::new();
         for at in 0..LANES {
-            let (courier, cancel) = (Arc::clone(&self), cancel.clone());
+            let (webhook_sender, cancel) = (Arc::clone(&self), cancel.clone());
             lanes.spawn(async move {
-                cancel.run_until_cancelled(courier.run_lane(&courier.lanes[at])).await;
+                cancel
+                    .run_until_cancelled(webhook_sender.run_lane(&webhook_sender.lanes[at]))
+                    .await;
             });
         }
         while lanes.join_next().await.is_some() {}
     }
 
-    async fn run_lane(&self, lane: &Queue<Post>) {
+    async fn run_lane(&self, lane: &Queue<WebhookPost>) {
         let mut attendance = lane.attend();
         loop {
             for post in attendance.due(self.provider.clock()).await {
@@ -129,7 +139,7 @@ impl Courier {
         }
     }
 
-    async fn try_post(&self, lane: &Queue<Post>, mut post: Post) {
+    async fn try_post(&self, lane: &Queue<WebhookPost>, mut post: WebhookPost) {
         let problem = match self.request(&post).send().await {
             Ok(response) if response.status().is_success() => return,
             Ok(response) => format!("answered {}", response.status().as_u16()),
@@ -147,16 +157,16 @@ impl Courier {
         lane.add(self.provider.clock(), [(now + delay, post)]).await;
     }
 
-    fn request(&self, post: &Post) -> reqwest::RequestBuilder {
+    fn request(&self, post: &WebhookPost) -> reqwest::RequestBuilder {
         let request = self
             .client
             .post(&post.url)
             .header(header::CONTENT_TYPE, "application/json")
             .body(post.body.clone());
         let signs = match post.signing {
-            Signing::Signed => true,
-            Signing::SignedWhenRepeated => post.tries > 0,
-            Signing::Unsigned => false,
+            ReceiptSigning::Signed => true,
+            ReceiptSigning::SignedWhenRepeated => post.tries > 0,
+            ReceiptSigning::Unsigned => false,
         };
         match self
             .signer
@@ -169,7 +179,7 @@ impl Courier {
         }
     }
 
-    fn lane(&self, message: &str) -> &Queue<Post> {
+    fn lane(&self, message: &str) -> &Queue<WebhookPost> {
         let sum = message.bytes().map(usize::from).sum::<usize>();
         &self.lanes[sum % LANES]
     }
@@ -181,7 +191,7 @@ impl Signer {
         let payload_hash: String =
             Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         let count = self.signed.fetch_add(1, Ordering::Relaxed);
-        let claims = Claims {
+        let claims = WebhookClaims {
             iat: now.0 / 1000,
             // The time keeps a restarted server from naming two tokens alike.
             jti: provider.seed().id(count, &["jti", &now.0.to_string(), &payload_hash]).to_string(),
