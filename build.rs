@@ -32,6 +32,8 @@ const PERSONAL: &[&str] = &[
     ".dispatch.v1.CreateApplicationResponse",
     ".dispatch.v1.UpdateApplicationResponse",
     ".dispatch.v1.GetCallbackSecretResponse",
+    ".dispatch.v1.RotateCallbackSecretResponse",
+    ".dispatch.v1.RotateKeyPairResponse",
     ".dispatch.v1.ExternalAccount",
     ".dispatch.v1.CreateAccountRequest",
     ".dispatch.v1.UpdateAccountRequest",

@@ -259,6 +259,45 @@ impl Applications {
         self.write(application, spec)
     }
 
+    /// Changes one of a tenant's: of what it is, `change` makes what it is to be, and nobody else changes it
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`ApplicationError::NotFound`], [`ApplicationError::Store`], [`ApplicationError::Vault`].
+    pub fn change(
+        &self,
+        tenant: &str,
+        id: Uuid,
+        change: impl FnOnce(&mut ApplicationSpec),
+    ) -> Result<Written, ApplicationError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let application = self.get(tenant, id)?;
+        let mut spec = ApplicationSpec {
+            name: Name(application.name.clone()),
+            public_key: None,
+            renew_key: false,
+            messages: application.messages.as_ref().map(|messages| MessagesSpec {
+                inbound: messages.inbound.clone(),
+                status: messages.status.clone(),
+                payload_version: messages.payload_version,
+                signing: messages.signing,
+            }),
+            other_capabilities: None,
+            improve_ai: None,
+            is_default: None,
+        };
+        change(&mut spec);
+        self.write(application, spec)
+    }
+
+    /// Makes a new key pair in place of an application's key.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn rotate_key_pair(&self, tenant: &str, id: Uuid) -> Result<Written, ApplicationError> {
+        self.change(tenant, id, |spec| spec.renew_key = true)
+    }
+
     /// Whether what was sent back of one of a tenant's is what there is: it cannot be set, and to pass
     /// over another would be taken for having set it.
     ///
@@ -318,7 +357,7 @@ impl Applications {
     /// # Errors
     /// [`ApplicationError::NotFound`] also if it has no messages capability,
     /// [`ApplicationError::Store`], [`ApplicationError::Vault`].
-    pub fn renew_callback_secret(
+    pub fn rotate_callback_secret(
         &self,
         tenant: &str,
         id: Uuid,

@@ -155,8 +155,15 @@ async fn show(args: AccountArgs) -> Result<ExitCode, Failure> {
 
 async fn update(args: UpdateAccountArgs) -> Result<ExitCode, Failure> {
     let AccountName { provider, external_id } = args.account;
-    let access_token = args.token.read()?.unwrap_or_default();
-    let request = UpdateAccountRequest { provider, external_id, name: args.name, access_token };
+    let access_token = args.token.read()?;
+    let given = [("name", args.name.is_some()), ("access_token", access_token.is_some())];
+    let request = UpdateAccountRequest {
+        provider,
+        external_id,
+        name: args.name.unwrap_or_default(),
+        access_token: access_token.unwrap_or_default(),
+        update_mask: Some(show::mask(&given)),
+    };
     let client = connect(&args.remote).await?;
     let answer = client.accounts().update_account(request).await.map_err(refused)?;
     print(answer.into_inner().account, args.remote.output)

@@ -17,7 +17,7 @@ use crate::pb::v1::{
     Application, ApplicationSpec, CallbackPayloadVersion, CallbackSigning,
     CreateApplicationRequest, DeleteApplicationRequest, GetApplicationRequest,
     GetCallbackSecretRequest, ListApplicationsRequest, MessagesCapability,
-    UpdateApplicationRequest,
+    RotateCallbackSecretRequest, RotateKeyPairRequest, UpdateApplicationRequest,
 };
 
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,11 @@ pub(super) enum AppsCommand {
     /// Take an application away: its tokens are no longer taken, and nobody is told anything any more.
     Delete(AppArgs),
     /// Show the secret that an application's callbacks are signed with.
-    Secret(SecretArgs),
+    Secret(AppArgs),
+    /// Make a new secret to sign its callbacks with; the old one signs no longer.
+    RotateSecret(AppArgs),
+    /// Make a new key pair and write the private key to a file; tokens of the old key are no longer taken.
+    RotateKey(RotateAppKeyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -113,10 +117,6 @@ pub(super) struct UpdateAppArgs {
     /// Its new public key (PEM).
     #[arg(long, value_name = "FILE")]
     public_keyfile: Option<PathBuf>,
-    /// Make a new key pair and write the private key there; the file must not be there yet. Tokens of
-    /// the old key are no longer taken.
-    #[arg(long, value_name = "FILE", conflicts_with = "public_keyfile")]
-    renew_keyfile: Option<PathBuf>,
     /// Make it the tenant's default, or (false) no longer.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     default: Option<bool>,
@@ -127,12 +127,12 @@ pub(super) struct UpdateAppArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct SecretArgs {
+pub(super) struct RotateAppKeyArgs {
     /// The application's id.
     id: String,
-    /// Make a new one first; the old one signs no longer.
-    #[arg(long)]
-    renew: bool,
+    /// Where the private key is written; the file must not be there yet.
+    #[arg(long, value_name = "FILE", default_value = "private.key")]
+    keyfile: PathBuf,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -145,6 +145,8 @@ pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, Failure> {
         AppsCommand::Update(args) => update(args).await,
         AppsCommand::Delete(args) => delete(args).await,
         AppsCommand::Secret(args) => secret(args).await,
+        AppsCommand::RotateSecret(args) => rotate_secret(args).await,
+        AppsCommand::RotateKey(args) => rotate_key(args).await,
     }
 }
 
@@ -154,12 +156,12 @@ async fn create(args: CreateAppArgs) -> Result<ExitCode, Failure> {
         None => Some(KeyFile::begin(&args.keyfile)?),
         Some(_) => None,
     };
-    let messages = args.messages.over(None);
+    let messages = args.messages.capability();
     let application = Some(ApplicationSpec {
         name: args.name,
         public_key,
         messages,
-        tenant_default: args.default.then_some(true),
+        tenant_default: args.default,
     });
     let client = connect(&args.remote).await?;
     let request = CreateApplicationRequest { application };
@@ -205,26 +207,41 @@ async fn show(args: AppArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn update(args: UpdateAppArgs) -> Result<ExitCode, Failure> {
-    let public_key = public_key(args.public_keyfile.as_deref())?;
-    let keyfile = args.renew_keyfile.as_deref().map(KeyFile::begin).transpose()?;
-    let client = connect(&args.remote).await?;
-    let request = GetApplicationRequest { application_id: args.id.clone() };
-    let before = client.applications().get_application(request).await.map_err(refused)?;
-    let before = before.into_inner().application.unwrap_or_default();
+    let messages = &args.messages;
+    let given = [
+        ("name", args.name.is_some()),
+        ("public_key", args.public_keyfile.is_some()),
+        ("tenant_default", args.default.is_some()),
+        ("messages.inbound_url", messages.messages_inbound_url.is_some()),
+        ("messages.status_url", messages.messages_status_url.is_some()),
+        ("messages.payload_version", messages.messages_version.is_some()),
+        ("messages.signing", messages.signing.is_some()),
+    ];
     let application = Some(ApplicationSpec {
-        name: args.name.unwrap_or(before.name),
-        public_key,
-        messages: args.messages.over(before.messages),
-        tenant_default: args.default,
+        public_key: public_key(args.public_keyfile.as_deref())?,
+        name: args.name.unwrap_or_default(),
+        messages: args.messages.capability(),
+        tenant_default: args.default.unwrap_or_default(),
     });
-    let renew_key_pair = keyfile.is_some();
-    let request = UpdateApplicationRequest { application_id: args.id, application, renew_key_pair };
+    let update_mask = Some(show::mask(&given));
+    let client = connect(&args.remote).await?;
+    let request = UpdateApplicationRequest { application_id: args.id, application, update_mask };
     let answer = client.applications().update_application(request).await.map_err(refused)?;
+    print(&answer.into_inner().application.unwrap_or_default(), args.remote.output);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate_key(args: RotateAppKeyArgs) -> Result<ExitCode, Failure> {
+    let keyfile = KeyFile::begin(&args.keyfile)?;
+    let client = connect(&args.remote).await?;
+    let request = RotateKeyPairRequest { application_id: args.id };
+    let answer = client.applications().rotate_key_pair(request).await.map_err(refused)?;
     let answer = answer.into_inner();
-    if let Some(keyfile) = keyfile {
-        keyfile.keep(&answer.private_key)?;
-    }
+    keyfile.keep(&answer.private_key)?;
     print(&answer.application.unwrap_or_default(), args.remote.output);
+    if args.remote.output == Output::Text {
+        show::line(&format!("private key: {}", args.keyfile.display()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -236,42 +253,47 @@ async fn delete(args: AppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn secret(args: SecretArgs) -> Result<ExitCode, Failure> {
+async fn rotate_secret(args: AppArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.remote).await?;
-    let request = GetCallbackSecretRequest { application_id: args.id, renew: args.renew };
+    let request = RotateCallbackSecretRequest { application_id: args.id };
+    let answer = client.applications().rotate_callback_secret(request).await.map_err(refused)?;
+    show::answer(args.remote.output, &answer.into_inner(), |told| told.callback_secret.clone());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn secret(args: AppArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.remote).await?;
+    let request = GetCallbackSecretRequest { application_id: args.id };
     let answer = client.applications().get_callback_secret(request).await.map_err(refused)?;
     show::answer(args.remote.output, &answer.into_inner(), |told| told.callback_secret.clone());
     Ok(ExitCode::SUCCESS)
 }
 
 impl MessagesArgs {
-    /// What is given, over what there was.
-    fn over(self, before: Option<MessagesCapability>) -> Option<MessagesCapability> {
+    /// What is given; `None` if nothing is.
+    fn capability(self) -> Option<MessagesCapability> {
         let MessagesArgs { messages_inbound_url, messages_status_url, messages_version, signing } =
             self;
         let is_given = messages_inbound_url.is_some()
             || messages_status_url.is_some()
             || messages_version.is_some()
             || signing.is_some();
-        if !is_given {
-            return before;
-        }
-        let mut messages = before.unwrap_or_default();
-        messages.inbound_url = messages_inbound_url.unwrap_or(messages.inbound_url);
-        messages.status_url = messages_status_url.unwrap_or(messages.status_url);
-        match messages_version {
-            Some(Version::V01) => messages.payload_version = CallbackPayloadVersion::V01 as i32,
-            Some(Version::V1) => messages.payload_version = CallbackPayloadVersion::V1 as i32,
-            None => {}
-        }
-        match signing {
-            Some(SigningArg::Jwt) => messages.signing = CallbackSigning::Jwt as i32,
-            Some(SigningArg::StandardWebhooks) => {
-                messages.signing = CallbackSigning::StandardWebhooks as i32;
-            }
-            None => {}
-        }
-        Some(messages)
+        let payload_version = match messages_version {
+            Some(Version::V01) => CallbackPayloadVersion::V01,
+            Some(Version::V1) => CallbackPayloadVersion::V1,
+            None => CallbackPayloadVersion::Unspecified,
+        };
+        let signing = match signing {
+            Some(SigningArg::Jwt) => CallbackSigning::Jwt,
+            Some(SigningArg::StandardWebhooks) => CallbackSigning::StandardWebhooks,
+            None => CallbackSigning::Unspecified,
+        };
+        is_given.then(|| MessagesCapability {
+            inbound_url: messages_inbound_url.unwrap_or_default(),
+            status_url: messages_status_url.unwrap_or_default(),
+            payload_version: payload_version as i32,
+            signing: signing as i32,
+        })
     }
 }
 

@@ -173,13 +173,19 @@ fn first_key(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<Hi
 }
 
 async fn list(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
-    let request = ListKeysRequest { tenant: args.tenant_filter.tenant };
-    let listed = connect(&args.remote).await?.access().list_keys(request).await;
-    let listed = listed.map_err(refused)?.into_inner();
-    for key in &listed.keys {
-        show::answer(args.remote.output, key, row);
+    let client = connect(&args.remote).await?;
+    let tenant = args.tenant_filter.tenant;
+    let mut request = ListKeysRequest { tenant, page_size: 1000, ..ListKeysRequest::default() };
+    loop {
+        let page = client.access().list_keys(request.clone()).await.map_err(refused)?.into_inner();
+        for key in &page.keys {
+            show::answer(args.remote.output, key, row);
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        request.page_token = page.next_page_token;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
@@ -263,7 +269,7 @@ pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
     let client = connect(&remote).await?;
     let mut left = limit;
     while left > 0 {
-        request.limit = left.min(1000) as i32;
+        request.page_size = left.min(1000) as i32;
         let page = client.access().list_audit(request.clone()).await.map_err(refused)?.into_inner();
         for entry in &page.entries {
             show::answer(remote.output, entry, act);

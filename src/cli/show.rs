@@ -38,6 +38,12 @@ pub(super) fn answer<M: Message + Name + Default>(
     }
 }
 
+/// An update mask of the fields that are given.
+pub(super) fn mask(fields: &[(&str, bool)]) -> prost_types::FieldMask {
+    let given = fields.iter().filter(|(_, is_given)| *is_given);
+    prost_types::FieldMask { paths: given.map(|(field, _)| (*field).to_owned()).collect() }
+}
+
 /// Prints what went wrong.
 pub(super) fn error(text: &str) {
     eprintln!("dispatch: {}", terminal::lines(text));

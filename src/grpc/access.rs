@@ -9,14 +9,15 @@ use uuid::Uuid;
 use super::{
     errors::Error,
     guard::caller,
+    paging::{PageSize, Pages},
     reads::change_for_caller,
     render,
-    token::{List, PAGE_WANTED, Tokens},
+    token::Tokens,
 };
 use crate::{
     access::{
-        AUDIT_PAGE_MOST, Access, AuditEntry, AuditFilter, AuditPage, Caller, KeyError, KeyView,
-        NewKey, Rotation, RotationProgress,
+        Access, AuditEntry, AuditFilter, AuditPage, Caller, KeyError, KeyView, NewKey, Rotation,
+        RotationProgress,
     },
     engine::Engine,
     pb::v1::{
@@ -26,9 +27,6 @@ use crate::{
         RotateKeyResponse, RotateMasterKeyRequest, RotateMasterKeyResponse, access_service_server,
     },
 };
-
-/// How many acts are listed when no number is asked for.
-const ACTS_USUAL: usize = 100;
 
 /// The service, in front of what knows the callers.
 #[derive(Clone, Debug)]
@@ -98,11 +96,24 @@ impl access_service_server::AccessService for AccessService {
         &self,
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
-        self.act(request, |access, caller, ListKeysRequest { tenant }, _| {
-            let whose = caller.view(&tenant)?;
+        let incarnation = self.engine.reader().incarnation();
+        self.act(request, move |access, caller, request, _| {
+            let size = PageSize::OF_SMALL.of(request.page_size)?;
+            let whose = caller.view(&request.tenant)?;
+            let tokens = Tokens::new(access.token_key()?, incarnation);
+            let list =
+                ListKeysRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+            let pages = Pages::of(tokens, &caller.tenant, &list);
+            let read = |place: &[u8]| String::from_utf8(place.to_vec()).ok();
+            let after = pages.after(&request.page_token, read)?;
             let mut keys = access.keys(caller)?;
             keys.retain(|view| whose.as_ref().is_none_or(|it| **it == *view.key.tenant));
-            Ok(ListKeysResponse { keys: keys.into_iter().map(shown).collect() })
+            keys.retain(|view| after.as_ref().is_none_or(|after| view.id.to_string() > *after));
+            let has_more = keys.len() > size;
+            keys.truncate(size);
+            let last = keys.last().filter(|_| has_more).map(|view| view.id.to_string());
+            let next_page_token = pages.next(last);
+            Ok(ListKeysResponse { keys: keys.into_iter().map(shown).collect(), next_page_token })
         })
         .await
     }
@@ -164,27 +175,17 @@ impl access_service_server::AccessService for AccessService {
     ) -> Result<Response<ListAuditResponse>, Status> {
         let incarnation = self.engine.reader().incarnation();
         self.act(request, move |access, caller, request, _| {
-            let limit = match usize::try_from(request.limit) {
-                Ok(0) => ACTS_USUAL,
-                Ok(limit) if limit <= AUDIT_PAGE_MOST => limit,
-                Ok(_) | Err(_) => {
-                    let wanted =
-                        format!("must be 0 (the usual {ACTS_USUAL}) or 1 to {AUDIT_PAGE_MOST}");
-                    return Err(Error::invalid("limit", wanted));
-                }
-            };
+            let size = PageSize::OF_SMALL.of(request.page_size)?;
             let filter = filter(caller, &request)?;
             let tokens = Tokens::new(access.token_key()?, incarnation);
-            let asked = ListAuditRequest { limit: 0, page_token: String::new(), ..request.clone() };
-            let list = List::of(&caller.tenant, &asked);
-            let wrong = |wanted| Error::invalid("page_token", wanted);
-            let before = tokens.place(&list, &request.page_token).map_err(wrong)?;
-            let before = before.map(|place| place.try_into().map_err(|_| wrong(PAGE_WANTED)));
-            let AuditPage { entries, next } =
-                access.audit_page(&filter, before.transpose()?, limit)?;
+            let list =
+                ListAuditRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+            let pages = Pages::of(tokens, &caller.tenant, &list);
+            let before = pages.after(&request.page_token, |place| place.try_into().ok())?;
+            let AuditPage { entries, next } = access.audit_page(&filter, before, size)?;
             Ok(ListAuditResponse {
                 entries: entries.into_iter().map(entry).collect(),
-                next_page_token: next.map_or(String::new(), |row| tokens.page(&list, &row)),
+                next_page_token: pages.next(next),
             })
         })
         .await

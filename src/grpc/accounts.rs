@@ -8,11 +8,14 @@ use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::{
+    errors::Error,
     guard::caller,
-    page_size, reads,
+    mask::Mask,
+    paging::{PageSize, Pages},
+    reads,
     refusal::Refusal,
     render::timestamp,
-    token::{List, PAGE_WANTED, Tokens},
+    token::Tokens,
 };
 use crate::{
     access::{
@@ -118,29 +121,26 @@ impl account_service_server::AccountService for AccountService {
         request: Request<ListAccountsRequest>,
     ) -> Result<Response<ListAccountsResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let size = page_size(request.page_size)?;
+        let size = PageSize::OF_FEW.of(request.page_size)?;
         let provider = match request.provider.as_str() {
             "" => None,
             name => Some(provider_of(name)?),
         };
         let mut all = self.accounts.list(&caller.tenant, provider);
-        let key = self.access.token_key();
-        let key = key.map_err(|error| Refusal::from(AccountError::Store(error)))?;
+        let key = self.access.token_key().map_err(Error::Store)?;
         let tokens = Tokens::new(key, self.engine.reader().incarnation());
         let filter =
             ListAccountsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let list = List::of(&caller.tenant, &filter);
-        let wrong = |wanted| invalid("page_token", wanted);
-        if let Some(place) = tokens.place(&list, &request.page_token).map_err(wrong)? {
-            let (provider, id) = account_of(&place).ok_or_else(|| wrong(PAGE_WANTED))?;
-            all.retain(|it| (it.provider, it.external_id.as_str()) > (provider, id));
+        let pages = Pages::of(tokens, &caller.tenant, &filter);
+        if let Some((provider, id)) = pages.after(&request.page_token, account_of)? {
+            all.retain(|it| (it.provider, it.external_id.as_str()) > (provider, &*id));
         }
         let is_last = all.len() <= size;
         all.truncate(size);
-        let next_page_token = all.last().filter(|_| !is_last).map_or(String::new(), |last| {
-            let place = format!("{}/{}", last.provider.as_str(), last.external_id.as_str());
-            tokens.page(&list, place.as_bytes())
-        });
+        let last = all.last().filter(|_| !is_last);
+        let next_page_token = pages.next(
+            last.map(|last| format!("{}/{}", last.provider.as_str(), last.external_id.as_str())),
+        );
         let accounts = all.into_iter().map(|account| self.render(account));
         let accounts = accounts.collect::<Result<_, _>>()?;
         Ok(Response::new(ListAccountsResponse { accounts, next_page_token }))
@@ -224,9 +224,9 @@ fn application(id: &str) -> Result<Uuid, Refusal> {
 }
 
 /// The provider and external id of the last account that was shown.
-fn account_of(place: &[u8]) -> Option<(ChatProvider, &str)> {
+fn account_of(place: &[u8]) -> Option<(ChatProvider, String)> {
     let (provider, id) = std::str::from_utf8(place).ok()?.split_once('/')?;
-    Some((ChatProvider::named(provider)?, id))
+    Some((ChatProvider::named(provider)?, id.to_owned()))
 }
 
 fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
@@ -262,14 +262,15 @@ fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
 }
 
 fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Refusal> {
+    let mask = Mask::parse(request.update_mask.clone(), &["name", "access_token"])?;
     let mut violations = Vec::new();
-    let name = match request.name.as_deref() {
-        None => None,
-        Some("") => Some(None),
-        Some(name) => kept("name", Name::parse(name), &mut violations).map(Some),
+    let name = match request.name.as_str() {
+        _ if !mask.has("name") => None,
+        "" => Some(None),
+        name => kept("name", Name::parse(name), &mut violations).map(Some),
     };
     let token = match request.access_token.as_str() {
-        "" => None,
+        _ if !mask.has("access_token") => None,
         token => kept("access_token", AccountToken::parse(token), &mut violations),
     };
     if violations.is_empty() {

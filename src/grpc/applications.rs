@@ -7,16 +7,20 @@ use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::{
+    errors::Error,
     guard::caller,
-    page_size, reads,
+    mask::Mask,
+    paging::{PageSize, Pages},
+    reads,
     refusal::Refusal,
     render::timestamp,
-    token::{List, PAGE_WANTED, Tokens},
+    token::Tokens,
 };
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
         Destinations, MessagesSpec, Name, PayloadVersion, PublicKey, Signing, Webhook, Written,
+        check_url,
     },
     current::Current,
     engine::Engine,
@@ -25,9 +29,17 @@ use crate::{
         CreateApplicationResponse, DeleteApplicationRequest, DeleteApplicationResponse,
         GetApplicationRequest, GetApplicationResponse, GetCallbackSecretRequest,
         GetCallbackSecretResponse, ListApplicationsRequest, ListApplicationsResponse,
-        UpdateApplicationRequest, UpdateApplicationResponse, application_service_server,
+        RotateCallbackSecretRequest, RotateCallbackSecretResponse, RotateKeyPairRequest,
+        RotateKeyPairResponse, UpdateApplicationRequest, UpdateApplicationResponse,
+        application_service_server,
     },
 };
+
+/// The fields of an application's messages capability, as an update mask names them.
+const MESSAGES_FIELDS: [&str; 4] =
+    ["messages.inbound_url", "messages.status_url", "messages.payload_version", "messages.signing"];
+/// Where a request says whither statuses go.
+const STATUS_URL: &str = "application.messages.status_url";
 
 /// The service.
 #[derive(Clone)]
@@ -53,12 +65,8 @@ impl ApplicationService {
     }
 
     /// What is asked for, if its statuses may go where they are to.
-    fn spec(
-        &self,
-        given: Option<v1::ApplicationSpec>,
-        renew_key: bool,
-    ) -> Result<ApplicationSpec, Refusal> {
-        let spec = parse(given, renew_key)?;
+    fn spec(&self, given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal> {
+        let spec = parse(given)?;
         let checked = spec.check_status_url(&self.destinations.get());
         checked.map_err(|why| invalid("application.messages.status_url", &why.to_string()))?;
         Ok(spec)
@@ -93,7 +101,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<CreateApplicationRequest>,
     ) -> Result<Response<CreateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let spec = self.spec(request.application, false)?;
+        let spec = self.spec(request.application)?;
         let now = self.engine.clock().wall();
         let applications = Arc::clone(&self.applications);
         let name = spec.name.as_str().to_owned();
@@ -124,22 +132,17 @@ impl application_service_server::ApplicationService for ApplicationService {
         request: Request<ListApplicationsRequest>,
     ) -> Result<Response<ListApplicationsResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let size = page_size(request.page_size)?;
-        let key = self.access.token_key();
-        let key = key.map_err(|error| Refusal::from(ApplicationError::Store(error)))?;
+        let size = PageSize::OF_FEW.of(request.page_size)?;
+        let key = self.access.token_key().map_err(Error::Store)?;
         let tokens = Tokens::new(key, self.engine.reader().incarnation());
-        let list = List::of(&caller.tenant, &ListApplicationsRequest::default());
-        let wrong = |wanted| invalid("page_token", wanted);
-        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
-        let after = after.map(|place| Uuid::from_slice(&place).map_err(|_| wrong(PAGE_WANTED)));
-        let after = after.transpose()?;
+        let pages = Pages::of(tokens, &caller.tenant, &ListApplicationsRequest::default());
+        let after = pages.after(&request.page_token, |place| Uuid::from_slice(place).ok())?;
         let applications = Arc::clone(&self.applications);
         let mut ids = applications.ids(&caller.tenant);
         ids.retain(|id| after.is_none_or(|after| *id > after));
         let is_last = ids.len() <= size;
         ids.truncate(size);
-        let next = ids.last().filter(|_| !is_last);
-        let next_page_token = next.map_or(String::new(), |id| tokens.page(&list, id.as_bytes()));
+        let next_page_token = pages.next(ids.last().filter(|_| !is_last));
         let tenant = Arc::clone(&caller.tenant);
         let listed = reads::change(&tenant, move || {
             let shown = applications.of_ids(&caller.tenant, &ids)?;
@@ -160,12 +163,31 @@ impl application_service_server::ApplicationService for ApplicationService {
     ) -> Result<Response<UpdateApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.application_id)?;
-        let spec = self.spec(request.application, request.renew_key_pair)?;
+        let change = parse_change(request)?;
+        let status = change.messages.as_ref().and_then(|messages| messages.status.as_ref());
+        if let Some(status) = status {
+            let checked = check_url(&status.address, &self.destinations.get());
+            checked.map_err(|why| invalid(STATUS_URL, &why.to_string()))?;
+        }
         let applications = Arc::clone(&self.applications);
-        let update = move |tenant: &str| applications.update(tenant, id, spec);
+        let update = move |tenant: &str| applications.change(tenant, id, |spec| change.apply(spec));
         let written = self.change(caller, "application.updated", id.to_string(), update).await?;
-        let (application, private_key, callback_secret) = shown(written);
-        Ok(Response::new(UpdateApplicationResponse { application, private_key, callback_secret }))
+        let (application, _, callback_secret) = shown(written);
+        Ok(Response::new(UpdateApplicationResponse { application, callback_secret }))
+    }
+
+    async fn rotate_key_pair(
+        &self,
+        request: Request<RotateKeyPairRequest>,
+    ) -> Result<Response<RotateKeyPairResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.application_id)?;
+        let applications = Arc::clone(&self.applications);
+        let rotate = move |tenant: &str| applications.rotate_key_pair(tenant, id);
+        let action = "application.key_pair_rotated";
+        let written = self.change(caller, action, id.to_string(), rotate).await?;
+        let (application, private_key, _) = shown(written);
+        Ok(Response::new(RotateKeyPairResponse { application, private_key }))
     }
 
     async fn delete_application(
@@ -187,19 +209,27 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.application_id)?;
         let applications = Arc::clone(&self.applications);
-        let what = match request.renew {
-            true => "application.callback_secret_renewed",
-            false => "application.callback_secret_shown",
-        };
-        let secret = self.change(caller, what, id.to_string(), move |tenant| {
-            if request.renew {
-                return applications.renew_callback_secret(tenant, id);
-            }
+        let action = "application.callback_secret_shown";
+        let secret = self.change(caller, action, id.to_string(), move |tenant| {
             let application = applications.get(tenant, id)?;
             applications.callback_secret(&application)?.ok_or(ApplicationError::NotFound)
         });
         let callback_secret = secret.await?.expose().to_owned();
         Ok(Response::new(GetCallbackSecretResponse { callback_secret }))
+    }
+
+    async fn rotate_callback_secret(
+        &self,
+        request: Request<RotateCallbackSecretRequest>,
+    ) -> Result<Response<RotateCallbackSecretResponse>, Status> {
+        let (caller, request) = self.admin(request)?;
+        let id = id(&request.application_id)?;
+        let applications = Arc::clone(&self.applications);
+        let rotate = move |tenant: &str| applications.rotate_callback_secret(tenant, id);
+        let action = "application.callback_secret_rotated";
+        let secret = self.change(caller, action, id.to_string(), rotate).await?;
+        let callback_secret = secret.expose().to_owned();
+        Ok(Response::new(RotateCallbackSecretResponse { callback_secret }))
     }
 }
 
@@ -212,57 +242,133 @@ fn invalid(field: &str, wanted: &str) -> Refusal {
     Refusal::Invalid(vec![FieldViolation::new(field, wanted)])
 }
 
-fn parse(given: Option<v1::ApplicationSpec>, renew_key: bool) -> Result<ApplicationSpec, Refusal> {
+fn parse(given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal> {
     let Some(given) = given else { return Err(invalid("application", "is required")) };
     let mut violations = Vec::new();
-    let mut wrong = |field: &str, wanted: String| {
-        violations.push(FieldViolation::new(field, wanted));
-    };
-    let name =
-        Name::parse(&given.name).map_err(|why| wrong("application.name", why.to_owned())).ok();
+    let name = name(&given.name, &mut violations);
     let public_key = match given.public_key.as_str() {
         "" => None,
-        _ if renew_key => {
-            let wanted = "makes a key of its own; leave it or public_key out";
-            wrong("renew_key_pair", wanted.to_owned());
-            None
-        }
-        pem => {
-            let wrong = |why: &str| wrong("application.public_key", why.to_owned());
-            PublicKey::parse(pem).map_err(wrong).ok()
-        }
+        pem => public_key(pem, &mut violations),
     };
-    let messages = given.messages.map(|given| {
-        let mut webhook = |field: &str, address: &str| match address {
-            "" => None,
-            _ => Webhook::parse(address).map_err(|why| wrong(field, why.to_string())).ok(),
-        };
-        MessagesSpec {
-            inbound: webhook("application.messages.inbound_url", &given.inbound_url),
-            status: webhook("application.messages.status_url", &given.status_url),
-            payload_version: match given.payload_version() {
-                CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => {
-                    PayloadVersion::V01
-                }
-                CallbackPayloadVersion::V1 => PayloadVersion::V1,
-            },
-            signing: match given.signing() {
-                CallbackSigning::Unspecified | CallbackSigning::Jwt => Signing::Jwt,
-                CallbackSigning::StandardWebhooks => Signing::StandardWebhooks,
-            },
-        }
-    });
+    let messages = given.messages.as_ref().map(|given| messages(given, &mut violations));
     match name {
         Some(name) if violations.is_empty() => Ok(ApplicationSpec {
             name,
             public_key,
-            renew_key,
+            renew_key: false,
             messages,
             other_capabilities: None,
             improve_ai: None,
-            is_default: given.tenant_default,
+            is_default: given.tenant_default.then_some(true),
         }),
         Some(_) | None => Err(Refusal::Invalid(violations)),
+    }
+}
+
+/// What an update changes.
+struct Change {
+    mask: Mask,
+    name: Option<Name>,
+    public_key: Option<PublicKey>,
+    /// As far as the mask names it or fields of it.
+    messages: Option<MessagesSpec>,
+    is_default: bool,
+}
+
+impl Change {
+    fn apply(self, spec: &mut ApplicationSpec) {
+        let Change { mask, name, public_key, messages, is_default } = self;
+        if let Some(name) = name {
+            spec.name = name;
+        }
+        spec.public_key = public_key;
+        if mask.has("tenant_default") {
+            spec.is_default = Some(is_default);
+        }
+        if mask.has("messages") {
+            spec.messages = messages;
+            return;
+        }
+        let given = messages.unwrap_or_default();
+        for field in MESSAGES_FIELDS.iter().filter(|field| mask.has(field)) {
+            let now = spec.messages.get_or_insert_default();
+            match *field {
+                "messages.inbound_url" => now.inbound = given.inbound.clone(),
+                "messages.status_url" => now.status = given.status.clone(),
+                "messages.payload_version" => now.payload_version = given.payload_version,
+                // messages.signing
+                _ => now.signing = given.signing,
+            }
+        }
+    }
+}
+
+fn parse_change(request: UpdateApplicationRequest) -> Result<Change, Refusal> {
+    let mut known = vec!["name", "public_key", "messages", "tenant_default"];
+    known.extend(MESSAGES_FIELDS);
+    let mask = Mask::parse(request.update_mask, &known)?;
+    let given = request.application.unwrap_or_default();
+    let mut violations = Vec::new();
+    let name = mask.has("name").then(|| name(&given.name, &mut violations)).flatten();
+    let public_key = match given.public_key.as_str() {
+        "" if mask.has("public_key") => {
+            let wanted = "must be given, as the mask names it; RotateKeyPair makes a new pair";
+            violations.push(FieldViolation::new("application.public_key", wanted));
+            None
+        }
+        pem if mask.has("public_key") => public_key(pem, &mut violations),
+        _ => None,
+    };
+    let messages = given.messages.map(|mut given| {
+        // What is not named is not looked at.
+        let is_named = |field: &str| mask.has("messages") || mask.has(field);
+        if !is_named("messages.inbound_url") {
+            given.inbound_url.clear();
+        }
+        if !is_named("messages.status_url") {
+            given.status_url.clear();
+        }
+        messages(&given, &mut violations)
+    });
+    if violations.is_empty() {
+        let is_default = given.tenant_default;
+        Ok(Change { mask, name, public_key, messages, is_default })
+    } else {
+        Err(Refusal::Invalid(violations))
+    }
+}
+
+fn name(given: &str, violations: &mut Vec<FieldViolation>) -> Option<Name> {
+    let wrong = |why| violations.push(FieldViolation::new("application.name", why));
+    Name::parse(given).map_err(wrong).ok()
+}
+
+fn public_key(pem: &str, violations: &mut Vec<FieldViolation>) -> Option<PublicKey> {
+    let wrong = |why| violations.push(FieldViolation::new("application.public_key", why));
+    PublicKey::parse(pem).map_err(wrong).ok()
+}
+
+fn messages(given: &v1::MessagesCapability, violations: &mut Vec<FieldViolation>) -> MessagesSpec {
+    let mut webhook = |field: &str, address: &str| match address {
+        "" => None,
+        _ => {
+            let parsed = Webhook::parse(address);
+            parsed.map_err(|why| violations.push(FieldViolation::new(field, why.to_string()))).ok()
+        }
+    };
+    MessagesSpec {
+        inbound: webhook("application.messages.inbound_url", &given.inbound_url),
+        status: webhook(STATUS_URL, &given.status_url),
+        payload_version: match given.payload_version() {
+            CallbackPayloadVersion::Unspecified | CallbackPayloadVersion::V01 => {
+                PayloadVersion::V01
+            }
+            CallbackPayloadVersion::V1 => PayloadVersion::V1,
+        },
+        signing: match given.signing() {
+            CallbackSigning::Unspecified | CallbackSigning::Jwt => Signing::Jwt,
+            CallbackSigning::StandardWebhooks => Signing::StandardWebhooks,
+        },
     }
 }
 

@@ -9,9 +9,10 @@ use super::{
     errors::Error,
     guard::caller,
     note,
+    paging::{PageSize, Pages},
     reads::change_for_caller,
     render::timestamp,
-    token::{List, PAGE_WANTED, Tokens, audience, behind_callback, callback_of},
+    token::{Tokens, audience, behind_callback, callback_of},
 };
 use crate::{
     access::Access,
@@ -25,10 +26,6 @@ use crate::{
     },
     store::StoreError,
 };
-
-/// The usual size of a page, and the largest.
-const PAGE: usize = 50;
-const PAGE_MOST: usize = 500;
 
 /// The service, in front of what is kept.
 #[derive(Clone, Debug)]
@@ -73,11 +70,8 @@ impl callback_service_server::CallbackService for CallbackService {
         let tokens = Tokens::new(key, self.engine.reader().incarnation());
         let filter =
             ListCallbacksRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let list = List::of(audience(&tenant), &filter);
-        let wrong = |wanted| Error::invalid("page_token", wanted);
-        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
-        let after = after.map(|place| callback_of(&place).ok_or(PAGE_WANTED));
-        let after = after.transpose().map_err(wrong)?;
+        let pages = Pages::of(tokens, audience(&tenant), &filter);
+        let after = pages.after(&request.page_token, callback_of)?;
         let found = self
             .blocking(&caller.tenant, &tenant, move |queries, tenant| {
                 queries.list(tenant, which, after, limit)
@@ -86,8 +80,7 @@ impl callback_service_server::CallbackService for CallbackService {
         let now = self.queries.now();
         let callbacks =
             found.callbacks.iter().map(|(id, callback)| shown(*id, callback, now)).collect();
-        let next = found.next.map(|last| tokens.page(&list, &behind_callback(last)));
-        let next_page_token = next.unwrap_or_default();
+        let next_page_token = pages.next(found.next.map(behind_callback));
         Ok(Response::new(ListCallbacksResponse { callbacks, next_page_token }))
     }
 
@@ -148,11 +141,7 @@ fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Erro
         Ok(CallbackState::Dead) => Some(true),
         Err(_) => return Err(Error::invalid("state", "must be a CallbackState")),
     };
-    let limit = match usize::try_from(request.page_size) {
-        Ok(0) => PAGE,
-        Ok(size) if size <= PAGE_MOST => size,
-        Ok(_) | Err(_) => return Err(Error::invalid("page_size", "must be 0 to 500")),
-    };
+    let limit = PageSize::OF_MANY.of(request.page_size)?;
     Ok((filter, limit))
 }
 

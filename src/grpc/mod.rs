@@ -9,6 +9,8 @@ mod callbacks;
 mod calls;
 mod errors;
 mod guard;
+mod mask;
+mod paging;
 pub(crate) mod parse;
 mod prompt;
 mod reads;
@@ -97,19 +99,6 @@ async fn note(
     let tenant = Arc::clone(&caller.tenant);
     let written = move || access.audit(&caller, what, &target, now);
     change_for_caller(&tenant, written).await?.map_err(Error::Store)
-}
-
-/// The size of a page of applications or accounts.
-fn page_size(asked: i32) -> Result<usize, refusal::Refusal> {
-    match asked {
-        0 => Ok(20),
-        1..=100 => Ok(asked as usize),
-        _ => {
-            let wanted = "must be 0 (the usual 20) or 1 to 100";
-            let violation = tonic_types::FieldViolation::new("page_size", wanted);
-            Err(refusal::Refusal::Invalid(vec![violation]))
-        }
-    }
 }
 
 /// A code's name, for metrics.

@@ -18,12 +18,20 @@ use crate::{
 pub(super) enum Refusal {
     /// The request is wrong; each violation names a field and says what would be right.
     Invalid(Vec<FieldViolation>),
+    /// The request is wrong otherwise.
+    Request(Error),
     /// About an application.
     Application(ApplicationError),
     /// About an external account.
     Account(AccountError),
     /// The service is stopping.
     Stopping,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Request(error)
+    }
 }
 
 impl From<ApplicationError> for Refusal {
@@ -42,6 +50,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Status {
         match refusal {
             Refusal::Invalid(violations) => Error::Invalid(violations).into(),
+            Refusal::Request(error) => error.into(),
             Refusal::Stopping => Error::Engine(EngineError::Unavailable).into(),
             Refusal::Application(error) => match error {
                 ApplicationError::NotFound => {

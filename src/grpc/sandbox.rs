@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
 
-use super::{errors::Error, render};
+use super::{errors::Error, paging::PageSize, render, token::PAGE_WANTED};
 use crate::pb::v1::{
     AdvanceClockRequest, AdvanceClockResponse, ListScriptsRequest, ListScriptsResponse,
     ListSentMessagesRequest, ListSentMessagesResponse, Script, ScriptWord, SentMessage,
@@ -18,9 +19,6 @@ use crate::pb::v1::{
 const LEAP_MOST: Duration = Duration::from_secs(100 * 86_400);
 /// The longest script, in bytes.
 const SCRIPT_MOST_BYTES: usize = 1000;
-/// The page size when none is asked for, and the largest.
-const PAGE_USUAL: i32 = 100;
-const PAGE_MOST: i32 = 1000;
 
 /// A simulated provider, as far as its remote control needs it.
 #[async_trait]
@@ -118,12 +116,31 @@ impl sandbox_service_server::SandboxService for SandboxService {
 
     async fn list_scripts(
         &self,
-        _: Request<ListScriptsRequest>,
+        request: Request<ListScriptsRequest>,
     ) -> Result<Response<ListScriptsResponse>, Status> {
-        let scripts = self.0.scripts().into_iter();
+        let ListScriptsRequest { page_size, page_token } = request.into_inner();
+        let size = PageSize::OF_SMALL.of(page_size)?;
+        // The last recipient, so that scripts that come and go move nothing.
+        let after = match page_token.as_str() {
+            "" => None,
+            token => {
+                let read = URL_SAFE_NO_PAD.decode(token).ok();
+                let read = read.and_then(|bytes| String::from_utf8(bytes).ok());
+                Some(read.ok_or_else(|| Error::invalid("page_token", PAGE_WANTED))?)
+            }
+        };
+        let mut scripts = self.0.scripts();
+        scripts.sort();
+        scripts.retain(|(recipient, _)| after.as_ref().is_none_or(|after| recipient > after));
+        let has_more = scripts.len() > size;
+        scripts.truncate(size);
+        let last = scripts.last().filter(|_| has_more);
+        let next = last.map(|(recipient, _)| URL_SAFE_NO_PAD.encode(recipient));
+        let scripts = scripts.into_iter();
         let words = self.0.words().into_iter();
         Ok(Response::new(ListScriptsResponse {
             scripts: scripts.map(|(recipient, script)| Script { recipient, script }).collect(),
+            next_page_token: next.unwrap_or_default(),
             words: words.map(|(word, meaning)| ScriptWord { word, meaning }).collect(),
         }))
     }
@@ -133,23 +150,10 @@ impl sandbox_service_server::SandboxService for SandboxService {
         request: Request<ListSentMessagesRequest>,
     ) -> Result<Response<ListSentMessagesResponse>, Status> {
         let request = request.into_inner();
-        let size = match request.page_size {
-            0 => PAGE_USUAL,
-            1.. => request.page_size.min(PAGE_MOST),
-            _ => {
-                return Err(
-                    Error::invalid("page_size", "must be 0 (the usual 100) or 1 to 1000").into()
-                );
-            }
-        } as usize;
+        let size = PageSize::OF_SMALL.of(request.page_size)?;
         let skip: usize = match request.page_token.as_str() {
             "" => 0,
-            token => token.parse().map_err(|_| {
-                Error::invalid(
-                    "page_token",
-                    "must be empty, or the next_page_token of an earlier answer",
-                )
-            })?,
+            token => token.parse().map_err(|_| Error::invalid("page_token", PAGE_WANTED))?,
         };
         let of = request.recipient;
         let sent = self.0.sent().into_iter().filter(|sent| of.is_empty() || sent.to == of);

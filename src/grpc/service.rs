@@ -13,13 +13,14 @@ use super::{
     calls::{Calls, panicked},
     errors::Error,
     guard::{caller, shut_out},
+    paging::{PageSize, Pages},
     parse,
     reads::read_for_caller,
     render,
     rendered::Rendered,
     stream,
     stream::{Follower, Target},
-    token::{self, List, PAGE_WANTED, Position, Tokens},
+    token::{self, Position, Tokens},
 };
 use crate::{
     access::{Access, Caller, Scope},
@@ -38,9 +39,6 @@ use crate::{
 
 /// The most requests of a batch.
 const BATCH_MOST: usize = 1000;
-/// The page size when none is asked for, and the largest.
-const PAGE_USUAL: usize = 50;
-const PAGE_MOST: i32 = 500;
 /// How many events may wait for a reader; the rest wait in the store.
 const STREAM_AHEAD: usize = 64;
 
@@ -214,20 +212,13 @@ impl DispatchService {
         caller: &Caller,
         request: ListWorkflowsRequest,
     ) -> Result<ListWorkflowsResponse, Error> {
-        let limit = match request.page_size {
-            0 => PAGE_USUAL,
-            1.. => request.page_size.min(PAGE_MOST) as usize,
-            _ => return Err(Error::invalid("page_size", "must be 0 (the usual 50) or 1 to 500")),
-        };
+        let limit = PageSize::OF_MANY.of(request.page_size)?;
         let tokens = self.tokens()?;
         let filter =
             ListWorkflowsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let whose = caller.view(&request.tenant)?;
-        let list = List::of(token::audience(&whose), &filter);
-        let wrong = |wanted| Error::invalid("page_token", wanted);
-        let after = tokens.place(&list, &request.page_token).map_err(wrong)?;
-        let after = after.map(|place| token::workflow_of(&place).ok_or(PAGE_WANTED));
-        let after = after.transpose().map_err(wrong)?;
+        let pages = Pages::of(tokens, token::audience(&whose), &filter);
+        let after = pages.after(&request.page_token, token::workflow_of)?;
         let states = parse::states(&request.states).map_err(Error::Invalid)?;
         let filter = Filter {
             tenant: whose,
@@ -242,9 +233,7 @@ impl DispatchService {
             .iter()
             .map(|(record, workflow)| render::summary(record, workflow))
             .collect();
-        let next_page_token =
-            page.next.map(|last| tokens.page(&list, &token::behind_workflow(last)));
-        let next_page_token = next_page_token.unwrap_or_default();
+        let next_page_token = pages.next(page.next.map(token::behind_workflow));
         Ok(ListWorkflowsResponse { workflows, next_page_token })
     }
 

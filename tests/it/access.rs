@@ -146,14 +146,14 @@ async fn calls(house: &House, credential: &Credential) -> Vec<(&'static str, (Co
         (
             "admin",
             outcome(
-                access().list_audit(ListAuditRequest { limit: -1, ..Default::default() }).await,
+                access().list_audit(ListAuditRequest { page_size: -1, ..Default::default() }).await,
             ),
         ),
         ("operator", outcome(admin().backup(BackupRequest {}).await)),
         ("operator", outcome(admin().resume(resume).await)),
         ("operator", outcome(sandbox().advance_clock(AdvanceClockRequest { by: None }).await)),
         ("operator", outcome(sandbox().set_script(SetScriptRequest::default()).await)),
-        ("operator", outcome(sandbox().list_scripts(ListScriptsRequest {}).await)),
+        ("operator", outcome(sandbox().list_scripts(ListScriptsRequest::default()).await)),
         (
             "operator",
             outcome(sandbox().list_sent_messages(ListSentMessagesRequest::default()).await),

@@ -280,8 +280,10 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
     let request = UpdateAccountRequest {
         provider: provider.clone(),
         external_id: external_id.clone(),
-        name: Some("From gRPC".to_owned()),
-        access_token: String::new(),
+        name: "From gRPC".to_owned(),
+        // Not named, and not looked at.
+        access_token: "no\ntoken".to_owned(),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["name".to_owned()] }),
     };
     grpc.update_account(request).await.unwrap();
     assert_eq!(api.get(&format!("{PATH}/messenger/{PAGE}")).await.1["name"], "From gRPC");

@@ -18,7 +18,8 @@ use dispatch::{
     pb::v1::{
         self, CallbackPayloadVersion, CallbackSigning, CreateApplicationRequest,
         GetApplicationRequest, GetCallbackSecretRequest, ListApplicationsRequest,
-        MessagesCapability, UpdateApplicationRequest,
+        MessagesCapability, RotateCallbackSecretRequest, RotateKeyPairRequest,
+        UpdateApplicationRequest,
     },
     store::{Kind, MemoryStore, SettingChange, Settings, Store, StoreError},
 };
@@ -348,12 +349,12 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
     assert_eq!(messages.payload_version(), CallbackPayloadVersion::V01);
 
     let secret = &created["capabilities"]["messages"]["signing"]["secret"];
-    let request = GetCallbackSecretRequest { application_id: id.clone(), renew: false };
+    let request = GetCallbackSecretRequest { application_id: id.clone() };
     let told = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
     assert_eq!(&json!(told), secret);
-    let request = GetCallbackSecretRequest { application_id: id.clone(), renew: true };
-    let renewed = grpc.get_callback_secret(request).await.unwrap().into_inner().callback_secret;
-    assert_ne!(renewed, told);
+    let request = RotateCallbackSecretRequest { application_id: id.clone() };
+    let rotated = grpc.rotate_callback_secret(request).await.unwrap().into_inner().callback_secret;
+    assert_ne!(rotated, told);
 
     // Over gRPC, what only HTTP shows stays.
     let mut body = demo();
@@ -370,12 +371,15 @@ async fn what_is_made_over_http_is_the_same_over_grpc() {
                 signing: CallbackSigning::StandardWebhooks as i32,
                 ..Default::default()
             }),
-            tenant_default: None,
+            tenant_default: false,
         }),
-        renew_key_pair: true,
+        update_mask: mask(&["name", "messages"]),
     };
     let updated = grpc.update_application(request).await.unwrap().into_inner();
-    assert!(updated.private_key.starts_with("-----BEGIN PRIVATE KEY-----"));
+    let request = RotateKeyPairRequest { application_id: id.clone() };
+    let rotated = grpc.rotate_key_pair(request).await.unwrap().into_inner();
+    assert!(rotated.private_key.starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert_ne!(rotated.application, updated.application, "it has another public key");
     assert_eq!(updated.callback_secret, "", "it has one already");
     let (_, shown) = api.get(&format!("{PATH}/{id}")).await;
     assert_ne!(shown["keys"], created["keys"]);
@@ -452,7 +456,7 @@ fn another_tenant_s_applications_are_not_there() {
     assert_eq!(applications.get("ours", theirs.id), Err(none.clone()));
     assert_eq!(applications.update("ours", theirs.id, spec("mine now")), Err(none.clone()));
     assert_eq!(applications.delete("ours", theirs.id), Err(none.clone()));
-    assert_eq!(applications.renew_callback_secret("ours", theirs.id), Err(none));
+    assert_eq!(applications.rotate_callback_secret("ours", theirs.id), Err(none));
     assert_eq!(applications.get("theirs", theirs.id), Ok(theirs));
 }
 
@@ -619,7 +623,7 @@ async fn a_restart_keeps_everything_and_no_secret_lies_in_the_data_folder() {
     let api = Api::of(&running);
     assert_eq!(api.get(PATH).await.1, applications);
     let id = created["id"].as_str().unwrap().to_owned();
-    let request = GetCallbackSecretRequest { application_id: id, renew: false };
+    let request = GetCallbackSecretRequest { application_id: id };
     let told = running.client.applications().get_callback_secret(request).await.unwrap();
     assert_eq!(told.into_inner().callback_secret, secret);
     let (_, mut again) = api.get("/beta/chatapp-accounts").await;
@@ -715,7 +719,7 @@ async fn an_address_that_can_never_be_called_is_refused_while_somebody_looks() {
             }),
             ..v1::ApplicationSpec::default()
         }),
-        renew_key_pair: false,
+        update_mask: mask(&["messages.status_url"]),
     };
     let refused = running.client.applications().update_application(update).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -727,5 +731,87 @@ async fn an_address_that_can_never_be_called_is_refused_while_somebody_looks() {
     config.callbacks.allow_networks = vec!["127.0.0.0/8".to_owned()];
     let running = Running::start(&config).await;
     create(&running, inside).await.unwrap();
+    running.stop().await;
+}
+
+fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
+    let paths = paths.iter().map(|&path| path.to_owned()).collect();
+    Some(prost_types::FieldMask { paths })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_changes_what_its_mask_names_and_nothing_else() {
+    let running = Running::start(&in_memory()).await;
+    let mut grpc = running.client.applications();
+    let messages = MessagesCapability {
+        inbound_url: "https://example.com/in".to_owned(),
+        status_url: "https://example.com/status".to_owned(),
+        payload_version: CallbackPayloadVersion::V1 as i32,
+        signing: CallbackSigning::StandardWebhooks as i32,
+    };
+    let spec = v1::ApplicationSpec {
+        name: "Before".to_owned(),
+        messages: Some(messages.clone()),
+        tenant_default: true,
+        ..v1::ApplicationSpec::default()
+    };
+    let request = v1::CreateApplicationRequest { application: Some(spec) };
+    let created = grpc.create_application(request).await.unwrap().into_inner();
+    let mut wanted = created.application.unwrap();
+    // Everything is given and wrong, or other than it is: what is not named is not looked at.
+    let given = v1::ApplicationSpec {
+        name: "After".to_owned(),
+        public_key: "no key".to_owned(),
+        messages: Some(MessagesCapability {
+            inbound_url: "no address".to_owned(),
+            status_url: "https://example.com/other".to_owned(),
+            ..MessagesCapability::default()
+        }),
+        tenant_default: false,
+    };
+    let application_id = wanted.application_id.clone();
+    let update = |given: &v1::ApplicationSpec, paths: &[&str]| UpdateApplicationRequest {
+        application_id: application_id.clone(),
+        application: Some(given.clone()),
+        update_mask: mask(paths),
+    };
+    let request = update(&given, &["name", "messages.status_url"]);
+    let changed = grpc.update_application(request).await.unwrap().into_inner();
+    assert_eq!(changed.callback_secret, "", "it had one");
+    wanted.name = "After".to_owned();
+    wanted.messages.as_mut().unwrap().status_url = "https://example.com/other".to_owned();
+    assert_eq!(changed.application.as_ref(), Some(&wanted));
+
+    let none = v1::ApplicationSpec::default();
+    let request = update(&none, &["messages", "tenant_default"]);
+    let changed = grpc.update_application(request).await.unwrap().into_inner();
+    let plain = v1::Application { messages: None, tenant_default: false, ..wanted };
+    assert_eq!(changed.application.as_ref(), Some(&plain));
+    let request = update(&given, &["messages.status_url"]);
+    let changed = grpc.update_application(request).await.unwrap().into_inner();
+    assert!(changed.callback_secret.starts_with("whsec_"), "it has one again");
+
+    let refused = [
+        (update(&given, &[]), "update_mask", "must name what is to change: of name, public_key"),
+        (
+            update(&given, &["name", "keys"]),
+            "update_mask.paths[1]",
+            "must be one of name, public_key",
+        ),
+        (update(&none, &["name"]), "application.name", "must be 1 to 200"),
+        (
+            update(&none, &["public_key"]),
+            "application.public_key",
+            "RotateKeyPair makes a new pair",
+        ),
+        (update(&given, &["messages"]), "application.messages.inbound_url", "must hold no blank"),
+    ];
+    for (request, field, wanted) in refused {
+        let refused = grpc.update_application(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        let fields = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, field);
+        assert!(fields[0].description.contains(wanted), "{fields:?}");
+    }
     running.stop().await;
 }

@@ -82,7 +82,7 @@ async fn acts_are_listed_page_by_page_each_with_its_source_and_none_of_another_t
     }
     house.make_key("beta", "its own").await;
 
-    let mut request = ListAuditRequest { limit: 2, ..Default::default() };
+    let mut request = ListAuditRequest { page_size: 2, ..Default::default() };
     let (mut seen, mut pages): (Vec<AuditEntry>, _) = (Vec::new(), 0);
     loop {
         let page = house.list("acme", request.clone()).await.unwrap();

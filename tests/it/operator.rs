@@ -132,7 +132,7 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
 
     // Whose data it was sees what an operator did to it.
     for (tenant, id) in [("acme", &a), ("beta", &b)] {
-        let asked = ListAuditRequest { limit: 10, ..Default::default() };
+        let asked = ListAuditRequest { page_size: 10, ..Default::default() };
         let entries =
             house.of(tenant).access().list_audit(asked).await.unwrap().into_inner().entries;
         assert_eq!(entries.len(), 1, "{entries:?}");
@@ -203,9 +203,9 @@ async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
     let tenant = || "acme".to_owned();
     assert_eq!(outcome(list(&default, "acme").await), denied);
     assert_eq!(outcome(told(&default, "acme", 1).await), denied);
-    let asked = ListKeysRequest { tenant: tenant() };
+    let asked = ListKeysRequest { tenant: tenant(), ..Default::default() };
     assert_eq!(outcome(default.access().list_keys(asked).await), denied);
-    let asked = ListAuditRequest { tenant: tenant(), limit: 1, ..Default::default() };
+    let asked = ListAuditRequest { tenant: tenant(), page_size: 1, ..Default::default() };
     assert_eq!(outcome(default.access().list_audit(asked).await), denied);
     let asked = ListCallbacksRequest { tenant: tenant(), ..Default::default() };
     assert_eq!(outcome(default.callbacks().list_callbacks(asked).await), denied);
@@ -228,7 +228,7 @@ async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
     let more = CreateKeyRequest { tenant: "acme".to_owned(), ..more };
     operator.access().create_key(more).await.unwrap();
     let all = async |tenant: &str| {
-        let asked = ListKeysRequest { tenant: tenant.to_owned() };
+        let asked = ListKeysRequest { tenant: tenant.to_owned(), ..Default::default() };
         operator.access().list_keys(asked).await.unwrap().into_inner().keys.len()
     };
     assert_eq!((all("").await, all("acme").await, all("beta").await), (6, 2, 1));

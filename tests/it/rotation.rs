@@ -49,7 +49,7 @@ async fn fill(client: &Client) -> Vec<(String, String)> {
 
 async fn assert_all_there(client: &Client, made: &[(String, String)]) {
     for (id, secret) in made {
-        let request = GetCallbackSecretRequest { application_id: id.clone(), renew: false };
+        let request = GetCallbackSecretRequest { application_id: id.clone() };
         let told = client.applications().get_callback_secret(request).await.unwrap().into_inner();
         assert_eq!(told.callback_secret, *secret);
     }
@@ -97,7 +97,7 @@ async fn the_master_key_is_changed_while_the_service_runs_and_over_a_kill() {
     assert!(told.contains("41 secrets are encrypted with the new master key"), "{told}");
     assert_ne!(fs::read_to_string(data.join("master.key")).unwrap(), kept);
     assert_all_there(&client, &made).await;
-    let everything = ListAuditRequest { limit: 1000, ..Default::default() };
+    let everything = ListAuditRequest { page_size: 1000, ..Default::default() };
     let audit = client.access().list_audit(everything).await.unwrap();
     let what: Vec<_> = audit.into_inner().entries.into_iter().map(|act| act.action).collect();
     for act in ["master_key.rotation_begun", "master_key.rotated"] {

@@ -50,7 +50,7 @@ fn in_real_time() -> Config {
 async fn create_application(
     client: &Client,
     status_url: String,
-    tenant_default: Option<bool>,
+    tenant_default: bool,
 ) -> (String, String) {
     let messages = MessagesCapability { status_url, ..MessagesCapability::default() };
     let application = ApplicationSpec {
@@ -89,8 +89,7 @@ async fn an_address_in_the_request_is_told_signed_though_the_caller_has_no_appli
     let made = applications(client).await;
     assert_eq!(made.len(), 1, "one for all requests: {made:?}");
     assert!(made[0].tenant_default);
-    let request =
-        GetCallbackSecretRequest { application_id: made[0].application_id.clone(), renew: false };
+    let request = GetCallbackSecretRequest { application_id: made[0].application_id.clone() };
     let secret = client.applications().get_callback_secret(request).await.unwrap().into_inner();
     let received = receiver.received();
     assert_eq!(received.len(), 4, "{:?}", statuses(&received));
@@ -109,10 +108,9 @@ async fn the_tenant_s_default_application_is_told_over_every_edge_and_a_warning_
     let answer = facade::post(running, "/v1/messages", &sms(None)).await;
     assert!(answer.warns_that_nobody_is_told(), "{answer:?}");
     told.advance(HOUR).await;
-    let (first, _) =
-        create_application(client, "https://example.org/first".to_owned(), Some(true)).await;
+    let (first, _) = create_application(client, "https://example.org/first".to_owned(), true).await;
     // The latest is it.
-    let (id, secret) = create_application(client, receiver.url("/status"), Some(true)).await;
+    let (id, secret) = create_application(client, receiver.url("/status"), true).await;
     let answer = facade::post(running, "/v1/messages", &sms(None)).await;
     assert!(!answer.warns_that_nobody_is_told(), "{answer:?}");
     running.create(messenger_sms(PERSON, NUMBER, "600s")).await;
@@ -140,8 +138,8 @@ async fn a_key_speaks_for_the_application_that_it_was_made_for() {
     let [usual, own] = [Receiver::start().await, Receiver::start().await];
     let told = Told::start(&in_real_time()).await;
     let client = &told.running.client;
-    create_application(client, usual.url("/usual"), Some(true)).await;
-    let (own_id, secret) = create_application(client, own.url("/own"), None).await;
+    create_application(client, usual.url("/usual"), true).await;
+    let (own_id, secret) = create_application(client, own.url("/own"), false).await;
     let wrong = client.access().create_key(key_for(&uuid::Uuid::nil().to_string())).await;
     assert_eq!(
         wrong.unwrap_err().code(),
@@ -172,7 +170,7 @@ async fn after_its_application_is_deleted_nothing_goes_out_unsigned() {
     receiver.always(Answer::status(500));
     let told = Told::start(&allowing(in_memory())).await;
     let client = &told.running.client;
-    let (id, secret) = create_application(client, receiver.url("/status"), None).await;
+    let (id, secret) = create_application(client, receiver.url("/status"), false).await;
     let application = Some(id.parse().unwrap());
     let url = receiver.url("/mine");
     told.create(ApiDialect::MessagesV1, application, Some(url), "600s").await;
@@ -200,7 +198,7 @@ async fn an_application_without_the_messages_capability_leaves_it_to_the_default
     let bare = ApplicationSpec { name: "bare".to_owned(), ..ApplicationSpec::default() };
     let request = CreateApplicationRequest { application: Some(bare) };
     let bare = client.applications().create_application(request).await.unwrap().into_inner();
-    let (_, secret) = create_application(client, receiver.url("/status"), Some(true)).await;
+    let (_, secret) = create_application(client, receiver.url("/status"), true).await;
     let made = client
         .access()
         .create_key(key_for(&bare.application.unwrap().application_id))
