@@ -162,7 +162,7 @@ async fn a_careless_adapter_fails_in_every_area() {
     for problem in [
         "one more than the limit should be refused at message.text",
         "image should be refused at message",
-        "to number \"+447700900000\" should be refused",
+        "recipient number \"+447700900000\" should be refused",
         "another channel's options should be refused at message.messenger",
         "a webhook without its headers is taken as Understood",
         "a webhook cut short is taken as",
