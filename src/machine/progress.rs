@@ -1,4 +1,4 @@
-//! How far a workflow is, told once: what every edge says of it.
+//! How far a workflow is, said once: what every edge says of it.
 //!
 //! [`Progress::of`] folds the timeline together with the state: what the state does not keep (why steps were
 //! left, the providers' ids of messages, how the end was explained) is only in the facts, and what a fact does
@@ -31,7 +31,7 @@ pub struct Progress {
     pub next_deadline: Option<Deadline>,
 }
 
-/// Where a workflow is in its life, as it is told.
+/// Where a workflow is in its life, for readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressState {
     /// It waits for `send_at`.
@@ -124,7 +124,7 @@ pub struct TimelineEvent<'a> {
 
 /// What only the facts tell.
 #[derive(Default)]
-struct Told<'a> {
+struct FactDigest<'a> {
     /// Why steps were left, by step.
     reasons: Vec<Option<Reason>>,
     /// The last step that was met, failed or expired before the end.
@@ -138,12 +138,12 @@ impl Progress {
     /// How far `workflow` is, by its state and its whole timeline. Without facts it is what the state alone
     /// tells, which is all of it until a step was left or a call answered.
     pub fn of<'a>(workflow: &Workflow, facts: impl IntoIterator<Item = &'a Fact>) -> Progress {
-        let told = Told::by(workflow, facts);
+        let digest = FactDigest::by(workflow, facts);
         let steps = (0_u8..).zip(&workflow.steps);
         Progress {
             state: ProgressState::of(workflow.phase),
-            outcome: told.outcome(workflow.phase),
-            steps: steps.map(|(index, step)| told.step(workflow, index, step)).collect(),
+            outcome: digest.outcome(workflow.phase),
+            steps: steps.map(|(index, step)| digest.step(workflow, index, step)).collect(),
             ended_at: workflow.ended_at,
             next_deadline: workflow.deadlines().next(workflow.updated_at),
         }
@@ -185,30 +185,31 @@ impl<'a> TimelineEvent<'a> {
     }
 }
 
-impl<'a> Told<'a> {
+impl<'a> FactDigest<'a> {
     fn by(workflow: &Workflow, facts: impl IntoIterator<Item = &'a Fact>) -> Self {
-        let mut told = Told {
+        let mut digest = FactDigest {
             reasons: vec![None; workflow.steps.len()],
             provider_ids: vec![None; workflow.attempts.len()],
-            ..Told::default()
+            ..FactDigest::default()
         };
         for fact in facts {
             if let Some((step, reason)) = left(fact) {
-                told.decided_by = Some(step);
-                if let Some(known) = told.reasons.get_mut(usize::from(step)) {
+                digest.decided_by = Some(step);
+                if let Some(known) = digest.reasons.get_mut(usize::from(step)) {
                     *known = Some(reason);
                 }
             }
             if let Some((attempt, id)) = provider_id(fact)
-                && let Some(known) = told.provider_ids.get_mut(usize::from(attempt.wrapping_sub(1)))
+                && let Some(known) =
+                    digest.provider_ids.get_mut(usize::from(attempt.wrapping_sub(1)))
             {
                 *known = Some(id);
             }
             if let Fact::Ended(outcome) = fact {
-                told.end = Some(outcome);
+                digest.end = Some(outcome);
             }
         }
-        told
+        digest
     }
 
     fn outcome(&self, phase: Phase) -> Option<OutcomeProgress> {
