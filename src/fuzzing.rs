@@ -14,7 +14,7 @@ use crate::{
     access::{DEFAULT_TENANT, TokenKey},
     engine::RouteTable,
     grpc::{parse, render, token},
-    machine::Plan,
+    machine::{Fact, Plan, TimelineEvent, Workflow},
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
     store::{
@@ -93,8 +93,8 @@ pub fn row(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 /// A fact as the event that a stream would carry.
-pub fn event(record: &Record, row: &Row, fact: &crate::machine::Fact) -> Event {
-    render::event(record, row.at, row.sequence, fact, String::new())
+pub fn event(workflow: &Workflow, row: &Row, fact: &Fact) -> Event {
+    render::event(&TimelineEvent::of(workflow, row.sequence, row.at, fact), String::new())
 }
 
 /// A resume token read, and written again; `None` if it is none of this store's.

@@ -46,7 +46,7 @@ impl Rendered {
             read_for_stream(engine, tenant, move |reader| {
                 let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
                 let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
-                let events = stream::events(&row, &record, &workflow, &tokens, &row.tenant);
+                let events = stream::events(&row, &workflow, &tokens, &row.tenant);
                 Ok(Some(Arc::new(Shown { events, labels: record.plan.labels.clone() })))
             })
             .await

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     access::{Access, Caller, Scope},
     engine::{Engine, EngineError, NewWorkflow},
-    machine::{Plan, WorkflowId},
+    machine::{Plan, TimelineEvent, WorkflowId},
     pb::v1::{
         self, BatchCreateResult, BatchCreateWorkflowsRequest, BatchCreateWorkflowsResponse,
         CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
@@ -198,7 +198,7 @@ impl DispatchService {
                     .iter()
                     .flat_map(|row| {
                         let audience = token::audience(&whose);
-                        stream::events(row, &record, &workflow, &tokens, audience)
+                        stream::events(row, &workflow, &tokens, audience)
                     })
                     .collect();
                 Ok(render::workflow(&record, &workflow, events, view == View::Full))
@@ -475,8 +475,9 @@ fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
         return shown;
     }
     let numbered = (1..).zip(facts);
-    let event =
-        |(sequence, fact)| render::event(record, state.updated_at, sequence, fact, String::new());
+    let event = |(sequence, fact)| {
+        render::event(&TimelineEvent::of(state, sequence, state.updated_at, fact), String::new())
+    };
     render::workflow(record, state, numbered.map(event).collect(), false)
 }
 

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     engine::{Engine, EngineError},
-    machine::{Fact, Workflow, WorkflowId},
+    machine::{Fact, TimelineEvent, Workflow, WorkflowId},
     pb::v1::{Bookmark, Event, StreamStatusResponse, stream_status_response::Kind},
-    store::{Cursor, Record, Row, StoreError},
+    store::{Cursor, Row, StoreError},
 };
 
 /// How often an idle stream says where it is.
@@ -258,23 +258,15 @@ impl Follower {
 /// The events of a row, each with the token that goes on behind it, for readers of the tenant `reader`.
 ///
 /// `workflow` may be newer than the row: what is taken from it never changes.
-pub(super) fn events(
-    row: &Row,
-    record: &Record,
-    workflow: &Workflow,
-    tokens: &Tokens,
-    reader: &str,
-) -> Vec<Event> {
+pub(super) fn events(row: &Row, workflow: &Workflow, tokens: &Tokens, reader: &str) -> Vec<Event> {
     let last = row.facts.len() as u32;
     let seen = |index: u32| if index == last { u32::MAX } else { index };
-    let mut events: Vec<_> = (1_u32..)
+    (1_u32..)
         .zip(row.numbered())
         .map(|(index, (sequence, fact))| {
             let position = Position { cursor: row.cursor, seen: seen(index) };
             let token = tokens.resume(reader, position);
-            render::event(record, row.at, sequence, fact, token)
+            render::event(&TimelineEvent::of(workflow, sequence, row.at, fact), token)
         })
-        .collect();
-    render::locate(&mut events, record, workflow);
-    events
+        .collect()
 }

@@ -13,7 +13,8 @@ use std::{sync::Arc, time::Duration};
 use dispatch_contract::{Channel, Failure, Status, UnixMillis};
 
 use super::{
-    AttemptState, Deadline, EndState, Fact, Moment, Phase, Reason, StepStatus, Workflow, describe,
+    AttemptState, Deadline, EndState, Fact, Moment, Phase, Reason, StepStatus, Workflow,
+    WorkflowId, describe,
 };
 
 /// A workflow and how far it is.
@@ -104,6 +105,8 @@ pub struct AttemptProgress {
 /// A fact in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineEvent<'a> {
+    /// Whose timeline it stands in.
+    pub workflow: WorkflowId,
     /// The fact's number within the workflow, counted from 1.
     pub sequence: u32,
     /// When it became so.
@@ -141,7 +144,7 @@ impl Progress {
         let digest = FactDigest::by(workflow, facts);
         let steps = (0_u8..).zip(&workflow.steps);
         Progress {
-            state: ProgressState::of(workflow.phase),
+            state: workflow.phase.into(),
             outcome: digest.outcome(workflow.phase),
             steps: steps.map(|(index, step)| digest.step(workflow, index, step)).collect(),
             ended_at: workflow.ended_at,
@@ -150,8 +153,8 @@ impl Progress {
     }
 }
 
-impl ProgressState {
-    fn of(phase: Phase) -> ProgressState {
+impl From<Phase> for ProgressState {
+    fn from(phase: Phase) -> Self {
         match phase {
             Phase::Scheduled => ProgressState::Scheduled,
             Phase::Running(_) => ProgressState::Running,
@@ -168,6 +171,7 @@ impl<'a> TimelineEvent<'a> {
         let step = fact.step().or_else(|| Some(workflow.attempt(attempt?)?.step));
         let channel = step.and_then(|step| workflow.steps.get(usize::from(step)));
         TimelineEvent {
+            workflow: workflow.id,
             sequence,
             at,
             step,
@@ -336,7 +340,7 @@ fn state_after(workflow: &Workflow, fact: &Fact) -> ProgressState {
         Fact::Ended(outcome) => ProgressState::Ended(outcome.state),
         // What comes after the end says nothing of its own.
         Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. } => {
-            ProgressState::of(workflow.phase)
+            workflow.phase.into()
         }
         Fact::StepStarted { .. }
         | Fact::AttemptPlanned { .. }

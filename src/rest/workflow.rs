@@ -19,7 +19,7 @@ use super::{
 use crate::{
     access::{Caller, Scope},
     grpc::{cancel_for_caller, read_for_caller, render},
-    machine::{EndState, Phase, Workflow, WorkflowId, message_uuid},
+    machine::{EndState, Phase, TimelineEvent, Workflow, WorkflowId, message_uuid},
     pb::v1::{self, MessageFailure, OutcomeReason},
     store::{ApiDialect, Record, Row},
 };
@@ -108,7 +108,10 @@ impl Shown {
     fn body(&self) -> Map<String, Value> {
         let record = &*self.record;
         let events = self.rows.iter().flat_map(|row| {
-            let event = |(number, fact)| render::event(record, row.at, number, fact, String::new());
+            let event = |(number, fact)| {
+                let event = TimelineEvent::of(&self.workflow, number, row.at, fact);
+                render::event(&event, String::new())
+            };
             row.numbered().map(event).collect::<Vec<_>>()
         });
         let workflow = render::workflow(record, &self.workflow, events.collect(), true);

@@ -2,74 +2,28 @@
 
 use dispatch_contract::{AttemptId, Status, UnixMillis, Usage};
 
-use super::{end_state, enums, number, state, status, timestamp};
+use super::{enums, number, state, status, timestamp};
 use crate::{
-    machine::{Fact, Moment, Rejection, Workflow, describe},
-    pb::v1::{self, EventKind, WorkflowState, event::Attributes},
-    store::Record,
+    machine::{Fact, Rejection, TimelineEvent},
+    pb::v1::{self, EventKind, event::Attributes},
 };
 
-/// One fact as an event. A fact about an attempt does not name its step, and one after the end not
-/// how it ended: [`locate`] fills that in where the workflow's state is at hand.
-pub(crate) fn event(
-    record: &Record,
-    at: Moment,
-    sequence: u32,
-    fact: &Fact,
-    resume_token: String,
-) -> v1::Event {
-    let attempt = fact.attempt().map(|number| AttemptId { workflow: record.id.0, number });
-    let mut event = v1::Event {
-        workflow_id: record.id.to_string(),
-        sequence,
-        time: Some(timestamp(at.wall)),
-        kind: kind(fact) as i32,
-        description: describe(fact),
-        state: state_after(fact) as i32,
-        attempt_id: attempt.map(|id| id.to_string()).unwrap_or_default(),
+/// An event, with the token that goes on behind it; empty where nobody goes on.
+pub(crate) fn event(event: &TimelineEvent<'_>, resume_token: String) -> v1::Event {
+    let id = |number| AttemptId { workflow: event.workflow.0, number }.to_string();
+    v1::Event {
+        workflow_id: event.workflow.to_string(),
+        sequence: event.sequence,
+        time: Some(timestamp(event.at.wall)),
+        kind: kind(event.fact) as i32,
+        description: event.description(),
+        state: state(event.state) as i32,
+        step: event.step.map(number).unwrap_or_default(),
+        channel: event.channel.map(|channel| channel.as_str().to_owned()).unwrap_or_default(),
+        attempt_id: event.attempt.map(id).unwrap_or_default(),
         resume_token,
-        attributes: attributes(at, fact),
+        attributes: attributes(event),
         ..v1::Event::default()
-    };
-    if let Some(step) = fact.step() {
-        place(&mut event, step, record);
-    }
-    event
-}
-
-/// Fills in what a fact by itself does not tell: the step of an attempt, and the state of a
-/// workflow that had ended or not yet begun.
-pub(crate) fn locate<'a>(
-    events: impl IntoIterator<Item = &'a mut v1::Event>,
-    record: &Record,
-    workflow: &Workflow,
-) {
-    let has_begun = workflow.steps.iter().any(|step| step.active_at.is_some());
-    for event in events {
-        let attempt = event.attempt_id.parse::<AttemptId>().ok();
-        let attempt = attempt.and_then(|id| workflow.attempt(id.number));
-        if let (0, Some(attempt)) = (event.step, attempt) {
-            place(event, attempt.step, record);
-        }
-        match event.state() {
-            // What comes after the end says nothing of its own.
-            WorkflowState::Unspecified => event.state = state(workflow.phase) as i32,
-            // A workflow that ended before its send_at skips its steps without having run.
-            WorkflowState::Running if !has_begun => event.state = WorkflowState::Scheduled as i32,
-            WorkflowState::Scheduled
-            | WorkflowState::Running
-            | WorkflowState::Succeeded
-            | WorkflowState::Failed
-            | WorkflowState::Unconfirmed
-            | WorkflowState::Canceled => {}
-        }
-    }
-}
-
-fn place(event: &mut v1::Event, step: u8, record: &Record) {
-    event.step = number(step);
-    if let Some(step) = record.plan.steps.get(usize::from(step)) {
-        event.channel = step.message.channel.as_str().to_owned();
     }
 }
 
@@ -100,36 +54,9 @@ fn kind(fact: &Fact) -> EventKind {
     }
 }
 
-fn state_after(fact: &Fact) -> WorkflowState {
-    match fact {
-        Fact::Created => WorkflowState::Scheduled,
-        Fact::Ended(outcome) => end_state(outcome.state),
-        Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. } => {
-            WorkflowState::Unspecified
-        }
-        Fact::StepStarted { .. }
-        | Fact::AttemptPlanned { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptAccepted { .. }
-        | Fact::AttemptRejected { .. }
-        | Fact::AttemptRetryScheduled { .. }
-        | Fact::AttemptUnknown { .. }
-        | Fact::AttemptRepeated { .. }
-        | Fact::AttemptDue { .. }
-        | Fact::StatusReached { .. }
-        | Fact::StatusFailed { .. }
-        | Fact::StepMet { .. }
-        | Fact::StepFailed { .. }
-        | Fact::StepExpired { .. }
-        | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. }
-        | Fact::LateSuccess { .. } => WorkflowState::Running,
-    }
-}
-
 /// What only some kinds of events have.
-fn attributes(at: Moment, fact: &Fact) -> Option<Attributes> {
-    Some(match fact {
+fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
+    Some(match event.fact {
         Fact::Created
         | Fact::StepStarted { .. }
         | Fact::AttemptStarted { .. }
@@ -145,13 +72,11 @@ fn attributes(at: Moment, fact: &Fact) -> Option<Attributes> {
         }
         Fact::AttemptAccepted { provider_id, .. } => acceptance(Some(provider_id)),
         Fact::LateSendResult { provider_id, .. } => acceptance(provider_id.as_ref()),
-        Fact::AttemptRejected { rejection, .. } => call_failure(Some(rejection), None),
-        Fact::AttemptRetryScheduled { rejection, retry_at, .. } => {
-            call_failure(Some(rejection), Some(at.wall_at(*retry_at)))
+        Fact::AttemptRejected { rejection, .. } | Fact::AttemptRetryScheduled { rejection, .. } => {
+            call_failure(Some(rejection), event.wait_until)
         }
-        Fact::AttemptUnknown { rejection, wait_until: end, .. }
-        | Fact::AttemptRepeated { rejection, retry_at: end, .. } => {
-            call_failure(rejection.as_ref(), Some(at.wall_at(*end)))
+        Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
+            call_failure(rejection.as_ref(), event.wait_until)
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
             status_report(*reached, *provider_time, usage.as_ref(), false)

@@ -16,12 +16,12 @@ use dispatch_contract::{Status, UnixMillis};
 
 pub(crate) use channels::channels;
 pub(crate) use enums::scope;
-pub(crate) use event::{event, locate};
+pub(crate) use event::event;
 pub(crate) use spec::spec;
 pub(crate) use workflow::{fresh, summary, workflow};
 
 use crate::{
-    machine::{EndState, Phase},
+    machine::{EndState, ProgressState},
     pb::v1,
 };
 
@@ -39,20 +39,14 @@ pub(crate) fn duration(ms: u64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: (ms % 1000) as i32 * 1_000_000 }
 }
 
-fn state(phase: Phase) -> v1::WorkflowState {
-    match phase {
-        Phase::Scheduled => v1::WorkflowState::Scheduled,
-        Phase::Running(_) => v1::WorkflowState::Running,
-        Phase::Ended(state, _) => end_state(state),
-    }
-}
-
-fn end_state(state: EndState) -> v1::WorkflowState {
+fn state(state: ProgressState) -> v1::WorkflowState {
     match state {
-        EndState::Succeeded => v1::WorkflowState::Succeeded,
-        EndState::Failed => v1::WorkflowState::Failed,
-        EndState::Unconfirmed => v1::WorkflowState::Unconfirmed,
-        EndState::Canceled => v1::WorkflowState::Canceled,
+        ProgressState::Scheduled => v1::WorkflowState::Scheduled,
+        ProgressState::Running => v1::WorkflowState::Running,
+        ProgressState::Ended(EndState::Succeeded) => v1::WorkflowState::Succeeded,
+        ProgressState::Ended(EndState::Failed) => v1::WorkflowState::Failed,
+        ProgressState::Ended(EndState::Unconfirmed) => v1::WorkflowState::Unconfirmed,
+        ProgressState::Ended(EndState::Canceled) => v1::WorkflowState::Canceled,
     }
 }
 

@@ -6,12 +6,12 @@ use dispatch_contract::{
 };
 use uuid::Uuid;
 
-use super::{event, fresh, locate, summary, workflow};
+use super::{event, fresh, summary, workflow};
 use crate::{
     machine::{
         AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
         Plan, PolicySnapshot, Priority, Reason, Rejection, RouteProperties, StepPlan, Template,
-        Workflow, WorkflowId,
+        TimelineEvent, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
     store::{Record, Requester},
@@ -74,12 +74,14 @@ fn after(facts: &[Fact]) -> (Record, Workflow, Vec<v1::Event>) {
         (0..2).filter_map(|step| record.plan.route_requirement(&record.tenant, step)).map(Arc::new);
     let created = record.created_at;
     let mut state = Workflow::new(record.id, created, &record.plan, needs, record.policy);
-    let mut events = Vec::new();
-    for (sequence, fact) in (1_u32..).zip(facts) {
-        let at = at(START + u64::from(sequence - 1) * 1000);
+    let times = || (0_u64..).map(|second| at(START + second * 1000));
+    for (at, fact) in times().zip(facts) {
         state.apply(at, fact);
-        events.push(event(&record, at, sequence, fact, format!("t{sequence}")));
     }
+    let events = (1..).zip(times().zip(facts)).map(|(sequence, (at, fact))| {
+        event(&TimelineEvent::of(&state, sequence, at, fact), format!("t{sequence}"))
+    });
+    let events = events.collect();
     (record, state, events)
 }
 
@@ -160,7 +162,7 @@ fn a_workflow_that_failed_over_is_shown_whole() {
 #[test]
 fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
     let (record, state, events) = after(&failed_over());
-    assert_eq!((events[3].step, events[3].resume_token.as_str()), (0, "t4"));
+    assert_eq!((events[3].step, events[3].resume_token.as_str()), (1, "t4"));
     let shown = workflow(&record, &state, events, true);
     let of = |index: usize| &shown.timeline[index];
     assert_eq!((of(3).step, of(3).channel.as_str()), (1, "viber_service_msg"));
@@ -213,9 +215,7 @@ fn what_comes_after_the_end_tells_how_it_had_ended() {
         detail: Some("not on this channel".to_owned()),
         usage: Some(Usage { currency: "EUR".to_owned(), price: "0.05".to_owned() }),
     });
-    let (record, state, mut events) = after(&facts);
-    assert_eq!(events[14].state(), WorkflowState::Unspecified);
-    locate(&mut events, &record, &state);
+    let (_, _, events) = after(&facts);
     assert_eq!(events[14].state(), WorkflowState::Succeeded);
     assert_eq!(events[14].step, 1);
     let report = events[14].failure_report().unwrap();
@@ -251,7 +251,8 @@ fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
         cause: None,
     };
     let fact = Fact::AttemptRejected { attempt: 1, rejection };
-    let event = event(&record(), at(START), 5, &fact, String::new());
+    let (_, state, _) = after(&failed_over()[..4]);
+    let event = event(&TimelineEvent::of(&state, 5, at(START), &fact), String::new());
     assert_eq!(event.kind(), EventKind::AttemptRejected);
     let failure = event.call_failure().unwrap();
     assert_eq!(failure.error(), v1::CallErrorKind::InvalidRecipient);

@@ -6,7 +6,6 @@ use dispatch_contract::AttemptId;
 
 use super::{
     enums::{self, reason},
-    event::locate,
     number, spec, state, status, timestamp,
 };
 use crate::{
@@ -20,10 +19,9 @@ use crate::{
 pub(crate) fn workflow(
     record: &Record,
     workflow: &Workflow,
-    mut events: Vec<v1::Event>,
+    events: Vec<v1::Event>,
     with_timeline: bool,
 ) -> v1::Workflow {
-    locate(&mut events, record, workflow);
     let spec = Some(spec(&record.plan));
     let mut shown = shown(record, workflow, &Told::by(&events), spec);
     if with_timeline {
@@ -79,7 +77,7 @@ fn shown(
     let steps = (0_u8..).zip(&workflow.steps);
     v1::Workflow {
         workflow_id: workflow.id.to_string(),
-        state: state(workflow.phase) as i32,
+        state: state(workflow.phase.into()) as i32,
         outcome: outcome(workflow.phase, told),
         spec,
         steps: steps.map(|(index, it)| step(index, it, workflow, told)).collect(),

@@ -101,7 +101,7 @@ fn any_facts_apply(row: &dispatch::store::Row) {
         let _ = (workflow.deadlines(), workflow.wants_permit(), workflow.unanswered());
         let _ = machine::check(&workflow);
         assert!(!machine::describe(fact).is_empty());
-        let event = fuzzing::event(&record, row, fact);
+        let event = fuzzing::event(&workflow, row, fact);
         assert_eq!(event.workflow_id, record.id.to_string());
     }
     assert_eq!(workflow, twin, "applying is a function");
