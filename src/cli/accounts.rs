@@ -5,7 +5,7 @@ use std::{io::Read, path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use super::{
-    Failure, Output, RemoteArgs,
+    CommandFailure, Output, RemoteArgs,
     remote::{connect, refused},
     show,
 };
@@ -104,7 +104,7 @@ pub(super) struct LinkArgs {
     remote: RemoteArgs,
 }
 
-pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, CommandFailure> {
     match command {
         AccountsCommand::Create(args) => create(args).await,
         AccountsCommand::List(args) => list(args).await,
@@ -116,7 +116,7 @@ pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn create(args: CreateAccountArgs) -> Result<ExitCode, Failure> {
+async fn create(args: CreateAccountArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let access_token = args.token.read()?.unwrap_or_default();
     let (name, application_id) =
@@ -128,7 +128,7 @@ async fn create(args: CreateAccountArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn list(args: ListAccountsArgs) -> Result<ExitCode, Failure> {
+async fn list(args: ListAccountsArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let provider = args.provider.unwrap_or_default();
     let mut request = ListAccountsRequest { provider, page_size: 100, page_token: String::new() };
@@ -145,7 +145,7 @@ async fn list(args: ListAccountsArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn show(args: AccountArgs) -> Result<ExitCode, Failure> {
+async fn show(args: AccountArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request = GetAccountRequest { provider, external_id };
@@ -153,7 +153,7 @@ async fn show(args: AccountArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn update(args: UpdateAccountArgs) -> Result<ExitCode, Failure> {
+async fn update(args: UpdateAccountArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let access_token = args.token.read()?;
     let given = [("name", args.name.is_some()), ("access_token", access_token.is_some())];
@@ -169,7 +169,7 @@ async fn update(args: UpdateAccountArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn delete(args: AccountArgs) -> Result<ExitCode, Failure> {
+async fn delete(args: AccountArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let gone = format!("{provider} {external_id} is gone");
     let client = connect(&args.remote).await?;
@@ -179,7 +179,7 @@ async fn delete(args: AccountArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn link(args: LinkArgs) -> Result<ExitCode, Failure> {
+async fn link(args: LinkArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request =
@@ -188,7 +188,7 @@ async fn link(args: LinkArgs) -> Result<ExitCode, Failure> {
     print(answer.into_inner().account, args.remote.output)
 }
 
-async fn unlink(args: LinkArgs) -> Result<ExitCode, Failure> {
+async fn unlink(args: LinkArgs) -> Result<ExitCode, CommandFailure> {
     let AccountName { provider, external_id } = args.account;
     let client = connect(&args.remote).await?;
     let request =
@@ -199,7 +199,7 @@ async fn unlink(args: LinkArgs) -> Result<ExitCode, Failure> {
 
 impl AccountTokenArgs {
     /// The token, without the line break behind it.
-    fn read(&self) -> Result<Option<String>, Failure> {
+    fn read(&self) -> Result<Option<String>, CommandFailure> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let text = if path.as_os_str() == "-" {
             let mut text = String::new();
@@ -207,7 +207,7 @@ impl AccountTokenArgs {
         } else {
             std::fs::read_to_string(path)
         };
-        let text = text.map_err(|error| Failure {
+        let text = text.map_err(|error| CommandFailure {
             code: 2,
             text: format!("cannot read the token from {}: {error}", path.display()),
         })?;
@@ -215,7 +215,7 @@ impl AccountTokenArgs {
     }
 }
 
-fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, Failure> {
+fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, CommandFailure> {
     show::answer(output, &account.unwrap_or_default(), |account| {
         let ExternalAccount { provider, external_id, name, application_id, .. } = account;
         let linked = match application_id.as_str() {

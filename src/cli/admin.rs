@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    BackupArgs, CheckArgs, Failure, OpenWorkflowsArg, Output, RestoreArgs, ResumeArgs,
+    BackupArgs, CheckArgs, CommandFailure, OpenWorkflowsArg, Output, RestoreArgs, ResumeArgs,
     remote::{connect, refused},
     show,
     undo::TempFolder,
@@ -21,16 +21,16 @@ use crate::{
 /// Enough for a folder that is read once.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 
-pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, CommandFailure> {
     let shown = args.file.display().to_string();
     if args.file.exists() {
         let text = format!("{shown} is there already; name a new file, or move that one away");
-        return Err(Failure { code: 2, text });
+        return Err(CommandFailure { code: 2, text });
     }
     let client = connect(&args.remote).await?;
     // Its own: two backups to one name do not write into each other.
     let unfinished = beside(&args.file, &format!(".{}.part", std::process::id()));
-    let failed = |error: io::Error| Failure::new(format!("cannot write {shown}: {error}"));
+    let failed = |error: io::Error| CommandFailure::new(format!("cannot write {shown}: {error}"));
     let mut file = owned_files::replace(&unfinished).map_err(failed)?;
     let taken = client.backup(|piece| file.write_all(piece)).await;
     let taken = match taken {
@@ -69,10 +69,10 @@ pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, Failure> {
+pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
     if !args.file.is_file() {
         let text = format!("there is no file {}", args.file.display());
-        return Err(Failure { code: 2, text });
+        return Err(CommandFailure { code: 2, text });
     }
     let checked = check_backup(&args.file);
     if !checked.is_whole || !(checked.is_sound() || args.despite_findings) {
@@ -90,7 +90,7 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
+pub(super) fn check(args: CheckArgs) -> Result<ExitCode, CommandFailure> {
     let shown = args.path.display().to_string();
     let checked = if args.path.is_dir() {
         check_copy(&args.path)?
@@ -98,7 +98,7 @@ pub(super) fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         check_backup(&args.path)
     } else {
         let text = format!("there is no data folder and no backup at {shown}");
-        return Err(Failure { code: 2, text });
+        return Err(CommandFailure { code: 2, text });
     };
     if !checked.is_sound() {
         return Err(unsound(&shown, &checked));
@@ -107,7 +107,7 @@ pub(super) fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, CommandFailure> {
     let (open, done) = match args.open {
         OpenWorkflowsArg::Continue => (OpenWorkflows::Continue, "go on"),
         OpenWorkflowsArg::Cancel => (OpenWorkflows::Cancel, "are canceled"),
@@ -120,10 +120,10 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Checks a copy of a folder: sled repairs what it opens, and a check leaves everything as it was.
-fn check_copy(folder: &Path) -> Result<CheckReport, Failure> {
+fn check_copy(folder: &Path) -> Result<CheckReport, CommandFailure> {
     let shown = folder.display();
     // Held meanwhile, so that no service changes what is copied.
-    let db = std::fs::File::open(folder.join("db")).map_err(|error| Failure {
+    let db = std::fs::File::open(folder.join("db")).map_err(|error| CommandFailure {
         code: 2,
         text: format!("{shown} is no data folder: its file db cannot be opened: {error}"),
     })?;
@@ -137,7 +137,10 @@ fn check_copy(folder: &Path) -> Result<CheckReport, Failure> {
     let copy = TempFolder::new(&within, "dispatch-check");
     let copied = copy.and_then(|copy| copy_folder(folder, copy.path()).map(|()| copy));
     let copy = copied.map_err(|error| {
-        Failure::new(format!("cannot copy {shown} into {}, to check it: {error}", within.display()))
+        CommandFailure::new(format!(
+            "cannot copy {shown} into {}, to check it: {error}",
+            within.display()
+        ))
     })?;
     let options = SledOptions { folder: copy.path().to_owned(), cache_bytes: CACHE_BYTES };
     SledStore::check(&options).map_err(store_failed)
@@ -169,7 +172,7 @@ fn counted(checked: &CheckReport) -> String {
     format!("{workflows} workflows, {open} of them open, {rows} transitions")
 }
 
-fn unsound(what: &str, checked: &CheckReport) -> Failure {
+fn unsound(what: &str, checked: &CheckReport) -> CommandFailure {
     let mut text = format!("{what} is not sound:");
     for finding in &checked.findings {
         text.push_str(&format!("\n  {finding}"));
@@ -177,14 +180,14 @@ fn unsound(what: &str, checked: &CheckReport) -> Failure {
     if checked.further > 0 {
         text.push_str(&format!("\n  and {} more", checked.further));
     }
-    Failure::new(text)
+    CommandFailure::new(text)
 }
 
-fn store_failed(error: StoreError) -> Failure {
+fn store_failed(error: StoreError) -> CommandFailure {
     let in_use = matches!(error, StoreError::InUse(_));
     let hint =
         "; a running service is checked through `dispatch backup FILE` and `dispatch check FILE`";
-    Failure::new(format!("{error}{}", if in_use { hint } else { "" }))
+    CommandFailure::new(format!("{error}{}", if in_use { hint } else { "" }))
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {

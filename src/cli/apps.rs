@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Failure, Output, RemoteArgs,
+    CommandFailure, Output, RemoteArgs,
     keyfile::KeyFile,
     remote::{connect, refused},
     show,
@@ -137,7 +137,7 @@ pub(super) struct RotateAppKeyArgs {
     remote: RemoteArgs,
 }
 
-pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, CommandFailure> {
     match command {
         AppsCommand::Create(args) => create(args).await,
         AppsCommand::List(args) => list(args).await,
@@ -150,7 +150,7 @@ pub(super) async fn run(command: AppsCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn create(args: CreateAppArgs) -> Result<ExitCode, Failure> {
+async fn create(args: CreateAppArgs) -> Result<ExitCode, CommandFailure> {
     let public_key = public_key(args.public_keyfile.as_deref())?;
     let mut keyfile = match &args.public_keyfile {
         None => Some(KeyFile::begin(&args.keyfile)?),
@@ -182,7 +182,7 @@ async fn create(args: CreateAppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
+async fn list(args: RemoteArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args).await?;
     let mut request = ListApplicationsRequest { page_size: 100, page_token: String::new() };
     loop {
@@ -198,7 +198,7 @@ async fn list(args: RemoteArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn show(args: AppArgs) -> Result<ExitCode, Failure> {
+async fn show(args: AppArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let request = GetApplicationRequest { application_id: args.id };
     let answer = client.applications().get_application(request).await.map_err(refused)?;
@@ -206,7 +206,7 @@ async fn show(args: AppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn update(args: UpdateAppArgs) -> Result<ExitCode, Failure> {
+async fn update(args: UpdateAppArgs) -> Result<ExitCode, CommandFailure> {
     let messages = &args.messages;
     let given = [
         ("name", args.name.is_some()),
@@ -231,7 +231,7 @@ async fn update(args: UpdateAppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn rotate_key(args: RotateAppKeyArgs) -> Result<ExitCode, Failure> {
+async fn rotate_key(args: RotateAppKeyArgs) -> Result<ExitCode, CommandFailure> {
     let keyfile = KeyFile::begin(&args.keyfile)?;
     let client = connect(&args.remote).await?;
     let request = RotateKeyPairRequest { application_id: args.id };
@@ -245,7 +245,7 @@ async fn rotate_key(args: RotateAppKeyArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn delete(args: AppArgs) -> Result<ExitCode, Failure> {
+async fn delete(args: AppArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let request = DeleteApplicationRequest { application_id: args.id.clone() };
     let answer = client.applications().delete_application(request).await.map_err(refused)?;
@@ -253,7 +253,7 @@ async fn delete(args: AppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn rotate_secret(args: AppArgs) -> Result<ExitCode, Failure> {
+async fn rotate_secret(args: AppArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let request = RotateCallbackSecretRequest { application_id: args.id };
     let answer = client.applications().rotate_callback_secret(request).await.map_err(refused)?;
@@ -261,7 +261,7 @@ async fn rotate_secret(args: AppArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn secret(args: AppArgs) -> Result<ExitCode, Failure> {
+async fn secret(args: AppArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let request = GetCallbackSecretRequest { application_id: args.id };
     let answer = client.applications().get_callback_secret(request).await.map_err(refused)?;
@@ -297,9 +297,9 @@ impl MessagesArgs {
     }
 }
 
-fn public_key(path: Option<&Path>) -> Result<String, Failure> {
+fn public_key(path: Option<&Path>) -> Result<String, CommandFailure> {
     let Some(path) = path else { return Ok(String::new()) };
-    std::fs::read_to_string(path).map_err(|error| Failure {
+    std::fs::read_to_string(path).map_err(|error| CommandFailure {
         code: 2,
         text: format!("cannot read the public key {}: {error}", path.display()),
     })

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Failure, RemoteArgs, TenantFilter,
+    CommandFailure, RemoteArgs, TenantFilter,
     remote::{connect, refused},
     show,
 };
@@ -75,7 +75,7 @@ pub(super) struct ResendArgs {
     remote: RemoteArgs,
 }
 
-pub(super) async fn run(command: CallbacksCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: CallbacksCommand) -> Result<ExitCode, CommandFailure> {
     match command {
         CallbacksCommand::List(args) => list(args).await,
         CallbacksCommand::Show(args) => show_one(args).await,
@@ -83,7 +83,7 @@ pub(super) async fn run(command: CallbacksCommand) -> Result<ExitCode, Failure> 
     }
 }
 
-async fn list(args: ListCallbacksArgs) -> Result<ExitCode, Failure> {
+async fn list(args: ListCallbacksArgs) -> Result<ExitCode, CommandFailure> {
     let state = match args.state {
         None => CallbackState::Unspecified,
         Some(WhichState::Waiting) => CallbackState::Waiting,
@@ -106,11 +106,11 @@ async fn list(args: ListCallbacksArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show_one(args: CallbackArgs) -> Result<ExitCode, Failure> {
+async fn show_one(args: CallbackArgs) -> Result<ExitCode, CommandFailure> {
     let workflow = args.id.split_once('.').map_or("", |(workflow, _)| workflow);
     if workflow.is_empty() {
         let text = format!("{} is no callback's id; `dispatch callbacks list` tells them", args.id);
-        return Err(Failure { code: 3, text });
+        return Err(CommandFailure { code: 3, text });
     }
     let request = ListCallbacksRequest {
         workflow_id: workflow.to_owned(),
@@ -128,13 +128,13 @@ async fn show_one(args: CallbackArgs) -> Result<ExitCode, Failure> {
     let Some(callback) = found else {
         let text =
             format!("there is no callback {}: it was delivered, or there never was one", args.id);
-        return Err(Failure { code: 4, text });
+        return Err(CommandFailure { code: 4, text });
     };
     show::answer(args.remote.output, &callback, whole);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn resend(args: ResendArgs) -> Result<ExitCode, Failure> {
+async fn resend(args: ResendArgs) -> Result<ExitCode, CommandFailure> {
     let which = match (args.id, args.application) {
         (Some(id), _) => Some(Which::CallbackId(id)),
         (None, Some(application)) => Some(Which::ApplicationId(application)),
@@ -153,7 +153,7 @@ async fn each(
     mut request: ListCallbacksRequest,
     limit: usize,
     mut see: impl FnMut(Callback) -> bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let mut left = limit;
     while left > 0 {
         request.page_size = left.min(500) as i32;

@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, show, undo::TempFolder};
+use super::{CommandFailure, show, undo::TempFolder};
 use crate::{
     builtin,
     client::{Client, Watch},
@@ -29,10 +29,11 @@ const NEVER_READS: &str = "1000000000000001";
 /// Reads it after two seconds.
 const READS: &str = "1000000000000002";
 
-pub(super) async fn run() -> Result<ExitCode, Failure> {
+pub(super) async fn run() -> Result<ExitCode, CommandFailure> {
     let colour = show::wants_colour();
     let folder = TempFolder::new(&std::env::temp_dir(), "dispatch-demo");
-    let folder = folder.map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
+    let folder =
+        folder.map_err(|error| CommandFailure::new(format!("cannot make a folder: {error}")))?;
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config::default();
     config.listen.grpc = free;
@@ -48,12 +49,13 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
 
     let stop = CancellationToken::new();
     let listener = TcpListener::bind(free).await;
-    let listener = listener.map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
-    let provider = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let listener =
+        listener.map_err(|error| CommandFailure::new(format!("cannot listen: {error}")))?;
+    let provider = listener.local_addr().map_err(|error| CommandFailure::new(error.to_string()))?;
     let started = Service::start(&config, |clock, http| {
         builtin::over_http(&config, clock, http, listener, stop.clone())
     });
-    let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
+    let service = started.await.map_err(|error| CommandFailure::new(error.to_string()))?;
 
     show::line(&format!(
         "A Dispatch service is listening on {}; its data is in {}.",
@@ -64,7 +66,7 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
         "A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent."
     ));
     let client = Client::connect(format!("http://{}", service.grpc)).await;
-    let client = client.map_err(|error| Failure::new(error.to_string()))?;
+    let client = client.map_err(|error| CommandFailure::new(error.to_string()))?;
 
     title("1. The person never looks at Messenger: after four seconds an SMS goes out", colour);
     let first = live(&client, NEVER_READS, colour).await?;
@@ -77,13 +79,13 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
         "and talk to it:               dispatch create -f docs/workflows/messenger-sms.yaml --watch",
     );
     stop.cancel();
-    service.stop().await.map_err(|error| Failure::new(error.to_string()))?;
+    service.stop().await.map_err(|error| CommandFailure::new(error.to_string()))?;
     let told = [(first, 2), (second, 1)];
     if told.iter().all(|(seen, sends)| seen.end == WorkflowState::Succeeded && seen.sends == *sends)
     {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new("the demonstration did not go as it should have"))
+    Err(CommandFailure::new("the demonstration did not go as it should have"))
 }
 
 /// What was seen of a workflow.
@@ -92,9 +94,9 @@ struct DemoRun {
     sends: usize,
 }
 
-async fn live(client: &Client, recipient: &str, colour: bool) -> Result<DemoRun, Failure> {
-    let failed = |status: tonic::Status| Failure::new(status.message().to_owned());
-    let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(Failure::new)?;
+async fn live(client: &Client, recipient: &str, colour: bool) -> Result<DemoRun, CommandFailure> {
+    let failed = |status: tonic::Status| CommandFailure::new(status.message().to_owned());
+    let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(CommandFailure::new)?;
     let request =
         CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
     let created = client.create(request).await.map_err(failed)?;

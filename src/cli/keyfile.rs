@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Failure;
+use super::CommandFailure;
 use crate::owned_files;
 
 /// A file for a private key, made before there is one: a key that could not be kept would be lost.
@@ -17,24 +17,24 @@ pub(super) struct KeyFile {
 
 impl KeyFile {
     /// Makes the file, for its owner only.
-    pub(super) fn begin(path: &Path) -> Result<KeyFile, Failure> {
+    pub(super) fn begin(path: &Path) -> Result<KeyFile, CommandFailure> {
         let shown = path.display();
         let file = owned_files::create_new(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure {
+            io::ErrorKind::AlreadyExists => CommandFailure {
                 code: 2,
                 text: format!("{shown} is there already and is left alone; name a new file"),
             },
-            _ => Failure::new(format!("cannot write the private key to {shown}: {error}")),
+            _ => CommandFailure::new(format!("cannot write the private key to {shown}: {error}")),
         })?;
         Ok(KeyFile { path: path.to_owned(), file, is_kept: false })
     }
 
     /// Writes the key, durably. Without this the file is removed again.
-    pub(super) fn keep(mut self, key: &str) -> Result<(), Failure> {
+    pub(super) fn keep(mut self, key: &str) -> Result<(), CommandFailure> {
         let written = self.file.write_all(key.as_bytes()).and_then(|()| self.file.sync_all());
         let shown = self.path.display();
         written.map_err(|error| {
-            Failure::new(format!("cannot write the private key to {shown}: {error}"))
+            CommandFailure::new(format!("cannot write the private key to {shown}: {error}"))
         })?;
         self.is_kept = true;
         Ok(())

@@ -7,7 +7,7 @@ use dispatch_contract::UnixMillis;
 use uuid::Uuid;
 
 use super::{
-    Failure, Hidden, ListInTenantArgs, Output, RemoteArgs, TenantFilter,
+    CommandFailure, Hidden, ListInTenantArgs, Output, RemoteArgs, TenantFilter,
     remote::{connect, refused},
     show,
 };
@@ -128,7 +128,7 @@ fn scope(text: &str) -> Result<Scope, String> {
     known.ok_or_else(|| "must be one of create, read, cancel, admin, operator".to_owned())
 }
 
-pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, CommandFailure> {
     match command {
         KeysCommand::Create(args) => create(args).await,
         KeysCommand::List(args) => list(args).await,
@@ -138,7 +138,7 @@ pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
+async fn create(args: CreateKeyArgs) -> Result<ExitCode, CommandFailure> {
     let CreateKeyArgs { name, tenant, scopes, application, data, config, mut remote } = args;
     if remote.key.is_none() && remote.token.is_none() {
         remote.key = first_key(data, config)?;
@@ -153,16 +153,19 @@ async fn create(args: CreateKeyArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What makes the first key of a service on this machine, if its data folder holds that.
-fn first_key(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<Hidden>, Failure> {
+fn first_key(
+    data: Option<PathBuf>,
+    config: Option<PathBuf>,
+) -> Result<Option<Hidden>, CommandFailure> {
     let folder = match (data, config) {
         (Some(folder), _) => folder,
         (None, Some(file)) => {
             let config = Config::read(&file);
-            config.map_err(|error| Failure { code: 2, text: error.to_string() })?.store.data
+            config.map_err(|error| CommandFailure { code: 2, text: error.to_string() })?.store.data
         }
         (None, None) => Config::default().store.data,
     };
-    access::bootstrap_key(&folder).map(|key| key.map(Hidden)).map_err(|error| Failure {
+    access::bootstrap_key(&folder).map(|key| key.map(Hidden)).map_err(|error| CommandFailure {
         code: 7,
         text: format!(
             "cannot read the file in {} that makes the first key: {error}; run this as the user that \
@@ -172,7 +175,7 @@ fn first_key(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<Hi
     })
 }
 
-async fn list(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
+async fn list(args: ListInTenantArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?;
     let tenant = args.tenant_filter.tenant;
     let mut request = ListKeysRequest { tenant, page_size: 1000, ..ListKeysRequest::default() };
@@ -188,7 +191,7 @@ async fn list(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
+async fn rotate(args: RotateArgs) -> Result<ExitCode, CommandFailure> {
     let RotateArgs { id, end_others, remote } = args;
     let request = RotateKeyRequest { key_id: id, end_others };
     let rotated = connect(&remote).await?.access().rotate_key(request).await.map_err(refused)?;
@@ -200,7 +203,7 @@ async fn rotate(args: RotateArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
+async fn revoke(args: RevokeArgs) -> Result<ExitCode, CommandFailure> {
     let RevokeArgs { id, remote } = args;
     let client = connect(&remote).await?;
     let revoked = client.access().revoke_key(RevokeKeyRequest { key_id: id.clone() }).await;
@@ -210,12 +213,12 @@ async fn revoke(args: RevokeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Begins it, and tells how far it is until it is done. Cut off, the service goes on all the same.
-async fn rotate_master(args: RotateMasterArgs) -> Result<ExitCode, Failure> {
+async fn rotate_master(args: RotateMasterArgs) -> Result<ExitCode, CommandFailure> {
     let RotateMasterArgs { status, remote } = args;
     let client = connect(&remote).await?;
     let ask = async || {
         let asked = client.access().get_master_key_rotation(GetMasterKeyRotationRequest {}).await;
-        Ok::<_, Failure>(asked.map_err(refused)?.into_inner().rotation.unwrap_or_default())
+        Ok::<_, CommandFailure>(asked.map_err(refused)?.into_inner().rotation.unwrap_or_default())
     };
     let mut rotation = match status {
         true => ask().await?,
@@ -258,7 +261,7 @@ fn how_far(rotation: &MasterKeyRotation) -> String {
     )
 }
 
-pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, CommandFailure> {
     let AuditArgs { limit, who, since, tenant_filter: TenantFilter { tenant }, remote } = args;
     let since = since.map(|since| prost_types::Timestamp {
         seconds: since.as_second(),
@@ -284,14 +287,15 @@ pub(super) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command has no clock but the machine's")]
-pub(super) fn token(args: AppTokenArgs) -> Result<ExitCode, Failure> {
+pub(super) fn token(args: AppTokenArgs) -> Result<ExitCode, CommandFailure> {
     let shown = args.private_key.display();
-    let private_key = std::fs::read_to_string(&args.private_key)
-        .map_err(|error| Failure { code: 2, text: format!("cannot read {shown}: {error}") })?;
+    let private_key = std::fs::read_to_string(&args.private_key).map_err(|error| {
+        CommandFailure { code: 2, text: format!("cannot read {shown}: {error}") }
+    })?;
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = UnixMillis(since.unwrap_or_default().as_millis() as u64);
     let token = access::token(args.app_id, &private_key, args.expires_in, now)
-        .map_err(|problem| Failure { code: 2, text: format!("{shown}: {problem}") })?;
+        .map_err(|problem| CommandFailure { code: 2, text: format!("{shown}: {problem}") })?;
     show::line(&token);
     Ok(ExitCode::SUCCESS)
 }

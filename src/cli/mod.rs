@@ -322,14 +322,14 @@ struct ListWorkflowsArgs {
 }
 
 /// Why a command did not do it, and with which code it exits.
-struct Failure {
+struct CommandFailure {
     code: u8,
     text: String,
 }
 
-impl Failure {
-    fn new(text: impl Into<String>) -> Failure {
-        Failure { code: 1, text: text.into() }
+impl CommandFailure {
+    fn new(text: impl Into<String>) -> CommandFailure {
+        CommandFailure { code: 1, text: text.into() }
     }
 }
 
@@ -349,14 +349,14 @@ where
     };
     match runtime.block_on(command(cli.command, parts)) {
         Ok(code) => code,
-        Err(Failure { code, text }) => {
+        Err(CommandFailure { code, text }) => {
             show::error(&text);
             ExitCode::from(code)
         }
     }
 }
 
-async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, Failure>
+async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, CommandFailure>
 where
     P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {

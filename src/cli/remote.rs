@@ -10,7 +10,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
 use super::{
-    CreateWorkflowArgs, Failure, ListInTenantArgs, ListWorkflowsArgs, Output, RemoteArgs,
+    CommandFailure, CreateWorkflowArgs, ListInTenantArgs, ListWorkflowsArgs, Output, RemoteArgs,
     WatchArgs, WorkflowArgs, reach, show,
 };
 use crate::{
@@ -28,8 +28,8 @@ use crate::{
 /// How long the first answer may take until it is left to the call itself.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn create(args: CreateWorkflowArgs) -> Result<ExitCode, Failure> {
-    let spec = read_spec(&args.file).map_err(|text| Failure { code: 3, text })?;
+pub(super) async fn create(args: CreateWorkflowArgs) -> Result<ExitCode, CommandFailure> {
+    let spec = read_spec(&args.file).map_err(|text| CommandFailure { code: 3, text })?;
     let client = connect(&args.remote).await?;
     let request = CreateWorkflowRequest {
         workflow: Some(spec),
@@ -58,20 +58,20 @@ pub(super) async fn create(args: CreateWorkflowArgs) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn get(args: WorkflowArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn get(args: WorkflowArgs) -> Result<ExitCode, CommandFailure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     show::answer(args.remote.output, &workflow, show::workflow);
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn why(args: WorkflowArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn why(args: WorkflowArgs) -> Result<ExitCode, CommandFailure> {
     let workflow = connect(&args.remote).await?.get(args.id).await.map_err(refused)?;
     let colour = show::wants_colour();
     show::answer(args.remote.output, &workflow, |workflow| show::story(workflow, colour));
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, CommandFailure> {
     let labels = labels(&args.label)?;
     let client = connect(&args.remote).await?;
     let what = match args.id {
@@ -83,11 +83,11 @@ pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, Failure> {
     follow(&client, what, args.resume, args.late, args.remote.output).await
 }
 
-pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, CommandFailure> {
     let mut states = Vec::new();
     for name in &args.state {
         let full = format!("WORKFLOW_STATE_{}", name.to_uppercase());
-        let state = WorkflowState::from_str_name(&full).ok_or_else(|| Failure {
+        let state = WorkflowState::from_str_name(&full).ok_or_else(|| CommandFailure {
             code: 2,
             text: format!(
                 "{name} is no state; there are SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED, CANCELED"
@@ -119,7 +119,7 @@ pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn cancel(args: WorkflowArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn cancel(args: WorkflowArgs) -> Result<ExitCode, CommandFailure> {
     let canceled = connect(&args.remote).await?.cancel(args.id).await.map_err(refused)?;
     show::answer(args.remote.output, &canceled, |canceled| {
         let id = canceled.workflow.as_ref().map_or("", |workflow| &workflow.workflow_id);
@@ -136,7 +136,7 @@ pub(super) async fn cancel(args: WorkflowArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn channels(args: ListInTenantArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn channels(args: ListInTenantArgs) -> Result<ExitCode, CommandFailure> {
     let ListInTenantArgs { tenant_filter, remote } = args;
     let client = connect(&remote).await?.of_tenant(tenant_filter.tenant);
     let channels = client.channels().await.map_err(refused)?;
@@ -153,7 +153,7 @@ async fn follow(
     resume: Option<String>,
     late: bool,
     output: Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CommandFailure> {
     let colour = show::wants_colour();
     let is_one = matches!(what, Watch::Workflow(_));
     let mut began = None;
@@ -191,8 +191,8 @@ async fn follow(
     }))
 }
 
-pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
-    let wrong = |text: String| Failure { code: 2, text };
+pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, CommandFailure> {
+    let wrong = |text: String| CommandFailure { code: 2, text };
     let credential = match (&args.key, &args.token) {
         (Some(key), _) => Credential::key(&key.0)
             .ok_or_else(|| wrong("--key (DISPATCH_KEY) must be ID:SECRET".to_owned()))?,
@@ -226,7 +226,7 @@ pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
                     if is_tls { because(&error) } else { String::new() }
                 ),
             };
-            return Err(Failure { code: 6, text });
+            return Err(CommandFailure { code: 6, text });
         }
     };
     // A connection is not yet somebody who speaks gRPC.
@@ -236,15 +236,15 @@ pub(super) async fn connect(args: &RemoteArgs) -> Result<Client, Failure> {
         && is_lost(&status)
         && let Some(text) = reach::explain(&server, &status).await
     {
-        return Err(Failure { code: 6, text });
+        return Err(CommandFailure { code: 6, text });
     }
     Ok(Client::over(channel).with(credential))
 }
 
 /// Whom to trust, and what to show.
-fn tls(args: &RemoteArgs) -> Result<ClientTlsConfig, Failure> {
+fn tls(args: &RemoteArgs) -> Result<ClientTlsConfig, CommandFailure> {
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| Failure {
+        std::fs::read(path).map_err(|error| CommandFailure {
             code: 2,
             text: format!("cannot read {}: {error}", path.display()),
         })
@@ -284,14 +284,17 @@ fn read_spec(path: &Path) -> Result<WorkflowSpec, String> {
     spec.map_err(|error| format!("{shown}: {error}"))
 }
 
-fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>, CommandFailure> {
     let parsed = given.iter().map(|label| label.split_once('=').ok_or(label));
     let pairs: Result<Vec<_>, _> = parsed.collect();
     pairs
         .map(|pairs| {
             pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
         })
-        .map_err(|label| Failure { code: 2, text: format!("{label} is no label; write KEY=VALUE") })
+        .map_err(|label| CommandFailure {
+            code: 2,
+            text: format!("{label} is no label; write KEY=VALUE"),
+        })
 }
 
 /// Whether this is the connection's own error and not a server's answer: those have no source.
@@ -300,11 +303,11 @@ fn is_lost(status: &Status) -> bool {
 }
 
 /// A refusal as a person reads it: each wrong field on a line of its own.
-pub(super) fn refused(status: Status) -> Failure {
+pub(super) fn refused(status: Status) -> CommandFailure {
     if is_lost(&status) {
         let text = "the service went away before it answered; when it is back, run this again: nothing \
                     that it acknowledged is lost";
-        return Failure { code: 6, text: text.to_owned() };
+        return CommandFailure { code: 6, text: text.to_owned() };
     }
     let code = match status.code() {
         Code::InvalidArgument | Code::OutOfRange => 3,
@@ -329,5 +332,5 @@ pub(super) fn refused(status: Status) -> Failure {
             text.push_str(&format!("\n  {field}: {description}"));
         }
     }
-    Failure { code, text }
+    CommandFailure { code, text }
 }

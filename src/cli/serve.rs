@@ -13,7 +13,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{DEFAULT_SERVER, Failure, ServeArgs};
+use super::{CommandFailure, DEFAULT_SERVER, ServeArgs};
 use crate::{
     config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
@@ -21,23 +21,24 @@ use crate::{
     telemetry,
 };
 
-pub(super) async fn run<P>(args: ServeArgs, parts: P) -> Result<ExitCode, Failure>
+pub(super) async fn run<P>(args: ServeArgs, parts: P) -> Result<ExitCode, CommandFailure>
 where
     P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
     if args.check {
         return check::run(&args, parts);
     }
-    let read = Read::of(&args).map_err(|error| Failure { code: 2, text: error.to_string() })?;
-    read.config.check().map_err(|error| Failure { code: 2, text: read.shown(&error) })?;
+    let read =
+        Read::of(&args).map_err(|error| CommandFailure { code: 2, text: error.to_string() })?;
+    read.config.check().map_err(|error| CommandFailure { code: 2, text: read.shown(&error) })?;
     let config = read.config.clone();
     let log_level =
         telemetry::init_logs(config.log.format == LogFormat::Json, &config.log.level)
-            .map_err(|problem| Failure { code: 2, text: format!("log.level: {problem}") })?;
+            .map_err(|problem| CommandFailure { code: 2, text: format!("log.level: {problem}") })?;
     end_with_the_store();
     // Before anything is served: a signal during the start is not lost.
     crate::service::raise_file_limit();
-    let deaf = |error| Failure::new(format!("cannot hear signals: {error}"));
+    let deaf = |error| CommandFailure::new(format!("cannot hear signals: {error}"));
     let mut stopping = pin!(signals().map_err(deaf)?);
     let mut hangups = signal(SignalKind::hangup()).map_err(deaf)?;
     let mut clock = None;
@@ -45,7 +46,7 @@ where
         clock = Some(of_service.clone());
         parts(&config, of_service)
     });
-    let service = started.await.map_err(|error| Failure::new(error.to_string()))?;
+    let service = started.await.map_err(|error| CommandFailure::new(error.to_string()))?;
     warn(&service, &config);
     match config.log.format {
         LogFormat::Text => greet(&service, &config),
@@ -71,11 +72,11 @@ where
     let stopped = tokio::select! {
         stopped = service.stop() => stopped,
         // Safe: what is STARTED is durable, and its outcome is taken for unknown at the next start.
-        () = again => return Err(Failure::new("ended at once by a second signal")),
+        () = again => return Err(CommandFailure::new("ended at once by a second signal")),
     };
     match stopped {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::new(format!("stopped because of the store: {error}"))),
+        Err(error) => Err(CommandFailure::new(format!("stopped because of the store: {error}"))),
     }
 }
 

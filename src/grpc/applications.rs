@@ -266,7 +266,7 @@ fn parse(given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal>
 }
 
 /// What an update changes.
-struct Change {
+struct ApplicationChange {
     mask: Mask,
     name: Option<Name>,
     public_key: Option<PublicKey>,
@@ -275,9 +275,9 @@ struct Change {
     is_default: bool,
 }
 
-impl Change {
+impl ApplicationChange {
     fn apply(self, spec: &mut ApplicationSpec) {
-        let Change { mask, name, public_key, messages, is_default } = self;
+        let ApplicationChange { mask, name, public_key, messages, is_default } = self;
         if let Some(name) = name {
             spec.name = name;
         }
@@ -303,7 +303,7 @@ impl Change {
     }
 }
 
-fn parse_change(request: UpdateApplicationRequest) -> Result<Change, Refusal> {
+fn parse_change(request: UpdateApplicationRequest) -> Result<ApplicationChange, Refusal> {
     let mut known = vec!["name", "public_key", "messages", "tenant_default"];
     known.extend(MESSAGES_FIELDS);
     let mask = Mask::parse(request.update_mask, &known)?;
@@ -332,7 +332,7 @@ fn parse_change(request: UpdateApplicationRequest) -> Result<Change, Refusal> {
     });
     if violations.is_empty() {
         let is_default = given.tenant_default;
-        Ok(Change { mask, name, public_key, messages, is_default })
+        Ok(ApplicationChange { mask, name, public_key, messages, is_default })
     } else {
         Err(Refusal::Invalid(violations))
     }

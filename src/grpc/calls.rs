@@ -64,7 +64,7 @@ pub(super) enum Held {
 
 /// An answer that is being made.
 #[derive(Debug)]
-pub struct Answer<F> {
+pub struct AdmittedCall<F> {
     making: F,
     engine: Engine,
     held: Option<Held>,
@@ -78,10 +78,10 @@ struct Patience {
     until: Pin<Box<Sleep>>,
 }
 
-impl<F> Answer<F> {
+impl<F> AdmittedCall<F> {
     /// `held` is held until the answer is over.
     pub(super) fn new(making: F, engine: Engine, held: Held) -> Self {
-        Answer { making, engine, held: Some(held), patience: None }
+        AdmittedCall { making, engine, held: Some(held), patience: None }
     }
 
     /// The same, and it is over when nothing is answered for so long.
@@ -91,7 +91,7 @@ impl<F> Answer<F> {
     }
 }
 
-impl<F> Future for Answer<F>
+impl<F> Future for AdmittedCall<F>
 where
     F: Future<Output = Result<http::Response<Body>, Infallible>> + Unpin,
 {
@@ -106,7 +106,7 @@ where
         match made {
             Poll::Ready(made) => {
                 let (held, patience) = (self.held.take(), self.patience.take());
-                let answered = |body| Body::new(Answered { body, _held: held, patience });
+                let answered = |body| Body::new(AdmittedBody { body, _held: held, patience });
                 Poll::Ready(made.map(|answer| answer.map(answered)))
             }
             Poll::Pending if self.patience.as_mut().is_some_and(|it| it.is_over(context)) => {
@@ -118,13 +118,13 @@ where
 }
 
 /// The body of an answer.
-struct Answered {
+struct AdmittedBody {
     body: Body,
     _held: Option<Held>,
     patience: Option<Patience>,
 }
 
-impl hyper::body::Body for Answered {
+impl hyper::body::Body for AdmittedBody {
     type Data = Bytes;
     type Error = Status;
 

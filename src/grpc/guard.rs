@@ -20,7 +20,7 @@ use tonic::{
 
 use super::{
     authenticate::authenticate,
-    calls::{Answer, Calls, Held, refused},
+    calls::{AdmittedCall, Calls, Held, refused},
     errors::Error,
 };
 use crate::{
@@ -128,7 +128,8 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Either<std::future::Ready<Result<Self::Response, Infallible>>, Answer<S::Future>>;
+    type Future =
+        Either<std::future::Ready<Result<Self::Response, Infallible>>, AdmittedCall<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
@@ -148,7 +149,11 @@ where
                 });
                 request.extensions_mut().insert(caller);
                 let held = Held::Known { _call: call, _busy: busy };
-                Either::Right(Answer::new(self.service.call(request), self.engine.clone(), held))
+                Either::Right(AdmittedCall::new(
+                    self.service.call(request),
+                    self.engine.clone(),
+                    held,
+                ))
             }
             Err(error) => {
                 if let Error::Denied(denied) = &error {

@@ -9,9 +9,15 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{errors::Error, reads::read_for_stream, stream, token::Tokens};
+use super::{
+    errors::Error,
+    reads::read_for_stream,
+    render,
+    token::{Position, Tokens},
+};
 use crate::{
     engine::Engine,
+    machine::{TimelineEvent, Workflow},
     pb::v1::Event,
     store::{Cursor, Row},
 };
@@ -21,33 +27,33 @@ const ROWS: usize = 4096;
 
 /// A row's events, and the labels that they are chosen by.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct RenderedRow {
     pub(super) events: Vec<Event>,
     pub(super) labels: BTreeMap<String, String>,
 }
 
 /// The rows.
 #[derive(Debug, Default)]
-pub(super) struct Rendered(Mutex<BTreeMap<Cursor, Cell>>);
+pub(super) struct RenderedRows(Mutex<BTreeMap<Cursor, Cell>>);
 
-type Cell = Arc<OnceCell<Option<Arc<Shown>>>>;
+type Cell = Arc<OnceCell<Option<Arc<RenderedRow>>>>;
 
-impl Rendered {
+impl RenderedRows {
     /// A row as it is told; `None` if its workflow is gone.
     pub(super) async fn row(
         &self,
         engine: &Engine,
         tokens: &Tokens,
         row: &Arc<Row>,
-    ) -> Result<Option<Arc<Shown>>, Error> {
+    ) -> Result<Option<Arc<RenderedRow>>, Error> {
         let cell = self.cell(row.cursor);
         let shown = cell.get_or_try_init(|| async {
             let (tenant, row, tokens) = (&row.tenant, Arc::clone(row), tokens.clone());
             read_for_stream(engine, tenant, move |reader| {
                 let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
                 let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
-                let events = stream::events(&row, &workflow, &tokens, &row.tenant);
-                Ok(Some(Arc::new(Shown { events, labels: record.plan.labels.clone() })))
+                let events = events(&row, &workflow, &tokens, &row.tenant);
+                Ok(Some(Arc::new(RenderedRow { events, labels: record.plan.labels.clone() })))
             })
             .await
         });
@@ -63,4 +69,20 @@ impl Rendered {
         }
         cell
     }
+}
+
+/// The events of a row, each with the token that goes on behind it, for readers of the tenant `reader`.
+///
+/// `workflow` may be newer than the row: what is taken from it never changes.
+pub(super) fn events(row: &Row, workflow: &Workflow, tokens: &Tokens, reader: &str) -> Vec<Event> {
+    let last = row.facts.len() as u32;
+    let seen = |index: u32| if index == last { u32::MAX } else { index };
+    (1_u32..)
+        .zip(row.numbered())
+        .map(|(index, (sequence, fact))| {
+            let position = Position { cursor: row.cursor, seen: seen(index) };
+            let token = tokens.resume(reader, position);
+            render::event(&TimelineEvent::of(workflow, sequence, row.at, fact), token)
+        })
+        .collect()
 }

@@ -17,9 +17,9 @@ use super::{
     parse,
     reads::read_for_caller,
     render,
-    rendered::Rendered,
+    rendered::{self, RenderedRows},
     stream,
-    stream::{Follower, Target},
+    stream::{StatusStream, Target},
     token::{self, Position, Tokens},
 };
 use crate::{
@@ -73,7 +73,7 @@ pub struct DispatchService {
     access: Access,
     calls: Calls,
     reader_patience: Duration,
-    rendered: Arc<Rendered>,
+    rendered: Arc<RenderedRows>,
 }
 
 impl DispatchService {
@@ -198,7 +198,7 @@ impl DispatchService {
                     .iter()
                     .flat_map(|row| {
                         let audience = token::audience(&whose);
-                        stream::events(row, &workflow, &tokens, audience)
+                        rendered::events(row, &workflow, &tokens, audience)
                     })
                     .collect();
                 Ok(render::workflow(&record, &workflow, events, view == View::Full))
@@ -299,26 +299,26 @@ impl DispatchService {
         };
         // One place more, for the error that may end it.
         let (to, events) = mpsc::channel(STREAM_AHEAD + 1);
-        let last_word = to.clone().try_reserve_owned().ok();
+        let error_slot = to.clone().try_reserve_owned().ok();
         // Where "now" was is told at once: a reader that is cut off before the first event could
         // not come back to it, and would miss what happened meanwhile.
         let is_now = matches!(target, Target::Labels(_)) && position == now && !has_token;
         let quiet = if is_now { Duration::ZERO } else { stream::BOOKMARK_EVERY };
-        let follower = Follower {
+        let follower = StatusStream {
             engine: self.engine.clone(),
             own: Arc::clone(&caller.tenant),
             whose,
             tokens,
             position,
             to,
-            last_word,
-            patience: self.reader_patience,
+            error_slot,
+            reader_timeout: self.reader_patience,
             rendered: Arc::clone(&self.rendered),
             bookmark_at: tokio::time::Instant::now() + quiet,
             _counted: Box::new((counted, self.engine.metrics().stream())),
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
-        let (end, patience) = (follower.to.clone(), self.reader_patience);
+        let (end, reader_timeout) = (follower.to.clone(), self.reader_patience);
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let last = tokio::select! {
@@ -329,7 +329,7 @@ impl DispatchService {
                 },
                 denied = shut_out => Error::Denied(denied).into(),
             };
-            let _ = tokio::time::timeout(patience, end.send(Err(last))).await;
+            let _ = tokio::time::timeout(reader_timeout, end.send(Err(last))).await;
         });
         Ok(events)
     }

@@ -15,14 +15,13 @@ use tonic::Status;
 use super::{
     errors::Error,
     reads::read_for_stream,
-    render,
-    rendered::{Rendered, Shown},
+    rendered::{RenderedRow, RenderedRows},
     token::{Position, Tokens, audience},
 };
 use crate::{
     engine::{Engine, EngineError},
-    machine::{Fact, TimelineEvent, Workflow, WorkflowId},
-    pb::v1::{Bookmark, Event, StreamStatusResponse, stream_status_response::Kind},
+    machine::{Fact, WorkflowId},
+    pb::v1::{Bookmark, StreamStatusResponse, stream_status_response::Kind},
     store::{Cursor, Row, StoreError},
 };
 
@@ -45,10 +44,10 @@ pub(super) enum Target {
 }
 
 /// What a reader is sent.
-pub(super) type Told = Result<StreamStatusResponse, Status>;
+pub(super) type StreamItem = Result<StreamStatusResponse, Status>;
 
 /// A stream on its way to its reader.
-pub(super) struct Follower {
+pub(super) struct StatusStream {
     pub(super) engine: Engine,
     /// The caller's own tenant.
     pub(super) own: Arc<str>,
@@ -56,13 +55,13 @@ pub(super) struct Follower {
     pub(super) whose: Option<Arc<str>>,
     pub(super) tokens: Tokens,
     pub(super) position: Position,
-    pub(super) to: mpsc::Sender<Told>,
-    /// A place kept for the error that ends the stream, so that even a reader that takes nothing
-    /// does not take the end for the workflow's.
-    pub(super) last_word: Option<mpsc::OwnedPermit<Told>>,
+    pub(super) to: mpsc::Sender<StreamItem>,
+    /// One reserved slot, so that a terminal error can always be sent; otherwise a stalled client would
+    /// mistake the closed stream for the workflow's end.
+    pub(super) error_slot: Option<mpsc::OwnedPermit<StreamItem>>,
     /// How long it waits for a reader that takes nothing.
-    pub(super) patience: Duration,
-    pub(super) rendered: Arc<Rendered>,
+    pub(super) reader_timeout: Duration,
+    pub(super) rendered: Arc<RenderedRows>,
     /// When the reader is next told where it is, if nothing else tells it.
     pub(super) bookmark_at: Instant,
     /// Dropped with the stream.
@@ -70,9 +69,9 @@ pub(super) struct Follower {
 }
 
 /// The reader has gone away, or been told of the error that ends the stream.
-struct Over;
+struct StreamEnded;
 
-impl Follower {
+impl StatusStream {
     /// Follows until the end, or until the reader goes away.
     pub(super) async fn run(mut self, target: Target) {
         let result = match target {
@@ -80,18 +79,18 @@ impl Follower {
             Target::Labels(labels) => self.everything(&labels).await,
         };
         // Either way the reader knows: by the end of the stream, or because it left.
-        let (Ok(()) | Err(Over)) = result;
+        let (Ok(()) | Err(StreamEnded)) = result;
     }
 
-    async fn workflow(&mut self, id: WorkflowId, follow_late: bool) -> Result<(), Over> {
+    async fn workflow(&mut self, id: WorkflowId, follow_late: bool) -> Result<(), StreamEnded> {
         // Subscribed before the first look, so that nothing falls between.
-        let mut news = self.engine.feed().workflow(id);
+        let mut updates = self.engine.feed().workflow(id);
         let mut was_there = false;
         loop {
-            news.mark_unchanged();
+            updates.mark_unchanged();
             let rows = self.read(move |reader| reader.timeline(id)).await?;
             if rows.is_empty() {
-                let newest = *news.borrow();
+                let newest = *updates.borrow();
                 // Who has seen all that was heard of has seen all.
                 return match was_there {
                     true if newest <= self.position.cursor => Ok(()),
@@ -111,17 +110,17 @@ impl Follower {
             if has_ended && !follow_late {
                 return Ok(());
             }
-            self.wait(&mut news).await?;
+            self.wait(&mut updates).await?;
         }
     }
 
     async fn everything(
         &mut self,
         labels: &std::collections::BTreeMap<String, String>,
-    ) -> Result<(), Over> {
-        let mut news = self.engine.feed().everything();
+    ) -> Result<(), StreamEnded> {
+        let mut updates = self.engine.feed().everything();
         loop {
-            news.mark_unchanged();
+            updates.mark_unchanged();
             // A row that was seen in part is read again, and its seen part skipped.
             let from = match self.position.seen {
                 u32::MAX => self.position.cursor,
@@ -147,13 +146,13 @@ impl Follower {
                 self.bookmark().await?;
             }
             if is_all {
-                self.wait(&mut news).await?;
+                self.wait(&mut updates).await?;
             }
         }
     }
 
     /// Sends the facts of a row that the reader has not seen.
-    async fn send(&mut self, row: &Row, shown: &Shown) -> Result<(), Over> {
+    async fn send(&mut self, row: &Row, shown: &RenderedRow) -> Result<(), StreamEnded> {
         let seen = if row.cursor == self.position.cursor { self.position.seen } else { 0 };
         let last = row.facts.len() as u32;
         for (index, event) in (1_u32..).zip(&shown.events) {
@@ -166,7 +165,7 @@ impl Follower {
                 if row.tenant != self.own {
                     event.tenant = row.tenant.to_string();
                 }
-                // Rendered for its tenant, and read by whoever looks at several.
+                // RenderedRows for its tenant, and read by whoever looks at several.
                 let audience = audience(&self.whose);
                 if *row.tenant != *audience {
                     event.resume_token = self.tokens.resume(audience, position);
@@ -179,7 +178,7 @@ impl Follower {
     }
 
     /// Retention was faster than this reader, which goes on behind `missed` at the earliest.
-    fn too_old(&mut self, missed: Cursor) -> Over {
+    fn too_old(&mut self, missed: Cursor) -> StreamEnded {
         let oldest = Position::behind(self.engine.reader().oldest().max(missed));
         let oldest = self.tokens.resume(audience(&self.whose), oldest);
         self.fail(Error::TokenTooOld { oldest })
@@ -196,7 +195,7 @@ impl Follower {
 
     /// A row as it is told. Where its workflow was forgotten while it was on its way here, the row is past
     /// retention, and so is the reader.
-    async fn shown(&mut self, row: &Arc<Row>) -> Result<Arc<Shown>, Over> {
+    async fn shown(&mut self, row: &Arc<Row>) -> Result<Arc<RenderedRow>, StreamEnded> {
         let rendered = Arc::clone(&self.rendered);
         match rendered.row(&self.engine, &self.tokens, row).await {
             Ok(Some(shown)) => Ok(shown),
@@ -205,14 +204,14 @@ impl Follower {
         }
     }
 
-    /// Waits for news; says where the stream is when there are none for a while.
-    async fn wait(&mut self, news: &mut watch::Receiver<Cursor>) -> Result<(), Over> {
+    /// Waits for updates; says where the stream is when there are none for a while.
+    async fn wait(&mut self, updates: &mut watch::Receiver<Cursor>) -> Result<(), StreamEnded> {
         loop {
             tokio::select! {
-                changed = news.changed() => {
+                changed = updates.changed() => {
                     return changed.map_err(|_| self.fail(EngineError::Unavailable.into()));
                 }
-                () = self.to.closed() => return Err(Over),
+                () = self.to.closed() => return Err(StreamEnded),
                 () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark().await?,
                 _ = self.engine.stopped() => {
                     return Err(self.fail(EngineError::Unavailable.into()));
@@ -221,16 +220,16 @@ impl Follower {
         }
     }
 
-    async fn bookmark(&mut self) -> Result<(), Over> {
+    async fn bookmark(&mut self) -> Result<(), StreamEnded> {
         let resume_token = self.tokens.resume(audience(&self.whose), self.position);
         self.deliver(Kind::Bookmark(Bookmark { resume_token })).await
     }
 
-    async fn deliver(&mut self, kind: Kind) -> Result<(), Over> {
+    async fn deliver(&mut self, kind: Kind) -> Result<(), StreamEnded> {
         self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
         let response = StreamStatusResponse { kind: Some(kind) };
-        match tokio::time::timeout(self.patience, self.to.send(Ok(response))).await {
-            Ok(sent) => sent.map_err(|_| Over),
+        match tokio::time::timeout(self.reader_timeout, self.to.send(Ok(response))).await {
+            Ok(sent) => sent.map_err(|_| StreamEnded),
             // It takes nothing, though its connection lives: its last token will do as well later.
             Err(_) => Err(self.fail(Error::ReaderStuck)),
         }
@@ -239,7 +238,7 @@ impl Follower {
     async fn read<T: Send + 'static>(
         &mut self,
         read: impl FnOnce(&dyn crate::store::Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Over> {
+    ) -> Result<T, StreamEnded> {
         match read_for_stream(&self.engine, &self.own, read).await {
             Ok(value) => Ok(value),
             Err(Error::Store(StoreError::Trimmed(oldest))) => Err(self.too_old(oldest)),
@@ -247,26 +246,10 @@ impl Follower {
         }
     }
 
-    fn fail(&mut self, error: Error) -> Over {
-        if let Some(place) = self.last_word.take() {
-            place.send(Err(error.into()));
+    fn fail(&mut self, error: Error) -> StreamEnded {
+        if let Some(slot) = self.error_slot.take() {
+            slot.send(Err(error.into()));
         }
-        Over
+        StreamEnded
     }
-}
-
-/// The events of a row, each with the token that goes on behind it, for readers of the tenant `reader`.
-///
-/// `workflow` may be newer than the row: what is taken from it never changes.
-pub(super) fn events(row: &Row, workflow: &Workflow, tokens: &Tokens, reader: &str) -> Vec<Event> {
-    let last = row.facts.len() as u32;
-    let seen = |index: u32| if index == last { u32::MAX } else { index };
-    (1_u32..)
-        .zip(row.numbered())
-        .map(|(index, (sequence, fact))| {
-            let position = Position { cursor: row.cursor, seen: seen(index) };
-            let token = tokens.resume(reader, position);
-            render::event(&TimelineEvent::of(workflow, sequence, row.at, fact), token)
-        })
-        .collect()
 }

@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use super::{
-    calls::{Answer, Held, refused},
+    calls::{AdmittedCall, Held, refused},
     errors::Error,
 };
 use crate::{
@@ -52,7 +52,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Self::Response, Infallible>>, Answer<S::Future>>;
+    type Future = Either<Ready<Result<Self::Response, Infallible>>, AdmittedCall<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
@@ -67,7 +67,7 @@ where
         };
         let held = Held::Unknown { _call: call };
         let making = self.service.call(request);
-        let answer = Answer::new(making, self.engine.clone(), held);
+        let answer = AdmittedCall::new(making, self.engine.clone(), held);
         Either::Right(match self.quiet {
             Some(quiet) => answer.within(quiet),
             None => answer,

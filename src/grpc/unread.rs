@@ -30,7 +30,7 @@ const DETAILS: &str = "grpc-status-details-bin";
 #[derive(Clone, Debug)]
 pub struct Explained<S>(pub S);
 
-type Answer = Result<http::Response<Body>, Infallible>;
+type TransportResult = Result<http::Response<Body>, Infallible>;
 
 impl<S, B> Service<http::Request<B>> for Explained<S>
 where
@@ -38,7 +38,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Map<S::Future, fn(Answer) -> Answer>;
+    type Future = Map<S::Future, fn(TransportResult) -> TransportResult>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
@@ -53,7 +53,7 @@ impl<S: NamedService> NamedService for Explained<S> {
     const NAME: &'static str = S::NAME;
 }
 
-fn explained(answer: Answer) -> Answer {
+fn explained(answer: TransportResult) -> TransportResult {
     answer.map(|response| {
         let headers = response.headers();
         // Refused before anything was answered: all that there is stands in the headers.

@@ -18,11 +18,11 @@ use axum::{
 use dispatch_contract::Secret;
 use uuid::Uuid;
 
-use self::render::Refusal;
+use self::render::AccountProblem;
 use super::{
     Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, number, object, query},
+    request::{Faults, JsonAnswer, beside, number, object, query},
 };
 use crate::access::{AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount};
 
@@ -46,7 +46,7 @@ pub(super) fn routes() -> Router<Arc<Rest>> {
         )
 }
 
-async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Refusal> {
+async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let (query, mut faults) = (query(&head.uri), Faults::default());
     let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
@@ -56,13 +56,13 @@ async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Refu
         faults.take("provider", ChatProvider::named(name).ok_or(wanted))
     });
     if !faults.0.is_empty() {
-        return Err(Refusal::invalid(faults));
+        return Err(AccountProblem::invalid(faults));
     }
     let all = rest.accounts.list(&caller.tenant, provider);
     let behind = size.saturating_mul(page - 1);
     let shown = all.iter().skip(behind).take(size).map(|account| rest.shown(account));
     let shown = shown.collect::<Result<Vec<_>, _>>()?;
-    Ok(Answer(StatusCode::OK, render::page(shown, all.len(), page, size, provider)))
+    Ok(JsonAnswer(StatusCode::OK, render::page(shown, all.len(), page, size, provider)))
 }
 
 async fn create(
@@ -70,26 +70,26 @@ async fn create(
     head: Parts,
     Path(provider): Path<String>,
     body: Body,
-) -> Result<Answer, Refusal> {
+) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let body = object(&head.headers, body, rest.patience).await?;
-    let new = parse::new(provider, &body).map_err(Refusal::invalid)?;
+    let new = parse::new(provider, &body).map_err(AccountProblem::invalid)?;
     let now = rest.engine.clock().wall();
     let id = new.external_id.as_str().to_owned();
     let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
     let account = change(&rest, caller, "account.created", id, create).await?;
-    Ok(Answer(StatusCode::CREATED, rest.shown(&account)?))
+    Ok(JsonAnswer(StatusCode::CREATED, rest.shown(&account)?))
 }
 
 async fn show(
     State(rest): State<Arc<Rest>>,
     head: Parts,
     Path((provider, id)): Path<(String, String)>,
-) -> Result<Answer, Refusal> {
+) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let account = rest.accounts.get(&caller.tenant, named(&provider)?, &id).map_err(refused)?;
-    Ok(Answer(StatusCode::OK, rest.shown(&account)?))
+    Ok(JsonAnswer(StatusCode::OK, rest.shown(&account)?))
 }
 
 async fn update(
@@ -97,7 +97,7 @@ async fn update(
     head: Parts,
     Path((provider, id)): Path<(String, String)>,
     body: Body,
-) -> Result<Answer, Refusal> {
+) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let body = object(&head.headers, body, rest.patience).await?;
@@ -106,19 +106,19 @@ async fn update(
         ("provider", provider.as_str()),
         ("api_key", &*caller.tenant),
     ];
-    let wanted = parse::change(&body, fixed).map_err(Refusal::invalid)?;
+    let wanted = parse::change(&body, fixed).map_err(AccountProblem::invalid)?;
     let of = id.clone();
     let update =
         move |accounts: &Accounts, tenant: &str| accounts.update(tenant, provider, &of, wanted);
     let change = change(&rest, caller, "account.updated", id, update);
-    Ok(Answer(StatusCode::OK, rest.shown(&change.await?)?))
+    Ok(JsonAnswer(StatusCode::OK, rest.shown(&change.await?)?))
 }
 
 async fn remove(
     State(rest): State<Arc<Rest>>,
     head: Parts,
     Path((provider, id)): Path<(String, String)>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let of = id.clone();
@@ -132,23 +132,23 @@ async fn link(
     head: Parts,
     Path((provider, id)): Path<(String, String)>,
     body: Body,
-) -> Result<Answer, Refusal> {
+) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     let body = object(&head.headers, body, rest.patience).await?;
-    let application = parse::link(&body).map_err(Refusal::invalid)?;
+    let application = parse::link(&body).map_err(AccountProblem::invalid)?;
     let of = id.clone();
     let link =
         move |accounts: &Accounts, tenant: &str| accounts.link(tenant, provider, &of, application);
     let link = change(&rest, caller, "account.linked", id, link);
-    Ok(Answer(StatusCode::OK, rest.shown(&link.await?)?))
+    Ok(JsonAnswer(StatusCode::OK, rest.shown(&link.await?)?))
 }
 
 async fn unlink(
     State(rest): State<Arc<Rest>>,
     head: Parts,
     Path((provider, id, application)): Path<(String, String, String)>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
     // What is no id is linked to nothing.
@@ -164,7 +164,7 @@ async fn unlink(
 
 impl Rest {
     /// An account as this service shows accounts: its token in clear only where that is asked for.
-    fn shown(&self, account: &ExternalAccount) -> Result<serde_json::Value, Refusal> {
+    fn shown(&self, account: &ExternalAccount) -> Result<serde_json::Value, AccountProblem> {
         let token = match &account.token {
             Some(_) if self.show_tokens => self.accounts.token(account).map_err(refused)?,
             Some(_) => Some(Secret::new(AccountToken::REDACTED)),
@@ -174,7 +174,7 @@ impl Rest {
     }
 }
 
-fn named(provider: &str) -> Result<ChatProvider, Refusal> {
+fn named(provider: &str) -> Result<ChatProvider, AccountProblem> {
     ChatProvider::named(provider).ok_or_else(|| refused(AccountError::NotFound))
 }
 
@@ -185,7 +185,7 @@ async fn change<T: Send + 'static>(
     what: &'static str,
     target: String,
     change: impl FnOnce(&Accounts, &str) -> Result<T, AccountError> + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, AccountProblem> {
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let (accounts, tenant) = (Arc::clone(&rest.accounts), Arc::clone(&caller.tenant));
     let change =
@@ -193,7 +193,7 @@ async fn change<T: Send + 'static>(
     beside(&tenant, change).await?.map_err(refused)
 }
 
-fn refused(error: AccountError) -> Refusal {
+fn refused(error: AccountError) -> AccountProblem {
     let (status, kind, title) = match error {
         AccountError::NotFound => {
             let kind = "https://developer.nexmo.com/api-errors#not-found";
@@ -227,5 +227,5 @@ fn refused(error: AccountError) -> Refusal {
         | AccountError::Store(_)
         | AccountError::Vault(_) => "",
     };
-    Refusal::new(status, kind, title, format!("{lead}{error}"))
+    AccountProblem::new(status, kind, title, format!("{lead}{error}"))
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     Problem, Rest,
     caller::caller,
-    request::{Answer, Faults, beside, number, object, query},
+    request::{Faults, JsonAnswer, beside, number, object, query},
 };
 use crate::access::{ApplicationError, ApplicationSpec, Caller};
 
@@ -39,7 +39,11 @@ pub(super) fn routes() -> Router<Arc<Rest>> {
         .route("/v2/applications/{id}", one)
 }
 
-async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Result<Answer, Problem> {
+async fn create(
+    State(rest): State<Arc<Rest>>,
+    head: Parts,
+    body: Body,
+) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
     let body = object(&head.headers, body, rest.patience).await?;
     let spec = spec(&rest, &body)?;
@@ -54,10 +58,10 @@ async fn create(State(rest): State<Arc<Rest>>, head: Parts, body: Body) -> Resul
     let name = spec.name.as_str().to_owned();
     let create = move |tenant: &str| applications.create(tenant, spec, now);
     let written = change(&rest, caller, "application.created", &name, create).await?;
-    Ok(Answer(StatusCode::CREATED, render::written(&written)))
+    Ok(JsonAnswer(StatusCode::CREATED, render::written(&written)))
 }
 
-async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Problem> {
+async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
     let (query, mut faults) = (query(&head.uri), Faults::default());
     let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
@@ -74,20 +78,20 @@ async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<Answer, Prob
         Ok((applications.of_ids(&caller.tenant, shown)?, ids.len()))
     };
     let (shown, count) = beside(&tenant, list).await?.map_err(|error| refused(error, ""))?;
-    Ok(Answer(StatusCode::OK, render::page(&shown, count, page, size)))
+    Ok(JsonAnswer(StatusCode::OK, render::page(&shown, count, page, size)))
 }
 
 async fn show(
     State(rest): State<Arc<Rest>>,
     head: Parts,
     Path(id): Path<String>,
-) -> Result<Answer, Problem> {
+) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
     let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
     let get = move || applications.get(&caller.tenant, application);
     let found = beside(&tenant, get).await?.map_err(|error| refused(error, &id))?;
-    Ok(Answer(StatusCode::OK, render::application(&found)))
+    Ok(JsonAnswer(StatusCode::OK, render::application(&found)))
 }
 
 async fn update(
@@ -95,7 +99,7 @@ async fn update(
     head: Parts,
     Path(id): Path<String>,
     body: Body,
-) -> Result<Answer, Problem> {
+) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
     let body = object(&head.headers, body, rest.patience).await?;
@@ -107,7 +111,7 @@ async fn update(
         applications.update(tenant, application, spec)
     };
     let written = change(&rest, caller, "application.updated", &id, update).await?;
-    Ok(Answer(StatusCode::OK, render::written(&written)))
+    Ok(JsonAnswer(StatusCode::OK, render::written(&written)))
 }
 
 /// The old clients send a body with it, which is not looked at.

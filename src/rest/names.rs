@@ -1,7 +1,7 @@
 //! Paths in our own API, taken apart for the old ones.
 
 /// A place in a step.
-pub(super) struct Step<'a> {
+pub(super) struct StepPath<'a> {
     /// Its index.
     pub(super) index: usize,
     /// The path within it; empty for the step itself.
@@ -9,10 +9,10 @@ pub(super) struct Step<'a> {
 }
 
 /// `steps[1].recipient.channel` is `to.channel` of step 1; `None` if it is no path into a step.
-pub(super) fn step(field: &str) -> Option<Step<'_>> {
+pub(super) fn step(field: &str) -> Option<StepPath<'_>> {
     let (index, rest) = field.strip_prefix("steps[")?.split_once(']')?;
     let rest = rest.strip_prefix('.').unwrap_or(rest);
-    Some(Step { index: index.parse().ok()?, rest })
+    Some(StepPath { index: index.parse().ok()?, rest })
 }
 
 /// Whether `path` is `key` or a place within it.

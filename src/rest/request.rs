@@ -17,9 +17,9 @@ const FAULTS_MOST: usize = 40;
 
 /// An answer: JSON.
 #[derive(Debug)]
-pub(super) struct Answer(pub(super) StatusCode, pub(super) Value);
+pub(super) struct JsonAnswer(pub(super) StatusCode, pub(super) Value);
 
-impl IntoResponse for Answer {
+impl IntoResponse for JsonAnswer {
     fn into_response(self) -> Response {
         body::answer(self.0, &self.1)
     }

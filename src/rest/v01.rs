@@ -8,7 +8,7 @@ use super::{
     InvalidParameter,
     asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
-    names::{self, Step},
+    names::{self, StepPath},
     notes::Notes,
     place::Place,
 };
@@ -187,7 +187,7 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<I
             "request_id" => "Idempotency-Key".to_owned(),
             other => other.to_owned(),
         },
-        Some(Step { index, rest }) => {
+        Some(StepPath { index, rest }) => {
             let step = spec.steps.get(index);
             let within = within(rest, step);
             let dot = if within.is_empty() { "" } else { "." };

@@ -13,7 +13,7 @@ use super::{
     InvalidParameter,
     asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
-    names::{self, Step},
+    names::{self, StepPath},
     notes::Notes,
     place::Place,
 };
@@ -195,7 +195,7 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<I
             "request_id" => "Idempotency-Key".to_owned(),
             other => other.to_owned(),
         },
-        Some(Step { index, rest }) => {
+        Some(StepPath { index, rest }) => {
             let message = spec.steps.get(index).and_then(|step| step.message.as_ref());
             // Content that could not be read was noted under its own name.
             if rest == "message" && message.is_some_and(|message| message.content.is_none()) {

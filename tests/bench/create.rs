@@ -7,13 +7,13 @@ use super::{
     load::{self, Outcome, Until},
     workflow::{self, Shape},
 };
-use crate::Failure;
+use crate::CommandFailure;
 use dispatch::{client::Known, pb::v1::dispatch_service_client::DispatchServiceClient};
 
 /// In flight, unless the command line says otherwise.
 const LEVELS: [usize; 5] = [1, 8, 64, 256, 1024];
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let levels = if bench.args.in_flight.is_empty() {
         LEVELS.to_vec()
     } else {

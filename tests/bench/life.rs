@@ -25,7 +25,7 @@ use super::{
     webhooks::Webhooks,
     workflow::Shape,
 };
-use crate::Failure;
+use crate::CommandFailure;
 
 /// The provider confirms a message so long after it took it.
 const CONFIRM_AFTER: Duration = Duration::from_millis(5);
@@ -53,7 +53,7 @@ struct Lives {
     receipts: Outcome,
 }
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let expiry = Duration::from_secs(bench.args.expiry_s);
     let shape = Shape { expiry, condition: "delivered", send_at: None };
     let in_flight = bench.in_flight();
@@ -98,7 +98,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
         }
     };
     let webhooks = Webhooks::new(&bench.server.webhooks, &bench.server.secret);
-    let webhooks = webhooks.map_err(|error| Failure::new(error.to_string()))?;
+    let webhooks = webhooks.map_err(|error| CommandFailure::new(error.to_string()))?;
     let arrivals = &mut bench.provider.arrivals;
     let (created, ()) = tokio::join!(creating, follow(arrivals, webhooks, &lives, count));
     let used = before.zip(bench.server.usage());

@@ -12,7 +12,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use clap::Args;
 
 use super::create::Create;
-use crate::Failure;
+use crate::CommandFailure;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Another system in place of the service [life]")]
@@ -32,14 +32,14 @@ pub(super) struct PeerArgs {
 }
 
 /// Creates the workflow of a number, by HTTP.
-pub(super) fn creator(url: &str, expiry: Duration) -> Result<Create, Failure> {
+pub(super) fn creator(url: &str, expiry: Duration) -> Result<Create, CommandFailure> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tcp_nodelay(true)
         .pool_max_idle_per_host(512)
         .timeout(Duration::from_secs(30))
         .build()
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| CommandFailure::new(error.to_string()))?;
     let (url, expiry_ms) = (url.to_owned(), expiry.as_millis());
     Ok(Arc::new(move |number| {
         let body = format!(r#"{{"id":"{number:012}","expiry_ms":{expiry_ms}}}"#);

@@ -9,12 +9,12 @@ use super::{
     report::{Row, mib},
     workflow::Shape,
 };
-use crate::Failure;
+use crate::CommandFailure;
 
 /// In flight, unless the command line says otherwise.
 const IN_FLIGHT: usize = 256;
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let count = bench.args.count.unwrap_or(100_000).max(20);
     let in_flight = bench.args.in_flight.first().copied().unwrap_or(IN_FLIGHT);
     let shape = Shape::resting(Duration::from_secs(86_400));

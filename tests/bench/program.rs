@@ -129,14 +129,14 @@ struct Bench {
 }
 
 /// Why nothing was measured, or not all, and with which code the program exits.
-struct Failure {
+struct CommandFailure {
     code: u8,
     text: String,
 }
 
-impl Failure {
-    fn new(text: impl Into<String>) -> Failure {
-        Failure { code: 1, text: text.into() }
+impl CommandFailure {
+    fn new(text: impl Into<String>) -> CommandFailure {
+        CommandFailure { code: 1, text: text.into() }
     }
 }
 
@@ -144,24 +144,25 @@ impl Failure {
 async fn main() -> ExitCode {
     match run(BenchArgs::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, text }) => {
+        Err(CommandFailure { code, text }) => {
             eprintln!("dispatch-bench: {text}");
             ExitCode::from(code)
         }
     }
 }
 
-async fn run(args: BenchArgs) -> Result<(), Failure> {
+async fn run(args: BenchArgs) -> Result<(), CommandFailure> {
     if args.seconds <= 0.0 || args.in_flight.contains(&0) || args.count == Some(0) {
         let text = "nothing would be measured: --seconds, --in-flight and --count begin at 1";
-        return Err(Failure { code: 2, text: text.to_owned() });
+        return Err(CommandFailure { code: 2, text: text.to_owned() });
     }
     let provider = Provider::start(args.peer.provider).await;
-    let provider = provider.map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
+    let provider =
+        provider.map_err(|error| CommandFailure::new(format!("cannot listen: {error}")))?;
     let server = match &args.peer {
         PeerArgs { peer_receipts: Some(receipts), peer_pids, .. } => {
             if args.scenario != Scenario::Life {
-                return Err(Failure {
+                return Err(CommandFailure {
                     code: 2,
                     text: "another system can live, and nothing else".to_owned(),
                 });
@@ -170,7 +171,7 @@ async fn run(args: BenchArgs) -> Result<(), Failure> {
         }
         _ => Server::start(&args.folder, provider.address, args.route_concurrency).await?,
     };
-    let routes = routes(&server).map_err(|ConfigError(text)| Failure::new(text))?;
+    let routes = routes(&server).map_err(|ConfigError(text)| CommandFailure::new(text))?;
     let report = Report::new(args.scenario.name());
     let mut bench = Bench { args, server, provider, routes, report };
     match bench.args.scenario {
@@ -190,13 +191,15 @@ async fn run(args: BenchArgs) -> Result<(), Failure> {
     let Bench { args, report, .. } = bench;
     if args.json {
         let json = serde_json::to_string_pretty(&report);
-        println!("{}", json.map_err(|error| Failure::new(error.to_string()))?);
+        println!("{}", json.map_err(|error| CommandFailure::new(error.to_string()))?);
     } else {
         println!("{}", report.table());
     }
     match report.first_error {
         None => Ok(()),
-        Some(first) => Err(Failure::new(format!("{} failed; the first: {first}", report.errors))),
+        Some(first) => {
+            Err(CommandFailure::new(format!("{} failed; the first: {first}", report.errors)))
+        }
     }
 }
 
@@ -222,7 +225,7 @@ impl Bench {
         self.args.in_flight.first().copied().unwrap_or(64).max(1)
     }
 
-    async fn channels(&self, in_flight: usize) -> Result<Vec<Known>, Failure> {
+    async fn channels(&self, in_flight: usize) -> Result<Vec<Known>, CommandFailure> {
         self.server.connect(if in_flight > FEW { CONNECTIONS } else { 1 }).await
     }
 

@@ -20,7 +20,7 @@ use super::{
     waiting::{arrivals, waiting},
     webhooks::Webhooks,
 };
-use crate::Failure;
+use crate::CommandFailure;
 
 /// What both halves need.
 #[derive(Clone)]
@@ -31,14 +31,14 @@ struct Told {
     asked: Arc<Vec<OnceLock<Instant>>>,
 }
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let count = bench.args.count.unwrap_or(10_000).max(2);
     let waiting = Arc::new(waiting(bench, count).await?);
     let in_flight = bench.in_flight();
     let channels = bench.channels(in_flight).await?;
     let empty = bench.empty_rpc(&channels, in_flight).await;
     let webhooks = Webhooks::new(&bench.server.webhooks, &bench.server.secret);
-    let webhooks = webhooks.map_err(|error| Failure::new(error.to_string()))?;
+    let webhooks = webhooks.map_err(|error| CommandFailure::new(error.to_string()))?;
     let asked = Arc::new((0..count).map(|_| OnceLock::new()).collect());
     let told = Told { webhooks, waiting, asked };
 

@@ -14,7 +14,7 @@ use std::{
 use tonic::{service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::usage::{self, Usage};
-use crate::Failure;
+use crate::CommandFailure;
 use dispatch::{
     cli::undo::{TempFolder, Undo},
     client::{Credential, Known},
@@ -46,13 +46,14 @@ impl Server {
         within: &Path,
         provider: SocketAddr,
         route_concurrency: u32,
-    ) -> Result<Server, Failure> {
+    ) -> Result<Server, CommandFailure> {
         let folder = Folder::new(within).map_err(|error| {
-            Failure::new(format!("cannot make a folder in {}: {error}", within.display()))
+            CommandFailure::new(format!("cannot make a folder in {}: {error}", within.display()))
         })?;
         let secret = uuid::Uuid::new_v4().simple().to_string();
-        std::fs::write(folder.config(), config(provider, &secret, route_concurrency))
-            .map_err(|error| Failure::new(format!("cannot write a configuration: {error}")))?;
+        std::fs::write(folder.config(), config(provider, &secret, route_concurrency)).map_err(
+            |error| CommandFailure::new(format!("cannot write a configuration: {error}")),
+        )?;
         let mut server = Server {
             child: None,
             pids: Vec::new(),
@@ -71,9 +72,9 @@ impl Server {
         within: &Path,
         receipts: String,
         pids: Vec<u32>,
-    ) -> Result<Server, Failure> {
+    ) -> Result<Server, CommandFailure> {
         let folder = Folder::new(within).map_err(|error| {
-            Failure::new(format!("cannot make a folder in {}: {error}", within.display()))
+            CommandFailure::new(format!("cannot make a folder in {}: {error}", within.display()))
         })?;
         Ok(Server {
             child: None,
@@ -87,16 +88,16 @@ impl Server {
     }
 
     /// Kills it, as a crash would, starts it again, and tells how long it took until it served.
-    pub(super) async fn restart(&mut self) -> Result<Duration, Failure> {
+    pub(super) async fn restart(&mut self) -> Result<Duration, CommandFailure> {
         self.child = None;
         let began = Instant::now();
         self.launch().await?;
         Ok(began.elapsed())
     }
 
-    async fn launch(&mut self) -> Result<(), Failure> {
+    async fn launch(&mut self) -> Result<(), CommandFailure> {
         let failed =
-            |error: std::io::Error| Failure::new(format!("cannot start a service: {error}"));
+            |error: std::io::Error| CommandFailure::new(format!("cannot start a service: {error}"));
         let program = std::env::current_exe().map_err(failed)?.with_file_name("dispatch");
         let mut child = Command::new(program)
             .arg("serve")
@@ -120,7 +121,7 @@ impl Server {
         let banner = tokio::task::spawn_blocking(move || out.and_then(read_banner));
         let banner = tokio::time::timeout(PATIENCE, banner).await;
         let Ok(Ok(Some(Banner { grpc, http, internal }))) = banner else {
-            return Err(Failure::new("the service that was to be measured did not start"));
+            return Err(CommandFailure::new("the service that was to be measured did not start"));
         };
         self.grpc = format!("http://{grpc}");
         self.webhooks = format!("http://{http}/receipts/vonage/bench");
@@ -129,8 +130,8 @@ impl Server {
     }
 
     /// So many connections, set up as any client would.
-    pub(super) async fn connect(&self, connections: usize) -> Result<Vec<Known>, Failure> {
-        let failed = |error: tonic::transport::Error| Failure {
+    pub(super) async fn connect(&self, connections: usize) -> Result<Vec<Known>, CommandFailure> {
+        let failed = |error: tonic::transport::Error| CommandFailure {
             code: 6,
             text: format!("cannot reach {}: {error}", self.grpc),
         };

@@ -17,7 +17,7 @@ use super::{
     progress::Progress,
     workflow::{self, Shape},
 };
-use crate::Failure;
+use crate::CommandFailure;
 use dispatch::{
     engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
@@ -32,13 +32,13 @@ const FILL: usize = 1000;
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 const TENANT: &str = "bench";
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let Some(routes) = bench.routes.clone() else { return Ok(()) };
     let count = bench.args.count.unwrap_or(100_000) as usize;
     let batch = bench.args.in_flight.first().copied().unwrap_or(BATCH);
     let options =
         SledOptions { folder: bench.server.folder().join("store"), cache_bytes: CACHE_BYTES };
-    let failed = |error: StoreError| Failure::new(error.to_string());
+    let failed = |error: StoreError| CommandFailure::new(error.to_string());
     let mut alone = Alone::open(&options, &routes).map_err(failed)?;
 
     let progress = Progress::of("workflows that come to rest");

@@ -24,7 +24,7 @@ use super::{
     waiting::{SILENCE, waiting},
     webhooks::Webhooks,
 };
-use crate::Failure;
+use crate::CommandFailure;
 use dispatch::{
     client::Known,
     pb::v1::{
@@ -47,7 +47,7 @@ struct Reached {
     follows_everything: bool,
 }
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let count = bench.args.count.unwrap_or(1000).max(1);
     let rate = bench.args.rate.unwrap_or(1000.0);
     let waiting = Arc::new(waiting(bench, count).await?);
@@ -62,7 +62,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
     let memory_after = bench.server.usage();
 
     let webhooks = Webhooks::new(&bench.server.webhooks, &bench.server.secret);
-    let webhooks = webhooks.map_err(|error| Failure::new(error.to_string()))?;
+    let webhooks = webhooks.map_err(|error| CommandFailure::new(error.to_string()))?;
     let asked: Arc<Vec<OnceLock<Instant>>> =
         Arc::new((0..count).map(|_| OnceLock::new()).collect());
     let post = {
@@ -115,12 +115,13 @@ async fn subscribe(
     bench: &Bench,
     waiting: &[Arrival],
     reached: &mpsc::UnboundedSender<Reached>,
-) -> Result<JoinSet<()>, Failure> {
+) -> Result<JoinSet<()>, CommandFailure> {
     let mut numbers = HashMap::new();
     for arrival in waiting {
         // An attempt's name begins with its workflow's.
         let id = arrival.client_ref.split('.').next().and_then(|id| Uuid::try_parse(id).ok());
-        let id = id.ok_or_else(|| Failure::new("a message came without its attempt's name"))?;
+        let id =
+            id.ok_or_else(|| CommandFailure::new("a message came without its attempt's name"))?;
         numbers.insert(id.hyphenated().to_string(), arrival.number);
     }
     let mut targets: Vec<_> = numbers.keys().cloned().map(Target::WorkflowId).collect();
@@ -138,7 +139,7 @@ async fn subscribe(
         let channel = channels[index / STREAMS_A_CONNECTION].clone();
         let (numbers, reached) = (Arc::clone(&numbers), reached.clone());
         let stream = open(channel, target).await;
-        let stream = stream.map_err(|status| Failure::new(format!("a stream: {status}")))?;
+        let stream = stream.map_err(|status| CommandFailure::new(format!("a stream: {status}")))?;
         streams.spawn(stream(numbers, reached));
         counter.one();
     }

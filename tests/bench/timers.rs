@@ -14,13 +14,13 @@ use super::{
     waiting::arrivals,
     workflow::{self, Shape},
 };
-use crate::Failure;
+use crate::CommandFailure;
 use dispatch::pb::v1::dispatch_service_client::DispatchServiceClient;
 
 /// In flight while workflows are created.
 const IN_FLIGHT: usize = 256;
 
-pub(super) async fn run(bench: &mut Bench) -> Result<(), Failure> {
+pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
     let rate = bench.args.rate.unwrap_or(1000.0);
     let due = ((rate * bench.time().as_secs_f64()) as u64).max(1);
     let armed = bench.args.count.unwrap_or(10_000);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Bench, create, load::Until, progress::Progress, provider::Arrival, workflow::Shape};
-use crate::Failure;
+use crate::CommandFailure;
 
 /// If nothing at all happens for so long, what is missing is lost.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
@@ -14,7 +14,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// If not all of them come to wait.
-pub(super) async fn waiting(bench: &mut Bench, count: u64) -> Result<Vec<Arrival>, Failure> {
+pub(super) async fn waiting(bench: &mut Bench, count: u64) -> Result<Vec<Arrival>, CommandFailure> {
     let shape = Shape { expiry: Duration::from_secs(86_400), condition: "read", send_at: None };
     let in_flight = bench.in_flight();
     let channels = bench.channels(in_flight).await?;
@@ -34,7 +34,7 @@ pub(super) async fn waiting(bench: &mut Bench, count: u64) -> Result<Vec<Arrival
     if is_whole {
         Ok(first)
     } else {
-        Err(Failure::new("not every workflow sent its first message"))
+        Err(CommandFailure::new("not every workflow sent its first message"))
     }
 }
 

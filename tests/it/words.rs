@@ -7,7 +7,10 @@ use std::{
 };
 
 /// Names that several types have on purpose.
-const SHARED_NAMES: &[(&str, &str)] = &[];
+const SHARED_NAMES: &[(&str, &str)] = &[(
+    "Credential",
+    "a client presents it and the service reads it: one thing, at both ends of the wire",
+)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use super::Read;
 use crate::{
-    cli::{Failure, ServeArgs, show},
+    cli::{CommandFailure, ServeArgs, show},
     config::{Config, ConfigError, SettingValues},
     engine::SystemClock,
     service::{self, Components, ServiceClock},
@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// Says everything that is wrong, or what is not as by default.
-pub(super) fn run<P>(args: &ServeArgs, parts: P) -> Result<ExitCode, Failure>
+pub(super) fn run<P>(args: &ServeArgs, parts: P) -> Result<ExitCode, CommandFailure>
 where
     P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
 {
-    let failed = |error: ConfigError| Failure::new(error.to_string());
+    let failed = |error: ConfigError| CommandFailure::new(error.to_string());
     let read = Read::of(args).map_err(failed)?;
     let mut problems = service::problems(&read.config);
     if let Err(problem) = telemetry::check_log_level(&read.config.log.level) {
@@ -30,7 +30,7 @@ where
             .flat_map(|ConfigError(text)| text.lines())
             .map(|line| read.shown(&ConfigError(line.to_owned())))
             .collect();
-        return Err(Failure::new(lines.join("\ndispatch: ")));
+        return Err(CommandFailure::new(lines.join("\ndispatch: ")));
     }
 
     let of = match &read.path {

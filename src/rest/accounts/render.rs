@@ -11,7 +11,7 @@ use crate::{
     access::{ChatProvider, ExternalAccount},
     rest::{
         Problem,
-        request::{Answer, Faults},
+        request::{Faults, JsonAnswer},
     },
 };
 
@@ -59,9 +59,9 @@ pub(super) fn page(
 /// A refusal in this API's own form: the list is called `invalid_params`, and who may not ask is told
 /// so without a `type`.
 #[derive(Debug)]
-pub(super) struct Refusal(Problem);
+pub(super) struct AccountProblem(Problem);
 
-impl Refusal {
+impl AccountProblem {
     /// Of this kind.
     pub(super) fn new(
         status: StatusCode,
@@ -69,7 +69,7 @@ impl Refusal {
         title: &'static str,
         detail: String,
     ) -> Self {
-        Refusal(Problem::new(status, kind, title, detail))
+        AccountProblem(Problem::new(status, kind, title, detail))
     }
 
     /// Of a request with these faults.
@@ -79,17 +79,17 @@ impl Refusal {
         let count = faults.0.len();
         let detail = format!("Found errors validating {count} of your submitted parameters.");
         let problem = Problem::new(StatusCode::BAD_REQUEST, kind, title, detail);
-        Refusal(Problem { invalid_parameters: faults.0, ..problem })
+        AccountProblem(Problem { invalid_parameters: faults.0, ..problem })
     }
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for AccountProblem {
     fn from(problem: Problem) -> Self {
-        Refusal(problem)
+        AccountProblem(problem)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AccountProblem {
     fn into_response(self) -> Response {
         let Problem { status, kind, title, detail, instance, invalid_parameters, retry_after_s } =
             self.0;
@@ -100,7 +100,7 @@ impl IntoResponse for Refusal {
         if !invalid_parameters.is_empty() {
             body["invalid_params"] = json!(invalid_parameters);
         }
-        let mut response = Answer(status, body).into_response();
+        let mut response = JsonAnswer(status, body).into_response();
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
