@@ -73,7 +73,7 @@ async fn create(
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&head.headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.body_timeout).await?;
     let new = parse::new(provider, &body).map_err(AccountProblem::invalid)?;
     let now = rest.engine.clock().wall();
     let id = new.external_id.as_str().to_owned();
@@ -100,7 +100,7 @@ async fn update(
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&head.headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.body_timeout).await?;
     let fixed = [
         ("external_id", id.as_str()),
         ("provider", provider.as_str()),
@@ -135,7 +135,7 @@ async fn link(
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
     let provider = named(&provider)?;
-    let body = object(&head.headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.body_timeout).await?;
     let application = parse::link(&body).map_err(AccountProblem::invalid)?;
     let of = id.clone();
     let link =

@@ -45,7 +45,7 @@ async fn create(
     body: Body,
 ) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
-    let body = object(&head.headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.body_timeout).await?;
     let spec = spec(&rest, &body)?;
     if parse::echoed(&body).callback_secret.is_some() {
         let mut faults = Faults::default();
@@ -102,7 +102,7 @@ async fn update(
 ) -> Result<JsonAnswer, Problem> {
     let caller = caller(&rest, &head)?;
     let application = parsed(&id)?;
-    let body = object(&head.headers, body, rest.patience).await?;
+    let body = object(&head.headers, body, rest.body_timeout).await?;
     let spec = spec(&rest, &body)?;
     let echoed = parse::echoed(&body);
     let applications = Arc::clone(&rest.applications);

@@ -1,6 +1,6 @@
 //! What a request of an old API asks for, in the words of our own.
 
-use super::{notes::Notes, place::Place};
+use super::{diagnostics::Diagnostics, json_cursor::JsonCursor};
 use crate::{
     machine::MAX_STEPS,
     pb::v1::{Failover, WorkflowSpec},
@@ -18,21 +18,22 @@ pub(super) struct Asked {
     /// Where its callbacks go, if not where the application says. Whether they may is not looked at.
     pub(super) webhook_url: Option<String>,
     /// The words it is told in, if not those that it was asked in.
-    pub(super) facade: Option<ApiDialect>,
+    pub(super) dialect: Option<ApiDialect>,
 }
 
-/// A rule on the status that `place` names; the old samples ask an SMS to be read.
+/// A rule on the status that `cursor` names; the old samples ask an SMS to be read.
 pub(super) fn rule(
-    place: &Place<'_>,
+    cursor: &JsonCursor<'_>,
     channel: &str,
     expiry_s: Option<u64>,
     usual: &str,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Failover {
-    let mut condition = place.text("condition_status", notes).unwrap_or(usual);
+    let mut condition = cursor.text("condition_status", diagnostics).unwrap_or(usual);
     if condition == "read" && ["sms", "mms"].contains(&channel) {
-        let name = place.name("condition_status");
-        notes.bent(&name, "is read, which nobody tells of an SMS or MMS; taken as delivered");
+        let name = cursor.name("condition_status");
+        diagnostics
+            .coerced(&name, "is read, which nobody tells of an SMS or MMS; taken as delivered");
         condition = "delivered";
     }
     Failover {
@@ -42,15 +43,18 @@ pub(super) fn rule(
 }
 
 /// The callback address under `webhook_url`.
-pub(super) fn webhook_url(place: &Place<'_>, notes: &mut Notes) -> Option<String> {
-    place.text("webhook_url", notes).map(str::to_owned)
+pub(super) fn webhook_url(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    cursor.text("webhook_url", diagnostics).map(str::to_owned)
 }
 
 /// Whether there are as many steps as a workflow may have at most. The parser judges that too; here
 /// a flood of them is not even read.
-pub(super) fn is_bounded(name: &str, steps: usize, notes: &mut Notes) -> bool {
+pub(super) fn is_bounded(name: &str, steps: usize, diagnostics: &mut Diagnostics) -> bool {
     if steps > MAX_STEPS {
-        notes.wrong(name, format!("must hold 1 to {MAX_STEPS} steps, and holds {steps}"));
+        diagnostics.wrong(name, format!("must hold 1 to {MAX_STEPS} steps, and holds {steps}"));
     }
     steps <= MAX_STEPS
 }

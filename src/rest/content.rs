@@ -8,8 +8,8 @@ use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 use serde_json::{Map, Value};
 
 use super::{
-    notes::{Notes, kind_of},
-    place::Place,
+    diagnostics::{Diagnostics, kind_of},
+    json_cursor::JsonCursor,
 };
 use crate::pb::v1::{self, message::Content};
 
@@ -19,44 +19,47 @@ pub(super) const KINDS: [&str; 7] =
 /// The whole numbers that a double holds exactly.
 const EXACT: u64 = 1 << 53;
 
-/// The content in `place`, whose kind stands under `kind_key`.
-pub(super) fn content(place: &Place<'_>, kind_key: &str, notes: &mut Notes) -> Option<Content> {
-    let Some(named) = place.text(kind_key, notes) else {
-        if place.get(kind_key).is_none() {
-            notes.wrong(place.name(kind_key), format!("must be given: {}", one_of()));
+/// The content in `cursor`, whose kind stands under `kind_key`.
+pub(super) fn content(
+    cursor: &JsonCursor<'_>,
+    kind_key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Content> {
+    let Some(named) = cursor.text(kind_key, diagnostics) else {
+        if cursor.get(kind_key).is_none() {
+            diagnostics.wrong(cursor.name(kind_key), format!("must be given: {}", one_of()));
         }
         return None;
     };
     let kind = if named == "img" {
-        notes.bent(&place.name(kind_key), "is img and was taken as image; write image");
+        diagnostics.coerced(&cursor.name(kind_key), "is img and was taken as image; write image");
         "image"
     } else {
         named
     };
-    for other in KINDS.iter().filter(|other| **other != kind && place.get(other).is_some()) {
+    for other in KINDS.iter().filter(|other| **other != kind && cursor.get(other).is_some()) {
         let advice = format!("belongs to {kind_key} {other} and was left out");
-        notes.bent(&place.name(other), &advice);
+        diagnostics.coerced(&cursor.name(other), &advice);
     }
     let content = match kind {
-        "text" => place.text("text", notes).map(|text| Content::Text(text.to_owned())),
-        "image" => media(place, kind, notes)
+        "text" => cursor.text("text", diagnostics).map(|text| Content::Text(text.to_owned())),
+        "image" => media(cursor, kind, diagnostics)
             .map(|(url, caption)| Content::Image(v1::Image { url, caption })),
-        "audio" => media(place, kind, notes)
+        "audio" => media(cursor, kind, diagnostics)
             .map(|(url, caption)| Content::Audio(v1::Audio { url, caption })),
-        "video" => media(place, kind, notes)
+        "video" => media(cursor, kind, diagnostics)
             .map(|(url, caption)| Content::Video(v1::Video { url, caption })),
-        "file" => {
-            media(place, kind, notes).map(|(url, caption)| Content::File(v1::File { url, caption }))
-        }
-        "template" => template(place, notes).map(Content::Template),
-        "custom" => custom(place, notes).map(Content::Custom),
+        "file" => media(cursor, kind, diagnostics)
+            .map(|(url, caption)| Content::File(v1::File { url, caption })),
+        "template" => template(cursor, diagnostics).map(Content::Template),
+        "custom" => custom(cursor, diagnostics).map(Content::Custom),
         _ => {
-            notes.wrong(place.name(kind_key), format!("must be {}", one_of()));
+            diagnostics.wrong(cursor.name(kind_key), format!("must be {}", one_of()));
             return None;
         }
     };
-    if place.get(kind).is_none() {
-        notes.wrong(place.name(kind), "must be given: what the message says");
+    if cursor.get(kind).is_none() {
+        diagnostics.wrong(cursor.name(kind), "must be given: what the message says");
     }
     content
 }
@@ -65,53 +68,59 @@ fn one_of() -> String {
     format!("one of {}", KINDS.join(", "))
 }
 
-fn media(place: &Place<'_>, kind: &str, notes: &mut Notes) -> Option<(String, String)> {
-    let media = place.object(kind, notes)?;
-    media.only(&["url", "caption", "name", "thumb_url"], notes);
-    media.without_effect(&["name", "thumb_url"], notes);
-    let url = media.text("url", notes).unwrap_or_default();
-    let caption = media.text("caption", notes).unwrap_or_default();
+fn media(
+    cursor: &JsonCursor<'_>,
+    kind: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<(String, String)> {
+    let media = cursor.object(kind, diagnostics)?;
+    media.only(&["url", "caption", "name", "thumb_url"], diagnostics);
+    media.without_effect(&["name", "thumb_url"], diagnostics);
+    let url = media.text("url", diagnostics).unwrap_or_default();
+    let caption = media.text("caption", diagnostics).unwrap_or_default();
     Some((url.to_owned(), caption.to_owned()))
 }
 
 /// Parameters are strings, or `{"default": …}` objects as Dispatch first had them.
-fn template(place: &Place<'_>, notes: &mut Notes) -> Option<v1::Template> {
-    let template = place.object("template", notes)?;
-    template.only(&["name", "parameters"], notes);
-    let name = template.text("name", notes).unwrap_or_default().to_owned();
+fn template(cursor: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<v1::Template> {
+    let template = cursor.object("template", diagnostics)?;
+    template.only(&["name", "parameters"], diagnostics);
+    let name = template.text("name", diagnostics).unwrap_or_default().to_owned();
     let mut parameters = Vec::new();
-    for (index, item) in template.items("parameters", notes).unwrap_or_default().iter().enumerate()
+    for (index, item) in
+        template.items("parameters", diagnostics).unwrap_or_default().iter().enumerate()
     {
         let path = template.name(&format!("parameters[{index}]"));
         match item {
             Value::String(text) => parameters.push(text.clone()),
             Value::Object(_) => {
-                let parameter = Place::at(item, path, notes)?;
-                parameter.only(&["default"], notes);
-                let text = parameter.text("default", notes);
+                let parameter = JsonCursor::at(item, path, diagnostics)?;
+                parameter.only(&["default"], diagnostics);
+                let text = parameter.text("default", diagnostics);
                 if parameter.get("default").is_none() {
-                    notes.wrong(parameter.name("default"), "must be given: what fills the blank");
+                    diagnostics
+                        .wrong(parameter.name("default"), "must be given: what fills the blank");
                 }
                 parameters.push(text.unwrap_or_default().to_owned());
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
                 let wanted = "must be a string, or an object with a string `default`";
-                notes.wrong(path, format!("{wanted}, and is {}", kind_of(item)));
+                diagnostics.wrong(path, format!("{wanted}, and is {}", kind_of(item)));
             }
         }
     }
     Some(v1::Template { name, parameters })
 }
 
-fn custom(place: &Place<'_>, notes: &mut Notes) -> Option<Struct> {
-    let Some(Value::Object(object)) = place.get("custom") else {
-        place.object("custom", notes);
+fn custom(cursor: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Struct> {
+    let Some(Value::Object(object)) = cursor.get("custom") else {
+        cursor.object("custom", diagnostics);
         return None;
     };
     let passed = structure(object);
     if passed.is_none() {
         let wanted = "must hold whole numbers below 2^53 only; write larger ones as strings";
-        notes.wrong(place.name("custom"), wanted);
+        diagnostics.wrong(cursor.name("custom"), wanted);
     }
     passed
 }
@@ -143,63 +152,72 @@ fn passed(value: &Value) -> Option<ProtoValue> {
 }
 
 /// Messenger's options.
-pub(super) fn messenger(place: &Place<'_>, notes: &mut Notes) -> Option<v1::MessengerOptions> {
+pub(super) fn messenger(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<v1::MessengerOptions> {
     use v1::MessengerCategory::{MessageTag, Response, Unspecified, Update};
-    let options = place.object("messenger", notes)?;
-    options.only(&["category", "tag"], notes);
+    let options = cursor.object("messenger", diagnostics)?;
+    options.only(&["category", "tag"], diagnostics);
     let categories = [("response", Response), ("update", Update), ("message_tag", MessageTag)];
-    let category = options.one_of("category", &categories, notes).unwrap_or(Unspecified);
-    let mut tag = options.text("tag", notes).unwrap_or_default();
+    let category = options.one_of("category", &categories, diagnostics).unwrap_or(Unspecified);
+    let mut tag = options.text("tag", diagnostics).unwrap_or_default();
     if category != MessageTag && !tag.is_empty() {
         let advice = "belongs to category message_tag and was left out";
-        notes.bent(&options.name("tag"), advice);
+        diagnostics.coerced(&options.name("tag"), advice);
         tag = "";
     }
     Some(v1::MessengerOptions { category: category as i32, tag: tag.to_owned() })
 }
 
 /// WhatsApp's options.
-pub(super) fn whatsapp(place: &Place<'_>, notes: &mut Notes) -> Option<v1::WhatsAppOptions> {
-    let options = place.object("whatsapp", notes)?;
-    options.only(&["policy", "locale"], notes);
+pub(super) fn whatsapp(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<v1::WhatsAppOptions> {
+    let options = cursor.object("whatsapp", diagnostics)?;
+    options.only(&["policy", "locale"], diagnostics);
     // The other there was, `fallback`, was retired by WhatsApp in January 2020.
     let policies = [("deterministic", v1::WhatsAppPolicy::Deterministic)];
-    let policy = options.one_of("policy", &policies, notes).unwrap_or_default();
-    let locale = options.text("locale", notes).unwrap_or_default().to_owned();
+    let policy = options.one_of("policy", &policies, diagnostics).unwrap_or_default();
+    let locale = options.text("locale", diagnostics).unwrap_or_default().to_owned();
     Some(v1::WhatsAppOptions { policy: policy as i32, locale })
 }
 
 /// Viber's options, under the key that each API has for them.
 pub(super) fn viber(
-    place: &Place<'_>,
+    cursor: &JsonCursor<'_>,
     key: &str,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Option<v1::ViberServiceMsgOptions> {
     use v1::ViberCategory::{Promotion, Transaction};
-    let options = place.object(key, notes)?;
-    options.only(&["category", "ttl", "action", "type", "duration", "file_size"], notes);
-    options.without_effect(&["type", "duration", "file_size"], notes);
+    let options = cursor.object(key, diagnostics)?;
+    options.only(&["category", "ttl", "action", "type", "duration", "file_size"], diagnostics);
+    options.without_effect(&["type", "duration", "file_size"], diagnostics);
     let categories = [("transaction", Transaction), ("promotion", Promotion)];
-    let category = options.one_of("category", &categories, notes).unwrap_or_default();
-    let ttl = options.seconds("ttl", None, notes);
-    let action = options.object("action", notes).map(|action| {
-        action.only(&["url", "text"], notes);
+    let category = options.one_of("category", &categories, diagnostics).unwrap_or_default();
+    let ttl = options.seconds("ttl", None, diagnostics);
+    let action = options.object("action", diagnostics).map(|action| {
+        action.only(&["url", "text"], diagnostics);
         v1::ViberAction {
-            url: action.text("url", notes).unwrap_or_default().to_owned(),
-            text: action.text("text", notes).unwrap_or_default().to_owned(),
+            url: action.text("url", diagnostics).unwrap_or_default().to_owned(),
+            text: action.text("text", diagnostics).unwrap_or_default().to_owned(),
         }
     });
     Some(v1::ViberServiceMsgOptions { category: category as i32, ttl: ttl.map(seconds), action })
 }
 
 /// An SMS's options; v1 only.
-pub(super) fn sms(place: &Place<'_>, notes: &mut Notes) -> Option<v1::SmsOptions> {
+pub(super) fn sms(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<v1::SmsOptions> {
     use v1::SmsEncoding::{Auto, Text, Unicode};
-    let options = place.object("sms", notes)?;
-    options.only(&["encoding_type", "content_id", "entity_id"], notes);
-    options.without_effect(&["content_id", "entity_id"], notes);
+    let options = cursor.object("sms", diagnostics)?;
+    options.only(&["encoding_type", "content_id", "entity_id"], diagnostics);
+    options.without_effect(&["content_id", "entity_id"], diagnostics);
     let encodings = [("text", Text), ("unicode", Unicode), ("auto", Auto)];
-    let encoding = options.one_of("encoding_type", &encodings, notes).unwrap_or_default();
+    let encoding = options.one_of("encoding_type", &encodings, diagnostics).unwrap_or_default();
     Some(v1::SmsOptions { encoding: encoding as i32, ttl: None })
 }
 

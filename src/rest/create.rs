@@ -20,7 +20,7 @@ use super::{
     asked::Asked,
     body::{self, accepts_json},
     caller::caller,
-    notes::Notes,
+    diagnostics::Diagnostics,
     request::beside,
     v01, v1,
 };
@@ -37,15 +37,15 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// How one of the old APIs asks, and is answered.
 struct Api {
-    facade: ApiDialect,
-    read: fn(&Value, &mut Notes) -> Option<Asked>,
+    dialect: ApiDialect,
+    read: fn(&Value, &mut Diagnostics) -> Option<Asked>,
     name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
     answer: fn(WorkflowId) -> Value,
 }
 
 const DISPATCH: Api = Api {
-    facade: ApiDialect::DispatchV01,
+    dialect: ApiDialect::DispatchV01,
     read: v01::asked,
     name: v01::parameter,
     refuse: Problem::invalid,
@@ -53,13 +53,13 @@ const DISPATCH: Api = Api {
 };
 
 const WORKFLOWS: Api = Api {
-    facade: ApiDialect::WorkflowsBeta,
+    dialect: ApiDialect::WorkflowsBeta,
     answer: |id| json!({ "workflow_uuid": id.to_string() }),
     ..DISPATCH
 };
 
 const MESSAGES_V01: Api = Api {
-    facade: ApiDialect::MessagesV01,
+    dialect: ApiDialect::MessagesV01,
     read: v01::message,
     name: v01::message_parameter,
     answer: |id| json!({ "message_uuid": message_uuid(id, 0).to_string() }),
@@ -67,7 +67,7 @@ const MESSAGES_V01: Api = Api {
 };
 
 const MESSAGES: Api = Api {
-    facade: ApiDialect::MessagesV1,
+    dialect: ApiDialect::MessagesV1,
     read: v1::asked,
     name: v1::parameter,
     refuse: Problem::invalid_v1,
@@ -99,10 +99,10 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let (head, body) = request.into_parts();
     let caller = caller(rest, &head)?;
     accepts_json(&head.headers)?;
-    let mut notes = Notes::default();
-    let request_id = idempotency_key(&head.headers, &mut notes);
+    let mut diagnostics = Diagnostics::default();
+    let request_id = idempotency_key(&head.headers, &mut diagnostics);
     // What is no key names no request.
-    let key = request_id.as_deref().filter(|_| !notes.is_wrong());
+    let key = request_id.as_deref().filter(|_| !diagnostics.is_wrong());
     let known = || rest.engine.existing_request(&caller.tenant, key?);
     // Before any work is put into it: a refusal must be cheap. Only a repeat is read in spite of it.
     let place = match place(rest, &caller) {
@@ -111,12 +111,12 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     };
     let (judged, asked_for) = {
         // Let go of before anything is waited for: a tree is many times its text.
-        let body = body::json(&head.headers, body, rest.patience).await?;
+        let body = body::json(&head.headers, body, rest.body_timeout).await?;
         let (routes, destinations) = (rest.engine.routes(), rest.destinations.get());
         let rules = parse::TenantRoutes::of(&rest.engine, &routes, &caller.tenant);
         let by: (&dyn parse::Rules, _) = (&rules, &*destinations);
         let (asked, now) = (request_id.as_deref(), rest.engine.clock().wall());
-        let judged = judge(api, &body, asked, by, now, &mut notes);
+        let judged = judge(api, &body, asked, by, now, &mut diagnostics);
         let asked_for = key.and_then(|key| match &judged {
             Ok(judged) => Some(judged.plan.clone()),
             Err(_) => repeated(api, &body, key),
@@ -125,7 +125,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     };
     let created = match (place, judged) {
         (Ok(_place), Ok(judged)) => {
-            new(rest, &caller, judged, request_id.clone(), &mut notes).await
+            new(rest, &caller, judged, request_id.clone(), &mut diagnostics).await
         }
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
     };
@@ -137,7 +137,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         },
     };
     let mut response = body::answer(StatusCode::ACCEPTED, &(api.answer)(id));
-    notes.warn(response.headers_mut());
+    diagnostics.warn(response.headers_mut());
     Ok(response)
 }
 
@@ -154,11 +154,11 @@ async fn new(
     caller: &Caller,
     judged: Judged,
     request_id: Option<String>,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Result<WorkflowId, Problem> {
-    let Judged { plan, webhook_url, facade } = judged;
-    let application = receiver(rest, caller, webhook_url.is_some(), notes).await?;
-    let requester = Requester { application, webhook_url, dialect: facade };
+    let Judged { plan, webhook_url, dialect } = judged;
+    let application = receiver(rest, caller, webhook_url.is_some(), diagnostics).await?;
+    let requester = Requester { application, webhook_url, dialect: dialect };
     let tenant = Arc::clone(&caller.tenant);
     Ok(rest.engine.create(tenant, plan, request_id, requester).await?.id)
 }
@@ -169,11 +169,11 @@ async fn receiver(
     rest: &Rest,
     caller: &Caller,
     has_webhook: bool,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Option<Uuid>, Problem> {
     let known = rest.access.receiver(caller).map_err(Error::Store)?;
     if !has_webhook && !known.has_status_url {
-        notes.say(
+        diagnostics.say(
             "nobody is told what becomes of this: give a webhook_url, or name a status URL for all by \
              dispatch apps create NAME --default --messages-status-url URL",
         );
@@ -197,7 +197,7 @@ struct Judged {
     /// Where its callbacks go, if not where the application says.
     webhook_url: Option<String>,
     /// The words it is told in.
-    facade: ApiDialect,
+    dialect: ApiDialect,
 }
 
 /// What a body asks for, judged by what can be sent and where callbacks may go.
@@ -207,37 +207,37 @@ fn judge(
     request_id: Option<&str>,
     (rules, destinations): (&dyn parse::Rules, &Destinations),
     now: UnixMillis,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Result<Judged, Problem> {
-    let Some(Asked { spec, webhook_url, facade }) = (api.read)(body, notes) else {
-        return Err((api.refuse)(notes.take_wrong()));
+    let Some(Asked { spec, webhook_url, dialect }) = (api.read)(body, diagnostics) else {
+        return Err((api.refuse)(diagnostics.take_wrong()));
     };
     if let Some(Err(why)) = webhook_url.as_deref().map(|url| check_url(url, destinations)) {
-        notes.wrong("webhook_url", why.to_string());
+        diagnostics.wrong("webhook_url", why.to_string());
     }
     let request = create_request(spec, request_id);
     match parse::create_request(&request, rules, now) {
-        Ok(plan) if !notes.is_wrong() => {
+        Ok(plan) if !diagnostics.is_wrong() => {
             let spec = request.workflow.unwrap_or_default();
             for warning in parse::warnings(&plan, rules, now) {
                 if let Some(told) = (api.name)(&warning, &spec) {
-                    notes.bent(&told.name, &told.reason);
+                    diagnostics.coerced(&told.name, &told.reason);
                 }
             }
-            Ok(Judged { plan, webhook_url, facade: facade.unwrap_or(api.facade) })
+            Ok(Judged { plan, webhook_url, dialect: dialect.unwrap_or(api.dialect) })
         }
         parsed => {
             let spec = request.workflow.unwrap_or_default();
             let found = parsed.err().unwrap_or_default();
-            notes.add(found, |violation| (api.name)(violation, &spec));
-            Err((api.refuse)(notes.take_wrong()))
+            diagnostics.add(found, |violation| (api.name)(violation, &spec));
+            Err((api.refuse)(diagnostics.take_wrong()))
         }
     }
 }
 
 /// The plan that a body asks for, if it was accepted before.
 fn repeated(api: &Api, body: &Value, request_id: &str) -> Option<Plan> {
-    let Asked { spec, .. } = (api.read)(body, &mut Notes::default())?;
+    let Asked { spec, .. } = (api.read)(body, &mut Diagnostics::default())?;
     parse::repeated(&create_request(spec, Some(request_id)))
 }
 
@@ -261,22 +261,23 @@ pub(crate) fn plan(
 ) -> Result<(Plan, HeaderMap), Box<Problem>> {
     let api = if is_v1 { &MESSAGES } else { &DISPATCH };
     let body = super::json::read(text).map_err(Problem::invalid_json)?;
-    let (mut notes, mut headers) = (Notes::default(), HeaderMap::new());
+    let (mut diagnostics, mut headers) = (Diagnostics::default(), HeaderMap::new());
     let rules = (rules, &Destinations::default());
-    let judged = judge(api, &body, None, rules, now, &mut notes)?;
-    notes.warn(&mut headers);
+    let judged = judge(api, &body, None, rules, now, &mut diagnostics)?;
+    diagnostics.warn(&mut headers);
     Ok((judged.plan, headers))
 }
 
 /// The caller's idempotency key. Its form is judged behind this; the quotes that the header's draft
 /// specification puts around it are not part of it.
-fn idempotency_key(headers: &HeaderMap, notes: &mut Notes) -> Option<String> {
+fn idempotency_key(headers: &HeaderMap, diagnostics: &mut Diagnostics) -> Option<String> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let first = given.next()?;
     let key = first.to_str().unwrap_or_default();
     let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
     if key.is_empty() || given.next().is_some() {
-        notes.wrong("Idempotency-Key", "must be given once, with 1 to 128 printable characters");
+        diagnostics
+            .wrong("Idempotency-Key", "must be given once, with 1 to 128 printable characters");
     }
     Some(key.to_owned())
 }

@@ -8,15 +8,15 @@ mod accounts;
 mod applications;
 mod asked;
 mod body;
+mod body_drain;
 mod caller;
 mod content;
 mod create;
+mod diagnostics;
 mod errors;
 mod json;
-mod leftover;
+mod json_cursor;
 mod names;
-mod notes;
-mod place;
 mod problem;
 mod request;
 mod v01;
@@ -58,7 +58,7 @@ pub struct Rest {
     /// Where callbacks may go.
     pub destinations: Arc<Current<Destinations>>,
     /// How long a body may take to arrive.
-    pub patience: Duration,
+    pub body_timeout: Duration,
 }
 
 /// The paths.
@@ -82,7 +82,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .method_not_allowed_fallback(wrong_verb)
         .fallback(nowhere)
         .layer(from_fn_with_state(Arc::clone(&rest), refuse_writes))
-        .layer(from_fn_with_state(Arc::clone(&rest), leftover::read_out))
+        .layer(from_fn_with_state(Arc::clone(&rest), body_drain::read_out))
         .with_state(rest)
 }
 

@@ -8,75 +8,77 @@ use super::{
     InvalidParameter,
     asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
+    diagnostics::Diagnostics,
+    json_cursor::JsonCursor,
     names::{self, StepPath},
-    notes::Notes,
-    place::Place,
 };
 use crate::pb::v1::{
     Address, Failover, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address,
 };
 
 /// What a body asks for, as far as it can be read.
-pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
-    let body = Place::body(body, notes)?;
-    body.only(&["template", "workflow", "client_ref", "webhook_url"], notes);
-    let template = body.one_of("template", &[("failover", WorkflowTemplate::Failover)], notes);
+pub(super) fn asked(body: &Value, diagnostics: &mut Diagnostics) -> Option<Asked> {
+    let body = JsonCursor::body(body, diagnostics)?;
+    body.only(&["template", "workflow", "client_ref", "webhook_url"], diagnostics);
+    let template =
+        body.one_of("template", &[("failover", WorkflowTemplate::Failover)], diagnostics);
     if body.get("template").is_none() {
-        notes.bent("template", "is missing and was taken as failover; write it");
+        diagnostics.coerced("template", "is missing and was taken as failover; write it");
     }
     if body.get("workflow").is_none() {
-        notes.wrong("workflow", "must be given: the steps to try, 1 to 20 of them");
+        diagnostics.wrong("workflow", "must be given: the steps to try, 1 to 20 of them");
     }
-    let mut items = body.items("workflow", notes)?;
+    let mut items = body.items("workflow", diagnostics)?;
     // The old Node snippets had their callback function within the array.
     if let [steps @ .., Value::Null] = items
         && !steps.is_empty()
     {
-        notes.bent(
+        diagnostics.coerced(
             &format!("workflow[{}]", steps.len()),
             "is null and was left out; give the callback function after the array",
         );
         items = steps;
     }
-    if !is_bounded("workflow", items.len(), notes) {
+    if !is_bounded("workflow", items.len(), diagnostics) {
         return None;
     }
     let last = items.len().saturating_sub(1);
     let numbered = items.iter().enumerate();
-    let steps = numbered.map(|(index, item)| step(item, index, index == last, notes)).collect();
+    let steps =
+        numbered.map(|(index, item)| step(item, index, index == last, diagnostics)).collect();
     let spec = WorkflowSpec {
         template: template.unwrap_or_default() as i32,
         steps,
-        client_ref: body.text("client_ref", notes).unwrap_or_default().to_owned(),
+        client_ref: body.text("client_ref", diagnostics).unwrap_or_default().to_owned(),
         ..WorkflowSpec::default()
     };
-    Some(Asked { spec, webhook_url: webhook_url(&body, notes), facade: None })
+    Some(Asked { spec, webhook_url: webhook_url(&body, diagnostics), dialect: None })
 }
 
 /// What the body of a single message asks for, as far as it can be read: a workflow of one step.
-pub(super) fn message(body: &Value, notes: &mut Notes) -> Option<Asked> {
-    let body = Place::body(body, notes)?;
-    body.only(&["from", "to", "message", "client_ref", "webhook_url"], notes);
+pub(super) fn message(body: &Value, diagnostics: &mut Diagnostics) -> Option<Asked> {
+    let body = JsonCursor::body(body, diagnostics)?;
+    body.only(&["from", "to", "message", "client_ref", "webhook_url"], diagnostics);
     let spec = WorkflowSpec {
-        steps: vec![said(&body, None, notes)],
-        client_ref: body.text("client_ref", notes).unwrap_or_default().to_owned(),
+        steps: vec![said(&body, None, diagnostics)],
+        client_ref: body.text("client_ref", diagnostics).unwrap_or_default().to_owned(),
         ..WorkflowSpec::default()
     };
-    Some(Asked { spec, webhook_url: webhook_url(&body, notes), facade: None })
+    Some(Asked { spec, webhook_url: webhook_url(&body, diagnostics), dialect: None })
 }
 
-fn step(item: &Value, index: usize, is_last: bool, notes: &mut Notes) -> SpecStep {
-    let Some(step) = Place::at(item, format!("workflow[{index}]"), notes) else {
+fn step(item: &Value, index: usize, is_last: bool, diagnostics: &mut Diagnostics) -> SpecStep {
+    let Some(step) = JsonCursor::at(item, format!("workflow[{index}]"), diagnostics) else {
         return SpecStep::default();
     };
-    step.only(&["from", "to", "message", "failover"], notes);
-    said(&step, Some(is_last), notes)
+    step.only(&["from", "to", "message", "failover"], diagnostics);
+    said(&step, Some(is_last), diagnostics)
 }
 
 /// The step in `step`: one of a workflow, of which it is the last or not, or a message by itself.
-fn said(step: &Place<'_>, is_last: Option<bool>, notes: &mut Notes) -> SpecStep {
-    let mut from = endpoint(step, "from", notes);
-    let to = endpoint(step, "to", notes);
+fn said(step: &JsonCursor<'_>, is_last: Option<bool>, diagnostics: &mut Diagnostics) -> SpecStep {
+    let mut from = endpoint(step, "from", diagnostics);
+    let to = endpoint(step, "to", diagnostics);
     // Where the recipient has none it is asked for there, once.
     if let (Some(from), Some(to)) = (&mut from, &to)
         && to.channel.is_empty()
@@ -84,33 +86,38 @@ fn said(step: &Place<'_>, is_last: Option<bool>, notes: &mut Notes) -> SpecStep 
         from.channel.clear();
     }
     let channel = to.as_ref().map(|to| to.channel.as_str()).unwrap_or_default();
-    let failover = is_last.and_then(|is_last| failover(step, channel, is_last, notes));
-    let message = content_of(step, notes);
+    let failover = is_last.and_then(|is_last| failover(step, channel, is_last, diagnostics));
+    let message = content_of(step, diagnostics);
     SpecStep { sender: from, recipient: to, message, failover }
 }
 
 /// When the next step starts; nothing follows the last.
-fn failover(step: &Place<'_>, channel: &str, is_last: bool, notes: &mut Notes) -> Option<Failover> {
-    match step.object("failover", notes) {
+fn failover(
+    step: &JsonCursor<'_>,
+    channel: &str,
+    is_last: bool,
+    diagnostics: &mut Diagnostics,
+) -> Option<Failover> {
+    match step.object("failover", diagnostics) {
         Some(failover) if is_last => {
             let wanted = "must not be given on the last step: nothing follows it";
-            notes.wrong(&failover.path, wanted);
+            diagnostics.wrong(&failover.path, wanted);
             None
         }
         Some(failover) => {
-            failover.only(&["expiry_time", "condition_status"], notes);
+            failover.only(&["expiry_time", "condition_status"], diagnostics);
             if failover.get("expiry_time").is_none() {
-                notes.wrong(
+                diagnostics.wrong(
                     failover.name("expiry_time"),
                     "must be given: a whole number of seconds, 15 to 86400",
                 );
             }
-            let expiry_s = failover.seconds("expiry_time", Some(EXPIRY_S), notes);
-            Some(rule(&failover, channel, expiry_s, "", notes))
+            let expiry_s = failover.seconds("expiry_time", Some(EXPIRY_S), diagnostics);
+            Some(rule(&failover, channel, expiry_s, "", diagnostics))
         }
         None => {
             if !is_last && step.get("failover").is_none() {
-                notes.wrong(
+                diagnostics.wrong(
                     step.name("failover"),
                     "must be given on every step but the last: an expiry_time of 15 to 86400 and a \
                      condition_status",
@@ -121,26 +128,27 @@ fn failover(step: &Place<'_>, channel: &str, is_last: bool, notes: &mut Notes) -
     }
 }
 
-fn endpoint(step: &Place<'_>, key: &str, notes: &mut Notes) -> Option<Address> {
-    let place = step.object(key, notes)?;
-    place.only(&["type", "id", "number"], notes);
-    let named = place.text("type", notes).unwrap_or_default();
+fn endpoint(step: &JsonCursor<'_>, key: &str, diagnostics: &mut Diagnostics) -> Option<Address> {
+    let cursor = step.object(key, diagnostics)?;
+    cursor.only(&["type", "id", "number"], diagnostics);
+    let named = cursor.text("type", diagnostics).unwrap_or_default();
     let channel = match named {
         "viber_service_message" | "viber_service" => {
-            notes.bent(&place.name("type"), "names Viber; write viber_service_msg");
+            diagnostics.coerced(&cursor.name("type"), "names Viber; write viber_service_msg");
             "viber_service_msg"
         }
         other => other,
     };
-    let endpoint = match (place.id("id", notes), place.id("number", notes)) {
+    let endpoint = match (cursor.id("id", diagnostics), cursor.id("number", diagnostics)) {
         (Some(_), Some(_)) => {
-            notes.wrong(&place.path, "must hold either an id or a number, and holds both");
+            diagnostics.wrong(&cursor.path, "must hold either an id or a number, and holds both");
             None
         }
         (Some(id), None) => {
             let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
             if key == "to" && channel == "viber_service_msg" && is_number {
-                notes.bent(&place.name("id"), "is a phone number on Viber; write it as number");
+                diagnostics
+                    .coerced(&cursor.name("id"), "is a phone number on Viber; write it as number");
                 Some(address::Endpoint::Number(id))
             } else {
                 Some(address::Endpoint::Id(id))
@@ -152,20 +160,20 @@ fn endpoint(step: &Place<'_>, key: &str, notes: &mut Notes) -> Option<Address> {
     Some(Address { channel: channel.to_owned(), endpoint })
 }
 
-fn content_of(step: &Place<'_>, notes: &mut Notes) -> Option<Message> {
-    let message = step.object("message", notes)?;
-    message.only(&["content", "messenger", "whatsapp", "viber_service_msg"], notes);
-    let content = message.object("content", notes).and_then(|content| {
-        content.only(&[&["type"][..], &content::KINDS].concat(), notes);
-        content::content(&content, "type", notes)
+fn content_of(step: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Message> {
+    let message = step.object("message", diagnostics)?;
+    message.only(&["content", "messenger", "whatsapp", "viber_service_msg"], diagnostics);
+    let content = message.object("content", diagnostics).and_then(|content| {
+        content.only(&[&["type"][..], &content::KINDS].concat(), diagnostics);
+        content::content(&content, "type", diagnostics)
     });
     Some(Message {
         content,
         sms: None,
         mms: None,
-        messenger: content::messenger(&message, notes),
-        whatsapp: content::whatsapp(&message, notes),
-        viber_service_msg: content::viber(&message, "viber_service_msg", notes),
+        messenger: content::messenger(&message, diagnostics),
+        whatsapp: content::whatsapp(&message, diagnostics),
+        viber_service_msg: content::viber(&message, "viber_service_msg", diagnostics),
     })
 }
 

@@ -13,9 +13,9 @@ use super::{
     InvalidParameter,
     asked::{Asked, EXPIRY_S, is_bounded, rule, webhook_url},
     content,
+    diagnostics::Diagnostics,
+    json_cursor::JsonCursor,
     names::{self, StepPath},
-    notes::Notes,
-    place::Place,
 };
 use crate::{
     pb::v1::{
@@ -48,45 +48,47 @@ const KEYS: [&str; 16] = [
 ];
 
 /// What a body asks for, as far as it can be read.
-pub(super) fn asked(body: &Value, notes: &mut Notes) -> Option<Asked> {
-    let first = Place::body(body, notes)?;
-    let others = first.items("failover", notes);
+pub(super) fn asked(body: &Value, diagnostics: &mut Diagnostics) -> Option<Asked> {
+    let first = JsonCursor::body(body, diagnostics)?;
+    let others = first.items("failover", diagnostics);
     if others.is_some_and(<[Value]>::is_empty) {
-        notes.wrong("failover", "must hold at least one message, or be left out");
+        diagnostics.wrong("failover", "must hold at least one message, or be left out");
     }
     let others = others.unwrap_or_default();
-    if !is_bounded("failover", others.len() + 1, notes) {
+    if !is_bounded("failover", others.len() + 1, diagnostics) {
         return None;
     }
-    let mut places = vec![first.clone()];
+    let mut cursors = vec![first.clone()];
     for (index, item) in others.iter().enumerate() {
-        let place = Place::at(item, format!("failover[{index}]"), notes)?;
-        if place.get("failover").is_some() {
+        let cursor = JsonCursor::at(item, format!("failover[{index}]"), diagnostics)?;
+        if cursor.get("failover").is_some() {
             let wanted = "must not be given within failover: the messages stand in one list";
-            notes.wrong(place.name("failover"), wanted);
+            diagnostics.wrong(cursor.name("failover"), wanted);
         }
-        places.push(place);
+        cursors.push(cursor);
     }
-    let last = places.len() - 1;
-    let numbered = places.iter().enumerate();
-    let steps: Vec<_> = numbered.map(|(index, place)| step(place, index == last, notes)).collect();
-    let client_ref = first.text("client_ref", notes).unwrap_or_default().to_owned();
-    let url = webhook_url(&first, notes);
-    for place in places.iter().skip(1) {
+    let last = cursors.len() - 1;
+    let numbered = cursors.iter().enumerate();
+    let steps: Vec<_> =
+        numbered.map(|(index, cursor)| step(cursor, index == last, diagnostics)).collect();
+    let client_ref = first.text("client_ref", diagnostics).unwrap_or_default().to_owned();
+    let url = webhook_url(&first, diagnostics);
+    for cursor in cursors.iter().skip(1) {
         for key in ["client_ref", "webhook_url", "webhook_version"] {
             let usual = (key == "webhook_version").then_some("v1");
             let stands = first.get(key).and_then(Value::as_str).or(usual);
-            let other = place.text(key, notes);
+            let other = cursor.text(key, diagnostics);
             if other.is_some() && other != stands {
-                notes.bent(&place.name(key), "was left out: the first message's stands for all");
+                diagnostics
+                    .coerced(&cursor.name(key), "was left out: the first message's stands for all");
             }
         }
     }
     let versions = [("v1", ApiDialect::MessagesV1), ("v0.1", ApiDialect::MessagesV01)];
-    let facade = first.one_of("webhook_version", &versions, notes);
+    let dialect = first.one_of("webhook_version", &versions, diagnostics);
     let send_within = send_within(&steps);
     let spec = WorkflowSpec { steps, client_ref, send_within, ..WorkflowSpec::default() };
-    Some(Asked { spec, webhook_url: url, facade })
+    Some(Asked { spec, webhook_url: url, dialect })
 }
 
 /// A message by itself that waited for as long as it would live is of no use any more.
@@ -104,14 +106,14 @@ fn ttl(message: &Message) -> Option<Duration> {
     sms.or(mms).or(viber)
 }
 
-fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
-    place.only(&[&KEYS[..], &content::KINDS].concat(), notes);
-    place.without_effect(&["context"], notes);
-    let named = place.text("channel", notes).unwrap_or_default();
+fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -> SpecStep {
+    cursor.only(&[&KEYS[..], &content::KINDS].concat(), diagnostics);
+    cursor.without_effect(&["context"], diagnostics);
+    let named = cursor.text("channel", diagnostics).unwrap_or_default();
     let channel = match named {
         "viber_service" => "viber_service_msg",
         "viber_service_msg" => {
-            notes.bent(&place.name("channel"), "names Viber; write viber_service");
+            diagnostics.coerced(&cursor.name("channel"), "names Viber; write viber_service");
             named
         }
         _ => named,
@@ -122,7 +124,7 @@ fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
         _ => false,
     };
     let mut address = |key: &str| {
-        let value = place.id(key, notes)?;
+        let value = cursor.id(key, diagnostics)?;
         let endpoint = if is_id(key) { Endpoint::Id(value) } else { Endpoint::Number(value) };
         Some(Address { channel: channel.to_owned(), endpoint: Some(endpoint) })
     };
@@ -131,60 +133,60 @@ fn step(place: &Place<'_>, is_last: bool, notes: &mut Notes) -> SpecStep {
     let (from, to) = (address("from"), address("to").unwrap_or_else(nobody));
     // Viber's stands among its options.
     let ttl_s = match channel {
-        "sms" | "mms" => place.seconds("ttl", None, notes),
+        "sms" | "mms" => cursor.seconds("ttl", None, diagnostics),
         _ => {
-            place.without_effect(&["ttl"], notes);
+            cursor.without_effect(&["ttl"], diagnostics);
             None
         }
     };
-    let mut sms = content::sms(place, notes);
+    let mut sms = content::sms(cursor, diagnostics);
     if let ("sms", Some(ttl_s)) = (channel, ttl_s) {
         sms.get_or_insert_default().ttl = Some(content::seconds(ttl_s));
     }
     let mms = ttl_s.filter(|_| channel == "mms");
     let message = Message {
-        content: content::content(place, "message_type", notes),
+        content: content::content(cursor, "message_type", diagnostics),
         sms,
         mms: mms.map(|ttl_s| MmsOptions { ttl: Some(content::seconds(ttl_s)) }),
-        messenger: content::messenger(place, notes),
-        whatsapp: content::whatsapp(place, notes),
-        viber_service_msg: content::viber(place, "viber_service", notes),
+        messenger: content::messenger(cursor, diagnostics),
+        whatsapp: content::whatsapp(cursor, diagnostics),
+        viber_service_msg: content::viber(cursor, "viber_service", diagnostics),
     };
-    let failover = failover(place, channel, ttl(&message), is_last, notes);
+    let failover = failover(cursor, channel, ttl(&message), is_last, diagnostics);
     SpecStep { sender: from, recipient: Some(to), message: Some(message), failover }
 }
 
 /// When the next message is sent; nothing follows the last.
 fn failover(
-    place: &Place<'_>,
+    cursor: &JsonCursor<'_>,
     channel: &str,
     ttl: Option<Duration>,
     is_last: bool,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Failover> {
     if is_last {
         for key in ["expiry_time", "condition_status"] {
-            if place.get(key).is_some() {
+            if cursor.get(key).is_some() {
                 let wanted = "must not be given on the last message: nothing follows it";
-                notes.wrong(place.name(key), wanted);
+                diagnostics.wrong(cursor.name(key), wanted);
             }
         }
         return None;
     }
-    let expiry_s = place.seconds("expiry_time", Some(EXPIRY_S), notes);
+    let expiry_s = cursor.seconds("expiry_time", Some(EXPIRY_S), diagnostics);
     let ttl_s = ttl.and_then(|ttl| u64::try_from(ttl.seconds).ok());
     if let (Some(expiry_s), Some(ttl_s)) = (expiry_s, ttl_s)
         && ttl_s > expiry_s
     {
         let name = if channel == "viber_service_msg" { "viber_service.ttl" } else { "ttl" };
         let advice = "is longer than expiry_time; the provider is told what is left of that";
-        notes.bent(&place.name(name), advice);
+        diagnostics.coerced(&cursor.name(name), advice);
     }
     // A message that is not delivered within its ttl is rejected, and that is what failover follows in
     // the Messages API.
-    let is_given = place.get("expiry_time").is_some();
+    let is_given = cursor.get("expiry_time").is_some();
     let expiry_s = expiry_s.or(ttl_s.filter(|_| !is_given));
-    Some(rule(place, channel, expiry_s, "delivered", notes))
+    Some(rule(cursor, channel, expiry_s, "delivered", diagnostics))
 }
 
 /// What the parser found, in the words of this API.

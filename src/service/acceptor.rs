@@ -8,7 +8,7 @@ use tokio_stream::Stream;
 
 use crate::{
     fair::ConnectionPool,
-    grpc::Prompt,
+    grpc::Preface,
     tls::{Tls, TlsConnection},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn acceptor(
     pool: ConnectionPool,
     tls: Option<Arc<Tls>>,
     timeout: Duration,
-) -> impl Stream<Item = io::Result<Prompt>> {
+) -> impl Stream<Item = io::Result<Preface>> {
     let most = pool.most();
     let accepted = stream::unfold((listener, pool), async |(listener, pool)| {
         let accepted = pool.accept(&listener, "gRPC").await;
@@ -42,7 +42,7 @@ pub(super) fn acceptor(
                         () = permit.connection().let_go() => return None,
                     },
                 };
-                Some(Ok(Prompt::new(wire, permit, timeout)))
+                Some(Ok(Preface::new(wire, permit, timeout)))
             }
         })
         // Each holds a permit, and one more asks them for it: handshakes keep nobody from being accepted.

@@ -73,7 +73,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         accounts: Arc::clone(&rooms.external_accounts),
         show_tokens: rooms.shows_tokens,
         destinations: Arc::clone(&rooms.destinations),
-        patience: timeout,
+        body_timeout: timeout,
     };
     http::public_router(Arc::new(webhooks)).merge(rest::router(Arc::new(rest)))
 }

@@ -10,10 +10,10 @@
 //! webhook, so such a send can still be matched.
 
 mod account;
-mod answer;
 mod auth;
 mod channel;
 pub mod errors;
+mod send_result;
 mod signature;
 mod subject;
 mod time;
@@ -23,7 +23,7 @@ pub mod v1;
 mod webhook;
 
 pub use account::{ApiVersion, ProviderCredential, VonageAccount, WebhookKeys};
-pub use answer::decode;
 pub use channel::{ChannelRules, VonageAdapter};
+pub use send_result::decode;
 pub use subject::{VonageSubject, Wire, wire, wire_of_use};
 pub use webhook::read as read_webhook;

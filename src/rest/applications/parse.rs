@@ -65,11 +65,11 @@ pub(super) fn application(body: &Map<String, Value>) -> Result<ApplicationSpec, 
 pub(super) fn echoed(body: &Map<String, Value>) -> ReturnedSecrets {
     let secret = |at: &[&str]| {
         let (last, way) = at.split_last()?;
-        let mut place = body;
+        let mut path = body;
         for key in way {
-            place = place.get(*key)?.as_object()?;
+            path = path.get(*key)?.as_object()?;
         }
-        place.get(*last)?.as_str().map(Secret::new)
+        path.get(*last)?.as_str().map(Secret::new)
     };
     ReturnedSecrets {
         private_key: secret(&["keys", "private_key"]),
@@ -82,56 +82,56 @@ fn messages(value: Option<&Value>, faults: &mut Faults) -> Option<MessagesSpec> 
     let webhooks = faults.object("capabilities.messages.webhooks", messages.get("webhooks"));
     let mut webhook = |name: &str| {
         webhooks.and_then(|webhooks| {
-            let place = format!("capabilities.messages.webhooks.{name}");
-            webhook(&place, webhooks.get(name), faults)
+            let path = format!("capabilities.messages.webhooks.{name}");
+            webhook(&path, webhooks.get(name), faults)
         })
     };
     let (inbound, status) = (webhook("inbound_url"), webhook("status_url"));
-    let place = "capabilities.messages.version";
-    let payload_version = match faults.text(place, messages.get("version")) {
+    let path = "capabilities.messages.version";
+    let payload_version = match faults.text(path, messages.get("version")) {
         None => PayloadVersion::default(),
         Some(name) => faults
-            .take(place, PayloadVersion::named(name).ok_or("must be one of: v0.1, v1"))
+            .take(path, PayloadVersion::named(name).ok_or("must be one of: v0.1, v1"))
             .unwrap_or_default(),
     };
-    let place = "capabilities.messages.authenticate_inbound_media";
+    let path = "capabilities.messages.authenticate_inbound_media";
     match messages.get("authenticate_inbound_media") {
         None | Some(Value::Null | Value::Bool(false)) => {}
-        Some(_) => faults.add(place, "is not offered here; leave it out"),
+        Some(_) => faults.add(path, "is not offered here; leave it out"),
     }
-    let place = "capabilities.messages.signing";
-    let signing = faults.object(place, messages.get("signing"));
-    let place = "capabilities.messages.signing.secret";
-    signing.and_then(|signing| faults.text(place, signing.get("secret")));
-    let place = "capabilities.messages.signing.method";
-    let method = signing.and_then(|signing| faults.text(place, signing.get("method")));
+    let path = "capabilities.messages.signing";
+    let signing = faults.object(path, messages.get("signing"));
+    let path = "capabilities.messages.signing.secret";
+    signing.and_then(|signing| faults.text(path, signing.get("secret")));
+    let path = "capabilities.messages.signing.method";
+    let method = signing.and_then(|signing| faults.text(path, signing.get("method")));
     let signing = match method {
         None => Signing::default(),
         Some(name) => faults
-            .take(place, Signing::named(name).ok_or("must be one of: jwt, standard_webhooks"))
+            .take(path, Signing::named(name).ok_or("must be one of: jwt, standard_webhooks"))
             .unwrap_or_default(),
     };
     Some(MessagesSpec { inbound, status, payload_version, signing })
 }
 
-fn webhook(place: &str, value: Option<&Value>, faults: &mut Faults) -> Option<Webhook> {
-    let webhook = faults.object(place, value)?;
-    let method = format!("{place}.http_method");
+fn webhook(path: &str, value: Option<&Value>, faults: &mut Faults) -> Option<Webhook> {
+    let webhook = faults.object(path, value)?;
+    let method = format!("{path}.http_method");
     match faults.text(&method, webhook.get("http_method")) {
         Some(name) if !name.eq_ignore_ascii_case("POST") => {
             faults.add(method, "must be one of: POST");
         }
         Some(_) | None => {}
     }
-    let place = format!("{place}.address");
+    let path = format!("{path}.address");
     match webhook.get("address") {
         None | Some(Value::Null) => {
-            faults.add(place, "is required");
+            faults.add(path, "is required");
             None
         }
         given => {
-            let text = faults.text(&place, given)?;
-            faults.take(&place, Webhook::parse(text))
+            let text = faults.text(&path, given)?;
+            faults.take(&path, Webhook::parse(text))
         }
     }
 }

@@ -10,7 +10,7 @@ use dispatch_contract::{
     WebhookRequest, check,
 };
 
-use super::{ApiVersion, VonageAccount, answer, auth::TokenCache, v01, v1, webhook};
+use super::{ApiVersion, VonageAccount, auth::TokenCache, send_result, v01, v1, webhook};
 use crate::http::{HttpClient, HttpRequest};
 
 /// What a channel checks beyond its [`Capabilities`], at a time: finds what is wrong, and adds it.
@@ -108,7 +108,7 @@ impl ChannelAdapter for VonageAdapter {
             timeout: context.timeout,
             now: context.now,
         };
-        answer::decode(&self.client.call(call).await?)
+        send_result::decode(&self.client.call(call).await?)
     }
 
     fn webhook(

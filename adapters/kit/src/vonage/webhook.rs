@@ -17,8 +17,8 @@ use dispatch_contract::{
 
 use super::{
     WebhookKeys,
-    answer::{id, is_code, problem_code},
     errors::{CodeSource, meaning},
+    send_result::{id, is_code, problem_code},
     signature, time,
 };
 use crate::json::Json;

@@ -15,34 +15,34 @@ const WRONG_MOST: usize = 40;
 /// How many `Warning` headers an answer has: clients take about 16 KiB of headers.
 const WARNINGS_MOST: usize = 20;
 
-/// The notes of one request.
+/// The diagnostics of one request.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct Diagnostics {
     wrong: Vec<InvalidParameter>,
-    bent: Vec<String>,
+    coerced: Vec<String>,
     /// How many more were understood.
     more: usize,
 }
 
-impl Notes {
-    /// Notes that `name` is wrong, and what would be right.
+impl Diagnostics {
+    /// Diagnostics that `name` is wrong, and what would be right.
     pub(super) fn wrong(&mut self, name: impl Into<String>, reason: impl Into<String>) {
         self.push(InvalidParameter { name: name.into(), reason: reason.into() });
     }
 
-    /// Notes that `name` was understood, and how it is written.
-    pub(super) fn bent(&mut self, name: &str, advice: &str) {
+    /// Diagnostics that `name` was understood, and how it is written.
+    pub(super) fn coerced(&mut self, name: &str, advice: &str) {
         let name = if name.is_empty() { "the body" } else { name };
-        if self.bent.len() < WARNINGS_MOST {
-            self.bent.push(format!("{name} {advice}"));
+        if self.coerced.len() < WARNINGS_MOST {
+            self.coerced.push(format!("{name} {advice}"));
         } else {
             self.more += 1;
         }
     }
 
-    /// Notes what the caller should know beside its answer.
+    /// Diagnostics what the caller should know beside its answer.
     pub(super) fn say(&mut self, text: &str) {
-        self.bent.push(text.to_owned());
+        self.coerced.push(text.to_owned());
     }
 
     fn push(&mut self, parameter: InvalidParameter) {
@@ -52,7 +52,7 @@ impl Notes {
         }
     }
 
-    /// Notes what the parser found, under the names of this API. What was already noted here about
+    /// Diagnostics what the parser found, under the names of this API. What was already noted here about
     /// the same place, one around it or one within it explains the parser's; `name` leaves out what
     /// was noted under another name.
     pub(super) fn add(
@@ -85,7 +85,7 @@ impl Notes {
     /// Adds a `Warning` header for each thing that was understood.
     pub(super) fn warn(&self, headers: &mut HeaderMap) {
         let last = (self.more > 0).then(|| format!("and {} more such things", self.more));
-        for text in self.bent.iter().chain(&last) {
+        for text in self.coerced.iter().chain(&last) {
             // Only ours and known keys are in it, so that this always is a header's value.
             if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
                 headers.append(header::WARNING, value);

@@ -40,11 +40,11 @@ pub(super) async fn read_out(
     let is_delete = head.method == Method::DELETE;
     // Whoever asks before sending is told not to, by the answer.
     let asks_first = head.headers.contains_key(header::EXPECT);
-    let body = Lent(Arc::new(Mutex::new(body)));
+    let body = SharedBody(Arc::new(Mutex::new(body)));
     let lent = Body::new(body.clone());
     let mut response = next.run(Request::from_parts(head, lent)).await;
     if !asks_first && !body.is_end_stream() {
-        let patience = PATIENCE.min(rest.patience);
+        let patience = PATIENCE.min(rest.body_timeout);
         // Too much or too slow: there is nobody who would read.
         let _ = tokio::time::timeout(patience, pass_over(Body::new(body))).await;
     }
@@ -67,15 +67,15 @@ async fn pass_over(body: Body) {
 
 /// A body that can be read on when whoever had it is done.
 #[derive(Clone)]
-struct Lent(Arc<Mutex<Body>>);
+struct SharedBody(Arc<Mutex<Body>>);
 
-impl Lent {
+impl SharedBody {
     fn body(&self) -> MutexGuard<'_, Body> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl HttpBody for Lent {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

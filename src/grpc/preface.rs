@@ -35,7 +35,7 @@ const OTHER_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
     This port speaks gRPC. The REST API and webhooks are at listen.http, health and metrics at another one\n";
 
 /// A connection whose first bytes must come in time, and that has a place.
-pub struct Prompt {
+pub struct Preface {
     stream: TlsConnection,
     permit: ConnectionPermit,
     let_go: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -48,13 +48,13 @@ pub struct Prompt {
     is_over: bool,
 }
 
-impl Prompt {
+impl Preface {
     /// The preface must be here within `patience`.
-    pub fn new(stream: TlsConnection, permit: ConnectionPermit, patience: Duration) -> Prompt {
+    pub fn new(stream: TlsConnection, permit: ConnectionPermit, patience: Duration) -> Preface {
         permit.connection().arriving();
         let let_go = Box::pin(permit.connection().let_go());
         let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));
-        Prompt { stream, permit, let_go, owed, kept_back: Vec::new(), is_over: false }
+        Preface { stream, permit, let_go, owed, kept_back: Vec::new(), is_over: false }
     }
 
     /// Whether nothing came yet.
@@ -102,7 +102,7 @@ fn is_http1(came: &[u8]) -> bool {
 }
 
 /// What a call knows of its connection.
-impl Connected for Prompt {
+impl Connected for Preface {
     type ConnectInfo = Arc<Connection>;
 
     fn connect_info(&self) -> Arc<Connection> {
@@ -110,7 +110,7 @@ impl Connected for Prompt {
     }
 }
 
-impl AsyncRead for Prompt {
+impl AsyncRead for Preface {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -150,7 +150,7 @@ impl AsyncRead for Prompt {
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for Preface {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -198,8 +198,8 @@ impl AsyncWrite for Prompt {
     }
 }
 
-impl std::fmt::Debug for Prompt {
+impl std::fmt::Debug for Preface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Prompt")
+        f.write_str("Preface")
     }
 }
