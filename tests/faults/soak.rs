@@ -117,7 +117,7 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
     let retention_h = (hours / 6).clamp(1, 24);
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[store]\nretention_s = {}\ncache_mib = 16\n[engine]\nfinal_wait_s = 1200\n\
+        "[store]\nretention_s = {}\ncache_mib = 16\n[engine]\nunconfirmed_after_s = 1200\n\
          [sandbox]\nvirtual_clock = true\n[log]\nlevel = \"warn\"\n",
         retention_h * 3600
     );

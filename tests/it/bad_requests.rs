@@ -280,7 +280,7 @@ fn others() -> Vec<Refused> {
         ("a stream of nobody", stream(one(NOBODY), None), Code::NotFound, "there is no workflow"),
         (
             "a resume_token of another store",
-            resume(token(0x11, &[7; 44])),
+            resume(token(0x11, &[7; 46])),
             Code::FailedPrecondition,
             "another life of this service's store",
         ),

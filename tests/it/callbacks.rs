@@ -402,7 +402,7 @@ async fn a_wrong_question_about_callbacks_is_refused_with_what_would_be_right() 
     let wrong = [
         ListCallbacksRequest { workflow_id: "x".to_owned(), ..Default::default() },
         ListCallbacksRequest { application_id: "x".to_owned(), ..Default::default() },
-        ListCallbacksRequest { page_size: 501, ..Default::default() },
+        ListCallbacksRequest { page_size: -1, ..Default::default() },
         ListCallbacksRequest { state: 9, ..Default::default() },
         ListCallbacksRequest { page_token: "x".to_owned(), ..Default::default() },
     ];

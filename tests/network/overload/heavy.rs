@@ -20,7 +20,7 @@ const CONFIG: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_has_so_many_calls_and_no_more() {
     let _alone = ALONE.lock().await;
-    let server = Server::start("[listen]\ncalls_per_connection = 20\n").await;
+    let server = Server::start("[listen]\nmax_concurrent_streams = 20\n").await;
     let client = server.connect().await;
     let mut watches = JoinSet::new();
     for _ in 0..30 {
