@@ -7,14 +7,16 @@
 //! - [`Shares`], for what is refused when it is too much: nobody holds more than is left free, so
 //!   that there is always something for whoever comes next.
 //! - [`Turns`], for what is short and worth waiting for: those who wait are served in rotation, one of
-//!   each.
+//!   each. [`DiskTurns`] are turns at the disk.
 
 mod connection_pool;
+mod disk_turns;
 mod peer;
 mod shares;
 mod turns;
 
 pub use connection_pool::{ActiveRequest, Connection, ConnectionPermit, ConnectionPool};
+pub use disk_turns::{DiskTurns, NotDone};
 pub use peer::Peer;
 pub use shares::{Share, Shares};
 pub use turns::{Turn, Turns};

@@ -10,7 +10,6 @@ use super::{
     errors::Error,
     guard::caller,
     paging::{PageSize, Pages},
-    reads::change_for_caller,
     render,
     token::Tokens,
 };
@@ -20,6 +19,7 @@ use crate::{
         RotationProgress,
     },
     engine::Engine,
+    fair::DiskTurns,
     pb::v1::{
         self, ApiKey, CreateKeyRequest, CreateKeyResponse, GetMasterKeyRotationRequest,
         GetMasterKeyRotationResponse, ListAuditRequest, ListAuditResponse, ListKeysRequest,
@@ -34,12 +34,13 @@ pub struct AccessService {
     access: Access,
     engine: Engine,
     rotation: Arc<Rotation>,
+    turns: DiskTurns,
 }
 
 impl AccessService {
     /// `engine` has the clock, and counts what is refused; `rotation` changes the master key.
-    pub fn new(access: Access, engine: Engine, rotation: Arc<Rotation>) -> Self {
-        AccessService { access, engine, rotation }
+    pub fn new(access: Access, engine: Engine, rotation: Arc<Rotation>, turns: DiskTurns) -> Self {
+        AccessService { access, engine, rotation, turns }
     }
 
     /// Does it beside the runtime's threads: it writes to the disk.
@@ -56,7 +57,7 @@ impl AccessService {
             let (access, now) = (self.access.clone(), self.engine.clock().wall());
             let request = request.into_inner();
             let tenant = Arc::clone(&caller.tenant);
-            change_for_caller(&tenant, move || act(&access, &caller, request, now)).await?
+            self.turns.change(&tenant, move || act(&access, &caller, request, now)).await?
         };
         acted.await.map(Response::new).map_err(|error| {
             self.engine.metrics().refused(super::code_name(error.code()));

@@ -23,6 +23,7 @@ use crate::{
         ExternalAccount, ExternalId, Name, NewAccount,
     },
     engine::Engine,
+    fair::DiskTurns,
     pb::v1::{
         self, CreateAccountRequest, CreateAccountResponse, DeleteAccountRequest,
         DeleteAccountResponse, GetAccountRequest, GetAccountResponse, LinkApplicationRequest,
@@ -39,12 +40,19 @@ pub struct AccountService {
     access: Access,
     accounts: Arc<Accounts>,
     show_tokens: bool,
+    turns: DiskTurns,
 }
 
 impl AccountService {
     /// In front of `accounts`; their tokens are shown in clear if `show_tokens`.
-    pub fn new(engine: Engine, access: Access, accounts: Arc<Accounts>, show_tokens: bool) -> Self {
-        AccountService { engine, access, accounts, show_tokens }
+    pub fn new(
+        engine: Engine,
+        access: Access,
+        accounts: Arc<Accounts>,
+        show_tokens: bool,
+        turns: DiskTurns,
+    ) -> Self {
+        AccountService { engine, access, accounts, show_tokens, turns }
     }
 
     /// The caller, who may administer, and what it asks.
@@ -64,7 +72,7 @@ impl AccountService {
         let (access, now) = (self.access.clone(), self.engine.clock().wall());
         let accounts = Arc::clone(&self.accounts);
         let tenant = Arc::clone(&caller.tenant);
-        reads::change(&tenant, move || {
+        reads::change(&self.turns, &tenant, move || {
             access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant))
         })
         .await

@@ -18,6 +18,7 @@ use super::{DispatchService, calls::panicked, errors::Error, guard::caller, note
 use crate::{
     access::{Access, Caller},
     engine::{Engine, EngineError, ResumePolicy},
+    fair::DiskTurns,
     pb::v1::{
         BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
         admin_service_server, dispatch_service_server::DispatchServiceServer,
@@ -38,20 +39,28 @@ pub struct AdminService {
     engine: Engine,
     access: Access,
     health: HealthReporter,
-    patience: Duration,
-    places: Arc<Semaphore>,
+    reader_timeout: Duration,
+    turns: DiskTurns,
+    permits: Arc<Semaphore>,
 }
 
 impl AdminService {
     /// `health` is told when the engine is held no longer. Whoever takes a backup takes each piece
-    /// within `patience`.
-    pub fn new(engine: Engine, access: Access, health: HealthReporter, patience: Duration) -> Self {
-        AdminService { engine, access, health, patience, places: Arc::new(Semaphore::new(BACKUPS)) }
+    /// within `reader_timeout`.
+    pub fn new(
+        engine: Engine,
+        access: Access,
+        health: HealthReporter,
+        reader_timeout: Duration,
+        turns: DiskTurns,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(BACKUPS));
+        AdminService { engine, access, health, reader_timeout, turns, permits }
     }
 
     /// Writes down what a caller is about to do.
     async fn audit(&self, caller: Caller, what: &'static str) -> Result<(), Error> {
-        note(&self.engine, &self.access, caller, what, String::new()).await
+        note(&self.turns, &self.engine, &self.access, caller, what, String::new()).await
     }
 }
 
@@ -89,7 +98,7 @@ impl admin_service_server::AdminService for AdminService {
         request: Request<BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
         let caller = caller(&request)?;
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.permits).try_acquire_owned() else {
             let retry_after_ms = 10_000;
             return Err(Error::Engine(EngineError::Overloaded { retry_after_ms }).into());
         };
@@ -97,7 +106,7 @@ impl admin_service_server::AdminService for AdminService {
         let reader = Arc::clone(self.engine.reader());
         let settings = Arc::clone(self.engine.settings());
         let (pieces, taken) = mpsc::channel(AHEAD);
-        let (runtime, patience) = (Handle::current(), self.patience);
+        let (runtime, patience) = (Handle::current(), self.reader_timeout);
         let engine = self.engine.clone();
         // A thread of its own kind: it reads the disk, and waits for whoever takes the pieces.
         tokio::task::spawn_blocking(move || {

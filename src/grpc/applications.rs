@@ -24,6 +24,7 @@ use crate::{
     },
     current::Current,
     engine::Engine,
+    fair::DiskTurns,
     pb::v1::{
         self, CallbackPayloadVersion, CallbackSigning, CreateApplicationRequest,
         CreateApplicationResponse, DeleteApplicationRequest, DeleteApplicationResponse,
@@ -49,6 +50,7 @@ pub struct ApplicationService {
     applications: Arc<Applications>,
     accounts: Arc<Accounts>,
     destinations: Arc<Current<Destinations>>,
+    turns: DiskTurns,
 }
 
 impl ApplicationService {
@@ -60,8 +62,9 @@ impl ApplicationService {
         applications: Arc<Applications>,
         accounts: Arc<Accounts>,
         destinations: Arc<Current<Destinations>>,
+        turns: DiskTurns,
     ) -> Self {
-        ApplicationService { engine, access, applications, accounts, destinations }
+        ApplicationService { engine, access, applications, accounts, destinations, turns }
     }
 
     /// What is asked for, if its statuses may go where they are to.
@@ -90,7 +93,7 @@ impl ApplicationService {
         let tenant = Arc::clone(&caller.tenant);
         let change =
             move || access.audited(&caller, (what, &target), now, || change(&caller.tenant));
-        reads::change(&tenant, change).await
+        reads::change(&self.turns, &tenant, change).await
     }
 }
 
@@ -118,7 +121,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.application_id)?;
         let (applications, tenant) = (Arc::clone(&self.applications), Arc::clone(&caller.tenant));
-        let found = reads::change(&tenant, move || {
+        let found = reads::change(&self.turns, &tenant, move || {
             let found = applications.get(&caller.tenant, id)?;
             Ok::<_, ApplicationError>((found, applications.default_of(&caller.tenant)?))
         });
@@ -144,7 +147,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         ids.truncate(size);
         let next_page_token = pages.next(ids.last().filter(|_| !is_last));
         let tenant = Arc::clone(&caller.tenant);
-        let listed = reads::change(&tenant, move || {
+        let listed = reads::change(&self.turns, &tenant, move || {
             let shown = applications.of_ids(&caller.tenant, &ids)?;
             Ok::<_, ApplicationError>((shown, applications.default_of(&caller.tenant)?))
         });

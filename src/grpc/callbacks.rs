@@ -10,7 +10,6 @@ use super::{
     guard::caller,
     note,
     paging::{PageSize, Pages},
-    reads::change_for_caller,
     render::timestamp,
     token::{Tokens, audience, behind_callback, callback_of},
 };
@@ -18,6 +17,7 @@ use crate::{
     access::Access,
     callbacks::{Callback, CallbackFilter, CallbackId, CallbackQueries, DeliveryState, Subject},
     engine::Engine,
+    fair::DiskTurns,
     machine::Moment,
     pb::v1::{
         self, CallbackState, CallbackSubject, ListCallbacksRequest, ListCallbacksResponse,
@@ -33,13 +33,14 @@ pub struct CallbackService {
     queries: CallbackQueries,
     access: Access,
     engine: Engine,
+    turns: DiskTurns,
 }
 
 impl CallbackService {
     /// In front of `queries`. `access` has the key of page tokens and writes down what is resent; `engine`
     /// has the store that they are of.
-    pub fn new(queries: CallbackQueries, access: Access, engine: Engine) -> Self {
-        CallbackService { queries, access, engine }
+    pub fn new(queries: CallbackQueries, access: Access, engine: Engine, turns: DiskTurns) -> Self {
+        CallbackService { queries, access, engine, turns }
     }
 
     /// Works beside the runtime's own threads, in its caller's turn: it may wait for the disk.
@@ -50,7 +51,8 @@ impl CallbackService {
         work: impl FnOnce(&CallbackQueries, Option<&str>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
         let (queries, whose) = (self.queries.clone(), whose.clone());
-        change_for_caller(own, move || work(&queries, whose.as_deref()))
+        self.turns
+            .change(own, move || work(&queries, whose.as_deref()))
             .await?
             .map_err(Error::Store)
     }
@@ -119,7 +121,8 @@ impl callback_service_server::CallbackService for CallbackService {
         };
         if let Some(whose) = whose {
             let caller = caller.at(&whose);
-            note(&self.engine, &self.access, caller, "callback.resent", target).await?;
+            note(&self.turns, &self.engine, &self.access, caller, "callback.resent", target)
+                .await?;
         }
         Ok(Response::new(ResendCallbackResponse { resent: count as u64 }))
     }

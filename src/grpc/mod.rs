@@ -36,7 +36,7 @@ pub(crate) use errors::Error;
 pub use guard::Guarded;
 pub(crate) use guard::count_denied;
 pub use preface::Preface;
-pub(crate) use reads::{change_for_caller, read_for_caller};
+pub(crate) use reads::read_for_caller;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
 pub use unguarded::Unguarded;
@@ -49,6 +49,7 @@ use tonic::Code;
 use crate::{
     access::{Access, Caller},
     engine::{Canceled, Engine, EngineError},
+    fair::DiskTurns,
     machine::WorkflowId,
 };
 
@@ -72,6 +73,7 @@ pub fn parse_create(
 /// # Errors
 /// As [`Engine::cancel`], or if the store failed.
 pub(crate) async fn cancel_for_caller(
+    turns: &DiskTurns,
     engine: &Engine,
     access: &Access,
     caller: &Caller,
@@ -81,14 +83,17 @@ pub(crate) async fn cancel_for_caller(
     if !(caller.is_operator() && matches!(own, Err(EngineError::NotFound(_)))) {
         return Ok(own?);
     }
-    let record = read_for_caller(engine, &caller.tenant, move |reader| reader.record(id)).await?;
+    let record =
+        read_for_caller(turns, engine, &caller.tenant, move |reader| reader.record(id)).await?;
     let Some(record) = record else { return Ok(own?) };
-    note(engine, access, caller.at(&record.tenant), "workflow.canceled", id.to_string()).await?;
+    note(turns, engine, access, caller.at(&record.tenant), "workflow.canceled", id.to_string())
+        .await?;
     Ok(engine.cancel(Arc::clone(&record.tenant), id).await?)
 }
 
 /// Writes down what a caller is about to do, beside the runtime's own threads.
 async fn note(
+    turns: &DiskTurns,
     engine: &Engine,
     access: &Access,
     caller: Caller,
@@ -98,7 +103,7 @@ async fn note(
     let (access, now) = (access.clone(), engine.clock().wall());
     let tenant = Arc::clone(&caller.tenant);
     let written = move || access.audit(&caller, what, &target, now);
-    change_for_caller(&tenant, written).await?.map_err(Error::Store)
+    turns.change(&tenant, written).await?.map_err(Error::Store)
 }
 
 /// A code's name, for metrics.

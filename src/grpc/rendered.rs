@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
+    fair::DiskTurns,
     machine::{TimelineEvent, Workflow},
     pb::v1::Event,
     store::{Cursor, Row},
@@ -42,6 +43,7 @@ impl RenderedRows {
     /// A row as it is told; `None` if its workflow is gone.
     pub(super) async fn row(
         &self,
+        turns: &DiskTurns,
         engine: &Engine,
         tokens: &Tokens,
         row: &Arc<Row>,
@@ -49,7 +51,7 @@ impl RenderedRows {
         let cell = self.cell(row.cursor);
         let shown = cell.get_or_try_init(|| async {
             let (tenant, row, tokens) = (&row.tenant, Arc::clone(row), tokens.clone());
-            read_for_stream(engine, tenant, move |reader| {
+            read_for_stream(turns, engine, tenant, move |reader| {
                 let Some(record) = reader.record(row.workflow)? else { return Ok(None) };
                 let Some(workflow) = reader.workflow(row.workflow)? else { return Ok(None) };
                 let events = events(&row, &workflow, &tokens, &row.tenant);

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     access::{Access, Caller, Scope},
     engine::{Engine, EngineError, NewWorkflow},
+    fair::DiskTurns,
     machine::{Plan, TimelineEvent, WorkflowId},
     pb::v1::{
         self, BatchCreateResult, BatchCreateWorkflowsRequest, BatchCreateWorkflowsResponse,
@@ -72,16 +73,23 @@ pub struct DispatchService {
     engine: Engine,
     access: Access,
     calls: Calls,
-    reader_patience: Duration,
+    reader_timeout: Duration,
     rendered: Arc<RenderedRows>,
+    turns: DiskTurns,
 }
 
 impl DispatchService {
     /// For callers whom `access` knows: each sees its tenant's workflows, over as many streams as `calls`
-    /// has for it. A stream waits for its reader for `reader_patience`.
-    pub fn new(engine: Engine, access: Access, calls: Calls, reader_patience: Duration) -> Self {
+    /// has for it. A stream waits for its reader for `reader_timeout`.
+    pub fn new(
+        engine: Engine,
+        access: Access,
+        calls: Calls,
+        reader_timeout: Duration,
+        turns: DiskTurns,
+    ) -> Self {
         let rendered = Arc::default();
-        DispatchService { engine, access, calls, reader_patience, rendered }
+        DispatchService { engine, access, calls, reader_timeout, rendered, turns }
     }
 
     /// A refused request is counted; its status says why.
@@ -178,7 +186,7 @@ impl DispatchService {
         id: WorkflowId,
         view: View,
     ) -> Result<v1::Workflow, Error> {
-        let found = read_for_caller(&self.engine, &caller.tenant, move |reader| {
+        let found = read_for_caller(&self.turns, &self.engine, &caller.tenant, move |reader| {
             // The state first: a timeline that is a little newer is better than one that is older.
             let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
             let Some(record) = reader.record(id)? else { return Ok(None) };
@@ -227,7 +235,7 @@ impl DispatchService {
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
         };
         let read = move |reader: &dyn Reader| reader.list(&filter, after, limit);
-        let page = read_for_caller(&self.engine, &caller.tenant, read).await?;
+        let page = read_for_caller(&self.turns, &self.engine, &caller.tenant, read).await?;
         let workflows = page
             .workflows
             .iter()
@@ -312,13 +320,14 @@ impl DispatchService {
             position,
             to,
             error_slot,
-            reader_timeout: self.reader_patience,
+            reader_timeout: self.reader_timeout,
             rendered: Arc::clone(&self.rendered),
+            turns: self.turns.clone(),
             bookmark_at: tokio::time::Instant::now() + quiet,
             _counted: Box::new((counted, self.engine.metrics().stream())),
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
-        let (end, reader_timeout) = (follower.to.clone(), self.reader_patience);
+        let (end, reader_timeout) = (follower.to.clone(), self.reader_timeout);
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let last = tokio::select! {
@@ -404,7 +413,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let id =
                 parse::workflow_id("workflow_id", &request.workflow_id).map_err(Error::Invalid)?;
             let canceled =
-                super::cancel_for_caller(&self.engine, &self.access, &caller, id).await?;
+                super::cancel_for_caller(&self.turns, &self.engine, &self.access, &caller, id)
+                    .await?;
             let workflow = if caller.may(Scope::Read) {
                 self.show(&caller, id, View::Basic).await?
             } else {

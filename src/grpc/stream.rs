@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, EngineError},
+    fair::DiskTurns,
     machine::{Fact, WorkflowId},
     pb::v1::{Bookmark, StreamStatusResponse, stream_status_response::Kind},
     store::{Cursor, Row, StoreError},
@@ -62,6 +63,7 @@ pub(super) struct StatusStream {
     /// How long it waits for a reader that takes nothing.
     pub(super) reader_timeout: Duration,
     pub(super) rendered: Arc<RenderedRows>,
+    pub(super) turns: DiskTurns,
     /// When the reader is next told where it is, if nothing else tells it.
     pub(super) bookmark_at: Instant,
     /// Dropped with the stream.
@@ -197,7 +199,7 @@ impl StatusStream {
     /// retention, and so is the reader.
     async fn shown(&mut self, row: &Arc<Row>) -> Result<Arc<RenderedRow>, StreamEnded> {
         let rendered = Arc::clone(&self.rendered);
-        match rendered.row(&self.engine, &self.tokens, row).await {
+        match rendered.row(&self.turns, &self.engine, &self.tokens, row).await {
             Ok(Some(shown)) => Ok(shown),
             Ok(None) => Err(self.too_old(row.cursor)),
             Err(error) => Err(self.fail(error)),
@@ -239,7 +241,7 @@ impl StatusStream {
         &mut self,
         read: impl FnOnce(&dyn crate::store::Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StreamEnded> {
-        match read_for_stream(&self.engine, &self.own, read).await {
+        match read_for_stream(&self.turns, &self.engine, &self.own, read).await {
             Ok(value) => Ok(value),
             Err(Error::Store(StoreError::Trimmed(oldest))) => Err(self.too_old(oldest)),
             Err(error) => Err(self.fail(error)),

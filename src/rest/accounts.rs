@@ -190,7 +190,7 @@ async fn change<T: Send + 'static>(
     let (accounts, tenant) = (Arc::clone(&rest.accounts), Arc::clone(&caller.tenant));
     let change =
         move || access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant));
-    beside(&tenant, change).await?.map_err(refused)
+    beside(&rest.turns, &tenant, change).await?.map_err(refused)
 }
 
 fn refused(error: AccountError) -> AccountProblem {

@@ -77,7 +77,8 @@ async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<JsonAnswer, 
         let shown = &ids[behind..ids.len().min(behind + size)];
         Ok((applications.of_ids(&caller.tenant, shown)?, ids.len()))
     };
-    let (shown, count) = beside(&tenant, list).await?.map_err(|error| refused(error, ""))?;
+    let (shown, count) =
+        beside(&rest.turns, &tenant, list).await?.map_err(|error| refused(error, ""))?;
     Ok(JsonAnswer(StatusCode::OK, render::page(&shown, count, page, size)))
 }
 
@@ -90,7 +91,7 @@ async fn show(
     let application = parsed(&id)?;
     let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
     let get = move || applications.get(&caller.tenant, application);
-    let found = beside(&tenant, get).await?.map_err(|error| refused(error, &id))?;
+    let found = beside(&rest.turns, &tenant, get).await?.map_err(|error| refused(error, &id))?;
     Ok(JsonAnswer(StatusCode::OK, render::application(&found)))
 }
 
@@ -150,7 +151,7 @@ async fn change<T: Send + 'static>(
     let (access, now) = (Arc::clone(&rest.access), rest.engine.clock().wall());
     let (of, tenant) = (target.to_owned(), Arc::clone(&caller.tenant));
     let change = move || access.audited(&caller, (what, &of), now, || change(&caller.tenant));
-    beside(&tenant, change).await?.map_err(|error| refused(error, target))
+    beside(&rest.turns, &tenant, change).await?.map_err(|error| refused(error, target))
 }
 
 /// What is no id is the id of none.

@@ -184,7 +184,7 @@ async fn receiver(
     let (applications, tenant) = (Arc::clone(&rest.applications), Arc::clone(&caller.tenant));
     let now = rest.engine.clock().wall();
     let ensure = move || applications.ensure_default(&tenant, now);
-    let made = beside(&caller.tenant, ensure).await?;
+    let made = beside(&rest.turns, &caller.tenant, ensure).await?;
     made.map(Some).map_err(|error| {
         tracing::error!(%error, "a tenant's default application could not be made");
         Problem::internal()

@@ -40,6 +40,7 @@ use crate::{
     access::{Access, Accounts, Applications, Destinations},
     current::Current,
     engine::{Engine, EngineError},
+    fair::DiskTurns,
     grpc::code_name,
 };
 
@@ -47,6 +48,8 @@ use crate::{
 pub struct Rest {
     /// Where requests go.
     pub engine: Engine,
+    /// Turns at the disk.
+    pub turns: DiskTurns,
     /// Who may ask.
     pub access: Arc<Access>,
     /// The tenants' applications.

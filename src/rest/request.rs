@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value};
 
 use super::{InvalidParameter, Problem, body};
-use crate::grpc::change_for_caller;
+use crate::fair::DiskTurns;
 
 /// How many faults an answer names: it is not to be much larger than its request.
 const FAULTS_MOST: usize = 40;
@@ -118,8 +118,9 @@ pub(super) fn number(
 /// # Errors
 /// 500 after a panic in it.
 pub(super) async fn beside<T: Send + 'static>(
+    turns: &DiskTurns,
     tenant: &Arc<str>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    change_for_caller(tenant, work).await.map_err(|_| Problem::internal())
+    turns.change(tenant, work).await.map_err(|_| Problem::internal())
 }

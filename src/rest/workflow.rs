@@ -53,7 +53,7 @@ async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem
     let caller = caller(rest, head)?;
     accepts_json(&head.headers)?;
     let id = named(id)?;
-    let canceled = cancel_for_caller(&rest.engine, &rest.access, &caller, id).await?;
+    let canceled = cancel_for_caller(&rest.turns, &rest.engine, &rest.access, &caller, id).await?;
     let shown = found(rest, &caller, id).await?;
     let started = canceled.started.iter();
     let steps: BTreeSet<_> = started
@@ -83,7 +83,7 @@ struct Shown {
 }
 
 async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<Shown, Problem> {
-    let found = read_for_caller(&rest.engine, &caller.tenant, move |reader| {
+    let found = read_for_caller(&rest.turns, &rest.engine, &caller.tenant, move |reader| {
         // The state first: a timeline that is a little newer is better than one that is older.
         let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
         let Some(record) = reader.record(id)? else { return Ok(None) };

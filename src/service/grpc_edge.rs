@@ -10,6 +10,7 @@ use crate::{
     access::Access,
     config::ListenConfig,
     engine::Engine,
+    fair::DiskTurns,
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
         DispatchService, Explained, Guarded, SandboxService, Unguarded, unread::MOST_MIB,
@@ -51,9 +52,16 @@ macro_rules! gzipped {
 }
 
 /// The gRPC edge of an engine, to be served on whatever brings connections.
-pub fn grpc_edge(engine: &Engine, access: &Access, calls: &Calls, listen: &ListenConfig) -> Router {
+pub fn grpc_edge(
+    engine: &Engine,
+    access: &Access,
+    calls: &Calls,
+    turns: &DiskTurns,
+    listen: &ListenConfig,
+) -> Router {
     let timeout = Duration::from_secs(listen.reader_timeout_s);
-    let dispatch = DispatchService::new(engine.clone(), access.clone(), calls.clone(), timeout);
+    let dispatch =
+        DispatchService::new(engine.clone(), access.clone(), calls.clone(), timeout, turns.clone());
     let dispatch = Guarded::new(
         gzipped!(DispatchServiceServer::new(dispatch)),
         access.clone(),
@@ -92,22 +100,40 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
     let health_service =
         Unguarded::new(gzipped!(health_service), engine.clone(), HEALTH_CALLS, None);
     let timeout = Duration::from_secs(listen.reader_timeout_s);
-    let admin = AdminService::new(engine.clone(), access.clone(), health.clone(), timeout);
-    let keys = AccessService::new(access.clone(), engine.clone(), rooms.rotation.clone());
+    let admin = AdminService::new(
+        engine.clone(),
+        access.clone(),
+        health.clone(),
+        timeout,
+        rooms.turns.clone(),
+    );
+    let keys = AccessService::new(
+        access.clone(),
+        engine.clone(),
+        rooms.rotation.clone(),
+        rooms.turns.clone(),
+    );
     let applications = ApplicationService::new(
         engine.clone(),
         access.clone(),
         rooms.applications.clone(),
         rooms.external_accounts.clone(),
         rooms.destinations.clone(),
+        rooms.turns.clone(),
     );
     let accounts = AccountService::new(
         engine.clone(),
         access.clone(),
         rooms.external_accounts.clone(),
         rooms.shows_tokens,
+        rooms.turns.clone(),
     );
-    let callbacks = CallbackService::new(rooms.callbacks.queries(), access.clone(), engine.clone());
+    let callbacks = CallbackService::new(
+        rooms.callbacks.queries(),
+        access.clone(),
+        engine.clone(),
+        rooms.turns.clone(),
+    );
     let sandbox = rooms.sandbox.clone().map(SandboxService::new);
     // Made at build time, so it decodes; the tests see that both versions answer.
     let (v1, v1alpha) = (reflection().build_v1().ok(), reflection().build_v1alpha().ok());
@@ -115,7 +141,7 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
     let v1 = v1.map(|it| Unguarded::new(gzipped!(it), engine.clone(), REFLECTION_CALLS, quiet));
     let v1alpha =
         v1alpha.map(|it| Unguarded::new(gzipped!(it), engine.clone(), REFLECTION_CALLS, quiet));
-    let router = grpc_edge(engine, access, &calls, listen)
+    let router = grpc_edge(engine, access, &calls, &rooms.turns, listen)
         .add_service(guarded!(AdminServiceServer, admin))
         .add_service(guarded!(AccessServiceServer, keys))
         .add_service(guarded!(ApplicationServiceServer, applications))

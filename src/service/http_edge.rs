@@ -68,6 +68,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
     };
     let rest = Rest {
         engine: rooms.engine.clone(),
+        turns: rooms.turns.clone(),
         access: Arc::new(rooms.rest_access.clone()),
         applications: Arc::clone(&rooms.applications),
         accounts: Arc::clone(&rooms.external_accounts),

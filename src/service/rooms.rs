@@ -15,6 +15,7 @@ use crate::{
     config::{Config, ConfigError, StoreKind},
     current::Current,
     engine::Engine,
+    fair::DiskTurns,
     grpc::Sandbox,
     http::AccountsByName,
     store::Store,
@@ -24,6 +25,8 @@ use crate::{
 /// The started rooms, and what the edges and a reload need of how they were started.
 pub(super) struct Rooms {
     pub(super) engine: Engine,
+    /// What both edges share of the disk.
+    pub(super) turns: DiskTurns,
     pub(super) access: Access,
     /// What callers of gRPC, and those of public HTTP, are judged by.
     pub(super) grpc_access: Access,
@@ -90,6 +93,7 @@ impl Rooms {
         };
         Ok(Rooms {
             engine,
+            turns: DiskTurns::default(),
             access,
             grpc_access: caller_access.grpc,
             rest_access: caller_access.rest,

@@ -12,6 +12,7 @@ use std::{
 use dispatch::{
     access::Access,
     config,
+    fair::DiskTurns,
     grpc::{AdminService, Calls, Guarded, Unguarded},
     machine::{Fingerprint, Workflow, WorkflowId},
     pb::v1::{
@@ -138,14 +139,15 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     let calls = Calls::new(listen.calls, access.limits().clone());
     let (reporter, _) = tonic_health::server::health_reporter();
     let patience = Duration::from_secs(5);
-    let admin = AdminService::new(engine.clone(), access.clone(), reporter, patience);
+    let admin =
+        AdminService::new(engine.clone(), access.clone(), reporter, patience, DiskTurns::default());
     let admin =
         Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone(), calls.clone());
     let health = Unguarded::new(HealthServer::new(ClumsyHealth), engine.clone(), 8, None);
     let socket = TcpListener::bind(FREE).await.unwrap();
     let address = format!("http://{}", socket.local_addr().unwrap());
     let stop = CancellationToken::new();
-    let served = grpc_edge(&engine, &access, &calls, &listen)
+    let served = grpc_edge(&engine, &access, &calls, &DiskTurns::default(), &listen)
         .add_service(admin)
         .add_service(health)
         .serve_with_incoming_shutdown(

@@ -16,6 +16,7 @@ use dispatch::{
     client::Client,
     config::{Config, StoreKind},
     engine::{Engine, TestClock},
+    fair::DiskTurns,
     grpc::{Calls, Sandbox, Sent},
     pb::v1::{Event, ListWorkflowsRequest},
     service::{self, Service, ServiceClock},
@@ -111,7 +112,7 @@ impl World {
                 let accepted = listener.accept().await.map(|(stream, _)| Accepted(stream));
                 Some((accepted, listener))
             });
-            service::grpc_edge(&engine, &access, &calls, &listen)
+            service::grpc_edge(&engine, &access, &calls, &DiskTurns::default(), &listen)
                 .serve_with_incoming(incoming)
                 .await?;
             Ok(())
