@@ -26,7 +26,7 @@ use crate::{
     access::{Access, Caller, Scope},
     engine::{Engine, EngineError, NewWorkflow},
     fair::DiskTurns,
-    machine::{Plan, TimelineEvent, WorkflowId},
+    machine::{Plan, Progress, WorkflowId},
     pb::v1::{
         self, BatchCreateResult, BatchCreateWorkflowsRequest, BatchCreateWorkflowsResponse,
         CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
@@ -202,14 +202,16 @@ impl DispatchService {
             }
             Some((record, workflow, rows)) if caller.sees(&record.tenant) => {
                 let (tokens, whose) = (self.tokens()?, caller.view("")?);
-                let events: Vec<_> = rows
-                    .iter()
-                    .flat_map(|row| {
-                        let audience = token::audience(&whose);
-                        rendered::events(row, &workflow, &tokens, audience)
-                    })
-                    .collect();
-                Ok(render::workflow(&record, &workflow, events, view == View::Full))
+                let events = |row| {
+                    let audience = token::audience(&whose);
+                    rendered::events(row, &workflow, &tokens, audience)
+                };
+                let timeline = match view {
+                    View::Full => rows.iter().map(|row| &**row).flat_map(events).collect(),
+                    View::Basic | View::Summary => Vec::new(),
+                };
+                let progress = Progress::of(&workflow, rows.iter().flat_map(|row| &row.facts));
+                Ok(render::workflow(&record, &progress, timeline))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),
         }
@@ -479,16 +481,10 @@ fn preview(caller: &Caller, plan: Plan, request_id: &str, view: View) -> v1::Wor
     }
 }
 
-/// A workflow just after its creation. Its events are only looked through, so they need no tokens.
+/// A workflow just after its creation.
 fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-    if let Some(shown) = render::fresh(record, state) {
-        return shown;
-    }
-    let numbered = (1..).zip(facts);
-    let event = |(sequence, fact)| {
-        render::event(&TimelineEvent::of(state, sequence, state.updated_at, fact), String::new())
-    };
-    render::workflow(record, state, numbered.map(event).collect(), false)
+    render::fresh(record, state)
+        .unwrap_or_else(|| render::workflow(record, &Progress::of(state, facts), Vec::new()))
 }
 
 fn violation(violation: &tonic_types::FieldViolation) -> v1::FieldViolation {

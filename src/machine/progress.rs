@@ -8,7 +8,7 @@
 //! It deliberately knows no words of an API: times are [`Moment`]s or shown by the wall clock, steps are counted
 //! from 0, and what is not known is `None`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use dispatch_contract::{Channel, Failure, Status, UnixMillis};
 
@@ -17,19 +17,26 @@ use super::{
     WorkflowId, describe,
 };
 
-/// A workflow and how far it is.
+/// A workflow and how far it is. It borrows from the state and the facts, and allocates nothing until a fact
+/// adds to the state: a create is answered with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct Progress<'a> {
+    /// Whose progress it is.
+    pub id: WorkflowId,
     /// Where it is in its life.
     pub state: ProgressState,
     /// How it ended, once it has.
-    pub outcome: Option<OutcomeProgress>,
-    /// Its steps, in order.
-    pub steps: Vec<StepProgress>,
+    pub outcome: Option<OutcomeProgress<'a>>,
+    /// How many facts the state was folded from.
+    pub revision: u32,
+    /// When the last of them became so.
+    pub updated_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
     /// What it waits for next, by the wall clock.
     pub next_deadline: Option<Deadline>,
+    workflow: &'a Workflow,
+    digest: FactDigest<'a>,
 }
 
 /// Where a workflow is in its life, for readers.
@@ -45,22 +52,24 @@ pub enum ProgressState {
 
 /// How a workflow ended, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutcomeProgress {
+pub struct OutcomeProgress<'a> {
     /// Why.
     pub reason: Reason,
     /// The provider's code, where one was at fault.
-    pub provider_code: Option<String>,
+    pub provider_code: Option<&'a str>,
     /// One sentence; empty where the facts were not at hand.
-    pub detail: String,
+    pub detail: &'a str,
     /// The step that decided it; `None` where none did, as with a cancel.
     pub step: Option<u8>,
 }
 
 /// A step and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepProgress {
+pub struct StepProgress<'a> {
+    /// Counted from 0.
+    pub index: u8,
     /// The channel that it sends on.
-    pub channel: Channel,
+    pub channel: &'a Channel,
     /// Where it is.
     pub state: StepStatus,
     /// The highest status of its attempts' messages.
@@ -73,19 +82,18 @@ pub struct StepProgress {
     pub started_at: Option<Moment>,
     /// When its condition must be met, by the wall clock; `None` before an acceptance, and without an expiry.
     pub expires_at: Option<UnixMillis>,
-    /// Its attempts, in order.
-    pub attempts: Vec<AttemptProgress>,
+    progress: &'a Progress<'a>,
 }
 
 /// An attempt and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttemptProgress {
+pub struct AttemptProgress<'a> {
     /// Counted from 1 within the workflow.
     pub number: u16,
     /// The route it goes by.
-    pub route: Arc<str>,
+    pub route: &'a str,
     /// The provider's id of its message, where it is known.
-    pub provider_id: Option<String>,
+    pub provider_id: Option<&'a str>,
     /// Where it is.
     pub state: AttemptState,
     /// The status that its message reached.
@@ -126,30 +134,96 @@ pub struct TimelineEvent<'a> {
 }
 
 /// What only the facts tell.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FactDigest<'a> {
-    /// Why steps were left, by step.
+    /// Why steps were left, by step; as long as the last step of which that is known.
     reasons: Vec<Option<Reason>>,
     /// The last step that was met, failed or expired before the end.
     decided_by: Option<u8>,
-    /// The providers' ids, by attempt.
+    /// The providers' ids, by attempt, from attempt 1; as long as the last of which that is known.
     provider_ids: Vec<Option<&'a str>>,
     end: Option<&'a super::Outcome>,
 }
 
-impl Progress {
+impl<'a> Progress<'a> {
     /// How far `workflow` is, by its state and its whole timeline. Without facts it is what the state alone
     /// tells, which is all of it until a step was left or a call answered.
-    pub fn of<'a>(workflow: &Workflow, facts: impl IntoIterator<Item = &'a Fact>) -> Progress {
-        let digest = FactDigest::by(workflow, facts);
-        let steps = (0_u8..).zip(&workflow.steps);
+    pub fn of(workflow: &'a Workflow, facts: impl IntoIterator<Item = &'a Fact>) -> Self {
+        let digest = FactDigest::by(facts);
         Progress {
+            id: workflow.id,
             state: workflow.phase.into(),
             outcome: digest.outcome(workflow.phase),
-            steps: steps.map(|(index, step)| digest.step(workflow, index, step)).collect(),
+            revision: workflow.sequence,
+            updated_at: workflow.updated_at,
             ended_at: workflow.ended_at,
             next_deadline: workflow.deadlines().next(workflow.updated_at),
+            workflow,
+            digest,
         }
+    }
+
+    /// Its steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = StepProgress<'_>> {
+        (0_u8..).zip(&self.workflow.steps).map(|(index, step)| self.step(index, step))
+    }
+
+    fn step<'b>(&'b self, index: u8, step: &'b super::Step) -> StepProgress<'b> {
+        let reason = match (step.status, self.workflow.phase) {
+            // It was left for the reason for which all ended.
+            (StepStatus::Canceled, Phase::Ended(_, reason)) => Some(reason),
+            (StepStatus::Expired, _) => Some(Reason::Expired),
+            _ => self.digest.reasons.get(usize::from(index)).copied().flatten(),
+        };
+        let expiry_ms = step.failover.and_then(|failover| failover.expiry_ms);
+        let expires_at = step
+            .clock_at
+            .zip(expiry_ms)
+            .map(|(at, ms)| self.updated_at.wall_at(at.engine.plus(Duration::from_millis(ms))));
+        StepProgress {
+            index,
+            channel: &step.requirement.channel,
+            state: step.status,
+            status: step.reached,
+            status_at: step.reached_at,
+            reason,
+            started_at: step.active_at,
+            expires_at,
+            progress: self,
+        }
+    }
+
+    fn attempt<'b>(&'b self, number: u16, attempt: &'b super::Attempt) -> AttemptProgress<'b> {
+        let provider_id = self.digest.provider_ids.get(usize::from(number.wrapping_sub(1)));
+        let retry_at = match attempt.state {
+            AttemptState::RetryScheduled { retry_at } => Some(self.updated_at.wall_at(retry_at)),
+            AttemptState::Planned
+            | AttemptState::Started
+            | AttemptState::Accepted
+            | AttemptState::Unknown { .. }
+            | AttemptState::Rejected => None,
+        };
+        AttemptProgress {
+            number,
+            route: &attempt.route,
+            provider_id: provider_id.copied().flatten(),
+            state: attempt.state,
+            status: attempt.status,
+            failure: attempt.failure,
+            calls: attempt.calls,
+            started_at: attempt.started_at,
+            retry_at,
+            possible_duplicate: attempt.possible_duplicate,
+        }
+    }
+}
+
+impl<'a> StepProgress<'a> {
+    /// Its attempts, in order.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptProgress<'a>> + use<'a> {
+        let progress = self.progress;
+        let attempts = progress.workflow.attempts_of(self.index);
+        attempts.map(|(number, attempt)| progress.attempt(number, attempt))
     }
 }
 
@@ -190,24 +264,17 @@ impl<'a> TimelineEvent<'a> {
 }
 
 impl<'a> FactDigest<'a> {
-    fn by(workflow: &Workflow, facts: impl IntoIterator<Item = &'a Fact>) -> Self {
-        let mut digest = FactDigest {
-            reasons: vec![None; workflow.steps.len()],
-            provider_ids: vec![None; workflow.attempts.len()],
-            ..FactDigest::default()
-        };
+    fn by(facts: impl IntoIterator<Item = &'a Fact>) -> Self {
+        let mut digest = FactDigest::default();
         for fact in facts {
             if let Some((step, reason)) = left(fact) {
                 digest.decided_by = Some(step);
-                if let Some(known) = digest.reasons.get_mut(usize::from(step)) {
-                    *known = Some(reason);
-                }
+                put(&mut digest.reasons, usize::from(step), reason);
             }
             if let Some((attempt, id)) = provider_id(fact)
-                && let Some(known) =
-                    digest.provider_ids.get_mut(usize::from(attempt.wrapping_sub(1)))
+                && let Some(index) = usize::from(attempt).checked_sub(1)
             {
-                *known = Some(id);
+                put(&mut digest.provider_ids, index, id);
             }
             if let Fact::Ended(outcome) = fact {
                 digest.end = Some(outcome);
@@ -216,72 +283,26 @@ impl<'a> FactDigest<'a> {
         digest
     }
 
-    fn outcome(&self, phase: Phase) -> Option<OutcomeProgress> {
+    fn outcome(&self, phase: Phase) -> Option<OutcomeProgress<'a>> {
         let Phase::Ended(_, reason) = phase else { return None };
         // Nobody's step decides a cancel or a passed valid_until.
         let is_outside = matches!(reason, Reason::Canceled | Reason::DeadlineExceeded);
         Some(OutcomeProgress {
             reason,
-            provider_code: self.end.and_then(|end| end.code.clone()),
-            detail: self.end.map(|end| end.detail.clone()).unwrap_or_default(),
+            provider_code: self.end.and_then(|end| end.code.as_deref()),
+            detail: self.end.map_or("", |end| &end.detail),
             step: self.decided_by.filter(|_| !is_outside),
         })
     }
+}
 
-    fn step(&self, workflow: &Workflow, index: u8, step: &super::Step) -> StepProgress {
-        let reason = match (step.status, workflow.phase) {
-            // It was left for the reason for which all ended.
-            (StepStatus::Canceled, Phase::Ended(_, reason)) => Some(reason),
-            (StepStatus::Expired, _) => Some(Reason::Expired),
-            _ => self.reasons.get(usize::from(index)).copied().flatten(),
-        };
-        let expiry_ms = step.failover.and_then(|failover| failover.expiry_ms);
-        let expires_at = step
-            .clock_at
-            .zip(expiry_ms)
-            .map(|(at, ms)| workflow.updated_at.wall_at(at.engine.plus(Duration::from_millis(ms))));
-        let attempts = workflow.attempts_of(index);
-        StepProgress {
-            channel: step.requirement.channel.clone(),
-            state: step.status,
-            status: step.reached,
-            status_at: step.reached_at,
-            reason,
-            started_at: step.active_at,
-            expires_at,
-            attempts: attempts.map(|(number, it)| self.attempt(workflow, number, it)).collect(),
-        }
+/// Puts `value` at `index`, with nothing known between it and what there is.
+fn put<T: Copy>(known: &mut Vec<Option<T>>, index: usize, value: T) {
+    if known.len() <= index {
+        known.resize(index + 1, None);
     }
-
-    fn attempt(
-        &self,
-        workflow: &Workflow,
-        number: u16,
-        attempt: &super::Attempt,
-    ) -> AttemptProgress {
-        let provider_id = self.provider_ids.get(usize::from(number.wrapping_sub(1)));
-        let retry_at = match attempt.state {
-            AttemptState::RetryScheduled { retry_at } => {
-                Some(workflow.updated_at.wall_at(retry_at))
-            }
-            AttemptState::Planned
-            | AttemptState::Started
-            | AttemptState::Accepted
-            | AttemptState::Unknown { .. }
-            | AttemptState::Rejected => None,
-        };
-        AttemptProgress {
-            number,
-            route: Arc::clone(&attempt.route),
-            provider_id: provider_id.copied().flatten().map(str::to_owned),
-            state: attempt.state,
-            status: attempt.status,
-            failure: attempt.failure,
-            calls: attempt.calls,
-            started_at: attempt.started_at,
-            retry_at,
-            possible_duplicate: attempt.possible_duplicate,
-        }
+    if let Some(place) = known.get_mut(index) {
+        *place = Some(value);
     }
 }
 

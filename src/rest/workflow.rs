@@ -19,7 +19,7 @@ use super::{
 use crate::{
     access::{Caller, Scope},
     grpc::{cancel_for_caller, read_for_caller, render},
-    machine::{EndState, Phase, TimelineEvent, Workflow, WorkflowId, message_uuid},
+    machine::{EndState, Phase, Progress, TimelineEvent, Workflow, WorkflowId, message_uuid},
     pb::v1::{self, MessageFailure, OutcomeReason},
     store::{ApiDialect, Record, Row},
 };
@@ -107,6 +107,8 @@ impl Shown {
 
     fn body(&self) -> Map<String, Value> {
         let record = &*self.record;
+        let facts = self.rows.iter().flat_map(|row| &row.facts);
+        let progress = Progress::of(&self.workflow, facts);
         let events = self.rows.iter().flat_map(|row| {
             let event = |(number, fact)| {
                 let event = TimelineEvent::of(&self.workflow, number, row.at, fact);
@@ -114,7 +116,7 @@ impl Shown {
             };
             row.numbered().map(event).collect::<Vec<_>>()
         });
-        let workflow = render::workflow(record, &self.workflow, events.collect(), true);
+        let workflow = render::workflow(record, &progress, events.collect());
         let id = self.workflow.id;
         let mut body = Map::new();
         let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);

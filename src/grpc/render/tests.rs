@@ -10,8 +10,8 @@ use super::{event, fresh, summary, workflow};
 use crate::{
     machine::{
         AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
-        Plan, PolicySnapshot, Priority, Reason, Rejection, RouteProperties, StepPlan, Template,
-        TimelineEvent, Workflow, WorkflowId,
+        Plan, PolicySnapshot, Priority, Progress, Reason, Rejection, RouteProperties, StepPlan,
+        Template, TimelineEvent, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
     store::{Record, Requester},
@@ -140,7 +140,7 @@ fn failed_over() -> Vec<Fact> {
 fn a_workflow_that_failed_over_is_shown_whole() {
     let facts = failed_over();
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, &state, events, true);
+    let shown = workflow(&record, &Progress::of(&state, &facts), events);
     assert_eq!(shown.state(), WorkflowState::Succeeded);
     assert_eq!((shown.revision, shown.request_id.as_str()), (14, "r-1"));
     let outcome = shown.outcome.unwrap();
@@ -161,9 +161,10 @@ fn a_workflow_that_failed_over_is_shown_whole() {
 
 #[test]
 fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
-    let (record, state, events) = after(&failed_over());
+    let facts = failed_over();
+    let (record, state, events) = after(&facts);
     assert_eq!((events[3].step, events[3].resume_token.as_str()), (1, "t4"));
-    let shown = workflow(&record, &state, events, true);
+    let shown = workflow(&record, &Progress::of(&state, &facts), events);
     let of = |index: usize| &shown.timeline[index];
     assert_eq!((of(3).step, of(3).channel.as_str()), (1, "viber_service_msg"));
     assert_eq!((of(11).step, of(11).channel.as_str()), (2, "sms"));
@@ -194,8 +195,9 @@ fn a_summary_has_of_the_spec_only_what_a_caller_knows_it_by() {
 
 #[test]
 fn a_workflow_under_way_says_what_happens_next() {
-    let (record, state, events) = after(&failed_over()[..5]);
-    let shown = workflow(&record, &state, events, false);
+    let facts = &failed_over()[..5];
+    let (record, state, _) = after(facts);
+    let shown = workflow(&record, &Progress::of(&state, facts), Vec::new());
     let next = shown.next_deadline.unwrap();
     assert_eq!(next.kind(), v1::DeadlineKind::ExpiryTime);
     assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expire_time));
@@ -234,7 +236,7 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
         ended(EndState::Canceled, Reason::Canceled),
     ];
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, &state, events, true);
+    let shown = workflow(&record, &Progress::of(&state, &facts), events);
     let states: Vec<_> = shown.timeline.iter().map(v1::Event::state).collect();
     use WorkflowState::{Canceled, Scheduled};
     assert_eq!(states, [Scheduled, Scheduled, Scheduled, Canceled]);
@@ -266,9 +268,11 @@ fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
     let facts = failed_over();
     let mut counted = 0;
     for count in 1..=facts.len() {
-        let (record, state, events) = after(&facts[..count]);
+        let facts = &facts[..count];
+        let (record, state, _) = after(facts);
         if let Some(shown) = fresh(&record, &state) {
-            assert_eq!(shown, workflow(&record, &state, events, false), "after {count}");
+            let whole = workflow(&record, &Progress::of(&state, facts), Vec::new());
+            assert_eq!(shown, whole, "after {count}");
             counted += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn progress(driven: &DrivenWorkflow) -> Progress {
+fn progress(driven: &DrivenWorkflow) -> Progress<'_> {
     Progress::of(&driven.workflow, driven.journal.iter().map(|(_, fact)| fact))
 }
 
@@ -20,16 +20,16 @@ fn a_failover_tells_why_each_step_was_left_and_which_decided() {
     driven.update(2, Report::Reached(Status::Delivered));
     let progress = progress(&driven);
     assert_eq!(progress.state, ProgressState::Ended(EndState::Succeeded));
-    let outcome = progress.outcome.unwrap();
+    let outcome = progress.outcome.clone().unwrap();
     assert_eq!((outcome.reason, outcome.step), (Reason::ConditionMet, Some(1)));
     assert_eq!(outcome.detail, "the message was delivered");
-    let reasons: Vec<_> = progress.steps.iter().map(|step| step.reason).collect();
+    let reasons: Vec<_> = progress.steps().map(|step| step.reason).collect();
     assert_eq!(reasons, [Some(Reason::Expired), Some(Reason::ConditionMet)]);
-    let first = &progress.steps[0];
-    assert_eq!(first.channel, Channel::MESSENGER);
+    let first = progress.steps().next().unwrap();
+    assert_eq!(*first.channel, Channel::MESSENGER);
     assert_eq!(first.expires_at, Some(UnixMillis(START + 10 * MINUTE)));
-    assert_eq!(first.attempts[0].provider_id.as_deref(), Some("p"));
-    assert_eq!(first.attempts[0].calls, 1);
+    let attempt = first.attempts().next().unwrap();
+    assert_eq!((attempt.provider_id, attempt.calls), (Some("p"), 1));
     assert_eq!(progress.next_deadline, None);
 }
 
@@ -39,10 +39,11 @@ fn a_rejection_tells_the_provider_s_code_in_the_outcome() {
     let rejection = Rejection { code: Some("1320".to_owned()), ..rejection(Fault::Recipient) };
     driven.start().answer(SendResult::Rejected(rejection));
     let progress = progress(&driven);
-    let outcome = progress.outcome.unwrap();
+    let outcome = progress.outcome.clone().unwrap();
     assert_eq!((outcome.reason, outcome.step), (Reason::Rejected, Some(0)));
-    assert_eq!(outcome.provider_code.as_deref(), Some("1320"));
-    assert_eq!(progress.steps[0].attempts[0].failure, Some(Failure::Rejected));
+    assert_eq!(outcome.provider_code, Some("1320"));
+    let attempt = progress.steps().next().unwrap().attempts().next().unwrap();
+    assert_eq!(attempt.failure, Some(Failure::Rejected));
 }
 
 #[test]
@@ -51,8 +52,8 @@ fn a_cancel_is_decided_by_no_step_and_its_reason_is_that_of_the_step_it_ended() 
     driven.accepted().after(10 * MINUTE);
     driven.handle(Event::Cancel);
     let progress = progress(&driven);
-    assert_eq!(progress.outcome.unwrap().step, None);
-    let reasons: Vec<_> = progress.steps.iter().map(|step| step.reason).collect();
+    assert_eq!(progress.outcome.clone().unwrap().step, None);
+    let reasons: Vec<_> = progress.steps().map(|step| step.reason).collect();
     assert_eq!(reasons, [Some(Reason::Expired), Some(Reason::Canceled)]);
 }
 
@@ -63,7 +64,9 @@ fn a_retry_tells_when_it_is_due_by_the_wall_clock() {
     let throttled = rejection(Fault::Provider);
     driven.start().answer(SendResult::RetryLater { rejection: throttled, after_ms: Some(30_000) });
     let due = Some(UnixMillis(START + 3_600_000 + 30_000));
-    assert_eq!(progress(&driven).steps[0].attempts[0].retry_at, due);
+    let progress = progress(&driven);
+    let attempt = progress.steps().next().unwrap().attempts().next().unwrap();
+    assert_eq!(attempt.retry_at, due);
     assert_eq!(events(&driven).last().unwrap().wait_until, due);
 }
 
@@ -93,7 +96,7 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
     let (scheduled, canceled) =
         (ProgressState::Scheduled, ProgressState::Ended(EndState::Canceled));
     assert_eq!(states, [scheduled, scheduled, scheduled, canceled]);
-    assert!(progress(&driven).steps.iter().all(|step| step.reason.is_none()));
+    assert!(progress(&driven).steps().all(|step| step.reason.is_none()));
 }
 
 #[test]
