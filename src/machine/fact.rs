@@ -246,6 +246,34 @@ pub struct RouteProperties {
 }
 
 impl Fact {
+    /// The name of its kind as it stands on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Fact::Created => "CREATED",
+            Fact::StepStarted { .. } => "STEP_STARTED",
+            Fact::AttemptPlanned { .. } => "ATTEMPT_PLANNED",
+            Fact::AttemptStarted { .. } => "ATTEMPT_STARTED",
+            Fact::AttemptAccepted { .. } => "ATTEMPT_ACCEPTED",
+            Fact::AttemptRejected { .. } => "ATTEMPT_REJECTED",
+            Fact::AttemptRetryScheduled { .. } => "ATTEMPT_RETRY_SCHEDULED",
+            Fact::AttemptUnknown { .. } => "ATTEMPT_UNKNOWN",
+            Fact::AttemptRepeated { .. } => "ATTEMPT_REPEATED",
+            Fact::AttemptDue { .. } => "ATTEMPT_DUE",
+            Fact::StatusReached { .. } => "STATUS_REACHED",
+            Fact::StatusFailed { .. } => "STATUS_FAILED",
+            Fact::StepMet { .. } => "STEP_MET",
+            Fact::StepFailed { .. } => "STEP_FAILED",
+            Fact::StepExpired { .. } => "STEP_EXPIRED",
+            Fact::StepSkipped { .. } => "STEP_SKIPPED",
+            Fact::StepCanceled { .. } => "STEP_CANCELED",
+            Fact::LateSuccess { .. } => "LATE_SUCCESS",
+            Fact::Ended(_) => "ENDED",
+            Fact::LateStatus { .. } => "LATE_STATUS",
+            Fact::LateFailure { .. } => "LATE_FAILURE",
+            Fact::LateSendResult { .. } => "LATE_ANSWER",
+        }
+    }
+
     /// The attempt it is about, if it is about one.
     pub fn attempt(&self) -> Option<u16> {
         match self {

@@ -227,6 +227,17 @@ impl<'a> StepProgress<'a> {
     }
 }
 
+impl ProgressState {
+    /// The name as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProgressState::Scheduled => "SCHEDULED",
+            ProgressState::Running => "RUNNING",
+            ProgressState::Ended(state) => state.as_str(),
+        }
+    }
+}
+
 impl From<Phase> for ProgressState {
     fn from(phase: Phase) -> Self {
         match phase {

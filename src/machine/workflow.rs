@@ -442,13 +442,17 @@ impl EndState {
     }
 }
 
-impl Phase {
-    /// The name of the state as it stands on the wire.
+impl StepStatus {
+    /// The name as it stands on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Phase::Scheduled => "SCHEDULED",
-            Phase::Running(_) => "RUNNING",
-            Phase::Ended(state, _) => state.as_str(),
+            StepStatus::Waiting => "WAITING",
+            StepStatus::Active => "ACTIVE",
+            StepStatus::Met => "MET",
+            StepStatus::Failed => "FAILED",
+            StepStatus::Expired => "EXPIRED",
+            StepStatus::Skipped => "SKIPPED",
+            StepStatus::Canceled => "CANCELED",
         }
     }
 }

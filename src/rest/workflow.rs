@@ -9,6 +9,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::Response,
 };
+use dispatch_contract::{Failure, UnixMillis};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -18,9 +19,11 @@ use super::{
 };
 use crate::{
     access::{Caller, Scope},
-    grpc::{cancel_for_caller, read_for_caller, render},
-    machine::{EndState, Phase, Progress, TimelineEvent, Workflow, WorkflowId, message_uuid},
-    pb::v1::{self, MessageFailure, OutcomeReason},
+    grpc::{cancel_for_caller, read_for_caller},
+    machine::{
+        EndState, Progress, ProgressState, StepProgress, TimelineEvent, Workflow, WorkflowId,
+        message_uuid,
+    },
     store::{ApiDialect, Record, Row},
 };
 
@@ -45,8 +48,8 @@ pub(super) async fn delete(
 async fn show(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
     let caller = caller(rest, head)?;
     accepts_json(&head.headers)?;
-    let shown = found(rest, &caller, named(id)?).await?;
-    Ok(answer(StatusCode::OK, &Value::Object(shown.body())))
+    let stored = found(rest, &caller, named(id)?).await?;
+    Ok(answer(StatusCode::OK, &Value::Object(stored.body())))
 }
 
 async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
@@ -54,15 +57,15 @@ async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem
     accepts_json(&head.headers)?;
     let id = named(id)?;
     let canceled = cancel_for_caller(&rest.turns, &rest.engine, &rest.access, &caller, id).await?;
-    let shown = found(rest, &caller, id).await?;
+    let stored = found(rest, &caller, id).await?;
     let started = canceled.started.iter();
     let steps: BTreeSet<_> = started
-        .filter_map(|attempt| shown.workflow.attempt(attempt.number))
+        .filter_map(|attempt| stored.workflow.attempt(attempt.number))
         .map(|attempt| attempt.step)
         .collect();
     let messages: Vec<_> =
         steps.into_iter().map(|step| message_uuid(id, step).to_string()).collect();
-    let mut body = if caller.may(Scope::Read) { shown.body() } else { shown.outline() };
+    let mut body = if caller.may(Scope::Read) { stored.body() } else { stored.outline() };
     body.insert("may_still_arrive".to_owned(), json!(messages));
     Ok(answer(StatusCode::OK, &Value::Object(body)))
 }
@@ -76,28 +79,28 @@ fn nobody() -> Problem {
 }
 
 /// A workflow as the store has it.
-struct Shown {
+struct StoredWorkflow {
     record: Arc<Record>,
     workflow: Workflow,
     rows: Vec<Arc<Row>>,
 }
 
-async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<Shown, Problem> {
+async fn found(rest: &Rest, caller: &Caller, id: WorkflowId) -> Result<StoredWorkflow, Problem> {
     let found = read_for_caller(&rest.turns, &rest.engine, &caller.tenant, move |reader| {
         // The state first: a timeline that is a little newer is better than one that is older.
         let Some(workflow) = reader.workflow(id)? else { return Ok(None) };
         let Some(record) = reader.record(id)? else { return Ok(None) };
         let rows = reader.timeline(id)?;
-        Ok(Some(Shown { record, workflow, rows }))
+        Ok(Some(StoredWorkflow { record, workflow, rows }))
     });
     let found = found.await?.filter(|found| caller.sees(&found.record.tenant));
     found.ok_or_else(nobody)
 }
 
-impl Shown {
+impl StoredWorkflow {
     /// What a caller is told that may cancel and not read.
     fn outline(&self) -> Map<String, Value> {
-        let state = Value::from(self.workflow.phase.as_str());
+        let state = Value::from(ProgressState::from(self.workflow.phase).as_str());
         let id = Value::from(self.workflow.id.to_string());
         [(name(self.record.requester.dialect), id), ("state", state)]
             .map(|(key, value)| (key.to_owned(), value))
@@ -106,41 +109,35 @@ impl Shown {
     }
 
     fn body(&self) -> Map<String, Value> {
-        let record = &*self.record;
-        let facts = self.rows.iter().flat_map(|row| &row.facts);
-        let progress = Progress::of(&self.workflow, facts);
-        let events = self.rows.iter().flat_map(|row| {
-            let event = |(number, fact)| {
-                let event = TimelineEvent::of(&self.workflow, number, row.at, fact);
-                render::event(&event, String::new())
-            };
-            row.numbered().map(event).collect::<Vec<_>>()
+        let StoredWorkflow { record, workflow, rows } = self;
+        let progress = Progress::of(workflow, rows.iter().flat_map(|row| &row.facts));
+        let timeline = rows.iter().flat_map(|row| {
+            let at = |(sequence, fact)| TimelineEvent::of(workflow, sequence, row.at, fact);
+            row.numbered().map(at)
         });
-        let workflow = render::workflow(record, &progress, events.collect());
-        let id = self.workflow.id;
+        let id = progress.id;
         let mut body = Map::new();
         let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
-        put(name(record.requester.dialect), json!(workflow.workflow_id));
+        put(name(record.requester.dialect), json!(id.to_string()));
         put("template", json!("failover"));
-        put("state", json!(workflow.state().short_name()));
-        if let Phase::Ended(end, _) = self.workflow.phase {
+        put("state", json!(progress.state.as_str()));
+        if let ProgressState::Ended(end) = progress.state {
             put("status", json!(report(end)));
         }
-        if let Some(outcome) = &workflow.outcome {
-            put("reason", json!(outcome.reason().short_name()));
+        if let Some(outcome) = &progress.outcome {
+            put("reason", json!(outcome.reason.as_str()));
             put("detail", json!(outcome.detail));
         }
         if let Some(client_ref) = &record.plan.client_ref {
             put("client_ref", json!(client_ref));
         }
-        put("created_at", time(workflow.create_time));
-        put("updated_at", time(workflow.update_time));
-        if workflow.end_time.is_some() {
-            put("ended_at", time(workflow.end_time));
+        put("created_at", time(record.created_at.wall));
+        put("updated_at", time(progress.updated_at.wall));
+        if let Some(ended_at) = progress.ended_at {
+            put("ended_at", time(ended_at.wall));
         }
-        let steps = (0_u8..).zip(&workflow.steps);
-        put("workflow", steps.map(|(index, it)| step(id, index, it)).collect());
-        put("timeline", workflow.timeline.iter().map(event).collect());
+        put("workflow", progress.steps().map(|it| step(id, &it)).collect());
+        put("timeline", timeline.map(|it| event(&it)).collect());
         put("_links", json!({ "self": { "href": format!("/v0.1/dispatch/{id}") } }));
         body
     }
@@ -165,50 +162,46 @@ fn report(end: EndState) -> &'static str {
     }
 }
 
-fn step(id: WorkflowId, index: u8, step: &v1::StepProgress) -> Value {
-    // A failure yields to any later rung, and says more than `submitted`.
-    let failure = step.attempts.last().map(v1::Attempt::failure).unwrap_or_default();
-    let status = match failure {
-        MessageFailure::Unspecified => step.status.clone(),
-        failure => failure.short_name().to_ascii_lowercase(),
-    };
+fn step(id: WorkflowId, step: &StepProgress<'_>) -> Value {
+    // A failure yields to any later status, and says more than `submitted`.
+    let failure = step.attempts().last().and_then(|attempt| attempt.failure);
     let mut shown = json!({
-        "message_uuid": message_uuid(id, index).to_string(),
-        "channel": step.channel,
-        "state": step.state().short_name(),
-        "status": status,
+        "message_uuid": message_uuid(id, step.index).to_string(),
+        "channel": step.channel.as_str(),
+        "state": step.state.as_str(),
+        "status": failure.map_or(step.status.as_str(), Failure::as_str),
     });
-    if step.reason() != OutcomeReason::Unspecified {
-        shown["reason"] = json!(step.reason().short_name());
+    if let Some(reason) = step.reason {
+        shown["reason"] = json!(reason.as_str());
     }
     for (key, at) in [
-        ("started_at", step.start_time),
-        ("status_at", step.status_time),
-        ("expires_at", step.expire_time),
+        ("started_at", step.started_at.map(|at| at.wall)),
+        ("status_at", step.status_at.map(|at| at.wall)),
+        ("expires_at", step.expires_at),
     ] {
-        if at.is_some() {
+        if let Some(at) = at {
             shown[key] = time(at);
         }
     }
     shown
 }
 
-fn event(event: &v1::Event) -> Value {
+fn event(event: &TimelineEvent<'_>) -> Value {
     let mut shown = json!({
         "sequence": event.sequence,
-        "timestamp": time(event.time),
-        "kind": event.kind().short_name(),
-        "description": event.description,
+        "timestamp": time(event.at.wall),
+        "kind": event.fact.kind(),
+        "description": event.description(),
     });
-    // Counted from 1, as in the descriptions.
-    if event.step != 0 {
-        shown["step"] = json!(event.step);
+    if let Some(step) = event.step {
+        // Counted from 1, as in the descriptions.
+        shown["step"] = json!(u32::from(step) + 1);
     }
     shown
 }
 
-/// A time as the old API writes it: `2020-01-01T14:00:00.000Z`.
-fn time(at: Option<prost_types::Timestamp>) -> Value {
-    let at = at.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok());
+/// A time as the old API writes it: `2020-01-01T14:00:00.000Z`. `null` behind the year 9999.
+fn time(at: UnixMillis) -> Value {
+    let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or(Value::Null, |at| json!(format!("{at:.3}")))
 }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::machine::{
-    DeadlineKind, Fact, Fingerprint, Moment, Plan, PolicySnapshot, Workflow, WorkflowId,
+    DeadlineKind, Fact, Fingerprint, Moment, Plan, PolicySnapshot, ProgressState, Workflow,
+    WorkflowId,
 };
 
 /// A position in the journal. Row 1 is the first; 0 is before it.
@@ -290,7 +291,8 @@ impl Filter {
     /// Whether what was asked for, and where it is, match.
     pub fn admits(&self, record: &Record, workflow: &Workflow) -> bool {
         self.tenant.as_ref().is_none_or(|tenant| record.tenant == *tenant)
-            && (self.states.is_empty() || self.states.contains(&workflow.phase.as_str()))
+            && (self.states.is_empty()
+                || self.states.contains(&ProgressState::from(workflow.phase).as_str()))
             && self.labels.iter().all(|(key, value)| record.plan.labels.get(key) == Some(value))
             && (self.client_ref.is_none() || record.plan.client_ref == self.client_ref)
     }

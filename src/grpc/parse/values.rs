@@ -1,7 +1,7 @@
 //! Enums of the API and their names.
 
 use crate::{
-    machine::{EndState, OnLateSuccess, OnUnknown, Priority, Template},
+    machine::{EndState, OnLateSuccess, OnUnknown, Priority, ProgressState, Template},
     pb::v1,
 };
 
@@ -36,8 +36,8 @@ pub(super) fn value<E: Open>(raw: i32, field: &str, found: &mut Found) -> Option
 pub(super) fn state_name(state: v1::WorkflowState) -> Option<&'static str> {
     match state {
         v1::WorkflowState::Unspecified => None,
-        v1::WorkflowState::Scheduled => Some(crate::machine::Phase::Scheduled.as_str()),
-        v1::WorkflowState::Running => Some(crate::machine::Phase::Running(0).as_str()),
+        v1::WorkflowState::Scheduled => Some(ProgressState::Scheduled.as_str()),
+        v1::WorkflowState::Running => Some(ProgressState::Running.as_str()),
         v1::WorkflowState::Succeeded => Some(EndState::Succeeded.as_str()),
         v1::WorkflowState::Failed => Some(EndState::Failed.as_str()),
         v1::WorkflowState::Unconfirmed => Some(EndState::Unconfirmed.as_str()),

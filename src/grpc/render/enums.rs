@@ -4,7 +4,7 @@ use dispatch_contract::{ErrorKind, Failure, Fault};
 
 use crate::{
     access::Scope,
-    machine::{DeadlineKind, Reason},
+    machine::{AttemptState, DeadlineKind, Reason, StepStatus},
     pb::v1,
 };
 
@@ -71,6 +71,29 @@ pub(super) fn deadline(kind: DeadlineKind) -> v1::DeadlineKind {
         DeadlineKind::UnknownWait => v1::DeadlineKind::UnknownWait,
         DeadlineKind::Expiry => v1::DeadlineKind::ExpiryTime,
         DeadlineKind::UnconfirmedAfter => v1::DeadlineKind::UnconfirmedAfter,
+    }
+}
+
+pub(super) fn step_state(status: StepStatus) -> v1::StepState {
+    match status {
+        StepStatus::Waiting => v1::StepState::Waiting,
+        StepStatus::Active => v1::StepState::Active,
+        StepStatus::Met => v1::StepState::Met,
+        StepStatus::Failed => v1::StepState::Failed,
+        StepStatus::Expired => v1::StepState::Expired,
+        StepStatus::Skipped => v1::StepState::Skipped,
+        StepStatus::Canceled => v1::StepState::Canceled,
+    }
+}
+
+pub(super) fn attempt_state(state: AttemptState) -> v1::AttemptState {
+    match state {
+        AttemptState::Planned => v1::AttemptState::Planned,
+        AttemptState::Started => v1::AttemptState::Started,
+        AttemptState::RetryScheduled { .. } => v1::AttemptState::RetryScheduled,
+        AttemptState::Accepted => v1::AttemptState::Accepted,
+        AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
+        AttemptState::Rejected => v1::AttemptState::Rejected,
     }
 }
 

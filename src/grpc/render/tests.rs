@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dispatch_contract::{
     Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Status, UnixMillis,
@@ -6,12 +9,12 @@ use dispatch_contract::{
 };
 use uuid::Uuid;
 
-use super::{event, fresh, summary, workflow};
+use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
     machine::{
         AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
-        Plan, PolicySnapshot, Priority, Progress, Reason, Rejection, RouteProperties, StepPlan,
-        Template, TimelineEvent, Workflow, WorkflowId,
+        Plan, PolicySnapshot, Priority, Progress, ProgressState, Reason, Rejection,
+        RouteProperties, StepPlan, StepStatus, Template, TimelineEvent, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
     store::{Record, Requester},
@@ -277,4 +280,76 @@ fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
         }
     }
     assert_eq!(counted, 4);
+}
+
+/// One of each kind that can be told apart.
+fn one_of_each() -> Vec<Fact> {
+    let rejection = || Rejection {
+        kind: ErrorKind::Throttled,
+        fault: Fault::Provider,
+        code: None,
+        detail: "busy".to_owned(),
+        cause: None,
+    };
+    let (attempt, step, status) = (1, 0, Status::Read);
+    let (code, detail, provider_time, usage) = (None, None, None, None);
+    let failure = Failure::Undeliverable;
+    let (retry_at, unnecessary_failover) = (UnixMillis(START), false);
+    let mut facts = failed_over();
+    facts.extend([
+        Fact::AttemptRejected { attempt, rejection: rejection() },
+        Fact::AttemptRetryScheduled { attempt, rejection: rejection(), retry_at },
+        Fact::AttemptUnknown { attempt, rejection: None, wait_until: retry_at },
+        Fact::AttemptRepeated { attempt, rejection: None, retry_at },
+        Fact::AttemptDue { attempt },
+        Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage },
+        Fact::StepFailed {
+            step,
+            reason: Reason::Rejected,
+            code: None,
+            detail: "no such person".to_owned(),
+        },
+        Fact::StepSkipped { step },
+        Fact::StepCanceled { step },
+        Fact::LateSuccess { step, attempt, status, unnecessary_failover },
+        Fact::LateStatus {
+            attempt,
+            status,
+            provider_time: None,
+            usage: None,
+            unnecessary_failover,
+        },
+        Fact::LateFailure {
+            attempt,
+            failure,
+            code: None,
+            provider_time: None,
+            detail: None,
+            usage: None,
+        },
+        Fact::LateSendResult { attempt, provider_id: None, unknown: false },
+    ]);
+    facts
+}
+
+#[test]
+fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
+    let facts = one_of_each();
+    let (_, _, events) = after(&facts);
+    let kinds: BTreeSet<_> = events.iter().map(|event| event.kind() as i32).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=22).collect::<Vec<_>>(), "all kinds");
+    for (fact, event) in facts.iter().zip(&events) {
+        assert_eq!(fact.kind(), event.kind().short_name());
+    }
+    for reason in Reason::ALL {
+        assert_eq!(reason.as_str(), enums::reason(reason).short_name());
+    }
+    let ended = EndState::ALL.map(ProgressState::Ended);
+    for it in [ProgressState::Scheduled, ProgressState::Running].into_iter().chain(ended) {
+        assert_eq!(it.as_str(), state(it).short_name());
+    }
+    use StepStatus::{Active, Canceled, Expired, Failed, Met, Skipped, Waiting};
+    for it in [Waiting, Active, Met, Failed, Expired, Skipped, Canceled] {
+        assert_eq!(it.as_str(), enums::step_state(it).short_name());
+    }
 }

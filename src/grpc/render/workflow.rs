@@ -97,7 +97,7 @@ fn step(workflow: WorkflowId, step: &StepProgress<'_>) -> v1::StepProgress {
     v1::StepProgress {
         number: number(step.index),
         channel: step.channel.as_str().to_owned(),
-        state: step_state(step.state) as i32,
+        state: enums::step_state(step.state) as i32,
         status: status(step.status),
         status_time: step.status_at.map(shown_at),
         reason: step.reason.map(enums::reason).unwrap_or_default() as i32,
@@ -113,7 +113,7 @@ fn attempt(workflow: WorkflowId, attempt: &AttemptProgress<'_>) -> v1::Attempt {
         number: u32::from(attempt.number),
         route: attempt.route.to_owned(),
         provider_message_id: attempt.provider_id.unwrap_or_default().to_owned(),
-        state: attempt_state(attempt.state) as i32,
+        state: enums::attempt_state(attempt.state) as i32,
         status: status(attempt.status),
         failure: attempt.failure.map(enums::failure).unwrap_or_default() as i32,
         call_count: u32::from(attempt.calls),
@@ -126,27 +126,4 @@ fn attempt(workflow: WorkflowId, attempt: &AttemptProgress<'_>) -> v1::Attempt {
 /// When something happened, as it is told.
 fn shown_at(at: Moment) -> prost_types::Timestamp {
     timestamp(at.wall)
-}
-
-fn step_state(status: StepStatus) -> v1::StepState {
-    match status {
-        StepStatus::Waiting => v1::StepState::Waiting,
-        StepStatus::Active => v1::StepState::Active,
-        StepStatus::Met => v1::StepState::Met,
-        StepStatus::Failed => v1::StepState::Failed,
-        StepStatus::Expired => v1::StepState::Expired,
-        StepStatus::Skipped => v1::StepState::Skipped,
-        StepStatus::Canceled => v1::StepState::Canceled,
-    }
-}
-
-fn attempt_state(state: AttemptState) -> v1::AttemptState {
-    match state {
-        AttemptState::Planned => v1::AttemptState::Planned,
-        AttemptState::Started => v1::AttemptState::Started,
-        AttemptState::RetryScheduled { .. } => v1::AttemptState::RetryScheduled,
-        AttemptState::Accepted => v1::AttemptState::Accepted,
-        AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
-        AttemptState::Rejected => v1::AttemptState::Rejected,
-    }
 }
