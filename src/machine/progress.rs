@@ -2,10 +2,10 @@
 //!
 //! [`Progress::of`] folds the timeline together with the state: what the state does not keep (why steps were
 //! left, the providers' ids of messages, how the end was explained) is only in the facts, and what a fact does
-//! not say (its attempt's step, the workflow's state after it) is only in the state. gRPC, REST, callbacks and
-//! `why` render this, and none of them reads its own output.
+//! not say (its attempt's step, the workflow's state after it) is only in the state. gRPC and REST render this,
+//! and neither reads its own output. Callbacks are another projection.
 //!
-//! It deliberately knows no words of an API: times are [`Moment`]s or shown by the wall clock, steps are counted
+//! Of an API it knows the names of states alone: times are [`Moment`]s or by the wall clock, steps are counted
 //! from 0, and what is not known is `None`.
 
 use std::time::Duration;
