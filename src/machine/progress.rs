@@ -350,7 +350,26 @@ fn provider_id(fact: &Fact) -> Option<(u16, &str)> {
     let (attempt, id) = match fact {
         Fact::AttemptAccepted { attempt, provider_id, .. } => (*attempt, &**provider_id),
         Fact::LateSendResult { attempt, provider_id, .. } => (*attempt, provider_id.as_deref()?),
-        _ => return None,
+        Fact::Created
+        | Fact::StepStarted { .. }
+        | Fact::AttemptPlanned { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::AttemptRejected { .. }
+        | Fact::AttemptRetryScheduled { .. }
+        | Fact::AttemptUnknown { .. }
+        | Fact::AttemptRepeated { .. }
+        | Fact::AttemptDue { .. }
+        | Fact::StatusReached { .. }
+        | Fact::StatusFailed { .. }
+        | Fact::StepMet { .. }
+        | Fact::StepFailed { .. }
+        | Fact::StepExpired { .. }
+        | Fact::StepSkipped { .. }
+        | Fact::StepCanceled { .. }
+        | Fact::LateSuccess { .. }
+        | Fact::Ended(_)
+        | Fact::LateStatus { .. }
+        | Fact::LateFailure { .. } => return None,
     };
     (!id.is_empty()).then_some((attempt, id))
 }
@@ -362,7 +381,25 @@ fn wait_until(fact: &Fact) -> Option<UnixMillis> {
             Some(*retry_at)
         }
         Fact::AttemptUnknown { wait_until, .. } => Some(*wait_until),
-        _ => None,
+        Fact::Created
+        | Fact::StepStarted { .. }
+        | Fact::AttemptPlanned { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::AttemptAccepted { .. }
+        | Fact::AttemptRejected { .. }
+        | Fact::AttemptDue { .. }
+        | Fact::StatusReached { .. }
+        | Fact::StatusFailed { .. }
+        | Fact::StepMet { .. }
+        | Fact::StepFailed { .. }
+        | Fact::StepExpired { .. }
+        | Fact::StepSkipped { .. }
+        | Fact::StepCanceled { .. }
+        | Fact::LateSuccess { .. }
+        | Fact::Ended(_)
+        | Fact::LateStatus { .. }
+        | Fact::LateFailure { .. }
+        | Fact::LateSendResult { .. } => None,
     }
 }
 

@@ -158,7 +158,7 @@ async fn new(
 ) -> Result<WorkflowId, Problem> {
     let Judged { plan, webhook_url, dialect } = judged;
     let application = receiver(rest, caller, webhook_url.is_some(), diagnostics).await?;
-    let requester = Requester { application, webhook_url, dialect: dialect };
+    let requester = Requester { application, webhook_url, dialect };
     let tenant = Arc::clone(&caller.tenant);
     Ok(rest.engine.create(tenant, plan, request_id, requester).await?.id)
 }
