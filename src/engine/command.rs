@@ -42,7 +42,7 @@ pub enum Command {
         /// Told once all of it is durable.
         reply: Responder<Result<(), EngineError>>,
     },
-    /// A call came back. Exactly one for each [`SendOrder`].
+    /// A call came back. Exactly one for each [`SendOrder`](super::SendOrder).
     SendResult {
         /// The attempt.
         attempt: AttemptId,
