@@ -48,3 +48,38 @@ fn a_reader_beside_a_sweep_is_told_of_every_row_that_it_misses() {
     });
     assert_eq!(driver.store.reader().oldest(), newest);
 }
+
+/// A row is in the tree before the disk has it. Until it has, nobody is shown the row: what a stream has
+/// told must survive a power cut.
+#[test]
+fn a_reader_beside_the_writer_sees_only_what_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    let is_over = AtomicBool::new(false);
+    let reader = driver.store.reader();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut seen = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let rows = reader.after(reader.newest(), 10).unwrap();
+                // Looked at afterwards: whatever was durable when the rows were read, is now.
+                let durable = reader.newest();
+                for row in rows {
+                    assert!(
+                        row.cursor <= durable,
+                        "{:?} is seen, {durable:?} is durable",
+                        row.cursor
+                    );
+                    seen += 1;
+                }
+            }
+            seen
+        });
+        for number in 1..=300 {
+            driver.create(number, "x");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        println!("{} rows were seen as they came", reading.join().unwrap());
+    });
+    assert_eq!(driver.store.reader().newest(), Cursor(300));
+}
