@@ -472,3 +472,33 @@ fn a_folder_with_blobs_is_refused() {
     std::fs::write(folder.path().join("blobs/7"), "x").unwrap();
     assert!(matches!(open(folder.path()), Err(StoreError::Refused(_))));
 }
+
+/// A workflow of one row, which no other row names: only the count of rows tells that it is gone.
+#[test]
+fn a_row_that_is_missing_within_the_journal_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut driver = Driver::new(Box::new(open(folder.path()).unwrap()));
+    for number in 1..=5 {
+        driver.create(number, "x");
+    }
+    drop(driver);
+    {
+        let config = ::sled::Config::new().path(folder.path()).segment_size(8 << 20);
+        // sled lets go of its files a little after it was dropped.
+        let began = std::time::Instant::now();
+        let db = loop {
+            match config.open() {
+                Ok(db) => break db,
+                Err(error) => assert!(began.elapsed().as_secs() < 20, "{error}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        let tree = db.open_tree("dispatch").unwrap();
+        let third = [&b"j"[..], &3_u64.to_be_bytes()].concat();
+        assert!(tree.remove(third).unwrap().is_some(), "a chunk begins with the third row");
+        tree.flush().unwrap();
+    }
+    let refused = open(folder.path()).err().expect("a row is missing");
+    let StoreError::Corrupt { problem, .. } = &refused else { panic!("{refused}") };
+    assert!(problem.contains("row 3 should come next"), "{problem}");
+}
