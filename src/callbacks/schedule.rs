@@ -12,7 +12,7 @@
 //! permit, and none holds more than [`HELD_PER_FREE`] times what it leaves free. So a tenant with thousands of slow
 //! destinations does not delay another's first callback.
 //!
-//! Pure: time is an argument, and what is due comes in_flight in turns between the tenants, and between the
+//! Pure: time is an argument, and what is due comes out in turns between the tenants, and between the
 //! destinations of each.
 
 mod tenant_queues;
