@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -85,8 +85,11 @@ async fn a_second_sigterm_ends_it_at_once_and_loses_nothing() {
     let id = created.workflow.unwrap().workflow_id;
     assert!(eventually(Duration::from_secs(10), || async { !provider.calls().is_empty() }).await);
     server.signal("TERM");
+    // Each asks for something new: a repeat of what was acknowledged is answered during a drain too.
+    let asked = AtomicU32::new(0);
     let refuses = eventually(Duration::from_secs(5), || async {
-        client.create(request("two", messenger_sms("somebody"))).await.is_err()
+        let request_id = format!("new-{}", asked.fetch_add(1, Ordering::Relaxed));
+        client.create(request(&request_id, messenger_sms("somebody"))).await.is_err()
     });
     assert!(refuses.await, "it takes work while it drains");
     server.signal("TERM");

@@ -65,11 +65,11 @@ impl GraceBudget {
         &mut self,
         grace: &Grace,
         now: UnixMillis,
-        defers_any: bool,
+        defers_any: impl FnOnce() -> bool,
     ) -> Option<u64> {
         let given_ms = if now >= grace.until {
             0
-        } else if now >= self.next_charge(grace) && defers_any {
+        } else if now >= self.next_charge(grace) && defers_any() {
             let charges = now.0.saturating_sub(grace.started_at.0) / CHARGE_MS + 1;
             let of_this_life = charges.saturating_mul(CHARGE_MS).min(grace.length_ms());
             self.before_ms.saturating_add(of_this_life)
@@ -95,7 +95,7 @@ mod tests {
                 let Grace { started_at, until } = Grace::new(UnixMillis(1000), grace, given_ms);
                 let length_ms = until.0 - started_at.0;
                 held_ms += length_ms.min(life_ms);
-                assert!(held_ms <= 120_000, "lives of {life_ms} ms restore_lock for {held_ms} ms");
+                assert!(held_ms <= 120_000, "lives of {life_ms} ms hold for {held_ms} ms");
                 if length_ms <= life_ms {
                     break;
                 }

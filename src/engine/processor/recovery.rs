@@ -90,8 +90,11 @@ impl Recovery {
 
     /// Charges this life for what the grace defers. The new sum of all lives, if it is another one.
     pub(super) fn charge(&mut self, store: &dyn Store, now: UnixMillis) -> Option<u64> {
-        let (grace, defers_any) = (self.grace, self.defers_any(store));
-        self.budget.charge(&grace, now, defers_any)
+        // The store is asked once a second at most: this is called for every batch.
+        let mut budget = self.budget;
+        let given_ms = budget.charge(&self.grace, now, || self.defers_any(store));
+        self.budget = budget;
+        given_ms
     }
 
     /// Remembers what is due of a workflow whose earliest timer the grace defers: the store tells only the
