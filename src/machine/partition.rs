@@ -49,6 +49,12 @@ impl WorkflowId {
         WorkflowId(Uuid::from_bytes(bytes))
     }
 
+    /// Whether a repeat of the request would meet it: it has the slot of its `request_id`, or has none to have.
+    pub fn has_slot_of(self, tenant: &str, request_id: Option<&str>) -> bool {
+        request_id
+            .is_none_or(|request_id| self.as_bytes()[15] == slot_of_request(tenant, request_id))
+    }
+
     /// The partition that it belongs to.
     pub fn partition(self) -> Partition {
         Partition(self.as_bytes()[15] / SLOTS)
@@ -83,6 +89,7 @@ mod tests {
             for number in 0..20 {
                 let id = WorkflowId::new(uuid(1000 + number, number), "acme", Some(&request_id));
                 assert_eq!(id.partition(), partition);
+                assert!(id.has_slot_of("acme", Some(&request_id)) && id.has_slot_of("acme", None));
             }
         }
     }

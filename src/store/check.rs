@@ -65,6 +65,9 @@ impl CheckReport {
         if record.fingerprint != record.plan.fingerprint() {
             self.found(&place, "the fingerprint in its record is not that of its plan");
         }
+        if !record.id.has_slot_of(&record.tenant, record.request_id.as_deref()) {
+            self.found(&place, "its id is not of the partition of its request_id");
+        }
         let Some(first) = rows.first() else {
             return self.found(&place, "it has a record and no timeline");
         };
@@ -136,5 +139,71 @@ pub fn check_backup(path: &Path) -> CheckReport {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use dispatch_contract::UnixMillis;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        machine::{
+            Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, Template, WorkflowId,
+        },
+        store::{Cursor, Record, Requester, Row},
+    };
+
+    fn entry(id: WorkflowId, request_id: Option<&str>) -> Entry {
+        let plan = Plan {
+            template: Template::Failover,
+            steps: Vec::new(),
+            send_at: None,
+            valid_until: None,
+            send_within_ms: None,
+            on_late_success: OnLateSuccess::Stop,
+            on_unknown: OnUnknown::WaitReceipt,
+            priority: Priority::Normal,
+            labels: BTreeMap::new(),
+            client_ref: None,
+        };
+        let (tenant, at) = (Arc::from("acme"), Moment::both(UnixMillis(1000)));
+        let record = Record {
+            id,
+            tenant: Arc::clone(&tenant),
+            created_at: at,
+            fingerprint: plan.fingerprint(),
+            requester: Requester::default(),
+            plan,
+            policy: PolicySnapshot::default(),
+            request_id: request_id.map(str::to_owned),
+        };
+        let facts = vec![Fact::Created];
+        let row = Row { cursor: Cursor(1), tenant, workflow: id, at, sequence: 1, facts };
+        Entry { record, rows: vec![row], messages: Vec::new() }
+    }
+
+    #[test]
+    fn an_id_in_another_partition_than_its_request_id_is_found() {
+        let looks = |id, request_id| {
+            let mut checked = CheckReport::default();
+            checked.entry(&entry(id, request_id));
+            checked.findings
+        };
+        let id = WorkflowId::new(Uuid::from_u128(1 << 64), "acme", Some("order-1"));
+        let found = |id: WorkflowId| {
+            let problem = "its id is not of the partition of its request_id".to_owned();
+            vec![Finding { place: format!("workflow {id}"), problem }]
+        };
+        assert_eq!(looks(id, Some("order-1")), []);
+        assert_eq!(looks(id, Some("order-2")), found(id));
+        assert_eq!(looks(id, None), [], "without a request_id it may be in any");
+        // The same partition, and not the same slot: once there are more partitions, it would be lost.
+        let neighbour = WorkflowId(Uuid::from_u128(id.0.as_u128() ^ 1));
+        assert_eq!(neighbour.partition(), id.partition());
+        assert_eq!(looks(neighbour, Some("order-1")), found(neighbour));
     }
 }

@@ -67,6 +67,15 @@ fn plan(text: &str) -> Plan {
     }
 }
 
+fn request_id(number: u128) -> String {
+    format!("request-{number}")
+}
+
+/// The id of a workflow of `default`, in the order of the numbers and in the partition of its request.
+fn id(number: u128) -> WorkflowId {
+    WorkflowId::new(Uuid::from_u128(number << 8), "default", Some(&request_id(number)))
+}
+
 /// Drives workflows through a store, and remembers every row for itself.
 struct Driver {
     store: Box<dyn Store>,
@@ -90,7 +99,7 @@ impl Driver {
     }
 
     fn create_plan(&mut self, number: u128, plan: Plan) -> WorkflowId {
-        let id = WorkflowId(Uuid::from_u128(number));
+        let id = id(number);
         let record = Record {
             id,
             tenant: Arc::from("default"),
@@ -99,7 +108,7 @@ impl Driver {
             requester: Requester::default(),
             plan,
             policy: PolicySnapshot::default(),
-            request_id: Some(format!("request-{number}")),
+            request_id: Some(request_id(number)),
         };
         let mut state = self.needs.workflow(&record);
         let facts = machine::create(&mut state, self.at(), &OneRoute);
@@ -151,7 +160,7 @@ impl Driver {
         let state = self.store.load(id).unwrap().unwrap();
         let attempt = state.wants_permit().unwrap();
         self.tell(id, Event::PermitGranted { attempt });
-        let provider_id = format!("p-{}-{attempt}", id.0.as_u128());
+        let provider_id = format!("p-{}-{attempt}", id.0.as_u128() >> 8);
         self.tell(
             id,
             Event::SendResult { attempt, call: 1, result: SendResult::Accepted { provider_id } },
@@ -203,8 +212,8 @@ fn what_was_committed_is_told(mut driver: Driver) {
     assert_eq!(journal, driver.rows);
     let rest = driver.store.reader().after(driver.rows[2].cursor, 2).unwrap();
     assert_eq!(rest, driver.rows[3..5]);
-    assert_eq!(driver.store.load(WorkflowId(Uuid::from_u128(9))).unwrap(), None);
-    assert!(driver.timeline(WorkflowId(Uuid::from_u128(9))).is_empty());
+    assert_eq!(driver.store.load(id(9)).unwrap(), None);
+    assert!(driver.timeline(id(9)).is_empty());
 }
 
 fn a_late_row_follows_the_closing_row(mut driver: Driver) {
@@ -341,7 +350,7 @@ fn a_list_reads_what_is_its_tenant_s(mut driver: Driver) {
     for hundred in 1..=25 {
         let mut batch = ChangeSet::default();
         for number in 0..100 {
-            let id = WorkflowId(Uuid::from_u128(hundred * 100 + number));
+            let id = id(hundred * 100 + number);
             let tenant: Arc<str> = Arc::from("another");
             let record = Record {
                 id,
@@ -451,7 +460,7 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     let reader = driver.store.reader();
     let moment = driver.rows.len();
     let wanted: BTreeMap<_, _> = (1..=201)
-        .map(|number| WorkflowId(Uuid::from_u128(number)))
+        .map(id)
         .map(|id| (id, driver.timeline(id)))
         .filter(|(_, rows)| !rows.is_empty())
         .collect();
@@ -498,7 +507,7 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     }
     let mut found = BTreeMap::new();
     for number in (1..=201).chain(1000..1050) {
-        let id = WorkflowId(Uuid::from_u128(number));
+        let id = id(number);
         let rows = restored.reader().timeline(id).unwrap();
         if !rows.is_empty() {
             found.insert(id, rows.iter().map(|row| Row::clone(row)).collect::<Vec<_>>());
@@ -512,7 +521,7 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     assert_eq!(found, wanted);
     assert_eq!(
         restored.find_message("p/main", "p-60-1").unwrap(),
-        Some(AttemptId { workflow: Uuid::from_u128(60), number: 1 })
+        Some(AttemptId { workflow: id(60).0, number: 1 })
     );
     let open: Vec<_> = restored.open_ids(None, 1000);
     assert_eq!(open.len(), wanted.values().filter(|rows| !has_ended(rows)).count());

@@ -19,7 +19,7 @@ fn sled_opens_again_with_everything_as_it_was() {
             driver.reach(id, Status::Delivered);
         }
     }
-    let ids: Vec<_> = (1..=30).map(|number| WorkflowId(Uuid::from_u128(number))).collect();
+    let ids: Vec<_> = (1..=30).map(id).collect();
     let before: Vec<_> =
         ids.iter().map(|id| (driver.store.load(*id).unwrap(), driver.timeline(*id))).collect();
     let all_due = |driver: &Driver| {

@@ -118,7 +118,7 @@ pub(super) fn a_reader_that_has_seen_everything_is_never_too_old(mut driver: Dri
         assert_eq!(driver.store.reader().after(seen, 9).unwrap(), [], "nothing was missed");
         nothing_is_missed_silently(&driver, before);
     }
-    driver.tell(WorkflowId(Uuid::from_u128(1)), Event::Cancel);
+    driver.tell(id(1), Event::Cancel);
     assert_eq!(driver.store.reader().after(seen, 9).unwrap(), driver.rows[driver.rows.len() - 1..]);
 }
 
