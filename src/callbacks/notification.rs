@@ -137,10 +137,10 @@ impl Projector {
                 let at = provider_time.unwrap_or(at);
                 self.fail_unless_alive(sequence, at, step, status, usage.clone());
             }
-            Fact::AttemptRejected { rejection, .. } => {
+            Fact::AttemptRejected { failure, .. } => {
                 // While its step is active another route may take it; else nobody will.
                 if self.workflow.active_step() != step {
-                    let (code, detail) = (rejection.code.clone(), Some(rejection.detail.clone()));
+                    let (code, detail) = (failure.code.clone(), Some(failure.detail.clone()));
                     let status = failed_status(Failure::Rejected, code, detail);
                     self.fail_unless_alive(sequence, at, step, status, None);
                 }

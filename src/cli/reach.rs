@@ -13,7 +13,7 @@ use tokio::{
 use tonic::transport::Uri;
 
 /// How long each question waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// How HTTP/2 begins, with settings that say nothing.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nhost: dispatch\r\nconnection: close\r\n\r\n";
@@ -75,7 +75,7 @@ fn speaks_no_grpc(failure: &dyn std::error::Error) -> bool {
 
 async fn spoken(host: &str, port: u16) -> Option<Spoken> {
     for question in [HTTP2, HTTP1] {
-        let answer = timeout(PATIENCE, ask(host, port, question)).await;
+        let answer = timeout(TIMEOUT, ask(host, port, question)).await;
         let Ok(Some(answer)) = answer else { continue };
         match answer {
             [b'H', b'T', b'T', b'P', ..] => return Some(Spoken::Http),

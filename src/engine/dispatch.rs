@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use super::{Command, EngineClock, Inbox, Route, RouteTable, SendOrder, Senders};
 use crate::{
-    machine::{Rejection, SendResult, StepPlan, WorkflowId},
+    machine::{CallFailure, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
 };
@@ -189,26 +189,26 @@ pub fn answer_of(error: AdapterError) -> SendResult {
     let AdapterError { kind, fault, retry, code, cause, mut detail } = error;
     let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
     detail.truncate(end.unwrap_or(0));
-    let rejection = Rejection { kind, fault, code, detail, cause };
+    let failure = CallFailure { kind, fault, code, detail, cause };
     match retry {
-        Retry::Permanent => SendResult::Rejected(rejection),
+        Retry::Permanent => SendResult::Rejected(failure),
         Retry::Temporary { after } => SendResult::RetryLater {
-            rejection,
+            failure,
             after_ms: after.map(|after| after.as_millis() as u64),
         },
-        Retry::Unknown => SendResult::Unknown(rejection),
+        Retry::Unknown => SendResult::Unknown(failure),
     }
 }
 
 /// Nothing was sent, and it may go better next time.
 fn not_sent(detail: &str) -> SendResult {
     let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
-    let rejection = Rejection { kind, fault, code: None, detail: detail.to_owned(), cause: None };
-    SendResult::RetryLater { rejection, after_ms: None }
+    let failure = CallFailure { kind, fault, code: None, detail: detail.to_owned(), cause: None };
+    SendResult::RetryLater { failure, after_ms: None }
 }
 
 fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> SendResult {
-    SendResult::Rejected(Rejection {
+    SendResult::Rejected(CallFailure {
         kind,
         fault,
         code: None,
@@ -219,5 +219,11 @@ fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> SendResult {
 
 fn unknown(kind: ErrorKind, detail: &str) -> SendResult {
     let detail = detail.to_owned();
-    SendResult::Unknown(Rejection { kind, fault: Fault::Provider, code: None, detail, cause: None })
+    SendResult::Unknown(CallFailure {
+        kind,
+        fault: Fault::Provider,
+        code: None,
+        detail,
+        cause: None,
+    })
 }

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{ForeignReceipts, RouteQueue, receipt_monitor::SilentAccount};
 use crate::{
-    machine::{EndState, Fact, Reason, Rejection, WorkflowId, describe},
+    machine::{CallFailure, EndState, Fact, Reason, WorkflowId, describe},
     telemetry::{About, LogLimit},
 };
 
@@ -26,26 +26,26 @@ impl EventLog {
         let route = about.route.as_deref().unwrap_or_default();
         let channel = about.channel.as_ref().map_or("", |channel| channel.as_str());
         match fact {
-            Fact::AttemptRejected { rejection, .. } if rejection.fault == Fault::Account => {
-                if self.admits(Level::ERROR, "account", route, &cause(rejection)) {
-                    let (error, code) = (rejection.kind.as_str(), rejection.code.as_deref());
+            Fact::AttemptRejected { failure, .. } if failure.fault == Fault::Account => {
+                if self.admits(Level::ERROR, "account", route, &cause(failure)) {
+                    let (error, code) = (failure.kind.as_str(), failure.code.as_deref());
                     tracing::error!(
                         workflow = %id, route, error, provider_code = code,
                         "the provider refuses because of the account or its configuration: {}",
-                        rejection.detail
+                        failure.detail
                     );
                 }
             }
-            Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
-                let cause = rejection.as_ref().map_or("stopped".to_owned(), cause);
+            Fact::AttemptUnknown { failure, .. } | Fact::AttemptRepeated { failure, .. } => {
+                let cause = failure.as_ref().map_or("stopped".to_owned(), cause);
                 if self.admits(Level::WARN, "unknown", route, &cause) {
                     tracing::warn!(workflow = %id, route, cause, "{}", describe(fact));
                 }
             }
-            Fact::AttemptRetryScheduled { rejection, .. } => {
-                let cause = cause(rejection);
+            Fact::AttemptRetryScheduled { failure, .. } => {
+                let cause = cause(failure);
                 if self.admits(Level::WARN, "deferred", route, &cause) {
-                    let error = rejection.kind.as_str();
+                    let error = failure.kind.as_str();
                     tracing::warn!(workflow = %id, route, error, cause, "{}", describe(fact));
                 }
             }
@@ -121,8 +121,8 @@ impl EventLog {
 
 /// What distinguishes failures of calls: why no connection came about, or what the provider
 /// said and under which code.
-fn cause(rejection: &Rejection) -> String {
-    match (rejection.kind, rejection.cause, &rejection.code) {
+fn cause(failure: &CallFailure) -> String {
+    match (failure.kind, failure.cause, &failure.code) {
         (ErrorKind::Unreachable, Some(cause), _) => cause.as_str().to_owned(),
         (kind, _, Some(code)) => format!("{kind} {code}"),
         (kind, _, None) => kind.as_str().to_owned(),

@@ -106,7 +106,7 @@ impl admin_service_server::AdminService for AdminService {
         let reader = Arc::clone(self.engine.reader());
         let settings = Arc::clone(self.engine.settings());
         let (pieces, taken) = mpsc::channel(AHEAD);
-        let (runtime, patience) = (Handle::current(), self.reader_timeout);
+        let (runtime, timeout) = (Handle::current(), self.reader_timeout);
         let engine = self.engine.clone();
         // A thread of its own kind: it reads the disk, and waits for whoever takes the pieces.
         tokio::task::spawn_blocking(move || {
@@ -114,7 +114,7 @@ impl admin_service_server::AdminService for AdminService {
             // Whether it was taken: a taker that is gone, or takes nothing, ends the backup.
             let give = |piece: Result<Vec<u8>, Status>| {
                 let piece = piece.map(|piece| BackupResponse { piece });
-                let given = tokio::time::timeout(patience, pieces.send(piece));
+                let given = tokio::time::timeout(timeout, pieces.send(piece));
                 matches!(runtime.block_on(given), Ok(Ok(())))
             };
             let take = || take(reader, settings, |piece| give(Ok(piece)));

@@ -68,12 +68,12 @@ pub struct AdmittedCall<F> {
     making: F,
     engine: Engine,
     held: Option<Held>,
-    patience: Option<Patience>,
+    timer: Option<QuietTimer>,
 }
 
 /// How long a call may be quiet, and until when it may be now.
 #[derive(Debug)]
-struct Patience {
+struct QuietTimer {
     quiet: Duration,
     until: Pin<Box<Sleep>>,
 }
@@ -81,12 +81,12 @@ struct Patience {
 impl<F> AdmittedCall<F> {
     /// `held` is held until the answer is over.
     pub(super) fn new(making: F, engine: Engine, held: Held) -> Self {
-        AdmittedCall { making, engine, held: Some(held), patience: None }
+        AdmittedCall { making, engine, held: Some(held), timer: None }
     }
 
     /// The same, and it is over when nothing is answered for so long.
     pub(super) fn within(mut self, quiet: Duration) -> Self {
-        self.patience = Some(Patience { quiet, until: Box::pin(sleep(quiet)) });
+        self.timer = Some(QuietTimer { quiet, until: Box::pin(sleep(quiet)) });
         self
     }
 }
@@ -105,11 +105,11 @@ where
         };
         match made {
             Poll::Ready(made) => {
-                let (held, patience) = (self.held.take(), self.patience.take());
-                let answered = |body| Body::new(AdmittedBody { body, _held: held, patience });
+                let (held, timer) = (self.held.take(), self.timer.take());
+                let answered = |body| Body::new(AdmittedBody { body, _held: held, timer });
                 Poll::Ready(made.map(|answer| answer.map(answered)))
             }
-            Poll::Pending if self.patience.as_mut().is_some_and(|it| it.is_over(context)) => {
+            Poll::Pending if self.timer.as_mut().is_some_and(|it| it.is_over(context)) => {
                 Poll::Ready(Ok(Status::from(Error::Quiet).into_http()))
             }
             Poll::Pending => Poll::Pending,
@@ -121,7 +121,7 @@ where
 struct AdmittedBody {
     body: Body,
     _held: Option<Held>,
-    patience: Option<Patience>,
+    timer: Option<QuietTimer>,
 }
 
 impl hyper::body::Body for AdmittedBody {
@@ -133,13 +133,13 @@ impl hyper::body::Body for AdmittedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        let Some(patience) = &mut self.patience else { return frame };
+        let Some(timer) = &mut self.timer else { return frame };
         if frame.is_ready() {
-            patience.begin();
-        } else if patience.is_over(context) {
+            timer.begin();
+        } else if timer.is_over(context) {
             // Nothing comes behind the trailers.
             self.body = Body::empty();
-            self.patience = None;
+            self.timer = None;
             let mut trailers = http::HeaderMap::new();
             Status::from(Error::Quiet).add_header(&mut trailers)?;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -156,7 +156,7 @@ impl hyper::body::Body for AdmittedBody {
     }
 }
 
-impl Patience {
+impl QuietTimer {
     fn begin(&mut self) {
         let until = Instant::now() + self.quiet;
         self.until.as_mut().reset(until);

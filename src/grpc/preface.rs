@@ -49,11 +49,11 @@ pub struct Preface {
 }
 
 impl Preface {
-    /// The preface must be here within `patience`.
-    pub fn new(stream: TlsConnection, permit: ConnectionPermit, patience: Duration) -> Preface {
+    /// The preface must be here within `timeout`.
+    pub fn new(stream: TlsConnection, permit: ConnectionPermit, timeout: Duration) -> Preface {
         permit.connection().arriving();
         let let_go = Box::pin(permit.connection().let_go());
-        let owed = Some((PREFACE.len(), Box::pin(sleep(patience))));
+        let owed = Some((PREFACE.len(), Box::pin(sleep(timeout))));
         Preface { stream, permit, let_go, owed, kept_back: Vec::new(), is_over: false }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Fact, Rejection};
+use super::{CallFailure, Fact};
 
 /// What `fact` says, for people: one sentence, in which steps are counted from 1.
 pub fn describe(fact: &Fact) -> String {
@@ -29,21 +29,21 @@ pub fn describe(fact: &Fact) -> String {
         Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Receipt, .. } => {
             format!("attempt {attempt} accepted, as its receipt shows")
         }
-        Fact::AttemptRejected { attempt, rejection } => {
-            format!("attempt {attempt} refused: {}", said(rejection))
+        Fact::AttemptRejected { attempt, failure } => {
+            format!("attempt {attempt} refused: {}", said(failure))
         }
-        Fact::AttemptRetryScheduled { attempt, rejection, .. } => {
-            format!("attempt {attempt} not processed, will be retried: {}", said(rejection))
+        Fact::AttemptRetryScheduled { attempt, failure, .. } => {
+            format!("attempt {attempt} not processed, will be retried: {}", said(failure))
         }
-        Fact::AttemptUnknown { attempt, rejection: Some(rejection), .. } => {
-            format!("outcome of attempt {attempt} unknown: {}", said(rejection))
+        Fact::AttemptUnknown { attempt, failure: Some(failure), .. } => {
+            format!("outcome of attempt {attempt} unknown: {}", said(failure))
         }
-        Fact::AttemptUnknown { attempt, rejection: None, .. } => {
+        Fact::AttemptUnknown { attempt, failure: None, .. } => {
             format!("outcome of attempt {attempt} unknown: the service stopped before the answer")
         }
-        Fact::AttemptRepeated { attempt, rejection, .. } => {
+        Fact::AttemptRepeated { attempt, failure, .. } => {
             let why =
-                rejection.as_ref().map_or("the service stopped before the answer".to_owned(), said);
+                failure.as_ref().map_or("the service stopped before the answer".to_owned(), said);
             format!(
                 "outcome of attempt {attempt} unknown, will be repeated under the same id: {why}"
             )
@@ -122,10 +122,10 @@ fn number(step: u8) -> u16 {
     u16::from(step) + 1
 }
 
-fn said(rejection: &Rejection) -> String {
-    match &rejection.code {
-        Some(code) => format!("{} (provider code {code})", rejection.detail),
-        None => rejection.detail.clone(),
+fn said(failure: &CallFailure) -> String {
+    match &failure.code {
+        Some(code) => format!("{} (provider code {code})", failure.detail),
+        None => failure.detail.clone(),
     }
 }
 

@@ -57,21 +57,21 @@ pub enum SendResult {
         provider_id: String,
     },
     /// It never will.
-    Rejected(Rejection),
+    Rejected(CallFailure),
     /// It was certainly not processed, and may be tried again.
     RetryLater {
         /// Why.
-        rejection: Rejection,
+        failure: CallFailure,
         /// How long the provider asked to wait, in milliseconds.
         after_ms: Option<u64>,
     },
     /// Nobody knows whether the message went out.
-    Unknown(Rejection),
+    Unknown(CallFailure),
 }
 
 /// What went wrong with a call, as the adapter told it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rejection {
+pub struct CallFailure {
     /// What happened.
     pub kind: ErrorKind,
     /// Whose fault it was.

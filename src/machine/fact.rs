@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dispatch_contract::{Failure, Status, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::{EndState, Reason, Rejection};
+use super::{CallFailure, EndState, Reason};
 
 /// One thing that is so from now on.
 ///
@@ -57,14 +57,14 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
         /// Why.
-        rejection: Rejection,
+        failure: CallFailure,
     },
     /// The call was certainly not processed; the next is due later.
     AttemptRetryScheduled {
         /// Its number.
         attempt: u16,
         /// Why.
-        rejection: Rejection,
+        failure: CallFailure,
         /// When the next call is due.
         retry_at: UnixMillis,
     },
@@ -73,7 +73,7 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
         /// What was seen; `None` if the service died meanwhile.
-        rejection: Option<Rejection>,
+        failure: Option<CallFailure>,
         /// Until when a receipt is waited for, before `on_unknown` decides.
         wait_until: UnixMillis,
     },
@@ -82,7 +82,7 @@ pub enum Fact {
         /// Its number.
         attempt: u16,
         /// What was seen; `None` if the service died meanwhile.
-        rejection: Option<Rejection>,
+        failure: Option<CallFailure>,
         /// When the repeated call is due.
         retry_at: UnixMillis,
     },

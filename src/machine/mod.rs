@@ -54,7 +54,7 @@ mod workflow;
 pub use backoff::retry_delay;
 pub use deadline::{Deadline, DeadlineKind, Deadlines};
 pub use description::describe;
-pub use event::{Event, Rejection, SendResult, Update};
+pub use event::{CallFailure, Event, SendResult, Update};
 pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};
 pub use invariants::{BrokenInvariant, check};
 pub use message_uuid::message_uuid;

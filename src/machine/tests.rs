@@ -179,9 +179,9 @@ fn update(report: Report) -> Update {
     Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
 }
 
-fn rejection(fault: Fault) -> Rejection {
+fn failure(fault: Fault) -> CallFailure {
     let detail = "it said no".to_owned();
-    Rejection { kind: ErrorKind::InvalidRequest, fault, code: None, detail, cause: None }
+    CallFailure { kind: ErrorKind::InvalidRequest, fault, code: None, detail, cause: None }
 }
 
 fn plan(rules: &[Option<FailoverCondition>]) -> Plan {

@@ -12,8 +12,8 @@ use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 pub use routes::{NoRoutes, RouteCandidate, Router};
 
 use super::{
-    AcceptedBy, AttemptState, Deadline, DeadlineKind, EndState, Event, Fact, Moment, OnLateSuccess,
-    OnUnknown, Outcome, Phase, Reason, Rejection, SendResult, StepStatus, Update, Workflow,
+    AcceptedBy, AttemptState, CallFailure, Deadline, DeadlineKind, EndState, Event, Fact, Moment,
+    OnLateSuccess, OnUnknown, Outcome, Phase, Reason, SendResult, StepStatus, Update, Workflow,
     retry_delay,
 };
 
@@ -213,11 +213,11 @@ impl Transition<'_> {
             SendResult::Accepted { provider_id } => {
                 self.accepted(number, provider_id, AcceptedBy::Response);
             }
-            SendResult::Rejected(rejection) => self.rejected(number, rejection),
-            SendResult::RetryLater { rejection, after_ms } => {
-                self.retry_later(number, rejection, after_ms)
+            SendResult::Rejected(failure) => self.rejected(number, failure),
+            SendResult::RetryLater { failure, after_ms } => {
+                self.retry_later(number, failure, after_ms)
             }
-            SendResult::Unknown(rejection) => self.unknown(number, Some(rejection)),
+            SendResult::Unknown(failure) => self.unknown(number, Some(failure)),
         }
     }
 
@@ -247,9 +247,9 @@ impl Transition<'_> {
     }
 
     /// Rule 3: the provider will not take it.
-    fn rejected(&mut self, number: u16, rejection: Rejection) {
+    fn rejected(&mut self, number: u16, failure: CallFailure) {
         let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
-        self.emit(Fact::AttemptRejected { attempt: number, rejection: rejection.clone() });
+        self.emit(Fact::AttemptRejected { attempt: number, failure: failure.clone() });
         if !self.is_active(step) {
             return;
         }
@@ -266,13 +266,13 @@ impl Transition<'_> {
         }
         // Rule 6: not after an unknown, and an earlier call of this very attempt may be one.
         let is_uncertain = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
-        if rejection.fault == Fault::Provider
+        if failure.fault == Fault::Provider
             && !is_uncertain
             && let Some(candidate) = self.another_route(step)
         {
             return self.plan_attempt(step, candidate.into_planned(), false);
         }
-        let reason = match rejection.kind {
+        let reason = match failure.kind {
             ErrorKind::OptedOut => Reason::OptedOut,
             ErrorKind::Throttled
             | ErrorKind::Unreachable
@@ -287,47 +287,47 @@ impl Transition<'_> {
             | ErrorKind::OutsideWindow
             | ErrorKind::Unreached => Reason::Rejected,
         };
-        self.fail_step(step, reason, rejection.code, rejection.detail);
+        self.fail_step(step, reason, failure.code, failure.detail);
     }
 
     /// Rule 5: certainly not processed, so it is called again inside `send_within`.
-    fn retry_later(&mut self, number: u16, rejection: Rejection, after_ms: Option<u64>) {
+    fn retry_later(&mut self, number: u16, failure: CallFailure, after_ms: Option<u64>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, calls) = (attempt.step, attempt.calls);
         let delay = retry_delay(&self.workflow.policy, self.workflow.id, number, calls);
         let retry_at = self.after(delay.max(after_ms.unwrap_or(0)));
         let is_uncertain = attempt.is_uncertain;
         let window_end = self.window_end(step).filter(|_| self.is_active(step) && !is_uncertain);
-        let Some(end) = window_end else { return self.wait_for_retry(number, rejection, retry_at) };
+        let Some(end) = window_end else { return self.wait_for_retry(number, failure, retry_at) };
         let quarter = self.workflow.send_within(step) / 4;
         // Another route is worth a quarter of the time; the last moment for it is now if the
         // next retry would come after that.
         let last_moment = retry_at.0.saturating_add(quarter) > end.0;
         let other =
-            self.another_route(step).filter(|_| last_moment && rejection.fault == Fault::Provider);
+            self.another_route(step).filter(|_| last_moment && failure.fault == Fault::Provider);
         if let Some(candidate) = other {
-            self.emit(Fact::AttemptRejected { attempt: number, rejection });
+            self.emit(Fact::AttemptRejected { attempt: number, failure });
             self.plan_attempt(step, candidate.into_planned(), false);
         } else if retry_at > end {
-            let (code, detail) = (rejection.code.clone(), rejection.detail.clone());
-            self.emit(Fact::AttemptRejected { attempt: number, rejection });
+            let (code, detail) = (failure.code.clone(), failure.detail.clone());
+            self.emit(Fact::AttemptRejected { attempt: number, failure });
             let within_s = self.workflow.send_within(step) as f64 / 1000.0;
             let detail =
                 format!("the next try would be after send_within ({within_s} s): {detail}");
             self.fail_step(step, Reason::RetriesExhausted, code, detail);
         } else {
-            self.wait_for_retry(number, rejection, retry_at);
+            self.wait_for_retry(number, failure, retry_at);
         }
     }
 
-    fn wait_for_retry(&mut self, number: u16, rejection: Rejection, retry_at: UnixMillis) {
-        self.emit(Fact::AttemptRetryScheduled { attempt: number, rejection, retry_at });
+    fn wait_for_retry(&mut self, number: u16, failure: CallFailure, retry_at: UnixMillis) {
+        self.emit(Fact::AttemptRetryScheduled { attempt: number, failure, retry_at });
         // While it was out its route may have become another one.
         self.rerouted();
     }
 
     /// Rule 6: it may have gone out.
-    fn unknown(&mut self, number: u16, rejection: Option<Rejection>) {
+    fn unknown(&mut self, number: u16, failure: Option<CallFailure>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let step = attempt.step;
         let delay = retry_delay(&self.workflow.policy, self.workflow.id, number, attempt.calls);
@@ -337,19 +337,19 @@ impl Transition<'_> {
         let may_start =
             self.workflow.valid_until.is_none_or(|until| self.now.wall_at(retry_at) <= until);
         if self.is_active(step) && may_start && retry_at <= honoured_until.min(window_end) {
-            self.emit(Fact::AttemptRepeated { attempt: number, rejection, retry_at });
+            self.emit(Fact::AttemptRepeated { attempt: number, failure, retry_at });
             return self.rerouted();
         }
-        self.leave_unknown(number, rejection);
+        self.leave_unknown(number, failure);
     }
 
     /// It may have gone out, and it is not called again.
-    fn leave_unknown(&mut self, number: u16, rejection: Option<Rejection>) {
+    fn leave_unknown(&mut self, number: u16, failure: Option<CallFailure>) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, properties) = (attempt.step, attempt.properties);
         let wait_ms = self.unknown_wait(step, properties.correlates_receipts);
         let wait_until = self.after(wait_ms);
-        self.emit(Fact::AttemptUnknown { attempt: number, rejection, wait_until });
+        self.emit(Fact::AttemptUnknown { attempt: number, failure, wait_until });
         if self.is_active(step) && wait_ms == 0 {
             self.decide_unknown(step);
         }

@@ -15,14 +15,14 @@ use super::{Problem, json};
 /// The largest body taken, in KiB: a create as a whole has no more over gRPC either.
 const MOST_KIB: usize = 256;
 
-/// The JSON of a request's body, which may take `patience` to arrive.
+/// The JSON of a request's body, which may take `timeout` to arrive.
 ///
 /// # Errors
 /// If it is not said to be JSON, too large, too slow, or no JSON.
 pub(super) async fn json(
     headers: &HeaderMap,
     body: Body,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Value, Problem> {
     // Also what keeps web pages out: a browser asks before it sends this type across origins.
     if !is_json(headers) {
@@ -33,7 +33,7 @@ pub(super) async fn json(
     if is_announced && headers.contains_key(header::EXPECT) {
         return Err(Problem::too_large(MOST_KIB));
     }
-    let read = tokio::time::timeout(patience, read(body));
+    let read = tokio::time::timeout(timeout, read(body));
     let bytes = read.await.map_err(|_| Problem::timeout())??;
     json::read(&bytes).map_err(Problem::invalid_json)
 }

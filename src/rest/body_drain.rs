@@ -28,7 +28,7 @@ use super::Rest;
 /// How much is read and thrown away, in bytes.
 const MOST: usize = 32 * 1024 * 1024;
 /// For how long. Whoever sends slower than that does not see its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lets the request be answered, and then reads the rest of it.
 pub(super) async fn read_out(
@@ -44,9 +44,9 @@ pub(super) async fn read_out(
     let lent = Body::new(body.clone());
     let mut response = next.run(Request::from_parts(head, lent)).await;
     if !asks_first && !body.is_end_stream() {
-        let patience = PATIENCE.min(rest.body_timeout);
+        let timeout = TIMEOUT.min(rest.body_timeout);
         // Too much or too slow: there is nobody who would read.
-        let _ = tokio::time::timeout(patience, pass_over(Body::new(body))).await;
+        let _ = tokio::time::timeout(timeout, pass_over(Body::new(body))).await;
     }
     if is_delete {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

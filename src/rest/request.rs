@@ -78,9 +78,9 @@ impl Faults {
 pub(super) async fn object(
     headers: &HeaderMap,
     body: Body,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Map<String, Value>, Problem> {
-    match body::json(headers, body, patience).await? {
+    match body::json(headers, body, timeout).await? {
         Value::Object(object) => Ok(object),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(Problem::invalid_json("The body must be a JSON object".to_owned()))

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use super::{About, tenants::Tenants};
-use crate::machine::{Fact, Priority, Reason, Rejection};
+use crate::machine::{CallFailure, Fact, Priority, Reason};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -392,14 +392,12 @@ impl Metrics {
                 }
             }
             Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
-            Fact::AttemptRejected { rejection, .. } => {
-                self.answer(route(), "refused", Some(rejection))
+            Fact::AttemptRejected { failure, .. } => self.answer(route(), "refused", Some(failure)),
+            Fact::AttemptRetryScheduled { failure, .. } => {
+                self.answer(route(), "deferred", Some(failure))
             }
-            Fact::AttemptRetryScheduled { rejection, .. } => {
-                self.answer(route(), "deferred", Some(rejection))
-            }
-            Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
-                self.answer(route(), "unknown", rejection.as_ref());
+            Fact::AttemptUnknown { failure, .. } | Fact::AttemptRepeated { failure, .. } => {
+                self.answer(route(), "unknown", failure.as_ref());
             }
             Fact::StatusReached { status, provider_time, .. } => {
                 self.status(channel(), status.as_str());
@@ -605,10 +603,10 @@ impl Metrics {
         text
     }
 
-    fn answer(&self, route: String, outcome: &'static str, rejection: Option<&Rejection>) {
-        let error = rejection.map_or("", |rejection| rejection.kind.as_str());
-        let cause = rejection.and_then(|rejection| rejection.cause).map_or("", Cause::as_str);
-        let fault = rejection.map_or("", |rejection| rejection.fault.as_str());
+    fn answer(&self, route: String, outcome: &'static str, failure: Option<&CallFailure>) {
+        let error = failure.map_or("", |failure| failure.kind.as_str());
+        let cause = failure.and_then(|failure| failure.cause).map_or("", Cause::as_str);
+        let fault = failure.map_or("", |failure| failure.fault.as_str());
         self.answers.get_or_create(&AnswerLabels { route, outcome, error, cause, fault }).inc();
     }
 

@@ -23,7 +23,7 @@ use dispatch::{
 /// The name of the account at the provider that plays along, and of the key that the bench calls with.
 pub(super) const API_KEY: &str = "abcd1234";
 /// How long a service may take until it serves.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A service to be measured.
 pub(super) struct Server {
@@ -119,7 +119,7 @@ impl Server {
             let _ = child.wait();
         }));
         let banner = tokio::task::spawn_blocking(move || out.and_then(read_banner));
-        let banner = tokio::time::timeout(PATIENCE, banner).await;
+        let banner = tokio::time::timeout(TIMEOUT, banner).await;
         let Ok(Ok(Some(Banner { grpc, http, internal }))) = banner else {
             return Err(CommandFailure::new("the service that was to be measured did not start"));
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch::machine::{Attempt, Event, Rejection, SendResult, Update};
+use dispatch::machine::{Attempt, CallFailure, Event, SendResult, Update};
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 use stateright::{Model, Property};
 
@@ -239,16 +239,20 @@ pub fn update(report: Report) -> Update {
 
 impl From<Reply> for SendResult {
     fn from(reply: Reply) -> SendResult {
-        let rejection =
-            |kind, fault| Rejection { kind, fault, code: None, detail: String::new(), cause: None };
+        let failure = |kind, fault| CallFailure {
+            kind,
+            fault,
+            code: None,
+            detail: String::new(),
+            cause: None,
+        };
         match reply {
             Reply::Accepted => SendResult::Accepted { provider_id: "p".to_owned() },
-            Reply::Refused(kind, fault) => SendResult::Rejected(rejection(kind, fault)),
-            Reply::Deferred { fault, after_ms } => SendResult::RetryLater {
-                rejection: rejection(ErrorKind::Throttled, fault),
-                after_ms,
-            },
-            Reply::Unknown => SendResult::Unknown(rejection(ErrorKind::Timeout, Fault::Provider)),
+            Reply::Refused(kind, fault) => SendResult::Rejected(failure(kind, fault)),
+            Reply::Deferred { fault, after_ms } => {
+                SendResult::RetryLater { failure: failure(ErrorKind::Throttled, fault), after_ms }
+            }
+            Reply::Unknown => SendResult::Unknown(failure(ErrorKind::Timeout, Fault::Provider)),
         }
     }
 }

@@ -15,7 +15,7 @@ use tonic_health::pb::{
 use crate::{
     record::{Entry, entries},
     report,
-    server::{Ended, PATIENCE, Place},
+    server::{Ended, Place, TIMEOUT},
     shim::{ALWAYS_EIO, EIO, FULL, Faults, READ_ONLY},
     world::{config_without_provider, messenger_sms, request},
 };
@@ -29,7 +29,7 @@ async fn create(client: &Client, name: &str, most: u32) -> Acknowledged {
     for number in 0..most {
         let request_id = format!("{name}-{number}");
         let asked = request(&request_id, messenger_sms("somebody"));
-        let created = tokio::time::timeout(PATIENCE, client.create(asked)).await;
+        let created = tokio::time::timeout(TIMEOUT, client.create(asked)).await;
         let Ok(created) = created.expect("it neither answers nor ends") else { break };
         acknowledged.insert(request_id, created.workflow.unwrap().workflow_id);
     }
@@ -96,7 +96,7 @@ async fn fatal(at: &str, act: &'static str) -> Acknowledged {
         }
         last
     };
-    let last = tokio::time::timeout(PATIENCE, last).await.expect("it goes on serving");
+    let last = tokio::time::timeout(TIMEOUT, last).await.expect("it goes on serving");
     let turned = Some(ServingStatus::NotServing);
     assert_eq!(last, turned, "{at}, {act}: health did not turn NOT_SERVING");
     let ended = server.ended().await;

@@ -23,7 +23,7 @@ use crate::world::{Dice, eventually, messenger_sms, request};
 
 /// How long the end of everything may take: the provider repeats a webhook that found nobody after
 /// 5, 10, 20, 40, 80 s.
-const PATIENCE: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// What the service was asked for and what it acknowledged.
 #[derive(Default)]
@@ -158,7 +158,7 @@ async fn everything_ended(client: &Client, provider: &Provider) -> BTreeMap<Stri
     let full = Mutex::new(BTreeMap::new());
     let all = futures_util::stream::iter(all_ids(client).await);
     all.for_each_concurrent(8, async |id| {
-        let whole = eventually(PATIENCE, || async {
+        let whole = eventually(TIMEOUT, || async {
             let workflow = client.get(&id).await.unwrap();
             let has_ended =
                 !matches!(workflow.state(), WorkflowState::Running | WorkflowState::Scheduled);
@@ -187,7 +187,7 @@ async fn everything_ended(client: &Client, provider: &Provider) -> BTreeMap<Stri
                 };
                 attempts.iter().all(is_of)
             };
-            let heard = eventually(PATIENCE, || async {
+            let heard = eventually(TIMEOUT, || async {
                 if !has_all() {
                     let workflow = client.get(&id).await.unwrap();
                     full.lock().unwrap().insert(id.clone(), workflow);

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{shim::Faults, world::credential};
 
 /// How long anything that must come may take: a process that hangs is a finding.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Which program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Place {
             }
             None
         };
-        let greeted = tokio::time::timeout(PATIENCE, greeting).await;
+        let greeted = tokio::time::timeout(TIMEOUT, greeting).await;
         let Some((grpc, internal_http)) = greeted.expect("it neither serves nor ends") else {
             let (grpc, internal_http) = (self.grpc, self.http);
             let server = Server { child, grpc, internal_http, said, listening: vec![errors] };
@@ -175,7 +175,7 @@ impl Server {
 
     /// Waits until it has ended by itself.
     pub async fn ended(mut self) -> Ended {
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = tokio::time::timeout(TIMEOUT, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("it hangs: {}", self.said.lock().unwrap()));
         for task in self.listening {
             task.await.unwrap();

@@ -81,7 +81,7 @@ async fn a_disk_that_fills_up_is_told_of_refuses_creates_and_can_be_read_when_it
     // Little is left: said, and nothing new is taken; what is there goes on.
     let late = Mutex::new(Vec::new());
     disk.fill(20 * MIB);
-    let patience = Duration::from_secs(30);
+    let timeout = Duration::from_secs(30);
     let number = AtomicU32::new(100);
     let refuses = || async {
         let another = number.fetch_add(1, Ordering::Relaxed).to_string();
@@ -93,7 +93,7 @@ async fn a_disk_that_fills_up_is_told_of_refuses_creates_and_can_be_read_when_it
             Err(_) => true,
         }
     };
-    assert!(eventually(patience, refuses).await, "it takes work on a full disk");
+    assert!(eventually(timeout, refuses).await, "it takes work on a full disk");
     let refused = client.create(request("more", messenger_sms("a"))).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "DISK_FULL");

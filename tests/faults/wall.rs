@@ -284,9 +284,9 @@ async fn a_service_that_is_killed_within_its_grace_again_and_again_fails_over_al
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(folder.path(), "").await;
     let config = world::config(address, place.http);
-    let patient = config.replace("recovery_grace_s = 0", "recovery_grace_s = 3");
-    assert_ne!(patient, config);
-    std::fs::write(&place.config, patient).unwrap();
+    let with_grace = config.replace("recovery_grace_s = 0", "recovery_grace_s = 3");
+    assert_ne!(with_grace, config);
+    std::fs::write(&place.config, with_grace).unwrap();
     let server = place.start().await;
     let id = create(&server.client().await, within(1, "person 1")).await;
     assert!(is_accepted(&server.client().await, &id).await);

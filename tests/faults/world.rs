@@ -181,13 +181,13 @@ steps:
     .unwrap()
 }
 
-/// Waits until `is_so`, at most for `patience`.
+/// Waits until `is_so`, at most for `timeout`.
 pub async fn eventually<F: Future<Output = bool>>(
-    patience: Duration,
+    timeout: Duration,
     mut is_so: impl FnMut() -> F,
 ) -> bool {
     let began = Instant::now();
-    while began.elapsed() < patience {
+    while began.elapsed() < timeout {
         if is_so().await {
             return true;
         }

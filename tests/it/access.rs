@@ -500,8 +500,8 @@ async fn a_stream_ends_with_the_secret_it_was_opened_with() {
     let (mut theirs, mut ours) = (follow(&reader).await, follow(&house.of("acme")).await);
     let rotate = RotateKeyRequest { key_id: id, end_others: true };
     operator.access().rotate_key(rotate).await.unwrap();
-    let patience = std::time::Duration::from_secs(20);
-    let end = tokio::time::timeout(patience, theirs.message()).await.expect("it goes on");
+    let timeout = std::time::Duration::from_secs(20);
+    let end = tokio::time::timeout(timeout, theirs.message()).await.expect("it goes on");
     assert_eq!(end.unwrap_err().code(), Code::Unauthenticated);
     let quiet = tokio::time::timeout(std::time::Duration::from_secs(6), ours.message()).await;
     assert!(quiet.is_err(), "the other goes on: {quiet:?}");

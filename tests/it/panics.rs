@@ -138,9 +138,9 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     let listen = config::ListenConfig::default();
     let calls = Calls::new(listen.calls, access.limits().clone());
     let (reporter, _) = tonic_health::server::health_reporter();
-    let patience = Duration::from_secs(5);
+    let timeout = Duration::from_secs(5);
     let admin =
-        AdminService::new(engine.clone(), access.clone(), reporter, patience, DiskTurns::default());
+        AdminService::new(engine.clone(), access.clone(), reporter, timeout, DiskTurns::default());
     let admin =
         Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone(), calls.clone());
     let health = Unguarded::new(HealthServer::new(ClumsyHealth), engine.clone(), 8, None);

@@ -12,8 +12,8 @@ use dispatch::{
         SendOrder, SenderMatch, SystemClock,
     },
     machine::{
-        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
-        Reason, Rejection, SendResult, StepPlan, Template, WorkflowId,
+        CallFailure, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
+        PolicySnapshot, Priority, Reason, SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, Store},
 };
@@ -125,7 +125,7 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
     let out = processor.run(&store, at(0), commands).unwrap();
     let (_, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), MANY);
-    let rejection = Rejection {
+    let failure = CallFailure {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
         code: None,
@@ -136,7 +136,7 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: SendResult::RetryLater { rejection: rejection.clone(), after_ms: None },
+        answer: SendResult::RetryLater { failure: failure.clone(), after_ms: None },
         took_ms: 1,
     });
     let out = processor.run(&store, at(1), answers.collect()).unwrap();
@@ -254,14 +254,14 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
 
     // The second is out now, then in doubt, and then it ends.
     let order = sends.remove(0);
-    let rejection = Rejection {
+    let failure = CallFailure {
         kind: ErrorKind::Timeout,
         fault: Fault::Provider,
         code: None,
         detail: "no answer".to_owned(),
         cause: None,
     };
-    let (_, facts, _) = step(4, vec![answer(&order, SendResult::Unknown(rejection))]);
+    let (_, facts, _) = step(4, vec![answer(&order, SendResult::Unknown(failure))]);
     assert!(facts.iter().any(|fact| matches!(fact, Fact::AttemptUnknown { .. })), "{facts:?}");
     let (counts, ..) = step(5, vec![told("main", None, "m2")]);
     assert_eq!(counts, (1, 0, 0), "it may be of the one in doubt");
@@ -310,12 +310,12 @@ fn only_the_account_of_an_attempt_speaks_of_it_by_whatever_name() {
 
 #[test]
 fn a_call_is_told_for_how_long_its_message_is_of_use() {
-    let useful_for = |command: Command, rejection: Option<SendResult>, ms: u64| {
+    let useful_for = |command: Command, failure: Option<SendResult>, ms: u64| {
         let mut store = MemoryStore::new();
         let mut processor = Processor::new(&store, routes(1), no_grace(0));
         let out = processor.run(&store, at(0), vec![command]).unwrap();
         let (_, mut sends) = settle(&mut store, out);
-        if let Some(answer) = rejection {
+        if let Some(answer) = failure {
             let order = sends.remove(0);
             let (attempt, call, route) = (order.attempt, order.call, order.route);
             let command = Command::SendResult { attempt, call, route, answer, took_ms: 1 };
@@ -329,17 +329,17 @@ fn a_call_is_told_for_how_long_its_message_is_of_use() {
         }
         (sends[0].step, sends[0].useful_for_ms)
     };
-    let rejection = |kind| Rejection {
+    let failure = |kind| CallFailure {
         kind,
         fault: Fault::Provider,
         code: None,
         detail: String::new(),
         cause: None,
     };
-    let permanent = || Some(SendResult::Rejected(rejection(ErrorKind::Forbidden)));
+    let permanent = || Some(SendResult::Rejected(failure(ErrorKind::Forbidden)));
     let later = || {
-        let rejection = rejection(ErrorKind::Throttled);
-        Some(SendResult::RetryLater { rejection, after_ms: Some(5_000) })
+        let failure = failure(ErrorKind::Throttled);
+        Some(SendResult::RetryLater { failure, after_ms: Some(5_000) })
     };
     // Until the next step; the clock begins with the acceptance, so waiting takes nothing from it.
     assert_eq!(useful_for(with_failover(create(1), None), None, 0), (0, Some(600_000)));
@@ -418,7 +418,7 @@ fn who_waits_where_no_route_is_left_ends_at_once() {
 }
 
 fn throttled(order: SendOrder, after_ms: u64) -> Command {
-    let rejection = Rejection {
+    let failure = CallFailure {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
         code: None,
@@ -429,7 +429,7 @@ fn throttled(order: SendOrder, after_ms: u64) -> Command {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: SendResult::RetryLater { rejection, after_ms: Some(after_ms) },
+        answer: SendResult::RetryLater { failure, after_ms: Some(after_ms) },
         took_ms: 1,
     }
 }

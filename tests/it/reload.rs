@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{eventually, request};
 
 const SECRET: &str = "a secret of thirty-two characters";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A service whose log is read.
 struct Served {
@@ -83,7 +83,7 @@ impl Served {
         self.log.lock().unwrap().clear();
         std::fs::write(&self.config, text).unwrap();
         self.signal("HUP");
-        let said = eventually(PATIENCE, || async { self.log.lock().unwrap().contains(wanted) });
+        let said = eventually(TIMEOUT, || async { self.log.lock().unwrap().contains(wanted) });
         assert!(said.await, "{wanted}: {}", self.log.lock().unwrap());
     }
 
@@ -110,7 +110,7 @@ steps:
             let state = self.client.get(id).await.unwrap().state();
             !matches!(state, WorkflowState::Running | WorkflowState::Scheduled)
         };
-        let is_over = eventually(PATIENCE, has_ended).await;
+        let is_over = eventually(TIMEOUT, has_ended).await;
         let workflow = self.client.get(id).await.unwrap();
         assert!(is_over, "it does not end: {workflow:?}");
         workflow
@@ -218,7 +218,7 @@ async fn sighup_takes_up_secrets_accounts_and_levels_and_a_bad_file_changes_noth
     assert!(!log.contains(SECRET) && !log.contains("wrong secret"), "{log}");
     assert_eq!((served.webhook("main").await, served.webhook("other").await), (401, 404));
     let id = served.create().await;
-    let sent = eventually(PATIENCE, || async {
+    let sent = eventually(TIMEOUT, || async {
         let told = served.client.get(&id).await.unwrap();
         told.timeline.iter().any(|event| event.description.contains("accepted"))
     });
@@ -239,14 +239,14 @@ async fn sighup_widens_a_route_and_who_waits_on_one_that_is_gone_goes_by_another
     }
     let out = |count: usize| {
         let provider = Arc::clone(&provider);
-        eventually(PATIENCE, move || {
+        eventually(TIMEOUT, move || {
             let calls = provider.calls().len();
             async move { calls == count }
         })
     };
     assert!(out(1).await, "one place");
     let waits = "messages wait for a permit of the route: all 1 permits are in use";
-    let said = eventually(PATIENCE, || async {
+    let said = eventually(TIMEOUT, || async {
         let log = served.log.lock().unwrap();
         log.contains(waits) && log.contains("waiting=4")
     });
@@ -327,7 +327,7 @@ async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize
             let told = served.client.get(id).await.unwrap();
             told.timeline.iter().any(|event| event.description.contains("will be retried"))
         };
-        assert!(eventually(PATIENCE, is_put_off).await, "{:?}", provider.calls());
+        assert!(eventually(TIMEOUT, is_put_off).await, "{:?}", provider.calls());
     }
     served.child.kill().await.unwrap();
 

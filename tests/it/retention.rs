@@ -17,7 +17,7 @@ use crate::support::{Running, in_memory};
 
 const PERSON: &str = "1000000000000001";
 const HOUR: Duration = Duration::from_secs(3600);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn kept_for(retention: Duration, kind: StoreKind, folder: &Path) -> Config {
     let mut config = in_memory();
@@ -66,7 +66,7 @@ async fn follow(
 }
 
 async fn next(stream: &mut Streaming<StreamStatusResponse>) -> Result<Option<Kind>, Status> {
-    let next = tokio::time::timeout(PATIENCE, stream.message());
+    let next = tokio::time::timeout(TIMEOUT, stream.message());
     Ok(next.await.expect("the stream is silent")?.and_then(|told| told.kind))
 }
 

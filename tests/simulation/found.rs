@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use dispatch::{
     engine::{Command, Grace, Processor, RouteTable, SendOrder},
     machine::{
-        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
-        Rejection, SendResult, StepPlan, Template, WorkflowId,
+        CallFailure, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
+        PolicySnapshot, Priority, SendResult, StepPlan, Template, WorkflowId,
     },
     store::{MemoryStore, Record, Requester, SledOptions, SledStore, Store},
 };
@@ -116,7 +116,7 @@ fn answer(order: &SendOrder, answer: SendResult) -> Command {
 }
 
 fn unknown() -> SendResult {
-    SendResult::Unknown(Rejection {
+    SendResult::Unknown(CallFailure {
         kind: ErrorKind::ProviderFailure,
         fault: Fault::Provider,
         code: None,
@@ -204,8 +204,8 @@ fn a_time_for_sending_that_passed_while_down_is_not_hidden_by_the_grace() {
     // The 900 s for sending are over; what is PLANNED is sent all the same, and then not again.
     service.restart(1000 * SECOND, 600 * SECOND);
     let (_, sends) = service.run(1000 * SECOND, Vec::new());
-    let SendResult::Unknown(rejection) = unknown() else { unreachable!("it is") };
-    let deferred = SendResult::RetryLater { rejection, after_ms: None };
+    let SendResult::Unknown(failure) = unknown() else { unreachable!("it is") };
+    let deferred = SendResult::RetryLater { failure, after_ms: None };
     let now = 1001 * SECOND;
     service.run(now, vec![answer(&sends[0], deferred)]);
     assert!(service.due(now).is_some_and(|due| due <= now), "{:?}", service.due(now));

@@ -251,7 +251,7 @@ fn the_predecessor_called_it_workflow_uuid() {
 /// Both messages are refused; an attempt by another route is nobody's business.
 #[test]
 fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() {
-    let rejection = |code: &str| crate::machine::Rejection {
+    let failure = |code: &str| crate::machine::CallFailure {
         kind: dispatch_contract::ErrorKind::InvalidRecipient,
         fault: dispatch_contract::Fault::Recipient,
         code: Some(code.to_owned()),
@@ -269,15 +269,15 @@ fn a_refused_message_is_rejected_once_and_the_end_is_an_error_with_our_reason() 
         Fact::StepStarted { step: 0 },
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRejected { attempt: 1, rejection: rejection("1331") },
+        Fact::AttemptRejected { attempt: 1, failure: failure("1331") },
         planned(2, 0),
         Fact::AttemptStarted { attempt: 2, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRejected { attempt: 2, rejection: rejection("1300") },
+        Fact::AttemptRejected { attempt: 2, failure: failure("1300") },
         failed(0, "1300"),
         Fact::StepStarted { step: 1 },
         planned(3, 1),
         Fact::AttemptStarted { attempt: 3, call: 1, account: "vonage/main".into() },
-        Fact::AttemptRejected { attempt: 3, rejection: rejection("30003") },
+        Fact::AttemptRejected { attempt: 3, failure: failure("30003") },
         failed(1, "30003"),
         ended(EndState::Failed, Reason::Rejected),
     ];
@@ -365,7 +365,7 @@ fn a_possible_double_is_one_message() {
         Fact::StepStarted { step: 0 },
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
-        Fact::AttemptUnknown { attempt: 1, rejection: None, wait_until: AT },
+        Fact::AttemptUnknown { attempt: 1, failure: None, wait_until: AT },
         planned(2, 0),
         Fact::AttemptStarted { attempt: 2, call: 1, account: "vonage/main".into() },
         accepted(2),
@@ -389,7 +389,7 @@ fn a_possible_double_is_one_message() {
 #[test]
 fn the_report_names_what_may_have_gone_out_and_nothing_else() {
     let record = record(ApiDialect::DispatchV01);
-    let throttled = crate::machine::Rejection {
+    let throttled = crate::machine::CallFailure {
         kind: dispatch_contract::ErrorKind::Throttled,
         fault: dispatch_contract::Fault::Provider,
         code: None,
@@ -402,8 +402,8 @@ fn the_report_names_what_may_have_gone_out_and_nothing_else() {
         planned(1, 0),
         Fact::AttemptStarted { attempt: 1, call: 1, account: "vonage/main".into() },
     ];
-    let deferred = Fact::AttemptRetryScheduled { attempt: 1, rejection: throttled, retry_at: AT };
-    let unknown = Fact::AttemptUnknown { attempt: 1, rejection: None, wait_until: AT };
+    let deferred = Fact::AttemptRetryScheduled { attempt: 1, failure: throttled, retry_at: AT };
+    let unknown = Fact::AttemptUnknown { attempt: 1, failure: None, wait_until: AT };
     for (fact, count) in [(deferred, 0), (unknown, 1)] {
         let mut facts = begun.clone();
         facts.extend([fact, ended(EndState::Canceled, Reason::Canceled)]);

@@ -4,7 +4,7 @@ use dispatch_contract::{AttemptId, Status, UnixMillis, Usage};
 
 use super::{enums, number, state, status, timestamp};
 use crate::{
-    machine::{Fact, Rejection, TimelineEvent},
+    machine::{CallFailure, Fact, TimelineEvent},
     pb::v1::{self, EventKind, event::Attributes},
 };
 
@@ -72,11 +72,11 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
         }
         Fact::AttemptAccepted { provider_id, .. } => acceptance(Some(provider_id)),
         Fact::LateSendResult { provider_id, .. } => acceptance(provider_id.as_ref()),
-        Fact::AttemptRejected { rejection, .. } | Fact::AttemptRetryScheduled { rejection, .. } => {
-            call_failure(Some(rejection), event.wait_until)
+        Fact::AttemptRejected { failure, .. } | Fact::AttemptRetryScheduled { failure, .. } => {
+            call_failure(Some(failure), event.wait_until)
         }
-        Fact::AttemptUnknown { rejection, .. } | Fact::AttemptRepeated { rejection, .. } => {
-            call_failure(rejection.as_ref(), event.wait_until)
+        Fact::AttemptUnknown { failure, .. } | Fact::AttemptRepeated { failure, .. } => {
+            call_failure(failure.as_ref(), event.wait_until)
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
             status_report(*reached, *provider_time, usage.as_ref(), false)
@@ -123,16 +123,16 @@ fn acceptance(provider_id: Option<&String>) -> Attributes {
     Attributes::Acceptance(v1::Acceptance { provider_message_id })
 }
 
-/// Without a rejection the service died before the answer; the description says so.
-fn call_failure(rejection: Option<&Rejection>, wait_end: Option<UnixMillis>) -> Attributes {
+/// Without a failure the service died before the answer; the description says so.
+fn call_failure(failure: Option<&CallFailure>, wait_end: Option<UnixMillis>) -> Attributes {
     let wait_end_time = wait_end.map(timestamp);
-    Attributes::CallFailure(match rejection {
+    Attributes::CallFailure(match failure {
         None => v1::CallFailure { wait_end_time, ..v1::CallFailure::default() },
-        Some(rejection) => v1::CallFailure {
-            error: enums::call_error(rejection.kind) as i32,
-            fault: enums::fault(rejection.fault) as i32,
-            provider_code: rejection.code.clone().unwrap_or_default(),
-            detail: rejection.detail.clone(),
+        Some(failure) => v1::CallFailure {
+            error: enums::call_error(failure.kind) as i32,
+            fault: enums::fault(failure.fault) as i32,
+            provider_code: failure.code.clone().unwrap_or_default(),
+            detail: failure.detail.clone(),
             wait_end_time,
         },
     })

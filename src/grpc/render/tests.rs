@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
     machine::{
-        AcceptedBy, EndState, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome,
-        Plan, PolicySnapshot, Priority, Progress, ProgressState, Reason, Rejection,
+        AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, OnLateSuccess,
+        OnUnknown, Outcome, Plan, PolicySnapshot, Priority, Progress, ProgressState, Reason,
         RouteProperties, StepPlan, StepStatus, Template, TimelineEvent, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
@@ -248,14 +248,14 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
 
 #[test]
 fn a_refused_call_says_what_happened_and_whose_fault_it_was() {
-    let rejection = Rejection {
+    let failure = CallFailure {
         kind: ErrorKind::InvalidRecipient,
         fault: Fault::Recipient,
         code: Some("1300".to_owned()),
         detail: "not on this channel".to_owned(),
         cause: None,
     };
-    let fact = Fact::AttemptRejected { attempt: 1, rejection };
+    let fact = Fact::AttemptRejected { attempt: 1, failure };
     let (_, state, _) = after(&failed_over()[..4]);
     let event = event(&TimelineEvent::of(&state, 5, at(START), &fact), String::new());
     assert_eq!(event.kind(), EventKind::AttemptRejected);
@@ -284,7 +284,7 @@ fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
 
 /// One of each kind that can be told apart.
 fn one_of_each() -> Vec<Fact> {
-    let rejection = || Rejection {
+    let call_failure = || CallFailure {
         kind: ErrorKind::Throttled,
         fault: Fault::Provider,
         code: None,
@@ -297,10 +297,10 @@ fn one_of_each() -> Vec<Fact> {
     let (retry_at, unnecessary_failover) = (UnixMillis(START), false);
     let mut facts = failed_over();
     facts.extend([
-        Fact::AttemptRejected { attempt, rejection: rejection() },
-        Fact::AttemptRetryScheduled { attempt, rejection: rejection(), retry_at },
-        Fact::AttemptUnknown { attempt, rejection: None, wait_until: retry_at },
-        Fact::AttemptRepeated { attempt, rejection: None, retry_at },
+        Fact::AttemptRejected { attempt, failure: call_failure() },
+        Fact::AttemptRetryScheduled { attempt, failure: call_failure(), retry_at },
+        Fact::AttemptUnknown { attempt, failure: None, wait_until: retry_at },
+        Fact::AttemptRepeated { attempt, failure: None, retry_at },
         Fact::AttemptDue { attempt },
         Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage },
         Fact::StepFailed {

@@ -16,11 +16,11 @@ pub(super) fn any_answer() -> impl Strategy<Value = SendResult> {
     let fault = prop::sample::select(&[Fault::Provider, Fault::Recipient][..]);
     prop_oneof![
         3 => Just(SendResult::Accepted { provider_id: "p".to_owned() }),
-        1 => fault.clone().prop_map(|fault| SendResult::Rejected(rejection(fault))),
+        1 => fault.clone().prop_map(|fault| SendResult::Rejected(failure(fault))),
         2 => (fault.clone(), prop::option::of(0..120_000_u64)).prop_map(|(fault, after_ms)| {
-            SendResult::RetryLater { rejection: rejection(fault), after_ms }
+            SendResult::RetryLater { failure: failure(fault), after_ms }
         }),
-        2 => fault.prop_map(|fault| SendResult::Unknown(rejection(fault))),
+        2 => fault.prop_map(|fault| SendResult::Unknown(failure(fault))),
     ]
 }
 

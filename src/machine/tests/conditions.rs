@@ -35,28 +35,28 @@ fn not_read_in_time_goes_on_to_the_next_step_and_never_early() {
 #[test]
 fn a_rejection_fails_over_at_once() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
-    driven.start().answer(SendResult::Rejected(rejection(Fault::Recipient)));
+    driven.start().answer(SendResult::Rejected(failure(Fault::Recipient)));
     assert_eq!(driven.step(), Some(1));
-    driven.start().answer(SendResult::Rejected(rejection(Fault::Content)));
+    driven.start().answer(SendResult::Rejected(failure(Fault::Content)));
     assert_eq!(driven.ended(), Some((EndState::Failed, Reason::Rejected)));
 }
 
 #[test]
 fn the_provider_s_fault_is_worth_another_route_while_a_quarter_of_the_time_is_left() {
     let mut driven = DrivenWorkflow::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
-    driven.start().answer(SendResult::Rejected(rejection(Fault::Provider)));
+    driven.start().answer(SendResult::Rejected(failure(Fault::Provider)));
     assert_eq!(driven.step(), Some(0));
     assert_eq!(&*driven.workflow.attempts[1].route, "messenger-1");
 
     let mut late = DrivenWorkflow::by(messenger_then_sms(), vec![PLAIN, PLAIN]);
-    late.after(8 * MINUTE).start().answer(SendResult::Rejected(rejection(Fault::Provider)));
+    late.after(8 * MINUTE).start().answer(SendResult::Rejected(failure(Fault::Provider)));
     assert_eq!(late.step(), Some(1));
 }
 
 #[test]
 fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
-    let deferred = SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: None };
+    let deferred = SendResult::RetryLater { failure: failure(Fault::Provider), after_ms: None };
     let mut calls = 0;
     while driven.step() == Some(0) {
         driven.start().answer(deferred.clone());
@@ -79,7 +79,7 @@ fn temporary_errors_are_retried_inside_send_within_and_then_fail() {
 fn retry_after_is_honoured() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     let deferred =
-        SendResult::RetryLater { rejection: rejection(Fault::Provider), after_ms: Some(30_000) };
+        SendResult::RetryLater { failure: failure(Fault::Provider), after_ms: Some(30_000) };
     driven.start().answer(deferred);
     let deadline = driven.workflow.deadlines().timer.expect("a retry is due");
     assert_eq!((deadline.kind, deadline.at), (DeadlineKind::Retry, UnixMillis(START + 30_000)));

@@ -28,7 +28,7 @@ fn with_continue_a_late_success_counts_at_the_end() {
     });
     driven.accepted().after(10 * MINUTE).update(1, Report::Reached(Status::Read));
     assert_eq!(driven.step(), Some(1));
-    driven.start().answer(SendResult::Rejected(rejection(Fault::Recipient)));
+    driven.start().answer(SendResult::Rejected(failure(Fault::Recipient)));
     assert_eq!(driven.ended(), Some((EndState::Succeeded, Reason::LateConditionMet)));
 }
 

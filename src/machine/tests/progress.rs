@@ -36,8 +36,8 @@ fn a_failover_tells_why_each_step_was_left_and_which_decided() {
 #[test]
 fn a_rejection_tells_the_provider_s_code_in_the_outcome() {
     let mut driven = DrivenWorkflow::of(plan(&[None]));
-    let rejection = Rejection { code: Some("1320".to_owned()), ..rejection(Fault::Recipient) };
-    driven.start().answer(SendResult::Rejected(rejection));
+    let failure = CallFailure { code: Some("1320".to_owned()), ..failure(Fault::Recipient) };
+    driven.start().answer(SendResult::Rejected(failure));
     let progress = progress(&driven);
     let outcome = progress.outcome.clone().unwrap();
     assert_eq!((outcome.reason, outcome.step), (Reason::Rejected, Some(0)));
@@ -61,8 +61,8 @@ fn a_cancel_is_decided_by_no_step_and_its_reason_is_that_of_the_step_it_ended() 
 fn a_retry_tells_when_it_is_due_by_the_wall_clock() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     driven.set_wall(3_600_000);
-    let throttled = rejection(Fault::Provider);
-    driven.start().answer(SendResult::RetryLater { rejection: throttled, after_ms: Some(30_000) });
+    let throttled = failure(Fault::Provider);
+    driven.start().answer(SendResult::RetryLater { failure: throttled, after_ms: Some(30_000) });
     let due = Some(UnixMillis(START + 3_600_000 + 30_000));
     let progress = progress(&driven);
     let attempt = progress.steps().next().unwrap().attempts().next().unwrap();

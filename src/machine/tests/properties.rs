@@ -126,7 +126,7 @@ proptest! {
                 driven.handle(Event::PermitGranted { attempt });
                 let now = driven.workflow.attempts.iter().map(|attempt| attempt.calls).sum::<u16>();
                 prop_assert_eq!(now > calls, wall <= valid_until, "{} and {}", wall, valid_until);
-                driven.answer(SendResult::RetryLater { rejection: rejection(Fault::Recipient), after_ms: None });
+                driven.answer(SendResult::RetryLater { failure: failure(Fault::Recipient), after_ms: None });
             }
         }
     }

@@ -16,12 +16,12 @@ impl DrivenWorkflow {
     }
 
     fn throttled(&mut self) -> &mut DrivenWorkflow {
-        let rejection = rejection(Fault::Provider);
-        self.start().answer(SendResult::RetryLater { rejection, after_ms: Some(5 * MINUTE) })
+        let failure = failure(Fault::Provider);
+        self.start().answer(SendResult::RetryLater { failure, after_ms: Some(5 * MINUTE) })
     }
 
     fn unknown(&mut self) -> &mut DrivenWorkflow {
-        self.start().answer(SendResult::Unknown(rejection(Fault::Provider)))
+        self.start().answer(SendResult::Unknown(failure(Fault::Provider)))
     }
 
     /// By which routes, and under which accounts, calls were STARTED.
@@ -70,8 +70,8 @@ fn where_no_route_is_left_the_step_ends_at_once() {
 fn a_call_that_was_out_while_its_route_went_does_not_wait_to_be_made_there_again() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     driven.start().rerouted(&[candidate("b", "p/main", PLAIN)]);
-    let rejection = rejection(Fault::Provider);
-    driven.answer(SendResult::RetryLater { rejection: rejection.clone(), after_ms: None });
+    let failure = failure(Fault::Provider);
+    driven.answer(SendResult::RetryLater { failure: failure.clone(), after_ms: None });
     assert_eq!(driven.workflow.wants_permit(), Some(2));
     assert_eq!(&*driven.workflow.attempts[1].route, "messenger-b");
 
@@ -79,7 +79,7 @@ fn a_call_that_was_out_while_its_route_went_does_not_wait_to_be_made_there_again
     driven
         .start()
         .rerouted(&[candidate("b", "p/main", IDEMPOTENT)])
-        .answer(SendResult::Unknown(rejection));
+        .answer(SendResult::Unknown(failure));
     assert!(matches!(driven.workflow.attempts[0].state, AttemptState::Unknown { .. }));
 }
 
@@ -93,10 +93,7 @@ fn routes_that_serve_as_they_did_change_nothing() {
         assert_eq!(driven.journal.len(), before);
         driven.start();
         driven.rerouted(&same);
-        driven.answer(SendResult::RetryLater {
-            rejection: rejection(Fault::Provider),
-            after_ms: None,
-        });
+        driven.answer(SendResult::RetryLater { failure: failure(Fault::Provider), after_ms: None });
         driven.rerouted(&same).after(MINUTE);
     }
     assert_eq!(driven.started(), [("sms-0", "p/main"); 3]);

@@ -11,7 +11,7 @@ use dispatch_contract::{ErrorKind, Fault};
 
 use super::Transition;
 use crate::machine::{
-    Attempt, AttemptState, Fact, Priority, Reason, Rejection, RouteProperties, RouteRequirement,
+    Attempt, AttemptState, CallFailure, Fact, Priority, Reason, RouteProperties, RouteRequirement,
     Workflow,
 };
 
@@ -96,7 +96,7 @@ impl Transition<'_> {
     pub(super) fn route_gone(&mut self, number: u16) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, route) = (attempt.step, Arc::clone(&attempt.route));
-        let rejection = Rejection {
+        let failure = CallFailure {
             kind: ErrorKind::Forbidden,
             fault: Fault::Account,
             code: None,
@@ -105,9 +105,9 @@ impl Transition<'_> {
         };
         if attempt.is_uncertain {
             // Rule 6: an earlier call may have gone out, so no other route may be tried.
-            return self.leave_unknown(number, Some(rejection));
+            return self.leave_unknown(number, Some(failure));
         }
-        self.emit(Fact::AttemptRejected { attempt: number, rejection });
+        self.emit(Fact::AttemptRejected { attempt: number, failure });
         if self
             .workflow
             .attempts_of(step)

@@ -17,7 +17,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(1);
 /// What somebody may wait beside a crowd. It takes a fraction of a second on a machine that is not busy;
-/// without order among the connections it took as long as the listener's patience, and longer.
+/// without order among the connections it took as long as the listener's timeout, and longer.
 const BOUND: Duration = Duration::from_secs(4);
 
 const HEAD: &[u8] = b"POST /receipts/vonage/sandbox HTTP/1.1\r\nhost: localhost\r\nx-a: ";
@@ -113,7 +113,7 @@ async fn a_crowd_that_does_not_shake_hands_keeps_nobody_out() {
     let endpoint = Client::endpoint(format!("https://localhost:{}", service.grpc.port())).unwrap();
     let endpoint = endpoint.tls_config(tls).unwrap();
     for (what, to) in [("HTTP", service.http), ("gRPC", service.grpc)] {
-        // Beyond it, gRPC had a bound on handshakes, which a crowd filled for as long as its patience.
+        // Beyond it, gRPC had a bound on handshakes, which a crowd filled for as long as its timeout.
         let gathered = Crowd::gather(2 * crowd, HERE, to, b"").await;
         let (answers, waited) = ask_for(LONG, || async {
             if what == "gRPC" {

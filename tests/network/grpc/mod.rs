@@ -69,8 +69,8 @@ async fn customer(name: u64, seed: u64, told: Shared) -> turmoil::Result {
         let mut again = 1 + u32::from(chance.one_in(3));
         while again > 0 {
             // An impatient caller: its call may have been done all the same.
-            let patience = Duration::from_millis(chance.within(300..20_000));
-            match timeout(patience, client.create(asked.clone())).await {
+            let within = Duration::from_millis(chance.within(300..20_000));
+            match timeout(within, client.create(asked.clone())).await {
                 Ok(Ok(created)) => {
                     let id = created.workflow.unwrap().workflow_id;
                     told.lock().unwrap().created.entry(request_id.clone()).or_default().insert(id);

@@ -16,7 +16,7 @@ use crate::{
     support::{Running, in_memory},
 };
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Says `begin`, then a byte now and then; returns what it was answered, and after how long it was
 /// let go of.
@@ -33,8 +33,8 @@ async fn dawdle(to: SocketAddr, begin: &'static str) -> (String, Duration) {
         writing
     });
     let mut answer = Vec::new();
-    // A reset is an end as well; so is our patience, which the caller of this finds too long.
-    let _ = tokio::time::timeout(10 * PATIENCE, reading.read_to_end(&mut answer)).await;
+    // A reset is an end as well; so is our timeout, which the caller of this finds too long.
+    let _ = tokio::time::timeout(10 * TIMEOUT, reading.read_to_end(&mut answer)).await;
     let took = began.elapsed();
     dripping.abort();
     (String::from_utf8_lossy(&answer).into_owned(), took)
@@ -44,7 +44,7 @@ async fn dawdle(to: SocketAddr, begin: &'static str) -> (String, Duration) {
 async fn slow_callers_are_let_go_of_and_hold_nobody_up() {
     let _alone = ALONE.lock().await;
     let mut config = in_memory();
-    config.listen.http_timeout_s = PATIENCE.as_secs();
+    config.listen.http_timeout_s = TIMEOUT.as_secs();
     config.listen.http_connections = 512;
     let running = Running::over_http(&config).await;
     let http = running.service.http;
@@ -76,7 +76,7 @@ async fn slow_callers_are_let_go_of_and_hold_nobody_up() {
     let began = Instant::now();
     let mut longest = Duration::ZERO;
     let mut asked = 0;
-    while began.elapsed() < 2 * PATIENCE {
+    while began.elapsed() < 2 * TIMEOUT {
         let asking = Instant::now();
         let answer = quick.post(&url).body("{}").send().await.unwrap();
         assert_eq!(answer.status(), 401, "unsigned, and read to the end");
@@ -85,10 +85,10 @@ async fn slow_callers_are_let_go_of_and_hold_nobody_up() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     println!("{asked} quick calls beside 500 slow ones: {longest:?} at most");
-    assert!(longest < 3 * PATIENCE, "{longest:?}");
+    assert!(longest < 3 * TIMEOUT, "{longest:?}");
     while let Some(done) = slow.join_next().await {
         let (what, (answer, took)) = done.unwrap();
-        assert!(took < 4 * PATIENCE, "{what} was held for {took:?}: {answer}");
+        assert!(took < 4 * TIMEOUT, "{what} was held for {took:?}: {answer}");
         assert!(!answer.starts_with("HTTP/1.1 2"), "{what}: {answer}");
     }
     running.stop().await;

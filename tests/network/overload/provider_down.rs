@@ -117,9 +117,9 @@ async fn a_provider_that_is_away_costs_the_others_nothing_and_is_served_when_it_
 
     proxy.spoil_all(Fault::None);
     let back = Instant::now();
-    let patience = Duration::from_secs(60 + waiting / 10);
+    let timeout = Duration::from_secs(60 + waiting / 10);
     let done =
-        eventually(patience, || async { server.metric("dispatch_workflows_open").await == 0 });
+        eventually(timeout, || async { server.metric("dispatch_workflows_open").await == 0 });
     assert!(done.await, "{} are still open", server.metric("dispatch_workflows_open").await);
     let served_in = back.elapsed();
 

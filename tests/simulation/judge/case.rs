@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{
-    machine::{EndState, Fact, Moment, OnLateSuccess, Reason, Rejection},
+    machine::{CallFailure, EndState, Fact, Moment, OnLateSuccess, Reason},
     store::Record,
 };
 use dispatch_contract::Status;
@@ -49,7 +49,7 @@ pub(super) struct Try {
     pub(super) has_failed: bool,
     /// A call of it may have gone out without our knowing.
     pub(super) is_uncertain: bool,
-    pub(super) rejection: Option<Rejection>,
+    pub(super) failure: Option<CallFailure>,
     /// It was given up because its route is not configured any more.
     pub(super) is_gone: bool,
     pub(super) messages: u32,

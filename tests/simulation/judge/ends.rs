@@ -17,7 +17,7 @@ impl Here<'_> {
         let tries: Vec<Try> =
             self.case.tries.iter().filter(|of| of.step == index).cloned().collect();
         let last = tries.last();
-        let rejection = last.and_then(|of| of.rejection.clone());
+        let failure = last.and_then(|of| of.failure.clone());
         let plan = self.case.record.plan.clone();
         let send_end = step.begun.unwrap_or(0) + self.case.send_within(index);
         let given_up = |failure| {
@@ -31,7 +31,7 @@ impl Here<'_> {
             Reason::Rejected => {
                 last.is_some_and(|of| of.state == TryState::Refused) || given_up(Failure::Rejected)
             }
-            Reason::OptedOut => rejection.is_some_and(|of| of.kind == ErrorKind::OptedOut),
+            Reason::OptedOut => failure.is_some_and(|of| of.kind == ErrorKind::OptedOut),
             Reason::Undeliverable => given_up(Failure::Undeliverable),
             Reason::RetriesExhausted => {
                 let waits = last.is_some_and(|of| {

@@ -80,11 +80,11 @@ impl Here<'_> {
                 self.climb(*attempt, Status::Submitted, false)?;
                 self.start_clock(*attempt);
             }
-            Fact::AttemptRejected { attempt, rejection } => {
+            Fact::AttemptRejected { attempt, failure } => {
                 let has_cause = match self.answer(*attempt) {
-                    Some(
-                        SendResult::Rejected(of) | SendResult::RetryLater { rejection: of, .. },
-                    ) => of == rejection,
+                    Some(SendResult::Rejected(of) | SendResult::RetryLater { failure: of, .. }) => {
+                        of == failure
+                    }
                     Some(SendResult::Accepted { .. } | SendResult::Unknown(_)) | None => false,
                 };
                 let is_gone = self.has_lost_its_route(*attempt);
@@ -93,11 +93,11 @@ impl Here<'_> {
                 tried.is_gone = is_gone && !has_cause;
                 tried.state = TryState::Refused;
                 tried.has_failed = true;
-                tried.rejection = Some(rejection.clone());
+                tried.failure = Some(failure.clone());
             }
-            Fact::AttemptRetryScheduled { attempt, rejection, retry_at } => {
+            Fact::AttemptRetryScheduled { attempt, failure, retry_at } => {
                 let after = match self.answer(*attempt) {
-                    Some(SendResult::RetryLater { rejection: of, after_ms }) if of == rejection => {
+                    Some(SendResult::RetryLater { failure: of, after_ms }) if of == failure => {
                         Some(after_ms.unwrap_or(0))
                     }
                     _ => None,
@@ -105,17 +105,17 @@ impl Here<'_> {
                 self.want(after.is_some(), TRUE, || format!("{fact:?}"))?;
                 self.backs_off(*attempt, retry_at.0, after.unwrap_or(0), fact)?;
                 self.attempt(*attempt).state = TryState::Later { at: retry_at.0 };
-                self.attempt(*attempt).rejection = Some(rejection.clone());
+                self.attempt(*attempt).failure = Some(failure.clone());
             }
-            Fact::AttemptRepeated { attempt, rejection, retry_at } => {
-                self.became_unknown(*attempt, rejection.is_some(), fact)?;
+            Fact::AttemptRepeated { attempt, failure, retry_at } => {
+                self.became_unknown(*attempt, failure.is_some(), fact)?;
                 self.backs_off(*attempt, retry_at.0, 0, fact)?;
                 let tried = self.attempt(*attempt);
                 tried.state = TryState::Later { at: retry_at.0 };
                 tried.is_uncertain = true;
             }
-            Fact::AttemptUnknown { attempt, rejection, .. } => {
-                self.became_unknown(*attempt, rejection.is_some(), fact)?;
+            Fact::AttemptUnknown { attempt, failure, .. } => {
+                self.became_unknown(*attempt, failure.is_some(), fact)?;
                 let route = self.attempt(*attempt).route;
                 let echoes = self.routes[route].echoes;
                 let tried = self.attempt(*attempt);
@@ -254,7 +254,7 @@ impl Here<'_> {
                 })?;
                 let may = earlier.iter().all(|of| {
                     let by_provider =
-                        of.rejection.as_ref().is_some_and(|of| of.fault == Fault::Provider);
+                        of.failure.as_ref().is_some_and(|of| of.fault == Fault::Provider);
                     // What bore its name before may have been another one.
                     let was_it = of.calls > 0 && of.route == index;
                     let is_another = *of.name != *route || (of.is_gone && !was_it);
@@ -281,7 +281,7 @@ impl Here<'_> {
             status: Status::Pending,
             has_failed: false,
             is_uncertain: false,
-            rejection: None,
+            failure: None,
             is_gone: false,
             messages: 0,
         });

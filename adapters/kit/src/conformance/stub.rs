@@ -14,7 +14,7 @@ use std::{
 use super::StubAnswer;
 
 /// Far above what any check waits for; a bound, so that a stuck thread ends by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) enum Behaviour {
     Answer(StubAnswer),
@@ -70,8 +70,8 @@ fn serve(
     requests: &mpsc::Sender<String>,
 ) -> io::Result<()> {
     let (mut stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let request = read(&mut stream)?;
     // Handed over before the answer, so that it is there once the adapter returns. The suite may
     // be gone by then, which is no concern of this thread.
