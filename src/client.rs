@@ -166,7 +166,7 @@ impl Client {
         Ok(Ok(()))
     }
 
-    /// Lets a service go that was restored and is held.
+    /// Lifts the restore lock of a service.
     ///
     /// # Errors
     /// The server's status.

@@ -208,7 +208,7 @@ impl CallbackStore {
         of: impl IntoIterator<Item = &'a Callback>,
     ) -> Result<(), StoreError> {
         let mut dropped = Vec::new();
-        let most = self.options.get().dead_per_application;
+        let most = self.options.get().dead_letters_per_application;
         let mut index = self.index();
         for callback in of {
             let owner = callback.application;
@@ -240,7 +240,7 @@ impl CallbackStore {
     /// How many entries each table has.
     pub(super) fn tables(&self) -> Vec<(&'static str, usize)> {
         let index = self.index();
-        let dead_letters = ("dead", index.dead_letters.values().map(BTreeSet::len).sum());
+        let dead_letters = ("dead_letters", index.dead_letters.values().map(BTreeSet::len).sum());
         index.schedule.tables().into_iter().chain([dead_letters]).collect()
     }
 

@@ -216,7 +216,7 @@ fn report(
                     hint(callback)
                 );
             }
-            metrics.callbacks("dead", 1);
+            metrics.callbacks("dead_lettered", 1);
         }
     }
 }

@@ -246,7 +246,7 @@ impl JournalFollower {
         let is_dead = |(_, callback): &&(_, Callback)| {
             matches!(callback.state, DeliveryState::DeadLettered(_))
         };
-        metrics.callbacks("dead", made.iter().filter(is_dead).count());
+        metrics.callbacks("dead_lettered", made.iter().filter(is_dead).count());
         self.store.add(made)
     }
 

@@ -30,7 +30,7 @@ pub struct CallbackOptions {
     /// How many of one application may wait; further ones are dead-lettered at once.
     pub waiting_per_application: usize,
     /// How many dead letters of one application are kept; the oldest are dropped.
-    pub dead_per_application: usize,
+    pub dead_letters_per_application: usize,
     /// Looks up what they are signed with.
     pub secret: SigningSecretOf,
 }
@@ -46,7 +46,7 @@ impl Default for CallbackOptions {
             retry_base: Duration::from_secs(5),
             retry_max: Duration::from_secs(30 * 60),
             waiting_per_application: 100_000,
-            dead_per_application: 10_000,
+            dead_letters_per_application: 10_000,
             secret: Arc::new(|_| Err("there is no secret to sign with".to_owned())),
         }
     }

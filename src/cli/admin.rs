@@ -82,9 +82,9 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
     SledStore::restore(&args.file, &options).map_err(store_failed)?;
     let data = args.data.display();
     show::line(&format!(
-        "{data}: {}\n\nIt is held: `dispatch serve --data {data}` takes receipts and cancels, and sends \
-         nothing\nuntil `dispatch resume --open continue` or `--open cancel` says what becomes of what \
-         was open.",
+        "{data}: {}\n\nIt has a restore lock: `dispatch serve --data {data}` takes receipts and cancels, \
+         and sends nothing\nuntil `dispatch resume --open continue` or `--open cancel` says what becomes \
+         of what was open.",
         counted(&checked)
     ));
     Ok(ExitCode::SUCCESS)
@@ -114,7 +114,10 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, CommandFailure>
     };
     let resumed = connect(&args.remote).await?.resume(open).await.map_err(refused)?;
     show::answer(args.remote.output, &resumed, |resumed| {
-        format!("held no longer; {} workflows were open and {done}", resumed.open_workflows)
+        format!(
+            "the restore lock is lifted; {} workflows were open and {done}",
+            resumed.open_workflows
+        )
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ pub(super) enum CallbacksCommand {
     List(ListCallbacksArgs),
     /// Show one callback.
     Show(CallbackArgs),
-    /// Send callbacks once more: one, or all dead ones of an application.
+    /// Send callbacks once more: one, or all dead letters of an application.
     Resend(ResendArgs),
 }
 
@@ -35,7 +35,7 @@ pub(super) struct ListCallbacksArgs {
     /// Only of this application.
     #[arg(long, value_name = "ID")]
     application: Option<String>,
-    /// Only those that wait, or the dead.
+    /// Only those that wait, or those that were given up.
     #[arg(long, value_enum)]
     state: Option<WhichState>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ enum WhichState {
     /// To be delivered.
     Waiting,
     /// Given up, and kept.
-    Dead,
+    DeadLettered,
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ pub(super) struct ResendArgs {
     /// The callback's id.
     #[arg(required_unless_present = "application")]
     id: Option<String>,
-    /// All dead ones of this application.
+    /// All dead letters of this application.
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     application: Option<String>,
     #[command(flatten)]
@@ -87,7 +87,7 @@ async fn list(args: ListCallbacksArgs) -> Result<ExitCode, CommandFailure> {
     let state = match args.state {
         None => CallbackState::Unspecified,
         Some(WhichState::Waiting) => CallbackState::Waiting,
-        Some(WhichState::Dead) => CallbackState::Dead,
+        Some(WhichState::DeadLettered) => CallbackState::DeadLettered,
     };
     let request = ListCallbacksRequest {
         workflow_id: args.workflow.unwrap_or_default(),
@@ -196,7 +196,7 @@ fn whole(callback: &Callback) -> String {
     let times = [
         ("created", &callback.create_time),
         ("next attempt", &callback.next_attempt_time),
-        ("dead since", &callback.dead_time),
+        ("given up", &callback.dead_letter_time),
     ];
     for (name, time) in times {
         if let Some(time) = time {
@@ -211,7 +211,7 @@ fn whole(callback: &Callback) -> String {
 fn state(callback: &Callback) -> &'static str {
     match callback.state() {
         CallbackState::Unspecified | CallbackState::Waiting => "WAITING",
-        CallbackState::Dead => "DEAD",
+        CallbackState::DeadLettered => "DEAD_LETTERED",
     }
 }
 

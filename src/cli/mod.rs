@@ -69,10 +69,10 @@ enum CliCommand {
     Callbacks(callbacks::CallbacksCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
-    /// Make a new data folder from a backup. A service started on it is held: nothing is sent until
-    /// `dispatch resume` says what becomes of what was open.
+    /// Make a new data folder from a backup. A service started on it has a restore lock: nothing is
+    /// sent until `dispatch resume` says what becomes of what was open.
     Restore(RestoreArgs),
-    /// Let a restored service go.
+    /// Lift the restore lock of a restored service.
     Resume(ResumeArgs),
     /// Check a data folder or a backup: every row, every index, every invariant.
     Check(CheckArgs),

@@ -26,8 +26,8 @@ pub struct CallbackConfig {
     pub retry_max_ms: u64,
     /// How many of one application may wait.
     pub waiting_per_application: usize,
-    /// How many dead ones of one application are kept.
-    pub dead_per_application: usize,
+    /// How many dead letters of one application are kept.
+    pub dead_letters_per_application: usize,
 }
 
 impl CallbackConfig {
@@ -45,7 +45,12 @@ impl CallbackConfig {
                 1,
                 10_000_000,
             ),
-            ("callbacks.dead_per_application", self.dead_per_application as u64, 0, 10_000_000),
+            (
+                "callbacks.dead_letters_per_application",
+                self.dead_letters_per_application as u64,
+                0,
+                10_000_000,
+            ),
         ]
     }
 
@@ -73,7 +78,7 @@ impl Default for CallbackConfig {
             retry_base_ms: 5000,
             retry_max_ms: 1_800_000,
             waiting_per_application: 100_000,
-            dead_per_application: 10_000,
+            dead_letters_per_application: 10_000,
         }
     }
 }

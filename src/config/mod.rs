@@ -217,7 +217,7 @@ mod tests {
             "timeout_s",
             "retry_for_s",
             "waiting_per_application",
-            "dead_per_application",
+            "dead_letters_per_application",
             "format",
             "level",
             "master_key",

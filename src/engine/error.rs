@@ -76,11 +76,11 @@ impl fmt::Display for EngineError {
                  its operator starts it without --read-only",
             ),
             EngineError::RestoreLocked => f.write_str(
-                "this service was restored from a backup and is held: nothing is sent until its \
-                 operator runs `dispatch resume`",
+                "this service was restored from a backup and has a restore lock: nothing is sent until \
+                 its operator runs `dispatch resume`",
             ),
             EngineError::NotRestoreLocked => {
-                f.write_str("this service is not held: there is nothing to resume")
+                f.write_str("this service has no restore lock: there is nothing to resume")
             }
             EngineError::Unavailable => {
                 f.write_str("the service is stopping; ask again when it is back")

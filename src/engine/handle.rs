@@ -225,13 +225,17 @@ impl Engine {
         self.submit(|reply| Command::Inbound { provider, account, items, reply }).await?
     }
 
-    /// Releases the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
+    /// Lifts the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
     ///
     /// # Errors
     /// [`EngineError::NotRestoreLocked`], [`EngineError::Unavailable`].
     pub async fn resume(&self, open: ResumePolicy) -> Result<usize, EngineError> {
         let count = self.submit(|reply| Command::Resume { open, reply }).await??;
-        tracing::info!(?open, count, "held no longer; what was open is taken up as was said");
+        tracing::info!(
+            ?open,
+            count,
+            "the restore lock is lifted; what was open is taken up as was said"
+        );
         Ok(count)
     }
 

@@ -156,8 +156,8 @@ impl Writer {
         if self.processor.is_restore_locked() {
             tracing::warn!(
                 open,
-                "HELD: restored from a backup; nothing is sent until `dispatch resume --open continue` or \
-                 `--open cancel` says what becomes of what is open"
+                "RESTORE LOCK: restored from a backup; nothing is sent until `dispatch resume --open \
+                 continue` or `--open cancel` says what becomes of what is open"
             );
             self.metrics.state(open, 0, true);
         } else {

@@ -45,7 +45,7 @@ pub struct AdminService {
 }
 
 impl AdminService {
-    /// `health` is told when the engine is held no longer. Whoever takes a backup takes each piece
+    /// `health` is told when the restore lock is lifted. Whoever takes a backup takes each piece
     /// within `reader_timeout`.
     pub fn new(
         engine: Engine,

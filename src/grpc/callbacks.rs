@@ -141,7 +141,7 @@ fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Erro
     filter.is_dead_lettered = match CallbackState::try_from(request.state) {
         Ok(CallbackState::Unspecified) => None,
         Ok(CallbackState::Waiting) => Some(false),
-        Ok(CallbackState::Dead) => Some(true),
+        Ok(CallbackState::DeadLettered) => Some(true),
         Err(_) => return Err(Error::invalid("state", "must be a CallbackState")),
     };
     let limit = PageSize::OF_MANY.of(request.page_size)?;
@@ -154,9 +154,9 @@ fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
 
 fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
     let timestamp = |at| timestamp(now.wall_at(at));
-    let (state, next_try_at, died_at) = match callback.state {
+    let (state, next_try_at, given_up_at) = match callback.state {
         DeliveryState::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
-        DeliveryState::DeadLettered(at) => (CallbackState::Dead, None, Some(timestamp(at))),
+        DeliveryState::DeadLettered(at) => (CallbackState::DeadLettered, None, Some(timestamp(at))),
     };
     let subject = match callback.subject {
         Subject::Status => CallbackSubject::MessageStatus,
@@ -171,7 +171,7 @@ fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
         create_time: Some(timestamp(callback.create_time)),
         attempt_count: callback.attempt_count,
         next_attempt_time: next_try_at,
-        dead_time: died_at,
+        dead_letter_time: given_up_at,
         tenant: callback.tenant.to_string(),
         last_error: callback.last_failure.map(|failure| failure.to_string()).unwrap_or_default(),
     }

@@ -65,7 +65,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Readiness::Draining => "draining\n",
         Readiness::ReadOnly => "read only: started with --read-only, nothing is sent or taken\n",
         Readiness::RestoreLocked => {
-            "held after a restore: `dispatch resume --open continue|cancel` says what becomes of what is open\n"
+            "restore lock: `dispatch resume --open continue|cancel` says what becomes of what is open\n"
         }
     };
     (StatusCode::SERVICE_UNAVAILABLE, why).into_response()

@@ -282,7 +282,7 @@ impl Transition<'_> {
             | ErrorKind::InsufficientFunds
             | ErrorKind::Forbidden
             | ErrorKind::InvalidRequest
-            | ErrorKind::ContentRefused
+            | ErrorKind::ContentRejected
             | ErrorKind::InvalidRecipient
             | ErrorKind::OutsideWindow
             | ErrorKind::Unreached => Reason::Rejected,

@@ -80,7 +80,7 @@ pub(super) fn callback_options(
         retry_base: Duration::from_millis(callbacks.retry_base_ms),
         retry_max: Duration::from_millis(callbacks.retry_max_ms),
         waiting_per_application: callbacks.waiting_per_application,
-        dead_per_application: callbacks.dead_per_application,
+        dead_letters_per_application: callbacks.dead_letters_per_application,
         secret: Arc::new(move |application| {
             let id = application.id;
             match applications.callback_secret(application) {

@@ -38,7 +38,6 @@ struct MemoryState {
     requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
     messages: HashMap<(Arc<str>, String), AttemptId>,
     held_receipts: BTreeMap<u64, HeldReceipt>,
-    held: Option<RestoreLock>,
     open: ActiveIndex,
     newest: Cursor,
     oldest: Cursor,
@@ -53,11 +52,6 @@ impl MemoryStore {
         let incarnation = Incarnation(Uuid::now_v7());
         let (state, settings) = (RwLock::default(), RwLock::default());
         MemoryStore(Arc::new(MemoryInner { incarnation, state, settings }))
-    }
-
-    /// Holds it, as a restore would.
-    pub fn hold(&mut self, held: RestoreLock) {
-        self.0.write().held = Some(held);
     }
 }
 
@@ -185,9 +179,6 @@ impl Store for MemoryStore {
         for key in batch.release_receipts {
             state.held_receipts.remove(&key);
         }
-        if batch.lift_restore_lock {
-            state.held = None;
-        }
         state.grace_given_ms = batch.grace_given_ms.unwrap_or(state.grace_given_ms);
         state.open.tidy()?;
         Ok(rows)
@@ -229,7 +220,8 @@ impl Store for MemoryStore {
     }
 
     fn restore_lock(&self) -> Option<RestoreLock> {
-        self.0.read().held
+        // It was never restored.
+        None
     }
 
     fn last_time(&self) -> Moment {

@@ -224,7 +224,7 @@ pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// A hash of account and provider id.
 pub type MessageKey = [u8; 16];
 
-/// A store that was restored from a backup is held: nothing is sent until somebody says what is to
+/// A store that was restored from a backup has a restore lock: nothing is sent until somebody says what is to
 /// become of what was open when the backup was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreLock {

@@ -45,7 +45,7 @@ pub struct Metrics {
     logins_failed: Family<OutcomeLabels, Counter>,
     broken: Family<InvariantLabels, Counter>,
     open: Gauge,
-    held: Gauge,
+    restore_locked: Gauge,
     streams: Gauge,
     calls_out: Gauge,
     clock_steps: Counter,
@@ -53,7 +53,7 @@ pub struct Metrics {
     callbacks: Family<OutcomeLabels, Counter>,
     callback_tries: Family<ProblemLabels, Counter>,
     callbacks_waiting: Gauge,
-    callbacks_dead: Gauge,
+    callbacks_dead_lettered: Gauge,
     callbacks_oldest: Gauge<f64, AtomicU64>,
     callback_rows_missed: Counter,
     tenants: Tenants,
@@ -272,7 +272,10 @@ impl Metrics {
             ),
             broken: metric!("invariants_broken", "Invariants found broken: always a bug"),
             open: metric!("workflows_open", "Workflows that have not ended"),
-            held: metric!("held", "1 while nothing is sent because the store was restored"),
+            restore_locked: metric!(
+                "restore_locked",
+                "1 while nothing is sent because the store was restored"
+            ),
             streams: metric!("streams_open", "Status streams that are being fed"),
             calls_out: metric!("calls_out", "Calls to providers that are out"),
             clock_steps: metric!(
@@ -285,15 +288,15 @@ impl Metrics {
             ),
             callbacks: metric!(
                 "callbacks",
-                "Callbacks to applications: made, and delivered, dead or dropped in the end"
+                "Callbacks to applications: made, and delivered, dead-lettered or dropped in the end"
             ),
             callback_tries: metric!(
                 "callback_retries",
                 "Tries of callbacks that did not succeed and are repeated, by what was wrong and its cause"
             ),
             callbacks_waiting: metric!("callbacks_waiting", "Callbacks still to be delivered"),
-            callbacks_dead: metric!(
-                "callbacks_dead",
+            callbacks_dead_lettered: metric!(
+                "callbacks_dead_lettered",
                 "Callbacks that were given up and are kept, to be resent"
             ),
             callbacks_oldest: metric!(
@@ -392,9 +395,11 @@ impl Metrics {
                 }
             }
             Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
-            Fact::AttemptRejected { failure, .. } => self.answer(route(), "refused", Some(failure)),
+            Fact::AttemptRejected { failure, .. } => {
+                self.answer(route(), "rejected", Some(failure))
+            }
             Fact::AttemptRetryScheduled { failure, .. } => {
-                self.answer(route(), "deferred", Some(failure))
+                self.answer(route(), "retry_later", Some(failure))
             }
             Fact::AttemptUnknown { failure, .. } | Fact::AttemptRepeated { failure, .. } => {
                 self.answer(route(), "unknown", failure.as_ref());
@@ -542,7 +547,7 @@ impl Metrics {
         self.logins_failed.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// Counts callbacks that were `made`, `delivered`, given up (`dead`), or `dropped`.
+    /// Counts callbacks that were `made`, `delivered`, `dead_lettered`, or `dropped`.
     pub fn callbacks(&self, outcome: &'static str, count: usize) {
         self.callbacks.get_or_create(&OutcomeLabels { outcome }).inc_by(count as u64);
     }
@@ -554,9 +559,9 @@ impl Metrics {
     }
 
     /// Notes how many callbacks are kept, and when the oldest that waits was made.
-    pub fn callbacks_kept(&self, waiting: usize, dead: usize, oldest: Option<UnixMillis>) {
+    pub fn callbacks_kept(&self, waiting: usize, dead_letters: usize, oldest: Option<UnixMillis>) {
         self.callbacks_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        self.callbacks_dead.set(i64::try_from(dead).unwrap_or(i64::MAX));
+        self.callbacks_dead_lettered.set(i64::try_from(dead_letters).unwrap_or(i64::MAX));
         self.callbacks_oldest.set(oldest.map_or(0.0, |at| at.0 as f64 / 1000.0));
     }
 
@@ -571,8 +576,8 @@ impl Metrics {
     }
 
     /// Notes what is open, and how many calls are out.
-    pub fn state(&self, open: usize, calls_out: u32, is_held: bool) {
-        self.held.set(i64::from(is_held));
+    pub fn state(&self, open: usize, calls_out: u32, is_restore_locked: bool) {
+        self.restore_locked.set(i64::from(is_restore_locked));
         self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
         self.calls_out.set(i64::from(calls_out));
     }

@@ -60,7 +60,7 @@ const REFUSALS: [Reply; 7] = [
     Reply::Refused(ErrorKind::InvalidRecipient, Fault::Recipient),
     Reply::Deferred { fault: Fault::Provider, after_ms: None },
     Reply::Refused(ErrorKind::OptedOut, Fault::Recipient),
-    Reply::Refused(ErrorKind::ContentRefused, Fault::Content),
+    Reply::Refused(ErrorKind::ContentRejected, Fault::Content),
     Reply::Refused(ErrorKind::Unauthorized, Fault::Account),
     // Longer than the provider honours our id, and inside the time for sending.
     Reply::Deferred { fault: Fault::Recipient, after_ms: Some(3) },

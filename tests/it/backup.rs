@@ -132,7 +132,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     // As a shell completes it.
     let with_slash = format!("{}/", text(&data));
     let restored = run(&["restore", text(&backup), "--data", &with_slash]).await;
-    assert!(out(&restored).contains("It is held"), "{restored:?}");
+    assert!(out(&restored).contains("It has a restore lock"), "{restored:?}");
     let nowhere = run(&["restore", text(&backup), "--data", "."]).await;
     assert!(!nowhere.status.success(), "{nowhere:?}");
     let checked = run(&["check", text(&data)]).await;
@@ -150,7 +150,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let foreign = client.raw().stream_status(stream).await.unwrap_err();
     assert_eq!(foreign.code(), Code::FailedPrecondition, "a token of the other life");
 
-    // Held: refused with a reason, not ready, and quiet, although a step came due by now.
+    // Restore lock: refused with a reason, not ready, and quiet, although a step came due by now.
     let refused = client.create(request(messenger_sms("new", NUMBER, "3600s"))).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "HELD");
@@ -160,7 +160,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let canceled = kept.iter().find(|one| one.state() == WorkflowState::Running).unwrap();
     client.cancel(&canceled.workflow_id).await.unwrap();
     assert_eq!(sent(&process).await, 0);
-    // Killed while held, it is held again.
+    // Killed meanwhile, it has its restore lock again.
     process.kill().await;
     let (process, client) = house.serve("restored").await;
     assert_eq!(health(&process).await, ServingStatus::NotServing);
@@ -173,7 +173,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     assert_eq!(states.iter().filter(|state| **state == WorkflowState::Canceled).count(), 5);
     assert_eq!(sent(&process).await, 0);
     let twice = run(&["resume", "--open", "cancel", "--server", &server]).await;
-    assert!(err(&twice).contains("is not held"), "{twice:?}");
+    assert!(err(&twice).contains("has no restore lock"), "{twice:?}");
     let created = client.create(request(messenger_sms("new", NUMBER, "3600s"))).await.unwrap();
     let id = created.workflow.unwrap().workflow_id;
     let all_events = StreamStatusRequest {
@@ -205,7 +205,7 @@ async fn what_was_open_goes_on_if_that_is_what_the_operator_says() {
 
     let (process, client) = house.serve("restored").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(sent(&process).await, 0, "its two seconds are long over, and it is held");
+    assert_eq!(sent(&process).await, 0, "its two seconds are long over, and it has a restore lock");
     assert_eq!(client.resume(OpenWorkflows::Continue).await.unwrap().open_workflows, 1);
     let failed_over = eventually(Duration::from_secs(20), || async {
         client.get(&id).await.unwrap().state() == WorkflowState::Succeeded

@@ -152,14 +152,14 @@ async fn after_a_day_they_are_dead_and_the_command_line_resends_them() {
     told.keep(&application);
     told.create(ApiDialect::DispatchV01, Some(application.id), None, "600s").await;
     told.advance(30 * HOUR).await;
-    let listed = told.cli(&["callbacks", "list", "--state", "dead"]).await;
+    let listed = told.cli(&["callbacks", "list", "--state", "dead-lettered"]).await;
     assert_eq!(listed.lines().count(), 4, "{listed}");
     assert!(listed.contains("the receiver answered 500"), "{listed}");
     let tries = receiver.received().len();
     println!("{tries} tries of 4 callbacks before they were given up:\n{listed}");
     let id = listed.split_whitespace().next().unwrap().to_owned();
     let shown = told.cli(&["callbacks", "show", &id]).await;
-    assert!(shown.contains("DEAD") && shown.contains("dead since"), "{shown}");
+    assert!(shown.contains("DEAD_LETTERED") && shown.contains("given up"), "{shown}");
 
     receiver.always(Answer::status(200));
     let application = application.id.to_string();
@@ -234,7 +234,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     told.create_for("default", requester(), "600s").await;
     told.advance(HOUR).await;
     assert_eq!(receiver.received().len(), 0);
-    // Theirs are dead, and we neither see them nor send them once more.
+    // Theirs are dead-lettered, and we neither see them nor send them once more.
     let id = told.create_for("other", requester(), "600s").await;
     told.advance(HOUR).await;
     let got = receiver.received();

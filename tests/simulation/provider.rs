@@ -148,7 +148,7 @@ fn rejection(dice: &mut Dice) -> AdapterError {
         (ErrorKind::Unreached, Fault::Recipient),
         (ErrorKind::OptedOut, Fault::Recipient),
         (ErrorKind::OutsideWindow, Fault::Recipient),
-        (ErrorKind::ContentRefused, Fault::Content),
+        (ErrorKind::ContentRejected, Fault::Content),
         (ErrorKind::InvalidRequest, Fault::Content),
         (ErrorKind::Unauthorized, Fault::Account),
         (ErrorKind::InsufficientFunds, Fault::Account),

@@ -76,8 +76,8 @@ pub enum ErrorKind {
     Forbidden,
     /// The provider found the request malformed.
     InvalidRequest,
-    /// The content was refused: too long, a wrong template, a filtered word.
-    ContentRefused,
+    /// The provider would not take the content: too long, a wrong template, a filtered word.
+    ContentRejected,
     /// The address does not exist, or is not on this channel.
     InvalidRecipient,
     /// The person does not want messages from this sender.
@@ -127,7 +127,7 @@ impl ErrorKind {
             ErrorKind::InsufficientFunds => "insufficient_funds",
             ErrorKind::Forbidden => "forbidden",
             ErrorKind::InvalidRequest => "invalid_request",
-            ErrorKind::ContentRefused => "content_refused",
+            ErrorKind::ContentRejected => "content_rejected",
             ErrorKind::InvalidRecipient => "invalid_recipient",
             ErrorKind::OptedOut => "opted_out",
             ErrorKind::OutsideWindow => "outside_window",

@@ -20,12 +20,12 @@ pub(crate) fn meaning(code: u16) -> CodeMeaning {
         1010 => (K::InvalidRequest, F::Content, "Missing params - the request was incomplete"),
         1020 => (K::InvalidRequest, F::Content, "Invalid params - a parameter was not understood"),
         1021 => (K::InvalidRequest, F::Content, "Invalid tag - the message tag is not allowed"),
-        1022 => (K::ContentRefused, F::Content, "Invalid template - it was not found or filled"),
+        1022 => (K::ContentRejected, F::Content, "Invalid template - it was not found or filled"),
         1050 => (K::InvalidRecipient, F::Recipient, "Number barred - the recipient is blocked"),
         1060 | 1080 | 1140 => (K::Forbidden, F::Account, "Account barred - it may not do this"),
         1070 | 1350 => (K::InsufficientFunds, F::Account, "Quota exceeded - no credit is left"),
         1090 | 1380 | 1381 | 1382 => {
-            (K::ContentRefused, F::Content, "Unsuitable content - too long, too large or unknown")
+            (K::ContentRejected, F::Content, "Unsuitable content - too long, too large or unknown")
         }
         1120 | 1420 => (K::Forbidden, F::Account, "Illegal sender - it is not enabled"),
         1160 => (K::Forbidden, F::Account, "Destination not whitelisted - the account is a trial"),
@@ -36,7 +36,7 @@ pub(crate) fn meaning(code: u16) -> CodeMeaning {
             (K::Unreached, F::Recipient, "Unreached - the recipient could not be reached")
         }
         1210 | 1480..=1482 => {
-            (K::ContentRefused, F::Content, "Filtered - the content was taken for spam")
+            (K::ContentRejected, F::Content, "Filtered - the content was taken for spam")
         }
         1240 | 1483 => (K::OptedOut, F::Recipient, "Opted out - the recipient refused messages"),
         1340 => {

@@ -45,7 +45,7 @@ pub(super) fn call_error(kind: ErrorKind) -> v1::CallErrorKind {
         ErrorKind::InsufficientFunds => v1::CallErrorKind::InsufficientFunds,
         ErrorKind::Forbidden => v1::CallErrorKind::Forbidden,
         ErrorKind::InvalidRequest => v1::CallErrorKind::InvalidRequest,
-        ErrorKind::ContentRefused => v1::CallErrorKind::ContentRejected,
+        ErrorKind::ContentRejected => v1::CallErrorKind::ContentRejected,
         ErrorKind::InvalidRecipient => v1::CallErrorKind::InvalidRecipient,
         ErrorKind::OptedOut => v1::CallErrorKind::OptedOut,
         ErrorKind::OutsideWindow => v1::CallErrorKind::OutsideWindow,

@@ -69,7 +69,7 @@ pub struct SledStore {
     edge: LowWaterMark,
     last_time: Moment,
     held_receipts: HashMap<u64, HeldReceipt>,
-    held: Option<RestoreLock>,
+    restore_lock: Option<RestoreLock>,
     clock: Option<ClockNote>,
     grace_given_ms: u64,
     folder: PathBuf,
@@ -378,7 +378,7 @@ impl Store for SledStore {
             self.held_receipts.remove(&key);
         }
         if batch.lift_restore_lock {
-            self.held = None;
+            self.restore_lock = None;
         }
         self.grace_given_ms = batch.grace_given_ms.unwrap_or(self.grace_given_ms);
         let mut open = self.shared.active_mut();
@@ -407,7 +407,7 @@ impl Store for SledStore {
     }
 
     fn restore_lock(&self) -> Option<RestoreLock> {
-        self.held
+        self.restore_lock
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -162,7 +162,7 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
     let clock = marked.and_then(|marked| marked.clock);
     let noted = Marked { incarnation, newest, settings: setting_changes, clock };
     let mark = HighWaterMark::create(&options.folder, noted)?;
-    let held = tree.decode(keys::RESTORE_LOCK)?;
+    let restore_lock = tree.decode(keys::RESTORE_LOCK)?;
     let grace_given_ms = tree.decode(keys::GRACE_GIVEN)?.unwrap_or_default();
     let edge = edge(&tree)?;
     let shared = Arc::new(SledInner {
@@ -183,7 +183,7 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
         edge,
         last_time,
         held_receipts,
-        held,
+        restore_lock,
         clock,
         grace_given_ms,
         folder: options.folder.clone(),

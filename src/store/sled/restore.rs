@@ -121,8 +121,8 @@ fn fill(tree: &SledTree, mut file: BackupFile, summary: &Summary) -> Result<Mark
     let newest = put.newest;
     let origin = RestoreOrigin { taken_of: summary.taken_of, newest };
     writes.put(keys::ORIGIN.to_vec(), &origin)?;
-    let held = RestoreLock { known_until: summary.last_time, taken_of: summary.taken_of };
-    writes.put(keys::RESTORE_LOCK.to_vec(), &held)?;
+    let restore_lock = RestoreLock { known_until: summary.last_time, taken_of: summary.taken_of };
+    writes.put(keys::RESTORE_LOCK.to_vec(), &restore_lock)?;
     let edge = LowWaterMark { swept: summary.oldest, gone: summary.oldest };
     writes.put(keys::LOW_WATER_MARK.to_vec(), &edge)?;
     let incarnation = Incarnation(Uuid::now_v7());

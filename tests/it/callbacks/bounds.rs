@@ -33,7 +33,7 @@ async fn what_may_not_wait_is_dead_at_once_and_the_oldest_of_the_dead_are_droppe
     receiver.always(Answer::status(500));
     let mut config = allowing(in_memory());
     config.callbacks.waiting_per_application = 5;
-    config.callbacks.dead_per_application = 3;
+    config.callbacks.dead_letters_per_application = 3;
     let told = Told::start(&config).await;
     let [full, other] = [0, 1].map(|_| {
         let application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
@@ -53,15 +53,15 @@ async fn what_may_not_wait_is_dead_at_once_and_the_oldest_of_the_dead_are_droppe
     };
     // Of its twelve five wait, seven had to go, and three of those are kept.
     assert_eq!(of(full, CallbackState::Waiting), 5);
-    assert_eq!(of(full, CallbackState::Dead), 3);
+    assert_eq!(of(full, CallbackState::DeadLettered), 3);
     assert_eq!(of(other, CallbackState::Waiting), 4, "another's share is its own");
     let metrics = told.metrics().await;
     for line in [
         "dispatch_callbacks_total{outcome=\"made\"} 16",
-        "dispatch_callbacks_total{outcome=\"dead\"} 7",
+        "dispatch_callbacks_total{outcome=\"dead_lettered\"} 7",
         "dispatch_callbacks_total{outcome=\"dropped\"} 4",
         "dispatch_callbacks_waiting 9",
-        "dispatch_callbacks_dead 3",
+        "dispatch_callbacks_dead_lettered 3",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
     }

@@ -79,15 +79,15 @@ pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
         ("1020", _) => (K::InvalidRequest, Content, NO, "a parameter is not valid"),
         ("1021", _) => (K::InvalidRequest, Content, NO, "the message tag is not valid"),
         ("1022", _) => {
-            (K::ContentRefused, Content, NO, "the template or its parameters are not valid")
+            (K::ContentRejected, Content, NO, "the template or its parameters are not valid")
         }
         ("1030", _) => (K::ProviderFailure, Provider, YES, "an error inside the platform"),
-        ("1040", _) => (K::ContentRefused, Content, NO, "the message could not be processed"),
+        ("1040", _) => (K::ContentRejected, Content, NO, "the message could not be processed"),
         ("1050", _) => (K::Unreached, Recipient, NO, "the number is barred from messages"),
         ("1060", Receipt) => (K::Forbidden, Account, NO, "the account is barred"),
         ("1070", _) => (K::InsufficientFunds, Account, NO, "the account's credit is used up"),
         ("1080", _) => (K::Forbidden, Account, NO, "the account may not use this API"),
-        ("1090", _) => (K::ContentRefused, Content, NO, "the message is too long"),
+        ("1090", _) => (K::ContentRejected, Content, NO, "the message is too long"),
         ("1100", Receipt) => {
             (K::ProviderFailure, Provider, YES, "communication with the carrier failed")
         }
@@ -103,7 +103,7 @@ pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
         ("1180", _) => (K::Unreached, Recipient, YES, "the person is absent for the moment"),
         ("1190", _) => (K::Unreached, Recipient, NO, "the person is no longer on the network"),
         ("1200", _) => (K::Unreached, Recipient, NO, "the number moved to another carrier"),
-        ("1210", _) => (K::ContentRefused, Content, NO, "the carrier took it for spam"),
+        ("1210", _) => (K::ContentRejected, Content, NO, "the carrier took it for spam"),
         ("1220", _) => (K::Unreached, Recipient, YES, "the handset is busy"),
         ("1230", _) => (K::ProviderFailure, Provider, YES, "an error in the network"),
         ("1240", _) => (K::OptedOut, Recipient, NO, "the person wants no messages from the sender"),
@@ -125,9 +125,9 @@ pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
         ("1350", _) => (K::Forbidden, Account, NO, "the fee for matching numbers is not paid"),
         ("1360", _) => (K::Unreached, Recipient, NO, "not delivered within its time to live"),
         ("1370", _) => (K::Unauthorized, Account, NO, "the channel's access token expired"),
-        ("1380", _) => (K::ContentRefused, Content, NO, "the file's URL is not valid"),
-        ("1381", _) => (K::ContentRefused, Content, NO, "the file is too large"),
-        ("1382", _) => (K::ContentRefused, Content, NO, "the file is of a wrong type"),
+        ("1380", _) => (K::ContentRejected, Content, NO, "the file's URL is not valid"),
+        ("1381", _) => (K::ContentRejected, Content, NO, "the file is too large"),
+        ("1382", _) => (K::ContentRejected, Content, NO, "the file is of a wrong type"),
         ("1400", _) => (K::InvalidRequest, Account, NO, "the channel is not supported"),
         ("1410", _) => (K::InvalidRequest, Content, NO, "an option of the channel is not valid"),
         ("1420", _) => (K::Forbidden, Account, NO, "the sender is not valid for this channel"),
@@ -146,7 +146,7 @@ pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
         ("1473", _) => (K::Forbidden, Account, NO, "blocked as artificially inflated traffic"),
         ("1480", _) => (K::Forbidden, Account, NO, "the registered entity does not match"),
         ("1481", _) => (K::Forbidden, Account, NO, "the registered sender header does not match"),
-        ("1482", _) => (K::ContentRefused, Content, NO, "the registered content does not match"),
+        ("1482", _) => (K::ContentRejected, Content, NO, "the registered content does not match"),
         ("1483", _) => (K::OptedOut, Recipient, NO, "the person did not consent"),
         ("1484", _) => (K::Forbidden, Account, NO, "a regulation does not allow it"),
         _ => return None,

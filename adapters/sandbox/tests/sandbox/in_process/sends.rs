@@ -12,7 +12,7 @@ use crate::clock::{ms, secs};
 async fn a_rejection_is_permanent_and_names_the_code_and_whose_fault_it_was() {
     for (code, kind, fault) in [
         ("1340", ErrorKind::OutsideWindow, Fault::Recipient),
-        ("1022", ErrorKind::ContentRefused, Fault::Content),
+        ("1022", ErrorKind::ContentRejected, Fault::Content),
         ("1070", ErrorKind::InsufficientFunds, Fault::Account),
         ("9999", ErrorKind::ProviderFailure, Fault::Provider),
     ] {
