@@ -1,7 +1,8 @@
 //! Doors for `tests/fuzz` and for nobody else: what fuzzing must reach and no caller may.
 //!
 //! Nothing is decided or checked here; the properties stand in `tests/fuzz/targets`, once, for
-//! libFuzzer and for the replay in `cargo test`. No part of the public interface.
+//! libFuzzer and for the replay in this crate's tests. There only where one of them is built: cargo-fuzz sets
+//! `cfg(fuzzing)`.
 
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ use crate::{
         codec,
     },
 };
+
+#[cfg(test)]
+#[path = "../tests/fuzz/replay.rs"]
+#[expect(unreachable_pub, reason = "the targets are public where libFuzzer calls them")]
+mod replay;
 
 /// Whose tokens are read.
 const TENANT: &str = "acme";

@@ -9,7 +9,7 @@ pub mod config;
 pub mod current;
 pub mod engine;
 pub mod fair;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grpc;
 pub mod http;
@@ -22,3 +22,7 @@ pub mod store;
 pub mod telemetry;
 mod terminal;
 pub mod tls;
+
+// The fuzz targets call this crate by its name, also where they are replayed within it.
+#[cfg(test)]
+extern crate self as dispatch;

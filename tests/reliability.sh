@@ -28,7 +28,7 @@ if [ ${#suites[@]} -gt 0 ]; then
   for suite in "${suites[@]}"; do
     cargo test --locked --test "$suite" -- --nocapture
   done
-  cargo test --locked --test it -- corpus
+  cargo test --locked --lib -- fuzzing::
   # Three of them, or all where there are hours.
   if [ "${1:-ci}" = long ]; then tests/mutations/run.py; else tests/mutations/run.py --random 3; fi
 fi

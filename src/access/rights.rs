@@ -94,7 +94,6 @@ pub fn scope_of_rest(method: &str, pattern: &str) -> Option<Scope> {
 }
 
 /// Every gRPC method and every HTTP request with the scope it needs.
-#[doc(hidden)]
 pub fn all_rights() -> impl Iterator<Item = (Scope, &'static str, &'static [&'static str])> {
     CALLS.iter().copied()
 }

@@ -11,7 +11,6 @@ mod reach;
 mod remote;
 mod serve;
 mod show;
-#[doc(hidden)]
 pub mod undo;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};

@@ -53,11 +53,10 @@ use crate::{
     machine::WorkflowId,
 };
 
-/// The plan that a request of the tenant `default` asks for, as CreateWorkflow takes it; for benchmarks.
+/// The plan that a request of the tenant `default` asks for, as CreateWorkflow takes it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-#[doc(hidden)]
 pub fn parse_create(
     request: &crate::pb::v1::CreateWorkflowRequest,
     routes: &crate::engine::RouteTable,

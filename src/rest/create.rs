@@ -249,10 +249,11 @@ fn create_request(spec: WorkflowSpec, request_id: Option<&str>) -> CreateWorkflo
     }
 }
 
-/// A body's text as the plan it asks for, with the warnings; for fuzzing.
+/// A body's text as the plan it asks for, with the warnings.
 ///
 /// # Errors
 /// As the caller would be told.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn plan(
     is_v1: bool,
     text: &[u8],

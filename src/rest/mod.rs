@@ -33,6 +33,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+#[cfg(any(test, fuzzing))]
 pub(crate) use create::plan;
 pub use problem::{InvalidParameter, Problem};
 

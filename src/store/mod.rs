@@ -35,11 +35,11 @@ pub use active::RequirementInterner;
 pub use backup::{Backup, BackupFile, Summary};
 pub use check::{CheckReport, Finding, check_backup};
 pub(crate) use codec::weight;
-#[doc(hidden)]
 pub use codec::{decode, encode};
 pub use memory::MemoryStore;
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
+#[cfg(any(test, fuzzing))]
 pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;

@@ -5,7 +5,7 @@
 # Needs stable Rust, a C++ compiler and `cargo install --locked cargo-fuzz`. It begins with the
 # committed corpus; what is new and worth keeping is gathered under target/corpus, and what breaks a
 # promise under artifacts. Both become regression tests by being copied to corpus/TARGET, named by
-# their SHA-1: `tests/it/corpus.rs` replays that folder.
+# their SHA-1: `replay.rs` replays that folder.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds="${1:?how many seconds for each target}"

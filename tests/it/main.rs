@@ -19,7 +19,6 @@ mod bench;
 mod callbacks;
 mod cli;
 mod clients;
-mod corpus;
 mod docs;
 mod facade;
 mod fairness;
@@ -37,8 +36,6 @@ mod ports;
 mod processor;
 mod reload;
 mod repeats;
-#[path = "../report/mod.rs"]
-mod report;
 mod rest;
 mod retention;
 mod rights;

@@ -1,6 +1,6 @@
 //! What is fuzzed, and what must hold of it beyond "no panic".
 //!
-//! libFuzzer calls these through `fuzz_targets/`, and `tests/it/corpus.rs` replays what it found in
+//! libFuzzer calls these through `fuzz_targets/`, and `replay.rs` beside this folder what it found, in
 //! every `cargo test`. A target that is given the same bytes does the same.
 //!
 //! Not reached from here: sockets and HTTP framing (hyper's), protobuf framing (prost's), and the

@@ -10,9 +10,10 @@ use std::{
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
-use crate::report::{Tried, row};
+use report::{Tried, row};
 
-#[path = "../fuzz/targets/mod.rs"]
+#[path = "../report/mod.rs"]
+mod report;
 mod targets;
 
 #[test]
@@ -46,7 +47,7 @@ fn every_file_of_every_corpus_keeps_what_its_target_promises() {
 /// What cargo-fuzz builds and what is replayed here are the same targets.
 #[test]
 fn every_target_is_built_and_replayed() {
-    let manifest = include_str!("../fuzz/Cargo.toml");
+    let manifest = include_str!("Cargo.toml");
     let built: Vec<_> = manifest
         .lines()
         .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
