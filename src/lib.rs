@@ -23,6 +23,10 @@ pub mod telemetry;
 mod terminal;
 pub mod tls;
 
-// The fuzz targets call this crate by its name, also where they are replayed within it.
+#[cfg(test)]
+#[path = "../tests/shared/mod.rs"]
+mod shared;
+
+// What is shared with suites beside this crate calls it by its name.
 #[cfg(test)]
 extern crate self as dispatch;

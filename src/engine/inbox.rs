@@ -212,14 +212,13 @@ fn room(has: usize, all: usize, most: usize) -> Result<(), NotTaken> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use uuid::Uuid;
 
     use super::*;
     use crate::{
-        machine::{Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Template, WorkflowId},
-        store::{Record, Requester},
+        machine::{Moment, Plan, WorkflowId},
+        shared::plans,
+        store::Record,
     };
 
     #[test]
@@ -246,27 +245,10 @@ mod tests {
     }
 
     fn create(tenant: &str, priority: Priority) -> Command {
-        let plan = Plan {
-            template: Template::Failover,
-            steps: Vec::new(),
-            send_at: None,
-            valid_until: None,
-            send_within_ms: None,
-            on_late_success: OnLateSuccess::Stop,
-            on_unknown: OnUnknown::WaitReceipt,
-            priority,
-            labels: BTreeMap::new(),
-            client_ref: None,
-        };
+        let plan = Plan { priority, ..plans::plan(Vec::new()) };
         let record = Record {
-            id: WorkflowId(Uuid::nil()),
             tenant: Arc::from(tenant),
-            created_at: Moment::default(),
-            fingerprint: plan.fingerprint(),
-            requester: Requester::default(),
-            plan,
-            policy: PolicySnapshot::default(),
-            request_id: None,
+            ..plans::record(WorkflowId(Uuid::nil()), Moment::default(), plan)
         };
         Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
     }

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{
-    Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Report, Status,
-    UnixMillis,
-};
+use dispatch_contract::{Channel, ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 use uuid::Uuid;
 
 use super::*;
+use crate::shared::plans;
 
 mod any;
 mod calls;
@@ -185,28 +183,14 @@ fn failure(fault: Fault) -> CallFailure {
 }
 
 fn plan(rules: &[Option<FailoverCondition>]) -> Plan {
-    let step = |rule: &Option<FailoverCondition>| StepPlan {
-        message: Message {
-            channel: if rule.is_some() { Channel::MESSENGER } else { Channel::SMS },
-            from: Endpoint::Number("12345".to_owned()),
-            to: Endpoint::Number("447700900000".to_owned()),
-            content: Content::Text("your code is 1234".to_owned()),
-            options: Options::default(),
-        },
-        failover: *rule,
+    let step = |rule: &Option<FailoverCondition>| {
+        plans::step(
+            if rule.is_some() { Channel::MESSENGER } else { Channel::SMS },
+            "your code is 1234",
+            *rule,
+        )
     };
-    Plan {
-        template: Template::Failover,
-        steps: rules.iter().map(step).collect(),
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: Default::default(),
-        client_ref: None,
-    }
+    plans::plan(rules.iter().map(step).collect())
 }
 
 fn read_in(ms: u64) -> Option<FailoverCondition> {

@@ -144,42 +144,25 @@ impl fmt::Display for Finding {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use dispatch_contract::UnixMillis;
     use uuid::Uuid;
 
     use super::*;
     use crate::{
-        machine::{
-            Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, Template, WorkflowId,
-        },
-        store::{Cursor, Record, Requester, Row},
+        machine::{Moment, WorkflowId},
+        shared::plans,
+        store::{Cursor, Record, Row},
     };
 
     fn entry(id: WorkflowId, request_id: Option<&str>) -> Entry {
-        let plan = Plan {
-            template: Template::Failover,
-            steps: Vec::new(),
-            send_at: None,
-            valid_until: None,
-            send_within_ms: None,
-            on_late_success: OnLateSuccess::Stop,
-            on_unknown: OnUnknown::WaitReceipt,
-            priority: Priority::Normal,
-            labels: BTreeMap::new(),
-            client_ref: None,
-        };
+        let plan = plans::plan(Vec::new());
         let (tenant, at) = (Arc::from("acme"), Moment::both(UnixMillis(1000)));
         let record = Record {
-            id,
             tenant: Arc::clone(&tenant),
-            created_at: at,
-            fingerprint: plan.fingerprint(),
-            requester: Requester::default(),
-            plan,
-            policy: PolicySnapshot::default(),
             request_id: request_id.map(str::to_owned),
+            ..plans::record(id, at, plan)
         };
         let facts = vec![Fact::Created];
         let row = Row { cursor: Cursor(1), tenant, workflow: id, at, sequence: 1, facts };

@@ -50,6 +50,8 @@ mod property;
 #[path = "../report/mod.rs"]
 mod report;
 mod setting;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod world;
 
 use std::time::Instant;

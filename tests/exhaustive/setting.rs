@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use dispatch::machine::{
-    FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
-    RouteCandidate, RouteProperties, RouteRequirement, Router, StepPlan, Template, Workflow,
-    WorkflowId,
+    FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, RouteCandidate,
+    RouteProperties, RouteRequirement, Router, Workflow, WorkflowId,
 };
-use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
+use dispatch_contract::{Channel, Status, UnixMillis};
 use uuid::Uuid;
+
+use crate::shared::plans;
 
 /// When every workflow here is created.
 pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -186,26 +187,6 @@ fn setting(
 fn plan(steps: usize, first: Option<u64>, last: Option<FailoverCondition>) -> Plan {
     let earlier = FailoverCondition { condition: Status::Read, expiry_ms: first };
     let rules = (1..steps).map(|_| Some(earlier)).chain([last]);
-    let step = |rule| StepPlan {
-        message: Message {
-            channel: Channel::MESSENGER,
-            from: Endpoint::Number("12345".to_owned()),
-            to: Endpoint::Number("447700900000".to_owned()),
-            content: Content::Text("your code is 1234".to_owned()),
-            options: Options::default(),
-        },
-        failover: rule,
-    };
-    Plan {
-        template: Template::Failover,
-        steps: rules.map(step).collect(),
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: Default::default(),
-        client_ref: None,
-    }
+    let step = |rule| plans::step(Channel::MESSENGER, "your code is 1234", rule);
+    plans::plan(rules.map(step).collect())
 }

@@ -32,6 +32,8 @@ mod record;
 #[path = "../report/mod.rs"]
 mod report;
 mod server;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod shim;
 mod signals;
 mod soak;

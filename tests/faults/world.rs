@@ -1,10 +1,6 @@
 //! What the tests have around the program: chance, a provider that outlives it, and requests.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dispatch::{
     client::Credential,
@@ -15,6 +11,9 @@ use dispatch_contract::Secret;
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::shared::requests;
+pub use crate::shared::waits::eventually;
 
 /// The name of the account, and of the key that the tests call with.
 const KEY: &str = "abcd1234";
@@ -153,45 +152,14 @@ pub fn config_without_provider() -> String {
 }
 
 pub fn request(request_id: &str, spec: WorkflowSpec) -> CreateWorkflowRequest {
-    CreateWorkflowRequest {
-        workflow: Some(spec),
-        request_id: request_id.to_owned(),
-        ..Default::default()
-    }
+    CreateWorkflowRequest { request_id: request_id.to_owned(), ..requests::request(spec) }
 }
 
 /// Messenger to `person`, to be read within a second, else an SMS.
 pub fn messenger_sms(person: &str) -> WorkflowSpec {
-    messenger_sms_saying(person, "Your table is ready.")
+    requests::messenger_sms(person, "447700900001", "1s")
 }
 
 pub fn messenger_sms_saying(person: &str, text: &str) -> WorkflowSpec {
-    dispatch::pb::from_yaml(&format!(
-        "
-steps:
-  - sender: {{ channel: messenger, id: '107083064136738' }}
-    recipient: {{ channel: messenger, id: '{person}' }}
-    message: {{ text: '{text}' }}
-    failover: {{ expiry_time: 1s, condition_status: read }}
-  - sender: {{ channel: sms, number: 'Dispatch' }}
-    recipient: {{ channel: sms, number: '447700900001' }}
-    message: {{ text: 'Your table is ready.' }}
-"
-    ))
-    .unwrap()
-}
-
-/// Waits until `is_so`, at most for `timeout`.
-pub async fn eventually<F: Future<Output = bool>>(
-    timeout: Duration,
-    mut is_so: impl FnMut() -> F,
-) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < timeout {
-        if is_so().await {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    false
+    requests::messenger_sms_saying(person, "447700900001", "1s", text)
 }

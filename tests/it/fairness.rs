@@ -15,16 +15,15 @@ use dispatch::{
         SenderMatch, SystemClock,
     },
     machine::{
-        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Outcome, Plan, PolicySnapshot,
-        Priority, Reason, SendResult, StepPlan, Template, WorkflowId,
+        Fact, FailoverCondition, Moment, Outcome, Plan, Priority, Reason, SendResult, WorkflowId,
     },
-    store::{MemoryStore, Record, Requester, Store},
+    store::{MemoryStore, Record, Store},
 };
-use dispatch_contract::{
-    Account, Channel, ChannelAdapter, Content, Endpoint, Message, Options, Status, UnixMillis,
-};
+use dispatch_contract::{Account, Channel, ChannelAdapter, Status, UnixMillis};
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
+
+use crate::shared::plans;
 
 const START: u64 = 1_700_000_000_000;
 const PLACES: u32 = 4;
@@ -177,35 +176,15 @@ impl World {
 }
 
 fn record(number: u64, now: u64, tenant: &str, priority: Priority, within_s: u64) -> Record {
-    let message = Message {
-        channel: Channel::SMS,
-        from: Endpoint::Number("12345".to_owned()),
-        to: Endpoint::Number("447700900000".to_owned()),
-        content: Content::Text("x".to_owned()),
-        options: Options::default(),
-    };
     let rule = FailoverCondition { condition: Status::Submitted, expiry_ms: Some(86_400 * SECOND) };
     let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan { message, failover: Some(rule) }],
-        send_at: None,
-        valid_until: None,
         send_within_ms: Some(within_s * SECOND),
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
         priority,
-        labels: BTreeMap::new(),
-        client_ref: None,
+        ..plans::plan(vec![plans::step(Channel::SMS, "x", Some(rule))])
     };
     Record {
-        id: WorkflowId(Uuid::from_u128(number.into())),
         tenant: Arc::from(tenant),
-        created_at: at(now),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
+        ..plans::record(WorkflowId(Uuid::from_u128(number.into())), at(now), plan)
     }
 }
 

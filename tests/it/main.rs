@@ -22,7 +22,6 @@ mod clients;
 mod docs;
 mod facade;
 mod fairness;
-mod fronted;
 mod golden;
 mod grpcurl;
 mod layout;
@@ -42,6 +41,8 @@ mod rights;
 mod rotation;
 mod routes;
 mod service;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod store;
 mod support;
 mod terminal;

@@ -38,7 +38,7 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
-use crate::{fronted::Fronted, support::FREE};
+use crate::{shared::engines::FrontedStore, support::FREE};
 
 /// A reader that panics when it is told so, wherever callers read.
 struct ClumsyReader {
@@ -130,7 +130,7 @@ impl Health for ClumsyHealth {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it_were_whole() {
     let panics = Arc::new(AtomicBool::new(false));
-    let mut store = Fronted::new();
+    let mut store = FrontedStore::new();
     let inner = Arc::clone(&store.reader);
     store.reader = Arc::new(ClumsyReader { inner, panics: Arc::clone(&panics) });
     let access = Access::new(Arc::clone(&store.settings));

@@ -1,7 +1,6 @@
 //! The turn by itself, stepped by hand: what a restart owes, and what it must not do twice.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,80 +11,32 @@ use dispatch::{
         SendOrder, SenderMatch, SystemClock,
     },
     machine::{
-        CallFailure, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
-        PolicySnapshot, Priority, Reason, SendResult, StepPlan, Template, WorkflowId,
+        CallFailure, Fact, FailoverCondition, Moment, Plan, Reason, SendResult, StepPlan,
+        WorkflowId,
     },
-    store::{MemoryStore, Record, Requester, Store},
+    store::{MemoryStore, Store},
 };
 use dispatch_contract::{
-    Account, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter, Content, Endpoint,
-    ErrorKind, Fault, Inbound, Message, Options, Receipt, Report, Status, UnixMillis, Usage,
+    AddressForm, AttemptId, Capabilities, Channel, ErrorKind, Fault, Inbound, Receipt, Report,
+    Status, UnixMillis, Usage,
 };
 use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 use uuid::Uuid;
 
+use crate::shared::{engines::sms_route, plans};
+
 const START: u64 = 1_700_000_000_000;
 
 fn routes(concurrency: u32) -> Arc<RouteTable> {
-    Arc::new(table("sms", concurrency))
-}
-
-fn table(name: &str, concurrency: u32) -> RouteTable {
-    let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let can = dispatch_sms::capabilities();
-    let adapter: Arc<dyn ChannelAdapter> =
-        Arc::new(SandboxAdapter::new(Channel::SMS, can, provider));
-    let account = Account {
-        name: "main".to_owned(),
-        revision: 1,
-        settings: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-    };
-    RouteTable::new(vec![Route {
-        name: Arc::from(name),
-        tenants: RouteTenants::All,
-        sender: SenderMatch::Any,
-        adapter,
-        account: Arc::new(account),
-        concurrency,
-        timeout: Duration::from_secs(1),
-        callback_url: None,
-    }])
+    Arc::new(sms_route("sms", concurrency))
 }
 
 fn create(number: u128) -> Command {
     let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan {
-            message: Message {
-                channel: Channel::SMS,
-                from: Endpoint::Number("12345".to_owned()),
-                to: Endpoint::Number("447700900000".to_owned()),
-                content: Content::Text("x".to_owned()),
-                options: Options::default(),
-            },
-            failover: None,
-        }],
-        send_at: None,
-        valid_until: None,
         send_within_ms: Some(86_400_000),
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: BTreeMap::new(),
-        client_ref: None,
+        ..plans::plan(vec![plans::step(Channel::SMS, "x", None)])
     };
-    let record = Record {
-        id: WorkflowId(Uuid::from_u128(number)),
-        tenant: Arc::from("default"),
-        created_at: at(0),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
-    };
+    let record = plans::record(WorkflowId(Uuid::from_u128(number)), at(0), plan);
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
 }
 
@@ -365,9 +316,9 @@ fn a_route_with_more_places_is_used_at_once_and_one_with_fewer_lets_its_calls_co
     let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let out = processor.run(&store, at(0), (1..=6).map(create).collect()).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 1);
-    let out = processor.run(&store, at(1), vec![reload(table("sms", 4))]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(sms_route("sms", 4))]).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 3);
-    let out = processor.run(&store, at(2), vec![reload(table("sms", 2))]).unwrap();
+    let out = processor.run(&store, at(2), vec![reload(sms_route("sms", 2))]).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 0);
     assert_eq!(processor.calls_in_flight(), 4);
 }
@@ -378,7 +329,7 @@ fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_an
     let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let out = processor.run(&store, at(0), (1..=3).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
-    let out = processor.run(&store, at(1), vec![reload(table("sms-b", 10))]).unwrap();
+    let out = processor.run(&store, at(1), vec![reload(sms_route("sms-b", 10))]).unwrap();
     let (_, moved) = settle(&mut store, out);
     assert_eq!(moved.len(), 2, "both go by the other route");
     assert!(moved.iter().all(|order| &*order.route == "sms-b"));
@@ -474,7 +425,7 @@ fn with_other_routes(others: RouteTable, is_restart: bool) -> (Vec<SendOrder>, V
 
 /// The route `sms` with something else about it.
 fn changed(change: impl FnOnce(&mut Route)) -> RouteTable {
-    let mut route = table("sms", 9).iter().next().unwrap().clone();
+    let mut route = sms_route("sms", 9).iter().next().unwrap().clone();
     change(&mut route);
     RouteTable::new(vec![route])
 }
@@ -491,7 +442,7 @@ fn by_adapter(channel: Channel, change: impl FnOnce(&mut Capabilities)) -> Route
 #[test]
 fn what_waits_goes_on_by_a_renamed_route_at_a_restart_and_at_a_reload() {
     for is_restart in [true, false] {
-        let (sends, failed) = with_other_routes(table("sms-b", 9), is_restart);
+        let (sends, failed) = with_other_routes(sms_route("sms-b", 9), is_restart);
         let went: Vec<_> = sends.iter().map(|order| (&*order.route, order.step)).collect();
         assert_eq!(went, [("sms-b", 0); 2], "restart: {is_restart}");
         assert_eq!(failed, []);
@@ -552,7 +503,8 @@ fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
     let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     assert_eq!(settle(&mut store, out).1.len(), 1, "the second waits");
     let other = by_adapter(Channel::MESSENGER, |_| {});
-    let out = processor.run(&store, at(1), vec![reload(table("sms", 9)), reload(other)]).unwrap();
+    let out =
+        processor.run(&store, at(1), vec![reload(sms_route("sms", 9)), reload(other)]).unwrap();
     let (facts, sends) = settle(&mut store, out);
     assert_eq!(sends.len(), 0, "{facts:?}");
 }

@@ -9,9 +9,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
     machine::{
-        self, ClockKind, Event, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
-        PolicySnapshot, Priority, RouteCandidate, RouteProperties, Router, SendResult, StepPlan,
-        Template, Update, Workflow, WorkflowId,
+        self, ClockKind, Event, Fact, FailoverCondition, Moment, Plan, PolicySnapshot,
+        RouteCandidate, RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
     },
     store::{
         Backup, Change, ChangeSet, Cursor, Filter, HeldReceipt, Kind, MemoryStore, Record,
@@ -19,10 +18,10 @@ use dispatch::{
         StoreError, VALUE_BYTES, check_backup, encode,
     },
 };
-use dispatch_contract::{
-    AttemptId, Channel, Content, Endpoint, Message, Options, Report, Status, UnixMillis,
-};
+use dispatch_contract::{AttemptId, Channel, Endpoint, Report, Status, UnixMillis};
 use uuid::Uuid;
+
+use crate::shared::plans;
 
 use retention::*;
 
@@ -42,28 +41,11 @@ impl Router for OneRoute {
 }
 
 fn plan(text: &str) -> Plan {
-    let step = |channel: Channel, rule| StepPlan {
-        message: Message {
-            channel,
-            from: Endpoint::Number("12345".to_owned()),
-            to: Endpoint::Number("447700900000".to_owned()),
-            content: Content::Text(text.to_owned()),
-            options: Options::default(),
-        },
-        failover: rule,
-    };
+    let step = |channel: Channel, rule| plans::step(channel, text, rule);
     let rule = FailoverCondition { condition: Status::Read, expiry_ms: Some(60_000) };
     Plan {
-        template: Template::Failover,
-        steps: vec![step(Channel::WHATSAPP, Some(rule)), step(Channel::SMS, None)],
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
         labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-        client_ref: None,
+        ..plans::plan(vec![step(Channel::WHATSAPP, Some(rule)), step(Channel::SMS, None)])
     }
 }
 
@@ -100,16 +82,8 @@ impl Driver {
 
     fn create_plan(&mut self, number: u128, plan: Plan) -> WorkflowId {
         let id = id(number);
-        let record = Record {
-            id,
-            tenant: Arc::from("default"),
-            created_at: self.at(),
-            fingerprint: plan.fingerprint(),
-            requester: Requester::default(),
-            plan,
-            policy: PolicySnapshot::default(),
-            request_id: Some(request_id(number)),
-        };
+        let record =
+            Record { request_id: Some(request_id(number)), ..plans::record(id, self.at(), plan) };
         let mut state = self.needs.workflow(&record);
         let facts = machine::create(&mut state, self.at(), &OneRoute);
         self.commit(Some(record), 0, facts, state, Vec::new());

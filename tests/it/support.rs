@@ -5,7 +5,7 @@ use std::{
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use dispatch::{
@@ -13,9 +13,8 @@ use dispatch::{
     client::Client,
     config::{Config, StoreKind},
     pb::v1::{
-        AdvanceClockRequest, CreateWorkflowRequest, Event, EventKind, ListSentMessagesRequest,
-        SentMessage, SetScriptRequest, Workflow, WorkflowSpec,
-        sandbox_service_client::SandboxServiceClient,
+        AdvanceClockRequest, Event, EventKind, ListSentMessagesRequest, SentMessage,
+        SetScriptRequest, Workflow, WorkflowSpec, sandbox_service_client::SandboxServiceClient,
     },
     service::Service,
 };
@@ -27,6 +26,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic_types::RpcStatusExt;
+
+pub use crate::shared::{
+    requests::{messenger_sms, request},
+    waits::eventually,
+};
 
 /// A port that the system chooses.
 pub const FREE: SocketAddr =
@@ -110,27 +114,6 @@ impl Running {
     }
 }
 
-pub fn request(spec: WorkflowSpec) -> CreateWorkflowRequest {
-    CreateWorkflowRequest { workflow: Some(spec), ..Default::default() }
-}
-
-/// Messenger to `person`, to be read within `expiry`, else an SMS to `number`.
-pub fn messenger_sms(person: &str, number: &str, expiry: &str) -> WorkflowSpec {
-    dispatch::pb::from_yaml(&format!(
-        "
-steps:
-  - sender: {{ channel: messenger, id: '107083064136738' }}
-    recipient: {{ channel: messenger, id: '{person}' }}
-    message: {{ text: 'Your table is ready.' }}
-    failover: {{ expiry_time: {expiry}, condition_status: read }}
-  - sender: {{ channel: sms, number: 'Dispatch' }}
-    recipient: {{ channel: sms, number: '{number}' }}
-    message: {{ text: 'Your table is ready.' }}
-"
-    ))
-    .unwrap()
-}
-
 /// Why one request of a batch was rejected, for a program.
 pub fn batch_reason(error: &tonic_types::Status) -> String {
     error.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
@@ -138,21 +121,6 @@ pub fn batch_reason(error: &tonic_types::Status) -> String {
 
 pub fn kinds(events: &[Event]) -> Vec<EventKind> {
     events.iter().map(Event::kind).collect()
-}
-
-/// Waits until `is_so`, at most for `timeout`.
-pub async fn eventually<F: Future<Output = bool>>(
-    timeout: Duration,
-    mut is_so: impl FnMut() -> F,
-) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < timeout {
-        if is_so().await {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    false
 }
 
 /// The `dispatch` program as a process of its own.

@@ -23,6 +23,8 @@ mod overload;
 mod proxy;
 #[path = "../report/mod.rs"]
 mod report;
+#[path = "../shared/mod.rs"]
+mod shared;
 #[expect(dead_code, reason = "shared with the other test binary, which uses all of it")]
 #[path = "../it/support.rs"]
 mod support;

@@ -1,15 +1,15 @@
 //! What the simulation found, each told by hand: a seed tells a story only as long as the dice fall
 //! as they did.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use dispatch::{
     engine::{Command, Grace, Processor, RouteTable, SendOrder},
     machine::{
-        CallFailure, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
-        PolicySnapshot, Priority, SendResult, StepPlan, Template, WorkflowId,
+        CallFailure, Fact, FailoverCondition, Moment, OnUnknown, Plan, SendResult, StepPlan,
+        WorkflowId,
     },
-    store::{MemoryStore, Record, Requester, SledOptions, SledStore, Store},
+    store::{MemoryStore, SledOptions, SledStore, Store},
 };
 use dispatch_contract::{
     Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Status, UnixMillis,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     routes,
     scenario::{RouteSpec, START},
+    shared::plans,
 };
 
 const SECOND: u64 = 1000;
@@ -86,27 +87,11 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
     let rule =
         Some(FailoverCondition { condition: Status::Delivered, expiry_ms: Some(60 * SECOND) });
     let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan { message, failover: rule }; steps],
-        send_at: None,
-        valid_until: None,
         send_within_ms: Some(900 * SECOND),
-        on_late_success: OnLateSuccess::Stop,
         on_unknown,
-        priority: Priority::Normal,
-        labels: BTreeMap::new(),
-        client_ref: None,
+        ..plans::plan(vec![StepPlan { message, failover: rule }; steps])
     };
-    let record = Record {
-        id: WorkflowId(Uuid::from_u128(number)),
-        tenant: Arc::from("default"),
-        created_at: at(0),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
-    };
+    let record = plans::record(WorkflowId(Uuid::from_u128(number)), at(0), plan);
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
 }
 

@@ -27,6 +27,8 @@ mod readers;
 mod report;
 mod routes;
 mod scenario;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod shrink;
 mod world;
 

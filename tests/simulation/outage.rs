@@ -13,10 +13,10 @@ use std::{
 use dispatch::{
     engine::{Command, Grace, Processor, SendOrder, answer_of},
     machine::{
-        Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority,
-        SendResult, StepPlan, Template, WorkflowId,
+        Fact, FailoverCondition, Moment, Plan, PolicySnapshot, Priority, SendResult, StepPlan,
+        WorkflowId,
     },
-    store::{MemoryStore, Record, Requester, Store},
+    store::{MemoryStore, Record, Store},
 };
 use dispatch_contract::{
     AdapterError, Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Retry, Status,
@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     routes,
     scenario::{RouteSpec, START},
+    shared::plans,
 };
 
 const PLACES: u32 = 64;
@@ -197,25 +198,9 @@ fn record(number: u64, now: u64) -> Record {
     };
     let rule = FailoverCondition { condition: Status::Submitted, expiry_ms: Some(86_400_000) };
     let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan { message, failover: Some(rule) }],
-        send_at: None,
-        valid_until: None,
         send_within_ms: Some(86_400_000),
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
         priority: priority(id),
-        labels: BTreeMap::new(),
-        client_ref: None,
+        ..plans::plan(vec![StepPlan { message, failover: Some(rule) }])
     };
-    Record {
-        id,
-        tenant: Arc::from("default"),
-        created_at: Moment::both(UnixMillis(START + now)),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
-    }
+    plans::record(id, Moment::both(UnixMillis(START + now)), plan)
 }

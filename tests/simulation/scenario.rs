@@ -1,18 +1,17 @@
 //! What one small world is made of, all of it drawn from its seed: routes, callers, plans, and when
 //! the service dies. A scenario can be thinned out, which is how a failure is made short.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use dispatch::{
     engine::LaneLimits,
     machine::{
         FailoverCondition, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, StepPlan,
-        Template,
     },
 };
 use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
 
-use crate::dice::Dice;
+use crate::{dice::Dice, shared::plans};
 
 /// When every world begins, in milliseconds of the wall clock.
 pub const START: u64 = 1_800_000_000_000;
@@ -209,16 +208,13 @@ impl Scenario {
         let ahead = |ms: u64| UnixMillis(comes_at + ms);
         let send_at = dice.percent(15).then(|| ahead(dice.span(SECOND, HOUR)));
         Plan {
-            template: Template::Failover,
-            steps,
             send_at,
             valid_until: dice.percent(20).then(|| ahead(dice.span(SECOND, 2 * HOUR))),
             send_within_ms: dice.percent(20).then(|| dice.span(SECOND, 5 * MINUTE)),
             on_late_success: dice.one(&[OnLateSuccess::Stop, OnLateSuccess::Continue]),
             on_unknown: dice.one(&[OnUnknown::WaitReceipt, OnUnknown::Resend, OnUnknown::FailOver]),
             priority: dice.one(&[Priority::High, Priority::Normal, Priority::Low]),
-            labels: BTreeMap::new(),
-            client_ref: None,
+            ..plans::plan(steps)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What receivers get, whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use dispatch_contract::{
     Channel, Content, Endpoint, Failure, Message, Options, Status, UnixMillis, Usage,
@@ -12,9 +12,10 @@ use super::*;
 use crate::{
     callbacks::notification::notifications,
     machine::{
-        AcceptedBy, Fact, FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan,
-        PolicySnapshot, Priority, Reason, RouteProperties, StepPlan, Template, WorkflowId,
+        AcceptedBy, Fact, FailoverCondition, Moment, PolicySnapshot, Reason, RouteProperties,
+        StepPlan, WorkflowId,
     },
+    shared::plans,
     store::{Cursor, Requester, Row},
 };
 
@@ -32,21 +33,10 @@ fn record(dialect: ApiDialect) -> Record {
     let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
     let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
     let rule = Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) });
-    let plan = Plan {
-        template: Template::Failover,
-        steps: vec![
-            StepPlan { message: viber, failover: rule },
-            StepPlan { message: sms, failover: None },
-        ],
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::default(),
-        on_unknown: OnUnknown::default(),
-        priority: Priority::default(),
-        labels: BTreeMap::new(),
-        client_ref: None,
-    };
+    let plan = plans::plan(vec![
+        StepPlan { message: viber, failover: rule },
+        StepPlan { message: sms, failover: None },
+    ]);
     Record {
         id: WorkflowId(ID.parse().unwrap()),
         tenant: Arc::from("default"),

@@ -5,110 +5,18 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
-use dispatch_contract::{
-    Account, AttemptId, Channel, Content, Endpoint, Inbound, Message, Options as MessageOptions,
-    Receipt, Report, Status,
-};
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use dispatch_contract::{AttemptId, Channel, Inbound, Receipt, Report, Status};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{
-        Created, LaneLimits, Responder, Route, RouteTenants, SendOrder, SenderMatch, SpaceLimits,
-        SystemClock,
-    },
-    machine::{
-        ClockKind, Fingerprint, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, StepPlan,
-        Template, Workflow, WorkflowId,
-    },
-    store::{
-        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, MemoryStore, Reader, Record, Requester,
-        RestoreLock, Row, Settings, Swept,
+    engine::{Created, LaneLimits, Responder, SendOrder, SystemClock},
+    machine::WorkflowId,
+    shared::{
+        engines::{self, FrontedStore, sms_route},
+        plans,
     },
 };
-
-/// A store whose commits fail when it is told so.
-struct Failing {
-    inner: MemoryStore,
-    fails: Arc<AtomicBool>,
-}
-
-impl Store for Failing {
-    fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
-        self.inner.load(id)
-    }
-    fn find_request(
-        &self,
-        tenant: &str,
-        request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
-        self.inner.find_request(tenant, request_id)
-    }
-    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
-        self.inner.find_message(account, id)
-    }
-    fn due(
-        &self,
-        clock: ClockKind,
-        after: Option<(UnixMillis, WorkflowId)>,
-        until: UnixMillis,
-        limit: usize,
-    ) -> Vec<DueWorkflow> {
-        self.inner.due(clock, after, until, limit)
-    }
-    fn next_due(
-        &self,
-        clock: ClockKind,
-        after: Option<(UnixMillis, WorkflowId)>,
-    ) -> Option<UnixMillis> {
-        self.inner.next_due(clock, after)
-    }
-    fn open_ids(&self, after: Option<WorkflowId>, limit: usize) -> Vec<WorkflowId> {
-        self.inner.open_ids(after, limit)
-    }
-    fn open_count(&self) -> usize {
-        self.inner.open_count()
-    }
-    fn held_receipts(&self) -> Vec<HeldReceipt> {
-        Store::held_receipts(&self.inner)
-    }
-    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
-        if self.fails.load(Ordering::Relaxed) {
-            return Err(StoreError::Io("no space left on device".to_owned()));
-        }
-        self.inner.commit(batch)
-    }
-    fn sweep(
-        &mut self,
-        now: UnixMillis,
-        before: UnixMillis,
-        budget: usize,
-    ) -> Result<Swept, StoreError> {
-        self.inner.sweep(now, before, budget)
-    }
-    fn restore_lock(&self) -> Option<RestoreLock> {
-        self.inner.restore_lock()
-    }
-    fn last_time(&self) -> Moment {
-        self.inner.last_time()
-    }
-    fn clock(&self) -> Option<ClockNote> {
-        self.inner.clock()
-    }
-    fn note_clock(&mut self, note: ClockNote) -> Result<(), StoreError> {
-        self.inner.note_clock(note)
-    }
-    fn grace_given_ms(&self) -> u64 {
-        self.inner.grace_given_ms()
-    }
-    fn reader(&self) -> Arc<dyn Reader> {
-        self.inner.reader()
-    }
-    fn settings(&self) -> Arc<dyn Settings> {
-        self.inner.settings()
-    }
-}
 
 /// Counts the calls that leave.
 #[derive(Clone, Default)]
@@ -133,53 +41,21 @@ fn create() -> Command {
 
 /// The same, of somebody who listens.
 fn create_told(reply: Responder<Result<Created, EngineError>>) -> Command {
-    let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan {
-            message: Message {
-                channel: Channel::SMS,
-                from: Endpoint::Number("12345".to_owned()),
-                to: Endpoint::Number("447700900000".to_owned()),
-                content: Content::Text("x".to_owned()),
-                options: MessageOptions::default(),
-            },
-            failover: None,
-        }],
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: Default::default(),
-        client_ref: None,
-    };
-    let record = Record {
-        id: WorkflowId(Uuid::now_v7()),
-        tenant: Arc::from("default"),
-        created_at: Moment::both(UnixMillis(1_700_000_000_000)),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
+    let plan = plans::plan(vec![plans::step(Channel::SMS, "x", None)]);
+    let record = plans::record(
+        WorkflowId(Uuid::now_v7()),
+        Moment::both(UnixMillis(1_700_000_000_000)),
         plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
-    };
+    );
     Command::Create { record: Box::new(record), reply }
 }
 
 fn writer(fails: Arc<AtomicBool>, routes: RouteTable, calls: Counted) -> Writer {
-    let store = Failing { inner: MemoryStore::new(), fails };
+    let mut store = FrontedStore::new();
+    store.fails = fails;
     let clock: Arc<dyn EngineClock> = Arc::new(SystemClock::new());
     let inbox = Arc::new(Inbox::new(LaneLimits::default()));
-    let options = EngineOptions {
-        policy: PolicySnapshot::default(),
-        recovery_grace: Duration::ZERO,
-        retention: Duration::from_secs(3600),
-        space: SpaceLimits::default(),
-        is_read_only: false,
-        queue_warn: Duration::ZERO,
-        lanes: LaneLimits::default(),
-    };
+    let options = engines::options();
     let (routes, metrics) = (Arc::new(routes), Arc::new(Metrics::new()));
     Writer::new(Box::new(store), routes, inbox, clock, Box::new(calls), metrics, &options)
 }
@@ -230,30 +106,6 @@ fn a_commit_that_fails_leaves_no_line_and_no_count_of_what_did_not_happen() {
     assert!(log.text().contains("NO_ROUTE"), "{}", log.text());
 }
 
-/// A route to a provider.
-fn route() -> RouteTable {
-    let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let can = dispatch_sms::capabilities();
-    let adapter = SandboxAdapter::new(Channel::SMS, can, provider);
-    let account = Account {
-        name: "main".to_owned(),
-        revision: 1,
-        settings: Default::default(),
-        secrets: Default::default(),
-    };
-    RouteTable::new(vec![Route {
-        name: Arc::from("sms"),
-        tenants: RouteTenants::All,
-        sender: SenderMatch::Any,
-        adapter: Arc::new(adapter),
-        account: Arc::new(account),
-        concurrency: 1,
-        timeout: Duration::from_secs(1),
-        callback_url: None,
-    }])
-}
-
 /// A call that left before its STARTED was durable would be forgotten by a crash, and made again.
 #[test]
 fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
@@ -263,12 +115,12 @@ fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
         let told = Arc::clone(&told);
         create_told(Box::new(move |answer| told.store(answer.is_ok(), Ordering::Relaxed)))
     };
-    let mut failed = writer(Arc::clone(&fails), route(), calls.clone());
+    let mut failed = writer(Arc::clone(&fails), sms_route("sms", 1), calls.clone());
     assert!(failed.step(vec![listening()]).is_err());
     assert_eq!((told.load(Ordering::Relaxed), calls.calls()), (false, 0));
 
     fails.store(false, Ordering::Relaxed);
-    let mut writer = writer(fails, route(), calls.clone());
+    let mut writer = writer(fails, sms_route("sms", 1), calls.clone());
     writer.step(vec![listening()]).unwrap();
     assert_eq!((told.load(Ordering::Relaxed), calls.calls()), (true, 1));
 }
@@ -277,7 +129,7 @@ fn a_commit_that_fails_acknowledges_nothing_and_sends_nothing() {
 #[test]
 fn a_receipt_is_answered_only_once_it_is_durable() {
     let fails = Arc::new(AtomicBool::new(false));
-    let mut writer = writer(Arc::clone(&fails), route(), Counted::default());
+    let mut writer = writer(Arc::clone(&fails), sms_route("sms", 1), Counted::default());
     let create = create();
     let Command::Create { record, .. } = &create else { panic!("no create") };
     let attempt = AttemptId { workflow: record.id.0, number: 1 };

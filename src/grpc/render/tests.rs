@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use dispatch_contract::{
     Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Status, UnixMillis,
@@ -12,12 +9,13 @@ use uuid::Uuid;
 use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
     machine::{
-        AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, OnLateSuccess,
-        OnUnknown, Outcome, Plan, PolicySnapshot, Priority, Progress, ProgressState, Reason,
-        RouteProperties, StepPlan, StepStatus, Template, TimelineEvent, Workflow, WorkflowId,
+        AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, Outcome, Plan,
+        Progress, ProgressState, Reason, RouteProperties, StepPlan, StepStatus, TimelineEvent,
+        Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
-    store::{Record, Requester},
+    shared::plans,
+    store::Record,
 };
 
 const START: u64 = 1_893_456_000_000;
@@ -39,34 +37,17 @@ fn plan() -> Plan {
         failover: rule,
     };
     let read = FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) };
-    Plan {
-        template: Template::Failover,
-        steps: vec![
-            step(Channel::VIBER, "16273", "447700900000", Some(read)),
-            step(Channel::SMS, "Dispatch", "447700900000", None),
-        ],
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: BTreeMap::new(),
-        client_ref: None,
-    }
+    plans::plan(vec![
+        step(Channel::VIBER, "16273", "447700900000", Some(read)),
+        step(Channel::SMS, "Dispatch", "447700900000", None),
+    ])
 }
 
 fn record() -> Record {
     let plan = plan();
     Record {
-        id: WorkflowId(Uuid::from_u128(7)),
-        tenant: Arc::from("default"),
-        created_at: at(START),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
         request_id: Some("r-1".to_owned()),
+        ..plans::record(WorkflowId(Uuid::from_u128(7)), at(START), plan)
     }
 }
 

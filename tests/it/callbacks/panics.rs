@@ -1,7 +1,6 @@
 //! A panic costs at most the callbacks of one row, and is told.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,15 +12,15 @@ use dispatch::{
     access::{Application, MessagesCapability, PayloadVersion, Signing, Webhook},
     callbacks::{CallbackContext, CallbackOptions, Callbacks},
     engine::Engine,
-    machine::{OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template, WorkflowId},
+    machine::WorkflowId,
     store::{
         ApiDialect, KeyAndValue, Kind, Requester, SettingChange, Settings, StoreError, encode,
     },
 };
-use dispatch_contract::{Channel, Content, Endpoint, Message, Options as MessageOptions};
+use dispatch_contract::Channel;
 use uuid::Uuid;
 
-use crate::fronted::Fronted;
+use crate::shared::{engines::FrontedStore, plans};
 
 /// Settings over which whoever comes panics, once told to, or at certain keys.
 struct Frightening {
@@ -75,25 +74,7 @@ fn application() -> Application {
 
 /// No route serves it: it fails at once, and that is told.
 async fn create(engine: &Engine, application: Uuid) -> WorkflowId {
-    let message = Message {
-        channel: Channel::SMS,
-        from: Endpoint::Number("12345".to_owned()),
-        to: Endpoint::Number("447700900000".to_owned()),
-        content: Content::Text("x".to_owned()),
-        options: MessageOptions::default(),
-    };
-    let plan = Plan {
-        template: Template::Failover,
-        steps: vec![StepPlan { message, failover: None }],
-        send_at: None,
-        valid_until: None,
-        send_within_ms: None,
-        on_late_success: OnLateSuccess::Stop,
-        on_unknown: OnUnknown::WaitReceipt,
-        priority: Priority::Normal,
-        labels: BTreeMap::new(),
-        client_ref: None,
-    };
+    let plan = plans::plan(vec![plans::step(Channel::SMS, "x", None)]);
     let requester = Requester {
         application: Some(application),
         webhook_url: None,
@@ -116,7 +97,7 @@ fn context(engine: &Engine) -> CallbackContext {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_ends_no_callbacks_but_those_of_its_row() {
-    let mut store = Fronted::new();
+    let mut store = FrontedStore::new();
     let settings = Arc::new(Frightening {
         inner: Arc::clone(&store.settings),
         notes: AtomicBool::new(false),

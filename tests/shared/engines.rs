@@ -1,9 +1,19 @@
-//! An engine over a store in memory, in front of whose reader or settings a test stands.
+//! A small engine: its options, one route to a simulated provider, and a store in memory that a test stands before.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dispatch::{
-    engine::{Engine, EngineOptions, LaneLimits, RouteTable, Senders, SpaceLimits, SystemClock},
+    engine::{
+        Engine, EngineOptions, LaneLimits, Route, RouteTable, RouteTenants, SenderMatch, Senders,
+        SpaceLimits, SystemClock,
+    },
     machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
         ChangeSet, ClockNote, DueWorkflow, HeldReceipt, MemoryStore, Reader, RestoreLock, Row,
@@ -12,19 +22,61 @@ use dispatch::{
     telemetry::Metrics,
 };
 use dispatch_contract::{Account, AttemptId, Channel, Endpoint, UnixMillis};
+use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
 
-/// A store that is read through others.
-pub struct Fronted {
-    inner: MemoryStore,
-    pub reader: Arc<dyn Reader>,
-    pub settings: Arc<dyn Settings>,
+/// An engine that keeps what ended for an hour, and gives no grace.
+pub fn options() -> EngineOptions {
+    EngineOptions {
+        policy: PolicySnapshot::default(),
+        recovery_grace: Duration::ZERO,
+        retention: Duration::from_secs(3600),
+        space: SpaceLimits::default(),
+        is_read_only: false,
+        queue_warn: Duration::ZERO,
+        lanes: LaneLimits::default(),
+    }
 }
 
-impl Fronted {
+/// One route for SMS to a provider that takes everything, `concurrency` calls at once.
+pub fn sms_route(name: &str, concurrency: u32) -> RouteTable {
+    let clock = Arc::new(SystemClock::new());
+    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
+    let adapter = SandboxAdapter::new(Channel::SMS, dispatch_sms::capabilities(), provider);
+    let account = Account {
+        name: "main".to_owned(),
+        revision: 1,
+        settings: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+    };
+    RouteTable::new(vec![Route {
+        name: Arc::from(name),
+        tenants: RouteTenants::All,
+        sender: SenderMatch::Any,
+        adapter: Arc::new(adapter),
+        account: Arc::new(account),
+        concurrency,
+        timeout: Duration::from_secs(1),
+        callback_url: None,
+    }])
+}
+
+/// A store in memory, in front of whose reader, settings or commits a test stands.
+pub struct FrontedStore {
+    inner: MemoryStore,
+    /// What readers are given.
+    pub reader: Arc<dyn Reader>,
+    /// What is kept beside workflows.
+    pub settings: Arc<dyn Settings>,
+    /// While it is set, commits fail.
+    pub fails: Arc<AtomicBool>,
+}
+
+impl FrontedStore {
     /// Nobody stands before it yet.
     pub fn new() -> Self {
         let inner = MemoryStore::new();
-        Fronted { reader: inner.reader(), settings: inner.settings(), inner }
+        let (reader, settings) = (inner.reader(), inner.settings());
+        FrontedStore { reader, settings, fails: Arc::default(), inner }
     }
 
     /// An engine over it, without routes.
@@ -40,7 +92,7 @@ impl Fronted {
     }
 }
 
-impl Store for Fronted {
+impl Store for FrontedStore {
     fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         self.inner.load(id)
     }
@@ -80,6 +132,9 @@ impl Store for Fronted {
         Store::held_receipts(&self.inner)
     }
     fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::Io("no space left on device".to_owned()));
+        }
         self.inner.commit(batch)
     }
     fn sweep(
@@ -129,17 +184,5 @@ impl Senders for NoSenders {
 
     fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
         None
-    }
-}
-
-fn options() -> EngineOptions {
-    EngineOptions {
-        policy: PolicySnapshot::default(),
-        recovery_grace: Duration::ZERO,
-        retention: Duration::from_secs(3600),
-        space: SpaceLimits::default(),
-        is_read_only: false,
-        queue_warn: Duration::ZERO,
-        lanes: LaneLimits::default(),
     }
 }
