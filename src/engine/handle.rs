@@ -160,11 +160,57 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Unavailable);
         }
+        let record = self.record(tenant, plan, request_id, requester);
+        let began = Instant::now();
+        let created = self.submit(|reply| Command::Create { record, reply }).await;
+        self.0.metrics.create(began.elapsed());
+        created?
+    }
+
+    /// Creates several workflows of checked plans, each durably or not at all, and returns when the last of
+    /// them is: what became of each, in order. They are handed over together, so that they share commits
+    /// and wake whoever waits for them once.
+    ///
+    /// Each may fail as [`create`](Self::create) does.
+    pub async fn create_all(
+        &self,
+        tenant: &Arc<str>,
+        asked: Vec<(Plan, Option<String>)>,
+        requester: Requester,
+    ) -> Vec<Result<Created, EngineError>> {
+        if self.is_draining() {
+            return asked.iter().map(|_| Err(EngineError::Unavailable)).collect();
+        }
+        let (answers, told) = Answers::of(asked.len());
+        let began = Instant::now();
+        let command = |(index, (plan, request_id))| {
+            let record = self.record(Arc::clone(tenant), plan, request_id, requester.clone());
+            let answers = Arc::clone(&answers);
+            let reply = Box::new(move |created| answers.set(index, created));
+            (Command::Create { record, reply }, self.0.clock.busy())
+        };
+        let commands: Vec<_> = asked.into_iter().enumerate().map(command).collect();
+        for (index, why) in self.0.inbox.push_all(commands) {
+            answers.set(index, Err(why.into()));
+        }
+        drop(answers);
+        let created = told.await.unwrap_or_default();
+        created.iter().for_each(|_| self.0.metrics.create(began.elapsed()));
+        created
+    }
+
+    fn record(
+        &self,
+        tenant: Arc<str>,
+        plan: Plan,
+        request_id: Option<String>,
+        requester: Requester,
+    ) -> Box<Record> {
         let created_at = self.0.clock.moment();
         let fingerprint = plan.fingerprint();
         let id = new_id(created_at.engine, &tenant, request_id.as_deref());
         let policy = *self.0.policy.get();
-        let record = Box::new(Record {
+        Box::new(Record {
             id,
             tenant,
             created_at,
@@ -173,11 +219,7 @@ impl Engine {
             request_id,
             fingerprint,
             requester,
-        });
-        let began = Instant::now();
-        let created = self.submit(|reply| Command::Create { record, reply }).await;
-        self.0.metrics.create(began.elapsed());
-        created?
+        })
     }
 
     /// What an acknowledged create of a tenant's made under this `request_id`: asked where a create is
@@ -355,11 +397,50 @@ impl Engine {
             // A caller that went away is not told; what it asked for is done all the same.
             let _ = reply.send(value);
         }));
-        self.0.inbox.push(command, busy).map_err(|refused| match refused {
+        self.0.inbox.push(command, busy)?;
+        answer.await.map_err(|_| EngineError::Unavailable)
+    }
+}
+
+/// What commands that were handed over together are answered, told once the last answer is there or will
+/// never be.
+struct Answers {
+    answers: Mutex<Vec<Result<Created, EngineError>>>,
+    tell: Option<oneshot::Sender<Vec<Result<Created, EngineError>>>>,
+}
+
+impl Answers {
+    /// So many, shared by whoever answers. What nobody answers is [`EngineError::Unavailable`].
+    fn of(count: usize) -> (Arc<Self>, oneshot::Receiver<Vec<Result<Created, EngineError>>>) {
+        let (tell, told) = oneshot::channel();
+        let answers = vec![Err(EngineError::Unavailable); count];
+        (Arc::new(Answers { answers: Mutex::new(answers), tell: Some(tell) }), told)
+    }
+
+    fn set(&self, index: usize, answer: Result<Created, EngineError>) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = answers.get_mut(index) {
+            *place = answer;
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        let answers = self.answers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tell) = self.tell.take() {
+            // A caller that went away is not told.
+            let _ = tell.send(std::mem::take(answers));
+        }
+    }
+}
+
+impl From<NotTaken> for EngineError {
+    fn from(why: NotTaken) -> Self {
+        match why {
             NotTaken::Full => EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS },
             NotTaken::Closed => EngineError::Unavailable,
-        })?;
-        answer.await.map_err(|_| EngineError::Unavailable)
+        }
     }
 }
 

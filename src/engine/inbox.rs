@@ -95,40 +95,28 @@ impl Inbox {
     /// [`NotTaken`]: nothing was promised, and nothing comes of it.
     pub fn push(&self, command: Command, busy: Busy) -> Result<(), NotTaken> {
         let mut lanes = self.lanes();
-        if lanes.is_closed {
-            return Err(NotTaken::Closed);
-        }
-        let Lanes { control, cancels, receipts, answers, creates, .. } = &mut *lanes;
-        match &command {
-            Command::Create { record, .. } => {
-                let (priority, tenant) = (record.plan.priority, Arc::clone(&record.tenant));
-                let has = creates.len_of(priority, &tenant);
-                room(has, creates.len(), self.limits.creates)?;
-                creates.add(priority, &tenant, EQUAL_WEIGHT, (command, busy));
-            }
-            Command::Cancel { tenant, .. } => {
-                let tenant = Arc::clone(tenant);
-                room(cancels.len_of(&tenant), cancels.len(), self.limits.cancels)?;
-                cancels.add(&tenant, EQUAL_WEIGHT, (command, busy));
-            }
-            Command::Inbound { provider, account, .. } => {
-                let account = (Arc::clone(provider), Arc::clone(account));
-                room(receipts.len_of(&account), receipts.len(), self.limits.receipts)?;
-                receipts.add(&account, EQUAL_WEIGHT, (command, busy));
-            }
-            Command::SendResult { .. } => answers.push_back((command, busy)),
-            Command::Tick
-            | Command::Resume { .. }
-            | Command::Routes { .. }
-            | Command::Drain { .. }
-            | Command::Stop => control.push_back((command, busy)),
-        }
+        lanes.add((command, busy), self.limits)?;
+        self.wake(lanes);
+        Ok(())
+    }
+
+    /// Puts commands into their lanes at once, and tells which of them were not taken, and why: nothing was
+    /// promised of those, and nothing comes of them.
+    pub(super) fn push_all(&self, commands: Vec<QueuedCommand>) -> Vec<(usize, NotTaken)> {
+        let mut lanes = self.lanes();
+        let add = |(index, command)| Some((index, lanes.add(command, self.limits).err()?));
+        let refused = commands.into_iter().enumerate().filter_map(add).collect();
+        self.wake(lanes);
+        refused
+    }
+
+    /// Wakes the writer if it sleeps.
+    fn wake(&self, mut lanes: MutexGuard<'_, Lanes>) {
         let is_awaited = std::mem::take(&mut lanes.is_awaited);
         drop(lanes);
         if is_awaited {
             self.changed.notify_one();
         }
-        Ok(())
     }
 
     /// Whether a tenant's create would be refused, whatever its priority.
@@ -190,6 +178,39 @@ impl Inbox {
 }
 
 impl Lanes {
+    /// Puts a command into its lane, if there is room.
+    fn add(&mut self, (command, busy): QueuedCommand, limits: LaneLimits) -> Result<(), NotTaken> {
+        if self.is_closed {
+            return Err(NotTaken::Closed);
+        }
+        let Lanes { control, cancels, receipts, answers, creates, .. } = self;
+        match &command {
+            Command::Create { record, .. } => {
+                let (priority, tenant) = (record.plan.priority, Arc::clone(&record.tenant));
+                let has = creates.len_of(priority, &tenant);
+                room(has, creates.len(), limits.creates)?;
+                creates.add(priority, &tenant, EQUAL_WEIGHT, (command, busy));
+            }
+            Command::Cancel { tenant, .. } => {
+                let tenant = Arc::clone(tenant);
+                room(cancels.len_of(&tenant), cancels.len(), limits.cancels)?;
+                cancels.add(&tenant, EQUAL_WEIGHT, (command, busy));
+            }
+            Command::Inbound { provider, account, .. } => {
+                let account = (Arc::clone(provider), Arc::clone(account));
+                room(receipts.len_of(&account), receipts.len(), limits.receipts)?;
+                receipts.add(&account, EQUAL_WEIGHT, (command, busy));
+            }
+            Command::SendResult { .. } => answers.push_back((command, busy)),
+            Command::Tick
+            | Command::Resume { .. }
+            | Command::Routes { .. }
+            | Command::Drain { .. }
+            | Command::Stop => control.push_back((command, busy)),
+        }
+        Ok(())
+    }
+
     /// Whether the writer, who asks, has to sleep.
     fn start_waiting(&mut self) -> bool {
         self.is_awaited = self.is_empty();

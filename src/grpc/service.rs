@@ -1,5 +1,7 @@
 //! `DispatchService`: parse, ask the engine, render.
 
+mod creates;
+
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
@@ -24,9 +26,9 @@ use super::{
 };
 use crate::{
     access::{Access, Caller, Scope},
-    engine::{Engine, EngineError, NewWorkflow},
+    engine::{Engine, EngineError},
     fair::DiskTurns,
-    machine::{Plan, Progress, WorkflowId},
+    machine::{Progress, WorkflowId},
     pb::v1::{
         self, BatchCreateResult, BatchCreateWorkflowsRequest, BatchCreateWorkflowsResponse,
         CancelWorkflowRequest, CancelWorkflowResponse, CreateWorkflowRequest,
@@ -35,7 +37,7 @@ use crate::{
         StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
         dispatch_service_server, stream_status_request,
     },
-    store::{Cursor, Filter, Reader, Requester},
+    store::{Cursor, Filter, Reader},
 };
 
 /// The most requests of a batch.
@@ -101,83 +103,6 @@ impl DispatchService {
     fn tokens(&self) -> Result<Tokens, Error> {
         let key = self.access.token_key().map_err(Error::Store)?;
         Ok(Tokens::new(key, self.engine.reader().incarnation()))
-    }
-
-    /// A repeat is answered with the workflow that there is, whatever stands in the way of a new one. It is
-    /// looked for where a request is refused, so that what is taken needs no further read.
-    async fn create(
-        &self,
-        caller: &Caller,
-        request: CreateWorkflowRequest,
-    ) -> Result<CreateWorkflowResponse, Error> {
-        let usual = if request.validate_only { View::Basic } else { View::Summary };
-        let view = View::parse(request.view, usual)?;
-        let refused = match self.create_new(caller, &request, view).await {
-            Err(error) if !request.validate_only && !request.request_id.is_empty() => error,
-            created => return created,
-        };
-        let known = self.engine.existing_request(&caller.tenant, &request.request_id);
-        match known.and_then(|known| Some((known, parse::repeated(&request)?))) {
-            Some((known, plan)) => self.existing(caller, known.answer(&plan)?, view).await,
-            None => Err(refused),
-        }
-    }
-
-    async fn existing(
-        &self,
-        caller: &Caller,
-        id: WorkflowId,
-        view: View,
-    ) -> Result<CreateWorkflowResponse, Error> {
-        let workflow = Some(self.show(caller, id, view).await?);
-        Ok(CreateWorkflowResponse { workflow, already_existed: true, warnings: Vec::new() })
-    }
-
-    async fn create_new(
-        &self,
-        caller: &Caller,
-        request: &CreateWorkflowRequest,
-        view: View,
-    ) -> Result<CreateWorkflowResponse, Error> {
-        let now = self.engine.clock().moment();
-        // First: a refusal must be cheap, or refusing is what the service cannot keep up with.
-        let _place = if request.validate_only {
-            None
-        } else {
-            self.engine.check_capacity(&caller.tenant)?;
-            Some(self.access.admit(caller, &**self.engine.reader(), now.engine)?)
-        };
-        let routes = self.engine.routes();
-        let rules = parse::TenantRoutes::of(&self.engine, &routes, &caller.tenant);
-        let plan = parse::create_request(request, &rules, now.wall).map_err(Error::Invalid)?;
-        if request.validate_only {
-            if plan.valid_until.is_some_and(|until| until <= now.wall) {
-                return Err(EngineError::TooLate.into());
-            }
-            let warnings = parse::warnings(&plan, &rules, now.wall);
-            return Ok(CreateWorkflowResponse {
-                workflow: Some(preview(caller, plan, &request.request_id, view)),
-                already_existed: false,
-                warnings: warnings.iter().map(violation).collect(),
-            });
-        }
-        let request_id = Some(request.request_id.clone()).filter(|id| !id.is_empty());
-        let application = self.access.receiver(caller).map_err(Error::Store)?.application;
-        let requester = Requester { application, ..Requester::default() };
-        let tenant = Arc::clone(&caller.tenant);
-        let created = self.engine.create(tenant, plan, request_id, requester).await?;
-        match &created.new {
-            Some(new) => Ok(CreateWorkflowResponse {
-                workflow: Some(match view {
-                    View::Summary => render::summary(&new.record, &new.state),
-                    View::Basic => fresh(new),
-                    View::Full => self.show(caller, created.id, view).await?,
-                }),
-                already_existed: false,
-                warnings: Vec::new(),
-            }),
-            None => self.existing(caller, created.id, view).await,
-        }
     }
 
     async fn show(
@@ -442,9 +367,8 @@ impl dispatch_service_server::DispatchService for DispatchService {
                 format!("must hold 1 to {BATCH_MOST} requests, and holds {}", requests.len());
             return Err(self.refuse(Error::invalid("requests", wanted)));
         }
-        // All at once, so that they share a commit.
-        let created = requests.into_iter().map(|request| self.create(&caller, request));
-        let results = futures_util::future::join_all(created).await;
+        let results = self.create_all(&caller, requests).await;
+        let results = results.map_err(|error| self.refuse(error))?;
         let results = results.into_iter().map(|result| BatchCreateResult {
             result: Some(match result {
                 Ok(created) => batch_create_result::Result::Created(created),
@@ -468,29 +392,6 @@ impl dispatch_service_server::DispatchService for DispatchService {
         });
         let channels = listed.map_err(|error| self.refuse(error))?;
         Ok(Response::new(ListChannelsResponse { channels }))
-    }
-}
-
-/// The workflow that would be created; nothing is kept, and it has no id.
-fn preview(caller: &Caller, plan: Plan, request_id: &str, view: View) -> v1::Workflow {
-    v1::Workflow {
-        spec: (view != View::Summary).then(|| render::spec(&plan)),
-        tenant: caller.tenant.to_string(),
-        request_id: request_id.to_owned(),
-        ..v1::Workflow::default()
-    }
-}
-
-/// A workflow just after its creation.
-fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-    render::fresh(record, state)
-        .unwrap_or_else(|| render::workflow(record, &Progress::of(state, facts), Vec::new()))
-}
-
-fn violation(violation: &tonic_types::FieldViolation) -> v1::FieldViolation {
-    v1::FieldViolation {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
     }
 }
 

@@ -43,6 +43,12 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
         let against = |ceiling: f64| row.per_second / ceiling.max(1.0);
         let of_rpc = against(empty.per_second);
         bench.report.ratio(format!("create / empty RPC, {in_flight} in flight"), of_rpc);
+        if let Some((create, rpc)) =
+            row.server_cpu_us_per_operation.zip(empty.server_cpu_us_per_operation)
+        {
+            let name = format!("server CPU of create / of empty RPC, {in_flight} in flight");
+            bench.report.ratio(name, create / rpc.max(0.1));
+        }
         let of_append = against(append.per_second);
         bench.report.ratio(format!("create / append and sync, {in_flight} in flight"), of_append);
         if let (Some(create), Some(rpc), Some(sync)) = (row.latency, empty.latency, append.latency)

@@ -11,6 +11,7 @@
     reason = "it measures by the machine's clock, and is its own client"
 )]
 
+mod batch;
 mod ceilings;
 mod create;
 mod latency;
@@ -72,11 +73,12 @@ struct BenchArgs {
     #[arg(long, default_value_t = 5.0, value_name = "S")]
     seconds: f64,
     /// How many calls are out at once; several, separated by commas, are measured one after the
-    /// other [create: 1,8,64,256,1024; elsewhere 64]. In a batch [store: 128].
+    /// other [create: 1,8,64,256,1024; batch: 1,4,8; elsewhere 64]. In a batch [store: 128].
     #[arg(long, value_delimiter = ',', value_name = "N")]
     in_flight: Vec<usize>,
-    /// How many: lives, workflows that wait, subscribers, open workflows, or timers armed beside
-    /// those that come due [life, receipts, timers: 10000; streams: 1000; pending, store: 100000].
+    /// How many: lives, workflows that wait, subscribers, open workflows, timers armed beside those
+    /// that come due, or creates in a batch [life, receipts, timers: 10000; streams: 1000; pending,
+    /// store: 100000; batch: 500].
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// How many a second, whatever the answers: lives, webhooks, or timers that come due [life: as
@@ -104,6 +106,8 @@ struct BenchArgs {
 enum Scenario {
     /// Durable CreateWorkflow calls of workflows that rest for an hour.
     Create,
+    /// The same by BatchCreateWorkflows.
+    Batch,
     /// Whole lives: first message, no receipt, expiry, second message, receipt, end.
     Life,
     /// A webhook comes in, is decided on durably, and the next message goes out.
@@ -176,6 +180,7 @@ async fn run(args: BenchArgs) -> Result<(), CommandFailure> {
     let mut bench = Bench { args, server, provider, routes, report };
     match bench.args.scenario {
         Scenario::Create => create::run(&mut bench).await?,
+        Scenario::Batch => batch::run(&mut bench).await?,
         Scenario::Life => life::run(&mut bench).await?,
         Scenario::Receipts => receipts::run(&mut bench).await?,
         Scenario::Streams => streams::run(&mut bench).await?,
@@ -270,6 +275,7 @@ impl Scenario {
     fn name(self) -> &'static str {
         match self {
             Scenario::Create => "create",
+            Scenario::Batch => "batch",
             Scenario::Life => "life",
             Scenario::Receipts => "receipts",
             Scenario::Streams => "streams",

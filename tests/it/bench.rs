@@ -54,6 +54,20 @@ async fn creates_are_measured_beside_their_ceilings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_are_created_whole() {
+    let told = bench(&["batch", "--seconds", "1", "--in-flight", "2", "--count", "20"]).await;
+    let name = "batches of 20, 2 in flight";
+    let row = named(&told["rows"], name);
+    let figure =
+        |what: &str| named(&told["figures"], &format!("{what}, {name}"))["value"].as_f64().unwrap();
+    let batches = row["per_second"].as_f64().unwrap();
+    assert!((figure("creates per second") / batches - 20.0).abs() < 0.01, "{row}");
+    assert!(figure("server CPU per create") > 0.0 && figure("load CPU per create") > 0.0);
+    let ratio = named(&told["ratios"], &format!("creates / append and sync, {name}"));
+    assert!(ratio["value"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lives_end_and_none_is_lost() {
     let told = bench(&["life", "--count", "40", "--expiry-s", "1", "--in-flight", "4"]).await;
     assert_eq!(named(&told["rows"], "whole lives")["operations"], 40);
