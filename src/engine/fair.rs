@@ -2,8 +2,8 @@
 //!
 //! Promised, whatever one priority or one tenant asks for:
 //!
-//! - A higher priority goes first, up to a reserve: of those that wait, each lower priority gets one
-//!   grant in [`RESERVE`], so that none is starved for ever.
+//! - A higher priority goes first, up to a reserve: of [`RESERVE`] grants in a row to a lower priority that
+//!   waits and those above it, one is its own, so that none is starved for ever.
 //! - Within a priority tenants take turns, in the order of their names; in each round a tenant is
 //!   granted as many times as its weight says. Whoever comes anew waits for one round at most.
 //! - Within a tenant's waitlist the oldest is first.
@@ -21,7 +21,7 @@ use std::{
 
 use crate::machine::Priority;
 
-/// Of this many grants in a row, each lower priority that waits gets one.
+/// Of this many grants in a row to a priority that waits and those above it, it gets one.
 pub(super) const RESERVE: u64 = 10;
 
 /// What waits of one tenant.
@@ -228,11 +228,13 @@ impl<K: Ord + Clone, L: Waitlist> FairQueue<K, L> {
         let own = self.by_priority[rank].ahead_of(key, weight);
         let higher: u64 = of(0..rank).sum();
         let higher = higher.min((own + 1).saturating_mul(RESERVE - 1));
-        // One more than that, because a lower one may be owed its grant already.
-        let reserved = (own + higher) / (RESERVE - 1) + 1;
-        let lower: u64 =
-            of(rank + 1..self.by_priority.len()).map(|waiting| waiting.min(reserved)).sum();
-        own + higher + lower
+        let mut ahead = own + higher;
+        for waiting in of(rank + 1..self.by_priority.len()) {
+            // One more than the reserve, because it may be owed its grant already; and whoever goes before it
+            // goes before the priorities below it too.
+            ahead += waiting.min(ahead / (RESERVE - 1) + 1);
+        }
+        ahead
     }
 }
 

@@ -181,6 +181,21 @@ fn a_higher_priority_goes_first_but_for_each_tenth() {
     assert_eq!((of(0), of(1), of(2)), (81, 9, 10));
 }
 
+/// Those of the middle are gone before the lowest too, and bring its grants nearer.
+#[test]
+fn the_lowest_priority_s_reserve_counts_the_grants_of_the_middle() {
+    let mut queue = TestQueue::default();
+    for item in 0..1000 {
+        add(&mut queue, (1, 0), 1000 + item);
+        add(&mut queue, (2, 0), 2000 + item);
+    }
+    (0..810).for_each(|item| add(&mut queue, (0, 0), item));
+    let foretold = queue.ahead_of(Priority::ALL[0], &0, 1);
+    add(&mut queue, (0, 0), 999);
+    let before = drained(queue).into_iter().position(|item| item == 999);
+    assert_eq!((before, foretold), (Some(1000), 1002));
+}
+
 #[test]
 fn tenants_take_turns_by_their_weights() {
     let mut queue = TestQueue::default();

@@ -15,30 +15,37 @@ use super::{Case, FAIR, Fine, Judge, TurnSeen, want};
 /// Of this many places in a row each lower priority that waits gets one.
 const RESERVE: u64 = 10;
 
-/// One more of the lower priorities is let pass than the reserve allows. Why it is needed is not understood:
-/// the world of seed 2572245136037739978 is the one of some thousand that wants it.
-const LOWER_SLACK: u64 = 1;
-
 /// What happened on a route while a workflow waited there, in this life of the service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
     since: u64,
     /// Since when it waits there without a break, for whichever attempt.
     at_first: u64,
-    /// How many of lower and higher priorities started, and of its own those of other tenants.
-    lower: u64,
-    higher: u64,
+    /// How many of each priority started, the highest first, and of its own those of other tenants.
+    started: [u64; Priority::ALL.len()],
     others: u64,
-    /// How many of its own line went, and how many before which a lower one had to wait; some without a
-    /// start, because their time was over.
+    /// How many of its own line went, and of each priority; some without a start, because their time was
+    /// over.
     line: u64,
-    ahead: u64,
+    gone: [u64; Priority::ALL.len()],
 }
 
 impl Passed {
     fn since(now: u64) -> Passed {
-        let [lower, higher, others, line, ahead] = [0; 5];
-        Passed { since: now, at_first: now, lower, higher, others, line, ahead }
+        let [started, gone] = [[0; Priority::ALL.len()]; 2];
+        Passed { since: now, at_first: now, started, others: 0, line: 0, gone }
+    }
+
+    /// Whether so many may go before one of `rank`, by the reserve: nine higher ones for each that went of
+    /// its own priority and those above, and of each lower priority one for nine that went of those above it.
+    fn keeps_the_reserve(&self, rank: usize) -> bool {
+        let above = |rank: usize| self.gone[..rank].iter().sum::<u64>();
+        let higher: u64 = self.started[..rank].iter().sum();
+        let ahead = above(rank + 1);
+        let own = ahead - ahead.min(higher);
+        let mut lower_ones = rank + 1..Priority::ALL.len();
+        higher <= (RESERVE - 1) * (own + 1)
+            && lower_ones.all(|lower| self.started[lower] <= above(lower) / (RESERVE - 1) + 1)
     }
 }
 
@@ -90,9 +97,7 @@ impl Judge {
             let started = started.get(&route).map_or(&[][..], Vec::as_slice);
             for other in started {
                 let Some(theirs) = self.cases.get(other).map(line) else { continue };
-                // The highest priority sorts first.
-                passed.lower += u64::from(theirs.0 > of.0);
-                passed.higher += u64::from(theirs.0 < of.0);
+                passed.started[theirs.0.rank()] += 1;
                 passed.others += u64::from(theirs.0 == of.0 && theirs.1 != of.1);
                 let is_newer = at_first(&self.passed, (route, *other)) > passed.since;
                 want(theirs != of || !is_newer, FAIR, id, || {
@@ -102,15 +107,11 @@ impl Judge {
             let gone = left.iter().filter(|(of, _)| *of == route);
             let gone = gone.map(|(_, other)| other).chain(started).collect::<BTreeSet<_>>();
             for theirs in gone.into_iter().filter_map(|other| self.cases.get(other).map(line)) {
-                passed.ahead += u64::from(theirs.0 <= of.0);
+                passed.gone[theirs.0.rank()] += 1;
                 passed.line += u64::from(theirs == of);
             }
-            let lower_ones = (Priority::ALL.len() - 1 - of.0.rank()) as u64;
-            let own = passed.ahead - passed.ahead.min(passed.higher);
-            let reserved = lower_ones * (passed.ahead / (RESERVE - 1) + 1);
-            let is_fair = passed.lower <= reserved + LOWER_SLACK
-                && passed.others <= passed.line + 1
-                && passed.higher <= (RESERVE - 1) * (own + 1);
+            let is_fair =
+                passed.keeps_the_reserve(of.0.rank()) && passed.others <= passed.line + 1;
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
         }
