@@ -22,7 +22,7 @@ pub struct World {
     pub setting: Arc<Setting>,
     pub workflow: Workflow,
     pub now: UnixMillis,
-    /// What is durable. A turn's facts are committed together before anything of them is acted on,
+    /// What is durable. A batch's facts are committed together before anything of them is acted on,
     /// so that a death falls between two rows and never inside one.
     pub journal: Option<Arc<Row>>,
     /// What became of each attempt in truth.

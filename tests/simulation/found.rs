@@ -44,7 +44,7 @@ impl Stepped {
             timeout_ms: 10 * SECOND,
             idempotent_ms,
             echoes: true,
-            batches: false,
+            bundles_receipts: false,
         };
         let specs = [spec];
         let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));

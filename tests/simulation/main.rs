@@ -56,7 +56,7 @@ const FOUND: &[(u64, &str)] = &[
     (3433553788144256732, "an expiry that stood behind the held wait for an unknown outcome"),
     (67955977822230444, "a send_within that had passed before the start of the present life"),
     (8136205391188032372, "a place given back by a workflow that queued for it again meanwhile"),
-    (16395381093399647515, "a start by routes that others replaced in the same turn"),
+    (16395381093399647515, "a start by routes that others replaced in the same batch"),
 ];
 
 /// The worlds still to come, and what those that are over did.
@@ -139,7 +139,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
     println!("DISPATCH_SIM_SEED={seed}");
     let began = Instant::now();
     let figures = live_through(seed, number("DISPATCH_SIM_WORKFLOWS", 5000));
-    println!("{} turns in {:?}", figures.turns, began.elapsed());
+    println!("{} batches in {:?}", figures.batches, began.elapsed());
     let left: BTreeSet<_> = figures.left.iter().map(|reason| reason.as_str()).collect();
     let ends: BTreeSet<_> =
         figures.ends.iter().map(|(state, reason)| (state.as_str(), reason.as_str())).collect();
@@ -183,7 +183,7 @@ fn many_wait_for_a_provider_that_is_down_and_all_go_out_in_order() {
     let few = outage::live(many / 8);
     let all = outage::live(many);
     println!("{few:?}\n{all:?}");
-    // A turn that looked at everybody who waits would cost eight times as much a call.
+    // A batch that looked at everybody who waits would cost eight times as much a call.
     let ratio = all.call_costs.as_secs_f64() / few.call_costs.as_secs_f64();
     assert!(ratio < 5.0, "with eight times as many a call costs {ratio:.1} times as much");
     report::row(&Tried {
@@ -192,8 +192,8 @@ fn many_wait_for_a_provider_that_is_down_and_all_go_out_in_order() {
         counts: vec![
             (all.workflows, "workflows"),
             (all.calls, "calls"),
-            (all.turns, "turns"),
-            (all.call_costs.as_micros() as u64, "µs of turns a call"),
+            (all.batches, "batches"),
+            (all.call_costs.as_micros() as u64, "µs of batches a call"),
         ],
         found: format!(
             "nobody lost, places kept, first come first served; all sent {} s after its return",

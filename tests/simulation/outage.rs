@@ -1,5 +1,5 @@
 //! A provider is down for ten virtual minutes, and many wait for it: nobody is lost, no more calls
-//! are out than the route allows, who waits longest goes first, and turns do not grow with the crowd.
+//! are out than the route allows, who waits longest goes first, and batches do not grow with the crowd.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -37,24 +37,24 @@ const COMMIT_MS: u64 = 20;
 const FAILS_MS: u64 = 5;
 const TAKES_MS: u64 = 50;
 const SPAN_MS: u64 = 50_000;
-/// How many creates a turn takes, as the inbox does it.
-const CREATES_A_TURN: u64 = 512;
+/// How many creates a batch takes, as the inbox does it.
+const CREATES_A_BATCH: u64 = 512;
 
 /// What an outage was like.
 #[derive(Debug)]
 pub struct Outage {
     pub workflows: u64,
     pub calls: u64,
-    pub turns: u64,
-    pub longest_turn: Duration,
-    /// What a call cost in turns while everybody waited, in the best of several spans: so that
+    pub batches: u64,
+    pub longest_batch: Duration,
+    /// What a call cost in batches while everybody waited, in the best of several spans: so that
     /// whatever else the machine does meanwhile is left out.
     pub call_costs: Duration,
     /// When the last message was taken, after the provider was back.
     pub done_after_ms: u64,
 }
 
-/// Lives through it, and checks all but the time that turns take.
+/// Lives through it, and checks all but the time that batches take.
 pub fn live(workflows: u64) -> Outage {
     let spec = RouteSpec {
         name: Arc::from("sms"),
@@ -66,7 +66,7 @@ pub fn live(workflows: u64) -> Outage {
         timeout_ms: 10_000,
         idempotent_ms: None,
         echoes: true,
-        batches: false,
+        bundles_receipts: false,
     };
     let specs = [spec];
     let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));
@@ -81,8 +81,8 @@ pub fn live(workflows: u64) -> Outage {
     let mut seen = Outage {
         workflows,
         calls: 0,
-        turns: 0,
-        longest_turn: Duration::ZERO,
+        batches: 0,
+        longest_batch: Duration::ZERO,
         call_costs: Duration::MAX,
         done_after_ms: 0,
     };
@@ -102,7 +102,7 @@ pub fn live(workflows: u64) -> Outage {
             let (SendOrder { attempt, call, route, .. }, answer) = entry.remove();
             commands.push(Command::SendResult { attempt, call, route, answer, took_ms: FAILS_MS });
         }
-        let more = CREATES_A_TURN.min(workflows - asked);
+        let more = CREATES_A_BATCH.min(workflows - asked);
         for number in asked..asked + more {
             let created = Arc::clone(&created);
             let reply = Box::new(move |answer: Result<_, _>| {
@@ -115,16 +115,16 @@ pub fn live(workflows: u64) -> Outage {
         let began = Instant::now();
         let out = processor.run(&store, at(now), commands).expect("a memory store can be read");
         let took = began.elapsed();
-        seen.turns += 1;
+        seen.batches += 1;
         spent += took;
-        seen.longest_turn = seen.longest_turn.max(took);
+        seen.longest_batch = seen.longest_batch.max(took);
         assert_eq!(out.broken, []);
         let rows = store.commit(out.change_set).expect("a memory store takes everything");
         out.acks.into_iter().for_each(|ack| ack());
         for (id, fact) in rows.iter().flat_map(|row| row.facts.iter().map(|f| (row.workflow, f))) {
             match fact {
                 Fact::AttemptPlanned { .. } | Fact::AttemptDue { .. } => {
-                    queued.insert(id, seen.turns);
+                    queued.insert(id, seen.batches);
                 }
                 Fact::StepMet { .. } => {
                     succeeded += 1;
@@ -140,7 +140,7 @@ pub fn live(workflows: u64) -> Outage {
             let last = last_start.entry(priority(id)).or_default();
             assert!(
                 *last <= since,
-                "{id} waits since turn {since}, and one of turn {last} went first"
+                "{id} waits since batch {since}, and one of batch {last} went first"
             );
             *last = since;
             let left = now + COMMIT_MS;

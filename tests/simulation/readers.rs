@@ -21,7 +21,7 @@ use crate::judge::{BACKUP, Broken, Fine, Judge, READERS};
 
 /// A reader that remembers where it was.
 pub struct Follower {
-    /// It looks every so many turns.
+    /// It looks every so many batches.
     every: u64,
     /// And takes so many rows at once.
     most: usize,
@@ -40,11 +40,11 @@ impl Follower {
         &mut self,
         reader: &dyn Reader,
         journal: &[Arc<Row>],
-        turn: u64,
+        batch: u64,
         past: u64,
         all: bool,
     ) -> Fine {
-        if !all && !turn.is_multiple_of(self.every) {
+        if !all && !batch.is_multiple_of(self.every) {
             return Ok(());
         }
         loop {
@@ -94,11 +94,11 @@ fn want(holds: bool, detail: impl FnOnce() -> String) -> Fine {
     Err(Broken { rule: READERS, detail: detail(), workflow: None })
 }
 
-/// Between how many turns a backup is begun, and how many pieces of it are read in one.
+/// Between how many batches a backup is begun, and how many pieces of it are read in one.
 const BACKUP_EVERY: u64 = 500;
 const PIECES: usize = 16;
 
-/// Takes backups, some pieces in each turn, while the writer goes on.
+/// Takes backups, some pieces in each batch, while the writer goes on.
 #[derive(Default)]
 pub struct Copier {
     taking: Option<Backup>,
@@ -116,11 +116,11 @@ impl Copier {
         reader: Arc<dyn Reader>,
         settings: Arc<dyn Settings>,
         judge: &Judge,
-        turn: u64,
+        batch: u64,
     ) -> Fine {
         let failed = |error: StoreError| backup_broken(&error);
         let Some(taking) = &mut self.taking else {
-            if turn.is_multiple_of(BACKUP_EVERY) {
+            if batch.is_multiple_of(BACKUP_EVERY) {
                 self.taking = Some(Backup::of(reader, settings).map_err(failed)?);
             }
             return Ok(());

@@ -67,10 +67,10 @@ pub struct Death {
     pub rewinds_ms: u64,
 }
 
-/// Where in a turn it dies.
+/// Where in a batch it dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// Nothing of the turn is kept.
+    /// Nothing of the batch is kept.
     BeforeCommit,
     /// All of it is kept, and nobody is told.
     AfterCommit,
@@ -95,7 +95,7 @@ pub struct RouteSpec {
     pub idempotent_ms: Option<u64>,
     pub echoes: bool,
     /// Several receipts in one webhook.
-    pub batches: bool,
+    pub bundles_receipts: bool,
 }
 
 /// Who wants something of the service.
@@ -289,7 +289,7 @@ fn routes(dice: &mut Dice) -> Vec<RouteSpec> {
                 timeout_ms: dice.one(&[2 * SECOND, 10 * SECOND, 100 * SECOND]),
                 idempotent_ms: dice.one(&[None, None, Some(20 * SECOND), Some(DAY)]),
                 echoes: dice.percent(60),
-                batches: dice.percent(30),
+                bundles_receipts: dice.percent(30),
             });
         }
     }

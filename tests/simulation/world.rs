@@ -30,8 +30,8 @@ use uuid::Uuid;
 use crate::{
     dice::Dice,
     judge::{
-        Broken, DRAINED, ELAPSED, FailoverCondition, Fine, Given, Judge, MACHINE, NAPS, NOTED,
-        PLACES, PROMISE, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD, TurnSeen,
+        BatchSeen, Broken, DRAINED, ELAPSED, FailoverCondition, Fine, Given, Judge, MACHINE, NAPS,
+        NOTED, PLACES, PROMISE, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
@@ -39,7 +39,7 @@ use crate::{
     scenario::{Caller, Death, Point, START, Scenario},
 };
 use machine::{Machine, Noted, Watched};
-use mortal::{Kept, Life, Mortal, Turned};
+use mortal::{BatchResult, Kept, Life, Mortal};
 use service::Service;
 
 mod machine;
@@ -56,7 +56,7 @@ pub struct Figures {
     pub worlds: u64,
     pub workflows: u64,
     pub deaths: u64,
-    pub turns: u64,
+    pub batches: u64,
     pub calls: u64,
     pub messages: u64,
     pub receipts: u64,
@@ -250,18 +250,18 @@ impl<'a> World<'a> {
     pub fn run(&mut self) -> Fine {
         loop {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-            let turn = self.service.as_ref().and_then(|service| service.next_turn(self.now));
-            match (next, turn) {
-                (Some(next), turn) if turn.is_none_or(|turn| next <= turn) => {
+            let batch = self.service.as_ref().and_then(|service| service.next_batch(self.now));
+            match (next, batch) {
+                (Some(next), batch) if batch.is_none_or(|batch| next <= batch) => {
                     let Some((_, happening)) = self.agenda.pop_first() else { break };
                     self.now = self.now.max(next);
                     self.machine.set_now(self.now);
                     self.happen(happening)?;
                 }
-                (_, Some(turn)) => {
-                    self.now = self.now.max(turn);
+                (_, Some(batch)) => {
+                    self.now = self.now.max(batch);
                     self.machine.set_now(self.now);
-                    self.turn()?;
+                    self.one_batch()?;
                 }
                 (_, None) => break,
             }
@@ -290,7 +290,7 @@ impl<'a> World<'a> {
             }
             self.now += SWEEP_MS;
             self.machine.set_now(self.now);
-            self.turn()?;
+            self.one_batch()?;
             let Some(store) = &self.store else { return Ok(()) };
             let reader = mortal::kept(store).reader();
             is_empty = reader.after(reader.oldest(), 1).is_ok_and(|rows| rows.is_empty());
@@ -348,7 +348,7 @@ impl Figures {
         self.worlds += other.worlds;
         self.workflows += other.workflows;
         self.deaths += other.deaths;
-        self.turns += other.turns;
+        self.batches += other.batches;
         self.calls += other.calls;
         self.messages += other.messages;
         self.receipts += other.receipts;

@@ -49,7 +49,7 @@ impl Here<'_> {
                 // A route that is there is full, unless the service was down at the time.
                 let is_gone =
                     last.is_some_and(|of| self.case.way(of, self.routes, self.names).is_none());
-                let was_full = !is_gone && send_end >= self.turn.started_at;
+                let was_full = !is_gone && send_end >= self.batch.started_at;
                 last.is_some_and(|of| of.calls == 0)
                     && (reason == Reason::RouteSaturated) == was_full
             }
@@ -67,7 +67,7 @@ impl Here<'_> {
                 last.is_none_or(|of| of.is_gone) && !self.routes.iter().enumerate().any(is_untried)
             }
             Reason::DeadlineExceeded => {
-                plan.valid_until.is_some_and(|until| until.0 <= self.turn.wall)
+                plan.valid_until.is_some_and(|until| until.0 <= self.batch.wall)
             }
             Reason::ConditionMet
             | Reason::LateConditionMet
@@ -106,8 +106,8 @@ impl Here<'_> {
         let expected = (
             self.case.target(index),
             self.case.reached(index),
-            self.turn.now - (clock + wait),
-            clock + wait < self.turn.started_at,
+            self.batch.now - (clock + wait),
+            clock + wait < self.batch.started_at,
         );
         self.want((*condition, *last, *late_ms, *while_down) == expected, TRUE, || {
             format!("{fact:?}, and it is {expected:?}")
@@ -146,7 +146,7 @@ impl Here<'_> {
         let is_last = running.is_some_and(|index| self.case.is_last(index));
         let has_clock = step.as_ref().is_some_and(|step| step.clock.is_some());
         let valid_until = self.case.record.plan.valid_until;
-        let too_late = valid_until.is_some_and(|until| until.0 <= self.turn.wall);
+        let too_late = valid_until.is_some_and(|until| until.0 <= self.batch.wall);
         let is_so = match (state, reason) {
             (EndState::Succeeded, Reason::ConditionMet) => {
                 matches!(last, Some(Fact::StepMet { .. }))
@@ -189,7 +189,7 @@ impl Here<'_> {
             format!("{state:?} {reason}, and a condition was reached")
         })?;
         self.case.running = None;
-        self.case.ended = Some((self.turn.now, *state, *reason));
+        self.case.ended = Some((self.batch.now, *state, *reason));
         Ok(())
     }
 }

@@ -8,12 +8,12 @@ use dispatch::machine::{
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
-    CLOCKS, Case, EARLY, FailoverCondition, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER,
-    RETRIES, StepSeen, TRUE, Try, TryState, TurnSeen, want,
+    BatchSeen, CLOCKS, Case, EARLY, FailoverCondition, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER,
+    OVER, RETRIES, StepSeen, TRUE, Try, TryState, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
-/// What a turn was given for one workflow.
+/// What a batch was given for one workflow.
 #[derive(Debug, Default)]
 pub struct Causes {
     pub is_canceled: bool,
@@ -33,14 +33,14 @@ pub struct Here<'a> {
     pub case: &'a mut Case,
     pub routes: &'a [RouteSpec],
     pub names: &'a Names,
-    pub turn: &'a TurnSeen,
+    pub batch: &'a BatchSeen,
     pub causes: &'a Causes,
     pub id: WorkflowId,
 }
 
 impl Here<'_> {
     pub fn fact(&mut self, fact: &Fact) -> Fine {
-        let now = self.turn.now;
+        let now = self.batch.now;
         let is_late_kind = matches!(
             fact,
             Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. }
@@ -190,7 +190,7 @@ impl Here<'_> {
                 };
             }
         }
-        self.case.told.push((self.turn.moment(), fact.clone()));
+        self.case.told.push((self.batch.moment(), fact.clone()));
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Here<'_> {
             self.appointment(send_at.0, || "the first step".to_owned())?;
         }
         self.case.running = Some(step);
-        self.step(step).begun = Some(self.turn.now);
+        self.step(step).begun = Some(self.batch.now);
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl Here<'_> {
                 let begun = self.case.steps[usize::from(step)].begun.unwrap_or(0);
                 let within = self.case.send_within(step);
                 let is_at_once = earlier.last().is_none_or(|of| of.is_gone);
-                let in_time = is_at_once || self.turn.now + within / 4 <= begun + within;
+                let in_time = is_at_once || self.batch.now + within / 4 <= begun + within;
                 self.want(in_time, CLOCKS, || "another route in the last quarter".to_owned())?;
             }
         }
@@ -289,7 +289,7 @@ impl Here<'_> {
     }
 
     fn started(&mut self, number: u16, call: u16) -> Fine {
-        let TurnSeen { now, wall, life, previous, .. } = *self.turn;
+        let BatchSeen { now, wall, life, previous, .. } = *self.batch;
         let tried = self.attempt(number).clone();
         let is_planned = tried.state == TryState::Planned && call == tried.calls + 1;
         let is_running = self.case.running == Some(tried.step);
@@ -303,7 +303,7 @@ impl Here<'_> {
         let step = &self.case.steps[usize::from(tried.step)];
         if let (None, Some(begun)) = (step.clock, step.begun) {
             let end = begun + self.case.send_within(tried.step);
-            // The turn in which the time passes may still give it a place.
+            // The batch in which the time passes may still give it a place.
             let is_late = now > end && previous.is_some_and(|previous| previous.engine.0 > end);
             self.want(!is_late, CLOCKS, || {
                 format!("attempt {number} starts {} ms after send_within", now - end)
@@ -330,7 +330,7 @@ impl Here<'_> {
         let policy = self.case.record.policy;
         let doublings = u32::from(self.attempt(number).calls).saturating_sub(1).min(30);
         let whole = (policy.retry_base_ms << doublings).min(policy.retry_max_ms);
-        let delay = retry_at.saturating_sub(self.turn.now);
+        let delay = retry_at.saturating_sub(self.batch.now);
         let is_right = delay >= asked_ms.max(whole / 2) && delay <= asked_ms.max(whole);
         self.want(is_right, RETRIES, || format!("asked for {asked_ms} ms: {fact:?}"))
     }
@@ -353,7 +353,7 @@ impl Here<'_> {
         let TryState::Out { life } = self.attempt(number).state else {
             return self.want(false, TRUE, || format!("no call is out: {fact:?}"));
         };
-        let may = life < self.turn.life || self.answer(number).is_some();
+        let may = life < self.batch.life || self.answer(number).is_some();
         self.want(may, TRUE, || format!("its call is out in this life: {fact:?}"))
     }
 
@@ -368,7 +368,7 @@ impl Here<'_> {
         awaits_receipt: bool,
         what: impl Fn() -> String,
     ) -> Fine {
-        let TurnSeen { now, started_at, grace_until, previous, .. } = *self.turn;
+        let BatchSeen { now, started_at, grace_until, previous, .. } = *self.batch;
         self.want(due <= now, EARLY, || format!("{} ms early: {}", due - now, what()))?;
         let is_held = awaits_receipt && due < started_at;
         self.want(!is_held || now >= grace_until, GRACE, || {
@@ -376,16 +376,16 @@ impl Here<'_> {
         })?;
         let may_at = due.max(if is_held { grace_until } else { started_at });
         self.want(previous.is_none_or(|previous| previous.engine.0 <= may_at), LATE, || {
-            format!("{} ms late, and a turn passed meanwhile: {}", now - may_at, what())
+            format!("{} ms late, and a batch passed meanwhile: {}", now - may_at, what())
         })
     }
 
     /// A time by the wall clock was `due`, and what was to be done is done now.
     fn appointment(&self, due: u64, what: impl Fn() -> String) -> Fine {
-        let TurnSeen { wall, previous, .. } = *self.turn;
+        let BatchSeen { wall, previous, .. } = *self.batch;
         self.want(due <= wall, EARLY, || format!("{} ms early: {}", due - wall, what()))?;
         self.want(previous.is_none_or(|previous| previous.wall.0 <= due), LATE, || {
-            format!("the wall clock showed {previous:?} in the turn before: {}", what())
+            format!("the wall clock showed {previous:?} in the batch before: {}", what())
         })
     }
 
@@ -407,7 +407,7 @@ impl Here<'_> {
     }
 
     fn start_clock(&mut self, number: u16) {
-        let (step, now) = (self.attempt(number).step, self.turn.now);
+        let (step, now) = (self.attempt(number).step, self.batch.now);
         self.step(step).clock.get_or_insert(now);
     }
 

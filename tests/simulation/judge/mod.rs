@@ -4,6 +4,7 @@
 //! were made, what providers really did, and the facts that were durable. It never asks the machine
 //! what follows; each of its rules is one sentence of the contract.
 
+mod batches;
 mod case;
 mod ends;
 mod facts;
@@ -12,7 +13,6 @@ mod order;
 mod reroute;
 mod rules;
 mod timers;
-mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -44,7 +44,7 @@ pub struct Broken {
 
 pub type Fine = Result<(), Broken>;
 
-/// What a turn was given.
+/// What a batch was given.
 #[derive(Clone, Debug)]
 pub enum Given {
     Create(Arc<Record>),
@@ -59,7 +59,7 @@ pub enum Given {
         route: Arc<str>,
         answer: SendResult,
     },
-    /// Other routes are in force from this turn on.
+    /// Other routes are in force from this batch on.
     Routes(Arc<Names>),
 }
 
@@ -73,9 +73,9 @@ pub struct Told {
     pub report: Report,
 }
 
-/// One turn, from outside.
+/// One batch, from outside.
 #[derive(Clone, Copy, Debug)]
-pub struct TurnSeen {
+pub struct BatchSeen {
     /// Engine time, and what the wall clock shows.
     pub now: u64,
     pub wall: u64,
@@ -83,11 +83,11 @@ pub struct TurnSeen {
     pub life: u32,
     pub started_at: u64,
     pub grace_until: u64,
-    /// When the turn before it was, unless that was still recovering.
+    /// When the batch before it was, unless that was still recovering.
     pub previous: Option<Moment>,
 }
 
-impl TurnSeen {
+impl BatchSeen {
     pub fn moment(&self) -> Moment {
         Moment { engine: UnixMillis(self.now), wall: UnixMillis(self.wall) }
     }
@@ -114,7 +114,7 @@ pub struct Judge {
     pub journal: Vec<Arc<Row>>,
     acked_cancels: HashSet<WorkflowId>,
     ordered: HashSet<(AttemptId, u16)>,
-    /// The latest engine time of any turn.
+    /// The latest engine time of any batch.
     latest: u64,
     /// When something is due next, by our own reckoning.
     timers: BTreeSet<(u64, WorkflowId)>,
@@ -282,7 +282,7 @@ impl Judge {
         want(is_first, STARTED_FIRST, id, || {
             format!("call {} of attempt {} leaves twice", order.call, order.attempt.number)
         })?;
-        // Started in the turn that takes the cancel, before it: the answer names it.
+        // Started in the batch that takes the cancel, before it: the answer names it.
         let was_before = attempt.is_some_and(|attempt| attempt.last_call == Some(self.latest));
         want(was_before || !self.acked_cancels.contains(&id), CANCELS, id, || {
             format!("call {} of attempt {} leaves", order.call, order.attempt.number)
@@ -347,7 +347,7 @@ impl Judge {
         self.cases.get(&id).is_none_or(|case| case.forgotten || case.is_past(self.past()))
     }
 
-    /// Does `work`, a turn at `now`, while somebody reads what was durable before it.
+    /// Does `work`, a batch at `now`, while somebody reads what was durable before it.
     pub fn beside<T>(
         &self,
         reader: &dyn Reader,

@@ -10,7 +10,7 @@ use dispatch::{
     store::Row,
 };
 
-use super::{Case, FAIR, Fine, Judge, TurnSeen, want};
+use super::{BatchSeen, Case, FAIR, Fine, Judge, want};
 
 /// Of this many places in a row each lower priority that waits gets one.
 const RESERVE: u64 = 10;
@@ -52,8 +52,8 @@ impl Passed {
 type Places = BTreeSet<(usize, WorkflowId)>;
 
 impl Judge {
-    /// Counts what this turn gave to whom, for everybody who waits on. `before` waited before it.
-    pub(super) fn order(&mut self, turn: &TurnSeen, before: &Places, rows: &[Arc<Row>]) -> Fine {
+    /// Counts what this batch gave to whom, for everybody who waits on. `before` waited before it.
+    pub(super) fn order(&mut self, batch: &BatchSeen, before: &Places, rows: &[Arc<Row>]) -> Fine {
         if before.is_empty() && self.waiting.is_empty() {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Judge {
         let planned = rows.iter().filter(|row| row.facts.iter().any(is_planned));
         let anew: BTreeSet<_> = planned.map(|row| row.workflow).collect();
         let mut started: BTreeMap<usize, Vec<WorkflowId>> = BTreeMap::new();
-        // How often it began to wait in this turn.
+        // How often it began to wait in this batch.
         let mut begun: BTreeMap<(usize, WorkflowId), usize> = BTreeMap::new();
         for row in rows {
             for fact in &row.facts {
@@ -82,14 +82,14 @@ impl Judge {
             }
         }
         // Whoever came to its turn has had it, also if it had no use for it any more: it left the line in
-        // this turn, though it may stand there again by now.
+        // this batch, though it may stand there again by now.
         let has_left = |of: &(usize, WorkflowId)| {
             let waits = usize::from(self.waiting.contains(of));
             usize::from(before.contains(of)) + begun.get(of).copied().unwrap_or(0) > waits
         };
         let left: Places = before.iter().chain(begun.keys()).copied().filter(has_left).collect();
         let at_first = |passed: &BTreeMap<_, Passed>, of| {
-            passed.get(&of).map_or(turn.now, |passed| passed.at_first)
+            passed.get(&of).map_or(batch.now, |passed| passed.at_first)
         };
         for &(route, id) in self.waiting.iter().filter(|(_, id)| !anew.contains(id)) {
             let Some(mut passed) = self.passed.get(&(route, id)).copied() else { continue };
@@ -110,15 +110,14 @@ impl Judge {
                 passed.gone[theirs.0.rank()] += 1;
                 passed.line += u64::from(theirs == of);
             }
-            let is_fair =
-                passed.keeps_the_reserve(of.0.rank()) && passed.others <= passed.line + 1;
+            let is_fair = passed.keeps_the_reserve(of.0.rank()) && passed.others <= passed.line + 1;
             want(is_fair, FAIR, id, || format!("{of:?} waits on {route}: {passed:?}"))?;
             self.passed.insert((route, id), passed);
         }
         self.passed.retain(|of, _| self.waiting.contains(of));
         for of in &self.waiting {
             let at_first = at_first(&self.passed, *of);
-            let new = Passed { at_first, ..Passed::since(turn.now) };
+            let new = Passed { at_first, ..Passed::since(batch.now) };
             let passed = self.passed.entry(*of).or_insert(new);
             if anew.contains(&of.1) {
                 *passed = new;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dispatch_contract::Status;
 
 use super::{
-    Case, Fine, Judge, ROUTES, Try, TryState, TurnSeen,
+    BatchSeen, Case, Fine, Judge, ROUTES, Try, TryState,
     facts::{Here, serves},
     want,
 };
@@ -18,7 +18,7 @@ impl Judge {
     }
 
     /// Whoever waits does so where its route's name leads now.
-    pub(super) fn rerouted(&mut self, turn: &TurnSeen, names: &Arc<Names>) {
+    pub(super) fn rerouted(&mut self, batch: &BatchSeen, names: &Arc<Names>) {
         self.names = Arc::clone(names);
         // Queues are built anew, and counted anew.
         self.passed.clear();
@@ -27,7 +27,7 @@ impl Judge {
             if let Some(case) = self.cases.get_mut(&id) {
                 case.rerouted(&self.routes, names);
             }
-            self.reckon(id, turn);
+            self.reckon(id, batch);
         }
     }
 

@@ -21,7 +21,7 @@ rules! {
     NO_REPEAT = "J8" "after an unknown outcome nothing is sent for the step but under the same id in its time, or as one counted double by the same route";
     ORDER = "J9" "a step starts once, in order, and only after the one before it failed or expired";
     EARLY = "J10" "no timer fires early";
-    LATE = "J11" "no timer is forgotten: each fires in the first turn that may";
+    LATE = "J11" "no timer is forgotten: each fires in the first batch that may";
     GRACE = "J12" "what awaits a receipt and came due while the service was down is held for the grace";
     CLOCKS = "J13" "nothing starts after valid_until, nor after send_within before any acceptance";
     TRUE = "J14" "every fact has its cause: an answer, a receipt, a cancel that was handed in, or its time";
@@ -36,7 +36,7 @@ rules! {
     READERS = "J23" "a reader misses nothing, sees nothing twice and nothing that is later gone";
     PLACES = "J24" "no more calls are out on a route than it allows";
     MACHINE = "J25" "the machine's own invariants hold";
-    SPIN = "J26" "the writer does not turn without getting anywhere";
+    SPIN = "J26" "the writer runs no batch after batch without getting anywhere";
     FORGOTTEN = "J27" "what is past retention is forgotten";
     DRAINED = "J28" "a drain is told only when no call is out, and nothing starts meanwhile";
     STORE = "J29" "the store takes every batch";

@@ -8,14 +8,14 @@ use dispatch::{
 
 use std::sync::Arc;
 
-use super::{Case, Fine, IDLE_PLACE, Judge, LATE, TryState, TurnSeen, want};
+use super::{BatchSeen, Case, Fine, IDLE_PLACE, Judge, LATE, TryState, want};
 use crate::routes::Names;
 
 impl Judge {
     /// A new life has begun: what awaits a receipt may be held now.
-    pub fn begun(&mut self, turn: &TurnSeen, names: Names, grace_ms: u64) -> Fine {
-        self.grace.begun(turn, grace_ms)?;
-        self.rerouted(turn, &Arc::new(names));
+    pub fn begun(&mut self, batch: &BatchSeen, names: Names, grace_ms: u64) -> Fine {
+        self.grace.begun(batch, grace_ms)?;
+        self.rerouted(batch, &Arc::new(names));
         Ok(())
     }
 
@@ -24,7 +24,7 @@ impl Judge {
         self.grace.died(self.latest);
     }
 
-    pub(super) fn reckon(&mut self, id: WorkflowId, turn: &TurnSeen) {
+    pub(super) fn reckon(&mut self, id: WorkflowId, batch: &BatchSeen) {
         let Some(case) = self.cases.get_mut(&id) else { return };
         if let Some(before) = case.timer {
             self.timers.remove(&(before, id));
@@ -35,7 +35,7 @@ impl Judge {
         if let Some(before) = case.appointment {
             self.appointments.remove(&(before, id));
         }
-        let Dues { timer, appointment, is_held } = case.due(turn);
+        let Dues { timer, appointment, is_held } = case.due(batch);
         (case.timer, case.appointment, case.waits_on) = (timer, appointment, case.waits_on());
         if is_held {
             self.held.insert(id);
@@ -84,7 +84,7 @@ struct Dues {
 }
 
 impl Case {
-    fn due(&self, turn: &TurnSeen) -> Dues {
+    fn due(&self, batch: &BatchSeen) -> Dues {
         let plan = &self.record.plan;
         let valid_until = plan.valid_until.map(|at| at.0);
         if self.ended.is_some() {
@@ -99,7 +99,7 @@ impl Case {
         let wait = plan.steps[usize::from(index)].failover.and_then(|failover| failover.expiry_ms);
         let wait = wait.unwrap_or(self.record.policy.unconfirmed_after_ms);
         let over = step.clock.map(|clock| clock + wait);
-        let held = over.is_some_and(|over| over < turn.started_at);
+        let held = over.is_some_and(|over| over < batch.started_at);
 
         let mut dues = Vec::new();
         let (mut waits, mut is_alive) = (false, false);
@@ -119,14 +119,15 @@ impl Case {
         let is_settled = has_resent || plan.on_unknown == OnUnknown::FailOver;
         let unknown = self.unknown_until(index).map(|(until, _)| until);
         let unknown = unknown.filter(|_| !(waits || is_alive || self.is_last(index) && is_settled));
-        let is_held = [over, unknown].into_iter().flatten().any(|until| until < turn.started_at);
-        let unknown = unknown
-            .map(|until| if until < turn.started_at { until.max(turn.grace_until) } else { until });
+        let is_held = [over, unknown].into_iter().flatten().any(|until| until < batch.started_at);
+        let unknown = unknown.map(|until| {
+            if until < batch.started_at { until.max(batch.grace_until) } else { until }
+        });
         if waits {
             let window = step.begun.map(|begun| begun + self.send_within(index));
             dues.extend(window.filter(|_| step.clock.is_none()));
         }
-        let over = over.map(|over| if held { over.max(turn.grace_until) } else { over });
+        let over = over.map(|over| if held { over.max(batch.grace_until) } else { over });
         let timer = dues.into_iter().chain(over).chain(unknown).min();
         Dues { timer, appointment: valid_until.filter(|_| waits), is_held }
     }

@@ -27,7 +27,7 @@ struct State {
     /// How it ends, and how once its end has come.
     death: Option<Death>,
     dying: Option<Death>,
-    turn: Turned,
+    batch: BatchResult,
     noted: Option<(Noted, u64)>,
     /// How long the disk takes for the next commit.
     commit_ms: u64,
@@ -35,9 +35,9 @@ struct State {
     machine: Machine,
 }
 
-/// What one turn of the writer came to.
+/// What one batch of the writer came to.
 #[derive(Default)]
-pub struct Turned {
+pub struct BatchResult {
     /// What it was given.
     pub given: Vec<Given>,
     pub has_committed: bool,
@@ -50,8 +50,8 @@ pub struct Turned {
 impl Life {
     pub fn new(death: Option<Death>, acks: Acks, machine: Machine) -> Life {
         let (is_dead, dying, noted, commit_ms) = (false, None, None, 0);
-        let turn = Turned::default();
-        let state = State { is_dead, death, dying, turn, noted, commit_ms, acks, machine };
+        let batch = BatchResult::default();
+        let state = State { is_dead, death, dying, batch, noted, commit_ms, acks, machine };
         Life(Arc::new(Mutex::new(state)))
     }
 
@@ -59,19 +59,19 @@ impl Life {
         self.state().commit_ms = ms;
     }
 
-    /// Offers an input with what it tells: known to be given once its turn is over, if it is taken.
+    /// Offers an input with what it tells: known to be given once its batch is over, if it is taken.
     pub fn offer(&self, given: Vec<Given>, push: impl FnOnce(Busy) -> bool) -> bool {
         let life = self.clone();
-        let before = self.state().turn.given.len();
-        let is_taken = push(Busy::tracked(move || life.state().turn.given.extend(given)));
+        let before = self.state().batch.given.len();
+        let is_taken = push(Busy::tracked(move || life.state().batch.given.extend(given)));
         if !is_taken {
-            self.state().turn.given.truncate(before);
+            self.state().batch.given.truncate(before);
         }
         is_taken
     }
 
-    pub fn turned(&self) -> Turned {
-        mem::take(&mut self.state().turn)
+    pub fn take_result(&self) -> BatchResult {
+        mem::take(&mut self.state().batch)
     }
 
     /// How it ends, if its end has come.
@@ -113,10 +113,10 @@ impl State {
     /// A commit begins: nothing of what it holds may have happened.
     fn begin(&mut self) {
         if lock(&self.acks).iter().any(Ack::is_promise) {
-            self.turn.broken = Some(broken(PROMISE, &"an answer left before the commit"));
+            self.batch.broken = Some(broken(PROMISE, &"an answer left before the commit"));
         }
-        if !self.turn.orders.is_empty() {
-            self.turn.broken = Some(broken(STARTED_FIRST, &"a call left before the commit"));
+        if !self.batch.orders.is_empty() {
+            self.batch.broken = Some(broken(STARTED_FIRST, &"a call left before the commit"));
         }
         if let Some(death) = &mut self.death {
             death.commit = death.commit.saturating_sub(1);
@@ -136,7 +136,7 @@ impl CallExecutor for Life {
             _ => orders.len(),
         };
         if !state.is_dead {
-            state.turn.orders.extend(orders.into_iter().take(left));
+            state.batch.orders.extend(orders.into_iter().take(left));
         }
         if matches!(state.point(), Some(Point::AfterAcks | Point::AfterOneCall)) {
             let _ = state.die();
@@ -169,24 +169,24 @@ impl Mortal {
 }
 
 impl Store for Mortal {
-    fn commit(&mut self, batch: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
+    fn commit(&mut self, change_set: ChangeSet) -> Result<Vec<Arc<Row>>, StoreError> {
         let mut state = self.alive()?;
         state.begin();
-        let states = batch.changes.iter().map(|change| &change.state);
+        let states = change_set.changes.iter().map(|change| &change.state);
         if let Some(found) = states.flat_map(machine::check).next() {
             let text = format!("{}: {}", found.id, found.rule);
-            state.turn.broken = Some(broken(MACHINE, &text));
+            state.batch.broken = Some(broken(MACHINE, &text));
         }
         if state.point() == Some(Point::BeforeCommit) {
             return Err(state.die());
         }
-        let rows = self.kept().commit(batch);
+        let rows = self.kept().commit(change_set);
         if let Err(error) = &rows {
-            state.turn.broken = Some(broken(STORE, error));
+            state.batch.broken = Some(broken(STORE, error));
         }
         let rows = rows?;
-        state.turn.has_committed = true;
-        state.turn.rows.extend(rows.iter().cloned());
+        state.batch.has_committed = true;
+        state.batch.rows.extend(rows.iter().cloned());
         state.machine.goes_on(state.commit_ms);
         if state.point() == Some(Point::AfterCommit) {
             return Err(state.die());
@@ -203,7 +203,7 @@ impl Store for Mortal {
         let mut state = self.alive()?;
         let swept = self.kept().sweep(now, before, budget);
         if let Err(error) = &swept {
-            state.turn.broken = Some(broken(STORE, error));
+            state.batch.broken = Some(broken(STORE, error));
         }
         swept
     }

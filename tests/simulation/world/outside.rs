@@ -277,7 +277,7 @@ impl World<'_> {
     }
 
     fn tell(&mut self, report: Given, route: usize) {
-        if !self.route(route).batches {
+        if !self.route(route).bundles_receipts {
             return self.hook(route, vec![report]);
         }
         if self.gathered[route].is_empty() {

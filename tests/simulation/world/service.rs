@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use super::*;
 
-/// How many turns a world may have: the busiest have some thousands.
-const MOST_TURNS: u64 = 200_000;
+/// How many batches a world may have: the busiest have some thousands.
+const MOST_BATCHES: u64 = 200_000;
 /// How long a drain is waited for.
 const PATIENCE_MS: u64 = 15_000;
 /// The longest sleep of the writer, and how often it notes how the clocks stand.
@@ -27,17 +27,17 @@ pub(super) struct Service {
     pub(super) wakes_at: Option<u64>,
     /// When the disk is done with the last batch.
     pub(super) free_at: u64,
-    last_turn_at: u64,
+    last_batch_at: u64,
     previous: Option<Moment>,
     pub(super) is_draining: bool,
     /// Whether it has taken that up.
     has_paused: bool,
-    idle_turns: u32,
+    idle_batches: u32,
 }
 
 impl Service {
-    /// When its writer will turn next, in true time.
-    pub(super) fn next_turn(&self, now: u64) -> Option<u64> {
+    /// When its writer will take its next batch, in true time.
+    pub(super) fn next_batch(&self, now: u64) -> Option<u64> {
         let wants = if self.has_inputs { Some(now) } else { self.wakes_at };
         wants.map(|at| at.max(self.free_at))
     }
@@ -90,7 +90,7 @@ impl World<'_> {
         let table = routes::table(&self.scenario.routes, &names);
         self.out.clear();
         self.note(None, || format!("the service starts, at engine time {}", started_at - START));
-        let seen = TurnSeen {
+        let seen = BatchSeen {
             now: started_at,
             wall: now.wall.0,
             life: self.life,
@@ -132,11 +132,11 @@ impl World<'_> {
             has_inputs: false,
             wakes_at: Some(self.now),
             free_at: self.now,
-            last_turn_at: self.now,
+            last_batch_at: self.now,
             previous: None,
             is_draining: false,
             has_paused: false,
-            idle_turns: 0,
+            idle_batches: 0,
         });
         self.store = Some(store);
         Ok(())
@@ -191,17 +191,17 @@ impl World<'_> {
     }
 
     /// One step of the writer, and what comes of it.
-    pub(super) fn turn(&mut self) -> Fine {
+    pub(super) fn one_batch(&mut self) -> Fine {
         let Some(service) = &mut self.service else { return Ok(()) };
-        self.figures.turns += 1;
+        self.figures.batches += 1;
         let seed = self.scenario.seed;
-        let mut dice = Dice::of(seed, &[5, self.figures.turns]);
+        let mut dice = Dice::of(seed, &[5, self.figures.batches]);
         service.life.commits_take(dice.below(self.scenario.commit_ms + 1));
         let now = service.clock.moment();
         let was_recovering = service.is_recovering();
         let was_due = service.clock.alarm().is_due(now);
         service.has_inputs &= was_recovering;
-        let seen = TurnSeen {
+        let seen = BatchSeen {
             now: now.engine.0,
             wall: now.wall.0,
             life: self.life,
@@ -231,7 +231,7 @@ impl World<'_> {
             }
             service.free_at = effects_at;
         }
-        let Turned { given, has_committed, rows, orders, broken: found } = life.turned();
+        let BatchResult { given, has_committed, rows, orders, broken: found } = life.take_result();
         let dead = ended.and_then(|_| life.end());
         if let Some(found) = found {
             return Err(found);
@@ -242,7 +242,7 @@ impl World<'_> {
             self.die(death);
             return Ok(());
         }
-        // In their turn routes go first, and a drain that came with them after that.
+        // In their batch routes go first, and a drain that came with them after that.
         let are_others = given.iter().any(|given| matches!(given, Given::Routes(_)));
         for given in &given {
             if let Given::SendResult { route, .. } = given {
@@ -251,10 +251,11 @@ impl World<'_> {
         }
         if let Some(service) = &mut self.service {
             let is_idle = given.is_empty() && !has_committed;
-            let is_early = was_due || self.now < service.last_turn_at + NAP_MS;
-            service.last_turn_at = self.now;
-            service.idle_turns = if is_idle { service.idle_turns + u32::from(is_early) } else { 0 };
-            if service.idle_turns > 100 || self.figures.turns > MOST_TURNS {
+            let is_early = was_due || self.now < service.last_batch_at + NAP_MS;
+            service.last_batch_at = self.now;
+            service.idle_batches =
+                if is_idle { service.idle_batches + u32::from(is_early) } else { 0 };
+            if service.idle_batches > 100 || self.figures.batches > MOST_BATCHES {
                 let alarm = service.clock.alarm();
                 return Err(broken(SPIN, &format!("{alarm:?} is due at {now:?}")));
             }
@@ -318,7 +319,7 @@ impl World<'_> {
         }
     }
 
-    /// How the service is between two turns.
+    /// How the service is between two batches.
     fn settle(&mut self, now: Moment, rows: &[Arc<Row>], was_recovering: bool) -> Fine {
         let Some(service) = &mut self.service else { return Ok(()) };
         if let Some(noted) = service.life.take_noted() {
@@ -484,9 +485,9 @@ impl World<'_> {
         let past = self.judge.past();
         let reader = mortal::kept(store).reader();
         for follower in &mut self.followers {
-            follower.look(&*reader, &self.judge.journal, self.figures.turns, past, all)?;
+            follower.look(&*reader, &self.judge.journal, self.figures.batches, past, all)?;
         }
         let settings = mortal::kept(store).settings();
-        self.copier.go_on(reader, settings, &self.judge, self.figures.turns)
+        self.copier.go_on(reader, settings, &self.judge, self.figures.batches)
     }
 }

@@ -1,4 +1,4 @@
-//! One turn after the other: what was handed in is sorted by whom it concerns, the facts are judged,
+//! One batch after the other: what was handed in is sorted by whom it concerns, the facts are judged,
 //! and what was handed in must have been heard.
 
 use std::{collections::HashMap, sync::Arc};
@@ -10,8 +10,8 @@ use dispatch::{
 use dispatch_contract::{AttemptId, Report, Status};
 
 use super::{
-    AT_ONCE, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET, OVER,
-    RECOVERED, REQUESTS, StepSeen, TRUE, Told, TryState, TurnSeen,
+    AT_ONCE, BatchSeen, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET,
+    OVER, RECOVERED, REQUESTS, StepSeen, TRUE, Told, TryState,
     facts::{Causes, Here},
     want,
 };
@@ -20,18 +20,18 @@ use super::{
 const PARK_MS: u64 = 10 * 60 * 1000;
 
 impl Judge {
-    /// A turn is durable. `exists` says whether a workflow is still kept.
+    /// A batch is durable. `exists` says whether a workflow is still kept.
     pub fn durable(
         &mut self,
-        turn: &TurnSeen,
+        batch: &BatchSeen,
         given: Vec<Given>,
         rows: &[Arc<Row>],
         exists: impl Fn(WorkflowId) -> bool,
     ) -> Fine {
-        self.latest = self.latest.max(turn.now);
+        self.latest = self.latest.max(batch.now);
         for given in &given {
             if let Given::Routes(names) = given {
-                self.rerouted(turn, names);
+                self.rerouted(batch, names);
             }
         }
         let waited = self.waiting.clone();
@@ -39,7 +39,7 @@ impl Judge {
         let mut records = HashMap::new();
         for given in given {
             match given {
-                // Routes go first, whatever else a turn was given.
+                // Routes go first, whatever else a batch was given.
                 Given::Routes(_) => {}
                 Given::Create(record) => {
                     records.insert(record.id, record);
@@ -52,11 +52,11 @@ impl Judge {
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.answers.insert(attempt.number, (call, answer));
                 }
-                Given::Receipt(told) => self.receipt(told, turn, &mut causes),
+                Given::Receipt(told) => self.receipt(told, batch, &mut causes),
             }
         }
         for row in rows {
-            self.row(turn, row, &mut causes, &mut records)?;
+            self.row(batch, row, &mut causes, &mut records)?;
         }
         let past = self.past();
         for (id, causes) in &causes {
@@ -74,11 +74,11 @@ impl Judge {
             let met = case.should_have_ended().filter(|_| case.ended.is_none());
             want(met.is_none(), MET, row.workflow, || format!("step {:?} has reached it", met))?;
             want(!case.is_lost(), AT_ONCE, row.workflow, || format!("{:?}", case.tries))?;
-            self.reckon(row.workflow, turn);
+            self.reckon(row.workflow, batch);
         }
-        self.order(turn, &waited, rows)?;
+        self.order(batch, &waited, rows)?;
         // What was held when the service died may be held for as long again: nobody could come meanwhile.
-        self.early.retain(|early| early.at.max(turn.started_at) + 2 * PARK_MS > turn.now);
+        self.early.retain(|early| early.at.max(batch.started_at) + 2 * PARK_MS > batch.now);
         Ok(())
     }
 
@@ -105,18 +105,18 @@ impl Judge {
         self.attempt_of(told).map(|attempt| WorkflowId(attempt.workflow))
     }
 
-    fn receipt(&mut self, told: Told, turn: &TurnSeen, causes: &mut HashMap<WorkflowId, Causes>) {
+    fn receipt(&mut self, told: Told, batch: &BatchSeen, causes: &mut HashMap<WorkflowId, Causes>) {
         match self.attempt_of(&told) {
             // Whatever another account says of it changes nothing.
             Some(attempt) if !self.is_of(attempt, told.scope) => {}
             Some(attempt) => hear(causes, attempt, told.report, true),
-            None => self.early.push(Early { at: turn.now, names: Arc::clone(&self.names), told }),
+            None => self.early.push(Early { at: batch.now, names: Arc::clone(&self.names), told }),
         }
     }
 
     fn row(
         &mut self,
-        turn: &TurnSeen,
+        batch: &BatchSeen,
         row: &Arc<Row>,
         causes: &mut HashMap<WorkflowId, Causes>,
         records: &mut HashMap<WorkflowId, Arc<dispatch::store::Record>>,
@@ -125,7 +125,7 @@ impl Judge {
         let last = self.journal.last();
         let grows =
             last.is_none_or(|last| last.cursor < row.cursor && last.at.engine <= row.at.engine);
-        let is_now = (row.at.engine.0, row.at.wall.0) == (turn.now, turn.wall);
+        let is_now = (row.at.engine.0, row.at.wall.0) == (batch.now, batch.wall);
         want(grows && is_now, JOURNAL, id, || format!("{row:?} after {last:?}"))?;
         self.journal.push(Arc::clone(row));
 
@@ -186,14 +186,14 @@ impl Judge {
                 early.told.scope == scope && early.told.provider_id.as_ref() == Some(provider_id)
             };
             for early in self.early.extract_if(.., |early| is_it(early)) {
-                let must = early.at + PARK_MS >= turn.now && early.names.of(route).is_some();
+                let must = early.at + PARK_MS >= batch.now && early.names.of(route).is_some();
                 hear(causes, name, early.told.report, must);
             }
         }
         let none = Causes::default();
         let causes = causes.get(&id).unwrap_or(&none);
         let names = &*self.names;
-        let mut here = Here { case, routes: &self.routes, names, turn, causes, id };
+        let mut here = Here { case, routes: &self.routes, names, batch, causes, id };
         for fact in &row.facts {
             here.fact(fact)?;
         }
