@@ -1,4 +1,4 @@
-//! The turn by itself, stepped by hand: what a restart owes, and what it must not do twice.
+//! The processor by itself, stepped by hand: what a restart owes, and what it must not do twice.
 
 use std::{
     sync::{Arc, Mutex},
@@ -483,12 +483,12 @@ fn nothing_goes_by_a_route_of_the_same_name_that_does_not_serve_it() {
 }
 
 #[test]
-fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
+fn what_starts_in_the_batch_that_brings_other_routes_goes_by_those() {
     let mut store = MemoryStore::new();
     let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
     let (_, mut sends) = settle(&mut store, out);
-    // The place that the answer gives back is on a route that is another one from this turn on.
+    // The place that the answer gives back is on a route that is another one from this batch on.
     let other = by_adapter(Channel::MESSENGER, |_| {});
     let commands = vec![throttled(sends.remove(0), 1), reload(other), create(3)];
     let out = processor.run(&store, at(1), commands).unwrap();
@@ -497,7 +497,7 @@ fn what_starts_in_the_turn_that_brings_other_routes_goes_by_those() {
 }
 
 #[test]
-fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
+fn nothing_starts_by_routes_that_others_replace_in_the_same_batch() {
     let mut store = MemoryStore::new();
     let mut processor = Processor::new(&store, routes(1), no_grace(0));
     let out = processor.run(&store, at(0), (1..=2).map(create).collect()).unwrap();
@@ -510,7 +510,7 @@ fn nothing_starts_by_routes_that_others_replace_in_the_same_turn() {
 }
 
 #[test]
-fn a_request_id_that_comes_twice_in_one_turn_makes_one_workflow() {
+fn a_request_id_that_comes_twice_in_one_batch_makes_one_workflow() {
     let mut store = MemoryStore::new();
     let mut processor = Processor::new(&store, routes(9), no_grace(0));
     let made = Arc::new(Mutex::new(Vec::new()));
