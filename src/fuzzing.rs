@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use crate::{
     access::{DEFAULT_TENANT, TokenKey},
+    api::{parse, token},
     engine::RouteTable,
-    grpc::{parse, render, token},
+    grpc::render,
     machine::{Fact, Plan, TimelineEvent, Workflow},
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
@@ -152,7 +153,10 @@ pub fn plan(
 ) -> Result<Plan, Vec<(String, String)>> {
     let rules = parse::TenantRoutes::only(routes, DEFAULT_TENANT);
     parse::create_request(request, &rules, now).map_err(|violations| {
-        violations.into_iter().map(|found| (found.field, found.description)).collect()
+        violations
+            .into_iter()
+            .map(|found| (found.field.to_string(), found.wanted.to_string()))
+            .collect()
     })
 }
 

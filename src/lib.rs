@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod access;
+mod api;
 pub mod builtin;
 pub mod callbacks;
 pub mod cli;

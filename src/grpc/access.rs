@@ -6,18 +6,13 @@ use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{
-    errors::Error,
-    guard::caller,
-    paging::{PageSize, Pages},
-    render,
-    token::Tokens,
-};
+use super::{guard::caller, render};
 use crate::{
     access::{
         Access, AuditEntry, AuditFilter, AuditPage, Caller, KeyError, KeyView, NewKey, Rotation,
         RotationProgress,
     },
+    api::{Error, FieldAt, PageSize, Pages, code_name, token::Tokens},
     engine::Engine,
     fair::DiskTurns,
     pb::v1::{
@@ -60,7 +55,7 @@ impl AccessService {
             self.turns.change(&tenant, move || act(&access, &caller, request, now)).await?
         };
         acted.await.map(Response::new).map_err(|error| {
-            self.engine.metrics().refused(super::code_name(error.code()));
+            self.engine.metrics().refused(code_name(error.reason().code()));
             error.into()
         })
     }
@@ -198,7 +193,7 @@ fn parse_scopes(scopes: &[i32]) -> Result<Vec<v1::Scope>, Error> {
         let known = v1::Scope::try_from(*scope).ok().filter(|it| *it != v1::Scope::Unspecified);
         known.ok_or_else(|| {
             let wanted = "must be SCOPE_ and one of CREATE, READ, CANCEL, ADMIN and OPERATOR";
-            Error::invalid(&format!("scopes[{index}]"), wanted)
+            Error::invalid(FieldAt::of("scopes").index(index), wanted)
         })
     });
     parsed.collect()

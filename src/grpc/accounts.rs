@@ -4,24 +4,15 @@ use std::sync::Arc;
 
 use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
-use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{
-    errors::Error,
-    guard::caller,
-    mask::Mask,
-    paging::{PageSize, Pages},
-    reads,
-    refusal::Refusal,
-    render::timestamp,
-    token::Tokens,
-};
+use super::{guard::caller, render::timestamp};
 use crate::{
     access::{
         Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ChatProvider,
         ExternalAccount, ExternalId, Name, NewAccount,
     },
+    api::{Error, Mask, PageSize, Pages, RequestViolation, change_for_caller, token::Tokens},
     engine::Engine,
     fair::DiskTurns,
     pb::v1::{
@@ -68,17 +59,17 @@ impl AccountService {
         what: &'static str,
         target: String,
         change: impl FnOnce(&Accounts, &str) -> Result<T, AccountError> + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, Error> {
         let (access, now) = (self.access.clone(), self.engine.clock().wall());
         let accounts = Arc::clone(&self.accounts);
         let tenant = Arc::clone(&caller.tenant);
-        reads::change(&self.turns, &tenant, move || {
+        change_for_caller(&self.turns, &tenant, move || {
             access.audited(&caller, (what, &target), now, || change(&accounts, &caller.tenant))
         })
         .await
     }
 
-    fn render(&self, account: ExternalAccount) -> Result<v1::ExternalAccount, Refusal> {
+    fn render(&self, account: ExternalAccount) -> Result<v1::ExternalAccount, Error> {
         let access_token = match &account.token {
             Some(_) if self.show_tokens => {
                 let token = self.accounts.token(&account)?;
@@ -120,7 +111,7 @@ impl account_service_server::AccountService for AccountService {
         let (caller, GetAccountRequest { provider, external_id }) = self.admin(request)?;
         let provider = provider_of(&provider)?;
         let found = self.accounts.get(&caller.tenant, provider, &external_id);
-        let account = self.render(found.map_err(Refusal::from)?)?;
+        let account = self.render(found.map_err(Error::from)?)?;
         Ok(Response::new(GetAccountResponse { account: Some(account) }))
     }
 
@@ -218,17 +209,14 @@ impl account_service_server::AccountService for AccountService {
     }
 }
 
-fn invalid(field: &str, wanted: &str) -> Refusal {
-    Refusal::Invalid(vec![FieldViolation::new(field, wanted)])
+fn provider_of(name: &str) -> Result<ChatProvider, Error> {
+    ChatProvider::named(name).ok_or_else(|| {
+        Error::invalid("provider", "must be messenger, viber_service_msg or whatsapp")
+    })
 }
 
-fn provider_of(name: &str) -> Result<ChatProvider, Refusal> {
-    ChatProvider::named(name)
-        .ok_or_else(|| invalid("provider", "must be messenger, viber_service_msg or whatsapp"))
-}
-
-fn application(id: &str) -> Result<Uuid, Refusal> {
-    Uuid::try_parse(id).map_err(|_| invalid("application_id", "must be an application's id"))
+fn application(id: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(id).map_err(|_| Error::invalid("application_id", "must be an application's id"))
 }
 
 /// The provider and external id of the last account that was shown.
@@ -237,7 +225,7 @@ fn account_of(place: &[u8]) -> Option<(ChatProvider, String)> {
     Some((ChatProvider::named(provider)?, id.to_owned()))
 }
 
-fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
+fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Error> {
     let provider = provider_of(&request.provider)?;
     let mut violations = Vec::new();
     let external_id =
@@ -248,7 +236,7 @@ fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
     };
     let token = match request.access_token.as_str() {
         "" if provider == ChatProvider::Messenger => {
-            violations.push(FieldViolation::new("access_token", "is required for messenger"));
+            violations.push(RequestViolation::new("access_token", "is required for messenger"));
             None
         }
         "" => None,
@@ -265,11 +253,11 @@ fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Refusal> {
         Some(external_id) if violations.is_empty() => {
             Ok(NewAccount { provider, external_id, name, token, application })
         }
-        Some(_) | None => Err(Refusal::Invalid(violations)),
+        Some(_) | None => Err(Error::Invalid(violations)),
     }
 }
 
-fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Refusal> {
+fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Error> {
     let mask = Mask::parse(request.update_mask.clone(), &["name", "access_token"])?;
     let mut violations = Vec::new();
     let name = match request.name.as_str() {
@@ -284,17 +272,17 @@ fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Refusal
     if violations.is_empty() {
         Ok(AccountChange { name, token, application: None })
     } else {
-        Err(Refusal::Invalid(violations))
+        Err(Error::Invalid(violations))
     }
 }
 
 /// The value, or `None` and a violation.
 fn kept<T>(
-    field: &str,
+    field: &'static str,
     read: Result<T, &'static str>,
-    violations: &mut Vec<FieldViolation>,
+    violations: &mut Vec<RequestViolation>,
 ) -> Option<T> {
-    read.map_err(|wanted| violations.push(FieldViolation::new(field, wanted))).ok()
+    read.map_err(|wanted| violations.push(RequestViolation::new(field, wanted))).ok()
 }
 
 impl std::fmt::Debug for AccountService {

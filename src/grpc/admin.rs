@@ -14,9 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::{DispatchService, calls::panicked, errors::Error, guard::caller, note};
+use super::{DispatchService, calls::panicked, guard::caller};
 use crate::{
     access::{Access, Caller},
+    api::{Error, note},
     engine::{Engine, EngineError, ResumePolicy},
     fair::DiskTurns,
     pb::v1::{

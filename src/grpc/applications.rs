@@ -3,25 +3,16 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::{
-    errors::Error,
-    guard::caller,
-    mask::Mask,
-    paging::{PageSize, Pages},
-    reads,
-    refusal::Refusal,
-    render::timestamp,
-    token::Tokens,
-};
+use super::{guard::caller, render::timestamp};
 use crate::{
     access::{
         Access, Accounts, Application, ApplicationError, ApplicationSpec, Applications, Caller,
         Destinations, MessagesSpec, Name, PayloadVersion, PublicKey, Signing, Webhook, Written,
         check_url,
     },
+    api::{Error, Mask, PageSize, Pages, RequestViolation, change_for_caller, token::Tokens},
     current::Current,
     engine::Engine,
     fair::DiskTurns,
@@ -68,10 +59,11 @@ impl ApplicationService {
     }
 
     /// What is asked for, if its statuses may go where they are to.
-    fn spec(&self, given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal> {
+    fn spec(&self, given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Error> {
         let spec = parse(given)?;
         let checked = spec.check_status_url(&self.destinations.get());
-        checked.map_err(|why| invalid("application.messages.status_url", &why.to_string()))?;
+        checked
+            .map_err(|why| Error::invalid("application.messages.status_url", why.to_string()))?;
         Ok(spec)
     }
 
@@ -88,12 +80,12 @@ impl ApplicationService {
         what: &'static str,
         target: String,
         change: impl FnOnce(&str) -> Result<T, ApplicationError> + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, Error> {
         let (access, now) = (self.access.clone(), self.engine.clock().wall());
         let tenant = Arc::clone(&caller.tenant);
         let change =
             move || access.audited(&caller, (what, &target), now, || change(&caller.tenant));
-        reads::change(&self.turns, &tenant, change).await
+        change_for_caller(&self.turns, &tenant, change).await
     }
 }
 
@@ -121,7 +113,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         let (caller, request) = self.admin(request)?;
         let id = id(&request.application_id)?;
         let (applications, tenant) = (Arc::clone(&self.applications), Arc::clone(&caller.tenant));
-        let found = reads::change(&self.turns, &tenant, move || {
+        let found = change_for_caller(&self.turns, &tenant, move || {
             let found = applications.get(&caller.tenant, id)?;
             Ok::<_, ApplicationError>((found, applications.default_of(&caller.tenant)?))
         });
@@ -147,7 +139,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         ids.truncate(size);
         let next_page_token = pages.next(ids.last().filter(|_| !is_last));
         let tenant = Arc::clone(&caller.tenant);
-        let listed = reads::change(&self.turns, &tenant, move || {
+        let listed = change_for_caller(&self.turns, &tenant, move || {
             let shown = applications.of_ids(&caller.tenant, &ids)?;
             Ok::<_, ApplicationError>((shown, applications.default_of(&caller.tenant)?))
         });
@@ -170,7 +162,7 @@ impl application_service_server::ApplicationService for ApplicationService {
         let status = change.messages.as_ref().and_then(|messages| messages.status.as_ref());
         if let Some(status) = status {
             let checked = check_url(&status.address, &self.destinations.get());
-            checked.map_err(|why| invalid(STATUS_URL, &why.to_string()))?;
+            checked.map_err(|why| Error::invalid(STATUS_URL, why.to_string()))?;
         }
         let applications = Arc::clone(&self.applications);
         let update = move |tenant: &str| applications.change(tenant, id, |spec| change.apply(spec));
@@ -237,16 +229,12 @@ impl application_service_server::ApplicationService for ApplicationService {
 }
 
 /// What is no id is the id of none.
-fn id(text: &str) -> Result<Uuid, Refusal> {
+fn id(text: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| ApplicationError::NotFound.into())
 }
 
-fn invalid(field: &str, wanted: &str) -> Refusal {
-    Refusal::Invalid(vec![FieldViolation::new(field, wanted)])
-}
-
-fn parse(given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal> {
-    let Some(given) = given else { return Err(invalid("application", "is required")) };
+fn parse(given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Error> {
+    let Some(given) = given else { return Err(Error::invalid("application", "is required")) };
     let mut violations = Vec::new();
     let name = name(&given.name, &mut violations);
     let public_key = match given.public_key.as_str() {
@@ -264,7 +252,7 @@ fn parse(given: Option<v1::ApplicationSpec>) -> Result<ApplicationSpec, Refusal>
             improve_ai: None,
             is_default: given.tenant_default.then_some(true),
         }),
-        Some(_) | None => Err(Refusal::Invalid(violations)),
+        Some(_) | None => Err(Error::Invalid(violations)),
     }
 }
 
@@ -306,7 +294,7 @@ impl ApplicationChange {
     }
 }
 
-fn parse_change(request: UpdateApplicationRequest) -> Result<ApplicationChange, Refusal> {
+fn parse_change(request: UpdateApplicationRequest) -> Result<ApplicationChange, Error> {
     let mut known = vec!["name", "public_key", "messages", "tenant_default"];
     known.extend(MESSAGES_FIELDS);
     let mask = Mask::parse(request.update_mask, &known)?;
@@ -316,7 +304,7 @@ fn parse_change(request: UpdateApplicationRequest) -> Result<ApplicationChange, 
     let public_key = match given.public_key.as_str() {
         "" if mask.has("public_key") => {
             let wanted = "must be given, as the mask names it; RotateKeyPair makes a new pair";
-            violations.push(FieldViolation::new("application.public_key", wanted));
+            violations.push(RequestViolation::new("application.public_key", wanted));
             None
         }
         pem if mask.has("public_key") => public_key(pem, &mut violations),
@@ -337,26 +325,31 @@ fn parse_change(request: UpdateApplicationRequest) -> Result<ApplicationChange, 
         let is_default = given.tenant_default;
         Ok(ApplicationChange { mask, name, public_key, messages, is_default })
     } else {
-        Err(Refusal::Invalid(violations))
+        Err(Error::Invalid(violations))
     }
 }
 
-fn name(given: &str, violations: &mut Vec<FieldViolation>) -> Option<Name> {
-    let wrong = |why| violations.push(FieldViolation::new("application.name", why));
+fn name(given: &str, violations: &mut Vec<RequestViolation>) -> Option<Name> {
+    let wrong = |why| violations.push(RequestViolation::new("application.name", why));
     Name::parse(given).map_err(wrong).ok()
 }
 
-fn public_key(pem: &str, violations: &mut Vec<FieldViolation>) -> Option<PublicKey> {
-    let wrong = |why| violations.push(FieldViolation::new("application.public_key", why));
+fn public_key(pem: &str, violations: &mut Vec<RequestViolation>) -> Option<PublicKey> {
+    let wrong = |why| violations.push(RequestViolation::new("application.public_key", why));
     PublicKey::parse(pem).map_err(wrong).ok()
 }
 
-fn messages(given: &v1::MessagesCapability, violations: &mut Vec<FieldViolation>) -> MessagesSpec {
-    let mut webhook = |field: &str, address: &str| match address {
+fn messages(
+    given: &v1::MessagesCapability,
+    violations: &mut Vec<RequestViolation>,
+) -> MessagesSpec {
+    let mut webhook = |field: &'static str, address: &str| match address {
         "" => None,
         _ => {
             let parsed = Webhook::parse(address);
-            parsed.map_err(|why| violations.push(FieldViolation::new(field, why.to_string()))).ok()
+            parsed
+                .map_err(|why| violations.push(RequestViolation::new(field, why.to_string())))
+                .ok()
         }
     };
     MessagesSpec {

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{
-    errors::Error,
-    guard::caller,
-    note,
-    paging::{PageSize, Pages},
-    render::timestamp,
-    token::{Tokens, audience, behind_callback, callback_of},
-};
+use super::{guard::caller, render::timestamp};
 use crate::{
     access::Access,
+    api::{
+        Error, PageSize, Pages, note,
+        token::{Tokens, audience, workflow_of},
+    },
     callbacks::{Callback, CallbackFilter, CallbackId, CallbackQueries, DeliveryState, Subject},
     engine::Engine,
     fair::DiskTurns,
@@ -148,7 +145,19 @@ fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Erro
     Ok((filter, limit))
 }
 
-fn uuid(field: &str, text: &str) -> Result<Uuid, Error> {
+/// The place behind a callback, in a list of them.
+fn behind_callback(last: CallbackId) -> Vec<u8> {
+    [&last.workflow.as_bytes()[..], &last.sequence.to_be_bytes()].concat()
+}
+
+/// The callback that a place is behind.
+fn callback_of(place: &[u8]) -> Option<CallbackId> {
+    let (workflow, sequence) = place.split_at_checked(16)?;
+    let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
+    Some(CallbackId { workflow: workflow_of(workflow)?, sequence })
+}
+
+fn uuid(field: &'static str, text: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| Error::invalid(field, "must be an application's id, a UUID"))
 }
 

@@ -18,9 +18,9 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body, codegen::http};
 
-use super::errors::Error;
 use crate::{
     access::{Exceeded, LimitsByTenant},
+    api::{Error, code_name},
     engine::Engine,
     fair::{ActiveRequest, Peer, Share, Shares},
 };
@@ -175,6 +175,6 @@ pub(super) fn panicked(engine: &Engine) -> Status {
 
 /// Counts a refused call, and tells its caller why.
 pub(super) fn refused(engine: &Engine, error: Error) -> http::Response<Body> {
-    engine.metrics().refused(super::code_name(error.code()));
+    engine.metrics().refused(code_name(error.reason().code()));
     Status::from(error).into_http()
 }

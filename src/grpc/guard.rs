@@ -18,13 +18,10 @@ use tonic::{
     server::NamedService,
 };
 
-use super::{
-    authenticate::authenticate,
-    calls::{AdmittedCall, Calls, Held, refused},
-    errors::Error,
-};
+use super::calls::{AdmittedCall, Calls, Held, refused};
 use crate::{
     access::{Access, Caller, Denied, scope_of_grpc},
+    api::{Error, authenticate, count_denied},
     engine::{Engine, EngineError},
     fair::Connection,
 };
@@ -63,19 +60,6 @@ impl<S> Guarded<S> {
             Some(scope) => Err(Denied::Forbidden(scope).into()),
             None => Err(Error::NoSuchMethod),
         }
-    }
-}
-
-/// Counts a credential that was not taken.
-pub(crate) fn count_denied(engine: &Engine, denied: &Denied) {
-    match denied {
-        Denied::Invalid(_) => engine.metrics().login_failed("wrong"),
-        Denied::Slowed { .. } => engine.metrics().login_failed("slowed"),
-        Denied::Missing
-        | Denied::NoKey
-        | Denied::Elsewhere(_)
-        | Denied::Forbidden(_)
-        | Denied::TooMany { .. } => {}
     }
 }
 

@@ -9,13 +9,12 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{
-    errors::Error,
-    reads::read_for_stream,
-    render,
-    token::{Position, Tokens},
-};
+use super::render;
 use crate::{
+    api::{
+        Error, read_for_stream,
+        token::{Position, Tokens},
+    },
     engine::Engine,
     fair::DiskTurns,
     machine::{TimelineEvent, Workflow},

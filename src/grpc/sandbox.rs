@@ -8,11 +8,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch_contract::UnixMillis;
 use tonic::{Request, Response, Status};
 
-use super::{errors::Error, paging::PageSize, render, token::PAGE_WANTED};
-use crate::pb::v1::{
-    AdvanceClockRequest, AdvanceClockResponse, ListScriptsRequest, ListScriptsResponse,
-    ListSentMessagesRequest, ListSentMessagesResponse, Script, ScriptWord, SentMessage,
-    SetScriptRequest, SetScriptResponse, sandbox_service_server,
+use super::render;
+use crate::{
+    api::{Error, PageSize, token::PAGE_WANTED},
+    pb::v1::{
+        AdvanceClockRequest, AdvanceClockResponse, ListScriptsRequest, ListScriptsResponse,
+        ListSentMessagesRequest, ListSentMessagesResponse, Script, ScriptWord, SentMessage,
+        SetScriptRequest, SetScriptResponse, sandbox_service_server,
+    },
 };
 
 /// The longest leap of the test clock.

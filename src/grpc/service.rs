@@ -11,21 +11,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    authenticate::authorization,
     calls::{Calls, panicked},
-    errors::Error,
     guard::{caller, shut_out},
-    paging::{PageSize, Pages},
-    parse,
-    reads::read_for_caller,
     render,
     rendered::{self, RenderedRows},
     stream,
     stream::{StatusStream, Target},
-    token::{self, Position, Tokens},
 };
 use crate::{
     access::{Access, Caller, Scope},
+    api::{
+        Error, PageSize, Pages, authorization, cancel_for_caller, code_name, parse,
+        read_for_caller,
+        token::{self, Position, Tokens},
+    },
     engine::{Engine, EngineError},
     fair::DiskTurns,
     machine::{Progress, WorkflowId},
@@ -96,7 +95,7 @@ impl DispatchService {
 
     /// A refused request is counted; its status says why.
     fn refuse(&self, error: Error) -> Status {
-        self.engine.metrics().refused(super::code_name(error.code()));
+        self.engine.metrics().refused(code_name(error.reason().code()));
         error.into()
     }
 
@@ -340,8 +339,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
             let id =
                 parse::workflow_id("workflow_id", &request.workflow_id).map_err(Error::Invalid)?;
             let canceled =
-                super::cancel_for_caller(&self.turns, &self.engine, &self.access, &caller, id)
-                    .await?;
+                cancel_for_caller(&self.turns, &self.engine, &self.access, &caller, id).await?;
             let workflow = if caller.may(Scope::Read) {
                 self.show(&caller, id, View::Basic).await?
             } else {
@@ -373,7 +371,7 @@ impl dispatch_service_server::DispatchService for DispatchService {
             result: Some(match result {
                 Ok(created) => batch_create_result::Result::Created(created),
                 Err(error) => {
-                    self.engine.metrics().refused(super::code_name(error.code()));
+                    self.engine.metrics().refused(code_name(error.reason().code()));
                     batch_create_result::Result::Error(as_message(&error.into()))
                 }
             }),

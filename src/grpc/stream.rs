@@ -12,13 +12,12 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{
-    errors::Error,
-    reads::read_for_stream,
-    rendered::{RenderedRow, RenderedRows},
-    token::{Position, Tokens, audience},
-};
+use super::rendered::{RenderedRow, RenderedRows};
 use crate::{
+    api::{
+        Error, read_for_stream,
+        token::{Position, Tokens, audience},
+    },
     engine::{Engine, EngineError},
     fair::DiskTurns,
     machine::{Fact, WorkflowId},

@@ -18,12 +18,10 @@ use tonic::{
     server::NamedService,
 };
 
-use super::{
-    calls::{AdmittedCall, Held, refused},
-    errors::Error,
-};
+use super::calls::{AdmittedCall, Held, refused};
 use crate::{
     access::Exceeded,
+    api::Error,
     engine::Engine,
     fair::{Connection, Peer, Shares},
 };

@@ -19,7 +19,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::errors::{DOMAIN, Error};
+use super::status::{DOMAIN, unreadable};
 
 /// The largest request taken, in MiB; compressed ones as they are when they are unpacked.
 pub(crate) const MOST_MIB: usize = 4;
@@ -84,7 +84,7 @@ fn told(status: &Status) -> Option<Status> {
         return None;
     }
     if let Some(why) = message.strip_prefix("failed to decode Protobuf message: ") {
-        return Some(unreadable(why).into());
+        return Some(undecoded(why));
     }
     let wrong = if message.starts_with("Error decompressing") {
         "is not what its grpc-encoding says: it could not be unpacked"
@@ -95,11 +95,11 @@ fn told(status: &Status) -> Option<Status> {
     } else {
         return None;
     };
-    Some(Error::invalid("request", wrong).into())
+    Some(unreadable("request", wrong))
 }
 
 /// Which field could not be read, from the innermost place outwards: `Address.id: Step.recipient: what`.
-fn unreadable(why: &str) -> Error {
+fn undecoded(why: &str) -> Status {
     let mut places: Vec<_> = why.split(": ").collect();
     let mut path: Vec<&str> = Vec::new();
     while let Some((message, field)) = places.first().and_then(|place| place.split_once('.')) {
@@ -120,7 +120,7 @@ fn unreadable(why: &str) -> Error {
             "is not encoded as this method's message is; see the service's proto files"
         }
     };
-    Error::invalid(field, wanted)
+    unreadable(field, wanted)
 }
 
 #[cfg(test)]
@@ -138,7 +138,8 @@ mod tests {
             ("invalid varint", "request: is not encoded as this method's message is"),
             ("GetWorkflowRequest.id: buffer underflow", "id: is not encoded as"),
         ] {
-            let message = unreadable(why).message();
+            let status = undecoded(why);
+            let message = status.message();
             assert!(message.starts_with(told), "{message}");
         }
     }

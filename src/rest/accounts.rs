@@ -24,7 +24,10 @@ use super::{
     caller::caller,
     request::{Faults, JsonAnswer, beside, number, object, query},
 };
-use crate::access::{AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount};
+use crate::{
+    access::{AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount},
+    api::Error,
+};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 20;
@@ -194,29 +197,6 @@ async fn change<T: Send + 'static>(
 }
 
 fn refused(error: AccountError) -> AccountProblem {
-    let (status, kind, title) = match error {
-        AccountError::NotFound => {
-            let kind = "https://developer.nexmo.com/api-errors#not-found";
-            (StatusCode::NOT_FOUND, kind, "Not Found")
-        }
-        AccountError::CannotLink => {
-            let kind = "https://www.nexmo.com/messages/Errors#Forbidden";
-            (StatusCode::FORBIDDEN, kind, "Forbidden")
-        }
-        AccountError::AlreadyExists => {
-            let kind = "https://www.nexmo.com/messages/Errors#Conflict";
-            (StatusCode::CONFLICT, kind, "Account conflict")
-        }
-        AccountError::TooMany { .. } => return Problem::too_many(error.to_string()).into(),
-        AccountError::AlreadyLinked | AccountError::NotLinked => {
-            let kind = "https://www.nexmo.com/messages/Errors#Conflict";
-            (StatusCode::CONFLICT, kind, "Application conflict")
-        }
-        AccountError::Store(_) | AccountError::Vault(_) => {
-            tracing::error!(%error, "an external account could not be read or written");
-            return Problem::internal().into();
-        }
-    };
     let lead = match error {
         AccountError::CannotLink => "Cannot link application: ",
         AccountError::AlreadyLinked => "Unable to link application: ",
@@ -227,5 +207,6 @@ fn refused(error: AccountError) -> AccountProblem {
         | AccountError::Store(_)
         | AccountError::Vault(_) => "",
     };
-    AccountProblem::new(status, kind, title, format!("{lead}{error}"))
+    let problem = Problem::from(Error::from(error));
+    AccountProblem::from(Problem { detail: format!("{lead}{}", problem.detail), ..problem })
 }

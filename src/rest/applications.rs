@@ -23,7 +23,10 @@ use super::{
     caller::caller,
     request::{Faults, JsonAnswer, beside, number, object, query},
 };
-use crate::access::{ApplicationError, ApplicationSpec, Caller};
+use crate::{
+    access::{ApplicationError, ApplicationSpec, Caller},
+    api::Error,
+};
 
 /// The page size when none is asked for, and the largest.
 const PAGE_USUAL: usize = 10;
@@ -161,23 +164,20 @@ fn parsed(id: &str) -> Result<Uuid, Problem> {
 
 fn refused(error: ApplicationError, id: &str) -> Problem {
     match error {
-        ApplicationError::NotFound => not_found(id),
-        ApplicationError::TooMany { .. } => Problem::too_many(error.to_string()),
+        ApplicationError::NotFound => {
+            let shown: String = id.chars().take(50).collect();
+            let detail = format!("ID '{shown}' does not exist, or you do not have access");
+            Problem { detail, ..Error::Application(error).into() }
+        }
         ApplicationError::OtherSecret(field) => {
             let mut faults = Faults::default();
             faults.add(field, error.to_string());
             invalid(faults)
         }
-        ApplicationError::Store(_) | ApplicationError::Vault(_) => {
-            tracing::error!(%error, "an application could not be read or written");
-            Problem::internal()
-        }
+        ApplicationError::TooMany { .. }
+        | ApplicationError::Store(_)
+        | ApplicationError::Vault(_) => Error::from(error).into(),
     }
-}
-
-fn not_found(id: &str) -> Problem {
-    let shown: String = id.chars().take(50).collect();
-    Problem::not_found(&format!("ID '{shown}' does not exist, or you do not have access"))
 }
 
 fn invalid(faults: Faults) -> Problem {

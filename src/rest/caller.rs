@@ -7,8 +7,8 @@ use axum::{extract::MatchedPath, http::request::Parts};
 use super::{Problem, Rest};
 use crate::{
     access::{Caller, Denied, scope_of_rest},
+    api::{authenticate, count_denied},
     fair::Connection,
-    grpc::{authenticate, count_denied},
 };
 
 /// The caller of a request, who may make it: the table of rights says which scope its method and path

@@ -12,7 +12,6 @@ use axum::{
 };
 use dispatch_contract::UnixMillis;
 use serde_json::{Value, json};
-use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     access::{Admitted, Caller, Destinations, check_url},
-    grpc::{Error, parse},
+    api::{Error, RequestViolation, parse},
     machine::{Plan, WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
     store::{ApiDialect, Requester},
@@ -39,7 +38,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 struct Api {
     dialect: ApiDialect,
     read: fn(&Value, &mut Diagnostics) -> Option<Asked>,
-    name: fn(&FieldViolation, &WorkflowSpec) -> Option<InvalidParameter>,
+    name: fn(&RequestViolation, &WorkflowSpec) -> Option<InvalidParameter>,
     refuse: fn(Vec<InvalidParameter>) -> Problem,
     answer: fn(WorkflowId) -> Value,
 }

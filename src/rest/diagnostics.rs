@@ -6,9 +6,9 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
-use tonic_types::FieldViolation;
 
-use super::{InvalidParameter, names::begins};
+use super::InvalidParameter;
+use crate::api::RequestViolation;
 
 /// How many things a problem names.
 const WRONG_MOST: usize = 40;
@@ -57,8 +57,8 @@ impl Diagnostics {
     /// was noted under another name.
     pub(super) fn add(
         &mut self,
-        found: Vec<FieldViolation>,
-        name: impl Fn(&FieldViolation) -> Option<InvalidParameter>,
+        found: Vec<RequestViolation>,
+        name: impl Fn(&RequestViolation) -> Option<InvalidParameter>,
     ) {
         let here = self.wrong.len();
         for violation in &found {
@@ -92,6 +92,11 @@ impl Diagnostics {
             }
         }
     }
+}
+
+/// Whether `path` is `key` or a place within it.
+fn begins(path: &str, key: &str) -> bool {
+    path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// What kind of JSON value this is, for an error text.

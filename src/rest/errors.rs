@@ -5,7 +5,11 @@ use axum::http::StatusCode;
 use tonic::Code;
 
 use super::{InvalidParameter, Problem};
-use crate::{access::Denied, engine::EngineError, grpc::Error};
+use crate::{
+    access::Denied,
+    api::{Error, ErrorReason},
+    engine::EngineError,
+};
 
 const INVALID: &str = "https://www.nexmo.com/messages/Errors#InvalidParams";
 const INVALID_V1: &str = "https://developer.vonage.com/api-errors/messages#1150";
@@ -25,56 +29,45 @@ const UNAVAILABLE: &str = "https://developer.nexmo.com/api-errors#unavailable";
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
-        if let Error::Store(problem) = &error {
-            tracing::error!(error = %problem, "a read failed");
+        error.log();
+        if let Error::Denied(denied) = &error {
+            return denied.clone().into();
         }
-        let (status, kind, title) = match &error {
-            Error::Invalid(_) | Error::Engine(EngineError::TooLate) => {
-                (StatusCode::BAD_REQUEST, INVALID, "Your request parameters didn't validate.")
-            }
-            Error::Engine(EngineError::NotFound(_)) | Error::NoCallback => {
-                (StatusCode::NOT_FOUND, NOT_FOUND, "Not Found")
-            }
-            Error::Engine(EngineError::AlreadyExists(_)) => {
-                (StatusCode::CONFLICT, CONFLICT, "Idempotency key in use")
-            }
-            Error::Engine(EngineError::AlreadyEnded { .. }) => {
-                (StatusCode::CONFLICT, CONFLICT, "Workflow has ended")
-            }
-            Error::Engine(EngineError::Overloaded { .. } | EngineError::RouteSaturated { .. }) => {
-                (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit")
-            }
-            // A client can do nothing about either but wait, and FAILED_PRECONDITION has no twin.
-            Error::Engine(
-                EngineError::DiskFull
-                | EngineError::ReadOnly
-                | EngineError::RestoreLocked
-                | EngineError::NotRestoreLocked
-                | EngineError::Unavailable,
-            )
-            | Error::ReaderStuck
-            | Error::Quiet => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "Service unavailable"),
-            Error::Exceeded(_) => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "Rate Limit Hit"),
-            Error::Denied(denied) => return denied.clone().into(),
-            Error::Store(_) | Error::Panicked => {
-                (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "Internal error")
-            }
-            // Streams, keys and the test clock; no call of this edge leads here.
-            Error::TokenTooOld { .. }
-            | Error::TokenForeign
-            | Error::RealClock
-            | Error::NoSuchMethod
-            | Error::Rotation(_)
-            | Error::Key(_) => (StatusCode::CONFLICT, CONFLICT, "Not possible"),
-        };
-        let mut problem = Problem::new(status, kind, title, error.message());
+        let reason = error.reason();
+        let (kind, title) = form(reason);
+        let mut problem = Problem::new(reason.status(), kind, title, error.message());
         problem.retry_after_s = error.retry_after().map(|delay| delay.as_secs().max(1));
         let told = error.violations().iter().map(|found| InvalidParameter {
-            name: found.field.clone(),
-            reason: found.description.clone(),
+            name: found.field.to_string(),
+            reason: found.wanted.to_string(),
         });
         problem.invalid_parameters = told.collect();
         problem
+    }
+}
+
+/// The `type` and the `title` of the problem for a reason, as the old API had them; those that have none of
+/// their own go by their status.
+fn form(reason: ErrorReason) -> (&'static str, &'static str) {
+    match (reason, reason.status()) {
+        (ErrorReason::RequestIdReused, _) => (CONFLICT, "Idempotency key in use"),
+        (ErrorReason::WorkflowEnded, _) => (CONFLICT, "Workflow has ended"),
+        (ErrorReason::AccountExists, _) => (CONFLICT, "Account conflict"),
+        (ErrorReason::AlreadyLinked | ErrorReason::NotLinked, _) => {
+            (CONFLICT, "Application conflict")
+        }
+        (ErrorReason::TooManyApplications | ErrorReason::TooManyAccounts, _) => {
+            (RATE_LIMIT, "Quota exceeded")
+        }
+        (_, StatusCode::BAD_REQUEST) => (INVALID, "Your request parameters didn't validate."),
+        (_, StatusCode::UNAUTHORIZED) => (UNAUTHORIZED, "Invalid credentials supplied"),
+        (_, StatusCode::FORBIDDEN) => (FORBIDDEN, "Forbidden"),
+        (_, StatusCode::NOT_FOUND) => (NOT_FOUND, "Not Found"),
+        (_, StatusCode::REQUEST_TIMEOUT) => (TIMEOUT, "Request timeout"),
+        (_, StatusCode::TOO_MANY_REQUESTS) => (RATE_LIMIT, "Rate Limit Hit"),
+        (_, StatusCode::SERVICE_UNAVAILABLE) => (UNAVAILABLE, "Service unavailable"),
+        (_, StatusCode::INTERNAL_SERVER_ERROR) => (INTERNAL, "Internal error"),
+        (_, _) => (CONFLICT, "Not possible"),
     }
 }
 
@@ -144,12 +137,6 @@ impl Problem {
         Problem::new(status, INTERNAL, "Internal error", detail.to_owned())
     }
 
-    /// The tenant has as many of something as it may have.
-    pub(super) fn too_many(detail: String) -> Problem {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Problem::new(status, RATE_LIMIT, "Quota exceeded", detail)
-    }
-
     /// There is nothing of that name, or it is another's.
     pub(super) fn not_found(detail: &str) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, NOT_FOUND, "Not Found", detail.to_owned())
@@ -213,7 +200,6 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use axum::{http::header, response::IntoResponse};
-    use tonic_types::FieldViolation;
 
     use super::*;
     use crate::{
@@ -231,7 +217,7 @@ mod tests {
         let saturated =
             EngineError::RouteSaturated { route: "sms-main".into(), retry_after_ms: 1500 };
         let engine = |error| Error::Engine(error);
-        let invalid = Error::Invalid(vec![FieldViolation::new("id", "must be one")]);
+        let invalid = Error::invalid("id", "must be one");
         let table = [
             (invalid, 400, Code::InvalidArgument),
             (engine(EngineError::TooLate), 400, Code::InvalidArgument),
@@ -248,13 +234,13 @@ mod tests {
             (engine(EngineError::NotRestoreLocked), 503, Code::FailedPrecondition),
             (engine(EngineError::Unavailable), 503, Code::Unavailable),
             (Error::Store(StoreError::Io("/secret".to_owned())), 500, Code::Internal),
-            (Error::TokenTooOld { oldest: String::new() }, 409, Code::OutOfRange),
+            (Error::TokenTooOld { oldest: String::new() }, 410, Code::OutOfRange),
             (Error::TokenForeign, 409, Code::FailedPrecondition),
             (Error::ReaderStuck, 503, Code::Unavailable),
             (Error::RealClock, 409, Code::FailedPrecondition),
         ];
         for (error, status, code) in table {
-            assert_eq!(error.code(), code, "{error:?}");
+            assert_eq!(error.reason().code(), code, "{error:?}");
             let wait = error.retry_after();
             let problem = Problem::from(error.clone());
             assert_eq!(problem.status.as_u16(), status, "{error:?}");

@@ -16,7 +16,6 @@ mod diagnostics;
 mod errors;
 mod json;
 mod json_cursor;
-mod names;
 mod problem;
 mod request;
 mod v01;
@@ -39,10 +38,10 @@ pub use problem::{InvalidParameter, Problem};
 
 use crate::{
     access::{Access, Accounts, Applications, Destinations},
+    api::code_name,
     current::Current,
     engine::{Engine, EngineError},
     fair::DiskTurns,
-    grpc::code_name,
 };
 
 /// What the REST edge needs.

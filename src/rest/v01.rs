@@ -2,7 +2,6 @@
 //! `POST /v0.1/messages`, which is one step of it.
 
 use serde_json::Value;
-use tonic_types::FieldViolation;
 
 use super::{
     InvalidParameter,
@@ -10,10 +9,15 @@ use super::{
     content,
     diagnostics::Diagnostics,
     json_cursor::JsonCursor,
-    names::{self, StepPath},
 };
-use crate::pb::v1::{
-    Address, Failover, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address,
+use crate::{
+    api::{
+        PathSegment::{self, Index, Key},
+        Phrase, RequestViolation, path_behind,
+    },
+    pb::v1::{
+        Address, Failover, Message, Step as SpecStep, WorkflowSpec, WorkflowTemplate, address,
+    },
 };
 
 /// What a body asks for, as far as it can be read.
@@ -179,55 +183,62 @@ fn content_of(step: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Me
 
 /// What the parser found in a single message, in the words of this API.
 pub(super) fn message_parameter(
-    found: &FieldViolation,
+    found: &RequestViolation,
     spec: &WorkflowSpec,
 ) -> Option<InvalidParameter> {
-    let InvalidParameter { name, reason } = parameter(found, spec)?;
-    let name = name.strip_prefix("workflow[0].").map(str::to_owned).unwrap_or(name);
-    Some(InvalidParameter { name, reason })
+    match found.field.segments() {
+        [Key("steps"), Index(index), rest @ ..] => Some(InvalidParameter {
+            name: within(rest, spec.steps.get(*index)),
+            reason: reason(found),
+        }),
+        _ => parameter(found, spec),
+    }
 }
 
 /// What the parser found, in the words of this API.
-pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
-    let name = match names::step(&found.field) {
-        None => match found.field.as_str() {
-            "steps" => "workflow".to_owned(),
-            "request_id" => "Idempotency-Key".to_owned(),
-            other => other.to_owned(),
-        },
-        Some(StepPath { index, rest }) => {
-            let step = spec.steps.get(index);
-            let within = within(rest, step);
+pub(super) fn parameter(found: &RequestViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
+    let name = match found.field.segments() {
+        [Key("steps")] => "workflow".to_owned(),
+        [Key("request_id")] => "Idempotency-Key".to_owned(),
+        [Key("steps"), Index(index), rest @ ..] => {
+            let within = within(rest, spec.steps.get(*index));
             let dot = if within.is_empty() { "" } else { "." };
             format!("workflow[{index}]{dot}{within}")
         }
+        other => path_behind("", other),
     };
-    let reason = found.description.replace("recipient.channel", "to.type");
-    Some(InvalidParameter { name, reason })
+    Some(InvalidParameter { name, reason: reason(found) })
+}
+
+fn reason(found: &RequestViolation) -> String {
+    found.wanted.written(|phrase| match phrase {
+        Phrase::Field(path) if path.segments() == [Key("recipient"), Key("channel")] => {
+            Some("to.type")
+        }
+        Phrase::Field(_) | Phrase::Channel(_) | Phrase::Text(_) => None,
+    })
 }
 
 /// A path within a step.
-fn within(path: &str, step: Option<&SpecStep>) -> String {
+fn within(path: &[PathSegment], step: Option<&SpecStep>) -> String {
     let key = |address: Option<&Address>| match address.and_then(|it| it.endpoint.as_ref()) {
         Some(address::Endpoint::Id(_)) => ".id",
         Some(address::Endpoint::Number(_)) => ".number",
         None => "",
     };
     match path {
-        "recipient.channel" => "to.type".to_owned(),
-        "sender.channel" => "from.type".to_owned(),
-        "recipient" => format!("to{}", key(step.and_then(|step| step.recipient.as_ref()))),
-        "sender" => format!("from{}", key(step.and_then(|step| step.sender.as_ref()))),
-        "message" => {
+        [Key("recipient"), Key("channel")] => "to.type".to_owned(),
+        [Key("sender"), Key("channel")] => "from.type".to_owned(),
+        [Key("recipient")] => format!("to{}", key(step.and_then(|step| step.recipient.as_ref()))),
+        [Key("sender")] => format!("from{}", key(step.and_then(|step| step.sender.as_ref()))),
+        [Key("message")] => {
             let has_content = step.and_then(|step| step.message.as_ref()?.content.as_ref());
             if has_content.is_some() { "message.content.type" } else { "message.content" }
                 .to_owned()
         }
-        _ => match path.strip_prefix("message.") {
-            Some(rest) if content::KINDS.iter().any(|kind| names::begins(rest, kind)) => {
-                format!("message.content.{rest}")
-            }
-            Some(_) | None => path.to_owned(),
-        },
+        [Key("message"), content @ ..] if matches!(content, [Key(kind), ..] if content::KINDS.contains(kind)) => {
+            path_behind("message.content", content)
+        }
+        other => path_behind("", other),
     }
 }

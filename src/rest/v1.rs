@@ -5,9 +5,9 @@
 //! Messages API's meaning. A `ttl` goes to the provider, and where another message follows it is the
 //! time in which this one must be delivered.
 
+use dispatch_contract::Channel;
 use prost_types::Duration;
 use serde_json::Value;
-use tonic_types::FieldViolation;
 
 use super::{
     InvalidParameter,
@@ -15,9 +15,12 @@ use super::{
     content,
     diagnostics::Diagnostics,
     json_cursor::JsonCursor,
-    names::{self, StepPath},
 };
 use crate::{
+    api::{
+        PathSegment::{self, Index, Key},
+        Phrase, RequestViolation, path_behind,
+    },
     pb::v1::{
         Address, Failover, Message, MmsOptions, Step as SpecStep, WorkflowSpec, address::Endpoint,
     },
@@ -190,17 +193,14 @@ fn failover(
 }
 
 /// What the parser found, in the words of this API.
-pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
-    let name = match names::step(&found.field) {
-        None => match found.field.as_str() {
-            "steps" => "failover".to_owned(),
-            "request_id" => "Idempotency-Key".to_owned(),
-            other => other.to_owned(),
-        },
-        Some(StepPath { index, rest }) => {
-            let message = spec.steps.get(index).and_then(|step| step.message.as_ref());
+pub(super) fn parameter(found: &RequestViolation, spec: &WorkflowSpec) -> Option<InvalidParameter> {
+    let name = match found.field.segments() {
+        [Key("steps")] => "failover".to_owned(),
+        [Key("request_id")] => "Idempotency-Key".to_owned(),
+        [Key("steps"), Index(index), rest @ ..] => {
+            let message = spec.steps.get(*index).and_then(|step| step.message.as_ref());
             // Content that could not be read was noted under its own name.
-            if rest == "message" && message.is_some_and(|message| message.content.is_none()) {
+            if rest == [Key("message")] && message.is_some_and(|it| it.content.is_none()) {
                 return None;
             }
             let within = within(rest);
@@ -209,24 +209,26 @@ pub(super) fn parameter(found: &FieldViolation, spec: &WorkflowSpec) -> Option<I
                 Some(index) => format!("failover[{index}].{within}"),
             }
         }
+        other => path_behind("", other),
     };
-    let reason = found.description.replace("viber_service_msg", "viber_service");
+    let reason = found.wanted.written(|phrase| match phrase {
+        Phrase::Channel(channel) if *channel == Channel::VIBER => Some("viber_service"),
+        Phrase::Channel(_) | Phrase::Field(_) | Phrase::Text(_) => None,
+    });
     Some(InvalidParameter { name, reason })
 }
 
 /// A path within a message.
-fn within(path: &str) -> String {
+fn within(path: &[PathSegment]) -> String {
     match path {
-        "recipient.channel" | "sender.channel" => "channel".to_owned(),
-        "recipient" => "to".to_owned(),
-        "sender" => "from".to_owned(),
-        "message" => "message_type".to_owned(),
-        "message.sms.encoding" => "sms.encoding_type".to_owned(),
-        "message.sms.ttl" | "message.mms.ttl" => "ttl".to_owned(),
-        _ => {
-            let path = path.strip_prefix("message.").unwrap_or(path);
-            let path = path.strip_prefix("failover.").unwrap_or(path);
-            path.replacen("viber_service_msg", "viber_service", 1)
-        }
+        [Key("recipient" | "sender"), Key("channel")] => "channel".to_owned(),
+        [Key("recipient")] => "to".to_owned(),
+        [Key("sender")] => "from".to_owned(),
+        [Key("message")] => "message_type".to_owned(),
+        [Key("message"), Key("sms"), Key("encoding")] => "sms.encoding_type".to_owned(),
+        [Key("message"), Key("sms" | "mms"), Key("ttl")] => "ttl".to_owned(),
+        [Key("message"), Key("viber_service_msg"), rest @ ..] => path_behind("viber_service", rest),
+        [Key("message" | "failover"), rest @ ..] if !rest.is_empty() => path_behind("", rest),
+        other => path_behind("", other),
     }
 }

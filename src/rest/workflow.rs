@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Scope},
-    grpc::{cancel_for_caller, read_for_caller},
+    api::{cancel_for_caller, read_for_caller},
     machine::{
         EndState, Progress, ProgressState, StepProgress, TimelineEvent, Workflow, WorkflowId,
         message_uuid,

@@ -153,7 +153,7 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     // Restore lock: refused with a reason, not ready, and quiet, although a step came due by now.
     let refused = client.create(request(messenger_sms("new", NUMBER, "3600s"))).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "HELD");
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "RESTORE_LOCKED");
     let mut known = request(messenger_sms("short-1", NUMBER, "1s"));
     known.request_id = "request-1".to_owned();
     assert!(client.create(known).await.unwrap().already_existed, "a repeat is answered as ever");

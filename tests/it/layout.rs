@@ -20,9 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fair", &[]),
     ("tls", &[]),
     ("callbacks", &["access", "engine", "machine", "store", "telemetry"]),
-    ("grpc", &["access", "callbacks", "engine", "fair", "machine", "store", "pb", "tls"]),
+    ("api", &["access", "engine", "fair", "machine", "store", "pb"]),
+    ("grpc", &["access", "api", "callbacks", "engine", "fair", "machine", "store", "pb", "tls"]),
     ("http", &["access", "fair", "telemetry", "tls"]),
-    ("rest", &["access", "engine", "fair", "grpc", "machine", "store", "pb"]),
+    ("rest", &["access", "api", "engine", "fair", "machine", "store", "pb"]),
     ("client", &["pb"]),
 ];
 

@@ -60,7 +60,7 @@ pub fn check(capabilities: &Capabilities, message: &Message) -> Vec<Violation> {
     let mut found = Vec::new();
     address(Field::From, &message.from, &capabilities.from, &mut found);
     address(Field::To, &message.to, &capabilities.to, &mut found);
-    content(capabilities, &message.content, &message.channel, &mut found);
+    content(capabilities, &message.content, &mut found);
     options(&message.options, &message.channel, &mut found);
     found
 }
@@ -72,18 +72,13 @@ fn address(field: Field, endpoint: &Endpoint, forms: &[AddressForm], found: &mut
     }
 }
 
-fn content(
-    capabilities: &Capabilities,
-    content: &Content,
-    channel: &Channel,
-    found: &mut Vec<Violation>,
-) {
+fn content(capabilities: &Capabilities, content: &Content, found: &mut Vec<Violation>) {
     let kind = content.kind();
     if !capabilities.sends(kind) {
         let kinds: Vec<_> = capabilities.content.iter().map(|kind| kind.as_str()).collect();
         found.push(Violation::new(
             Field::Content,
-            format!("{channel} cannot send {kind}; it sends {}", kinds.join(", ")),
+            format!("this channel cannot send {kind}; it sends {}", kinds.join(", ")),
         ));
         return;
     }
@@ -126,7 +121,7 @@ fn content(
                 } else {
                     found.push(Violation::new(
                         Field::Within(caption),
-                        format!("{channel} shows no caption with {kind}; leave it out"),
+                        format!("this channel shows no caption with {kind}; leave it out"),
                     ));
                 }
             }
@@ -170,7 +165,7 @@ fn options(options: &Options, channel: &Channel, found: &mut Vec<Violation>) {
         if is_given && owner != *channel {
             found.push(Violation::new(
                 Field::Options(name),
-                format!("these options belong to channel {owner}, and this step uses {channel}"),
+                "must be left out: these options belong to another channel than the step's",
             ));
         }
     }

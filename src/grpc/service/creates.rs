@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{DispatchService, View};
 use crate::{
     access::{Admitted, Caller},
+    api::{Error, RequestViolation, parse},
     engine::{Created, EngineError, NewWorkflow},
-    grpc::{errors::Error, parse, render},
+    grpc::render,
     machine::{Plan, Progress, WorkflowId},
     pb::v1::{self, CreateWorkflowRequest, CreateWorkflowResponse},
     store::Requester,
@@ -210,9 +211,9 @@ fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
         .unwrap_or_else(|| render::workflow(record, &Progress::of(state, facts), Vec::new()))
 }
 
-fn violation(violation: &tonic_types::FieldViolation) -> v1::FieldViolation {
+fn violation(violation: &RequestViolation) -> v1::FieldViolation {
     v1::FieldViolation {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
+        field: violation.field.to_string(),
+        description: violation.wanted.to_string(),
     }
 }

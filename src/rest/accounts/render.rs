@@ -62,16 +62,6 @@ pub(super) fn page(
 pub(super) struct AccountProblem(Problem);
 
 impl AccountProblem {
-    /// Of this kind.
-    pub(super) fn new(
-        status: StatusCode,
-        kind: &'static str,
-        title: &'static str,
-        detail: String,
-    ) -> Self {
-        AccountProblem(Problem::new(status, kind, title, detail))
-    }
-
     /// Of a request with these faults.
     pub(super) fn invalid(faults: Faults) -> Self {
         let kind = "https://www.nexmo.com/messages/Errors#InvalidParams";

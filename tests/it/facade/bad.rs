@@ -171,7 +171,7 @@ fn dispatches() -> Vec<Bad> {
                 json!({ "type": "file", "file": { "url": "https://example.org/a" } }),
             ),
             "workflow[1].message.content.type",
-            "sms cannot send file; it sends text",
+            "this channel cannot send file; it sends text",
         ),
         (
             "a picture from nowhere",
@@ -195,7 +195,7 @@ fn dispatches() -> Vec<Bad> {
             "another channel's options",
             set("/workflow/1/message/messenger", json!({})),
             "workflow[1].message.messenger",
-            "belong to channel messenger",
+            "belong to another channel",
         ),
         (
             "a category there is not",
@@ -325,7 +325,7 @@ fn messages() -> Vec<Bad> {
                 json!({ "url": "https://example.org/a" }),
             ),
             "message_type",
-            "sms cannot send image",
+            "this channel cannot send image",
         ),
         ("no text", set("/failover/0/text", Value::Null), "failover[0].text", "must be given"),
         ("failover to nothing", set("/failover", json!([])), "failover", "at least one message"),

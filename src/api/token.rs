@@ -12,8 +12,8 @@ use prost::{Message, Name};
 use uuid::Uuid;
 
 pub(crate) use super::resume_vector::Position;
-use super::{errors::Error, resume_vector::ResumeVector};
-use crate::{access::TokenKey, callbacks::CallbackId, machine::WorkflowId, store::Incarnation};
+use super::{Error, resume_vector::ResumeVector};
+use crate::{access::TokenKey, machine::WorkflowId, store::Incarnation};
 
 /// The longest token that is looked at, in characters: ours are shorter.
 const TOKEN_MOST: usize = 512;
@@ -113,18 +113,6 @@ pub(crate) fn behind_workflow(last: WorkflowId) -> Vec<u8> {
 /// The workflow that a place is behind.
 pub(crate) fn workflow_of(place: &[u8]) -> Option<WorkflowId> {
     Uuid::from_slice(place).ok().map(WorkflowId)
-}
-
-/// The place behind a callback, in a list of them.
-pub(crate) fn behind_callback(last: CallbackId) -> Vec<u8> {
-    [&last.workflow.as_bytes()[..], &last.sequence.to_be_bytes()].concat()
-}
-
-/// The callback that a place is behind.
-pub(crate) fn callback_of(place: &[u8]) -> Option<CallbackId> {
-    let (workflow, sequence) = place.split_at_checked(16)?;
-    let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
-    Some(CallbackId { workflow: workflow_of(workflow)?, sequence })
 }
 
 /// What a token is bound to: no tenant's name is the beginning of another's.

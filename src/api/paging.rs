@@ -3,32 +3,32 @@
 use prost::{Message, Name};
 
 use super::{
-    errors::Error,
+    Error,
     token::{List, PAGE_WANTED, Tokens},
 };
 
 /// How many entries a page of a list has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PageSize {
+pub(crate) struct PageSize {
     /// Where no number is asked for.
-    pub(super) usual: usize,
+    pub(crate) usual: usize,
     /// At most, whatever is asked for.
-    pub(super) most: usize,
+    pub(crate) most: usize,
 }
 
 impl PageSize {
     /// Of workflows and callbacks.
-    pub(super) const OF_MANY: PageSize = PageSize { usual: 50, most: 500 };
+    pub(crate) const OF_MANY: PageSize = PageSize { usual: 50, most: 500 };
     /// Of keys, audit entries, scripts and sent messages, which are small.
-    pub(super) const OF_SMALL: PageSize = PageSize { usual: 100, most: 1000 };
+    pub(crate) const OF_SMALL: PageSize = PageSize { usual: 100, most: 1000 };
     /// Of applications and external accounts, each of which costs a read.
-    pub(super) const OF_FEW: PageSize = PageSize { usual: 20, most: 100 };
+    pub(crate) const OF_FEW: PageSize = PageSize { usual: 20, most: 100 };
 
     /// The size that a request asks for in its `page_size`.
     ///
     /// # Errors
     /// If it is negative.
-    pub(super) fn of(self, asked: i32) -> Result<usize, Error> {
+    pub(crate) fn of(self, asked: i32) -> Result<usize, Error> {
         let PageSize { usual, most } = self;
         match usize::try_from(asked) {
             Ok(0) => Ok(usual),
@@ -42,14 +42,14 @@ impl PageSize {
 }
 
 /// The tokens of one list.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     tokens: Tokens,
     list: List,
 }
 
 impl Pages {
     /// Of the list that `audience` asks for with `filter`: the request without its page size and token.
-    pub(super) fn of<R: Message + Name>(tokens: Tokens, audience: &str, filter: &R) -> Pages {
+    pub(crate) fn of<R: Message + Name>(tokens: Tokens, audience: &str, filter: &R) -> Pages {
         Pages { tokens, list: List::of(audience, filter) }
     }
 
@@ -57,7 +57,7 @@ impl Pages {
     ///
     /// # Errors
     /// If the token is none of this list.
-    pub(super) fn after<T>(
+    pub(crate) fn after<T>(
         &self,
         token: &str,
         read: impl FnOnce(&[u8]) -> Option<T>,
@@ -68,7 +68,7 @@ impl Pages {
     }
 
     /// The token of the page behind `last`; empty if there is none.
-    pub(super) fn next(&self, last: Option<impl AsRef<[u8]>>) -> String {
+    pub(crate) fn next(&self, last: Option<impl AsRef<[u8]>>) -> String {
         last.map_or(String::new(), |last| self.tokens.page(&self.list, last.as_ref()))
     }
 }

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status, UnixMillis};
-use tonic_types::FieldViolation;
-
-use super::{Found, Rules, address, content, options, time};
+use super::{FieldAt, FieldPath, Found, Rules, Wanted, address, content, options, time};
 use crate::{
+    api::violation::{Phrase, RequestViolation},
     machine::{FailoverCondition, Plan, StepPlan},
     pb::v1::{Failover, Step},
 };
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status, UnixMillis};
 
 const EXPIRY_LEAST: Duration = Duration::from_secs(1);
 const EXPIRY_MOST: Duration = Duration::from_secs(30 * 86_400);
@@ -19,51 +18,47 @@ const SENDERS_TOLD: usize = 5;
 /// A step; `None` if something is wrong with it, and noted.
 pub(super) fn step(
     given: &Step,
-    path: &str,
+    at: FieldAt<'_>,
     is_last: bool,
     rules: &dyn Rules,
     now: UnixMillis,
     found: &mut Found,
 ) -> Option<StepPlan> {
-    let to_path = format!("{path}.recipient");
-    let from_path = format!("{path}.sender");
-    let to = address::endpoint(given.recipient.as_ref(), &to_path, "who is reached", found);
-    let from = address::endpoint(given.sender.as_ref(), &from_path, "who sends", found);
-    let channel =
-        address::channel(given.recipient.as_ref(), given.sender.as_ref(), path, rules, found);
-    let message_path = format!("{path}.message");
-    let content = content::content(given.message.as_ref(), &message_path, found);
-    let options = given
-        .message
-        .as_ref()
-        .map(|message| options::options(message, &message_path, found))
-        .unwrap_or_default();
+    let (sender, recipient) = (given.sender.as_ref(), given.recipient.as_ref());
+    let to = address::endpoint(recipient, at.key("recipient"), "who is reached", found);
+    let from = address::endpoint(sender, at.key("sender"), "who sends", found);
+    let channel = address::channel(recipient, sender, at, rules, found);
+    let message = given.message.as_ref();
+    let content = content::content(message, at.key("message"), found);
+    let options = message.map(|message| options::options(message, at.key("message"), found));
+    let options = options.unwrap_or_default();
 
     let serving = match (&channel, &from) {
         (Some(channel), Some(from)) if rules.judge() => {
-            serving(channel, from, &from_path, rules, found)
+            serving(channel, from, at.key("sender"), rules, found)
         }
         _ => None,
     };
-    let rule = failover(given.failover.as_ref(), path, is_last, serving.as_deref(), found);
+    let rule = failover(given.failover.as_ref(), at, is_last, serving.as_deref(), found);
     let message = Message { channel: channel?, from: from?, to: to?, content: content?, options };
     let condition =
         given.failover.as_ref().and_then(|failover| failover.condition_status.parse().ok());
     if rules.judge() {
-        held_against(&serving?, &message, condition, path, now, found);
+        held_against(&serving?, &message, condition, at, now, found);
     }
     Some(StepPlan { message, failover: rule? })
 }
 
 /// What is not wrong with a plan, and better changed: each with its path, as what is wrong has it.
-pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<FieldViolation> {
+pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<RequestViolation> {
     let mut found = Found::default();
+    let steps = FieldAt::of("steps");
     for (index, StepPlan { message, .. }) in plan.steps.iter().enumerate() {
         // They are the channel's: whoever sends on it says the same.
         let serving = rules.serving(&message.channel, &message.from);
         let Some(adapter) = serving.first() else { continue };
         for warning in adapter.warnings(message, now) {
-            found.note(format!("steps[{index}].{}", warning.field), warning.problem);
+            found.note(steps.index(index).field(warning.field), warning.problem);
         }
     }
     found.0
@@ -73,7 +68,7 @@ pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<F
 fn serving(
     channel: &Channel,
     from: &Endpoint,
-    path: &str,
+    at: FieldAt<'_>,
     rules: &dyn Rules,
     found: &mut Found,
 ) -> Option<Vec<Arc<dyn ChannelAdapter>>> {
@@ -83,31 +78,29 @@ fn serving(
     }
     // Not a word of routes that are others'.
     let senders = rules.senders(channel);
-    let more = senders.len().saturating_sub(SENDERS_TOLD);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let told = match &senders[..senders.len().min(SENDERS_TOLD)] {
-        [] => String::new(),
-        some => format!(": those on {channel} are {}{more}", some.join(", ")),
-    };
-    found.note(
-        path,
-        format!(
-            "must be a sender with a route of this tenant{told}; a route in the service's configuration \
-             adds another"
-        ),
-    );
+    let mut wanted = vec![Phrase::text("must be a sender with a route of this tenant")];
+    if !senders.is_empty() {
+        let more = senders.len().saturating_sub(SENDERS_TOLD);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let told = senders[..senders.len().min(SENDERS_TOLD)].join(", ");
+        wanted.push(Phrase::text(": those on "));
+        wanted.push(Phrase::Channel(channel.clone()));
+        wanted.push(Phrase::text(format!(" are {told}{more}")));
+    }
+    wanted.push(Phrase::text("; a route in the service's configuration adds another"));
+    found.note(at, Wanted::of(wanted));
     None
 }
 
 /// The step's rule: `Some(None)` is a last step without one, `None` is a wrong one.
 fn failover(
     given: Option<&Failover>,
-    path: &str,
+    at: FieldAt<'_>,
     is_last: bool,
     serving: Option<&[Arc<dyn ChannelAdapter>]>,
     found: &mut Found,
 ) -> Option<Option<FailoverCondition>> {
-    let field = format!("{path}.failover");
+    let field = at.key("failover");
     let Some(given) = given else {
         if is_last {
             return Some(None);
@@ -119,12 +112,13 @@ fn failover(
         );
         return None;
     };
-    let condition = condition(&given.condition_status, &field, serving, found);
+    let condition =
+        condition(&given.condition_status, field.key("condition_status"), serving, found);
     let expiry_ms = match &given.expiry_time {
         None => None,
         Some(time) => {
-            let field = format!("{field}.expiry_time");
-            Some(time::span(time, EXPIRY_LEAST, EXPIRY_MOST, &field, found)?)
+            let field = field.key("expiry_time");
+            Some(time::span(time, EXPIRY_LEAST, EXPIRY_MOST, field, found)?)
         }
     };
     Some(Some(FailoverCondition { condition: condition?, expiry_ms }))
@@ -132,7 +126,7 @@ fn failover(
 
 fn condition(
     given: &str,
-    path: &str,
+    at: FieldAt<'_>,
     serving: Option<&[Arc<dyn ChannelAdapter>]>,
     found: &mut Found,
 ) -> Option<Status> {
@@ -144,28 +138,28 @@ fn condition(
         return Some(status);
     }
     let wanted = match serving {
-        Some(adapters) => one_of(adapters),
+        Some(adapters) => Wanted::of(one_of(adapters)),
         // Without a channel nobody knows more; a step before it is accepted has reached nothing.
-        None => "must be submitted, delivered, read or replied, as the channel tells".to_owned(),
+        None => "must be submitted, delivered, read or replied, as the channel tells".into(),
     };
-    found.note(format!("{path}.condition_status"), wanted);
+    found.note(at, wanted);
     None
 }
 
 /// What the adapters can tell, for an error text.
-fn one_of(adapters: &[Arc<dyn ChannelAdapter>]) -> String {
+fn one_of(adapters: &[Arc<dyn ChannelAdapter>]) -> Vec<Phrase> {
     let told = Status::ALL
         .into_iter()
         .filter(|status| adapters.iter().any(|it| it.capabilities().tells(*status)))
         .map(Status::as_str)
         .collect::<Vec<_>>();
-    let channel = adapters.first().map(|adapter| adapter.channel().to_string());
-    let channel = channel.unwrap_or_default();
-    match told.as_slice() {
-        [] => format!("{channel} tells no status to wait for; leave failover out"),
-        [only] => format!("must be {only}, the one status that {channel} tells"),
-        several => format!("must be one of {}, which {channel} tells", several.join(", ")),
-    }
+    let channel = adapters.first().map(|adapter| Phrase::Channel(adapter.channel().clone()));
+    let (before, after) = match told.as_slice() {
+        [] => (String::new(), " tells no status to wait for; leave failover out"),
+        [only] => (format!("must be {only}, the one status that "), " tells"),
+        several => (format!("must be one of {}, which ", several.join(", ")), " tells"),
+    };
+    [Phrase::text(before)].into_iter().chain(channel).chain([Phrase::text(after)]).collect()
 }
 
 /// Notes what no adapter could do. One that sends the content and tells the condition must find
@@ -174,7 +168,7 @@ fn held_against(
     serving: &[Arc<dyn ChannelAdapter>],
     message: &Message,
     condition: Option<Status>,
-    path: &str,
+    at: FieldAt<'_>,
     now: UnixMillis,
     found: &mut Found,
 ) {
@@ -185,16 +179,19 @@ fn held_against(
     let sending: Vec<_> =
         serving.iter().filter(|adapter| adapter.capabilities().sends(kind)).cloned().collect();
     let fit: Vec<_> = sending.iter().filter(|adapter| tells(&***adapter)).cloned().collect();
-    let field = format!("{path}.failover.condition_status");
-    if fit.is_empty() && !sending.is_empty() && !found.has(&field) {
-        let wanted = one_of(&sending);
-        found.note(field, format!("{wanted}, for {kind}"));
+    if fit.is_empty() && !sending.is_empty() {
+        let field = FieldPath::from(at.key("failover").key("condition_status"));
+        if !found.has(&field) {
+            let mut wanted = one_of(&sending);
+            wanted.push(Phrase::text(format!(", for {kind}")));
+            found.note(field, Wanted::of(wanted));
+        }
     }
     let judges = [fit, sending, serving.to_vec()].into_iter().find(|judges| !judges.is_empty());
     let verdicts = judges.into_iter().flatten().map(|adapter| adapter.check(message, now));
     let Some(best) = verdicts.min_by_key(Vec::len) else { return };
     for violation in best {
-        let field = format!("{path}.{}", violation.field);
+        let field = at.field(violation.field);
         // The first thing that is wrong with a field explains the others.
         if !found.has(&field) {
             found.note(field, violation.problem);

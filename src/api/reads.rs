@@ -3,18 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{errors::Error, refusal::Refusal};
+use super::Error;
 use crate::{
-    engine::{Engine, EngineError},
-    fair::{DiskTurns, NotDone},
+    engine::Engine,
+    fair::DiskTurns,
     store::{Reader, StoreError},
 };
-
-impl From<NotDone> for Error {
-    fn from(_: NotDone) -> Self {
-        EngineError::Unavailable.into()
-    }
-}
 
 /// Reads for a tenant's call.
 ///
@@ -34,7 +28,7 @@ pub(crate) async fn read_for_caller<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`read_for_caller`].
-pub(super) async fn read_for_stream<T: Send + 'static>(
+pub(crate) async fn read_for_stream<T: Send + 'static>(
     turns: &DiskTurns,
     engine: &Engine,
     tenant: &Arc<str>,
@@ -45,13 +39,13 @@ pub(super) async fn read_for_stream<T: Send + 'static>(
 }
 
 /// Changes something for a tenant that may be refused.
-pub(super) async fn change<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
+///
+/// # Errors
+/// As `change` refuses, or if the service is stopping.
+pub(crate) async fn change_for_caller<T: Send + 'static, E: Into<Error> + Send + 'static>(
     turns: &DiskTurns,
     tenant: &Arc<str>,
     change: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, Refusal> {
-    match turns.change(tenant, change).await {
-        Ok(done) => done.map_err(Into::into),
-        Err(NotDone) => Err(Refusal::Stopping),
-    }
+) -> Result<T, Error> {
+    turns.change(tenant, change).await?.map_err(Into::into)
 }

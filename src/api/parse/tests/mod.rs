@@ -16,10 +16,12 @@ use dispatch_contract::{
     MessengerCategory, Retry, SendContext, Status, UnixMillis, Violation, WebhookOutcome,
     WebhookRequest, check,
 };
-use tonic_types::FieldViolation;
 
 use super::{Rules, parse_spec, repeated};
-use crate::pb::v1::{self, WorkflowSpec, address, message};
+use crate::{
+    api::RequestViolation,
+    pb::v1::{self, WorkflowSpec, address, message},
+};
 
 /// 2030-01-01T00:00:00Z.
 pub(super) const NOW: UnixMillis = UnixMillis(1_893_456_000_000);
@@ -237,8 +239,8 @@ pub(super) fn only(step: v1::Step) -> WorkflowSpec {
     WorkflowSpec { steps: vec![step], ..WorkflowSpec::default() }
 }
 
-pub(super) fn told(violations: &[FieldViolation]) -> Vec<(String, String)> {
-    violations.iter().map(|it| (it.field.clone(), it.description.clone())).collect()
+pub(super) fn told(violations: &[RequestViolation]) -> Vec<(String, String)> {
+    violations.iter().map(|it| (it.field.to_string(), it.wanted.to_string())).collect()
 }
 
 /// One way to spoil a good spec: what it is called, how, and what must be said of it.

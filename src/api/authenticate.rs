@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use dispatch_contract::UnixMillis;
 use tonic::codegen::http::{HeaderMap, Uri, header};
 
-use crate::access::{Access, Arrival, Caller, Denied};
+use crate::{
+    access::{Access, Arrival, Caller, Denied},
+    engine::Engine,
+};
 
 /// What proxies add to what they pass on.
 const FORWARDED: [&str; 5] =
@@ -31,7 +34,7 @@ pub(crate) fn authenticate(
 }
 
 /// The one `authorization` there may be.
-pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
@@ -59,5 +62,18 @@ fn arrival<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Arrival<'a> {
         origin: text(header::ORIGIN),
         fetch_site: text(header::HeaderName::from_static("sec-fetch-site")),
         is_forwarded: FORWARDED.iter().any(|name| headers.contains_key(*name)),
+    }
+}
+
+/// Counts a credential that was not taken.
+pub(crate) fn count_denied(engine: &Engine, denied: &Denied) {
+    match denied {
+        Denied::Invalid(_) => engine.metrics().login_failed("wrong"),
+        Denied::Slowed { .. } => engine.metrics().login_failed("slowed"),
+        Denied::Missing
+        | Denied::NoKey
+        | Denied::Elsewhere(_)
+        | Denied::Forbidden(_)
+        | Denied::TooMany { .. } => {}
     }
 }

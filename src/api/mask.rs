@@ -2,18 +2,18 @@
 
 use prost_types::FieldMask;
 
-use super::errors::Error;
+use super::{Error, FieldAt};
 
 /// The fields that a mask names.
 #[derive(Debug)]
-pub(super) struct Mask(Vec<String>);
+pub(crate) struct Mask(Vec<String>);
 
 impl Mask {
     /// Reads the `update_mask` of a request that can change the fields `known`.
     ///
     /// # Errors
     /// If it names nothing, or something else.
-    pub(super) fn parse(given: Option<FieldMask>, known: &[&str]) -> Result<Mask, Error> {
+    pub(crate) fn parse(given: Option<FieldMask>, known: &[&str]) -> Result<Mask, Error> {
         let paths = given.unwrap_or_default().paths;
         if paths.is_empty() {
             let wanted = format!("must name what is to change: of {}", known.join(", "));
@@ -21,13 +21,16 @@ impl Mask {
         }
         if let Some(index) = paths.iter().position(|path| !known.contains(&path.as_str())) {
             let wanted = format!("must be one of {}", known.join(", "));
-            return Err(Error::invalid(&format!("update_mask.paths[{index}]"), wanted));
+            return Err(Error::invalid(
+                FieldAt::of("update_mask").key("paths").index(index),
+                wanted,
+            ));
         }
         Ok(Mask(paths))
     }
 
     /// Whether it names this very field.
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(crate) fn has(&self, field: &str) -> bool {
         self.0.iter().any(|path| path == field)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     pb::v1,
 };
 
-use super::Found;
+use super::{FieldAt, Found};
 
 /// How an enum of the API becomes one of ours.
 pub(super) trait Open: TryFrom<i32> {
@@ -19,7 +19,7 @@ pub(super) trait Open: TryFrom<i32> {
 
 /// Reads an enum. A number that this version does not know is refused, because to take it for the
 /// default would do something that was not asked for.
-pub(super) fn value<E: Open>(raw: i32, field: &str, found: &mut Found) -> Option<E::Value> {
+pub(super) fn value<E: Open>(raw: i32, field: FieldAt<'_>, found: &mut Found) -> Option<E::Value> {
     match E::try_from(raw) {
         Ok(known) => Some(known.value()),
         Err(_) => {

@@ -11,7 +11,7 @@ use dispatch_contract::{
 };
 
 use super::{
-    Found, time,
+    FieldAt, Found, time,
     values::{Open, value},
 };
 use crate::pb::v1;
@@ -23,63 +23,63 @@ const MMS_TTL: TtlBounds = (300, 259_200);
 const VIBER_TTL: TtlBounds = (30, 259_200);
 
 /// The options as far as they can be read; the rest is noted.
-pub(super) fn options(given: &v1::Message, path: &str, found: &mut Found) -> Options {
+pub(super) fn options(given: &v1::Message, at: FieldAt<'_>, found: &mut Found) -> Options {
     Options {
-        sms: given.sms.as_ref().and_then(|it| sms(it, &format!("{path}.sms"), found)),
+        sms: given.sms.as_ref().and_then(|it| sms(it, at.key("sms"), found)),
         mms: given.mms.as_ref().map(|it| MmsOptions {
-            ttl_s: ttl(it.ttl.as_ref(), MMS_TTL, &format!("{path}.mms.ttl"), found),
+            ttl_s: ttl(it.ttl.as_ref(), MMS_TTL, at.key("mms").key("ttl"), found),
         }),
         messenger: given
             .messenger
             .as_ref()
-            .and_then(|it| messenger(it, &format!("{path}.messenger"), found)),
-        whatsapp: given
-            .whatsapp
-            .as_ref()
-            .and_then(|it| whatsapp(it, &format!("{path}.whatsapp"), found)),
+            .and_then(|it| messenger(it, at.key("messenger"), found)),
+        whatsapp: given.whatsapp.as_ref().and_then(|it| whatsapp(it, at.key("whatsapp"), found)),
         viber: given
             .viber_service_msg
             .as_ref()
-            .and_then(|it| viber(it, &format!("{path}.viber_service_msg"), found)),
+            .and_then(|it| viber(it, at.key("viber_service_msg"), found)),
     }
 }
 
-fn sms(given: &v1::SmsOptions, path: &str, found: &mut Found) -> Option<SmsOptions> {
-    let encoding = value::<v1::SmsEncoding>(given.encoding, &format!("{path}.encoding"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), SMS_TTL, &format!("{path}.ttl"), found);
+fn sms(given: &v1::SmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<SmsOptions> {
+    let encoding = value::<v1::SmsEncoding>(given.encoding, at.key("encoding"), found);
+    let ttl_s = ttl(given.ttl.as_ref(), SMS_TTL, at.key("ttl"), found);
     Some(SmsOptions { encoding: encoding?, ttl_s })
 }
 
 fn messenger(
     given: &v1::MessengerOptions,
-    path: &str,
+    at: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<MessengerOptions> {
-    let field = format!("{path}.category");
-    let category = value::<v1::MessengerCategory>(given.category, &field, found)?;
+    let category = value::<v1::MessengerCategory>(given.category, at.key("category"), found)?;
     Some(MessengerOptions { category, tag: text(&given.tag) })
 }
 
-fn whatsapp(given: &v1::WhatsAppOptions, path: &str, found: &mut Found) -> Option<WhatsAppOptions> {
-    let policy = value::<v1::WhatsAppPolicy>(given.policy, &format!("{path}.policy"), found)?;
+fn whatsapp(
+    given: &v1::WhatsAppOptions,
+    at: FieldAt<'_>,
+    found: &mut Found,
+) -> Option<WhatsAppOptions> {
+    let policy = value::<v1::WhatsAppPolicy>(given.policy, at.key("policy"), found)?;
     Some(WhatsAppOptions { policy, locale: text(&given.locale) })
 }
 
 fn viber(
     given: &v1::ViberServiceMsgOptions,
-    path: &str,
+    at: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<ViberOptions> {
-    let category = value::<v1::ViberCategory>(given.category, &format!("{path}.category"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), VIBER_TTL, &format!("{path}.ttl"), found);
-    let action = given.action.as_ref().map(|it| action(it, &format!("{path}.action"), found));
+    let category = value::<v1::ViberCategory>(given.category, at.key("category"), found);
+    let ttl_s = ttl(given.ttl.as_ref(), VIBER_TTL, at.key("ttl"), found);
+    let action = given.action.as_ref().map(|it| action(it, at.key("action"), found));
     Some(ViberOptions { category: category?, ttl_s, action })
 }
 
 fn ttl(
     given: Option<&prost_types::Duration>,
     (least, most): TtlBounds,
-    field: &str,
+    field: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<u32> {
     let given = given?;
@@ -92,12 +92,12 @@ fn ttl(
     u32::try_from(ms / 1000).ok()
 }
 
-fn action(given: &v1::ViberAction, path: &str, found: &mut Found) -> Action {
+fn action(given: &v1::ViberAction, at: FieldAt<'_>, found: &mut Found) -> Action {
     if let Err(wrong) = check_url(&given.url, UrlRules::PUBLIC) {
-        found.note(format!("{path}.url"), wrong.to_string());
+        found.note(at.key("url"), wrong.to_string());
     }
     if given.text.is_empty() {
-        found.note(format!("{path}.text"), "must be given: what stands on the button");
+        found.note(at.key("text"), "must be given: what stands on the button");
     }
     Action { url: given.url.clone(), text: given.text.clone() }
 }

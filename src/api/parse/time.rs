@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch_contract::UnixMillis;
 
-use super::Found;
+use super::{FieldAt, Found};
 
 const NANOS_PER_S: i32 = 1_000_000_000;
 
@@ -13,7 +13,7 @@ pub(super) fn span(
     given: &prost_types::Duration,
     least: Duration,
     most: Duration,
-    field: &str,
+    field: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<u64> {
     let bounds = format!("must be a duration of {} to {}", shown(least), shown(most));
@@ -38,7 +38,7 @@ pub(super) fn span(
 /// A point in time; before 1970 is 1970.
 pub(super) fn point(
     given: &prost_types::Timestamp,
-    field: &str,
+    field: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<UnixMillis> {
     // 0001-01-01 to 9999-12-31, as the well-known type says.

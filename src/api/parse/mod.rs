@@ -21,14 +21,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use dispatch_contract::{Channel, ChannelAdapter, Endpoint, UnixMillis};
-use prost::Message;
-use tonic_types::FieldViolation;
-
+use super::violation::{FieldAt, FieldPath, RequestViolation, Wanted};
 use crate::{
     machine::{Plan, WorkflowId},
     pb::v1,
 };
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, UnixMillis};
+use prost::Message;
 
 pub(crate) use routes::TenantRoutes;
 pub(crate) use step::warnings;
@@ -79,21 +78,21 @@ impl Rules for Unjudged {
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
-struct Found(Vec<FieldViolation>);
+struct Found(Vec<RequestViolation>);
 
 impl Found {
     /// Notes that `field` is wrong, and what would be right.
-    fn note(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(FieldViolation::new(field, description));
+    fn note(&mut self, field: impl Into<FieldPath>, wanted: impl Into<Wanted>) {
+        self.0.push(RequestViolation::new(field, wanted));
     }
 
     /// Whether something is known to be wrong with this very field.
-    fn has(&self, field: &str) -> bool {
-        self.0.iter().any(|violation| violation.field == field)
+    fn has(&self, field: &FieldPath) -> bool {
+        self.0.iter().any(|violation| violation.field == *field)
     }
 
     /// `value`, if nothing is wrong.
-    fn or<T>(self, value: Option<T>) -> Result<T, Vec<FieldViolation>> {
+    fn or<T>(self, value: Option<T>) -> Result<T, Vec<RequestViolation>> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             Some(_) | None => Err(self.0),
@@ -109,7 +108,7 @@ pub(crate) fn create_request(
     request: &v1::CreateWorkflowRequest,
     rules: &dyn Rules,
     now: UnixMillis,
-) -> Result<Plan, Vec<FieldViolation>> {
+) -> Result<Plan, Vec<RequestViolation>> {
     let mut found = Found::default();
     let size = request.encoded_len();
     if size > CREATE_MOST_BYTES {
@@ -156,16 +155,19 @@ pub(crate) fn repeated(request: &v1::CreateWorkflowRequest) -> Option<Plan> {
 ///
 /// # Errors
 /// If it is none.
-pub(crate) fn workflow_id(field: &str, text: &str) -> Result<WorkflowId, Vec<FieldViolation>> {
+pub(crate) fn workflow_id(
+    field: &'static str,
+    text: &str,
+) -> Result<WorkflowId, Vec<RequestViolation>> {
     let wanted = "must be a workflow's id as CreateWorkflow answered it, a UUID";
-    text.parse().map_err(|_| vec![FieldViolation::new(field, wanted)])
+    text.parse().map_err(|_| vec![RequestViolation::new(field, wanted)])
 }
 
 /// The names of the states that a list asks for.
 ///
 /// # Errors
 /// For each that there is not.
-pub(crate) fn states(states: &[i32]) -> Result<Vec<&'static str>, Vec<FieldViolation>> {
+pub(crate) fn states(states: &[i32]) -> Result<Vec<&'static str>, Vec<RequestViolation>> {
     let mut found = Found::default();
     let mut names = Vec::new();
     for (index, state) in states.iter().enumerate() {
@@ -173,7 +175,7 @@ pub(crate) fn states(states: &[i32]) -> Result<Vec<&'static str>, Vec<FieldViola
         if name.is_none() {
             let known = "SCHEDULED, RUNNING, SUCCEEDED, FAILED, UNCONFIRMED or CANCELED";
             found.note(
-                format!("states[{index}]"),
+                FieldAt::of("states").index(index),
                 format!("must be WORKFLOW_STATE_ and one of {known}"),
             );
         }

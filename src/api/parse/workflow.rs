@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dispatch_contract::{UnixMillis, is_printable};
-use tonic_types::FieldViolation;
-
 use super::{Found, Rules, step, time, values};
 use crate::{
+    api::violation::{FieldAt, RequestViolation},
     machine::{MAX_PLANNED_LIFE, MAX_STEPS, Plan, StepPlan},
     pb::v1,
 };
+use dispatch_contract::{UnixMillis, is_printable};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// How far ahead a workflow may be scheduled.
@@ -30,18 +29,24 @@ pub(crate) fn parse_spec(
     spec: &v1::WorkflowSpec,
     rules: &dyn Rules,
     now: UnixMillis,
-) -> Result<Plan, Vec<FieldViolation>> {
+) -> Result<Plan, Vec<RequestViolation>> {
     let mut found = Found::default();
-    let template = values::value::<v1::WorkflowTemplate>(spec.template, "template", &mut found);
+    let template =
+        values::value::<v1::WorkflowTemplate>(spec.template, FieldAt::of("template"), &mut found);
     let steps = steps(&spec.steps, rules, now, &mut found);
     let (send_at, valid_until) = times(spec, now, &mut found);
     let send_within_ms = spec.send_within.as_ref().and_then(|given| {
-        time::span(given, Duration::from_secs(1), 30 * DAY, "send_within", &mut found)
+        time::span(given, Duration::from_secs(1), 30 * DAY, FieldAt::of("send_within"), &mut found)
     });
-    let on_late_success =
-        values::value::<v1::OnLateSuccess>(spec.on_late_success, "on_late_success", &mut found);
-    let on_unknown = values::value::<v1::OnUnknown>(spec.on_unknown, "on_unknown", &mut found);
-    let priority = values::value::<v1::Priority>(spec.priority, "priority", &mut found);
+    let on_late_success = values::value::<v1::OnLateSuccess>(
+        spec.on_late_success,
+        FieldAt::of("on_late_success"),
+        &mut found,
+    );
+    let on_unknown =
+        values::value::<v1::OnUnknown>(spec.on_unknown, FieldAt::of("on_unknown"), &mut found);
+    let priority =
+        values::value::<v1::Priority>(spec.priority, FieldAt::of("priority"), &mut found);
     labels(&spec.labels, &mut found);
     if spec.client_ref.chars().count() > CLIENT_REF_MOST_CHARS {
         found.note("client_ref", format!("must have at most {CLIENT_REF_MOST_CHARS} characters"));
@@ -84,12 +89,11 @@ fn steps(
         return None;
     }
     let last = given.len() - 1;
+    let field = FieldAt::of("steps");
     let parsed: Vec<_> = given
         .iter()
         .enumerate()
-        .map(|(index, step)| {
-            step::step(step, &format!("steps[{index}]"), index == last, rules, now, found)
-        })
+        .map(|(index, step)| step::step(step, field.index(index), index == last, rules, now, found))
         .collect();
     parsed.into_iter().collect()
 }
@@ -100,14 +104,17 @@ fn times(
     now: UnixMillis,
     found: &mut Found,
 ) -> (Option<UnixMillis>, Option<UnixMillis>) {
-    let send_at = spec.send_at.as_ref().and_then(|given| time::point(given, "send_at", found));
+    let send_at =
+        spec.send_at.as_ref().and_then(|given| time::point(given, FieldAt::of("send_at"), found));
     // A time past means now; it is kept as given, so that a repeat of the request is the same plan.
     if send_at.is_some_and(|at| at.since(now) > SEND_AT_AHEAD) {
         let most = SEND_AT_AHEAD.as_secs() / DAY.as_secs();
         found.note("send_at", format!("must be at most {most} days ahead"));
     }
-    let valid_until =
-        spec.valid_until.as_ref().and_then(|given| time::point(given, "valid_until", found));
+    let valid_until = spec
+        .valid_until
+        .as_ref()
+        .and_then(|given| time::point(given, FieldAt::of("valid_until"), found));
     // Whether it has passed is asked where a repeated request is told from a new one: the answer to
     // a repeat is the workflow that there is.
     if let (Some(until), Some(at)) = (valid_until, send_at)

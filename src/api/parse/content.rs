@@ -7,7 +7,7 @@ use dispatch_contract::{Content, Media, UrlRules, check_url};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::Number;
 
-use super::Found;
+use super::{FieldAt, Found};
 use crate::pb::v1::{self, message};
 
 const PLACE_MOST_CHARS: usize = 1000;
@@ -17,19 +17,19 @@ const WHOLE_MOST: f64 = 9_007_199_254_740_992.0;
 /// The content; `None` if there is none or it cannot be read, and noted.
 pub(super) fn content(
     given: Option<&v1::Message>,
-    path: &str,
+    at: FieldAt<'_>,
     found: &mut Found,
 ) -> Option<Content> {
     let Some(content) = given.and_then(|message| message.content.as_ref()) else {
         found.note(
-            path,
+            at,
             "must be given: one of text, image, audio, video, file, location, template and custom",
         );
         return None;
     };
-    let mut media = |url: &str, caption: &str, kind: &str| {
+    let mut media = |url: &str, caption: &str, kind: &'static str| {
         if let Err(wrong) = check_url(url, UrlRules::PUBLIC) {
-            found.note(format!("{path}.{kind}.url"), wrong.to_string());
+            found.note(at.key(kind).key("url"), wrong.to_string());
         }
         let caption = Some(caption.to_owned()).filter(|text| !text.is_empty());
         Media { url: url.to_owned(), caption }
@@ -40,33 +40,27 @@ pub(super) fn content(
         message::Content::Audio(it) => Some(Content::Audio(media(&it.url, &it.caption, "audio"))),
         message::Content::Video(it) => Some(Content::Video(media(&it.url, &it.caption, "video"))),
         message::Content::File(it) => Some(Content::File(media(&it.url, &it.caption, "file"))),
-        message::Content::Location(it) => location(it, &format!("{path}.location"), found),
+        message::Content::Location(it) => location(it, at.key("location"), found),
         message::Content::Template(it) => {
             Some(Content::Template { name: it.name.clone(), parameters: it.parameters.clone() })
         }
-        message::Content::Custom(it) => custom(it, &format!("{path}.custom"), found),
+        message::Content::Custom(it) => custom(it, at.key("custom"), found),
     }
 }
 
-fn location(given: &v1::Location, path: &str, found: &mut Found) -> Option<Content> {
+fn location(given: &v1::Location, at: FieldAt<'_>, found: &mut Found) -> Option<Content> {
     let before = found.0.len();
     for (name, degrees, most) in
         [("latitude", given.latitude, 90.0), ("longitude", given.longitude, 180.0)]
     {
         // Said here, because neither NaN nor infinity has a decimal text.
         if !(-most..=most).contains(&degrees) {
-            found.note(
-                format!("{path}.{name}"),
-                format!("must be a number of degrees from -{most} to {most}"),
-            );
+            found.note(at.key(name), format!("must be a number of degrees from -{most} to {most}"));
         }
     }
     for (name, text) in [("name", &given.name), ("address", &given.address)] {
         if text.chars().count() > PLACE_MOST_CHARS {
-            found.note(
-                format!("{path}.{name}"),
-                format!("must have at most {PLACE_MOST_CHARS} characters"),
-            );
+            found.note(at.key(name), format!("must have at most {PLACE_MOST_CHARS} characters"));
         }
     }
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -86,11 +80,11 @@ fn decimal(number: f64) -> String {
 
 /// The text of a JSON object. Its keys are in order and its numbers in one form, so that equal
 /// objects have equal texts.
-fn custom(given: &Struct, path: &str, found: &mut Found) -> Option<Content> {
+fn custom(given: &Struct, at: FieldAt<'_>, found: &mut Found) -> Option<Content> {
     match object(given) {
         Some(object) => Some(Content::Custom(object.to_string())),
         None => {
-            found.note(path, "must be a JSON object; NaN and infinity are not JSON");
+            found.note(at, "must be a JSON object; NaN and infinity are not JSON");
             None
         }
     }
