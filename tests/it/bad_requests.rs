@@ -17,8 +17,10 @@ use tonic_types::{RpcStatusExt, StatusExt};
 
 use crate::support::{Running, batch_reason, in_memory, messenger_sms, request};
 
+mod good;
 mod spoiled;
 
+use good::*;
 use spoiled::*;
 
 /// A request around a workflow, and the other requests.

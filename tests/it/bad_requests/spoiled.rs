@@ -1,124 +1,10 @@
-//! Good workflows spoiled in one way each: what is wrong, where, and what would be right.
+//! Good workflows spoiled in one way each: what is wrong, where, and what would be right. The one table of
+//! what is wrong with a workflow: it is asked over a socket, of the real adapters.
 
 use super::*;
 
-pub(super) const PERSON: &str = "1000000000000001";
-pub(super) const NUMBER: &str = "447700900001";
-/// Where the test clock stands at first.
-pub(super) const NOW_S: i64 = 1_800_000_000;
-pub(super) const DAY_S: i64 = 86_400;
-/// A well-formed id that no workflow has.
-pub(super) const NOBODY: &str = "0190a1b2-c3d4-7e5f-8a6b-0123456789ab";
-
-/// What no error text may repeat: the numbers, ids and texts of the requests below. Whatever a
-/// caller writes freely there holds one of them.
-pub(super) const PERSONAL: &[&str] = &["7700900", "10000000000000", "Your table", "private"];
-
 /// One way to spoil a good workflow: its name, how, which field is wrong, what would be right.
 pub(super) type Spoiled = (&'static str, fn(&mut WorkflowSpec), &'static str, &'static str);
-
-/// A workflow that nothing is wrong with.
-pub(super) fn good() -> WorkflowSpec {
-    let mut spec = messenger_sms(PERSON, NUMBER, "600s");
-    from(&mut spec, 0).channel.clear();
-    spec
-}
-
-pub(super) fn rule(spec: &mut WorkflowSpec) -> &mut v1::Failover {
-    spec.steps[0].failover.as_mut().unwrap()
-}
-
-pub(super) fn to(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].recipient.as_mut().unwrap()
-}
-
-pub(super) fn from(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Address {
-    spec.steps[step].sender.as_mut().unwrap()
-}
-
-pub(super) fn message(spec: &mut WorkflowSpec, step: usize) -> &mut v1::Message {
-    spec.steps[step].message.as_mut().unwrap()
-}
-
-pub(super) fn say(spec: &mut WorkflowSpec, step: usize, content: Content) {
-    message(spec, step).content = Some(content);
-}
-
-/// The last step on WhatsApp.
-pub(super) fn whatsapp(spec: &mut WorkflowSpec, content: Content) {
-    from(spec, 1).channel.clear();
-    from(spec, 1).endpoint = number("447700900002");
-    to(spec, 1).channel = "whatsapp".to_owned();
-    say(spec, 1, content);
-}
-
-/// The last step on Viber.
-pub(super) fn viber(spec: &mut WorkflowSpec, options: v1::ViberServiceMsgOptions) {
-    from(spec, 1).channel.clear();
-    from(spec, 1).endpoint = id("16273");
-    to(spec, 1).channel = "viber_service_msg".to_owned();
-    message(spec, 1).viber_service_msg = Some(options);
-}
-
-/// Messenger's options on the first step.
-pub(super) fn category(spec: &mut WorkflowSpec, category: i32, tag: &str) {
-    let tag = tag.to_owned();
-    message(spec, 0).messenger = Some(v1::MessengerOptions { category, tag });
-}
-
-pub(super) fn id(id: &str) -> Option<address::Endpoint> {
-    Some(address::Endpoint::Id(id.to_owned()))
-}
-
-pub(super) fn number(number: &str) -> Option<address::Endpoint> {
-    Some(address::Endpoint::Number(number.to_owned()))
-}
-
-pub(super) fn text(text: impl Into<String>) -> Content {
-    Content::Text(text.into())
-}
-
-pub(super) fn image(url: &str, caption: &str) -> Content {
-    Content::Image(v1::Image { url: url.to_owned(), caption: caption.to_owned() })
-}
-
-pub(super) fn place(latitude: f64, longitude: f64) -> Content {
-    Content::Location(v1::Location { latitude, longitude, ..Default::default() })
-}
-
-pub(super) fn template(name: &str) -> Content {
-    Content::Template(v1::Template { name: name.to_owned(), parameters: Vec::new() })
-}
-
-pub(super) fn ttl(seconds: i64, nanos: i32) -> v1::ViberServiceMsgOptions {
-    v1::ViberServiceMsgOptions { ttl: span(seconds, nanos), ..Default::default() }
-}
-
-pub(super) fn button(url: &str, text: &str) -> v1::ViberServiceMsgOptions {
-    let action = Some(v1::ViberAction { url: url.to_owned(), text: text.to_owned() });
-    v1::ViberServiceMsgOptions { action, ..Default::default() }
-}
-
-pub(super) fn locale(spec: &mut WorkflowSpec, locale: &str) {
-    let locale = locale.to_owned();
-    message(spec, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 0, locale });
-}
-
-pub(super) fn span(seconds: i64, nanos: i32) -> Option<Duration> {
-    Some(Duration { seconds, nanos })
-}
-
-pub(super) fn ahead(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds: NOW_S + seconds, nanos: 0 })
-}
-
-/// So many steps on Messenger, each with this expiry, before the last.
-pub(super) fn repeat(spec: &mut WorkflowSpec, times: usize, expiry: Option<Duration>) {
-    rule(spec).expiry_time = expiry;
-    let (first, last) = (spec.steps[0].clone(), spec.steps[1].clone());
-    spec.steps = vec![first; times];
-    spec.steps.push(last);
-}
 
 pub(super) const STEPS: &[Spoiled] = &[
     ("no step", |s| s.steps.clear(), "steps", "1 to 20 steps, and holds 0"),
@@ -187,6 +73,30 @@ pub(super) const STEPS: &[Spoiled] = &[
         "1 s to 30 days",
     ),
     (
+        "pending as a condition",
+        |s| rule(s).condition_status = "pending".into(),
+        "steps[0].failover.condition_status",
+        "one of delivered, read",
+    ),
+    (
+        "an expiry with too many nanoseconds",
+        |s| rule(s).expiry_time = span(5, 1_000_000_000),
+        "steps[0].failover.expiry_time",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    (
+        "an expiry with nanoseconds of the other sign",
+        |s| rule(s).expiry_time = span(5, -1),
+        "steps[0].failover.expiry_time",
+        "0 to 999,999,999 nanoseconds",
+    ),
+    (
+        "the longest expiry there can be",
+        |s| rule(s).expiry_time = span(i64::MAX, i32::MAX),
+        "steps[0].failover.expiry_time",
+        "1 s to 30 days",
+    ),
+    (
         "an expiry that is no duration",
         |s| rule(s).expiry_time = span(i64::MIN, i32::MIN),
         "steps[0].failover.expiry_time",
@@ -207,6 +117,12 @@ pub(super) const ADDRESSES: &[Spoiled] = &[
         |s| to(s, 0).channel = "private".into(),
         "steps[0].recipient.channel",
         "messenger, mms, sms, viber_service_msg, whatsapp",
+    ),
+    (
+        "a channel in capitals",
+        |s| to(s, 1).channel = "SMS".into(),
+        "steps[1].recipient.channel",
+        "must be a channel of this service",
     ),
     (
         "a mistyped channel",
@@ -466,6 +382,27 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "from -90 to 90",
     ),
     (
+        "a place too far west",
+        |s| whatsapp(s, place(0.0, -181.0)),
+        "steps[1].message.location.longitude",
+        "from -180 to 180",
+    ),
+    (
+        "a place that is no number",
+        |s| whatsapp(s, place(f64::NAN, 0.0)),
+        "steps[1].message.location.latitude",
+        "from -90 to 90",
+    ),
+    (
+        "a place with a name of 1,001 characters",
+        |s| {
+            let name = "a".repeat(1001);
+            whatsapp(s, Content::Location(v1::Location { name, ..Default::default() }));
+        },
+        "steps[1].message.location.name",
+        "at most 1000 characters",
+    ),
+    (
         "a place at infinity",
         |s| whatsapp(s, place(0.0, f64::INFINITY)),
         "steps[1].message.location.longitude",
@@ -611,6 +548,12 @@ pub(super) const WHOLE: &[Spoiled] = &[
         |s| s.send_at = ahead(90 * DAY_S + 1),
         "send_at",
         "at most 90 days ahead",
+    ),
+    (
+        "send_at past the year 9999",
+        |s| s.send_at = Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
+        "send_at",
+        "of the years 1 to 9999",
     ),
     (
         "send_at with negative nanoseconds",

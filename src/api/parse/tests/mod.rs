@@ -1,11 +1,10 @@
 //! The edge, tested against a table of fake channels: what they declare is what the real ones do,
 //! so that these tests say what the edge does and not what a provider happens to support.
 
-mod bad_messages;
-mod bad_workflows;
 mod files;
 mod good;
 mod requests;
+mod wrong;
 
 use std::sync::Arc;
 
@@ -241,24 +240,6 @@ pub(super) fn only(step: v1::Step) -> WorkflowSpec {
 
 pub(super) fn told(violations: &[RequestViolation]) -> Vec<(String, String)> {
     violations.iter().map(|it| (it.field.to_string(), it.wanted.to_string())).collect()
-}
-
-/// One way to spoil a good spec: what it is called, how, and what must be said of it.
-pub(super) type Case = (&'static str, fn(&mut WorkflowSpec), &'static str, &'static str);
-
-/// Each case gives exactly one violation, on this field, with this text in it.
-pub(super) fn each_is_refused(cases: &[Case]) {
-    for (name, spoil, field, wanted) in cases {
-        let mut spec = good();
-        spoil(&mut spec);
-        let found = match parse_spec(&spec, &Fakes::new(), NOW) {
-            Ok(_) => panic!("{name}: was taken"),
-            Err(found) => told(&found),
-        };
-        assert_eq!(found.len(), 1, "{name}: {found:?}");
-        assert_eq!(found[0].0, *field, "{name}: {found:?}");
-        assert!(found[0].1.contains(wanted), "{name}: {found:?} does not say {wanted}");
-    }
 }
 
 /// The parsed content is what providers are given. When its request is repeated it is the same plan, whoever
