@@ -334,3 +334,10 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
         assert_eq!(it.as_str(), enums::step_state(it).short_name());
     }
 }
+
+#[test]
+fn a_plan_shown_and_parsed_again_is_the_same_plan() {
+    for plan in crate::api::parse::tests::plans() {
+        assert_eq!(crate::api::parse::tests::parsed(&super::spec(&plan)), plan);
+    }
+}

@@ -2,21 +2,14 @@
 
 use dispatch_contract::{Channel, Content, Endpoint, Status, UnixMillis, ViberCategory};
 
-use super::{
-    Fakes, NOW, PAGE, ahead, content_of, good, id, number, only, parse_spec, seconds, step, text,
-};
+use super::{NOW, PAGE, ahead, content_of, good, id, number, only, parsed, seconds, step, text};
 use crate::{
-    grpc::render,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority},
     pb::v1::{self, WorkflowSpec, message},
 };
 
-fn parsed(spec: &WorkflowSpec) -> Plan {
-    parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"))
-}
-
 /// One step on each channel, with all its options.
-fn rich() -> WorkflowSpec {
+pub(super) fn rich() -> WorkflowSpec {
     let rule = |status: &str| {
         Some(v1::Failover {
             expiry_time: Some(prost_types::Duration { seconds: 1, nanos: 500_900_000 }),
@@ -108,14 +101,6 @@ fn every_channel_takes_its_own_options() {
     assert_eq!(plan.send_at, Some(UnixMillis(NOW.0 + 3_600_000)));
     // Whole milliseconds, rounded down.
     assert_eq!(plan.steps[0].failover.unwrap().expiry_ms, Some(1500));
-}
-
-#[test]
-fn a_plan_shown_and_parsed_again_is_the_same_plan() {
-    for spec in [good(), rich()] {
-        let plan = parsed(&spec);
-        assert_eq!(parsed(&render::spec(&plan)), plan);
-    }
 }
 
 #[test]

@@ -19,8 +19,19 @@ use dispatch_contract::{
 use super::{Rules, parse_spec, repeated};
 use crate::{
     api::RequestViolation,
+    machine::Plan,
     pb::v1::{self, WorkflowSpec, address, message},
 };
+
+/// Plans of specs that nothing is wrong with: for tests of what renders them.
+pub(crate) fn plans() -> [Plan; 2] {
+    [good(), good::rich()].map(|spec| parsed(&spec))
+}
+
+/// The plan of a spec that nothing is wrong with.
+pub(crate) fn parsed(spec: &WorkflowSpec) -> Plan {
+    parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"))
+}
 
 /// 2030-01-01T00:00:00Z.
 pub(super) const NOW: UnixMillis = UnixMillis(1_893_456_000_000);
