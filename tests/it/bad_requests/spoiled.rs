@@ -76,7 +76,7 @@ pub(super) const STEPS: &[Spoiled] = &[
         "pending as a condition",
         |s| rule(s).condition_status = "pending".into(),
         "steps[0].failover.condition_status",
-        "one of delivered, read",
+        "one of submitted, delivered, read",
     ),
     (
         "an expiry with too many nanoseconds",
@@ -120,8 +120,8 @@ pub(super) const ADDRESSES: &[Spoiled] = &[
     ),
     (
         "a channel in capitals",
-        |s| to(s, 1).channel = "SMS".into(),
-        "steps[1].recipient.channel",
+        |s| to(s, 0).channel = "MESSENGER".into(),
+        "steps[0].recipient.channel",
         "must be a channel of this service",
     ),
     (
