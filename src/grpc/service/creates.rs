@@ -16,7 +16,7 @@ use crate::{
 /// A request to create something, checked.
 enum Prepared {
     /// It only asked whether it could be.
-    Preview(CreateWorkflowResponse),
+    Preview(Box<CreateWorkflowResponse>),
     New(NewRequest),
 }
 
@@ -30,7 +30,7 @@ struct NewRequest {
 
 /// A request of a batch, after its check.
 enum Batched {
-    Preview(CreateWorkflowResponse),
+    Preview(Box<CreateWorkflowResponse>),
     New(View),
     Refused(View, Error),
 }
@@ -43,7 +43,7 @@ impl DispatchService {
     ) -> Result<CreateWorkflowResponse, Error> {
         let view = View::of_create(&request)?;
         let NewRequest { plan, request_id, place } = match self.prepare(caller, &request, view) {
-            Ok(Prepared::Preview(preview)) => return Ok(preview),
+            Ok(Prepared::Preview(preview)) => return Ok(*preview),
             Ok(Prepared::New(new)) => new,
             Err(error) => return self.repeated(caller, &request, view, error).await,
         };
@@ -82,7 +82,7 @@ impl DispatchService {
         let mut results = Vec::with_capacity(requests.len());
         for (request, prepared) in requests.iter().zip(prepared) {
             results.push(match prepared {
-                Ok(Batched::Preview(preview)) => Ok(preview),
+                Ok(Batched::Preview(preview)) => Ok(*preview),
                 Ok(Batched::New(view)) => {
                     let made = made.next().unwrap_or(Err(EngineError::Unavailable));
                     self.created(caller, request, view, made).await
@@ -179,11 +179,12 @@ impl DispatchService {
             return Err(EngineError::TooLate.into());
         }
         let warnings = parse::warnings(&plan, &rules, now.wall);
-        Ok(Prepared::Preview(CreateWorkflowResponse {
+        let preview = CreateWorkflowResponse {
             workflow: Some(preview(caller, plan, &request.request_id, view)),
             already_existed: false,
             warnings: warnings.iter().map(violation).collect(),
-        }))
+        };
+        Ok(Prepared::Preview(Box::new(preview)))
     }
 }
 
