@@ -145,6 +145,17 @@ struct FactDigest<'a> {
     end: Option<&'a super::Outcome>,
 }
 
+/// What one fact tells that the state does not keep, or not in its order.
+#[derive(Clone, Copy, Debug, Default)]
+struct FactNews<'a> {
+    /// The step that it decides, and why.
+    left: Option<(u8, Reason)>,
+    /// The provider's id, and of which attempt.
+    provider_id: Option<(u16, &'a str)>,
+    /// Until when it makes the workflow wait, in engine time.
+    wait_until: Option<UnixMillis>,
+}
+
 impl<'a> Progress<'a> {
     /// How far `workflow` is, by its state and its whole timeline. Without facts it is what the state alone
     /// tells, which is all of it until a step was left or a call answered.
@@ -263,7 +274,7 @@ impl<'a> TimelineEvent<'a> {
             channel: channel.map(|step| &step.requirement.channel),
             attempt,
             state: state_after(workflow, fact),
-            wait_until: wait_until(fact).map(|until| at.wall_at(until)),
+            wait_until: FactNews::of(fact).wait_until.map(|until| at.wall_at(until)),
             fact,
         }
     }
@@ -278,11 +289,12 @@ impl<'a> FactDigest<'a> {
     fn by(facts: impl IntoIterator<Item = &'a Fact>) -> Self {
         let mut digest = FactDigest::default();
         for fact in facts {
-            if let Some((step, reason)) = left(fact) {
+            let FactNews { left, provider_id, wait_until: _ } = FactNews::of(fact);
+            if let Some((step, reason)) = left {
                 digest.decided_by = Some(step);
                 put(&mut digest.reasons, usize::from(step), reason);
             }
-            if let Some((attempt, id)) = provider_id(fact)
+            if let Some((attempt, id)) = provider_id
                 && let Some(index) = usize::from(attempt).checked_sub(1)
             {
                 put(&mut digest.provider_ids, index, id);
@@ -317,89 +329,41 @@ fn put<T: Copy>(known: &mut Vec<Option<T>>, index: usize, value: T) {
     }
 }
 
-/// The step that a fact decides, and why.
-fn left(fact: &Fact) -> Option<(u8, Reason)> {
-    match fact {
-        Fact::StepMet { step } => Some((*step, Reason::ConditionMet)),
-        Fact::LateSuccess { step, .. } => Some((*step, Reason::LateConditionMet)),
-        Fact::StepFailed { step, reason, .. } => Some((*step, *reason)),
-        Fact::StepExpired { step, .. } => Some((*step, Reason::Expired)),
-        Fact::Created
-        | Fact::StepStarted { .. }
-        | Fact::AttemptPlanned { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptAccepted { .. }
-        | Fact::AttemptRejected { .. }
-        | Fact::AttemptRetryScheduled { .. }
-        | Fact::AttemptUnknown { .. }
-        | Fact::AttemptRepeated { .. }
-        | Fact::AttemptDue { .. }
-        | Fact::StatusReached { .. }
-        | Fact::StatusFailed { .. }
-        | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. }
-        | Fact::Ended(_)
-        | Fact::LateStatus { .. }
-        | Fact::LateFailure { .. }
-        | Fact::LateSendResult { .. } => None,
-    }
-}
-
-/// The provider's id that a fact tells, and of which attempt. A receipt that names none leaves it empty.
-fn provider_id(fact: &Fact) -> Option<(u16, &str)> {
-    let (attempt, id) = match fact {
-        Fact::AttemptAccepted { attempt, provider_id, .. } => (*attempt, &**provider_id),
-        Fact::LateSendResult { attempt, provider_id, .. } => (*attempt, provider_id.as_deref()?),
-        Fact::Created
-        | Fact::StepStarted { .. }
-        | Fact::AttemptPlanned { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptRejected { .. }
-        | Fact::AttemptRetryScheduled { .. }
-        | Fact::AttemptUnknown { .. }
-        | Fact::AttemptRepeated { .. }
-        | Fact::AttemptDue { .. }
-        | Fact::StatusReached { .. }
-        | Fact::StatusFailed { .. }
-        | Fact::StepMet { .. }
-        | Fact::StepFailed { .. }
-        | Fact::StepExpired { .. }
-        | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. }
-        | Fact::LateSuccess { .. }
-        | Fact::Ended(_)
-        | Fact::LateStatus { .. }
-        | Fact::LateFailure { .. } => return None,
-    };
-    (!id.is_empty()).then_some((attempt, id))
-}
-
-/// Until when a fact makes the workflow wait, in engine time.
-fn wait_until(fact: &Fact) -> Option<UnixMillis> {
-    match fact {
-        Fact::AttemptRetryScheduled { retry_at, .. } | Fact::AttemptRepeated { retry_at, .. } => {
-            Some(*retry_at)
+impl<'a> FactNews<'a> {
+    fn of(fact: &'a Fact) -> Self {
+        let left = |step: &u8, reason| FactNews { left: Some((*step, reason)), ..Self::default() };
+        // A receipt that names no id leaves it empty.
+        let id = |attempt: &u16, id: &'a str| FactNews {
+            provider_id: (!id.is_empty()).then_some((*attempt, id)),
+            ..Self::default()
+        };
+        let wait = |until: &UnixMillis| FactNews { wait_until: Some(*until), ..Self::default() };
+        match fact {
+            Fact::StepMet { step } => left(step, Reason::ConditionMet),
+            Fact::LateSuccess { step, .. } => left(step, Reason::LateConditionMet),
+            Fact::StepFailed { step, reason, .. } => left(step, *reason),
+            Fact::StepExpired { step, .. } => left(step, Reason::Expired),
+            Fact::AttemptAccepted { attempt, provider_id, .. } => id(attempt, provider_id),
+            Fact::LateSendResult { attempt, provider_id, .. } => {
+                id(attempt, provider_id.as_deref().unwrap_or_default())
+            }
+            Fact::AttemptRetryScheduled { retry_at, .. }
+            | Fact::AttemptRepeated { retry_at, .. } => wait(retry_at),
+            Fact::AttemptUnknown { wait_until, .. } => wait(wait_until),
+            Fact::Created
+            | Fact::StepStarted { .. }
+            | Fact::AttemptPlanned { .. }
+            | Fact::AttemptStarted { .. }
+            | Fact::AttemptRejected { .. }
+            | Fact::AttemptDue { .. }
+            | Fact::StatusReached { .. }
+            | Fact::StatusFailed { .. }
+            | Fact::StepSkipped { .. }
+            | Fact::StepCanceled { .. }
+            | Fact::Ended(_)
+            | Fact::LateStatus { .. }
+            | Fact::LateFailure { .. } => FactNews::default(),
         }
-        Fact::AttemptUnknown { wait_until, .. } => Some(*wait_until),
-        Fact::Created
-        | Fact::StepStarted { .. }
-        | Fact::AttemptPlanned { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptAccepted { .. }
-        | Fact::AttemptRejected { .. }
-        | Fact::AttemptDue { .. }
-        | Fact::StatusReached { .. }
-        | Fact::StatusFailed { .. }
-        | Fact::StepMet { .. }
-        | Fact::StepFailed { .. }
-        | Fact::StepExpired { .. }
-        | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. }
-        | Fact::LateSuccess { .. }
-        | Fact::Ended(_)
-        | Fact::LateStatus { .. }
-        | Fact::LateFailure { .. }
-        | Fact::LateSendResult { .. } => None,
     }
 }
 
