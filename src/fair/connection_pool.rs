@@ -28,9 +28,8 @@ use tokio::{
     sync::Notify,
     time::Instant,
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Peer;
+use super::{Connection, Peer};
 
 /// How often another connection is asked for its permit, while none is free.
 const ASK_EVERY: Duration = Duration::from_millis(5);
@@ -38,8 +37,6 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// there is a crowd.
 const LET_ARRIVE: Duration = Duration::from_millis(500);
 const LET_ARRIVE_LEAST: Duration = Duration::from_millis(50);
-/// How long a connection that was answered is left alone in a crowd: its next request may be on the way.
-const LET_REST: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system gives no more files.
 const NO_FILES: Duration = Duration::from_secs(1);
 
@@ -68,42 +65,6 @@ pub struct ConnectionPermit {
     pool: ConnectionPool,
     number: u64,
     connection: Arc<Connection>,
-}
-
-/// What a connection does, for the pool and for whoever serves it.
-pub struct Connection {
-    address: IpAddr,
-    phase: Mutex<ConnectionPhase>,
-    /// Whether it has shown that it may ask something.
-    is_known: AtomicBool,
-    /// Whether it is to close with its next answer.
-    is_wanted: AtomicBool,
-    is_crowded: Arc<AtomicBool>,
-    let_go: CancellationToken,
-}
-
-#[derive(Clone, Copy)]
-enum ConnectionPhase {
-    /// A handshake, or a request, is still to arrive, since.
-    Arriving(Instant),
-    /// So many requests are worked on.
-    Working(u32),
-    /// All was answered, since.
-    Resting(Instant),
-}
-
-/// A request that is worked on; over when this is dropped.
-#[derive(Debug)]
-#[must_use = "the request is over when this is dropped"]
-pub struct ActiveRequest(Arc<Connection>);
-
-/// In which order connections are asked for their permit: the greatest first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct EvictionRank {
-    is_quiet: bool,
-    of_its_peer: usize,
-    is_unknown: bool,
-    quiet_for: Duration,
 }
 
 impl ConnectionPool {
@@ -185,17 +146,13 @@ impl ConnectionPool {
         let now = Instant::now();
         let held = self.held();
         let all = held.connections.values().filter_map(|connection| {
-            let of_its_peer = held.by_peer.get(&connection.address.into());
+            let of_its_peer = held.by_peer.get(&connection.address().into());
             let of_its_peer = of_its_peer.copied().unwrap_or_default();
             let rank = connection.rank(now, of_its_peer, held.let_arrive)?;
             Some((rank, connection))
         });
         let Some((rank, first)) = all.max_by(|(a, _), (b, _)| a.cmp(b)) else { return };
-        if rank.is_quiet {
-            first.let_go.cancel();
-        } else {
-            first.is_wanted.store(true, Ordering::Relaxed);
-        }
+        first.ask(&rank);
     }
 
     fn held(&self) -> MutexGuard<'_, PoolState> {
@@ -210,124 +167,11 @@ impl ConnectionPermit {
     }
 }
 
-impl Connection {
-    fn new(address: IpAddr, is_crowded: Arc<AtomicBool>) -> Connection {
-        Connection {
-            address,
-            phase: Mutex::new(ConnectionPhase::Arriving(Instant::now())),
-            is_known: AtomicBool::new(false),
-            is_wanted: AtomicBool::new(false),
-            is_crowded,
-            let_go: CancellationToken::new(),
-        }
-    }
-
-    /// The address at its other end, which may be a proxy's.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// A request, or another part of a handshake, begins to arrive.
-    pub fn arriving(&self) {
-        *self.phase() = ConnectionPhase::Arriving(Instant::now());
-    }
-
-    /// A request has arrived whole. The connection keeps its permit until [`rested`](Self::rested).
-    pub fn working(&self) {
-        *self.phase() = ConnectionPhase::Working(1);
-    }
-
-    /// What was arriving is here: it is worked on.
-    pub fn arrived(&self) {
-        let mut phase = self.phase();
-        if let ConnectionPhase::Arriving(_) = *phase {
-            *phase = ConnectionPhase::Working(1);
-        }
-    }
-
-    /// What was asked is answered.
-    pub fn rested(&self) {
-        *self.phase() = ConnectionPhase::Resting(Instant::now());
-    }
-
-    /// One request more is worked on, beside others.
-    pub fn busy(self: &Arc<Self>) -> ActiveRequest {
-        let mut phase = self.phase();
-        *phase = ConnectionPhase::Working(match *phase {
-            ConnectionPhase::Working(count) => count + 1,
-            ConnectionPhase::Arriving(_) | ConnectionPhase::Resting(_) => 1,
-        });
-        ActiveRequest(Arc::clone(self))
-    }
-
-    /// It has shown that it may ask something.
-    pub fn is_known(&self) {
-        self.is_known.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether its permit is wanted: the next response should say that it closes.
-    pub fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Relaxed)
-            || self.let_go.is_cancelled()
-            || !self.is_known.load(Ordering::Relaxed) && self.is_crowded.load(Ordering::Relaxed)
-    }
-
-    /// Whether something is worked on.
-    pub fn is_working(&self) -> bool {
-        matches!(*self.phase(), ConnectionPhase::Working(_))
-    }
-
-    /// Whether a request, or a part of a handshake, is still to arrive.
-    pub fn is_arriving(&self) -> bool {
-        matches!(*self.phase(), ConnectionPhase::Arriving(_))
-    }
-
-    /// Ready once its permit is another's: it is to end, unless it [is working](Self::is_working) again.
-    pub fn let_go(&self) -> WaitForCancellationFutureOwned {
-        self.let_go.clone().cancelled_owned()
-    }
-
-    /// Its rank among those that may be asked for their permit; `None` if it was asked already.
-    fn rank(&self, now: Instant, of_its_peer: usize, let_arrive: Duration) -> Option<EvictionRank> {
-        if self.let_go.is_cancelled() {
-            return None;
-        }
-        let (since, let_be) = match *self.phase() {
-            ConnectionPhase::Arriving(since) => (since, let_arrive),
-            ConnectionPhase::Resting(since) => (since, LET_REST),
-            ConnectionPhase::Working(_) => (now, LET_REST),
-        };
-        let quiet_for = now.duration_since(since);
-        let is_quiet = quiet_for >= let_be;
-        if !is_quiet && self.is_wanted.load(Ordering::Relaxed) {
-            return None;
-        }
-        let is_unknown = !self.is_known.load(Ordering::Relaxed);
-        Some(EvictionRank { is_quiet, of_its_peer, is_unknown, quiet_for })
-    }
-
-    fn phase(&self) -> MutexGuard<'_, ConnectionPhase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        let mut phase = self.0.phase();
-        if let ConnectionPhase::Working(count) = *phase {
-            *phase = match count.saturating_sub(1) {
-                0 => ConnectionPhase::Resting(Instant::now()),
-                left => ConnectionPhase::Working(left),
-            };
-        }
-    }
-}
-
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut held = self.pool.held();
         held.connections.remove(&self.number);
-        let peer = Peer::from(self.connection.address);
+        let peer = Peer::from(self.connection.address());
         if let Some(count) = held.by_peer.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
@@ -355,12 +199,6 @@ impl std::fmt::Debug for ConnectionPool {
 impl std::fmt::Debug for ConnectionPermit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ConnectionPermit")
-    }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connection")
     }
 }
 

@@ -9,13 +9,15 @@
 //! - [`Turns`], for what is short and worth waiting for: those who wait are served in rotation, one of
 //!   each. [`DiskTurns`] are turns at the disk.
 
+mod connection;
 mod connection_pool;
 mod disk_turns;
 mod peer;
 mod shares;
 mod turns;
 
-pub use connection_pool::{ActiveRequest, Connection, ConnectionPermit, ConnectionPool};
+pub use connection::{ActiveRequest, Connection};
+pub use connection_pool::{ConnectionPermit, ConnectionPool};
 pub use disk_turns::{DiskTurns, NotDone};
 pub use peer::Peer;
 pub use shares::{Share, Shares};
