@@ -12,13 +12,13 @@ use std::{
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use dispatch_contract::{Secret, UnixMillis, is_printable};
+use dispatch_contract::{Secret, UnixMillis};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    Application, ApplicationError, Destinations, KeyPair, LimitsByTenant, MessagesCapability,
-    PayloadVersion, PublicKey, RefusedUrl, Sealing, Signing, Vault, VaultError, Webhook, check_url,
-    limits::is_full, receiver, rsa::belongs,
+    Application, ApplicationError, ApplicationSpec, KeyPair, LimitsByTenant, MessagesCapability,
+    MessagesSpec, Name, ReturnedSecrets, Sealing, Vault, VaultError, Written, limits::is_full,
+    receiver, rsa::belongs,
 };
 use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
@@ -38,99 +38,6 @@ pub struct Applications {
     changing: Mutex<()>,
     /// Ids sort as applications were made, also within a millisecond.
     id_context: Mutex<ContextV7>,
-}
-
-/// What an application is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApplicationSpec {
-    /// For people.
-    pub name: Name,
-    /// Its public key. `None` makes a pair for a new one, and leaves an older one's key as it is.
-    pub public_key: Option<PublicKey>,
-    /// Makes a new pair for an older one too, in place of its key.
-    pub renew_key: bool,
-    /// What it does with messages.
-    pub messages: Option<MessagesSpec>,
-    /// The JSON object of its capabilities that nothing here uses; `None` leaves it as it is.
-    pub other_capabilities: Option<String>,
-    /// Kept for whoever asks for it again; `None` leaves it as it is.
-    pub improve_ai: Option<bool>,
-    /// Whether it is the tenant's default, in place of the one before; `None` leaves it as it is.
-    pub is_default: Option<bool>,
-}
-
-/// What an application is to do with messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessagesSpec {
-    /// Told of people's answers.
-    pub inbound: Option<Webhook>,
-    /// Told of statuses and final reports.
-    pub status: Option<Webhook>,
-    /// The version of the payloads that it is sent.
-    pub payload_version: PayloadVersion,
-    /// How it can tell that it is us.
-    pub signing: Signing,
-}
-
-/// Secrets of an application that its owner returned with the rest of an earlier response.
-#[derive(Clone, Debug, Default)]
-pub struct ReturnedSecrets {
-    /// The private key.
-    pub private_key: Option<Secret>,
-    /// The secret of its callbacks.
-    pub callback_secret: Option<Secret>,
-}
-
-/// A name for people: 1 to 200 printable characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name(String);
-
-/// An application as it now is, with what is told only now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The application.
-    pub application: Application,
-    /// Whether it is its tenant's default.
-    pub is_default: bool,
-    /// The private key, PKCS#8 PEM, if a pair was made. It is not kept.
-    pub private_key: Option<Secret>,
-    /// The secret of its callbacks, if one was made.
-    pub callback_secret: Option<Secret>,
-}
-
-impl Name {
-    /// Reads a name.
-    ///
-    /// # Errors
-    /// If it is none; the text says what would be right.
-    pub fn parse(text: &str) -> Result<Name, &'static str> {
-        if (1..=200).contains(&text.chars().count()) && is_printable(text) {
-            Ok(Name(text.to_owned()))
-        } else {
-            Err(
-                "must be 1 to 200 printable characters: no line break, none that is invisible, no blank \
-                 at its ends",
-            )
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl ApplicationSpec {
-    /// Looks at the address that statuses go to, by the judgement that a callback meets when it goes
-    /// out: what could never be reached is refused while somebody looks. Where a name leads is seen
-    /// only then.
-    ///
-    /// # Errors
-    /// If it may not be called; the error says what would be right.
-    pub fn check_status_url(&self, destinations: &Destinations) -> Result<(), RefusedUrl> {
-        let status = self.messages.as_ref().and_then(|messages| messages.status.as_ref());
-        status.map_or(Ok(()), |status| check_url(&status.address, destinations).map(|_| ()))
-    }
 }
 
 impl Applications {
@@ -273,7 +180,7 @@ impl Applications {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let application = self.get(tenant, id)?;
         let mut spec = ApplicationSpec {
-            name: Name(application.name.clone()),
+            name: Name::of(&application),
             public_key: None,
             renew_key: false,
             messages: application.messages.as_ref().map(|messages| MessagesSpec {
@@ -474,7 +381,7 @@ impl Applications {
     ) -> Result<Written, ApplicationError> {
         let ApplicationSpec { name, public_key, renew_key, messages, is_default, .. } = spec;
         let mut private_key = None;
-        application.name = name.0;
+        application.name = name.into_text();
         match public_key {
             Some(key) => application.public_key = Some(key.into()),
             None if application.public_key.is_none() || renew_key => {

@@ -7,6 +7,7 @@
 mod account;
 mod accounts;
 mod application;
+mod application_spec;
 mod applications;
 mod arrival;
 mod audit;
@@ -47,9 +48,8 @@ use std::{
 pub use account::{AccountToken, ChatProvider, ExternalAccount, ExternalId};
 pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, PayloadVersion, Signing, Webhook};
-pub use applications::{
-    ApplicationSpec, Applications, MessagesSpec, Name, ReturnedSecrets, Written,
-};
+pub use application_spec::{ApplicationSpec, MessagesSpec, Name, ReturnedSecrets, Written};
+pub use applications::Applications;
 pub use arrival::{Arrival, is_no_foreign_name};
 pub use audit::{AUDIT_OF_TENANT, AUDIT_PAGE_MOST, AuditEntry, AuditFilter, AuditPage};
 use bootstrap::{BOOTSTRAP, Bootstrap};
