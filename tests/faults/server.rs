@@ -130,7 +130,11 @@ impl Place {
             None
         };
         let greeted = tokio::time::timeout(TIMEOUT, greeting).await;
-        let Some((grpc, internal_http)) = greeted.expect("it neither serves nor ends") else {
+        let greeted = greeted.unwrap_or_else(|_| {
+            let said = said.lock().unwrap();
+            panic!("it neither serves nor ends; threads:\n{}it said:\n{said}", threads(child.id()))
+        });
+        let Some((grpc, internal_http)) = greeted else {
             let (grpc, internal_http) = (self.grpc, self.http);
             let server = Server { child, grpc, internal_http, said, listening: vec![errors] };
             return Err(server.ended().await);
@@ -189,6 +193,25 @@ impl Server {
         self.signal("TERM");
         self.ended().await.status.code()
     }
+}
+
+/// What each thread of a process is doing: its state, where it waits, for how long it ran and for how long
+/// it would have run had it been given a processor. A process that hangs is told from one that starves.
+fn threads(process: Option<u32>) -> String {
+    let Some(process) = process else { return "it has ended\n".to_owned() };
+    let tasks = Path::new("/proc").join(process.to_string()).join("task");
+    let threads = std::fs::read_dir(tasks).into_iter().flatten().filter_map(Result::ok);
+    let told = threads.map(|thread| {
+        let read =
+            |name: &str| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let (name, status, times) = (read("comm"), read("status"), read("schedstat"));
+        let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+        let mut times = times.split_whitespace().map(|ns| ns.parse().unwrap_or(0) / 1_000_000);
+        let (ran, waited): (u64, u64) = (times.next().unwrap_or(0), times.next().unwrap_or(0));
+        let (name, at) = (name.trim(), read("wchan"));
+        format!("  {name}: {state}, at {at}, ran {ran} ms, waited {waited} ms for a processor\n")
+    });
+    told.collect()
 }
 
 async fn hear(stream: impl AsyncRead + Unpin, said: Arc<Mutex<String>>) {

@@ -117,12 +117,13 @@ impl Scenario {
         let mut dice = Dice::of(seed, &[1]);
         let size = dice.one(&[4, 16, 50, 50, 130]);
         let deaths = dice.one(&[0, 1, 3, 3, 10]);
-        // Few callers: what is tried there is time, not a crowd.
-        let is_loop = dice.percent(50) && size == 4;
+        // Few callers mostly: what is tried there is time. In a crowd the order must survive it too.
+        let is_small_loop = dice.percent(50) && size == 4;
         let sets = dice.one(&[0, 0, 1, 3]);
         let routes = routes(&mut dice);
         // Dice of their own, so that the worlds of old seeds stay what they were.
         let mut more = Dice::of(seed, &[14]);
+        let is_loop = is_small_loop || Dice::of(seed, &[17]).percent(10);
         let narrow = LaneLimits { creates: 4, cancels: 2, receipts: 2 };
         let policy = PolicySnapshot {
             send_within_ms: dice.one(&[10 * SECOND, 5 * MINUTE, 15 * MINUTE]),
