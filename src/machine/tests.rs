@@ -9,6 +9,7 @@ use super::*;
 use crate::shared::plans;
 
 mod any;
+mod bounds;
 mod calls;
 mod conditions;
 mod ends;
