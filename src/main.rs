@@ -1,11 +1,3 @@
 //! The `dispatch` program.
 
-use std::process::ExitCode;
-
-/// sled is several times faster with it, and takes less memory, than with glibc's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
-    dispatch::cli::run(dispatch::builtin::parts)
-}
+dispatch::main!(|_| Ok::<_, std::convert::Infallible>(()));

@@ -5,14 +5,15 @@
 
 mod acceptor;
 mod accounts;
-mod adapters;
 mod ballast;
 mod check;
 mod clock;
+pub mod configured;
 mod files;
 mod grpc_edge;
 mod http_edge;
 mod options;
+mod providers;
 mod reload;
 mod rooms;
 mod security;
@@ -85,7 +86,7 @@ pub struct Service {
     callbacks: Callbacks,
     health: tonic_health::server::HealthReporter,
     stop_edges: CancellationToken,
-    stop_adapters: CancellationToken,
+    stop_providers: CancellationToken,
     edges: JoinSet<()>,
     drain: Mutex<Duration>,
     reload_handles: reload::ReloadHandles,
@@ -114,8 +115,8 @@ impl Service {
             return Err(StartError::InsecureListen(insecure_listen));
         }
         let rooms = Rooms::start(config, &sockets, options, components).await?;
-        let stop_adapters = CancellationToken::new();
-        rooms.run_adapters(&stop_adapters);
+        let stop_providers = CancellationToken::new();
+        rooms.run_providers(&stop_providers);
         rooms.go_on_rotating();
         let internal_http = sockets.internal_http.address;
         let stop_edges = CancellationToken::new();
@@ -133,7 +134,7 @@ impl Service {
             callbacks: rooms.callbacks,
             health,
             stop_edges,
-            stop_adapters,
+            stop_providers,
             edges,
             drain: Mutex::new(Duration::from_secs(config.engine.drain_s)),
         })
@@ -152,7 +153,7 @@ impl Service {
         self.health.set_not_serving::<DispatchServiceServer<DispatchService>>().await;
         // The server as a whole, which probes ask for by default.
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        self.stop_adapters.cancel();
+        self.stop_providers.cancel();
         let drain = *self.drain.lock().unwrap_or_else(PoisonError::into_inner);
         self.engine.drain(drain).await;
         let result = self.engine.stopped().await;

@@ -355,6 +355,12 @@ where
     }
 }
 
+/// Says why the program cannot run at all.
+pub(crate) fn refuse(problem: &str) -> ExitCode {
+    show::error(problem);
+    ExitCode::FAILURE
+}
+
 async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, CommandFailure>
 where
     P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,

@@ -1,9 +1,9 @@
-//! Providers' webhooks, at `/receipts/{adapter}/{account}`.
+//! Providers' webhooks, at `/receipts/{provider}/{account}`.
 //!
-//! `{adapter}` is an adapter's name or a provider's; `{account}` may be left out where the provider
+//! `{provider}` may be the name of one of its adapters too; `{account}` may be left out where the provider
 //! has one account. A slash too many is taken; a name that is not known is counted and logged, because
-//! receipts that are lost are messages that fail over. The body goes to the adapter as it came:
-//! signatures cover raw bytes. A 2xx is answered only once all of it is durable; an adapter that panics
+//! receipts that are lost are messages that fail over. The body goes to the provider's code as it came:
+//! signatures cover raw bytes. A 2xx is answered only once all of it is durable; one that panics
 //! is answered for with 500, so that the provider sends it again.
 
 use std::{
@@ -101,10 +101,11 @@ async fn named(
 
 impl Webhooks {
     async fn take(&self, name: &str, account: Option<&str>, request: Request) -> Response {
-        let Some(adapter) = self.registry.webhook_reader(name) else {
+        let Some(provider) = self.registry.webhook_reader(name) else {
             return self.unknown_path("adapter", request.uri().path());
         };
-        let Some(account) = self.account(adapter.provider(), account) else {
+        let of = provider.name();
+        let Some(account) = self.account(of, account) else {
             return self.unknown_path("account", request.uri().path());
         };
         let (head, body) = request.into_parts();
@@ -123,32 +124,32 @@ impl Webhooks {
             body: &body,
         };
         let wall = self.clock.wall();
-        let read = catch_unwind(AssertUnwindSafe(|| adapter.webhook(&call, &account, wall)));
+        let read = catch_unwind(AssertUnwindSafe(|| provider.webhook(&call, &account, wall)));
         let Ok(outcome) = read else {
             // Nothing is known of it, not even whether it is genuine: the provider sends it again.
-            self.telemetry.metrics.adapter_panicked(adapter.name(), "webhook");
-            self.telemetry.metrics.webhook(adapter.provider(), &account.name, "panicked");
-            let (adapter, account) = (adapter.name(), &*account.name);
-            if self.admits_log(Level::ERROR, "webhook_panicked", account, adapter) {
-                tracing::error!(adapter, account, "the adapter panicked over a webhook");
+            self.telemetry.metrics.adapter_panicked(of, "webhook");
+            self.telemetry.metrics.webhook(of, &account.name, "panicked");
+            let account = &*account.name;
+            if self.admits_log(Level::ERROR, "webhook_panicked", account, of) {
+                tracing::error!(provider = of, account, "the provider panicked over a webhook");
             }
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let verdict = match outcome.verdict {
             Verdict::Understood => "understood",
             Verdict::NotUnderstood => {
-                let (adapter, account) = (adapter.name(), &*account.name);
-                if self.admits_log(Level::WARN, "webhook_not_understood", account, adapter) {
-                    tracing::warn!(adapter, account, "a genuine webhook was not understood");
+                let account = &*account.name;
+                if self.admits_log(Level::WARN, "webhook_not_understood", account, of) {
+                    tracing::warn!(provider = of, account, "a genuine webhook was not understood");
                 }
                 "not_understood"
             }
             Verdict::Forged => {
                 // Whoever finds this address could fill a log: the metric counts, the line is rare.
-                let (provider, account) = (adapter.provider(), &*account.name);
-                if self.admits_log(Level::WARN, "webhook_forged", account, provider) {
+                let account = &*account.name;
+                if self.admits_log(Level::WARN, "webhook_forged", account, of) {
                     tracing::warn!(
-                        provider,
+                        provider = of,
                         account,
                         "a webhook's signature is missing or wrong; is signature_secret the account's?"
                     );
@@ -156,10 +157,10 @@ impl Webhooks {
                 "forged"
             }
         };
-        self.telemetry.metrics.webhook(adapter.provider(), &account.name, verdict);
-        // Whatever an adapter hands back beside that verdict, a forged call changes nothing.
+        self.telemetry.metrics.webhook(of, &account.name, verdict);
+        // Whatever a provider hands back beside that verdict, a forged call changes nothing.
         if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
-            let taken = self.sink.take(adapter.provider(), &account.name, outcome.inbound);
+            let taken = self.sink.take(of, &account.name, outcome.inbound);
             if let Err(RetryAfter(seconds)) = taken.await {
                 let headers = [(header::RETRY_AFTER, seconds.to_string())];
                 let text = "not taken; send it again\n";

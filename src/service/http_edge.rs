@@ -62,7 +62,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         clock: rooms.clock.contract_clock(),
         telemetry: rooms.engine.telemetry(),
         registry: rooms.registry.clone(),
-        accounts: Arc::clone(&rooms.accounts),
+        accounts: Arc::clone(&rooms.accounts.accounts),
         public_url: listen.public_url.clone(),
         timeout,
     };

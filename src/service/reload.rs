@@ -15,6 +15,7 @@ use dispatch_contract::{Account, Registry};
 use super::{
     Components, Service,
     options::{callback_options, destinations, policy, with_tenants_and_names},
+    providers::WatchedAccounts,
     rooms::Rooms,
     security,
 };
@@ -31,7 +32,7 @@ use crate::{
 /// What a reload reaches.
 pub(super) struct ReloadHandles {
     pub(super) registry: Registry,
-    pub(super) accounts: Arc<Current<AccountsByName>>,
+    pub(super) accounts: Arc<WatchedAccounts>,
     pub(super) applications: Arc<Applications>,
     pub(super) destinations: Arc<Current<Destinations>>,
     pub(super) sandbox: Option<Arc<dyn Sandbox>>,
@@ -68,7 +69,7 @@ impl Service {
         let telling = callback_options(&config.callbacks, &reload_handles.applications);
         let telling = self.callbacks.prepare(telling);
         let telling = telling.map_err(|error| ConfigError(error.to_string()))?;
-        let accounts = renewed(parts.accounts, &reload_handles.accounts.get());
+        let accounts = renewed(parts.accounts, &reload_handles.accounts.accounts.get());
         let routes = rebound(&parts.routes, &reload_handles.registry, &accounts)?;
         let routes = with_tenants_and_names(routes, config, &accounts);
 

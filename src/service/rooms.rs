@@ -6,8 +6,12 @@ use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Components, ServiceClock, StartError, accounts, adapters, options, security, sockets::Sockets,
-    stores, upkeep::TableSource,
+    Components, ServiceClock, StartError, accounts, options,
+    providers::{self, WatchedAccounts},
+    security,
+    sockets::Sockets,
+    stores,
+    upkeep::TableSource,
 };
 use crate::{
     access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
@@ -17,7 +21,6 @@ use crate::{
     engine::Engine,
     fair::DiskTurns,
     grpc::Sandbox,
-    http::AccountsByName,
     store::Store,
     telemetry::Metrics,
 };
@@ -42,7 +45,7 @@ pub(super) struct Rooms {
     pub(super) callbacks: Callbacks,
     pub(super) destinations: Arc<Current<Destinations>>,
     pub(super) registry: Registry,
-    pub(super) accounts: Arc<Current<AccountsByName>>,
+    pub(super) accounts: Arc<WatchedAccounts>,
     pub(super) sandbox: Option<Arc<dyn Sandbox>>,
     pub(super) clock: ServiceClock,
 }
@@ -106,17 +109,18 @@ impl Rooms {
             callbacks,
             destinations: Arc::new(Current::new(options::destinations(&config.callbacks))),
             registry: components.registry,
-            accounts: Arc::new(Current::new(components.accounts)),
+            accounts: Arc::new(WatchedAccounts::new(components.accounts)),
             sandbox: components.sandbox,
             clock,
         })
     }
 
-    /// Runs what adapters do by themselves, until `stop`.
-    pub(super) fn run_adapters(&self, stop: &CancellationToken) {
-        for adapter in self.registry.iter() {
-            let (adapter, clock) = (Arc::clone(adapter), self.clock.contract_clock());
-            tokio::spawn(adapters::run(adapter, self.engine.clone(), clock, stop.clone()));
+    /// Runs what providers do by themselves, until `stop`.
+    pub(super) fn run_providers(&self, stop: &CancellationToken) {
+        for provider in self.registry.providers() {
+            let (provider, clock) = (Arc::clone(provider), self.clock.contract_clock());
+            let (accounts, engine) = (self.accounts.of(provider.name()), self.engine.clone());
+            tokio::spawn(providers::run(provider, accounts, engine, clock, stop.clone()));
         }
     }
 

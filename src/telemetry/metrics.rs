@@ -165,7 +165,8 @@ impl Metrics {
             .set(i64::try_from(sends).unwrap_or(i64::MAX));
     }
 
-    /// Counts a panic in an adapter's `send`, `webhook` or `run`.
+    /// Counts a panic in an adapter's `send`, or in its provider's `webhook` or `run`, which then stands in
+    /// the adapter's place.
     pub fn adapter_panicked(&self, adapter: &str, call: &'static str) {
         let adapter = adapter.to_owned();
         self.families.adapter_panics.get_or_create(&PanicLabels { adapter, call }).inc();

@@ -14,8 +14,7 @@ use dispatch::{
     service::{Components, Service},
 };
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
-    UnixMillis, WebhookOutcome, WebhookRequest,
+    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,15 +53,6 @@ impl ChannelAdapter for Honouring {
         message: &Message,
     ) -> Result<Accepted, AdapterError> {
         self.inner.send(context, message).await
-    }
-
-    fn webhook(
-        &self,
-        request: &WebhookRequest<'_>,
-        account: &Account,
-        now: UnixMillis,
-    ) -> WebhookOutcome {
-        self.inner.webhook(request, account, now)
     }
 }
 

@@ -15,7 +15,7 @@ use dispatch::{
         CreateWorkflowRequest, Event, EventKind, ListWorkflowsRequest, Workflow, WorkflowState,
     },
 };
-use dispatch_sandbox::Provider;
+use dispatch_sandbox::SimulatedProvider;
 use futures_util::StreamExt;
 use tonic::Code;
 
@@ -113,7 +113,7 @@ pub async fn watch(client: &Client) -> Arc<Mutex<Vec<Event>>> {
 /// Checks every row of the crash contract once everything has ended.
 pub async fn check(
     client: &Client,
-    provider: &Provider,
+    provider: &SimulatedProvider,
     promised: Promised,
     seen: Arc<Mutex<Vec<Event>>>,
 ) -> Kept {
@@ -154,7 +154,10 @@ pub async fn check(
 }
 
 /// Every workflow, once it has ended and every receipt of the provider's has come to it.
-async fn everything_ended(client: &Client, provider: &Provider) -> BTreeMap<String, Workflow> {
+async fn everything_ended(
+    client: &Client,
+    provider: &SimulatedProvider,
+) -> BTreeMap<String, Workflow> {
     let full = Mutex::new(BTreeMap::new());
     let all = futures_util::stream::iter(all_ids(client).await);
     all.for_each_concurrent(8, async |id| {

@@ -15,7 +15,7 @@ use dispatch::{
     client::Client,
     pb::v1::{OutcomeReason, WorkflowSpec},
 };
-use dispatch_sandbox::Provider;
+use dispatch_sandbox::SimulatedProvider;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -78,7 +78,7 @@ const MISSING: &str = "libfaketime is not installed (Debian: apt-get install fak
 struct Setting {
     place: Place,
     wall: Wall,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     stop: CancellationToken,
     _folder: tempfile::TempDir,
 }

@@ -8,7 +8,7 @@ use dispatch::{
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +73,10 @@ pub fn setting(name: &str) -> Option<u64> {
 
 /// A provider that outlives the service, and remembers what it really sent. Every call is a new
 /// message to it, as with those that are shipped.
-pub async fn provider(script: &str, stop: &CancellationToken) -> (Arc<Provider>, SocketAddr) {
+pub async fn provider(
+    script: &str,
+    stop: &CancellationToken,
+) -> (Arc<SimulatedProvider>, SocketAddr) {
     provider_that(script, None, stop).await
 }
 
@@ -82,7 +85,7 @@ pub async fn provider_that(
     script: &str,
     idempotent_for: Option<Duration>,
     stop: &CancellationToken,
-) -> (Arc<Provider>, SocketAddr) {
+) -> (Arc<SimulatedProvider>, SocketAddr) {
     let clock = Arc::new(SystemClock::new());
     let config = ProviderConfig {
         default_script: script.parse().unwrap(),
@@ -90,7 +93,7 @@ pub async fn provider_that(
         log_limit: 4_000_000,
         ..ProviderConfig::default()
     };
-    let provider = Arc::new(Provider::new(clock, config));
+    let provider = Arc::new(SimulatedProvider::new(clock, config));
     let server = ServerConfig {
         api_key: "abcd1234".to_owned(),
         api_secret: Some(Secret::new(SECRET)),

@@ -76,6 +76,7 @@ fn repeat(number: usize, times: usize) {
     let record_bytes = encode(&record).expect("it can be encoded");
     let request = lives::request();
     let route = parts.routes.get("sms").expect("a route");
+    let reader = parts.registry.provider(route.adapter.provider()).expect("registered");
     let receipt = lives::SignedReceipt::new();
     let webhook = receipt.request();
     match INSTRUCTIONS[number].0 {
@@ -93,8 +94,7 @@ fn repeat(number: usize, times: usize) {
             drop(black_box(parse_create(black_box(&request), &parts.routes, lives::at(0).wall)));
         }),
         "verify and read a signed webhook" => (0..times).for_each(|_| {
-            let read =
-                route.adapter.webhook(black_box(&webhook), &route.account, lives::at(0).wall);
+            let read = reader.webhook(black_box(&webhook), &route.account, lives::at(0).wall);
             drop(black_box(read));
         }),
         other => panic!("{other} cannot be repeated"),

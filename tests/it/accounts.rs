@@ -25,7 +25,7 @@ use dispatch::{
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
-    UnixMillis, WebhookOutcome, WebhookRequest,
+    UnixMillis,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -349,15 +349,6 @@ impl ChannelAdapter for Remembering {
     ) -> Result<Accepted, AdapterError> {
         self.calls.lock().unwrap().push(context.account.clone());
         self.inner.send(context, message).await
-    }
-
-    fn webhook(
-        &self,
-        request: &WebhookRequest<'_>,
-        account: &Account,
-        now: UnixMillis,
-    ) -> WebhookOutcome {
-        self.inner.webhook(request, account, now)
     }
 }
 

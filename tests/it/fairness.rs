@@ -19,8 +19,10 @@ use dispatch::{
     },
     store::{MemoryStore, Record, Store},
 };
-use dispatch_contract::{Account, Channel, ChannelAdapter, Status, UnixMillis};
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use dispatch_contract::{
+    Account, Capabilities, Channel, ChannelAdapter, Correlation, Status, UnixMillis,
+};
+use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use uuid::Uuid;
 
 use crate::shared::plans;
@@ -38,8 +40,8 @@ fn at(ms: u64) -> Moment {
 /// Routes of one channel, in order, each with [`PLACES`].
 fn routes(names: &[&str], weights: &[(&str, u32)]) -> Arc<RouteTable> {
     let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let can = dispatch_sms::capabilities();
+    let provider = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
+    let can = Capabilities { correlation: Correlation::AttemptId, ..dispatch_sms::capabilities() };
     let adapter: Arc<dyn ChannelAdapter> =
         Arc::new(SandboxAdapter::new(Channel::SMS, can, provider));
     let account = Arc::new(Account {

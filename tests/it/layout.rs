@@ -289,8 +289,7 @@ fn one_file_names_concrete_adapters() {
             "dispatch_whatsapp",
             "dispatch_messenger",
             "dispatch_sandbox",
-            // What the kit knows beside providers serves callbacks too.
-            "dispatch_kit::vonage",
+            "dispatch_vonage",
         ];
         let is_named = names.iter().any(|name| text.contains(&format!("{name}::")));
         let is_legal = path.ends_with("builtin.rs") || path.ends_with("tests.rs");

@@ -17,10 +17,10 @@ use dispatch::{
     store::{MemoryStore, Store},
 };
 use dispatch_contract::{
-    AddressForm, AttemptId, Capabilities, Channel, ErrorKind, Fault, Inbound, Receipt, Report,
-    Status, UnixMillis, Usage,
+    AddressForm, AttemptId, Capabilities, Channel, Correlation, ErrorKind, Fault, Inbound, Receipt,
+    Report, Status, UnixMillis, Usage,
 };
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use uuid::Uuid;
 
 use crate::shared::{engines::sms_route, plans};
@@ -433,8 +433,9 @@ fn changed(change: impl FnOnce(&mut Route)) -> RouteTable {
 /// The same by an adapter that can do something else.
 fn by_adapter(channel: Channel, change: impl FnOnce(&mut Capabilities)) -> RouteTable {
     let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let mut can = dispatch_sms::capabilities();
+    let provider = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
+    let mut can =
+        Capabilities { correlation: Correlation::AttemptId, ..dispatch_sms::capabilities() };
     change(&mut can);
     changed(|route| route.adapter = Arc::new(SandboxAdapter::new(channel, can, provider)))
 }

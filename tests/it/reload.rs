@@ -14,7 +14,7 @@ use dispatch::{
     pb::v1::{Workflow, WorkflowState},
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -123,11 +123,13 @@ steps:
     }
 }
 
-async fn provider(script: &str, stop: &CancellationToken) -> (Arc<Provider>, SocketAddr) {
+async fn provider(script: &str, stop: &CancellationToken) -> (Arc<SimulatedProvider>, SocketAddr) {
     let clock = Arc::new(SystemClock::new());
     let default_script = script.parse().unwrap();
-    let provider =
-        Arc::new(Provider::new(clock, ProviderConfig { default_script, ..Default::default() }));
+    let provider = Arc::new(SimulatedProvider::new(
+        clock,
+        ProviderConfig { default_script, ..Default::default() },
+    ));
     let server = ServerConfig {
         api_key: "abcd1234".to_owned(),
         api_secret: Some(Secret::new(SECRET)),

@@ -15,7 +15,7 @@ use dispatch::{
     service::{Components, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -157,7 +157,7 @@ struct Told {
     service: Service,
     client: Client,
     clock: Arc<TestClock>,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     shape: Shape,
     stop: CancellationToken,
 }
@@ -176,7 +176,7 @@ impl Told {
         let started = Service::start(&config, |clock, _| {
             let default_script = "accept; never".parse().unwrap();
             let quiet = ProviderConfig { default_script, ..ProviderConfig::default() };
-            let provider = Arc::new(Provider::new(clock.contract_clock(), quiet));
+            let provider = Arc::new(SimulatedProvider::new(clock.contract_clock(), quiet));
             let server = ServerConfig {
                 api_key: KEY.to_owned(),
                 api_secret: Some(Secret::new(SECRET)),

@@ -3,32 +3,22 @@
 
 mod schema;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dispatch_contract::{
     Action, Channel, ChannelAdapter, Content, ContentKind, Endpoint, Media, Message,
-    MessengerCategory, MessengerOptions, MmsOptions, Options, SmsEncoding, SmsOptions, UnixMillis,
-    ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
+    MessengerCategory, MessengerOptions, MmsOptions, Options, Provider, SmsEncoding, SmsOptions,
+    UnixMillis, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
 };
-use dispatch_kit::{
-    http::HttpClient,
-    vonage::{VonageAdapter, wire_of_use},
-};
+use dispatch_vonage::wire_of_use;
 use serde_json::{Value, json};
 
 use self::schema::Schema;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-fn adapters() -> Vec<VonageAdapter> {
-    let client = || HttpClient::new().unwrap();
-    vec![
-        dispatch_sms::vonage::adapter(client()),
-        dispatch_mms::vonage::adapter(client()),
-        dispatch_messenger::vonage::adapter(client()),
-        dispatch_whatsapp::vonage::adapter(client()),
-        dispatch_viber::vonage::adapter(client()),
-    ]
+fn adapters() -> Vec<Arc<dyn ChannelAdapter>> {
+    dispatch_vonage::provider().channels()
 }
 
 /// Every kind of content, plain and with what it may have beside.
@@ -126,7 +116,7 @@ fn recipients(channel: &Channel) -> Vec<Endpoint> {
 }
 
 /// What a create lets through.
-fn messages(adapter: &VonageAdapter) -> Vec<Message> {
+fn messages(adapter: &dyn ChannelAdapter) -> Vec<Message> {
     let channel = adapter.channel();
     let mut messages = Vec::new();
     for from in senders(channel) {
@@ -154,7 +144,7 @@ fn every_body_that_is_sent_is_as_the_provider_describes_it() {
     let of_use = [None, Some(1), Some(600), Some(10 * 86_400)];
     for adapter in adapters() {
         let channel = adapter.channel();
-        let messages = messages(&adapter);
+        let messages = messages(&*adapter);
         let kinds: BTreeSet<ContentKind> = messages.iter().map(|it| it.content.kind()).collect();
         let declared: BTreeSet<ContentKind> =
             adapter.capabilities().content.iter().copied().collect();

@@ -130,7 +130,8 @@ fn receipts(c: &mut Criterion) {
     let route = parts.routes.get("sms").expect("a route");
     let receipt = lives::SignedReceipt::new();
     let request = receipt.request();
-    let read = || route.adapter.webhook(black_box(&request), &route.account, lives::at(0).wall);
+    let reader = parts.registry.provider(route.adapter.provider()).expect("registered");
+    let read = || reader.webhook(black_box(&request), &route.account, lives::at(0).wall);
     assert_eq!(read().verdict, Verdict::Understood);
     assert_eq!(read().inbound.len(), 1);
     c.bench_function("receipt/verify and read a signed webhook", |b| b.iter(read));

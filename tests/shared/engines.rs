@@ -21,8 +21,10 @@ use dispatch::{
     },
     telemetry::Metrics,
 };
-use dispatch_contract::{Account, AttemptId, Channel, Endpoint, UnixMillis};
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use dispatch_contract::{
+    Account, AttemptId, Capabilities, Channel, Correlation, Endpoint, UnixMillis,
+};
+use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 
 /// An engine that keeps what ended for an hour, and gives no grace.
 pub fn options() -> EngineOptions {
@@ -40,8 +42,9 @@ pub fn options() -> EngineOptions {
 /// One route for SMS to a provider that takes everything, `concurrency` calls at once.
 pub fn sms_route(name: &str, concurrency: u32) -> RouteTable {
     let clock = Arc::new(SystemClock::new());
-    let provider = Arc::new(Provider::new(clock, ProviderConfig::default()));
-    let adapter = SandboxAdapter::new(Channel::SMS, dispatch_sms::capabilities(), provider);
+    let provider = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
+    let can = Capabilities { correlation: Correlation::AttemptId, ..dispatch_sms::capabilities() };
+    let adapter = SandboxAdapter::new(Channel::SMS, can, provider);
     let account = Account {
         name: "main".to_owned(),
         revision: 1,

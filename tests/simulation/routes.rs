@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use dispatch::engine::{Route, RouteTable, RouteTenants, SenderMatch};
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter,
-    ContentKind, Correlation, ErrorKind, Fault, Limits, Message, Retry, SendContext, UnixMillis,
-    WebhookOutcome, WebhookRequest,
+    ContentKind, Correlation, ErrorKind, Fault, Limits, Message, Retry, SendContext,
 };
 
 use crate::{dice::Dice, scenario::RouteSpec};
@@ -123,9 +122,5 @@ impl ChannelAdapter for Declared {
     async fn send(&self, _: &SendContext<'_>, _: &Message) -> Result<Accepted, AdapterError> {
         let text = "the world answers in its stead";
         Err(AdapterError::new(ErrorKind::Unreachable, Fault::Account, Retry::Permanent, text))
-    }
-
-    fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
-        WebhookOutcome::not_understood()
     }
 }

@@ -1,25 +1,24 @@
 //! The trait that every channel implements.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::{
-    Account, AdapterError, AttemptId, Capabilities, Channel, Clock, ErrorKind, Fault, InboundSink,
-    Message, Retry, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+    Account, AdapterError, AttemptId, Capabilities, Channel, ErrorKind, Fault, Message, Retry,
+    UnixMillis, Violation, check,
 };
 
-/// Sends on one channel through one provider, and reads that provider's webhooks.
+/// Sends on one channel through one provider.
 ///
-/// Object-safe; registered in a [`Registry`](crate::Registry) when the service starts, and then
-/// fixed. Which sender uses which adapter under which account is data, and not its concern.
+/// Object-safe; comes with its [`Provider`](crate::Provider), and is fixed from then on. Which sender uses
+/// which adapter under which account is data, and not its concern.
 #[async_trait]
 pub trait ChannelAdapter: Send + Sync {
     /// Unique in a service: `vonage-sms`.
     fn name(&self) -> &str;
 
-    /// The provider behind it: `vonage`. Adapters of one provider read each other's webhooks,
-    /// because a provider calls one URL for all its channels.
+    /// The name of the provider behind it: `vonage`.
     fn provider(&self) -> &str;
 
     /// The channel it sends on.
@@ -31,6 +30,8 @@ pub trait ChannelAdapter: Send + Sync {
     /// Everything that is wrong with a message, found without asking anyone: called when a
     /// workflow is created, so that what cannot be sent is refused at once. `now` is the wall clock,
     /// for what a provider gave up on a certain day.
+    ///
+    /// Total and pure: it is asked about any message of its channel, and equal calls give equal answers.
     ///
     /// The default checks what [`Capabilities`] declares; an adapter with further rules adds them.
     fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
@@ -44,6 +45,13 @@ pub trait ChannelAdapter: Send + Sync {
 
     /// Makes one call to the provider for one message.
     ///
+    /// - It is only called with a message that [`check`](Self::check) found nothing wrong with.
+    /// - It may be called again under the same attempt: after an error that says
+    ///   [`Retry::Temporary`], and, where [`Capabilities::idempotent_for`] promises that no second message
+    ///   comes of it, after an unknown outcome. Calls of other attempts may run at the same time.
+    /// - It ends within [`SendContext::timeout`]; a little later it is dropped where it stands, and counts
+    ///   as unknown.
+    ///
     /// # Errors
     /// Whether the message may have gone out in spite of the error is said by
     /// [`AdapterError::retry`]; when in doubt it is [`Retry::Unknown`].
@@ -52,15 +60,6 @@ pub trait ChannelAdapter: Send + Sync {
         context: &SendContext<'_>,
         message: &Message,
     ) -> Result<Accepted, AdapterError>;
-
-    /// Checks and reads a provider's call. Pure: no I/O, and the time is passed in (raw wall
-    /// clock, for the age of signatures).
-    fn webhook(
-        &self,
-        request: &WebhookRequest<'_>,
-        account: &Account,
-        now: UnixMillis,
-    ) -> WebhookOutcome;
 
     /// Takes an accepted message back, where [`Capabilities::recall`] says that it can.
     ///
@@ -71,23 +70,19 @@ pub trait ChannelAdapter: Send + Sync {
         _context: &SendContext<'_>,
         _provider_id: &str,
     ) -> Result<Recall, AdapterError> {
-        Err(AdapterError::new(
-            ErrorKind::InvalidRequest,
-            Fault::Content,
-            Retry::Permanent,
-            "this channel cannot take a message back",
-        ))
-    }
-
-    /// Runs for as long as the service does; for adapters that keep a connection of their own.
-    /// Returns soon after `shutdown` is ready.
-    async fn run(&self, _sink: Arc<dyn InboundSink>, _clock: Arc<dyn Clock>, shutdown: Shutdown) {
-        shutdown.await;
+        Err(cannot_recall())
     }
 }
 
-/// Ready once the service stops.
-pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The answer to a recall that was never declared.
+pub(crate) fn cannot_recall() -> AdapterError {
+    AdapterError::new(
+        ErrorKind::InvalidRequest,
+        Fault::Content,
+        Retry::Permanent,
+        "this channel cannot take a message back",
+    )
+}
 
 /// What a call needs beside the message.
 #[derive(Clone, Debug)]

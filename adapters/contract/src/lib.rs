@@ -1,10 +1,11 @@
 //! The plug between Dispatch and the world's messaging providers.
 //!
-//! A [`ChannelAdapter`] sends on one [`Channel`] through one provider, and reads that provider's
-//! webhooks. Everything the engine may ask of it is declared in its [`Capabilities`]; nothing that
-//! is not declared is ever asked.
+//! A [`Provider`] has accounts, which its [`SettingsForm`] describes, and reads what it is told in
+//! webhooks; for each [`Channel`] it brings a [`ChannelAdapter`], which sends. Everything the engine may
+//! ask of an adapter is declared in its [`Capabilities`]; nothing that is not declared is ever asked. Where
+//! the channel's own rules are in a crate of its own, the provider brings a [`Gateway`] beneath them.
 //!
-//! This crate holds types and one trait: no runtime, no HTTP client, no clock of its own. A third
+//! This crate holds types and traits: no runtime, no HTTP client, no clock of its own. A third
 //! party writes an adapter against it and nothing else; `dispatch-kit` has what HTTP adapters
 //! share, and a conformance suite that turns declared capabilities into tests.
 
@@ -17,8 +18,11 @@ mod channel;
 mod check;
 mod clock;
 mod error;
+mod form;
+mod gateway;
 mod inbound;
 mod message;
+mod provider;
 mod registry;
 mod retry_after;
 mod status;
@@ -28,7 +32,7 @@ mod url;
 mod webhook;
 
 pub use account::{Account, Secret};
-pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext, Shutdown};
+pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext};
 pub use address::{AddressForm, Endpoint};
 pub use attempt::{AttemptId, InvalidAttemptId};
 pub use capabilities::{Capabilities, Correlation, Limits};
@@ -36,12 +40,15 @@ pub use channel::{Channel, InvalidChannel};
 pub use check::{Field, Violation, check};
 pub use clock::{Busy, Clock};
 pub use error::{AdapterError, Cause, ErrorKind, Fault, Retry};
+pub use form::{Setting, SettingRule, SettingsForm};
+pub use gateway::Gateway;
 pub use inbound::{Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage};
 pub use message::{
     Action, Content, ContentKind, Media, Message, MessengerCategory, MessengerOptions, MmsOptions,
     Options, SmsEncoding, SmsOptions, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
 };
-pub use registry::{DuplicateAdapter, Registry};
+pub use provider::{Provider, ProviderAccounts, Shutdown};
+pub use registry::{RegistrationError, Registry};
 pub use retry_after::retry_after;
 pub use status::{Failure, Status, UnknownStatus};
 pub use text::{has_control, is_blank, is_invisible, is_printable};

@@ -1,52 +1,100 @@
-//! The adapters of a service.
+//! The providers of a service.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::ChannelAdapter;
+use crate::{ChannelAdapter, Provider};
 
-/// The adapters of a service, by name. A value that `main` builds and hands down; nothing global.
+/// The providers of a service and their adapters, by name. A value that `main` builds and hands down;
+/// nothing global.
 #[derive(Clone, Default)]
 pub struct Registry {
+    providers: BTreeMap<String, Arc<dyn Provider>>,
     adapters: BTreeMap<String, Arc<dyn ChannelAdapter>>,
 }
 
-/// Two adapters of the same name.
+/// A provider that cannot be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DuplicateAdapter(pub String);
+pub enum RegistrationError {
+    /// Its name cannot stand in a URL.
+    Name(String),
+    /// There is one of that name.
+    DuplicateProvider(String),
+    /// There is an adapter of that name.
+    DuplicateAdapter(String),
+    /// One of its adapters says that it is another's.
+    Foreign {
+        /// The adapter.
+        adapter: String,
+        /// Whose it says it is.
+        of: String,
+        /// Who brings it.
+        provider: String,
+    },
+}
 
 impl Registry {
-    /// No adapters.
+    /// No providers.
     pub fn new() -> Self {
         Registry::default()
     }
 
-    /// Adds one.
+    /// Adds one, with its adapters.
     ///
     /// # Errors
-    /// If there is one of that name.
-    pub fn add(&mut self, adapter: Arc<dyn ChannelAdapter>) -> Result<(), DuplicateAdapter> {
-        let name = adapter.name().to_owned();
-        if self.adapters.contains_key(&name) {
-            return Err(DuplicateAdapter(name));
+    /// If its name or one of its adapters' is taken or wrong. Nothing is added then.
+    pub fn add(&mut self, provider: impl Provider + 'static) -> Result<(), RegistrationError> {
+        let name = provider.name().to_owned();
+        if !is_name(&name) {
+            return Err(RegistrationError::Name(name));
         }
-        self.adapters.insert(name, adapter);
+        if self.providers.contains_key(&name) {
+            return Err(RegistrationError::DuplicateProvider(name));
+        }
+        let mut adapters = self.adapters.clone();
+        for adapter in provider.channels() {
+            let (of, adapter_name) = (adapter.provider().to_owned(), adapter.name().to_owned());
+            if of != name {
+                let (adapter, provider) = (adapter_name, name);
+                return Err(RegistrationError::Foreign { adapter, of, provider });
+            }
+            if adapters.insert(adapter_name.clone(), adapter).is_some() {
+                return Err(RegistrationError::DuplicateAdapter(adapter_name));
+            }
+        }
+        self.adapters = adapters;
+        self.providers.insert(name, Arc::new(provider));
         Ok(())
     }
 
-    /// The one of that name.
+    /// The provider of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
+        self.providers.get(name)
+    }
+
+    /// All providers, ordered by name.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
+        self.providers.values()
+    }
+
+    /// The adapter of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn ChannelAdapter>> {
         self.adapters.get(name)
     }
 
-    /// The one that reads webhooks under this name: an adapter's own, or its provider's.
-    pub fn webhook_reader(&self, name: &str) -> Option<&Arc<dyn ChannelAdapter>> {
-        self.get(name).or_else(|| self.iter().find(|adapter| adapter.provider() == name))
+    /// The provider that reads webhooks under this name: its own, or one of its adapters'.
+    pub fn webhook_reader(&self, name: &str) -> Option<&Arc<dyn Provider>> {
+        self.provider(name).or_else(|| self.provider(self.get(name)?.provider()))
     }
 
-    /// All of them, ordered by name.
+    /// All adapters, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn ChannelAdapter>> {
         self.adapters.values()
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (1..=32).contains(&name.len()) && name.bytes().all(is_part)
 }
 
 impl fmt::Debug for Registry {
@@ -55,10 +103,25 @@ impl fmt::Debug for Registry {
     }
 }
 
-impl fmt::Display for DuplicateAdapter {
+impl fmt::Display for RegistrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there are two adapters named {}; names must be unique", self.0)
+        match self {
+            RegistrationError::Name(name) => write!(
+                f,
+                "a provider's name has 1 to 32 characters of a-z, 0-9, - and _, and {name:?} has not"
+            ),
+            RegistrationError::DuplicateProvider(name) => {
+                write!(f, "there are two providers named {name}; names must be unique")
+            }
+            RegistrationError::DuplicateAdapter(name) => {
+                write!(f, "there are two adapters named {name}; names must be unique")
+            }
+            RegistrationError::Foreign { adapter, of, provider } => write!(
+                f,
+                "provider {provider} brings adapter {adapter}, which says that it is one of {of}"
+            ),
+        }
     }
 }
 
-impl std::error::Error for DuplicateAdapter {}
+impl std::error::Error for RegistrationError {}

@@ -15,14 +15,14 @@ mod content;
 mod declared;
 mod sending;
 mod spoil;
-pub(crate) mod stub;
+pub mod stub;
 mod webhooks;
 
 use std::fmt;
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelAdapter, ContentKind, ErrorKind, Fault, Message, Report, Retry,
-    UnixMillis,
+    Account, AttemptId, ChannelAdapter, ContentKind, ErrorKind, Fault, Message, Provider, Report,
+    Retry, UnixMillis,
 };
 
 pub use spoil::spoiled;
@@ -31,6 +31,9 @@ pub use spoil::spoiled;
 pub trait ConformanceSubject: Sync {
     /// The adapter.
     fn adapter(&self) -> &dyn ChannelAdapter;
+
+    /// Its provider, which reads its webhooks.
+    fn provider(&self) -> &dyn Provider;
 
     /// An account whose calls go to `base_url` (`http://127.0.0.1:…`), and whose webhooks are
     /// authenticated as [`sign`](Self::sign) does it.
@@ -164,7 +167,7 @@ pub async fn assert_conforms(subject: &dyn ConformanceSubject) {
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// The attempt that the suite sends and hears of: `0198c0ffee007000800000000000beef.7`.
-pub(crate) fn attempt() -> AttemptId {
+pub fn attempt() -> AttemptId {
     AttemptId {
         workflow: uuid::Uuid::from_u128(0x0198_c0ff_ee00_7000_8000_0000_0000_beef),
         number: 7,
@@ -175,6 +178,3 @@ pub(crate) fn attempt() -> AttemptId {
 fn any_sample(subject: &dyn ConformanceSubject) -> Option<Message> {
     subject.adapter().capabilities().content.iter().find_map(|kind| subject.sample(*kind))
 }
-
-#[cfg(test)]
-mod tests;

@@ -39,16 +39,14 @@ const PROXY_VARIABLES: [&str; 6] =
     ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// A shared pool of connections. Cloning is cheap and shares the pool.
+///
+/// Making one cannot fail: where the TLS library cannot be set up, every call says so, and nothing leaves.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client,
+    client: Option<Client>,
     /// Whether the environment names a proxy: then who cannot be reached may be that one.
     has_proxy: bool,
 }
-
-/// The TLS library or the system's configuration did not let a client be built.
-#[derive(Debug)]
-pub struct ClientUnavailable(reqwest::Error);
 
 /// One POST request.
 pub struct HttpRequest<'a> {
@@ -79,10 +77,7 @@ pub struct HttpResponse {
 
 impl HttpClient {
     /// A client with an empty pool.
-    ///
-    /// # Errors
-    /// If the TLS library cannot be set up.
-    pub fn new() -> Result<Self, ClientUnavailable> {
+    pub fn new() -> Self {
         HttpClient::built(HttpClient::settings())
     }
 
@@ -99,11 +94,10 @@ impl HttpClient {
             .dns_resolver(connect::names())
     }
 
-    pub(crate) fn built(settings: ClientBuilder) -> Result<Self, ClientUnavailable> {
+    pub(crate) fn built(settings: ClientBuilder) -> Self {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let has_proxy = PROXY_VARIABLES.iter().any(is_set);
-        let client = settings.build().map_err(ClientUnavailable)?;
-        Ok(HttpClient { client, has_proxy })
+        HttpClient { client: settings.build().ok(), has_proxy }
     }
 
     /// Makes one call.
@@ -111,8 +105,8 @@ impl HttpClient {
     /// # Errors
     /// Only if no HTTP status came back; see the head of this module for what they mean.
     pub async fn call(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
-        let mut request = self
-            .client
+        let client = self.client.as_ref().ok_or_else(no_client)?;
+        let mut request = client
             .post(call.url)
             .header(CONTENT_TYPE, call.content_type)
             .timeout(call.timeout)
@@ -179,16 +173,19 @@ impl fmt::Debug for HttpResponse {
     }
 }
 
-impl fmt::Display for ClientUnavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no HTTP client can be set up")
+impl Default for HttpClient {
+    fn default() -> Self {
+        HttpClient::new()
     }
 }
 
-impl std::error::Error for ClientUnavailable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
+fn no_client() -> AdapterError {
+    AdapterError::new(
+        ErrorKind::Unreachable,
+        Fault::Provider,
+        Retry::Temporary { after: None },
+        "no HTTP client could be set up: the TLS library or the system's certificates; nothing was sent",
+    )
 }
 
 /// The host of a URL, and its port if that is not the usual one.
@@ -286,7 +283,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             now: NOON,
         };
-        HttpClient::new().expect("a client").call(call).await.expect("an answer")
+        HttpClient::new().call(call).await.expect("an answer")
     }
 
     #[tokio::test]
@@ -316,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unusable_url_is_the_account_s_fault_and_not_shown() {
-        let client = HttpClient::new().expect("a client");
+        let client = HttpClient::new();
         let call = HttpRequest {
             url: "not a url 447700900000",
             authorization: None,

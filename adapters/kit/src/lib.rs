@@ -4,15 +4,12 @@
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
-//! - [`vonage`]: one provider whose channels differ little: account, tokens, both versions of its
-//!   Messages API, its error table, its signed webhooks.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
 //!
-//! What only one channel knows (its limits, its options) is not here but in the channel's own
-//! crate. Nothing here keeps a message or decides when to send one.
+//! What only one channel knows (its limits, its options) is in the channel's own crate, what only one
+//! provider knows in the provider's. Nothing here keeps a message or decides when to send one.
 
 pub mod conformance;
 pub mod connect;
 pub mod http;
 pub mod json;
-pub mod vonage;

@@ -8,7 +8,9 @@ use dispatch_contract::{
     Status, UnixMillis, Violation,
 };
 
-pub mod vonage;
+mod adapter;
+
+pub use adapter::MessengerAdapter;
 
 const TAG: Field = Field::Options("messenger.tag");
 
@@ -37,7 +39,8 @@ const NOTICE: Retired = Retired {
               what a person answers within 7 days, or another channel",
 };
 
-/// What Messenger can do through any of this crate's providers.
+/// What Messenger can do at most, through any provider; a provider may do less. Idempotence, correlation by our
+/// id and recall are a provider's to promise, and are not among it.
 pub fn capabilities() -> Capabilities {
     use ContentKind::{Audio, File, Image, Text, Video};
 
@@ -50,7 +53,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::Id],
         from: vec![AddressForm::Id],
         idempotent_for: None,
-        correlation: Correlation::AttemptId,
+        correlation: Correlation::ProviderId,
         recall: false,
         batch: 1,
     }
@@ -61,7 +64,7 @@ pub fn capabilities() -> Capabilities {
 ///
 /// Which tags there are is not checked, because Facebook changes the list; only what no tag is made of,
 /// and those that it has retired by `now`, are refused.
-pub fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
+pub(crate) fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
     let Some(options) = &message.options.messenger else { return };
     let tag = options.tag.as_deref();
     match options.category {
@@ -91,7 +94,7 @@ pub fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
 }
 
 /// Adds what Messenger takes at `now`, and will not much longer.
-pub fn warnings(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
+pub(crate) fn warnings(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
     if let Some(Retired { from, day, instead, .. }) = retired(message)
         && *from > now
     {

@@ -6,12 +6,15 @@ use dispatch_contract::{
     AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, Status, Violation,
 };
 
-pub mod vonage;
+mod adapter;
+
+pub use adapter::MmsAdapter;
 
 /// Seconds a carrier may be asked to try for; Messages API v1.
 const TTL_S: std::ops::RangeInclusive<u32> = 300..=259_200;
 
-/// What MMS can do through any of this crate's providers.
+/// What MMS can do at most, through any provider; a provider may do less. Idempotence, correlation by our
+/// id and recall are a provider's to promise, and are not among it.
 pub fn capabilities() -> Capabilities {
     use ContentKind::{Audio, File, Image, Text, Video};
 
@@ -25,14 +28,14 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164, AddressForm::ShortCode],
         idempotent_for: None,
-        correlation: Correlation::AttemptId,
+        correlation: Correlation::ProviderId,
         recall: false,
         batch: 1,
     }
 }
 
 /// Adds what is wrong with a message beyond the capabilities: the time to live.
-pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     let ttl_s = message.options.mms.as_ref().and_then(|options| options.ttl_s);
     if ttl_s.is_some_and(|ttl_s| !TTL_S.contains(&ttl_s)) {
         let problem = format!("must be {} to {} seconds", TTL_S.start(), TTL_S.end());

@@ -4,23 +4,23 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation,
-    ErrorKind, Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
-    UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation, ErrorKind,
+    Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
+    UnixMillis, Violation, check,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     codes::meaning,
     plan::Planned,
-    provider::{Provider, SendCall},
+    provider::{SendCall, SimulatedProvider},
     queue::Queue,
     record::CallResult,
     script::ReceiptSigning,
     server::first_retry,
 };
 
-/// Sends on one channel through a [`Provider`] in the same process.
+/// Sends on one channel through a [`SimulatedProvider`] in the same process.
 ///
 /// - `send` never sleeps. Where the provider stays silent it fails at once, as if the timeout had
 ///   passed: a test clock must not be held up, and the engine cannot tell the difference.
@@ -36,7 +36,7 @@ pub struct SandboxAdapter {
     capabilities: Capabilities,
     /// Whose rules it applies beyond what it declares.
     rules: Option<Arc<dyn ChannelAdapter>>,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     due: Queue<Due>,
 }
 
@@ -55,7 +55,11 @@ impl SandboxAdapter {
     /// whether receipts repeat the attempt. Two of them are the provider's
     /// to say, and are set here: [`idempotent_for`](Capabilities::idempotent_for) as it is
     /// configured, and no [`recall`](Capabilities::recall).
-    pub fn new(channel: Channel, capabilities: Capabilities, provider: Arc<Provider>) -> Self {
+    pub fn new(
+        channel: Channel,
+        capabilities: Capabilities,
+        provider: Arc<SimulatedProvider>,
+    ) -> Self {
         let capabilities = Capabilities {
             idempotent_for: provider.idempotent_for(),
             recall: false,
@@ -73,9 +77,35 @@ impl SandboxAdapter {
 
     /// Stands in for `real`: its channel, its capabilities and its rules, so that what it would
     /// refuse when a workflow is created is refused here too.
-    pub fn in_place_of(real: Arc<dyn ChannelAdapter>, provider: Arc<Provider>) -> Self {
+    pub fn in_place_of(real: Arc<dyn ChannelAdapter>, provider: Arc<SimulatedProvider>) -> Self {
         let (channel, can) = (real.channel().clone(), real.capabilities().clone());
         SandboxAdapter { rules: Some(real), ..SandboxAdapter::new(channel, can, provider) }
+    }
+
+    /// Hands receipts over as they come due, until `shutdown`.
+    pub async fn run(
+        &self,
+        sink: Arc<dyn InboundSink>,
+        clock: Arc<dyn Clock>,
+        mut shutdown: Shutdown,
+    ) {
+        let mut attendance = self.due.attend();
+        loop {
+            let due = tokio::select! {
+                biased;
+                () = &mut shutdown => return,
+                due = attendance.due(&*clock) => due,
+            };
+            for Due { account, receipt, taken } in due {
+                if sink.deliver(&account, vec![Inbound::Receipt(receipt)]).await.is_err() {
+                    return;
+                }
+                if let Some(taken) = taken {
+                    // Whoever sent may have given up waiting.
+                    let _ = taken.send(());
+                }
+            }
+        }
     }
 
     /// When a planned receipt comes, and what it says, as far as it comes at all.
@@ -100,7 +130,7 @@ impl ChannelAdapter for SandboxAdapter {
     }
 
     fn provider(&self) -> &str {
-        "sandbox"
+        crate::SandboxProvider::NAME
     }
 
     fn channel(&self) -> &Channel {
@@ -155,30 +185,6 @@ impl ChannelAdapter for SandboxAdapter {
             }
         }
         answer(reaction.answered)
-    }
-
-    fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
-        WebhookOutcome::forged()
-    }
-
-    async fn run(&self, sink: Arc<dyn InboundSink>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
-        let mut attendance = self.due.attend();
-        loop {
-            let due = tokio::select! {
-                biased;
-                () = &mut shutdown => return,
-                due = attendance.due(&*clock) => due,
-            };
-            for Due { account, receipt, taken } in due {
-                if sink.deliver(&account, vec![Inbound::Receipt(receipt)]).await.is_err() {
-                    return;
-                }
-                if let Some(taken) = taken {
-                    // Whoever sent may have given up waiting.
-                    let _ = taken.send(());
-                }
-            }
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! A messaging provider that sends nothing, scripted by recipient.
 //!
 //! For demonstrations, for tests, and for whoever wants to see what Dispatch does when a provider
-//! stays silent, contradicts itself or answers too late. One [`Provider`] decides what happens, by
+//! stays silent, contradicts itself or answers too late. One [`SimulatedProvider`] decides what happens, by
 //! the [`Script`] of the recipient; two fronts let it be reached:
 //!
-//! - [`SandboxAdapter`]: an ordinary channel adapter within the process, one a channel;
+//! - [`SandboxProvider`]: an ordinary provider within the process, with a [`SandboxAdapter`] a channel;
 //! - [`SandboxServer`]: an HTTP server that speaks the Vonage Messages API, v1 and v0.1, signed
 //!   webhooks included, so that the real adapters can be tried against it.
 //!
@@ -21,12 +21,14 @@ mod plan;
 mod provider;
 mod queue;
 mod record;
+mod sandbox;
 pub mod script;
 mod seed;
 mod server;
 
 pub use adapter::SandboxAdapter;
-pub use provider::{Provider, ProviderConfig};
+pub use provider::{ProviderConfig, SimulatedProvider};
 pub use record::{CallRecord, CallResult, SentMessage};
+pub use sandbox::SandboxProvider;
 pub use script::{InvalidScript, Script};
 pub use server::{SandboxServer, ServerConfig, ServerConfigError};

@@ -20,7 +20,7 @@ use crate::{
 ///
 /// Shared by all its fronts, and safe to change while it runs. What it does is a function of its
 /// configuration, the clock and the order of calls.
-pub struct Provider {
+pub struct SimulatedProvider {
     clock: Arc<dyn Clock>,
     seed: Seed,
     idempotent_for: Option<Duration>,
@@ -82,12 +82,12 @@ struct Played {
     throttled: u32,
 }
 
-impl Provider {
+impl SimulatedProvider {
     /// A provider that lives by `clock`.
     pub fn new(clock: Arc<dyn Clock>, config: ProviderConfig) -> Self {
         let ProviderConfig { seed, idempotent_for, default_script, log_limit } = config;
         let state = ProviderState { default: default_script, ..ProviderState::default() };
-        Provider {
+        SimulatedProvider {
             clock,
             seed: Seed(seed),
             idempotent_for,
@@ -316,10 +316,10 @@ impl Default for ProviderConfig {
     }
 }
 
-impl fmt::Debug for Provider {
+impl fmt::Debug for SimulatedProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither scripts nor records: their keys are people's numbers.
-        f.debug_struct("Provider")
+        f.debug_struct("SimulatedProvider")
             .field("seed", &self.seed)
             .field("idempotent_for", &self.idempotent_for)
             .finish_non_exhaustive()

@@ -8,7 +8,9 @@ use dispatch_contract::{
     SmsEncoding, Status, Violation,
 };
 
-pub mod vonage;
+mod adapter;
+
+pub use adapter::SmsAdapter;
 
 /// Seconds a carrier may be asked to try for; no carrier keeps a text for longer than a week.
 const TTL_S: std::ops::RangeInclusive<u32> = 1..=604_800;
@@ -16,7 +18,8 @@ const TTL_S: std::ops::RangeInclusive<u32> = 1..=604_800;
 const GSM: &str =
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà\u{c}^{}\\[~]|€";
 
-/// What SMS can do through any of this crate's providers.
+/// What SMS can do at most, through any provider; a provider may do less. Idempotence, correlation by our
+/// id and recall are a provider's to promise, and are not among it.
 pub fn capabilities() -> Capabilities {
     Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered],
@@ -27,7 +30,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164, AddressForm::ShortCode, AddressForm::Alphanumeric],
         idempotent_for: None,
-        correlation: Correlation::AttemptId,
+        correlation: Correlation::ProviderId,
         recall: false,
         batch: 1,
     }
@@ -35,7 +38,7 @@ pub fn capabilities() -> Capabilities {
 
 /// Adds what is wrong with a message beyond the capabilities: the time to live, and a text that cannot
 /// be encoded as it is asked to be.
-pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     let Some(options) = &message.options.sms else { return };
     if options.ttl_s.is_some_and(|ttl_s| !TTL_S.contains(&ttl_s)) {
         let problem = format!("must be {} to {} seconds", TTL_S.start(), TTL_S.end());

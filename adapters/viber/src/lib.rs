@@ -9,7 +9,9 @@ use dispatch_contract::{
     Status, UrlRules, Violation, check_url, has_control, is_blank,
 };
 
-pub mod vonage;
+mod adapter;
+
+pub use adapter::ViberAdapter;
 
 const TTL: Field = Field::Options("viber_service_msg.ttl");
 const ACTION: Field = Field::Options("viber_service_msg.action");
@@ -25,7 +27,8 @@ const ACTION_TEXT_CHARS: usize = 30;
 /// Bytes of a URL. The Messages API v1 gives none for a button's, so it is that of the files'.
 const URL_BYTES: u32 = 2_000;
 
-/// What Viber can do through any of this crate's providers.
+/// What Viber can do at most, through any provider; a provider may do less. Idempotence, correlation by our
+/// id and recall are a provider's to promise, and are not among it.
 ///
 /// No video: it needs a preview picture, a length and a size, which a message here does not have.
 pub fn capabilities() -> Capabilities {
@@ -40,14 +43,14 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::Id],
         idempotent_for: None,
-        correlation: Correlation::AttemptId,
+        correlation: Correlation::ProviderId,
         recall: false,
         batch: 1,
     }
 }
 
 /// Adds what is wrong with a message beyond the capabilities: the time to live and the button.
-pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     let Some(options) = &message.options.viber else { return };
     if options.ttl_s.is_some_and(|ttl_s| !TTL_S.contains(&ttl_s)) {
         let problem = format!("must be {} to {} seconds", TTL_S.start(), TTL_S.end());

@@ -9,14 +9,17 @@ use dispatch_contract::{
     Violation, is_blank,
 };
 
-pub mod vonage;
+mod adapter;
+
+pub use adapter::WhatsAppAdapter;
 
 const LOCALE: Field = Field::Options("whatsapp.locale");
 
 /// Characters of a template's body with its blanks filled in, so that no parameter can have more.
 const BODY_CHARS: usize = 1_024;
 
-/// What WhatsApp can do through any of this crate's providers. People may turn read receipts off:
+/// What WhatsApp can do at most, through any provider; a provider may do less. Idempotence, correlation by our
+/// id and recall are a provider's to promise, and are not among it. People may turn read receipts off:
 /// `read` then never comes, and a rule that waits for it fails over.
 pub fn capabilities() -> Capabilities {
     use ContentKind::{Audio, Custom, File, Image, Template, Text, Video};
@@ -30,7 +33,7 @@ pub fn capabilities() -> Capabilities {
         to: vec![AddressForm::E164],
         from: vec![AddressForm::E164],
         idempotent_for: None,
-        correlation: Correlation::AttemptId,
+        correlation: Correlation::ProviderId,
         recall: false,
         batch: 1,
     }
@@ -38,7 +41,7 @@ pub fn capabilities() -> Capabilities {
 
 /// Adds what is wrong with a message beyond the capabilities: a template needs a language, and its
 /// parameters the form that WhatsApp takes them in.
-pub fn rules(message: &Message, found: &mut Vec<Violation>) {
+pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     if let Content::Template { parameters, .. } = &message.content {
         for (index, text) in parameters.iter().enumerate() {
             if let Some(problem) = wrong_parameter(text) {

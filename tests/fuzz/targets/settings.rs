@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dispatch::config::Config;
 use dispatch_contract::{Account, Secret};
-use dispatch_kit::vonage::VonageAccount;
 use dispatch_sandbox::Script;
+use dispatch_vonage::VonageAccount;
 
 /// Stands for every secret; no error and no `Debug` may show it.
 const SECRET: &str = "hunter2-hunter2-hunter2";

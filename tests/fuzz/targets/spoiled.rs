@@ -1,15 +1,15 @@
 //! A genuine receipt, and a genuine answer to a send, spoiled where nobody looks: what they tell stays.
 
 use dispatch_contract::Verdict;
-use dispatch_kit::{conformance, http::HttpResponse, json::Json, vonage};
+use dispatch_kit::{conformance, http::HttpResponse, json::Json};
 use serde_json::json;
 
-use super::webhook::{ADAPTERS, NOW, account, hash, read, signed};
+use super::webhook::{NOW, VONAGE, account, hash, read, signed};
 
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.3";
 const STATUSES: [&str; 6] = ["submitted", "delivered", "read", "seen", "rejected", "undeliverable"];
 
-/// The first byte chooses the adapter and the shape, the second the status and how its word is
+/// The first byte chooses the shape, the second the status and how its word is
 /// written; all others spoil.
 pub fn spoiled(data: &[u8]) {
     let [choice, word, with @ ..] = data else { return };
@@ -29,11 +29,10 @@ pub fn spoiled(data: &[u8]) {
             json!({ "code": 1360, "reason": "TTL activated" })
         };
     }
-    let adapter = &ADAPTERS[usize::from(*choice) % ADAPTERS.len()];
     let account = account(version);
     let told = |body: &[u8]| {
         let headers = signed(&json!({ "payload_hash": hash(body), "iat": NOW.0 / 1000 }));
-        read(&**adapter, &account, &headers, body)
+        read(&**VONAGE, &account, &headers, body)
     };
     let genuine = told(body.to_string().as_bytes());
     assert_eq!((genuine.verdict, genuine.inbound.len()), (Verdict::Understood, 1));
@@ -54,7 +53,8 @@ pub fn spoiled(data: &[u8]) {
         (422, r#"{"type":"x#1000","title":"1000","detail":"Throttled","instance":"i"}"#),
         (422, r#"{"title":"t","type":"x#1150","invalid_parameters":[{"name":"text"}]}"#),
     ] {
-        let answer = |body| vonage::decode(&HttpResponse { status, retry_after: None, body });
+        let answer =
+            |body| dispatch_vonage::decode(&HttpResponse { status, retry_after: None, body });
         let odd = spoil(body);
         if Json::items(&odd).count() == 1 {
             assert_eq!(answer(odd), answer(body.as_bytes().to_vec()));

@@ -1,12 +1,10 @@
 //! Webhooks: bodies that the account signed, tokens that it signed, and headers from anywhere.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use dispatch_contract::{
-    Account, ChannelAdapter, Inbound, Report, Secret, UnixMillis, Verdict, WebhookOutcome,
-    WebhookRequest,
+    Account, Inbound, Provider, Report, Secret, UnixMillis, Verdict, WebhookOutcome, WebhookRequest,
 };
-use dispatch_kit::http::HttpClient;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -20,29 +18,28 @@ pub(super) const NOW: UnixMillis = UnixMillis(1_900_000_000_000);
 const ID_BYTES: usize = 128;
 const CODE_BYTES: usize = 64;
 
-/// The first byte chooses the adapter and the version, the second who made the call's headers:
+/// The first byte chooses the version, the second who made the call's headers:
 /// the harness, signing the body; the harness, signing the claims before the first zero byte; or
 /// the caller, one header a line before the first zero byte.
 pub fn webhook(data: &[u8]) {
     let [choice, mode, rest @ ..] = data else { return };
-    let adapter = &ADAPTERS[usize::from(*choice) % ADAPTERS.len()];
     let version = if choice & 0x80 == 0 { "v1" } else { "v0.1" };
     let account = account(version);
     match mode % 3 {
         0 => {
             let headers = signed(&json!({ "payload_hash": hash(rest), "iat": NOW.0 / 1000 }));
-            let outcome = read(&**adapter, &account, &headers, rest);
+            let outcome = read(&**VONAGE, &account, &headers, rest);
             assert_ne!(outcome.verdict, Verdict::Forged, "it is genuine");
             assert_eq!(outcome.status, 200, "a repeat would not be understood either");
-            forged_if_changed(&**adapter, &account, &headers, rest);
+            forged_if_changed(&**VONAGE, &account, &headers, rest);
         }
         1 => {
             let (claims, body) = halves(rest);
             let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
             let headers = signed(&claims);
-            if read(&**adapter, &account, &headers, body).verdict != Verdict::Forged {
+            if read(&**VONAGE, &account, &headers, body).verdict != Verdict::Forged {
                 assert!(claims.get("payload_hash").is_some(), "a token signs one body");
-                forged_if_changed(&**adapter, &account, &headers, body);
+                forged_if_changed(&**VONAGE, &account, &headers, body);
             }
         }
         _ => {
@@ -53,16 +50,16 @@ pub fn webhook(data: &[u8]) {
                 Some((name, line[at + 1..].to_vec()))
             };
             let headers: Vec<_> = head.split(|byte| *byte == b'\n').filter_map(line).collect();
-            if read(&**adapter, &account, &headers, body).verdict != Verdict::Forged {
-                forged_if_changed(&**adapter, &account, &headers, body);
+            if read(&**VONAGE, &account, &headers, body).verdict != Verdict::Forged {
+                forged_if_changed(&**VONAGE, &account, &headers, body);
             }
         }
     }
 }
 
-/// Reads twice, and holds the outcome against what every adapter promises.
+/// Reads twice, and holds the outcome against what every provider promises.
 pub(super) fn read(
-    adapter: &dyn ChannelAdapter,
+    provider: &dyn Provider,
     account: &Account,
     headers: &[(String, Vec<u8>)],
     body: &[u8],
@@ -74,8 +71,8 @@ pub(super) fn read(
         headers,
         body,
     };
-    let outcome = adapter.webhook(&request, account, NOW);
-    assert_eq!(adapter.webhook(&request, account, NOW), outcome, "reading is a function");
+    let outcome = provider.webhook(&request, account, NOW);
+    assert_eq!(provider.webhook(&request, account, NOW), outcome, "reading is a function");
     assert_eq!(outcome.status == 401, outcome.verdict == Verdict::Forged);
     if outcome.verdict != Verdict::Understood {
         assert_eq!(outcome.inbound, [], "nothing is taken from what was not understood");
@@ -102,13 +99,13 @@ pub(super) fn read(
 
 /// One more byte that is not white space, and the signature is another body's.
 fn forged_if_changed(
-    adapter: &dyn ChannelAdapter,
+    provider: &dyn Provider,
     account: &Account,
     headers: &[(String, Vec<u8>)],
     body: &[u8],
 ) {
     let changed = [body, b"0"].concat();
-    assert_eq!(read(adapter, account, headers, &changed).verdict, Verdict::Forged);
+    assert_eq!(read(provider, account, headers, &changed).verdict, Verdict::Forged);
 }
 
 pub(super) fn signed(claims: &Value) -> Vec<(String, Vec<u8>)> {
@@ -133,13 +130,5 @@ pub(super) fn account(version: &str) -> Account {
     }
 }
 
-pub(super) static ADAPTERS: LazyLock<Vec<Arc<dyn ChannelAdapter>>> = LazyLock::new(|| {
-    let client = HttpClient::new().expect("a client needs no network to be made");
-    vec![
-        Arc::new(dispatch_sms::vonage::adapter(client.clone())),
-        Arc::new(dispatch_mms::vonage::adapter(client.clone())),
-        Arc::new(dispatch_messenger::vonage::adapter(client.clone())),
-        Arc::new(dispatch_whatsapp::vonage::adapter(client.clone())),
-        Arc::new(dispatch_viber::vonage::adapter(client)),
-    ]
-});
+pub(super) static VONAGE: LazyLock<Box<dyn Provider>> =
+    LazyLock::new(|| Box::new(dispatch_vonage::provider()));

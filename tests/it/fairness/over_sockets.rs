@@ -18,8 +18,7 @@ use dispatch::{
     service::{Components, Service},
 };
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
-    UnixMillis, WebhookOutcome, WebhookRequest,
+    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
 };
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -58,15 +57,6 @@ impl ChannelAdapter for Slow {
     ) -> Result<Accepted, AdapterError> {
         tokio::time::sleep(CALL).await;
         self.0.send(context, message).await
-    }
-
-    fn webhook(
-        &self,
-        request: &WebhookRequest<'_>,
-        account: &Account,
-        now: UnixMillis,
-    ) -> WebhookOutcome {
-        self.0.webhook(request, account, now)
     }
 }
 

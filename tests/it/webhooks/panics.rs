@@ -12,7 +12,8 @@ use dispatch::{
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, InboundSink,
-    Message, Registry, SendContext, Shutdown, UnixMillis, WebhookOutcome, WebhookRequest,
+    Message, Provider, ProviderAccounts, Registry, SendContext, SettingsForm, Shutdown, UnixMillis,
+    WebhookOutcome, WebhookRequest,
 };
 
 use super::*;
@@ -44,13 +45,39 @@ impl ChannelAdapter for Clumsy {
     async fn send(&self, _: &SendContext<'_>, _: &Message) -> Result<Accepted, AdapterError> {
         panic!("in send")
     }
+}
+
+/// Its provider, which is no better.
+struct ClumsyProvider(Arc<Clumsy>);
+
+#[async_trait]
+impl Provider for ClumsyProvider {
+    fn name(&self) -> &str {
+        "sandbox"
+    }
+
+    fn settings(&self) -> SettingsForm {
+        SettingsForm(&[])
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        vec![Arc::clone(&self.0) as _]
+    }
 
     fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
         panic!("in webhook")
     }
 
-    async fn run(&self, _: Arc<dyn InboundSink>, _: Arc<dyn Clock>, shutdown: Shutdown) {
-        assert!(self.runs.fetch_add(1, Ordering::SeqCst) > 0, "in run");
+    async fn run(
+        &self,
+        accounts: Arc<dyn ProviderAccounts>,
+        _: Arc<dyn InboundSink>,
+        _: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        let names: Vec<_> = accounts.now().iter().map(|account| account.name.clone()).collect();
+        assert_eq!(names, ["sandbox"], "its accounts are there before anything is sent");
+        assert!(self.0.runs.fetch_add(1, Ordering::SeqCst) > 0, "in run");
         shutdown.await;
     }
 }
@@ -63,16 +90,16 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
         let Components { accounts, routes, sandbox, .. } = builtin::parts(&config, clock)?;
         let sms = routes.iter().find(|route| *route.adapter.channel() == Channel::SMS).unwrap();
         let can = sms.adapter.capabilities().clone();
-        let adapter: Arc<dyn ChannelAdapter> = Arc::new(Clumsy { can, runs: Arc::clone(&runs) });
+        let adapter = Arc::new(Clumsy { can, runs: Arc::clone(&runs) });
         let mut registry = Registry::new();
-        registry.add(Arc::clone(&adapter)).unwrap();
+        registry.add(ClumsyProvider(Arc::clone(&adapter))).unwrap();
         let routes = RouteTable::new(vec![Route { adapter, ..sms.clone() }]);
         Ok(Components { registry, accounts, routes, sandbox, is_simulated: true })
     });
     let service = service.await.unwrap();
     let counted = async |line: &str| told(&service).await.lines().any(|found| found == line);
-    let panics = |call: &str, count: u64| {
-        format!("dispatch_adapter_panics_total{{adapter=\"clumsy\",call=\"{call}\"}} {count}")
+    let panics = |of: &str, call: &str, count: u64| {
+        format!("dispatch_adapter_panics_total{{adapter=\"{of}\",call=\"{call}\"}} {count}")
     };
 
     let client = reqwest::Client::builder().pool_max_idle_per_host(1).build().unwrap();
@@ -81,7 +108,7 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
         let answer = client.post(url).body("{}").send().await.unwrap();
         assert_eq!(answer.status(), 500);
     }
-    assert!(counted(&panics("webhook", 2)).await);
+    assert!(counted(&panics("sandbox", "webhook", 2)).await);
     let verdict =
         "dispatch_webhooks_total{provider=\"sandbox\",account=\"sandbox\",verdict=\"panicked\"} 2";
     assert!(counted(verdict).await);
@@ -101,8 +128,8 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(is_unknown().await, "it may have been sent");
-    assert!(counted(&panics("send", 1)).await);
-    assert!(counted(&panics("run", 1)).await);
+    assert!(counted(&panics("clumsy", "send", 1)).await);
+    assert!(counted(&panics("sandbox", "run", 1)).await);
     assert_eq!(runs.load(Ordering::SeqCst), 2, "it was begun again");
     service.stop().await.unwrap();
 }

@@ -25,7 +25,7 @@ use dispatch::{
     service::{Components, Service, ServiceClock},
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ struct Between {
     service: Service,
     client: Client,
     clock: Arc<TestClock>,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     /// From the service to the provider.
     sends: Proxy,
     /// From the provider to the service.
@@ -89,7 +89,7 @@ impl Between {
             receipts.lead_to(http);
             let default_script = script.parse().unwrap();
             let provider = ProviderConfig { default_script, ..ProviderConfig::default() };
-            let provider = Arc::new(Provider::new(clock.contract_clock(), provider));
+            let provider = Arc::new(SimulatedProvider::new(clock.contract_clock(), provider));
             let server = ServerConfig {
                 api_key: KEY.to_owned(),
                 api_secret: Some(Secret::new(SECRET)),

@@ -8,7 +8,7 @@ use dispatch::{
     pb::v1::{EventKind, WorkflowState},
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -51,11 +51,11 @@ secrets = {{ api_secret = "{secret}", signature_secret = "{secret}" }}
 }
 
 /// A provider in this process, whose receipts go to `to`.
-async fn provider(stop: &CancellationToken) -> (Arc<Provider>, std::net::SocketAddr) {
+async fn provider(stop: &CancellationToken) -> (Arc<SimulatedProvider>, std::net::SocketAddr) {
     let clock = Arc::new(SystemClock::new());
     let default_script = "accept; deliver 20ms; read 40ms".parse().unwrap();
     let config = ProviderConfig { default_script, ..ProviderConfig::default() };
-    let provider = Arc::new(Provider::new(clock, config));
+    let provider = Arc::new(SimulatedProvider::new(clock, config));
     let server = ServerConfig {
         api_key: sign::KEY.to_owned(),
         api_secret: Some(Secret::new(sign::SECRET)),

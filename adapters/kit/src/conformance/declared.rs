@@ -14,7 +14,7 @@ pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findi
     let mut say = |holds, problem: &str| findings.check(AREA, holds, || problem.to_owned());
 
     say(!adapter.name().is_empty(), "the adapter has no name");
-    say(!adapter.provider().is_empty(), "the adapter names no provider");
+    say(adapter.provider() == subject.provider().name(), "the adapter names another provider");
     say(!declared.content.is_empty(), "no kind of content is declared");
     say(!declared.to.is_empty(), "no form of a recipient's address is declared");
     say(!declared.from.is_empty(), "no form of a sender's address is declared");

@@ -16,7 +16,9 @@ use super::StubAnswer;
 /// Far above what any check waits for; a bound, so that a stuck thread ends by itself.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(crate) enum Behaviour {
+/// What it does with the call.
+pub enum Behaviour {
+    /// Answers so.
     Answer(StubAnswer),
     /// Takes the request, and says nothing.
     Hang,
@@ -24,13 +26,18 @@ pub(crate) enum Behaviour {
     HangUp,
 }
 
-pub(crate) struct Stub {
+/// A provider that takes one call.
+pub struct Stub {
     address: SocketAddr,
     requests: mpsc::Receiver<String>,
 }
 
 impl Stub {
-    pub(crate) fn start(behaviour: Behaviour) -> io::Result<Stub> {
+    /// Listens at a port of its own.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn start(behaviour: Behaviour) -> io::Result<Stub> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let (sender, requests) = mpsc::channel();
@@ -42,17 +49,21 @@ impl Stub {
     }
 
     /// A URL at which nobody listens: the port was free a moment ago.
-    pub(crate) fn nobody() -> io::Result<String> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn nobody() -> io::Result<String> {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         Ok(format!("http://{address}"))
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it listens: `http://127.0.0.1:…`.
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The request that came, head and body, if one did.
-    pub(crate) fn request(&self) -> Option<String> {
+    pub fn request(&self) -> Option<String> {
         self.requests.try_recv().ok()
     }
 }

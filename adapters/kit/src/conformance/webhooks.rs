@@ -204,5 +204,5 @@ fn call_as(
 ) -> WebhookOutcome {
     let url = format!("https://dispatch.example/webhooks/{}", account.name);
     let request = WebhookRequest { method: "POST", url: &url, query: "", headers, body };
-    subject.adapter().webhook(&request, account, NOW)
+    subject.provider().webhook(&request, account, NOW)
 }

@@ -43,7 +43,7 @@ impl Authority {
     /// A client that trusts it and nobody else.
     fn client(&self) -> HttpClient {
         let root = reqwest::Certificate::from_der(self.0.der()).unwrap();
-        HttpClient::built(HttpClient::settings().tls_certs_only([root])).unwrap()
+        HttpClient::built(HttpClient::settings().tls_certs_only([root]))
     }
 }
 
@@ -115,7 +115,7 @@ async fn cause(client: &HttpClient, url: &str, host: &str) -> Cause {
 
 #[tokio::test]
 async fn a_refused_port_a_name_that_is_none_and_who_speaks_no_tls_are_told_apart() {
-    let client = HttpClient::new().unwrap();
+    let client = HttpClient::new();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
@@ -142,7 +142,7 @@ async fn what_is_wrong_with_a_certificate_is_told() {
 
     let good = localhost(tls_server(authority.certify("localhost", 2020..2100)).await);
     assert_eq!(call(&client, &good).await, Ok(202), "nothing else is wrong");
-    let stranger = HttpClient::new().unwrap();
+    let stranger = HttpClient::new();
     assert_eq!(cause(&stranger, &good, "localhost").await, Cause::CertificateUnknownIssuer);
     let other = Authority::new("Other Authority").client();
     assert_eq!(cause(&other, &good, "localhost").await, Cause::CertificateUnknownIssuer);
@@ -169,7 +169,7 @@ async fn who_does_not_answer_in_the_time_for_connecting_is_told() {
         }
     });
     let settings = HttpClient::settings().connect_timeout(Duration::from_millis(300));
-    let client = HttpClient::built(settings).unwrap();
+    let client = HttpClient::built(settings);
     let (url, host) = (format!("https://{address}/path"), address.to_string());
     assert_eq!(cause(&client, &url, &host).await, Cause::TimedOut);
 }

@@ -30,7 +30,7 @@
 //! Durations are whole numbers of `ms`, `s`, `m`, `h` or `d`, from `0s` to `90d`. Codes are whole
 //! numbers from 1 to 9999; what they mean is the provider's business.
 //!
-//! A script knows nothing of channels, clocks or wires; [`Provider`](crate::Provider) plays it.
+//! A script knows nothing of channels, clocks or wires; [`SimulatedProvider`](crate::SimulatedProvider) plays it.
 
 mod format;
 mod parse;

@@ -12,7 +12,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::problem::json_response;
-use crate::{Provider, Script};
+use crate::{Script, SimulatedProvider};
 
 /// The longest script text, in bytes.
 const SCRIPT_LIMIT: usize = 16 * 1024;
@@ -22,7 +22,7 @@ const SCRIPT_LIMIT: usize = 16 * 1024;
 ///   `DELETE`: takes everybody's own away.
 /// - `PUT /sandbox/scripts/{recipient}`: sets a recipient's own (body: its text); `DELETE`: takes it
 ///   away.
-pub(super) fn routes(provider: Arc<Provider>) -> Router {
+pub(super) fn routes(provider: Arc<SimulatedProvider>) -> Router {
     Router::new()
         .route("/sandbox/messages", get(messages))
         .route("/sandbox/scripts", get(scripts).put(set_default).delete(clear))
@@ -31,7 +31,7 @@ pub(super) fn routes(provider: Arc<Provider>) -> Router {
         .with_state(provider)
 }
 
-async fn messages(State(provider): State<Arc<Provider>>) -> Response {
+async fn messages(State(provider): State<Arc<SimulatedProvider>>) -> Response {
     let messages: Vec<_> = provider
         .sent()
         .into_iter()
@@ -49,7 +49,7 @@ async fn messages(State(provider): State<Arc<Provider>>) -> Response {
     json_response(StatusCode::OK, &body)
 }
 
-async fn scripts(State(provider): State<Arc<Provider>>) -> Response {
+async fn scripts(State(provider): State<Arc<SimulatedProvider>>) -> Response {
     let scripts: Map<String, Value> = provider
         .scripts()
         .into_iter()
@@ -59,25 +59,25 @@ async fn scripts(State(provider): State<Arc<Provider>>) -> Response {
     json_response(StatusCode::OK, &body)
 }
 
-async fn set_default(State(provider): State<Arc<Provider>>, text: String) -> Response {
+async fn set_default(State(provider): State<Arc<SimulatedProvider>>, text: String) -> Response {
     with_script(&text, |script| provider.set_default(script))
 }
 
 async fn set_script(
-    State(provider): State<Arc<Provider>>,
+    State(provider): State<Arc<SimulatedProvider>>,
     Path(recipient): Path<String>,
     text: String,
 ) -> Response {
     with_script(&text, |script| provider.set_script(recipient, script))
 }
 
-async fn clear(State(provider): State<Arc<Provider>>) -> StatusCode {
+async fn clear(State(provider): State<Arc<SimulatedProvider>>) -> StatusCode {
     provider.clear();
     StatusCode::NO_CONTENT
 }
 
 async fn clear_script(
-    State(provider): State<Arc<Provider>>,
+    State(provider): State<Arc<SimulatedProvider>>,
     Path(recipient): Path<String>,
 ) -> StatusCode {
     if provider.clear_script(&recipient) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }

@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    provider::{Provider, SendCall},
+    provider::{SendCall, SimulatedProvider},
     record::CallResult,
 };
 use auth::Callers;
@@ -93,7 +93,7 @@ pub struct SandboxServer {
 }
 
 struct ServerState {
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     callers: Callers,
     webhook_sender: Arc<WebhookSender>,
     status_url: Option<String>,
@@ -114,7 +114,10 @@ impl SandboxServer {
     /// # Errors
     /// If the public key is no RSA key in PEM form, the status URL is none, or no HTTP client can be
     /// made.
-    pub fn new(provider: Arc<Provider>, config: ServerConfig) -> Result<Self, ServerConfigError> {
+    pub fn new(
+        provider: Arc<SimulatedProvider>,
+        config: ServerConfig,
+    ) -> Result<Self, ServerConfigError> {
         if config.status_url.as_deref().is_some_and(|url| !request::is_web_address(url)) {
             return Err(ServerConfigError(
                 "the status URL must be an http or https URL".to_owned(),

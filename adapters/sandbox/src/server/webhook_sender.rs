@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{ServerConfig, ServerConfigError};
-use crate::{provider::Provider, queue::Queue, script::ReceiptSigning};
+use crate::{provider::SimulatedProvider, queue::Queue, script::ReceiptSigning};
 
 /// How long a receiver may take to answer. Real time, as all that concerns sockets.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const LANES: usize = 8;
 
 /// Posts webhooks when they are due.
 pub(super) struct WebhookSender {
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     client: reqwest::Client,
     signer: Option<Signer>,
     lanes: [Queue<WebhookPost>; LANES],
@@ -82,7 +82,7 @@ impl WebhookPost {
 impl WebhookSender {
     #[expect(clippy::disallowed_methods, reason = "a provider is no part of the service")]
     pub(super) fn new(
-        provider: Arc<Provider>,
+        provider: Arc<SimulatedProvider>,
         config: &ServerConfig,
     ) -> Result<Self, ServerConfigError> {
         let client = reqwest::Client::builder()
@@ -186,7 +186,7 @@ impl WebhookSender {
 }
 
 impl Signer {
-    fn token(&self, body: &[u8], provider: &Provider) -> Option<String> {
+    fn token(&self, body: &[u8], provider: &SimulatedProvider) -> Option<String> {
         let now = provider.clock().wall();
         let payload_hash: String =
             Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();

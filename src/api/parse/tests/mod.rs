@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
+    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
     ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message,
-    MessengerCategory, Retry, SendContext, Status, UnixMillis, Violation, WebhookOutcome,
-    WebhookRequest, check,
+    MessengerCategory, Retry, SendContext, Status, UnixMillis, Violation, check,
 };
 
 use super::{Rules, parse_spec, repeated};
@@ -185,10 +184,6 @@ impl ChannelAdapter for Fake {
     async fn send(&self, _: &SendContext<'_>, _: &Message) -> Result<Accepted, AdapterError> {
         let kind = ErrorKind::ProviderFailure;
         Err(AdapterError::new(kind, Fault::Provider, Retry::Permanent, "only a fake"))
-    }
-
-    fn webhook(&self, _: &WebhookRequest<'_>, _: &Account, _: UnixMillis) -> WebhookOutcome {
-        WebhookOutcome::not_understood()
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     routing::post,
 };
 use dispatch_contract::{Clock, Secret};
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxServer, ServerConfig};
+use dispatch_sandbox::{ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ const APPLICATION: &str = "78d335fa-323d-0114-9c3d-d6f0d48968cf";
 
 struct HttpWorld {
     clock: Arc<ManualClock>,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     base: String,
     client: reqwest::Client,
     receiver: Arc<WebhookReceiver>,
@@ -84,7 +84,7 @@ impl HttpWorld {
         config.status_url = Some(format!("http://{}/status", listener.local_addr().unwrap()));
         tokio::spawn(async move { axum::serve(listener, app).await });
 
-        let provider = Arc::new(Provider::new(clock.clone(), ProviderConfig::default()));
+        let provider = Arc::new(SimulatedProvider::new(clock.clone(), ProviderConfig::default()));
         let server = SandboxServer::new(provider.clone(), config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

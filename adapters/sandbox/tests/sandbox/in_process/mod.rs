@@ -15,7 +15,7 @@ use dispatch_contract::{
     Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundSink, Limits, Message,
     Options, Receipt, Report, SendContext, SinkClosed, Status,
 };
-use dispatch_sandbox::{Provider, ProviderConfig, SandboxAdapter};
+use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ManualClock, START, secs};
@@ -26,7 +26,7 @@ const READ: Report = Report::Reached(Status::Read);
 
 struct ProcessWorld {
     clock: Arc<ManualClock>,
-    provider: Arc<Provider>,
+    provider: Arc<SimulatedProvider>,
     adapter: Arc<SandboxAdapter>,
     heard: Arc<Heard>,
     stop: CancellationToken,
@@ -70,7 +70,7 @@ impl ProcessWorld {
 
     async fn with(channel: Channel, correlation: Correlation, config: ProviderConfig) -> Self {
         let clock = ManualClock::new();
-        let provider = Arc::new(Provider::new(clock.clone(), config));
+        let provider = Arc::new(SimulatedProvider::new(clock.clone(), config));
         let capabilities = capabilities(&channel, correlation);
         let adapter = Arc::new(SandboxAdapter::new(channel, capabilities, provider.clone()));
         let heard = Arc::new(Heard {

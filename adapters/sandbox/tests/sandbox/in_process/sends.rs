@@ -1,9 +1,10 @@
 //! What `send` is answered, and what the provider remembers.
 
 use dispatch_contract::{
-    ChannelAdapter, ErrorKind, Fault, Retry, UnixMillis, Verdict, WebhookRequest,
+    ChannelAdapter, ErrorKind, Fault, Provider, Registry, Retry, UnixMillis, Verdict,
+    WebhookRequest,
 };
-use dispatch_sandbox::{CallResult, ProviderConfig};
+use dispatch_sandbox::{CallResult, ProviderConfig, SandboxProvider};
 
 use super::{PERSON, ProcessWorld, account, attempt};
 use crate::clock::{ms, secs};
@@ -159,7 +160,8 @@ async fn it_has_a_name_of_its_own_and_takes_no_webhooks_or_messages_back() {
     assert!(!world.adapter.capabilities().recall);
     let request =
         WebhookRequest { method: "POST", url: "https://a.b/", query: "", headers: &[], body: b"" };
-    let outcome = world.adapter.webhook(&request, &account(), UnixMillis(0));
+    let provider = SandboxProvider::in_place_of(&Registry::new(), &world.provider);
+    let outcome = provider.webhook(&request, &account(), UnixMillis(0));
     assert_eq!((outcome.status, outcome.verdict), (401, Verdict::Forged));
 }
 

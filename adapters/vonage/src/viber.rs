@@ -4,13 +4,15 @@
 //! v0.1 knows neither buttons, captions nor files; those go through v1 whatever the account is set
 //! to. Templates are left out: v1 has none for Viber.
 
-use dispatch_contract::Channel;
-use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
+use std::sync::Arc;
+
+use dispatch_viber::ViberAdapter;
+
+use crate::VonageGateway;
 
 /// The adapter `vonage-viber`.
-pub fn adapter(client: HttpClient) -> VonageAdapter {
-    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
-    VonageAdapter::new("vonage-viber", Channel::VIBER, crate::capabilities(), rules, client)
+pub(crate) fn adapter(gateway: &Arc<VonageGateway>) -> ViberAdapter {
+    ViberAdapter::through(Arc::clone(gateway) as _)
 }
 
 #[cfg(test)]

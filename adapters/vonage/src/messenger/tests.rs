@@ -1,14 +1,12 @@
 use dispatch_contract::{
-    ChannelAdapter, Content, Endpoint, Field, Media, Message, MessengerCategory, MessengerOptions,
-    Options, UnixMillis, Violation,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, MessengerCategory,
+    MessengerOptions, Options, UnixMillis, Violation,
 };
-use dispatch_kit::{
-    conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire},
-};
+use dispatch_kit::conformance::assert_conforms;
 use serde_json::json;
 
 use super::*;
+use crate::{ApiVersion, VonageSubject, wire};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
@@ -36,7 +34,6 @@ fn media(file: &str) -> Media {
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for version in [ApiVersion::V1, ApiVersion::V01] {
-        let client = HttpClient::new().expect("a client");
         let samples = [
             text(),
             Content::Image(media("a.jpg")),
@@ -45,7 +42,9 @@ async fn it_keeps_what_it_declares() {
             Content::File(media("a.pdf")),
         ];
         let samples = samples.map(|content| message(content, None)).into();
-        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+        let subject =
+            VonageSubject::new(&Channel::MESSENGER, version, samples).expect("one of Vonage's");
+        assert_conforms(&subject).await;
     }
 }
 
@@ -99,7 +98,7 @@ fn a_picture_is_named_like_its_kind() {
 fn a_tag_is_given_exactly_with_category_message_tag() {
     use MessengerCategory::{MessageTag, Response, Update};
 
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     for (category, tag, right) in [
         (MessageTag, Some("HUMAN_AGENT"), true),
         (MessageTag, Some(""), false),
@@ -121,7 +120,7 @@ fn a_tag_is_given_exactly_with_category_message_tag() {
 fn a_tag_is_warned_of_before_the_day_it_ends_and_refused_from_then_on() {
     // 2026-04-27T00:00:00Z
     let day = UnixMillis(1_777_248_000_000);
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     for tag in ["CONFIRMED_EVENT_UPDATE", "ACCOUNT_UPDATE", "POST_PURCHASE_UPDATE"] {
         let message = message(text(), Some((MessengerCategory::MessageTag, Some(tag))));
         let told = |found: Vec<Violation>| {

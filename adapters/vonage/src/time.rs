@@ -4,7 +4,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use dispatch_contract::UnixMillis;
 
-use crate::json::Json;
+use dispatch_kit::json::Json;
 
 /// The first second, counted from 1970, that is taken for milliseconds: it is in the year 5138.
 const SECONDS_END: u64 = 100_000_000_000;

@@ -1,40 +1,49 @@
-//! What an account at Vonage has to hold, and the check that it does.
+//! What an account at Vonage has to hold: its form, and the check of what needs each other.
 //!
-//! | setting | meaning |
-//! |---|---|
-//! | `base_url` | where the API is; default `https://api.nexmo.com` |
-//! | `api_version` | `v1` (default) or `v0.1`; see [`ApiVersion`] |
-//! | `application_id` | the application to act as; with secret `private_key`, calls carry its JWT |
-//! | `api_key` | the account's key; with secret `api_secret`, calls carry Basic credentials |
-//! | `webhook_tolerance_s` | oldest webhook signature to take, in seconds, at least 86,400; default: any age |
-//! | `unsigned_webhooks` | `accept` takes webhooks unverified, and only while no signature secret is set |
-//!
-//! | secret | meaning |
-//! |---|---|
-//! | `private_key` | the application's RSA private key, PEM |
-//! | `api_secret` | belongs to `api_key` |
-//! | `signature_secret` | what Vonage signs webhooks with |
-//! | `signature_secret_next` | a second one, taken as well while secrets are being changed |
-//!
-//! A name that is not in these tables is refused: a misspelt `signature_secret` would otherwise
-//! show only as receipts that never arrive.
+//! A name that is not in the form is refused: a misspelt `signature_secret` would otherwise show only as
+//! receipts that never arrive.
 
 use std::{fmt, time::Duration};
 
-use dispatch_contract::Account;
+use dispatch_contract::{Account, Setting, SettingRule, SettingsForm};
 
 use super::auth;
 
-const SETTINGS: [&str; 6] = [
-    "base_url",
-    "api_version",
-    "application_id",
-    "api_key",
-    "webhook_tolerance_s",
-    "unsigned_webhooks",
-];
-const SECRETS: [&str; 4] =
-    ["private_key", "api_secret", "signature_secret", "signature_secret_next"];
+/// The form, as people read it.
+pub(crate) const FORM: SettingsForm = SettingsForm(&[
+    Setting::plain("application_id", "the application to act as; with secret private_key, calls carry its token"),
+    Setting::secret("private_key", "the application's RSA private key, PEM"),
+    Setting::plain("api_key", "the account's key; with secret api_secret, calls carry both as Basic credentials")
+        .of(SettingRule::Custom {
+            wanted: "the account's key, without a colon",
+            admits: |key| !key.is_empty() && !key.contains(':'),
+        }),
+    Setting::secret("api_secret", "belongs to api_key"),
+    Setting::secret("signature_secret", "what Vonage signs webhooks with, as its dashboard shows it"),
+    Setting::secret(
+        "signature_secret_next",
+        "a second one, taken as well while secrets are being changed",
+    ),
+    Setting::plain(
+        "unsigned_webhooks",
+        "takes webhooks unverified, and only where no signature secret is given",
+    )
+    .of(SettingRule::OneOf(&["accept"])),
+    Setting::plain(
+        "webhook_tolerance_s",
+        "the oldest signature of a webhook that is taken, in seconds; left out: any age. Vonage repeats a \
+         webhook for 24 hours, signed as it was at first",
+    )
+    .of(SettingRule::AtLeast(RETRY_HORIZON.as_secs() as u32)),
+    Setting::plain(
+        "api_version",
+        "the version of the Messages API: v0.1 is for accounts that are still set to it, and a message that \
+         it has no words for goes through v1 all the same",
+    )
+    .or("v1")
+    .of(SettingRule::OneOf(&["v1", "v0.1"])),
+    Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
+]);
 
 const DEFAULT_BASE_URL: &str = "https://api.nexmo.com";
 
@@ -113,13 +122,12 @@ impl<'a> VonageAccount<'a> {
         })
     }
 
-    /// Whether `account` is complete and makes sense, down to a trial signature with its key; for
-    /// when configuration is loaded.
+    /// Whether `account`, which fits the form, is complete and makes sense, down to a trial signature with
+    /// its key; for when configuration is loaded.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub fn check(account: &Account) -> Result<(), String> {
-        known_names(account)?;
         let view = VonageAccount::read(account)?;
         match view.credential {
             ProviderCredential::Application { application_id, private_key } => {
@@ -181,38 +189,12 @@ impl fmt::Debug for WebhookKeys<'_> {
     }
 }
 
-fn known_names(account: &Account) -> Result<(), String> {
-    if let Some(name) = account.settings.keys().find(|name| !SETTINGS.contains(&name.as_str())) {
-        return Err(if SECRETS.contains(&name.as_str()) {
-            format!("{name} is a secret and stands among the settings; move it to the secrets")
-        } else {
-            format!("there is no setting {name}; the settings are {}", SETTINGS.join(", "))
-        });
-    }
-    match account.secrets.keys().find(|name| !SECRETS.contains(&name.as_str())) {
-        Some(name) => {
-            Err(format!("there is no secret {name}; the secrets are {}", SECRETS.join(", ")))
-        }
-        None => Ok(()),
-    }
-}
-
 fn base_url(account: &Account) -> Result<&str, String> {
     let Some(text) = account.setting("base_url") else { return Ok(DEFAULT_BASE_URL) };
-    let usable = reqwest::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "https" | "http")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-    });
-    if usable {
+    if SettingRule::Url.admits(text) {
         Ok(text.trim().trim_end_matches('/'))
     } else {
-        Err(format!(
-            "setting base_url must be an http or https URL without user, query and fragment, such as {DEFAULT_BASE_URL}"
-        ))
+        Err(format!("setting base_url must be {}", SettingRule::Url))
     }
 }
 
@@ -316,8 +298,11 @@ mod tests {
         }
     }
 
+    /// The first problem that the form or the check finds.
     fn refusal(settings: &[(&str, &str)], secrets: &[(&str, &str)]) -> String {
-        VonageAccount::check(&account(settings, secrets)).expect_err("refused")
+        let account = account(settings, secrets);
+        let beyond = VonageAccount::check(&account).err();
+        FORM.problems(&account).into_iter().chain(beyond).next().expect("refused")
     }
 
     #[test]
@@ -347,7 +332,10 @@ mod tests {
             (refusal(&[key], &[secret]), "signature_secret is missing"),
             (refusal(&[key, ("webhook_tolerance_s", "300")], &[secret, signed]), "at least 86400"),
             (refusal(&[key, ("unsigned_webhooks", "yes")], &[secret]), "must be accept"),
-            (refusal(&[key], &[secret, ("signature_secret", "")]), "let anyone sign"),
+            (
+                refusal(&[key], &[secret, ("signature_secret", "")]),
+                "signature_secret must be a text that is not empty",
+            ),
             (refusal(&[key], &[secret, ("signature_secrt", "x")]), "no secret signature_secrt"),
             (refusal(&[key, ("api_secret", "x")], &[]), "move it to the secrets"),
         ];

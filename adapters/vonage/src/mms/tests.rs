@@ -1,15 +1,14 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    ChannelAdapter, Content, Endpoint, Field, Media, Message, MmsOptions, Options, UnixMillis,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, MmsOptions, Options,
+    UnixMillis,
 };
-use dispatch_kit::{
-    conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire, wire_of_use},
-};
+use dispatch_kit::conformance::assert_conforms;
 use serde_json::json;
 
 use super::*;
+use crate::{ApiVersion, VonageSubject, wire, wire_of_use};
 
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
@@ -30,7 +29,6 @@ fn media(file: &str, caption: Option<&str>) -> Media {
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for (version, from) in [(ApiVersion::V1, "12025550100"), (ApiVersion::V01, "12345")] {
-        let client = HttpClient::new().expect("a client");
         let samples = [
             Content::Text("Hello from Acme!".to_owned()),
             Content::Image(media("a.jpg", None)),
@@ -39,7 +37,8 @@ async fn it_keeps_what_it_declares() {
             Content::File(media("a.pdf", None)),
         ];
         let samples = samples.map(|content| message(from, content)).into();
-        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+        let subject = VonageSubject::new(&Channel::MMS, version, samples).expect("one of Vonage's");
+        assert_conforms(&subject).await;
     }
 }
 
@@ -89,7 +88,7 @@ fn what_v0_1_does_not_know_goes_through_v1() {
 
 #[test]
 fn its_life_is_300_s_to_3_days_and_no_longer_than_it_is_of_use() {
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     let living = |ttl_s| {
         let content = Content::Image(media("a.jpg", None));
         let options = Options { mms: Some(MmsOptions { ttl_s }), ..Options::default() };

@@ -1,9 +1,9 @@
 //! Vonage (formerly Nexmo): one Messages API for all its channels, in two versions.
 //!
-//! A send is [`v1`] or [`v01`] (pure) → [`HttpClient`](crate::http::HttpClient) → [`decode`]
+//! A send is [`v1`] or [`v01`] (pure) → [`HttpClient`](dispatch_kit::http::HttpClient) → [`decode`]
 //! (pure); a webhook is checked and read by [`read_webhook`] (pure). [`errors`] is the one table of the
-//! provider's codes. [`VonageAdapter`] puts them together for one channel; the channel's own crate
-//! brings its capabilities and rules.
+//! provider's codes. [`VonageGateway`] puts them together beneath the channels' own crates, and
+//! [`provider`] is all of it, ready to be registered.
 //!
 //! Vonage does not know our ids for repeats: a send whose outcome is unknown must not be repeated
 //! under the promise of one message. It does repeat our attempt id (`client_ref`) in every status
@@ -11,19 +11,31 @@
 
 mod account;
 mod auth;
-mod channel;
 pub mod errors;
+mod gateway;
+mod messenger;
+mod mms;
+mod provider;
 mod send_result;
 mod signature;
+mod sms;
 mod subject;
+#[cfg(test)]
+mod suite_tests;
 mod time;
 mod ttl;
 pub mod v01;
 pub mod v1;
+mod viber;
 mod webhook;
+mod whatsapp;
 
 pub use account::{ApiVersion, ProviderCredential, VonageAccount, WebhookKeys};
-pub use channel::{ChannelRules, VonageAdapter};
+pub use gateway::VonageGateway;
+pub use provider::provider;
 pub use send_result::decode;
 pub use subject::{VonageSubject, Wire, wire, wire_of_use};
 pub use webhook::read as read_webhook;
+
+/// The provider's name.
+pub const PROVIDER: &str = "vonage";

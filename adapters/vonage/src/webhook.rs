@@ -21,7 +21,7 @@ use super::{
     send_result::{id, is_code, problem_code},
     signature, time,
 };
-use crate::json::Json;
+use dispatch_kit::json::Json;
 
 /// The largest body that is parsed. Vonage's have some 2 KB; an array of them is not documented.
 const MAX_BODY_BYTES: usize = 1024 * 1024;

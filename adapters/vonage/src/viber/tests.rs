@@ -1,16 +1,14 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Action, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
+    Action, Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
     ViberCategory, ViberOptions,
 };
-use dispatch_kit::{
-    conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire, wire_of_use},
-};
+use dispatch_kit::conformance::assert_conforms;
 use serde_json::json;
 
 use super::*;
+use crate::{ApiVersion, VonageSubject, wire, wire_of_use};
 
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
@@ -49,13 +47,14 @@ const BUTTON: (&str, &str) = ("https://example.com/page1.html", "Find out more")
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for version in [ApiVersion::V1, ApiVersion::V01] {
-        let client = HttpClient::new().expect("a client");
         let samples = vec![
             message(text(), options(Some(600), None)),
             message(image(Some("Look")), options(None, Some(BUTTON))),
             message(file(), None),
         ];
-        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+        let subject =
+            VonageSubject::new(&Channel::VIBER, version, samples).expect("one of Vonage's");
+        assert_conforms(&subject).await;
     }
 }
 
@@ -154,7 +153,7 @@ fn a_button_has_a_short_text_and_a_web_address() {
 }
 
 fn check(message: &Message) -> Vec<Field> {
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     adapter.check(message, UnixMillis(0)).into_iter().map(|violation| violation.field).collect()
 }
 

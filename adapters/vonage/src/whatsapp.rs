@@ -4,13 +4,15 @@
 //! `whatsapp`. Custom content is handed to WhatsApp as it is, inside an envelope with the
 //! recipient that Vonage adds; a place on the map is sent that way.
 
-use dispatch_contract::Channel;
-use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
+use std::sync::Arc;
+
+use dispatch_whatsapp::WhatsAppAdapter;
+
+use crate::VonageGateway;
 
 /// The adapter `vonage-whatsapp`.
-pub fn adapter(client: HttpClient) -> VonageAdapter {
-    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
-    VonageAdapter::new("vonage-whatsapp", Channel::WHATSAPP, crate::capabilities(), rules, client)
+pub(crate) fn adapter(gateway: &Arc<VonageGateway>) -> WhatsAppAdapter {
+    WhatsAppAdapter::through(Arc::clone(gateway) as _)
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    ChannelAdapter, Content, Endpoint, Field, Message, Options, SmsEncoding, SmsOptions, UnixMillis,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Message, Options, SmsEncoding, SmsOptions,
+    UnixMillis,
 };
-use dispatch_kit::{
-    conformance::assert_conforms,
-    vonage::{ApiVersion, VonageSubject, wire, wire_of_use},
-};
+use dispatch_kit::conformance::assert_conforms;
 use serde_json::json;
 
 use super::*;
+use crate::{ApiVersion, VonageSubject, wire, wire_of_use};
 
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
@@ -30,9 +29,9 @@ fn encoded_as(encoding: SmsEncoding) -> Options {
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for version in [ApiVersion::V1, ApiVersion::V01] {
-        let client = HttpClient::new().expect("a client");
         let samples = vec![text("447700900001", Options::default())];
-        assert_conforms(&VonageSubject::new(adapter(client), version, samples)).await;
+        let subject = VonageSubject::new(&Channel::SMS, version, samples).expect("one of Vonage's");
+        assert_conforms(&subject).await;
     }
 }
 
@@ -102,7 +101,7 @@ fn what_is_of_use_for_a_while_only_lives_no_longer() {
 
 #[test]
 fn a_text_that_is_to_be_gsm_is() {
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     let found = |encoding, said: &str| {
         let content = Content::Text(said.to_owned());
         let message = Message { content, ..text("Acme", encoded_as(encoding)) };
@@ -123,7 +122,7 @@ fn a_text_that_is_to_be_gsm_is() {
 
 #[test]
 fn a_text_says_something_and_no_carrier_keeps_it_for_a_month() {
-    let adapter = adapter(HttpClient::new().expect("a client"));
+    let adapter = adapter(&Arc::default());
     for (said, right) in
         [("a", true), ("  ", false), ("\n", false), ("\u{2060}", false), ("a\0", false)]
     {

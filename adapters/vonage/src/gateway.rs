@@ -1,88 +1,50 @@
-//! One channel through Vonage: the codec, the client and the channel's own rules put together.
+//! Vonage's calls for any channel: codec, credential and client put together.
 
 use std::fmt;
 
 use async_trait::async_trait;
-
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Content, ContentKind,
-    ErrorKind, Fault, Field, Message, Retry, SendContext, UnixMillis, Violation, WebhookOutcome,
-    WebhookRequest, check,
+    Accepted, AdapterError, Capabilities, Content, Correlation, ErrorKind, Fault, Field, Gateway,
+    Message, Retry, SendContext, UnixMillis, Violation,
 };
+use dispatch_kit::http::{HttpClient, HttpRequest};
 
-use super::{ApiVersion, VonageAccount, auth::TokenCache, send_result, v01, v1, webhook};
-use crate::http::{HttpClient, HttpRequest};
+use super::{ApiVersion, PROVIDER, VonageAccount, auth::TokenCache, send_result, v01, v1};
 
-/// What a channel checks beyond its [`Capabilities`], at a time: finds what is wrong, and adds it.
-pub type ChannelRules = fn(&Message, UnixMillis, &mut Vec<Violation>);
-
-/// Sends on one channel through Vonage's Messages API.
-///
-/// Its name is `vonage-` and the channel's short name; it reads the webhooks of all of Vonage's
-/// channels, because an account has one URL for them. What an account has to hold says
-/// [`VonageAccount`].
-pub struct VonageAdapter {
-    name: &'static str,
-    channel: Channel,
-    capabilities: Capabilities,
-    rules: ChannelRules,
-    warnings: ChannelRules,
+/// Sends through Vonage's Messages API, on every channel that a message may be of. What an account has to
+/// hold says [`VonageAccount`].
+#[derive(Default)]
+pub struct VonageGateway {
     client: HttpClient,
     tokens: TokenCache,
 }
 
-impl VonageAdapter {
-    /// The name of the provider behind every one of these.
-    pub const PROVIDER: &'static str = "vonage";
-
-    /// An adapter named `name` for `channel`, which `capabilities` and `rules` describe.
-    pub fn new(
-        name: &'static str,
-        channel: Channel,
-        capabilities: Capabilities,
-        rules: ChannelRules,
-        client: HttpClient,
-    ) -> Self {
-        let (warnings, tokens): (ChannelRules, _) = (|_, _, _| (), TokenCache::default());
-        VonageAdapter { name, channel, capabilities, rules, warnings, client, tokens }
-    }
-
-    /// The same adapter, which warns of what `warnings` adds.
-    #[must_use]
-    pub fn warning_of(self, warnings: ChannelRules) -> Self {
-        VonageAdapter { warnings, ..self }
-    }
-}
-
 #[async_trait]
-impl ChannelAdapter for VonageAdapter {
-    fn name(&self) -> &str {
-        self.name
-    }
-
+impl Gateway for VonageGateway {
     fn provider(&self) -> &str {
-        Self::PROVIDER
+        PROVIDER
     }
 
-    fn channel(&self) -> &Channel {
-        &self.channel
+    /// Vonage repeats our attempt id (`client_ref`) in every status webhook.
+    fn capabilities(&self, channel: Capabilities) -> Capabilities {
+        Capabilities { correlation: Correlation::AttemptId, ..channel }
     }
 
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
-    }
-
-    fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
-        let mut found = check(&self.capabilities, message);
-        custom(&self.capabilities, message, &mut found);
-        (self.rules)(message, now, &mut found);
-        found
-    }
-
-    fn warnings(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
-        let mut found = Vec::new();
-        (self.warnings)(message, now, &mut found);
-        found
+    /// Custom content is passed through, so all that can be said of it is that it is an object.
+    fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
+        match &message.content {
+            Content::Custom(text) if v1::custom(text).is_err() => {
+                vec![Violation::new(Field::Within("custom"), "must be one JSON object")]
+            }
+            Content::Text(_)
+            | Content::Image(_)
+            | Content::Audio(_)
+            | Content::Video(_)
+            | Content::File(_)
+            | Content::Location { .. }
+            | Content::Template { .. }
+            | Content::Custom(_) => Vec::new(),
+        }
     }
 
     async fn send(
@@ -110,30 +72,11 @@ impl ChannelAdapter for VonageAdapter {
         };
         send_result::decode(&self.client.call(call).await?)
     }
-
-    fn webhook(
-        &self,
-        request: &WebhookRequest<'_>,
-        account: &Account,
-        now: UnixMillis,
-    ) -> WebhookOutcome {
-        webhook::read(request, account, now)
-    }
 }
 
-impl fmt::Debug for VonageAdapter {
+impl fmt::Debug for VonageGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VonageAdapter").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Custom content is passed through, so all that can be said of it is that it is an object.
-fn custom(capabilities: &Capabilities, message: &Message, found: &mut Vec<Violation>) {
-    if let Content::Custom(text) = &message.content
-        && capabilities.sends(ContentKind::Custom)
-        && v1::custom(text).is_err()
-    {
-        found.push(Violation::new(Field::Within("custom"), "must be one JSON object"));
+        f.write_str("VonageGateway")
     }
 }
 
@@ -145,30 +88,13 @@ fn wrong_account(problem: String) -> AdapterError {
 mod tests {
     use std::time::Duration;
 
-    use dispatch_contract::{AddressForm, Correlation, Endpoint, Limits, Options, Secret, Status};
+    use dispatch_contract::{Account, Channel, Endpoint, Options, Secret};
 
     use super::*;
-    use crate::conformance::{
+    use dispatch_kit::conformance::{
         StubAnswer, attempt,
         stub::{Behaviour, Stub},
     };
-
-    fn adapter() -> VonageAdapter {
-        let capabilities = Capabilities {
-            condition_statuses: vec![Status::Delivered],
-            content: vec![ContentKind::Text],
-            captions: vec![],
-            limits: Limits { text_chars: 100, caption_chars: 0, url_bytes: 0 },
-            to: vec![AddressForm::E164],
-            from: vec![AddressForm::E164],
-            idempotent_for: None,
-            correlation: Correlation::AttemptId,
-            recall: false,
-            batch: 1,
-        };
-        let client = HttpClient::new().expect("a client");
-        VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _, _| (), client)
-    }
 
     async fn send(
         settings: &[(&str, &str)],
@@ -199,7 +125,7 @@ mod tests {
             content: Content::Text("Hello".to_owned()),
             options: Options::default(),
         };
-        adapter().send(&context, &message).await
+        VonageGateway::default().send(&context, &message).await
     }
 
     #[tokio::test]

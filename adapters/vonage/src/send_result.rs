@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
 
 use super::errors::{CodeSource, ErrorMeaning, meaning};
-use crate::{http::HttpResponse, json::Json};
+use dispatch_kit::{http::HttpResponse, json::Json};
 
 /// The longest provider id taken; Vonage's are UUIDs.
 const MAX_ID_BYTES: usize = 128;
@@ -295,7 +295,7 @@ mod tests {
             assert_eq!(accepted.provider_id, "u-1");
         }
         let mut cut = br#"{"message_uuid":"u-1","detail":""#.to_vec();
-        cut.resize(crate::http::MAX_ANSWER_BYTES, b'x');
+        cut.resize(dispatch_kit::http::MAX_ANSWER_BYTES, b'x');
         let accepted = decode(&HttpResponse { status: 202, retry_after: None, body: cut });
         assert_eq!(accepted.expect("it stood whole").provider_id, "u-1");
     }

@@ -1,16 +1,18 @@
 //! The suite itself, tried on an adapter that conforms and on others that break a promise each.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, AddressForm, Capabilities, Channel, Content, Correlation, Endpoint,
-    Limits, Options, SendContext, Status, Violation, WebhookOutcome, WebhookRequest,
+    Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
+    ContentKind, Correlation, Endpoint, Gateway, Limits, Message, Options, Provider, SendContext,
+    SettingsForm, Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+};
+use dispatch_kit::conformance::{
+    ConformanceSubject, ExpectedReport, RefusalSample, StubAnswer, run,
 };
 
-use super::*;
-use crate::{
-    http::HttpClient,
-    vonage::{ApiVersion, VonageAdapter, VonageSubject},
-};
+use crate::{ApiVersion, VonageGateway, VonageSubject};
 
 fn honest() -> Capabilities {
     Capabilities {
@@ -27,10 +29,41 @@ fn honest() -> Capabilities {
     }
 }
 
+/// Declares what it is told to, and sends through Vonage.
+struct Declaring(Capabilities, VonageGateway);
+
+#[async_trait]
+impl ChannelAdapter for Declaring {
+    fn name(&self) -> &str {
+        "vonage-test"
+    }
+
+    fn provider(&self) -> &str {
+        self.1.provider()
+    }
+
+    fn channel(&self) -> &Channel {
+        &Channel::SMS
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0
+    }
+
+    fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
+        check(&self.0, message)
+    }
+
+    async fn send(
+        &self,
+        context: &SendContext<'_>,
+        message: &Message,
+    ) -> Result<Accepted, AdapterError> {
+        self.1.send(context, message).await
+    }
+}
+
 fn subject(capabilities: Capabilities) -> VonageSubject {
-    let client = HttpClient::new().expect("a client");
-    let adapter =
-        VonageAdapter::new("vonage-test", Channel::SMS, capabilities, |_, _, _| (), client);
     let sample = Message {
         channel: Channel::SMS,
         from: Endpoint::Number("Acme".to_owned()),
@@ -38,7 +71,8 @@ fn subject(capabilities: Capabilities) -> VonageSubject {
         content: Content::Text("a text that nobody may see".to_owned()),
         options: Options::default(),
     };
-    VonageSubject::new(adapter, ApiVersion::V1, vec![sample])
+    let subject = VonageSubject::new(&Channel::SMS, ApiVersion::V1, vec![sample]).expect("sms");
+    subject.with(Arc::new(Declaring(capabilities, VonageGateway::default())))
 }
 
 async fn failures(capabilities: Capabilities) -> String {
@@ -113,6 +147,20 @@ impl ChannelAdapter for Careless {
     ) -> Result<Accepted, AdapterError> {
         Ok(Accepted { provider_id: "id".to_owned() })
     }
+}
+
+impl Provider for Careless {
+    fn name(&self) -> &str {
+        self.0.provider().name()
+    }
+
+    fn settings(&self) -> SettingsForm {
+        self.0.provider().settings()
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        Vec::new()
+    }
 
     fn webhook(
         &self,
@@ -122,12 +170,16 @@ impl ChannelAdapter for Careless {
     ) -> WebhookOutcome {
         let headers = self.0.sign(request.body);
         let signed = WebhookRequest { headers: &headers, ..*request };
-        self.0.adapter().webhook(&signed, account, now)
+        self.0.provider().webhook(&signed, account, now)
     }
 }
 
 impl ConformanceSubject for Careless {
     fn adapter(&self) -> &dyn ChannelAdapter {
+        self
+    }
+
+    fn provider(&self) -> &dyn Provider {
         self
     }
 

@@ -4,13 +4,15 @@
 //! and a time to live, which v0.1 has no words for. An account on v0.1 has to be set to "Messages API" for SMS
 //! in Vonage's dashboard, else its receipts go to another address in another form.
 
-use dispatch_contract::Channel;
-use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
+use std::sync::Arc;
+
+use dispatch_sms::SmsAdapter;
+
+use crate::VonageGateway;
 
 /// The adapter `vonage-sms`.
-pub fn adapter(client: HttpClient) -> VonageAdapter {
-    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
-    VonageAdapter::new("vonage-sms", Channel::SMS, crate::capabilities(), rules, client)
+pub(crate) fn adapter(gateway: &Arc<VonageGateway>) -> SmsAdapter {
+    SmsAdapter::through(Arc::clone(gateway) as _)
 }
 
 #[cfg(test)]

@@ -1,26 +1,28 @@
 //! What the conformance suite has to know about a channel through Vonage.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use dispatch_contract::{
     Account, AdapterError, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure,
-    Fault, Message, Report, Retry, Secret, SendContext, Status, UnixMillis,
+    Fault, Message, Provider, Report, Retry, Secret, SendContext, Status, UnixMillis,
 };
 
-use super::{ApiVersion, VonageAdapter, signature::sha256_hex, v01, v1};
-use crate::conformance::{ConformanceSubject, ExpectedReport, RefusalSample, StubAnswer, attempt};
+use super::{ApiVersion, provider::vonage, signature::sha256_hex, v01, v1};
+use dispatch_kit::conformance::{
+    ConformanceSubject, ExpectedReport, RefusalSample, StubAnswer, attempt,
+};
 
 const API_KEY: &str = "abcd1234";
 const SIGNATURE_SECRET: &str = "a signature secret for the conformance suite";
 
 /// An adapter, one sample message for each kind of content, and the version its account is set to.
 /// Everything else is the same for all of Vonage's channels.
-#[derive(Debug)]
 pub struct VonageSubject {
-    adapter: VonageAdapter,
+    provider: Arc<dyn Provider>,
+    adapter: Arc<dyn ChannelAdapter>,
     version: ApiVersion,
     samples: Vec<Message>,
 }
@@ -56,15 +58,33 @@ pub fn wire_of_use(message: &Message, useful_for: Option<Duration>) -> Wire {
 }
 
 impl VonageSubject {
-    /// Puts `adapter` to the test.
-    pub fn new(adapter: VonageAdapter, version: ApiVersion, samples: Vec<Message>) -> Self {
-        VonageSubject { adapter, version, samples }
+    /// Puts a channel of Vonage's to the test. `None` if it has no such channel.
+    pub fn new(channel: &Channel, version: ApiVersion, samples: Vec<Message>) -> Option<Self> {
+        let provider = Arc::new(vonage());
+        let adapter = provider.channels().into_iter().find(|it| it.channel() == channel)?;
+        Some(VonageSubject { provider, adapter, version, samples })
+    }
+
+    /// The same with another adapter in the channel's place.
+    #[cfg(test)]
+    pub(crate) fn with(self, adapter: Arc<dyn ChannelAdapter>) -> Self {
+        VonageSubject { adapter, ..self }
+    }
+}
+
+impl fmt::Debug for VonageSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VonageSubject").field(&self.adapter.name()).finish()
     }
 }
 
 impl ConformanceSubject for VonageSubject {
     fn adapter(&self) -> &dyn ChannelAdapter {
-        &self.adapter
+        &*self.adapter
+    }
+
+    fn provider(&self) -> &dyn Provider {
+        &*self.provider
     }
 
     fn account(&self, base_url: &str) -> Account {

@@ -4,13 +4,15 @@
 //! account is set to, so what is declared holds for every account. Of v1's kinds, `vcard` and
 //! `content` (several files at once) are left out, because a message has no such content here.
 
-use dispatch_contract::Channel;
-use dispatch_kit::{http::HttpClient, vonage::VonageAdapter};
+use std::sync::Arc;
+
+use dispatch_mms::MmsAdapter;
+
+use crate::VonageGateway;
 
 /// The adapter `vonage-mms`.
-pub fn adapter(client: HttpClient) -> VonageAdapter {
-    let rules = |message: &_, _, found: &mut _| crate::rules(message, found);
-    VonageAdapter::new("vonage-mms", Channel::MMS, crate::capabilities(), rules, client)
+pub(crate) fn adapter(gateway: &Arc<VonageGateway>) -> MmsAdapter {
+    MmsAdapter::through(Arc::clone(gateway) as _)
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! A provider: its accounts, its channels, and what it tells.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    Account, ChannelAdapter, Clock, InboundSink, SettingsForm, UnixMillis, WebhookOutcome,
+    WebhookRequest,
+};
+
+/// A company, or the sandbox, that sends on channels: what its channels share.
+///
+/// Object-safe; registered in a [`Registry`](crate::Registry) when the service starts, and then fixed. It
+/// holds no account: those are data, handed in with each call, and may change while the service runs.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Unique in a service: `vonage`. It stands in the configuration, in metrics and in webhook URLs, so
+    /// it has 1 to 32 characters of `a-z`, `0-9`, `-` and `_`.
+    fn name(&self) -> &str;
+
+    /// What an account has to hold. The configuration is checked by it before anything else here is asked
+    /// about an account, and the provider's page is written from it.
+    fn settings(&self) -> SettingsForm;
+
+    /// What is wrong with an account beyond its form: settings that need each other, a key that is none.
+    /// Called when a configuration is read; it asks nobody. Each problem is one sentence that names
+    /// settings, says what would be right and shows no value.
+    fn check(&self, _account: &Account) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Its adapters, one for each channel. The same ones with every call.
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>>;
+
+    /// Checks and reads a call of the provider's to this account's webhook URL, for all its channels.
+    ///
+    /// - Pure: no I/O, and the time is passed in (raw wall clock, for the age of signatures).
+    /// - It may be called by several threads at once, and with the same request again: equal calls give
+    ///   equal outcomes.
+    /// - Total: whatever the bytes are, it answers. What is genuine and not understood is answered 2xx,
+    ///   because a repeat would not be understood either.
+    ///
+    /// The default is for a provider that never calls: nothing is genuine.
+    fn webhook(
+        &self,
+        _request: &WebhookRequest<'_>,
+        _account: &Account,
+        _now: UnixMillis,
+    ) -> WebhookOutcome {
+        WebhookOutcome::forged()
+    }
+
+    /// Runs for as long as the service does; for providers with whom a connection is kept, or who are
+    /// asked for receipts.
+    ///
+    /// - `accounts` are those of this provider, from the start on, and tell when they changed.
+    /// - It returns soon after `shutdown` is ready. Returning before that is for good: it is not begun again.
+    /// - One that panics is begun again after a rest, with the same accounts.
+    async fn run(
+        &self,
+        _accounts: Arc<dyn ProviderAccounts>,
+        _sink: Arc<dyn InboundSink>,
+        _clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        shutdown.await;
+    }
+}
+
+/// The accounts of one provider, as they are configured.
+#[async_trait]
+pub trait ProviderAccounts: Send + Sync {
+    /// Those in force now, each once, by its present name.
+    fn now(&self) -> Vec<Arc<Account>>;
+
+    /// Ready once they may be others than [`now`](Self::now) gave last.
+    async fn changed(&self);
+}
+
+/// Ready once the service stops.
+pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,0 +1,63 @@
+//! Vonage as a provider: its accounts, its five channels, and the webhooks that they share.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Account, ChannelAdapter, Provider, SettingsForm, UnixMillis, WebhookOutcome, WebhookRequest,
+};
+
+use crate::{
+    PROVIDER, VonageAccount, VonageGateway, account::FORM, messenger, mms, sms, viber, webhook,
+    whatsapp,
+};
+
+/// Vonage, with its five channels. An account has one webhook URL for all of them.
+pub fn provider() -> impl Provider + 'static {
+    vonage()
+}
+
+pub(crate) fn vonage() -> Vonage {
+    let gateway = Arc::new(VonageGateway::default());
+    Vonage {
+        channels: vec![
+            Arc::new(sms::adapter(&gateway)),
+            Arc::new(mms::adapter(&gateway)),
+            Arc::new(messenger::adapter(&gateway)),
+            Arc::new(whatsapp::adapter(&gateway)),
+            Arc::new(viber::adapter(&gateway)),
+        ],
+    }
+}
+
+pub(crate) struct Vonage {
+    channels: Vec<Arc<dyn ChannelAdapter>>,
+}
+
+#[async_trait]
+impl Provider for Vonage {
+    fn name(&self) -> &str {
+        PROVIDER
+    }
+
+    fn settings(&self) -> SettingsForm {
+        FORM
+    }
+
+    fn check(&self, account: &Account) -> Vec<String> {
+        VonageAccount::check(account).err().into_iter().collect()
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        self.channels.clone()
+    }
+
+    fn webhook(
+        &self,
+        request: &WebhookRequest<'_>,
+        account: &Account,
+        now: UnixMillis,
+    ) -> WebhookOutcome {
+        webhook::read(request, account, now)
+    }
+}

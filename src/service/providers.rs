@@ -1,0 +1,108 @@
+//! What providers do by themselves, for as long as the service runs.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dispatch_contract::{Account, Clock, Provider, ProviderAccounts};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    current::Current,
+    engine::{Engine, EngineSink},
+    http::AccountsByName,
+};
+
+/// How long one that panicked rests before it is begun again; each time longer.
+const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// The accounts in force, and who waits for others.
+pub(super) struct WatchedAccounts {
+    pub(super) accounts: Arc<Current<AccountsByName>>,
+    changes: watch::Sender<()>,
+}
+
+impl WatchedAccounts {
+    pub(super) fn new(accounts: AccountsByName) -> WatchedAccounts {
+        let accounts = Arc::new(Current::new(accounts));
+        WatchedAccounts { accounts, changes: watch::Sender::new(()) }
+    }
+
+    /// Puts others in their place, and tells those who wait.
+    pub(super) fn set(&self, accounts: AccountsByName) {
+        self.accounts.set(accounts);
+        self.changes.send_replace(());
+    }
+
+    /// One provider's.
+    pub(super) fn of(&self, provider: &str) -> Arc<dyn ProviderAccounts> {
+        Arc::new(AccountsOfProvider {
+            provider: provider.to_owned(),
+            accounts: Arc::clone(&self.accounts),
+            seen: Mutex::new(self.changes.subscribe()),
+        })
+    }
+}
+
+struct AccountsOfProvider {
+    provider: String,
+    accounts: Arc<Current<AccountsByName>>,
+    /// As of the last look.
+    seen: Mutex<watch::Receiver<()>>,
+}
+
+#[async_trait]
+impl ProviderAccounts for AccountsOfProvider {
+    fn now(&self) -> Vec<Arc<Account>> {
+        // Marked first: what changes in between is looked at once more.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).mark_unchanged();
+        let accounts = self.accounts.get();
+        let own = accounts.iter().filter(|((provider, name), account)| {
+            *provider == self.provider && *name == account.name
+        });
+        own.map(|(_, account)| Arc::clone(account)).collect()
+    }
+
+    async fn changed(&self) {
+        let mut changes = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if changes.changed().await.is_err() {
+            // Whoever could change them is gone.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Runs a provider until `stop`. One that panics is begun again: without it nothing more would be heard
+/// of what it sent.
+pub(super) async fn run(
+    provider: Arc<dyn Provider>,
+    accounts: Arc<dyn ProviderAccounts>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let name = provider.name().to_owned();
+    let sink = Arc::new(EngineSink { engine: engine.clone(), provider: name.clone() });
+    let mut rest = REST;
+    loop {
+        let stopped = stop.clone();
+        let shutdown = Box::pin(async move { stopped.cancelled().await });
+        let (accounts, sink) = (Arc::clone(&accounts), Arc::clone(&sink) as _);
+        let run = provider.run(accounts, sink, Arc::clone(&clock), shutdown);
+        if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+            return;
+        }
+        engine.metrics().adapter_panicked(&name, "run");
+        tracing::error!(provider = name, ?rest, "the provider panicked; it is begun again");
+        if stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_none() {
+            return;
+        }
+        rest = (rest * 2).min(LONGEST_REST);
+    }
+}
