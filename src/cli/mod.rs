@@ -7,18 +7,22 @@ mod callbacks;
 mod demo;
 mod keyfile;
 mod keys;
+mod provider_page;
 mod reach;
 mod remote;
 mod serve;
 mod show;
 pub mod undo;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+pub use provider_page::provider_page;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Config, ConfigError},
+    engine::SystemClock,
     owned_files,
     service::{Components, ServiceClock},
 };
@@ -83,7 +87,11 @@ enum CliCommand {
     /// Make a token of an application, for `Authorization: Bearer …`.
     Token(keys::AppTokenArgs),
     /// Print the complete default configuration, with comments.
-    Config,
+    Config {
+        /// Print a provider's page instead: its channels, and what its accounts have to hold.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+    },
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -385,8 +393,20 @@ where
         CliCommand::Keys(command) => keys::keys(command).await,
         CliCommand::Audit(args) => keys::audit(args).await,
         CliCommand::Token(args) => keys::token(args),
-        CliCommand::Config => {
+        CliCommand::Config { provider: None } => {
             show::line(crate::config::DEFAULT_TOML.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::Config { provider: Some(name) } => {
+            let clock = ServiceClock::System(Arc::new(SystemClock::new()));
+            let parts = parts(&Config::default(), &clock);
+            let registry = parts.map_err(|error| CommandFailure::new(error.to_string()))?.registry;
+            let Some(provider) = registry.provider(&name) else {
+                let known: Vec<_> = registry.providers().map(|it| it.name()).collect();
+                let known = known.join(", ");
+                return Err(CommandFailure::new(format!("no provider {name}; there are {known}")));
+            };
+            show::line(provider_page(&**provider).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Completions { shell } => {

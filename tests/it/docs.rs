@@ -7,6 +7,33 @@ fn the_sandbox_s_table_is_the_code_s() {
     assert!(page.contains(&table), "docs/sandbox.md should hold:\n{table}");
 }
 
+/// `dispatch config --provider vonage > docs/providers/vonage.md` writes it anew.
+#[test]
+fn vonage_s_page_is_what_it_declares() {
+    let page = dispatch::cli::provider_page(&dispatch_vonage::provider());
+    if std::env::var_os("DISPATCH_WRITE_PAGES").is_some() {
+        std::fs::write("docs/providers/vonage.md", &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string("docs/providers/vonage.md").unwrap(), page);
+}
+
+/// Whoever follows `adapters/README.md` writes what is built and run here.
+#[test]
+fn every_snippet_of_the_guide_stands_in_a_provider_that_is_run() {
+    let guide = include_str!("../../adapters/README.md");
+    let sources = [
+        include_str!("../outside/line/src/main.rs"),
+        include_str!("../outside/line/src/line.rs"),
+        include_str!("outside.rs"),
+    ];
+    let snippets: Vec<_> = guide.split("```").skip(1).step_by(2).collect();
+    assert!(snippets.len() >= 5, "{snippets:?}");
+    for snippet in snippets {
+        let (_, snippet) = snippet.split_once('\n').unwrap();
+        assert!(sources.iter().any(|source| source.contains(snippet)), "{snippet}");
+    }
+}
+
 /// Every path that the README names is there.
 #[test]
 fn the_readme_names_only_what_is_there() {

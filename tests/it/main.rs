@@ -28,6 +28,7 @@ mod layout;
 mod mutations;
 mod node;
 mod operator;
+mod outside;
 mod owned_files;
 mod page_tokens;
 mod panics;

@@ -148,7 +148,9 @@ impl Process {
         Process::serve_by(program, config, data, FREE, FREE).await
     }
 
-    async fn serve_by(
+    /// The same by another program.
+    #[allow(dead_code, reason = "each binary that shares this file uses a part of it")]
+    pub async fn serve_by(
         mut program: Command,
         config: &Path,
         data: &Path,

@@ -28,20 +28,45 @@ impl Channel {
     /// Viber Business Messages, addressed by phone number. The name is that of the old Dispatch API.
     pub const VIBER: Channel = Channel(Cow::Borrowed("viber_service_msg"));
 
+    /// A channel of one's own: `const LINE: Channel = Channel::named("line");`.
+    ///
+    /// # Panics
+    /// If it is no channel's name; for a constant, when it is compiled.
+    pub const fn named(name: &'static str) -> Channel {
+        assert!(
+            is_name(name),
+            "a channel name has 1 to 32 of a-z, 0-9 and _, and starts with a letter"
+        );
+        Channel(Cow::Borrowed(name))
+    }
+
     /// The name as it stands on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.len() > 32 || !bytes[0].is_ascii_lowercase() {
+        return false;
+    }
+    let mut at = 1;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        if !(byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 impl FromStr for Channel {
     type Err = InvalidChannel;
 
     fn from_str(name: &str) -> Result<Self, InvalidChannel> {
-        let well_formed = (1..=32).contains(&name.len())
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !well_formed {
+        if !is_name(name) {
             return Err(InvalidChannel);
         }
         let known =

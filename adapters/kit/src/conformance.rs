@@ -43,11 +43,17 @@ pub trait ConformanceSubject: Sync {
     fn sample(&self, kind: ContentKind) -> Option<Message>;
 
     /// The bodies in which the provider tells `told`, one for each shape it has. None if it cannot
-    /// tell that; needed for every declared status and for a failure.
-    fn webhooks(&self, told: &ExpectedReport) -> Vec<Vec<u8>>;
+    /// tell that, as by default; needed for every declared status above `submitted`, which is told by
+    /// accepting, and for a failure where one of those is declared.
+    fn webhooks(&self, _told: &ExpectedReport) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
 
-    /// The headers (names in lower case) that make a webhook with this body genuine.
-    fn sign(&self, body: &[u8]) -> Vec<(String, Vec<u8>)>;
+    /// The headers (names in lower case) that make a webhook with this body genuine. None, as by default,
+    /// where the provider never calls.
+    fn sign(&self, _body: &[u8]) -> Vec<(String, Vec<u8>)> {
+        Vec::new()
+    }
 
     /// Whether [`sign`](Self::sign) covers the whole body. `false` only for providers that sign
     /// nothing; the checks against forgery are left out then.
@@ -58,10 +64,23 @@ pub trait ConformanceSubject: Sync {
     /// The provider's answer to an accepted message.
     fn accepted(&self, provider_id: &str) -> StubAnswer;
 
-    /// The provider's answer to a repeated call under the same id; needed where the adapter
-    /// declares `idempotent_for`. The adapter has to take it for accepted.
+    /// The provider's answer to a repeated call under the same id, of which the message is `provider_id`;
+    /// needed where the adapter declares `idempotent_for`. The adapter has to take it for accepted, and
+    /// for that message.
     fn duplicate(&self, _provider_id: &str) -> Option<StubAnswer> {
         None
+    }
+
+    /// What in a request, head and body, tells the provider that a call is a repeat; needed where the
+    /// adapter declares `idempotent_for`.
+    fn idempotency_key(&self, _request: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether a request, head and body, carries this text: a recipient, a message, the URL of a file. By
+    /// default as it stands; otherwise where the provider wants it encoded.
+    fn carries(&self, request: &str, text: &str) -> bool {
+        request.contains(text)
     }
 
     /// Refusals in the provider's own words, and what the adapter has to make of each.

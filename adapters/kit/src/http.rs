@@ -18,7 +18,9 @@ use reqwest::{
     redirect, retry,
 };
 
-use dispatch_contract::{AdapterError, ErrorKind, Fault, Retry, UnixMillis, retry_after};
+use dispatch_contract::{
+    AdapterError, ErrorKind, Fault, Retry, SendContext, UnixMillis, retry_after,
+};
 
 use crate::connect;
 
@@ -56,6 +58,8 @@ pub struct HttpRequest<'a> {
     pub authorization: Option<&'a str>,
     /// The `Content-Type` header.
     pub content_type: &'a str,
+    /// Further headers, names in lower case; kept out of traces.
+    pub headers: &'a [(&'a str, &'a str)],
     /// The body.
     pub body: Vec<u8>,
     /// How long the whole call may take, connecting and reading the answer included.
@@ -73,6 +77,21 @@ pub struct HttpResponse {
     pub retry_after: Option<Duration>,
     /// The body's first [`MAX_ANSWER_BYTES`], or as much of it as came.
     pub body: Vec<u8>,
+}
+
+impl<'a> HttpRequest<'a> {
+    /// A JSON request to `url` as `context` allows: empty, without a credential and further headers.
+    pub fn json(url: &'a str, context: &SendContext<'_>) -> Self {
+        HttpRequest {
+            url,
+            authorization: None,
+            content_type: "application/json",
+            headers: &[],
+            body: Vec::new(),
+            timeout: context.timeout,
+            now: context.now,
+        }
+    }
 }
 
 impl HttpClient {
@@ -111,11 +130,11 @@ impl HttpClient {
             .header(CONTENT_TYPE, call.content_type)
             .timeout(call.timeout)
             .body(call.body);
-        if let Some(authorization) = call.authorization {
-            let mut value =
-                HeaderValue::from_str(authorization).map_err(|_| unusable_authorization())?;
+        let authorization = call.authorization.map(|value| ("authorization", value));
+        for (name, value) in call.headers.iter().copied().chain(authorization) {
+            let mut value = HeaderValue::from_str(value).map_err(|_| unusable_header())?;
             value.set_sensitive(true);
-            request = request.header(reqwest::header::AUTHORIZATION, value);
+            request = request.header(name, value);
         }
         let sent = request.send().await;
         let response = sent.map_err(|error| self.no_answer(&error, call.url))?;
@@ -239,7 +258,7 @@ fn no_answer_after(error: &reqwest::Error) -> AdapterError {
     }
 }
 
-fn unusable_authorization() -> AdapterError {
+fn unusable_header() -> AdapterError {
     AdapterError::new(
         ErrorKind::Unauthorized,
         Fault::Account,
@@ -264,6 +283,7 @@ mod tests {
             url: "https://example.com/447700900000",
             authorization: Some("Bearer secret"),
             content_type: "application/json",
+            headers: &[],
             body: b"hello".to_vec(),
             timeout: Duration::from_secs(1),
             now: NOON,
@@ -279,6 +299,7 @@ mod tests {
             url: &stub.url(),
             authorization: None,
             content_type: "application/json",
+            headers: &[],
             body: b"{}".to_vec(),
             timeout: Duration::from_secs(5),
             now: NOON,
@@ -318,6 +339,7 @@ mod tests {
             url: "not a url 447700900000",
             authorization: None,
             content_type: "application/json",
+            headers: &[],
             body: Vec::new(),
             timeout: Duration::from_secs(1),
             now: NOON,

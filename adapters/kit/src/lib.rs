@@ -3,6 +3,7 @@
 //! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
+//! - [`keys`]: our attempt id as an idempotency key.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
 //!
@@ -13,3 +14,4 @@ pub mod conformance;
 pub mod connect;
 pub mod http;
 pub mod json;
+pub mod keys;

@@ -11,7 +11,7 @@ use dispatch_contract::{
 use tokio::sync::oneshot;
 
 use crate::{
-    codes::meaning,
+    codes::refusal,
     plan::Planned,
     provider::{SendCall, SimulatedProvider},
     queue::Queue,
@@ -204,15 +204,15 @@ fn answer(answered: CallResult) -> Result<Accepted, AdapterError> {
             return Ok(Accepted { provider_id });
         }
         CallResult::Rejected(code) => {
-            let meaning = meaning(code);
-            AdapterError::new(meaning.kind, meaning.fault, Retry::Permanent, meaning.text)
+            let meaning = refusal(code);
+            AdapterError::new(meaning.kind, meaning.fault, meaning.retry, meaning.sentence)
                 .with_code(code.to_string())
         }
         CallResult::Throttled { after } => AdapterError::new(
             ErrorKind::Throttled,
             Fault::Provider,
             Retry::Temporary { after },
-            meaning(1000).text,
+            refusal(1000).sentence,
         )
         .with_code("1000"),
         CallResult::Failed => AdapterError::new(

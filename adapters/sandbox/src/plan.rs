@@ -5,7 +5,7 @@ use std::time::Duration;
 use dispatch_contract::{Failure, Receipt, Report, Status, UnixMillis, Usage};
 
 use crate::{
-    codes::meaning,
+    codes::of_receipt,
     record::SentMessage,
     script::{Cue, ReceiptSigning, Says, Scene},
     seed::Seed,
@@ -75,7 +75,7 @@ fn receipt(message: &SentMessage, says: Says, happened: UnixMillis) -> Receipt {
         report,
         provider_time: Some(happened),
         code: code.map(|code| code.to_string()),
-        detail: code.map(|code| meaning(code).text.to_owned()),
+        detail: code.map(|code| of_receipt(code).to_owned()),
         usage,
     }
 }

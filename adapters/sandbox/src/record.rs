@@ -47,7 +47,7 @@ pub enum CallResult {
         /// The provider's id of it, as it was.
         provider_id: String,
     },
-    /// It was refused for good, under this code.
+    /// It was refused under this code.
     Rejected(u16),
     /// It was turned away for now.
     Throttled {

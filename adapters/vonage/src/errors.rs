@@ -29,6 +29,14 @@ pub struct ErrorMeaning {
     pub sentence: &'static str,
 }
 
+/// What a refusal means whose code this table does not know.
+pub const REFUSED: ErrorMeaning = ErrorMeaning {
+    kind: ErrorKind::InvalidRequest,
+    fault: Fault::Content,
+    retry: Retry::Permanent,
+    sentence: "the provider refused the request",
+};
+
 /// What `code` means, a number or the name at the end of a problem's `type`; `None` if this table
 /// does not know it.
 ///

@@ -62,13 +62,11 @@ impl Gateway for VonageGateway {
             None => (v1::PATH, v1::encode(context, message)?),
         };
         let authorization = self.tokens.authorization(context.account, &account, context.now)?;
+        let url = format!("{}{path}", account.base_url);
         let call = HttpRequest {
-            url: &format!("{}{path}", account.base_url),
             authorization: Some(&authorization),
-            content_type: "application/json",
             body: body.to_string().into_bytes(),
-            timeout: context.timeout,
-            now: context.now,
+            ..HttpRequest::json(&url, context)
         };
         send_result::decode(&self.client.call(call).await?)
     }

@@ -20,8 +20,6 @@ mod send_result;
 mod signature;
 mod sms;
 mod subject;
-#[cfg(test)]
-mod suite_tests;
 mod time;
 mod ttl;
 pub mod v01;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
 
-use super::errors::{CodeSource, ErrorMeaning, meaning};
+use super::errors::{CodeSource, ErrorMeaning, REFUSED, meaning};
 use dispatch_kit::{http::HttpResponse, json::Json};
 
 /// The longest provider id taken; Vonage's are UUIDs.
@@ -96,23 +96,16 @@ fn refusal(answer: &HttpResponse, code: Option<&str>, body: Json<'_>) -> Adapter
             Retry::Temporary { after },
             "the provider did not process the request and asks for it again",
         ),
-        400..=499 => match known {
-            Some(known) => {
-                let retry = match known.retry {
-                    Retry::Temporary { .. } => Retry::Temporary { after },
-                    Retry::Permanent | Retry::Unknown => known.retry,
-                };
-                let mut error = said(known, retry);
-                error.detail.push_str(&wrong_fields(body));
-                error
-            }
-            None => error(
-                ErrorKind::InvalidRequest,
-                Fault::Content,
-                Retry::Permanent,
-                format!("the provider refused the request{}", wrong_fields(body)),
-            ),
-        },
+        400..=499 => {
+            let known = known.unwrap_or(REFUSED);
+            let retry = match known.retry {
+                Retry::Temporary { .. } => Retry::Temporary { after },
+                Retry::Permanent | Retry::Unknown => known.retry,
+            };
+            let mut error = said(known, retry);
+            error.detail.push_str(&wrong_fields(body));
+            error
+        }
         status => error(
             ErrorKind::ProviderFailure,
             Fault::Provider,

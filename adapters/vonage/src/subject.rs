@@ -64,12 +64,6 @@ impl VonageSubject {
         let adapter = provider.channels().into_iter().find(|it| it.channel() == channel)?;
         Some(VonageSubject { provider, adapter, version, samples })
     }
-
-    /// The same with another adapter in the channel's place.
-    #[cfg(test)]
-    pub(crate) fn with(self, adapter: Arc<dyn ChannelAdapter>) -> Self {
-        VonageSubject { adapter, ..self }
-    }
 }
 
 impl fmt::Debug for VonageSubject {

@@ -3,7 +3,8 @@
 use std::{io, time::Duration};
 
 use dispatch_contract::{
-    Accepted, AdapterError, Content, Correlation, ErrorKind, Fault, Message, Retry, SendContext,
+    Accepted, AdapterError, AttemptId, Content, Correlation, ErrorKind, Fault, Message, Retry,
+    SendContext,
 };
 
 use super::{
@@ -34,16 +35,103 @@ async fn try_check(subject: &dyn ConformanceSubject, findings: &mut Findings) ->
             format!("the sample of {kind} is answered with success, and gives {sent:?}")
         });
         carries_our_id(subject, kind.as_str(), request.as_deref(), findings);
+        carries_the_message(subject, &message, request.as_deref().unwrap_or_default(), findings);
     }
     let Some(message) = any_sample(subject) else { return Ok(()) };
+    redirects(subject, &message, findings).await?;
     outcomes(subject, &message, findings).await?;
     transport(subject, &message, findings).await?;
     refusals(subject, &message, findings).await?;
     discretion(subject, &message, findings).await?;
-    if let Some(answer) = subject.duplicate(PROVIDER_ID) {
-        let (sent, _) = send_to(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
-        findings.check("idempotence", sent.is_ok(), || {
-            format!("a repeated call's answer means accepted, and gives {sent:?}")
+    if subject.adapter().capabilities().idempotent_for.is_some() {
+        idempotence(subject, &message, findings).await?;
+    }
+    Ok(())
+}
+
+/// A repeat is known as one, and as no other message's; and its answer is the first message.
+async fn idempotence(
+    subject: &dyn ConformanceSubject,
+    message: &Message,
+    findings: &mut Findings,
+) -> io::Result<()> {
+    let other = AttemptId { number: attempt().number + 1, ..attempt() };
+    let mut keys = Vec::new();
+    for attempt in [attempt(), attempt(), other] {
+        let stub = Stub::start(Behaviour::Answer(subject.accepted(PROVIDER_ID)))?;
+        let _ = send_as(subject, attempt, message, &stub.url(), TIMEOUT).await;
+        let request = stub.request().unwrap_or_default();
+        keys.push(subject.idempotency_key(&request).filter(|key| !key.is_empty()));
+    }
+    let [first, repeat, other] = keys.as_slice() else { return Ok(()) };
+    findings.check("idempotence", first.is_some(), || {
+        "idempotent_for is declared, and the request carries no key".to_owned()
+    });
+    findings.check("idempotence", first == repeat, || {
+        "two calls under one attempt carry different keys: two messages would go out".to_owned()
+    });
+    findings.check("idempotence", first.is_none() || first != other, || {
+        "calls of two attempts carry the same key: the second message would not go out".to_owned()
+    });
+    // That there is one is checked with the declaration.
+    let Some(answer) = subject.duplicate(PROVIDER_ID) else { return Ok(()) };
+    let (sent, _) = send_to(subject, message, Behaviour::Answer(answer), TIMEOUT).await?;
+    let first = Accepted { provider_id: PROVIDER_ID.to_owned() };
+    findings.check("idempotence", sent.as_ref() == Ok(&first), || {
+        format!("a repeated call's answer means the first message, and gives {sent:?}")
+    });
+    Ok(())
+}
+
+/// What left is the message: to whom, and what it says.
+fn carries_the_message(
+    subject: &dyn ConformanceSubject,
+    message: &Message,
+    request: &str,
+    findings: &mut Findings,
+) {
+    let kind = message.content.kind();
+    let mut carried = |text: &str, what: &str| {
+        findings.check("sending", subject.carries(request, text), || {
+            format!("the request for {kind} does not carry {what}")
+        });
+    };
+    carried(message.to.value(), "the recipient");
+    match &message.content {
+        Content::Text(text) => carried(text, "the text"),
+        Content::Image(media)
+        | Content::Audio(media)
+        | Content::Video(media)
+        | Content::File(media) => {
+            carried(&media.url, "the file's URL");
+            if let Some(caption) = &media.caption {
+                carried(caption, "the caption");
+            }
+        }
+        Content::Location { latitude, longitude, .. } => {
+            carried(latitude, "the latitude");
+            carried(longitude, "the longitude");
+        }
+        Content::Template { name, parameters } => {
+            carried(name, "the template's name");
+            parameters.iter().for_each(|text| carried(text, "a parameter"));
+        }
+        Content::Custom(_) => {}
+    }
+}
+
+/// Whoever answers with another address gets neither the message nor the credential sent there.
+async fn redirects(
+    subject: &dyn ConformanceSubject,
+    message: &Message,
+    findings: &mut Findings,
+) -> io::Result<()> {
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = Stub::start(Behaviour::Answer(subject.accepted(PROVIDER_ID)))?;
+        let answer = StubAnswer::new(status, "").with_header("Location", elsewhere.url());
+        let (sent, _) = send_to(subject, message, Behaviour::Answer(answer), TIMEOUT).await?;
+        findings.check("redirects", sent.is_err() && elsewhere.request().is_none(), || {
+            format!("HTTP {status} is followed to another address, and gives {sent:?}")
         });
     }
     Ok(())
@@ -192,9 +280,19 @@ async fn send(
     base_url: &str,
     timeout: Duration,
 ) -> ObservedSend {
+    send_as(subject, attempt(), message, base_url, timeout).await
+}
+
+async fn send_as(
+    subject: &dyn ConformanceSubject,
+    attempt: AttemptId,
+    message: &Message,
+    base_url: &str,
+    timeout: Duration,
+) -> ObservedSend {
     let account = subject.account(base_url);
     let context = SendContext {
-        attempt: attempt(),
+        attempt,
         account: &account,
         callback_url: Some("https://dispatch.example/webhooks/main"),
         useful_for: None,

@@ -93,6 +93,7 @@ async fn call(client: &HttpClient, url: &str) -> Result<u16, AdapterError> {
         url,
         authorization: Some("Bearer a-secret"),
         content_type: "application/json",
+        headers: &[],
         body: b"{}".to_vec(),
         timeout: Duration::from_secs(30),
         now: UnixMillis(0),

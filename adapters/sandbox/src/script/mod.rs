@@ -7,7 +7,7 @@
 //! | verb | meaning |
 //! |---|---|
 //! | `accept` | The send is accepted; so it is where no other answer is named. |
-//! | `reject CODE` | The send is refused for good under this provider code; nothing is sent. |
+//! | `reject CODE` | The send is refused under this provider code, for good or for now as the provider means it; nothing is sent. |
 //! | `throttle N [D]` | The first N sends are turned away, to be repeated after D if it is given; then the scene goes on. |
 //! | `no-answer` | The message is sent, but the caller waits in vain for an answer. |
 //! | `hang` | The message is not sent, and the caller waits in vain for an answer. |

@@ -21,7 +21,7 @@ pub const TABLE: &[Verb] = &[
     },
     Verb {
         usage: "reject CODE",
-        meaning: "The send is refused for good under this provider code; nothing is sent.",
+        meaning: "The send is refused under this provider code, for good or for now as the provider means it; nothing is sent.",
         example: "reject 1340",
     },
     Verb {

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{MessagesVersion, request::Malformed};
-use crate::codes::meaning;
+use crate::codes::refusal;
 
 /// Where the provider explains its errors.
 const ERRORS: &str = "https://developer.vonage.com/api-errors";
@@ -102,7 +102,7 @@ impl SandboxProblem {
             MessagesVersion::V1 => StatusCode::UNPROCESSABLE_ENTITY,
             MessagesVersion::V0_1 => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, code_url(code), &code.to_string(), meaning(code).text)
+        Self::new(status, code_url(code), &code.to_string(), refusal(code).sentence)
     }
 
     /// Turned away by script.

@@ -1,0 +1,94 @@
+//! A provider's page, written from what it declares: its channels, and what its accounts have to hold.
+
+use std::fmt::Write;
+
+use dispatch_contract::{Capabilities, ContentKind, Provider, Setting, Status};
+
+/// The page of a provider, in Markdown.
+pub fn provider_page(provider: &dyn Provider) -> String {
+    let name = provider.name();
+    let mut page = format!(
+        "# {name}\n\nWritten by `dispatch config --provider {name}`.\n\n## Channels\n\n\
+         | channel | adapter | condition statuses | content | possible duplicates |\n|---|---|---|---|---|\n"
+    );
+    for adapter in provider.channels() {
+        let can = adapter.capabilities();
+        let statuses: Vec<_> =
+            can.condition_statuses.iter().map(|it| Status::as_str(*it)).collect();
+        let content: Vec<_> = can.content.iter().map(|it| ContentKind::as_str(*it)).collect();
+        let (channel, adapter) = (adapter.channel(), adapter.name());
+        let (statuses, content) = (statuses.join(", "), content.join(", "));
+        let repeats = repeats(can);
+        // Writing to a text cannot fail.
+        let _ =
+            writeln!(page, "| `{channel}` | `{adapter}` | {statuses} | {content} | {repeats} |");
+    }
+    let form = provider.settings();
+    page.push_str("\n## Accounts\n\n");
+    for (title, is_secret) in [("settings", false), ("secrets", true)] {
+        let fields: Vec<_> = form.0.iter().filter(|it| it.is_secret == is_secret).collect();
+        if fields.is_empty() {
+            let _ = writeln!(page, "An account here has no {title}.\n");
+            continue;
+        }
+        let _ = writeln!(page, "| {title} | what it is | must be | default |\n|---|---|---|---|");
+        for field in fields {
+            let Setting { name, sentence, rule, .. } = field;
+            let default = match field.default {
+                Some(default) => format!("`{default}`"),
+                None if field.is_required => "required".to_owned(),
+                None => String::new(),
+            };
+            let _ = writeln!(page, "| `{name}` | {sentence} | {rule} | {default} |");
+        }
+        page.push('\n');
+    }
+    page.push_str(&format!(
+        "As it stands in the configuration; webhooks of this account come to `/receipts/{name}/main`:\n\n\
+         ```toml\n{}```\n",
+        account(provider)
+    ));
+    page
+}
+
+/// What becomes of a call whose outcome nobody knows.
+fn repeats(can: &Capabilities) -> String {
+    match can.idempotent_for {
+        Some(time) => format!("none within {} s", time.as_secs()),
+        None => "after an unknown outcome".to_owned(),
+    }
+}
+
+/// An account with every field, and a route for each channel.
+fn account(provider: &dyn Provider) -> String {
+    let name = provider.name();
+    let mut text = format!("[[accounts]]\nname = \"main\"\nprovider = \"{name}\"\n");
+    for (table, is_secret) in [("settings", false), ("secrets", true)] {
+        let fields: Vec<_> =
+            provider.settings().0.iter().filter(|it| it.is_secret == is_secret).collect();
+        if !fields.is_empty() {
+            let _ = writeln!(text, "[accounts.{table}]");
+        }
+        for field in fields {
+            let value = match field.default {
+                Some(default) => default.to_owned(),
+                None if is_secret => {
+                    let variable =
+                        format!("{name}_{}", field.name).to_uppercase().replace('-', "_");
+                    format!("env:{variable}")
+                }
+                None => String::new(),
+            };
+            let off = if field.is_required { "" } else { "# " };
+            let _ = writeln!(text, "{off}{} = \"{value}\"", field.name);
+        }
+    }
+    for adapter in provider.channels() {
+        let (route, adapter) = (adapter.channel(), adapter.name());
+        let _ = write!(
+            text,
+            "\n[[routes]]\nname = \"{route}\"\nadapter = \"{adapter}\"\naccount = \"main\"\n"
+        );
+    }
+    text
+}

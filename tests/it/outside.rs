@@ -1,0 +1,191 @@
+//! A provider from outside: a workspace of its own under `tests/outside`, built as whoever wrote it would
+//! build it, configured as our own are, and failing over to a channel of ours.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::{EventKind, Workflow, WorkflowState},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, process::Command};
+
+use crate::support::{FREE, Process, eventually, request};
+
+const TOKEN: &str = "a token of the tests";
+const KEY: &str = "line:a secret of the tests";
+const FRIEND: &str = "Uaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const STRANGER: &str = "Ubbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// What LINE was asked: the retry key, and the body.
+type Pushes = Arc<Mutex<Vec<(String, Value)>>>;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/line")
+}
+
+/// The binary, built in the target folder of this one.
+async fn built() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_dispatch")).parent().unwrap().parent().unwrap();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--offline", "--manifest-path"])
+        .arg(folder().join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .status();
+    assert!(built.await.unwrap().success(), "it does not build");
+    target.join("debug/dispatch-with-line")
+}
+
+/// LINE's push: takes what is for a friend, once a retry key.
+async fn line(pushes: Pushes) -> String {
+    async fn push(
+        State(pushes): State<Pushes>,
+        headers: HeaderMap,
+        body: String,
+    ) -> (StatusCode, String) {
+        let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(text("authorization"), format!("Bearer {TOKEN}"));
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let (key, to) = (text("x-line-retry-key"), body["to"].clone());
+        pushes.lock().unwrap().push((key, body));
+        let (status, answer) = match to == FRIEND {
+            true => (StatusCode::OK, json!({ "sentMessages": [{ "id": "461230966842064897" }] })),
+            false => (StatusCode::NOT_FOUND, json!({ "message": "Not found" })),
+        };
+        (status, answer.to_string())
+    }
+    let socket = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let router = Router::new().route("/v2/bot/message/push", post(push)).with_state(pushes);
+    tokio::spawn(async move { axum::serve(socket, router).await });
+    url
+}
+
+fn configuration(base_url: &str) -> String {
+    format!(
+        r#"
+[store]
+kind = "memory"
+
+[[access.keys]]
+id = "line"
+secret = "a secret of the tests"
+scopes = ["create", "read"]
+
+[[accounts]]
+name = "main"
+provider = "line"
+settings = {{ base_url = "{base_url}" }}
+secrets = {{ channel_access_token = "{TOKEN}" }}
+
+[[routes]]
+name = "line"
+adapter = "line"
+account = "main"
+
+[[routes]]
+name = "sms"
+adapter = "sandbox-sms"
+account = "sandbox"
+"#
+    )
+}
+
+async fn sent(client: &Client, to: &str) -> Workflow {
+    let spec = dispatch::pb::from_yaml(&format!(
+        "
+steps:
+  - sender: {{ channel: line, id: 'U00000000000000000000000000000001' }}
+    recipient: {{ channel: line, id: '{to}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 600s, condition_status: submitted }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
+    message: {{ text: 'Your table is ready.' }}
+"
+    ));
+    let created = client.create(request(spec.unwrap())).await.unwrap();
+    let id = created.workflow.unwrap().workflow_id;
+    let is_over = async || client.get(&id).await.unwrap().state() == WorkflowState::Succeeded;
+    assert!(eventually(Duration::from_secs(30), is_over).await, "{:?}", client.get(&id).await);
+    client.get(&id).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_from_outside_is_configured_as_ours_and_fails_over_to_a_channel_of_ours() {
+    let program = built().await;
+    let pushes = Pushes::default();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("dispatch.toml");
+
+    // What is wrong with its account is told as of ours, from the form that it declares.
+    let wrong = configuration("ftp://a").replace("channel_access_token", "token");
+    std::fs::write(&config, wrong).unwrap();
+    let mut check = Command::new(&program);
+    let told = check.args(["serve", "--check", "--config"]).arg(&config).output().await.unwrap();
+    let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+    for part in [
+        "account main: there is no secret token; there are channel_access_token",
+        "account main: secret channel_access_token is missing",
+        "account main: setting base_url must be an http or https URL",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(!told.contains(TOKEN), "{told}");
+
+    let base_url = line(Arc::clone(&pushes)).await;
+    std::fs::write(&config, configuration(&base_url)).unwrap();
+    let process =
+        Process::serve_by(Command::new(&program), &config, folder.path(), FREE, FREE).await;
+    let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
+    let client = client.with(Credential::key(KEY).unwrap());
+
+    let taken = sent(&client, FRIEND).await;
+    assert_eq!(taken.steps[0].attempts[0].provider_message_id, "461230966842064897");
+    assert!(taken.steps[1].attempts.is_empty());
+    let failed_over = sent(&client, STRANGER).await;
+    let kinds: Vec<_> = failed_over.timeline.iter().map(|event| event.kind()).collect();
+    assert!(kinds.contains(&EventKind::AttemptRejected), "{kinds:?}");
+    assert_eq!(failed_over.steps[1].attempts.len(), 1);
+    {
+        let pushes = pushes.lock().unwrap();
+        let [(one, body), (other, _)] = pushes.as_slice() else { panic!("{pushes:?}") };
+        assert_ne!(one, other, "another attempt, another key");
+        let text = json!([{ "type": "text", "text": "Your table is ready." }]);
+        assert_eq!(*body, json!({ "to": FRIEND, "messages": text }));
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[test]
+fn it_is_built_of_the_versions_that_are_locked_here() {
+    let packages = |path: PathBuf| -> Vec<(String, String)> {
+        let lock: toml::Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let text = |package: &toml::Value, name: &str| package[name].as_str().unwrap().to_owned();
+        let packages = lock["package"].as_array().unwrap();
+        packages.iter().map(|one| (text(one, "name"), text(one, "version"))).collect()
+    };
+    let ours = packages(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"));
+    for package in packages(folder().join("Cargo.lock")) {
+        let is_its_own = package.0 == "dispatch-with-line";
+        assert!(is_its_own || ours.contains(&package), "{package:?}");
+    }
+}
+
+/// The binary of whoever adds a provider is as short as the documents say.
+#[test]
+fn the_binary_is_four_lines_long() {
+    let main = std::fs::read_to_string(folder().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() <= 4, "{main}");
+}

@@ -1,0 +1,172 @@
+//! LINE: a text from an official account to a person who is its friend, by HTTP push.
+//!
+//! LINE tells nothing of a message after it took it: no receipts, so `submitted` is all that a rule can wait
+//! for. It knows our id for a repeat (`X-Line-Retry-Key`) for a day, so a call of unknown outcome is repeated
+//! under it, and one message comes of both.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
+    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message, Provider, Retry,
+    SendContext, Setting, SettingRule, SettingsForm, Status, UnixMillis, Violation, check,
+};
+use dispatch_kit::{
+    http::{HttpClient, HttpRequest, HttpResponse},
+    json::Json,
+    keys,
+};
+use serde_json::json;
+
+static LINE: Channel = Channel::named("line");
+const BASE_URL: &str = "https://api.line.me";
+
+const FORM: SettingsForm = SettingsForm(&[
+    Setting::secret("channel_access_token", "what calls are authorised with, a long-lived token")
+        .required(),
+    Setting::plain("base_url", "where the API is").or(BASE_URL).of(SettingRule::Url),
+]);
+
+/// LINE, ready to be registered.
+pub fn provider() -> impl Provider + 'static {
+    Line(Arc::new(LineAdapter::new()))
+}
+
+struct Line(Arc<LineAdapter>);
+
+impl Provider for Line {
+    fn name(&self) -> &str {
+        "line"
+    }
+
+    fn settings(&self) -> SettingsForm {
+        FORM
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        vec![Arc::clone(&self.0) as _]
+    }
+}
+
+struct LineAdapter {
+    capabilities: Capabilities,
+    client: HttpClient,
+}
+
+impl LineAdapter {
+    fn new() -> Self {
+        let capabilities = Capabilities {
+            condition_statuses: vec![Status::Submitted],
+            content: vec![ContentKind::Text],
+            captions: vec![],
+            limits: Limits { text_chars: 5_000, caption_chars: 0, url_bytes: 0 },
+            to: vec![AddressForm::Id],
+            from: vec![AddressForm::Id],
+            idempotent_for: Some(Duration::from_secs(24 * 60 * 60)),
+            correlation: Correlation::ProviderId,
+            recall: false,
+            batch: 1,
+        };
+        LineAdapter { capabilities, client: HttpClient::new() }
+    }
+}
+
+#[async_trait]
+impl ChannelAdapter for LineAdapter {
+    fn name(&self) -> &str {
+        "line"
+    }
+
+    fn provider(&self) -> &str {
+        "line"
+    }
+
+    fn channel(&self) -> &Channel {
+        &LINE
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
+        let mut found = check(&self.capabilities, message);
+        if let Endpoint::Id(id) = &message.to
+            && !is_user(id)
+        {
+            found.push(Violation::new(Field::To, "must be a user id: U and 32 hexadecimal digits"));
+        }
+        found
+    }
+
+    async fn send(
+        &self,
+        context: &SendContext<'_>,
+        message: &Message,
+    ) -> Result<Accepted, AdapterError> {
+        let Content::Text(text) = &message.content else {
+            return Err(permanent(ErrorKind::InvalidRequest, Fault::Content, "only text is sent"));
+        };
+        let account = context.account;
+        let base = account.setting("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
+        let token = account.secret("channel_access_token").unwrap_or_default();
+        let body =
+            json!({ "to": message.to.value(), "messages": [{ "type": "text", "text": text }] });
+        let url = format!("{base}/v2/bot/message/push");
+        let (token, key) = (format!("Bearer {token}"), keys::uuid(context.attempt).to_string());
+        let call = HttpRequest {
+            authorization: Some(&token),
+            headers: &[("x-line-retry-key", &key)],
+            body: body.to_string().into_bytes(),
+            ..HttpRequest::json(&url, context)
+        };
+        decode(&self.client.call(call).await?)
+    }
+}
+
+/// Every answer of LINE's, and what it means.
+fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+    match answer.status {
+        // 409: taken before under the same key. The message is the first one.
+        200..=299 | 409 => {
+            let first = |sent: Json<'_>| {
+                let id = |id: Json<'_>| id.scalar().map(|id| id.into_owned());
+                Some(sent.elements().find_map(|one| one.read("id", id)))
+            };
+            let id = Json::of(&answer.body).read("sentMessages", first).flatten();
+            id.map(|provider_id| Accepted { provider_id })
+                .ok_or_else(|| unknown("the answer holds no message id"))
+        }
+        400 => {
+            Err(permanent(ErrorKind::InvalidRequest, Fault::Content, "the request is not valid"))
+        }
+        401 | 403 => Err(permanent(
+            ErrorKind::Unauthorized,
+            Fault::Account,
+            "the channel access token is not taken",
+        )),
+        404 => Err(permanent(ErrorKind::InvalidRecipient, Fault::Recipient, "no such person")),
+        429 => {
+            let retry = Retry::Temporary { after: answer.retry_after };
+            Err(AdapterError::new(ErrorKind::Throttled, Fault::Account, retry, "too many calls"))
+        }
+        300..=499 => {
+            Err(permanent(ErrorKind::InvalidRequest, Fault::Account, "the answer is not LINE's"))
+        }
+        _ => Err(unknown("LINE failed, and did not say whether it sent the message")),
+    }
+}
+
+fn permanent(kind: ErrorKind, fault: Fault, detail: &str) -> AdapterError {
+    AdapterError::new(kind, fault, Retry::Permanent, detail)
+}
+
+fn unknown(detail: &str) -> AdapterError {
+    AdapterError::new(ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown, detail)
+}
+
+fn is_user(id: &str) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    id.strip_prefix('U').is_some_and(|rest| rest.len() == 32 && rest.bytes().all(hex))
+}

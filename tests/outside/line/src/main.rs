@@ -1,0 +1,4 @@
+//! Dispatch, with LINE.
+mod line;
+
+dispatch::main!(|providers| providers.add(line::provider()));
