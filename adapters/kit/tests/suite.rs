@@ -87,7 +87,8 @@ impl Push {
 
     fn decode(&self, answer: &HttpResponse) -> Result<Accepted, AdapterError> {
         let error = |kind, fault, retry| Err(AdapterError::new(kind, fault, retry, "refused"));
-        let id = |value: Json<'_>| value.text().map(|id| id.into_owned());
+        let id =
+            |value: Json<'_>| value.text().filter(|id| !id.is_empty()).map(|id| id.into_owned());
         match answer.status {
             409 if self.makes(Mistake::DuplicateRefused) => {
                 error(ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent)
@@ -131,10 +132,11 @@ impl Push {
             "failed" => Some(Report::Failed(Failure::Undeliverable)),
             _ => None,
         };
+        let id = |id: Json<'_>| id.text().filter(|id| !id.is_empty()).map(|id| id.into_owned());
         let attempt = item.read("ref", |text| text.text()?.parse().ok());
         Some(Receipt {
             attempt: attempt.filter(|_| !self.makes(Mistake::EchoNotRead)),
-            provider_id: Some(item.read("id", |id| id.text().map(|id| id.into_owned()))?),
+            provider_id: Some(item.read("id", id)?),
             report: item.read("status", report)?,
             provider_time: None,
             code: None,

@@ -131,7 +131,9 @@ fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
         // 409: taken before under the same key. The message is the first one.
         200..=299 | 409 => {
             let first = |sent: Json<'_>| {
-                let id = |id: Json<'_>| id.scalar().map(|id| id.into_owned());
+                let id = |id: Json<'_>| {
+                    id.scalar().filter(|id| !id.is_empty()).map(|id| id.into_owned())
+                };
                 Some(sent.elements().find_map(|one| one.read("id", id)))
             };
             let id = Json::of(&answer.body).read("sentMessages", first).flatten();
