@@ -42,11 +42,11 @@ enum Frame {
     Head { taken_of: Incarnation, newest: Cursor, held_receipts: Vec<HeldReceipt> },
     Entry(Box<Entry>),
     Tail(Summary),
-    Settings(Vec<Setting>),
+    Settings(Vec<SavedSetting>),
 }
 
 /// A row of what is kept beside workflows, with its key as it is stored.
-pub(super) type Setting = (Vec<u8>, Vec<u8>);
+pub(super) type SavedSetting = (Vec<u8>, Vec<u8>);
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +174,7 @@ pub struct BackupFile {
     path: PathBuf,
     from: BufReader<File>,
     held_receipts: Vec<HeldReceipt>,
-    settings: Vec<Setting>,
+    settings: Vec<SavedSetting>,
     newest: Cursor,
     frames: u64,
     last: Option<WorkflowId>,
@@ -225,7 +225,7 @@ impl BackupFile {
     }
 
     /// What was kept beside workflows: the rows read since this was last asked.
-    pub(super) fn take_settings(&mut self) -> Vec<Setting> {
+    pub(super) fn take_settings(&mut self) -> Vec<SavedSetting> {
         std::mem::take(&mut self.settings)
     }
 

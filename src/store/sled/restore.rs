@@ -21,7 +21,7 @@ use crate::{
         BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, RequirementInterner, RestoreLock,
         StoreError, Summary,
         active::{is_over, replay},
-        backup::Setting,
+        backup::SavedSetting,
     },
 };
 
@@ -132,7 +132,7 @@ fn fill(tree: &SledTree, mut file: BackupFile, summary: &Summary) -> Result<Mark
 }
 
 /// Durable with the next commit.
-fn put_settings(tree: &SledTree, rows: Vec<Setting>) -> Result<(), StoreError> {
+fn put_settings(tree: &SledTree, rows: Vec<SavedSetting>) -> Result<(), StoreError> {
     let mut batch = sled::Batch::default();
     for (key, value) in rows {
         batch.insert(key, value);

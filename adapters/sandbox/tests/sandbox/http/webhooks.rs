@@ -52,7 +52,7 @@ async fn a_webhook_of_v0_1_has_the_older_form() {
             "client_ref": "order-17",
             "error": {
                 "code": 1340,
-                "reason": "Outside window - the recipient wrote too long ago",
+                "reason": "the person did not write recently enough",
             },
         })
     );

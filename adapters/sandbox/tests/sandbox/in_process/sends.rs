@@ -15,7 +15,7 @@ async fn a_rejection_is_permanent_and_names_the_code_and_whose_fault_it_was() {
         ("1340", ErrorKind::OutsideWindow, Fault::Recipient),
         ("1022", ErrorKind::ContentRejected, Fault::Content),
         ("1070", ErrorKind::InsufficientFunds, Fault::Account),
-        ("9999", ErrorKind::ProviderFailure, Fault::Provider),
+        ("9999", ErrorKind::InvalidRequest, Fault::Content),
     ] {
         let world = ProcessWorld::scripted(&format!("reject {code}")).await;
         let error = world.send(1).await.unwrap_err();
@@ -23,6 +23,22 @@ async fn a_rejection_is_permanent_and_names_the_code_and_whose_fault_it_was() {
         assert_eq!(error.code.as_deref(), Some(code));
         assert_eq!(world.provider.sent_count(), 0);
     }
+}
+
+/// A run against the sandbox decides as one against the provider does.
+#[tokio::test]
+async fn every_code_means_here_what_it_means_to_the_provider_s_adapter() {
+    use dispatch_vonage::errors::{CodeSource, meaning};
+    let mut known = 0;
+    for code in (1000..1500).map(|code| code.to_string()) {
+        let Some(meaning) = meaning(&code, CodeSource::SendResponse) else { continue };
+        let world = ProcessWorld::scripted(&format!("reject {code}")).await;
+        let error = world.send(1).await.unwrap_err();
+        let wanted = (meaning.kind, meaning.fault, meaning.retry, meaning.sentence);
+        assert_eq!((error.kind, error.fault, error.retry, &*error.detail), wanted, "{code}");
+        known += 1;
+    }
+    assert!(known > 60, "{known}");
 }
 
 #[tokio::test]
