@@ -14,6 +14,7 @@ mod calls;
 mod conditions;
 mod ends;
 mod late;
+mod orders;
 mod permits;
 mod progress;
 mod properties;

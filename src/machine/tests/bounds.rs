@@ -309,6 +309,7 @@ fn every_invariant_notices_what_it_forbids() {
         ("M3", |w| w.attempts.push(w.attempts[0].clone())),
         ("M4", |w| (w.attempts[0].calls, w.attempts[0].state) = (0, AttemptState::Started)),
         ("M5", |w| {
+            w.steps.truncate(1);
             w.attempts[0].possible_duplicate = true;
             w.attempts.push(w.attempts[0].clone());
         }),
