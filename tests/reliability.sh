@@ -40,6 +40,7 @@ rows=(target/reliability/*.row)
   cat "${rows[@]}"
   echo
   cat tests/report/found.md
+  cat tests/report/open.md
 } >target/reliability/report.md
 mv target/reliability/report.md docs/reliability.md
 cat docs/reliability.md
