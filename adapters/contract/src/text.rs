@@ -19,6 +19,11 @@ pub fn is_blank(text: &str) -> bool {
 /// Whether a text that people read holds a control character: a NUL, an escape. Line breaks and tabs
 /// are none.
 pub fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        // Most texts are, and so many bytes are looked at together.
+        let is_control = |b: u8| b.is_ascii_control() & !matches!(b, b'\n' | b'\r' | b'\t');
+        return text.bytes().fold(false, |found, b| found | is_control(b));
+    }
     text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
