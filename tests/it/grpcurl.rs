@@ -59,6 +59,10 @@ async fn grpcurl_lists_describes_and_calls_everything() {
     assert_eq!(methods.lines().count(), 7, "{methods}");
     let described = text(grpcurl(&[&address, "describe", "dispatch.v1.Failover"]).await.unwrap());
     assert!(described.contains("expiry_time"), "{described}");
+    // What protobuf itself does not know is told too: which fields are required.
+    let described =
+        text(grpcurl(&[&address, "describe", "dispatch.v1.GetWorkflowRequest"]).await.unwrap());
+    assert!(described.contains("google.api.field_behavior) = REQUIRED"), "{described}");
 
     let health = text(grpcurl(&[&address, "grpc.health.v1.Health/Check"]).await.unwrap());
     assert!(health.contains("SERVING"), "{health}");
