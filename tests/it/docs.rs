@@ -60,3 +60,38 @@ fn the_reliability_report_has_a_row_for_every_suite() {
     let rows = report.lines().filter(|line| line.starts_with("| ")).count();
     assert!(rows >= 16, "{rows} rows: run tests/reliability.sh");
 }
+
+/// A metric that the documents name is one of the table (a family of which nothing was counted yet is not
+/// rendered, so the table itself is read).
+#[test]
+fn the_documents_name_only_metrics_that_there_are() {
+    let tables = [
+        include_str!("../../src/telemetry/metrics.rs"),
+        include_str!("../../src/telemetry/tenants.rs"),
+        include_str!("../../src/telemetry/about.rs"),
+    ];
+    let pages = [
+        include_str!("../../README.md"),
+        include_str!("../../CHANGELOG.md"),
+        include_str!("../../docs/errors.md"),
+        include_str!("../../docs/performance.md"),
+        include_str!("../../docs/reliability.md"),
+    ];
+    let words =
+        pages.iter().flat_map(|page| page.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+    let mut count = 0;
+    // `dispatch_uuid` is a field of the old API.
+    for word in words.filter(|word| *word != "dispatch_uuid") {
+        let Some(name) = word.strip_prefix("dispatch_").filter(|name| !name.is_empty()) else {
+            continue;
+        };
+        let ends = ["", "_total", "_bucket", "_sum", "_count"];
+        let families = ends.iter().filter_map(|end| name.strip_suffix(end));
+        let is_told = families
+            .map(|family| format!("\"{family}\""))
+            .any(|family| tables.iter().any(|table| table.contains(&family)));
+        assert!(is_told, "there is no metric dispatch_{name}");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+}

@@ -223,3 +223,80 @@ impl ErrorReason {
         self.row().2
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::code_name;
+
+    const ALL: &[ErrorReason] = &[
+        ErrorReason::InvalidRequest,
+        ErrorReason::NoSuchMethod,
+        ErrorReason::WorkflowNotFound,
+        ErrorReason::RequestIdReused,
+        ErrorReason::WorkflowEnded,
+        ErrorReason::CallbackNotFound,
+        ErrorReason::ResumeTokenTooOld,
+        ErrorReason::ResumeTokenForeign,
+        ErrorReason::RealClock,
+        ErrorReason::CredentialsMissing,
+        ErrorReason::CredentialsInvalid,
+        ErrorReason::NoKeyYet,
+        ErrorReason::NotLocal,
+        ErrorReason::ScopeMissing,
+        ErrorReason::OperatorOnly,
+        ErrorReason::TooManyFailedLogins,
+        ErrorReason::RateLimited,
+        ErrorReason::QuotaExceeded,
+        ErrorReason::TooManyStreams,
+        ErrorReason::TooManyCalls,
+        ErrorReason::Overloaded,
+        ErrorReason::RouteSaturated,
+        ErrorReason::DiskFull,
+        ErrorReason::ReadOnly,
+        ErrorReason::RestoreLocked,
+        ErrorReason::NotRestoreLocked,
+        ErrorReason::Stopping,
+        ErrorReason::NoRandomness,
+        ErrorReason::ReaderStuck,
+        ErrorReason::Quiet,
+        ErrorReason::StoreFailed,
+        ErrorReason::HandlerPanicked,
+        ErrorReason::VaultFailed,
+        ErrorReason::MasterKeyFailed,
+        ErrorReason::MasterKeyConfigured,
+        ErrorReason::KeyNotFound,
+        ErrorReason::KeyConfigured,
+        ErrorReason::LastOperatorKey,
+        ErrorReason::FirstKeyNotOperator,
+        ErrorReason::TooManyKeys,
+        ErrorReason::ApplicationNotFound,
+        ErrorReason::TooManyApplications,
+        ErrorReason::AccountNotFound,
+        ErrorReason::AccountExists,
+        ErrorReason::TooManyAccounts,
+        ErrorReason::CannotLink,
+        ErrorReason::AlreadyLinked,
+        ErrorReason::NotLinked,
+    ];
+
+    /// docs/errors.md has a line for each reason, and each line is right.
+    #[test]
+    fn the_page_of_errors_is_the_table() {
+        let page = include_str!("../../../docs/errors.md");
+        for reason in ALL {
+            let (word, code, status) = reason.row();
+            let row = format!("| `{word}` | {} | {} |", code_name(code), status.as_u16());
+            assert!(page.contains(&row), "docs/errors.md has no {row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(rows, ALL.len(), "a line too many");
+        // Every reason stands in the list above.
+        let source = include_str!("reason.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        assert_eq!(
+            source.matches("H::").count(),
+            ALL.len(),
+            "a reason that this test does not know"
+        );
+    }
+}
