@@ -66,7 +66,7 @@ fn the_reliability_report_has_a_row_for_every_suite() {
 #[test]
 fn the_documents_name_only_metrics_that_there_are() {
     let tables = [
-        include_str!("../../src/telemetry/metrics.rs"),
+        include_str!("../../src/telemetry/metrics/families.rs"),
         include_str!("../../src/telemetry/tenants.rs"),
         include_str!("../../src/telemetry/about.rs"),
     ];
