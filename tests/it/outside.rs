@@ -123,6 +123,7 @@ steps:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "builds everything once more, in minutes: `cargo test --test it outside:: -- --ignored`"]
 async fn a_provider_from_outside_is_configured_as_ours_and_fails_over_to_a_channel_of_ours() {
     let program = built().await;
     let pushes = Pushes::default();
