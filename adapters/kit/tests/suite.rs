@@ -266,11 +266,13 @@ impl Provider for Push {
         let is_genuine = account
             .secret("signing")
             .is_some_and(|secret| signature == signed(secret, request.body));
-        if !is_genuine && !(self.makes(Mistake::AnySignature) && !signature.is_empty()) {
+        let is_believed = self.makes(Mistake::AnySignature) && !signature.is_empty();
+        if !is_genuine && !is_believed {
             return WebhookOutcome::forged();
         }
         if self.makes(Mistake::PanicOnJunk) {
-            let _: serde_json::Value = serde_json::from_slice(request.body).expect("JSON");
+            let read = serde_json::from_slice::<serde_json::Value>(request.body);
+            assert!(read.is_ok(), "JSON");
         }
         let items = Json::items(request.body).map(|item| self.receipt(item));
         let told: Vec<_> = items.collect();
