@@ -46,8 +46,6 @@ pub struct Preface {
     kept_back: Vec<u8>,
     /// Its place was asked for: it ends, whether or not its client still reads.
     is_over: bool,
-    /// Whether what else was ready to run has run since there was something to write.
-    has_yielded: bool,
 }
 
 impl Preface {
@@ -56,15 +54,7 @@ impl Preface {
         permit.connection().arriving();
         let let_go = Box::pin(permit.connection().let_go());
         let owed = Some((PREFACE.len(), Box::pin(sleep(timeout))));
-        Preface {
-            stream,
-            permit,
-            let_go,
-            owed,
-            kept_back: Vec::new(),
-            is_over: false,
-            has_yielded: false,
-        }
+        Preface { stream, permit, let_go, owed, kept_back: Vec::new(), is_over: false }
     }
 
     /// Whether nothing came yet.
@@ -81,18 +71,6 @@ impl Preface {
             }
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// Lets whatever is ready to run go first, once before each flush: one commit makes many answers ready,
-    /// and what is written together costs one call of the system.
-    fn poll_others(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_yielded {
-            return Poll::Ready(());
-        }
-        self.has_yielded = true;
-        // Woken while it runs, a task goes behind those that wait.
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn goes_on(&self) -> io::Result<()> {
@@ -184,7 +162,6 @@ impl AsyncWrite for Preface {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(self.poll_kept_back(context))?;
-        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -194,7 +171,6 @@ impl AsyncWrite for Preface {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_kept_back(context))?;
-        self.has_yielded = false;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -214,7 +190,6 @@ impl AsyncWrite for Preface {
             return self.poll_write(context, first.map_or(&[], |part| &**part));
         }
         ready!(self.poll_kept_back(context))?;
-        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 
