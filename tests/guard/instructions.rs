@@ -20,7 +20,7 @@ const INSTRUCTIONS: [(&str, f64); 7] = [
     ("decode a row", 3_910.0),
     ("encode a record", 6_310.0),
     ("decode a record", 8_820.0),
-    ("parse and check a create", 31_100.0),
+    ("parse and check a create", 19_300.0),
     ("verify and read a signed webhook", 82_700.0),
 ];
 /// Hash tables make a difference below one per cent; what a processor can copy and hash at once, which
