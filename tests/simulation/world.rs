@@ -30,8 +30,8 @@ use uuid::Uuid;
 use crate::{
     dice::Dice,
     judge::{
-        BatchSeen, Broken, DRAINED, ELAPSED, FailoverCondition, Fine, Given, Judge, MACHINE, NAPS,
-        NOTED, PLACES, PROMISE, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
+        BatchSeen, Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, NAPS, NOTED, PLACES,
+        PROMISE, Promise, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
@@ -321,7 +321,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn broken(rule: FailoverCondition, error: &dyn std::fmt::Display) -> Broken {
+fn broken(rule: Promise, error: &dyn std::fmt::Display) -> Broken {
     Broken { rule, detail: error.to_string(), workflow: None }
 }
 

@@ -29,6 +29,7 @@ impl Judge {
         exists: impl Fn(WorkflowId) -> bool,
     ) -> Fine {
         self.latest = self.latest.max(batch.now);
+        self.grace.durable(batch.now);
         for given in &given {
             if let Given::Routes(names) = given {
                 self.rerouted(batch, names);

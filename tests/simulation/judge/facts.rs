@@ -8,8 +8,8 @@ use dispatch::machine::{
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
-    BatchSeen, CLOCKS, Case, EARLY, FailoverCondition, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER,
-    OVER, RETRIES, StepSeen, TRUE, Try, TryState, want,
+    BatchSeen, CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, Promise,
+    RETRIES, StepSeen, TRUE, Try, TryState, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
@@ -429,12 +429,7 @@ impl Here<'_> {
         &mut self.case.steps[usize::from(index)]
     }
 
-    pub(super) fn want(
-        &self,
-        holds: bool,
-        rule: FailoverCondition,
-        detail: impl FnOnce() -> String,
-    ) -> Fine {
+    pub(super) fn want(&self, holds: bool, rule: Promise, detail: impl FnOnce() -> String) -> Fine {
         want(holds, rule, self.id, detail)
     }
 }

@@ -9,6 +9,9 @@ const CHARGE_MS: u64 = 1000;
 #[derive(Default)]
 pub struct Graces {
     present: Option<BatchSeen>,
+    /// The last durable batch of the present life, in engine time. What an earlier life came to is no measure:
+    /// a machine that boots with its wall clock set back goes on at the time that was noted last.
+    last: Option<u64>,
     /// How many there were, how long they lived together, and how long of that something was held.
     lives: u64,
     lived_ms: u64,
@@ -19,6 +22,7 @@ pub struct Graces {
 impl Graces {
     pub(super) fn begun(&mut self, batch: &BatchSeen, grace_ms: u64) -> Fine {
         self.present = Some(*batch);
+        self.last = None;
         let hold_ms = batch.grace_until - batch.started_at;
         // All together hold for no more than twice the grace, and one for less than all of it only if
         // the others gave the rest.
@@ -35,28 +39,34 @@ impl Graces {
         Err(Broken { rule: TWICE_THE_GRACE, detail, workflow: None })
     }
 
-    /// The writer sleeps after a batch at `now`, and something is held or not.
-    pub(super) fn sleeps(&mut self, now: u64, holds: bool) {
-        self.held(now);
-        let is_grace = self.present.is_some_and(|life| now < life.grace_until);
-        self.held_since = (holds && is_grace).then_some(now);
+    /// A batch at `now`, in engine time, is durable.
+    pub(super) fn durable(&mut self, now: u64) {
+        self.last = Some(now);
     }
 
-    /// Its last batch was at `last`, in engine time.
-    pub(super) fn died(&mut self, last: u64) {
+    /// The writer sleeps after its last batch, and something is held or not.
+    pub(super) fn sleeps(&mut self, holds: bool) {
+        self.held();
+        let is_grace = |now: &u64| self.present.is_some_and(|life| *now < life.grace_until);
+        self.held_since = self.last.filter(|now| holds && is_grace(now));
+    }
+
+    /// The life is over.
+    pub(super) fn died(&mut self) {
         let Some(life) = self.present.take() else { return };
-        if last >= life.grace_until {
+        // One that gave all says so in its last batch, or has not said it.
+        if self.last.is_some_and(|last| last >= life.grace_until) {
             *self = Graces::default();
         } else {
-            self.held(last);
-            self.lived_ms += last.saturating_sub(life.started_at);
+            self.held();
+            self.lived_ms += self.last.map_or(0, |last| last.saturating_sub(life.started_at));
             self.lives += 1;
         }
     }
 
-    fn held(&mut self, until: u64) {
-        if let Some(since) = self.held_since.take() {
-            self.held_ms += until.saturating_sub(since);
+    fn held(&mut self) {
+        if let (Some(since), Some(last)) = (self.held_since.take(), self.last) {
+            self.held_ms += last.saturating_sub(since);
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::{readers, routes::Names, scenario::RouteSpec};
 /// A promise that was not kept.
 #[derive(Clone, Debug)]
 pub struct Broken {
-    pub rule: FailoverCondition,
+    pub rule: Promise,
     pub detail: String,
     pub workflow: Option<WorkflowId>,
 }
@@ -130,12 +130,7 @@ pub struct Judge {
 }
 
 /// Fails with `rule` unless it `holds`.
-pub fn want(
-    holds: bool,
-    rule: FailoverCondition,
-    id: WorkflowId,
-    detail: impl FnOnce() -> String,
-) -> Fine {
+pub fn want(holds: bool, rule: Promise, id: WorkflowId, detail: impl FnOnce() -> String) -> Fine {
     if holds { Ok(()) } else { Err(Broken { rule, detail: detail(), workflow: Some(id) }) }
 }
 

@@ -1,12 +1,12 @@
-//! The rules' names, each one sentence.
+//! The promises that a run is judged by, each one sentence.
 
-/// A rule: its name, and what should have held.
+/// A promise: its name, and what should have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailoverCondition(pub &'static str, pub &'static str);
+pub struct Promise(pub &'static str, pub &'static str);
 
 macro_rules! rules {
     ($($constant:ident = $name:literal $sentence:literal;)*) => {
-        $(#[doc = $sentence] pub const $constant: FailoverCondition = FailoverCondition($name, $sentence);)*
+        $(#[doc = $sentence] pub const $constant: Promise = Promise($name, $sentence);)*
     };
 }
 
@@ -45,13 +45,13 @@ rules! {
     RECORDS = "J32" "what a call needs can be read when it leaves";
     IDLE_PLACE = "J33" "nobody waits for a place on a route that has one free";
     AT_ONCE = "J34" "a step that nothing can save any more is left at once";
+    RETRIES = "J35" "a retry waits for its time and for what the provider asked";
     ELAPSED = "J36" "engine time goes on by what really passed, over a boot by what a wall clock that nobody set says, and never back";
     TWICE_THE_GRACE = "J37" "what awaits a receipt is held for the grace, and by lives that die within it for twice that at most";
-    RETRIES = "J35" "a retry waits for its time and for what the provider asked";
-    ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
-    BACKUP = "J42" "a backup is a moment: of every workflow all that had happened by then and nothing later, whatever goes on meanwhile";
+    FAIR = "J38" "who waits for a place is passed over no more often than priorities, their reserve, and tenants' turns allow, and never by who came later to its own line";
     NAPS = "J39" "the writer sleeps for a second at most, and never past what is due: a wall clock that was set, and a machine that wakes up, are noticed";
     NOTED = "J40" "how the clocks stand is noted every ten seconds";
     TOLD = "J41" "whoever follows hears of every row once it is durable";
-    FAIR = "J38" "who waits for a place is passed over no more often than priorities, their reserve, and tenants' turns allow, and never by who came later to its own line";
+    BACKUP = "J42" "a backup is a moment: of every workflow all that had happened by then and nothing later, whatever goes on meanwhile";
+    ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
 }

@@ -21,7 +21,7 @@ impl Judge {
 
     /// The life is over.
     pub fn died(&mut self) {
-        self.grace.died(self.latest);
+        self.grace.died();
     }
 
     pub(super) fn reckon(&mut self, id: WorkflowId, batch: &BatchSeen) {
@@ -49,7 +49,7 @@ impl Judge {
 
     /// The writer goes to sleep until `wakes`.
     pub fn sleeps(&mut self, wakes: Wake) -> Fine {
-        self.grace.sleeps(self.latest, !self.held.is_empty());
+        self.grace.sleeps(!self.held.is_empty());
         for (firsts, wakes) in [(&self.timers, wakes.engine), (&self.appointments, wakes.wall)] {
             let Some((due, id)) = firsts.first() else { continue };
             want(wakes.is_some_and(|wakes| wakes.0 <= *due), LATE, *id, || {
