@@ -328,7 +328,9 @@ def main():
         seed = asked.seed or commit()
         # Of one suite, so that one binary is built: most of the time goes there.
         dice = random.Random(seed)
-        suite = dice.choice(chosen).suite
+        by_suite = [mutation.suite for mutation in chosen]
+        enough = [suite for suite in by_suite if by_suite.count(suite) >= asked.random]
+        suite = dice.choice(enough or by_suite)
         chosen = [mutation for mutation in chosen if mutation.suite == suite]
         chosen = dice.sample(chosen, min(asked.random, len(chosen)))
         print(f"{len(chosen)} of {len(everything)} mutations; again with --random {asked.random} --seed {seed}")

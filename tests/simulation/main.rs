@@ -57,6 +57,7 @@ const FOUND: &[(u64, &str)] = &[
     (67955977822230444, "a send_within that had passed before the start of the present life"),
     (8136205391188032372, "a place given back by a workflow that queued for it again meanwhile"),
     (16395381093399647515, "a start by routes that others replaced in the same batch"),
+    (8099267464214433360, "a boot at an earlier time, which the judge took for the end of a grace"),
 ];
 
 /// The worlds still to come, and what those that are over did.
