@@ -58,6 +58,10 @@ const FOUND: &[(u64, &str)] = &[
     (8136205391188032372, "a place given back by a workflow that queued for it again meanwhile"),
     (16395381093399647515, "a start by routes that others replaced in the same batch"),
     (8099267464214433360, "a boot at an earlier time, which the judge took for the end of a grace"),
+    (
+        2852679368386511335,
+        "a route that took the name of one which had refused, by which the judge knew it",
+    ),
 ];
 
 /// The worlds still to come, and what those that are over did.

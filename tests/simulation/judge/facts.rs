@@ -255,9 +255,10 @@ impl Here<'_> {
                 let may = earlier.iter().all(|of| {
                     let by_provider =
                         of.failure.as_ref().is_some_and(|of| of.fault == Fault::Provider);
-                    // What bore its name before may have been another one.
+                    // What bore its name before may have been another one, gone or not by then.
                     let was_it = of.calls > 0 && of.route == index;
-                    let is_another = *of.name != *route || (of.is_gone && !was_it);
+                    let is_another =
+                        *of.name != *route || of.route != index || (of.is_gone && !was_it);
                     of.state == TryState::Refused && (by_provider || of.is_gone) && is_another
                 });
                 self.want(may, TRUE, || format!("another route, after {earlier:?}"))?;
