@@ -2,7 +2,7 @@
 //!
 //! What each message and field means is said in the `.proto` files, and shown by reflection. Types
 //! that hold numbers or texts of people, or secrets, have a `Debug` that does not show them. Nothing is checked
-//! here: that is `grpc::parse`'s.
+//! here: that is `api::parse`'s.
 
 use std::fmt;
 

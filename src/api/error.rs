@@ -109,7 +109,8 @@ impl Error {
             Error::Engine(error) => error.to_string(),
             // What exactly failed is for the log.
             Error::Store(_) => {
-                "the store could not be read; its operator finds why in the log".to_owned()
+                "the store could not be read or written; its operator finds why in the log"
+                    .to_owned()
             }
             Error::Panicked => {
                 "an error of this service, which its operator finds in the log; what was asked for \

@@ -332,5 +332,11 @@ pub(super) fn refused(status: Status) -> CommandFailure {
             text.push_str(&format!("\n  {field}: {description}"));
         }
     }
+    // What is wrong with a request says itself; any other reason is looked up in docs/errors.md.
+    if let Some(reason) = status.get_details_error_info().map(|info| info.reason)
+        && reason != "INVALID_REQUEST"
+    {
+        text.push_str(&format!(" [{}]", terminal::escaped(&reason)));
+    }
     CommandFailure { code, text }
 }

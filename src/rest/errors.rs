@@ -1,5 +1,5 @@
-//! Every error, told to a REST caller: the twin of gRPC's table (`grpc/errors.rs`), which keeps the
-//! texts and the times to wait, so that both edges say the same.
+//! An error as the old APIs told it: a problem object. Its status, its text and when to ask again are those of
+//! the one table (`api/error.rs`); here are only the old APIs' own types, titles and sentences.
 
 use axum::http::StatusCode;
 use tonic::Code;

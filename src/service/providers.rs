@@ -106,3 +106,46 @@ pub(super) async fn run(
         rest = (rest * 2).min(LONGEST_REST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(names: &[(&str, &str)]) -> AccountsByName {
+        let account = |(provider, name): &(&str, &str)| {
+            let account = Account {
+                name: (*name).to_owned(),
+                revision: 1,
+                settings: Default::default(),
+                secrets: Default::default(),
+            };
+            (((*provider).to_owned(), (*name).to_owned()), Arc::new(account))
+        };
+        names.iter().map(account).collect()
+    }
+
+    fn names(of: &dyn ProviderAccounts) -> Vec<String> {
+        of.now().iter().map(|account| account.name.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_provider_sees_its_own_accounts_and_each_change_of_them_once_it_has_looked() {
+        let watched = WatchedAccounts::new(accounts(&[("line", "main"), ("vonage", "main")]));
+        let line = watched.of("line");
+        assert_eq!(names(&*line), ["main"]);
+        assert!(line.changed().now_or_never().is_none(), "nothing has changed");
+        // Whoever was not waiting just then is told all the same.
+        watched.set(accounts(&[("line", "main"), ("line", "spare")]));
+        assert!(line.changed().now_or_never().is_some());
+        assert_eq!(names(&*line), ["main", "spare"]);
+        assert!(line.changed().now_or_never().is_none(), "it has looked");
+    }
+
+    #[tokio::test]
+    async fn an_account_s_former_name_is_no_second_account() {
+        let mut all = accounts(&[("line", "main")]);
+        let main = all.values().next().map(Arc::clone).expect("one");
+        all.insert(("line".to_owned(), "before".to_owned()), main);
+        assert_eq!(names(&*WatchedAccounts::new(all).of("line")), ["main"]);
+    }
+}

@@ -14,13 +14,21 @@ use axum::{
     routing::post,
 };
 use dispatch::{
+    builtin,
     client::{Client, Credential},
+    config::Config,
     pb::v1::{EventKind, Workflow, WorkflowState},
+    service::Service,
 };
+use dispatch_contract::Registry;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
 
 use crate::support::{FREE, Process, eventually, request};
+
+/// Compiled here too, so that each run of this suite holds it to the contract.
+#[path = "../outside/line/src/line.rs"]
+mod line;
 
 const TOKEN: &str = "a token of the tests";
 const KEY: &str = "line:a secret of the tests";
@@ -48,7 +56,7 @@ async fn built() -> PathBuf {
 }
 
 /// LINE's push: takes what is for a friend, once a retry key.
-async fn line(pushes: Pushes) -> String {
+async fn stub(pushes: Pushes) -> String {
     async fn push(
         State(pushes): State<Pushes>,
         headers: HeaderMap,
@@ -122,6 +130,41 @@ steps:
     client.get(&id).await.unwrap()
 }
 
+/// A friend gets the text by LINE, a stranger an SMS.
+async fn goes_out_or_fails_over(client: &Client, pushes: &Pushes) {
+    let taken = sent(client, FRIEND).await;
+    assert_eq!(taken.steps[0].attempts[0].provider_message_id, "461230966842064897");
+    assert!(taken.steps[1].attempts.is_empty());
+    let failed_over = sent(client, STRANGER).await;
+    let kinds: Vec<_> = failed_over.timeline.iter().map(|event| event.kind()).collect();
+    assert!(kinds.contains(&EventKind::AttemptRejected), "{kinds:?}");
+    assert_eq!(failed_over.steps[1].attempts.len(), 1);
+    {
+        let pushes = pushes.lock().unwrap();
+        let [(one, body), (other, _)] = pushes.as_slice() else { panic!("{pushes:?}") };
+        assert_ne!(one, other, "another attempt, another key");
+        let text = json!([{ "type": "text", "text": "Your table is ready." }]);
+        assert_eq!(*body, json!({ "to": FRIEND, "messages": text }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_registered_sends_and_fails_over_to_a_channel_of_ours() {
+    let pushes = Pushes::default();
+    let text = configuration(&stub(Arc::clone(&pushes)).await);
+    let listen = "[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\ninternal_http = \"127.0.0.1:0\"\n";
+    let config = Config::parse(&format!("{listen}{text}")).unwrap();
+    let mut providers = Registry::new();
+    builtin::add(&mut providers).unwrap();
+    providers.add(line::provider()).unwrap();
+    let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
+    let service = Service::start(&config, parts).await.unwrap();
+    let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
+    let client = client.with(Credential::key(KEY).unwrap());
+    goes_out_or_fails_over(&client, &pushes).await;
+    service.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds everything once more, in minutes: `cargo test --test it outside:: -- --ignored`"]
 async fn a_provider_from_outside_is_configured_as_ours_and_fails_over_to_a_channel_of_ours() {
@@ -145,27 +188,14 @@ async fn a_provider_from_outside_is_configured_as_ours_and_fails_over_to_a_chann
     }
     assert!(!told.contains(TOKEN), "{told}");
 
-    let base_url = line(Arc::clone(&pushes)).await;
+    let base_url = stub(Arc::clone(&pushes)).await;
     std::fs::write(&config, configuration(&base_url)).unwrap();
     let process =
         Process::serve_by(Command::new(&program), &config, folder.path(), FREE, FREE).await;
     let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
     let client = client.with(Credential::key(KEY).unwrap());
 
-    let taken = sent(&client, FRIEND).await;
-    assert_eq!(taken.steps[0].attempts[0].provider_message_id, "461230966842064897");
-    assert!(taken.steps[1].attempts.is_empty());
-    let failed_over = sent(&client, STRANGER).await;
-    let kinds: Vec<_> = failed_over.timeline.iter().map(|event| event.kind()).collect();
-    assert!(kinds.contains(&EventKind::AttemptRejected), "{kinds:?}");
-    assert_eq!(failed_over.steps[1].attempts.len(), 1);
-    {
-        let pushes = pushes.lock().unwrap();
-        let [(one, body), (other, _)] = pushes.as_slice() else { panic!("{pushes:?}") };
-        assert_ne!(one, other, "another attempt, another key");
-        let text = json!([{ "type": "text", "text": "Your table is ready." }]);
-        assert_eq!(*body, json!({ "to": FRIEND, "messages": text }));
-    }
+    goes_out_or_fails_over(&client, &pushes).await;
     assert_eq!(process.terminate().await, Some(0));
 }
 
