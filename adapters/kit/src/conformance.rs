@@ -13,18 +13,22 @@
 
 mod content;
 mod declared;
+mod forged;
+mod samples;
 mod sending;
 mod spoil;
 pub mod stub;
 mod webhooks;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelAdapter, ContentKind, ErrorKind, Fault, Message, Provider, Report,
-    Retry, UnixMillis,
+    Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, UnixMillis,
 };
 
+pub use samples::{
+    ExpectedReport, Handshake, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
+};
 pub use spoil::spoiled;
 
 /// An adapter under test, and what only its author knows: samples of everything it declares.
@@ -42,23 +46,39 @@ pub trait ConformanceSubject: Sync {
     /// A message of this kind that the adapter sends; needed for every declared kind.
     fn sample(&self, kind: ContentKind) -> Option<Message>;
 
-    /// The bodies in which the provider tells `told`, one for each shape it has. None if it cannot
-    /// tell that, as by default; needed for every declared status above `submitted`, which is told by
-    /// accepting, and for a failure where one of those is declared.
-    fn webhooks(&self, _told: &ExpectedReport) -> Vec<Vec<u8>> {
+    /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed.
+    /// None if it cannot tell that, as by default; needed for every declared status above `submitted`, which
+    /// is told by accepting, and for a failure where one of those is declared. A person's answer is asked for
+    /// as `replied`, and may be read as an [`Inbound::Reply`](dispatch_contract::Inbound::Reply).
+    fn webhooks(&self, _told: &ExpectedReport) -> Vec<SampleWebhook> {
         Vec::new()
     }
 
-    /// The headers (names in lower case) that make a webhook with this body genuine. None, as by default,
-    /// where the provider never calls.
-    fn sign(&self, _body: &[u8]) -> Vec<(String, Vec<u8>)> {
+    /// Webhooks, before they are signed, that are genuine and say nothing about an attempt: a message that
+    /// answers none, a typing notice. None, as by default, where the provider makes no such calls.
+    fn unrelated(&self) -> Vec<SampleWebhook> {
         Vec::new()
     }
 
-    /// Whether [`sign`](Self::sign) covers the whole body. `false` only for providers that sign
-    /// nothing; the checks against forgery are left out then.
-    fn signs(&self) -> bool {
-        true
+    /// The requests by which the provider makes sure of the URL. None, as by default, if it makes none.
+    fn handshakes(&self) -> Vec<Handshake> {
+        Vec::new()
+    }
+
+    /// Makes a webhook genuine, as the provider does: adds a header, a field of the query. It is a function of
+    /// the whole request, which it may look at. Not called, and empty by default, where the provider never
+    /// calls; a handshake is not signed.
+    fn sign(&self, _webhook: &mut SampleWebhook) {}
+
+    /// What [`sign`](Self::sign) covers: the body, as by default.
+    fn signed_part(&self) -> SignedPart {
+        SignedPart::Body
+    }
+
+    /// For how long after its signing a webhook is taken, where a signature holds its time, as signed at
+    /// [`NOW`]. `None`, as by default: for ever.
+    fn replay_window(&self) -> Option<Duration> {
+        None
     }
 
     /// The provider's answer to an accepted message.
@@ -87,41 +107,6 @@ pub trait ConformanceSubject: Sync {
     fn refusals(&self) -> Vec<RefusalSample>;
 }
 
-/// What a webhook must report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpectedReport {
-    /// The attempt that it is about.
-    pub attempt: AttemptId,
-    /// The provider's id of its message.
-    pub provider_id: String,
-    /// The status or failure.
-    pub report: Report,
-}
-
-/// An answer that the suite gives in the provider's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StubAnswer {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers beside those that frame the body.
-    pub headers: Vec<(&'static str, String)>,
-    /// Body.
-    pub body: String,
-}
-
-/// A refusal, and what it means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusalSample {
-    /// The provider's answer.
-    pub answer: StubAnswer,
-    /// What the adapter has to say happened.
-    pub kind: ErrorKind,
-    /// Whose fault it has to say it was.
-    pub fault: Fault,
-    /// Whether it has to say that it may be tried again.
-    pub retry: Retry,
-}
-
 /// What the suite found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -129,20 +114,6 @@ pub struct Findings {
     pub checks: u32,
     /// What failed, as `area: sentence`.
     pub failures: Vec<String>,
-}
-
-impl StubAnswer {
-    /// An answer with a body and no further headers.
-    pub fn new(status: u16, body: impl Into<String>) -> Self {
-        StubAnswer { status, headers: Vec::new(), body: body.into() }
-    }
-
-    /// The same with one more header.
-    #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
 }
 
 impl Findings {
@@ -183,7 +154,7 @@ pub async fn assert_conforms(subject: &dyn ConformanceSubject) {
 }
 
 /// The time at which the suite calls: 2023-11-14T22:13:20Z.
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// The attempt that the suite sends and hears of: `0198c0ffee007000800000000000beef.7`.
 pub fn attempt() -> AttemptId {

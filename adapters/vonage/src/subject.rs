@@ -12,10 +12,11 @@ use dispatch_contract::{
 
 use super::{ApiVersion, provider::vonage, signature::sha256_hex, v01, v1};
 use dispatch_kit::conformance::{
-    ConformanceSubject, ExpectedReport, RefusalSample, StubAnswer, attempt,
+    ConformanceSubject, ExpectedReport, NOW, RefusalSample, SampleWebhook, StubAnswer, attempt,
 };
 
 const API_KEY: &str = "abcd1234";
+const REPLAY_WINDOW: Duration = Duration::from_secs(86_400);
 const SIGNATURE_SECRET: &str = "a signature secret for the conformance suite";
 
 /// An adapter, one sample message for each kind of content, and the version its account is set to.
@@ -86,7 +87,13 @@ impl ConformanceSubject for VonageSubject {
             ApiVersion::V01 => "v0.1",
             ApiVersion::V1 => "v1",
         };
-        let settings = [("base_url", base_url), ("api_version", version), ("api_key", API_KEY)];
+        let window = REPLAY_WINDOW.as_secs().to_string();
+        let settings = [
+            ("base_url", base_url),
+            ("api_version", version),
+            ("api_key", API_KEY),
+            ("webhook_tolerance_s", &window),
+        ];
         let secrets = [("api_secret", "an api secret"), ("signature_secret", SIGNATURE_SECRET)];
         Account {
             name: "conformance".to_owned(),
@@ -100,9 +107,13 @@ impl ConformanceSubject for VonageSubject {
         self.samples.iter().find(|message| message.content.kind() == kind).cloned()
     }
 
-    fn webhooks(&self, told: &ExpectedReport) -> Vec<Vec<u8>> {
-        let Some(status) = status(told.report) else { return Vec::new() };
+    fn webhooks(&self, told: &ExpectedReport) -> Vec<SampleWebhook> {
         let Some(sample) = self.samples.first() else { return Vec::new() };
+        if told.report == Report::Reached(Status::Replied) {
+            let quoted = Some(&*told.provider_id);
+            return inbound_messages(quoted, sample).map(SampleWebhook::json).into();
+        }
+        let Some(status) = status(told.report) else { return Vec::new() };
         let mut bodies = [v01_status(told, status, sample), v1_status(told, status, sample)];
         if let Report::Failed(_) = told.report {
             let [v01, v1] = &mut bodies;
@@ -112,19 +123,28 @@ impl ConformanceSubject for VonageSubject {
                 "title": "1360", "detail": "TTL activated", "instance": "0f1e2d3c",
             });
         }
-        bodies.map(|body| body.to_string().into_bytes()).into()
+        bodies.map(SampleWebhook::json).into()
     }
 
-    fn sign(&self, body: &[u8]) -> Vec<(String, Vec<u8>)> {
+    fn unrelated(&self) -> Vec<SampleWebhook> {
+        let Some(sample) = self.samples.first() else { return Vec::new() };
+        inbound_messages(None, sample).map(SampleWebhook::json).into()
+    }
+
+    fn sign(&self, webhook: &mut SampleWebhook) {
         let claims = json!({
-            "iss": "Vonage", "iat": 1_700_000_000, "jti": "c4c1", "api_key": API_KEY,
-            "payload_hash": sha256_hex(body),
+            "iss": "Vonage", "iat": NOW.0 / 1_000, "jti": "c4c1", "api_key": API_KEY,
+            "payload_hash": sha256_hex(&webhook.body),
         });
         let key = EncodingKey::from_secret(SIGNATURE_SECRET.as_bytes());
         // Signing cannot fail for these fixed claims; if it did, every check would say so.
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
         let header = format!("Bearer {}", token.unwrap_or_default());
-        vec![("authorization".to_owned(), header.into_bytes())]
+        webhook.headers.push(("authorization".to_owned(), header.into_bytes()));
+    }
+
+    fn replay_window(&self) -> Option<Duration> {
+        Some(REPLAY_WINDOW)
     }
 
     fn accepted(&self, provider_id: &str) -> StubAnswer {
@@ -163,6 +183,27 @@ impl ConformanceSubject for VonageSubject {
             refusal(500, "1000", ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
         ]
     }
+}
+
+/// A message of a person's, in both shapes, which may quote one of ours.
+fn inbound_messages(quoted: Option<&str>, sample: &Message) -> [Value; 2] {
+    let (person, us) = (sample.to.value(), sample.from.value());
+    let id = "aaaaaaaa-2222-4333-8444-555555555555";
+    let channel = sample.channel.as_str();
+    let mut v01 = json!({
+        "message_uuid": id, "timestamp": "2020-01-01T14:00:00.000Z",
+        "to": { "type": channel, "number": us }, "from": { "type": channel, "number": person },
+        "message": { "content": { "type": "text", "text": "Yes." } },
+    });
+    let mut v1 = json!({
+        "message_uuid": id, "timestamp": "2025-02-03T12:14:25Z", "channel": channel,
+        "to": us, "from": person, "message_type": "text", "text": "Yes.",
+    });
+    if let Some(quoted) = quoted {
+        v01["message"]["context"] = json!({ "message_uuid": quoted });
+        v1["context"] = json!({ "message_uuid": quoted });
+    }
+    [v01, v1]
 }
 
 /// Vonage has no word for a reply: it tells one as a message of its own.

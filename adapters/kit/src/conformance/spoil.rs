@@ -44,6 +44,21 @@ pub fn spoiled(body: &[u8], with: &[u8]) -> Vec<u8> {
     parts.whole()
 }
 
+/// A form, spoiled as `with` says: fields that nobody knows, of any bytes, in front and behind.
+pub(super) fn spoiled_form(fields: &[u8], with: &[u8]) -> Vec<u8> {
+    let junk = |with: &[u8]| -> Vec<u8> {
+        let spelt = |byte: &u8| match byte {
+            b'a'..=b'z' => vec![*byte],
+            // An escape that is none.
+            b'A'..=b'Z' => vec![b'%', *byte],
+            _ => format!("%{byte:02X}").into_bytes(),
+        };
+        with.iter().flat_map(spelt).collect()
+    };
+    let (front, behind) = with.split_at(with.len() / 2);
+    [b"nobody=", &*junk(front), b"&", fields, b"&Nobody", &junk(behind), b"&=&"].concat()
+}
+
 #[derive(Default)]
 struct Parts<'a> {
     /// The genuine fields.

@@ -1,163 +1,175 @@
-//! Checks what is read from a provider's calls, and that forged ones change nothing.
+//! Checks what is read from a provider's calls. What is forged is checked in [`forged`](super::forged).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dispatch_contract::{
-    Account, Correlation, Failure, Inbound, Report, Secret, Status, Verdict, WebhookOutcome,
-    WebhookRequest,
+    Account, AttemptId, Correlation, Failure, Inbound, Report, Status, UnixMillis, Verdict,
+    WebhookOutcome,
 };
 
-use super::{ConformanceSubject, ExpectedReport, Findings, NOW, attempt, spoiled};
+use super::{
+    ConformanceSubject, ExpectedReport, Findings, NOW, SampleWebhook, attempt, forged,
+    spoil::{spoiled, spoiled_form},
+};
 
 const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
-
-type Headers = Vec<(String, Vec<u8>)>;
+/// How often a genuine webhook is changed at random.
+const CHANGES: usize = 200;
+/// How often one is spoiled where nobody looks.
+const ODDITIES: usize = 300;
 
 pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     let mut samples = Vec::new();
     let mut tells_more = false;
-    for status in &subject.adapter().capabilities().condition_statuses {
-        let bodies = told(subject, Report::Reached(*status));
+    let declared = &subject.adapter().capabilities().condition_statuses;
+    for status in declared {
+        let webhooks = told(subject, Report::Reached(*status));
         if *status > Status::Submitted {
             tells_more = true;
-            findings.check("webhooks", !bodies.is_empty(), || {
+            findings.check("webhooks", !webhooks.is_empty(), || {
                 format!("{status} is declared, and no webhook tells it")
             });
         }
-        receipts(subject, Report::Reached(*status), &bodies, findings);
-        samples = bodies;
+        reports(subject, Report::Reached(*status), &webhooks, findings);
+        samples = webhooks;
+    }
+    if !declared.contains(&Status::Replied) {
+        let replies = told(subject, Report::Reached(Status::Replied));
+        reports(subject, Report::Reached(Status::Replied), &replies, findings);
+        samples.extend(replies);
     }
     let failures = [Failure::Rejected, Failure::Undeliverable].map(|failure| {
-        let bodies = told(subject, Report::Failed(failure));
-        receipts(subject, Report::Failed(failure), &bodies, findings);
-        bodies
+        let webhooks = told(subject, Report::Failed(failure));
+        reports(subject, Report::Failed(failure), &webhooks, findings);
+        webhooks
     });
-    let fails = failures.iter().any(|bodies| !bodies.is_empty());
+    let fails = failures.iter().any(|webhooks| !webhooks.is_empty());
     findings.check("webhooks", fails || !tells_more, || "no webhook tells a failure".to_owned());
-
     samples.extend(failures.concat());
-    for body in &samples {
-        if subject.signs() {
-            forgeries(subject, body, findings);
-        }
-        nonsense(subject, body, findings);
-        oddities(subject, body, findings);
+
+    let unrelated = subject.unrelated();
+    for webhook in &unrelated {
+        says_nothing(subject, webhook, findings);
+    }
+    samples.extend(unrelated);
+    for webhook in &samples {
+        forged::check(subject, webhook, findings);
+        nonsense(subject, webhook, findings);
+        oddities(subject, webhook, findings);
+    }
+    for handshake in subject.handshakes() {
+        forged::handshake(subject, &handshake, findings);
     }
 }
 
-fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<Vec<u8>> {
+fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> {
     let provider_id = PROVIDER_ID.to_owned();
     subject.webhooks(&ExpectedReport { attempt: attempt(), provider_id, report })
 }
 
-/// Each shape gives the one receipt, with what the adapter declares to be echoed, as often as it
+/// What of ours an item names, and what it says.
+fn named(inbound: &Inbound) -> Option<(Option<AttemptId>, Option<&str>, Report)> {
+    match inbound {
+        Inbound::Receipt(it) => Some((it.attempt, it.provider_id.as_deref(), it.report)),
+        Inbound::Reply(it) => {
+            Some((it.attempt, it.provider_id.as_deref(), Report::Reached(Status::Replied)))
+        }
+        _ => None,
+    }
+}
+
+/// Each shape gives the one report, with what the adapter declares to be echoed, as often as it
 /// comes.
-fn receipts(
+fn reports(
     subject: &dyn ConformanceSubject,
     report: Report,
-    bodies: &[Vec<u8>],
+    webhooks: &[SampleWebhook],
     findings: &mut Findings,
 ) {
-    for (shape, body) in bodies.iter().enumerate() {
-        let outcome = call(subject, &subject.sign(body), body);
+    for (shape, webhook) in webhooks.iter().enumerate() {
+        let webhook = signed(subject, webhook);
+        let outcome = call(subject, &webhook);
         let what = format!("{report:?} in shape {}", shape + 1);
         findings.check("webhooks", outcome.verdict == Verdict::Understood, || {
             format!("{what} is {:?}", outcome.verdict)
         });
-        let [Inbound::Receipt(receipt)] = outcome.inbound.as_slice() else {
-            findings.check("webhooks", false, || format!("{what} gives no single receipt"));
+        let told = match outcome.inbound.as_slice() {
+            [one] => named(one),
+            _ => None,
+        };
+        let Some((of_attempt, provider_id, read)) = told else {
+            findings.check("webhooks", false, || {
+                format!("{what} gives no single report, but {:?}", outcome.inbound)
+            });
             continue;
         };
-        findings.check("webhooks", receipt.report == report, || {
-            format!("{what} is read as {:?}", receipt.report)
-        });
+        findings.check("webhooks", read == report, || format!("{what} is read as {read:?}"));
+        // Who answers names a message as the provider knows it, also where receipts repeat our id.
+        let is_reply = report == Report::Reached(Status::Replied);
+        let known = provider_id == Some(PROVIDER_ID);
+        let is_ours = of_attempt == Some(attempt());
         match subject.adapter().capabilities().correlation {
             Correlation::AttemptId => {
-                findings.check("correlation", receipt.attempt == Some(attempt()), || {
+                findings.check("correlation", is_ours || (is_reply && known), || {
                     format!("our attempt id is declared to come back, and does not in {what}")
                 })
             }
-            Correlation::ProviderId => {
-                let known = receipt.provider_id.as_deref() == Some(PROVIDER_ID);
-                findings.check("correlation", known, || {
-                    format!("nothing of ours comes back, and {what} has no provider id either")
-                });
-            }
+            Correlation::ProviderId => findings.check("correlation", known, || {
+                format!("nothing of ours comes back, and {what} has no provider id either")
+            }),
         }
-        let again = call(subject, &subject.sign(body), body);
+        let again = call(subject, &webhook);
         findings.check("webhooks", again == outcome, || format!("{what} repeated reads otherwise"));
     }
 }
 
-fn forgeries(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
-    let headers = subject.sign(body);
-    let mut forged = |what: &str, outcome: &WebhookOutcome| {
-        let nothing_happened = outcome.verdict == Verdict::Forged
-            && outcome.status == 401
-            && outcome.inbound.is_empty();
-        findings.check("forgeries", nothing_happened, || {
-            format!("a webhook {what} is taken as {:?}", outcome.verdict)
-        });
-    };
-
-    forged("without its headers", &call(subject, &Headers::new(), body));
-    for length in 0..body.len() {
-        forged("cut short", &call(subject, &headers, &body[..length]));
-    }
-    for at in 0..body.len() {
-        let mut changed = body.to_vec();
-        changed[at] ^= 1;
-        forged("changed in one bit", &call(subject, &headers, &changed));
-    }
-    let longer = [body, b"}".as_slice()].concat();
-    forged("with something added", &call(subject, &headers, &longer));
-    for (at, (_, value)) in headers.iter().enumerate() {
-        for length in 0..value.len() {
-            let mut cut = headers.clone();
-            cut[at].1.truncate(length);
-            forged("with a header cut short", &call(subject, &cut, body));
-        }
-    }
-    let genuine = subject.account("http://127.0.0.1:9");
-    let changed = |change: fn(&str) -> Option<Secret>| Account {
-        secrets: genuine
-            .secrets
-            .iter()
-            .filter_map(|(name, secret)| Some((name.clone(), change(secret.expose())?)))
-            .collect(),
-        ..genuine.clone()
-    };
-    let others = changed(|secret| Some(Secret::new(format!("not {secret}"))));
-    forged("of another account", &call_as(subject, &others, &headers, body));
-    let none = changed(|_| None);
-    forged("to an account without secrets", &call_as(subject, &none, &headers, body));
+/// What concerns no attempt is understood, and nothing is made up of it.
+fn says_nothing(
+    subject: &dyn ConformanceSubject,
+    webhook: &SampleWebhook,
+    findings: &mut Findings,
+) {
+    let outcome = call(subject, &signed(subject, webhook));
+    let is_read = outcome.verdict == Verdict::Understood && outcome.inbound.is_empty();
+    findings.check("webhooks", is_read, || {
+        format!(
+            "{webhook:?} concerns no attempt, and is {:?}: {:?}",
+            outcome.verdict, outcome.inbound
+        )
+    });
 }
 
-/// Genuine bodies that make no sense: the adapter must not panic, must not call them forged, and
-/// must answer 2xx, because a repeat would make no more sense.
-fn nonsense(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
-    let mut survives = |body: &[u8]| {
-        let outcome = call(subject, &subject.sign(body), body);
+/// Genuine requests that make no sense: the adapter must not panic, must not call them forged, and
+/// must answer 2xx, because a repeat would make no more sense; and nothing is made up of them.
+fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings: &mut Findings) {
+    let genuine = content(webhook);
+    let tells: Vec<_> = call(subject, &signed(subject, webhook)).inbound.iter().map(kind).collect();
+    let mut survives = |content: &[u8], may_tell: &[u8]| {
+        let outcome = call(subject, &signed(subject, &with_content(webhook, content)));
         let answered = outcome.verdict != Verdict::Forged && (200..300).contains(&outcome.status);
+        let start = || String::from_utf8_lossy(&content[..content.len().min(60)]).into_owned();
         findings.check("nonsense", answered, || {
-            let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-            format!("a genuine webhook of {start:?} is answered {}", outcome.status)
+            format!("a genuine webhook of {:?} is answered {}", start(), outcome.status)
         });
         if outcome.verdict == Verdict::NotUnderstood {
             findings.check("nonsense", outcome.inbound.is_empty(), || {
                 "a webhook that is not understood tells something".to_owned()
             });
         }
+        let made_up = outcome.inbound.iter().find(|one| !may_tell.contains(&kind(one)));
+        findings.check("nonsense", made_up.is_none(), || {
+            format!("of {:?} something is made up: {made_up:?}", start())
+        });
     };
-    for text in ["", "null", "[]", "{}", "[[]]", "\"", "\u{feff}{}", &"[".repeat(10_000)] {
-        survives(text.as_bytes());
+    for text in ["", "null", "[]", "{}", "[[]]", "\"", "\u{feff}{}", "=&=%", &"[".repeat(10_000)] {
+        survives(text.as_bytes(), &[]);
     }
-    for length in 0..body.len() {
-        survives(&body[..length]);
+    for length in 0..genuine.len() {
+        survives(&genuine[..length], &tells);
     }
     let mut dice = Dice::new();
-    for _ in 0..200 {
-        let mut changed = body.to_vec();
+    for _ in 0..CHANGES {
+        let mut changed = genuine.to_vec();
         for _ in 0..3 {
             let [low, high, byte, ..] = dice.roll();
             let at = usize::from(u16::from_le_bytes([low, high])) % changed.len().max(1);
@@ -165,23 +177,59 @@ fn nonsense(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findin
                 *place = byte;
             }
         }
-        survives(&changed);
+        survives(&changed, &tells);
     }
 }
 
-/// What is odd where nobody looks must not lose the status beside it.
-fn oddities(subject: &dyn ConformanceSubject, body: &[u8], findings: &mut Findings) {
-    let genuine = call(subject, &subject.sign(body), body);
+/// Whether it is a receipt, a reply or something else.
+fn kind(inbound: &Inbound) -> u8 {
+    match inbound {
+        Inbound::Receipt(_) => 0,
+        Inbound::Reply(_) => 1,
+        _ => 2,
+    }
+}
+
+/// Where a webhook says what it says: its body, or its query where that is empty.
+fn content(webhook: &SampleWebhook) -> &[u8] {
+    match webhook.body.is_empty() {
+        true => webhook.query().as_bytes(),
+        false => &webhook.body,
+    }
+}
+
+/// The same webhook with something else there.
+fn with_content(webhook: &SampleWebhook, content: &[u8]) -> SampleWebhook {
+    match webhook.body.is_empty() {
+        true => webhook.with_query(&String::from_utf8_lossy(content)),
+        false => SampleWebhook { body: content.to_vec(), ..webhook.clone() },
+    }
+}
+
+/// What is odd where nobody looks must not lose what stands beside it.
+fn oddities(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings: &mut Findings) {
+    let genuine = call(subject, &signed(subject, webhook));
     let mut dice = Dice::new();
-    for _ in 0..300 {
+    for _ in 0..ODDITIES {
         let with: Vec<_> = (0..6).flat_map(|_| dice.roll()).collect();
-        let odd = spoiled(body, &with);
-        let outcome = call(subject, &subject.sign(&odd), &odd);
+        let odd = signed(subject, &spoilt(webhook, &with));
+        let outcome = call(subject, &odd);
         findings.check("oddities", outcome == genuine, || {
-            let start = String::from_utf8_lossy(&odd[..odd.len().min(400)]).into_owned();
-            format!("{start:?} should be read as without what is odd, and is {outcome:?}")
+            let start: String = format!("{odd:?}").chars().take(400).collect();
+            format!("{start} should be read as without what is odd, and is {outcome:?}")
         });
     }
+}
+
+/// The webhook, with odd things beside what it tells.
+fn spoilt(webhook: &SampleWebhook, with: &[u8]) -> SampleWebhook {
+    let form = |fields: &[u8]| spoiled_form(fields, with);
+    if webhook.body.is_empty() {
+        let query = form(webhook.query().as_bytes());
+        return webhook.with_query(&String::from_utf8_lossy(&query));
+    }
+    let body = if webhook.is_form() { form(&webhook.body) } else { spoiled(&webhook.body, with) };
+    SampleWebhook { body, ..webhook.clone() }
 }
 
 /// A fixed seed: the same bytes in every run.
@@ -200,19 +248,24 @@ impl Dice {
     }
 }
 
-fn call(subject: &dyn ConformanceSubject, headers: &Headers, body: &[u8]) -> WebhookOutcome {
-    call_as(subject, &subject.account("http://127.0.0.1:9"), headers, body)
+/// The webhook, made genuine.
+pub(super) fn signed(subject: &dyn ConformanceSubject, webhook: &SampleWebhook) -> SampleWebhook {
+    let mut webhook = webhook.clone();
+    subject.sign(&mut webhook);
+    webhook
 }
 
-fn call_as(
+fn call(subject: &dyn ConformanceSubject, webhook: &SampleWebhook) -> WebhookOutcome {
+    call_as(subject, &subject.account("http://127.0.0.1:9"), webhook, NOW)
+}
+
+pub(super) fn call_as(
     subject: &dyn ConformanceSubject,
     account: &Account,
-    headers: &Headers,
-    body: &[u8],
+    webhook: &SampleWebhook,
+    now: UnixMillis,
 ) -> WebhookOutcome {
-    let url = format!("https://dispatch.example/webhooks/{}", account.name);
-    let request = WebhookRequest { method: "POST", url: &url, query: "", headers, body };
-    let read = || subject.provider().webhook(&request, account, NOW);
+    let read = || subject.provider().webhook(&webhook.as_request(), account, now);
     // One that panics is neither genuine nor forged: it fails whatever is asked of it.
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| WebhookOutcome { status: 500, ..WebhookOutcome::forged() })
