@@ -21,4 +21,6 @@ pub(crate) use error::{Error, ErrorReason, code_name};
 pub(crate) use mask::Mask;
 pub(crate) use paging::{PageSize, Pages};
 pub(crate) use reads::{change_for_caller, read_for_caller, read_for_stream};
-pub(crate) use violation::{FieldAt, PathSegment, Phrase, RequestViolation, path_behind};
+pub(crate) use violation::{
+    FieldAt, PathSegment, Phrase, RequestViolation, own_options, path_behind,
+};

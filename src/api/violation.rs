@@ -98,16 +98,27 @@ impl FieldAt<'_> {
         FieldAt { within: Some(self), segment: PathSegment::Index(index) }
     }
 
-    /// What an adapter calls a field of the step that stands here.
-    pub(crate) fn field(&self, field: Field) -> FieldPath {
+    /// What an adapter calls a field of the step on `channel` that stands here.
+    pub(crate) fn field(&self, channel: &Channel, field: Field) -> FieldPath {
         let mut path = FieldPath::from(*self);
         match field {
             Field::From => path.push_dotted("sender"),
             Field::To => path.push_dotted("recipient"),
             Field::Content => path.push_dotted("message"),
-            Field::Within(keys) | Field::Options(keys) => {
+            Field::Within(keys) => {
                 path.push_dotted("message");
                 path.push_dotted(keys);
+            }
+            Field::Option(keys) => {
+                let own = own_options(channel);
+                path.push_dotted("message");
+                path.push_dotted(own.unwrap_or("options"));
+                match keys {
+                    "" => {}
+                    // A duration of the API has no unit in its name.
+                    "ttl_s" if own.is_some() => path.push_dotted("ttl"),
+                    _ => path.push_dotted(keys),
+                }
             }
             Field::Parameter(index) => {
                 path.push_dotted("message.template.parameters");
@@ -116,6 +127,18 @@ impl FieldAt<'_> {
         }
         path
     }
+}
+
+/// The field of the API that has a channel's options in a message of its own; the others' are in `options`.
+pub(crate) fn own_options(channel: &Channel) -> Option<&'static str> {
+    let own = [
+        (Channel::SMS, "sms"),
+        (Channel::MMS, "mms"),
+        (Channel::MESSENGER, "messenger"),
+        (Channel::WHATSAPP, "whatsapp"),
+        (Channel::VIBER, "viber_service_msg"),
+    ];
+    own.into_iter().find(|(known, _)| known == channel).map(|(_, key)| key)
 }
 
 impl From<FieldAt<'_>> for FieldPath {
@@ -212,10 +235,11 @@ mod tests {
             (Field::From, "steps[1].sender"),
             (Field::Within("image.url"), "steps[1].message.image.url"),
             (Field::Parameter(2), "steps[1].message.template.parameters[2]"),
-            (Field::Options("viber_service_msg.ttl"), "steps[1].message.viber_service_msg.ttl"),
+            (Field::Option("ttl_s"), "steps[1].message.viber_service_msg.ttl"),
+            (Field::Option(""), "steps[1].message.viber_service_msg"),
         ];
         for (field, written) in fields {
-            assert_eq!(step.field(field).to_string(), written);
+            assert_eq!(step.field(&Channel::VIBER, field).to_string(), written);
         }
         assert_eq!(FieldPath::from("application.name").segments().len(), 2);
     }

@@ -181,7 +181,8 @@ pub(super) fn whatsapp(
     let policies = [("deterministic", v1::WhatsAppPolicy::Deterministic)];
     let policy = options.one_of("policy", &policies, diagnostics).unwrap_or_default();
     let locale = options.text("locale", diagnostics).unwrap_or_default().to_owned();
-    Some(v1::WhatsAppOptions { policy: policy as i32, locale })
+    let code_template = String::new();
+    Some(v1::WhatsAppOptions { policy: policy as i32, locale, code_template })
 }
 
 /// Viber's options, under the key that each API has for them.

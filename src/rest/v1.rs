@@ -154,6 +154,7 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
         messenger: content::messenger(cursor, diagnostics),
         whatsapp: content::whatsapp(cursor, diagnostics),
         viber_service_msg: content::viber(cursor, "viber_service", diagnostics),
+        options: None,
     };
     let failover = failover(cursor, channel, ttl(&message), is_last, diagnostics);
     SpecStep { sender: from, recipient: Some(to), message: Some(message), failover }

@@ -568,12 +568,13 @@ async fn however_much_is_wrong_the_answer_arrives() {
         sms: Some(v1::SmsOptions { encoding: 9, ttl: None }),
         mms: None,
         messenger: Some(v1::MessengerOptions { category: 9, tag: String::new() }),
-        whatsapp: Some(v1::WhatsAppOptions { policy: 9, locale: String::new() }),
+        whatsapp: Some(v1::WhatsAppOptions { policy: 9, ..v1::WhatsAppOptions::default() }),
         viber_service_msg: Some(v1::ViberServiceMsgOptions {
             category: 9,
             ttl: span(0, 0),
             action,
         }),
+        options: Some(prost_types::Struct::default()),
     });
     spec.steps = vec![spec.steps[0].clone(); 20];
     let status = running.client.create(request(spec)).await.unwrap_err();

@@ -282,17 +282,14 @@ fn one_file_names_concrete_adapters() {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     for path in found.iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
         let text = fs::read_to_string(path).unwrap();
-        let names = [
-            "dispatch_sms",
-            "dispatch_mms",
-            "dispatch_viber",
-            "dispatch_whatsapp",
-            "dispatch_messenger",
-            "dispatch_sandbox",
-            "dispatch_vonage",
-        ];
-        let is_named = names.iter().any(|name| text.contains(&format!("{name}::")));
-        let is_legal = path.ends_with("builtin.rs") || path.ends_with("tests.rs");
-        assert!(!is_named || is_legal, "{}", path.display());
+        let names =
+            |crates: &[&str]| crates.iter().any(|it| text.contains(&format!("dispatch_{it}::")));
+        let is_test = path.ends_with("tests.rs") || path.ends_with("tests/mod.rs");
+        let is_legal = is_test || path.ends_with("builtin.rs");
+        assert!(!names(&["sandbox", "vonage"]) || is_legal, "{}", path.display());
+        // The API has messages of its own for the options of these: read in one file, written in another.
+        let is_legal = is_legal || path.ends_with("options.rs");
+        let channels = ["sms", "mms", "viber", "whatsapp", "messenger"];
+        assert!(!names(&channels) || is_legal, "{}", path.display());
     }
 }

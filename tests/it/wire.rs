@@ -6,11 +6,15 @@ mod schema;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dispatch_contract::{
-    Action, Channel, ChannelAdapter, Content, ContentKind, Endpoint, Media, Message,
-    MessengerCategory, MessengerOptions, MmsOptions, Options, Provider, SmsEncoding, SmsOptions,
-    UnixMillis, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
+    Channel, ChannelAdapter, Content, ContentKind, Endpoint, Media, Message, Options, Provider,
+    UnixMillis,
 };
+use dispatch_messenger::{MessengerCategory, MessengerOptions};
+use dispatch_mms::MmsOptions;
+use dispatch_sms::{SmsEncoding, SmsOptions};
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
 use dispatch_vonage::wire_of_use;
+use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 use serde_json::{Value, json};
 
 use self::schema::Schema;
@@ -43,6 +47,8 @@ fn contents() -> Vec<Content> {
         },
         Content::Custom(r#"{"type":"location","location":{"latitude":1.5}}"#.to_owned()),
         Content::Custom("{}".to_owned()),
+        Content::Code { code: "271828".to_owned(), text: None },
+        Content::Code { code: "271828".to_owned(), text: Some("Code: {code}".to_owned()) },
     ];
     for kind in [Content::Image, Content::Audio, Content::Video, Content::File] {
         contents.push(kind(url("https://example.com/a.png", None)));
@@ -54,42 +60,44 @@ fn contents() -> Vec<Content> {
 
 /// The options of a channel, none and each.
 fn options(channel: &Channel) -> Vec<Options> {
-    let mut all = vec![Options::default()];
+    let mut all = vec![Options::NONE];
     let ttls = [None, Some(30), Some(300), Some(259_200)];
-    for encoding in [SmsEncoding::Auto, SmsEncoding::Text, SmsEncoding::Unicode] {
-        let each = ttls.map(|ttl_s| SmsOptions { encoding, ttl_s });
-        all.extend(each.map(|sms| Options { sms: Some(sms), ..Options::default() }));
-    }
-    let each = ttls.map(|ttl_s| MmsOptions { ttl_s });
-    all.extend(each.map(|mms| Options { mms: Some(mms), ..Options::default() }));
-    for (category, tag) in [
-        (MessengerCategory::Response, None),
-        (MessengerCategory::Update, None),
-        (MessengerCategory::MessageTag, Some("HUMAN_AGENT".to_owned())),
-    ] {
-        let messenger = Some(MessengerOptions { category, tag });
-        all.push(Options { messenger, ..Options::default() });
-    }
-    for locale in [None, Some("en-GB".to_owned())] {
-        let whatsapp = Some(WhatsAppOptions { policy: WhatsAppPolicy::Deterministic, locale });
-        all.push(Options { whatsapp, ..Options::default() });
-    }
-    let button =
-        Action { url: "https://example.com/b".to_owned(), text: "Find out more".to_owned() };
-    for category in [ViberCategory::Transaction, ViberCategory::Promotion] {
-        for action in [None, Some(button.clone())] {
-            let each = ttls.map(|ttl_s| ViberOptions { category, ttl_s, action: action.clone() });
-            all.extend(each.map(|viber| Options { viber: Some(viber), ..Options::default() }));
+    if *channel == Channel::SMS {
+        for encoding in [SmsEncoding::Auto, SmsEncoding::Text, SmsEncoding::Unicode] {
+            let encoding = Some(encoding);
+            all.extend(ttls.map(|ttl_s| Options::of(&SmsOptions { encoding, ttl_s })));
+        }
+    } else if *channel == Channel::MMS {
+        all.extend(ttls.map(|ttl_s| Options::of(&MmsOptions { ttl_s })));
+    } else if *channel == Channel::MESSENGER {
+        for (category, tag) in [
+            (MessengerCategory::Response, None),
+            (MessengerCategory::Update, None),
+            (MessengerCategory::MessageTag, Some("HUMAN_AGENT".to_owned())),
+        ] {
+            all.push(Options::of(&MessengerOptions { category: Some(category), tag }));
+        }
+    } else if *channel == Channel::WHATSAPP {
+        for (locale, code_template) in
+            [(None, None), (Some("en-GB"), None), (Some("en-GB"), Some("one_time_code"))]
+        {
+            let [locale, code_template] = [locale, code_template].map(|it| it.map(str::to_owned));
+            let policy = Some(WhatsAppPolicy::Deterministic);
+            all.push(Options::of(&WhatsAppOptions { policy, locale, code_template }));
+        }
+    } else {
+        let button = ViberAction {
+            url: "https://example.com/b".to_owned(),
+            text: "Find out more".to_owned(),
+        };
+        for category in [ViberCategory::Transaction, ViberCategory::Promotion].map(Some) {
+            for action in [None, Some(button.clone())] {
+                let each =
+                    ttls.map(|ttl_s| ViberOptions { category, ttl_s, action: action.clone() });
+                all.extend(each.iter().map(Options::of));
+            }
         }
     }
-    let is_own = |options: &Options| match channel.as_str() {
-        "sms" => options.sms.is_some(),
-        "mms" => options.mms.is_some(),
-        "messenger" => options.messenger.is_some(),
-        "whatsapp" => options.whatsapp.is_some(),
-        _ => options.viber.is_some(),
-    };
-    all.retain(|options| *options == Options::default() || is_own(options));
     all
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dispatch::engine::{Route, RouteTable, RouteTenants, SenderMatch};
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter,
-    ContentKind, Correlation, ErrorKind, Fault, Limits, Message, Retry, SendContext,
+    ContentKind, Correlation, ErrorKind, Fault, Limits, Message, OptionsForm, Retry, SendContext,
 };
 
 use crate::{dice::Dice, scenario::RouteSpec};
@@ -73,7 +73,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         idempotent_for: spec.idempotent_ms.map(Duration::from_millis),
         correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
         recall: false,
-        batch: 1,
+        options: OptionsForm::NONE,
     };
     let channel = spec.channel.clone();
     let provider = spec.provider;

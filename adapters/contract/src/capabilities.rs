@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AddressForm, ContentKind, Status};
+use crate::{AddressForm, ContentKind, OptionsForm, Status};
 
 /// Everything that an adapter declares about itself. Nothing about support lives anywhere else:
 /// workflows are checked against this struct, and the conformance suite proves it.
@@ -28,10 +28,10 @@ pub struct Capabilities {
     pub idempotent_for: Option<Duration>,
     /// How its receipts are matched with attempts.
     pub correlation: Correlation,
+    /// The options that only this channel knows.
+    pub options: OptionsForm,
     /// Whether an accepted message can be taken back.
     pub recall: bool,
-    /// How many messages one call may carry; 1 where there is no batch call.
-    pub batch: u32,
 }
 
 /// How long things may be.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    AddressForm, Capabilities, Channel, Content, Endpoint, Message, Options, UrlRules, check_url,
+    AddressForm, Capabilities, Content, Endpoint, Limits, Message, UrlRules, check_url,
     has_control, is_blank, is_printable,
 };
 
@@ -32,8 +32,8 @@ pub enum Field {
     Within(&'static str),
     /// A parameter of a template, by its index.
     Parameter(usize),
-    /// The options of one channel, by their name: `viber_service_msg`.
-    Options(&'static str),
+    /// A place in the options, as a path: `ttl_s`, `action.url`; empty for the whole document.
+    Option(&'static str),
 }
 
 impl Violation {
@@ -49,7 +49,9 @@ impl fmt::Display for Field {
             Field::From => f.write_str("sender"),
             Field::To => f.write_str("recipient"),
             Field::Content => f.write_str("message"),
-            Field::Within(path) | Field::Options(path) => write!(f, "message.{path}"),
+            Field::Within(path) => write!(f, "message.{path}"),
+            Field::Option("") => f.write_str("message.options"),
+            Field::Option(path) => write!(f, "message.options.{path}"),
             Field::Parameter(index) => write!(f, "message.template.parameters[{index}]"),
         }
     }
@@ -61,7 +63,7 @@ pub fn check(capabilities: &Capabilities, message: &Message) -> Vec<Violation> {
     address(Field::From, &message.from, &capabilities.from, &mut found);
     address(Field::To, &message.to, &capabilities.to, &mut found);
     content(capabilities, &message.content, &mut found);
-    options(&message.options, &message.channel, &mut found);
+    found.extend(capabilities.options.problems(&message.options));
     found
 }
 
@@ -148,27 +150,27 @@ fn content(capabilities: &Capabilities, content: &Content, found: &mut Vec<Viola
                 }
             }
         }
+        Content::Code { code, text } => code_of(code, text.as_deref(), limits, found),
         // Its form is the provider's; that it is a JSON object is seen to where it is parsed.
         Content::Custom(_) => {}
     }
 }
 
-fn options(options: &Options, channel: &Channel, found: &mut Vec<Violation>) {
-    let given = [
-        (options.sms.is_some(), "sms", Channel::SMS),
-        (options.mms.is_some(), "mms", Channel::MMS),
-        (options.messenger.is_some(), "messenger", Channel::MESSENGER),
-        (options.whatsapp.is_some(), "whatsapp", Channel::WHATSAPP),
-        (options.viber.is_some(), "viber_service_msg", Channel::VIBER),
-    ];
-    for (is_given, name, owner) in given {
-        if is_given && owner != *channel {
-            found.push(Violation::new(
-                Field::Options(name),
-                "must be left out: these options belong to another channel than the step's",
-            ));
-        }
+fn code_of(code: &str, text: Option<&str>, limits: Limits, found: &mut Vec<Violation>) {
+    let is_code = (4..=15).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_code {
+        let wanted = "must have 4 to 15 characters, each an ASCII letter or digit";
+        found.push(Violation::new(Field::Within("code.code"), wanted));
     }
+    let Some(text) = text else { return };
+    let field = Field::Within("code.text");
+    if text.matches(Content::CODE_BLANK).count() != 1 {
+        let wanted = format!("must hold {} once, where the code stands", Content::CODE_BLANK);
+        found.push(Violation::new(field, wanted));
+    }
+    let filled = (text.chars().count() + code.len()).saturating_sub(Content::CODE_BLANK.len());
+    length(field, filled, limits.text_chars, "characters with the code in it", found);
+    readable(field, text, found);
 }
 
 fn length(field: Field, actual: usize, most: u32, unit: &str, found: &mut Vec<Violation>) {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Channel, Endpoint, Failure, Status, UnixMillis};
+use crate::{AttemptId, Failure, Status, UnixMillis};
 
 /// Something a provider told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,6 @@ pub enum Inbound {
     Receipt(Receipt),
     /// A person answered an attempt.
     Reply(Reply),
-    /// A person does not want messages from this sender any more.
-    OptOut(OptOut),
 }
 
 /// How an attempt fared, later.
@@ -63,17 +61,6 @@ pub struct Reply {
     pub attempt: Option<AttemptId>,
     /// The provider's own time for it.
     pub provider_time: Option<UnixMillis>,
-}
-
-/// A person's wish not to be written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OptOut {
-    /// The channel it is about.
-    pub channel: Channel,
-    /// The person.
-    pub recipient: Endpoint,
-    /// The sender they do not want to hear from.
-    pub sender: Endpoint,
 }
 
 /// Where an adapter with a connection of its own hands over what it hears.

@@ -22,6 +22,7 @@ mod form;
 mod gateway;
 mod inbound;
 mod message;
+mod options;
 mod provider;
 mod registry;
 mod retry_after;
@@ -33,7 +34,7 @@ mod webhook;
 
 pub use account::{Account, Secret};
 pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext};
-pub use address::{AddressForm, Endpoint};
+pub use address::{AddressForm, AddressPattern, Endpoint};
 pub use attempt::{AttemptId, InvalidAttemptId};
 pub use capabilities::{Capabilities, Correlation, Limits};
 pub use channel::{Channel, InvalidChannel};
@@ -42,11 +43,9 @@ pub use clock::{Busy, Clock};
 pub use error::{AdapterError, Cause, ErrorKind, Fault, Retry};
 pub use form::{Setting, SettingRule, SettingsForm};
 pub use gateway::Gateway;
-pub use inbound::{Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage};
-pub use message::{
-    Action, Content, ContentKind, Media, Message, MessengerCategory, MessengerOptions, MmsOptions,
-    Options, SmsEncoding, SmsOptions, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy,
-};
+pub use inbound::{Inbound, InboundSink, Receipt, Reply, Report, SinkClosed, Usage};
+pub use message::{Content, ContentKind, Media, Message};
+pub use options::{OptionField, OptionRule, Options, OptionsForm};
 pub use provider::{Provider, ProviderAccounts, Shutdown};
 pub use registry::{RegistrationError, Registry};
 pub use retry_after::retry_after;

@@ -1,10 +1,10 @@
 //! What is said on a channel.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, Endpoint};
+use crate::{Channel, Endpoint, Options};
 
 /// One message to one recipient on one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Message {
     pub to: Endpoint,
     /// What it says.
     pub content: Content,
-    /// What only some channels know.
+    /// What only its channel knows.
     pub options: Options,
 }
 
@@ -52,6 +52,14 @@ pub enum Content {
         /// What fills the blanks, in order.
         parameters: Vec<String>,
     },
+    /// A one-time code. Channels that have a form of their own for codes send it in that, the others as a
+    /// sentence.
+    Code {
+        /// 4 to 15 letters and digits.
+        code: String,
+        /// The sentence, with [`Content::CODE_BLANK`] where the code stands. `None`: the code alone.
+        text: Option<String>,
+    },
     /// An object in the provider's own form, passed through: the text of one JSON object.
     Custom(String),
 }
@@ -82,132 +90,16 @@ pub enum ContentKind {
     Location,
     /// [`Content::Template`]
     Template,
+    /// [`Content::Code`]
+    Code,
     /// [`Content::Custom`]
     Custom,
 }
 
-/// Per-channel options. Each is `None` unless the caller gave it; options of a channel other than
-/// the message's own are refused at create.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
-    /// For `sms`.
-    pub sms: Option<SmsOptions>,
-    /// For `mms`.
-    pub mms: Option<MmsOptions>,
-    /// For `messenger`.
-    pub messenger: Option<MessengerOptions>,
-    /// For `whatsapp`.
-    pub whatsapp: Option<WhatsAppOptions>,
-    /// For `viber_service_msg`.
-    pub viber: Option<ViberOptions>,
-}
-
-/// Options of an SMS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SmsOptions {
-    /// How the text is encoded.
-    pub encoding: SmsEncoding,
-    /// How long the carriers try to deliver it, in seconds: 1 to 604,800.
-    pub ttl_s: Option<u32>,
-}
-
-/// Options of an MMS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MmsOptions {
-    /// How long the carriers try to deliver it, in seconds: 300 to 259,200.
-    pub ttl_s: Option<u32>,
-}
-
-/// How the text of an SMS is encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SmsEncoding {
-    /// The provider looks at the text.
-    #[default]
-    Auto,
-    /// GSM 7-bit.
-    Text,
-    /// UCS-2.
-    Unicode,
-}
-
-/// Options of a Messenger message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessengerOptions {
-    /// Why it may be sent.
-    pub category: MessengerCategory,
-    /// The message tag; given exactly when the category is [`MessengerCategory::MessageTag`].
-    pub tag: Option<String>,
-}
-
-/// Why a Messenger message may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MessengerCategory {
-    /// An answer within 24 h of the person's own message.
-    Response,
-    /// An update within the same window.
-    Update,
-    /// Outside the window, under a tag.
-    MessageTag,
-}
-
-/// Options of a WhatsApp message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WhatsAppOptions {
-    /// How the template's language is chosen.
-    pub policy: WhatsAppPolicy,
-    /// The template's language, as BCP 47 (`en-GB`); needed by templates.
-    pub locale: Option<String>,
-}
-
-/// How a template's language is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WhatsAppPolicy {
-    /// Exactly the locale asked for. The other policy, `fallback`, was retired in January 2020.
-    #[default]
-    Deterministic,
-}
-
-/// Options of a Viber Business Message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ViberOptions {
-    /// What it is for.
-    pub category: ViberCategory,
-    /// How long Viber tries to deliver it, in seconds: 30 to 259,200.
-    pub ttl_s: Option<u32>,
-    /// A button under the message.
-    pub action: Option<Action>,
-}
-
-/// What a Viber Business Message is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ViberCategory {
-    /// About something the person did; the first message to a person must be one.
-    #[default]
-    Transaction,
-    /// An offer.
-    Promotion,
-}
-
-/// A button that opens a page. `Debug` shows neither page nor text.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Action {
-    /// The page.
-    pub url: String,
-    /// What stands on the button.
-    pub text: String,
-}
-
-impl Options {
-    /// The time to live that the caller asked for, in seconds, on whichever channel.
-    pub fn ttl_s(&self) -> Option<u32> {
-        let sms = self.sms.as_ref().and_then(|options| options.ttl_s);
-        let mms = self.mms.as_ref().and_then(|options| options.ttl_s);
-        let viber = self.viber.as_ref().and_then(|options| options.ttl_s);
-        sms.or(mms).or(viber)
-    }
-}
-
 impl Content {
+    /// Where a code stands in its sentence.
+    pub const CODE_BLANK: &'static str = "{code}";
+
     /// Its kind.
     pub fn kind(&self) -> ContentKind {
         match self {
@@ -218,6 +110,7 @@ impl Content {
             Content::File(_) => ContentKind::File,
             Content::Location { .. } => ContentKind::Location,
             Content::Template { .. } => ContentKind::Template,
+            Content::Code { .. } => ContentKind::Code,
             Content::Custom(_) => ContentKind::Custom,
         }
     }
@@ -232,6 +125,25 @@ impl Content {
             Content::Text(_)
             | Content::Location { .. }
             | Content::Template { .. }
+            | Content::Code { .. }
+            | Content::Custom(_) => None,
+        }
+    }
+
+    /// What a channel that knows nothing but text says of it: a text, or the sentence of a code.
+    pub fn spoken(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Content::Text(text) => Some(Cow::Borrowed(text)),
+            Content::Code { code, text: None } => Some(Cow::Borrowed(code)),
+            Content::Code { code, text: Some(text) } => {
+                Some(Cow::Owned(text.replace(Content::CODE_BLANK, code)))
+            }
+            Content::Image(_)
+            | Content::Audio(_)
+            | Content::Video(_)
+            | Content::File(_)
+            | Content::Location { .. }
+            | Content::Template { .. }
             | Content::Custom(_) => None,
         }
     }
@@ -243,12 +155,6 @@ impl fmt::Debug for Media {
     }
 }
 
-impl fmt::Debug for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Action(…)")
-    }
-}
-
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(…)", self.kind())
@@ -257,7 +163,7 @@ impl fmt::Debug for Content {
 
 impl ContentKind {
     /// Every kind, in the order they are shown.
-    pub const ALL: [ContentKind; 8] = [
+    pub const ALL: [ContentKind; 9] = [
         ContentKind::Text,
         ContentKind::Image,
         ContentKind::Audio,
@@ -265,6 +171,7 @@ impl ContentKind {
         ContentKind::File,
         ContentKind::Location,
         ContentKind::Template,
+        ContentKind::Code,
         ContentKind::Custom,
     ];
 
@@ -278,6 +185,7 @@ impl ContentKind {
             ContentKind::File => "file",
             ContentKind::Location => "location",
             ContentKind::Template => "template",
+            ContentKind::Code => "code",
             ContentKind::Custom => "custom",
         }
     }

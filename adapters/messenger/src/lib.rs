@@ -4,15 +4,17 @@
 //! answer for 24 h after the person's own message, and later only under a message tag.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, MessengerCategory,
-    Status, UnixMillis, Violation,
+    AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, Status,
+    UnixMillis, Violation,
 };
 
 mod adapter;
+mod options;
 
 pub use adapter::MessengerAdapter;
+pub use options::{MessengerCategory, MessengerOptions};
 
-const TAG: Field = Field::Options("messenger.tag");
+const TAG: Field = Field::Option("tag");
 
 /// A message tag that Messenger stops taking.
 struct Retired {
@@ -42,11 +44,11 @@ const NOTICE: Retired = Retired {
 /// What Messenger can do at most, through any provider; a provider may do less. Idempotence, correlation by our
 /// id and recall are a provider's to promise, and are not among it.
 pub fn capabilities() -> Capabilities {
-    use ContentKind::{Audio, File, Image, Text, Video};
+    use ContentKind::{Audio, Code, File, Image, Text, Video};
 
     Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
-        content: vec![Text, Image, Audio, Video, File],
+        content: vec![Text, Image, Audio, Video, File, Code],
         captions: vec![],
         // Text as the Messages API has it, URLs as the old Dispatch API.
         limits: Limits { text_chars: 640, caption_chars: 0, url_bytes: 2_000 },
@@ -54,8 +56,8 @@ pub fn capabilities() -> Capabilities {
         from: vec![AddressForm::Id],
         idempotent_for: None,
         correlation: Correlation::ProviderId,
+        options: options::FORM,
         recall: false,
-        batch: 1,
     }
 }
 
@@ -65,9 +67,9 @@ pub fn capabilities() -> Capabilities {
 /// Which tags there are is not checked, because Facebook changes the list; only what no tag is made of,
 /// and those that it has retired by `now`, are refused.
 pub(crate) fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
-    let Some(options) = &message.options.messenger else { return };
-    let tag = options.tag.as_deref();
-    match options.category {
+    let Some(MessengerOptions { category, tag }) = message.options.read() else { return };
+    let (category, tag) = (category.unwrap_or_default(), tag.as_deref());
+    match category {
         MessengerCategory::MessageTag if tag.is_none_or(str::is_empty) => {
             found.push(Violation::new(TAG, "must name a message tag with category message_tag"));
         }
@@ -77,15 +79,7 @@ pub(crate) fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violatio
         MessengerCategory::MessageTag | MessengerCategory::Response | MessengerCategory::Update => {
         }
     }
-    let is_tag =
-        |tag: &str| tag.bytes().all(|b| b.is_ascii_uppercase() || b"_0123456789".contains(&b));
-    if options.category == MessengerCategory::MessageTag && !tag.is_none_or(is_tag) {
-        found.push(Violation::new(
-            TAG,
-            "must be a tag of capital letters and _, such as HUMAN_AGENT",
-        ));
-    }
-    if let Some(Retired { from, day, instead, .. }) = retired(message)
+    if let Some(Retired { from, day, instead, .. }) = tag.and_then(retired)
         && *from <= now
     {
         let problem = format!("is refused by Messenger since {day}: {instead}");
@@ -95,7 +89,8 @@ pub(crate) fn rules(message: &Message, now: UnixMillis, found: &mut Vec<Violatio
 
 /// Adds what Messenger takes at `now`, and will not much longer.
 pub(crate) fn warnings(message: &Message, now: UnixMillis, found: &mut Vec<Violation>) {
-    if let Some(Retired { from, day, instead, .. }) = retired(message)
+    let tag = message.options.read().and_then(|options: MessengerOptions| options.tag);
+    if let Some(Retired { from, day, instead, .. }) = tag.as_deref().and_then(retired)
         && *from > now
     {
         let problem = format!("will be refused by Messenger from {day} on: {instead}");
@@ -103,7 +98,6 @@ pub(crate) fn warnings(message: &Message, now: UnixMillis, found: &mut Vec<Viola
     }
 }
 
-fn retired(message: &Message) -> Option<&'static Retired> {
-    let tag = message.options.messenger.as_ref()?.tag.as_deref()?;
+fn retired(tag: &str) -> Option<&'static Retired> {
     RETIRED.iter().find(|retired| retired.tag == tag)
 }

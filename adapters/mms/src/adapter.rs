@@ -8,7 +8,7 @@ use dispatch_contract::{
     SendContext, UnixMillis, Violation, check,
 };
 
-use crate::{capabilities, rules};
+use crate::capabilities;
 
 /// Sends MMS through one provider.
 pub struct MmsAdapter {
@@ -45,7 +45,6 @@ impl ChannelAdapter for MmsAdapter {
 
     fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
         let mut found = check(&self.capabilities, message);
-        rules(message, &mut found);
         found.extend(self.gateway.check(message, now));
         found
     }

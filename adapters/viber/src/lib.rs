@@ -5,24 +5,14 @@
 //! only the provider knows.
 
 use dispatch_contract::{
-    Action, AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Media, Message,
-    Status, UrlRules, Violation, check_url, has_control, is_blank,
+    AddressForm, Capabilities, ContentKind, Correlation, Field, Limits, Message, Status, Violation,
 };
 
 mod adapter;
+mod options;
 
 pub use adapter::ViberAdapter;
-
-const TTL: Field = Field::Options("viber_service_msg.ttl");
-const ACTION: Field = Field::Options("viber_service_msg.action");
-const ACTION_URL: Field = Field::Options("viber_service_msg.action.url");
-const ACTION_TEXT: Field = Field::Options("viber_service_msg.action.text");
-
-/// Seconds; Messages API v0.1 (0.4.0) and v1. The old Dispatch API stopped at 86,400.
-const TTL_S: std::ops::RangeInclusive<u32> = 30..=259_200;
-
-/// Characters on a button; Messages API v1.
-const ACTION_TEXT_CHARS: usize = 30;
+pub use options::{ViberAction, ViberCategory, ViberOptions};
 
 /// Bytes of a URL. The Messages API v1 gives none for a button's, so it is that of the files'.
 const URL_BYTES: u32 = 2_000;
@@ -32,11 +22,11 @@ const URL_BYTES: u32 = 2_000;
 ///
 /// No video: it needs a preview picture, a length and a size, which a message here does not have.
 pub fn capabilities() -> Capabilities {
-    use ContentKind::{File, Image, Text};
+    use ContentKind::{Code, File, Image, Text};
 
     Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
-        content: vec![Text, Image, File],
+        content: vec![Text, Image, File, Code],
         captions: vec![Image],
         // A caption is the text of its message, so it gets a text's limit.
         limits: Limits { text_chars: 1_000, caption_chars: 1_000, url_bytes: URL_BYTES },
@@ -44,34 +34,21 @@ pub fn capabilities() -> Capabilities {
         from: vec![AddressForm::Id],
         idempotent_for: None,
         correlation: Correlation::ProviderId,
+        options: options::FORM,
         recall: false,
-        batch: 1,
     }
 }
 
-/// Adds what is wrong with a message beyond the capabilities: the time to live and the button.
+/// Adds what is wrong with a message beyond the capabilities: a button where none stands.
 pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
-    let Some(options) = &message.options.viber else { return };
-    if options.ttl_s.is_some_and(|ttl_s| !TTL_S.contains(&ttl_s)) {
-        let problem = format!("must be {} to {} seconds", TTL_S.start(), TTL_S.end());
-        found.push(Violation::new(TTL, problem));
-    }
-    if let Some(action) = &options.action {
-        button(action, message, found);
-    }
-}
-
-fn button(action: &Action, message: &Message, found: &mut Vec<Violation>) {
-    let mut wrong = |field, problem: String| found.push(Violation::new(field, problem));
+    let Some(ViberOptions { action: Some(_), .. }) = message.options.read() else { return };
+    let has_caption = message.content.media().is_some_and(|media| media.caption.is_some());
+    let mut wrong = |field, problem| found.push(Violation::new(field, problem));
     match message.content.kind() {
-        ContentKind::Text => {}
+        ContentKind::Text | ContentKind::Code => {}
+        ContentKind::Image if has_caption => {}
         ContentKind::Image => {
-            let caption =
-                message.content.media().and_then(|Media { caption, .. }| caption.as_ref());
-            if caption.is_none() {
-                let field = Field::Within("image.caption");
-                wrong(field, "must be given where the picture has a button".to_owned());
-            }
+            wrong(Field::Within("image.caption"), "must be given where the picture has a button");
         }
         ContentKind::Audio
         | ContentKind::Video
@@ -79,16 +56,7 @@ fn button(action: &Action, message: &Message, found: &mut Vec<Violation>) {
         | ContentKind::Location
         | ContentKind::Template
         | ContentKind::Custom => {
-            wrong(ACTION, "stands under text or image only; leave it out".to_owned());
+            wrong(Field::Option("action"), "stands under text or image only; leave it out");
         }
-    }
-    let fits = (1..=ACTION_TEXT_CHARS).contains(&action.text.chars().count());
-    if !fits || is_blank(&action.text) || has_control(&action.text) {
-        let wanted = "must have 1 to 30 characters, something to read and no control characters";
-        wrong(ACTION_TEXT, wanted.to_owned());
-    }
-    let rules = UrlRules { most_bytes: URL_BYTES as usize, ..UrlRules::PUBLIC };
-    if let Err(problem) = check_url(&action.url, rules) {
-        wrong(ACTION_URL, problem.to_string());
     }
 }

@@ -43,6 +43,7 @@ impl Gateway for VonageGateway {
             | Content::File(_)
             | Content::Location { .. }
             | Content::Template { .. }
+            | Content::Code { .. }
             | Content::Custom(_) => Vec::new(),
         }
     }

@@ -7,6 +7,9 @@
 use std::ops::RangeInclusive;
 
 use dispatch_contract::{Channel, Message, SendContext};
+use dispatch_mms::MmsOptions;
+use dispatch_sms::SmsOptions;
+use dispatch_viber::ViberOptions;
 
 /// Seconds, where a channel knows a time to live. MMS and Viber as the OpenAPI document 1.11.0 bounds
 /// them. It bounds SMS not at all: 72 h are what Vonage tries by itself, and 20 s is the shortest that
@@ -25,6 +28,17 @@ pub(super) fn ttl_s(context: &SendContext<'_>, message: &Message) -> Option<u32>
     let bounds = bounds(&message.channel)?;
     let left = context.useful_for.map(|left| u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
     let left = left.filter(|left| left < bounds.end()).map(|left| left.max(*bounds.start()));
-    let asked = message.options.ttl_s();
+    let asked = asked(message);
     asked.into_iter().chain(left).min()
+}
+
+/// What the caller asked for, in seconds.
+fn asked(message: &Message) -> Option<u32> {
+    let (channel, options) = (&message.channel, &message.options);
+    match channel {
+        _ if *channel == Channel::SMS => options.read::<SmsOptions>()?.ttl_s,
+        _ if *channel == Channel::MMS => options.read::<MmsOptions>()?.ttl_s,
+        _ if *channel == Channel::VIBER => options.read::<ViberOptions>()?.ttl_s,
+        _ => None,
+    }
 }

@@ -9,9 +9,10 @@
 use serde_json::{Map, Value, json};
 
 use dispatch_contract::{
-    AddressForm, Channel, Content, ContentKind, Endpoint, Message, Options, SendContext,
-    SmsEncoding,
+    AdapterError, AddressForm, Channel, Content, ContentKind, Endpoint, Message, SendContext,
 };
+use dispatch_sms::{SmsEncoding, SmsOptions};
+use dispatch_viber::ViberOptions;
 
 use super::{ttl::ttl_s, v1};
 
@@ -27,7 +28,8 @@ pub fn encode(context: &SendContext<'_>, message: &Message) -> Option<Value> {
     let channel = message.channel.as_str();
     let mut said = Map::new();
     said.insert("content".into(), content(&message.content)?);
-    if let Some(options) = options(message, ttl_s) {
+    // What is unreadable is refused by v1.
+    if let Some(options) = options(message, ttl_s).ok()? {
         said.insert(channel.into(), options);
     }
     Some(json!({
@@ -39,14 +41,15 @@ pub fn encode(context: &SendContext<'_>, message: &Message) -> Option<Value> {
 }
 
 fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
-    use ContentKind::{Audio, Custom, File, Image, Template, Text, Video};
+    use ContentKind::{Audio, Code, Custom, File, Image, Location, Template, Text, Video};
 
     let kind = message.content.kind();
     let captioned = message.content.media().is_some_and(|media| media.caption.is_some());
-    let Options { sms, viber, mms: _, messenger: _, whatsapp: _ } = &message.options;
     let channel = &message.channel;
     if *channel == Channel::SMS {
-        let detects = sms.as_ref().is_none_or(|sms| sms.encoding == SmsEncoding::Auto);
+        let options = message.options.read::<SmsOptions>();
+        let detects =
+            options.is_some_and(|it| it.encoding.unwrap_or_default() == SmsEncoding::Auto);
         kind == Text && detects && ttl_s.is_none()
     } else if *channel == Channel::MMS {
         let is_short = AddressForm::ShortCode.admits(&message.from);
@@ -57,10 +60,11 @@ fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
         match kind {
             Text | Template | Image | File => true,
             Audio | Video => !captioned,
-            Custom | ContentKind::Location => false,
+            Code | Custom | Location => false,
         }
     } else if *channel == Channel::VIBER {
-        let has_button = viber.as_ref().is_some_and(|viber| viber.action.is_some());
+        let options = message.options.read::<ViberOptions>();
+        let has_button = options.is_none_or(|viber| viber.action.is_some());
         matches!(kind, Text | Image) && !captioned && !has_button
     } else {
         false
@@ -83,13 +87,19 @@ fn content(content: &Content) -> Option<Value> {
         | Content::Video(media)
         | Content::File(media) => v1::file(media),
         Content::Template { name, parameters } => v1::template(name, parameters),
-        Content::Custom(_) | Content::Location { .. } => return None,
+        Content::Code { .. } | Content::Custom(_) | Content::Location { .. } => return None,
     };
     let mut value = json!({ "type": kind });
     value[kind] = payload;
     Some(value)
 }
 
-fn options(message: &Message, ttl_s: Option<u32>) -> Option<Value> {
-    v1::messenger(message).or_else(|| v1::whatsapp(message)).or_else(|| v1::viber(message, ttl_s))
+fn options(message: &Message, ttl_s: Option<u32>) -> Result<Option<Value>, AdapterError> {
+    let channel = &message.channel;
+    match channel {
+        _ if *channel == Channel::MESSENGER => v1::messenger(message),
+        _ if *channel == Channel::WHATSAPP => v1::whatsapp(message),
+        _ if *channel == Channel::VIBER => v1::viber(message, ttl_s),
+        _ => Ok(None),
+    }
 }

@@ -10,9 +10,13 @@
 use serde_json::{Map, Value, json};
 
 use dispatch_contract::{
-    AdapterError, Channel, Content, ErrorKind, Fault, Media, Message, MessengerCategory, Retry,
-    SendContext, SmsEncoding, UrlRules, ViberCategory, ViberOptions, WhatsAppPolicy, check_url,
+    AdapterError, Channel, Content, ContentKind, ErrorKind, Fault, Media, Message, Retry,
+    SendContext, UrlRules, check_url,
 };
+use dispatch_messenger::MessengerOptions;
+use dispatch_sms::SmsOptions;
+use dispatch_viber::ViberOptions;
+use dispatch_whatsapp::WhatsAppOptions;
 
 use super::ttl::ttl_s;
 
@@ -26,19 +30,19 @@ pub const PATH: &str = "/v1/messages";
 /// created, so an error here means a message that was never checked.
 pub fn encode(context: &SendContext<'_>, message: &Message) -> Result<Value, AdapterError> {
     let mut body = Map::new();
-    let kind = message.content.kind().as_str();
+    let (kind, payload) = said(message)?;
     body.insert("channel".into(), channel(&message.channel).into());
     body.insert("message_type".into(), kind.into());
     body.insert("to".into(), message.to.value().into());
     body.insert("from".into(), message.from.value().into());
-    body.insert(kind.into(), payload(&message.content)?);
+    body.insert(kind.into(), payload);
     body.insert("client_ref".into(), context.attempt.to_string().into());
     body.insert("webhook_version".into(), "v1".into());
     if let Some(url) = context.callback_url {
         body.insert("webhook_url".into(), url.into());
     }
     let ttl_s = ttl_s(context, message);
-    if let Some((name, options)) = options(message, ttl_s) {
+    if let Some((name, options)) = options(message, ttl_s)? {
         body.insert(name.into(), options);
     }
     // Viber's stands among its options.
@@ -53,39 +57,77 @@ fn channel(channel: &Channel) -> &str {
     if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() }
 }
 
-fn payload(content: &Content) -> Result<Value, AdapterError> {
-    match content {
-        Content::Text(text) => Ok(text.as_str().into()),
+/// What the message says, under the kind that v1 has for it.
+fn said(message: &Message) -> Result<(&'static str, Value), AdapterError> {
+    let payload = match &message.content {
+        Content::Text(text) => text.as_str().into(),
         Content::Image(media)
         | Content::Audio(media)
         | Content::Video(media)
-        | Content::File(media) => Ok(file(media)),
-        Content::Template { name, parameters } => Ok(template(name, parameters)),
-        Content::Custom(text) => custom(text),
-        Content::Location { .. } => {
-            Err(inexpressible("the provider takes a place only as custom content"))
+        | Content::File(media) => file(media),
+        Content::Template { name, parameters } => template(name, parameters),
+        Content::Custom(text) => custom(text)?,
+        Content::Code { code, .. } if message.channel == Channel::WHATSAPP => {
+            return Ok((ContentKind::Custom.as_str(), authentication(message, code)?));
         }
-    }
+        Content::Code { .. } => {
+            let text = message.content.spoken().unwrap_or_default();
+            return Ok((ContentKind::Text.as_str(), text.into()));
+        }
+        Content::Location { .. } => {
+            return Err(inexpressible("the provider takes a place only as custom content"));
+        }
+    };
+    Ok((message.content.kind().as_str(), payload))
+}
+
+/// An authentication template, in the words of WhatsApp's own API: the code stands in the sentence, and behind
+/// the button that copies it.
+fn authentication(message: &Message, code: &str) -> Result<Value, AdapterError> {
+    let options = read::<WhatsAppOptions>(message)?;
+    let (Some(name), Some(locale)) = (options.code_template, options.locale) else {
+        return Err(inexpressible("a code on WhatsApp needs a template and its language"));
+    };
+    let parameters = json!([{ "type": "text", "text": code }]);
+    Ok(json!({
+        "type": "template",
+        "template": {
+            "name": name,
+            // WhatsApp writes it with an underscore.
+            "language": { "policy": "deterministic", "code": locale.replace('-', "_") },
+            "components": [
+                { "type": "body", "parameters": parameters },
+                { "type": "button", "sub_type": "url", "index": "0", "parameters": parameters },
+            ],
+        },
+    }))
+}
+
+/// The options as the channel's own type.
+fn read<T: serde::de::DeserializeOwned + Default>(message: &Message) -> Result<T, AdapterError> {
+    let read = message.options.read();
+    read.ok_or_else(|| inexpressible("the options are not the channel's own"))
 }
 
 /// The options of the message's channel, under the key that v1 has for them.
-fn options(message: &Message, ttl_s: Option<u32>) -> Option<(&'static str, Value)> {
-    let options = &message.options;
-    if let Some(sms) = &options.sms {
-        let encoding = match sms.encoding {
-            SmsEncoding::Auto => "auto",
-            SmsEncoding::Text => "text",
-            SmsEncoding::Unicode => "unicode",
-        };
-        return Some(("sms", json!({ "encoding_type": encoding })));
-    }
-    if let Some(options) = messenger(message) {
-        return Some(("messenger", options));
-    }
-    if let Some(options) = whatsapp(message) {
-        return Some(("whatsapp", options));
-    }
-    viber(message, ttl_s).map(|options| ("viber_service", options))
+fn options(
+    message: &Message,
+    ttl_s: Option<u32>,
+) -> Result<Option<(&'static str, Value)>, AdapterError> {
+    let channel = &message.channel;
+    let of = |key: &'static str, options: Option<Value>| options.map(|options| (key, options));
+    Ok(if *channel == Channel::SMS {
+        let SmsOptions { encoding, ttl_s: _ } = read(message)?;
+        encoding.map(|encoding| ("sms", json!({ "encoding_type": encoding })))
+    } else if *channel == Channel::MESSENGER {
+        of("messenger", messenger(message)?)
+    } else if *channel == Channel::WHATSAPP {
+        of("whatsapp", whatsapp(message)?)
+    } else if *channel == Channel::VIBER {
+        of("viber_service", viber(message, ttl_s)?)
+    } else {
+        None
+    })
 }
 
 pub(super) fn file(media: &Media) -> Value {
@@ -117,64 +159,46 @@ pub(super) fn custom(text: &str) -> Result<Value, AdapterError> {
     }
 }
 
-pub(super) fn messenger(message: &Message) -> Option<Value> {
-    let options = message.options.messenger.as_ref()?;
-    let category = match options.category {
-        MessengerCategory::Response => "response",
-        MessengerCategory::Update => "update",
-        MessengerCategory::MessageTag => "message_tag",
-    };
-    let mut value = json!({ "category": category });
-    if let Some(tag) = &options.tag {
-        value["tag"] = tag.as_str().into();
+pub(super) fn messenger(message: &Message) -> Result<Option<Value>, AdapterError> {
+    if message.options.is_none() {
+        return Ok(None);
     }
-    Some(value)
+    let MessengerOptions { category, tag } = read(message)?;
+    let mut value = json!({ "category": category.unwrap_or_default() });
+    if let Some(tag) = tag {
+        value["tag"] = tag.into();
+    }
+    Ok(Some(value))
 }
 
 /// Only a template has a language; with other content the object has no place in the schema.
-pub(super) fn whatsapp(message: &Message) -> Option<Value> {
-    let options = message.options.whatsapp.as_ref()?;
-    match message.content {
-        Content::Template { .. } => {}
-        Content::Text(_)
-        | Content::Image(_)
-        | Content::Audio(_)
-        | Content::Video(_)
-        | Content::File(_)
-        | Content::Location { .. }
-        | Content::Custom(_) => return None,
+pub(super) fn whatsapp(message: &Message) -> Result<Option<Value>, AdapterError> {
+    if message.content.kind() != ContentKind::Template || message.options.is_none() {
+        return Ok(None);
     }
-    let policy = match options.policy {
-        WhatsAppPolicy::Deterministic => "deterministic",
-    };
-    let mut value = json!({ "policy": policy });
-    if let Some(locale) = &options.locale {
-        value["locale"] = locale.as_str().into();
+    let WhatsAppOptions { policy, locale, code_template: _ } = read(message)?;
+    let mut value = json!({ "policy": policy.unwrap_or_default() });
+    if let Some(locale) = locale {
+        value["locale"] = locale.into();
     }
-    Some(value)
+    Ok(Some(value))
 }
 
 /// Viber's options, if it has any or is of use for a while only.
-pub(super) fn viber(message: &Message, ttl_s: Option<u32>) -> Option<Value> {
-    let given = message.options.viber.as_ref();
-    if message.channel != Channel::VIBER || (given.is_none() && ttl_s.is_none()) {
-        return None;
-    }
-    let mut value = json!({});
-    if let Some(ViberOptions { category, action, .. }) = given {
-        value["category"] = match category {
-            ViberCategory::Transaction => "transaction",
-            ViberCategory::Promotion => "promotion",
-        }
-        .into();
+pub(super) fn viber(message: &Message, ttl_s: Option<u32>) -> Result<Option<Value>, AdapterError> {
+    let mut value = Map::new();
+    if !message.options.is_none() {
+        let ViberOptions { category, action, ttl_s: _ } = read(message)?;
+        value.insert("category".into(), json!(category.unwrap_or_default()));
         if let Some(action) = action {
-            value["action"] = json!({ "url": url(&action.url), "text": action.text });
+            let action = json!({ "url": url(&action.url), "text": action.text });
+            value.insert("action".into(), action);
         }
     }
     if let Some(ttl_s) = ttl_s {
-        value["ttl"] = ttl_s.into();
+        value.insert("ttl".into(), ttl_s.into());
     }
-    Some(value)
+    Ok((!value.is_empty()).then_some(Value::Object(value)))
 }
 
 fn inexpressible(problem: &str) -> AdapterError {

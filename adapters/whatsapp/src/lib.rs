@@ -10,10 +10,10 @@ use dispatch_contract::{
 };
 
 mod adapter;
+mod options;
 
 pub use adapter::WhatsAppAdapter;
-
-const LOCALE: Field = Field::Options("whatsapp.locale");
+pub use options::{WhatsAppOptions, WhatsAppPolicy};
 
 /// Characters of a template's body with its blanks filled in, so that no parameter can have more.
 const BODY_CHARS: usize = 1_024;
@@ -22,11 +22,11 @@ const BODY_CHARS: usize = 1_024;
 /// id and recall are a provider's to promise, and are not among it. People may turn read receipts off:
 /// `read` then never comes, and a rule that waits for it fails over.
 pub fn capabilities() -> Capabilities {
-    use ContentKind::{Audio, Custom, File, Image, Template, Text, Video};
+    use ContentKind::{Audio, Code, Custom, File, Image, Template, Text, Video};
 
     Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
-        content: vec![Text, Image, Audio, Video, File, Template, Custom],
+        content: vec![Text, Image, Audio, Video, File, Template, Code, Custom],
         captions: vec![Image, Video, File],
         // As the Messages API has them.
         limits: Limits { text_chars: 4_096, caption_chars: 3_000, url_bytes: 2_000 },
@@ -34,13 +34,13 @@ pub fn capabilities() -> Capabilities {
         from: vec![AddressForm::E164],
         idempotent_for: None,
         correlation: Correlation::ProviderId,
+        options: options::FORM,
         recall: false,
-        batch: 1,
     }
 }
 
 /// Adds what is wrong with a message beyond the capabilities: a template needs a language, and its
-/// parameters the form that WhatsApp takes them in.
+/// parameters the form that WhatsApp takes them in; a code goes out in a template of its own.
 pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     if let Content::Template { parameters, .. } = &message.content {
         for (index, text) in parameters.iter().enumerate() {
@@ -49,16 +49,26 @@ pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
             }
         }
     }
-    let locale = message.options.whatsapp.as_ref().and_then(|options| options.locale.as_deref());
-    let is_template = matches!(message.content, Content::Template { .. });
-    match locale {
-        None if is_template => {
-            found.push(Violation::new(LOCALE, "must name the template's language, such as en-GB"));
+    let Some(options) = message.options.read::<WhatsAppOptions>() else { return };
+    let mut wrong = |field, problem| found.push(Violation::new(field, problem));
+    let is_code = matches!(message.content, Content::Code { .. });
+    let is_template = is_code || matches!(message.content, Content::Template { .. });
+    if is_template && options.locale.is_none() {
+        wrong(Field::Option("locale"), "must name the template's language, such as en-GB");
+    }
+    match (&options.code_template, &message.content) {
+        (None, Content::Code { .. }) => wrong(
+            Field::Option("code_template"),
+            "must name the authentication template that carries the code",
+        ),
+        (Some(_), Content::Code { text: Some(_), .. }) => wrong(
+            Field::Within("code.text"),
+            "must be left out: the sentence is the authentication template's",
+        ),
+        (Some(_), _) if !is_code => {
+            wrong(Field::Option("code_template"), "belongs to a code; leave it out");
         }
-        Some(locale) if !is_locale(locale) => {
-            found.push(Violation::new(LOCALE, "must be a language tag, such as en-GB"));
-        }
-        None | Some(_) => {}
+        (None | Some(_), _) => {}
     }
 }
 
@@ -76,12 +86,4 @@ fn wrong_parameter(text: &str) -> Option<String> {
     } else {
         None
     }
-}
-
-/// BCP 47 as far as its alphabet, with WhatsApp's own underscore (`en_GB`); 35 characters hold every
-/// tag that BCP 47 §4.4.1 asks for.
-fn is_locale(text: &str) -> bool {
-    (2..=35).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -23,7 +23,7 @@ pub(super) fn content(
     let Some(content) = given.and_then(|message| message.content.as_ref()) else {
         found.note(
             at,
-            "must be given: one of text, image, audio, video, file, location, template and custom",
+            "must be given: one of text, image, audio, video, file, location, template, code and custom",
         );
         return None;
     };
@@ -45,6 +45,10 @@ pub(super) fn content(
             Some(Content::Template { name: it.name.clone(), parameters: it.parameters.clone() })
         }
         message::Content::Custom(it) => custom(it, at.key("custom"), found),
+        message::Content::Code(it) => {
+            let text = Some(it.text.clone()).filter(|text| !text.is_empty());
+            Some(Content::Code { code: it.code.clone(), text })
+        }
     }
 }
 
@@ -82,7 +86,7 @@ fn decimal(number: f64) -> String {
 /// objects have equal texts.
 fn custom(given: &Struct, at: FieldAt<'_>, found: &mut Found) -> Option<Content> {
     match object(given) {
-        Some(object) => Some(Content::Custom(object.to_string())),
+        Some(object) => Some(Content::Custom(serde_json::Value::Object(object).to_string())),
         None => {
             found.note(at, "must be a JSON object; NaN and infinity are not JSON");
             None
@@ -90,12 +94,13 @@ fn custom(given: &Struct, at: FieldAt<'_>, found: &mut Found) -> Option<Content>
     }
 }
 
-fn object(given: &Struct) -> Option<serde_json::Value> {
+/// The object, if all that is in it is JSON.
+pub(super) fn object(given: &Struct) -> Option<serde_json::Map<String, serde_json::Value>> {
     let mut object = serde_json::Map::new();
     for (key, value) in &given.fields {
         object.insert(key.clone(), json(value)?);
     }
-    Some(serde_json::Value::Object(object))
+    Some(object)
 }
 
 fn json(value: &Value) -> Option<serde_json::Value> {
@@ -109,6 +114,6 @@ fn json(value: &Value) -> Option<serde_json::Value> {
         }
         Some(Kind::NumberValue(number)) => Number::from_f64(*number).map(Into::into),
         Some(Kind::ListValue(list)) => list.values.iter().map(json).collect(),
-        Some(Kind::StructValue(inner)) => object(inner),
+        Some(Kind::StructValue(inner)) => object(inner).map(serde_json::Value::Object),
     }
 }

@@ -1,105 +1,126 @@
-//! What only some channels know.
+//! What only a step's channel knows: from the messages of the API to the document that its crate reads.
 //!
-//! That options belong to the step's channel, and what that channel asks of them, is the adapters'
-//! to check.
+//! What that channel asks of its options, the adapters check; here is refused what is no value of the API's,
+//! and what belongs to another channel. `grpc::render::options` is the way back.
 
-use std::time::Duration;
-
-use dispatch_contract::{
-    Action, MessengerCategory, MessengerOptions, MmsOptions, Options, SmsEncoding, SmsOptions,
-    UrlRules, ViberCategory, ViberOptions, WhatsAppOptions, WhatsAppPolicy, check_url,
-};
+use dispatch_contract::{Channel, Options};
+use dispatch_messenger::{MessengerCategory, MessengerOptions};
+use dispatch_mms::MmsOptions;
+use dispatch_sms::{SmsEncoding, SmsOptions};
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
+use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 
 use super::{
-    FieldAt, Found, time,
+    FieldAt, Found, content,
     values::{Open, value},
 };
-use crate::pb::v1;
+use crate::{api::violation::own_options, pb::v1};
 
-/// The shortest and the longest time to live, in seconds, as the channels' providers have it.
-type TtlBounds = (u64, u64);
-const SMS_TTL: TtlBounds = (1, 604_800);
-const MMS_TTL: TtlBounds = (300, 259_200);
-const VIBER_TTL: TtlBounds = (30, 259_200);
+/// The options of a message on `channel` as far as they can be read; the rest is noted.
+pub(super) fn options(
+    given: &v1::Message,
+    channel: &Channel,
+    at: FieldAt<'_>,
+    found: &mut Found,
+) -> Options {
+    let v1::Message { sms, mms, messenger, whatsapp, viber_service_msg, options, content: _ } =
+        given;
+    let own = own_options(channel);
+    for (key, is_given) in [
+        ("sms", sms.is_some()),
+        ("mms", mms.is_some()),
+        ("messenger", messenger.is_some()),
+        ("whatsapp", whatsapp.is_some()),
+        ("viber_service_msg", viber_service_msg.is_some()),
+    ] {
+        if is_given && own != Some(key) {
+            let wanted =
+                "must be left out: these options belong to another channel than the step's";
+            found.note(at.key(key), wanted);
+        }
+    }
+    match (own, options) {
+        (None, None) => return Options::NONE,
+        (None, Some(document)) => return open(document, at.key("options"), found),
+        (Some(key), Some(_)) => found.note(
+            at.key("options"),
+            format!("must be left out: the options of this channel stand in {key}"),
+        ),
+        (Some(_), None) => {}
+    }
+    let typed = match own {
+        Some("sms") => sms.as_ref().and_then(|it| of_sms(it, at.key("sms"), found)),
+        Some("mms") => mms.as_ref().and_then(|it| of_mms(it, at.key("mms"), found)),
+        Some("messenger") => {
+            messenger.as_ref().and_then(|it| of_messenger(it, at.key("messenger"), found))
+        }
+        Some("whatsapp") => {
+            whatsapp.as_ref().and_then(|it| of_whatsapp(it, at.key("whatsapp"), found))
+        }
+        _ => viber_service_msg
+            .as_ref()
+            .and_then(|it| of_viber(it, at.key("viber_service_msg"), found)),
+    };
+    typed.unwrap_or_default()
+}
 
-/// The options as far as they can be read; the rest is noted.
-pub(super) fn options(given: &v1::Message, at: FieldAt<'_>, found: &mut Found) -> Options {
-    Options {
-        sms: given.sms.as_ref().and_then(|it| sms(it, at.key("sms"), found)),
-        mms: given.mms.as_ref().map(|it| MmsOptions {
-            ttl_s: ttl(it.ttl.as_ref(), MMS_TTL, at.key("mms").key("ttl"), found),
-        }),
-        messenger: given
-            .messenger
-            .as_ref()
-            .and_then(|it| messenger(it, at.key("messenger"), found)),
-        whatsapp: given.whatsapp.as_ref().and_then(|it| whatsapp(it, at.key("whatsapp"), found)),
-        viber: given
-            .viber_service_msg
-            .as_ref()
-            .and_then(|it| viber(it, at.key("viber_service_msg"), found)),
+fn open(given: &prost_types::Struct, at: FieldAt<'_>, found: &mut Found) -> Options {
+    match content::object(given) {
+        Some(document) => Options::document(document),
+        None => {
+            found.note(at, "must be a JSON object; NaN and infinity are not JSON");
+            Options::NONE
+        }
     }
 }
 
-fn sms(given: &v1::SmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<SmsOptions> {
+fn of_sms(given: &v1::SmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
     let encoding = value::<v1::SmsEncoding>(given.encoding, at.key("encoding"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), SMS_TTL, at.key("ttl"), found);
-    Some(SmsOptions { encoding: encoding?, ttl_s })
+    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    Some(Options::of(&SmsOptions { encoding: encoding?, ttl_s }))
 }
 
-fn messenger(
+fn of_mms(given: &v1::MmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
+    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    Some(Options::of(&MmsOptions { ttl_s }))
+}
+
+fn of_messenger(
     given: &v1::MessengerOptions,
     at: FieldAt<'_>,
     found: &mut Found,
-) -> Option<MessengerOptions> {
+) -> Option<Options> {
     let category = value::<v1::MessengerCategory>(given.category, at.key("category"), found)?;
-    Some(MessengerOptions { category, tag: text(&given.tag) })
+    Some(Options::of(&MessengerOptions { category, tag: text(&given.tag) }))
 }
 
-fn whatsapp(
-    given: &v1::WhatsAppOptions,
-    at: FieldAt<'_>,
-    found: &mut Found,
-) -> Option<WhatsAppOptions> {
+fn of_whatsapp(given: &v1::WhatsAppOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
     let policy = value::<v1::WhatsAppPolicy>(given.policy, at.key("policy"), found)?;
-    Some(WhatsAppOptions { policy, locale: text(&given.locale) })
+    let (locale, code_template) = (text(&given.locale), text(&given.code_template));
+    Some(Options::of(&WhatsAppOptions { policy, locale, code_template }))
 }
 
-fn viber(
+fn of_viber(
     given: &v1::ViberServiceMsgOptions,
     at: FieldAt<'_>,
     found: &mut Found,
-) -> Option<ViberOptions> {
+) -> Option<Options> {
     let category = value::<v1::ViberCategory>(given.category, at.key("category"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), VIBER_TTL, at.key("ttl"), found);
-    let action = given.action.as_ref().map(|it| action(it, at.key("action"), found));
-    Some(ViberOptions { category: category?, ttl_s, action })
+    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    let action = given.action.as_ref();
+    let action = action.map(|it| ViberAction { url: it.url.clone(), text: it.text.clone() });
+    Some(Options::of(&ViberOptions { category: category?, ttl_s, action }))
 }
 
-fn ttl(
-    given: Option<&prost_types::Duration>,
-    (least, most): TtlBounds,
-    field: FieldAt<'_>,
-    found: &mut Found,
-) -> Option<u32> {
+/// Whole seconds; how many may be given, the channel says.
+fn ttl(given: Option<&prost_types::Duration>, at: FieldAt<'_>, found: &mut Found) -> Option<u32> {
     let given = given?;
-    let bounds = (Duration::from_secs(least), Duration::from_secs(most));
-    let ms = time::span(given, bounds.0, bounds.1, field, found)?;
-    if given.nanos != 0 {
-        found.note(field, format!("must be whole seconds, {least} s to {most} s"));
+    if given.nanos != 0 || given.seconds < 0 {
+        found.note(at, "must be whole seconds");
         return None;
     }
-    u32::try_from(ms / 1000).ok()
-}
-
-fn action(given: &v1::ViberAction, at: FieldAt<'_>, found: &mut Found) -> Action {
-    if let Err(wrong) = check_url(&given.url, UrlRules::PUBLIC) {
-        found.note(at.key("url"), wrong.to_string());
-    }
-    if given.text.is_empty() {
-        found.note(at.key("text"), "must be given: what stands on the button");
-    }
-    Action { url: given.url.clone(), text: given.text.clone() }
+    // More than the type holds is refused as any other too many.
+    Some(u32::try_from(given.seconds).unwrap_or(u32::MAX))
 }
 
 fn text(given: &str) -> Option<String> {
@@ -107,62 +128,60 @@ fn text(given: &str) -> Option<String> {
 }
 
 impl Open for v1::SmsEncoding {
-    type Value = SmsEncoding;
+    type Value = Option<SmsEncoding>;
     const NAMES: &'static [&'static str] =
         &["SMS_ENCODING_AUTO", "SMS_ENCODING_TEXT", "SMS_ENCODING_UNICODE"];
 
-    fn value(self) -> SmsEncoding {
+    fn value(self) -> Option<SmsEncoding> {
         match self {
-            v1::SmsEncoding::Unspecified | v1::SmsEncoding::Auto => SmsEncoding::Auto,
-            v1::SmsEncoding::Text => SmsEncoding::Text,
-            v1::SmsEncoding::Unicode => SmsEncoding::Unicode,
+            v1::SmsEncoding::Unspecified => None,
+            v1::SmsEncoding::Auto => Some(SmsEncoding::Auto),
+            v1::SmsEncoding::Text => Some(SmsEncoding::Text),
+            v1::SmsEncoding::Unicode => Some(SmsEncoding::Unicode),
         }
     }
 }
 
 impl Open for v1::MessengerCategory {
-    type Value = MessengerCategory;
+    type Value = Option<MessengerCategory>;
     const NAMES: &'static [&'static str] = &[
         "MESSENGER_CATEGORY_RESPONSE",
         "MESSENGER_CATEGORY_UPDATE",
         "MESSENGER_CATEGORY_MESSAGE_TAG",
     ];
 
-    fn value(self) -> MessengerCategory {
+    fn value(self) -> Option<MessengerCategory> {
         match self {
-            v1::MessengerCategory::Unspecified | v1::MessengerCategory::Response => {
-                MessengerCategory::Response
-            }
-            v1::MessengerCategory::Update => MessengerCategory::Update,
-            v1::MessengerCategory::MessageTag => MessengerCategory::MessageTag,
+            v1::MessengerCategory::Unspecified => None,
+            v1::MessengerCategory::Response => Some(MessengerCategory::Response),
+            v1::MessengerCategory::Update => Some(MessengerCategory::Update),
+            v1::MessengerCategory::MessageTag => Some(MessengerCategory::MessageTag),
         }
     }
 }
 
 impl Open for v1::WhatsAppPolicy {
-    type Value = WhatsAppPolicy;
+    type Value = Option<WhatsAppPolicy>;
     const NAMES: &'static [&'static str] = &["WHATS_APP_POLICY_DETERMINISTIC"];
 
-    fn value(self) -> WhatsAppPolicy {
+    fn value(self) -> Option<WhatsAppPolicy> {
         match self {
-            v1::WhatsAppPolicy::Unspecified | v1::WhatsAppPolicy::Deterministic => {
-                WhatsAppPolicy::Deterministic
-            }
+            v1::WhatsAppPolicy::Unspecified => None,
+            v1::WhatsAppPolicy::Deterministic => Some(WhatsAppPolicy::Deterministic),
         }
     }
 }
 
 impl Open for v1::ViberCategory {
-    type Value = ViberCategory;
+    type Value = Option<ViberCategory>;
     const NAMES: &'static [&'static str] =
         &["VIBER_CATEGORY_TRANSACTION", "VIBER_CATEGORY_PROMOTION"];
 
-    fn value(self) -> ViberCategory {
+    fn value(self) -> Option<ViberCategory> {
         match self {
-            v1::ViberCategory::Unspecified | v1::ViberCategory::Transaction => {
-                ViberCategory::Transaction
-            }
-            v1::ViberCategory::Promotion => ViberCategory::Promotion,
+            v1::ViberCategory::Unspecified => None,
+            v1::ViberCategory::Transaction => Some(ViberCategory::Transaction),
+            v1::ViberCategory::Promotion => Some(ViberCategory::Promotion),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     machine::{FailoverCondition, Plan, StepPlan},
     pb::v1::{Failover, Step},
 };
-use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Status, UnixMillis};
+use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Options, Status, UnixMillis};
 
 const EXPIRY_LEAST: Duration = Duration::from_secs(1);
 const EXPIRY_MOST: Duration = Duration::from_secs(30 * 86_400);
@@ -30,8 +30,12 @@ pub(super) fn step(
     let channel = address::channel(recipient, sender, at, rules, found);
     let message = given.message.as_ref();
     let content = content::content(message, at.key("message"), found);
-    let options = message.map(|message| options::options(message, at.key("message"), found));
-    let options = options.unwrap_or_default();
+    let options = match (message, &channel) {
+        (Some(message), Some(channel)) => {
+            options::options(message, channel, at.key("message"), found)
+        }
+        _ => Options::NONE,
+    };
 
     let serving = match (&channel, &from) {
         (Some(channel), Some(from)) if rules.judge() => {
@@ -58,7 +62,8 @@ pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<R
         let serving = rules.serving(&message.channel, &message.from);
         let Some(adapter) = serving.first() else { continue };
         for warning in adapter.warnings(message, now) {
-            found.note(steps.index(index).field(warning.field), warning.problem);
+            let field = steps.index(index).field(&message.channel, warning.field);
+            found.note(field, warning.problem);
         }
     }
     found.0
@@ -191,7 +196,7 @@ fn held_against(
     let verdicts = judges.into_iter().flatten().map(|adapter| adapter.check(message, now));
     let Some(best) = verdicts.min_by_key(Vec::len) else { return };
     for violation in best {
-        let field = at.field(violation.field);
+        let field = at.field(&message.channel, violation.field);
         // The first thing that is wrong with a field explains the others.
         if !found.has(&field) {
             found.note(field, violation.problem);

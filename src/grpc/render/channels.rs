@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Correlation};
+use dispatch_contract::{AddressForm, ChannelAdapter, ContentKind, Correlation, OptionField};
 
 use super::{duration, status};
 use crate::{
@@ -46,14 +46,14 @@ fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
         max_text_chars: can.limits.text_chars,
         max_caption_chars: can.limits.caption_chars,
         max_url_bytes: can.limits.url_bytes,
-        sender_forms: can.from.iter().map(|form| address_form(*form) as i32).collect(),
-        recipient_forms: can.to.iter().map(|form| address_form(*form) as i32).collect(),
+        sender_forms: can.from.iter().copied().map(address_form).collect(),
+        recipient_forms: can.to.iter().copied().map(address_form).collect(),
         idempotent_for: can
             .idempotent_for
             .map(|time| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
         correlates_by_attempt_id: can.correlation == Correlation::AttemptId,
         can_recall: can.recall,
-        max_batch: can.batch,
+        options: can.options.0.iter().map(option).collect(),
     }
 }
 
@@ -78,10 +78,14 @@ fn route(route: &Route, shows_tenants: bool) -> v1::Route {
 }
 
 fn address_form(form: AddressForm) -> v1::AddressForm {
-    match form {
-        AddressForm::Id => v1::AddressForm::Id,
-        AddressForm::E164 => v1::AddressForm::E164,
-        AddressForm::ShortCode => v1::AddressForm::ShortCode,
-        AddressForm::Alphanumeric => v1::AddressForm::Alphanumeric,
+    v1::AddressForm { name: form.name().to_owned(), description: form.describe().to_owned() }
+}
+
+fn option(field: &OptionField) -> v1::ChannelOption {
+    v1::ChannelOption {
+        path: field.path.to_owned(),
+        description: field.sentence.to_owned(),
+        wanted: field.rule.to_string(),
+        required: field.is_required,
     }
 }

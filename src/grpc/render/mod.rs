@@ -6,6 +6,7 @@
 mod channels;
 mod enums;
 mod event;
+mod options;
 mod spec;
 mod workflow;
 

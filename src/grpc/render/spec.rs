@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dispatch_contract::{
-    Channel, Content, Endpoint, Media, Message, MessengerCategory, SmsEncoding, ViberCategory,
-    ViberOptions, WhatsAppPolicy,
-};
+use dispatch_contract::{Channel, Content, Endpoint, Media};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
-use super::{duration, status, timestamp};
+use super::{duration, options, status, timestamp};
 use crate::{
     machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
@@ -52,7 +49,7 @@ fn step(step: &StepPlan) -> v1::Step {
     v1::Step {
         sender: Some(address(&message.channel, &message.from)),
         recipient: Some(address(&message.channel, &message.to)),
-        message: Some(said(message)),
+        message: Some(options::with(content(&message.content), message)),
         failover: step.failover.as_ref().map(failover),
     }
 }
@@ -71,55 +68,6 @@ fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
             Endpoint::Id(id) => v1::address::Endpoint::Id(id.clone()),
             Endpoint::Number(number) => v1::address::Endpoint::Number(number.clone()),
         }),
-    }
-}
-
-fn said(message: &Message) -> v1::Message {
-    let options = &message.options;
-    v1::Message {
-        content: Some(content(&message.content)),
-        sms: options.sms.as_ref().map(|it| v1::SmsOptions {
-            encoding: match it.encoding {
-                SmsEncoding::Auto => v1::SmsEncoding::Auto,
-                SmsEncoding::Text => v1::SmsEncoding::Text,
-                SmsEncoding::Unicode => v1::SmsEncoding::Unicode,
-            } as i32,
-            ttl: it.ttl_s.map(seconds),
-        }),
-        mms: options.mms.as_ref().map(|it| v1::MmsOptions { ttl: it.ttl_s.map(seconds) }),
-        messenger: options.messenger.as_ref().map(|it| v1::MessengerOptions {
-            category: match it.category {
-                MessengerCategory::Response => v1::MessengerCategory::Response,
-                MessengerCategory::Update => v1::MessengerCategory::Update,
-                MessengerCategory::MessageTag => v1::MessengerCategory::MessageTag,
-            } as i32,
-            tag: it.tag.clone().unwrap_or_default(),
-        }),
-        whatsapp: options.whatsapp.as_ref().map(|it| v1::WhatsAppOptions {
-            policy: match it.policy {
-                WhatsAppPolicy::Deterministic => v1::WhatsAppPolicy::Deterministic,
-            } as i32,
-            locale: it.locale.clone().unwrap_or_default(),
-        }),
-        viber_service_msg: options.viber.as_ref().map(viber),
-    }
-}
-
-fn seconds(seconds: u32) -> prost_types::Duration {
-    duration(u64::from(seconds) * 1000)
-}
-
-fn viber(options: &ViberOptions) -> v1::ViberServiceMsgOptions {
-    v1::ViberServiceMsgOptions {
-        category: match options.category {
-            ViberCategory::Transaction => v1::ViberCategory::Transaction,
-            ViberCategory::Promotion => v1::ViberCategory::Promotion,
-        } as i32,
-        ttl: options.ttl_s.map(seconds),
-        action: options
-            .action
-            .as_ref()
-            .map(|action| v1::ViberAction { url: action.url.clone(), text: action.text.clone() }),
     }
 }
 
@@ -156,13 +104,17 @@ fn content(content: &Content) -> message::Content {
             name: name.clone(),
             parameters: parameters.clone(),
         }),
+        Content::Code { code, text } => message::Content::Code(v1::Code {
+            code: code.clone(),
+            text: text.clone().unwrap_or_default(),
+        }),
         Content::Custom(text) => {
             message::Content::Custom(object(serde_json::from_str(text).unwrap_or_default()))
         }
     }
 }
 
-fn object(object: serde_json::Map<String, serde_json::Value>) -> Struct {
+pub(super) fn object(object: serde_json::Map<String, serde_json::Value>) -> Struct {
     let fields = object.into_iter().map(|(key, value)| (key, json(value)));
     Struct { fields: BTreeMap::from_iter(fields) }
 }

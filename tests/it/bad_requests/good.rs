@@ -98,7 +98,8 @@ pub(super) fn button(url: &str, text: &str) -> v1::ViberServiceMsgOptions {
 
 pub(super) fn locale(spec: &mut WorkflowSpec, locale: &str) {
     let locale = locale.to_owned();
-    message(spec, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 0, locale });
+    message(spec, 1).whatsapp =
+        Some(v1::WhatsAppOptions { locale, ..v1::WhatsAppOptions::default() });
 }
 
 pub(super) fn span(seconds: i64, nanos: i32) -> Option<Duration> {

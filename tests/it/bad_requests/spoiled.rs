@@ -260,7 +260,7 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "a message without content",
         |s| message(s, 0).content = None,
         "steps[0].message",
-        "one of text, image, audio, video, file, location, template and custom",
+        "one of text, image, audio, video, file, location, template, code and custom",
     ),
     ("an empty text", |s| say(s, 1, text("")), "steps[1].message.text", "1 to 1000 characters"),
     (
@@ -453,15 +453,15 @@ pub(super) const MESSAGES: &[Spoiled] = &[
     ),
     (
         "a ttl under 30 s",
-        |s| viber(s, ttl(29, 999_000_000)),
+        |s| viber(s, ttl(29, 0)),
         "steps[1].message.viber_service_msg.ttl",
-        "30 s to 3 days",
+        "whole seconds, 30 to 259200",
     ),
     (
         "a ttl over 3 days",
         |s| viber(s, ttl(3 * DAY_S + 1, 0)),
         "steps[1].message.viber_service_msg.ttl",
-        "30 s to 3 days",
+        "whole seconds, 30 to 259200",
     ),
     (
         "a ttl of half seconds",
@@ -479,9 +479,31 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "a button that says nothing",
         |s| viber(s, button("https://example.org", "")),
         "steps[1].message.viber_service_msg.action.text",
-        "what stands on the button",
+        "with something to read",
+    ),
+    (
+        "open options where the channel has a message of its own for them",
+        |s| message(s, 1).options = Some(prost_types::Struct::default()),
+        "steps[1].message.options",
+        "the options of this channel stand in sms",
+    ),
+    (
+        "a code that is none",
+        |s| message(s, 1).content = code("12 34", ""),
+        "steps[1].message.code.code",
+        "4 to 15 characters, each an ASCII letter or digit",
+    ),
+    (
+        "a sentence without the code",
+        |s| message(s, 1).content = code("271828", "Your code is private."),
+        "steps[1].message.code.text",
+        "must hold {code} once",
     ),
 ];
+
+fn code(code: &str, text: &str) -> Option<v1::message::Content> {
+    Some(v1::message::Content::Code(v1::Code { code: code.to_owned(), text: text.to_owned() }))
+}
 
 /// A number that no enum has, wherever an enum stands in a workflow.
 pub(super) const ENUMS: &[Spoiled] = &[
@@ -515,7 +537,8 @@ pub(super) const ENUMS: &[Spoiled] = &[
         "the retired policy on WhatsApp",
         |s| {
             whatsapp(s, text("Your table is ready."));
-            message(s, 1).whatsapp = Some(v1::WhatsAppOptions { policy: 2, locale: String::new() });
+            message(s, 1).whatsapp =
+                Some(v1::WhatsAppOptions { policy: 2, ..v1::WhatsAppOptions::default() });
         },
         "steps[1].message.whatsapp.policy",
         "WHATS_APP_POLICY_DETERMINISTIC; 2 is none of them",
@@ -635,7 +658,7 @@ pub(super) const RULES: &[Spoiled] = &[
     ),
     (
         "a tag without its category",
-        |s| category(s, 1, "private"),
+        |s| category(s, 1, "HUMAN_AGENT"),
         "steps[0].message.messenger.tag",
         "belongs to category message_tag; leave it out",
     ),

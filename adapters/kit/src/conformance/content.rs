@@ -1,9 +1,10 @@
 //! Checks what is accepted and refused when a workflow is created.
 
 use dispatch_contract::{
-    Channel, ChannelAdapter, Content, ContentKind, Endpoint, Field, Media, Message,
-    MessengerCategory, MessengerOptions, Options, SmsOptions, UnixMillis, Violation,
+    ChannelAdapter, Content, ContentKind, Endpoint, Field, Media, Message, Options, UnixMillis,
+    Violation,
 };
+use serde_json::{Map, Value};
 
 use super::{ConformanceSubject, Findings, any_sample};
 
@@ -25,7 +26,7 @@ pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     let Some(sample) = any_sample(subject) else { return };
     undeclared(adapter, &sample, findings);
     addresses(adapter, &sample, findings);
-    foreign_options(adapter, &sample, findings);
+    options(adapter, &sample, findings);
 }
 
 fn declared(
@@ -84,6 +85,17 @@ fn declared(
             let name = "name".to_owned();
             let message = with(message, Content::Template { name, parameters });
             refused(adapter, &message, Field::Parameter(0), "a parameter with a NUL", findings);
+        }
+        Content::Code { text, .. } => {
+            for code in ["", "123", "1234567890123456", "12 34", "１２３４"] {
+                let said = Content::Code { code: code.to_owned(), text: text.clone() };
+                let field = Field::Within("code.code");
+                refused(adapter, &with(message, said), field, "what is no code", findings);
+            }
+            let text = Some("a sentence without its blank".to_owned());
+            let said = Content::Code { code: "1234".to_owned(), text };
+            let field = Field::Within("code.text");
+            refused(adapter, &with(message, said), field, "a sentence without the code", findings);
         }
         Content::Custom(_) => {
             for text in ["", "[]", "7", "{"] {
@@ -231,17 +243,24 @@ fn address(
     );
 }
 
-fn foreign_options(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
-    let mut message = sample.clone();
-    let field = if *adapter.channel() == Channel::SMS {
-        let options = MessengerOptions { category: MessengerCategory::Response, tag: None };
-        message.options = Options { messenger: Some(options), ..message.options };
-        Field::Options("messenger")
-    } else {
-        message.options = Options { sms: Some(SmsOptions::default()), ..message.options };
-        Field::Options("sms")
+/// An option that nobody declared is refused, and a declared one that is nothing.
+fn options(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
+    let given = |path: &str, value: Value| {
+        let (outer, inner) = path.split_once('.').unwrap_or((path, ""));
+        let value = match inner {
+            "" => value,
+            inner => Value::Object(Map::from_iter([(inner.to_owned(), value)])),
+        };
+        let mut document = sample.options.to_document();
+        document.insert(outer.to_owned(), value);
+        Message { options: Options::document(document), ..sample.clone() }
     };
-    refused(adapter, &message, field, "another channel's options", findings);
+    let unknown = given("no_such_option", Value::Bool(true));
+    refused(adapter, &unknown, Field::Option(""), "an option that is not declared", findings);
+    for field in adapter.capabilities().options.0 {
+        let message = given(field.path, Value::Null);
+        refused(adapter, &message, Field::Option(field.path), "an option that is null", findings);
+    }
 }
 
 fn refused(
@@ -279,6 +298,7 @@ fn plain(kind: ContentKind) -> Content {
         ContentKind::Template => {
             Content::Template { name: "template".to_owned(), parameters: Vec::new() }
         }
+        ContentKind::Code => Content::Code { code: "123456".to_owned(), text: None },
         ContentKind::Custom => Content::Custom("{}".to_owned()),
     }
 }

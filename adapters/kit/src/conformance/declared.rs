@@ -35,7 +35,6 @@ pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findi
         declared.captions.is_empty() || declared.limits.caption_chars > 0,
         "captions are declared, and none may have a character",
     );
-    say(declared.batch == 1, "the plug has no batch call; batch must be 1");
     say(
         declared.idempotent_for.is_none() || subject.duplicate("id").is_some(),
         "idempotent_for is declared without a sample of the answer to a repeated call",

@@ -116,6 +116,7 @@ fn carries_the_message(
             carried(name, "the template's name");
             parameters.iter().for_each(|text| carried(text, "a parameter"));
         }
+        Content::Code { code, .. } => carried(code, "the code"),
         Content::Custom(_) => {}
     }
 }

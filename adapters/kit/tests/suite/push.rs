@@ -8,8 +8,8 @@ use aws_lc_rs::hmac;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
     ContentKind, Correlation, Endpoint, ErrorKind, Failure, Fault, Field, Inbound, Limits, Message,
-    Options, Provider, Receipt, Report, Retry, Secret, SendContext, SettingsForm, Status,
-    UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+    Options, OptionsForm, Provider, Receipt, Report, Retry, Secret, SendContext, SettingsForm,
+    Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
 };
 use dispatch_kit::{
     conformance::{ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, StubAnswer},
@@ -42,7 +42,7 @@ impl Push {
             idempotent_for: Some(Duration::from_secs(86_400)),
             correlation: Correlation::AttemptId,
             recall: false,
-            batch: 1,
+            options: OptionsForm::NONE,
         };
         Push { can, mistake: None, client: HttpClient::new() }
     }

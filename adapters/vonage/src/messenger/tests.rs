@@ -1,8 +1,9 @@
 use dispatch_contract::{
-    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, MessengerCategory,
-    MessengerOptions, Options, UnixMillis, Violation,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
+    Violation,
 };
 use dispatch_kit::conformance::assert_conforms;
+use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use serde_json::json;
 
 use super::*;
@@ -12,14 +13,16 @@ const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
 fn message(content: Content, options: Option<(MessengerCategory, Option<&str>)>) -> Message {
-    let messenger =
-        options.map(|(category, tag)| MessengerOptions { category, tag: tag.map(str::to_owned) });
+    let messenger = options.map(|(category, tag)| MessengerOptions {
+        category: Some(category),
+        tag: tag.map(str::to_owned),
+    });
     Message {
         channel: Channel::MESSENGER,
         from: Endpoint::Id("9876543210".to_owned()),
         to: Endpoint::Id("0123456789".to_owned()),
         content,
-        options: Options { messenger, ..Options::default() },
+        options: messenger.as_ref().map(Options::of).unwrap_or_default(),
     }
 }
 
@@ -40,6 +43,7 @@ async fn it_keeps_what_it_declares() {
             Content::Audio(media("a.mp3")),
             Content::Video(media("a.mp4")),
             Content::File(media("a.pdf")),
+            Content::Code { code: "271828".to_owned(), text: None },
         ];
         let samples = samples.map(|content| message(content, None)).into();
         let subject =
@@ -112,7 +116,7 @@ fn a_tag_is_given_exactly_with_category_message_tag() {
     ] {
         let found = adapter.check(&message(text(), Some((category, tag))), NOW);
         assert_eq!(found.is_empty(), right, "{category:?} {tag:?}");
-        assert!(found.iter().all(|violation| violation.field == Field::Options("messenger.tag")));
+        assert!(found.iter().all(|violation| violation.field == Field::Option("tag")));
     }
 }
 
@@ -125,7 +129,7 @@ fn a_tag_is_warned_of_before_the_day_it_ends_and_refused_from_then_on() {
         let message = message(text(), Some((MessengerCategory::MessageTag, Some(tag))));
         let told = |found: Vec<Violation>| {
             let [Violation { field, problem }] = &found[..] else { panic!("{found:?}") };
-            assert_eq!(*field, Field::Options("messenger.tag"));
+            assert_eq!(*field, Field::Option("tag"));
             assert!(problem.contains("2026-04-27") && problem.contains("HUMAN_AGENT"), "{problem}");
         };
         let before = UnixMillis(day.0 - 1);

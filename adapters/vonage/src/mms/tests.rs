@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, MmsOptions, Options,
-    UnixMillis,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
 };
 use dispatch_kit::conformance::assert_conforms;
+use dispatch_mms::MmsOptions;
 use serde_json::json;
 
 use super::*;
@@ -91,13 +91,13 @@ fn its_life_is_300_s_to_3_days_and_no_longer_than_it_is_of_use() {
     let adapter = adapter(&Arc::default());
     let living = |ttl_s| {
         let content = Content::Image(media("a.jpg", None));
-        let options = Options { mms: Some(MmsOptions { ttl_s }), ..Options::default() };
+        let options = Options::of(&MmsOptions { ttl_s });
         Message { options, ..message("12345", content) }
     };
     for (ttl_s, right) in [(299, false), (300, true), (259_200, true), (259_201, false)] {
         let found = adapter.check(&living(Some(ttl_s)), UnixMillis(0));
         assert_eq!(found.is_empty(), right, "{ttl_s}");
-        assert!(found.iter().all(|violation| violation.field == Field::Options("mms.ttl")));
+        assert!(found.iter().all(|violation| violation.field == Field::Option("ttl_s")));
     }
     for (asked, seconds, ttl) in [
         (None, 600, Some(600)),

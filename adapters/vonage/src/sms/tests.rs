@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Channel, ChannelAdapter, Content, Endpoint, Field, Message, Options, SmsEncoding, SmsOptions,
-    UnixMillis,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Message, Options, UnixMillis,
 };
 use dispatch_kit::conformance::assert_conforms;
+use dispatch_sms::{SmsEncoding, SmsOptions};
 use serde_json::json;
 
 use super::*;
@@ -23,13 +23,15 @@ fn text(from: &str, options: Options) -> Message {
 }
 
 fn encoded_as(encoding: SmsEncoding) -> Options {
-    Options { sms: Some(SmsOptions { encoding, ttl_s: None }), ..Options::default() }
+    Options::of(&SmsOptions { encoding: Some(encoding), ttl_s: None })
 }
 
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for version in [ApiVersion::V1, ApiVersion::V01] {
-        let samples = vec![text("447700900001", Options::default())];
+        let content = Content::Code { code: "271828".to_owned(), text: None };
+        let hello = text("447700900001", Options::default());
+        let samples = vec![Message { content, ..hello.clone() }, hello];
         let subject = VonageSubject::new(&Channel::SMS, version, samples).expect("one of Vonage's");
         assert_conforms(&subject).await;
     }
@@ -77,8 +79,7 @@ fn the_encoding_has_a_place_in_v1_only() {
 }
 
 fn living(ttl_s: Option<u32>) -> Options {
-    let encoding = SmsEncoding::Auto;
-    Options { sms: Some(SmsOptions { encoding, ttl_s }), ..Options::default() }
+    Options::of(&SmsOptions { encoding: Some(SmsEncoding::Auto), ttl_s })
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn a_text_that_is_to_be_gsm_is() {
     }
     for said in ["Ready 🎉", "Привет", "“quoted”", "a\tb", "c’est"] {
         let [(field, problem)] = &found(SmsEncoding::Text, said)[..] else { panic!("{said}") };
-        assert_eq!(*field, Field::Options("sms.encoding"));
+        assert_eq!(*field, Field::Option("encoding"));
         assert!(problem.starts_with("must be unicode or auto: character "), "{problem}");
         assert_eq!(found(SmsEncoding::Auto, said), []);
         assert_eq!(found(SmsEncoding::Unicode, said), []);
@@ -135,6 +136,6 @@ fn a_text_says_something_and_no_carrier_keeps_it_for_a_month() {
     for (ttl_s, right) in [(0, false), (1, true), (604_800, true), (604_801, false)] {
         let found = adapter.check(&text("Acme", living(Some(ttl_s))), UnixMillis(0));
         assert_eq!(found.is_empty(), right, "{ttl_s}");
-        assert!(found.iter().all(|violation| violation.field == Field::Options("sms.ttl")));
+        assert!(found.iter().all(|violation| violation.field == Field::Option("ttl_s")));
     }
 }

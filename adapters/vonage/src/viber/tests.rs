@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Action, Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
-    ViberCategory, ViberOptions,
+    Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
 };
 use dispatch_kit::conformance::assert_conforms;
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
 use serde_json::json;
 
 use super::*;
@@ -18,7 +18,7 @@ fn message(content: Content, viber: Option<ViberOptions>) -> Message {
         from: Endpoint::Id("9876543210".to_owned()),
         to: Endpoint::Number("447700900000".to_owned()),
         content,
-        options: Options { viber, ..Options::default() },
+        options: viber.as_ref().map(Options::of).unwrap_or_default(),
     }
 }
 
@@ -33,13 +33,19 @@ fn image(caption: Option<&str>) -> Content {
     })
 }
 
+fn code() -> Content {
+    let text = Some("Your code is {code}.".to_owned());
+    Content::Code { code: "271828".to_owned(), text }
+}
+
 fn file() -> Content {
     Content::File(Media { url: "https://example.com/a.pdf".to_owned(), caption: None })
 }
 
 fn options(ttl_s: Option<u32>, button: Option<(&str, &str)>) -> Option<ViberOptions> {
-    let action = button.map(|(url, text)| Action { url: url.to_owned(), text: text.to_owned() });
-    Some(ViberOptions { category: ViberCategory::Transaction, ttl_s, action })
+    let button = button.map(|(url, text)| (url.to_owned(), text.to_owned()));
+    let action = button.map(|(url, text)| ViberAction { url, text });
+    Some(ViberOptions { category: Some(ViberCategory::Transaction), ttl_s, action })
 }
 
 const BUTTON: (&str, &str) = ("https://example.com/page1.html", "Find out more");
@@ -51,6 +57,7 @@ async fn it_keeps_what_it_declares() {
             message(text(), options(Some(600), None)),
             message(image(Some("Look")), options(None, Some(BUTTON))),
             message(file(), None),
+            message(code(), None),
         ];
         let subject =
             VonageSubject::new(&Channel::VIBER, version, samples).expect("one of Vonage's");
@@ -115,11 +122,22 @@ fn what_v0_1_does_not_know_goes_through_v1() {
 }
 
 #[test]
+fn a_code_goes_out_as_its_sentence() {
+    let wire = wire(&message(code(), None));
+    let v1 = wire.v1.expect("sayable");
+    assert_eq!(
+        (&v1["message_type"], &v1["text"]),
+        (&json!("text"), &json!("Your code is 271828."))
+    );
+    assert!(wire.v01.is_none(), "whatever v0.1 has no word for goes through v1");
+}
+
+#[test]
 fn the_time_to_live_is_30_s_to_3_days() {
     for (ttl_s, right) in [(29, false), (30, true), (259_200, true), (259_201, false)] {
         let found = check(&message(text(), options(Some(ttl_s), None)));
         assert_eq!(found.is_empty(), right, "{ttl_s}: {found:?}");
-        assert!(found.iter().all(|field| *field == Field::Options("viber_service_msg.ttl")));
+        assert!(found.iter().all(|field| *field == Field::Option("ttl")));
     }
 }
 
@@ -129,7 +147,7 @@ fn a_button_stands_under_text_or_a_captioned_picture() {
     assert_eq!(with_button(text()), []);
     assert_eq!(with_button(image(Some("Look"))), []);
     assert_eq!(with_button(image(None)), [Field::Within("image.caption")]);
-    assert_eq!(with_button(file()), [Field::Options("viber_service_msg.action")]);
+    assert_eq!(with_button(file()), [Field::Option("action")]);
 }
 
 #[test]
@@ -138,17 +156,17 @@ fn a_button_has_a_short_text_and_a_web_address() {
     for (url, words, field) in [
         ("https://example.com", "ж".repeat(30), None),
         (&long[..2_000], "Go".to_owned(), None),
-        ("https://example.com", "ж".repeat(31), Some("viber_service_msg.action.text")),
-        ("https://example.com", String::new(), Some("viber_service_msg.action.text")),
-        ("https://example.com", " \n".to_owned(), Some("viber_service_msg.action.text")),
-        ("https://example.com", "a\0b".to_owned(), Some("viber_service_msg.action.text")),
-        ("tel:447700900000", "Call".to_owned(), Some("viber_service_msg.action.url")),
-        ("https://[::1/", "Go".to_owned(), Some("viber_service_msg.action.url")),
+        ("https://example.com", "ж".repeat(31), Some("action.text")),
+        ("https://example.com", String::new(), Some("action.text")),
+        ("https://example.com", " \n".to_owned(), Some("action.text")),
+        ("https://example.com", "a\0b".to_owned(), Some("action.text")),
+        ("tel:447700900000", "Call".to_owned(), Some("action.url")),
+        ("https://[::1/", "Go".to_owned(), Some("action.url")),
         ("HTTPS://example.com", "Go".to_owned(), None),
-        (&long, "Go".to_owned(), Some("viber_service_msg.action.url")),
+        (&long, "Go".to_owned(), Some("action.url")),
     ] {
         let found = check(&message(text(), options(None, Some((url, &words)))));
-        assert_eq!(found.first().copied(), field.map(Field::Options), "{url:.40} {words}");
+        assert_eq!(found.first().copied(), field.map(Field::Option), "{url:.40} {words}");
     }
 }
 

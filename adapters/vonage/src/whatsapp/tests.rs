@@ -1,8 +1,8 @@
 use dispatch_contract::{
     Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
-    WhatsAppOptions, WhatsAppPolicy,
 };
 use dispatch_kit::conformance::assert_conforms;
+use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 use serde_json::json;
 
 use super::*;
@@ -11,16 +11,18 @@ use crate::{ApiVersion, VonageSubject, wire};
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.7";
 
 fn message(content: Content, locale: Option<&str>) -> Message {
+    let is_code = matches!(content, Content::Code { .. });
     let whatsapp = locale.map(|locale| WhatsAppOptions {
-        policy: WhatsAppPolicy::Deterministic,
+        policy: Some(WhatsAppPolicy::Deterministic),
         locale: Some(locale.to_owned()),
+        code_template: is_code.then(|| "one_time_code".to_owned()),
     });
     Message {
         channel: Channel::WHATSAPP,
         from: Endpoint::Number("447700900001".to_owned()),
         to: Endpoint::Number("447700900000".to_owned()),
         content,
-        options: Options { whatsapp, ..Options::default() },
+        options: whatsapp.as_ref().map(Options::of).unwrap_or_default(),
     }
 }
 
@@ -46,12 +48,50 @@ async fn it_keeps_what_it_declares() {
             Content::File(media("a.pdf", Some("Read"))),
             template(&["2526"]),
             Content::Custom(r#"{"type":"location","location":{"latitude":1}}"#.to_owned()),
+            Content::Code { code: "271828".to_owned(), text: None },
         ];
         let samples = samples.map(|content| message(content, Some("en-GB"))).into();
         let subject =
             VonageSubject::new(&Channel::WHATSAPP, version, samples).expect("one of Vonage's");
         assert_conforms(&subject).await;
     }
+}
+
+#[test]
+fn a_code_goes_out_in_an_authentication_template() {
+    let code = |text| Content::Code { code: "271828".to_owned(), text };
+    let wire = wire(&message(code(None), Some("en-GB")));
+    let v1 = wire.v1.expect("sayable");
+    let parameters = json!([{ "type": "text", "text": "271828" }]);
+    assert_eq!(v1["message_type"], "custom");
+    assert_eq!(
+        v1["custom"],
+        json!({
+            "type": "template",
+            "template": {
+                "name": "one_time_code",
+                "language": { "policy": "deterministic", "code": "en_GB" },
+                "components": [
+                    { "type": "body", "parameters": parameters },
+                    { "type": "button", "sub_type": "url", "index": "0", "parameters": parameters },
+                ],
+            },
+        })
+    );
+    assert_eq!((v1.get("whatsapp"), wire.v01), (None, None));
+
+    let adapter = adapter(&Arc::default());
+    let fields = |message: &Message| -> Vec<Field> {
+        adapter.check(message, UnixMillis(0)).into_iter().map(|it| it.field).collect()
+    };
+    assert_eq!(fields(&message(code(None), Some("en-GB"))), []);
+    let needed = [Field::Option("locale"), Field::Option("code_template")];
+    assert_eq!(fields(&message(code(None), None)), needed);
+    let spoken = code(Some("Your code is {code}.".to_owned()));
+    assert_eq!(fields(&message(spoken, Some("en-GB"))), [Field::Within("code.text")]);
+    let options = message(code(None), Some("en-GB")).options;
+    let text = Message { options, ..message(Content::Text("Hello".to_owned()), None) };
+    assert_eq!(fields(&text), [Field::Option("code_template")]);
 }
 
 #[test]
@@ -132,7 +172,7 @@ fn a_template_needs_a_language() {
     ] {
         let found = adapter.check(&message(template(&[]), locale), UnixMillis(0));
         assert_eq!(found.is_empty(), right, "{locale:?}");
-        assert!(found.iter().all(|violation| violation.field == Field::Options("whatsapp.locale")));
+        assert!(found.iter().all(|violation| violation.field == Field::Option("locale")));
     }
 }
 

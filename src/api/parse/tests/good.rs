@@ -1,6 +1,8 @@
 //! Good specs, and what becomes of them.
 
-use dispatch_contract::{Channel, Content, Endpoint, Status, UnixMillis, ViberCategory};
+use dispatch_contract::{Channel, Content, Endpoint, Status, UnixMillis};
+
+use serde_json::{Value, json};
 
 use super::{NOW, PAGE, ahead, content_of, good, id, number, only, parsed, seconds, step, text};
 use crate::{
@@ -57,7 +59,11 @@ pub(super) fn rich() -> WorkflowSpec {
         });
     });
     options(2, &mut steps, |message| {
-        message.whatsapp = Some(v1::WhatsAppOptions { policy: 1, locale: "en-GB".to_owned() });
+        message.whatsapp = Some(v1::WhatsAppOptions {
+            policy: 1,
+            locale: "en-GB".to_owned(),
+            code_template: String::new(),
+        });
     });
     options(4, &mut steps, |message| {
         message.sms = Some(v1::SmsOptions { encoding: 3, ttl: Some(seconds(600)) })
@@ -94,10 +100,11 @@ fn what_is_not_given_has_its_documented_meaning() {
 #[test]
 fn every_channel_takes_its_own_options() {
     let plan = parsed(&rich());
-    let viber = plan.steps[1].message.options.viber.as_ref().unwrap();
-    assert_eq!((viber.category, viber.ttl_s), (ViberCategory::Promotion, Some(60)));
-    let messenger = plan.steps[0].message.options.messenger.as_ref().unwrap();
-    assert_eq!(messenger.tag.as_deref(), Some("ACCOUNT_UPDATE"));
+    let options = |step: usize| Value::Object(plan.steps[step].message.options.to_document());
+    let action = json!({ "url": "https://example.org", "text": "More" });
+    assert_eq!(options(1), json!({ "category": "promotion", "ttl_s": 60, "action": action }));
+    assert_eq!(options(0), json!({ "category": "message_tag", "tag": "ACCOUNT_UPDATE" }));
+    assert_eq!(options(4), json!({ "encoding": "unicode", "ttl_s": 600 }));
     assert_eq!(plan.send_at, Some(UnixMillis(NOW.0 + 3_600_000)));
     // Whole milliseconds, rounded down.
     assert_eq!(plan.steps[0].failover.unwrap().expiry_ms, Some(1500));

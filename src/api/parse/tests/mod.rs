@@ -11,8 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message,
-    MessengerCategory, Retry, SendContext, Status, UnixMillis, Violation, check,
+    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message, OptionsForm,
+    Retry, SendContext, Status, UnixMillis, Violation, check,
 };
 
 use super::{Rules, parse_spec, repeated};
@@ -118,13 +118,25 @@ impl Fakes {
                     idempotent_for: None,
                     correlation: Correlation::ProviderId,
                     recall: false,
-                    batch: 1,
+                    options: options_of(&channel),
                 };
                 let fake: Arc<dyn ChannelAdapter> = Arc::new(Fake { name, channel, capabilities });
                 fake
             });
         Fakes(made.collect())
     }
+}
+
+/// The real channels' options.
+fn options_of(channel: &Channel) -> OptionsForm {
+    let all = [
+        (Channel::SMS, dispatch_sms::capabilities()),
+        (Channel::MMS, dispatch_mms::capabilities()),
+        (Channel::MESSENGER, dispatch_messenger::capabilities()),
+        (Channel::WHATSAPP, dispatch_whatsapp::capabilities()),
+        (Channel::VIBER, dispatch_viber::capabilities()),
+    ];
+    all.into_iter().find(|(of, _)| of == channel).map_or(OptionsForm::NONE, |(_, can)| can.options)
 }
 
 impl Rules for Fakes {
@@ -172,11 +184,11 @@ impl ChannelAdapter for Fake {
     /// With a further rule, as real adapters have them.
     fn check(&self, message: &Message, _: UnixMillis) -> Vec<Violation> {
         let mut found = check(&self.capabilities, message);
-        let needs_tag = message.options.messenger.as_ref().is_some_and(|options| {
-            options.category == MessengerCategory::MessageTag && options.tag.is_none()
-        });
-        if needs_tag {
-            found.push(Violation::new(Field::Options("messenger"), "message_tag needs a tag"));
+        let options = message.options.to_document();
+        if options.get("category").is_some_and(|it| it == "message_tag")
+            && !options.contains_key("tag")
+        {
+            found.push(Violation::new(Field::Option("tag"), "message_tag needs a tag"));
         }
         found
     }

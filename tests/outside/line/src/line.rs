@@ -9,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message, Provider, Retry,
-    SendContext, Setting, SettingRule, SettingsForm, Status, UnixMillis, Violation, check,
+    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message, OptionsForm,
+    Provider, Retry, SendContext, Setting, SettingRule, SettingsForm, Status, UnixMillis,
+    Violation, check,
 };
 use dispatch_kit::{
     http::{HttpClient, HttpRequest, HttpResponse},
@@ -66,7 +67,7 @@ impl LineAdapter {
             idempotent_for: Some(Duration::from_secs(24 * 60 * 60)),
             correlation: Correlation::ProviderId,
             recall: false,
-            batch: 1,
+            options: OptionsForm::NONE,
         };
         LineAdapter { capabilities, client: HttpClient::new() }
     }

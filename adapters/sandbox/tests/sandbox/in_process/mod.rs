@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter,
     Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundSink, Limits, Message,
-    Options, Receipt, Report, SendContext, SinkClosed, Status,
+    Options, OptionsForm, Receipt, Report, SendContext, SinkClosed, Status,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,7 @@ fn capabilities(channel: &Channel, correlation: Correlation) -> Capabilities {
         idempotent_for: Some(secs(1)),
         correlation,
         recall: true,
-        batch: 1,
+        options: OptionsForm::NONE,
     }
 }
 

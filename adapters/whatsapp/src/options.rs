@@ -1,0 +1,57 @@
+//! What only a WhatsApp message knows.
+
+use dispatch_contract::{OptionField, OptionRule, OptionsForm};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const FORM: OptionsForm = OptionsForm(&[
+    OptionField::new(
+        "policy",
+        "how a template's language is chosen",
+        OptionRule::OneOf(&["deterministic"]),
+    ),
+    OptionField::new(
+        "locale",
+        "the template's language",
+        OptionRule::Custom {
+            wanted: "a language tag, such as en-GB",
+            admits: |value| value.as_str().is_some_and(is_locale),
+        },
+    ),
+    OptionField::new(
+        "code_template",
+        "the approved authentication template that carries a code",
+        OptionRule::Text(512),
+    ),
+]);
+
+/// BCP 47 as far as its alphabet, with WhatsApp's own underscore (`en_GB`); 35 characters hold every
+/// tag that BCP 47 §4.4.1 asks for.
+fn is_locale(text: &str) -> bool {
+    (2..=35).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Options of a WhatsApp message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhatsAppOptions {
+    /// How the template's language is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<WhatsAppPolicy>,
+    /// The template's language, as BCP 47 (`en-GB`); needed by templates and codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// The approved authentication template that carries a code; needed by codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_template: Option<String>,
+}
+
+/// How a template's language is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhatsAppPolicy {
+    /// Exactly the locale asked for. The other policy, `fallback`, was retired in January 2020.
+    #[default]
+    Deterministic,
+}

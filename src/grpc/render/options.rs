@@ -1,0 +1,83 @@
+//! What only a message's channel knows, as the API has it: `api::parse::options` is the way here.
+
+use dispatch_contract::Message;
+use dispatch_messenger::{MessengerCategory, MessengerOptions};
+use dispatch_mms::MmsOptions;
+use dispatch_sms::{SmsEncoding, SmsOptions};
+use dispatch_viber::{ViberCategory, ViberOptions};
+use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
+
+use super::{duration, spec::object};
+use crate::{
+    api::own_options,
+    pb::v1::{self, message},
+};
+
+/// The message with its options, as its channel has them.
+pub(super) fn with(content: message::Content, message: &Message) -> v1::Message {
+    let mut said = v1::Message { content: Some(content), ..v1::Message::default() };
+    let options = &message.options;
+    if options.is_none() {
+        return said;
+    }
+    match own_options(&message.channel) {
+        Some("sms") => said.sms = options.read().map(sms),
+        Some("mms") => said.mms = options.read().map(mms),
+        Some("messenger") => said.messenger = options.read().map(messenger),
+        Some("whatsapp") => said.whatsapp = options.read().map(whatsapp),
+        Some(_) => said.viber_service_msg = options.read().map(viber),
+        None => said.options = Some(object(options.to_document())),
+    }
+    said
+}
+
+fn sms(options: SmsOptions) -> v1::SmsOptions {
+    let encoding = match options.encoding {
+        None => v1::SmsEncoding::Unspecified,
+        Some(SmsEncoding::Auto) => v1::SmsEncoding::Auto,
+        Some(SmsEncoding::Text) => v1::SmsEncoding::Text,
+        Some(SmsEncoding::Unicode) => v1::SmsEncoding::Unicode,
+    };
+    v1::SmsOptions { encoding: encoding as i32, ttl: options.ttl_s.map(seconds) }
+}
+
+fn mms(options: MmsOptions) -> v1::MmsOptions {
+    v1::MmsOptions { ttl: options.ttl_s.map(seconds) }
+}
+
+fn messenger(options: MessengerOptions) -> v1::MessengerOptions {
+    let category = match options.category {
+        None => v1::MessengerCategory::Unspecified,
+        Some(MessengerCategory::Response) => v1::MessengerCategory::Response,
+        Some(MessengerCategory::Update) => v1::MessengerCategory::Update,
+        Some(MessengerCategory::MessageTag) => v1::MessengerCategory::MessageTag,
+    };
+    v1::MessengerOptions { category: category as i32, tag: options.tag.unwrap_or_default() }
+}
+
+fn whatsapp(options: WhatsAppOptions) -> v1::WhatsAppOptions {
+    let policy = match options.policy {
+        None => v1::WhatsAppPolicy::Unspecified,
+        Some(WhatsAppPolicy::Deterministic) => v1::WhatsAppPolicy::Deterministic,
+    };
+    v1::WhatsAppOptions {
+        policy: policy as i32,
+        locale: options.locale.unwrap_or_default(),
+        code_template: options.code_template.unwrap_or_default(),
+    }
+}
+
+fn viber(options: ViberOptions) -> v1::ViberServiceMsgOptions {
+    let category = match options.category {
+        None => v1::ViberCategory::Unspecified,
+        Some(ViberCategory::Transaction) => v1::ViberCategory::Transaction,
+        Some(ViberCategory::Promotion) => v1::ViberCategory::Promotion,
+    };
+    let action = options.action.map(|it| v1::ViberAction { url: it.url, text: it.text });
+    let ttl = options.ttl_s.map(seconds);
+    v1::ViberServiceMsgOptions { category: category as i32, ttl, action }
+}
+
+fn seconds(seconds: u32) -> prost_types::Duration {
+    duration(u64::from(seconds) * 1000)
+}
