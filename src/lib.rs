@@ -48,7 +48,7 @@ pub fn run<E: std::fmt::Display>(
     let mut providers = dispatch_contract::Registry::new();
     let ours = builtin::add(&mut providers).map_err(|error| error.to_string());
     match ours.and_then(|()| add(&mut providers).map_err(|error| error.to_string())) {
-        Ok(()) => cli::run(move |config, clock| builtin::parts_of(&providers, config, clock)),
+        Ok(()) => cli::run(&providers),
         Err(problem) => cli::refuse(&problem),
     }
 }

@@ -19,13 +19,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 pub use provider_page::provider_page;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use dispatch_contract::Registry;
 
-use crate::{
-    config::{Config, ConfigError},
-    engine::SystemClock,
-    owned_files,
-    service::{Components, ServiceClock},
-};
+use crate::{builtin, config::Config, engine::SystemClock, owned_files, service::ServiceClock};
 
 /// Reaches a person over the channels they read: "send on Messenger; if not read in ten minutes,
 /// Viber; if that is not read either, SMS."
@@ -340,11 +336,9 @@ impl CommandFailure {
     }
 }
 
-/// Runs the command line. `parts` says what serves which channel; another binary hands in its own.
-pub fn run<P>(parts: P) -> ExitCode
-where
-    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
-{
+/// Runs the command line over these providers; another binary hands in its own beside ours. Not generic, so
+/// that none of it is compiled again with each binary.
+pub(crate) fn run(providers: &Registry) -> ExitCode {
     owned_files::restrict_umask();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -354,7 +348,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(command(cli.command, parts)) {
+    match runtime.block_on(command(cli.command, providers)) {
         Ok(code) => code,
         Err(CommandFailure { code, text }) => {
             show::error(&text);
@@ -369,12 +363,9 @@ pub(crate) fn refuse(problem: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn command<P>(command: CliCommand, parts: P) -> Result<ExitCode, CommandFailure>
-where
-    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
-{
+async fn command(command: CliCommand, providers: &Registry) -> Result<ExitCode, CommandFailure> {
     match command {
-        CliCommand::Serve(args) => serve::run(args, parts).await,
+        CliCommand::Serve(args) => serve::run(args, providers).await,
         CliCommand::Demo => demo::run().await,
         CliCommand::Create(args) => remote::create(args).await,
         CliCommand::Get(args) => remote::get(args).await,
@@ -399,7 +390,7 @@ where
         }
         CliCommand::Config { provider: Some(name) } => {
             let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-            let parts = parts(&Config::default(), &clock);
+            let parts = builtin::parts_of(providers, &Config::default(), &clock);
             let registry = parts.map_err(|error| CommandFailure::new(error.to_string()))?.registry;
             let Some(provider) = registry.provider(&name) else {
                 let known: Vec<_> = registry.providers().map(|it| it.name()).collect();

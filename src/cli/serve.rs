@@ -11,22 +11,21 @@ use std::{
     process::ExitCode,
 };
 
+use dispatch_contract::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandFailure, DEFAULT_SERVER, ServeArgs};
 use crate::{
+    builtin,
     config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
-    service::{Components, InsecureListen, Service, ServiceClock},
+    service::{InsecureListen, Service},
     telemetry,
 };
 
-pub(super) async fn run<P>(args: ServeArgs, parts: P) -> Result<ExitCode, CommandFailure>
-where
-    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
-{
+pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCode, CommandFailure> {
     if args.check {
-        return check::run(&args, parts);
+        return check::run(&args, providers);
     }
     let read =
         Read::of(&args).map_err(|error| CommandFailure { code: 2, text: error.to_string() })?;
@@ -44,7 +43,7 @@ where
     let mut clock = None;
     let started = Service::start(&config, |of_service, _| {
         clock = Some(of_service.clone());
-        parts(&config, of_service)
+        builtin::parts_of(providers, &config, of_service)
     });
     let service = started.await.map_err(|error| CommandFailure::new(error.to_string()))?;
     warn(&service, &config);
@@ -57,7 +56,7 @@ where
     }
 
     let engine = service.engine.clone();
-    let mut running = reload::Running { args: &args, parts: &parts, read, clock, log_level };
+    let mut running = reload::Running { args: &args, providers, read, clock, log_level };
     loop {
         tokio::select! {
             () = &mut stopping => {

@@ -2,20 +2,20 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use dispatch_contract::Registry;
+
 use super::Read;
 use crate::{
+    builtin,
     cli::{CommandFailure, ServeArgs, show},
-    config::{Config, ConfigError, SettingValues},
+    config::{ConfigError, SettingValues},
     engine::SystemClock,
-    service::{self, Components, ServiceClock},
+    service::{self, ServiceClock},
     telemetry,
 };
 
 /// Says everything that is wrong, or what is not as by default.
-pub(super) fn run<P>(args: &ServeArgs, parts: P) -> Result<ExitCode, CommandFailure>
-where
-    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
-{
+pub(super) fn run(args: &ServeArgs, providers: &Registry) -> Result<ExitCode, CommandFailure> {
     let failed = |error: ConfigError| CommandFailure::new(error.to_string());
     let read = Read::of(args).map_err(failed)?;
     let mut problems = service::problems(&read.config);
@@ -23,7 +23,7 @@ where
         problems.push(ConfigError(format!("log.level: {problem}")));
     }
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-    problems.extend(parts(&read.config, &clock).err());
+    problems.extend(builtin::parts_of(providers, &read.config, &clock).err());
     if !problems.is_empty() {
         let lines: Vec<_> = problems
             .iter()

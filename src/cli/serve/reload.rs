@@ -1,27 +1,27 @@
 //! `kill -HUP`: the configuration is read again, and what can be changed while the service runs is.
 
+use dispatch_contract::Registry;
+
 use super::Read;
 use crate::{
+    builtin,
     cli::ServeArgs,
     config::{Config, ConfigError, Difference, TlsListener},
-    service::{Components, Service, ServiceClock},
+    service::{Service, ServiceClock},
     telemetry::{self, LogLevel},
 };
 
 /// What a running service was started by.
-pub(super) struct Running<'a, P> {
+pub(super) struct Running<'a> {
     pub(super) args: &'a ServeArgs,
-    pub(super) parts: &'a P,
+    pub(super) providers: &'a Registry,
     /// What it runs on now.
     pub(super) read: Read,
     pub(super) clock: Option<ServiceClock>,
     pub(super) log_level: LogLevel,
 }
 
-impl<P> Running<'_, P>
-where
-    P: Fn(&Config, &ServiceClock) -> Result<Components, ConfigError>,
-{
+impl Running<'_> {
     /// Takes up the configuration, and tells the log what changed and what needs a restart; or that
     /// nothing changed, and why.
     pub(super) async fn reload(&mut self, service: &Service) {
@@ -43,7 +43,7 @@ where
         let wrong = |problem| ConfigError(format!("log.level: {problem}"));
         telemetry::check_log_level(level).map_err(wrong)?;
         let Some(clock) = &self.clock else { return Ok(Vec::new()) };
-        let parts = (self.parts)(&new.config, clock)?;
+        let parts = builtin::parts_of(self.providers, &new.config, clock)?;
         service.reload(&new.config, parts).await?;
         self.log_level.set(level).map_err(wrong)?;
 
