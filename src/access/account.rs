@@ -6,16 +6,9 @@ use dispatch_contract::{Channel, Secret};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A chat provider whose accounts people bring along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ChatProvider {
-    /// Facebook Messenger; an account is a page.
-    Messenger,
-    /// Viber Business Messages; an account is a service.
-    ViberServiceMsg,
-    /// WhatsApp Business; an account is a number.
-    WhatsApp,
-}
+/// The chat channels of the old API. Accounts on them are kept whoever serves them, because there they are
+/// linked to applications too.
+pub const CHAT_CHANNELS: [Channel; 3] = [Channel::MESSENGER, Channel::VIBER, Channel::WHATSAPP];
 
 /// What a chat provider knows an account by, and what a message names as its sender: a page's id, a
 /// service's id, a number.
@@ -27,13 +20,13 @@ pub struct ExternalId(String);
 pub struct AccountToken(Secret);
 
 /// An external account. Kept as a setting of
-/// [`Kind::ExternalAccount`](crate::store::Kind), under its tenant, provider and external id.
+/// [`Kind::ExternalAccount`](crate::store::Kind), under its tenant, channel and external id.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalAccount {
     /// Whose it is.
     pub tenant: String,
-    /// Where it is.
-    pub provider: ChatProvider,
+    /// The channel that it is on; the old API calls that its provider.
+    pub channel: Channel,
     /// What it is called there.
     pub external_id: ExternalId,
     /// For people; may be empty.
@@ -48,66 +41,33 @@ pub struct ExternalAccount {
     pub create_time_ms: u64,
 }
 
-impl ChatProvider {
-    /// All of them.
-    pub const ALL: [ChatProvider; 3] =
-        [ChatProvider::Messenger, ChatProvider::ViberServiceMsg, ChatProvider::WhatsApp];
-
-    /// Its name, on the wire and in the CLI: that of the channel.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ChatProvider::Messenger => "messenger",
-            ChatProvider::ViberServiceMsg => "viber_service_msg",
-            ChatProvider::WhatsApp => "whatsapp",
-        }
-    }
-
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<ChatProvider> {
-        ChatProvider::ALL.into_iter().find(|provider| provider.as_str() == name)
-    }
-
-    /// The one that serves a channel, if people bring accounts for it.
-    pub fn of(channel: &Channel) -> Option<ChatProvider> {
-        ChatProvider::named(channel.as_str())
-    }
-
-    /// Stands in a row's key; never changed.
-    pub(super) fn byte(self) -> u8 {
-        match self {
-            ChatProvider::Messenger => b'm',
-            ChatProvider::ViberServiceMsg => b'v',
-            ChatProvider::WhatsApp => b'w',
-        }
-    }
+/// Whether an account on a channel must have a token. Viber's and WhatsApp's may be reached through a provider
+/// that holds it.
+pub fn needs_token(channel: &Channel) -> bool {
+    ![Channel::VIBER, Channel::WHATSAPP].contains(channel)
 }
 
 impl ExternalId {
-    /// Reads what a provider of that kind knows an account by.
+    /// Reads what accounts on a channel are known by.
     ///
     /// # Errors
     /// If it is none; the text says what would be right.
-    pub fn parse(provider: ChatProvider, text: &str) -> Result<ExternalId, &'static str> {
-        let is_word = |text: &str| {
-            (1..=50).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
-        let is_number = |text: &str| {
-            (7..=15).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_digit())
-                && !text.starts_with('0')
-        };
-        let (fits, wanted) = match provider {
-            ChatProvider::Messenger => {
-                (is_word(text), "must be the page's id: 1 to 50 letters, digits, - _ .")
-            }
-            ChatProvider::ViberServiceMsg => {
-                (is_word(text), "must be the Viber service's id: 1 to 50 letters, digits, - _ .")
-            }
-            ChatProvider::WhatsApp => (
-                is_number(text),
-                "must be the WhatsApp number in E.164 without +: 7 to 15 digits, no leading 0",
-            ),
+    pub fn parse(channel: &Channel, text: &str) -> Result<ExternalId, &'static str> {
+        let is_word = (1..=50).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let is_number = (7..=15).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && !text.starts_with('0');
+        let (fits, wanted) = if *channel == Channel::WHATSAPP {
+            let wanted =
+                "must be the WhatsApp number in E.164 without +: 7 to 15 digits, no leading 0";
+            (is_number, wanted)
+        } else if *channel == Channel::MESSENGER {
+            (is_word, "must be the page's id: 1 to 50 letters, digits, - _ .")
+        } else if *channel == Channel::VIBER {
+            (is_word, "must be the Viber service's id: 1 to 50 letters, digits, - _ .")
+        } else {
+            (is_word, "must be the sender's id there: 1 to 50 letters, digits, - _ .")
         };
         if fits { Ok(ExternalId(text.to_owned())) } else { Err(wanted) }
     }
@@ -156,8 +116,9 @@ pub(super) fn tenant_key(tenant: &str) -> Vec<u8> {
 }
 
 /// The key of an account's row.
-pub(super) fn row_key(tenant: &str, provider: ChatProvider, external_id: &str) -> Vec<u8> {
-    [&tenant_key(tenant)[..], &[provider.byte()], external_id.as_bytes()].concat()
+pub(super) fn row_key(tenant: &str, channel: &Channel, external_id: &str) -> Vec<u8> {
+    // No channel's name has a NUL: none of its keys begins with another's.
+    [&tenant_key(tenant)[..], channel.as_str().as_bytes(), &[0], external_id.as_bytes()].concat()
 }
 
 /// Where a token is sealed for.
@@ -169,7 +130,7 @@ impl fmt::Debug for ExternalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExternalAccount")
             .field("tenant", &self.tenant)
-            .field("provider", &self.provider)
+            .field("channel", &self.channel)
             .field("revision", &self.revision)
             .finish_non_exhaustive()
     }

@@ -10,12 +10,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use dispatch_contract::{Account, Channel, Secret, UnixMillis};
+use dispatch_contract::{Account, Channel, ChannelSender, ExternalFields, Secret, UnixMillis};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    AccountError, AccountToken, ApplicationError, Applications, ChatProvider, ExternalAccount,
+    AccountError, AccountToken, ApplicationError, Applications, CHAT_CHANNELS, ExternalAccount,
     ExternalId, LimitsByTenant, Name, Sealing, Vault,
     account::{place, row_key, tenant_key},
     limits::is_full,
@@ -24,6 +24,8 @@ use crate::store::{Kind, SettingChange, Settings, StoreError, decode, encode};
 
 /// How many rows are read at once.
 const ROWS: usize = 256;
+/// How many tenants' accounts of one sender are asked whether one of them verifies a webhook.
+const MOST_ASKED: usize = 16;
 
 /// The external accounts.
 pub struct Accounts {
@@ -31,6 +33,8 @@ pub struct Accounts {
     vault: Arc<Vault>,
     applications: Arc<Applications>,
     limits: LimitsByTenant,
+    /// Where accounts may be.
+    channels: BTreeSet<Channel>,
     /// What is durable.
     rows: RwLock<Rows>,
     /// One change at a time, so that none is lost under another.
@@ -41,8 +45,8 @@ pub struct Accounts {
 #[derive(Default)]
 struct Rows {
     by_key: BTreeMap<Vec<u8>, ExternalAccount>,
-    /// By provider and external id.
-    owners: BTreeMap<(ChatProvider, String), Owners>,
+    /// By channel and external id.
+    owners: BTreeMap<(Channel, String), Owners>,
 }
 
 /// When an account was registered by which tenant, the first before the others.
@@ -50,20 +54,20 @@ type Owners = BTreeSet<(u64, Arc<str>)>;
 
 impl Rows {
     fn insert(&mut self, key: Vec<u8>, account: ExternalAccount) {
-        let ExternalAccount { provider, external_id, create_time_ms, tenant, .. } = &account;
-        let of = (*provider, external_id.as_str().to_owned());
+        let ExternalAccount { channel, external_id, create_time_ms, tenant, .. } = &account;
+        let of = (channel.clone(), external_id.as_str().to_owned());
         let owner = (*create_time_ms, Arc::from(tenant.as_str()));
         self.owners.entry(of).or_default().insert(owner);
         self.by_key.insert(key, account);
     }
 
     fn remove(&mut self, key: &[u8]) {
-        let Some(ExternalAccount { provider, external_id, create_time_ms, tenant, .. }) =
+        let Some(ExternalAccount { channel, external_id, create_time_ms, tenant, .. }) =
             self.by_key.remove(key)
         else {
             return;
         };
-        let of = (provider, external_id.as_str().to_owned());
+        let of = (channel, external_id.as_str().to_owned());
         if let Some(owners) = self.owners.get_mut(&of) {
             owners.remove(&(create_time_ms, Arc::from(tenant)));
             if owners.is_empty() {
@@ -76,8 +80,8 @@ impl Rows {
 /// What a new account is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAccount {
-    /// Where it is.
-    pub provider: ChatProvider,
+    /// The channel that it is on.
+    pub channel: Channel,
     /// What it is called there.
     pub external_id: ExternalId,
     /// For people.
@@ -135,11 +139,31 @@ impl Accounts {
             vault,
             applications,
             limits,
+            channels: CHAT_CHANNELS.into(),
             rows: RwLock::new(rows),
             changing: Mutex::new(()),
         };
         accounts.warn_of_what_does_not_open();
         Ok(accounts)
+    }
+
+    /// The same, with accounts on these channels too: providers there take them.
+    #[must_use]
+    pub fn with_channels(mut self, channels: BTreeSet<Channel>) -> Self {
+        self.channels.extend(channels);
+        self
+    }
+
+    /// The channel of that name, if accounts may be there.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn channel(&self, name: &str) -> Result<Channel, String> {
+        let found = self.channels.iter().find(|channel| channel.as_str() == name);
+        found.cloned().ok_or_else(|| {
+            let known: Vec<_> = self.channels.iter().map(Channel::as_str).collect();
+            format!("must be one of: {}", known.join(", "))
+        })
     }
 
     /// Makes one.
@@ -153,7 +177,7 @@ impl Accounts {
         now: UnixMillis,
     ) -> Result<ExternalAccount, AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = row_key(tenant, new.provider, new.external_id.as_str());
+        let key = row_key(tenant, &new.channel, new.external_id.as_str());
         if self.read(|rows| rows.contains_key(&key)) {
             return Err(AccountError::AlreadyExists);
         }
@@ -168,7 +192,7 @@ impl Accounts {
         let sealing = self.vault.sealing();
         self.put(ExternalAccount {
             tenant: tenant.to_owned(),
-            provider: new.provider,
+            channel: new.channel,
             external_id: new.external_id,
             name: new.name.map_or(String::new(), |name| name.as_str().to_owned()),
             application: new.application,
@@ -185,17 +209,17 @@ impl Accounts {
     pub fn get(
         &self,
         tenant: &str,
-        provider: ChatProvider,
+        channel: &Channel,
         external_id: &str,
     ) -> Result<ExternalAccount, AccountError> {
-        let key = row_key(tenant, provider, external_id);
+        let key = row_key(tenant, channel, external_id);
         self.read(|rows| rows.get(&key).cloned()).ok_or(AccountError::NotFound)
     }
 
-    /// All of a tenant's, or those at one provider, in the order of provider and external id.
-    pub fn list(&self, tenant: &str, provider: Option<ChatProvider>) -> Vec<ExternalAccount> {
-        let prefix = match provider {
-            Some(provider) => row_key(tenant, provider, ""),
+    /// All of a tenant's, or those on one channel, in the order of channel and external id.
+    pub fn list(&self, tenant: &str, channel: Option<&Channel>) -> Vec<ExternalAccount> {
+        let prefix = match channel {
+            Some(channel) => row_key(tenant, channel, ""),
             None => tenant_key(tenant),
         };
         self.read(|rows| {
@@ -219,12 +243,12 @@ impl Accounts {
     pub fn update(
         &self,
         tenant: &str,
-        provider: ChatProvider,
+        channel: &Channel,
         external_id: &str,
         change: AccountChange,
     ) -> Result<ExternalAccount, AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut account = self.get(tenant, provider, external_id)?;
+        let mut account = self.get(tenant, channel, external_id)?;
         if let Some(application) = change.application {
             if let Some(wanted) = application {
                 self.may_link(tenant, wanted)?;
@@ -236,7 +260,7 @@ impl Accounts {
         }
         let sealing = self.vault.sealing();
         if change.token.is_some() {
-            let key = row_key(tenant, provider, external_id);
+            let key = row_key(tenant, channel, external_id);
             account.token = sealed(&sealing, &key, change.token.as_ref())?;
         }
         self.put(account)
@@ -249,12 +273,12 @@ impl Accounts {
     pub fn delete(
         &self,
         tenant: &str,
-        provider: ChatProvider,
+        channel: &Channel,
         external_id: &str,
     ) -> Result<(), AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.get(tenant, provider, external_id)?;
-        let key = row_key(tenant, provider, external_id);
+        self.get(tenant, channel, external_id)?;
+        let key = row_key(tenant, channel, external_id);
         self.settings.write(vec![SettingChange::remove(Kind::ExternalAccount, key.clone())])?;
         self.rows.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         Ok(())
@@ -268,12 +292,12 @@ impl Accounts {
     pub fn link(
         &self,
         tenant: &str,
-        provider: ChatProvider,
+        channel: &Channel,
         external_id: &str,
         application: Uuid,
     ) -> Result<ExternalAccount, AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut account = self.get(tenant, provider, external_id)?;
+        let mut account = self.get(tenant, channel, external_id)?;
         self.may_link(tenant, application)?;
         match account.application {
             Some(linked) if linked == application => Ok(account),
@@ -292,12 +316,12 @@ impl Accounts {
     pub fn unlink(
         &self,
         tenant: &str,
-        provider: ChatProvider,
+        channel: &Channel,
         external_id: &str,
         application: Uuid,
     ) -> Result<ExternalAccount, AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut account = self.get(tenant, provider, external_id)?;
+        let mut account = self.get(tenant, channel, external_id)?;
         if account.application != Some(application) {
             return Err(AccountError::NotLinked);
         }
@@ -335,52 +359,72 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Vault`].
     pub fn token(&self, account: &ExternalAccount) -> Result<Option<Secret>, AccountError> {
-        let ExternalAccount { tenant, provider, external_id, token, .. } = account;
+        let ExternalAccount { tenant, channel, external_id, token, .. } = account;
         let Some(sealed) = token else { return Ok(None) };
-        let key = row_key(tenant, *provider, external_id.as_str());
+        let key = row_key(tenant, channel, external_id.as_str());
         Ok(Some(self.vault.open(&place(&key), sealed)?))
     }
 
-    /// `base` with the credential of a tenant's sender on a channel: setting `external_id` and, if it
-    /// has a token, secret `access_token`. `None` if the sender has no account of its own.
+    /// `base` with the token of a tenant's sender on a channel, where its provider wants it. `None` if the
+    /// sender has no account of its own, or that has no token.
     ///
-    /// The name stays `base`'s, because webhooks and receipts go by it. The revision is one that no
-    /// other account over `base` and no other version of this one has.
+    /// The revision is one that no other account over `base` and no other version of this one has.
     ///
     /// # Errors
     /// [`AccountError::Vault`].
     pub fn over(
         &self,
         base: &Account,
+        fields: ExternalFields,
         tenant: &str,
         channel: &Channel,
         sender: &str,
     ) -> Result<Option<Account>, AccountError> {
-        let Some(provider) = ChatProvider::of(channel) else { return Ok(None) };
-        let key = row_key(tenant, provider, sender);
+        let key = row_key(tenant, channel, sender);
         let Some(own) = self.read(|rows| rows.get(&key).cloned()) else { return Ok(None) };
-        let mut account = base.clone();
+        let Some(token) = self.token(&own)? else { return Ok(None) };
         let version =
             [&key, &own.revision.to_be_bytes()[..], &base.revision.to_be_bytes()].concat();
         let digest: [u8; 32] = Sha256::digest(version).into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
-        account.revision = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        account.settings.insert("external_id".to_owned(), own.external_id.as_str().to_owned());
-        if let Some(token) = self.token(&own)? {
-            account.secrets.insert("access_token".to_owned(), token);
+        Ok(Some(base.under(fields, token, u64::from_be_bytes([a, b, c, d, e, f, g, h]))))
+    }
+
+    /// `base` as each tenant that brought a sender uses it, those who were first before the others.
+    ///
+    /// # Errors
+    /// [`AccountError::Vault`].
+    pub fn all_over(
+        &self,
+        base: &Account,
+        fields: ExternalFields,
+        sender: &ChannelSender,
+    ) -> Result<Vec<(Arc<str>, Account)>, AccountError> {
+        let ChannelSender { channel, id } = sender;
+        let tenants = self.owners(channel, id, MOST_ASKED);
+        let mut all = Vec::new();
+        for tenant in tenants {
+            if let Some(account) = self.over(base, fields, &tenant, channel, id)? {
+                all.push((tenant, account));
+            }
         }
-        Ok(Some(account))
+        Ok(all)
     }
 
     /// The tenant that registered a sender on a channel, the first if several did.
     pub fn owner(&self, channel: &Channel, sender: &str) -> Option<Arc<str>> {
-        let provider = ChatProvider::of(channel)?;
+        self.owners(channel, sender, 1).pop()
+    }
+
+    /// The tenants that registered a sender, the first `most` of them.
+    fn owners(&self, channel: &Channel, sender: &str, most: usize) -> Vec<Arc<str>> {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         if rows.owners.is_empty() {
-            return None;
+            return Vec::new();
         }
-        let owners = rows.owners.get(&(provider, sender.to_owned()))?;
-        owners.first().map(|(_, tenant)| Arc::clone(tenant))
+        let owners = rows.owners.get(&(channel.clone(), sender.to_owned()));
+        let tenants = owners.into_iter().flatten().map(|(_, tenant)| Arc::clone(tenant));
+        tenants.take(most).collect()
     }
 
     /// Whether a tenant's account may be linked to an application.
@@ -427,7 +471,7 @@ impl Accounts {
     /// Keeps an account, and has it seen once it is durable.
     fn put(&self, mut account: ExternalAccount) -> Result<ExternalAccount, AccountError> {
         account.revision += 1;
-        let key = row_key(&account.tenant, account.provider, account.external_id.as_str());
+        let key = row_key(&account.tenant, &account.channel, account.external_id.as_str());
         let row = encode(&account)?;
         self.settings.write(vec![SettingChange::put(Kind::ExternalAccount, key.clone(), row)])?;
         self.rows.write().unwrap_or_else(PoisonError::into_inner).insert(key, account.clone());

@@ -216,14 +216,14 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use dispatch_contract::Secret;
+    use dispatch_contract::{Channel, Secret};
     use uuid::Uuid;
 
     use super::*;
     use crate::{
         access::{
-            AccountToken, ApplicationSpec, ChatProvider, ExternalId, LimitsByTenant, MessagesSpec,
-            Name, NewAccount, PublicKey,
+            AccountToken, ApplicationSpec, ExternalId, LimitsByTenant, MessagesSpec, Name,
+            NewAccount, PublicKey,
         },
         store::{KeyAndValue, Kind, MemoryStore, SettingChange, Settings, Store},
     };
@@ -312,10 +312,10 @@ mod tests {
             };
             let made = ["one", "two", "three"].map(application).to_vec();
             for id in ACCOUNTS {
-                let provider = ChatProvider::WhatsApp;
+                let channel = Channel::WHATSAPP;
                 let new = NewAccount {
-                    provider,
-                    external_id: ExternalId::parse(provider, id).unwrap(),
+                    external_id: ExternalId::parse(&channel, id).unwrap(),
+                    channel,
                     name: None,
                     token: Some(AccountToken::parse(&format!("token-of-{id}")).unwrap()),
                     application: None,
@@ -332,7 +332,7 @@ mod tests {
                 assert_eq!(opened.expose(), secret.expose());
             }
             for id in ACCOUNTS {
-                let account = self.accounts.get("acme", ChatProvider::WhatsApp, id).unwrap();
+                let account = self.accounts.get("acme", &Channel::WHATSAPP, id).unwrap();
                 let token = self.accounts.token(&account).unwrap().unwrap();
                 assert_eq!(token.expose(), format!("token-of-{id}"));
             }

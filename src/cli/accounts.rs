@@ -34,7 +34,7 @@ pub(super) enum AccountsCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct AccountName {
-    /// messenger, viber_service_msg or whatsapp.
+    /// messenger, viber_service_msg, whatsapp, or a channel whose provider takes accounts.
     provider: String,
     /// The page's id, the service's id, or the number.
     external_id: String,

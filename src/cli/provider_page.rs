@@ -43,12 +43,27 @@ pub fn provider_page(provider: &dyn Provider) -> String {
         }
         page.push('\n');
     }
+    page.push_str(&external_accounts(provider));
     page.push_str(&format!(
         "As it stands in the configuration; webhooks of this account come to `/receipts/{name}/main`:\n\n\
          ```toml\n{}```\n",
         account(provider)
     ));
     page
+}
+
+/// On which channels tenants' own accounts are taken, and where their tokens go.
+fn external_accounts(provider: &dyn Provider) -> String {
+    let taken = provider.channels().into_iter().filter_map(|adapter| {
+        let channel = adapter.channel();
+        let field = provider.external_fields(channel)?.access_token;
+        Some(format!("on `{channel}` in secret `{field}`"))
+    });
+    let taken: Vec<_> = taken.collect();
+    match taken.as_slice() {
+        [] => "External accounts: their tokens are used by no channel here.\n\n".to_owned(),
+        taken => format!("External accounts: their tokens go {}.\n\n", taken.join(", ")),
+    }
 }
 
 /// What becomes of a call whose outcome nobody knows.

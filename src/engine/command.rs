@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound};
 
-use super::{EngineError, RouteTable};
+use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
     machine::{Fact, SendResult, Workflow, WorkflowId},
     store::Record,
@@ -37,6 +37,8 @@ pub enum Command {
         provider: Arc<str>,
         /// The account it concerns.
         account: Arc<str>,
+        /// Whose messages alone it counts for; `None`: all that went out under the account.
+        scope: Option<ReceiptScope>,
         /// What it told, in order.
         items: Vec<Inbound>,
         /// Told once all of it is durable.

@@ -161,7 +161,9 @@ impl Dispatcher {
         step: &StepPlan,
     ) -> Result<Cow<'a, Account>, SendResult> {
         let message = &step.message;
-        match self.senders.account(&route.account, tenant, &message.channel, &message.from) {
+        let Some(fields) = route.external_fields else { return Ok(Cow::Borrowed(&*route.account)) };
+        let (channel, sender) = (&message.channel, &message.from);
+        match self.senders.account(&route.account, fields, tenant, channel, sender) {
             Ok(Some(own)) => Ok(Cow::Owned(own)),
             Ok(None) => Ok(Cow::Borrowed(&*route.account)),
             Err(error) => {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, Inbox, NotTaken,
-    ResumePolicy, RouteTable, Senders, Writer, dispatch::Dispatcher,
+    ReceiptScope, ResumePolicy, RouteTable, Senders, Writer, dispatch::Dispatcher,
 };
 use crate::{
     current::Current,
@@ -263,8 +263,22 @@ impl Engine {
         account: &str,
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
+        self.inbound_of(provider, account, None, items).await
+    }
+
+    /// The same, where it counts for the messages of `scope` alone.
+    ///
+    /// # Errors
+    /// As [`inbound`](Self::inbound).
+    pub async fn inbound_of(
+        &self,
+        provider: &str,
+        account: &str,
+        scope: Option<ReceiptScope>,
+        items: Vec<Inbound>,
+    ) -> Result<(), EngineError> {
         let (provider, account) = (Arc::from(provider), Arc::from(account));
-        self.submit(|reply| Command::Inbound { provider, account, items, reply }).await?
+        self.submit(|reply| Command::Inbound { provider, account, scope, items, reply }).await?
     }
 
     /// Lifts the [restore lock](Self::is_restore_locked), and returns how many workflows were open.

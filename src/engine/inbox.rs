@@ -253,6 +253,7 @@ mod tests {
         let receipt = || Command::Inbound {
             provider: Arc::from("p"),
             account: Arc::from("a"),
+            scope: None,
             items: Vec::new(),
             reply: Box::new(|_| {}),
         };
@@ -329,6 +330,7 @@ mod tests {
         let receipt = |account| Command::Inbound {
             provider: Arc::from("p"),
             account: Arc::from(account),
+            scope: None,
             items: Vec::new(),
             reply: Box::new(|_| {}),
         };

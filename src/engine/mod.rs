@@ -36,7 +36,8 @@ mod sink;
 mod space;
 mod writer;
 
-pub use accounts::{FormerNames, account_id};
+use accounts::sender_account_id;
+pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use command::{Canceled, Command, Created, NewWorkflow, Responder, ResumePolicy};
 pub use dispatch::{CallExecutor, answer_of};

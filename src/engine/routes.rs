@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use dispatch_contract::{Account, Channel, ChannelAdapter, Correlation, Endpoint, Status};
+use dispatch_contract::{
+    Account, Channel, ChannelAdapter, Correlation, Endpoint, ExternalFields, Status,
+};
 
 use super::{FormerNames, account_id};
 use crate::machine::{RouteCandidate, RouteProperties, RouteRequirement, Router};
@@ -30,6 +32,8 @@ pub struct Route {
     pub adapter: Arc<dyn ChannelAdapter>,
     /// Under which account.
     pub account: Arc<Account>,
+    /// Where a sender's own token goes in that account; `None`: its provider takes none.
+    pub external_fields: Option<ExternalFields>,
     /// How many calls may be out at once.
     pub concurrency: u32,
     /// How long one call may take.

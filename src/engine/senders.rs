@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{Account, Channel, Endpoint};
+use dispatch_contract::{Account, Channel, Endpoint, ExternalFields};
 
 /// Knows which senders have a credential of their own. The engine has none of that knowledge.
 pub trait Senders: Send + Sync {
-    /// `base`, the account of the route, as this sender of this tenant's uses it; `None` if it uses
-    /// that as it is. Asked on the runtime: it must not wait for anything.
+    /// `base`, the account of the route, as this sender of this tenant's uses it, its own token where
+    /// `fields` says; `None` if it uses that as it is. Asked on the runtime: it must not wait for anything.
     ///
     /// # Errors
     /// If it cannot be told: nothing is sent, and the attempt is deferred. The text goes to the log.
     fn account(
         &self,
         base: &Account,
+        fields: ExternalFields,
         tenant: &str,
         channel: &Channel,
         sender: &Endpoint,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{Channel, UnixMillis};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{guard::caller, render::timestamp};
 use crate::{
     access::{
-        Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ChatProvider,
-        ExternalAccount, ExternalId, Name, NewAccount,
+        Access, AccountChange, AccountError, AccountToken, Accounts, Caller, ExternalAccount,
+        ExternalId, Name, NewAccount, needs_token,
     },
     api::{Error, Mask, PageSize, Pages, RequestViolation, change_for_caller, token::Tokens},
     engine::Engine,
@@ -69,6 +69,45 @@ impl AccountService {
         .await
     }
 
+    fn channel(&self, name: &str) -> Result<Channel, Error> {
+        self.accounts.channel(name).map_err(|wanted| Error::invalid("provider", wanted))
+    }
+
+    fn parse_new(&self, request: &CreateAccountRequest) -> Result<NewAccount, Error> {
+        let channel = self.channel(&request.provider)?;
+        let mut violations = Vec::new();
+        let external_id =
+            kept("external_id", ExternalId::parse(&channel, &request.external_id), &mut violations);
+        let name = match request.name.as_str() {
+            "" => None,
+            name => kept("name", Name::parse(name), &mut violations),
+        };
+        let token = match request.access_token.as_str() {
+            "" if needs_token(&channel) => {
+                violations.push(RequestViolation::new(
+                    "access_token",
+                    format!("is required for {channel}"),
+                ));
+                None
+            }
+            "" => None,
+            token => kept("access_token", AccountToken::parse(token), &mut violations),
+        };
+        let application = match request.application_id.as_str() {
+            "" => None,
+            id => {
+                let id = Uuid::try_parse(id).map_err(|_| "must be an application's id");
+                kept("application_id", id, &mut violations)
+            }
+        };
+        match external_id {
+            Some(external_id) if violations.is_empty() => {
+                Ok(NewAccount { channel, external_id, name, token, application })
+            }
+            Some(_) | None => Err(Error::Invalid(violations)),
+        }
+    }
+
     fn render(&self, account: ExternalAccount) -> Result<v1::ExternalAccount, Error> {
         let access_token = match &account.token {
             Some(_) if self.show_tokens => {
@@ -79,7 +118,7 @@ impl AccountService {
             None => String::new(),
         };
         Ok(v1::ExternalAccount {
-            provider: account.provider.as_str().to_owned(),
+            provider: account.channel.as_str().to_owned(),
             external_id: account.external_id.as_str().to_owned(),
             name: account.name,
             application_id: account.application.map_or(String::new(), |id| id.to_string()),
@@ -96,7 +135,7 @@ impl account_service_server::AccountService for AccountService {
         request: Request<CreateAccountRequest>,
     ) -> Result<Response<CreateAccountResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let new = parse_new(&request)?;
+        let new = self.parse_new(&request)?;
         let now = self.engine.clock().wall();
         let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
         let id = request.external_id.clone();
@@ -109,8 +148,8 @@ impl account_service_server::AccountService for AccountService {
         request: Request<GetAccountRequest>,
     ) -> Result<Response<GetAccountResponse>, Status> {
         let (caller, GetAccountRequest { provider, external_id }) = self.admin(request)?;
-        let provider = provider_of(&provider)?;
-        let found = self.accounts.get(&caller.tenant, provider, &external_id);
+        let channel = self.channel(&provider)?;
+        let found = self.accounts.get(&caller.tenant, &channel, &external_id);
         let account = self.render(found.map_err(Error::from)?)?;
         Ok(Response::new(GetAccountResponse { account: Some(account) }))
     }
@@ -121,25 +160,24 @@ impl account_service_server::AccountService for AccountService {
     ) -> Result<Response<ListAccountsResponse>, Status> {
         let (caller, request) = self.admin(request)?;
         let size = PageSize::OF_FEW.of(request.page_size)?;
-        let provider = match request.provider.as_str() {
+        let channel = match request.provider.as_str() {
             "" => None,
-            name => Some(provider_of(name)?),
+            name => Some(self.channel(name)?),
         };
-        let mut all = self.accounts.list(&caller.tenant, provider);
+        let mut all = self.accounts.list(&caller.tenant, channel.as_ref());
         let key = self.access.token_key().map_err(Error::Store)?;
         let tokens = Tokens::new(key, self.engine.reader().incarnation());
         let filter =
             ListAccountsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let pages = Pages::of(tokens, &caller.tenant, &filter);
-        if let Some((provider, id)) = pages.after(&request.page_token, account_of)? {
-            all.retain(|it| (it.provider, it.external_id.as_str()) > (provider, &*id));
+        if let Some((channel, id)) = pages.after(&request.page_token, account_of)? {
+            all.retain(|it| (&it.channel, it.external_id.as_str()) > (&channel, &*id));
         }
         let is_last = all.len() <= size;
         all.truncate(size);
         let last = all.last().filter(|_| !is_last);
-        let next_page_token = pages.next(
-            last.map(|last| format!("{}/{}", last.provider.as_str(), last.external_id.as_str())),
-        );
+        let next_page_token =
+            pages.next(last.map(|last| format!("{}/{}", last.channel, last.external_id.as_str())));
         let accounts = all.into_iter().map(|account| self.render(account));
         let accounts = accounts.collect::<Result<_, _>>()?;
         Ok(Response::new(ListAccountsResponse { accounts, next_page_token }))
@@ -150,12 +188,12 @@ impl account_service_server::AccountService for AccountService {
         request: Request<UpdateAccountRequest>,
     ) -> Result<Response<UpdateAccountResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let (provider, wanted) = (provider_of(&request.provider)?, parse_change(&request)?);
+        let (channel, wanted) = (self.channel(&request.provider)?, parse_change(&request)?);
         let update = self.change(
             caller,
             "account.updated",
             request.external_id.clone(),
-            move |accounts, tenant| accounts.update(tenant, provider, &request.external_id, wanted),
+            move |accounts, tenant| accounts.update(tenant, &channel, &request.external_id, wanted),
         );
         let account = self.render(update.await?)?;
         Ok(Response::new(UpdateAccountResponse { account: Some(account) }))
@@ -166,10 +204,10 @@ impl account_service_server::AccountService for AccountService {
         request: Request<DeleteAccountRequest>,
     ) -> Result<Response<DeleteAccountResponse>, Status> {
         let (caller, DeleteAccountRequest { provider, external_id }) = self.admin(request)?;
-        let provider = provider_of(&provider)?;
+        let channel = self.channel(&provider)?;
         let id = external_id.clone();
         let delete =
-            move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, provider, &id);
+            move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, &channel, &id);
         self.change(caller, "account.deleted", external_id, delete).await?;
         Ok(Response::new(DeleteAccountResponse {}))
     }
@@ -179,13 +217,13 @@ impl account_service_server::AccountService for AccountService {
         request: Request<LinkApplicationRequest>,
     ) -> Result<Response<LinkApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let (provider, id) =
-            (provider_of(&request.provider)?, application(&request.application_id)?);
+        let (channel, id) =
+            (self.channel(&request.provider)?, application(&request.application_id)?);
         let link = self.change(
             caller,
             "account.linked",
             request.external_id.clone(),
-            move |accounts, tenant| accounts.link(tenant, provider, &request.external_id, id),
+            move |accounts, tenant| accounts.link(tenant, &channel, &request.external_id, id),
         );
         let account = self.render(link.await?)?;
         Ok(Response::new(LinkApplicationResponse { account: Some(account) }))
@@ -196,65 +234,27 @@ impl account_service_server::AccountService for AccountService {
         request: Request<UnlinkApplicationRequest>,
     ) -> Result<Response<UnlinkApplicationResponse>, Status> {
         let (caller, request) = self.admin(request)?;
-        let (provider, id) =
-            (provider_of(&request.provider)?, application(&request.application_id)?);
+        let (channel, id) =
+            (self.channel(&request.provider)?, application(&request.application_id)?);
         let unlink = self.change(
             caller,
             "account.unlinked",
             request.external_id.clone(),
-            move |accounts, tenant| accounts.unlink(tenant, provider, &request.external_id, id),
+            move |accounts, tenant| accounts.unlink(tenant, &channel, &request.external_id, id),
         );
         let account = self.render(unlink.await?)?;
         Ok(Response::new(UnlinkApplicationResponse { account: Some(account) }))
     }
 }
 
-fn provider_of(name: &str) -> Result<ChatProvider, Error> {
-    ChatProvider::named(name).ok_or_else(|| {
-        Error::invalid("provider", "must be messenger, viber_service_msg or whatsapp")
-    })
-}
-
 fn application(id: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(id).map_err(|_| Error::invalid("application_id", "must be an application's id"))
 }
 
-/// The provider and external id of the last account that was shown.
-fn account_of(place: &[u8]) -> Option<(ChatProvider, String)> {
-    let (provider, id) = std::str::from_utf8(place).ok()?.split_once('/')?;
-    Some((ChatProvider::named(provider)?, id.to_owned()))
-}
-
-fn parse_new(request: &CreateAccountRequest) -> Result<NewAccount, Error> {
-    let provider = provider_of(&request.provider)?;
-    let mut violations = Vec::new();
-    let external_id =
-        kept("external_id", ExternalId::parse(provider, &request.external_id), &mut violations);
-    let name = match request.name.as_str() {
-        "" => None,
-        name => kept("name", Name::parse(name), &mut violations),
-    };
-    let token = match request.access_token.as_str() {
-        "" if provider == ChatProvider::Messenger => {
-            violations.push(RequestViolation::new("access_token", "is required for messenger"));
-            None
-        }
-        "" => None,
-        token => kept("access_token", AccountToken::parse(token), &mut violations),
-    };
-    let application = match request.application_id.as_str() {
-        "" => None,
-        id => {
-            let id = Uuid::try_parse(id).map_err(|_| "must be an application's id");
-            kept("application_id", id, &mut violations)
-        }
-    };
-    match external_id {
-        Some(external_id) if violations.is_empty() => {
-            Ok(NewAccount { provider, external_id, name, token, application })
-        }
-        Some(_) | None => Err(Error::Invalid(violations)),
-    }
+/// The channel and external id of the last account that was shown.
+fn account_of(place: &[u8]) -> Option<(Channel, String)> {
+    let (channel, id) = std::str::from_utf8(place).ok()?.split_once('/')?;
+    Some((channel.parse().ok()?, id.to_owned()))
 }
 
 fn parse_change(request: &UpdateAccountRequest) -> Result<AccountChange, Error> {

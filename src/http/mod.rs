@@ -8,4 +8,7 @@ mod webhooks;
 pub use caught::caught;
 pub use internal::{Health, Readiness, router as internal_router};
 pub use listener::{Listener, serve};
-pub use webhooks::{AccountsByName, RetryAfter, WebhookSink, Webhooks, router as public_router};
+pub use webhooks::{
+    AccountsByName, ExternalAccounts, ReportedBy, RetryAfter, WebhookSink, Webhooks,
+    router as public_router,
+};

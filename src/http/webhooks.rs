@@ -22,7 +22,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use dispatch_contract::{Account, Clock, Inbound, Registry, Verdict, WebhookRequest};
+use dispatch_contract::{
+    Account, ChannelSender, Clock, ExternalFields, Inbound, Provider, Registry, UnixMillis,
+    Verdict, WebhookOutcome, WebhookRequest,
+};
 use tracing::Level;
 
 use crate::{current::Current, telemetry::EdgeTelemetry};
@@ -31,6 +34,8 @@ use crate::{current::Current, telemetry::EdgeTelemetry};
 const BODY_BYTES: usize = 256 * 1024;
 /// How many accounts a log line names.
 const NAMED: usize = 20;
+/// When a call is worth sending again whose sender's account could not be read.
+const UNREAD_RETRY_S: u64 = 60;
 /// How much of a path is logged, in characters.
 const SHOWN: usize = 80;
 
@@ -40,16 +45,37 @@ pub type AccountsByName = BTreeMap<(String, String), Arc<Account>>;
 /// Where what webhooks report goes.
 #[async_trait]
 pub trait WebhookSink: Send + Sync {
-    /// Takes what a provider reported of an account. Returns once all of it is durable.
+    /// Takes what was reported. Returns once all of it is durable.
     ///
     /// # Errors
     /// [`RetryAfter`]: nothing of it was taken.
-    async fn take(
+    async fn take(&self, by: &ReportedBy<'_>, reported: Vec<Inbound>) -> Result<(), RetryAfter>;
+}
+
+/// Who reports something, as far as it was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedBy<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// The configured account that the call came by.
+    pub account: &'a str,
+    /// Where a sender's own account verified it: what is reported counts for that sender's messages of
+    /// these tenants alone.
+    pub own: Option<(Vec<Arc<str>>, ChannelSender)>,
+}
+
+/// Knows the accounts that tenants brought along.
+pub trait ExternalAccounts: Send + Sync {
+    /// `base` as each tenant that brought this sender uses it. It must not wait for anything.
+    ///
+    /// # Errors
+    /// If that cannot be told now; the text goes to the log.
+    fn of_sender(
         &self,
-        provider: &str,
-        account: &str,
-        reported: Vec<Inbound>,
-    ) -> Result<(), RetryAfter>;
+        base: &Account,
+        fields: ExternalFields,
+        sender: &ChannelSender,
+    ) -> Result<Vec<(Arc<str>, Account)>, String>;
 }
 
 /// When it is worth sending again, in seconds.
@@ -68,6 +94,8 @@ pub struct Webhooks {
     pub registry: Registry,
     /// The accounts, by provider and name; one that was renamed stands under its former names too.
     pub accounts: Arc<Current<AccountsByName>>,
+    /// Those that tenants brought along.
+    pub external_accounts: Arc<dyn ExternalAccounts>,
     /// How providers reach this listener; some signatures cover the URL.
     pub public_url: String,
     /// How long a body may take to arrive.
@@ -124,8 +152,9 @@ impl Webhooks {
             body: &body,
         };
         let wall = self.clock.wall();
-        let read = catch_unwind(AssertUnwindSafe(|| provider.webhook(&call, &account, wall)));
-        let Ok(outcome) = read else {
+        let read =
+            catch_unwind(AssertUnwindSafe(|| self.verified(&**provider, &call, &account, wall)));
+        let Ok(read) = read else {
             // Nothing is known of it, not even whether it is genuine: the provider sends it again.
             self.telemetry.metrics.adapter_panicked(of, "webhook");
             self.telemetry.metrics.webhook(of, &account.name, "panicked");
@@ -134,6 +163,15 @@ impl Webhooks {
                 tracing::error!(provider = of, account, "the provider panicked over a webhook");
             }
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        let (outcome, own) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                if self.admits_log(Level::ERROR, "webhook_account_unread", &account.name, of) {
+                    tracing::error!(provider = of, error, "a sender's account could not be read");
+                }
+                return not_taken(RetryAfter(UNREAD_RETRY_S));
+            }
         };
         let verdict = match outcome.verdict {
             Verdict::Understood => "understood",
@@ -160,15 +198,43 @@ impl Webhooks {
         self.telemetry.metrics.webhook(of, &account.name, verdict);
         // Whatever a provider hands back beside that verdict, a forged call changes nothing.
         if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
-            let taken = self.sink.take(of, &account.name, outcome.inbound);
-            if let Err(RetryAfter(seconds)) = taken.await {
-                let headers = [(header::RETRY_AFTER, seconds.to_string())];
-                let text = "not taken; send it again\n";
-                return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
+            let by = ReportedBy { provider: of, account: &account.name, own };
+            if let Err(later) = self.sink.take(&by, outcome.inbound).await {
+                return not_taken(later);
             }
         }
         let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
         (status, outcome.body).into_response()
+    }
+
+    /// What became of a call: under the configured account, else under those of the sender that it names.
+    /// Each of these speaks for its own sender's messages alone, so that whoever brings an account gains no
+    /// say in what others sent by the same route.
+    fn verified(
+        &self,
+        provider: &dyn Provider,
+        call: &WebhookRequest<'_>,
+        account: &Account,
+        wall: UnixMillis,
+    ) -> Result<(WebhookOutcome, Option<(Vec<Arc<str>>, ChannelSender)>), String> {
+        let configured = provider.webhook(call, account, wall);
+        if configured.verdict != Verdict::Forged {
+            return Ok((configured, None));
+        }
+        let Some(sender) = provider.webhook_sender(call) else { return Ok((configured, None)) };
+        let Some(fields) = provider.external_fields(&sender.channel) else {
+            return Ok((configured, None));
+        };
+        let mut verified = None;
+        let mut tenants = Vec::new();
+        for (tenant, own) in self.external_accounts.of_sender(account, fields, &sender)? {
+            let outcome = provider.webhook(call, &own, wall);
+            if outcome.verdict != Verdict::Forged {
+                verified.get_or_insert(outcome);
+                tenants.push(tenant);
+            }
+        }
+        Ok(verified.map_or((configured, None), |outcome| (outcome, Some((tenants, sender)))))
     }
 
     /// What anybody outside can cause is logged rarely, and counted by the metrics.
@@ -215,6 +281,11 @@ impl Webhooks {
         let (_, only) = of_provider.next().filter(|_| of_provider.next().is_none())?;
         Some(Arc::clone(only))
     }
+}
+
+fn not_taken(RetryAfter(seconds): RetryAfter) -> Response {
+    let headers = [(header::RETRY_AFTER, seconds.to_string())];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, "not taken; send it again\n").into_response()
 }
 
 /// A path as it may stand in a log: short, without what is no usual part of one, and without numbers

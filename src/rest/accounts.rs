@@ -1,7 +1,7 @@
 //! `/beta/chatapp-accounts`, as the old External Accounts API had it.
 //!
 //! Beyond it, accounts of Viber and WhatsApp are created, changed and deleted here as those of
-//! Messenger are: there is nobody else to do it.
+//! Messenger are: there is nobody else to do it. So are those on channels whose providers take them.
 
 mod parse;
 mod render;
@@ -15,7 +15,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::{delete, get, post},
 };
-use dispatch_contract::Secret;
+use dispatch_contract::{Channel, Secret};
 use uuid::Uuid;
 
 use self::render::AccountProblem;
@@ -25,7 +25,7 @@ use super::{
     request::{Faults, JsonAnswer, beside, number, object, query},
 };
 use crate::{
-    access::{AccountError, AccountToken, Accounts, Caller, ChatProvider, ExternalAccount},
+    access::{AccountError, AccountToken, Accounts, Caller, ExternalAccount},
     api::Error,
 };
 
@@ -54,18 +54,18 @@ async fn list(State(rest): State<Arc<Rest>>, head: Parts) -> Result<JsonAnswer, 
     let (query, mut faults) = (query(&head.uri), Faults::default());
     let size = number(&query, "page_size", PAGE_USUAL, PAGE_MOST, &mut faults);
     let page = number(&query, "page_number", 1, usize::MAX, &mut faults);
-    let provider = query.get("provider").and_then(|name| {
-        let wanted = "must be one of: messenger, viber_service_msg, whatsapp";
-        faults.take("provider", ChatProvider::named(name).ok_or(wanted))
+    let channel = query.get("provider").and_then(|name| {
+        let found = rest.accounts.channel(name);
+        found.map_err(|wanted| faults.add("provider", wanted)).ok()
     });
     if !faults.0.is_empty() {
         return Err(AccountProblem::invalid(faults));
     }
-    let all = rest.accounts.list(&caller.tenant, provider);
+    let all = rest.accounts.list(&caller.tenant, channel.as_ref());
     let behind = size.saturating_mul(page - 1);
     let shown = all.iter().skip(behind).take(size).map(|account| rest.shown(account));
     let shown = shown.collect::<Result<Vec<_>, _>>()?;
-    Ok(JsonAnswer(StatusCode::OK, render::page(shown, all.len(), page, size, provider)))
+    Ok(JsonAnswer(StatusCode::OK, render::page(shown, all.len(), page, size, channel.as_ref())))
 }
 
 async fn create(
@@ -75,9 +75,9 @@ async fn create(
     body: Body,
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let provider = named(&provider)?;
+    let channel = rest.channel(&provider)?;
     let body = object(&head.headers, body, rest.body_timeout).await?;
-    let new = parse::new(provider, &body).map_err(AccountProblem::invalid)?;
+    let new = parse::new(channel, &body).map_err(AccountProblem::invalid)?;
     let now = rest.engine.clock().wall();
     let id = new.external_id.as_str().to_owned();
     let create = move |accounts: &Accounts, tenant: &str| accounts.create(tenant, new, now);
@@ -91,7 +91,8 @@ async fn show(
     Path((provider, id)): Path<(String, String)>,
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let account = rest.accounts.get(&caller.tenant, named(&provider)?, &id).map_err(refused)?;
+    let channel = rest.channel(&provider)?;
+    let account = rest.accounts.get(&caller.tenant, &channel, &id).map_err(refused)?;
     Ok(JsonAnswer(StatusCode::OK, rest.shown(&account)?))
 }
 
@@ -102,17 +103,17 @@ async fn update(
     body: Body,
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let provider = named(&provider)?;
+    let channel = rest.channel(&provider)?;
     let body = object(&head.headers, body, rest.body_timeout).await?;
     let fixed = [
         ("external_id", id.as_str()),
-        ("provider", provider.as_str()),
+        ("provider", channel.as_str()),
         ("api_key", &*caller.tenant),
     ];
     let wanted = parse::change(&body, fixed).map_err(AccountProblem::invalid)?;
     let of = id.clone();
     let update =
-        move |accounts: &Accounts, tenant: &str| accounts.update(tenant, provider, &of, wanted);
+        move |accounts: &Accounts, tenant: &str| accounts.update(tenant, &channel, &of, wanted);
     let change = change(&rest, caller, "account.updated", id, update);
     Ok(JsonAnswer(StatusCode::OK, rest.shown(&change.await?)?))
 }
@@ -123,9 +124,9 @@ async fn remove(
     Path((provider, id)): Path<(String, String)>,
 ) -> Result<StatusCode, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let provider = named(&provider)?;
+    let channel = rest.channel(&provider)?;
     let of = id.clone();
-    let delete = move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, provider, &of);
+    let delete = move |accounts: &Accounts, tenant: &str| accounts.delete(tenant, &channel, &of);
     change(&rest, caller, "account.deleted", id, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -137,12 +138,12 @@ async fn link(
     body: Body,
 ) -> Result<JsonAnswer, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let provider = named(&provider)?;
+    let channel = rest.channel(&provider)?;
     let body = object(&head.headers, body, rest.body_timeout).await?;
     let application = parse::link(&body).map_err(AccountProblem::invalid)?;
     let of = id.clone();
     let link =
-        move |accounts: &Accounts, tenant: &str| accounts.link(tenant, provider, &of, application);
+        move |accounts: &Accounts, tenant: &str| accounts.link(tenant, &channel, &of, application);
     let link = change(&rest, caller, "account.linked", id, link);
     Ok(JsonAnswer(StatusCode::OK, rest.shown(&link.await?)?))
 }
@@ -153,19 +154,23 @@ async fn unlink(
     Path((provider, id, application)): Path<(String, String, String)>,
 ) -> Result<StatusCode, AccountProblem> {
     let caller = caller(&rest, &head)?;
-    let provider = named(&provider)?;
+    let channel = rest.channel(&provider)?;
     // What is no id is linked to nothing.
     let application =
         Uuid::try_parse(&application).map_err(|_| refused(AccountError::NotLinked))?;
     let of = id.clone();
     let unlink = move |accounts: &Accounts, tenant: &str| {
-        accounts.unlink(tenant, provider, &of, application)
+        accounts.unlink(tenant, &channel, &of, application)
     };
     change(&rest, caller, "account.unlinked", id, unlink).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Rest {
+    fn channel(&self, provider: &str) -> Result<Channel, AccountProblem> {
+        self.accounts.channel(provider).map_err(|_| refused(AccountError::NotFound))
+    }
+
     /// An account as this service shows accounts: its token in clear only where that is asked for.
     fn shown(&self, account: &ExternalAccount) -> Result<serde_json::Value, AccountProblem> {
         let token = match &account.token {
@@ -175,10 +180,6 @@ impl Rest {
         };
         Ok(render::account(account, token.as_ref()))
     }
-}
-
-fn named(provider: &str) -> Result<ChatProvider, AccountProblem> {
-    ChatProvider::named(provider).ok_or_else(|| refused(AccountError::NotFound))
 }
 
 /// Does a change beside the runtime, and writes down who did it.

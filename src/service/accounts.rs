@@ -1,8 +1,8 @@
 //! Joins the external accounts that access keeps to the engine that sends with them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use dispatch_contract::{Account, Channel, Endpoint};
+use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
 
 use super::StartError;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     },
     config::{Config, ConfigError, SecretSource, StoreKind, resolve_secret},
     engine::Senders,
+    http::ExternalAccounts,
     store::Settings,
 };
 
@@ -24,15 +25,28 @@ impl Senders for OwnAccounts {
     fn account(
         &self,
         base: &Account,
+        fields: ExternalFields,
         tenant: &str,
         channel: &Channel,
         sender: &Endpoint,
     ) -> Result<Option<Account>, String> {
-        self.0.over(base, tenant, channel, sender.value()).map_err(|error| error.to_string())
+        let over = self.0.over(base, fields, tenant, channel, sender.value());
+        over.map_err(|error| error.to_string())
     }
 
     fn owner(&self, channel: &Channel, sender: &Endpoint) -> Option<Arc<str>> {
         self.0.owner(channel, sender.value())
+    }
+}
+
+impl ExternalAccounts for OwnAccounts {
+    fn of_sender(
+        &self,
+        base: &Account,
+        fields: ExternalFields,
+        sender: &ChannelSender,
+    ) -> Result<Vec<(Arc<str>, Account)>, String> {
+        self.0.all_over(base, fields, sender).map_err(|error| error.to_string())
     }
 }
 
@@ -43,12 +57,13 @@ pub(super) struct SecretStores {
     pub(super) rotation: Arc<Rotation>,
 }
 
-/// The applications and accounts of a store.
+/// The applications and accounts of a store; `channels` are those whose providers take accounts.
 pub(super) fn open(
     config: &Config,
     access: &Access,
     settings: &Arc<dyn Settings>,
     limits: &LimitsByTenant,
+    channels: BTreeSet<Channel>,
 ) -> Result<SecretStores, StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
@@ -83,7 +98,7 @@ pub(super) fn open(
     let applications = Arc::new(applications.map_err(StartError::Store)?);
     let (held, told, limits) = (Arc::clone(settings), Arc::clone(&applications), limits.clone());
     let accounts = Accounts::open(held, Arc::clone(&vault), told, limits);
-    let accounts = Arc::new(accounts.map_err(StartError::Store)?);
+    let accounts = Arc::new(accounts.map_err(StartError::Store)?.with_channels(channels));
     let holders = (Arc::clone(&applications), Arc::clone(&accounts));
     let rotation = Arc::new(Rotation::new(vault, holders, access.clone(), file, keys));
     Ok(SecretStores { applications, accounts, rotation })

@@ -149,11 +149,12 @@ fn route(
         concurrency: given.concurrency,
         timeout: Duration::from_secs(given.timeout_s),
         callback_url,
+        external_fields: registry.external_fields(&**adapter),
         ..usual_route(adapter, account)
     })
 }
 
-/// A route for anybody, named after its adapter.
+/// A route for anybody, named after its adapter; no sender has an account of its own there.
 pub fn usual_route(adapter: &Arc<dyn ChannelAdapter>, account: &Arc<Account>) -> Route {
     Route {
         name: Arc::from(adapter.name()),
@@ -161,6 +162,7 @@ pub fn usual_route(adapter: &Arc<dyn ChannelAdapter>, account: &Arc<Account>) ->
         sender: SenderMatch::Any,
         adapter: Arc::clone(adapter),
         account: Arc::clone(account),
+        external_fields: None,
         concurrency: 64,
         timeout: Duration::from_secs(10),
         callback_url: None,

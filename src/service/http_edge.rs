@@ -8,12 +8,12 @@ use dispatch_contract::Inbound;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{files::Files, rooms::Rooms, sockets::Socket};
+use super::{accounts::OwnAccounts, files::Files, rooms::Rooms, sockets::Socket};
 use crate::{
     config::ListenConfig,
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, ReceiptScope},
     fair::ConnectionPool,
-    http::{self, Readiness, RetryAfter, WebhookSink},
+    http::{self, Readiness, ReportedBy, RetryAfter, WebhookSink},
     rest::{self, Rest},
     tls::Tls,
 };
@@ -62,6 +62,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         clock: rooms.clock.contract_clock(),
         telemetry: rooms.engine.telemetry(),
         registry: rooms.registry.clone(),
+        external_accounts: Arc::new(OwnAccounts(Arc::clone(&rooms.external_accounts))),
         accounts: Arc::clone(&rooms.accounts.accounts),
         public_url: listen.public_url.clone(),
         timeout,
@@ -96,13 +97,10 @@ struct EngineInbound(Engine);
 
 #[async_trait]
 impl WebhookSink for EngineInbound {
-    async fn take(
-        &self,
-        provider: &str,
-        account: &str,
-        reported: Vec<Inbound>,
-    ) -> Result<(), RetryAfter> {
-        let taken = self.0.inbound(provider, account, reported).await;
+    async fn take(&self, by: &ReportedBy<'_>, reported: Vec<Inbound>) -> Result<(), RetryAfter> {
+        let own = by.own.as_ref();
+        let of = own.map(|(tenants, sender)| ReceiptScope::new(tenants.clone(), sender.clone()));
+        let taken = self.0.inbound_of(by.provider, by.account, of, reported).await;
         taken.map_err(|error| match error {
             EngineError::Overloaded { retry_after_ms } => {
                 RetryAfter(retry_after_ms.div_ceil(1000).max(1))

@@ -74,8 +74,10 @@ impl Rooms {
         let components = components(&clock, sockets.http.address).map_err(StartError::Config)?;
         let caller_access =
             CallerAccess::of(config, sockets, &access, components.is_simulated, &*store)?;
-        let accounts::SecretStores { applications, accounts: external_accounts, rotation } =
-            accounts::open(config, &access, &store.settings(), access.limits())?;
+        let accounts::SecretStores { applications, accounts: external_accounts, rotation } = {
+            let channels = components.registry.external_channels();
+            accounts::open(config, &access, &store.settings(), access.limits(), channels)?
+        };
         let routes = components.routes;
         let routes = options::with_tenants_and_names(routes, config, &components.accounts);
         let engine = Engine::start(

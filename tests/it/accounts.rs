@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use dispatch::{
     access::{
         AccountChange, AccountError, AccountToken, Accounts, ApplicationSpec, Applications,
-        ChatProvider, ExternalId, LimitsByTenant, MasterKey, MessagesSpec, Name, NewAccount,
-        TenantLimits, Vault, VaultError,
+        ExternalId, LimitsByTenant, MasterKey, MessagesSpec, Name, NewAccount, TenantLimits, Vault,
+        VaultError,
     },
     builtin,
     client::Client,
@@ -24,8 +24,8 @@ use dispatch::{
     store::{MemoryStore, Settings, Store},
 };
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, Message, SendContext,
-    UnixMillis,
+    Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, ExternalFields,
+    Message, SendContext, UnixMillis,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -39,6 +39,7 @@ use crate::{
 const PATH: &str = "/beta/chatapp-accounts";
 const PAGE: &str = "107083064136738";
 const TOKEN: &str = "EAAJaPageToken0123456789";
+const FIELDS: ExternalFields = ExternalFields { access_token: "access_token" };
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 async fn application(api: &Api, name: &str) -> String {
@@ -358,6 +359,7 @@ async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Serv
         let inner = Arc::clone(&route.adapter);
         Route {
             adapter: Arc::new(Remembering { inner, calls: Arc::clone(calls) }),
+            external_fields: Some(FIELDS),
             ..route.clone()
         }
     };
@@ -435,7 +437,7 @@ async fn a_message_goes_out_under_its_sender_s_own_account() {
     };
 
     let plain = send().await;
-    assert_eq!((plain.setting("external_id"), plain.secret("access_token")), (None, None));
+    assert_eq!(plain.secret("access_token"), None);
 
     let messenger = format!("{PATH}/messenger");
     let other = json!({ "external_id": "someone-else", "access_token": "not-this" });
@@ -445,7 +447,6 @@ async fn a_message_goes_out_under_its_sender_s_own_account() {
     let body = json!({ "external_id": PAGE, "access_token": TOKEN });
     assert_eq!(api.post(&messenger, body).await.0, 201);
     let own = send().await;
-    assert_eq!(own.setting("external_id"), Some(PAGE));
     assert_eq!(own.secret("access_token"), Some(TOKEN));
     assert_eq!(own.name, plain.name, "receipts still find it");
     assert_ne!(own.revision, plain.revision);
@@ -489,10 +490,10 @@ impl Rows {
 }
 
 fn page(id: &str, token: &str) -> NewAccount {
-    let provider = ChatProvider::Messenger;
+    let channel = Channel::MESSENGER;
     NewAccount {
-        provider,
-        external_id: ExternalId::parse(provider, id).unwrap(),
+        external_id: ExternalId::parse(&channel, id).unwrap(),
+        channel,
         name: None,
         token: Some(AccountToken::parse(token).unwrap()),
         application: None,
@@ -514,7 +515,7 @@ fn two_tenants_with_the_same_page_do_not_see_each_other() {
         accounts.create(tenant, new, NOW).unwrap();
     }
     accounts.create("am", page("another", "token"), NOW).unwrap();
-    let messenger = ChatProvider::Messenger;
+    let messenger = &Channel::MESSENGER;
     let of = |tenant: &str| -> Vec<_> {
         let all = accounts.list(tenant, None).into_iter();
         all.map(|account| account.external_id.as_str().to_owned()).collect()
@@ -543,12 +544,12 @@ fn two_tenants_with_the_same_page_do_not_see_each_other() {
     assert_eq!(accounts.token(&left).unwrap().unwrap().expose(), "token-of-am");
 
     let over = |tenant: &str| {
-        let account = accounts.over(&base(), tenant, &Channel::MESSENGER, PAGE).unwrap();
+        let account = accounts.over(&base(), FIELDS, tenant, &Channel::MESSENGER, PAGE).unwrap();
         account.map(|account| account.secret("access_token").unwrap().to_owned())
     };
     assert_eq!(over("am").as_deref(), Some("token-of-am"));
     assert_eq!(over("a"), None);
-    let sms = accounts.over(&base(), "am", &Channel::SMS, PAGE).unwrap();
+    let sms = accounts.over(&base(), FIELDS, "am", &Channel::SMS, PAGE).unwrap();
     assert_eq!(sms, None, "a page is no sender of SMS");
 }
 
@@ -566,12 +567,12 @@ fn what_is_kept_is_there_again_and_opens_with_its_own_master_key_only() {
     assert!(refused.to_string().contains("raise most_accounts in [access]"), "{refused}");
     drop(accounts);
     let (_, accounts) = rows.open();
-    assert_eq!(accounts.get("a", ChatProvider::Messenger, PAGE), Ok(made.clone()));
+    assert_eq!(accounts.get("a", &Channel::MESSENGER, PAGE), Ok(made.clone()));
     assert_eq!(accounts.token(&made).unwrap().unwrap().expose(), TOKEN);
     assert_eq!(accounts.list("b", None).len(), 300);
 
     let (_, accounts) = rows.open_with(&MasterKey::random().unwrap());
-    let refused = accounts.over(&base(), "a", &Channel::MESSENGER, PAGE).unwrap_err();
+    let refused = accounts.over(&base(), FIELDS, "a", &Channel::MESSENGER, PAGE).unwrap_err();
     // One key in 256 has the same mark.
     let either = [VaultError::OtherKey, VaultError::Damaged].map(AccountError::Vault);
     assert!(either.contains(&refused), "{refused:?}");
@@ -583,7 +584,8 @@ fn every_version_of_every_account_has_a_revision_of_its_own() {
     let (_, accounts) = Rows::new().open();
     let mut seen = std::collections::BTreeSet::from([base().revision]);
     let mut next = |id: &str, tenant: &str| {
-        let over = accounts.over(&base(), tenant, &Channel::MESSENGER, id).unwrap().unwrap();
+        let over =
+            accounts.over(&base(), FIELDS, tenant, &Channel::MESSENGER, id).unwrap().unwrap();
         assert!(seen.insert(over.revision), "{id} of {tenant}");
     };
     for tenant in ["a", "b"] {
@@ -592,11 +594,11 @@ fn every_version_of_every_account_has_a_revision_of_its_own() {
             next(id, tenant);
             let token = Some(AccountToken::parse("renewed").unwrap());
             let change = AccountChange { token, ..Default::default() };
-            accounts.update(tenant, ChatProvider::Messenger, id, change).unwrap();
+            accounts.update(tenant, &Channel::MESSENGER, id, change).unwrap();
             next(id, tenant);
         }
     }
-    accounts.delete("a", ChatProvider::Messenger, "one").unwrap();
+    accounts.delete("a", &Channel::MESSENGER, "one").unwrap();
     let later = UnixMillis(NOW.0 + 10);
     accounts.create("a", page("one", TOKEN), later).unwrap();
     next("one", "a");

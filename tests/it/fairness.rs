@@ -59,6 +59,7 @@ fn routes(names: &[&str], weights: &[(&str, u32)]) -> Arc<RouteTable> {
         concurrency: PLACES,
         timeout: Duration::from_secs(30),
         callback_url: None,
+        external_fields: None,
     };
     let weights = weights.iter().map(|(tenant, weight)| (Arc::from(*tenant), *weight)).collect();
     Arc::new(RouteTable::new(names.iter().map(route).collect()).weighted(weights))

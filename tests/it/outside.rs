@@ -29,6 +29,7 @@ use crate::support::{FREE, Process, eventually, request};
 /// Compiled here too, so that each run of this suite holds it to the contract.
 #[path = "../outside/line/src/line.rs"]
 mod line;
+mod pages;
 
 const TOKEN: &str = "a token of the tests";
 const KEY: &str = "line:a secret of the tests";

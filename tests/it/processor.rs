@@ -163,6 +163,7 @@ fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Command
     Command::Inbound {
         provider: Arc::from("sandbox"),
         account: Arc::from(account),
+        scope: None,
         items: vec![Inbound::Receipt(receipt)],
         reply: Box::new(|_| {}),
     }

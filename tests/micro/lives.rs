@@ -127,6 +127,7 @@ pub fn delivered(attempt: AttemptId) -> Command {
     Command::Inbound {
         provider: Arc::from("vonage"),
         account: Arc::from("main"),
+        scope: None,
         items: vec![Inbound::Receipt(receipt)],
         reply: Box::new(|_| {}),
     }

@@ -22,7 +22,7 @@ use dispatch::{
     telemetry::Metrics,
 };
 use dispatch_contract::{
-    Account, AttemptId, Capabilities, Channel, Correlation, Endpoint, UnixMillis,
+    Account, AttemptId, Capabilities, Channel, Correlation, Endpoint, ExternalFields, UnixMillis,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 
@@ -60,6 +60,7 @@ pub fn sms_route(name: &str, concurrency: u32) -> RouteTable {
         concurrency,
         timeout: Duration::from_secs(1),
         callback_url: None,
+        external_fields: None,
     }])
 }
 
@@ -178,6 +179,7 @@ impl Senders for NoSenders {
     fn account(
         &self,
         _: &Account,
+        _: ExternalFields,
         _: &str,
         _: &Channel,
         _: &Endpoint,

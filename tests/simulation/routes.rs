@@ -91,6 +91,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         concurrency: spec.concurrency,
         timeout: Duration::from_millis(spec.timeout_ms),
         callback_url: None,
+        external_fields: None,
     }
 }
 

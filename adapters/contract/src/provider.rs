@@ -5,8 +5,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Account, ChannelAdapter, Clock, InboundSink, SettingsForm, UnixMillis, WebhookOutcome,
-    WebhookRequest,
+    Account, Channel, ChannelAdapter, ChannelSender, Clock, ExternalFields, InboundSink,
+    SettingsForm, UnixMillis, WebhookOutcome, WebhookRequest,
 };
 
 /// A company, or the sandbox, that sends on channels: what its channels share.
@@ -33,6 +33,27 @@ pub trait Provider: Send + Sync {
     /// Its adapters, one for each channel. The same ones with every call.
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>>;
 
+    /// Where a tenant's own account on a channel goes in an account of this provider: the messages of such
+    /// a sender go out under it. The same for each channel as long as the service runs.
+    ///
+    /// `None`, as by default: calls carry the credential of the configured account, whoever sends. Then an
+    /// external account on this channel changes nothing about them, and whoever made it is told so.
+    fn external_fields(&self, _channel: &Channel) -> Option<ExternalFields> {
+        None
+    }
+
+    /// Which sender a call to a webhook says that it is about, read before anything of it is verified.
+    ///
+    /// For providers who sign with what the sender brought. What the configured account does not verify is
+    /// handed to [`webhook`](Self::webhook) again, under the account of each tenant that brought this sender,
+    /// and what one of those verifies counts for that sender's messages of that tenant alone. So nothing has
+    /// to be believed of the answer. Pure and total as `webhook` is.
+    ///
+    /// `None`, as by default: one secret of the configured account signs for all of its senders.
+    fn webhook_sender(&self, _request: &WebhookRequest<'_>) -> Option<ChannelSender> {
+        None
+    }
+
     /// Checks and reads a call of the provider's to this account's webhook URL, for all its channels.
     ///
     /// - Pure: no I/O, and the time is passed in (raw wall clock, for the age of signatures).
@@ -54,7 +75,8 @@ pub trait Provider: Send + Sync {
     /// Runs for as long as the service does; for providers with whom a connection is kept, or who are
     /// asked for receipts.
     ///
-    /// - `accounts` are those of this provider, from the start on, and tell when they changed.
+    /// - `accounts` are those of this provider that are configured, from the start on, and tell when they
+    ///   changed. External accounts are not among them.
     /// - It returns soon after `shutdown` is ready. Returning before that is for good: it is not begun again.
     /// - One that panics is begun again after a rest, with the same accounts.
     async fn run(

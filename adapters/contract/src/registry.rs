@@ -1,8 +1,12 @@
 //! The providers of a service.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
-use crate::{ChannelAdapter, Provider};
+use crate::{Channel, ChannelAdapter, ExternalFields, Provider};
 
 /// The providers of a service and their adapters, by name. A value that `main` builds and hands down;
 /// nothing global.
@@ -29,6 +33,13 @@ pub enum RegistrationError {
         of: String,
         /// Who brings it.
         provider: String,
+    },
+    /// What a sender brings is to stand in a secret that the provider's form does not have.
+    ExternalField {
+        /// The provider.
+        provider: String,
+        /// The secret.
+        field: &'static str,
     },
 }
 
@@ -57,6 +68,12 @@ impl Registry {
                 let (adapter, provider) = (adapter_name, name);
                 return Err(RegistrationError::Foreign { adapter, of, provider });
             }
+            if let Some(fields) = provider.external_fields(adapter.channel())
+                && !provider.settings().get(fields.access_token).is_some_and(|it| it.is_secret)
+            {
+                let field = fields.access_token;
+                return Err(RegistrationError::ExternalField { provider: name, field });
+            }
             if adapters.insert(adapter_name.clone(), adapter).is_some() {
                 return Err(RegistrationError::DuplicateAdapter(adapter_name));
             }
@@ -84,6 +101,17 @@ impl Registry {
     /// The provider that reads webhooks under this name: its own, or one of its adapters'.
     pub fn webhook_reader(&self, name: &str) -> Option<&Arc<dyn Provider>> {
         self.provider(name).or_else(|| self.provider(self.get(name)?.provider()))
+    }
+
+    /// Where a sender's own account goes in one of the provider behind `adapter`, if that takes any.
+    pub fn external_fields(&self, adapter: &dyn ChannelAdapter) -> Option<ExternalFields> {
+        self.provider(adapter.provider())?.external_fields(adapter.channel())
+    }
+
+    /// The channels on which some provider takes senders' own accounts.
+    pub fn external_channels(&self) -> BTreeSet<Channel> {
+        let takes = |it: &&Arc<dyn ChannelAdapter>| self.external_fields(&***it).is_some();
+        self.iter().filter(takes).map(|adapter| adapter.channel().clone()).collect()
     }
 
     /// All adapters, ordered by name.
@@ -119,6 +147,11 @@ impl fmt::Display for RegistrationError {
             RegistrationError::Foreign { adapter, of, provider } => write!(
                 f,
                 "provider {provider} brings adapter {adapter}, which says that it is one of {of}"
+            ),
+            RegistrationError::ExternalField { provider, field } => write!(
+                f,
+                "provider {provider} takes senders' own accounts in secret {field}, which its settings form \
+                 has not"
             ),
         }
     }

@@ -7,7 +7,7 @@ use dispatch_contract::AttemptId;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
-    engine::{Effects, SendOrder, permits::PermitRequest},
+    engine::{Effects, SendOrder, permits::PermitRequest, sender_account_id},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
     store::{Change, HeldReceipt, StoreError},
 };
@@ -61,7 +61,14 @@ impl BatchContext<'_> {
                         continue;
                     };
                     let account = Arc::clone(self.processor.routes.former_names().present(account));
-                    let matched = self.processor.held_receipts.take(&account, provider_id);
+                    let mut matched = self.processor.held_receipts.take(&account, provider_id);
+                    if self.processor.held_receipts.len() > 0
+                        && let Some(step) =
+                            sent.and_then(|it| loaded.state.steps.get(usize::from(it.step)))
+                    {
+                        let own = sender_account_id(&account, &step.requirement);
+                        matched.extend(self.processor.held_receipts.take(&own, provider_id));
+                    }
                     early.push((*attempt, matched));
                     let named = AttemptId { workflow: id.0, number: *attempt };
                     self.messages.insert((Arc::clone(&account), provider_id.clone()), named);

@@ -7,10 +7,10 @@ use dispatch_contract::{AttemptId, Inbound, Report, Status};
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
     engine::{
-        Canceled, Command, Created, EngineError, ForeignReceipts, NewWorkflow, Responder,
-        account_id,
+        Canceled, Command, Created, EngineError, ForeignReceipts, NewWorkflow, ReceiptScope,
+        Responder, account_id,
     },
-    machine::{self, AttemptState, Event, Update, Workflow, WorkflowId},
+    machine::{self, AttemptState, Event, RouteRequirement, Update, Workflow, WorkflowId},
     store::{HeldReceipt, Record, StoreError},
 };
 /// Commands.
@@ -19,9 +19,9 @@ impl BatchContext<'_> {
         match command {
             Command::Create { record, reply } => self.create(*record, reply),
             Command::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
-            Command::Inbound { provider, account, items, reply } => {
+            Command::Inbound { provider, account, scope, items, reply } => {
                 for item in items {
-                    self.inbound(&provider, &account, item)?;
+                    self.inbound(&provider, &account, scope.as_ref(), item)?;
                 }
                 self.effects.acks.push(Box::new(move || reply(Ok(()))));
                 Ok(())
@@ -165,6 +165,7 @@ impl BatchContext<'_> {
         &mut self,
         provider: &Arc<str>,
         account: &Arc<str>,
+        scope: Option<&ReceiptScope>,
         item: Inbound,
     ) -> Result<(), StoreError> {
         let reported_by = account_id(provider, account);
@@ -204,19 +205,25 @@ impl BatchContext<'_> {
         if let Some(attempt) = found
             && let Some(started_under) = self.account_of(attempt)?
         {
-            if started_under == reported_by {
+            let is_within =
+                scope.is_none_or(|it| self.requirement_of(attempt).is_some_and(|of| it.admits(of)));
+            if started_under == reported_by && is_within {
                 let event = Event::Update { attempt: attempt.number, update };
                 return self.event(WorkflowId(attempt.workflow), event);
             }
+            let reported_by = match scope {
+                Some(_) => Arc::from(format!("a sender's own account over {reported_by}")),
+                None => reported_by,
+            };
             let first = ForeignReceipts { count: 0, reported_by, started_under };
             self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(());
         }
         match provider_id {
             Some(provider_id) if attempt.is_none() && self.may_be_early(&reported_by) => {
-                let (parked, gone) = self.processor.held_receipts.park(HeldReceipt {
+                let held = HeldReceipt {
                     key: 0,
-                    account: reported_by,
+                    account: Arc::clone(&reported_by),
                     provider_id,
                     at: self.now.engine,
                     report: update.report.into(),
@@ -224,14 +231,31 @@ impl BatchContext<'_> {
                     code: update.code,
                     detail: update.detail,
                     usage: update.usage,
-                });
-                self.effects.change_set.hold_receipts.push(parked);
-                self.effects.unmatched += usize::from(gone.is_some());
-                self.effects.change_set.release_receipts.extend(gone);
+                };
+                match scope {
+                    None => self.hold(held),
+                    Some(scope) => scope
+                        .ids(&reported_by)
+                        .for_each(|account| self.hold(HeldReceipt { account, ..held.clone() })),
+                }
             }
             Some(_) | None => self.effects.unmatched += 1,
         }
         Ok(())
+    }
+
+    fn hold(&mut self, held: HeldReceipt) {
+        let (parked, gone) = self.processor.held_receipts.park(held);
+        self.effects.change_set.hold_receipts.push(parked);
+        self.effects.unmatched += usize::from(gone.is_some());
+        self.effects.change_set.release_receipts.extend(gone);
+    }
+
+    /// What the step of an attempt needs of its route. The attempt's workflow is loaded.
+    fn requirement_of(&self, attempt: AttemptId) -> Option<&RouteRequirement> {
+        let state = &self.loaded.get(&WorkflowId(attempt.workflow))?.state;
+        let step = state.attempt(attempt.number)?.step;
+        Some(&*state.steps.get(usize::from(step))?.requirement)
     }
 
     /// What the account is known by now that the newest call of an attempt was STARTED under; `None` if

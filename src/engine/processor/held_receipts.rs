@@ -32,7 +32,7 @@ impl HeldReceipts {
         let mut held_receipts = HeldReceipts { next_key: 1, ..HeldReceipts::default() };
         for mut parked in parked {
             held_receipts.next_key = held_receipts.next_key.max(parked.key + 1);
-            parked.account = Arc::clone(names.present(&parked.account));
+            parked.account = names.present_of_held(&parked.account);
             held_receipts.put(parked);
         }
         held_receipts

@@ -141,6 +141,7 @@ fn a_receipt_is_answered_only_once_it_is_durable() {
         Command::Inbound {
             provider: Arc::from("sandbox"),
             account: Arc::from("main"),
+            scope: None,
             items: vec![Inbound::Receipt(Receipt {
                 attempt: Some(attempt),
                 provider_id: None,

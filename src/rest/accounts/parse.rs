@@ -1,19 +1,19 @@
 //! From the JSON of the old External Accounts API to what is to become of an account.
 
+use dispatch_contract::Channel;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    access::{AccountChange, AccountToken, ChatProvider, ExternalId, Name, NewAccount},
+    access::{AccountChange, AccountToken, ExternalId, Name, NewAccount, needs_token},
     rest::request::Faults,
 };
 
-/// What a new account is to be. Messenger's needs a token; Viber's and WhatsApp's may be reached
-/// through a provider that holds it.
+/// What a new account is to be.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn new(provider: ChatProvider, body: &Map<String, Value>) -> Result<NewAccount, Faults> {
+pub(super) fn new(channel: Channel, body: &Map<String, Value>) -> Result<NewAccount, Faults> {
     let mut faults = Faults::default();
     let external_id = match body.get("external_id") {
         None | Some(Value::Null) => {
@@ -22,18 +22,18 @@ pub(super) fn new(provider: ChatProvider, body: &Map<String, Value>) -> Result<N
         }
         given => faults
             .text("external_id", given)
-            .and_then(|text| faults.take("external_id", ExternalId::parse(provider, text))),
+            .and_then(|text| faults.take("external_id", ExternalId::parse(&channel, text))),
     };
     let token = token(body, &mut faults);
     let is_given = body.get("access_token").is_some_and(|token| !token.is_null());
-    if provider == ChatProvider::Messenger && !is_given {
+    if needs_token(&channel) && !is_given {
         faults.add("access_token", "Missing `access_token` field");
     }
     let name = name(body, &mut faults).flatten();
     let application = application(body, &mut faults).flatten();
     match external_id {
         Some(external_id) if faults.0.is_empty() => {
-            Ok(NewAccount { provider, external_id, name, token, application })
+            Ok(NewAccount { channel, external_id, name, token, application })
         }
         Some(_) | None => Err(faults),
     }

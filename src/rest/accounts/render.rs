@@ -4,11 +4,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use dispatch_contract::Secret;
+use dispatch_contract::{Channel, Secret};
 use serde_json::{Value, json};
 
 use crate::{
-    access::{ChatProvider, ExternalAccount},
+    access::ExternalAccount,
     rest::{
         Problem,
         request::{Faults, JsonAnswer},
@@ -22,7 +22,7 @@ pub(super) fn account(account: &ExternalAccount, token: Option<&Secret>) -> Valu
         "external_id": account.external_id.as_str(),
         // The old API's customers were known by their key; here they are tenants.
         "api_key": account.tenant,
-        "provider": account.provider.as_str(),
+        "provider": account.channel.as_str(),
         "name": account.name,
         "applications": applications,
     });
@@ -38,9 +38,9 @@ pub(super) fn page(
     total: usize,
     page: usize,
     size: usize,
-    provider: Option<ChatProvider>,
+    channel: Option<&Channel>,
 ) -> Value {
-    let only = provider.map_or(String::new(), |it| format!("provider={}&", it.as_str()));
+    let only = channel.map_or(String::new(), |it| format!("provider={it}&"));
     let link = |page: usize| {
         let query = format!("{only}page_number={page}&page_size={size}");
         json!({ "href": format!("/beta/chatapp-accounts?{query}") })

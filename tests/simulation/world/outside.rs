@@ -308,6 +308,7 @@ impl World<'_> {
         let input = Command::Inbound {
             provider: Arc::from(spec.provider),
             account: Arc::from(spec.account),
+            scope: None,
             items: inbound,
             reply: Box::new(move |answer| {
                 if answer.is_ok() {
