@@ -13,23 +13,29 @@
 
 mod content;
 mod declared;
+mod errors;
+mod findings;
 mod forged;
+mod played;
 mod samples;
 mod sending;
 mod spoil;
 pub mod stub;
 mod webhooks;
 
-use std::{fmt, time::Duration};
+use std::{io, time::Duration};
 
 use dispatch_contract::{
     Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, UnixMillis,
 };
 
+pub use findings::{Findings, Promise, Proof};
 pub use samples::{
     ExpectedReport, Handshake, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
+    UnderstoodRequest,
 };
 pub use spoil::spoiled;
+pub use stub::{Behaviour, PlayedProvider, Stub};
 
 /// An adapter under test, and what only its author knows: samples of everything it declares.
 pub trait ConformanceSubject: Sync {
@@ -39,9 +45,24 @@ pub trait ConformanceSubject: Sync {
     /// Its provider, which reads its webhooks.
     fn provider(&self) -> &dyn Provider;
 
-    /// An account whose calls go to `base_url` (`http://127.0.0.1:…`), and whose webhooks are
-    /// authenticated as [`sign`](Self::sign) does it.
-    fn account(&self, base_url: &str) -> Account;
+    /// An account whose calls go to `address` ([where](PlayedProvider::address) the played provider is;
+    /// `http://127.0.0.1:…` by default), and whose webhooks are authenticated as [`sign`](Self::sign) does it.
+    fn account(&self, address: &str) -> Account;
+
+    /// Plays the provider: over HTTP, as by default, or over what the adapter speaks. Another protocol over
+    /// TCP, where a request has one answer, is a [`StubProtocol`](stub::StubProtocol) to a [`Stub`].
+    ///
+    /// # Errors
+    /// If it cannot be played; that fails.
+    fn play(&self, behaviour: Behaviour) -> io::Result<Box<dyn PlayedProvider>> {
+        Ok(Box::new(Stub::start(behaviour)?))
+    }
+
+    /// Whether answers are HTTP's: then what every provider means by 401, 429, 500 or a redirect is checked
+    /// beside [`refusals`](Self::refusals), which otherwise have to say all of it.
+    fn speaks_http(&self) -> bool {
+        true
+    }
 
     /// A message of this kind that the adapter sends; needed for every declared kind.
     fn sample(&self, kind: ContentKind) -> Option<Message>;
@@ -103,44 +124,74 @@ pub trait ConformanceSubject: Sync {
         request.contains(text)
     }
 
+    /// What the provider makes of a request: by default nobody knows. With it an image that is sent as text,
+    /// or on another channel, shows.
+    fn understood(&self, _request: &str) -> Option<UnderstoodRequest> {
+        None
+    }
+
     /// Refusals in the provider's own words, and what the adapter has to make of each.
     fn refusals(&self) -> Vec<RefusalSample>;
 }
 
-/// What the suite found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// How many checks were made.
-    pub checks: u32,
-    /// What failed, as `area: sentence`.
-    pub failures: Vec<String>,
+/// A part of the suite, which runs by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The declaration agrees with itself.
+    Declared,
+    /// What is taken and refused when a workflow is created.
+    Content,
+    /// What is read from the provider's calls. The provider's, and so the same for all its channels.
+    Webhooks,
+    /// What is not believed of them.
+    Forgery,
+    /// What leaves is the message, once.
+    Sending,
+    /// What a repeated call comes to.
+    Idempotence,
+    /// What is made of calls that fail.
+    Errors,
 }
 
-impl Findings {
-    /// Counts a check, and keeps `problem` if it failed.
-    fn check(&mut self, area: &str, holds: bool, problem: impl FnOnce() -> String) {
-        self.checks += 1;
-        if !holds {
-            self.failures.push(format!("{area}: {}", problem()));
-        }
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} checks failed", self.failures.len(), self.checks)?;
-        self.failures.iter().try_for_each(|failure| write!(f, "\n- {failure}"))
-    }
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 7] = [
+        Part::Declared,
+        Part::Content,
+        Part::Webhooks,
+        Part::Forgery,
+        Part::Sending,
+        Part::Idempotence,
+        Part::Errors,
+    ];
 }
 
 /// Makes every check that the subject's capabilities promise. Needs a tokio runtime with I/O and
 /// time.
 pub async fn run(subject: &dyn ConformanceSubject) -> Findings {
+    run_parts(subject, &Part::ALL).await
+}
+
+/// [`run`], of some parts.
+pub async fn run_parts(subject: &dyn ConformanceSubject, parts: &[Part]) -> Findings {
     let mut findings = Findings::default();
-    declared::check(subject, &mut findings).await;
-    content::check(subject, &mut findings);
-    webhooks::check(subject, &mut findings);
-    sending::check(subject, &mut findings).await;
+    for part in parts {
+        let found = match part {
+            Part::Declared => Ok(declared::check(subject).await),
+            Part::Content => Ok(content::check(subject)),
+            Part::Webhooks => Ok(webhooks::check(subject)),
+            Part::Forgery => Ok(forged::check(subject)),
+            Part::Sending => sending::check(subject).await,
+            Part::Idempotence => sending::idempotence(subject).await,
+            Part::Errors => errors::check(subject).await,
+        };
+        match found {
+            Ok(found) => findings.add(found),
+            Err(error) => findings.check(Promise::Declaration, false, || {
+                format!("the provider cannot be played: {error}")
+            }),
+        }
+    }
     findings
 }
 
@@ -150,7 +201,16 @@ pub async fn run(subject: &dyn ConformanceSubject) -> Findings {
 /// If anything failed; the text lists all of it.
 pub async fn assert_conforms(subject: &dyn ConformanceSubject) {
     let findings = run(subject).await;
-    assert!(findings.failures.is_empty(), "{}: {findings}", subject.adapter().name());
+    assert!(findings.failures().is_empty(), "{}: {findings}", subject.adapter().name());
+}
+
+/// [`run_parts`], for a test.
+///
+/// # Panics
+/// As [`assert_conforms`].
+pub async fn assert_parts(subject: &dyn ConformanceSubject, parts: &[Part]) {
+    let findings = run_parts(subject, parts).await;
+    assert!(findings.failures().is_empty(), "{}: {findings}", subject.adapter().name());
 }
 
 /// The time at which the suite calls: 2023-11-14T22:13:20Z.

@@ -12,7 +12,8 @@ use dispatch_contract::{
 
 use super::{ApiVersion, provider::vonage, signature::sha256_hex, v01, v1};
 use dispatch_kit::conformance::{
-    ConformanceSubject, ExpectedReport, NOW, RefusalSample, SampleWebhook, StubAnswer, attempt,
+    ConformanceSubject, ExpectedReport, NOW, Part, RefusalSample, SampleWebhook, StubAnswer,
+    UnderstoodRequest, attempt,
 };
 
 const API_KEY: &str = "abcd1234";
@@ -64,6 +65,16 @@ impl VonageSubject {
         let provider = Arc::new(vonage());
         let adapter = provider.channels().into_iter().find(|it| it.channel() == channel)?;
         Some(VonageSubject { provider, adapter, version, samples })
+    }
+}
+
+impl VonageSubject {
+    /// What there is to try of it: both versions are told the same webhooks, so these are tried with v1.
+    pub fn parts(&self) -> &'static [Part] {
+        match self.version {
+            ApiVersion::V1 => &Part::ALL,
+            ApiVersion::V01 => &[Part::Declared, Part::Content, Part::Sending, Part::Errors],
+        }
     }
 }
 
@@ -149,6 +160,23 @@ impl ConformanceSubject for VonageSubject {
 
     fn accepted(&self, provider_id: &str) -> StubAnswer {
         StubAnswer::new(202, json!({ "message_uuid": provider_id }).to_string())
+    }
+
+    /// As v1 reads it, and as v0.1, which nests what v1 has flat.
+    fn understood(&self, request: &str) -> Option<UnderstoodRequest> {
+        let (_, body) = request.split_once("\r\n\r\n")?;
+        let body: Value = serde_json::from_str(body).ok()?;
+        let (channel, content) = match body.get("message") {
+            Some(message) => (&body["to"]["type"], &message["content"]),
+            None => (&body["channel"], &body),
+        };
+        let channel = match channel.as_str()? {
+            "viber_service" => Channel::VIBER,
+            name => name.parse().ok()?,
+        };
+        let is_in = |kind: &ContentKind| content.get(kind.as_str()).is_some();
+        let content = ContentKind::ALL.into_iter().filter(is_in).collect();
+        Some(UnderstoodRequest { channel: Some(channel), content })
     }
 
     fn refusals(&self) -> Vec<RefusalSample> {

@@ -6,19 +6,25 @@ use dispatch_contract::{
 };
 use serde_json::{Map, Value};
 
-use super::{ConformanceSubject, Findings, any_sample};
+use super::{ConformanceSubject, Findings, Promise, any_sample};
 
 /// When workflows are created here: no rule of the suite has a day.
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Two bytes in UTF-8: a limit in characters that is counted in bytes shows at once.
 const WIDE: &str = "ж";
 
-pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
+pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
+    let mut found = Findings::default();
+    check_into(subject, &mut found);
+    found
+}
+
+fn check_into(subject: &dyn ConformanceSubject, findings: &mut Findings) {
     let adapter = subject.adapter();
     for &kind in &adapter.capabilities().content {
         match subject.sample(kind) {
             Some(message) => declared(adapter, &message, kind, findings),
-            None => findings.check("content", false, || {
+            None => findings.check(Promise::Content(kind), false, || {
                 format!("{kind} is declared, and there is no sample of it")
             }),
         }
@@ -35,11 +41,11 @@ fn declared(
     kind: ContentKind,
     findings: &mut Findings,
 ) {
-    findings.check("content", message.content.kind() == kind, || {
+    findings.check(Promise::Content(kind), message.content.kind() == kind, || {
         format!("the sample of {kind} is of another kind")
     });
     let violations = adapter.check(message, NOW);
-    findings.check("content", violations.is_empty(), || {
+    findings.check(Promise::Content(kind), violations.is_empty(), || {
         format!("the sample of {kind} is refused: {}", list(&violations))
     });
     let limits = adapter.capabilities().limits;
@@ -101,7 +107,7 @@ fn declared(
             for text in ["", "[]", "7", "{"] {
                 let violations =
                     adapter.check(&with(message, Content::Custom(text.to_owned())), NOW);
-                findings.check("content", !violations.is_empty(), || {
+                findings.check(Promise::Content(kind), !violations.is_empty(), || {
                     format!("custom content that is no JSON object ({text:?}) is accepted")
                 });
             }
@@ -161,11 +167,12 @@ fn edge(
 ) {
     let most = most as usize;
     let violations = adapter.check(&message(most), NOW);
-    findings.check("limits", violations.is_empty(), || {
+    findings.check(Promise::Limits, violations.is_empty(), || {
         format!("{field} of exactly {most} is refused: {}", list(&violations))
     });
-    refused(adapter, &message(most + 1), field, "one more than the limit", findings);
-    refused(adapter, &message(0), field, "nothing", findings);
+    for (length, what) in [(most + 1, "one more than the limit"), (0, "nothing")] {
+        refused_as(Promise::Limits, adapter, &message(length), field, what, findings);
+    }
 }
 
 fn undeclared(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findings) {
@@ -226,7 +233,7 @@ fn address(
 ) {
     let violations = adapter.check(message, NOW);
     let is_refused = violations.iter().any(|violation| violation.field == field);
-    findings.check("addresses", is_refused || admitted, || {
+    findings.check(Promise::Addresses, is_refused || admitted, || {
         let kind = match endpoint {
             Endpoint::Id(_) => "id",
             Endpoint::Number(_) => "number",
@@ -235,7 +242,7 @@ fn address(
         format!("{field} {kind} {:?} should be refused", endpoint.value())
     });
     findings.check(
-        "addresses",
+        Promise::Addresses,
         violations.iter().all(|violation| {
             endpoint.value().len() < 4 || !violation.problem.contains(endpoint.value())
         }),
@@ -256,10 +263,13 @@ fn options(adapter: &dyn ChannelAdapter, sample: &Message, findings: &mut Findin
         Message { options: Options::document(document), ..sample.clone() }
     };
     let unknown = given("no_such_option", Value::Bool(true));
-    refused(adapter, &unknown, Field::Option(""), "an option that is not declared", findings);
+    let mut refused = |message: &Message, field, what| {
+        refused_as(Promise::Options, adapter, message, field, what, findings);
+    };
+    refused(&unknown, Field::Option(""), "an option that is not declared");
     for field in adapter.capabilities().options.0 {
         let message = given(field.path, Value::Null);
-        refused(adapter, &message, Field::Option(field.path), "an option that is null", findings);
+        refused(&message, Field::Option(field.path), "an option that is null");
     }
 }
 
@@ -270,9 +280,20 @@ fn refused(
     what: &str,
     findings: &mut Findings,
 ) {
+    refused_as(Promise::Content(message.content.kind()), adapter, message, field, what, findings);
+}
+
+fn refused_as(
+    promise: Promise,
+    adapter: &dyn ChannelAdapter,
+    message: &Message,
+    field: Field,
+    what: &str,
+    findings: &mut Findings,
+) {
     let violations = adapter.check(message, NOW);
     let named = violations.iter().any(|violation| violation.field == field);
-    findings.check("refusals", named, || {
+    findings.check(promise, named, || {
         format!("{what} should be refused at {field}, and is: {}", list(&violations))
     });
 }

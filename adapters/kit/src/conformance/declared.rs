@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dispatch_contract::{Retry, SendContext, Status};
 
-use super::{ConformanceSubject, Findings, NOW, attempt};
+use super::{ConformanceSubject, Findings, NOW, Promise, attempt};
 
-const AREA: &str = "capabilities";
-
-pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
+pub(super) async fn check(subject: &dyn ConformanceSubject) -> Findings {
+    let mut findings = Findings::default();
     let adapter = subject.adapter();
     let declared = adapter.capabilities();
-    let mut say = |holds, problem: &str| findings.check(AREA, holds, || problem.to_owned());
+    let mut say =
+        |holds, problem: &str| findings.check(Promise::Declaration, holds, || problem.to_owned());
 
     say(!adapter.name().is_empty(), "the adapter has no name");
     say(adapter.provider() == subject.provider().name(), "the adapter names another provider");
@@ -35,10 +35,6 @@ pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findi
         declared.captions.is_empty() || declared.limits.caption_chars > 0,
         "captions are declared, and none may have a character",
     );
-    say(
-        declared.idempotent_for.is_none() || subject.duplicate("id").is_some(),
-        "idempotent_for is declared without a sample of the answer to a repeated call",
-    );
     say(!declared.recall, "recall is declared, and this suite cannot prove it yet");
 
     if !declared.recall {
@@ -54,9 +50,10 @@ pub(super) async fn check(subject: &dyn ConformanceSubject, findings: &mut Findi
         };
         let refused = adapter.recall(&context, "id").await;
         findings.check(
-            AREA,
+            Promise::Declaration,
             matches!(&refused, Err(error) if error.retry == Retry::Permanent),
             || "recall is not declared, so a call of it must fail for good".to_owned(),
         );
     }
+    findings
 }

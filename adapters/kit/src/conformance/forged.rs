@@ -5,54 +5,55 @@ use std::time::Duration;
 use dispatch_contract::{Account, Secret, UnixMillis, Verdict, WebhookOutcome};
 
 use super::{
-    ConformanceSubject, Findings, Handshake, NOW, SampleWebhook, SignedPart,
-    webhooks::{call_as, signed},
+    ConformanceSubject, Findings, Handshake, NOW, Promise, SampleWebhook, SignedPart,
+    webhooks::{call_as, samples, signed},
 };
 
 /// No adapter takes a webhook that is signed with a time for longer than this.
 const LONGEST_WINDOW: Duration = Duration::from_secs(8 * 86_400);
 
-/// Webhooks that differ from a genuine one in what its signature covers, or in the signature.
-pub(super) fn check(
-    subject: &dyn ConformanceSubject,
-    unsigned: &SampleWebhook,
-    findings: &mut Findings,
-) {
-    let covered = subject.signed_part();
-    if covered == SignedPart::Nothing {
-        return;
+pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
+    let mut findings = Findings::default();
+    if subject.signed_part() != SignedPart::Nothing {
+        for webhook in samples(subject) {
+            forged(subject, &webhook, &mut findings);
+        }
     }
+    for one in subject.handshakes() {
+        handshake(subject, &one, &mut findings);
+    }
+    findings
+}
+
+/// Webhooks that differ from a genuine one in what its signature covers, or in the signature.
+fn forged(subject: &dyn ConformanceSubject, unsigned: &SampleWebhook, findings: &mut Findings) {
     let genuine = signed(subject, unsigned);
     let mut judge = Judge { subject, account: subject.account("http://127.0.0.1:9"), findings };
     judge.forged("without what signs it", unsigned);
     judge.body(&genuine);
-    if covered == SignedPart::UrlAndBody {
+    if subject.signed_part() == SignedPart::UrlAndBody {
         judge.url(&genuine);
     }
     judge.signature(unsigned, &genuine);
     for account in [judge.with_other_secrets(), judge.without_secrets()] {
-        judge.forged_for("for another secret", &account, &genuine, NOW);
+        judge.forged_at(Promise::Forgery, "for another secret", &account, &genuine, NOW);
     }
     judge.window(&genuine);
 }
 
 /// A handshake is answered as it must be, and to nobody who does not know the secret.
-pub(super) fn handshake(
-    subject: &dyn ConformanceSubject,
-    handshake: &Handshake,
-    findings: &mut Findings,
-) {
+fn handshake(subject: &dyn ConformanceSubject, handshake: &Handshake, findings: &mut Findings) {
     let Handshake { webhook, answer } = handshake;
     let mut judge = Judge { subject, account: subject.account("http://127.0.0.1:9"), findings };
     let outcome = call_as(subject, &judge.account, webhook, NOW);
     let is_answered = outcome.verdict == Verdict::Understood
         && (outcome.status, &outcome.body) == (200, answer)
         && outcome.inbound.is_empty();
-    judge.findings.check("handshakes", is_answered, || {
+    judge.findings.check(Promise::Handshakes, is_answered, || {
         format!("{webhook:?} is answered {} with {:?}", outcome.status, outcome.body)
     });
     for account in [judge.with_other_secrets(), judge.without_secrets()] {
-        judge.forged_for("for another secret", &account, webhook, NOW);
+        judge.forged_at(Promise::Handshakes, "for another secret", &account, webhook, NOW);
     }
     let secrets: Vec<_> = judge.account.secrets.values().cloned().collect();
     for secret in secrets.iter().map(Secret::expose).filter(|text| webhook.url.contains(*text)) {
@@ -63,9 +64,11 @@ pub(super) fn handshake(
     let query = webhook.query();
     for length in (0..query.len()).filter(|at| query.is_char_boundary(*at)) {
         let cut = call_as(subject, &judge.account, &webhook.with_query(&query[..length]), NOW);
-        judge.findings.check("handshakes", cut.status != 500 && cut.inbound.is_empty(), || {
-            format!("a handshake cut short is answered {}", cut.status)
-        });
+        judge.findings.check(
+            Promise::Handshakes,
+            cut.status != 500 && cut.inbound.is_empty(),
+            || format!("a handshake cut short is answered {}", cut.status),
+        );
     }
 }
 
@@ -78,11 +81,12 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn forged(&mut self, what: &str, webhook: &SampleWebhook) {
         let account = self.account.clone();
-        self.forged_for(what, &account, webhook, NOW);
+        self.forged_at(Promise::Forgery, what, &account, webhook, NOW);
     }
 
-    fn forged_for(
+    fn forged_at(
         &mut self,
+        promise: Promise,
         what: &str,
         account: &Account,
         webhook: &SampleWebhook,
@@ -91,7 +95,7 @@ impl Judge<'_> {
         let WebhookOutcome { status, verdict, inbound, .. } =
             call_as(self.subject, account, webhook, now);
         let nothing_happened = verdict == Verdict::Forged && status == 401 && inbound.is_empty();
-        self.findings.check("forgeries", nothing_happened, || {
+        self.findings.check(promise, nothing_happened, || {
             format!("a webhook {what} is taken as {verdict:?}, and answered {status}")
         });
     }
@@ -143,15 +147,15 @@ impl Judge<'_> {
 
     fn window(&mut self, genuine: &SampleWebhook) {
         let Some(window) = self.subject.replay_window() else { return };
-        self.findings.check("forgeries", window <= LONGEST_WINDOW, || {
+        self.findings.check(Promise::ReplayWindow, window <= LONGEST_WINDOW, || {
             format!("a replay window of {window:?} is none")
         });
         let after = |by: Duration| UnixMillis(NOW.0 + by.as_millis() as u64);
         let late = after(window + Duration::from_secs(1));
         let account = self.account.clone();
-        self.forged_for("repeated after its window", &account, genuine, late);
+        self.forged_at(Promise::ReplayWindow, "repeated after its window", &account, genuine, late);
         let in_time = call_as(self.subject, &account, genuine, after(window));
-        self.findings.check("forgeries", in_time.verdict != Verdict::Forged, || {
+        self.findings.check(Promise::ReplayWindow, in_time.verdict != Verdict::Forged, || {
             "a webhook repeated within its window is taken for forged".to_owned()
         });
     }

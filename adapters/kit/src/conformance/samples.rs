@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use dispatch_contract::{AttemptId, ErrorKind, Fault, Report, Retry, WebhookRequest};
+use dispatch_contract::{
+    AttemptId, Channel, ContentKind, ErrorKind, Fault, Report, Retry, WebhookRequest,
+};
 
 /// Where the suite's webhooks go.
 const URL: &str = "https://dispatch.example/receipts/conformance";
@@ -121,14 +123,23 @@ pub struct ExpectedReport {
     pub report: Report,
 }
 
+/// What a provider makes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderstoodRequest {
+    /// The channel that it names, if it names one.
+    pub channel: Option<Channel>,
+    /// Each kind of content in it.
+    pub content: Vec<ContentKind>,
+}
+
 /// An answer that the suite gives in the provider's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StubAnswer {
-    /// HTTP status.
+    /// HTTP status, or the code that another protocol has in its place.
     pub status: u16,
     /// Headers beside those that frame the body.
     pub headers: Vec<(&'static str, String)>,
-    /// Body.
+    /// Body, or the text behind the code.
     pub body: String,
 }
 

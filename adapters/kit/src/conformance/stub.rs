@@ -1,4 +1,4 @@
-//! A provider on a loopback socket that answers one call.
+//! A provider on a loopback socket that answers every call alike.
 //!
 //! Plain blocking sockets on a thread of their own: it must also answer wrongly, slowly and not at
 //! all, which a real HTTP server would not let it.
@@ -6,7 +6,10 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -15,46 +18,86 @@ use super::StubAnswer;
 
 /// Far above what any check waits for; a bound, so that a stuck thread ends by itself.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two bytes of an answer that trickles in.
+const TRICKLE: Duration = Duration::from_millis(20);
 
-/// What it does with the call.
+/// What a played provider does with each call.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Answers so.
     Answer(StubAnswer),
+    /// Answers so, a byte at a time, for longer than any call may take.
+    Trickle(StubAnswer),
     /// Takes the request, and says nothing.
     Hang,
     /// Takes the request, and closes the connection.
     HangUp,
+    /// Is not there: no connection comes about.
+    Absent,
 }
 
-/// A provider that takes one call.
+/// A provider that is played; it ends when it is dropped.
+pub trait PlayedProvider: Send + Sync {
+    /// Where it is, as [`account`](super::ConformanceSubject::account) is handed it.
+    fn address(&self) -> String;
+
+    /// The requests that came, whole and as text. Complete by the time at which a call was answered.
+    fn requests(&self) -> Vec<String>;
+}
+
+/// How a protocol is spoken by the provider's side, where one request has one answer.
+#[derive(Clone, Copy, Debug)]
+pub struct StubProtocol {
+    /// Reads one request, and says whatever has to be said before it.
+    pub read: fn(&mut TcpStream) -> io::Result<String>,
+    /// An answer as it is written.
+    pub rendered: fn(&StubAnswer) -> Vec<u8>,
+}
+
+/// HTTP/1.1, a connection a request.
+pub const HTTP: StubProtocol = StubProtocol { read, rendered };
+
+/// A provider on a socket.
 pub struct Stub {
     address: SocketAddr,
-    requests: mpsc::Receiver<String>,
+    requests: Arc<Mutex<Vec<String>>>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Stub {
-    /// Listens at a port of its own.
+    /// Listens for HTTP at a port of its own.
     ///
     /// # Errors
     /// If there is none.
     pub fn start(behaviour: Behaviour) -> io::Result<Stub> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let address = listener.local_addr()?;
-        let (sender, requests) = mpsc::channel();
-        thread::spawn(move || {
-            // An error here is a client that left, and shows as a request that never came.
-            let _ = serve(&listener, &behaviour, &sender);
-        });
-        Ok(Stub { address, requests })
+        Stub::speaking(HTTP, behaviour)
     }
 
-    /// A URL at which nobody listens: the port was free a moment ago.
+    /// Listens at a port of its own.
     ///
     /// # Errors
     /// If there is none.
-    pub fn nobody() -> io::Result<String> {
-        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-        Ok(format!("http://{address}"))
+    pub fn speaking(protocol: StubProtocol, behaviour: Behaviour) -> io::Result<Stub> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let stub = Stub {
+            address: listener.local_addr()?,
+            requests: Arc::default(),
+            is_over: Arc::default(),
+        };
+        if behaviour == Behaviour::Absent {
+            // The port was free a moment ago, and nobody listens there now.
+            return Ok(stub);
+        }
+        let (requests, is_over) = (Arc::clone(&stub.requests), Arc::clone(&stub.is_over));
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept()
+                && !is_over.load(Ordering::Relaxed)
+            {
+                // An error here is a client that left, and shows as a request that never came.
+                let _ = serve(stream, protocol, &behaviour, &requests);
+            }
+        });
+        Ok(stub)
     }
 
     /// Where it listens: `http://127.0.0.1:…`.
@@ -62,35 +105,54 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// The request that came, head and body, if one did.
+    /// The first request that came, head and body, if one did.
     pub fn request(&self) -> Option<String> {
-        self.requests.try_recv().ok()
+        self.requests().into_iter().next()
+    }
+}
+
+impl PlayedProvider for Stub {
+    fn address(&self) -> String {
+        self.url()
+    }
+
+    fn requests(&self) -> Vec<String> {
+        // A thread that panicked here left a whole list: requests are only ever added.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Drop for Stub {
-    /// Lets a thread that still waits for a call go.
+    /// Lets the thread, which waits for a call, go.
     fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
         drop(TcpStream::connect_timeout(&self.address, Duration::from_millis(100)));
     }
 }
 
 fn serve(
-    listener: &TcpListener,
+    mut stream: TcpStream,
+    protocol: StubProtocol,
     behaviour: &Behaviour,
-    requests: &mpsc::Sender<String>,
+    requests: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
-    let (mut stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let request = read(&mut stream)?;
-    // Handed over before the answer, so that it is there once the adapter returns. The suite may
-    // be gone by then, which is no concern of this thread.
-    let _ = requests.send(request);
+    let request = (protocol.read)(&mut stream)?;
+    // Handed over before the answer, so that it is there once the adapter returns.
+    requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
     match behaviour {
-        Behaviour::Answer(answer) => stream.write_all(rendered(answer).as_bytes()),
+        Behaviour::Answer(answer) => stream.write_all(&(protocol.rendered)(answer)),
+        Behaviour::Trickle(answer) => {
+            stream.set_nodelay(true)?;
+            for byte in (protocol.rendered)(answer).into_iter().chain([b' '; 200]) {
+                stream.write_all(&[byte])?;
+                thread::sleep(TRICKLE);
+            }
+            Ok(())
+        }
         Behaviour::Hang => stream.read(&mut [0]).map(|_| ()),
-        Behaviour::HangUp => Ok(()),
+        Behaviour::HangUp | Behaviour::Absent => Ok(()),
     }
 }
 
@@ -121,7 +183,7 @@ fn content_length(head: &str) -> usize {
         .unwrap_or(0)
 }
 
-fn rendered(answer: &StubAnswer) -> String {
+fn rendered(answer: &StubAnswer) -> Vec<u8> {
     let headers: String =
         answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
@@ -130,4 +192,5 @@ fn rendered(answer: &StubAnswer) -> String {
         answer.body.len(),
         answer.body
     )
+    .into_bytes()
 }

@@ -8,7 +8,7 @@ use dispatch_contract::{
 };
 
 use super::{
-    ConformanceSubject, ExpectedReport, Findings, NOW, SampleWebhook, attempt, forged,
+    ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, attempt,
     spoil::{spoiled, spoiled_form},
 };
 
@@ -18,48 +18,64 @@ const CHANGES: usize = 200;
 /// How often one is spoiled where nobody looks.
 const ODDITIES: usize = 300;
 
-pub(super) fn check(subject: &dyn ConformanceSubject, findings: &mut Findings) {
-    let mut samples = Vec::new();
+/// What is told is read, whatever stands beside it.
+pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
+    let mut findings = Findings::default();
     let mut tells_more = false;
-    let declared = &subject.adapter().capabilities().condition_statuses;
-    for status in declared {
-        let webhooks = told(subject, Report::Reached(*status));
-        if *status > Status::Submitted {
+    for (report, webhooks) in reported(subject) {
+        if let Report::Reached(status) = report
+            && status > Status::Submitted
+            && subject.adapter().capabilities().tells(status)
+        {
             tells_more = true;
-            findings.check("webhooks", !webhooks.is_empty(), || {
+            findings.check(Promise::Status(status), !webhooks.is_empty(), || {
                 format!("{status} is declared, and no webhook tells it")
             });
         }
-        reports(subject, Report::Reached(*status), &webhooks, findings);
-        samples = webhooks;
+        reports(subject, report, &webhooks, &mut findings);
     }
-    if !declared.contains(&Status::Replied) {
-        let replies = told(subject, Report::Reached(Status::Replied));
-        reports(subject, Report::Reached(Status::Replied), &replies, findings);
-        samples.extend(replies);
+    let fails = reported(subject)
+        .iter()
+        .any(|(report, webhooks)| matches!(report, Report::Failed(_)) && !webhooks.is_empty());
+    if fails || tells_more {
+        findings.check(Promise::Failures, fails, || "no webhook tells a failure".to_owned());
     }
-    let failures = [Failure::Rejected, Failure::Undeliverable].map(|failure| {
-        let webhooks = told(subject, Report::Failed(failure));
-        reports(subject, Report::Failed(failure), &webhooks, findings);
-        webhooks
-    });
-    let fails = failures.iter().any(|webhooks| !webhooks.is_empty());
-    findings.check("webhooks", fails || !tells_more, || "no webhook tells a failure".to_owned());
-    samples.extend(failures.concat());
+    for webhook in subject.unrelated() {
+        says_nothing(subject, &webhook, &mut findings);
+    }
+    for webhook in samples(subject) {
+        nonsense(subject, &webhook, &mut findings);
+        oddities(subject, &webhook, &mut findings);
+    }
+    findings
+}
 
-    let unrelated = subject.unrelated();
-    for webhook in &unrelated {
-        says_nothing(subject, webhook, findings);
-    }
-    samples.extend(unrelated);
-    for webhook in &samples {
-        forged::check(subject, webhook, findings);
-        nonsense(subject, webhook, findings);
-        oddities(subject, webhook, findings);
-    }
-    for handshake in subject.handshakes() {
-        forged::handshake(subject, &handshake, findings);
-    }
+/// What can be told, and the webhooks that tell it.
+fn reported(subject: &dyn ConformanceSubject) -> Vec<(Report, Vec<SampleWebhook>)> {
+    let declared = &subject.adapter().capabilities().condition_statuses;
+    // What people answer is read also where nobody may wait for it.
+    let reply = (!declared.contains(&Status::Replied)).then_some(Status::Replied);
+    let reached = declared.iter().copied().chain(reply).map(Report::Reached);
+    let failed = [Failure::Rejected, Failure::Undeliverable].map(Report::Failed);
+    reached.chain(failed).map(|report| (report, told(subject, report))).collect()
+}
+
+/// Genuine webhooks of every kind, before they are signed: one status stands for all.
+pub(super) fn samples(subject: &dyn ConformanceSubject) -> Vec<SampleWebhook> {
+    let mut reported = reported(subject);
+    let is_progress = |report: &Report| match report {
+        Report::Reached(status) => *status != Status::Replied,
+        Report::Failed(_) => false,
+    };
+    let highest =
+        reported.iter().rposition(|(report, told)| is_progress(report) && !told.is_empty());
+    let mut at = 0;
+    reported.retain(|(report, _)| {
+        at += 1;
+        !is_progress(report) || Some(at - 1) == highest
+    });
+    let told = reported.into_iter().flat_map(|(_, webhooks)| webhooks);
+    told.chain(subject.unrelated()).collect()
 }
 
 fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> {
@@ -86,11 +102,15 @@ fn reports(
     webhooks: &[SampleWebhook],
     findings: &mut Findings,
 ) {
+    let promise = match report {
+        Report::Reached(status) => Promise::Status(status),
+        Report::Failed(_) => Promise::Failures,
+    };
     for (shape, webhook) in webhooks.iter().enumerate() {
         let webhook = signed(subject, webhook);
         let outcome = call(subject, &webhook);
         let what = format!("{report:?} in shape {}", shape + 1);
-        findings.check("webhooks", outcome.verdict == Verdict::Understood, || {
+        findings.check(promise, outcome.verdict == Verdict::Understood, || {
             format!("{what} is {:?}", outcome.verdict)
         });
         let told = match outcome.inbound.as_slice() {
@@ -98,28 +118,28 @@ fn reports(
             _ => None,
         };
         let Some((of_attempt, provider_id, read)) = told else {
-            findings.check("webhooks", false, || {
+            findings.check(promise, false, || {
                 format!("{what} gives no single report, but {:?}", outcome.inbound)
             });
             continue;
         };
-        findings.check("webhooks", read == report, || format!("{what} is read as {read:?}"));
+        findings.check(promise, read == report, || format!("{what} is read as {read:?}"));
         // Who answers names a message as the provider knows it, also where receipts repeat our id.
         let is_reply = report == Report::Reached(Status::Replied);
         let known = provider_id == Some(PROVIDER_ID);
         let is_ours = of_attempt == Some(attempt());
         match subject.adapter().capabilities().correlation {
             Correlation::AttemptId => {
-                findings.check("correlation", is_ours || (is_reply && known), || {
+                findings.check(Promise::Correlation, is_ours || (is_reply && known), || {
                     format!("our attempt id is declared to come back, and does not in {what}")
                 })
             }
-            Correlation::ProviderId => findings.check("correlation", known, || {
+            Correlation::ProviderId => findings.check(Promise::Correlation, known, || {
                 format!("nothing of ours comes back, and {what} has no provider id either")
             }),
         }
         let again = call(subject, &webhook);
-        findings.check("webhooks", again == outcome, || format!("{what} repeated reads otherwise"));
+        findings.check(promise, again == outcome, || format!("{what} repeated reads otherwise"));
     }
 }
 
@@ -131,7 +151,7 @@ fn says_nothing(
 ) {
     let outcome = call(subject, &signed(subject, webhook));
     let is_read = outcome.verdict == Verdict::Understood && outcome.inbound.is_empty();
-    findings.check("webhooks", is_read, || {
+    findings.check(Promise::Reading, is_read, || {
         format!(
             "{webhook:?} concerns no attempt, and is {:?}: {:?}",
             outcome.verdict, outcome.inbound
@@ -148,16 +168,16 @@ fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
         let outcome = call(subject, &signed(subject, &with_content(webhook, content)));
         let answered = outcome.verdict != Verdict::Forged && (200..300).contains(&outcome.status);
         let start = || String::from_utf8_lossy(&content[..content.len().min(60)]).into_owned();
-        findings.check("nonsense", answered, || {
+        findings.check(Promise::Reading, answered, || {
             format!("a genuine webhook of {:?} is answered {}", start(), outcome.status)
         });
         if outcome.verdict == Verdict::NotUnderstood {
-            findings.check("nonsense", outcome.inbound.is_empty(), || {
+            findings.check(Promise::Reading, outcome.inbound.is_empty(), || {
                 "a webhook that is not understood tells something".to_owned()
             });
         }
         let made_up = outcome.inbound.iter().find(|one| !may_tell.contains(&kind(one)));
-        findings.check("nonsense", made_up.is_none(), || {
+        findings.check(Promise::Reading, made_up.is_none(), || {
             format!("of {:?} something is made up: {made_up:?}", start())
         });
     };
@@ -214,7 +234,7 @@ fn oddities(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
         let with: Vec<_> = (0..6).flat_map(|_| dice.roll()).collect();
         let odd = signed(subject, &spoilt(webhook, &with));
         let outcome = call(subject, &odd);
-        findings.check("oddities", outcome == genuine, || {
+        findings.check(Promise::Reading, outcome == genuine, || {
             let start: String = format!("{odd:?}").chars().take(400).collect();
             format!("{start} should be read as without what is odd, and is {outcome:?}")
         });

@@ -1,13 +1,14 @@
 //! The conformance suite judged: honest adapters pass it whole, and each planted mistake fails it.
 
 mod chat;
+mod mail;
 mod push;
 
 use dispatch_contract::{ContentKind, Status};
-use dispatch_kit::conformance::{ConformanceSubject, Findings, run};
+use dispatch_kit::conformance::{ConformanceSubject, Findings, Part, run, run_parts};
 use tokio::task::JoinHandle;
 
-use self::{chat::Chat, push::Push};
+use self::{chat::Chat, mail::Mail, push::Push};
 
 /// What somebody may get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ enum Mistake {
     TimeoutRetried,
     BodyLeaked,
     TimeoutIgnored,
+    TimeoutForEachByte,
     RecipientLeftOut,
     TextLeftOut,
     RedirectFollowed,
@@ -34,6 +36,13 @@ enum Mistake {
     AnySignature,
     PanicOnJunk,
     BadItemLosesOthers,
+    CutRetried,
+    WrongChannel,
+    ImageAsTextToo,
+    SentTwice,
+    SignatureBegun,
+    AddressShown,
+    AnythingAccepted,
     UrlNotSigned,
     ReplayForTenYears,
     ReplyOfReceipt,
@@ -43,6 +52,11 @@ enum Mistake {
     HandshakeUnanswered,
 }
 
+/// The part that has to find it runs by itself.
+async fn found_by(part: Part, subject: impl ConformanceSubject) -> Findings {
+    run_parts(&subject, &[part]).await
+}
+
 async fn found(subject: impl ConformanceSubject) -> Findings {
     run(&subject).await
 }
@@ -50,20 +64,43 @@ async fn found(subject: impl ConformanceSubject) -> Findings {
 #[tokio::test]
 async fn an_honest_adapter_with_receipts_passes_whole() {
     let findings = found(Push::with_receipts()).await;
-    assert_eq!(findings.failures, Vec::<String>::new());
-    assert!(findings.checks > 1_000, "{findings}");
+    assert_eq!(findings.failures(), Vec::<String>::new());
+    assert!(findings.checks() > 1_000, "{findings}");
 }
 
 #[tokio::test]
 async fn an_honest_adapter_without_receipts_passes_whole() {
     let findings = found(Push::without_receipts()).await;
-    assert_eq!(findings.failures, Vec::<String>::new());
+    assert_eq!(findings.failures(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_honest_chat_with_replies_and_a_handshake_passes_whole() {
     let findings = found(Chat::honest()).await;
-    assert_eq!(findings.failures, Vec::<String>::new());
+    assert_eq!(findings.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_honest_adapter_that_speaks_no_http_passes_whole() {
+    let findings = found(Mail::honest()).await;
+    assert_eq!(findings.failures(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_planted_mistake_without_http_fails() {
+    use Mistake as M;
+    let planted = [
+        (Part::Errors, M::CutRetried, "a connection closed unanswered"),
+        (Part::Errors, M::TimeoutIgnored, "no answer in time"),
+        (Part::Errors, M::TimeoutForEachByte, "an answer that trickles in"),
+        (Part::Errors, M::BodyLeaked, "repeats what the provider said"),
+    ];
+    let tried = planted.map(|(part, mistake, problem)| {
+        (mistake, problem, tokio::spawn(found_by(part, Mail::with(mistake))))
+    });
+    for planted in tried {
+        fails(planted).await;
+    }
 }
 
 #[tokio::test]
@@ -86,34 +123,45 @@ async fn what_is_declared_and_not_there_fails() {
 async fn each_planted_mistake_fails() {
     use Mistake as M;
     let planted = [
-        (M::KeyLeftOut, "the request carries no key"),
-        (M::KeyAtRandom, "two calls under one attempt carry different keys"),
-        (M::KeyForAll, "calls of two attempts carry the same key"),
-        (M::DuplicateRefused, "a repeated call's answer means the first message"),
-        (M::DuplicateMadeUp, "a repeated call's answer means the first message"),
-        (M::ThrottledForGood, "HTTP 429"),
-        (M::RetryAfterDropped, "HTTP 429"),
-        (M::FailureRetried, "HTTP 500"),
-        (M::TimeoutRetried, "no answer in time"),
-        (M::BodyLeaked, "repeats what the provider said"),
-        (M::TimeoutIgnored, "no answer in time"),
-        (M::RecipientLeftOut, "does not carry the recipient"),
-        (M::TextLeftOut, "does not carry the text"),
-        (M::RedirectFollowed, "is followed to another address"),
-        (M::LimitInBytes, "of exactly 100 is refused"),
-        (M::NothingChecked, "one more than the limit should be refused"),
-        (M::NothingChecked, "an option that is not declared should be refused"),
-        (M::EchoLeftOut, "does not carry it"),
-        (M::EchoNotRead, "our attempt id is declared to come back"),
-        (M::StatusNeverTold, "delivered is declared, and no webhook tells it"),
-        (M::AnySignature, "a webhook changed in one bit is taken as"),
-        (M::PanicOnJunk, "is answered 500"),
-        (M::BadItemLosesOthers, "should be read as without what is odd"),
+        (Part::Idempotence, M::KeyLeftOut, "the request carries no key"),
+        (Part::Idempotence, M::KeyAtRandom, "two calls under one attempt carry different keys"),
+        (Part::Idempotence, M::KeyForAll, "calls of two attempts carry the same key"),
+        (
+            Part::Idempotence,
+            M::DuplicateRefused,
+            "a repeated call's answer means the first message",
+        ),
+        (Part::Idempotence, M::DuplicateMadeUp, "a repeated call's answer means the first message"),
+        (Part::Errors, M::ThrottledForGood, "HTTP 429"),
+        (Part::Errors, M::RetryAfterDropped, "HTTP 429"),
+        (Part::Errors, M::FailureRetried, "HTTP 500"),
+        (Part::Errors, M::TimeoutRetried, "no answer in time"),
+        (Part::Errors, M::CutRetried, "a connection closed unanswered"),
+        (Part::Sending, M::WrongChannel, "a message on sms goes out on mms"),
+        (Part::Sending, M::ImageAsTextToo, "content image: the provider understands [Text, Image]"),
+        (Part::Sending, M::SentTwice, "one message is one request, and 2 came"),
+        (Part::Forgery, M::SignatureBegun, "with a header cut short"),
+        (Part::Content, M::AddressShown, "a violation of recipient shows the address"),
+        (Part::Errors, M::AnythingAccepted, "HTTP 200 with \"\""),
+        (Part::Errors, M::BodyLeaked, "repeats what the provider said"),
+        (Part::Errors, M::TimeoutIgnored, "no answer in time"),
+        (Part::Sending, M::RecipientLeftOut, "does not carry the recipient"),
+        (Part::Sending, M::TextLeftOut, "does not carry the text"),
+        (Part::Errors, M::RedirectFollowed, "is followed to another address"),
+        (Part::Content, M::LimitInBytes, "of exactly 100 is refused"),
+        (Part::Content, M::NothingChecked, "one more than the limit should be refused"),
+        (Part::Content, M::NothingChecked, "an option that is not declared should be refused"),
+        (Part::Sending, M::EchoLeftOut, "does not carry it"),
+        (Part::Webhooks, M::EchoNotRead, "our attempt id is declared to come back"),
+        (Part::Webhooks, M::StatusNeverTold, "delivered is declared, and no webhook tells it"),
+        (Part::Forgery, M::AnySignature, "a webhook changed in one bit is taken as"),
+        (Part::Webhooks, M::PanicOnJunk, "is answered 500"),
+        (Part::Webhooks, M::BadItemLosesOthers, "should be read as without what is odd"),
     ];
-    let tried = planted.map(|(mistake, problem)| {
+    let tried = planted.map(|(part, mistake, problem)| {
         let mut push = Push::with_receipts();
         push.mistake = Some(mistake);
-        (mistake, problem, tokio::spawn(found(push)))
+        (mistake, problem, tokio::spawn(found_by(part, push)))
     });
     for planted in tried {
         fails(planted).await;
@@ -124,16 +172,17 @@ async fn each_planted_mistake_fails() {
 async fn each_planted_mistake_of_a_chat_fails() {
     use Mistake as M;
     let planted = [
-        (M::UrlNotSigned, "a webhook changed in its URL is taken as"),
-        (M::ReplayForTenYears, "repeated after its window is taken as"),
-        (M::ReplyOfReceipt, "is read as Reached(Replied)"),
-        (M::ReplyOfAnything, "concerns no attempt, and is"),
-        (M::ReplyOfJunk, "something is made up"),
-        (M::HandshakeWithAnybody, "with almost the secret is taken as"),
-        (M::HandshakeUnanswered, "is answered 200 with []"),
+        (Part::Forgery, M::UrlNotSigned, "a webhook changed in its URL is taken as"),
+        (Part::Forgery, M::ReplayForTenYears, "repeated after its window is taken as"),
+        (Part::Webhooks, M::ReplyOfReceipt, "is read as Reached(Replied)"),
+        (Part::Webhooks, M::ReplyOfAnything, "concerns no attempt, and is"),
+        (Part::Webhooks, M::ReplyOfJunk, "something is made up"),
+        (Part::Forgery, M::HandshakeWithAnybody, "with almost the secret is taken as"),
+        (Part::Forgery, M::HandshakeUnanswered, "is answered 200 with []"),
     ];
-    let tried = planted
-        .map(|(mistake, problem)| (mistake, problem, tokio::spawn(found(Chat::with(mistake)))));
+    let tried = planted.map(|(part, mistake, problem)| {
+        (mistake, problem, tokio::spawn(found_by(part, Chat::with(mistake))))
+    });
     for planted in tried {
         fails(planted).await;
     }

@@ -7,12 +7,15 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Correlation, Endpoint, ErrorKind, Failure, Fault, Field, Inbound, Limits, Message,
-    Options, OptionsForm, Provider, Receipt, Report, Retry, Secret, SendContext, SettingsForm,
-    Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
+    ContentKind, Correlation, Endpoint, ErrorKind, Failure, Fault, Field, Inbound, Limits, Media,
+    Message, Options, OptionsForm, Provider, Receipt, Report, Retry, Secret, SendContext,
+    SettingsForm, Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
 };
 use dispatch_kit::{
-    conformance::{ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, StubAnswer},
+    conformance::{
+        ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, StubAnswer,
+        UnderstoodRequest,
+    },
     http::{HttpClient, HttpRequest, HttpResponse},
     json::Json,
     keys,
@@ -34,9 +37,9 @@ impl Push {
     pub(crate) fn with_receipts() -> Push {
         let can = Capabilities {
             condition_statuses: vec![Status::Submitted, Status::Delivered],
-            content: vec![ContentKind::Text],
+            content: vec![ContentKind::Text, ContentKind::Image],
             captions: vec![],
-            limits: Limits { text_chars: 100, caption_chars: 0, url_bytes: 0 },
+            limits: Limits { text_chars: 100, caption_chars: 0, url_bytes: 200 },
             to: vec![AddressForm::Id],
             from: vec![AddressForm::Id],
             idempotent_for: Some(Duration::from_secs(86_400)),
@@ -58,6 +61,11 @@ impl Push {
         self.mistake == Some(mistake)
     }
 
+    fn is_equal(&self, signature: &str, expected: &str) -> bool {
+        let begins = !signature.is_empty() && expected.starts_with(signature);
+        signature == expected || (begins && self.makes(Mistake::SignatureBegun))
+    }
+
     fn decode(&self, answer: &HttpResponse) -> Result<Accepted, AdapterError> {
         let error = |kind, fault, retry| Err(AdapterError::new(kind, fault, retry, "refused"));
         let id =
@@ -68,6 +76,10 @@ impl Push {
             }
             409 if self.makes(Mistake::DuplicateMadeUp) => {
                 Ok(Accepted { provider_id: "duplicate".to_owned() })
+            }
+            200..=299 if self.makes(Mistake::AnythingAccepted) => {
+                let id = Json::of(&answer.body).read("id", id);
+                Ok(Accepted { provider_id: id.unwrap_or_default() })
             }
             200..=299 | 409 => match Json::of(&answer.body).read("id", id) {
                 Some(provider_id) => Ok(Accepted { provider_id }),
@@ -144,7 +156,11 @@ impl ChannelAdapter for Push {
         let mut found = check(&self.can, message);
         // Stricter than the form: allowed.
         if !message.to.value().starts_with('U') {
-            found.push(Violation::new(Field::To, "must be a user id, U and what follows"));
+            let problem = match self.makes(Mistake::AddressShown) {
+                true => format!("{} is no user id", message.to.value()),
+                false => "must be a user id, U and what follows".to_owned(),
+            };
+            found.push(Violation::new(Field::To, problem));
         }
         if let Content::Text(text) = &message.content
             && self.makes(Mistake::LimitInBytes)
@@ -160,10 +176,15 @@ impl ChannelAdapter for Push {
         context: &SendContext<'_>,
         message: &Message,
     ) -> Result<Accepted, AdapterError> {
-        let Content::Text(text) = &message.content else { panic!("only text is declared") };
         let mut body = json!({
-            "to": message.to.value(), "text": text, "ref": context.attempt.to_string(),
+            "channel": if self.makes(Mistake::WrongChannel) { "mms" } else { "sms" },
+            "to": message.to.value(), "ref": context.attempt.to_string(),
         });
+        match &message.content {
+            Content::Text(text) => body["text"] = text.as_str().into(),
+            Content::Image(image) => body["image"] = image.url.as_str().into(),
+            other => panic!("{:?} is not declared", other.kind()),
+        }
         for (mistake, field) in [
             (Mistake::RecipientLeftOut, "to"),
             (Mistake::TextLeftOut, "text"),
@@ -180,6 +201,15 @@ impl ChannelAdapter for Push {
             _ => keys::uuid(context.attempt).to_string(),
         };
         let url = context.account.setting("base_url").unwrap_or_default();
+        if let Content::Image(image) = &message.content
+            && self.makes(Mistake::ImageAsTextToo)
+        {
+            body["text"] = image.url.as_str().into();
+        }
+        if self.makes(Mistake::SentTwice) {
+            let body = body.to_string().into_bytes();
+            let _ = self.client.call(HttpRequest { body, ..HttpRequest::json(url, context) }).await;
+        }
         let mut call = HttpRequest {
             headers: &[("x-retry-key", &key)],
             body: body.to_string().into_bytes(),
@@ -193,7 +223,10 @@ impl ChannelAdapter for Push {
         }
         match self.client.call(call).await {
             Ok(answer) => self.decode(&answer),
-            Err(error) if self.makes(Mistake::TimeoutRetried) => {
+            Err(error)
+                if self.makes(Mistake::TimeoutRetried) && error.kind == ErrorKind::Timeout
+                    || self.makes(Mistake::CutRetried) && error.kind != ErrorKind::Timeout =>
+            {
                 Err(AdapterError { retry: Retry::Temporary { after: None }, ..error })
             }
             Err(error) => Err(error),
@@ -238,7 +271,7 @@ impl Provider for Push {
         let signature = request.header("x-signature").unwrap_or_default();
         let is_genuine = account
             .secret("signing")
-            .is_some_and(|secret| signature == signed(secret, request.body));
+            .is_some_and(|secret| self.is_equal(signature, &signed(secret, request.body)));
         let is_believed = self.makes(Mistake::AnySignature) && !signature.is_empty();
         if !is_genuine && !is_believed {
             return WebhookOutcome::forged();
@@ -286,11 +319,19 @@ impl ConformanceSubject for Push {
     }
 
     fn sample(&self, kind: ContentKind) -> Option<Message> {
-        (kind == ContentKind::Text).then(|| Message {
+        let content = match kind {
+            ContentKind::Text => Content::Text("a text that nobody may see".to_owned()),
+            ContentKind::Image => {
+                let url = "https://example.com/a.png".to_owned();
+                Content::Image(Media { url, caption: None })
+            }
+            _ => return None,
+        };
+        Some(Message {
             channel: CHANNEL,
             from: Endpoint::Id("Uofficial".to_owned()),
             to: Endpoint::Id("Uperson".to_owned()),
-            content: Content::Text("a text that nobody may see".to_owned()),
+            content,
             options: Options::default(),
         })
     }
@@ -327,6 +368,16 @@ impl ConformanceSubject for Push {
     fn idempotency_key(&self, request: &str) -> Option<String> {
         let mut lines = request.lines();
         lines.find_map(|line| line.strip_prefix("x-retry-key: ")).map(str::to_owned)
+    }
+
+    fn understood(&self, request: &str) -> Option<UnderstoodRequest> {
+        let (_, body) = request.split_once("\r\n\r\n")?;
+        let channel = Json::of(body.as_bytes()).read("channel", |it| it.text()?.parse().ok());
+        let has = |kind: &ContentKind| {
+            Json::of(body.as_bytes()).read(kind.as_str(), |it| it.text().map(|_| ())).is_some()
+        };
+        let content = ContentKind::ALL.into_iter().filter(has).collect();
+        Some(UnderstoodRequest { channel, content })
     }
 
     fn refusals(&self) -> Vec<RefusalSample> {

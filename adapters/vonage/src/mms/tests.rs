@@ -3,7 +3,7 @@ use std::time::Duration;
 use dispatch_contract::{
     Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
 };
-use dispatch_kit::conformance::assert_conforms;
+use dispatch_kit::conformance::assert_parts;
 use dispatch_mms::MmsOptions;
 use serde_json::json;
 
@@ -35,10 +35,11 @@ async fn it_keeps_what_it_declares() {
             Content::Audio(media("a.mp3", None)),
             Content::Video(media("a.mp4", None)),
             Content::File(media("a.pdf", None)),
+            Content::Code { code: "271828".to_owned(), text: None },
         ];
         let samples = samples.map(|content| message(from, content)).into();
         let subject = VonageSubject::new(&Channel::MMS, version, samples).expect("one of Vonage's");
-        assert_conforms(&subject).await;
+        assert_parts(&subject, subject.parts()).await;
     }
 }
 

@@ -1,7 +1,7 @@
 use dispatch_contract::{
     Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
 };
-use dispatch_kit::conformance::assert_conforms;
+use dispatch_kit::conformance::assert_parts;
 use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 use serde_json::json;
 
@@ -53,7 +53,7 @@ async fn it_keeps_what_it_declares() {
         let samples = samples.map(|content| message(content, Some("en-GB"))).into();
         let subject =
             VonageSubject::new(&Channel::WHATSAPP, version, samples).expect("one of Vonage's");
-        assert_conforms(&subject).await;
+        assert_parts(&subject, subject.parts()).await;
     }
 }
 

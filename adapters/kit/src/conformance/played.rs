@@ -1,0 +1,62 @@
+//! Calls of the adapter's, with the provider played.
+
+use std::{io, time::Duration};
+
+use dispatch_contract::{
+    Accepted, AdapterError, AttemptId, ErrorKind, Fault, Message, Retry, SendContext,
+};
+
+use super::{Behaviour, ConformanceSubject, NOW, attempt};
+
+/// The provider's id of a message that the suite has it take.
+pub(super) const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
+/// For calls that are answered at once.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after its timeout a call may still take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a call gave, and the requests that came.
+pub(super) struct PlayedCall {
+    pub(super) result: Result<Accepted, AdapterError>,
+    pub(super) requests: Vec<String>,
+}
+
+/// Sends `message`, with the provider played so.
+pub(super) async fn send(
+    subject: &dyn ConformanceSubject,
+    message: &Message,
+    play: Behaviour,
+    timeout: Duration,
+) -> io::Result<PlayedCall> {
+    send_as(subject, attempt(), message, play, timeout).await
+}
+
+/// The same as another attempt.
+pub(super) async fn send_as(
+    subject: &dyn ConformanceSubject,
+    attempt: AttemptId,
+    message: &Message,
+    play: Behaviour,
+    timeout: Duration,
+) -> io::Result<PlayedCall> {
+    let provider = subject.play(play)?;
+    let account = subject.account(&provider.address());
+    let context = SendContext {
+        attempt,
+        account: &account,
+        callback_url: Some("https://dispatch.example/webhooks/main"),
+        useful_for: None,
+        now: NOW,
+        timeout,
+    };
+    let call = subject.adapter().send(&context, message);
+    let result = tokio::time::timeout(timeout + GRACE, call).await.unwrap_or_else(|_| {
+        Err(AdapterError::new(
+            ErrorKind::Timeout,
+            Fault::Content,
+            Retry::Permanent,
+            "the adapter did not keep to the call's timeout",
+        ))
+    });
+    Ok(PlayedCall { result, requests: provider.requests() })
+}
