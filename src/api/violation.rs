@@ -137,6 +137,7 @@ pub(crate) fn own_options(channel: &Channel) -> Option<&'static str> {
         (Channel::MESSENGER, "messenger"),
         (Channel::WHATSAPP, "whatsapp"),
         (Channel::VIBER, "viber_service_msg"),
+        (Channel::RCS, "rcs"),
     ];
     own.into_iter().find(|(known, _)| known == channel).map(|(_, key)| key)
 }

@@ -222,6 +222,27 @@ pub(super) fn sms(
     Some(v1::SmsOptions { encoding: encoding as i32, ttl: None })
 }
 
+/// An RCS message's options; v1 only.
+pub(super) fn rcs(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<v1::RcsOptions> {
+    use v1::RcsCategory::{
+        Acknowledgement, Authentication, Promotion, ServiceRequest, Transaction,
+    };
+    let options = cursor.object("rcs", diagnostics)?;
+    options.only(&["category"], diagnostics);
+    let categories = [
+        ("authentication", Authentication),
+        ("transaction", Transaction),
+        ("promotion", Promotion),
+        ("service-request", ServiceRequest),
+        ("acknowledgement", Acknowledgement),
+    ];
+    let category = options.one_of("category", &categories, diagnostics).unwrap_or_default();
+    Some(v1::RcsOptions { category: category as i32, ttl: None })
+}
+
 /// So many seconds; more than the type holds is refused behind this, as any other too many.
 pub(super) fn seconds(seconds: u64) -> prost_types::Duration {
     prost_types::Duration { seconds: i64::try_from(seconds).unwrap_or(i64::MAX), nanos: 0 }

@@ -178,6 +178,7 @@ fn content_of(step: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Me
         messenger: content::messenger(&message, diagnostics),
         whatsapp: content::whatsapp(&message, diagnostics),
         viber_service_msg: content::viber(&message, "viber_service_msg", diagnostics),
+        rcs: None,
         options: None,
     })
 }

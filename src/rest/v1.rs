@@ -31,7 +31,7 @@ use crate::{
 const SEND_WITHIN_S: i64 = 15 * 60;
 
 /// The keys of a message, beside those of its content.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "channel",
     "message_type",
     "to",
@@ -44,6 +44,7 @@ const KEYS: [&str; 16] = [
     "messenger",
     "viber_service",
     "whatsapp",
+    "rcs",
     "context",
     "failover",
     "expiry_time",
@@ -106,7 +107,8 @@ fn ttl(message: &Message) -> Option<Duration> {
     let sms = message.sms.as_ref().and_then(|options| options.ttl);
     let mms = message.mms.as_ref().and_then(|options| options.ttl);
     let viber = message.viber_service_msg.as_ref().and_then(|options| options.ttl);
-    sms.or(mms).or(viber)
+    let rcs = message.rcs.as_ref().and_then(|options| options.ttl);
+    sms.or(mms).or(viber).or(rcs)
 }
 
 fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -> SpecStep {
@@ -123,7 +125,7 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
     };
     let is_id = |key: &str| match channel {
         "messenger" => true,
-        "viber_service_msg" => key == "from",
+        "viber_service_msg" | "rcs" => key == "from",
         _ => false,
     };
     let mut address = |key: &str| {
@@ -136,7 +138,7 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
     let (from, to) = (address("from"), address("to").unwrap_or_else(nobody));
     // Viber's stands among its options.
     let ttl_s = match channel {
-        "sms" | "mms" => cursor.seconds("ttl", None, diagnostics),
+        "sms" | "mms" | "rcs" => cursor.seconds("ttl", None, diagnostics),
         _ => {
             cursor.without_effect(&["ttl"], diagnostics);
             None
@@ -146,6 +148,10 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
     if let ("sms", Some(ttl_s)) = (channel, ttl_s) {
         sms.get_or_insert_default().ttl = Some(content::seconds(ttl_s));
     }
+    let mut rcs = content::rcs(cursor, diagnostics);
+    if let ("rcs", Some(ttl_s)) = (channel, ttl_s) {
+        rcs.get_or_insert_default().ttl = Some(content::seconds(ttl_s));
+    }
     let mms = ttl_s.filter(|_| channel == "mms");
     let message = Message {
         content: content::content(cursor, "message_type", diagnostics),
@@ -154,6 +160,7 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
         messenger: content::messenger(cursor, diagnostics),
         whatsapp: content::whatsapp(cursor, diagnostics),
         viber_service_msg: content::viber(cursor, "viber_service", diagnostics),
+        rcs,
         options: None,
     };
     let failover = failover(cursor, channel, ttl(&message), is_last, diagnostics);
@@ -227,7 +234,7 @@ fn within(path: &[PathSegment]) -> String {
         [Key("sender")] => "from".to_owned(),
         [Key("message")] => "message_type".to_owned(),
         [Key("message"), Key("sms"), Key("encoding")] => "sms.encoding_type".to_owned(),
-        [Key("message"), Key("sms" | "mms"), Key("ttl")] => "ttl".to_owned(),
+        [Key("message"), Key("sms" | "mms" | "rcs"), Key("ttl")] => "ttl".to_owned(),
         [Key("message"), Key("viber_service_msg"), rest @ ..] => path_behind("viber_service", rest),
         [Key("message" | "failover"), rest @ ..] if !rest.is_empty() => path_behind("", rest),
         other => path_behind("", other),

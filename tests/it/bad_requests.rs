@@ -574,6 +574,7 @@ async fn however_much_is_wrong_the_answer_arrives() {
             ttl: span(0, 0),
             action,
         }),
+        rcs: Some(v1::RcsOptions { category: 9, ttl: span(0, 0) }),
         options: Some(prost_types::Struct::default()),
     });
     spec.steps = vec![spec.steps[0].clone(); 20];

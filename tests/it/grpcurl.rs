@@ -69,7 +69,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
 
     let channels =
         text(grpcurl(&[&address, "dispatch.v1.DispatchService/ListChannels"]).await.unwrap());
-    for channel in ["sms", "mms", "messenger", "whatsapp", "viber_service_msg"] {
+    for channel in ["sms", "mms", "messenger", "whatsapp", "viber_service_msg", "rcs"] {
         assert!(channels.contains(&format!("\"name\": \"{channel}\"")), "{channels}");
     }
 

@@ -289,7 +289,7 @@ fn one_file_names_concrete_adapters() {
         assert!(!names(&["sandbox", "vonage"]) || is_legal, "{}", path.display());
         // The API has messages of its own for the options of these: read in one file, written in another.
         let is_legal = is_legal || path.ends_with("options.rs");
-        let channels = ["sms", "mms", "viber", "whatsapp", "messenger"];
+        let channels = ["sms", "mms", "viber", "whatsapp", "messenger", "rcs"];
         assert!(!names(&channels) || is_legal, "{}", path.display());
     }
 }

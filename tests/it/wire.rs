@@ -11,6 +11,7 @@ use dispatch_contract::{
 };
 use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
+use dispatch_rcs::{RcsCategory, RcsOptions};
 use dispatch_sms::{SmsEncoding, SmsOptions};
 use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
 use dispatch_vonage::wire_of_use;
@@ -85,6 +86,17 @@ fn options(channel: &Channel) -> Vec<Options> {
             let policy = Some(WhatsAppPolicy::Deterministic);
             all.push(Options::of(&WhatsAppOptions { policy, locale, code_template }));
         }
+    } else if *channel == Channel::RCS {
+        use RcsCategory::{
+            Acknowledgement, Authentication, Promotion, ServiceRequest, Transaction,
+        };
+        let categories =
+            [Authentication, Transaction, Promotion, ServiceRequest, Acknowledgement].map(Some);
+        for category in categories.into_iter().chain([None]) {
+            for ttl_s in [None, Some(300), Some(2_592_000)] {
+                all.push(Options::of(&RcsOptions { category, ttl_s }));
+            }
+        }
     } else {
         let button = ViberAction {
             url: "https://example.com/b".to_owned(),
@@ -103,6 +115,7 @@ fn options(channel: &Channel) -> Vec<Options> {
 
 fn senders(channel: &Channel) -> Vec<Endpoint> {
     let senders: &[Endpoint] = match channel.as_str() {
+        "rcs" => &[Endpoint::Id("Acme_Shop-1".to_owned())],
         "messenger" | "viber_service_msg" => &[Endpoint::Id("107083064136738".to_owned())],
         _ => &[
             Endpoint::Number("447700900001".to_owned()),
@@ -170,7 +183,9 @@ fn every_body_that_is_sent_is_as_the_provider_describes_it() {
                 }
             }
         }
-        assert!(bodies >= 100 && old >= 10, "{channel}: {bodies} bodies, {old} of v0.1");
+        // v0.1 has no RCS.
+        let is_enough = bodies >= 100 && (old >= 10 || *channel == Channel::RCS);
+        assert!(is_enough, "{channel}: {bodies} bodies, {old} of v0.1");
     }
 }
 

@@ -27,6 +27,8 @@ impl Channel {
     pub const WHATSAPP: Channel = Channel(Cow::Borrowed("whatsapp"));
     /// Viber Business Messages, addressed by phone number. The name is that of the old Dispatch API.
     pub const VIBER: Channel = Channel(Cow::Borrowed("viber_service_msg"));
+    /// RCS Business Messaging, addressed by phone number.
+    pub const RCS: Channel = Channel(Cow::Borrowed("rcs"));
 
     /// A channel of one's own: `const LINE: Channel = Channel::named("line");`.
     ///
@@ -69,8 +71,14 @@ impl FromStr for Channel {
         if !is_name(name) {
             return Err(InvalidChannel);
         }
-        let known =
-            [Channel::SMS, Channel::MMS, Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER];
+        let known = [
+            Channel::SMS,
+            Channel::MMS,
+            Channel::MESSENGER,
+            Channel::WHATSAPP,
+            Channel::VIBER,
+            Channel::RCS,
+        ];
         // A known name is borrowed, so that open workflows do not each own a copy of "sms".
         Ok(known
             .into_iter()

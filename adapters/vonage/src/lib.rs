@@ -16,6 +16,7 @@ mod gateway;
 mod messenger;
 mod mms;
 mod provider;
+mod rcs;
 mod send_result;
 mod signature;
 mod sms;

@@ -1,4 +1,4 @@
-//! Vonage as a provider: its accounts, its five channels, and the webhooks that they share.
+//! Vonage as a provider: its accounts, its six channels, and the webhooks that they share.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use dispatch_contract::{
 };
 
 use crate::{
-    PROVIDER, VonageAccount, VonageGateway, account::FORM, messenger, mms, sms, viber, webhook,
-    whatsapp,
+    PROVIDER, VonageAccount, VonageGateway, account::FORM, messenger, mms, rcs, sms, viber,
+    webhook, whatsapp,
 };
 
-/// Vonage, with its five channels. An account has one webhook URL for all of them.
+/// Vonage, with its six channels. An account has one webhook URL for all of them.
 pub fn provider() -> impl Provider + 'static {
     vonage()
 }
@@ -26,6 +26,7 @@ pub(crate) fn vonage() -> Vonage {
             Arc::new(messenger::adapter(&gateway)),
             Arc::new(whatsapp::adapter(&gateway)),
             Arc::new(viber::adapter(&gateway)),
+            Arc::new(rcs::adapter(&gateway)),
         ],
     }
 }

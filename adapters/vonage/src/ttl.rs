@@ -8,10 +8,11 @@ use std::ops::RangeInclusive;
 
 use dispatch_contract::{Channel, Message, SendContext};
 use dispatch_mms::MmsOptions;
+use dispatch_rcs::RcsOptions;
 use dispatch_sms::SmsOptions;
 use dispatch_viber::ViberOptions;
 
-/// Seconds, where a channel knows a time to live. MMS and Viber as the OpenAPI document 1.11.0 bounds
+/// Seconds, where a channel knows a time to live. MMS, Viber and RCS as the OpenAPI document 1.11.0 bounds
 /// them. It bounds SMS not at all: 72 h are what Vonage tries by itself, and 20 s is the shortest that
 /// its older SMS API takes.
 fn bounds(channel: &Channel) -> Option<RangeInclusive<u32>> {
@@ -19,6 +20,7 @@ fn bounds(channel: &Channel) -> Option<RangeInclusive<u32>> {
         _ if *channel == Channel::SMS => Some(20..=259_200),
         _ if *channel == Channel::MMS => Some(300..=259_200),
         _ if *channel == Channel::VIBER => Some(30..=259_200),
+        _ if *channel == Channel::RCS => Some(300..=2_592_000),
         _ => None,
     }
 }
@@ -39,6 +41,7 @@ fn asked(message: &Message) -> Option<u32> {
         _ if *channel == Channel::SMS => options.read::<SmsOptions>()?.ttl_s,
         _ if *channel == Channel::MMS => options.read::<MmsOptions>()?.ttl_s,
         _ if *channel == Channel::VIBER => options.read::<ViberOptions>()?.ttl_s,
+        _ if *channel == Channel::RCS => options.read::<RcsOptions>()?.ttl_s,
         _ => None,
     }
 }

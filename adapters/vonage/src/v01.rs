@@ -1,7 +1,7 @@
 //! The Messages API v0.1: the same three objects as a step of the old Dispatch API.
 //!
 //! Written from the OpenAPI document 0.4.0. It is spoken for accounts that are still set to it, and
-//! it has fewer words than [`v1`]: no encoding and no time to live of an SMS or MMS, no button, no
+//! it has fewer words than [`v1`]: no RCS, no encoding and no time to live of an SMS or MMS, no button, no
 //! caption but WhatsApp's, no custom content, only pictures by MMS, and those from a US short code, and
 //! no address for webhooks. What it cannot say goes through v1, so that what the channels declare holds
 //! for every account.

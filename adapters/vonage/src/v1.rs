@@ -14,6 +14,7 @@ use dispatch_contract::{
     SendContext, UrlRules, check_url,
 };
 use dispatch_messenger::MessengerOptions;
+use dispatch_rcs::RcsOptions;
 use dispatch_sms::SmsOptions;
 use dispatch_viber::ViberOptions;
 use dispatch_whatsapp::WhatsAppOptions;
@@ -37,7 +38,10 @@ pub fn encode(context: &SendContext<'_>, message: &Message) -> Result<Value, Ada
     body.insert("from".into(), message.from.value().into());
     body.insert(kind.into(), payload);
     body.insert("client_ref".into(), context.attempt.to_string().into());
-    body.insert("webhook_version".into(), "v1".into());
+    // RCS has one shape only, and no word for it.
+    if message.channel != Channel::RCS {
+        body.insert("webhook_version".into(), "v1".into());
+    }
     if let Some(url) = context.callback_url {
         body.insert("webhook_url".into(), url.into());
     }
@@ -125,6 +129,9 @@ fn options(
         of("whatsapp", whatsapp(message)?)
     } else if *channel == Channel::VIBER {
         of("viber_service", viber(message, ttl_s)?)
+    } else if *channel == Channel::RCS {
+        let RcsOptions { category, ttl_s: _ } = read(message)?;
+        category.map(|category| ("rcs", json!({ "category": category })))
     } else {
         None
     })

@@ -6,6 +6,7 @@
 use dispatch_contract::{Channel, Options};
 use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
+use dispatch_rcs::{RcsCategory, RcsOptions};
 use dispatch_sms::{SmsEncoding, SmsOptions};
 use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
 use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
@@ -23,7 +24,7 @@ pub(super) fn options(
     at: FieldAt<'_>,
     found: &mut Found,
 ) -> Options {
-    let v1::Message { sms, mms, messenger, whatsapp, viber_service_msg, options, content: _ } =
+    let v1::Message { sms, mms, messenger, whatsapp, viber_service_msg, rcs, options, content: _ } =
         given;
     let own = own_options(channel);
     for (key, is_given) in [
@@ -32,6 +33,7 @@ pub(super) fn options(
         ("messenger", messenger.is_some()),
         ("whatsapp", whatsapp.is_some()),
         ("viber_service_msg", viber_service_msg.is_some()),
+        ("rcs", rcs.is_some()),
     ] {
         if is_given && own != Some(key) {
             let wanted =
@@ -57,6 +59,7 @@ pub(super) fn options(
         Some("whatsapp") => {
             whatsapp.as_ref().and_then(|it| of_whatsapp(it, at.key("whatsapp"), found))
         }
+        Some("rcs") => rcs.as_ref().and_then(|it| of_rcs(it, at.key("rcs"), found)),
         _ => viber_service_msg
             .as_ref()
             .and_then(|it| of_viber(it, at.key("viber_service_msg"), found)),
@@ -110,6 +113,12 @@ fn of_viber(
     let action = given.action.as_ref();
     let action = action.map(|it| ViberAction { url: it.url.clone(), text: it.text.clone() });
     Some(Options::of(&ViberOptions { category: category?, ttl_s, action }))
+}
+
+fn of_rcs(given: &v1::RcsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
+    let category = value::<v1::RcsCategory>(given.category, at.key("category"), found);
+    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    Some(Options::of(&RcsOptions { category: category?, ttl_s }))
 }
 
 /// Whole seconds; how many may be given, the channel says.
@@ -182,6 +191,28 @@ impl Open for v1::ViberCategory {
             v1::ViberCategory::Unspecified => None,
             v1::ViberCategory::Transaction => Some(ViberCategory::Transaction),
             v1::ViberCategory::Promotion => Some(ViberCategory::Promotion),
+        }
+    }
+}
+
+impl Open for v1::RcsCategory {
+    type Value = Option<RcsCategory>;
+    const NAMES: &'static [&'static str] = &[
+        "RCS_CATEGORY_AUTHENTICATION",
+        "RCS_CATEGORY_TRANSACTION",
+        "RCS_CATEGORY_PROMOTION",
+        "RCS_CATEGORY_SERVICE_REQUEST",
+        "RCS_CATEGORY_ACKNOWLEDGEMENT",
+    ];
+
+    fn value(self) -> Option<RcsCategory> {
+        match self {
+            v1::RcsCategory::Unspecified => None,
+            v1::RcsCategory::Authentication => Some(RcsCategory::Authentication),
+            v1::RcsCategory::Transaction => Some(RcsCategory::Transaction),
+            v1::RcsCategory::Promotion => Some(RcsCategory::Promotion),
+            v1::RcsCategory::ServiceRequest => Some(RcsCategory::ServiceRequest),
+            v1::RcsCategory::Acknowledgement => Some(RcsCategory::Acknowledgement),
         }
     }
 }

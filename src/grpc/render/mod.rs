@@ -6,6 +6,7 @@
 mod channels;
 mod enums;
 mod event;
+mod json;
 mod options;
 mod spec;
 mod workflow;

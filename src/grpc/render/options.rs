@@ -3,11 +3,12 @@
 use dispatch_contract::Message;
 use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
+use dispatch_rcs::{RcsCategory, RcsOptions};
 use dispatch_sms::{SmsEncoding, SmsOptions};
 use dispatch_viber::{ViberCategory, ViberOptions};
 use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 
-use super::{duration, spec::object};
+use super::{duration, json::object};
 use crate::{
     api::own_options,
     pb::v1::{self, message},
@@ -25,6 +26,7 @@ pub(super) fn with(content: message::Content, message: &Message) -> v1::Message 
         Some("mms") => said.mms = options.read().map(mms),
         Some("messenger") => said.messenger = options.read().map(messenger),
         Some("whatsapp") => said.whatsapp = options.read().map(whatsapp),
+        Some("rcs") => said.rcs = options.read().map(rcs),
         Some(_) => said.viber_service_msg = options.read().map(viber),
         None => said.options = Some(object(options.to_document())),
     }
@@ -76,6 +78,18 @@ fn viber(options: ViberOptions) -> v1::ViberServiceMsgOptions {
     let action = options.action.map(|it| v1::ViberAction { url: it.url, text: it.text });
     let ttl = options.ttl_s.map(seconds);
     v1::ViberServiceMsgOptions { category: category as i32, ttl, action }
+}
+
+fn rcs(options: RcsOptions) -> v1::RcsOptions {
+    let category = match options.category {
+        None => v1::RcsCategory::Unspecified,
+        Some(RcsCategory::Authentication) => v1::RcsCategory::Authentication,
+        Some(RcsCategory::Transaction) => v1::RcsCategory::Transaction,
+        Some(RcsCategory::Promotion) => v1::RcsCategory::Promotion,
+        Some(RcsCategory::ServiceRequest) => v1::RcsCategory::ServiceRequest,
+        Some(RcsCategory::Acknowledgement) => v1::RcsCategory::Acknowledgement,
+    };
+    v1::RcsOptions { category: category as i32, ttl: options.ttl_s.map(seconds) }
 }
 
 fn seconds(seconds: u32) -> prost_types::Duration {

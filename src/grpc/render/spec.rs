@@ -1,11 +1,8 @@
 //! A plan as the spec that asks for it, with defaults written out: parsed again it is the same plan.
 
-use std::collections::BTreeMap;
-
 use dispatch_contract::{Channel, Content, Endpoint, Media};
-use prost_types::{ListValue, Struct, Value, value::Kind};
 
-use super::{duration, options, status, timestamp};
+use super::{duration, json::object, options, status, timestamp};
 use crate::{
     machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
@@ -112,23 +109,4 @@ fn content(content: &Content) -> message::Content {
             message::Content::Custom(object(serde_json::from_str(text).unwrap_or_default()))
         }
     }
-}
-
-pub(super) fn object(object: serde_json::Map<String, serde_json::Value>) -> Struct {
-    let fields = object.into_iter().map(|(key, value)| (key, json(value)));
-    Struct { fields: BTreeMap::from_iter(fields) }
-}
-
-fn json(value: serde_json::Value) -> Value {
-    let kind = match value {
-        serde_json::Value::Null => Kind::NullValue(0),
-        serde_json::Value::Bool(truth) => Kind::BoolValue(truth),
-        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        serde_json::Value::String(text) => Kind::StringValue(text),
-        serde_json::Value::Array(items) => {
-            Kind::ListValue(ListValue { values: items.into_iter().map(json).collect() })
-        }
-        serde_json::Value::Object(inner) => Kind::StructValue(object(inner)),
-    };
-    Value { kind: Some(kind) }
 }

@@ -57,6 +57,14 @@ pub(super) fn viber(spec: &mut WorkflowSpec, options: v1::ViberServiceMsgOptions
     message(spec, 1).viber_service_msg = Some(options);
 }
 
+/// The last step on RCS.
+pub(super) fn rcs(spec: &mut WorkflowSpec, sender: &str, options: v1::RcsOptions) {
+    from(spec, 1).channel.clear();
+    from(spec, 1).endpoint = id(sender);
+    to(spec, 1).channel = "rcs".to_owned();
+    message(spec, 1).rcs = Some(options);
+}
+
 /// Messenger's options on the first step.
 pub(super) fn category(spec: &mut WorkflowSpec, category: i32, tag: &str) {
     let tag = tag.to_owned();

@@ -116,7 +116,7 @@ pub(super) const ADDRESSES: &[Spoiled] = &[
         "a channel there is not",
         |s| to(s, 0).channel = "private".into(),
         "steps[0].recipient.channel",
-        "messenger, mms, sms, viber_service_msg, whatsapp",
+        "messenger, mms, rcs, sms, viber_service_msg, whatsapp",
     ),
     (
         "a channel in capitals",
@@ -452,6 +452,30 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "belong to another channel",
     ),
     (
+        "options of RCS on SMS",
+        |s| message(s, 1).rcs = Some(v1::RcsOptions::default()),
+        "steps[1].message.rcs",
+        "belong to another channel",
+    ),
+    (
+        "a sender of RCS that cannot be registered",
+        |s| rcs(s, "Private Shop", v1::RcsOptions::default()),
+        "steps[1].sender",
+        "the registered sender, 1 to 50 ASCII letters, digits, - _ and .",
+    ),
+    (
+        "a ttl of RCS under 300 s",
+        |s| rcs(s, "Acme", v1::RcsOptions { ttl: span(299, 0), ..Default::default() }),
+        "steps[1].message.rcs.ttl",
+        "whole seconds, 300 to 2592000",
+    ),
+    (
+        "a category of RCS that nobody knows",
+        |s| rcs(s, "Acme", v1::RcsOptions { category: 6, ..Default::default() }),
+        "steps[1].message.rcs.category",
+        "RCS_CATEGORY_SERVICE_REQUEST",
+    ),
+    (
         "a ttl under 30 s",
         |s| viber(s, ttl(29, 0)),
         "steps[1].message.viber_service_msg.ttl",
@@ -752,6 +776,9 @@ pub(super) const AT_THE_LIMIT: &[Allowed] = &[
         s.labels = (10..42).map(|n| (format!("{n}{}", "k".repeat(61)), "v".repeat(255))).collect();
     }),
     ("a client_ref of 100 characters", |s| s.client_ref = "ä".repeat(100)),
+    ("RCS with a ttl of 30 days", |s| {
+        rcs(s, "Acme", v1::RcsOptions { category: 4, ttl: span(30 * DAY_S, 0) });
+    }),
     ("a ttl of 30 s", |s| viber(s, ttl(30, 0))),
     ("a ttl of 3 days", |s| viber(s, ttl(3 * DAY_S, 0))),
     ("a URL whose scheme shouts", |s| say(s, 0, image("HTTPS://EXAMPLE.ORG/a.png", ""))),

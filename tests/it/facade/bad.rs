@@ -296,7 +296,24 @@ fn messages() -> Vec<Bad> {
     let set = |pointer: &str, value: Value| with(two(), pointer, value);
     vec![
         ("no channel", set("/channel", Value::Null), "channel", "must be a channel"),
-        ("RCS", set("/channel", json!("rcs")), "channel", "viber_service, whatsapp"),
+        (
+            "a channel there is not",
+            set("/channel", json!("kakao")),
+            "channel",
+            "which has messenger, mms, rcs, sms, viber_service, whatsapp",
+        ),
+        (
+            "a sender of RCS with a blank",
+            with(set("/channel", json!("rcs")), "/from", json!("Acme Shop")),
+            "from",
+            "the registered sender",
+        ),
+        (
+            "a category of RCS there is not",
+            set("/rcs", json!({ "category": "offer" })),
+            "rcs.category",
+            "service-request",
+        ),
         ("no recipient", set("/to", Value::Null), "to", "must be given: who is reached"),
         (
             "no sender",

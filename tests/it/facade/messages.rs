@@ -133,7 +133,8 @@ fn ttl(workflow: &Workflow, step: usize) -> Option<i64> {
     let sms = message.sms.as_ref().and_then(|options| options.ttl);
     let mms = message.mms.as_ref().and_then(|options| options.ttl);
     let viber = message.viber_service_msg.as_ref().and_then(|options| options.ttl);
-    sms.or(mms).or(viber).map(|ttl| ttl.seconds)
+    let rcs = message.rcs.as_ref().and_then(|options| options.ttl);
+    sms.or(mms).or(viber).or(rcs).map(|ttl| ttl.seconds)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +149,7 @@ async fn a_ttl_goes_to_the_provider_and_is_the_time_to_be_delivered_in() {
     };
     let sms = |rest: Value| message("sms", rest);
     let viber = |rest: Value| with(message("viber_service", rest), "/from", json!("16273"));
+    let rcs = |rest: Value| with(message("rcs", rest), "/from", json!("Vonage"));
     let before =
         |body: Value| with(body, "/failover", json!([with(send(), "/to", json!("447700900002"))]));
     let expiry = |workflow: &Workflow| {
@@ -164,6 +166,8 @@ async fn a_ttl_goes_to_the_provider_and_is_the_time_to_be_delivered_in() {
         (sms(json!({ "ttl": 60, "sms": { "encoding_type": "text" } })), Some(60), None, Some(60)),
         (message("mms", json!({ "ttl": 300 })), Some(300), None, Some(300)),
         (viber(json!({ "viber_service": { "ttl": 90 } })), Some(90), None, Some(90)),
+        (rcs(json!({ "ttl": 300 })), Some(300), None, Some(300)),
+        (before(rcs(json!({ "ttl": 2_592_000 }))), Some(2_592_000), Some(2_592_000), None),
         (before(sms(json!({ "ttl": 600 }))), Some(600), Some(600), None),
         (before(message("mms", json!({ "ttl": 600 }))), Some(600), Some(600), None),
         (before(viber(json!({ "viber_service": { "ttl": 600 } }))), Some(600), Some(600), None),
@@ -187,10 +191,12 @@ async fn a_ttl_goes_to_the_provider_and_is_the_time_to_be_delivered_in() {
         assert!(told.starts_with(warning), "{told}");
     }
     for (body, name, reason) in [
-        (sms(json!({ "ttl": 0 })), "ttl", "1 s to 7 days"),
-        (sms(json!({ "ttl": 604_801 })), "ttl", "1 s to 7 days"),
-        (message("mms", json!({ "ttl": 299 })), "ttl", "300 s to 3 days"),
-        (viber(json!({ "viber_service": { "ttl": 29 } })), "viber_service.ttl", "30 s to 3 days"),
+        (sms(json!({ "ttl": 0 })), "ttl", "1 to 604800"),
+        (sms(json!({ "ttl": 604_801 })), "ttl", "1 to 604800"),
+        (message("mms", json!({ "ttl": 299 })), "ttl", "300 to 259200"),
+        (viber(json!({ "viber_service": { "ttl": 29 } })), "viber_service.ttl", "30 to 259200"),
+        (rcs(json!({ "ttl": 299 })), "ttl", "300 to 2592000"),
+        (rcs(json!({ "ttl": 2_592_001 })), "ttl", "300 to 2592000"),
         (sms(json!({ "ttl": -1 })), "ttl", "whole number of seconds"),
     ] {
         let answer = post(&running, "/v1/messages", &body).await;

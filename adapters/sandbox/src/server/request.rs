@@ -54,7 +54,7 @@ pub(super) fn channel_name(version: MessagesVersion, channel: &Channel) -> &str 
 
 /// Whether the channel reports reading.
 pub(super) fn reads(channel: &Channel) -> bool {
-    [Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER].contains(channel)
+    [Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER, Channel::RCS].contains(channel)
 }
 
 /// Whether webhooks can be posted there.
@@ -145,8 +145,10 @@ fn channel(
     let Some(text) = value.and_then(Value::as_str) else {
         return found.none(name, "is required.");
     };
+    let rcs = (version == MessagesVersion::V1).then_some(Channel::RCS);
     [Channel::SMS, Channel::MMS, Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER]
         .into_iter()
+        .chain(rcs)
         .find(|channel| channel_name(version, channel) == text)
         .or_else(|| found.none(name, "names no channel of this provider."))
 }
@@ -202,6 +204,7 @@ fn kinds(version: MessagesVersion, channel: &Channel) -> &'static [&'static str]
         (MessagesVersion::V1, "whatsapp") => &[
             "text", "template", "image", "audio", "video", "file", "custom", "sticker", "reaction",
         ],
+        (MessagesVersion::V1, "rcs") => &["text", "image", "video", "file", "custom"],
         // Channels are an open set; `channel` lets no others in.
         (_, _) => &[],
     }
@@ -212,7 +215,7 @@ fn recipient_forms(channel: &Channel) -> Vec<AddressForm> {
 }
 
 fn sender_forms(channel: &Channel) -> Vec<AddressForm> {
-    if *channel == Channel::MESSENGER || *channel == Channel::VIBER {
+    if [Channel::MESSENGER, Channel::VIBER, Channel::RCS].contains(channel) {
         vec![AddressForm::Id]
     } else {
         vec![AddressForm::E164, AddressForm::ShortCode, AddressForm::Alphanumeric]

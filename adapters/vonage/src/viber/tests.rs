@@ -137,7 +137,7 @@ fn the_time_to_live_is_30_s_to_3_days() {
     for (ttl_s, right) in [(29, false), (30, true), (259_200, true), (259_201, false)] {
         let found = check(&message(text(), options(Some(ttl_s), None)));
         assert_eq!(found.is_empty(), right, "{ttl_s}: {found:?}");
-        assert!(found.iter().all(|field| *field == Field::Option("ttl")));
+        assert!(found.iter().all(|field| *field == Field::Option("ttl_s")));
     }
 }
 

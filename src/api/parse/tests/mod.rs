@@ -135,6 +135,7 @@ fn options_of(channel: &Channel) -> OptionsForm {
         (Channel::MESSENGER, dispatch_messenger::capabilities()),
         (Channel::WHATSAPP, dispatch_whatsapp::capabilities()),
         (Channel::VIBER, dispatch_viber::capabilities()),
+        (Channel::RCS, dispatch_rcs::capabilities()),
     ];
     all.into_iter().find(|(of, _)| of == channel).map_or(OptionsForm::NONE, |(_, can)| can.options)
 }

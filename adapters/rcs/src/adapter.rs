@@ -1,0 +1,73 @@
+//! RCS as a channel: its own rules, and a provider's gateway beneath them.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Gateway, Message, Recall,
+    SendContext, UnixMillis, Violation, check,
+};
+
+use crate::capabilities;
+
+/// Sends RCS through one provider.
+pub struct RcsAdapter {
+    name: String,
+    capabilities: Capabilities,
+    gateway: Arc<dyn Gateway>,
+}
+
+impl RcsAdapter {
+    /// An adapter that sends through `gateway`, named after its provider: `vonage-rcs`.
+    pub fn through(gateway: Arc<dyn Gateway>) -> Self {
+        let name = format!("{}-rcs", gateway.provider());
+        RcsAdapter { name, capabilities: gateway.capabilities(capabilities()), gateway }
+    }
+}
+
+#[async_trait]
+impl ChannelAdapter for RcsAdapter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn provider(&self) -> &str {
+        self.gateway.provider()
+    }
+
+    fn channel(&self) -> &Channel {
+        &Channel::RCS
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
+        let mut found = check(&self.capabilities, message);
+        found.extend(self.gateway.check(message, now));
+        found
+    }
+
+    async fn send(
+        &self,
+        context: &SendContext<'_>,
+        message: &Message,
+    ) -> Result<Accepted, AdapterError> {
+        self.gateway.send(context, message).await
+    }
+
+    async fn recall(
+        &self,
+        context: &SendContext<'_>,
+        provider_id: &str,
+    ) -> Result<Recall, AdapterError> {
+        self.gateway.recall(context, provider_id).await
+    }
+}
+
+impl fmt::Debug for RcsAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RcsAdapter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
