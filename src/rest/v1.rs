@@ -123,14 +123,17 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
         }
         _ => named,
     };
-    let is_id = |key: &str| match channel {
+    let is_id = |key: &str, value: &str| match channel {
         "messenger" => true,
+        // An id that WhatsApp gave a person begins with the letters of a country.
+        "whatsapp" => key == "to" && value.starts_with(|c: char| c.is_ascii_alphabetic()),
         "viber_service_msg" | "rcs" => key == "from",
         _ => false,
     };
     let mut address = |key: &str| {
         let value = cursor.id(key, diagnostics)?;
-        let endpoint = if is_id(key) { Endpoint::Id(value) } else { Endpoint::Number(value) };
+        let endpoint =
+            if is_id(key, &value) { Endpoint::Id(value) } else { Endpoint::Number(value) };
         Some(Address { channel: channel.to_owned(), endpoint: Some(endpoint) })
     };
     // Without a recipient the channel would not be judged.

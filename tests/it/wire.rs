@@ -129,6 +129,10 @@ fn senders(channel: &Channel) -> Vec<Endpoint> {
 fn recipients(channel: &Channel) -> Vec<Endpoint> {
     match channel.as_str() {
         "messenger" => vec![Endpoint::Id("1".to_owned()), Endpoint::Id("1".repeat(50))],
+        "whatsapp" => vec![
+            Endpoint::Number("447700900000".to_owned()),
+            Endpoint::Id("US.13491208655302741918".to_owned()),
+        ],
         _ => vec![
             Endpoint::Number("4477009".to_owned()),
             Endpoint::Number("447700900001234".to_owned()),
@@ -174,7 +178,12 @@ fn every_body_that_is_sent_is_as_the_provider_describes_it() {
         for message in &messages {
             for seconds in of_use {
                 let wire = wire_of_use(message, seconds.map(Duration::from_secs));
-                let body = wire.v1.unwrap();
+                let mut body = wire.v1.unwrap();
+                // The description is older than the ids of persons on WhatsApp, which `to` takes too.
+                if let ("whatsapp", Endpoint::Id(id)) = (channel.as_str(), &message.to) {
+                    assert_eq!(body["to"], id.as_str());
+                    body["to"] = json!("447700900000");
+                }
                 v1.check(&body).unwrap_or_else(|why| panic!("{channel}, v1: {body}\n{why}"));
                 bodies += 1;
                 if let Some(body) = wire.v01 {

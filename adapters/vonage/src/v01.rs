@@ -2,7 +2,7 @@
 //!
 //! Written from the OpenAPI document 0.4.0. It is spoken for accounts that are still set to it, and
 //! it has fewer words than [`v1`]: no RCS, no encoding and no time to live of an SMS or MMS, no button, no
-//! caption but WhatsApp's, no custom content, only pictures by MMS, and those from a US short code, and
+//! caption but WhatsApp's, no id of a person there, no custom content, only pictures by MMS, and those from a US short code, and
 //! no address for webhooks. What it cannot say goes through v1, so that what the channels declare holds
 //! for every account.
 
@@ -57,11 +57,14 @@ fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
     } else if *channel == Channel::MESSENGER {
         matches!(kind, Text | Image | Audio | Video | File) && !captioned
     } else if *channel == Channel::WHATSAPP {
-        match kind {
-            Text | Template | Image | File => true,
-            Audio | Video => !captioned,
-            Code | Custom | Location => false,
-        }
+        // Ids of persons are younger than v0.1.
+        let has_number = matches!(message.to, Endpoint::Number(_));
+        has_number
+            && match kind {
+                Text | Template | Image | File => true,
+                Audio | Video => !captioned,
+                Code | Custom | Location => false,
+            }
     } else if *channel == Channel::VIBER {
         let options = message.options.read::<ViberOptions>();
         let has_button = options.is_none_or(|viber| viber.action.is_some());

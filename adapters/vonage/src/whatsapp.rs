@@ -2,7 +2,8 @@
 //!
 //! A template's name is `namespace:name`, as Vonage wants it, and its language goes along in
 //! `whatsapp`. Custom content is handed to WhatsApp as it is, inside an envelope with the
-//! recipient that Vonage adds; a place on the map is sent that way.
+//! recipient that Vonage adds; a place on the map is sent that way. A recipient is a number or the id that
+//! WhatsApp gave a person; v1 takes both in `to`.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! WhatsApp Business: text, files and templates to a phone number.
+//! WhatsApp Business: text, files and templates to a phone number, or to the id that WhatsApp gave a person.
 //!
 //! Within 24 h of the person's own message anything may be sent; before and after that only a
 //! template that WhatsApp approved. Whether the window is open only the provider knows, so it is
 //! not checked here.
 
 use dispatch_contract::{
-    AddressForm, Capabilities, Content, ContentKind, Correlation, Field, Limits, Message, Status,
-    Violation, is_blank,
+    AddressForm, AddressPattern, Capabilities, Content, ContentKind, Correlation, Endpoint, Field,
+    Limits, Message, Status, Violation, is_blank,
 };
 
 mod adapter;
@@ -17,6 +17,23 @@ pub use options::{WhatsAppOptions, WhatsAppPolicy};
 
 /// Characters of a template's body with its blanks filled in, so that no parameter can have more.
 const BODY_CHARS: usize = 1_024;
+
+/// A person as a business knows them whose number WhatsApp does not show: a business-scoped user id. `ENT.`
+/// stands in that which the businesses of one parent share.
+static PERSON: AddressPattern = AddressPattern {
+    name: "whatsapp_user",
+    wanted: "an id that WhatsApp gave the person: two capital letters, a period, perhaps ENT. and up to 128 letters and digits",
+    admits: |endpoint| matches!(endpoint, Endpoint::Id(id) if is_person(id)),
+};
+
+fn is_person(id: &str) -> bool {
+    let Some((country, person)) = id.split_once('.') else { return false };
+    let person = person.strip_prefix("ENT.").unwrap_or(person);
+    country.len() == 2
+        && country.bytes().all(|b| b.is_ascii_uppercase())
+        && (1..=128).contains(&person.len())
+        && person.bytes().all(|b| b.is_ascii_alphanumeric())
+}
 
 /// What WhatsApp can do at most, through any provider; a provider may do less. Idempotence, correlation by our
 /// id and recall are a provider's to promise, and are not among it. People may turn read receipts off:
@@ -30,7 +47,7 @@ pub fn capabilities() -> Capabilities {
         captions: vec![Image, Video, File],
         // As the Messages API has them.
         limits: Limits { text_chars: 4_096, caption_chars: 3_000, url_bytes: 2_000 },
-        to: vec![AddressForm::E164],
+        to: vec![AddressForm::E164, AddressForm::Pattern(&PERSON)],
         from: vec![AddressForm::E164],
         idempotent_for: None,
         correlation: Correlation::ProviderId,
@@ -40,7 +57,7 @@ pub fn capabilities() -> Capabilities {
 }
 
 /// Adds what is wrong with a message beyond the capabilities: a template needs a language, and its
-/// parameters the form that WhatsApp takes them in; a code goes out in a template of its own.
+/// parameters the form that WhatsApp takes them in; a code goes out in a template of its own, and to numbers alone.
 pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     if let Content::Template { parameters, .. } = &message.content {
         for (index, text) in parameters.iter().enumerate() {
@@ -53,6 +70,9 @@ pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     let mut wrong = |field, problem| found.push(Violation::new(field, problem));
     let is_code = matches!(message.content, Content::Code { .. });
     let is_template = is_code || matches!(message.content, Content::Template { .. });
+    if is_code && matches!(&message.to, Endpoint::Id(id) if is_person(id)) {
+        wrong(Field::To, "must be a number: WhatsApp takes authentication templates to no id");
+    }
     if is_template && options.locale.is_none() {
         wrong(Field::Option("locale"), "must name the template's language, such as en-GB");
     }

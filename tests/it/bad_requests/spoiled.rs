@@ -452,6 +452,26 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "belong to another channel",
     ),
     (
+        "an id on WhatsApp that is none of WhatsApp's",
+        |s| {
+            whatsapp(s, text("Your table is ready."));
+            to(s, 1).endpoint = id("private.1");
+        },
+        "steps[1].recipient",
+        "an id that WhatsApp gave the person: two capital letters, a period",
+    ),
+    (
+        "a code on WhatsApp to an id",
+        |s| {
+            whatsapp(s, code("271828", "").unwrap());
+            locale(s, "en-GB");
+            message(s, 1).whatsapp.as_mut().unwrap().code_template = "one_time_code".into();
+            to(s, 1).endpoint = id("US.13491208655302741918");
+        },
+        "steps[1].recipient",
+        "must be a number: WhatsApp takes authentication templates to no id",
+    ),
+    (
         "options of RCS on SMS",
         |s| message(s, 1).rcs = Some(v1::RcsOptions::default()),
         "steps[1].message.rcs",
@@ -776,6 +796,10 @@ pub(super) const AT_THE_LIMIT: &[Allowed] = &[
         s.labels = (10..42).map(|n| (format!("{n}{}", "k".repeat(61)), "v".repeat(255))).collect();
     }),
     ("a client_ref of 100 characters", |s| s.client_ref = "ä".repeat(100)),
+    ("a person on WhatsApp", |s| {
+        whatsapp(s, text("Your table is ready."));
+        to(s, 1).endpoint = id("US.13491208655302741918");
+    }),
     ("RCS with a ttl of 30 days", |s| {
         rcs(s, "Acme", v1::RcsOptions { category: 4, ttl: span(30 * DAY_S, 0) });
     }),

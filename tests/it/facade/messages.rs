@@ -126,6 +126,39 @@ async fn a_message_under_an_idempotency_key_is_one_message() {
     running.stop().await;
 }
 
+/// A person whose number WhatsApp does not show is reached by the id that it gave them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_on_whatsapp_is_reached_by_id() {
+    let running = Running::start(&in_memory()).await;
+    let person = "US.13491208655302741918";
+    let whatsapp = |to: &str| {
+        let body = with(send(), "/channel", json!("whatsapp"));
+        with(with(body, "/from", json!("447700900001")), "/to", json!(to))
+    };
+    let old = |to: Value| {
+        let from = json!({ "type": "whatsapp", "number": "447700900001" });
+        with(with(channel_send(), "/from", from), "/to", to)
+    };
+    let new = post(&running, "/v1/messages", &whatsapp(person)).await;
+    let by_id = json!({ "type": "whatsapp", "id": person });
+    let old_one = post(&running, "/v0.1/messages", &old(by_id)).await;
+    for answer in [&new, &old_one] {
+        assert_eq!((answer.status, answer.warnings()), (202, vec![]), "{answer:?}");
+    }
+    running.advance(Duration::from_secs(60)).await;
+    let sent: Vec<_> = running.sent().await.into_iter().map(|sent| sent.recipient).collect();
+    assert_eq!(sent, [person, person]);
+    for (path, body, name) in [
+        ("/v1/messages", whatsapp("US.1-2"), "to"),
+        ("/v0.1/messages", old(json!({ "type": "whatsapp", "id": "Ada" })), "to.id"),
+    ] {
+        let answer = post(&running, path, &body).await;
+        let [(at, why)] = &answer.wrong()[..] else { panic!("{answer:?}") };
+        assert!(at == name && why.contains("an id that WhatsApp gave the person"), "{at}: {why}");
+    }
+    running.stop().await;
+}
+
 /// The seconds that a step's message lives at the provider, as it was asked for.
 fn ttl(workflow: &Workflow, step: usize) -> Option<i64> {
     let spec = workflow.spec.as_ref().unwrap();

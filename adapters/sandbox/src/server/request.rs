@@ -3,7 +3,7 @@
 //! Only the shape is checked, and what a script cannot say: enough to find a caller that builds its
 //! requests wrongly, not a second copy of the provider's rules. Unknown keys are no mistake.
 
-use dispatch_contract::{AddressForm, Channel, Endpoint};
+use dispatch_contract::{AddressForm, AddressPattern, Channel, Endpoint};
 use serde_json::{Map, Value};
 
 use super::MessagesVersion;
@@ -210,8 +210,25 @@ fn kinds(version: MessagesVersion, channel: &Channel) -> &'static [&'static str]
     }
 }
 
+/// An id that WhatsApp gave a person, as far as it tells one from a number.
+static PERSON: AddressPattern = AddressPattern {
+    name: "whatsapp_user",
+    wanted: "an id of WhatsApp's own: two letters, a period, and up to 132 characters",
+    admits: |endpoint| {
+        let Endpoint::Id(id) = endpoint else { return false };
+        let country = id.split_once('.').map(|(country, _)| country);
+        (4..=135).contains(&id.len()) && country.is_some_and(|country| country.len() == 2)
+    },
+};
+
 fn recipient_forms(channel: &Channel) -> Vec<AddressForm> {
-    if *channel == Channel::MESSENGER { vec![AddressForm::Id] } else { vec![AddressForm::E164] }
+    if *channel == Channel::MESSENGER {
+        vec![AddressForm::Id]
+    } else if *channel == Channel::WHATSAPP {
+        vec![AddressForm::E164, AddressForm::Pattern(&PERSON)]
+    } else {
+        vec![AddressForm::E164]
+    }
 }
 
 fn sender_forms(channel: &Channel) -> Vec<AddressForm> {
@@ -242,15 +259,12 @@ fn address(
     let Some(text) = value.and_then(Value::as_str) else {
         return found.none(name, "is required, and must be a text.");
     };
-    let endpoint = if forms.contains(&AddressForm::Id) {
-        Endpoint::Id(text.to_owned())
-    } else {
-        Endpoint::Number(text.to_owned())
-    };
-    if !forms.iter().any(|form| form.admits(&endpoint)) {
+    let endpoints = [Endpoint::Id(text.to_owned()), Endpoint::Number(text.to_owned())];
+    let fits = |endpoint: &Endpoint| forms.iter().any(|form| form.admits(endpoint));
+    let Some(endpoint) = endpoints.into_iter().find(fits) else {
         let wanted: Vec<_> = forms.iter().map(|form| form.describe()).collect();
         return found.none(name, &format!("must be {}.", wanted.join(" or ")));
-    }
+    };
     Some(endpoint)
 }
 

@@ -58,6 +58,30 @@ async fn it_keeps_what_it_declares() {
 }
 
 #[test]
+fn a_person_is_reached_by_the_id_that_whatsapp_gave_them() {
+    let long = "a1".repeat(64);
+    let id = |text: &str| Endpoint::Id(text.to_owned());
+    let to = |to, content| Message { to, ..message(content, Some("en-GB")) };
+    let text = || Content::Text("Hello from Acme!".to_owned());
+    for id in ["US.13491208655302741918", "GB.ENT.1a", "DE.1", &format!("US.ENT.{long}")] {
+        let message = to(Endpoint::Id(id.to_owned()), text());
+        assert_eq!(check(&message), []);
+        let wire = wire(&message);
+        assert_eq!(wire.v1.expect("sayable")["to"], id);
+        assert!(wire.v01.is_none(), "goes through v1");
+    }
+    for wrong in
+        ["", "US.", "US", "us.1", "USA.1", "U.1", "US.ENT.", "US.1-2", "US.1.2", "447700900000"]
+    {
+        assert_eq!(check(&to(id(wrong), text())), [Field::To], "{wrong}");
+    }
+    assert_eq!(check(&to(id(&format!("US.{long}a")), text())), [Field::To]);
+    let code = || Content::Code { code: "271828".to_owned(), text: None };
+    assert_eq!(check(&to(id("US.1"), code())), [Field::To], "codes go to numbers");
+    assert_eq!(check(&to(Endpoint::Number("447700900000".to_owned()), code())), []);
+}
+
+#[test]
 fn a_code_goes_out_in_an_authentication_template() {
     let code = |text| Content::Code { code: "271828".to_owned(), text };
     let wire = wire(&message(code(None), Some("en-GB")));
@@ -203,4 +227,9 @@ fn a_parameter_has_the_form_that_whatsapp_takes() {
         let path = "message.template.parameters[1]";
         assert!(found.iter().all(|violation| violation.field.to_string() == path));
     }
+}
+
+fn check(message: &Message) -> Vec<Field> {
+    let adapter = adapter(&Arc::default());
+    adapter.check(message, UnixMillis(0)).into_iter().map(|violation| violation.field).collect()
 }
