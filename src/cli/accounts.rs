@@ -1,13 +1,14 @@
-//! `dispatch accounts`: a tenant's external accounts.
+//! `dispatch accounts`: a tenant's external accounts, and whether the configured ones work.
 
 use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use dispatch_contract::Registry;
 
 use super::{
     CommandFailure, Output, RemoteArgs,
     remote::{connect, refused},
-    show,
+    serve, show,
 };
 use crate::pb::v1::{
     CreateAccountRequest, DeleteAccountRequest, ExternalAccount, GetAccountRequest,
@@ -30,6 +31,18 @@ pub(super) enum AccountsCommand {
     Link(LinkArgs),
     /// Unlink an account from an application.
     Unlink(LinkArgs),
+    /// Ask the providers whether they take the accounts of a configuration, without sending anything. Prints
+    /// a line an account: works, refused, or cannot be asked, and why. Exit code 1 if one is refused.
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    /// Only the accounts of this name.
+    name: Option<String>,
+    /// The configuration file of the service.
+    #[arg(long, env = "DISPATCH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -104,8 +117,14 @@ pub(super) struct LinkArgs {
     remote: RemoteArgs,
 }
 
-pub(super) async fn run(command: AccountsCommand) -> Result<ExitCode, CommandFailure> {
+pub(super) async fn run(
+    command: AccountsCommand,
+    providers: &Registry,
+) -> Result<ExitCode, CommandFailure> {
     match command {
+        AccountsCommand::Probe(args) => {
+            serve::probe::run(args.config, args.name.as_deref(), providers).await
+        }
         AccountsCommand::Create(args) => create(args).await,
         AccountsCommand::List(args) => list(args).await,
         AccountsCommand::Show(args) => show(args).await,

@@ -60,7 +60,8 @@ enum CliCommand {
     /// Manage applications: who is told what becomes of workflows, and who may speak for you.
     #[command(subcommand)]
     Apps(apps::AppsCommand),
-    /// Manage external accounts: your own pages, services and numbers at chat providers.
+    /// Manage external accounts, your own pages, services and numbers on chat channels; try whether
+    /// providers take the configured accounts.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
     /// Look after the callbacks to applications: those that wait, and those that were given up.
@@ -375,7 +376,7 @@ async fn command(command: CliCommand, providers: &Registry) -> Result<ExitCode, 
         CliCommand::Cancel(args) => remote::cancel(args).await,
         CliCommand::Channels(args) => remote::channels(args).await,
         CliCommand::Apps(command) => apps::run(command).await,
-        CliCommand::Accounts(command) => accounts::run(command).await,
+        CliCommand::Accounts(command) => accounts::run(command, providers).await,
         CliCommand::Callbacks(command) => callbacks::run(command).await,
         CliCommand::Backup(args) => admin::backup(args).await,
         CliCommand::Restore(args) => admin::restore(args),

@@ -1,6 +1,7 @@
 //! `dispatch serve`.
 
 mod check;
+pub(super) mod probe;
 mod reload;
 
 use std::{

@@ -33,6 +33,7 @@ mod owned_files;
 mod page_tokens;
 mod panics;
 mod ports;
+mod probe;
 mod processor;
 mod reload;
 mod repeats;

@@ -11,7 +11,7 @@ use axum::{
     Router,
     extract::State,
     http::{HeaderMap, StatusCode},
-    routing::post,
+    routing::{get, post},
 };
 use dispatch::{
     builtin,
@@ -20,7 +20,7 @@ use dispatch::{
     pb::v1::{EventKind, Workflow, WorkflowState},
     service::Service,
 };
-use dispatch_contract::Registry;
+use dispatch_contract::{Account, Probe, Provider, Registry, Secret, UnixMillis};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
 
@@ -133,6 +133,30 @@ steps:
     let is_over = async || client.get(&id).await.unwrap().state() == WorkflowState::Succeeded;
     assert!(eventually(Duration::from_secs(30), is_over).await, "{:?}", client.get(&id).await);
     client.get(&id).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_tried_by_a_call_that_sends_nothing() {
+    async fn info(headers: HeaderMap) -> StatusCode {
+        let is_right = headers["authorization"] == *format!("Bearer {TOKEN}");
+        if is_right { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
+    }
+    let socket = TcpListener::bind(FREE).await.unwrap();
+    let base_url = format!("http://{}", socket.local_addr().unwrap());
+    let router = Router::new().route("/v2/bot/info", get(info));
+    tokio::spawn(async move { axum::serve(socket, router).await });
+    let probe = async |token: &str| {
+        let account = Account {
+            name: "main".to_owned(),
+            revision: 1,
+            settings: [("base_url".to_owned(), base_url.clone())].into(),
+            secrets: [("channel_access_token".to_owned(), Secret::new(token))].into(),
+        };
+        line::provider().probe(&account, UnixMillis(1), Duration::from_secs(5)).await
+    };
+    assert_eq!(probe(TOKEN).await, Probe::Works);
+    let refused = "the provider answered HTTP 401".to_owned();
+    assert_eq!(probe("another").await, Probe::Refused(refused));
 }
 
 /// A friend gets the text by LINE, a stranger an SMS.

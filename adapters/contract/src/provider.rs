@@ -1,11 +1,11 @@
 //! A provider: its accounts, its channels, and what it tells.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
-    Account, Channel, ChannelAdapter, ChannelSender, Clock, ExternalFields, InboundSink,
+    Account, Channel, ChannelAdapter, ChannelSender, Clock, ExternalFields, InboundSink, Probe,
     SettingsForm, UnixMillis, WebhookOutcome, WebhookRequest,
 };
 
@@ -70,6 +70,17 @@ pub trait Provider: Send + Sync {
         _now: UnixMillis,
     ) -> WebhookOutcome {
         WebhookOutcome::forged()
+    }
+
+    /// Whether the provider takes an account's credential: one call that sends nothing and changes nothing,
+    /// as a person asks for it who has just configured the account.
+    ///
+    /// - It ends within `timeout`. `now` is the raw wall clock, for tokens.
+    /// - Only what the provider said decides: who was not reached refused nothing.
+    ///
+    /// The default is for a provider that has no such call.
+    async fn probe(&self, _account: &Account, _now: UnixMillis, _timeout: Duration) -> Probe {
+        Probe::CannotBeAsked("this provider has no call that tells without sending".to_owned())
     }
 
     /// Runs for as long as the service does; for providers with whom a connection is kept, or who are

@@ -13,7 +13,7 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{
-    Client, ClientBuilder, Response, Url,
+    Client, ClientBuilder, RequestBuilder, Response, Url,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
@@ -50,7 +50,7 @@ pub struct HttpClient {
     has_proxy: bool,
 }
 
-/// One POST request.
+/// One request.
 pub struct HttpRequest<'a> {
     /// Where to.
     pub url: &'a str,
@@ -123,13 +123,29 @@ impl HttpClient {
     ///
     /// # Errors
     /// Only if no HTTP status came back; see the head of this module for what they mean.
-    pub async fn call(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
+    pub async fn call(&self, mut call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
         let client = self.client.as_ref().ok_or_else(no_client)?;
-        let mut request = client
-            .post(call.url)
-            .header(CONTENT_TYPE, call.content_type)
-            .timeout(call.timeout)
-            .body(call.body);
+        let request = client.post(call.url).header(CONTENT_TYPE, call.content_type);
+        let request = request.body(std::mem::take(&mut call.body));
+        self.answered(request, call).await
+    }
+
+    /// Asks for something: the same by GET, without a body. It sends no message, so a failure says only
+    /// that there was no answer.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn get(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
+        let client = self.client.as_ref().ok_or_else(no_client)?;
+        self.answered(client.get(call.url), call).await
+    }
+
+    async fn answered(
+        &self,
+        request: RequestBuilder,
+        call: HttpRequest<'_>,
+    ) -> Result<HttpResponse, AdapterError> {
+        let mut request = request.timeout(call.timeout);
         let authorization = call.authorization.map(|value| ("authorization", value));
         for (name, value) in call.headers.iter().copied().chain(authorization) {
             let mut value = HeaderValue::from_str(value).map_err(|_| unusable_header())?;

@@ -4,6 +4,7 @@
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
 //! - [`keys`]: our attempt id as an idempotency key.
+//! - [`probe`]: whether a credential is taken, asked by a call that sends nothing.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
 //!
@@ -15,3 +16,4 @@ pub mod connect;
 pub mod http;
 pub mod json;
 pub mod keys;
+pub mod probe;

@@ -1,11 +1,11 @@
 //! The sandbox as a provider within the process: an adapter for each channel.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Account, ChannelAdapter, Clock, InboundSink, Provider, ProviderAccounts, Registry,
-    SettingsForm, Shutdown,
+    Account, ChannelAdapter, Clock, InboundSink, Probe, Provider, ProviderAccounts, Registry,
+    SettingsForm, Shutdown, UnixMillis,
 };
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,10 @@ impl Provider for SandboxProvider {
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
         self.adapters.iter().map(|adapter| Arc::clone(adapter) as _).collect()
+    }
+
+    async fn probe(&self, _account: &Account, _now: UnixMillis, _timeout: Duration) -> Probe {
+        Probe::Works
     }
 
     async fn run(

@@ -15,8 +15,8 @@ use super::{ApiVersion, PROVIDER, VonageAccount, auth::TokenCache, send_result, 
 /// hold says [`VonageAccount`].
 #[derive(Default)]
 pub struct VonageGateway {
-    client: HttpClient,
-    tokens: TokenCache,
+    pub(super) client: HttpClient,
+    pub(super) tokens: TokenCache,
 }
 
 #[async_trait]

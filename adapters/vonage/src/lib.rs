@@ -15,6 +15,7 @@ pub mod errors;
 mod gateway;
 mod messenger;
 mod mms;
+mod probe;
 mod provider;
 mod rcs;
 mod send_result;

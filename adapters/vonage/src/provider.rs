@@ -1,10 +1,11 @@
 //! Vonage as a provider: its accounts, its six channels, and the webhooks that they share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Account, ChannelAdapter, Provider, SettingsForm, UnixMillis, WebhookOutcome, WebhookRequest,
+    Account, ChannelAdapter, Probe, Provider, SettingsForm, UnixMillis, WebhookOutcome,
+    WebhookRequest,
 };
 
 use crate::{
@@ -20,6 +21,7 @@ pub fn provider() -> impl Provider + 'static {
 pub(crate) fn vonage() -> Vonage {
     let gateway = Arc::new(VonageGateway::default());
     Vonage {
+        gateway: Arc::clone(&gateway),
         channels: vec![
             Arc::new(sms::adapter(&gateway)),
             Arc::new(mms::adapter(&gateway)),
@@ -32,6 +34,7 @@ pub(crate) fn vonage() -> Vonage {
 }
 
 pub(crate) struct Vonage {
+    gateway: Arc<VonageGateway>,
     channels: Vec<Arc<dyn ChannelAdapter>>,
 }
 
@@ -51,6 +54,10 @@ impl Provider for Vonage {
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
         self.channels.clone()
+    }
+
+    async fn probe(&self, account: &Account, now: UnixMillis, timeout: Duration) -> Probe {
+        self.gateway.probe(account, now, timeout).await
     }
 
     fn webhook(

@@ -34,7 +34,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::Response,
-    routing::post,
+    routing::{get, post},
 };
 use dispatch_contract::Secret;
 use serde_json::json;
@@ -155,6 +155,8 @@ impl SandboxServer {
         let app = Router::new()
             .route("/v1/messages", post(send_v1))
             .route("/v0.1/messages", post(send_v0_1))
+            .route("/v2/applications", get(nothing_kept))
+            .route("/beta/chatapp-accounts", get(nothing_kept))
             .with_state(Arc::clone(&shared))
             .merge(control::routes(Arc::clone(&shared.provider)));
         let stopping = {
@@ -173,16 +175,27 @@ impl SandboxServer {
     }
 }
 
+/// What else Vonage keeps for whoever has this credential: nothing.
+async fn nothing_kept(State(shared): State<Arc<ServerState>>, request: Request) -> Response {
+    let checked = shared.callers.check(request.headers(), shared.provider.clock().wall());
+    match checked.map_err(SandboxProblem::unauthorized) {
+        Ok(()) => json_response(StatusCode::OK, &json!({ "page": 1, "page_size": 1 })),
+        Err(problem) => shared.told(problem),
+    }
+}
+
 impl ServerState {
     async fn send(&self, version: MessagesVersion, request: Request) -> Response {
         match self.try_send(version, request).await {
             Ok(response) => response,
-            Err(problem) => {
-                let count = self.problems.fetch_add(1, Ordering::Relaxed);
-                let instance = self.provider.seed().id(count, &["instance"]).simple().to_string();
-                problem.into_response(&instance)
-            }
+            Err(problem) => self.told(problem),
         }
+    }
+
+    fn told(&self, problem: SandboxProblem) -> Response {
+        let count = self.problems.fetch_add(1, Ordering::Relaxed);
+        let instance = self.provider.seed().id(count, &["instance"]).simple().to_string();
+        problem.into_response(&instance)
     }
 
     async fn try_send(

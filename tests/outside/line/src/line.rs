@@ -8,15 +8,15 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Field, Limits, Message, OptionsForm,
-    Provider, Retry, SendContext, Setting, SettingRule, SettingsForm, Status, UnixMillis,
-    Violation, check,
+    Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
+    ContentKind, Correlation, Endpoint, ErrorKind, ExternalFields, Fault, Field, Limits, Message,
+    OptionsForm, Probe, Provider, Retry, SendContext, Setting, SettingRule, SettingsForm, Status,
+    UnixMillis, Violation, check,
 };
 use dispatch_kit::{
     http::{HttpClient, HttpRequest, HttpResponse},
     json::Json,
-    keys,
+    keys, probe,
 };
 use serde_json::json;
 
@@ -36,6 +36,7 @@ pub fn provider() -> impl Provider + 'static {
 
 struct Line(Arc<LineAdapter>);
 
+#[async_trait]
 impl Provider for Line {
     fn name(&self) -> &str {
         "line"
@@ -48,6 +49,23 @@ impl Provider for Line {
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
         vec![Arc::clone(&self.0) as _]
     }
+
+    fn external_fields(&self, _: &Channel) -> Option<ExternalFields> {
+        Some(ExternalFields { access_token: "channel_access_token" })
+    }
+
+    async fn probe(&self, account: &Account, now: UnixMillis, timeout: Duration) -> Probe {
+        let url = format!("{}/v2/bot/info", base_url(account));
+        probe::ask(&self.0.client, &url, &bearer(account), now, timeout).await
+    }
+}
+
+fn base_url(account: &Account) -> &str {
+    account.setting("base_url").unwrap_or(BASE_URL).trim_end_matches('/')
+}
+
+fn bearer(account: &Account) -> String {
+    format!("Bearer {}", account.secret("channel_access_token").unwrap_or_default())
 }
 
 struct LineAdapter {
@@ -110,12 +128,10 @@ impl ChannelAdapter for LineAdapter {
             return Err(permanent(ErrorKind::InvalidRequest, Fault::Content, "only text is sent"));
         };
         let account = context.account;
-        let base = account.setting("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
-        let token = account.secret("channel_access_token").unwrap_or_default();
         let body =
             json!({ "to": message.to.value(), "messages": [{ "type": "text", "text": text }] });
-        let url = format!("{base}/v2/bot/message/push");
-        let (token, key) = (format!("Bearer {token}"), keys::uuid(context.attempt).to_string());
+        let url = format!("{}/v2/bot/message/push", base_url(account));
+        let (token, key) = (bearer(account), keys::uuid(context.attempt).to_string());
         let call = HttpRequest {
             authorization: Some(&token),
             headers: &[("x-line-retry-key", &key)],

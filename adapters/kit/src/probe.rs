@@ -1,0 +1,36 @@
+//! What an answer to a harmless call says of the credential that it carried.
+
+use std::time::Duration;
+
+use dispatch_contract::{AdapterError, Probe, UnixMillis};
+
+use crate::http::{HttpClient, HttpRequest, HttpResponse};
+
+/// Asks `url` by GET with a credential: 2xx says that it works, 401 and 403 that it does not.
+pub async fn ask(
+    client: &HttpClient,
+    url: &str,
+    authorization: &str,
+    now: UnixMillis,
+    timeout: Duration,
+) -> Probe {
+    let call = HttpRequest {
+        url,
+        authorization: Some(authorization),
+        content_type: "application/json",
+        headers: &[],
+        body: Vec::new(),
+        timeout,
+        now,
+    };
+    read(client.get(call).await)
+}
+
+fn read(answer: Result<HttpResponse, AdapterError>) -> Probe {
+    match answer.map(|answer| answer.status) {
+        Ok(200..=299) => Probe::Works,
+        Ok(status @ (401 | 403)) => Probe::Refused(format!("the provider answered HTTP {status}")),
+        Ok(status) => Probe::CannotBeAsked(format!("the provider answered HTTP {status}")),
+        Err(error) => Probe::CannotBeAsked(error.detail),
+    }
+}
