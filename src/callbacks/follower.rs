@@ -365,6 +365,8 @@ fn may_notify(fact: &Fact) -> bool {
         | Fact::StepExpired { .. }
         | Fact::StepSkipped { .. }
         | Fact::StepCanceled { .. }
-        | Fact::LateSuccess { .. } => false,
+        | Fact::LateSuccess { .. }
+        | Fact::RecallStarted { .. }
+        | Fact::RecallEnded { .. } => false,
     }
 }

@@ -170,7 +170,9 @@ impl Projector {
             | Fact::StepExpired { .. }
             | Fact::StepSkipped { .. }
             | Fact::StepCanceled { .. }
-            | Fact::LateSuccess { .. } => {}
+            | Fact::LateSuccess { .. }
+            | Fact::RecallStarted { .. }
+            | Fact::RecallEnded { .. } => {}
         }
     }
 
@@ -228,7 +230,7 @@ impl Projector {
     fn is_alive(&self, step: u8) -> bool {
         self.workflow.attempts_of(step).any(|(_, attempt)| match attempt.state {
             AttemptState::Rejected => false,
-            AttemptState::Accepted => attempt.failure.is_none(),
+            AttemptState::Accepted | AttemptState::Recalling { .. } => attempt.failure.is_none(),
             // One that waits for its next call is given up with its step.
             AttemptState::Planned | AttemptState::RetryScheduled { .. } => {
                 self.workflow.active_step() == Some(step)
@@ -312,7 +314,10 @@ impl MessageStatus {
 /// Whether a provider has, or may have, the message of this attempt.
 fn may_be_out(attempt: &Attempt) -> bool {
     match attempt.state {
-        AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
+        AttemptState::Started
+        | AttemptState::Accepted
+        | AttemptState::Recalling { .. }
+        | AttemptState::Unknown { .. } => true,
         // An earlier call of it may be.
         AttemptState::Planned | AttemptState::RetryScheduled { .. } | AttemptState::Rejected => {
             attempt.is_uncertain

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use dispatch_contract::{Capabilities, ContentKind, Provider, Setting, Status};
+use dispatch_contract::{Capabilities, ContentKind, OptionField, Provider, Setting, Status};
 
 /// The page of a provider, in Markdown.
 pub fn provider_page(provider: &dyn Provider) -> String {
@@ -23,6 +23,7 @@ pub fn provider_page(provider: &dyn Provider) -> String {
         let _ =
             writeln!(page, "| `{channel}` | `{adapter}` | {statuses} | {content} | {repeats} |");
     }
+    page.push_str(&options(provider));
     let form = provider.settings();
     page.push_str("\n## Accounts\n\n");
     for (title, is_secret) in [("settings", false), ("secrets", true)] {
@@ -50,6 +51,25 @@ pub fn provider_page(provider: &dyn Provider) -> String {
         account(provider)
     ));
     page
+}
+
+/// What only one channel knows, of each that has such options.
+fn options(provider: &dyn Provider) -> String {
+    let mut table = String::new();
+    for adapter in provider.channels() {
+        for field in adapter.capabilities().options.0 {
+            let OptionField { path, sentence, rule, is_required } = field;
+            let needed = if *is_required { "required" } else { "" };
+            let channel = adapter.channel();
+            let _ = writeln!(table, "| `{channel}` | `{path}` | {sentence} | {rule} | {needed} |");
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n## Options of a message\n\n| channel | option | what it is | must be | |\n|---|---|---|---|---|\n{table}"
+    )
 }
 
 /// On which channels tenants' own accounts are taken, and where their tokens go.

@@ -97,6 +97,7 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
         EventKind::AttemptAccepted => ("✓", of(AnsiColor::Blue)),
         EventKind::StatusReached | EventKind::LateStatus => ("✓", of(AnsiColor::Green)),
         EventKind::StepMet | EventKind::LateSuccess => ("★", of(AnsiColor::Green).bold()),
+        EventKind::RecallStarted | EventKind::RecallEnded => ("↶", of(AnsiColor::Yellow)),
         EventKind::AttemptRetryScheduled | EventKind::AttemptRepeated => {
             ("↻", of(AnsiColor::Yellow))
         }
@@ -212,6 +213,7 @@ fn waiting(now: WorkflowState, deadline: &Deadline) -> String {
         | DeadlineKind::UnknownWait
         | DeadlineKind::UnconfirmedAfter
         | DeadlineKind::Unspecified => "a receipt",
+        DeadlineKind::RecallWait => "the answer to a recall",
     };
     let at = deadline.time.map(|time| time.to_string()).unwrap_or_default();
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

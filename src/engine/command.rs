@@ -6,7 +6,7 @@ use dispatch_contract::{AttemptId, Inbound};
 
 use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
-    machine::{Fact, SendResult, Workflow, WorkflowId},
+    machine::{Fact, RecallResult, SendResult, Workflow, WorkflowId},
     store::Record,
 };
 
@@ -56,6 +56,14 @@ pub enum Command {
         answer: SendResult,
         /// How long it took, in milliseconds.
         took_ms: u64,
+    },
+    /// A provider was asked for a message back. At most one for each
+    /// [`RecallOrder`](super::RecallOrder).
+    RecallResult {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What came of it.
+        result: RecallResult,
     },
     /// The restore lock is to be released.
     Resume {

@@ -1,11 +1,13 @@
 //! Makes the calls, outside the writer, and brings their answers back.
 
+mod recall;
+
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
 use futures_util::FutureExt;
 
-use super::{Command, EngineClock, Inbox, Route, RouteTable, SendOrder, Senders};
+use super::{Command, EngineClock, Inbox, RecallOrder, Route, RouteTable, SendOrder, Senders};
 use crate::{
     machine::{CallFailure, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
@@ -22,6 +24,9 @@ pub trait CallExecutor: Send {
     /// Makes these calls by these routes. Whatever happens, exactly one [`Command::SendResult`] comes back for
     /// each, by the writer's inbox.
     fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>);
+
+    /// Asks for these messages back. At most one [`Command::RecallResult`] comes for each.
+    fn recall(&self, orders: Vec<RecallOrder>, routes: &Arc<RouteTable>);
 }
 
 /// Makes calls on the runtime it was made on.
@@ -62,6 +67,12 @@ impl CallExecutor for Dispatcher {
                     }
                 }
             });
+        }
+    }
+
+    fn recall(&self, orders: Vec<RecallOrder>, routes: &Arc<RouteTable>) {
+        for order in orders {
+            self.spawn_recall(order, Arc::clone(routes), self.clock.busy());
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Effects {
     pub acks: Vec<Box<dyn FnOnce() + Send>>,
     /// Calls to providers.
     pub sends: Vec<SendOrder>,
+    /// Messages to be asked back.
+    pub recalls: Vec<RecallOrder>,
     /// Receipts that belong to nothing here; other systems may share the account.
     pub unmatched: usize,
     /// Receipts of attempts that were not STARTED under the account that told.
@@ -46,6 +48,19 @@ pub struct SendOrder {
     pub route: Arc<str>,
     /// What was asked for, if it is at hand.
     pub record: Option<Arc<Record>>,
+}
+
+/// A message to be asked back.
+#[derive(Clone, Debug)]
+pub struct RecallOrder {
+    /// The attempt whose message it is.
+    pub attempt: AttemptId,
+    /// The step whose message it is.
+    pub step: u8,
+    /// The route it went by.
+    pub route: Arc<str>,
+    /// The account that it went out under, as `provider/name`: nobody else can take it back.
+    pub account: Arc<str>,
 }
 
 /// Receipts that name an attempt of ours, and came by another account than it was STARTED under: they

@@ -201,7 +201,9 @@ impl Lanes {
                 room(receipts.len_of(&account), receipts.len(), limits.receipts)?;
                 receipts.add(&account, EQUAL_WEIGHT, (command, busy));
             }
-            Command::SendResult { .. } => answers.push_back((command, busy)),
+            Command::SendResult { .. } | Command::RecallResult { .. } => {
+                answers.push_back((command, busy));
+            }
             Command::Tick
             | Command::Resume { .. }
             | Command::Routes { .. }

@@ -41,7 +41,7 @@ pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use command::{Canceled, Command, Created, NewWorkflow, Responder, ResumePolicy};
 pub use dispatch::{CallExecutor, answer_of};
-pub use effects::{Effects, ForeignReceipts, SendOrder};
+pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
 pub use handle::Engine;

@@ -118,6 +118,7 @@ mod tests {
             idempotent_for_ms: None,
             correlates_receipts: true,
             reports_delivered,
+            recalls: false,
         };
         let attempt = Attempt {
             step: 0,

@@ -202,6 +202,7 @@ impl Route {
             idempotent_for_ms: can.idempotent_for.map(|time| time.as_millis() as u64),
             correlates_receipts: can.correlation == Correlation::AttemptId,
             reports_delivered: can.tells(Status::Delivered),
+            recalls: can.recall,
         }
     }
 

@@ -144,7 +144,7 @@ impl Writer {
                     Command::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
                     Command::Routes { table, reply } => reply(Arc::new(table)),
                     Command::Drain { reply } => reply(()),
-                    Command::SendResult { .. } | Command::Tick => {}
+                    Command::SendResult { .. } | Command::RecallResult { .. } | Command::Tick => {}
                     Command::Stop => return,
                 }
             }
@@ -266,6 +266,7 @@ impl Writer {
         }
         self.feed.publish(&rows, &told);
         self.calls.start(effects.sends, self.processor.routes());
+        self.calls.recall(effects.recalls, self.processor.routes());
         for broken in effects.broken {
             tracing::error!(id = broken.id, rule = broken.rule, "an invariant is broken");
             self.metrics.invariant_broken(broken.id);

@@ -42,6 +42,8 @@ pub enum DeadlineKind {
     Expiry,
     /// Silence lasted long enough.
     UnconfirmedAfter,
+    /// An answer to a recall was waited for long enough.
+    RecallWait,
 }
 
 impl DeadlineKind {
@@ -55,6 +57,7 @@ impl DeadlineKind {
             DeadlineKind::UnknownWait => "unknown_wait",
             DeadlineKind::Expiry => "expiry_time",
             DeadlineKind::UnconfirmedAfter => "unconfirmed_after",
+            DeadlineKind::RecallWait => "recall_wait",
         }
     }
 
@@ -66,7 +69,8 @@ impl DeadlineKind {
             | DeadlineKind::SendWithin
             | DeadlineKind::UnknownWait
             | DeadlineKind::Expiry
-            | DeadlineKind::UnconfirmedAfter => ClockKind::Engine,
+            | DeadlineKind::UnconfirmedAfter
+            | DeadlineKind::RecallWait => ClockKind::Engine,
         }
     }
 
@@ -80,7 +84,8 @@ impl DeadlineKind {
             DeadlineKind::Send
             | DeadlineKind::Retry
             | DeadlineKind::SendWithin
-            | DeadlineKind::ValidUntil => false,
+            | DeadlineKind::ValidUntil
+            | DeadlineKind::RecallWait => false,
         }
     }
 }
@@ -161,8 +166,15 @@ impl Workflow {
                 AttemptState::Unknown { wait_until } => {
                     unknown_until = unknown_until.max(Some(wait_until));
                 }
-                AttemptState::Started | AttemptState::Accepted | AttemptState::Rejected => {}
+                AttemptState::Started
+                | AttemptState::Accepted
+                | AttemptState::Recalling { .. }
+                | AttemptState::Rejected => {}
             }
+        }
+        // The step's time is over already; it goes on when the provider has answered, or has not.
+        if let Some(wait_until) = self.recalling_until(index) {
+            return consider(wait_until, DeadlineKind::RecallWait);
         }
         if let Some(wait_until) = unknown_until.filter(|_| self.awaits_unknown(index)) {
             consider(wait_until, DeadlineKind::UnknownWait);
@@ -216,8 +228,14 @@ impl Workflow {
                 | AttemptState::RetryScheduled { .. } => {
                     return false;
                 }
-                AttemptState::Accepted if attempt.failure.is_none() => return false,
-                AttemptState::Accepted | AttemptState::Rejected => {}
+                AttemptState::Accepted | AttemptState::Recalling { .. }
+                    if attempt.failure.is_none() =>
+                {
+                    return false;
+                }
+                AttemptState::Accepted
+                | AttemptState::Recalling { .. }
+                | AttemptState::Rejected => {}
             }
         }
         // The last step has nowhere to fail over to: it sends once more, if it may, and then

@@ -114,6 +114,12 @@ pub fn describe(fact: &Fact) -> String {
         Fact::LateSendResult { attempt, .. } => {
             format!("attempt {attempt}, out when the workflow ended, was not accepted")
         }
+        Fact::RecallStarted { attempt, .. } => {
+            format!("message of attempt {attempt} asked back, before the next step")
+        }
+        Fact::RecallEnded { attempt, result } => {
+            format!("message of attempt {attempt} {}", result.in_words())
+        }
     }
 }
 

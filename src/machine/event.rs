@@ -3,6 +3,8 @@
 use dispatch_contract::{Cause, ErrorKind, Fault, Report, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
+use super::RecallResult;
+
 /// Something that happened outside, and that the machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -40,6 +42,15 @@ pub enum Event {
         attempt: u16,
         /// What it told.
         update: Update,
+    },
+    /// A provider was asked for a message back.
+    RecallResult {
+        /// The attempt's number.
+        attempt: u16,
+        /// What came of it.
+        result: RecallResult,
+        /// When the service started, in engine time.
+        up_since: UnixMillis,
     },
     /// The routes may be others than they were: after a start, and after a reload. Harmless if they are
     /// not.

@@ -210,6 +210,34 @@ pub enum Fact {
         /// The outcome is unknown.
         unknown: bool,
     },
+    /// A step's time passed, and its message is asked back before the next one goes out: durable before the
+    /// provider is asked.
+    RecallStarted {
+        /// The attempt whose message it is.
+        attempt: u16,
+        /// Until when an answer is waited for, in engine time.
+        wait_until: UnixMillis,
+    },
+    /// What became of a recall.
+    RecallEnded {
+        /// The attempt whose message it is.
+        attempt: u16,
+        /// What became of it.
+        result: RecallResult,
+    },
+}
+
+/// What became of a recall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RecallResult {
+    /// The person will not see the message.
+    Recalled,
+    /// It was too late; the status that the provider named, if it did.
+    TooLate(Option<Status>),
+    /// The provider was asked, and nobody knows.
+    Failed,
+    /// No answer came in time, or the service died meanwhile.
+    Unanswered,
 }
 
 /// How a workflow ended.
@@ -243,6 +271,8 @@ pub struct RouteProperties {
     pub correlates_receipts: bool,
     /// It tells `delivered`.
     pub reports_delivered: bool,
+    /// It can take an accepted message back.
+    pub recalls: bool,
 }
 
 impl Fact {
@@ -271,6 +301,8 @@ impl Fact {
             Fact::LateStatus { .. } => "LATE_STATUS",
             Fact::LateFailure { .. } => "LATE_FAILURE",
             Fact::LateSendResult { .. } => "LATE_ANSWER",
+            Fact::RecallStarted { .. } => "RECALL_STARTED",
+            Fact::RecallEnded { .. } => "RECALL_ENDED",
         }
     }
 
@@ -290,7 +322,9 @@ impl Fact {
             | Fact::LateSuccess { attempt, .. }
             | Fact::LateStatus { attempt, .. }
             | Fact::LateFailure { attempt, .. }
-            | Fact::LateSendResult { attempt, .. } => Some(*attempt),
+            | Fact::LateSendResult { attempt, .. }
+            | Fact::RecallStarted { attempt, .. }
+            | Fact::RecallEnded { attempt, .. } => Some(*attempt),
             Fact::Created
             | Fact::StepStarted { .. }
             | Fact::StepMet { .. }
@@ -326,7 +360,21 @@ impl Fact {
             | Fact::Ended(_)
             | Fact::LateStatus { .. }
             | Fact::LateFailure { .. }
-            | Fact::LateSendResult { .. } => None,
+            | Fact::LateSendResult { .. }
+            | Fact::RecallStarted { .. }
+            | Fact::RecallEnded { .. } => None,
+        }
+    }
+}
+
+impl RecallResult {
+    /// What the timeline says of the message.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            RecallResult::Recalled => "recalled",
+            RecallResult::TooLate(_) => "not recalled: it was too late",
+            RecallResult::Failed => "asked back, and nobody knows whether it will be seen",
+            RecallResult::Unanswered => "asked back, and no answer came in time",
         }
     }
 }

@@ -42,6 +42,7 @@ const INVARIANTS: &[Invariant] = &[
                     | AttemptState::Started
                     | AttemptState::RetryScheduled { .. } => true,
                     AttemptState::Accepted
+                    | AttemptState::Recalling { .. }
                     | AttemptState::Unknown { .. }
                     | AttemptState::Rejected => false,
                 })
@@ -82,7 +83,9 @@ const INVARIANTS: &[Invariant] = &[
     ("M9", "a condition clock runs exactly if an attempt was accepted or is unknown", |w| {
         (0u8..).zip(&w.steps).all(|(index, step)| {
             let is_out = w.attempts_of(index).any(|(_, a)| match a.state {
-                AttemptState::Accepted | AttemptState::Unknown { .. } => true,
+                AttemptState::Accepted
+                | AttemptState::Recalling { .. }
+                | AttemptState::Unknown { .. } => true,
                 AttemptState::Planned
                 | AttemptState::Started
                 | AttemptState::RetryScheduled { .. }

@@ -31,6 +31,8 @@
 //! 9. *After the end* nothing changes the state; what still comes is recorded.
 //! 10. *valid_until*: no attempt starts after it.
 //! 11. *Cancel*: no attempt starts that was not STARTED before it.
+//! 12. *Recall*, where the provider can: a message whose step expires is asked back before the next one goes
+//!     out, for [`RECALL_WAIT_MS`] at most; then the next goes out whatever came.
 
 // A new status, fact or error must be thought of wherever something is decided.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
@@ -55,7 +57,7 @@ pub use backoff::retry_delay;
 pub use deadline::{Deadline, DeadlineKind, Deadlines};
 pub use description::describe;
 pub use event::{CallFailure, Event, SendResult, Update};
-pub use fact::{AcceptedBy, Fact, Outcome, RouteProperties};
+pub use fact::{AcceptedBy, Fact, Outcome, RecallResult, RouteProperties};
 pub use invariants::{BrokenInvariant, check};
 pub use message_uuid::message_uuid;
 pub use moment::{ClockKind, Moment};
@@ -68,7 +70,7 @@ pub use progress::{
     AttemptProgress, OutcomeProgress, Progress, ProgressState, StepProgress, TimelineEvent,
 };
 pub use reason::Reason;
-pub use transition::{NoRoutes, RouteCandidate, Router, create, handle};
+pub use transition::{NoRoutes, RECALL_WAIT_MS, RouteCandidate, Router, create, handle};
 pub use workflow::{Attempt, AttemptState, EndState, Phase, Step, StepStatus, Workflow};
 
 #[cfg(test)]

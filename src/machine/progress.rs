@@ -211,6 +211,7 @@ impl<'a> Progress<'a> {
             AttemptState::Planned
             | AttemptState::Started
             | AttemptState::Accepted
+            | AttemptState::Recalling { .. }
             | AttemptState::Unknown { .. }
             | AttemptState::Rejected => None,
         };
@@ -349,7 +350,9 @@ impl<'a> FactNews<'a> {
             }
             Fact::AttemptRetryScheduled { retry_at, .. }
             | Fact::AttemptRepeated { retry_at, .. } => wait(retry_at),
-            Fact::AttemptUnknown { wait_until, .. } => wait(wait_until),
+            Fact::AttemptUnknown { wait_until, .. } | Fact::RecallStarted { wait_until, .. } => {
+                wait(wait_until)
+            }
             Fact::Created
             | Fact::StepStarted { .. }
             | Fact::AttemptPlanned { .. }
@@ -362,7 +365,8 @@ impl<'a> FactNews<'a> {
             | Fact::StepCanceled { .. }
             | Fact::Ended(_)
             | Fact::LateStatus { .. }
-            | Fact::LateFailure { .. } => FactNews::default(),
+            | Fact::LateFailure { .. }
+            | Fact::RecallEnded { .. } => FactNews::default(),
         }
     }
 }
@@ -391,7 +395,9 @@ fn state_after(workflow: &Workflow, fact: &Fact) -> ProgressState {
         | Fact::StepExpired { .. }
         | Fact::StepSkipped { .. }
         | Fact::StepCanceled { .. }
-        | Fact::LateSuccess { .. } => {
+        | Fact::LateSuccess { .. }
+        | Fact::RecallStarted { .. }
+        | Fact::RecallEnded { .. } => {
             // A workflow that ended before its send_at skips its steps without having run.
             let has_begun = workflow.steps.iter().any(|step| step.active_at.is_some());
             if has_begun { ProgressState::Running } else { ProgressState::Scheduled }

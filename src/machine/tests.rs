@@ -18,6 +18,7 @@ mod orders;
 mod permits;
 mod progress;
 mod properties;
+mod recall;
 mod rerouted;
 mod unknown;
 
@@ -60,8 +61,12 @@ fn candidate(name: &str, account: &str, properties: RouteProperties) -> RouteCan
 
 const WAKE: Event = Event::Wake { up_since: UnixMillis(0), hold: false };
 
-const PLAIN: RouteProperties =
-    RouteProperties { idempotent_for_ms: None, correlates_receipts: true, reports_delivered: true };
+const PLAIN: RouteProperties = RouteProperties {
+    idempotent_for_ms: None,
+    correlates_receipts: true,
+    reports_delivered: true,
+    recalls: false,
+};
 
 /// A workflow and the time, driven by hand.
 struct DrivenWorkflow {

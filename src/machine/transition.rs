@@ -4,15 +4,17 @@
 //! event sees it. The rules' numbers are those of the [machine](super).
 //!
 //! Here stand what may come in, the steps, and what all decisions look at; by what came in, [`time`], [`calls`],
-//! [`receipts`] and [`routes`].
+//! [`receipts`], [`recall`] and [`routes`].
 
 mod calls;
+mod recall;
 mod receipts;
 mod routes;
 mod time;
 
 use dispatch_contract::UnixMillis;
 
+pub use recall::RECALL_WAIT_MS;
 pub use routes::{NoRoutes, RouteCandidate, Router};
 
 use super::{
@@ -47,6 +49,9 @@ pub fn handle(
         }
         Event::Lost { attempt } => transition.lost(attempt),
         Event::Update { attempt, update } => transition.update(attempt, update),
+        Event::RecallResult { attempt, result, up_since } => {
+            transition.recall_ended(attempt, result, up_since);
+        }
         Event::Rerouted => transition.rerouted(),
         Event::Cancel => transition.cancel(),
     }
@@ -149,6 +154,7 @@ impl Transition<'_> {
             AttemptState::Planned | AttemptState::RetryScheduled { .. } => true,
             AttemptState::Started
             | AttemptState::Accepted
+            | AttemptState::Recalling { .. }
             | AttemptState::Unknown { .. }
             | AttemptState::Rejected => false,
         })
@@ -158,7 +164,7 @@ impl Transition<'_> {
     fn has_alive(&self, step: u8) -> bool {
         self.workflow.attempts_of(step).any(|(_, attempt)| match attempt.state {
             AttemptState::Rejected => false,
-            AttemptState::Accepted => attempt.failure.is_none(),
+            AttemptState::Accepted | AttemptState::Recalling { .. } => attempt.failure.is_none(),
             AttemptState::Planned
             | AttemptState::Started
             | AttemptState::RetryScheduled { .. }

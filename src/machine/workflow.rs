@@ -158,6 +158,11 @@ pub enum AttemptState {
     },
     /// The provider will not take it.
     Rejected,
+    /// The provider has it, and is asked for it back.
+    Recalling {
+        /// Until when an answer is waited for, in engine time.
+        wait_until: UnixMillis,
+    },
 }
 
 impl Workflow {
@@ -303,6 +308,14 @@ impl Workflow {
                 self.phase = Phase::Ended(*state, *reason);
                 self.ended_at = Some(at);
             }
+            Fact::RecallStarted { attempt, wait_until } => {
+                self.with_attempt(*attempt, |attempt| {
+                    attempt.state = AttemptState::Recalling { wait_until: *wait_until };
+                });
+            }
+            Fact::RecallEnded { attempt, .. } => {
+                self.with_attempt(*attempt, |attempt| attempt.state = AttemptState::Accepted);
+            }
             Fact::LateSendResult { attempt, provider_id, unknown } => {
                 let known = provider_id.is_some();
                 self.with_attempt(*attempt, |attempt| {
@@ -345,6 +358,20 @@ impl Workflow {
         self.attempts_of(step)
             .find(|(_, attempt)| attempt.state == AttemptState::Planned)
             .map(|(number, _)| number)
+    }
+
+    /// Until when an answer to a recall of step `index` is waited for, if one is.
+    pub fn recalling_until(&self, index: u8) -> Option<UnixMillis> {
+        let waits = self.attempts_of(index).filter_map(|(_, attempt)| match attempt.state {
+            AttemptState::Recalling { wait_until } => Some(wait_until),
+            AttemptState::Planned
+            | AttemptState::Started
+            | AttemptState::RetryScheduled { .. }
+            | AttemptState::Accepted
+            | AttemptState::Unknown { .. }
+            | AttemptState::Rejected => None,
+        });
+        waits.max()
     }
 
     /// The attempts that are STARTED and not answered. There may be two: one of a step that was left

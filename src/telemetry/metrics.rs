@@ -10,11 +10,12 @@ use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry:
 use families::{
     AccountLabels, AnswerLabels, CallLabels, ChannelLabels, CodeLabels, EndedLabels,
     FailedOverLabels, InvariantLabels, MetricFamilies, OutcomeLabels, PanicLabels, ProblemLabels,
-    QueueLabels, RouteLabels, StatusLabels, TableLabels, UnknownPathLabels, WebhookLabels,
+    QueueLabels, RecallLabels, RouteLabels, StatusLabels, TableLabels, UnknownPathLabels,
+    WebhookLabels,
 };
 
 use super::{About, tenants::Tenants};
-use crate::machine::{CallFailure, Fact, Priority, Reason};
+use crate::machine::{CallFailure, Fact, Priority, Reason, RecallResult};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Metrics {
                     EndedLabels { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.families.ended.get_or_create(&labels).inc();
             }
+            Fact::RecallEnded { result, .. } => self.recalled(channel(), *result),
             Fact::StepFailed { reason, .. } => {
                 self.left(channel(), *reason);
                 if *reason == Reason::RouteSaturated {
@@ -117,7 +119,8 @@ impl Metrics {
             | Fact::StepMet { .. }
             | Fact::StepSkipped { .. }
             | Fact::StepCanceled { .. }
-            | Fact::LateSendResult { .. } => {}
+            | Fact::LateSendResult { .. }
+            | Fact::RecallStarted { .. } => {}
         }
     }
 
@@ -309,6 +312,16 @@ impl Metrics {
         if is_unnecessary {
             self.families.unnecessary_failovers.inc();
         }
+    }
+
+    fn recalled(&self, channel: String, result: RecallResult) {
+        let result = match result {
+            RecallResult::Recalled => "recalled",
+            RecallResult::TooLate(_) => "too_late",
+            RecallResult::Failed => "failed",
+            RecallResult::Unanswered => "unanswered",
+        };
+        self.families.recalls.get_or_create(&RecallLabels { channel, result }).inc();
     }
 
     fn left(&self, channel: String, reason: Reason) {

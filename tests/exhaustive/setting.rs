@@ -119,6 +119,7 @@ pub fn settings(steps: usize) -> Vec<Setting> {
                 idempotent_for_ms,
                 correlates_receipts: true,
                 reports_delivered: true,
+                recalls: false,
             };
             let routes = vec![properties; if is_single { 2 } else { 1 }];
             for &on_late_success in lates {
@@ -153,6 +154,7 @@ fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteProperties>)> {
         idempotent_for_ms: None,
         correlates_receipts: true,
         reports_delivered: true,
+        recalls: false,
     };
     let mute = RouteProperties { reports_delivered: false, ..properties };
     let later = Plan { send_at: Some(UnixMillis(START.0 + 1)), ..usual() };

@@ -419,7 +419,10 @@ impl World {
                     from_now(wait_until).hash(hash);
                     continue;
                 }
-                AttemptState::Accepted | AttemptState::Rejected => continue,
+                // No provider here takes messages back.
+                AttemptState::Accepted
+                | AttemptState::Recalling { .. }
+                | AttemptState::Rejected => continue,
             }
             // The number of the call decides how long the next is put off.
             attempt.calls.hash(hash);

@@ -35,6 +35,7 @@ mod panics;
 mod ports;
 mod probe;
 mod processor;
+mod recall;
 mod reload;
 mod repeats;
 mod rest;

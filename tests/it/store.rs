@@ -35,6 +35,7 @@ impl Router for OneRoute {
             idempotent_for_ms: None,
             correlates_receipts: false,
             reports_delivered: true,
+            recalls: false,
         };
         vec![RouteCandidate { route: Arc::from("only"), account: Arc::from("p/main"), properties }]
     }

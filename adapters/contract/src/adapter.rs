@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     Account, AdapterError, AttemptId, Capabilities, Channel, ErrorKind, Fault, Message, Retry,
-    UnixMillis, Violation, check,
+    Status, UnixMillis, Violation, check,
 };
 
 /// Sends on one channel through one provider.
@@ -61,10 +61,15 @@ pub trait ChannelAdapter: Send + Sync {
         message: &Message,
     ) -> Result<Accepted, AdapterError>;
 
-    /// Takes an accepted message back, where [`Capabilities::recall`] says that it can.
+    /// Takes an accepted message back, where [`Capabilities::recall`] says that it can: its step's time is
+    /// over, and the next channel's message is to go out in its place.
+    ///
+    /// - It is called once for a message, or not at all; a service that dies meanwhile does not ask again.
+    /// - It ends within [`SendContext::timeout`]; a little later it is dropped where it stands, and the next
+    ///   message goes out whatever came of it.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// If nobody knows whether the person will see it.
     async fn recall(
         &self,
         _context: &SendContext<'_>,
@@ -115,6 +120,6 @@ pub struct Accepted {
 pub enum Recall {
     /// The person will not see it.
     Recalled,
-    /// It was too late.
-    TooLate,
+    /// It was too late, and how far the message is, where the provider says so.
+    TooLate(Option<Status>),
 }

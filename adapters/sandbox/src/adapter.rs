@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation, ErrorKind,
-    Fault, Inbound, InboundSink, Message, Receipt, Retry, SendContext, Shutdown, Status,
+    Fault, Inbound, InboundSink, Message, Recall, Receipt, Retry, SendContext, Shutdown, Status,
     UnixMillis, Violation, check,
 };
 use tokio::sync::oneshot;
@@ -52,19 +52,15 @@ impl SandboxAdapter {
     /// An adapter for `channel`, named `sandbox-` and the channel.
     ///
     /// `capabilities` are those of the channel's real adapter: what can be sent and waited for, and
-    /// whether receipts repeat the attempt. Two of them are the provider's
-    /// to say, and are set here: [`idempotent_for`](Capabilities::idempotent_for) as it is
-    /// configured, and no [`recall`](Capabilities::recall).
+    /// whether receipts repeat the attempt. One of them is the provider's to say, and is set here:
+    /// [`idempotent_for`](Capabilities::idempotent_for) as it is configured.
     pub fn new(
         channel: Channel,
         capabilities: Capabilities,
         provider: Arc<SimulatedProvider>,
     ) -> Self {
-        let capabilities = Capabilities {
-            idempotent_for: provider.idempotent_for(),
-            recall: false,
-            ..capabilities
-        };
+        let capabilities =
+            Capabilities { idempotent_for: provider.idempotent_for(), ..capabilities };
         SandboxAdapter {
             name: format!("sandbox-{channel}"),
             channel,
@@ -185,6 +181,15 @@ impl ChannelAdapter for SandboxAdapter {
             }
         }
         answer(reaction.answered)
+    }
+
+    /// What was delivered stays so. What was not is not going to be, and nothing is told of it any more.
+    async fn recall(&self, _: &SendContext<'_>, provider_id: &str) -> Result<Recall, AdapterError> {
+        let recall = self.provider.recall(provider_id);
+        if recall == Recall::Recalled {
+            self.due.remove(|due| due.receipt.provider_id.as_deref() == Some(provider_id));
+        }
+        Ok(recall)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dispatch_contract::{Channel, Clock, Endpoint, UnixMillis};
+use dispatch_contract::{Channel, Clock, Endpoint, Recall, Report, Status, UnixMillis};
 
 use crate::{
     plan::{Planned, plan},
@@ -194,6 +194,22 @@ impl SimulatedProvider {
         reaction
     }
 
+    /// Takes a message back that nobody has yet. One that was forgotten is with its person.
+    pub(crate) fn recall(&self, provider_id: &str) -> Recall {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let sent = state.sent.iter_mut().rev().find(|sent| sent.provider_id == provider_id);
+        let Some(sent) = sent else { return Recall::TooLate(None) };
+        let reached = sent.reaches.iter().filter(|(at, _)| *at <= now).map(|(_, status)| *status);
+        match reached.max() {
+            Some(status) if status >= Status::Delivered => Recall::TooLate(Some(status)),
+            Some(_) | None => {
+                sent.is_recalled = true;
+                Recall::Recalled
+            }
+        }
+    }
+
     /// The message sent before under the call's reference, where that is honoured.
     fn known(
         &self,
@@ -247,18 +263,25 @@ impl SimulatedProvider {
         state.sent_count += 1;
         let parts =
             [call.client_ref.unwrap_or_default(), call.channel.as_str(), call.recipient.value()];
-        let message = SentMessage {
+        let mut message = SentMessage {
             client_ref: call.client_ref.map(str::to_owned),
             channel: call.channel.clone(),
             recipient: call.recipient.clone(),
             at: self.clock.wall(),
             provider_id: self.seed.id(state.sent_count, &parts).to_string(),
+            reaches: Vec::new(),
+            is_recalled: false,
         };
         if let (Some(_), Some(reference)) = (self.idempotent_for, call.client_ref) {
             state.references.insert(reference.to_owned(), message.provider_id.clone());
             state.reference_ages.push_back((now, reference.to_owned()));
         }
         let receipts = plan(scene, &message, now, call.reads, self.seed);
+        let reached = |planned: &Planned| match planned.receipt.report {
+            Report::Reached(status) => Some((planned.due, status)),
+            Report::Failed(_) => None,
+        };
+        message.reaches = receipts.iter().filter_map(reached).collect();
         let provider_id = message.provider_id.clone();
         remember(&mut state.sent, message, self.log_limit);
         (provider_id, receipts)

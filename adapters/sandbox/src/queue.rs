@@ -71,6 +71,12 @@ impl<T> Queue<T> {
         attended
     }
 
+    /// Takes away the entries of which `is_gone` says so.
+    pub(crate) fn remove(&self, is_gone: impl Fn(&T) -> bool) {
+        self.lock().entries.retain(|_, entry| !is_gone(entry));
+        self.changed.notify_one();
+    }
+
     /// Declares that the caller waits, until the answer is dropped.
     pub(crate) fn attend(&self) -> Attendance<'_, T> {
         self.lock().attended = true;

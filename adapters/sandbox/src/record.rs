@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatch_contract::{AttemptId, Channel, Endpoint, UnixMillis};
+use dispatch_contract::{AttemptId, Channel, Endpoint, Status, UnixMillis};
 
 /// A message that was sent: the person would hold it in their hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct SentMessage {
     pub at: UnixMillis,
     /// The provider's id of it.
     pub provider_id: String,
+    /// When it will be how far, in engine time, unless it is taken back before.
+    pub(crate) reaches: Vec<(UnixMillis, Status)>,
+    /// It was taken back.
+    pub is_recalled: bool,
 }
 
 /// A call that was understood and allowed, and so was played by a script.

@@ -54,6 +54,7 @@ fn planned(attempt: u16, step: u8) -> Fact {
         idempotent_for_ms: None,
         correlates_receipts: true,
         reports_delivered: true,
+        recalls: false,
     };
     Fact::AttemptPlanned {
         attempt,

@@ -7,7 +7,7 @@ use dispatch_contract::AttemptId;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
-    engine::{Effects, SendOrder, permits::PermitRequest, sender_account_id},
+    engine::{Effects, RecallOrder, SendOrder, permits::PermitRequest, sender_account_id},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
     store::{Change, HeldReceipt, StoreError},
 };
@@ -86,6 +86,19 @@ impl BatchContext<'_> {
                             useful_for_ms: loaded.state.useful_for_ms(sent.step, self.now),
                             route: Arc::clone(&sent.route),
                             record: loaded.record.clone(),
+                        });
+                    }
+                }
+                Fact::RecallStarted { attempt, .. } => {
+                    let sent = loaded.state.attempt(*attempt);
+                    if let Some((sent, account)) =
+                        sent.and_then(|it| Some((it, it.account.clone()?)))
+                    {
+                        self.effects.recalls.push(RecallOrder {
+                            attempt: AttemptId { workflow: id.0, number: *attempt },
+                            step: sent.step,
+                            route: Arc::clone(&sent.route),
+                            account,
                         });
                     }
                 }

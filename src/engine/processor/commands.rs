@@ -39,6 +39,12 @@ impl BatchContext<'_> {
                 )?;
                 self.dispatch_waiting(&route)
             }
+            Command::RecallResult { attempt, result } => {
+                let up_since = self.processor.recovery.started_at();
+                let number = attempt.number;
+                let event = Event::RecallResult { attempt: number, result, up_since };
+                self.event(WorkflowId(attempt.workflow), event)
+            }
             Command::Drain { reply } => {
                 self.processor.permits.pause(true);
                 self.processor.is_draining = true;
@@ -297,7 +303,10 @@ impl BatchContext<'_> {
 /// The attempts of a workflow that may go out, or went.
 fn started_attempts(state: &Workflow) -> Vec<AttemptId> {
     let is_out = |attempt: &machine::Attempt| match attempt.state {
-        AttemptState::Started | AttemptState::Accepted | AttemptState::Unknown { .. } => true,
+        AttemptState::Started
+        | AttemptState::Accepted
+        | AttemptState::Recalling { .. }
+        | AttemptState::Unknown { .. } => true,
         AttemptState::Planned | AttemptState::RetryScheduled { .. } => attempt.is_uncertain,
         AttemptState::Rejected => false,
     };

@@ -48,7 +48,9 @@ impl ExpectedReceipts {
             AttemptState::Planned | AttemptState::Started | AttemptState::RetryScheduled { .. } => {
                 attempt.is_uncertain
             }
-            AttemptState::Accepted | AttemptState::Rejected => false,
+            AttemptState::Accepted | AttemptState::Recalling { .. } | AttemptState::Rejected => {
+                false
+            }
         });
         let accounts: Vec<_> =
             in_doubt.filter_map(|it| it.account.as_ref()).map(present).cloned().collect();

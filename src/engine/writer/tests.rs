@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{Created, LaneLimits, Responder, SendOrder, SystemClock},
+    engine::{Created, LaneLimits, RecallOrder, Responder, SendOrder, SystemClock},
     machine::WorkflowId,
     shared::{
         engines::{self, FrontedStore, sms_route},
@@ -32,6 +32,8 @@ impl CallExecutor for Counted {
     fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
         self.0.fetch_add(orders.len(), Ordering::Relaxed);
     }
+
+    fn recall(&self, _: Vec<RecallOrder>, _: &Arc<RouteTable>) {}
 }
 
 /// A workflow that no route serves: it fails at once, and that is counted and logged.

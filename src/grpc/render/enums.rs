@@ -4,7 +4,7 @@ use dispatch_contract::{ErrorKind, Failure, Fault};
 
 use crate::{
     access::Scope,
-    machine::{AttemptState, DeadlineKind, Reason, StepStatus},
+    machine::{AttemptState, DeadlineKind, Reason, RecallResult, StepStatus},
     pb::v1,
 };
 
@@ -71,6 +71,16 @@ pub(super) fn deadline(kind: DeadlineKind) -> v1::DeadlineKind {
         DeadlineKind::UnknownWait => v1::DeadlineKind::UnknownWait,
         DeadlineKind::Expiry => v1::DeadlineKind::ExpiryTime,
         DeadlineKind::UnconfirmedAfter => v1::DeadlineKind::UnconfirmedAfter,
+        DeadlineKind::RecallWait => v1::DeadlineKind::RecallWait,
+    }
+}
+
+pub(super) fn recall_result(result: RecallResult) -> v1::RecallResult {
+    match result {
+        RecallResult::Recalled => v1::RecallResult::Recalled,
+        RecallResult::TooLate(_) => v1::RecallResult::TooLate,
+        RecallResult::Failed => v1::RecallResult::Failed,
+        RecallResult::Unanswered => v1::RecallResult::Unanswered,
     }
 }
 
@@ -91,7 +101,8 @@ pub(super) fn attempt_state(state: AttemptState) -> v1::AttemptState {
         AttemptState::Planned => v1::AttemptState::Planned,
         AttemptState::Started => v1::AttemptState::Started,
         AttemptState::RetryScheduled { .. } => v1::AttemptState::RetryScheduled,
-        AttemptState::Accepted => v1::AttemptState::Accepted,
+        // Its provider has it until it says otherwise; the timeline tells of the recall.
+        AttemptState::Accepted | AttemptState::Recalling { .. } => v1::AttemptState::Accepted,
         AttemptState::Unknown { .. } => v1::AttemptState::Unknown,
         AttemptState::Rejected => v1::AttemptState::Rejected,
     }

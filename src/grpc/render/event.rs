@@ -51,6 +51,8 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::LateStatus { .. } => EventKind::LateStatus,
         Fact::LateFailure { .. } => EventKind::LateFailure,
         Fact::LateSendResult { .. } => EventKind::LateAnswer,
+        Fact::RecallStarted { .. } => EventKind::RecallStarted,
+        Fact::RecallEnded { .. } => EventKind::RecallEnded,
     }
 }
 
@@ -109,6 +111,14 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
             while_down: *while_down,
             late_by: (*late_ms > 0).then(|| super::duration(*late_ms)),
             ..v1::StepEnd::default()
+        }),
+        Fact::RecallStarted { .. } => Attributes::Recall(v1::Recall {
+            wait_end_time: event.wait_until.map(timestamp),
+            ..v1::Recall::default()
+        }),
+        Fact::RecallEnded { result, .. } => Attributes::Recall(v1::Recall {
+            result: enums::recall_result(*result) as i32,
+            wait_end_time: None,
         }),
         Fact::Ended(outcome) => Attributes::WorkflowEnd(v1::WorkflowEnd {
             reason: enums::reason(outcome.reason) as i32,

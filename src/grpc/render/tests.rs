@@ -74,6 +74,7 @@ fn planned(attempt: u16, step: u8) -> Fact {
         idempotent_for_ms: None,
         correlates_receipts: false,
         reports_delivered: true,
+        recalls: false,
     };
     Fact::AttemptPlanned { attempt, step, route: "r".into(), properties, possible_duplicate: false }
 }

@@ -46,6 +46,7 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
         AttemptState::Planned | AttemptState::Started => true,
         AttemptState::RetryScheduled { .. }
         | AttemptState::Accepted
+        | AttemptState::Recalling { .. }
         | AttemptState::Rejected
         | AttemptState::Unknown { .. } => false,
     };

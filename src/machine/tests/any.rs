@@ -33,10 +33,22 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         6 => (0..6_u16, 0..4_u16, any_answer())
             .prop_map(|(attempt, call, answer)| Event::SendResult { attempt, call, result: answer }),
         1 => (0..6_u16).prop_map(|attempt| Event::Lost { attempt }),
+        2 => (0..6_u16, any_recall(), 0..60 * MINUTE).prop_map(|(attempt, result, ms)| {
+            Event::RecallResult { attempt, result, up_since: UnixMillis(START + ms) }
+        }),
         4 => (0..6_u16, report())
             .prop_map(|(attempt, report)| Event::Update { attempt, update: update(report) }),
         1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
+    ]
+}
+
+fn any_recall() -> impl Strategy<Value = RecallResult> {
+    let status = prop::option::of(prop::sample::select(&Status::ALL[1..]));
+    prop_oneof![
+        Just(RecallResult::Recalled),
+        status.prop_map(RecallResult::TooLate),
+        Just(RecallResult::Failed),
     ]
 }
 
@@ -75,11 +87,13 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 pub(super) fn any_routes() -> impl Strategy<Value = Vec<RouteProperties>> {
-    let properties = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>()).prop_map(
-        |(idempotent_for_ms, correlates_receipts, reports_delivered)| RouteProperties {
+    let promises = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>(), any::<bool>());
+    let properties = promises.prop_map(
+        |(idempotent_for_ms, correlates_receipts, reports_delivered, recalls)| RouteProperties {
             idempotent_for_ms,
             correlates_receipts,
             reports_delivered,
+            recalls,
         },
     );
     prop::collection::vec(properties, 0..3)

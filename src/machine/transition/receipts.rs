@@ -24,7 +24,9 @@ impl Transition<'_> {
         if self.workflow.has_ended() {
             return self.late_news(number, update);
         }
-        if attempt.state != AttemptState::Accepted {
+        let is_accepted =
+            matches!(attempt.state, AttemptState::Accepted | AttemptState::Recalling { .. });
+        if !is_accepted {
             let provider_id = update.provider_id.clone().unwrap_or_default();
             self.accepted(number, provider_id, AcceptedBy::Receipt);
             // Acceptance alone may have ended it.

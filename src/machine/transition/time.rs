@@ -22,15 +22,25 @@ impl Transition<'_> {
                     self.send_within_passed(step, deadline.at < up_since);
                 }
                 (DeadlineKind::UnknownWait, Some(step)) => self.decide_unknown(step),
-                (DeadlineKind::Expiry | DeadlineKind::UnconfirmedAfter, Some(step)) => {
+                (DeadlineKind::Expiry, Some(step)) => {
+                    if !self.recalls(step) {
+                        self.expired(step, deadline, up_since);
+                    }
+                }
+                (DeadlineKind::UnconfirmedAfter, Some(step)) => {
                     self.expired(step, deadline, up_since);
                 }
+                (DeadlineKind::RecallWait, Some(step)) => self.recall_unanswered(step, up_since),
                 (DeadlineKind::ValidUntil, _) => self.valid_until_passed(),
                 (
-                    DeadlineKind::Retry | DeadlineKind::SendWithin | DeadlineKind::UnknownWait,
+                    DeadlineKind::Retry
+                    | DeadlineKind::SendWithin
+                    | DeadlineKind::UnknownWait
+                    | DeadlineKind::Expiry
+                    | DeadlineKind::UnconfirmedAfter
+                    | DeadlineKind::RecallWait,
                     None,
-                )
-                | (DeadlineKind::Expiry | DeadlineKind::UnconfirmedAfter, None) => return,
+                ) => return,
             }
         }
     }
@@ -86,7 +96,7 @@ impl Transition<'_> {
     }
 
     /// Rules 4 and 7: the step's time passed.
-    fn expired(
+    pub(super) fn expired(
         &mut self,
         index: u8,
         Deadline { at: deadline, kind }: Deadline,

@@ -54,6 +54,8 @@ families! {
         "Steps that reached their condition after they had failed over";
     unnecessary_failovers: Counter = "unnecessary_failovers",
         "Late successes that came after a further message had been sent";
+    recalls: Family<RecallLabels, Counter> = "recalls",
+        "Messages that were asked back when their step's time was over, by channel and what came of it";
     statuses: Family<StatusLabels, Counter> = "message_statuses",
         "Statuses that messages reached, by channel";
     webhooks: Family<WebhookLabels, Counter> = "webhooks",
@@ -204,6 +206,12 @@ pub(super) struct AnswerLabels {
 pub(super) struct StatusLabels {
     pub(super) channel: String,
     pub(super) status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RecallLabels {
+    pub(super) channel: String,
+    pub(super) result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

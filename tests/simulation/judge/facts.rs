@@ -172,6 +172,11 @@ impl Here<'_> {
                 let is_running = self.case.running == Some(*step);
                 self.want(is_running, ORDER, || format!("it is not running: {fact:?}"))?;
             }
+            Fact::RecallStarted { .. } | Fact::RecallEnded { .. } => {
+                self.want(false, TRUE, || {
+                    format!("no provider here takes messages back: {fact:?}")
+                })?;
+            }
             Fact::Ended(outcome) => self.ended(outcome)?,
             Fact::LateSendResult { attempt, provider_id, unknown } => {
                 let told = match self.answer(*attempt) {

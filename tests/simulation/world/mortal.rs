@@ -7,7 +7,7 @@ use std::{
 };
 
 use dispatch::{
-    engine::{CallExecutor, RouteTable, SendOrder},
+    engine::{CallExecutor, RecallOrder, RouteTable, SendOrder},
     machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
     store::{
         ChangeSet, ClockNote, DueWorkflow, HeldReceipt, Reader, RestoreLock, Row, Settings, Store,
@@ -141,6 +141,11 @@ impl CallExecutor for Life {
         if matches!(state.point(), Some(Point::AfterAcks | Point::AfterOneCall)) {
             let _ = state.die();
         }
+    }
+
+    /// No simulated provider takes messages back.
+    fn recall(&self, orders: Vec<RecallOrder>, _: &Arc<RouteTable>) {
+        assert!(orders.is_empty(), "{orders:?}");
     }
 }
 

@@ -1,0 +1,98 @@
+//! A message whose time is over is asked back before the next one goes out.
+
+use super::*;
+
+const RECALLING: RouteProperties = RouteProperties { recalls: true, ..PLAIN };
+
+/// Ten minutes after its message was accepted by a provider that can take it back.
+fn expiring() -> DrivenWorkflow {
+    let mut driven = DrivenWorkflow::by(messenger_then_sms(), vec![RECALLING]);
+    driven.accepted().after(10 * MINUTE);
+    driven
+}
+
+fn told(driven: &mut DrivenWorkflow, result: RecallResult) -> usize {
+    driven.handle(Event::RecallResult { attempt: 1, result, up_since: UnixMillis(0) })
+}
+
+fn kinds(driven: &DrivenWorkflow) -> Vec<&'static str> {
+    driven.journal.iter().map(|(_, fact)| fact.kind()).skip(5).collect()
+}
+
+#[test]
+fn the_next_step_waits_for_the_answer() {
+    let mut driven = expiring();
+    assert_eq!(kinds(&driven), ["RECALL_STARTED"]);
+    assert_eq!((driven.step(), driven.workflow.wants_permit()), (Some(0), None));
+    driven.after(RECALL_WAIT_MS - 1);
+    assert_eq!(driven.step(), Some(0));
+    for result in [RecallResult::Recalled, RecallResult::TooLate(None), RecallResult::Failed] {
+        let mut driven = expiring();
+        told(&mut driven, result);
+        let then = ["RECALL_STARTED", "RECALL_ENDED", "STEP_EXPIRED", "STEP_STARTED"];
+        assert_eq!(kinds(&driven)[..4], then);
+        assert_eq!(driven.step(), Some(1));
+        assert_eq!(told(&mut driven, result), 0, "once is enough");
+    }
+}
+
+#[test]
+fn it_waits_no_longer_than_it_says_and_asks_nobody_twice() {
+    let mut driven = expiring();
+    driven.after(RECALL_WAIT_MS);
+    let then =
+        ["RECALL_STARTED", "RECALL_ENDED", "STEP_EXPIRED", "STEP_STARTED", "ATTEMPT_PLANNED"];
+    assert_eq!(kinds(&driven), then);
+    assert_eq!(told(&mut driven, RecallResult::Recalled), 0, "an answer that comes too late");
+}
+
+#[test]
+fn what_was_too_late_may_have_met_the_condition() {
+    let mut driven = expiring();
+    told(&mut driven, RecallResult::TooLate(Some(Status::Read)));
+    assert_eq!(driven.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+    let mut driven = expiring();
+    told(&mut driven, RecallResult::TooLate(Some(Status::Delivered)));
+    assert_eq!((driven.step(), driven.workflow.steps[0].reached), (Some(1), Status::Delivered));
+}
+
+#[test]
+fn a_receipt_or_a_cancel_that_comes_meanwhile_is_first() {
+    let mut driven = expiring();
+    driven.update(1, Report::Reached(Status::Read));
+    assert_eq!(driven.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
+    assert_eq!(told(&mut driven, RecallResult::Recalled), 0);
+
+    let mut driven = expiring();
+    driven.update(1, Report::Failed(Failure::Undeliverable));
+    assert_eq!(driven.step(), Some(1), "there is nothing to be asked back any more");
+    assert_eq!(told(&mut driven, RecallResult::Failed), 1);
+    assert_eq!(driven.step(), Some(1));
+
+    let mut driven = expiring();
+    driven.handle(Event::Cancel);
+    assert_eq!(told(&mut driven, RecallResult::Recalled), 0);
+    assert_eq!(driven.ended(), Some((EndState::Canceled, Reason::Canceled)));
+}
+
+#[test]
+fn only_what_was_accepted_and_is_followed_is_asked_back() {
+    // By a provider that cannot.
+    let mut driven = DrivenWorkflow::of(messenger_then_sms());
+    driven.accepted().after(10 * MINUTE);
+    assert_eq!(driven.step(), Some(1));
+    // Whose outcome is unknown: nobody knows by what name to ask for it.
+    let mut driven = DrivenWorkflow::by(messenger_then_sms(), vec![RECALLING]);
+    driven.start().answer(SendResult::Unknown(failure(Fault::Provider))).after(10 * MINUTE);
+    assert_eq!(driven.step(), Some(1));
+    // Of the last step: nothing goes out in its place.
+    let mut driven = DrivenWorkflow::by(plan(&[read_in(MINUTE)]), vec![RECALLING]);
+    driven.accepted().after(MINUTE);
+    assert_eq!(driven.ended(), Some((EndState::Failed, Reason::Expired)));
+    // Where the next step may not start any more.
+    let until = Some(UnixMillis(START + 9 * MINUTE));
+    let late = Plan { valid_until: until, ..messenger_then_sms() };
+    let mut driven = DrivenWorkflow::by(late, vec![RECALLING]);
+    driven.accepted().after(10 * MINUTE);
+    assert_eq!(driven.ended(), Some((EndState::Failed, Reason::DeadlineExceeded)));
+}

@@ -1,0 +1,241 @@
+//! A message whose time is over is asked back before the next one goes out, by a provider that can.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dispatch::{
+    builtin,
+    client::{Client, Credential},
+    config::Config,
+    pb::v1::{EventKind, RecallResult, Workflow, event::Attributes},
+    service::Service,
+};
+use dispatch_contract::{
+    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, ContentKind,
+    Correlation, ErrorKind, Fault, Limits, Message, OptionsForm, Provider, Recall, Registry, Retry,
+    SendContext, SettingsForm, Status,
+};
+
+use crate::support::{eventually, request};
+
+static NOTE: Channel = Channel::named("note");
+
+/// Puts notes on a board, and takes them off again while nobody has read them.
+#[derive(Clone)]
+struct Board(Arc<BoardState>);
+
+struct BoardState {
+    can: Capabilities,
+    /// What it was asked back for, under the ids that it gave out.
+    asked: Mutex<Vec<String>>,
+}
+
+impl Board {
+    fn new() -> Board {
+        let can = Capabilities {
+            condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
+            content: vec![ContentKind::Text],
+            captions: vec![],
+            limits: Limits { text_chars: 100, caption_chars: 0, url_bytes: 0 },
+            to: vec![AddressForm::Id],
+            from: vec![AddressForm::Id],
+            idempotent_for: None,
+            correlation: Correlation::AttemptId,
+            options: OptionsForm::NONE,
+            recall: true,
+        };
+        Board(Arc::new(BoardState { can, asked: Mutex::default() }))
+    }
+}
+
+impl Provider for Board {
+    fn name(&self) -> &str {
+        "board"
+    }
+
+    fn settings(&self) -> SettingsForm {
+        SettingsForm(&[])
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        vec![Arc::new(self.clone())]
+    }
+}
+
+#[async_trait]
+impl ChannelAdapter for Board {
+    fn name(&self) -> &str {
+        "board"
+    }
+
+    fn provider(&self) -> &str {
+        "board"
+    }
+
+    fn channel(&self) -> &Channel {
+        &NOTE
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0.can
+    }
+
+    async fn send(&self, _: &SendContext<'_>, message: &Message) -> Result<Accepted, AdapterError> {
+        Ok(Accepted { provider_id: format!("note of {}", message.to.value()) })
+    }
+
+    /// As the person's name says.
+    async fn recall(
+        &self,
+        context: &SendContext<'_>,
+        provider_id: &str,
+    ) -> Result<Recall, AdapterError> {
+        assert_eq!(context.account.name, "main");
+        self.0.asked.lock().unwrap().push(provider_id.to_owned());
+        match provider_id {
+            "note of ada" => Ok(Recall::Recalled),
+            "note of bob" => Ok(Recall::TooLate(Some(Status::Delivered))),
+            "note of cyd" => Ok(Recall::TooLate(Some(Status::Read))),
+            "note of dan" => panic!("an adapter's mistake"),
+            "note of eve" => {
+                std::future::pending::<()>().await;
+                unreachable!()
+            }
+            _ => {
+                let (kind, fault) = (ErrorKind::ProviderFailure, Fault::Provider);
+                Err(AdapterError::new(kind, fault, Retry::Unknown, "it said nothing useful"))
+            }
+        }
+    }
+}
+
+const CONFIGURATION: &str = r#"
+[store]
+kind = "memory"
+
+[listen]
+grpc = "127.0.0.1:0"
+http = "127.0.0.1:0"
+internal_http = "127.0.0.1:0"
+
+[[access.keys]]
+id = "board"
+secret = "a secret of the tests"
+scopes = ["create", "read"]
+
+[[accounts]]
+name = "main"
+provider = "board"
+
+[[routes]]
+name = "board"
+adapter = "board"
+account = "main"
+sender = "us"
+
+[[routes]]
+name = "sandbox-note"
+adapter = "sandbox-note"
+account = "sandbox"
+sender = "sandbox"
+
+[[routes]]
+name = "sms"
+adapter = "sandbox-sms"
+account = "sandbox"
+
+[sandbox.scripts]
+"slow" = "accept; deliver 60s"
+"quick" = "accept; deliver 0s"
+"#;
+
+/// A note that is to be read within a second, else an SMS; once it has ended, or is at its second step.
+async fn noted(client: &Client, sender: &str, to: &str) -> Workflow {
+    let spec = dispatch::pb::from_yaml(&format!(
+        "
+steps:
+  - sender: {{ channel: note, id: '{sender}' }}
+    recipient: {{ channel: note, id: '{to}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 1s, condition_status: read }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900001' }}
+    message: {{ text: 'Your table is ready.' }}
+"
+    ));
+    let created = client.create(request(spec.unwrap())).await.unwrap();
+    let id = created.workflow.unwrap().workflow_id;
+    let is_over = async || {
+        let found = client.get(&id).await.unwrap();
+        found.outcome.is_some() || !found.steps[1].attempts.is_empty()
+    };
+    assert!(eventually(Duration::from_secs(30), is_over).await, "{:?}", client.get(&id).await);
+    client.get(&id).await.unwrap()
+}
+
+fn kinds(workflow: &Workflow) -> Vec<EventKind> {
+    workflow.timeline.iter().map(|event| event.kind()).collect()
+}
+
+fn result(workflow: &Workflow) -> Option<RecallResult> {
+    let ended = workflow.timeline.iter().find(|event| event.kind() == EventKind::RecallEnded)?;
+    match ended.attributes.as_ref()? {
+        Attributes::Recall(recall) => Some(recall.result()),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
+    let board = Board::new();
+    let config = Config::parse(CONFIGURATION).unwrap();
+    let mut providers = Registry::new();
+    builtin::add(&mut providers).unwrap();
+    providers.add(board.clone()).unwrap();
+    let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
+    let service = Service::start(&config, parts).await.unwrap();
+    let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
+    let client = client.with(Credential::key("board:a secret of the tests").unwrap());
+
+    let all = ["ada", "bob", "dan", "eve", "fay"].map(|to| noted(&client, "us", to));
+    let all = futures_util::future::join_all(all).await;
+    let expected = [
+        RecallResult::Recalled,
+        RecallResult::TooLate,
+        RecallResult::Failed,
+        RecallResult::Unanswered,
+        RecallResult::Failed,
+    ];
+    for (workflow, expected) in all.iter().zip(expected) {
+        assert_eq!(result(workflow), Some(expected), "{:?}", workflow.timeline);
+        let kinds = kinds(workflow);
+        let at = |kind| kinds.iter().position(|it| *it == kind).unwrap();
+        let order = [
+            EventKind::AttemptAccepted,
+            EventKind::RecallStarted,
+            EventKind::RecallEnded,
+            EventKind::StepExpired,
+            EventKind::StepStarted,
+        ];
+        assert!(order[..4].windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{kinds:?}");
+        let last = kinds.iter().rposition(|it| *it == EventKind::StepStarted).unwrap();
+        assert!(at(EventKind::StepExpired) < last, "{kinds:?}");
+    }
+    assert_eq!(all[1].steps[0].status, "delivered", "what the provider said of it is kept");
+
+    // It was read, and nobody had told: nothing more is sent.
+    let read = noted(&client, "us", "cyd").await;
+    assert_eq!(read.outcome.unwrap().reason().as_str_name(), "OUTCOME_REASON_CONDITION_MET");
+    assert!(read.steps[1].attempts.is_empty());
+    assert_eq!(board.0.asked.lock().unwrap().len(), 6, "each was asked for once");
+
+    // The sandbox does as the channel's real adapter says that it can.
+    let slow = noted(&client, "sandbox", "slow").await;
+    assert_eq!(result(&slow), Some(RecallResult::Recalled));
+    let quick = noted(&client, "sandbox", "quick").await;
+    assert_eq!(result(&quick), Some(RecallResult::TooLate));
+    service.stop().await.unwrap();
+}
