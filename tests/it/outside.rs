@@ -1,18 +1,15 @@
-//! A provider from outside: a workspace of its own under `tests/outside`, built as whoever wrote it would
+//! Providers from outside: each a workspace of its own under `tests/outside`, built as whoever wrote it would
 //! build it, configured as our own are, and failing over to a channel of ours.
+
+mod mail;
+mod pages;
+mod push;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    routing::{get, post},
-};
 use dispatch::{
     builtin,
     client::{Client, Credential},
@@ -20,32 +17,22 @@ use dispatch::{
     pb::v1::{EventKind, Workflow, WorkflowState},
     service::Service,
 };
-use dispatch_contract::{Account, Probe, Provider, Registry, Secret, UnixMillis};
-use serde_json::{Value, json};
-use tokio::{net::TcpListener, process::Command};
+use dispatch_contract::{Provider, Registry};
+use tokio::process::Command;
 
 use crate::support::{FREE, Process, eventually, request};
 
-/// Compiled here too, so that each run of this suite holds it to the contract.
-#[path = "../outside/line/src/line.rs"]
-mod line;
-mod pages;
+/// The folders under `tests/outside`, each with a program `dispatch-with-NAME`.
+const OUTSIDE: [&str; 2] = ["email", "line"];
+const KEY: &str = "outside:a secret of the tests";
 
-const TOKEN: &str = "a token of the tests";
-const KEY: &str = "line:a secret of the tests";
-const FRIEND: &str = "Uaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const STRANGER: &str = "Ubbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-/// What LINE was asked: the retry key, and the body.
-type Pushes = Arc<Mutex<Vec<(String, Value)>>>;
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/line")
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside").join(name)
 }
 
-/// The binary, built in the target folder of this one, and as it is: what both need is compiled by now
-/// (`tests/outside/.cargo`, `tests/outside/as-tested`). Behind the other tests, whose patience is counted.
-async fn built() -> PathBuf {
+/// The program of one, built in the target folder of this one, and as it is: what both need is compiled by
+/// now (`tests/outside/.cargo`, `tests/outside/as-tested`). Behind the other tests, whose patience is counted.
+async fn built(name: &str) -> PathBuf {
     let profile = Path::new(env!("CARGO_BIN_EXE_dispatch")).parent().unwrap();
     let built = Command::new("nice")
         .arg(env!("CARGO"))
@@ -54,181 +41,81 @@ async fn built() -> PathBuf {
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .arg("--target-dir")
         .arg(profile.parent().unwrap())
-        .current_dir(folder())
+        .current_dir(folder(name))
         .status();
-    assert!(built.await.unwrap().success(), "it does not build");
-    profile.join("dispatch-with-line")
+    assert!(built.await.unwrap().success(), "{name} does not build");
+    profile.join(format!("dispatch-with-{name}"))
 }
 
-/// LINE's push: takes what is for a friend, once a retry key.
-async fn stub(pushes: Pushes) -> String {
-    async fn push(
-        State(pushes): State<Pushes>,
-        headers: HeaderMap,
-        body: String,
-    ) -> (StatusCode, String) {
-        let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
-        assert_eq!(text("authorization"), format!("Bearer {TOKEN}"));
-        let body: Value = serde_json::from_str(&body).unwrap();
-        let (key, to) = (text("x-line-retry-key"), body["to"].clone());
-        pushes.lock().unwrap().push((key, body));
-        let (status, answer) = match to == FRIEND {
-            true => (StatusCode::OK, json!({ "sentMessages": [{ "id": "461230966842064897" }] })),
-            false => (StatusCode::NOT_FOUND, json!({ "message": "Not found" })),
-        };
-        (status, answer.to_string())
+/// The configuration that it comes with, with these edits; a store that leaves nothing, and a key.
+fn configuration(name: &str, edits: &[(&str, &str)]) -> String {
+    let mut text = std::fs::read_to_string(folder(name).join("dispatch.toml")).unwrap();
+    for (old, new) in edits {
+        assert_eq!(text.matches(old).count(), 1, "{old} in {text}");
+        text = text.replace(old, new);
     }
-    let socket = TcpListener::bind(FREE).await.unwrap();
-    let url = format!("http://{}", socket.local_addr().unwrap());
-    let router = Router::new().route("/v2/bot/message/push", post(push)).with_state(pushes);
-    tokio::spawn(async move { axum::serve(socket, router).await });
-    url
+    let key = "[[access.keys]]\nid = \"outside\"\nsecret = \"a secret of the tests\"\n";
+    format!("{text}\n{key}scopes = [\"create\", \"read\"]\n\n[store]\nkind = \"memory\"\n")
 }
 
-fn configuration(base_url: &str) -> String {
-    format!(
-        r#"
-[store]
-kind = "memory"
-
-[[access.keys]]
-id = "line"
-secret = "a secret of the tests"
-scopes = ["create", "read"]
-
-[[accounts]]
-name = "main"
-provider = "line"
-settings = {{ base_url = "{base_url}" }}
-secrets = {{ channel_access_token = "{TOKEN}" }}
-
-[[routes]]
-name = "line"
-adapter = "line"
-account = "main"
-
-[[routes]]
-name = "sms"
-adapter = "sandbox-sms"
-account = "sandbox"
-"#
-    )
-}
-
-async fn sent(client: &Client, to: &str) -> Workflow {
-    let spec = dispatch::pb::from_yaml(&format!(
-        "
-steps:
-  - sender: {{ channel: line, id: 'U00000000000000000000000000000001' }}
-    recipient: {{ channel: line, id: '{to}' }}
-    message: {{ text: 'Your table is ready.' }}
-    failover: {{ expiry_time: 600s, condition_status: submitted }}
-  - sender: {{ channel: sms, number: 'Dispatch' }}
-    recipient: {{ channel: sms, number: '447700900001' }}
-    message: {{ text: 'Your table is ready.' }}
-"
-    ));
-    let created = client.create(request(spec.unwrap())).await.unwrap();
+/// The workflow that it comes with, to this recipient, once it is over.
+async fn sent(client: &Client, name: &str, recipient: &str, to: &str) -> Workflow {
+    let text = std::fs::read_to_string(folder(name).join("workflow.yaml")).unwrap();
+    assert_eq!(text.matches(recipient).count(), 1, "{text}");
+    let spec = dispatch::pb::from_yaml(&text.replace(recipient, to)).unwrap();
+    let created = client.create(request(spec)).await.unwrap();
     let id = created.workflow.unwrap().workflow_id;
     let is_over = async || client.get(&id).await.unwrap().state() == WorkflowState::Succeeded;
     assert!(eventually(Duration::from_secs(30), is_over).await, "{:?}", client.get(&id).await);
     client.get(&id).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_tried_by_a_call_that_sends_nothing() {
-    async fn info(headers: HeaderMap) -> StatusCode {
-        let is_right = headers["authorization"] == *format!("Bearer {TOKEN}");
-        if is_right { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
-    }
-    let socket = TcpListener::bind(FREE).await.unwrap();
-    let base_url = format!("http://{}", socket.local_addr().unwrap());
-    let router = Router::new().route("/v2/bot/info", get(info));
-    tokio::spawn(async move { axum::serve(socket, router).await });
-    let probe = async |token: &str| {
-        let account = Account {
-            name: "main".to_owned(),
-            revision: 1,
-            settings: [("base_url".to_owned(), base_url.clone())].into(),
-            secrets: [("channel_access_token".to_owned(), Secret::new(token))].into(),
-        };
-        line::provider().probe(&account, UnixMillis(1), Duration::from_secs(5)).await
-    };
-    assert_eq!(probe(TOKEN).await, Probe::Works);
-    let refused = "the provider answered HTTP 401".to_owned();
-    assert_eq!(probe("another").await, Probe::Refused(refused));
-}
-
-/// A friend gets the text by LINE, a stranger an SMS.
-async fn goes_out_or_fails_over(client: &Client, pushes: &Pushes) {
-    let taken = sent(client, FRIEND).await;
-    assert_eq!(taken.steps[0].attempts[0].provider_message_id, "461230966842064897");
-    assert!(taken.steps[1].attempts.is_empty());
-    let failed_over = sent(client, STRANGER).await;
-    let kinds: Vec<_> = failed_over.timeline.iter().map(|event| event.kind()).collect();
+fn assert_failed_over(workflow: &Workflow) {
+    let kinds: Vec<_> = workflow.timeline.iter().map(|event| event.kind()).collect();
     assert!(kinds.contains(&EventKind::AttemptRejected), "{kinds:?}");
-    assert_eq!(failed_over.steps[1].attempts.len(), 1);
-    {
-        let pushes = pushes.lock().unwrap();
-        let [(one, body), (other, _)] = pushes.as_slice() else { panic!("{pushes:?}") };
-        assert_ne!(one, other, "another attempt, another key");
-        let text = json!([{ "type": "text", "text": "Your table is ready." }]);
-        assert_eq!(*body, json!({ "to": FRIEND, "messages": text }));
-    }
+    assert_eq!(workflow.steps[1].attempts.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_is_registered_sends_and_fails_over_to_a_channel_of_ours() {
-    let pushes = Pushes::default();
-    let text = configuration(&stub(Arc::clone(&pushes)).await);
+/// A service of this process with the provider in it.
+async fn in_process(provider: impl Provider + 'static, configuration: &str) -> (Service, Client) {
     let listen = "[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\ninternal_http = \"127.0.0.1:0\"\n";
-    let config = Config::parse(&format!("{listen}{text}")).unwrap();
+    let config = Config::parse(&format!("{configuration}{listen}")).unwrap();
     let mut providers = Registry::new();
     builtin::add(&mut providers).unwrap();
-    providers.add(line::provider()).unwrap();
+    providers.add(provider).unwrap();
     let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
     let service = Service::start(&config, parts).await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
-    let client = client.with(Credential::key(KEY).unwrap());
-    goes_out_or_fails_over(&client, &pushes).await;
-    service.stop().await.unwrap();
+    (service, client.with(Credential::key(KEY).unwrap()))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_from_outside_is_configured_as_ours_and_fails_over_to_a_channel_of_ours() {
-    let program = built().await;
-    let pushes = Pushes::default();
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("dispatch.toml");
-
-    // What is wrong with its account is told as of ours, from the form that it declares.
-    let wrong = configuration("ftp://a").replace("channel_access_token", "token");
-    std::fs::write(&config, wrong).unwrap();
-    let mut check = Command::new(&program);
-    let told = check.args(["serve", "--check", "--config"]).arg(&config).output().await.unwrap();
-    let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
-    for part in [
-        "account main: there is no secret token; there are channel_access_token",
-        "account main: secret channel_access_token is missing",
-        "account main: setting base_url must be an http or https URL",
-    ] {
-        assert!(told.contains(part), "{told}");
-    }
-    assert!(!told.contains(TOKEN), "{told}");
-
-    let base_url = stub(Arc::clone(&pushes)).await;
-    std::fs::write(&config, configuration(&base_url)).unwrap();
-    let process =
-        Process::serve_by(Command::new(&program), &config, folder.path(), FREE, FREE).await;
+/// Its own program, with that configuration.
+async fn by_itself(program: &Path, folder: &Path, configuration: &str) -> (Process, Client) {
+    let config = folder.join("dispatch.toml");
+    std::fs::write(&config, configuration).unwrap();
+    let process = Process::serve_by(Command::new(program), &config, folder, FREE, FREE).await;
     let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
-    let client = client.with(Credential::key(KEY).unwrap());
+    (process, client.with(Credential::key(KEY).unwrap()))
+}
 
-    goes_out_or_fails_over(&client, &pushes).await;
-    assert_eq!(process.terminate().await, Some(0));
+/// What its own program says of a configuration.
+async fn check(program: &Path, folder: &Path, configuration: &str) -> String {
+    let config = folder.join("dispatch.toml");
+    std::fs::write(&config, configuration).unwrap();
+    let mut check = Command::new(program);
+    let told = check.args(["serve", "--check", "--config"]).arg(&config).output().await.unwrap();
+    String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned()
+}
+
+/// One test, so that the others are not kept waiting by two that build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn their_programs_are_configured_as_ours_and_fail_over_to_a_channel_of_ours() {
+    push::its_program_is_configured_as_ours_and_fails_over_to_a_channel_of_ours().await;
+    mail::its_program_is_configured_as_ours_and_fails_over_to_a_channel_of_ours().await;
 }
 
 #[test]
-fn it_is_built_of_the_versions_that_are_locked_here() {
+fn they_are_built_of_the_versions_that_are_locked_here() {
     // Whose it is, what it is called, and which.
     let packages = |path: PathBuf| -> Vec<[Option<String>; 3]> {
         let lock: toml::Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -237,7 +124,7 @@ fn it_is_built_of_the_versions_that_are_locked_here() {
         packages.map(|it| ["source", "name", "version"].map(|key| text(it, key))).collect()
     };
     let ours = packages(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"));
-    for package in packages(folder().join("Cargo.lock")) {
+    for package in OUTSIDE.into_iter().flat_map(|name| packages(folder(name).join("Cargo.lock"))) {
         let is_here = package[0].is_none() || ours.contains(&package);
         assert!(
             is_here,
@@ -246,9 +133,22 @@ fn it_is_built_of_the_versions_that_are_locked_here() {
     }
 }
 
+/// A crate of ours that is not named is compiled for speed, in twice the time.
+#[test]
+fn each_crate_of_ours_is_compiled_there_as_cheaply_as_here() {
+    let profiles = std::fs::read_to_string(folder(".cargo/config.toml")).unwrap();
+    let crates = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters")).unwrap();
+    for path in crates.map(|it| it.unwrap().path()).filter(|path| path.is_dir()) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(profiles.contains(&format!("[profile.dev.package.dispatch-{name}]\n")), "{name}");
+    }
+}
+
 /// The binary of whoever adds a provider is as short as the documents say.
 #[test]
-fn the_binary_is_four_lines_long() {
-    let main = std::fs::read_to_string(folder().join("src/main.rs")).unwrap();
-    assert!(main.lines().count() <= 4, "{main}");
+fn each_binary_is_four_lines_long() {
+    for name in OUTSIDE {
+        let main = std::fs::read_to_string(folder(name).join("src/main.rs")).unwrap();
+        assert!(main.lines().count() <= 4, "{main}");
+    }
 }
