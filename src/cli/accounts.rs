@@ -237,11 +237,16 @@ impl AccountTokenArgs {
 fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, CommandFailure> {
     show::answer(output, &account.unwrap_or_default(), |account| {
         let ExternalAccount { provider, external_id, name, application_id, .. } = account;
+        let ExternalAccount { access_token, routes, .. } = account;
         let linked = match application_id.as_str() {
             "" => String::new(),
             id => format!("  linked to {id}"),
         };
-        format!("{provider}  {external_id}  {name}{linked}").trim_end().to_owned()
+        let unused = match access_token.is_empty() || !routes.is_empty() {
+            true => "",
+            false => "  no route uses its token",
+        };
+        format!("{provider}  {external_id}  {name}{linked}{unused}").trim_end().to_owned()
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -156,6 +156,22 @@ impl RouteTable {
         )
     }
 
+    /// The routes on which a tenant's sender sends under a token of its own, if it has one.
+    pub fn under_own_token<'a>(
+        &'a self,
+        tenant: &'a str,
+        channel: &'a Channel,
+        sender: &'a str,
+    ) -> impl Iterator<Item = &'a Route> {
+        self.of(Some(tenant)).filter(move |route| {
+            let is_its = match &route.sender {
+                SenderMatch::Any => true,
+                SenderMatch::Exactly(value) => value == sender,
+            };
+            is_its && route.external_fields.is_some() && route.adapter.channel() == channel
+        })
+    }
+
     /// Whether a tenant's sender may still go by a route, whatever it was planned under. `owner` is who
     /// registered the sender.
     pub fn may_go_by(

@@ -117,7 +117,15 @@ impl AccountService {
             Some(_) => AccountToken::REDACTED.to_owned(),
             None => String::new(),
         };
+        let routes = self.engine.routes();
+        let ExternalAccount { tenant, channel, external_id, .. } = &account;
+        let used = account
+            .token
+            .iter()
+            .flat_map(|_| routes.under_own_token(tenant, channel, external_id.as_str()));
+        let routes = used.map(|route| route.name.to_string()).collect();
         Ok(v1::ExternalAccount {
+            routes,
             provider: account.channel.as_str().to_owned(),
             external_id: account.external_id.as_str().to_owned(),
             name: account.name,

@@ -11,7 +11,7 @@ use dispatch::{
     builtin,
     client::{Client, Credential},
     config::Config,
-    pb::v1::{Workflow, WorkflowState},
+    pb::v1::{GetAccountRequest, Workflow, WorkflowState},
     service::Service,
 };
 use dispatch_contract::{
@@ -342,6 +342,11 @@ async fn each_page_sends_under_its_own_token_and_a_change_counts_from_the_next_c
     assert_eq!(token("acme", "page-of-acme").await, "token-of-acme");
     assert_eq!(token("bolt", "page-of-bolt").await, "token-of-bolt");
     assert_eq!(token("acme", "page-of-the-house").await, HOUSE, "it has no account of its own");
+
+    let provider = "pages".to_owned();
+    let shown = GetAccountRequest { provider, external_id: "page-of-acme".to_owned() };
+    let shown = world.client("acme").await.accounts().get_account(shown).await.unwrap();
+    assert_eq!(shown.into_inner().account.unwrap().routes, ["pages"]);
 
     // Another tenant's page is no sender of one's own, not even for whoever brings it too.
     assert!(world.create("bolt", "page-of-acme", "ana", "hello").await.is_err());
