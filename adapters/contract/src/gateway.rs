@@ -19,19 +19,25 @@ pub trait Gateway: Send + Sync {
     /// Whose calls it makes: the name of its [`Provider`](crate::Provider).
     fn provider(&self) -> &str;
 
-    /// What of the channel goes through this provider: `channel` is all that the channel has. Only a
-    /// provider can promise idempotence, correlation by our id and recall, so `channel` has none of them.
+    /// What of the channel goes through this provider: `channel` is all that the channel has.
+    ///
+    /// - It leaves out what does not go through, and adds no content, address or status.
+    /// - Only a provider can promise idempotence, correlation by our id and recall: `channel` has none of them.
+    /// - Asked once, when the adapter is made.
     fn capabilities(&self, channel: Capabilities) -> Capabilities {
         channel
     }
 
-    /// What this provider would refuse beyond the channel's rules. Total: it is asked about messages that
-    /// are wrong otherwise, too.
+    /// What this provider would refuse beyond the channel's rules.
+    ///
+    /// Total and pure: it is asked about messages that are wrong otherwise, too, and asks nobody.
     fn check(&self, _message: &Message, _now: UnixMillis) -> Vec<Violation> {
         Vec::new()
     }
 
-    /// Makes one call for one message.
+    /// Makes one call for one message, under the same rules as
+    /// [`ChannelAdapter::send`](crate::ChannelAdapter::send): only of a message that was found right, perhaps
+    /// again under its attempt, beside others, and within its timeout.
     ///
     /// # Errors
     /// As [`ChannelAdapter::send`](crate::ChannelAdapter::send).
@@ -41,7 +47,8 @@ pub trait Gateway: Send + Sync {
         message: &Message,
     ) -> Result<Accepted, AdapterError>;
 
-    /// Takes an accepted message back, where it declares that it can.
+    /// Takes an accepted message back, where it declares that it can, under the same rules as
+    /// [`ChannelAdapter::recall`](crate::ChannelAdapter::recall).
     ///
     /// # Errors
     /// As [`ChannelAdapter::recall`](crate::ChannelAdapter::recall).

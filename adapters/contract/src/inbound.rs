@@ -66,11 +66,16 @@ pub struct Reply {
 /// Where an adapter with a connection of its own hands over what it hears.
 #[async_trait]
 pub trait InboundSink: Send + Sync {
-    /// Returns once all of it is durable.
+    /// Returns once all of it is durable; only then is it acknowledged to the provider.
+    ///
+    /// - It waits while the service has no room.
+    /// - `account` is the name of the account that it was heard by: it counts only for messages that went out
+    ///   under that.
+    /// - It may be called by several tasks at once. What is handed over again changes nothing.
     ///
     /// # Errors
-    /// [`SinkClosed`] if the service is stopping; nothing of it was taken, and the adapter should
-    /// leave it unacknowledged at the provider.
+    /// [`SinkClosed`] if the service is stopping, or cannot store it; nothing of it was taken, and the adapter
+    /// should leave it unacknowledged at the provider.
     async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed>;
 }
 
