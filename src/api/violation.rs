@@ -116,7 +116,9 @@ impl FieldAt<'_> {
                 match keys {
                     "" => {}
                     // A duration of the API has no unit in its name.
-                    "ttl_s" if own.is_some() => path.push_dotted("ttl"),
+                    _ if own.is_some() => {
+                        path.push_dotted(keys.strip_suffix("_s").unwrap_or(keys));
+                    }
                     _ => path.push_dotted(keys),
                 }
             }

@@ -19,10 +19,12 @@ pub(super) const KINDS: [&str; 7] =
 /// The whole numbers that a double holds exactly.
 const EXACT: u64 = 1 << 53;
 
-/// The content in `cursor`, whose kind stands under `kind_key`.
+/// The content in `cursor`, whose kind stands under `kind_key`. Of a file's keys those that are among the
+/// options of `channel` are left to whoever reads these.
 pub(super) fn content(
     cursor: &JsonCursor<'_>,
     kind_key: &str,
+    channel: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<Content> {
     let Some(named) = cursor.text(kind_key, diagnostics) else {
@@ -41,20 +43,25 @@ pub(super) fn content(
         let advice = format!("belongs to {kind_key} {other} and was left out");
         diagnostics.coerced(&cursor.name(other), &advice);
     }
+    let media = |diagnostics: &mut Diagnostics| media(cursor, kind, channel, diagnostics);
     let content = match kind {
         "text" => cursor.text("text", diagnostics).map(|text| Content::Text(text.to_owned())),
-        "image" => media(cursor, kind, diagnostics)
-            .map(|(url, caption)| Content::Image(v1::Image { url, caption })),
-        "audio" => media(cursor, kind, diagnostics)
-            .map(|(url, caption)| Content::Audio(v1::Audio { url, caption })),
-        "video" => media(cursor, kind, diagnostics)
-            .map(|(url, caption)| Content::Video(v1::Video { url, caption })),
-        "file" => media(cursor, kind, diagnostics)
-            .map(|(url, caption)| Content::File(v1::File { url, caption })),
+        "image" => {
+            media(diagnostics).map(|(url, caption)| Content::Image(v1::Image { url, caption }))
+        }
+        "audio" => {
+            media(diagnostics).map(|(url, caption)| Content::Audio(v1::Audio { url, caption }))
+        }
+        "video" => {
+            media(diagnostics).map(|(url, caption)| Content::Video(v1::Video { url, caption }))
+        }
+        "file" => media(diagnostics).map(|(url, caption)| Content::File(v1::File { url, caption })),
         "template" => template(cursor, diagnostics).map(Content::Template),
         "custom" => custom(cursor, diagnostics).map(Content::Custom),
         _ => {
-            diagnostics.wrong(cursor.name(kind_key), format!("must be {}", one_of()));
+            let wanted =
+                elsewhere(kind).map_or_else(|| format!("must be {}", one_of()), str::to_owned);
+            diagnostics.wrong(cursor.name(kind_key), wanted);
             return None;
         }
     };
@@ -64,6 +71,68 @@ pub(super) fn content(
     content
 }
 
+/// What is said of the Messages API's kinds that no message has here.
+fn elsewhere(kind: &str) -> Option<&'static str> {
+    match kind {
+        "sticker" => Some(
+            "must be custom for a sticker, in WhatsApp's own form: an object of type sticker with a sticker that \
+             has a link",
+        ),
+        "reaction" => Some("must not be reaction: nobody tells of one that it arrived"),
+        "vcard" | "content" => Some(
+            "must be image, audio, video or file: a message has one file, and cards are not sent",
+        ),
+        _ => None,
+    }
+}
+
+/// The keys of a file that are options of a channel of v1.
+fn own_keys(channel: &str, kind: &str) -> &'static [&'static str] {
+    match (channel, kind) {
+        ("viber_service_msg" | "whatsapp", "file") => &["name"],
+        ("viber_service_msg", "video") => &["thumb_url", "duration", "file_size"],
+        _ => &[],
+    }
+}
+
+/// What a file is called, on the channels that show it.
+pub(super) fn file_name(cursor: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let file = within(cursor, "file", diagnostics)?;
+    file.text("name", diagnostics).map(str::to_owned)
+}
+
+/// What Viber has to know of a video. Its length and its size stand among the options, in the video, or, as
+/// in the sample that is published, in both.
+pub(super) fn viber_video(
+    cursor: &JsonCursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<v1::ViberVideo> {
+    let places = ["viber_service", "video"].map(|key| within(cursor, key, diagnostics));
+    let at = |key: &str| places.iter().flatten().find(|place| place.get(key).is_some());
+    let (preview, duration, size) = (at("thumb_url"), at("duration"), at("file_size"));
+    if preview.or(duration).or(size).is_none() {
+        return None;
+    }
+    let preview_url = preview.and_then(|place| place.text("thumb_url", diagnostics));
+    let duration = duration.and_then(|place| whole(place, "duration", diagnostics));
+    let size = size.and_then(|place| whole(place, "file_size", diagnostics));
+    Some(v1::ViberVideo {
+        preview_url: preview_url.unwrap_or_default().to_owned(),
+        duration: duration.map(seconds),
+        size_mb: size.map_or(0, |size| u32::try_from(size).unwrap_or(u32::MAX)),
+    })
+}
+
+/// The object under a key; what is none is noted by whoever reads the content and the options.
+fn within<'a>(
+    cursor: &JsonCursor<'a>,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<JsonCursor<'a>> {
+    let object = cursor.get(key).filter(|value| value.is_object())?;
+    JsonCursor::at(object, cursor.name(key), diagnostics)
+}
+
 fn one_of() -> String {
     format!("one of {}", KINDS.join(", "))
 }
@@ -71,11 +140,16 @@ fn one_of() -> String {
 fn media(
     cursor: &JsonCursor<'_>,
     kind: &str,
+    channel: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<(String, String)> {
     let media = cursor.object(kind, diagnostics)?;
-    media.only(&["url", "caption", "name", "thumb_url"], diagnostics);
-    media.without_effect(&["name", "thumb_url"], diagnostics);
+    let special = ["name", "thumb_url", "duration", "file_size"];
+    media.only(&[&["url", "caption"][..], &special].concat(), diagnostics);
+    let own = own_keys(channel, kind);
+    for key in special.iter().filter(|key| !own.contains(key)) {
+        media.without_effect(&[key], diagnostics);
+    }
     let url = media.text("url", diagnostics).unwrap_or_default();
     let caption = media.text("caption", diagnostics).unwrap_or_default();
     Some((url.to_owned(), caption.to_owned()))
@@ -181,8 +255,7 @@ pub(super) fn whatsapp(
     let policies = [("deterministic", v1::WhatsAppPolicy::Deterministic)];
     let policy = options.one_of("policy", &policies, diagnostics).unwrap_or_default();
     let locale = options.text("locale", diagnostics).unwrap_or_default().to_owned();
-    let code_template = String::new();
-    Some(v1::WhatsAppOptions { policy: policy as i32, locale, code_template })
+    Some(v1::WhatsAppOptions { policy: policy as i32, locale, ..v1::WhatsAppOptions::default() })
 }
 
 /// Viber's options, under the key that each API has for them.
@@ -194,7 +267,11 @@ pub(super) fn viber(
     use v1::ViberCategory::{Promotion, Transaction};
     let options = cursor.object(key, diagnostics)?;
     options.only(&["category", "ttl", "action", "type", "duration", "file_size"], diagnostics);
-    options.without_effect(&["type", "duration", "file_size"], diagnostics);
+    // v0.1 has no videos on Viber.
+    if key != "viber_service" {
+        options.without_effect(&["duration", "file_size"], diagnostics);
+    }
+    let text_type = options.text("type", diagnostics).unwrap_or_default().to_owned();
     let categories = [("transaction", Transaction), ("promotion", Promotion)];
     let category = options.one_of("category", &categories, diagnostics).unwrap_or_default();
     let ttl = options.seconds("ttl", None, diagnostics);
@@ -205,7 +282,25 @@ pub(super) fn viber(
             text: action.text("text", diagnostics).unwrap_or_default().to_owned(),
         }
     });
-    Some(v1::ViberServiceMsgOptions { category: category as i32, ttl: ttl.map(seconds), action })
+    Some(v1::ViberServiceMsgOptions {
+        category: category as i32,
+        ttl: ttl.map(seconds),
+        action,
+        video: None,
+        file_name: String::new(),
+        r#type: text_type,
+    })
+}
+
+/// A whole number, which the Messages API describes as a text here.
+fn whole(cursor: &JsonCursor<'_>, key: &str, diagnostics: &mut Diagnostics) -> Option<u64> {
+    let value = cursor.get(key)?;
+    let digits = value.as_str().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let number = value.as_u64().or_else(|| digits.and_then(|text| text.parse().ok()));
+    if number.is_none() {
+        diagnostics.wrong(cursor.name(key), "must be a whole number");
+    }
+    number
 }
 
 /// An SMS's options; v1 only.
@@ -216,10 +311,11 @@ pub(super) fn sms(
     use v1::SmsEncoding::{Auto, Text, Unicode};
     let options = cursor.object("sms", diagnostics)?;
     options.only(&["encoding_type", "content_id", "entity_id"], diagnostics);
-    options.without_effect(&["content_id", "entity_id"], diagnostics);
     let encodings = [("text", Text), ("unicode", Unicode), ("auto", Auto)];
     let encoding = options.one_of("encoding_type", &encodings, diagnostics).unwrap_or_default();
-    Some(v1::SmsOptions { encoding: encoding as i32, ttl: None })
+    let mut id = |key| options.text(key, diagnostics).unwrap_or_default().to_owned();
+    let (content_id, entity_id) = (id("content_id"), id("entity_id"));
+    Some(v1::SmsOptions { encoding: encoding as i32, ttl: None, content_id, entity_id })
 }
 
 /// An RCS message's options; v1 only.

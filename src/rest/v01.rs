@@ -169,7 +169,8 @@ fn content_of(step: &JsonCursor<'_>, diagnostics: &mut Diagnostics) -> Option<Me
     message.only(&["content", "messenger", "whatsapp", "viber_service_msg"], diagnostics);
     let content = message.object("content", diagnostics).and_then(|content| {
         content.only(&[&["type"][..], &content::KINDS].concat(), diagnostics);
-        content::content(&content, "type", diagnostics)
+        // The options that files have of v1 are not known to it.
+        content::content(&content, "type", "", diagnostics)
     });
     Some(Message {
         content,

@@ -22,7 +22,8 @@ use crate::{
         Phrase, RequestViolation, path_behind,
     },
     pb::v1::{
-        Address, Failover, Message, MmsOptions, Step as SpecStep, WorkflowSpec, address::Endpoint,
+        Address, Failover, Message, MmsOptions, Step as SpecStep, ViberServiceMsgOptions,
+        WhatsAppOptions, WorkflowSpec, address::Endpoint,
     },
     store::ApiDialect,
 };
@@ -113,7 +114,6 @@ fn ttl(message: &Message) -> Option<Duration> {
 
 fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -> SpecStep {
     cursor.only(&[&KEYS[..], &content::KINDS].concat(), diagnostics);
-    cursor.without_effect(&["context"], diagnostics);
     let named = cursor.text("channel", diagnostics).unwrap_or_default();
     let channel = match named {
         "viber_service" => "viber_service_msg",
@@ -157,17 +157,73 @@ fn step(cursor: &JsonCursor<'_>, is_last: bool, diagnostics: &mut Diagnostics) -
     }
     let mms = ttl_s.filter(|_| channel == "mms");
     let message = Message {
-        content: content::content(cursor, "message_type", diagnostics),
+        content: content::content(cursor, "message_type", channel, diagnostics),
         sms,
         mms: mms.map(|ttl_s| MmsOptions { ttl: Some(content::seconds(ttl_s)) }),
         messenger: content::messenger(cursor, diagnostics),
-        whatsapp: content::whatsapp(cursor, diagnostics),
-        viber_service_msg: content::viber(cursor, "viber_service", diagnostics),
+        whatsapp: whatsapp(cursor, channel, diagnostics),
+        viber_service_msg: viber(cursor, channel, diagnostics),
         rcs,
         options: None,
     };
     let failover = failover(cursor, channel, ttl(&message), is_last, diagnostics);
     SpecStep { sender: from, recipient: Some(to), message: Some(message), failover }
+}
+
+/// WhatsApp's options, some of which stand elsewhere in the message.
+fn whatsapp(
+    cursor: &JsonCursor<'_>,
+    channel: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<WhatsAppOptions> {
+    let mut options = content::whatsapp(cursor, diagnostics);
+    if let Some(answered) = answered(cursor, channel, diagnostics) {
+        options.get_or_insert_default().reply_to = answered;
+    }
+    if channel == "whatsapp"
+        && let Some(name) = content::file_name(cursor, diagnostics)
+    {
+        options.get_or_insert_default().file_name = name;
+    }
+    options
+}
+
+/// Viber's options, some of which stand elsewhere in the message.
+fn viber(
+    cursor: &JsonCursor<'_>,
+    channel: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<ViberServiceMsgOptions> {
+    let mut options = content::viber(cursor, "viber_service", diagnostics);
+    if channel != "viber_service_msg" {
+        return options;
+    }
+    if let Some(name) = content::file_name(cursor, diagnostics) {
+        options.get_or_insert_default().file_name = name;
+    }
+    if let Some(video) = content::viber_video(cursor, diagnostics) {
+        options.get_or_insert_default().video = Some(video);
+    }
+    options
+}
+
+/// The message that is answered; WhatsApp alone quotes one.
+fn answered(
+    cursor: &JsonCursor<'_>,
+    channel: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    if channel != "whatsapp" {
+        cursor.without_effect(&["context"], diagnostics);
+        return None;
+    }
+    let context = cursor.object("context", diagnostics)?;
+    context.only(&["message_uuid"], diagnostics);
+    if context.get("message_uuid").is_none() {
+        diagnostics
+            .wrong(context.name("message_uuid"), "must be given: the message that is answered");
+    }
+    context.text("message_uuid", diagnostics).map(str::to_owned)
 }
 
 /// When the next message is sent; nothing follows the last.
@@ -238,6 +294,16 @@ fn within(path: &[PathSegment]) -> String {
         [Key("message")] => "message_type".to_owned(),
         [Key("message"), Key("sms"), Key("encoding")] => "sms.encoding_type".to_owned(),
         [Key("message"), Key("sms" | "mms" | "rcs"), Key("ttl")] => "ttl".to_owned(),
+        [Key("message"), Key("viber_service_msg" | "whatsapp"), Key("file_name")] => {
+            "file.name".to_owned()
+        }
+        [Key("message"), Key("whatsapp"), Key("reply_to")] => "context.message_uuid".to_owned(),
+        [Key("message"), Key("viber_service_msg"), Key("video"), rest @ ..] => match rest {
+            [Key("preview_url")] => "video.thumb_url".to_owned(),
+            [Key("duration")] => "viber_service.duration".to_owned(),
+            [Key("size_mb")] => "viber_service.file_size".to_owned(),
+            _ => "viber_service".to_owned(),
+        },
         [Key("message"), Key("viber_service_msg"), rest @ ..] => path_behind("viber_service", rest),
         [Key("message" | "failover"), rest @ ..] if !rest.is_empty() => path_behind("", rest),
         other => path_behind("", other),

@@ -565,7 +565,7 @@ async fn however_much_is_wrong_the_answer_arrives() {
     let action = Some(v1::ViberAction::default());
     step.message = Some(v1::Message {
         content,
-        sms: Some(v1::SmsOptions { encoding: 9, ttl: None }),
+        sms: Some(v1::SmsOptions { encoding: 9, ..v1::SmsOptions::default() }),
         mms: None,
         messenger: Some(v1::MessengerOptions { category: 9, tag: String::new() }),
         whatsapp: Some(v1::WhatsAppOptions { policy: 9, ..v1::WhatsAppOptions::default() }),
@@ -573,6 +573,9 @@ async fn however_much_is_wrong_the_answer_arrives() {
             category: 9,
             ttl: span(0, 0),
             action,
+            video: Some(v1::ViberVideo::default()),
+            file_name: "private".to_owned(),
+            r#type: "private".to_owned(),
         }),
         rcs: Some(v1::RcsOptions { category: 9, ttl: span(0, 0) }),
         options: Some(prost_types::Struct::default()),

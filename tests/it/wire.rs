@@ -13,7 +13,7 @@ use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
 use dispatch_rcs::{RcsCategory, RcsOptions};
 use dispatch_sms::{SmsEncoding, SmsOptions};
-use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions, ViberVideo};
 use dispatch_vonage::wire_of_use;
 use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 use serde_json::{Value, json};
@@ -66,8 +66,13 @@ fn options(channel: &Channel) -> Vec<Options> {
     if *channel == Channel::SMS {
         for encoding in [SmsEncoding::Auto, SmsEncoding::Text, SmsEncoding::Unicode] {
             let encoding = Some(encoding);
-            all.extend(ttls.map(|ttl_s| Options::of(&SmsOptions { encoding, ttl_s })));
+            all.extend(ttls.map(|ttl_s| {
+                Options::of(&SmsOptions { encoding, ttl_s, ..SmsOptions::default() })
+            }));
         }
+        let ids = ["1107457532145798767", "1101456324675322134"].map(|id| Some(id.to_owned()));
+        let [content_id, entity_id] = ids;
+        all.push(Options::of(&SmsOptions { content_id, entity_id, ..SmsOptions::default() }));
     } else if *channel == Channel::MMS {
         all.extend(ttls.map(|ttl_s| Options::of(&MmsOptions { ttl_s })));
     } else if *channel == Channel::MESSENGER {
@@ -84,7 +89,13 @@ fn options(channel: &Channel) -> Vec<Options> {
         {
             let [locale, code_template] = [locale, code_template].map(|it| it.map(str::to_owned));
             let policy = Some(WhatsAppPolicy::Deterministic);
-            all.push(Options::of(&WhatsAppOptions { policy, locale, code_template }));
+            for (reply_to, file_name) in [(None, None), (Some("u-1"), Some("menu.pdf"))] {
+                let [reply_to, file_name] = [reply_to, file_name].map(|it| it.map(str::to_owned));
+                let (locale, code_template) = (locale.clone(), code_template.clone());
+                let one = WhatsAppOptions { policy, locale, code_template, reply_to, file_name };
+                all.push(Options::of(&one));
+                all.push(Options::of(&WhatsAppOptions { file_name: None, ..one }));
+            }
         }
     } else if *channel == Channel::RCS {
         use RcsCategory::{
@@ -104,9 +115,22 @@ fn options(channel: &Channel) -> Vec<Options> {
         };
         for category in [ViberCategory::Transaction, ViberCategory::Promotion].map(Some) {
             for action in [None, Some(button.clone())] {
-                let each =
-                    ttls.map(|ttl_s| ViberOptions { category, ttl_s, action: action.clone() });
+                let each = ttls.map(|ttl_s| {
+                    let action = action.clone();
+                    ViberOptions { category, ttl_s, action, ..ViberOptions::default() }
+                });
                 all.extend(each.iter().map(Options::of));
+            }
+            let preview_url = "https://example.com/a.png".to_owned();
+            let video = Some(ViberVideo { preview_url, duration_s: 600, size_mb: 200 });
+            let file_name = Some("menu.pdf".to_owned());
+            let text_type = Some("template".to_owned());
+            for one in [
+                ViberOptions { category, video, ..ViberOptions::default() },
+                ViberOptions { category, file_name, ..ViberOptions::default() },
+                ViberOptions { category, text_type, ..ViberOptions::default() },
+            ] {
+                all.push(Options::of(&one));
             }
         }
     }

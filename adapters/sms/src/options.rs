@@ -15,6 +15,16 @@ pub(crate) const FORM: OptionsForm = OptionsForm(&[
         "how long the carriers try to deliver it, in seconds",
         OptionRule::Seconds(1, 604_800),
     ),
+    OptionField::new(
+        "content_id",
+        "the registered text that it follows, where a country asks for one",
+        OptionRule::Text(50),
+    ),
+    OptionField::new(
+        "entity_id",
+        "the registered sender behind it, where a country asks for one",
+        OptionRule::Text(50),
+    ),
 ]);
 
 /// Options of an SMS.
@@ -27,6 +37,12 @@ pub struct SmsOptions {
     /// How long the carriers try to deliver it, in seconds: 1 to 604,800.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
+    /// The id under which its text is registered, where a country asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_id: Option<String>,
+    /// The id under which who sends it is registered, where a country asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_id: Option<String>,
 }
 
 /// How the text of an SMS is encoded.

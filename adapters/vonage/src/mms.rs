@@ -2,7 +2,7 @@
 //!
 //! v0.1 knows pictures from US short codes only; everything else goes through v1 whatever the
 //! account is set to, so what is declared holds for every account. Of v1's kinds, `vcard` and
-//! `content` (several files at once) are left out, because a message has no such content here.
+//! `content` (several files at once) are refused at the edge, because a message has no such content here.
 
 use std::sync::Arc;
 

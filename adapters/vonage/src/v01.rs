@@ -1,7 +1,7 @@
 //! The Messages API v0.1: the same three objects as a step of the old Dispatch API.
 //!
 //! Written from the OpenAPI document 0.4.0. It is spoken for accounts that are still set to it, and
-//! it has fewer words than [`v1`]: no RCS, no encoding and no time to live of an SMS or MMS, no button, no
+//! it has fewer words than [`v1`]: no RCS, no encoding, registration and time to live of an SMS or MMS, no button, no answer, no
 //! caption but WhatsApp's, no id of a person there, no custom content, only pictures by MMS, and those from a US short code, and
 //! no address for webhooks. What it cannot say goes through v1, so that what the channels declare holds
 //! for every account.
@@ -13,6 +13,7 @@ use dispatch_contract::{
 };
 use dispatch_sms::{SmsEncoding, SmsOptions};
 use dispatch_viber::ViberOptions;
+use dispatch_whatsapp::WhatsAppOptions;
 
 use super::{ttl::ttl_s, v1};
 
@@ -48,8 +49,10 @@ fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
     let channel = &message.channel;
     if *channel == Channel::SMS {
         let options = message.options.read::<SmsOptions>();
-        let detects =
-            options.is_some_and(|it| it.encoding.unwrap_or_default() == SmsEncoding::Auto);
+        let detects = options.is_some_and(|it| {
+            let is_registered = it.content_id.is_some() || it.entity_id.is_some();
+            it.encoding.unwrap_or_default() == SmsEncoding::Auto && !is_registered
+        });
         kind == Text && detects && ttl_s.is_none()
     } else if *channel == Channel::MMS {
         let is_short = AddressForm::ShortCode.admits(&message.from);
@@ -59,7 +62,10 @@ fn can_say(message: &Message, ttl_s: Option<u32>) -> bool {
     } else if *channel == Channel::WHATSAPP {
         // Ids of persons are younger than v0.1.
         let has_number = matches!(message.to, Endpoint::Number(_));
+        let options = message.options.read::<WhatsAppOptions>();
+        let is_plain = options.is_some_and(|it| it.reply_to.is_none() && it.file_name.is_none());
         has_number
+            && is_plain
             && match kind {
                 Text | Template | Image | File => true,
                 Audio | Video => !captioned,

@@ -1,7 +1,7 @@
 //! Viber Business Messages through Vonage's Messages API: `viber_service` in v1,
 //! `viber_service_msg` in v0.1.
 //!
-//! v0.1 knows neither buttons, captions nor files; those go through v1 whatever the account is set
+//! v0.1 knows neither buttons, captions, videos nor files; those go through v1 whatever the account is set
 //! to. Templates are left out: v1 has none for Viber.
 
 use std::sync::Arc;

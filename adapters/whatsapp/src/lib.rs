@@ -76,6 +76,9 @@ pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     if is_template && options.locale.is_none() {
         wrong(Field::Option("locale"), "must name the template's language, such as en-GB");
     }
+    if options.file_name.is_some() && message.content.kind() != ContentKind::File {
+        wrong(Field::Option("file_name"), "belongs to a file; leave it out");
+    }
     match (&options.code_template, &message.content) {
         (None, Content::Code { .. }) => wrong(
             Field::Option("code_template"),

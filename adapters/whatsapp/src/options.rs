@@ -22,6 +22,12 @@ pub(crate) const FORM: OptionsForm = OptionsForm(&[
         "the approved authentication template that carries a code",
         OptionRule::Text(512),
     ),
+    OptionField::new(
+        "reply_to",
+        "the provider's id of the message that it answers, and that is quoted above it",
+        OptionRule::Text(128),
+    ),
+    OptionField::new("file_name", "what a file is called, with its ending", OptionRule::Text(240)),
 ]);
 
 /// BCP 47 as far as its alphabet, with WhatsApp's own underscore (`en_GB`); 35 characters hold every
@@ -45,6 +51,12 @@ pub struct WhatsAppOptions {
     /// The approved authentication template that carries a code; needed by codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_template: Option<String>,
+    /// The provider's id of the message that it answers, and that is quoted above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// What a file is called, with its ending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
 }
 
 /// How a template's language is chosen.

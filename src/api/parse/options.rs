@@ -8,7 +8,7 @@ use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
 use dispatch_rcs::{RcsCategory, RcsOptions};
 use dispatch_sms::{SmsEncoding, SmsOptions};
-use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions, ViberVideo};
 use dispatch_whatsapp::{WhatsAppOptions, WhatsAppPolicy};
 
 use super::{
@@ -79,12 +79,13 @@ fn open(given: &prost_types::Struct, at: FieldAt<'_>, found: &mut Found) -> Opti
 
 fn of_sms(given: &v1::SmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
     let encoding = value::<v1::SmsEncoding>(given.encoding, at.key("encoding"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
-    Some(Options::of(&SmsOptions { encoding: encoding?, ttl_s }))
+    let ttl_s = seconds(given.ttl.as_ref(), at.key("ttl"), found);
+    let (content_id, entity_id) = (text(&given.content_id), text(&given.entity_id));
+    Some(Options::of(&SmsOptions { encoding: encoding?, ttl_s, content_id, entity_id }))
 }
 
 fn of_mms(given: &v1::MmsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
-    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    let ttl_s = seconds(given.ttl.as_ref(), at.key("ttl"), found);
     Some(Options::of(&MmsOptions { ttl_s }))
 }
 
@@ -100,7 +101,8 @@ fn of_messenger(
 fn of_whatsapp(given: &v1::WhatsAppOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
     let policy = value::<v1::WhatsAppPolicy>(given.policy, at.key("policy"), found)?;
     let (locale, code_template) = (text(&given.locale), text(&given.code_template));
-    Some(Options::of(&WhatsAppOptions { policy, locale, code_template }))
+    let (reply_to, file_name) = (text(&given.reply_to), text(&given.file_name));
+    Some(Options::of(&WhatsAppOptions { policy, locale, code_template, reply_to, file_name }))
 }
 
 fn of_viber(
@@ -109,20 +111,32 @@ fn of_viber(
     found: &mut Found,
 ) -> Option<Options> {
     let category = value::<v1::ViberCategory>(given.category, at.key("category"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    let ttl_s = seconds(given.ttl.as_ref(), at.key("ttl"), found);
     let action = given.action.as_ref();
     let action = action.map(|it| ViberAction { url: it.url.clone(), text: it.text.clone() });
-    Some(Options::of(&ViberOptions { category: category?, ttl_s, action }))
+    let video = given.video.as_ref().map(|it| {
+        let duration_s = seconds(it.duration.as_ref(), at.key("video").key("duration"), found);
+        let (preview_url, size_mb) = (it.preview_url.clone(), it.size_mb);
+        // A length that was not given is refused as one of no second.
+        ViberVideo { preview_url, duration_s: duration_s.unwrap_or_default(), size_mb }
+    });
+    let (file_name, text_type) = (text(&given.file_name), text(&given.r#type));
+    let category = category?;
+    Some(Options::of(&ViberOptions { category, ttl_s, action, video, file_name, text_type }))
 }
 
 fn of_rcs(given: &v1::RcsOptions, at: FieldAt<'_>, found: &mut Found) -> Option<Options> {
     let category = value::<v1::RcsCategory>(given.category, at.key("category"), found);
-    let ttl_s = ttl(given.ttl.as_ref(), at.key("ttl"), found);
+    let ttl_s = seconds(given.ttl.as_ref(), at.key("ttl"), found);
     Some(Options::of(&RcsOptions { category: category?, ttl_s }))
 }
 
 /// Whole seconds; how many may be given, the channel says.
-fn ttl(given: Option<&prost_types::Duration>, at: FieldAt<'_>, found: &mut Found) -> Option<u32> {
+fn seconds(
+    given: Option<&prost_types::Duration>,
+    at: FieldAt<'_>,
+    found: &mut Found,
+) -> Option<u32> {
     let given = given?;
     if given.nanos != 0 || given.seconds < 0 {
         found.note(at, "must be whole seconds");

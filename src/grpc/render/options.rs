@@ -40,7 +40,12 @@ fn sms(options: SmsOptions) -> v1::SmsOptions {
         Some(SmsEncoding::Text) => v1::SmsEncoding::Text,
         Some(SmsEncoding::Unicode) => v1::SmsEncoding::Unicode,
     };
-    v1::SmsOptions { encoding: encoding as i32, ttl: options.ttl_s.map(seconds) }
+    v1::SmsOptions {
+        encoding: encoding as i32,
+        ttl: options.ttl_s.map(seconds),
+        content_id: options.content_id.unwrap_or_default(),
+        entity_id: options.entity_id.unwrap_or_default(),
+    }
 }
 
 fn mms(options: MmsOptions) -> v1::MmsOptions {
@@ -66,6 +71,8 @@ fn whatsapp(options: WhatsAppOptions) -> v1::WhatsAppOptions {
         policy: policy as i32,
         locale: options.locale.unwrap_or_default(),
         code_template: options.code_template.unwrap_or_default(),
+        reply_to: options.reply_to.unwrap_or_default(),
+        file_name: options.file_name.unwrap_or_default(),
     }
 }
 
@@ -76,8 +83,19 @@ fn viber(options: ViberOptions) -> v1::ViberServiceMsgOptions {
         Some(ViberCategory::Promotion) => v1::ViberCategory::Promotion,
     };
     let action = options.action.map(|it| v1::ViberAction { url: it.url, text: it.text });
-    let ttl = options.ttl_s.map(seconds);
-    v1::ViberServiceMsgOptions { category: category as i32, ttl, action }
+    let video = options.video.map(|it| v1::ViberVideo {
+        preview_url: it.preview_url,
+        duration: Some(seconds(it.duration_s)),
+        size_mb: it.size_mb,
+    });
+    v1::ViberServiceMsgOptions {
+        category: category as i32,
+        ttl: options.ttl_s.map(seconds),
+        action,
+        video,
+        file_name: options.file_name.unwrap_or_default(),
+        r#type: options.text_type.unwrap_or_default(),
+    }
 }
 
 fn rcs(options: RcsOptions) -> v1::RcsOptions {

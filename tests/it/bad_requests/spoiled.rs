@@ -472,6 +472,55 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "must be a number: WhatsApp takes authentication templates to no id",
     ),
     (
+        "a registered text that cannot be",
+        |s| {
+            let content_id = "7".repeat(51);
+            message(s, 1).sms = Some(v1::SmsOptions { content_id, ..Default::default() });
+        },
+        "steps[1].message.sms.content_id",
+        "1 to 50 characters",
+    ),
+    (
+        "a video on Viber without its preview",
+        |s| {
+            let video =
+                Some(v1::ViberVideo { duration: span(10, 0), size_mb: 4, ..Default::default() });
+            viber(s, v1::ViberServiceMsgOptions { video, ..Default::default() });
+            say(s, 1, film());
+        },
+        "steps[1].message.viber_service_msg.video.preview_url",
+        "must",
+    ),
+    (
+        "a video on Viber that is too long",
+        |s| {
+            let preview_url = "https://example.org/a.png".into();
+            let video = Some(v1::ViberVideo { preview_url, duration: span(601, 0), size_mb: 4 });
+            viber(s, v1::ViberServiceMsgOptions { video, ..Default::default() });
+            say(s, 1, film());
+        },
+        "steps[1].message.viber_service_msg.video.duration",
+        "whole seconds, 1 to 600",
+    ),
+    (
+        "a video on Viber of which nothing is said",
+        |s| {
+            viber(s, v1::ViberServiceMsgOptions::default());
+            say(s, 1, film());
+        },
+        "steps[1].message.viber_service_msg.video",
+        "must be given with a video",
+    ),
+    (
+        "a file's name under a text",
+        |s| {
+            let file_name = "private.pdf".into();
+            viber(s, v1::ViberServiceMsgOptions { file_name, ..Default::default() });
+        },
+        "steps[1].message.viber_service_msg.file_name",
+        "belongs to a file",
+    ),
+    (
         "options of RCS on SMS",
         |s| message(s, 1).rcs = Some(v1::RcsOptions::default()),
         "steps[1].message.rcs",
@@ -545,6 +594,11 @@ pub(super) const MESSAGES: &[Spoiled] = &[
     ),
 ];
 
+fn film() -> v1::message::Content {
+    let url = "https://example.org/a.mp4".to_owned();
+    v1::message::Content::Video(v1::Video { url, caption: String::new() })
+}
+
 fn code(code: &str, text: &str) -> Option<v1::message::Content> {
     Some(v1::message::Content::Code(v1::Code { code: code.to_owned(), text: text.to_owned() }))
 }
@@ -567,7 +621,7 @@ pub(super) const ENUMS: &[Spoiled] = &[
     ),
     (
         "an unknown encoding",
-        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4, ttl: None }),
+        |s| message(s, 1).sms = Some(v1::SmsOptions { encoding: 4, ..Default::default() }),
         "steps[1].message.sms.encoding",
         "SMS_ENCODING_AUTO, SMS_ENCODING_TEXT, SMS_ENCODING_UNICODE",
     ),
@@ -733,7 +787,7 @@ pub(super) const RULES: &[Spoiled] = &[
         "an emoji in GSM",
         |s| {
             say(s, 1, text("private 🎉"));
-            message(s, 1).sms = Some(v1::SmsOptions { encoding: 2, ttl: None });
+            message(s, 1).sms = Some(v1::SmsOptions { encoding: 2, ..Default::default() });
         },
         "steps[1].message.sms.encoding",
         "must be unicode or auto",

@@ -332,6 +332,12 @@ fn messages() -> Vec<Bad> {
             "a sticker",
             set("/message_type", json!("sticker")),
             "message_type",
+            "must be custom for a sticker",
+        ),
+        (
+            "a message_type there is not",
+            set("/message_type", json!("hologram")),
+            "message_type",
             "must be one of text",
         ),
         (

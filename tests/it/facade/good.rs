@@ -312,7 +312,7 @@ async fn the_published_samples_of_the_messages_api_are_accepted() {
     files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
     files.sort();
     assert_eq!(files.len(), 10);
-    let mut warned = 0;
+    let mut warned = Vec::new();
     for path in files {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let body = std::fs::read(&path).unwrap();
@@ -322,10 +322,10 @@ async fn the_published_samples_of_the_messages_api_are_accepted() {
         let answer = Answer::of(call.send().await.unwrap()).await;
         assert_eq!(answer.status, 202, "{name}: {answer:?}");
         assert!(answer.body["workflow_id"].is_string(), "{name}");
-        warned += answer.warnings().len();
+        warned.extend(answer.warnings());
     }
-    // What they ask for and nobody here can do is told: context, content_id, …
-    assert!(warned >= 5, "{warned}");
+    // All else that they ask for is done.
+    assert!(warned.iter().all(|it| it.starts_with("messenger.tag belongs")), "{warned:?}");
     running.stop().await;
 }
 

@@ -159,6 +159,133 @@ async fn a_person_on_whatsapp_is_reached_by_id() {
     running.stop().await;
 }
 
+/// What the Messages API has for one channel alone goes out with the message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_channel_alone_has_is_an_option_of_it() {
+    let running = Running::start(&in_memory()).await;
+    let on = |channel: &str, from: &str, rest: Value| {
+        let mut body = with(with(send(), "/channel", json!(channel)), "/from", json!(from));
+        body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        body
+    };
+    let of_kind = |body: Value, kind: &str, payload: Value| {
+        let mut body = with(with(body, "/message_type", json!(kind)), &format!("/{kind}"), payload);
+        body.as_object_mut().unwrap().remove("text");
+        body
+    };
+    let viber = |rest: Value| on("viber_service", "16273", rest);
+    let whatsapp = |rest: Value| on("whatsapp", "447700900001", rest);
+    let pdf = json!({ "url": "https://example.com/a.pdf", "name": "menu.pdf" });
+    let film =
+        json!({ "url": "https://example.com/a.mp4", "thumb_url": "https://example.com/a.png" });
+    let video =
+        |rest: Value| of_kind(viber(json!({ "viber_service": rest })), "video", film.clone());
+    let sms =
+        on("sms", "Dispatch", json!({ "sms": { "content_id": "1107", "entity_id": "1101" } }));
+    let asked = [
+        sms,
+        of_kind(viber(json!({ "viber_service": { "type": "template" } })), "file", pdf.clone()),
+        of_kind(whatsapp(json!({ "context": { "message_uuid": "u-1" } })), "file", pdf.clone()),
+        video(json!({ "duration": "10", "file_size": "4" })),
+        video(json!({ "duration": 10, "file_size": 4 })),
+        {
+            let both = json!({ "duration": "10", "file_size": "4" });
+            let mut body = video(both.clone());
+            body["video"].as_object_mut().unwrap().extend(both.as_object().unwrap().clone());
+            body
+        },
+        {
+            let mut body = with(video(json!({})), "/video/duration", json!("10"));
+            body["video"]["file_size"] = json!("4");
+            body
+        },
+    ];
+    let mut said = Vec::new();
+    for body in asked {
+        let answer = post(&running, "/v1/messages", &body).await;
+        assert_eq!((answer.status, answer.warnings()), (202, vec![]), "{body}: {answer:?}");
+        let spec = super::workflow(&running, &answer).await.spec.unwrap();
+        said.push(spec.steps[0].message.clone().unwrap());
+    }
+    let sms = said[0].sms.clone().unwrap();
+    assert_eq!((&*sms.content_id, &*sms.entity_id), ("1107", "1101"));
+    let viber = said[1].viber_service_msg.clone().unwrap();
+    assert_eq!((&*viber.file_name, &*viber.r#type), ("menu.pdf", "template"));
+    let whatsapp = said[2].whatsapp.clone().unwrap();
+    assert_eq!((&*whatsapp.file_name, &*whatsapp.reply_to), ("menu.pdf", "u-1"));
+    for said in &said[3..] {
+        let video = said.viber_service_msg.clone().unwrap().video.unwrap();
+        assert_eq!((video.duration.unwrap().seconds, video.size_mb), (10, 4));
+        assert_eq!(video.preview_url, "https://example.com/a.png");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_channel_does_not_have_is_refused_in_its_words() {
+    let running = Running::start(&in_memory()).await;
+    let kind = |kind: &str| with(send(), "/message_type", json!(kind));
+    let viber = |rest: Value| {
+        let body = with(with(send(), "/channel", json!("viber_service")), "/from", json!("16273"));
+        with(body, "/viber_service", rest)
+    };
+    let film = |thumb: Value, rest: Value| {
+        let body = with(viber(rest), "/message_type", json!("video"));
+        let mut body = with(body, "/video", json!({ "url": "https://example.com/a.mp4" }));
+        if thumb.is_string() {
+            body["video"]["thumb_url"] = thumb;
+        }
+        body.as_object_mut().unwrap().remove("text");
+        body
+    };
+    let thumb = || json!("https://example.com/a.png");
+    for (body, name, reason) in [
+        (kind("sticker"), "message_type", "must be custom for a sticker"),
+        (kind("reaction"), "message_type", "must not be reaction"),
+        (kind("vcard"), "message_type", "must be image, audio, video or file"),
+        (kind("content"), "message_type", "must be image, audio, video or file"),
+        (film(json!(null), json!({})), "viber_service", "must be given with a video"),
+        (
+            film(json!(null), json!({ "duration": "10", "file_size": "4" })),
+            "video.thumb_url",
+            "must",
+        ),
+        (film(thumb(), json!({ "file_size": "4" })), "viber_service.duration", "1 to 600"),
+        (film(thumb(), json!({ "duration": "10" })), "viber_service.file_size", "1 to 200"),
+        (
+            film(thumb(), json!({ "duration": "ten", "file_size": "4" })),
+            "viber_service.duration",
+            "must be a whole number",
+        ),
+        (viber(json!({ "type": "approved" })), "viber_service.type", "string or template"),
+        (
+            viber(json!({ "duration": "10", "file_size": "4" })),
+            "viber_service",
+            "belongs to a video",
+        ),
+    ] {
+        let answer = post(&running, "/v1/messages", &body).await;
+        assert_eq!(answer.status, 422, "{body}: {answer:?}");
+        let wrong = answer.wrong();
+        assert!(
+            wrong.iter().any(|(at, why)| at == name && why.contains(reason)),
+            "{body}: {wrong:?}"
+        );
+    }
+    let named = with(with(send(), "/channel", json!("mms")), "/from", json!("447700900001"));
+    let named = with(with(named, "/message_type", json!("file")), "/text", Value::Null);
+    let named =
+        with(named, "/file", json!({ "url": "https://example.com/a.pdf", "name": "a.pdf" }));
+    for (body, warning) in [
+        (named, "file.name has no effect here"),
+        (with(send(), "/context", json!({ "message_uuid": "u-1" })), "context has no effect here"),
+    ] {
+        let answer = post(&running, "/v1/messages", &body).await;
+        assert!(answer.warnings().iter().any(|it| it.starts_with(warning)), "{answer:?}");
+    }
+    running.stop().await;
+}
+
 /// The seconds that a step's message lives at the provider, as it was asked for.
 fn ttl(workflow: &Workflow, step: usize) -> Option<i64> {
     let spec = workflow.spec.as_ref().unwrap();

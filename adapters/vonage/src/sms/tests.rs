@@ -23,7 +23,7 @@ fn text(from: &str, options: Options) -> Message {
 }
 
 fn encoded_as(encoding: SmsEncoding) -> Options {
-    Options::of(&SmsOptions { encoding: Some(encoding), ttl_s: None })
+    Options::of(&SmsOptions { encoding: Some(encoding), ttl_s: None, ..SmsOptions::default() })
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ fn the_encoding_has_a_place_in_v1_only() {
 }
 
 fn living(ttl_s: Option<u32>) -> Options {
-    Options::of(&SmsOptions { encoding: Some(SmsEncoding::Auto), ttl_s })
+    Options::of(&SmsOptions { encoding: Some(SmsEncoding::Auto), ttl_s, ..SmsOptions::default() })
 }
 
 #[test]
@@ -138,4 +138,23 @@ fn a_text_says_something_and_no_carrier_keeps_it_for_a_month() {
         assert_eq!(found.is_empty(), right, "{ttl_s}");
         assert!(found.iter().all(|violation| violation.field == Field::Option("ttl_s")));
     }
+}
+
+#[test]
+fn what_a_country_has_registered_goes_along_through_v1() {
+    let registered = |content_id: Option<&str>, entity_id: Option<&str>| {
+        let [content_id, entity_id] = [content_id, entity_id].map(|id| id.map(str::to_owned));
+        let options = SmsOptions { content_id, entity_id, ..SmsOptions::default() };
+        text("Dispatch", Options::of(&options))
+    };
+    let both = wire(&registered(Some("1107457532145798767"), Some("1101456324675322134")));
+    let v1 = both.v1.expect("sayable");
+    assert_eq!(
+        v1["sms"],
+        json!({ "content_id": "1107457532145798767", "entity_id": "1101456324675322134" })
+    );
+    assert!(both.v01.is_none());
+    let one = wire(&registered(None, Some("1")));
+    assert_eq!(one.v1.expect("sayable")["sms"], json!({ "entity_id": "1" }));
+    assert!(one.v01.is_none());
 }

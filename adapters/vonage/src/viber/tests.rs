@@ -4,7 +4,7 @@ use dispatch_contract::{
     Channel, ChannelAdapter, Content, Endpoint, Field, Media, Message, Options, UnixMillis,
 };
 use dispatch_kit::conformance::assert_parts;
-use dispatch_viber::{ViberAction, ViberCategory, ViberOptions};
+use dispatch_viber::{ViberAction, ViberCategory, ViberOptions, ViberVideo};
 use serde_json::json;
 
 use super::*;
@@ -45,7 +45,21 @@ fn file() -> Content {
 fn options(ttl_s: Option<u32>, button: Option<(&str, &str)>) -> Option<ViberOptions> {
     let button = button.map(|(url, text)| (url.to_owned(), text.to_owned()));
     let action = button.map(|(url, text)| ViberAction { url, text });
-    Some(ViberOptions { category: Some(ViberCategory::Transaction), ttl_s, action })
+    let category = Some(ViberCategory::Transaction);
+    Some(ViberOptions { category, ttl_s, action, ..ViberOptions::default() })
+}
+
+fn video() -> Content {
+    Content::Video(Media {
+        url: "https://example.com/a.mp4".to_owned(),
+        caption: Some("Watch".to_owned()),
+    })
+}
+
+fn of_video(preview_url: &str, duration_s: u32, size_mb: u32) -> ViberOptions {
+    let preview_url = preview_url.to_owned();
+    let video = Some(ViberVideo { preview_url, duration_s, size_mb });
+    ViberOptions { video, ..ViberOptions::default() }
 }
 
 const BUTTON: (&str, &str) = ("https://example.com/page1.html", "Find out more");
@@ -58,6 +72,7 @@ async fn it_keeps_what_it_declares() {
             message(image(Some("Look")), options(None, Some(BUTTON))),
             message(file(), None),
             message(code(), None),
+            message(video(), Some(of_video("https://example.com/a.png", 10, 4))),
         ];
         let subject =
             VonageSubject::new(&Channel::VIBER, version, samples).expect("one of Vonage's");
@@ -190,4 +205,62 @@ fn what_is_of_use_for_a_while_only_lives_no_longer() {
     assert_eq!(ttl(None, 259_200), None, "as long as Viber tries by itself");
     assert_eq!(ttl(options(Some(60), None), 600), Some(60));
     assert_eq!(ttl(options(Some(86_400), None), 600), Some(600));
+}
+
+#[test]
+fn a_video_has_a_preview_a_length_and_a_size() {
+    let good = || of_video("https://example.com/a.png", 600, 200);
+    let wire = wire(&message(video(), Some(good())));
+    let v1 = wire.v1.expect("sayable");
+    assert_eq!(
+        v1["video"],
+        json!({
+            "url": "https://example.com/a.mp4", "caption": "Watch",
+            "thumb_url": "https://example.com/a.png", "duration": "600", "file_size": "200",
+        })
+    );
+    let told = json!({ "category": "transaction", "duration": "600", "file_size": "200" });
+    assert_eq!(v1["viber_service"], told);
+    assert!(wire.v01.is_none());
+
+    assert_eq!(check(&message(video(), Some(good()))), []);
+    assert_eq!(check(&message(video(), None)), [Field::Option("video")]);
+    assert_eq!(check(&message(text(), Some(good()))), [Field::Option("video")]);
+    let button =
+        ViberOptions { video: good().video, ..options(None, Some(BUTTON)).unwrap_or_default() };
+    assert_eq!(check(&message(video(), Some(button))), [Field::Option("action")]);
+    let long = format!("https://example.com/{}", "a".repeat(981));
+    for (wrong, field) in [
+        (of_video("", 10, 4), "video.preview_url"),
+        (of_video(&long, 10, 4), "video.preview_url"),
+        (of_video("https://example.com/a.png", 0, 4), "video.duration_s"),
+        (of_video("https://example.com/a.png", 601, 4), "video.duration_s"),
+        (of_video("https://example.com/a.png", 10, 0), "video.size_mb"),
+        (of_video("https://example.com/a.png", 10, 201), "video.size_mb"),
+    ] {
+        assert_eq!(check(&message(video(), Some(wrong))), [Field::Option(field)]);
+    }
+}
+
+#[test]
+fn a_file_has_a_name_and_a_text_a_type() {
+    let named = |name: &str| {
+        let file_name = Some(name.to_owned());
+        Some(ViberOptions { file_name, ..ViberOptions::default() })
+    };
+    let v1 = wire(&message(file(), named("menu.pdf"))).v1.expect("sayable");
+    assert_eq!(v1["file"], json!({ "url": "https://example.com/a.pdf", "name": "menu.pdf" }));
+    assert_eq!(check(&message(file(), named(&"a".repeat(25)))), []);
+    assert_eq!(check(&message(file(), named(&"a".repeat(26)))), [Field::Option("file_name")]);
+    assert_eq!(check(&message(text(), named("a.pdf"))), [Field::Option("file_name")]);
+
+    let typed = |name: &str| {
+        let text_type = Some(name.to_owned());
+        Some(ViberOptions { text_type, ..ViberOptions::default() })
+    };
+    let wire = wire(&message(text(), typed("template")));
+    let told = json!({ "category": "transaction", "type": "template" });
+    assert_eq!(wire.v1.expect("sayable")["viber_service"], told);
+    assert_eq!(wire.v01.expect("sayable")["message"]["viber_service_msg"], told);
+    assert_eq!(check(&message(text(), typed("approved"))), [Field::Option("type")]);
 }

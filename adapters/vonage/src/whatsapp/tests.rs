@@ -16,6 +16,7 @@ fn message(content: Content, locale: Option<&str>) -> Message {
         policy: Some(WhatsAppPolicy::Deterministic),
         locale: Some(locale.to_owned()),
         code_template: is_code.then(|| "one_time_code".to_owned()),
+        ..WhatsAppOptions::default()
     });
     Message {
         channel: Channel::WHATSAPP,
@@ -232,4 +233,27 @@ fn a_parameter_has_the_form_that_whatsapp_takes() {
 fn check(message: &Message) -> Vec<Field> {
     let adapter = adapter(&Arc::default());
     adapter.check(message, UnixMillis(0)).into_iter().map(|violation| violation.field).collect()
+}
+
+#[test]
+fn a_file_has_a_name_and_a_message_answers_another_through_v1() {
+    let with = |content, options: &WhatsAppOptions| Message {
+        options: Options::of(options),
+        ..message(content, None)
+    };
+    let answer = WhatsAppOptions { reply_to: Some("u-1".to_owned()), ..Default::default() };
+    let file = || Content::File(media("a.pdf", None));
+    let wire_of = wire(&with(Content::Text("Yes.".to_owned()), &answer));
+    let v1 = wire_of.v1.expect("sayable");
+    assert_eq!((&v1["context"], v1.get("whatsapp")), (&json!({ "message_uuid": "u-1" }), None));
+    assert!(wire_of.v01.is_none());
+
+    let name = WhatsAppOptions { file_name: Some("menu.pdf".to_owned()), ..Default::default() };
+    let wire_of = wire(&with(file(), &name));
+    let v1 = wire_of.v1.expect("sayable");
+    assert_eq!(v1["file"], json!({ "url": "https://example.com/a.pdf", "name": "menu.pdf" }));
+    assert!(wire_of.v01.is_none());
+    assert_eq!(check(&with(file(), &name)), []);
+    let misplaced = with(Content::Image(media("a.png", None)), &name);
+    assert_eq!(check(&misplaced), [Field::Option("file_name")]);
 }

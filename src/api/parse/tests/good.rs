@@ -56,6 +56,9 @@ pub(super) fn rich() -> WorkflowSpec {
                 url: "https://example.org".to_owned(),
                 text: "More".to_owned(),
             }),
+            video: None,
+            file_name: String::new(),
+            r#type: "template".to_owned(),
         });
     });
     options(2, &mut steps, |message| {
@@ -63,10 +66,17 @@ pub(super) fn rich() -> WorkflowSpec {
             policy: 1,
             locale: "en-GB".to_owned(),
             code_template: String::new(),
+            reply_to: "u-1".to_owned(),
+            file_name: String::new(),
         });
     });
     options(4, &mut steps, |message| {
-        message.sms = Some(v1::SmsOptions { encoding: 3, ttl: Some(seconds(600)) })
+        message.sms = Some(v1::SmsOptions {
+            encoding: 3,
+            ttl: Some(seconds(600)),
+            content_id: "1107".to_owned(),
+            entity_id: "1101".to_owned(),
+        })
     });
     WorkflowSpec {
         template: 1,
@@ -102,9 +112,17 @@ fn every_channel_takes_its_own_options() {
     let plan = parsed(&rich());
     let options = |step: usize| Value::Object(plan.steps[step].message.options.to_document());
     let action = json!({ "url": "https://example.org", "text": "More" });
-    assert_eq!(options(1), json!({ "category": "promotion", "ttl_s": 60, "action": action }));
+    assert_eq!(
+        options(1),
+        json!({ "category": "promotion", "ttl_s": 60, "action": action, "type": "template" })
+    );
+    let answer = json!({ "policy": "deterministic", "locale": "en-GB", "reply_to": "u-1" });
+    assert_eq!(options(2), answer);
     assert_eq!(options(0), json!({ "category": "message_tag", "tag": "ACCOUNT_UPDATE" }));
-    assert_eq!(options(4), json!({ "encoding": "unicode", "ttl_s": 600 }));
+    assert_eq!(
+        options(4),
+        json!({ "encoding": "unicode", "ttl_s": 600, "content_id": "1107", "entity_id": "1101" })
+    );
     assert_eq!(plan.send_at, Some(UnixMillis(NOW.0 + 3_600_000)));
     // Whole milliseconds, rounded down.
     assert_eq!(plan.steps[0].failover.unwrap().expiry_ms, Some(1500));
