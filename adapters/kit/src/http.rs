@@ -140,6 +140,17 @@ impl HttpClient {
         self.answered(client.get(call.url), call).await
     }
 
+    /// Changes something: the same by PATCH.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn patch(&self, mut call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
+        let client = self.client.as_ref().ok_or_else(no_client)?;
+        let request = client.patch(call.url).header(CONTENT_TYPE, call.content_type);
+        let request = request.body(std::mem::take(&mut call.body));
+        self.answered(request, call).await
+    }
+
     async fn answered(
         &self,
         request: RequestBuilder,

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Content, Correlation, ErrorKind, Fault, Field, Gateway,
-    Message, Retry, SendContext, UnixMillis, Violation,
+    Message, Recall, Retry, SendContext, UnixMillis, Violation,
 };
 use dispatch_kit::http::{HttpClient, HttpRequest};
 
@@ -73,6 +73,26 @@ impl Gateway for VonageGateway {
     }
 }
 
+impl VonageGateway {
+    /// Takes a message back, on the one channel where Vonage does: RCS. It wants an application's token for
+    /// it; with a key and secret it refuses.
+    pub(crate) async fn recall_message(
+        &self,
+        context: &SendContext<'_>,
+        provider_id: &str,
+    ) -> Result<Recall, AdapterError> {
+        let account = VonageAccount::read(context.account).map_err(wrong_account)?;
+        let authorization = self.tokens.authorization(context.account, &account, context.now)?;
+        let url = format!("{}{}/{provider_id}", account.base_url, v1::PATH);
+        let call = HttpRequest {
+            authorization: Some(&authorization),
+            body: br#"{"status":"revoked"}"#.to_vec(),
+            ..HttpRequest::json(&url, context)
+        };
+        send_result::decode_recall(&self.client.patch(call).await?)
+    }
+}
+
 impl fmt::Debug for VonageGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("VonageGateway")
@@ -95,12 +115,9 @@ mod tests {
         stub::{Behaviour, Stub},
     };
 
-    async fn send(
-        settings: &[(&str, &str)],
-        secrets: &[(&str, &str)],
-    ) -> Result<Accepted, AdapterError> {
+    fn account(settings: &[(&str, &str)], secrets: &[(&str, &str)]) -> Account {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let account = Account {
+        Account {
             name: "main".to_owned(),
             revision: 1,
             settings: settings.iter().map(owned).collect(),
@@ -108,15 +125,25 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))
                 .collect(),
-        };
-        let context = SendContext {
+        }
+    }
+
+    fn context(account: &Account) -> SendContext<'_> {
+        SendContext {
             attempt: attempt(),
-            account: &account,
+            account,
             callback_url: None,
             useful_for: None,
             now: UnixMillis(1_700_000_000_000),
             timeout: Duration::from_secs(5),
-        };
+        }
+    }
+
+    async fn send(
+        settings: &[(&str, &str)],
+        secrets: &[(&str, &str)],
+    ) -> Result<Accepted, AdapterError> {
+        let account = account(settings, secrets);
         let message = Message {
             channel: Channel::SMS,
             from: Endpoint::Number("447700900001".to_owned()),
@@ -124,7 +151,32 @@ mod tests {
             content: Content::Text("Hello".to_owned()),
             options: Options::default(),
         };
-        VonageGateway::default().send(&context, &message).await
+        VonageGateway::default().send(&context(&account), &message).await
+    }
+
+    #[tokio::test]
+    async fn a_recall_asks_by_the_message_s_id() {
+        use Recall::{Recalled, TooLate};
+        for (status, wanted) in [
+            (202, Some(Recalled)),
+            (422, Some(TooLate(None))),
+            (401, None),
+            (404, None),
+            (429, None),
+            (500, None),
+        ] {
+            let stub =
+                Stub::start(Behaviour::Answer(StubAnswer::new(status, ""))).expect("a socket");
+            let url = stub.url();
+            let settings = [("base_url", &*url), ("api_key", "aaa012")];
+            let account = account(&settings, &[("api_secret", "abc123456789")]);
+            let gateway = VonageGateway::default();
+            let recall = gateway.recall_message(&context(&account), "u-1").await;
+            assert_eq!(recall.ok(), wanted, "{status}");
+            let request = stub.request().expect("a request");
+            assert_eq!(request.lines().next(), Some("PATCH /v1/messages/u-1 HTTP/1.1"));
+            assert!(request.ends_with(r#"{"status":"revoked"}"#), "{request}");
+        }
     }
 
     #[tokio::test]

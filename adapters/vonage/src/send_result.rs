@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
+use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Recall, Retry};
 
 use super::errors::{CodeSource, ErrorMeaning, REFUSED, meaning};
 use dispatch_kit::{http::HttpResponse, json::Json};
@@ -16,6 +16,23 @@ const MAX_ID_BYTES: usize = 128;
 
 /// How many of the fields that Vonage found wrong are named in an error.
 const MAX_FIELDS: usize = 5;
+
+/// What became of a recall. 422 says that the message is none that can be taken back any more.
+///
+/// # Errors
+/// Whatever else was answered: nobody knows then whether the person will see it.
+pub(super) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterError> {
+    match answer.status {
+        200..=299 => Ok(Recall::Recalled),
+        422 => Ok(Recall::TooLate(None)),
+        status => Err(AdapterError::new(
+            ErrorKind::ProviderFailure,
+            Fault::Provider,
+            Retry::Unknown,
+            format!("the provider answered a recall with HTTP {status}"),
+        )),
+    }
+}
 
 /// What became of a send.
 ///

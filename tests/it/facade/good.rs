@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch::{
-    pb::v1::{address, message::Content},
+    pb::v1::{EventKind, address, message::Content},
     store::{ApiDialect, Requester},
 };
 use serde_json::{Value, json};
@@ -276,6 +276,7 @@ async fn rcs_falls_back_to_sms() {
     let running = Running::start(&in_memory()).await;
     running.script("447700900009", "reject 1300").await;
     running.script("447700900007", "accept; deliver 1s; read 2s").await;
+    running.script("447700900008", "accept; never").await;
     let sms = message("sms", "447700900001", "447700900000");
     let asked = |to: &str| {
         let body = with(message("rcs", "Vonage", to), "/failover", json!([sms]));
@@ -287,8 +288,13 @@ async fn rcs_falls_back_to_sms() {
     rule["condition_status"] = json!("read");
     let read = post(&running, "/v1/messages", &rule).await;
     assert_eq!((rejected.warnings(), read.warnings()), (vec![], vec![]));
+    let silent = with(asked("447700900008"), "/expiry_time", json!(30));
+    let silent = post(&running, "/v1/messages", &silent).await;
     running.advance(Duration::from_secs(60)).await;
 
+    let third = workflow(&running, &silent).await;
+    let kinds: Vec<_> = third.timeline.iter().map(|event| event.kind()).collect();
+    assert!(kinds.contains(&EventKind::RecallEnded), "{kinds:?}");
     let first = workflow(&running, &rejected).await;
     assert_eq!((state(&first), first.steps.len()), ("SUCCEEDED", 2));
     assert_eq!(first.steps[0].reason().short_name(), "REJECTED");
@@ -298,7 +304,7 @@ async fn rcs_falls_back_to_sms() {
     assert_eq!((state(&second), second.steps[0].status.as_str()), ("SUCCEEDED", "read"));
     let mut sent: Vec<_> = running.sent().await.into_iter().map(|sent| sent.channel).collect();
     sent.sort();
-    assert_eq!(sent, ["rcs", "sms"], "what was rejected was not sent");
+    assert_eq!(sent, ["rcs", "rcs", "sms", "sms"], "what was rejected was not sent");
     running.stop().await;
 }
 

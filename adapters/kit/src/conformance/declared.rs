@@ -35,25 +35,25 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> Findings {
         declared.captions.is_empty() || declared.limits.caption_chars > 0,
         "captions are declared, and none may have a character",
     );
-    say(!declared.recall, "recall is declared, and this suite cannot prove it yet");
-
-    if !declared.recall {
-        // Nobody listens at port 9; an adapter that calls out anyway gets no answer there.
-        let account = subject.account("http://127.0.0.1:9");
-        let context = SendContext {
-            attempt: attempt(),
-            account: &account,
-            callback_url: None,
-            useful_for: None,
-            now: NOW,
-            timeout: Duration::from_millis(200),
+    // Nobody listens at port 9; an adapter that calls out gets no answer there.
+    let account = subject.account("http://127.0.0.1:9");
+    let context = SendContext {
+        attempt: attempt(),
+        account: &account,
+        callback_url: None,
+        useful_for: None,
+        now: NOW,
+        timeout: Duration::from_millis(200),
+    };
+    let asked = adapter.recall(&context, "id").await;
+    let cannot = matches!(&asked, Err(error) if error.retry == Retry::Permanent);
+    findings.check(Promise::Declaration, cannot != declared.recall, || {
+        let problem = if declared.recall {
+            "recall is declared, and a call of it fails for good"
+        } else {
+            "recall is not declared, so a call of it must fail for good"
         };
-        let refused = adapter.recall(&context, "id").await;
-        findings.check(
-            Promise::Declaration,
-            matches!(&refused, Err(error) if error.retry == Retry::Permanent),
-            || "recall is not declared, so a call of it must fail for good".to_owned(),
-        );
-    }
+        problem.to_owned()
+    });
     findings
 }
