@@ -80,7 +80,7 @@ pub trait ChannelAdapter: Send + Sync {
 }
 
 /// The answer to a recall that was never declared.
-pub(crate) fn cannot_recall() -> AdapterError {
+pub fn cannot_recall() -> AdapterError {
     AdapterError::new(
         ErrorKind::InvalidRequest,
         Fault::Content,

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    Accepted, AdapterError, Capabilities, Message, Recall, SendContext, UnixMillis, Violation,
-    adapter::cannot_recall,
+    Accepted, AdapterError, Capabilities, Channel, Message, Recall, SendContext, UnixMillis,
+    Violation, adapter::cannot_recall,
 };
 
 /// Makes one provider's calls for one channel, beneath the channel's own rules.
@@ -19,13 +19,13 @@ pub trait Gateway: Send + Sync {
     /// Whose calls it makes: the name of its [`Provider`](crate::Provider).
     fn provider(&self) -> &str;
 
-    /// What of the channel goes through this provider: `channel` is all that the channel has.
+    /// What of a channel goes through this provider: `can` is all that the channel has.
     ///
     /// - It leaves out what does not go through, and adds no content, address or status.
-    /// - Only a provider can promise idempotence, correlation by our id and recall: `channel` has none of them.
+    /// - Only a provider can promise idempotence, correlation by our id and recall: `can` has none of them.
     /// - Asked once, when the adapter is made.
-    fn capabilities(&self, channel: Capabilities) -> Capabilities {
-        channel
+    fn capabilities(&self, _channel: &Channel, can: Capabilities) -> Capabilities {
+        can
     }
 
     /// What this provider would refuse beyond the channel's rules.

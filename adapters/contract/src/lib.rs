@@ -35,7 +35,7 @@ mod url;
 mod webhook;
 
 pub use account::{Account, Secret};
-pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext};
+pub use adapter::{Accepted, ChannelAdapter, Recall, SendContext, cannot_recall};
 pub use address::{AddressForm, AddressPattern, Endpoint};
 pub use attempt::{AttemptId, InvalidAttemptId};
 pub use capabilities::{Capabilities, Correlation, Limits};

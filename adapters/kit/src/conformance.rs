@@ -17,6 +17,7 @@ mod errors;
 mod findings;
 mod forged;
 mod played;
+mod recall;
 mod samples;
 mod sending;
 mod spoil;
@@ -31,7 +32,7 @@ use dispatch_contract::{
 
 pub use findings::{Findings, Promise, Proof};
 pub use samples::{
-    ExpectedReport, Handshake, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
+    ExpectedReport, Handshake, RecallSample, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
     UnderstoodRequest,
 };
 pub use spoil::spoiled;
@@ -130,6 +131,12 @@ pub trait ConformanceSubject: Sync {
         None
     }
 
+    /// The provider's answers to a recall, and what the adapter has to make of each; needed where it declares
+    /// `recall`: of one that took the message back, and of one that was asked too late.
+    fn recalls(&self) -> Vec<RecallSample> {
+        Vec::new()
+    }
+
     /// Refusals in the provider's own words, and what the adapter has to make of each.
     fn refusals(&self) -> Vec<RefusalSample>;
 }
@@ -151,11 +158,13 @@ pub enum Part {
     Idempotence,
     /// What is made of calls that fail.
     Errors,
+    /// An accepted message is taken back, or not.
+    Recall,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Part; 7] = [
+    pub const ALL: [Part; 8] = [
         Part::Declared,
         Part::Content,
         Part::Webhooks,
@@ -163,6 +172,7 @@ impl Part {
         Part::Sending,
         Part::Idempotence,
         Part::Errors,
+        Part::Recall,
     ];
 }
 
@@ -177,13 +187,14 @@ pub async fn run_parts(subject: &dyn ConformanceSubject, parts: &[Part]) -> Find
     let mut findings = Findings::default();
     for part in parts {
         let found = match part {
-            Part::Declared => Ok(declared::check(subject).await),
+            Part::Declared => Ok(declared::check(subject)),
             Part::Content => Ok(content::check(subject)),
             Part::Webhooks => Ok(webhooks::check(subject)),
             Part::Forgery => Ok(forged::check(subject)),
             Part::Sending => sending::check(subject).await,
             Part::Idempotence => sending::idempotence(subject).await,
             Part::Errors => errors::check(subject).await,
+            Part::Recall => recall::check(subject).await,
         };
         match found {
             Ok(found) => findings.add(found),

@@ -13,7 +13,7 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{
-    Client, ClientBuilder, RequestBuilder, Response, Url,
+    Client, ClientBuilder, Response, Url,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     redirect, retry,
 };
@@ -23,6 +23,8 @@ use dispatch_contract::{
 };
 
 use crate::connect;
+
+pub use reqwest::Method;
 
 /// How many bytes of an answer are kept. Providers answer a send with a few hundred; what is
 /// longer is cut.
@@ -52,6 +54,8 @@ pub struct HttpClient {
 
 /// One request.
 pub struct HttpRequest<'a> {
+    /// The method.
+    pub method: Method,
     /// Where to.
     pub url: &'a str,
     /// The `Authorization` header, if any; kept out of traces.
@@ -80,9 +84,10 @@ pub struct HttpResponse {
 }
 
 impl<'a> HttpRequest<'a> {
-    /// A JSON request to `url` as `context` allows: empty, without a credential and further headers.
+    /// A JSON request to `url` as `context` allows: a POST, empty, without a credential and further headers.
     pub fn json(url: &'a str, context: &SendContext<'_>) -> Self {
         HttpRequest {
+            method: Method::POST,
             url,
             authorization: None,
             content_type: "application/json",
@@ -123,40 +128,12 @@ impl HttpClient {
     ///
     /// # Errors
     /// Only if no HTTP status came back; see the head of this module for what they mean.
-    pub async fn call(&self, mut call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
+    pub async fn call(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
         let client = self.client.as_ref().ok_or_else(no_client)?;
-        let request = client.post(call.url).header(CONTENT_TYPE, call.content_type);
-        let request = request.body(std::mem::take(&mut call.body));
-        self.answered(request, call).await
-    }
-
-    /// Asks for something: the same by GET, without a body. It sends no message, so a failure says only
-    /// that there was no answer.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
-    pub async fn get(&self, call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
-        let client = self.client.as_ref().ok_or_else(no_client)?;
-        self.answered(client.get(call.url), call).await
-    }
-
-    /// Changes something: the same by PATCH.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
-    pub async fn patch(&self, mut call: HttpRequest<'_>) -> Result<HttpResponse, AdapterError> {
-        let client = self.client.as_ref().ok_or_else(no_client)?;
-        let request = client.patch(call.url).header(CONTENT_TYPE, call.content_type);
-        let request = request.body(std::mem::take(&mut call.body));
-        self.answered(request, call).await
-    }
-
-    async fn answered(
-        &self,
-        request: RequestBuilder,
-        call: HttpRequest<'_>,
-    ) -> Result<HttpResponse, AdapterError> {
-        let mut request = request.timeout(call.timeout);
+        let mut request = client.request(call.method, call.url).timeout(call.timeout);
+        if !call.body.is_empty() {
+            request = request.header(CONTENT_TYPE, call.content_type).body(call.body);
+        }
         let authorization = call.authorization.map(|value| ("authorization", value));
         for (name, value) in call.headers.iter().copied().chain(authorization) {
             let mut value = HeaderValue::from_str(value).map_err(|_| unusable_header())?;
@@ -307,6 +284,7 @@ mod tests {
     #[test]
     fn debug_shows_neither_url_nor_credential_nor_body() {
         let call = HttpRequest {
+            method: Method::POST,
             url: "https://example.com/447700900000",
             authorization: Some("Bearer secret"),
             content_type: "application/json",
@@ -323,6 +301,7 @@ mod tests {
 
     async fn post_to(stub: &Stub) -> HttpResponse {
         let call = HttpRequest {
+            method: Method::POST,
             url: &stub.url(),
             authorization: None,
             content_type: "application/json",
@@ -363,6 +342,7 @@ mod tests {
     async fn an_unusable_url_is_the_account_s_fault_and_not_shown() {
         let client = HttpClient::new();
         let call = HttpRequest {
+            method: Method::POST,
             url: "not a url 447700900000",
             authorization: None,
             content_type: "application/json",

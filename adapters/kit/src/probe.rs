@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch_contract::{AdapterError, Probe, UnixMillis};
 
-use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpRequest, HttpResponse, Method};
 
 /// Asks `url` by GET with a credential: 2xx says that it works, 401 and 403 that it does not.
 pub async fn ask(
@@ -15,6 +15,7 @@ pub async fn ask(
     timeout: Duration,
 ) -> Probe {
     let call = HttpRequest {
+        method: Method::GET,
         url,
         authorization: Some(authorization),
         content_type: "application/json",
@@ -23,7 +24,7 @@ pub async fn ask(
         timeout,
         now,
     };
-    read(client.get(call).await)
+    read(client.call(call).await)
 }
 
 fn read(answer: Result<HttpResponse, AdapterError>) -> Probe {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Gateway, Message, Recall,
-    SendContext, UnixMillis, Violation, check,
+    SendContext, UnixMillis, Violation, cannot_recall, check,
 };
 
 use crate::{capabilities, rules, warnings};
@@ -21,7 +21,8 @@ impl MessengerAdapter {
     /// An adapter that sends through `gateway`, named after its provider: `vonage-messenger`.
     pub fn through(gateway: Arc<dyn Gateway>) -> Self {
         let name = format!("{}-messenger", gateway.provider());
-        MessengerAdapter { name, capabilities: gateway.capabilities(capabilities()), gateway }
+        let capabilities = gateway.capabilities(&Channel::MESSENGER, capabilities());
+        MessengerAdapter { name, capabilities, gateway }
     }
 }
 
@@ -69,6 +70,9 @@ impl ChannelAdapter for MessengerAdapter {
         context: &SendContext<'_>,
         provider_id: &str,
     ) -> Result<Recall, AdapterError> {
+        if !self.capabilities.recall {
+            return Err(cannot_recall());
+        }
         self.gateway.recall(context, provider_id).await
     }
 }

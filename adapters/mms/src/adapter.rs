@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Gateway, Message, Recall,
-    SendContext, UnixMillis, Violation, check,
+    SendContext, UnixMillis, Violation, cannot_recall, check,
 };
 
 use crate::capabilities;
@@ -21,7 +21,8 @@ impl MmsAdapter {
     /// An adapter that sends through `gateway`, named after its provider: `vonage-mms`.
     pub fn through(gateway: Arc<dyn Gateway>) -> Self {
         let name = format!("{}-mms", gateway.provider());
-        MmsAdapter { name, capabilities: gateway.capabilities(capabilities()), gateway }
+        let capabilities = gateway.capabilities(&Channel::MMS, capabilities());
+        MmsAdapter { name, capabilities, gateway }
     }
 }
 
@@ -62,6 +63,9 @@ impl ChannelAdapter for MmsAdapter {
         context: &SendContext<'_>,
         provider_id: &str,
     ) -> Result<Recall, AdapterError> {
+        if !self.capabilities.recall {
+            return Err(cannot_recall());
+        }
         self.gateway.recall(context, provider_id).await
     }
 }

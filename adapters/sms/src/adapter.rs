@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Gateway, Message, Recall,
-    SendContext, UnixMillis, Violation, check,
+    SendContext, UnixMillis, Violation, cannot_recall, check,
 };
 
 use crate::{capabilities, rules};
@@ -21,7 +21,8 @@ impl SmsAdapter {
     /// An adapter that sends through `gateway`, named after its provider: `vonage-sms`.
     pub fn through(gateway: Arc<dyn Gateway>) -> Self {
         let name = format!("{}-sms", gateway.provider());
-        SmsAdapter { name, capabilities: gateway.capabilities(capabilities()), gateway }
+        let capabilities = gateway.capabilities(&Channel::SMS, capabilities());
+        SmsAdapter { name, capabilities, gateway }
     }
 }
 
@@ -63,6 +64,9 @@ impl ChannelAdapter for SmsAdapter {
         context: &SendContext<'_>,
         provider_id: &str,
     ) -> Result<Recall, AdapterError> {
+        if !self.capabilities.recall {
+            return Err(cannot_recall());
+        }
         self.gateway.recall(context, provider_id).await
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Gateway, Message, Recall,
-    SendContext, UnixMillis, Violation, check,
+    SendContext, UnixMillis, Violation, cannot_recall, check,
 };
 
 use crate::{capabilities, rules};
@@ -21,7 +21,8 @@ impl ViberAdapter {
     /// An adapter that sends through `gateway`, named after its provider: `vonage-viber`.
     pub fn through(gateway: Arc<dyn Gateway>) -> Self {
         let name = format!("{}-viber", gateway.provider());
-        ViberAdapter { name, capabilities: gateway.capabilities(capabilities()), gateway }
+        let capabilities = gateway.capabilities(&Channel::VIBER, capabilities());
+        ViberAdapter { name, capabilities, gateway }
     }
 }
 
@@ -63,6 +64,9 @@ impl ChannelAdapter for ViberAdapter {
         context: &SendContext<'_>,
         provider_id: &str,
     ) -> Result<Recall, AdapterError> {
+        if !self.capabilities.recall {
+            return Err(cannot_recall());
+        }
         self.gateway.recall(context, provider_id).await
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, Capabilities, Content, Correlation, ErrorKind, Fault, Field, Gateway,
-    Message, Recall, Retry, SendContext, UnixMillis, Violation,
+    Accepted, AdapterError, Capabilities, Channel, Content, Correlation, ErrorKind, Fault, Field,
+    Gateway, Message, Recall, Retry, SendContext, UnixMillis, Violation,
 };
-use dispatch_kit::http::{HttpClient, HttpRequest};
+use dispatch_kit::http::{HttpClient, HttpRequest, Method};
 
 use super::{ApiVersion, PROVIDER, VonageAccount, auth::TokenCache, send_result, v01, v1};
 
@@ -25,9 +25,10 @@ impl Gateway for VonageGateway {
         PROVIDER
     }
 
-    /// Vonage repeats our attempt id (`client_ref`) in every status webhook.
-    fn capabilities(&self, channel: Capabilities) -> Capabilities {
-        Capabilities { correlation: Correlation::AttemptId, ..channel }
+    /// Vonage repeats our attempt id (`client_ref`) in every status webhook, and revokes RCS alone.
+    fn capabilities(&self, channel: &Channel, can: Capabilities) -> Capabilities {
+        let recall = *channel == Channel::RCS;
+        Capabilities { correlation: Correlation::AttemptId, recall, ..can }
     }
 
     /// Custom content is passed through, so all that can be said of it is that it is an object.
@@ -71,12 +72,10 @@ impl Gateway for VonageGateway {
         };
         send_result::decode(&self.client.call(call).await?)
     }
-}
 
-impl VonageGateway {
-    /// Takes a message back, on the one channel where Vonage does: RCS. It wants an application's token for
-    /// it; with a key and secret it refuses.
-    pub(crate) async fn recall_message(
+    /// Only v1 knows it, whatever the account is set to. It wants an application's token for it; with a key
+    /// and secret it refuses.
+    async fn recall(
         &self,
         context: &SendContext<'_>,
         provider_id: &str,
@@ -85,11 +84,12 @@ impl VonageGateway {
         let authorization = self.tokens.authorization(context.account, &account, context.now)?;
         let url = format!("{}{}/{provider_id}", account.base_url, v1::PATH);
         let call = HttpRequest {
+            method: Method::PATCH,
             authorization: Some(&authorization),
             body: br#"{"status":"revoked"}"#.to_vec(),
             ..HttpRequest::json(&url, context)
         };
-        send_result::decode_recall(&self.client.patch(call).await?)
+        send_result::decode_recall(&self.client.call(call).await?)
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
             let settings = [("base_url", &*url), ("api_key", "aaa012")];
             let account = account(&settings, &[("api_secret", "abc123456789")]);
             let gateway = VonageGateway::default();
-            let recall = gateway.recall_message(&context(&account), "u-1").await;
+            let recall = gateway.recall(&context(&account), "u-1").await;
             assert_eq!(recall.ok(), wanted, "{status}");
             let request = stub.request().expect("a request");
             assert_eq!(request.lines().next(), Some("PATCH /v1/messages/u-1 HTTP/1.1"));

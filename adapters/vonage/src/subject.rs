@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use dispatch_contract::{
     Account, AdapterError, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure,
-    Fault, Message, Provider, Report, Retry, Secret, SendContext, Status, UnixMillis,
+    Fault, Message, Provider, Recall, Report, Retry, Secret, SendContext, Status, UnixMillis,
 };
 
 use super::{ApiVersion, provider::vonage, signature::sha256_hex, v01, v1};
 use dispatch_kit::conformance::{
-    ConformanceSubject, ExpectedReport, NOW, Part, RefusalSample, SampleWebhook, StubAnswer,
-    UnderstoodRequest, attempt,
+    ConformanceSubject, ExpectedReport, NOW, Part, RecallSample, RefusalSample, SampleWebhook,
+    StubAnswer, UnderstoodRequest, attempt,
 };
 
 const API_KEY: &str = "abcd1234";
@@ -177,6 +177,16 @@ impl ConformanceSubject for VonageSubject {
         let is_in = |kind: &ContentKind| content.get(kind.as_str()).is_some();
         let content = ContentKind::ALL.into_iter().filter(is_in).collect();
         Some(UnderstoodRequest { channel: Some(channel), content })
+    }
+
+    fn recalls(&self) -> Vec<RecallSample> {
+        let refused = problem("1150").to_string();
+        [
+            (StubAnswer::new(202, ""), Recall::Recalled),
+            (StubAnswer::new(422, refused), Recall::TooLate(None)),
+        ]
+        .map(|(answer, recall)| RecallSample { answer, recall })
+        .into()
     }
 
     fn refusals(&self) -> Vec<RefusalSample> {

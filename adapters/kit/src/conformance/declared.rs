@@ -1,12 +1,12 @@
 //! Checks that the declaration makes sense by itself.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use dispatch_contract::{Retry, SendContext, Status};
+use dispatch_contract::Status;
 
-use super::{ConformanceSubject, Findings, NOW, Promise, attempt};
+use super::{ConformanceSubject, Findings, Promise};
 
-pub(super) async fn check(subject: &dyn ConformanceSubject) -> Findings {
+pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
     let mut findings = Findings::default();
     let adapter = subject.adapter();
     let declared = adapter.capabilities();
@@ -35,25 +35,5 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> Findings {
         declared.captions.is_empty() || declared.limits.caption_chars > 0,
         "captions are declared, and none may have a character",
     );
-    // Nobody listens at port 9; an adapter that calls out gets no answer there.
-    let account = subject.account("http://127.0.0.1:9");
-    let context = SendContext {
-        attempt: attempt(),
-        account: &account,
-        callback_url: None,
-        useful_for: None,
-        now: NOW,
-        timeout: Duration::from_millis(200),
-    };
-    let asked = adapter.recall(&context, "id").await;
-    let cannot = matches!(&asked, Err(error) if error.retry == Retry::Permanent);
-    findings.check(Promise::Declaration, cannot != declared.recall, || {
-        let problem = if declared.recall {
-            "recall is declared, and a call of it fails for good"
-        } else {
-            "recall is not declared, so a call of it must fail for good"
-        };
-        problem.to_owned()
-    });
     findings
 }

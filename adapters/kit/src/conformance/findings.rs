@@ -25,6 +25,8 @@ pub enum Promise {
     Options,
     /// A repeated call sends no second message.
     Idempotence,
+    /// An accepted message is taken back.
+    Recall,
     /// What each failure means: what happened, whose fault it was, whether it may be tried again.
     Errors,
     /// A call ends when it has to, and says that nobody knows.
@@ -110,6 +112,7 @@ impl fmt::Display for Promise {
             Promise::Addresses => "addresses",
             Promise::Options => "options",
             Promise::Idempotence => "idempotence",
+            Promise::Recall => "recall",
             Promise::Errors => "errors",
             Promise::Timeouts => "timeouts",
             Promise::Redirects => "redirects",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dispatch_contract::{
-    AttemptId, Channel, ContentKind, ErrorKind, Fault, Report, Retry, WebhookRequest,
+    AttemptId, Channel, ContentKind, ErrorKind, Fault, Recall, Report, Retry, WebhookRequest,
 };
 
 /// Where the suite's webhooks go.
@@ -141,6 +141,15 @@ pub struct StubAnswer {
     pub headers: Vec<(&'static str, String)>,
     /// Body, or the text behind the code.
     pub body: String,
+}
+
+/// An answer to a recall, and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecallSample {
+    /// The provider's answer.
+    pub answer: StubAnswer,
+    /// What the adapter has to say became of the message.
+    pub recall: Recall,
 }
 
 /// A refusal, and what it means.

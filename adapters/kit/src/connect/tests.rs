@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::{HttpClient, HttpRequest};
+use crate::http::{HttpClient, HttpRequest, Method};
 
 /// Who vouches for the certificates of the tests.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -90,6 +90,7 @@ async fn plain_server(answer: &'static [u8]) -> SocketAddr {
 
 async fn call(client: &HttpClient, url: &str) -> Result<u16, AdapterError> {
     let call = HttpRequest {
+        method: Method::POST,
         url,
         authorization: Some("Bearer a-secret"),
         content_type: "application/json",

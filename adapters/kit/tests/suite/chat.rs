@@ -26,6 +26,7 @@ pub(crate) struct Chat(pub(crate) Push);
 impl Chat {
     pub(crate) fn honest() -> Chat {
         let mut push = Push::with_receipts();
+        push.can.recall = false;
         push.can.condition_statuses.push(Status::Replied);
         Chat(push)
     }

@@ -50,6 +50,10 @@ enum Mistake {
     ReplyOfJunk,
     HandshakeWithAnybody,
     HandshakeUnanswered,
+    RecallUndeclared,
+    RecallOfNobody,
+    RecallOfAnything,
+    RecallAlways,
 }
 
 /// The part that has to find it runs by itself.
@@ -104,16 +108,22 @@ async fn each_planted_mistake_without_http_fails() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_a_recall_that_is_not_declared_fails() {
+    let mut push = Push::without_receipts();
+    push.mistake = Some(Mistake::RecallUndeclared);
+    let found = found_by(Part::Recall, push).await;
+    assert!(found.to_string().contains("must fail for good and ask nobody"), "{found}");
+}
+
+#[tokio::test]
 async fn what_is_declared_and_not_there_fails() {
-    let mut push = Push::with_receipts();
+    let mut push = Push::without_receipts();
     push.can.condition_statuses.push(Status::Replied);
     push.can.content.push(ContentKind::Video);
-    push.can.recall = true;
     let failures = found(push).await.to_string();
     for promise in [
         "replied is declared, and no webhook tells it",
         "video is declared, and there is no sample",
-        "recall is declared",
     ] {
         assert!(failures.contains(promise), "{promise} in {failures}");
     }
@@ -123,6 +133,9 @@ async fn what_is_declared_and_not_there_fails() {
 async fn each_planted_mistake_fails() {
     use Mistake as M;
     let planted = [
+        (Part::Recall, M::RecallOfNobody, "does not say which message"),
+        (Part::Recall, M::RecallOfAnything, "HTTP 500 takes nothing back"),
+        (Part::Recall, M::RecallAlways, "409 with"),
         (Part::Idempotence, M::KeyLeftOut, "the request carries no key"),
         (Part::Idempotence, M::KeyAtRandom, "two calls under one attempt carry different keys"),
         (Part::Idempotence, M::KeyForAll, "calls of two attempts carry the same key"),

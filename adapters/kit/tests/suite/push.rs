@@ -8,15 +8,15 @@ use aws_lc_rs::hmac;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
     ContentKind, Correlation, Endpoint, ErrorKind, Failure, Fault, Field, Inbound, Limits, Media,
-    Message, Options, OptionsForm, Provider, Receipt, Report, Retry, Secret, SendContext,
+    Message, Options, OptionsForm, Provider, Recall, Receipt, Report, Retry, Secret, SendContext,
     SettingsForm, Status, UnixMillis, Violation, WebhookOutcome, WebhookRequest, check,
 };
 use dispatch_kit::{
     conformance::{
-        ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, StubAnswer,
+        ConformanceSubject, ExpectedReport, RecallSample, RefusalSample, SampleWebhook, StubAnswer,
         UnderstoodRequest,
     },
-    http::{HttpClient, HttpRequest, HttpResponse},
+    http::{HttpClient, HttpRequest, HttpResponse, Method},
     json::Json,
     keys,
 };
@@ -44,7 +44,7 @@ impl Push {
             from: vec![AddressForm::Id],
             idempotent_for: Some(Duration::from_secs(86_400)),
             correlation: Correlation::AttemptId,
-            recall: false,
+            recall: true,
             options: OptionsForm::NONE,
         };
         Push { can, mistake: None, client: HttpClient::new() }
@@ -53,6 +53,7 @@ impl Push {
     pub(crate) fn without_receipts() -> Push {
         let mut push = Push::with_receipts();
         push.can.condition_statuses = vec![Status::Submitted];
+        push.can.recall = false;
         push.can.correlation = Correlation::ProviderId;
         push
     }
@@ -232,6 +233,29 @@ impl ChannelAdapter for Push {
             Err(error) => Err(error),
         }
     }
+
+    async fn recall(
+        &self,
+        context: &SendContext<'_>,
+        provider_id: &str,
+    ) -> Result<Recall, AdapterError> {
+        let error =
+            |retry| AdapterError::new(ErrorKind::InvalidRequest, Fault::Content, retry, "no");
+        if !self.can.recall && !self.makes(Mistake::RecallUndeclared) {
+            return Err(error(Retry::Permanent));
+        }
+        let url = context.account.setting("base_url").unwrap_or_default();
+        let named = if self.makes(Mistake::RecallOfNobody) { "" } else { provider_id };
+        let url = format!("{url}/{named}");
+        let call = HttpRequest { method: Method::DELETE, ..HttpRequest::json(&url, context) };
+        match self.client.call(call).await?.status {
+            _ if self.makes(Mistake::RecallOfAnything) => Ok(Recall::Recalled),
+            200..=299 => Ok(Recall::Recalled),
+            409 if self.makes(Mistake::RecallAlways) => Ok(Recall::Recalled),
+            409 => Ok(Recall::TooLate(Some(Status::Delivered))),
+            _ => Err(error(Retry::Unknown)),
+        }
+    }
 }
 
 /// As a client does that nobody told not to.
@@ -378,6 +402,13 @@ impl ConformanceSubject for Push {
         };
         let content = ContentKind::ALL.into_iter().filter(has).collect();
         Some(UnderstoodRequest { channel, content })
+    }
+
+    fn recalls(&self) -> Vec<RecallSample> {
+        let late = Recall::TooLate(Some(Status::Delivered));
+        [(StubAnswer::new(204, ""), Recall::Recalled), (StubAnswer::new(409, "{}"), late)]
+            .map(|(answer, recall)| RecallSample { answer, recall })
+            .into()
     }
 
     fn refusals(&self) -> Vec<RefusalSample> {

@@ -147,3 +147,12 @@ fn what_is_of_use_for_a_while_only_lives_no_longer() {
     assert_eq!(ttl(self::ttl(86_400), 600), Some(600));
     assert_eq!(ttl(self::ttl(300), 600), Some(300));
 }
+
+#[test]
+fn vonage_takes_rcs_back_and_no_other_channel_s() {
+    use dispatch_contract::Provider;
+
+    for adapter in crate::provider::vonage().channels() {
+        assert_eq!(adapter.capabilities().recall, *adapter.channel() == Channel::RCS);
+    }
+}
