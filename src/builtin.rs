@@ -5,7 +5,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dispatch_contract::{Account, Clock, RegistrationError, Registry, Secret, UnixMillis};
+use dispatch_contract::{
+    Account, Clock, Provider, RegistrationError, Registry, Secret, UnixMillis,
+};
+use dispatch_kit::conformance::{ConformanceSubject, Subjects};
 use dispatch_sandbox::{
     ProviderConfig, SandboxProvider, SandboxServer, Script, ServerConfig, SimulatedProvider,
 };
@@ -25,12 +28,49 @@ use crate::{
 /// The name of the sandbox, and of its one account.
 const SANDBOX: &str = SandboxProvider::NAME;
 
+/// The providers of a program, and what proves their adapters.
+#[derive(Default)]
+pub struct Providers {
+    /// The providers.
+    pub registry: Registry,
+    proofs: Vec<Subjects>,
+}
+
+impl Providers {
+    /// Adds a provider.
+    ///
+    /// # Errors
+    /// As [`Registry::add`].
+    pub fn add(&mut self, provider: impl Provider + 'static) -> Result<(), RegistrationError> {
+        self.registry.add(provider)
+    }
+
+    /// Adds a provider with what proves its adapters, for `dispatch adapter check`.
+    ///
+    /// # Errors
+    /// As [`Registry::add`].
+    pub fn add_proven(
+        &mut self,
+        provider: impl Provider + 'static,
+        subjects: Subjects,
+    ) -> Result<(), RegistrationError> {
+        self.add(provider)?;
+        self.proofs.push(subjects);
+        Ok(())
+    }
+
+    /// What proves the adapters that came with it.
+    pub fn subjects(&self) -> Vec<Box<dyn ConformanceSubject>> {
+        self.proofs.iter().flat_map(|subjects| subjects()).collect()
+    }
+}
+
 /// Adds the providers that this program brings along.
 ///
 /// # Errors
 /// If their names are taken.
-pub fn add(providers: &mut Registry) -> Result<(), RegistrationError> {
-    providers.add(dispatch_vonage::provider())
+pub fn add(providers: &mut Providers) -> Result<(), RegistrationError> {
+    providers.add_proven(dispatch_vonage::provider(), dispatch_vonage::subjects)
 }
 
 /// [`parts_of`] with the providers that this program brings along.
@@ -38,9 +78,9 @@ pub fn add(providers: &mut Registry) -> Result<(), RegistrationError> {
 /// # Errors
 /// As [`parts_of`].
 pub fn parts(config: &Config, clock: &ServiceClock) -> Result<Components, ConfigError> {
-    let mut providers = Registry::new();
+    let mut providers = Providers::default();
     add(&mut providers).map_err(unregistered)?;
-    parts_of(&providers, config, clock)
+    parts_of(&providers.registry, config, clock)
 }
 
 /// The providers and beside them the sandbox, and the accounts and routes that the configuration asks for.
@@ -105,9 +145,9 @@ pub fn over_http(
         }
     });
 
-    let mut providers = Registry::new();
+    let mut providers = Providers::default();
     add(&mut providers).map_err(unregistered)?;
-    let registry = with_sandbox(&providers, &provider)?;
+    let registry = with_sandbox(&providers.registry, &provider)?;
     let account = Account {
         name: SANDBOX.to_owned(),
         revision: 1,

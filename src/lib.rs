@@ -43,9 +43,9 @@ pub use mimalloc::MiMalloc;
 /// Whoever writes a binary of their own begins with [`main!`], which is this and the allocator: sled is
 /// several times faster with it, and takes less memory, than with glibc's.
 pub fn run<E: std::fmt::Display>(
-    add: impl FnOnce(&mut dispatch_contract::Registry) -> Result<(), E>,
+    add: impl FnOnce(&mut builtin::Providers) -> Result<(), E>,
 ) -> ExitCode {
-    let mut providers = dispatch_contract::Registry::new();
+    let mut providers = builtin::Providers::default();
     let ours = builtin::add(&mut providers).map_err(|error| error.to_string());
     match ours.and_then(|()| add(&mut providers).map_err(|error| error.to_string())) {
         Ok(()) => cli::run(&providers),
@@ -58,7 +58,7 @@ pub fn run<E: std::fmt::Display>(
 /// ```ignore
 /// //! Dispatch, with LINE.
 ///
-/// dispatch::main!(|providers| providers.add(line::provider()));
+/// dispatch::main!(|providers| providers.add_proven(line::provider(), line::subjects));
 /// ```
 #[macro_export]
 macro_rules! main {

@@ -1,6 +1,7 @@
 //! The command line: the service itself, a demonstration, and a gRPC client to any address.
 
 mod accounts;
+mod adapters;
 mod admin;
 mod apps;
 mod callbacks;
@@ -19,9 +20,14 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 pub use provider_page::provider_page;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use dispatch_contract::Registry;
 
-use crate::{builtin, config::Config, engine::SystemClock, owned_files, service::ServiceClock};
+use crate::{
+    builtin::{self, Providers},
+    config::Config,
+    engine::SystemClock,
+    owned_files,
+    service::ServiceClock,
+};
 
 /// Reaches a person over the channels they read: "send on Messenger; if not read in ten minutes,
 /// Viber; if that is not read either, SMS."
@@ -83,6 +89,9 @@ enum CliCommand {
     Audit(keys::AuditArgs),
     /// Make a token of an application, for `Authorization: Bearer …`.
     Token(keys::AppTokenArgs),
+    /// Prove what adapters declare.
+    #[command(subcommand)]
+    Adapter(adapters::AdapterCommand),
     /// Print the complete default configuration, with comments.
     Config {
         /// Print a provider's page instead: its channels, and what its accounts have to hold.
@@ -339,7 +348,7 @@ impl CommandFailure {
 
 /// Runs the command line over these providers; another binary hands in its own beside ours. Not generic, so
 /// that none of it is compiled again with each binary.
-pub(crate) fn run(providers: &Registry) -> ExitCode {
+pub(crate) fn run(providers: &Providers) -> ExitCode {
     owned_files::restrict_umask();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -364,9 +373,9 @@ pub(crate) fn refuse(problem: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn command(command: CliCommand, providers: &Registry) -> Result<ExitCode, CommandFailure> {
+async fn command(command: CliCommand, providers: &Providers) -> Result<ExitCode, CommandFailure> {
     match command {
-        CliCommand::Serve(args) => serve::run(args, providers).await,
+        CliCommand::Serve(args) => serve::run(args, &providers.registry).await,
         CliCommand::Demo => demo::run().await,
         CliCommand::Create(args) => remote::create(args).await,
         CliCommand::Get(args) => remote::get(args).await,
@@ -376,7 +385,7 @@ async fn command(command: CliCommand, providers: &Registry) -> Result<ExitCode, 
         CliCommand::Cancel(args) => remote::cancel(args).await,
         CliCommand::Channels(args) => remote::channels(args).await,
         CliCommand::Apps(command) => apps::run(command).await,
-        CliCommand::Accounts(command) => accounts::run(command, providers).await,
+        CliCommand::Accounts(command) => accounts::run(command, &providers.registry).await,
         CliCommand::Callbacks(command) => callbacks::run(command).await,
         CliCommand::Backup(args) => admin::backup(args).await,
         CliCommand::Restore(args) => admin::restore(args),
@@ -385,13 +394,14 @@ async fn command(command: CliCommand, providers: &Registry) -> Result<ExitCode, 
         CliCommand::Keys(command) => keys::keys(command).await,
         CliCommand::Audit(args) => keys::audit(args).await,
         CliCommand::Token(args) => keys::token(args),
+        CliCommand::Adapter(command) => adapters::run(command, &providers.subjects()).await,
         CliCommand::Config { provider: None } => {
             show::line(crate::config::DEFAULT_TOML.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Config { provider: Some(name) } => {
             let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-            let parts = builtin::parts_of(providers, &Config::default(), &clock);
+            let parts = builtin::parts_of(&providers.registry, &Config::default(), &clock);
             let registry = parts.map_err(|error| CommandFailure::new(error.to_string()))?.registry;
             let Some(provider) = registry.provider(&name) else {
                 let known: Vec<_> = registry.providers().map(|it| it.name()).collect();

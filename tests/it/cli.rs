@@ -211,6 +211,26 @@ async fn help_and_completions_are_there() {
 }
 
 #[tokio::test]
+async fn what_an_adapter_declares_is_proven_by_the_program_itself() {
+    let proven = out(&run(&["adapter", "check", "vonage-sms"], "").await);
+    for row in [
+        "| promise | `vonage-sms` |",
+        "| condition status delivered | proven |",
+        "| condition status read | not declared |",
+        "| content video | refused |",
+        "| idempotence | not declared |",
+        "| forgery | proven |",
+        "| replay window | proven |",
+    ] {
+        assert!(proven.contains(row), "{row} in {proven}");
+    }
+    assert!(proven.contains("\n0 of "), "{proven}");
+    let unknown = run(&["adapter", "check", "vonage-fax"], "").await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(err(&unknown).contains("there are vonage-"), "{}", err(&unknown));
+}
+
+#[tokio::test]
 async fn serve_tells_where_it_listens() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("dispatch.toml");

@@ -17,7 +17,7 @@ use dispatch::{
     pb::v1::{EventKind, Workflow, WorkflowState},
     service::Service,
 };
-use dispatch_contract::{Provider, Registry};
+use dispatch_contract::Provider;
 use tokio::process::Command;
 
 use crate::support::{FREE, Process, eventually, request};
@@ -80,10 +80,10 @@ fn assert_failed_over(workflow: &Workflow) {
 async fn in_process(provider: impl Provider + 'static, configuration: &str) -> (Service, Client) {
     let listen = "[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\ninternal_http = \"127.0.0.1:0\"\n";
     let config = Config::parse(&format!("{configuration}{listen}")).unwrap();
-    let mut providers = Registry::new();
+    let mut providers = builtin::Providers::default();
     builtin::add(&mut providers).unwrap();
     providers.add(provider).unwrap();
-    let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
+    let parts = |clock: &_, _| builtin::parts_of(&providers.registry, &config, clock);
     let service = Service::start(&config, parts).await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     (service, client.with(Credential::key(KEY).unwrap()))

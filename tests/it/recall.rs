@@ -15,7 +15,7 @@ use dispatch::{
 };
 use dispatch_contract::{
     Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, ContentKind,
-    Correlation, ErrorKind, Fault, Limits, Message, OptionsForm, Provider, Recall, Registry, Retry,
+    Correlation, ErrorKind, Fault, Limits, Message, OptionsForm, Provider, Recall, Retry,
     SendContext, SettingsForm, Status,
 };
 
@@ -192,10 +192,10 @@ fn result(workflow: &Workflow) -> Option<RecallResult> {
 async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
     let board = Board::new();
     let config = Config::parse(CONFIGURATION).unwrap();
-    let mut providers = Registry::new();
+    let mut providers = builtin::Providers::default();
     builtin::add(&mut providers).unwrap();
     providers.add(board.clone()).unwrap();
-    let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
+    let parts = |clock: &_, _| builtin::parts_of(&providers.registry, &config, clock);
     let service = Service::start(&config, parts).await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     let client = client.with(Credential::key("board:a secret of the tests").unwrap());

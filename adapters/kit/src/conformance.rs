@@ -5,7 +5,8 @@
 //! kind of content with no sample that is accepted and sent. What is *not* declared must be refused
 //! when a workflow is created, with the field named.
 //!
-//! An adapter's crate implements [`ConformanceSubject`] and calls [`assert_conforms`] in one test. The suite
+//! An adapter's crate implements [`ConformanceSubject`] and calls [`assert_conforms`] in one test. A program that it
+//! is registered in with its subjects proves it, too: `dispatch adapter check NAME`. The suite
 //! plays the provider on a loopback socket, so the adapter's real client is what runs.
 //!
 //! What it deliberately does not do: compare requests byte by byte with the provider's published
@@ -22,6 +23,7 @@ mod samples;
 mod sending;
 mod spoil;
 pub mod stub;
+mod table;
 mod webhooks;
 
 use std::{io, time::Duration};
@@ -37,6 +39,7 @@ pub use samples::{
 };
 pub use spoil::spoiled;
 pub use stub::{Behaviour, PlayedProvider, Stub};
+pub use table::table;
 
 /// An adapter under test, and what only its author knows: samples of everything it declares.
 pub trait ConformanceSubject: Sync {
@@ -175,6 +178,9 @@ impl Part {
         Part::Recall,
     ];
 }
+
+/// What proves adapters, made when it is asked for: `pub fn subjects() -> Vec<Box<dyn ConformanceSubject>>`.
+pub type Subjects = fn() -> Vec<Box<dyn ConformanceSubject>>;
 
 /// Makes every check that the subject's capabilities promise. Needs a tokio runtime with I/O and
 /// time.

@@ -18,6 +18,7 @@ mod mms;
 mod probe;
 mod provider;
 mod rcs;
+mod samples;
 mod send_result;
 mod signature;
 mod sms;
@@ -34,7 +35,7 @@ pub use account::{ApiVersion, ProviderCredential, VonageAccount, WebhookKeys};
 pub use gateway::VonageGateway;
 pub use provider::provider;
 pub use send_result::decode;
-pub use subject::{VonageSubject, Wire, wire, wire_of_use};
+pub use subject::{VonageSubject, Wire, subjects, wire, wire_of_use};
 pub use webhook::read as read_webhook;
 
 /// The provider's name.

@@ -10,7 +10,7 @@ use dispatch_contract::{
     Fault, Message, Provider, Recall, Report, Retry, Secret, SendContext, Status, UnixMillis,
 };
 
-use super::{ApiVersion, provider::vonage, signature::sha256_hex, v01, v1};
+use super::{ApiVersion, provider::vonage, samples::samples, signature::sha256_hex, v01, v1};
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, NOW, Part, RecallSample, RefusalSample, SampleWebhook,
     StubAnswer, UnderstoodRequest, attempt,
@@ -38,6 +38,14 @@ pub struct Wire {
     pub v01: Option<Value>,
 }
 
+/// What proves each of Vonage's channels.
+pub fn subjects() -> Vec<Box<dyn ConformanceSubject>> {
+    let channels = vonage().channels();
+    let subjects =
+        channels.iter().filter_map(|it| VonageSubject::usual(it.channel(), ApiVersion::V1));
+    subjects.map(|subject| Box::new(subject) as _).collect()
+}
+
 /// What is posted for `message` as attempt `0198c0ffee007000800000000000beef.7` with callback URL
 /// `https://example.com/status`; for a channel's golden tests.
 pub fn wire(message: &Message) -> Wire {
@@ -60,7 +68,12 @@ pub fn wire_of_use(message: &Message, useful_for: Option<Duration>) -> Wire {
 }
 
 impl VonageSubject {
-    /// Puts a channel of Vonage's to the test. `None` if it has no such channel.
+    /// Puts a channel of Vonage's to the test, with a sample of each kind. `None` if it has no such channel.
+    pub fn usual(channel: &Channel, version: ApiVersion) -> Option<Self> {
+        VonageSubject::new(channel, version, samples(channel))
+    }
+
+    /// The same with samples of one's own.
     pub fn new(channel: &Channel, version: ApiVersion, samples: Vec<Message>) -> Option<Self> {
         let provider = Arc::new(vonage());
         let adapter = provider.channels().into_iter().find(|it| it.channel() == channel)?;

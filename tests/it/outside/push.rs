@@ -14,6 +14,7 @@ use axum::{
 };
 use dispatch::client::Client;
 use dispatch_contract::{Account, Probe, Provider, Secret, UnixMillis};
+use dispatch_kit::conformance::assert_conforms;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
 
@@ -88,6 +89,13 @@ async fn a_token_is_tried_by_a_call_that_sends_nothing() {
     assert_eq!(probe("another").await, Probe::Refused(refused));
 }
 
+#[tokio::test]
+async fn what_it_declares_is_proven() {
+    for subject in line::subjects() {
+        assert_conforms(&*subject).await;
+    }
+}
+
 /// A friend gets the text by LINE, a stranger an SMS.
 async fn goes_out_or_fails_over(client: &Client, pushes: &Pushes) {
     let taken = sent(client, "line", FRIEND, FRIEND).await;
@@ -139,6 +147,9 @@ pub async fn its_program_is_configured_as_ours_and_fails_over_to_a_channel_of_ou
     let folder = tempfile::tempdir().unwrap();
 
     every_command_of_the_guide_does_what_it_says(&program).await;
+    let proven = Command::new(&program).args(["adapter", "check", "line"]).output().await.unwrap();
+    let told = String::from_utf8_lossy(&proven.stdout).into_owned();
+    assert!(proven.status.success() && told.contains("| idempotence | proven"), "{told}");
 
     // What is wrong with its account is told as of ours, from the form that it declares.
     let wrong = at("ftp://a").replace("channel_access_token", "token");

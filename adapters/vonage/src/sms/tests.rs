@@ -29,10 +29,7 @@ fn encoded_as(encoding: SmsEncoding) -> Options {
 #[tokio::test]
 async fn it_keeps_what_it_declares() {
     for version in [ApiVersion::V1, ApiVersion::V01] {
-        let content = Content::Code { code: "271828".to_owned(), text: None };
-        let hello = text("447700900001", Options::default());
-        let samples = vec![Message { content, ..hello.clone() }, hello];
-        let subject = VonageSubject::new(&Channel::SMS, version, samples).expect("one of Vonage's");
+        let subject = VonageSubject::usual(&Channel::SMS, version).expect("one of Vonage's");
         assert_parts(&subject, subject.parts()).await;
     }
 }

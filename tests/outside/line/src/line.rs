@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
     ContentKind, Correlation, Endpoint, ErrorKind, ExternalFields, Fault, Field, Limits, Message,
-    OptionsForm, Probe, Provider, Retry, SendContext, Setting, SettingRule, SettingsForm, Status,
-    UnixMillis, Violation, check,
+    Options, OptionsForm, Probe, Provider, Retry, Secret, SendContext, Setting, SettingRule,
+    SettingsForm, Status, UnixMillis, Violation, check,
 };
 use dispatch_kit::{
+    conformance::{ConformanceSubject, RefusalSample, StubAnswer, UnderstoodRequest},
     http::{HttpClient, HttpRequest, HttpResponse},
     json::Json,
     keys, probe,
@@ -188,4 +189,80 @@ fn unknown(detail: &str) -> AdapterError {
 fn is_user(id: &str) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     id.strip_prefix('U').is_some_and(|rest| rest.len() == 32 && rest.bytes().all(hex))
+}
+
+/// What the conformance suite has to know about LINE.
+pub fn subjects() -> Vec<Box<dyn ConformanceSubject>> {
+    let adapter = Arc::new(LineAdapter::new());
+    vec![Box::new(LineSubject(Line(adapter)))]
+}
+
+struct LineSubject(Line);
+
+impl ConformanceSubject for LineSubject {
+    fn adapter(&self) -> &dyn ChannelAdapter {
+        &*self.0.0
+    }
+
+    fn provider(&self) -> &dyn Provider {
+        &self.0
+    }
+
+    fn account(&self, address: &str) -> Account {
+        Account {
+            name: "main".to_owned(),
+            revision: 1,
+            settings: [("base_url".to_owned(), address.to_owned())].into(),
+            secrets: [("channel_access_token".to_owned(), Secret::new("a long-lived token"))]
+                .into(),
+        }
+    }
+
+    fn sample(&self, kind: ContentKind) -> Option<Message> {
+        (kind == ContentKind::Text).then(|| Message {
+            channel: LINE.clone(),
+            from: Endpoint::Id("U0123456789abcdef0123456789abcdef".to_owned()),
+            to: Endpoint::Id("Ufedcba9876543210fedcba9876543210".to_owned()),
+            content: Content::Text("Your table is ready.".to_owned()),
+            options: Options::default(),
+        })
+    }
+
+    fn accepted(&self, provider_id: &str) -> StubAnswer {
+        StubAnswer::new(200, json!({ "sentMessages": [{ "id": provider_id }] }).to_string())
+    }
+
+    fn duplicate(&self, provider_id: &str) -> Option<StubAnswer> {
+        Some(StubAnswer { status: 409, ..self.accepted(provider_id) })
+    }
+
+    fn idempotency_key(&self, request: &str) -> Option<String> {
+        request.lines().find_map(|line| line.strip_prefix("x-line-retry-key: ")).map(str::to_owned)
+    }
+
+    fn understood(&self, request: &str) -> Option<UnderstoodRequest> {
+        let (_, body) = request.split_once("\r\n\r\n")?;
+        let kinds = |all: Json<'_>| {
+            let kind = |one: Json<'_>| {
+                let name = one.read("type", |name| name.text())?;
+                ContentKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+            };
+            Some(all.elements().filter_map(kind).collect())
+        };
+        let content = Json::of(body.as_bytes()).read("messages", kinds)?;
+        Some(UnderstoodRequest { channel: None, content })
+    }
+
+    fn refusals(&self) -> Vec<RefusalSample> {
+        let refusal = |status, kind, fault| RefusalSample {
+            answer: StubAnswer::new(status, r#"{"message":"…"}"#),
+            kind,
+            fault,
+            retry: Retry::Permanent,
+        };
+        vec![
+            refusal(400, ErrorKind::InvalidRequest, Fault::Content),
+            refusal(404, ErrorKind::InvalidRecipient, Fault::Recipient),
+        ]
+    }
 }

@@ -1,4 +1,4 @@
 //! Dispatch, with LINE.
 mod line;
 
-dispatch::main!(|providers| providers.add(line::provider()));
+dispatch::main!(|providers| providers.add_proven(line::provider(), line::subjects));
