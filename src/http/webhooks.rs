@@ -61,8 +61,11 @@ pub struct ReportedBy<'a> {
     pub account: &'a str,
     /// Where a sender's own account verified it: what is reported counts for that sender's messages of
     /// these tenants alone.
-    pub own: Option<(Vec<Arc<str>>, ChannelSender)>,
+    pub own: Option<VerifiedSender>,
 }
+
+/// The tenants whose own account of a sender verified a call, and that sender.
+pub(crate) type VerifiedSender = (Vec<Arc<str>>, ChannelSender);
 
 /// Knows the accounts that tenants brought along.
 pub trait ExternalAccounts: Send + Sync {
@@ -216,7 +219,7 @@ impl Webhooks {
         call: &WebhookRequest<'_>,
         account: &Account,
         wall: UnixMillis,
-    ) -> Result<(WebhookOutcome, Option<(Vec<Arc<str>>, ChannelSender)>), String> {
+    ) -> Result<(WebhookOutcome, Option<VerifiedSender>), String> {
         let configured = provider.webhook(call, account, wall);
         if configured.verdict != Verdict::Forged {
             return Ok((configured, None));

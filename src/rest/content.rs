@@ -110,9 +110,7 @@ pub(super) fn viber_video(
     let places = ["viber_service", "video"].map(|key| within(cursor, key, diagnostics));
     let at = |key: &str| places.iter().flatten().find(|place| place.get(key).is_some());
     let (preview, duration, size) = (at("thumb_url"), at("duration"), at("file_size"));
-    if preview.or(duration).or(size).is_none() {
-        return None;
-    }
+    preview.or(duration).or(size)?;
     let preview_url = preview.and_then(|place| place.text("thumb_url", diagnostics));
     let duration = duration.and_then(|place| whole(place, "duration", diagnostics));
     let size = size.and_then(|place| whole(place, "file_size", diagnostics));
