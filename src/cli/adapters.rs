@@ -25,11 +25,11 @@ pub(super) async fn run(
     subjects: &[Box<dyn ConformanceSubject>],
 ) -> Result<ExitCode, CommandFailure> {
     let AdapterCommand::Check { name } = command;
-    let is_meant = |subject: &&Box<dyn ConformanceSubject>| {
+    let named = subjects.iter().map(|subject| &**subject).filter(|subject| {
         let adapter = subject.adapter();
         adapter.name() == name || adapter.provider() == name
-    };
-    let meant: Vec<_> = subjects.iter().filter(is_meant).collect();
+    });
+    let meant: Vec<_> = named.collect();
     if meant.is_empty() {
         let known: Vec<_> = subjects.iter().map(|subject| subject.adapter().name()).collect();
         let known = known.join(", ");
@@ -39,7 +39,7 @@ pub(super) async fn run(
     let begun = Instant::now();
     let mut found = Vec::new();
     for subject in meant {
-        found.push((subject.adapter(), prove(&**subject).await));
+        found.push((subject.adapter(), prove(subject).await));
     }
     show::line(&table(&found));
     let checks: u32 = found.iter().map(|(_, findings)| findings.checks()).sum();
