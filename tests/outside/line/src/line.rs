@@ -8,10 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, Account, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Content,
-    ContentKind, Correlation, Endpoint, ErrorKind, ExternalFields, Fault, Field, Limits, Message,
-    Options, OptionsForm, Probe, Provider, Retry, Secret, SendContext, Setting, SettingRule,
-    SettingsForm, Status, UnixMillis, Violation, check,
+    Accepted, Account, AdapterError, AddressForm, AddressPattern, Capabilities, Channel,
+    ChannelAdapter, Content, ContentKind, Correlation, Endpoint, ErrorKind, ExternalFields, Fault,
+    Limits, Message, Options, OptionsForm, Probe, Provider, Retry, Secret, SendContext, Setting,
+    SettingRule, SettingsForm, Status, UnixMillis,
 };
 use dispatch_kit::{
     conformance::{ConformanceSubject, RefusalSample, StubAnswer, UnderstoodRequest},
@@ -23,6 +23,13 @@ use serde_json::json;
 
 static LINE: Channel = Channel::named("line");
 const BASE_URL: &str = "https://api.line.me";
+
+/// What LINE gave a person.
+static USER: AddressPattern = AddressPattern {
+    name: "line_user",
+    wanted: "an id: U and 32 hexadecimal digits",
+    admits: |endpoint| matches!(endpoint, Endpoint::Id(id) if is_user(id)),
+};
 
 const FORM: SettingsForm = SettingsForm(&[
     Setting::secret("channel_access_token", "what calls are authorised with, a long-lived token")
@@ -81,7 +88,7 @@ impl LineAdapter {
             content: vec![ContentKind::Text],
             captions: vec![],
             limits: Limits { text_chars: 5_000, caption_chars: 0, url_bytes: 0 },
-            to: vec![AddressForm::Id],
+            to: vec![AddressForm::Pattern(&USER)],
             from: vec![AddressForm::Id],
             idempotent_for: Some(Duration::from_secs(24 * 60 * 60)),
             correlation: Correlation::ProviderId,
@@ -108,16 +115,6 @@ impl ChannelAdapter for LineAdapter {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
-    }
-
-    fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
-        let mut found = check(&self.capabilities, message);
-        if let Endpoint::Id(id) = &message.to
-            && !is_user(id)
-        {
-            found.push(Violation::new(Field::To, "must be a user id: U and 32 hexadecimal digits"));
-        }
-        found
     }
 
     async fn send(
