@@ -38,6 +38,7 @@ fn rows() -> Vec<Promise> {
         Promise::Addresses,
         Promise::Options,
         Promise::Idempotence,
+        Promise::Recall,
         Promise::Errors,
         Promise::Timeouts,
         Promise::Redirects,
@@ -60,6 +61,7 @@ fn cell(adapter: &dyn ChannelAdapter, findings: &Findings, promise: Promise) -> 
         Promise::Status(status) => can.tells(status),
         Promise::Content(kind) => can.sends(kind),
         Promise::Idempotence => can.idempotent_for.is_some(),
+        Promise::Recall => can.recall,
         _ => true,
     };
     let is_proven = proof.is_some();

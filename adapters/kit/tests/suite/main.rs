@@ -5,7 +5,7 @@ mod mail;
 mod push;
 
 use dispatch_contract::{ContentKind, Status};
-use dispatch_kit::conformance::{ConformanceSubject, Findings, Part, run, run_parts};
+use dispatch_kit::conformance::{ConformanceSubject, Findings, Part, run, run_parts, table};
 use tokio::task::JoinHandle;
 
 use self::{chat::Chat, mail::Mail, push::Push};
@@ -104,6 +104,19 @@ async fn each_planted_mistake_without_http_fails() {
     });
     for planted in tried {
         fails(planted).await;
+    }
+}
+
+#[tokio::test]
+async fn the_table_has_a_row_for_whatever_was_tried() {
+    let (push, chat) = (Push::with_receipts(), Chat::honest());
+    for subject in [&push as &dyn ConformanceSubject, &chat] {
+        let findings = run(subject).await;
+        let table = table(&[(subject.adapter(), findings.clone())]);
+        for promise in findings.proofs.keys() {
+            assert!(table.contains(&format!("\n| {promise} |")), "{promise} in {table}");
+        }
+        assert!(!table.contains("failed"), "{table}");
     }
 }
 
