@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation, ErrorKind,
     Fault, Inbound, InboundSink, Message, Recall, Receipt, Retry, SendContext, Shutdown, Status,
-    UnixMillis, Violation, check,
+    UnixMillis, Violation, cannot_recall, check,
 };
 use tokio::sync::oneshot;
 
@@ -185,6 +185,9 @@ impl ChannelAdapter for SandboxAdapter {
 
     /// What was delivered stays so. What was not is not going to be, and nothing is told of it any more.
     async fn recall(&self, _: &SendContext<'_>, provider_id: &str) -> Result<Recall, AdapterError> {
+        if !self.capabilities.recall {
+            return Err(cannot_recall());
+        }
         let recall = self.provider.recall(provider_id);
         if recall == Recall::Recalled {
             self.due.remove(|due| due.receipt.provider_id.as_deref() == Some(provider_id));

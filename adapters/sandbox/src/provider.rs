@@ -194,6 +194,13 @@ impl SimulatedProvider {
         reaction
     }
 
+    /// The channel that a message went out on, if it is remembered.
+    pub(crate) fn channel_of(&self, provider_id: &str) -> Option<Channel> {
+        let state = self.lock();
+        let sent = state.sent.iter().rev().find(|sent| sent.provider_id == provider_id)?;
+        Some(sent.channel.clone())
+    }
+
     /// Takes a message back that nobody has yet. One that was forgotten is with its person.
     pub(crate) fn recall(&self, provider_id: &str) -> Recall {
         let now = self.clock.now();

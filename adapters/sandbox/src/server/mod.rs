@@ -2,6 +2,8 @@
 //!
 //! - `POST /v1/messages` and `POST /v0.1/messages` take a send, and answer by script: 202 with a
 //!   `message_uuid`, 422 (v1) or 400 (v0.1) with a problem object, 429, 500, or never.
+//! - `PATCH /v1/messages/{id}` with `{"status": "revoked"}` takes an RCS message back that nobody has yet: 202;
+//!   422 if it is too late or of another channel, 404 if there is none.
 //! - Status webhooks go to the message's `webhook_url` (v1) or to the configured one, in the form of
 //!   the message's `webhook_version` or of the version that was called. They are signed as Vonage
 //!   signs, and repeated by the injected clock until they are taken: after 5, 10, 20, … 640 s, then
@@ -31,13 +33,13 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::StatusCode,
     response::Response,
-    routing::{get, post},
+    routing::{get, patch, post},
 };
-use dispatch_contract::Secret;
-use serde_json::json;
+use dispatch_contract::{Channel, Recall, Secret};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -154,6 +156,7 @@ impl SandboxServer {
             tokio::spawn(Arc::clone(&shared.webhook_sender).run(shared.cancel.clone()));
         let app = Router::new()
             .route("/v1/messages", post(send_v1))
+            .route("/v1/messages/{id}", patch(revoke))
             .route("/v0.1/messages", post(send_v0_1))
             .route("/v2/applications", get(nothing_kept))
             .route("/beta/chatapp-accounts", get(nothing_kept))
@@ -219,6 +222,21 @@ impl ServerState {
         }
     }
 
+    /// Takes a message back.
+    async fn try_revoke(&self, id: &str, request: Request) -> Result<Response, SandboxProblem> {
+        let now = self.provider.clock().wall();
+        self.callers.check(request.headers(), now).map_err(SandboxProblem::unauthorized)?;
+        let body = read(request.into_body()).await?;
+        let asked = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        let channel = self.provider.channel_of(id).ok_or_else(SandboxProblem::not_found)?;
+        let is_known = asked["status"] == "revoked" && channel == Channel::RCS;
+        if !is_known || self.provider.recall(id) != Recall::Recalled {
+            return Err(SandboxProblem::unsupported());
+        }
+        self.webhook_sender.forget(id);
+        Ok(Response::builder().status(StatusCode::ACCEPTED).body(Body::empty()).unwrap_or_default())
+    }
+
     /// Lets the provider react, and sees to it that its receipts go out.
     async fn play(&self, order: &Order) -> CallResult {
         let reaction = self.provider.react(&SendCall {
@@ -240,7 +258,7 @@ impl ServerState {
             .into_iter()
             .map(|planned| {
                 let body = status::body(order, &planned.receipt).to_string().into_bytes();
-                let post = WebhookPost::new(url.clone(), body, planned.signing, planned.due);
+                let post = WebhookPost::new(&message, url, body, planned.signing, planned.due);
                 (planned.early, (planned.due, post))
             })
             .partition(|(early, _)| *early);
@@ -293,6 +311,17 @@ impl fmt::Debug for SandboxServer {
 
 async fn send_v1(State(shared): State<Arc<ServerState>>, request: Request) -> Response {
     shared.send(MessagesVersion::V1, request).await
+}
+
+async fn revoke(
+    State(shared): State<Arc<ServerState>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    match shared.try_revoke(&id, request).await {
+        Ok(response) => response,
+        Err(problem) => shared.told(problem),
+    }
 }
 
 async fn send_v0_1(State(shared): State<Arc<ServerState>>, request: Request) -> Response {

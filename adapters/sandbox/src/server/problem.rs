@@ -96,6 +96,19 @@ impl SandboxProblem {
         }
     }
 
+    /// There is no such message.
+    pub(super) fn not_found() -> Self {
+        let detail = "There is no message of this id.";
+        Self::new(StatusCode::NOT_FOUND, format!("{ERRORS}#not-found"), "Not found", detail)
+    }
+
+    /// The message cannot be changed so, or not any more.
+    pub(super) fn unsupported() -> Self {
+        let detail = "This message cannot be revoked.";
+        let (status, kind) = (StatusCode::UNPROCESSABLE_ENTITY, format!("{ERRORS}#unsupported"));
+        Self::new(status, kind, "Operation not supported", detail)
+    }
+
     /// Refused by script.
     pub(super) fn rejected(version: MessagesVersion, code: u16) -> Self {
         let status = match version {

@@ -39,6 +39,8 @@ pub(super) struct WebhookSender {
 
 /// A webhook on its way. Its body is personal data.
 pub(super) struct WebhookPost {
+    /// The id of the message that it is about.
+    message: String,
     pub(super) url: String,
     pub(super) body: Vec<u8>,
     pub(super) signing: ReceiptSigning,
@@ -70,12 +72,14 @@ struct WebhookClaims<'a> {
 
 impl WebhookPost {
     pub(super) fn new(
-        url: String,
+        message: &str,
+        url: &str,
         body: Vec<u8>,
         signing: ReceiptSigning,
         due: UnixMillis,
     ) -> Self {
-        WebhookPost { url, body, signing, tries: 0, since: due }
+        let (message, url) = (message.to_owned(), url.to_owned());
+        WebhookPost { message, url, body, signing, tries: 0, since: due }
     }
 }
 
@@ -109,6 +113,11 @@ impl WebhookSender {
         posts: impl IntoIterator<Item = (UnixMillis, WebhookPost)>,
     ) {
         self.lane(message).add(self.provider.clock(), posts).await;
+    }
+
+    /// Posts nothing more about a message.
+    pub(super) fn forget(&self, message: &str) {
+        self.lane(message).remove(|post| post.message == message);
     }
 
     /// Posts a webhook about a message at once; if it is not taken, it is planned anew.

@@ -329,3 +329,38 @@ async fn the_same_seed_and_calls_give_the_same_ids() {
         assert_eq!(first, second);
     }
 }
+
+#[tokio::test]
+async fn an_rcs_message_is_taken_back_until_it_is_delivered() {
+    let world = HttpWorld::scripted("deliver 2s; read 4s").await;
+    let rcs = json!({
+        "channel": "rcs", "message_type": "text", "text": "Hello", "to": PERSON, "from": "Shop",
+    });
+    let revoke = async |id: &str, body: Value| {
+        let url = format!("{}/v1/messages/{id}", world.base);
+        let request = world.client.patch(url).json(&body).basic_auth("some", Some("body"));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let sent = async |body: &Value| {
+        let (status, _, answer) = world.send("/v1/messages", body).await;
+        assert_eq!(status, 202, "{answer}");
+        answer["message_uuid"].as_str().unwrap().to_owned()
+    };
+    let revoked = || json!({ "status": "revoked" });
+    let id = sent(&rcs).await;
+    assert_eq!(revoke(&id, json!({ "status": "read" })).await, 422);
+    world.clock.advance(secs(1)).await;
+    assert_eq!(revoke(&id, revoked()).await, 202);
+    world.clock.advance(secs(10)).await;
+    assert_eq!(world.heard().len(), 0, "nothing more is told of it");
+    assert!(world.provider.sent().pop().unwrap().is_recalled);
+
+    let id = sent(&rcs).await;
+    world.clock.advance(secs(3)).await;
+    assert_eq!(revoke(&id, revoked()).await, 422, "it is delivered");
+    world.clock.advance(secs(3)).await;
+    assert_eq!(world.heard().len(), 2);
+    let id = sent(&sms()).await;
+    assert_eq!(revoke(&id, revoked()).await, 422, "only RCS is");
+    assert_eq!(revoke("nobody", revoked()).await, 404);
+}

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter,
     Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundSink, Limits, Message,
-    Options, OptionsForm, Receipt, Report, SendContext, SinkClosed, Status,
+    Options, OptionsForm, Recall, Receipt, Report, SendContext, SinkClosed, Status,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +117,19 @@ impl ProcessWorld {
             options: Options::default(),
         };
         self.adapter.send(&context, &message).await
+    }
+
+    async fn recall(&self, provider_id: &str) -> Result<Recall, AdapterError> {
+        let account = account();
+        let context = SendContext {
+            attempt: attempt(1),
+            account: &account,
+            callback_url: None,
+            useful_for: None,
+            now: self.clock.now(),
+            timeout: secs(5),
+        };
+        self.adapter.recall(&context, provider_id).await
     }
 
     /// Sends, and lets an hour pass: when what was heard.

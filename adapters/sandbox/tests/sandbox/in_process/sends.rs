@@ -1,8 +1,8 @@
 //! What `send` is answered, and what the provider remembers.
 
 use dispatch_contract::{
-    ChannelAdapter, ErrorKind, Fault, Provider, Registry, Retry, UnixMillis, Verdict,
-    WebhookRequest,
+    ChannelAdapter, ErrorKind, Fault, Provider, Recall, Registry, Retry, Status, UnixMillis,
+    Verdict, WebhookRequest,
 };
 use dispatch_sandbox::{CallResult, ProviderConfig, SandboxProvider};
 
@@ -169,16 +169,35 @@ async fn the_logs_forget_what_is_oldest_but_count_everything() {
 }
 
 #[tokio::test]
-async fn it_has_a_name_of_its_own_and_takes_no_webhooks_or_messages_back() {
+async fn it_has_a_name_of_its_own_and_takes_no_webhooks() {
     let world = ProcessWorld::new(ProviderConfig::default()).await;
     assert_eq!(world.adapter.name(), "sandbox-whatsapp");
     assert_eq!(world.adapter.provider(), "sandbox");
-    assert!(!world.adapter.capabilities().recall);
     let request =
         WebhookRequest { method: "POST", url: "https://a.b/", query: "", headers: &[], body: b"" };
     let provider = SandboxProvider::in_place_of(&Registry::new(), &world.provider);
     let outcome = provider.webhook(&request, &account(), UnixMillis(0));
     assert_eq!((outcome.status, outcome.verdict), (401, Verdict::Forged));
+}
+
+#[tokio::test]
+async fn a_message_is_taken_back_until_it_is_delivered() {
+    let world = ProcessWorld::scripted("deliver 2s; read 4s").await;
+    let running = world.run().await;
+    let taken_back = world.send(1).await.unwrap().provider_id;
+    world.clock.advance(secs(1)).await;
+    assert_eq!(world.recall(&taken_back).await, Ok(Recall::Recalled));
+    world.clock.advance(secs(10)).await;
+    assert_eq!(world.receipts(), [], "nothing more is told of it");
+
+    let delivered = world.send(2).await.unwrap().provider_id;
+    world.clock.advance(secs(3)).await;
+    assert_eq!(world.recall(&delivered).await, Ok(Recall::TooLate(Some(Status::Delivered))));
+    world.clock.advance(secs(3)).await;
+    assert_eq!(world.receipts().len(), 2);
+    assert_eq!(world.recall("nobody's").await, Ok(Recall::TooLate(None)));
+    world.stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]
