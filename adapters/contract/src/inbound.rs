@@ -37,9 +37,9 @@ pub struct Receipt {
 /// What a receipt says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The message reached this rung.
+    /// The message reached this status.
     Reached(Status),
-    /// The message will not climb further.
+    /// The message will advance no further.
     Failed(Failure),
 }
 
