@@ -160,9 +160,9 @@ pub struct HeldReceipt {
 /// [`dispatch_contract::Report`], storable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeldReport {
-    /// The message reached this rung.
+    /// The message reached this status.
     Reached(dispatch_contract::Status),
-    /// The message will not climb further.
+    /// The message will advance no further.
     Failed(dispatch_contract::Failure),
 }
 

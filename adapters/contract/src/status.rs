@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The ladder a message climbs, and never descends. A higher rung implies the lower ones.
+/// How far a message is. It only advances, and a higher status implies the lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Status {
     /// Not yet accepted by a provider.
@@ -19,7 +19,7 @@ pub enum Status {
     Replied,
 }
 
-/// Why a message will not climb further. It yields to any later rung: providers do report
+/// Why a message will advance no further. It yields to any later status: providers do report
 /// `delivered` after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Failure {
@@ -34,7 +34,7 @@ pub enum Failure {
 pub struct UnknownStatus;
 
 impl Status {
-    /// Every rung, lowest first.
+    /// Every status, lowest first.
     pub const ALL: [Status; 5] =
         [Status::Pending, Status::Submitted, Status::Delivered, Status::Read, Status::Replied];
 

@@ -66,7 +66,7 @@ fn receipt(message: &SentMessage, says: Says, happened: UnixMillis) -> Receipt {
         Says::Undeliverable(code) => (Report::Failed(Failure::Undeliverable), code),
         Says::Rejected(code) => (Report::Failed(Failure::Rejected), code),
     };
-    // One of the two rungs at which providers charge; a second charge would be a lie.
+    // One of the two statuses at which providers charge; a second charge would be a lie.
     let usage = (says == Says::Delivered)
         .then(|| Usage { currency: "EUR".to_owned(), price: "0.0333".to_owned() });
     Receipt {
