@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest text of a provider's that is kept, in bytes.
 const DETAIL_BYTES: usize = 300;
+/// What is said of a message whose route is gone.
+const NO_ROUTE: &str = "its route is no longer configured";
 /// How many records one thread reads before others are asked to help.
 const READ_TOGETHER: usize = 32;
 
@@ -108,11 +110,7 @@ impl Dispatcher {
 
     async fn call(&self, order: &SendOrder, routes: &RouteTable) -> SendResult {
         let Some(route) = routes.get(&order.route) else {
-            return refused(
-                ErrorKind::Forbidden,
-                Fault::Account,
-                "its route is no longer configured",
-            );
+            return refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE);
         };
         let record = order.record.as_ref();
         let found = record
@@ -199,10 +197,8 @@ impl Dispatcher {
 
 /// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.
 pub fn answer_of(error: AdapterError) -> SendResult {
-    let AdapterError { kind, fault, retry, code, cause, mut detail } = error;
-    let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
-    detail.truncate(end.unwrap_or(0));
-    let failure = CallFailure { kind, fault, code, detail, cause };
+    let retry = error.retry;
+    let failure = failure_of(error);
     match retry {
         Retry::Permanent => SendResult::Rejected(failure),
         Retry::Temporary { after } => SendResult::RetryLater {
@@ -213,30 +209,29 @@ pub fn answer_of(error: AdapterError) -> SendResult {
     }
 }
 
+/// A failed call, with as much of the provider's text as is kept.
+fn failure_of(error: AdapterError) -> CallFailure {
+    let AdapterError { kind, fault, code, cause, mut detail, retry: _ } = error;
+    let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
+    detail.truncate(end.unwrap_or(0));
+    CallFailure { kind, fault, code, detail, cause }
+}
+
+/// A call that failed on our side, or without a word of the provider's.
+fn failure(kind: ErrorKind, fault: Fault, detail: &str) -> CallFailure {
+    CallFailure { kind, fault, code: None, detail: detail.to_owned(), cause: None }
+}
+
 /// Nothing was sent, and it may go better next time.
 fn not_sent(detail: &str) -> SendResult {
-    let (kind, fault) = (ErrorKind::Unreachable, Fault::Account);
-    let failure = CallFailure { kind, fault, code: None, detail: detail.to_owned(), cause: None };
+    let failure = failure(ErrorKind::Unreachable, Fault::Account, detail);
     SendResult::RetryLater { failure, after_ms: None }
 }
 
 fn refused(kind: ErrorKind, fault: Fault, detail: &str) -> SendResult {
-    SendResult::Rejected(CallFailure {
-        kind,
-        fault,
-        code: None,
-        detail: detail.to_owned(),
-        cause: None,
-    })
+    SendResult::Rejected(failure(kind, fault, detail))
 }
 
 fn unknown(kind: ErrorKind, detail: &str) -> SendResult {
-    let detail = detail.to_owned();
-    SendResult::Unknown(CallFailure {
-        kind,
-        fault: Fault::Provider,
-        code: None,
-        detail,
-        cause: None,
-    })
+    SendResult::Unknown(failure(kind, Fault::Provider, detail))
 }

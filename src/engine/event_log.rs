@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{ForeignReceipts, RouteQueue, receipt_monitor::SilentAccount};
 use crate::{
-    machine::{CallFailure, EndState, Fact, Reason, WorkflowId, describe},
+    machine::{CallFailure, EndState, Fact, Reason, RecallResult, WorkflowId, describe},
     telemetry::{About, LogLimit},
 };
 
@@ -45,6 +45,13 @@ impl EventLog {
             Fact::AttemptRetryScheduled { failure, .. } => {
                 let cause = cause(failure);
                 if self.admits(Level::WARN, "deferred", route, &cause) {
+                    let error = failure.kind.as_str();
+                    tracing::warn!(workflow = %id, route, error, cause, "{}", describe(fact));
+                }
+            }
+            Fact::RecallEnded { result: RecallResult::Failed(failure), .. } => {
+                let cause = cause(failure);
+                if self.admits(Level::WARN, "recall", route, &cause) {
                     let error = failure.kind.as_str();
                     tracing::warn!(workflow = %id, route, error, cause, "{}", describe(fact));
                 }

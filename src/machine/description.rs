@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{CallFailure, Fact};
+use super::{CallFailure, Fact, RecallResult};
 
 /// What `fact` says, for people: one sentence, in which steps are counted from 1.
 pub fn describe(fact: &Fact) -> String {
@@ -118,7 +118,15 @@ pub fn describe(fact: &Fact) -> String {
             format!("message of attempt {attempt} asked back, before the next step")
         }
         Fact::RecallEnded { attempt, result } => {
-            format!("message of attempt {attempt} {}", result.in_words())
+            let what = match result {
+                RecallResult::Recalled => "recalled".to_owned(),
+                RecallResult::TooLate(_) => "not recalled: it was too late".to_owned(),
+                RecallResult::Failed(failure) => {
+                    format!("asked back, and may be seen all the same: {}", said(failure))
+                }
+                RecallResult::Unanswered => "asked back, and no answer came in time".to_owned(),
+            };
+            format!("message of attempt {attempt} {what}")
         }
     }
 }

@@ -228,14 +228,14 @@ pub enum Fact {
 }
 
 /// What became of a recall.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecallResult {
     /// The person will not see the message.
     Recalled,
     /// It was too late; the status that the provider named, if it did.
     TooLate(Option<Status>),
-    /// The provider was asked, and nobody knows.
-    Failed,
+    /// Nobody knows whether the person will see it; why.
+    Failed(CallFailure),
     /// No answer came in time, or the service died meanwhile.
     Unanswered,
 }
@@ -368,13 +368,13 @@ impl Fact {
 }
 
 impl RecallResult {
-    /// What the timeline says of the message.
-    pub const fn in_words(self) -> &'static str {
+    /// The name used in metrics.
+    pub const fn as_str(&self) -> &'static str {
         match self {
             RecallResult::Recalled => "recalled",
-            RecallResult::TooLate(_) => "not recalled: it was too late",
-            RecallResult::Failed => "asked back, and nobody knows whether it will be seen",
-            RecallResult::Unanswered => "asked back, and no answer came in time",
+            RecallResult::TooLate(_) => "too_late",
+            RecallResult::Failed(_) => "failed",
+            RecallResult::Unanswered => "unanswered",
         }
     }
 }

@@ -352,9 +352,10 @@ impl Workflow {
         (1..).zip(&self.attempts).filter(move |(_, attempt)| attempt.step == step)
     }
 
-    /// The attempt that waits for a free place on its route, if one does.
+    /// The attempt that waits for a free place on its route, if one does. Of a step whose time is over and
+    /// whose message is asked back none does.
     pub fn wants_permit(&self) -> Option<u16> {
-        let step = self.active_step()?;
+        let step = self.active_step().filter(|step| self.recalling_until(*step).is_none())?;
         self.attempts_of(step)
             .find(|(_, attempt)| attempt.state == AttemptState::Planned)
             .map(|(number, _)| number)

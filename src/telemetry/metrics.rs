@@ -15,7 +15,7 @@ use families::{
 };
 
 use super::{About, tenants::Tenants};
-use crate::machine::{CallFailure, Fact, Priority, Reason, RecallResult};
+use crate::machine::{CallFailure, Fact, Priority, Reason};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Metrics {
                     EndedLabels { state: outcome.state.as_str(), reason: outcome.reason.as_str() };
                 self.families.ended.get_or_create(&labels).inc();
             }
-            Fact::RecallEnded { result, .. } => self.recalled(channel(), *result),
+            Fact::RecallEnded { result, .. } => self.recalled(channel(), result.as_str()),
             Fact::StepFailed { reason, .. } => {
                 self.left(channel(), *reason);
                 if *reason == Reason::RouteSaturated {
@@ -314,13 +314,7 @@ impl Metrics {
         }
     }
 
-    fn recalled(&self, channel: String, result: RecallResult) {
-        let result = match result {
-            RecallResult::Recalled => "recalled",
-            RecallResult::TooLate(_) => "too_late",
-            RecallResult::Failed => "failed",
-            RecallResult::Unanswered => "unanswered",
-        };
+    fn recalled(&self, channel: String, result: &'static str) {
         self.families.recalls.get_or_create(&RecallLabels { channel, result }).inc();
     }
 

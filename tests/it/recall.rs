@@ -10,7 +10,7 @@ use dispatch::{
     builtin,
     client::{Client, Credential},
     config::Config,
-    pb::v1::{EventKind, RecallResult, Workflow, event::Attributes},
+    pb::v1::{EventKind, Recall as Recalled, RecallResult, Workflow, event::Attributes},
     service::Service,
 };
 use dispatch_contract::{
@@ -180,12 +180,16 @@ fn kinds(workflow: &Workflow) -> Vec<EventKind> {
     workflow.timeline.iter().map(|event| event.kind()).collect()
 }
 
-fn result(workflow: &Workflow) -> Option<RecallResult> {
+fn recall(workflow: &Workflow) -> Option<Recalled> {
     let ended = workflow.timeline.iter().find(|event| event.kind() == EventKind::RecallEnded)?;
     match ended.attributes.as_ref()? {
-        Attributes::Recall(recall) => Some(recall.result()),
+        Attributes::Recall(recall) => Some(recall.clone()),
         _ => None,
     }
+}
+
+fn result(workflow: &Workflow) -> Option<RecallResult> {
+    recall(workflow).map(|recall| recall.result())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,6 +229,10 @@ async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
         assert!(at(EventKind::StepExpired) < last, "{kinds:?}");
     }
     assert_eq!(all[1].steps[0].status, "delivered", "what the provider said of it is kept");
+    let details: Vec<_> = all.iter().map(|workflow| recall(workflow).unwrap().detail).collect();
+    assert_eq!(details[2], "the adapter failed in the middle of the call");
+    assert_eq!(details[4], "it said nothing useful");
+    assert!([0, 1, 3].iter().all(|at| details[*at].is_empty()), "{details:?}");
 
     // It was read, and nobody had told: nothing more is sent.
     let read = noted(&client, "us", "cyd").await;

@@ -6,11 +6,13 @@ use dispatch_contract::{AdapterError, Probe, UnixMillis};
 
 use crate::http::{HttpClient, HttpRequest, HttpResponse, Method};
 
-/// Asks `url` by GET with a credential: 2xx says that it works, 401 and 403 that it does not.
+/// Asks `url` by GET with a credential: 2xx says that it works, one of `refusals` (401, and 403 where that is
+/// not about the path alone) that it does not.
 pub async fn ask(
     client: &HttpClient,
     url: &str,
     authorization: &str,
+    refusals: &[u16],
     now: UnixMillis,
     timeout: Duration,
 ) -> Probe {
@@ -24,13 +26,15 @@ pub async fn ask(
         timeout,
         now,
     };
-    read(client.call(call).await)
+    read(client.call(call).await, refusals)
 }
 
-fn read(answer: Result<HttpResponse, AdapterError>) -> Probe {
+fn read(answer: Result<HttpResponse, AdapterError>, refusals: &[u16]) -> Probe {
     match answer.map(|answer| answer.status) {
         Ok(200..=299) => Probe::Works,
-        Ok(status @ (401 | 403)) => Probe::Refused(format!("the provider answered HTTP {status}")),
+        Ok(status) if refusals.contains(&status) => {
+            Probe::Refused(format!("the provider answered HTTP {status}"))
+        }
         Ok(status) => Probe::CannotBeAsked(format!("the provider answered HTTP {status}")),
         Err(error) => Probe::CannotBeAsked(error.detail),
     }

@@ -30,21 +30,13 @@ impl VonageGateway {
             Ok(authorization) => authorization,
             Err(error) => return Probe::CannotBeAsked(error.detail),
         };
-        let path = match view.credential {
-            ProviderCredential::Key { .. } => APPLICATIONS,
-            ProviderCredential::Application { .. } => EXTERNAL_ACCOUNTS,
+        let (path, refusals): (_, &[u16]) = match view.credential {
+            ProviderCredential::Key { .. } => (APPLICATIONS, &[401, 403]),
+            // 403: the application may not look there; what its messages may do is another matter.
+            ProviderCredential::Application { .. } => (EXTERNAL_ACCOUNTS, &[401]),
         };
         let url = format!("{}{path}", view.base_url);
-        let found = probe::ask(&self.client, &url, &authorization, now, timeout).await;
-        match (&view.credential, found) {
-            // The application may not look there; what its messages may do is another matter.
-            (ProviderCredential::Application { .. }, Probe::Refused(why))
-                if why.contains("403") =>
-            {
-                Probe::CannotBeAsked(why)
-            }
-            (_, found) => found,
-        }
+        probe::ask(&self.client, &url, &authorization, refusals, now, timeout).await
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use dispatch_contract::{AdapterError, Busy, Recall, SendContext};
+use dispatch_contract::{Busy, ErrorKind, Fault, Recall, SendContext};
 use futures_util::FutureExt;
 
-use super::{Command, Dispatcher, RecallOrder, RouteTable};
+use super::{Command, Dispatcher, NO_ROUTE, RecallOrder, RouteTable, failure, failure_of};
 use crate::{
     engine::account_id,
-    machine::{Fact, RECALL_WAIT_MS, RecallResult, WorkflowId},
+    machine::{CallFailure, Fact, RECALL_WAIT_MS, RecallResult, WorkflowId},
     store::{Reader, Record, StoreError},
 };
 
@@ -20,16 +20,14 @@ impl Dispatcher {
             let result = match asked {
                 Ok(Ok(Recall::Recalled)) => RecallResult::Recalled,
                 Ok(Ok(Recall::TooLate(reached))) => RecallResult::TooLate(reached),
-                Ok(Err(why)) => {
-                    tracing::warn!(route = &*order.route, attempt = %order.attempt, why, "a message could not be recalled");
-                    RecallResult::Failed
-                }
+                Ok(Err(failure)) => RecallResult::Failed(failure),
                 Err(_) => {
                     if let Some(route) = routes.get(&order.route) {
                         this.metrics.adapter_panicked(route.adapter.name(), "recall");
                     }
                     tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
-                    RecallResult::Failed
+                    let detail = "the adapter failed in the middle of the call";
+                    RecallResult::Failed(failure(ErrorKind::ProviderFailure, Fault::Provider, detail))
                 }
             };
             // If the engine has stopped, the next life waits for no answer longer than this one would have.
@@ -38,25 +36,35 @@ impl Dispatcher {
     }
 
     /// What the provider says, or why it was not asked or did not answer.
-    async fn recalled(&self, order: &RecallOrder, routes: &RouteTable) -> Result<Recall, String> {
-        let route = routes.get(&order.route).ok_or("its route is no longer configured")?;
+    async fn recalled(
+        &self,
+        order: &RecallOrder,
+        routes: &RouteTable,
+    ) -> Result<Recall, CallFailure> {
+        let gone = |detail| failure(ErrorKind::Forbidden, Fault::Account, detail);
+        let route = routes.get(&order.route).ok_or_else(|| gone(NO_ROUTE))?;
         let account = account_id(route.adapter.provider(), &route.account.name);
         if *routes.former_names().present(&order.account) != account {
-            return Err("its route goes by another account now".to_owned());
+            return Err(gone("its route goes by another account now"));
         }
         let (reader, attempt) = (Arc::clone(&self.reader), order.attempt);
         let read = self
             .runtime
             .spawn_blocking(move || read(&*reader, WorkflowId(attempt.workflow), attempt.number));
-        let (record, provider_id) = read
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?
-            .ok_or("its provider named no id of it")?;
-        let step = record.plan.steps.get(usize::from(order.step)).ok_or("it has no such step")?;
-        let account = self
-            .account(route, &record.tenant, step)
-            .map_err(|_| "its sender's account could not be read")?;
+        let read = read.await.map_err(|error| error.to_string());
+        let read = read.and_then(|read| read.map_err(|error| error.to_string()));
+        let found = read.map_err(|error| {
+            tracing::error!(%attempt, error, "a record could not be read");
+            unread("its record could not be read")
+        })?;
+        let step = |record: &Record| record.plan.steps.get(usize::from(order.step)).cloned();
+        let Some((provider_id, record, step)) =
+            found.and_then(|(record, id)| step(&record).map(|step| (id, record, step)))
+        else {
+            return Err(unread("its provider named no id of it"));
+        };
+        let account = self.account(route, &record.tenant, &step);
+        let account = account.map_err(|_| unread("its sender's account could not be read"))?;
         let timeout = route.timeout.min(Duration::from_millis(RECALL_WAIT_MS));
         let context = SendContext {
             attempt: order.attempt,
@@ -69,11 +77,14 @@ impl Dispatcher {
         // By then the machine has gone on.
         let most = timeout + Duration::from_secs(1);
         match tokio::time::timeout(most, route.adapter.recall(&context, &provider_id)).await {
-            Ok(Ok(recall)) => Ok(recall),
-            Ok(Err(AdapterError { detail, .. })) => Err(detail),
-            Err(_) => Err(format!("no answer within {} s", timeout.as_secs_f64())),
+            Ok(answer) => answer.map_err(failure_of),
+            Err(_) => Err(failure(ErrorKind::Timeout, Fault::Provider, "no answer in time")),
         }
     }
+}
+
+fn unread(detail: &str) -> CallFailure {
+    failure(ErrorKind::Unreachable, Fault::Account, detail)
 }
 
 /// What was asked for, and the provider's id of the attempt's message.

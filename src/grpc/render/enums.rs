@@ -75,11 +75,11 @@ pub(super) fn deadline(kind: DeadlineKind) -> v1::DeadlineKind {
     }
 }
 
-pub(super) fn recall_result(result: RecallResult) -> v1::RecallResult {
+pub(super) fn recall_result(result: &RecallResult) -> v1::RecallResult {
     match result {
         RecallResult::Recalled => v1::RecallResult::Recalled,
         RecallResult::TooLate(_) => v1::RecallResult::TooLate,
-        RecallResult::Failed => v1::RecallResult::Failed,
+        RecallResult::Failed(_) => v1::RecallResult::Failed,
         RecallResult::Unanswered => v1::RecallResult::Unanswered,
     }
 }

@@ -4,7 +4,7 @@ use dispatch_contract::{AttemptId, Status, UnixMillis, Usage};
 
 use super::{enums, number, state, status, timestamp};
 use crate::{
-    machine::{CallFailure, Fact, TimelineEvent},
+    machine::{CallFailure, Fact, RecallResult, TimelineEvent},
     pb::v1::{self, EventKind, event::Attributes},
 };
 
@@ -116,10 +116,20 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
             wait_end_time: event.wait_until.map(timestamp),
             ..v1::Recall::default()
         }),
-        Fact::RecallEnded { result, .. } => Attributes::Recall(v1::Recall {
-            result: enums::recall_result(*result) as i32,
-            wait_end_time: None,
-        }),
+        Fact::RecallEnded { result, .. } => {
+            let failure = match result {
+                RecallResult::Failed(failure) => Some(failure),
+                RecallResult::Recalled | RecallResult::TooLate(_) | RecallResult::Unanswered => {
+                    None
+                }
+            };
+            Attributes::Recall(v1::Recall {
+                result: enums::recall_result(result) as i32,
+                wait_end_time: None,
+                provider_code: failure.and_then(|it| it.code.clone()).unwrap_or_default(),
+                detail: failure.map(|it| it.detail.clone()).unwrap_or_default(),
+            })
+        }
         Fact::Ended(outcome) => Attributes::WorkflowEnd(v1::WorkflowEnd {
             reason: enums::reason(outcome.reason) as i32,
             provider_code: outcome.code.clone().unwrap_or_default(),

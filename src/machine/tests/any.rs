@@ -48,7 +48,7 @@ fn any_recall() -> impl Strategy<Value = RecallResult> {
     prop_oneof![
         Just(RecallResult::Recalled),
         status.prop_map(RecallResult::TooLate),
-        Just(RecallResult::Failed),
+        Just(RecallResult::Failed(failure(Fault::Provider))),
     ]
 }
 

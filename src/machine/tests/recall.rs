@@ -26,9 +26,10 @@ fn the_next_step_waits_for_the_answer() {
     assert_eq!((driven.step(), driven.workflow.wants_permit()), (Some(0), None));
     driven.after(RECALL_WAIT_MS - 1);
     assert_eq!(driven.step(), Some(0));
-    for result in [RecallResult::Recalled, RecallResult::TooLate(None), RecallResult::Failed] {
+    let failed = RecallResult::Failed(failure(Fault::Provider));
+    for result in [RecallResult::Recalled, RecallResult::TooLate(None), failed] {
         let mut driven = expiring();
-        told(&mut driven, result);
+        told(&mut driven, result.clone());
         let then = ["RECALL_STARTED", "RECALL_ENDED", "STEP_EXPIRED", "STEP_STARTED"];
         assert_eq!(kinds(&driven)[..4], then);
         assert_eq!(driven.step(), Some(1));
@@ -66,7 +67,7 @@ fn a_receipt_or_a_cancel_that_comes_meanwhile_is_first() {
     let mut driven = expiring();
     driven.update(1, Report::Failed(Failure::Undeliverable));
     assert_eq!(driven.step(), Some(1), "there is nothing to be asked back any more");
-    assert_eq!(told(&mut driven, RecallResult::Failed), 1);
+    assert_eq!(told(&mut driven, RecallResult::Recalled), 1);
     assert_eq!(driven.step(), Some(1));
 
     let mut driven = expiring();
@@ -95,4 +96,19 @@ fn only_what_was_accepted_and_is_followed_is_asked_back() {
     let mut driven = DrivenWorkflow::by(late, vec![RECALLING]);
     driven.accepted().after(10 * MINUTE);
     assert_eq!(driven.ended(), Some((EndState::Failed, Reason::DeadlineExceeded)));
+}
+
+#[test]
+fn nothing_more_of_the_step_goes_out_while_its_message_is_asked_back() {
+    // A second send waits for its permit when the first turns out to be accepted.
+    let resending = Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() };
+    let mut driven = DrivenWorkflow::by(resending, vec![RECALLING]);
+    driven.start().answer(SendResult::Unknown(failure(Fault::Provider)));
+    driven.update(1, Report::Reached(Status::Submitted)).after(10 * MINUTE);
+    assert_eq!(driven.workflow.attempts[1].state, AttemptState::Planned);
+    assert!(driven.workflow.recalling_until(0).is_some());
+    assert_eq!(driven.workflow.wants_permit(), None);
+    assert_eq!(driven.handle(Event::PermitGranted { attempt: 2 }), 0);
+    told(&mut driven, RecallResult::Recalled);
+    assert_eq!((driven.step(), driven.workflow.wants_permit()), (Some(1), Some(3)));
 }

@@ -40,12 +40,13 @@ impl Transition<'_> {
         if !is_recalling || self.workflow.has_ended() {
             return;
         }
+        let reached = match result {
+            RecallResult::TooLate(reached) => reached.filter(|reached| *reached > status),
+            RecallResult::Recalled | RecallResult::Failed(_) | RecallResult::Unanswered => None,
+        };
         self.emit(Fact::RecallEnded { attempt: number, result });
-        if let RecallResult::TooLate(Some(reached)) = result
-            && reached > status
-        {
+        if let Some(status) = reached {
             let (provider_time, usage) = (None, None);
-            let status = reached;
             self.emit(Fact::StatusReached { attempt: number, status, provider_time, usage });
             self.status_advanced(number);
         }

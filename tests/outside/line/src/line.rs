@@ -64,7 +64,7 @@ impl Provider for Line {
 
     async fn probe(&self, account: &Account, now: UnixMillis, timeout: Duration) -> Probe {
         let url = format!("{}/v2/bot/info", base_url(account));
-        probe::ask(&self.0.client, &url, &bearer(account), now, timeout).await
+        probe::ask(&self.0.client, &url, &bearer(account), &[401, 403], now, timeout).await
     }
 }
 
