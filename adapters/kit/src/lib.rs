@@ -5,6 +5,7 @@
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
 //! - [`keys`]: our attempt id as an idempotency key.
 //! - [`probe`]: whether a credential is taken, asked by a call that sends nothing.
+//! - [`signature`]: whether bytes were signed by who has the key, in constant time.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
 //!
@@ -17,3 +18,4 @@ pub mod http;
 pub mod json;
 pub mod keys;
 pub mod probe;
+pub mod signature;

@@ -11,14 +11,11 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest::{SHA256, digest},
-};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
 use dispatch_contract::{UnixMillis, WebhookRequest};
+use dispatch_kit::signature::is_sha256_of;
 
 use super::WebhookKeys;
 
@@ -84,23 +81,7 @@ fn young(claims: &Value, tolerance: Option<Duration>, now: UnixMillis) -> bool {
 /// re-serialised body) of its compact form.
 fn covers(claims: &Value, body: &[u8]) -> bool {
     let Some(claimed) = claims.get("payload_hash").and_then(Value::as_str) else { return false };
-    let claimed = claimed.to_ascii_lowercase();
-    let is_hash_of = |bytes: &[u8]| {
-        verify_slices_are_equal(sha256_hex(bytes).as_bytes(), claimed.as_bytes()).is_ok()
-    };
-    is_hash_of(body) || is_hash_of(&compact(body))
-}
-
-/// Lower-case hex SHA-256, as `payload_hash` has it.
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = digest(&SHA256, bytes);
-    digest
-        .as_ref()
-        .iter()
-        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-        .map(char::from)
-        .collect()
+    is_sha256_of(body, claimed) || is_sha256_of(&compact(body), claimed)
 }
 
 /// `json` without the white space between its tokens. The order of keys and the spelling of numbers
@@ -125,6 +106,7 @@ fn compact(json: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use dispatch_kit::signature::sha256_hex;
     use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
 
@@ -164,14 +146,6 @@ mod tests {
 
     fn genuine(header: &str) -> bool {
         genuine_with(header, BODY, &keys())
-    }
-
-    #[test]
-    fn the_hash_is_lower_case_hex_sha_256() {
-        assert_eq!(
-            sha256_hex(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 
     #[test]

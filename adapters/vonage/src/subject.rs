@@ -10,11 +10,12 @@ use dispatch_contract::{
     Fault, Message, Provider, Recall, Report, Retry, Secret, SendContext, Status, UnixMillis,
 };
 
-use super::{ApiVersion, provider::vonage, samples::samples, signature::sha256_hex, v01, v1};
+use super::{ApiVersion, provider::vonage, samples::samples, v01, v1};
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, NOW, Part, RecallSample, RefusalSample, SampleWebhook,
     StubAnswer, UnderstoodRequest, attempt,
 };
+use dispatch_kit::signature::sha256_hex;
 
 const API_KEY: &str = "abcd1234";
 const REPLAY_WINDOW: Duration = Duration::from_secs(86_400);
