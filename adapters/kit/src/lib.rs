@@ -8,12 +8,14 @@
 //! - [`signature`]: whether bytes were signed by who has the key, in constant time.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
 //! - [`conformance`]: the suite that turns an adapter's declared capabilities into tests.
+//! - [`golden`]: files that hold the request that leaves for each named message.
 //!
 //! What only one channel knows (its limits, its options) is in the channel's own crate, what only one
 //! provider knows in the provider's. Nothing here keeps a message or decides when to send one.
 
 pub mod conformance;
 pub mod connect;
+pub mod golden;
 pub mod http;
 pub mod json;
 pub mod keys;

@@ -3,7 +3,10 @@ use std::time::Duration;
 use dispatch_contract::{
     Channel, ChannelAdapter, Content, Endpoint, Field, Message, Options, UnixMillis,
 };
-use dispatch_kit::conformance::assert_parts;
+use dispatch_kit::{
+    conformance::assert_parts,
+    golden::{GoldenMessage, assert_golden},
+};
 use dispatch_sms::{SmsEncoding, SmsOptions};
 use serde_json::json;
 
@@ -32,6 +35,22 @@ async fn it_keeps_what_it_declares() {
         let subject = VonageSubject::usual(&Channel::SMS, version).expect("one of Vonage's");
         assert_parts(&subject, subject.parts()).await;
     }
+}
+
+#[tokio::test]
+async fn what_leaves_is_as_its_golden_file_has_it() {
+    let subject = VonageSubject::usual(&Channel::SMS, ApiVersion::V1).expect("one of Vonage's");
+    let plain = |name| GoldenMessage::new(name, text("Acme", Options::default()));
+    let messages = [
+        plain("text"),
+        plain("text-of-use-for-ten-minutes").of_use_for(Duration::from_secs(600)),
+        GoldenMessage::new(
+            "text-as-unicode",
+            text("447700900001", encoded_as(SmsEncoding::Unicode)),
+        ),
+    ];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
+    assert_golden(&subject, folder, &["authorization", "content-type"], &messages).await;
 }
 
 #[test]
