@@ -1,8 +1,7 @@
 //! Instructions of the hot paths, counted by valgrind: the same on a busy machine as on a quiet one.
 //!
 //! This program runs itself under callgrind, once doing a thing few times and once many times; the
-//! difference is the thing's own. Only optimised code is worth counting:
-//! `cargo test --release --test guard`.
+//! difference is the thing's own.
 
 use std::{hint::black_box, process::Command};
 
@@ -34,7 +33,7 @@ const MANY: usize = 120;
 const ASKED: &str = "DISPATCH_GUARD";
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release --test guard")]
+#[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release -p dispatch-guard")]
 fn hot_paths_take_as_few_instructions_as_are_written_down() {
     if let Ok(asked) = std::env::var(ASKED) {
         let (number, times) = asked.split_once(' ').expect("a number, and how often");

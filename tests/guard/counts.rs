@@ -1,6 +1,8 @@
 //! What cannot flake about speed: how often memory is asked for, how much is written, and how many
 //! instructions the hot paths take ([`instructions`]).
 //!
+//! Only optimised code is worth counting: `cargo test --release -p dispatch-guard`. Anything else leaves it out.
+//!
 //! The figures are the present ones; each may be missed by its margin and no more, in either
 //! direction: what has become cheaper is written down, so that it stays so.
 
@@ -90,6 +92,7 @@ fn started() -> (Components, MemoryStore, Processor) {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release -p dispatch-guard")]
 fn a_turn_allocates_as_little_as_is_written_down() {
     let (parts, mut store, mut processor) = started();
     let plan = lives::plan(&parts);
@@ -121,6 +124,7 @@ fn a_turn_allocates_as_little_as_is_written_down() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release -p dispatch-guard")]
 fn a_life_writes_as_little_as_is_written_down() {
     let parts = lives::parts();
     let plan = lives::plan(&parts);
