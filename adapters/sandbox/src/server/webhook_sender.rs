@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{ServerConfig, ServerConfigError};
+use super::vonage::{ServerConfig, ServerConfigError};
 use crate::{provider::SimulatedProvider, queue::Queue, script::ReceiptSigning};
 
 /// How long a receiver may take to answer. Real time, as all that concerns sockets.

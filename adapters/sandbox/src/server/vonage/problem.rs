@@ -165,7 +165,7 @@ pub(super) fn code_url(code: u16) -> String {
     format!("{ERRORS}/messages#{code}")
 }
 
-pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
+pub(in crate::server) fn json_response(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
