@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::vonage::problem::json_response;
+use super::shared::json_response;
 use crate::{Script, SimulatedProvider};
 
 /// The longest script text, in bytes.

@@ -1,22 +1,16 @@
-//! Takes status webhooks to their receivers: signs, posts, and repeats what was not taken.
+//! Takes status webhooks to their receivers: has them signed, posts, and repeats what was not taken.
+//!
+//! Repeated by the injected clock: after 5, 10, 20, … 640 s, then every 900 s, for 24 h. Each time it is
+//! signed anew.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::UnixMillis;
-use jsonwebtoken::{EncodingKey, Header};
 use reqwest::header;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::vonage::{ServerConfig, ServerConfigError};
+use super::ServerConfigError;
 use crate::{provider::SimulatedProvider, queue::Queue, script::ReceiptSigning};
 
 /// How long a receiver may take to answer. Real time, as all that concerns sockets.
@@ -33,62 +27,50 @@ const LANES: usize = 8;
 pub(super) struct WebhookSender {
     provider: Arc<SimulatedProvider>,
     client: reqwest::Client,
-    signer: Option<Signer>,
     lanes: [Queue<WebhookPost>; LANES],
+}
+
+/// Signs webhooks as one provider does.
+pub(super) trait WebhookSigner: Send + Sync {
+    /// The header that makes a webhook to `url` with this body genuine; `None` if that failed.
+    fn sign(&self, url: &str, body: &[u8]) -> Option<(&'static str, String)>;
+}
+
+/// A webhook, before it is signed.
+pub(super) struct WebhookDraft {
+    pub(super) url: String,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+    /// `None`: it is not signed.
+    pub(super) signer: Option<Arc<dyn WebhookSigner>>,
 }
 
 /// A webhook on its way. Its body is personal data.
 pub(super) struct WebhookPost {
     /// The id of the message that it is about.
     message: String,
-    pub(super) url: String,
-    pub(super) body: Vec<u8>,
-    pub(super) signing: ReceiptSigning,
+    draft: WebhookDraft,
+    signing: ReceiptSigning,
     /// How often it has been posted in vain.
     tries: u32,
     /// When it was due first.
     since: UnixMillis,
 }
 
-struct Signer {
-    key: EncodingKey,
-    api_key: String,
-    application_id: Option<String>,
-    signed: AtomicU64,
-}
-
-#[derive(Serialize)]
-struct WebhookClaims<'a> {
-    /// In seconds.
-    iat: u64,
-    jti: String,
-    iss: &'static str,
-    /// Lower-case hex SHA-256 of the body.
-    payload_hash: &'a str,
-    api_key: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    application_id: Option<&'a str>,
-}
-
 impl WebhookPost {
     pub(super) fn new(
         message: &str,
-        url: &str,
-        body: Vec<u8>,
+        draft: WebhookDraft,
         signing: ReceiptSigning,
         due: UnixMillis,
     ) -> Self {
-        let (message, url) = (message.to_owned(), url.to_owned());
-        WebhookPost { message, url, body, signing, tries: 0, since: due }
+        WebhookPost { message: message.to_owned(), draft, signing, tries: 0, since: due }
     }
 }
 
 impl WebhookSender {
     #[expect(clippy::disallowed_methods, reason = "a provider is no part of the service")]
-    pub(super) fn new(
-        provider: Arc<SimulatedProvider>,
-        config: &ServerConfig,
-    ) -> Result<Self, ServerConfigError> {
+    pub(super) fn new(provider: Arc<SimulatedProvider>) -> Result<Self, ServerConfigError> {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             // A webhook goes where it was asked to go, and nowhere else.
@@ -96,14 +78,8 @@ impl WebhookSender {
             .no_proxy()
             .build()
             .map_err(|error| ServerConfigError::client(&error))?;
-        let signer = config.signature_secret.as_ref().map(|secret| Signer {
-            key: EncodingKey::from_secret(secret.expose().as_bytes()),
-            api_key: config.api_key.clone(),
-            application_id: config.application_id.clone(),
-            signed: AtomicU64::new(0),
-        });
         let lanes = std::array::from_fn(|_| Queue::new());
-        Ok(WebhookSender { provider, client, signer, lanes })
+        Ok(WebhookSender { provider, client, lanes })
     }
 
     /// Keeps webhooks about a message until they are due.
@@ -167,23 +143,17 @@ impl WebhookSender {
     }
 
     fn request(&self, post: &WebhookPost) -> reqwest::RequestBuilder {
-        let request = self
-            .client
-            .post(&post.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(post.body.clone());
+        let WebhookDraft { url, content_type, body, signer } = &post.draft;
+        let request =
+            self.client.post(url).header(header::CONTENT_TYPE, *content_type).body(body.clone());
         let signs = match post.signing {
             ReceiptSigning::Signed => true,
             ReceiptSigning::SignedWhenRepeated => post.tries > 0,
             ReceiptSigning::Unsigned => false,
         };
-        match self
-            .signer
-            .as_ref()
-            .filter(|_| signs)
-            .and_then(|signer| signer.token(&post.body, &self.provider))
-        {
-            Some(token) => request.bearer_auth(token),
+        let signer = signer.as_ref().filter(|_| signs);
+        match signer.and_then(|signer| signer.sign(url, body)) {
+            Some((name, value)) => request.header(name, value),
             None => request,
         }
     }
@@ -191,27 +161,6 @@ impl WebhookSender {
     fn lane(&self, message: &str) -> &Queue<WebhookPost> {
         let sum = message.bytes().map(usize::from).sum::<usize>();
         &self.lanes[sum % LANES]
-    }
-}
-
-impl Signer {
-    fn token(&self, body: &[u8], provider: &SimulatedProvider) -> Option<String> {
-        let now = provider.clock().wall();
-        let payload_hash: String =
-            Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-        let count = self.signed.fetch_add(1, Ordering::Relaxed);
-        let claims = WebhookClaims {
-            iat: now.0 / 1000,
-            // The time keeps a restarted server from naming two tokens alike.
-            jti: provider.seed().id(count, &["jti", &now.0.to_string(), &payload_hash]).to_string(),
-            iss: "Vonage",
-            payload_hash: &payload_hash,
-            api_key: &self.api_key,
-            application_id: self.application_id.as_deref(),
-        };
-        jsonwebtoken::encode(&Header::default(), &claims, &self.key)
-            .inspect_err(|error| tracing::error!(%error, "a status webhook could not be signed"))
-            .ok()
     }
 }
 

@@ -8,7 +8,7 @@ use dispatch_contract::UnixMillis;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
-use super::ServerConfig;
+use crate::server::ServerConfig;
 
 /// How long a token without `exp` is good for, in seconds.
 const DEFAULT_LIFE_S: u64 = 900;

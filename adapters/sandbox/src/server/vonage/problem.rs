@@ -2,12 +2,13 @@
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde_json::{Value, json};
 
 use super::{MessagesVersion, request::Malformed};
 use crate::codes::refusal;
+use crate::server::shared::{UnreadBody, json_response};
 
 /// Where the provider explains its errors.
 const ERRORS: &str = "https://developer.vonage.com/api-errors";
@@ -47,7 +48,13 @@ impl SandboxProblem {
     }
 
     /// The body could not be received.
-    pub(super) fn body(status: StatusCode, detail: &str) -> Self {
+    pub(super) fn body(unread: UnreadBody) -> Self {
+        let (status, detail) = match unread {
+            UnreadBody::TooLong => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "It broke off, or is longer than 262144 bytes.")
+            }
+            UnreadBody::TooSlow => (StatusCode::REQUEST_TIMEOUT, "It took longer than 10 s."),
+        };
         Self::new(status, format!("{ERRORS}#request-body"), "The request body was not read", detail)
     }
 
@@ -163,10 +170,6 @@ impl SandboxProblem {
 /// The address that stands for a code; the code is its fragment.
 pub(super) fn code_url(code: u16) -> String {
     format!("{ERRORS}/messages#{code}")
-}
-
-pub(in crate::server) fn json_response(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
 /// The fragment and title that v1 uses when one parameter is wrong. `110` is the provider's spelling.

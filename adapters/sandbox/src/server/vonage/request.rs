@@ -7,6 +7,7 @@ use dispatch_contract::{AddressForm, AddressPattern, Channel, Endpoint};
 use serde_json::{Map, Value};
 
 use super::MessagesVersion;
+use crate::server::shared::is_web_address;
 
 /// A send, whichever way it was written.
 #[derive(Debug)]
@@ -55,11 +56,6 @@ pub(super) fn channel_name(version: MessagesVersion, channel: &Channel) -> &str 
 /// Whether the channel reports reading.
 pub(super) fn reads(channel: &Channel) -> bool {
     [Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER, Channel::RCS].contains(channel)
-}
-
-/// Whether webhooks can be posted there.
-pub(super) fn is_web_address(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
 }
 
 /// What has been found wrong so far.
