@@ -70,7 +70,9 @@ impl Providers {
 /// # Errors
 /// If their names are taken.
 pub fn add(providers: &mut Providers) -> Result<(), RegistrationError> {
-    providers.add_proven(dispatch_vonage::provider(), dispatch_vonage::subjects)
+    // First, and so the sandbox goes by its rules.
+    providers.add_proven(dispatch_vonage::provider(), dispatch_vonage::subjects)?;
+    providers.add_proven(dispatch_meta::provider(), dispatch_meta::subjects)
 }
 
 /// [`parts_of`] with the providers that this program brings along.

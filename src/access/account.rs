@@ -55,12 +55,13 @@ impl ExternalId {
     pub fn parse(channel: &Channel, text: &str) -> Result<ExternalId, &'static str> {
         let is_word = (1..=50).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        let is_number = (7..=15).contains(&text.len())
+        // A number, or what Meta calls it by: an id of as many digits, or some more.
+        let is_number = (7..=32).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_digit())
             && !text.starts_with('0');
         let (fits, wanted) = if *channel == Channel::WHATSAPP {
-            let wanted =
-                "must be the WhatsApp number in E.164 without +: 7 to 15 digits, no leading 0";
+            let wanted = "must be the WhatsApp number in E.164 without +, or the id that Meta gave to it: 7 to \
+                          32 digits, no leading 0";
             (is_number, wanted)
         } else if *channel == Channel::MESSENGER {
             (is_word, "must be the page's id: 1 to 50 letters, digits, - _ .")

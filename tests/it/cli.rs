@@ -227,7 +227,7 @@ async fn what_an_adapter_declares_is_proven_by_the_program_itself() {
     assert!(proven.contains("\n0 of "), "{proven}");
     let unknown = run(&["adapter", "check", "vonage-fax"], "").await;
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(err(&unknown).contains("there are vonage-"), "{}", err(&unknown));
+    assert!(err(&unknown).contains(", vonage-"), "{}", err(&unknown));
 }
 
 #[tokio::test]

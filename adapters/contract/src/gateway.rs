@@ -21,7 +21,8 @@ pub trait Gateway: Send + Sync {
 
     /// What of a channel goes through this provider: `can` is all that the channel has.
     ///
-    /// - It leaves out what does not go through, and adds no content, address or status.
+    /// - It leaves out what does not go through, and adds no content and no status. A form of address that
+    ///   only this provider has, such as its own id of a sender, it adds.
     /// - Only a provider can promise idempotence, correlation by our id and recall: `can` has none of them.
     /// - Asked once, when the adapter is made.
     fn capabilities(&self, _channel: &Channel, can: Capabilities) -> Capabilities {

@@ -14,6 +14,8 @@ use crate::{Channel, ChannelAdapter, ExternalFields, Provider};
 pub struct Registry {
     providers: BTreeMap<String, Arc<dyn Provider>>,
     adapters: BTreeMap<String, Arc<dyn ChannelAdapter>>,
+    /// The adapter of each channel that was added first.
+    first: BTreeMap<Channel, Arc<dyn ChannelAdapter>>,
 }
 
 /// A provider that cannot be registered.
@@ -61,7 +63,7 @@ impl Registry {
         if self.providers.contains_key(&name) {
             return Err(RegistrationError::DuplicateProvider(name));
         }
-        let mut adapters = self.adapters.clone();
+        let (mut adapters, mut first) = (self.adapters.clone(), self.first.clone());
         for adapter in provider.channels() {
             let (of, adapter_name) = (adapter.provider().to_owned(), adapter.name().to_owned());
             if of != name {
@@ -74,11 +76,12 @@ impl Registry {
                 let field = fields.access_token;
                 return Err(RegistrationError::ExternalField { provider: name, field });
             }
+            first.entry(adapter.channel().clone()).or_insert_with(|| Arc::clone(&adapter));
             if adapters.insert(adapter_name.clone(), adapter).is_some() {
                 return Err(RegistrationError::DuplicateAdapter(adapter_name));
             }
         }
-        self.adapters = adapters;
+        (self.adapters, self.first) = (adapters, first);
         self.providers.insert(name, Arc::new(provider));
         Ok(())
     }
@@ -112,6 +115,12 @@ impl Registry {
     pub fn external_channels(&self) -> BTreeSet<Channel> {
         let takes = |it: &&Arc<dyn ChannelAdapter>| self.external_fields(&***it).is_some();
         self.iter().filter(takes).map(|adapter| adapter.channel().clone()).collect()
+    }
+
+    /// The adapter of each channel that was added first, ordered by channel: the one that stands for the channel
+    /// where any will do.
+    pub fn first_of_each_channel(&self) -> impl Iterator<Item = &Arc<dyn ChannelAdapter>> {
+        self.first.values()
     }
 
     /// All adapters, ordered by name.

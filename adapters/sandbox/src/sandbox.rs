@@ -1,6 +1,6 @@
 //! The sandbox as a provider within the process: an adapter for each channel.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
@@ -21,12 +21,11 @@ impl SandboxProvider {
     /// Its name, and that of its one account.
     pub const NAME: &'static str = "sandbox";
 
-    /// Stands in for every channel that `real` has, by the rules of the first adapter of each.
+    /// Stands in for every channel that `real` has, by the rules of the adapter of each that was added first.
     pub fn in_place_of(real: &Registry, provider: &Arc<SimulatedProvider>) -> Self {
-        let mut seen = BTreeSet::new();
-        let first = real.iter().filter(|adapter| seen.insert(adapter.channel().clone()));
-        let simulated =
-            first.map(|real| SandboxAdapter::in_place_of(Arc::clone(real), Arc::clone(provider)));
+        let simulated = real
+            .first_of_each_channel()
+            .map(|real| SandboxAdapter::in_place_of(Arc::clone(real), Arc::clone(provider)));
         SandboxProvider { adapters: simulated.map(Arc::new).collect() }
     }
 }

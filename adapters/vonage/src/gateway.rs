@@ -4,8 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, Capabilities, Channel, Content, Correlation, ErrorKind, Fault, Field,
-    Gateway, Message, Recall, Retry, SendContext, UnixMillis, Violation,
+    Accepted, AdapterError, Capabilities, Channel, Content, ContentKind, Correlation, ErrorKind,
+    Fault, Field, Gateway, Message, Recall, Retry, SendContext, UnixMillis, Violation,
 };
 use dispatch_kit::http::{HttpClient, HttpRequest, Method};
 
@@ -25,9 +25,11 @@ impl Gateway for VonageGateway {
         PROVIDER
     }
 
-    /// Vonage repeats our attempt id (`client_ref`) in every status webhook, and revokes RCS alone.
-    fn capabilities(&self, channel: &Channel, can: Capabilities) -> Capabilities {
+    /// Vonage repeats our attempt id (`client_ref`) in every status webhook, revokes RCS alone, and takes a
+    /// place only as custom content.
+    fn capabilities(&self, channel: &Channel, mut can: Capabilities) -> Capabilities {
         let recall = *channel == Channel::RCS;
+        can.content.retain(|kind| *kind != ContentKind::Location);
         Capabilities { correlation: Correlation::AttemptId, recall, ..can }
     }
 

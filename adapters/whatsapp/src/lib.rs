@@ -1,4 +1,4 @@
-//! WhatsApp Business: text, files and templates to a phone number, or to the id that WhatsApp gave a person.
+//! WhatsApp Business: text, files, places and templates to a phone number, or to the id that WhatsApp gave a person.
 //!
 //! Within 24 h of the person's own message anything may be sent; before and after that only a
 //! template that WhatsApp approved. Whether the window is open only the provider knows, so it is
@@ -39,11 +39,11 @@ fn is_person(id: &str) -> bool {
 /// id and recall are a provider's to promise, and are not among it. People may turn read receipts off:
 /// `read` then never comes, and a rule that waits for it fails over.
 pub fn capabilities() -> Capabilities {
-    use ContentKind::{Audio, Code, Custom, File, Image, Template, Text, Video};
+    use ContentKind::{Audio, Code, Custom, File, Image, Location, Template, Text, Video};
 
     Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
-        content: vec![Text, Image, Audio, Video, File, Template, Code, Custom],
+        content: vec![Text, Image, Audio, Video, File, Location, Template, Code, Custom],
         captions: vec![Image, Video, File],
         // As the Messages API has them.
         limits: Limits { text_chars: 4_096, caption_chars: 3_000, url_bytes: 2_000 },

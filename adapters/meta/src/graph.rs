@@ -1,0 +1,193 @@
+//! Reads the answer to a send: Graph's, on every channel.
+//!
+//! What Graph says by a code counts more than the HTTP status, which differs for one code from call to call.
+//! But a code of its own failures under a status of a failed server says nothing of the message: it may have
+//! gone out.
+
+use std::borrow::Cow;
+
+use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
+use dispatch_kit::{http::HttpResponse, json::Json};
+
+use crate::errors::{GraphCode, GraphMeaning, REFUSED};
+
+/// The longest provider id taken. WhatsApp's are of about 60 bytes, Messenger's of about 130.
+const MAX_ID_BYTES: usize = 512;
+
+/// What became of a send.
+///
+/// # Errors
+/// By Graph's code, and by the HTTP status where it has none that is known.
+///
+/// | status | error |
+/// |---|---|
+/// | 2xx without an id | Unknown |
+/// | a code that is known | by code; but 5xx with a failure of the platform's is Unknown |
+/// | 429 | Temporary, after `Retry-After` |
+/// | 401, 403 | Permanent, the account's |
+/// | 301, 302, 307, 308, 404, 405 | Permanent, the account's: its base URL or version is wrong |
+/// | 408, 409, 425 | Temporary |
+/// | other 4xx | Permanent, the content's |
+/// | 5xx and everything else | Unknown |
+pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+    let body = Json::of(&answer.body);
+    if (200..300).contains(&answer.status) {
+        return match accepted_id(body) {
+            Some(provider_id) => Ok(Accepted { provider_id }),
+            None => Err(AdapterError::new(
+                ErrorKind::ProviderFailure,
+                Fault::Provider,
+                Retry::Unknown,
+                "the provider accepted something without naming it; the message may have been sent",
+            )),
+        };
+    }
+    Err(refusal(answer))
+}
+
+/// WhatsApp's `messages[0].id`, also of a message that is held until its template's quality is known.
+fn accepted_id(body: Json<'_>) -> Option<String> {
+    body.read("messages", |messages| messages.elements().next()?.read("id", id))
+}
+
+/// A message's id there.
+pub(crate) fn id(value: Json<'_>) -> Option<String> {
+    value.scalar().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len())).map(Cow::into_owned)
+}
+
+/// What an answer that is no success says.
+pub(crate) fn refusal(answer: &HttpResponse) -> AdapterError {
+    let code = Json::of(&answer.body).read("error", GraphCode::read);
+    let known = code.and_then(GraphCode::meaning);
+    let error = match known {
+        Some(known) if !is_in_doubt(known, answer.status) => said(known, answer),
+        Some(_) | None => by_status(answer),
+    };
+    match code {
+        Some(code) => error.with_code(code.to_string()),
+        None => error,
+    }
+}
+
+/// Whether a code says no more than that the platform failed, where the message may have gone out.
+fn is_in_doubt(known: GraphMeaning, status: u16) -> bool {
+    known.kind == ErrorKind::ProviderFailure && !(400..500).contains(&status)
+}
+
+fn said(known: GraphMeaning, answer: &HttpResponse) -> AdapterError {
+    let retry = match known.retry {
+        Retry::Temporary { after } => Retry::Temporary { after: answer.retry_after.or(after) },
+        Retry::Permanent | Retry::Unknown => known.retry,
+    };
+    AdapterError::new(known.kind, known.fault, retry, known.sentence)
+}
+
+fn by_status(answer: &HttpResponse) -> AdapterError {
+    let again = Retry::Temporary { after: answer.retry_after };
+    let account = |kind, detail| AdapterError::new(kind, Fault::Account, Retry::Permanent, detail);
+    let provider =
+        |kind, retry, detail: &str| AdapterError::new(kind, Fault::Provider, retry, detail);
+    match answer.status {
+        429 => provider(
+            ErrorKind::Throttled,
+            again,
+            "the provider takes no more messages at the moment",
+        ),
+        401 => account(ErrorKind::Unauthorized, "the account's access token was not accepted"),
+        403 => account(ErrorKind::Forbidden, "the account may not do this"),
+        301 | 302 | 307 | 308 | 404 | 405 => account(
+            ErrorKind::InvalidRequest,
+            "there is no Graph API at this address; check the account's base_url and graph_version",
+        ),
+        408 | 409 | 425 => provider(
+            ErrorKind::ProviderFailure,
+            again,
+            "the provider did not process the request and asks for it again",
+        ),
+        400..=499 => said(REFUSED, answer),
+        status => provider(
+            ErrorKind::ProviderFailure,
+            Retry::Unknown,
+            &format!(
+                "the provider failed with HTTP status {status}; the message may have been sent"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(status: u16, code: u32) -> HttpResponse {
+        let error = json!({
+            "message": "(#1) 447700900000", "type": "OAuthException", "code": code,
+            "error_data": { "messaging_product": "whatsapp", "details": "447700900000" },
+            "fbtrace_id": "A",
+        });
+        let body = json!({ "error": error }).to_string().into_bytes();
+        HttpResponse { status, retry_after: None, body }
+    }
+
+    #[test]
+    fn a_message_that_is_held_is_accepted() {
+        for status in [json!(null), json!("accepted"), json!("held_for_quality_assessment")] {
+            let body = json!({
+                "messaging_product": "whatsapp",
+                "contacts": [{ "input": "447700900000", "wa_id": "447700900000" }],
+                "messages": [{ "id": "wamid.1", "message_status": status }],
+            });
+            let body = body.to_string().into_bytes();
+            let answer = HttpResponse { status: 200, retry_after: None, body };
+            assert_eq!(decode(&answer).expect("accepted").provider_id, "wamid.1");
+        }
+    }
+
+    #[test]
+    fn a_code_counts_whatever_the_http_status_beside_it() {
+        for status in [400, 404, 429, 500] {
+            let error = decode(&answer(status, 130_429)).expect_err("refused");
+            assert_eq!(error.kind, ErrorKind::Throttled, "{status}");
+            assert_eq!(error.retry, Retry::Temporary { after: None }, "{status}");
+        }
+        for status in [400, 401, 403, 404, 500] {
+            let error = decode(&answer(status, 131_047)).expect_err("refused");
+            assert_eq!((error.kind, error.retry), (ErrorKind::OutsideWindow, Retry::Permanent));
+            assert_eq!(error.code.as_deref(), Some("131047"));
+            assert!(!error.to_string().contains("4477"), "{error}");
+        }
+        let waits =
+            HttpResponse { retry_after: Some(Duration::from_secs(9)), ..answer(400, 131_056) };
+        let after = Some(Duration::from_secs(9));
+        assert_eq!(decode(&waits).expect_err("refused").retry, Retry::Temporary { after });
+    }
+
+    #[test]
+    fn a_failure_of_the_platform_s_leaves_it_open_whether_the_message_went_out() {
+        for code in [1, 2, 131_000, 131_016] {
+            let open = decode(&answer(500, code)).expect_err("refused");
+            assert_eq!(open.retry, Retry::Unknown, "{code}");
+            assert_eq!(open.code, Some(code.to_string()));
+            let refused = decode(&answer(400, code)).expect_err("refused");
+            assert_eq!(refused.retry, Retry::Temporary { after: None }, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_kept_and_read_by_its_status() {
+        for (status, fault, retry) in [
+            (400, Fault::Content, Retry::Permanent),
+            (401, Fault::Account, Retry::Permanent),
+            (404, Fault::Account, Retry::Permanent),
+            (503, Fault::Provider, Retry::Unknown),
+        ] {
+            let error = decode(&answer(status, 999_998)).expect_err("refused");
+            assert_eq!((error.fault, error.retry), (fault, retry), "{status}");
+            assert_eq!(error.code.as_deref(), Some("999998"));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Meta as a provider: its accounts, its channels, and the webhooks that they share.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Account, Channel, ChannelAdapter, ExternalFields, Probe, Provider, SettingsForm, UnixMillis,
+    WebhookOutcome, WebhookRequest,
+};
+
+use crate::{MetaGateway, PROVIDER, account::FORM, webhook, whatsapp};
+
+/// Meta. An account is an app, with one webhook URL for all its numbers.
+pub fn provider() -> impl Provider + 'static {
+    meta()
+}
+
+pub(crate) fn meta() -> Meta {
+    let gateway = Arc::new(MetaGateway::default());
+    Meta { gateway: Arc::clone(&gateway), channels: vec![Arc::new(whatsapp::adapter(&gateway))] }
+}
+
+pub(crate) struct Meta {
+    gateway: Arc<MetaGateway>,
+    channels: Vec<Arc<dyn ChannelAdapter>>,
+}
+
+#[async_trait]
+impl Provider for Meta {
+    fn name(&self) -> &str {
+        PROVIDER
+    }
+
+    fn settings(&self) -> SettingsForm {
+        FORM
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        self.channels.clone()
+    }
+
+    /// A number that a tenant brought sends under its own token. The app's secret signs for all of them, so
+    /// no sender need be read from a webhook.
+    fn external_fields(&self, _channel: &Channel) -> Option<ExternalFields> {
+        Some(ExternalFields { access_token: "access_token" })
+    }
+
+    fn webhook(
+        &self,
+        request: &WebhookRequest<'_>,
+        account: &Account,
+        _now: UnixMillis,
+    ) -> WebhookOutcome {
+        webhook::read(request, account)
+    }
+
+    async fn probe(&self, account: &Account, now: UnixMillis, timeout: Duration) -> Probe {
+        self.gateway.probe(account, now, timeout).await
+    }
+}

@@ -1,0 +1,173 @@
+//! Reads what Meta tells: the statuses of messages and what people write, in batches of any size.
+//!
+//! One URL serves an app with all its numbers, and the app's secret signs for all of them, over the raw bytes:
+//! Meta escapes what is not ASCII, and signs it so. Nothing here can fail on a webhook that is genuine: a batch
+//! is taken item by item, and what is not understood is answered 200, because a repeat would not be understood
+//! either.
+//!
+//! A message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and says nothing about an
+//! attempt.
+
+use dispatch_contract::{
+    Account, Failure, Fault, Inbound, Receipt, Reply, Report, Status, UnixMillis, WebhookOutcome,
+    WebhookRequest,
+};
+use dispatch_kit::{
+    json::Json,
+    signature::{SignatureScheme, sha256_hex},
+};
+use url::form_urlencoded;
+
+use crate::{account::app_secrets, errors::GraphCode, graph::id};
+
+/// What stands before the signature in its header.
+const SCHEME: &str = "sha256=";
+/// The longest challenge that is repeated; Meta's have some ten digits.
+const MAX_CHALLENGE_BYTES: usize = 1_024;
+
+/// What was understood of a call.
+#[derive(Default)]
+struct Told {
+    inbound: Vec<Inbound>,
+    /// Whether anything was, be it nothing for us.
+    understood: bool,
+}
+
+/// Checks and reads one call of Meta's: GET is its question whether the URL is ours.
+pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
+    if request.method == "GET" {
+        return handshake(request, account);
+    }
+    if !is_genuine(request, account) {
+        return WebhookOutcome::forged();
+    }
+    let mut told = Told::default();
+    for envelope in Json::items(request.body) {
+        each(envelope, "entry", |entry| {
+            each(entry, "changes", |change| changed(change, &mut told));
+        });
+    }
+    match told.understood {
+        true => WebhookOutcome::understood(told.inbound),
+        false => WebhookOutcome::not_understood(),
+    }
+}
+
+/// Whoever knows the token that was told to Meta is answered with the challenge.
+fn handshake(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
+    let field = |name: &str| {
+        let mut fields = form_urlencoded::parse(request.query.as_bytes());
+        fields.find_map(|(own, value)| (own == name).then_some(value))
+    };
+    let (mode, token) = (field("hub.mode"), field("hub.verify_token"));
+    let token = token.unwrap_or_default();
+    let known = account.secret("verify_token").filter(|known| !known.is_empty());
+    // Hashed, so that what is compared is of one length and says nothing by the time it takes.
+    let is_known = known.is_some_and(|known| {
+        dispatch_kit::signature::is_sha256_of(token.as_bytes(), &sha256_hex(known.as_bytes()))
+    });
+    match field("hub.challenge") {
+        Some(challenge)
+            if is_known
+                && mode.as_deref() == Some("subscribe")
+                && challenge.len() <= MAX_CHALLENGE_BYTES =>
+        {
+            let body = challenge.into_owned().into_bytes();
+            WebhookOutcome { body, ..WebhookOutcome::understood(Vec::new()) }
+        }
+        Some(_) | None => WebhookOutcome::forged(),
+    }
+}
+
+fn is_genuine(request: &WebhookRequest<'_>, account: &Account) -> bool {
+    let header = request.header("x-hub-signature-256");
+    let Some(signature) = header.and_then(|header| header.trim().strip_prefix(SCHEME)) else {
+        return false;
+    };
+    app_secrets(account).any(|secret| {
+        SignatureScheme::Sha256Hex.is_genuine(secret.as_bytes(), request.body, signature)
+    })
+}
+
+/// Hands over the elements of the array that is called `name`.
+fn each<'a>(of: Json<'a>, name: &str, mut take: impl FnMut(Json<'a>)) {
+    let elements = of.read(name, |array| {
+        let elements: Vec<_> = array.elements().collect();
+        (!elements.is_empty()).then_some(elements)
+    });
+    elements.into_iter().flatten().for_each(&mut take);
+}
+
+/// A change of WhatsApp's field `messages`; of any other there is nothing for us.
+fn changed(change: Json<'_>, told: &mut Told) {
+    let Some(field) = change.read("field", Json::text) else { return };
+    if field != "messages" {
+        told.understood = true;
+        return;
+    }
+    let Some(value) = change.read("value", Some) else { return };
+    each(value, "statuses", |status| {
+        if let Some(receipt) = receipt(status) {
+            told.inbound.push(Inbound::Receipt(receipt));
+            told.understood = true;
+        }
+    });
+    each(value, "messages", |message| {
+        told.understood |= message.read("id", id).is_some();
+        told.inbound.extend(reply(message).map(Inbound::Reply));
+    });
+    // What is wrong with the account is told beside no message.
+    each(value, "errors", |error| told.understood |= GraphCode::read(error).is_some());
+}
+
+fn receipt(status: Json<'_>) -> Option<Receipt> {
+    let attempt = status.read("biz_opaque_callback_data", |ours| ours.text()?.trim().parse().ok());
+    let provider_id = status.read("id", id);
+    if provider_id.is_none() && attempt.is_none() {
+        return None;
+    }
+    let word = status.read("status", Json::text)?;
+    let code = status.read("errors", |errors| errors.elements().find_map(GraphCode::read));
+    let meaning = code.and_then(GraphCode::meaning);
+    let report = match &*word.trim().to_ascii_lowercase() {
+        "sent" => Report::Reached(Status::Submitted),
+        "delivered" => Report::Reached(Status::Delivered),
+        // A voice message that was listened to was opened.
+        "read" | "played" => Report::Reached(Status::Read),
+        "failed" => Report::Failed(match meaning.map(|meaning| meaning.fault) {
+            Some(Fault::Content | Fault::Account) => Failure::Rejected,
+            Some(Fault::Recipient | Fault::Provider) | None => Failure::Undeliverable,
+        }),
+        _ => return None,
+    };
+    let failed = matches!(report, Report::Failed(_));
+    Some(Receipt {
+        attempt,
+        provider_id,
+        report,
+        provider_time: status.read("timestamp", seconds),
+        code: code.filter(|_| failed).map(|code| code.to_string()),
+        detail: meaning.filter(|_| failed).map(|meaning| meaning.sentence.to_owned()),
+        usage: None,
+    })
+}
+
+/// A message that quotes another; whose that is, its id tells.
+fn reply(message: Json<'_>) -> Option<Reply> {
+    let quoted = message.read("context", |context| context.read("id", id))?;
+    Some(Reply {
+        provider_id: Some(quoted),
+        // WhatsApp names the message that is answered by its own id only.
+        attempt: None,
+        provider_time: message.read("timestamp", seconds),
+    })
+}
+
+/// Seconds since 1970, in a text. It decides nothing, so what cannot be read is left out.
+fn seconds(value: Json<'_>) -> Option<UnixMillis> {
+    let seconds: u64 = value.scalar()?.parse().ok()?;
+    seconds.checked_mul(1_000).map(UnixMillis)
+}
+
+#[cfg(test)]
+mod tests;
