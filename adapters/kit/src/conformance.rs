@@ -79,6 +79,12 @@ pub trait ConformanceSubject: Sync {
         Vec::new()
     }
 
+    /// Whether the provider ever tells that a message which it took has failed, as by default. Where it does not,
+    /// only the end of its time leads on from such a message.
+    fn tells_failures(&self) -> bool {
+        true
+    }
+
     /// Webhooks, before they are signed, that are genuine and say nothing about an attempt: a message that
     /// answers none, a typing notice. None, as by default, where the provider makes no such calls.
     fn unrelated(&self) -> Vec<SampleWebhook> {

@@ -50,8 +50,8 @@ pub fn capabilities() -> Capabilities {
         condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
         content: vec![Text, Image, Audio, Video, File, Code],
         captions: vec![],
-        // Text as the Messages API has it, URLs as the old Dispatch API.
-        limits: Limits { text_chars: 640, caption_chars: 0, url_bytes: 2_000 },
+        // Text as Messenger itself takes it, URLs as the old Dispatch API.
+        limits: Limits { text_chars: 2_000, caption_chars: 0, url_bytes: 2_000 },
         to: vec![AddressForm::Id],
         from: vec![AddressForm::Id],
         idempotent_for: None,

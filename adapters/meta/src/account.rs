@@ -9,8 +9,8 @@ use dispatch_kit::signature::SignatureScheme;
 pub(crate) const FORM: SettingsForm = SettingsForm(&[
     Setting::secret(
         "access_token",
-        "a system user's token that does not expire, with whatsapp_business_messaging; a sender with an \
-         account of its own sends under that one's",
+        "a system user's token that does not expire, with whatsapp_business_messaging; or a page's, with \
+         pages_messaging. A sender with an account of its own sends under that one's",
     )
     .required(),
     Setting::secret(
@@ -87,9 +87,9 @@ impl<'a> MetaAccount<'a> {
         }
     }
 
-    /// The id that Meta gave to the number that a message names as its sender: the sender itself, where it is
-    /// an id. `None` for a number that the account does not know.
-    pub fn phone_number_id(&self, sender: &'a Endpoint) -> Option<&'a str> {
+    /// What Meta calls the sender that a message names: the page or number itself, where that is an id, or the id
+    /// that Meta gave to the number. `None` for a number that the account does not know.
+    pub fn sender_id(&self, sender: &'a Endpoint) -> Option<&'a str> {
         match sender {
             Endpoint::Id(id) => Some(id),
             Endpoint::Number(number) => {
@@ -172,9 +172,9 @@ mod tests {
         let account = account(&[("phone_numbers", "447700900001=1000001, 447700900002=1000002")]);
         let account = MetaAccount::read(&account).expect("a token");
         let number = |text: &str| Endpoint::Number(text.to_owned());
-        assert_eq!(account.phone_number_id(&number("447700900002")), Some("1000002"));
-        assert_eq!(account.phone_number_id(&number("447700900003")), None);
-        assert_eq!(account.phone_number_id(&Endpoint::Id("1000003".to_owned())), Some("1000003"));
+        assert_eq!(account.sender_id(&number("447700900002")), Some("1000002"));
+        assert_eq!(account.sender_id(&number("447700900003")), None);
+        assert_eq!(account.sender_id(&Endpoint::Id("1000003".to_owned())), Some("1000003"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use dispatch_contract::{
 };
 use dispatch_kit::http::{HttpClient, HttpRequest};
 
-use crate::{MetaAccount, PROVIDER, graph, whatsapp};
+use crate::{MetaAccount, PROVIDER, graph, messenger, whatsapp};
 
 /// Sends through Meta's Graph API, on every channel that a message may be of. What an account has to hold says
 /// [`provider`](crate::provider)'s form.
@@ -24,12 +24,19 @@ impl Gateway for MetaGateway {
         PROVIDER
     }
 
-    fn capabilities(&self, _channel: &Channel, can: Capabilities) -> Capabilities {
-        whatsapp::capabilities(can)
+    fn capabilities(&self, channel: &Channel, can: Capabilities) -> Capabilities {
+        match is_messenger(channel) {
+            true => messenger::capabilities(can),
+            false => whatsapp::capabilities(can),
+        }
     }
 
+    /// Messenger refuses nothing beyond the channel's rules.
     fn check(&self, message: &Message, _now: UnixMillis) -> Vec<Violation> {
-        whatsapp::check(message)
+        match is_messenger(&message.channel) {
+            true => Vec::new(),
+            false => whatsapp::check(message),
+        }
     }
 
     async fn send(
@@ -40,13 +47,16 @@ impl Gateway for MetaGateway {
         let Some(account) = MetaAccount::read(context.account) else {
             return Err(wrong_account("secret access_token is missing"));
         };
-        let Some(sender) = account.phone_number_id(&message.from) else {
+        let Some(sender) = account.sender_id(&message.from) else {
             return Err(wrong_account(
-                "the sender's number stands not in the account's setting phone_numbers, with the id that Meta \
-                 gave it",
+                "the sender's number does not stand in the account's setting phone_numbers, with the id that \
+                 Meta gave to it",
             ));
         };
-        let body = whatsapp::encode(context, message)?;
+        let body = match is_messenger(&message.channel) {
+            true => messenger::encode(context, message)?,
+            false => whatsapp::encode(context, message)?,
+        };
         let (url, authorization) =
             (account.url(&format!("{sender}/messages")), account.authorization());
         let call = HttpRequest {
@@ -62,6 +72,10 @@ impl fmt::Debug for MetaGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MetaGateway")
     }
+}
+
+fn is_messenger(channel: &Channel) -> bool {
+    *channel == Channel::MESSENGER
 }
 
 fn wrong_account(problem: &str) -> AdapterError {

@@ -1,4 +1,4 @@
-//! Reads the answer to a send: Graph's, on every channel.
+//! What a call to Graph and its answer have alike on every channel.
 //!
 //! What Graph says by a code counts more than the HTTP status, which differs for one code from call to call.
 //! But a code of its own failures under a status of a failed server says nothing of the message: it may have
@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Retry};
+use dispatch_contract::{
+    Accepted, AdapterError, ErrorKind, Fault, Media, Retry, UrlRules, check_url,
+};
 use dispatch_kit::{http::HttpResponse, json::Json};
 
 use crate::errors::{GraphCode, GraphMeaning, REFUSED};
@@ -45,9 +47,23 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
     Err(refusal(answer))
 }
 
-/// WhatsApp's `messages[0].id`, also of a message that is held until its template's quality is known.
+/// Messenger's `message_id`, or WhatsApp's `messages[0].id`, also of a message that is held until its template's
+/// quality is known.
 fn accepted_id(body: Json<'_>) -> Option<String> {
-    body.read("messages", |messages| messages.elements().next()?.read("id", id))
+    let of_whatsapp = body.read("messages", |messages| messages.elements().next()?.read("id", id));
+    of_whatsapp.or_else(|| body.read("message_id", id))
+}
+
+/// Where the provider finds a file, in the form that every client reads alike: the scheme and the host in lower
+/// case, names beyond ASCII encoded.
+pub(crate) fn link(media: &Media) -> String {
+    let url = check_url(&media.url, UrlRules::PUBLIC);
+    url.map_or_else(|_| media.url.clone(), String::from)
+}
+
+/// Why a message that was never checked is not sent.
+pub(crate) fn inexpressible(problem: &str) -> AdapterError {
+    AdapterError::new(ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent, problem)
 }
 
 /// A message's id there.

@@ -8,16 +8,22 @@ use dispatch_contract::{
     WebhookOutcome, WebhookRequest,
 };
 
-use crate::{MetaGateway, PROVIDER, account::FORM, webhook, whatsapp};
+use crate::{MetaGateway, PROVIDER, account::FORM, messenger, webhook, whatsapp};
 
-/// Meta. An account is an app, with one webhook URL for all its numbers.
+/// Meta. An account is an app, with one webhook URL for all its numbers and pages.
 pub fn provider() -> impl Provider + 'static {
     meta()
 }
 
 pub(crate) fn meta() -> Meta {
     let gateway = Arc::new(MetaGateway::default());
-    Meta { gateway: Arc::clone(&gateway), channels: vec![Arc::new(whatsapp::adapter(&gateway))] }
+    Meta {
+        gateway: Arc::clone(&gateway),
+        channels: vec![
+            Arc::new(whatsapp::adapter(&gateway)),
+            Arc::new(messenger::adapter(&gateway)),
+        ],
+    }
 }
 
 pub(crate) struct Meta {
@@ -39,7 +45,7 @@ impl Provider for Meta {
         self.channels.clone()
     }
 
-    /// A number that a tenant brought sends under its own token. The app's secret signs for all of them, so
+    /// A number or page that a tenant brought sends under its own token. The app's secret signs for all of them, so
     /// no sender need be read from a webhook.
     fn external_fields(&self, _channel: &Channel) -> Option<ExternalFields> {
         Some(ExternalFields { access_token: "access_token" })

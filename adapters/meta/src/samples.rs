@@ -7,15 +7,12 @@ use dispatch_whatsapp::WhatsAppOptions;
 pub(crate) fn samples(channel: &Channel) -> Vec<Message> {
     match channel.as_str() {
         "whatsapp" => whatsapp(),
+        "messenger" => messenger(),
         _ => Vec::new(),
     }
 }
 
 fn whatsapp() -> Vec<Message> {
-    let media = |file: &str, caption: Option<&str>| Media {
-        url: format!("https://example.com/{file}"),
-        caption: caption.map(str::to_owned),
-    };
     let menu = r#"{"type":"interactive","interactive":{"type":"button","body":{"text":"Yes?"}}}"#;
     let contents = [
         Content::Text("Hello from Acme!".to_owned()),
@@ -48,4 +45,28 @@ fn whatsapp() -> Vec<Message> {
         }
     };
     contents.map(sample).into()
+}
+
+fn messenger() -> Vec<Message> {
+    let media = |file| media(file, None);
+    let contents = [
+        Content::Text("Hello from Acme!".to_owned()),
+        Content::Image(media("a.jpg")),
+        Content::Audio(media("a.mp3")),
+        Content::Video(media("a.mp4")),
+        Content::File(media("a.pdf")),
+        Content::Code { code: "271828".to_owned(), text: Some("Your code is {code}.".to_owned()) },
+    ];
+    let sample = |content| Message {
+        channel: Channel::MESSENGER,
+        from: Endpoint::Id("107083064136738".to_owned()),
+        to: Endpoint::Id("2384965291561984".to_owned()),
+        options: Options::default(),
+        content,
+    };
+    contents.map(sample).into()
+}
+
+fn media(file: &str, caption: Option<&str>) -> Media {
+    Media { url: format!("https://example.com/{file}"), caption: caption.map(str::to_owned) }
 }

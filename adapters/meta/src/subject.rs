@@ -19,6 +19,7 @@ use crate::{provider::meta, samples::samples};
 
 const APP_SECRET: &str = "an app secret for the conformance suite";
 const VERIFY_TOKEN: &str = "a-token-to-verify";
+const PAGE: &str = "107083064136738";
 const NUMBER_ID: &str = "106540352242922";
 
 /// An adapter, and one sample message for each kind of content.
@@ -41,6 +42,10 @@ impl MetaSubject {
         let provider = Arc::new(meta());
         let adapter = provider.channels().into_iter().find(|it| it.channel() == channel)?;
         Some(MetaSubject { provider, adapter, samples: samples(channel) })
+    }
+
+    fn is_messenger(&self) -> bool {
+        *self.adapter.channel() == Channel::MESSENGER
     }
 }
 
@@ -80,6 +85,9 @@ impl ConformanceSubject for MetaSubject {
     }
 
     fn webhooks(&self, told: &ExpectedReport) -> Vec<SampleWebhook> {
+        if self.is_messenger() {
+            return of_page(told);
+        }
         let (status, code) = match told.report {
             Report::Reached(Status::Submitted) => ("sent", None),
             Report::Reached(Status::Delivered) => ("delivered", None),
@@ -105,6 +113,11 @@ impl ConformanceSubject for MetaSubject {
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
+        if self.is_messenger() {
+            let text = json!({ "mid": "m_in", "text": "Yes." });
+            let watermark = json!({ "watermark": 1_458_668_856_253_u64 });
+            return vec![event("message", text), event("read", watermark)];
+        }
         vec![webhook("messages", message(None))]
     }
 
@@ -120,7 +133,16 @@ impl ConformanceSubject for MetaSubject {
         webhook.headers.push(("x-hub-signature-256".to_owned(), header));
     }
 
+    /// No webhook of Messenger's tells that a message failed.
+    fn tells_failures(&self) -> bool {
+        !self.is_messenger()
+    }
+
     fn accepted(&self, provider_id: &str) -> StubAnswer {
+        if self.is_messenger() {
+            let body = json!({ "recipient_id": "2384965291561984", "message_id": provider_id });
+            return StubAnswer::new(200, body.to_string());
+        }
         let body = json!({
             "messaging_product": "whatsapp",
             "contacts": [{ "input": "447700900000", "wa_id": "447700900000" }],
@@ -132,6 +154,14 @@ impl ConformanceSubject for MetaSubject {
     fn understood(&self, request: &str) -> Option<UnderstoodRequest> {
         let (_, body) = request.split_once("\r\n\r\n")?;
         let body: Value = serde_json::from_str(body).ok()?;
+        if let Some(message) = body.get("message") {
+            let kind = message["attachment"]["type"].as_str().unwrap_or("text");
+            let kind = ContentKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+            return Some(UnderstoodRequest {
+                channel: body.get("messaging_type").map(|_| Channel::MESSENGER),
+                content: vec![kind],
+            });
+        }
         let kind = match body["type"].as_str()? {
             "text" => ContentKind::Text,
             "image" => ContentKind::Image,
@@ -170,6 +200,35 @@ impl ConformanceSubject for MetaSubject {
             refusal(500, 1, ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
         ]
     }
+}
+
+/// What Messenger tells of a message: that it was delivered, or answered.
+fn of_page(told: &ExpectedReport) -> Vec<SampleWebhook> {
+    let id = &told.provider_id;
+    match told.report {
+        Report::Reached(Status::Delivered) => {
+            let delivery = json!({ "mids": [id], "watermark": 1_458_668_856_253_u64 });
+            vec![event("delivery", delivery)]
+        }
+        Report::Reached(Status::Replied) => {
+            let text = json!({ "mid": "m_in", "text": "Yes.", "reply_to": { "mid": id } });
+            vec![event("message", text)]
+        }
+        Report::Reached(Status::Pending | Status::Submitted | Status::Read) | Report::Failed(_) => {
+            Vec::new()
+        }
+    }
+}
+
+/// A webhook with one event between a person and a page.
+fn event(name: &str, what: Value) -> SampleWebhook {
+    let mut event = json!({
+        "sender": { "id": "2384965291561984" }, "recipient": { "id": PAGE },
+        "timestamp": 1_458_668_856_463_u64,
+    });
+    event[name] = what;
+    let entry = json!({ "id": PAGE, "time": 1_458_668_856_463_u64, "messaging": [event] });
+    SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))
 }
 
 /// A webhook with one item, as Meta wraps it.

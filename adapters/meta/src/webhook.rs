@@ -1,6 +1,6 @@
 //! Reads what Meta tells: the statuses of messages and what people write, in batches of any size.
 //!
-//! One URL serves an app with all its numbers, and the app's secret signs for all of them, over the raw bytes:
+//! One URL serves an app with all its numbers and pages, and the app's secret signs for all of them, over the raw bytes:
 //! Meta escapes what is not ASCII, and signs it so. Nothing here can fail on a webhook that is genuine: a batch
 //! is taken item by item, and what is not understood is answered 200, because a repeat would not be understood
 //! either.
@@ -45,6 +45,7 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     for envelope in Json::items(request.body) {
         each(envelope, "entry", |entry| {
             each(entry, "changes", |change| changed(change, &mut told));
+            each(entry, "messaging", |event| of_page(event, &mut told));
         });
     }
     match told.understood {
@@ -152,6 +153,48 @@ fn receipt(status: Json<'_>) -> Option<Receipt> {
     })
 }
 
+/// What is told of a page and a person on Messenger: which messages were delivered, the echo of one of ours with
+/// our attempt id, or what the person wrote. A watermark names no message, and nothing is made of it.
+fn of_page(event: Json<'_>, told: &mut Told) {
+    let is_event = |name| event.read(name, |party| party.read("id", id)).is_some();
+    told.understood |= is_event("sender") || is_event("recipient");
+    let provider_time = event.read("timestamp", milliseconds);
+    let receipt = |attempt, provider_id, status| {
+        let (report, provider_id) = (Report::Reached(status), Some(provider_id));
+        let (code, detail, usage) = (None, None, None);
+        Inbound::Receipt(Receipt {
+            attempt,
+            provider_id,
+            report,
+            provider_time,
+            code,
+            detail,
+            usage,
+        })
+    };
+    let delivered = event.read("delivery", |delivery| {
+        let mids: Vec<_> = delivery.read("mids", |mids| Some(mids.elements().collect()))?;
+        Some(mids)
+    });
+    let delivered = delivered.into_iter().flatten().filter_map(id);
+    told.inbound.extend(delivered.map(|mid| receipt(None, mid, Status::Delivered)));
+    let Some(message) = event.read("message", Some) else { return };
+    // Only what we sent has our attempt id.
+    let attempt = message.read("metadata", |ours| ours.text()?.parse().ok());
+    match (message.read("mid", id), attempt) {
+        (Some(mid), Some(attempt)) => {
+            told.inbound.push(receipt(Some(attempt), mid, Status::Submitted));
+        }
+        (Some(_) | None, _) => {
+            let quoted = message.read("reply_to", |quoted| quoted.read("mid", id));
+            told.inbound.extend(quoted.map(|mid| {
+                let provider_id = Some(mid);
+                Inbound::Reply(Reply { provider_id, attempt: None, provider_time })
+            }));
+        }
+    }
+}
+
 /// A message that quotes another; whose that is, its id tells.
 fn reply(message: Json<'_>) -> Option<Reply> {
     let quoted = message.read("context", |context| context.read("id", id))?;
@@ -167,6 +210,11 @@ fn reply(message: Json<'_>) -> Option<Reply> {
 fn seconds(value: Json<'_>) -> Option<UnixMillis> {
     let seconds: u64 = value.scalar()?.parse().ok()?;
     seconds.checked_mul(1_000).map(UnixMillis)
+}
+
+/// Milliseconds since 1970. It decides nothing, so what cannot be read is left out.
+fn milliseconds(value: Json<'_>) -> Option<UnixMillis> {
+    value.scalar()?.parse().ok().map(UnixMillis)
 }
 
 #[cfg(test)]

@@ -7,14 +7,17 @@
 use std::sync::Arc;
 
 use dispatch_contract::{
-    AdapterError, AddressForm, AddressPattern, Capabilities, Content, Correlation, Endpoint,
-    ErrorKind, Fault, Field, Limits, Media, Message, Retry, SendContext, UrlRules, Violation,
-    check_url,
+    AdapterError, AddressForm, AddressPattern, Capabilities, Content, Correlation, Endpoint, Field,
+    Limits, Media, Message, SendContext, Violation,
 };
 use dispatch_whatsapp::{WhatsAppAdapter, WhatsAppOptions};
 use serde_json::{Map, Value, json};
 
-use crate::{MetaGateway, account::is_id};
+use crate::{
+    MetaGateway,
+    account::is_id,
+    graph::{inexpressible, link},
+};
 
 /// The id that Meta gave to a number: what stands in the path of a call, and what a tenant who brings a number
 /// knows of it.
@@ -162,11 +165,7 @@ fn template(
 }
 
 fn file(media: &Media) -> Value {
-    // In the form that every client reads alike: the scheme and the host in lower case, names beyond ASCII
-    // encoded.
-    let url = check_url(&media.url, UrlRules::PUBLIC);
-    let link = url.map_or_else(|_| media.url.clone(), String::from);
-    let mut file = json!({ "link": link });
+    let mut file = json!({ "link": link(media) });
     if let Some(caption) = &media.caption {
         file["caption"] = caption.as_str().into();
     }
@@ -197,10 +196,6 @@ fn custom(text: &str) -> Option<Map<String, Value>> {
         Ok(Value::Object(object)) => Some(object),
         Ok(_) | Err(_) => None,
     }
-}
-
-fn inexpressible(problem: &str) -> AdapterError {
-    AdapterError::new(ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent, problem)
 }
 
 #[cfg(test)]

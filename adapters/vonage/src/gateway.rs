@@ -11,6 +11,9 @@ use dispatch_kit::http::{HttpClient, HttpRequest, Method};
 
 use super::{ApiVersion, PROVIDER, VonageAccount, auth::TokenCache, send_result, v01, v1};
 
+/// What Vonage takes of a text on Messenger, in characters; Messenger itself takes more.
+const MESSENGER_TEXT_CHARS: u32 = 640;
+
 /// Sends through Vonage's Messages API, on every channel that a message may be of. What an account has to
 /// hold says [`VonageAccount`].
 #[derive(Default)]
@@ -26,10 +29,13 @@ impl Gateway for VonageGateway {
     }
 
     /// Vonage repeats our attempt id (`client_ref`) in every status webhook, revokes RCS alone, and takes a
-    /// place only as custom content.
+    /// place only as custom content and less of a text on Messenger.
     fn capabilities(&self, channel: &Channel, mut can: Capabilities) -> Capabilities {
         let recall = *channel == Channel::RCS;
         can.content.retain(|kind| *kind != ContentKind::Location);
+        if *channel == Channel::MESSENGER {
+            can.limits.text_chars = MESSENGER_TEXT_CHARS;
+        }
         Capabilities { correlation: Correlation::AttemptId, recall, ..can }
     }
 

@@ -125,6 +125,74 @@ fn a_quoting_message_is_a_reply_and_any_other_tells_nothing() {
     assert_eq!(outcome, WebhookOutcome::understood(Vec::new()));
 }
 
+/// A webhook of Messenger's, with these events of one page.
+fn page(events: Value) -> WebhookOutcome {
+    let body =
+        json!({ "object": "page", "entry": [{ "id": "7", "time": 1, "messaging": events }] });
+    read_body(body.to_string().as_bytes())
+}
+
+/// An event between a person and a page.
+fn event(name: &str, what: Value) -> Value {
+    let mut event = json!({
+        "sender": { "id": "2384965291561984" }, "recipient": { "id": "107083064136738" },
+        "timestamp": 1_458_668_856_463_u64,
+    });
+    event[name] = what;
+    event
+}
+
+#[test]
+fn what_a_page_delivered_is_told_by_ids_and_an_echo_by_our_own() {
+    let receipt = |attempt, mid: &str, status| {
+        Inbound::Receipt(Receipt {
+            attempt,
+            provider_id: Some(mid.to_owned()),
+            report: Report::Reached(status),
+            provider_time: Some(UnixMillis(1_458_668_856_463)),
+            code: None,
+            detail: None,
+            usage: None,
+        })
+    };
+    let mids = json!({ "mids": ["m_1", 7, "m_2"], "watermark": 1_458_668_856_253_u64 });
+    let echo =
+        json!({ "is_echo": true, "mid": "m_3", "app_id": 1, "metadata": ATTEMPT, "text": "t" });
+    let stranger = json!({ "is_echo": true, "mid": "m_4", "metadata": "order-17", "text": "t" });
+    let outcome =
+        page(json!([event("delivery", mids), event("message", echo), event("message", stranger),]));
+    assert_eq!(
+        outcome.inbound,
+        [
+            receipt(None, "m_1", Status::Delivered),
+            receipt(None, "7", Status::Delivered),
+            receipt(None, "m_2", Status::Delivered),
+            receipt(ATTEMPT.parse().ok(), "m_3", Status::Submitted),
+        ]
+    );
+}
+
+#[test]
+fn what_a_person_did_on_a_page_is_understood_and_a_quote_is_a_reply() {
+    let watermark = json!({ "watermark": 1_458_668_856_253_u64 });
+    let text = json!({ "mid": "m_in", "text": "yes" });
+    let events = json!([
+        event("delivery", watermark.clone()),
+        event("read", watermark),
+        event("postback", json!({ "title": "t" })),
+        event("message", text),
+    ]);
+    assert_eq!(page(events), WebhookOutcome::understood(Vec::new()));
+    let quoting = json!({ "mid": "m_in", "text": "yes", "reply_to": { "mid": "m_1" } });
+    let reply = Inbound::Reply(Reply {
+        provider_id: Some("m_1".to_owned()),
+        attempt: None,
+        provider_time: Some(UnixMillis(1_458_668_856_463)),
+    });
+    assert_eq!(page(json!([event("message", quoting)])).inbound, [reply]);
+    assert_eq!(page(json!([{}, 7, "x"])), WebhookOutcome::not_understood());
+}
+
 #[test]
 fn a_change_that_is_none_of_ours_is_understood_and_tells_nothing() {
     let change =

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use dispatch_contract::{Channel, ChannelAdapter, ContentKind, Field, Options, UnixMillis};
+use dispatch_contract::{
+    Channel, ChannelAdapter, ContentKind, Fault, Field, Options, Retry, UnixMillis,
+};
 use dispatch_kit::{
     conformance::{ConformanceSubject, assert_conforms},
     golden::{GoldenMessage, assert_golden},
