@@ -46,7 +46,7 @@ impl ChannelAdapter for WhatsAppAdapter {
 
     fn check(&self, message: &Message, now: UnixMillis) -> Vec<Violation> {
         let mut found = check(&self.capabilities, message);
-        rules(message, &mut found);
+        rules(&self.capabilities, message, &mut found);
         found.extend(self.gateway.check(message, now));
         found
     }

@@ -56,9 +56,10 @@ pub fn capabilities() -> Capabilities {
     }
 }
 
-/// Adds what is wrong with a message beyond the capabilities: a template needs a language, and its
+/// Adds what is wrong with a message beyond the capabilities: a template needs a language where the provider
+/// asks for it apart from the template, and its
 /// parameters the form that WhatsApp takes them in; a code goes out in a template of its own, and to numbers alone.
-pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
+pub(crate) fn rules(can: &Capabilities, message: &Message, found: &mut Vec<Violation>) {
     if let Content::Template { parameters, .. } = &message.content {
         for (index, text) in parameters.iter().enumerate() {
             if let Some(problem) = wrong_parameter(text) {
@@ -73,7 +74,8 @@ pub(crate) fn rules(message: &Message, found: &mut Vec<Violation>) {
     if is_code && matches!(&message.to, Endpoint::Id(id) if is_person(id)) {
         wrong(Field::To, "must be a number: WhatsApp takes authentication templates to no id");
     }
-    if is_template && options.locale.is_none() {
+    let asks_for_language = can.options.0.iter().any(|field| field.path == "locale");
+    if is_template && asks_for_language && options.locale.is_none() {
         wrong(Field::Option("locale"), "must name the template's language, such as en-GB");
     }
     if options.file_name.is_some() && message.content.kind() != ContentKind::File {
