@@ -2,7 +2,12 @@
 //!
 //! Another binary adds its own, and is one line long: see [`main!`](crate::main).
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use dispatch_contract::{
@@ -10,7 +15,8 @@ use dispatch_contract::{
 };
 use dispatch_kit::conformance::{ConformanceSubject, Subjects};
 use dispatch_sandbox::{
-    ProviderConfig, SandboxProvider, SandboxServer, Script, ServerConfig, SimulatedProvider,
+    ProviderConfig, SandboxProvider, SandboxServer, SandboxSubject, Script, ServerConfig,
+    SimulatedProvider,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -59,9 +65,17 @@ impl Providers {
         Ok(())
     }
 
-    /// What proves the adapters that came with it.
+    /// What proves the adapters that came with it, and the sandbox in place of them.
     pub fn subjects(&self) -> Vec<Box<dyn ConformanceSubject>> {
-        self.proofs.iter().flat_map(|subjects| subjects()).collect()
+        let real = || self.proofs.iter().flat_map(|subjects| subjects());
+        let mut found: Vec<_> = real().collect();
+        // As where it is registered: in place of the adapter of each channel that was added first.
+        let mut stood_in: Vec<_> = real().collect();
+        let mut seen = BTreeSet::new();
+        stood_in.retain(|subject| seen.insert(subject.adapter().channel().clone()));
+        let simulated = stood_in.into_iter().filter_map(|it| SandboxSubject::in_place_of(it, None));
+        found.extend(simulated.map(|subject| Box::new(subject) as _));
+        found
     }
 }
 

@@ -10,7 +10,8 @@ use super::{CommandFailure, show};
 #[derive(Debug, Subcommand)]
 pub(super) enum AdapterCommand {
     /// Prove what an adapter declares, or each adapter of a provider: every check of the conformance suite, with
-    /// the provider played on a loopback socket. Nothing is sent, and no configuration is read.
+    /// the provider played on a loopback socket. Nothing is sent, and no configuration is read. What a provider
+    /// cannot be made to do is not tried, and named below the table.
     ///
     /// Exit codes: 0 all is proven; 1 something failed, or there is no such adapter.
     Check {

@@ -225,6 +225,15 @@ async fn what_an_adapter_declares_is_proven_by_the_program_itself() {
         assert!(proven.contains(row), "{row} in {proven}");
     }
     assert!(proven.contains("\n0 of "), "{proven}");
+    let simulated = out(&run(&["adapter", "check", "sandbox"], "").await);
+    for row in [
+        " `sandbox-sms` |",
+        " `sandbox-rcs` |",
+        "- `sandbox-sms`: not tried: errors: a refused connection: it is in the same process, so there is no connection",
+        "\n0 of ",
+    ] {
+        assert!(simulated.contains(row), "{row} in {simulated}");
+    }
     let unknown = run(&["adapter", "check", "vonage-fax"], "").await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(err(&unknown).contains(", vonage-"), "{}", err(&unknown));

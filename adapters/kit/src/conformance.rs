@@ -17,6 +17,7 @@ mod declared;
 mod errors;
 mod findings;
 mod forged;
+mod heard;
 mod played;
 mod recall;
 mod samples;
@@ -29,10 +30,11 @@ mod webhooks;
 use std::{io, time::Duration};
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, UnixMillis,
+    Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, Report, UnixMillis,
 };
 
 pub use findings::{Findings, Promise, Proof};
+pub use heard::clock;
 pub use samples::{
     ExpectedReport, Handshake, RecallSample, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
     UnderstoodRequest,
@@ -57,9 +59,32 @@ pub trait ConformanceSubject: Sync {
     /// TCP, where a request has one answer, is a [`StubProtocol`](stub::StubProtocol) to a [`Stub`].
     ///
     /// # Errors
-    /// If it cannot be played; that fails.
+    /// If it cannot be played; that fails. What it has no way to do at all ([`io::ErrorKind::Unsupported`], and
+    /// why) is not tried, and named beside what was proven.
     fn play(&self, behaviour: Behaviour) -> io::Result<Box<dyn PlayedProvider>> {
         Ok(Box::new(Stub::start(behaviour)?))
+    }
+
+    /// [`play`](Self::play) for a recall: of the message that the played provider
+    /// [gave an id](PlayedProvider::given_id), if it has one by then.
+    ///
+    /// # Errors
+    /// As [`play`](Self::play).
+    fn play_recall(&self, behaviour: Behaviour) -> io::Result<Box<dyn PlayedProvider>> {
+        self.play(behaviour)
+    }
+
+    /// Plays the provider that takes a message and then tells `report` of it by what [`Provider::run`] hears: an
+    /// answer to whoever asks for receipts, a line of a connection that is kept. `None`, as by default, if it
+    /// tells that by a webhook or not at all. May be called to see which.
+    fn play_report(&self, _report: Report) -> Option<io::Result<Box<dyn PlayedProvider>>> {
+        None
+    }
+
+    /// Why the requests, as the played provider has them, do not show what a message says. `None`, as by default,
+    /// where they do. That it is what leaves is then not tried, and named.
+    fn hidden_content(&self) -> Option<&'static str> {
+        None
     }
 
     /// Whether answers are HTTP's: then what every provider means by 401, 429, 500 or a redirect is checked
@@ -72,9 +97,9 @@ pub trait ConformanceSubject: Sync {
     fn sample(&self, kind: ContentKind) -> Option<Message>;
 
     /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed.
-    /// None if it cannot tell that, as by default; needed for every declared status above `submitted`, which
-    /// is told by accepting, and for a failure where one of those is declared. A person's answer is asked for
-    /// as `replied`, and may be read as an [`Inbound::Reply`](dispatch_contract::Inbound::Reply).
+    /// None if it cannot tell that, as by default; this or [`play_report`](Self::play_report) is needed for every
+    /// declared status above `submitted`, which is told by accepting, and for a failure where one of those is
+    /// declared. A person's answer is asked for as `replied`, and may be read as an [`Inbound::Reply`](dispatch_contract::Inbound::Reply).
     fn webhooks(&self, _told: &ExpectedReport) -> Vec<SampleWebhook> {
         Vec::new()
     }
@@ -159,7 +184,9 @@ pub enum Part {
     Content,
     /// What is read from the provider's calls. The provider's, and so the same for all its channels.
     Webhooks,
-    /// What is not believed of them.
+    /// What is heard of the provider otherwise.
+    Heard,
+    /// What is not believed of its calls.
     Forgery,
     /// What leaves is the message, once.
     Sending,
@@ -173,10 +200,11 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Declared,
         Part::Content,
         Part::Webhooks,
+        Part::Heard,
         Part::Forgery,
         Part::Sending,
         Part::Idempotence,
@@ -202,6 +230,7 @@ pub async fn run_parts(subject: &dyn ConformanceSubject, parts: &[Part]) -> Find
             Part::Declared => Ok(declared::check(subject)),
             Part::Content => Ok(content::check(subject)),
             Part::Webhooks => Ok(webhooks::check(subject)),
+            Part::Heard => heard::check(subject).await,
             Part::Forgery => Ok(forged::check(subject)),
             Part::Sending => sending::check(subject).await,
             Part::Idempotence => sending::idempotence(subject).await,

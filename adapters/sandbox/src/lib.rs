@@ -25,10 +25,12 @@ mod sandbox;
 pub mod script;
 mod seed;
 mod server;
+mod subject;
 
 pub use adapter::SandboxAdapter;
 pub use provider::{ProviderConfig, SimulatedProvider};
-pub use record::{CallRecord, CallResult, SentMessage};
+pub use record::{CallRecord, CallResult, RecallRecord, SentMessage};
 pub use sandbox::SandboxProvider;
 pub use script::{InvalidScript, Script};
 pub use server::{SandboxServer, ServerConfig, ServerConfigError};
+pub use subject::SandboxSubject;

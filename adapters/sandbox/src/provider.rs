@@ -11,7 +11,7 @@ use dispatch_contract::{Channel, Clock, Endpoint, Recall, Report, Status, UnixMi
 
 use crate::{
     plan::{Planned, plan},
-    record::{CallRecord, CallResult, SentMessage},
+    record::{CallRecord, CallResult, RecallRecord, SentMessage},
     script::{Scene, Script, ScriptedAnswer, Throttle},
     seed::Seed,
 };
@@ -38,7 +38,7 @@ pub struct ProviderConfig {
     pub idempotent_for: Option<Duration>,
     /// The script of whoever has none of their own.
     pub default_script: Script,
-    /// How many calls, and how many sent messages, are remembered; 65,536 by default.
+    /// How many calls, recalls and sent messages, of each, are remembered; 65,536 by default.
     pub log_limit: usize,
 }
 
@@ -68,6 +68,7 @@ struct ProviderState {
     /// where it is the default.
     played: BTreeMap<String, Played>,
     calls: VecDeque<CallRecord>,
+    recalls: VecDeque<RecallRecord>,
     sent: VecDeque<SentMessage>,
     sent_count: u64,
     /// The references seen within `idempotent_for`, and the same in the order of their time.
@@ -155,6 +156,16 @@ impl SimulatedProvider {
         self.lock().calls.iter().cloned().collect()
     }
 
+    /// The recalls that were asked for, oldest first; only the last [`ProviderConfig::log_limit`].
+    pub fn recalls(&self) -> Vec<RecallRecord> {
+        self.lock().recalls.iter().cloned().collect()
+    }
+
+    /// Has a message, as if it had been sent.
+    pub(crate) fn take(&self, channel: &Channel, recipient: &Endpoint, client_ref: &str) {
+        self.react(&SendCall { channel, recipient, client_ref: Some(client_ref), reads: true });
+    }
+
     /// For how long it honours a caller's reference.
     pub(crate) fn idempotent_for(&self) -> Option<Duration> {
         self.idempotent_for
@@ -203,18 +214,12 @@ impl SimulatedProvider {
 
     /// Takes a message back that nobody has yet. One that was forgotten is with its person.
     pub(crate) fn recall(&self, provider_id: &str) -> Recall {
-        let now = self.clock.now();
         let mut state = self.lock();
-        let sent = state.sent.iter_mut().rev().find(|sent| sent.provider_id == provider_id);
-        let Some(sent) = sent else { return Recall::TooLate(None) };
-        let reached = sent.reaches.iter().filter(|(at, _)| *at <= now).map(|(_, status)| *status);
-        match reached.max() {
-            Some(status) if status >= Status::Delivered => Recall::TooLate(Some(status)),
-            Some(_) | None => {
-                sent.is_recalled = true;
-                Recall::Recalled
-            }
-        }
+        let answered = state.recall(provider_id, self.clock.now());
+        let provider_id = provider_id.to_owned();
+        let record = RecallRecord { provider_id, at: self.clock.wall(), answered };
+        remember(&mut state.recalls, record, self.log_limit);
+        answered
     }
 
     /// The message sent before under the call's reference, where that is honoured.
@@ -301,6 +306,19 @@ impl SimulatedProvider {
 }
 
 impl ProviderState {
+    fn recall(&mut self, provider_id: &str, now: UnixMillis) -> Recall {
+        let sent = self.sent.iter_mut().rev().find(|sent| sent.provider_id == provider_id);
+        let Some(sent) = sent else { return Recall::TooLate(None) };
+        let reached = sent.reaches.iter().filter(|(at, _)| *at <= now).map(|(_, status)| *status);
+        match reached.max() {
+            Some(status) if status >= Status::Delivered => Recall::TooLate(Some(status)),
+            Some(_) | None => {
+                sent.is_recalled = true;
+                Recall::Recalled
+            }
+        }
+    }
+
     /// The scene that a call plays, or how it is turned away. Moves the script on.
     fn next_scene(&mut self, call: &SendCall<'_>) -> Result<Scene, Throttle> {
         let recipient = call.recipient.value();

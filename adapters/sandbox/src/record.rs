@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatch_contract::{AttemptId, Channel, Endpoint, Status, UnixMillis};
+use dispatch_contract::{AttemptId, Channel, Endpoint, Recall, Status, UnixMillis};
 
 /// A message that was sent: the person would hold it in their hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,17 @@ pub struct CallRecord {
     pub at: UnixMillis,
     /// What the caller was answered.
     pub answered: CallResult,
+}
+
+/// A recall that was understood and allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecallRecord {
+    /// The provider's id of the message that was asked back.
+    pub provider_id: String,
+    /// When, by the injected wall clock.
+    pub at: UnixMillis,
+    /// What the caller was answered.
+    pub answered: Recall,
 }
 
 /// What a caller is answered.

@@ -21,6 +21,10 @@ impl SandboxProvider {
     /// Its name, and that of its one account.
     pub const NAME: &'static str = "sandbox";
 
+    pub(crate) fn of(adapters: Vec<Arc<SandboxAdapter>>) -> Self {
+        SandboxProvider { adapters }
+    }
+
     /// Stands in for every channel that `real` has, by the rules of the adapter of each that was added first.
     pub fn in_place_of(real: &Registry, provider: &Arc<SimulatedProvider>) -> Self {
         let simulated = real

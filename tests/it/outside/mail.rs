@@ -11,9 +11,11 @@ use dispatch_contract::{
     Account, AttemptId, Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Provider,
     Retry, SendContext, UnixMillis,
 };
+use dispatch_kit::conformance::assert_conforms;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    process::Command,
 };
 
 use super::{assert_failed_over, built, by_itself, check, configuration, in_process, sent};
@@ -149,9 +151,23 @@ pub async fn its_program_is_configured_as_ours_and_fails_over_to_a_channel_of_ou
     let told = check(&program, folder.path(), &wrong).await;
     assert!(told.contains("setting tls may be none only where host is this machine"), "{told}");
 
+    for name in ["smtp-email", "sandbox-email"] {
+        let proven =
+            Command::new(&program).args(["adapter", "check", name]).output().await.unwrap();
+        let told = String::from_utf8_lossy(&proven.stdout).into_owned();
+        assert!(proven.status.success() && told.contains("| content text | proven"), "{told}");
+    }
+
     let (process, client) = by_itself(&program, folder.path(), &at(address)).await;
     goes_out_or_fails_over(&client, &mails).await;
     assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_it_declares_is_proven() {
+    for subject in email::subjects() {
+        assert_conforms(&*subject).await;
+    }
 }
 
 /// One call of the adapter, to the stub.

@@ -7,11 +7,12 @@ use dispatch_contract::{Content, ErrorKind, Fault, Message, Retry};
 
 use super::{
     Behaviour, ConformanceSubject, Findings, Promise, StubAnswer, any_sample,
-    played::{PROVIDER_ID, PlayedCall, TIMEOUT, send},
+    played::{PROVIDER_ID, PlayedCall, TIMEOUT, send, tried},
 };
 
-/// For calls that are not answered.
+/// For calls that are not answered. Another protocol may need several words until then.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
+const LONGER_TIMEOUT: Duration = Duration::from_secs(2);
 const TEMPORARY: Retry = Retry::Temporary { after: None };
 
 /// What an error has to be.
@@ -38,22 +39,27 @@ async fn transport(
 ) -> io::Result<()> {
     let provider = Some(Fault::Provider);
     let unknown = |kind| Expected(kind, provider, Retry::Unknown);
+    let soon = if subject.speaks_http() { SHORT_TIMEOUT } else { LONGER_TIMEOUT };
     // What takes its time takes it at once.
     let slow = Behaviour::Trickle(subject.accepted(PROVIDER_ID));
     let (silent, slow) = tokio::join!(
-        send(subject, message, Behaviour::Hang, SHORT_TIMEOUT),
-        send(subject, message, slow, SHORT_TIMEOUT),
+        send(subject, message, Behaviour::Hang, soon),
+        send(subject, message, slow, soon),
     );
-    let timeout = Some(ErrorKind::Timeout);
-    failed(Promise::Timeouts, "no answer in time", &silent?, &unknown(timeout), findings);
-    failed(Promise::Timeouts, "an answer that trickles in", &slow?, &unknown(None), findings);
-
-    let absent = send(subject, message, Behaviour::Absent, TIMEOUT).await?;
+    let timeout = unknown(Some(ErrorKind::Timeout));
     let unreachable = Expected(Some(ErrorKind::Unreachable), provider, TEMPORARY);
-    failed(Promise::Errors, "a refused connection", &absent, &unreachable, findings);
-
-    let cut = send(subject, message, Behaviour::HangUp, TIMEOUT).await?;
-    failed(Promise::Errors, "a connection closed unanswered", &cut, &unknown(None), findings);
+    let absent = send(subject, message, Behaviour::Absent, TIMEOUT).await;
+    let cut = send(subject, message, Behaviour::HangUp, TIMEOUT).await;
+    for (promise, what, sent, expected) in [
+        (Promise::Timeouts, "no answer in time", silent, &timeout),
+        (Promise::Timeouts, "an answer that trickles in", slow, &unknown(None)),
+        (Promise::Errors, "a refused connection", absent, &unreachable),
+        (Promise::Errors, "a connection closed unanswered", cut, &unknown(None)),
+    ] {
+        if let Some(sent) = tried(sent, promise, what, findings)? {
+            failed(promise, what, &sent, expected, findings);
+        }
+    }
     Ok(())
 }
 
@@ -93,7 +99,8 @@ async fn refusals(
     findings.check(Promise::Errors, are_some, || "there is no sample of a refusal".to_owned());
     for refusal in refusals {
         let what = format!("{} with {:?}", refusal.answer.status, refusal.answer.body);
-        let sent = send(subject, message, Behaviour::Answer(refusal.answer), TIMEOUT).await?;
+        let sent = send(subject, message, Behaviour::Answer(refusal.answer), TIMEOUT).await;
+        let Some(sent) = tried(sent, Promise::Errors, &what, findings)? else { continue };
         let expected = Expected(Some(refusal.kind), Some(refusal.fault), refusal.retry);
         failed(Promise::Errors, &what, &sent, &expected, findings);
     }
@@ -144,7 +151,9 @@ async fn discretion(
     });
     for answer in by_status.chain(refused) {
         let status = answer.status;
-        let sent = send(subject, message, Behaviour::Answer(answer), TIMEOUT).await?;
+        let sent = send(subject, message, Behaviour::Answer(answer), TIMEOUT).await;
+        let what = "an answer that repeats what is private";
+        let Some(sent) = tried(sent, Promise::Discretion, what, findings)? else { continue };
         let shown = format!("{:?}", sent.result);
         let is_kept = private.iter().all(|text| !shown.contains(text));
         findings.check(Promise::Discretion, is_kept, || {

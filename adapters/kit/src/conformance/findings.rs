@@ -52,6 +52,8 @@ pub struct Proof {
     pub checks: u32,
     /// What failed, a sentence each.
     pub failures: Vec<String>,
+    /// What could not be tried, and why, a sentence each.
+    pub not_tried: Vec<String>,
 }
 
 /// What the suite found.
@@ -67,13 +69,28 @@ impl Findings {
         self.proofs.values().map(|proof| proof.checks).sum()
     }
 
+    /// What could not be tried, as `promise: sentence`.
+    pub fn not_tried_ones(&self) -> Vec<String> {
+        self.sentences(|proof| &proof.not_tried)
+    }
+
     /// What failed, as `promise: sentence`.
     pub fn failures(&self) -> Vec<String> {
+        self.sentences(|proof| &proof.failures)
+    }
+
+    fn sentences(&self, of: fn(&Proof) -> &Vec<String>) -> Vec<String> {
         let all = self.proofs.iter();
-        all.flat_map(|(promise, proof)| {
-            proof.failures.iter().map(move |it| format!("{promise}: {it}"))
-        })
-        .collect()
+        all.flat_map(|(promise, proof)| of(proof).iter().map(move |it| format!("{promise}: {it}")))
+            .collect()
+    }
+
+    /// Keeps what could not be tried, once.
+    pub(super) fn not_tried(&mut self, promise: Promise, what: String) {
+        let proof = self.proofs.entry(promise).or_default();
+        if !proof.not_tried.contains(&what) {
+            proof.not_tried.push(what);
+        }
     }
 
     /// Counts a check, and keeps `problem` if it failed.
@@ -96,6 +113,7 @@ impl Findings {
             let ours = self.proofs.entry(promise).or_default();
             ours.checks += proof.checks;
             ours.failures.extend(proof.failures);
+            ours.not_tried.extend(proof.not_tried);
         }
     }
 }

@@ -6,7 +6,7 @@ use dispatch_contract::{
     Accepted, AdapterError, AttemptId, ErrorKind, Fault, Message, Retry, SendContext,
 };
 
-use super::{Behaviour, ConformanceSubject, NOW, attempt};
+use super::{Behaviour, ConformanceSubject, Findings, NOW, Promise, attempt};
 
 /// The provider's id of a message that the suite has it take.
 pub(super) const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
@@ -19,6 +19,25 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct PlayedCall {
     pub(super) result: Result<Accepted, AdapterError>,
     pub(super) requests: Vec<String>,
+    /// What the adapter has to call the message, if it was taken.
+    pub(super) provider_id: String,
+}
+
+/// What was played; nothing if the provider has no way to do that, which is then named.
+pub(super) fn tried<T>(
+    played: io::Result<T>,
+    promise: Promise,
+    what: &str,
+    findings: &mut Findings,
+) -> io::Result<Option<T>> {
+    match played {
+        Ok(played) => Ok(Some(played)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            findings.not_tried(promise, format!("{what}: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends `message`, with the provider played so.
@@ -58,5 +77,6 @@ pub(super) async fn send_as(
             "the adapter did not keep to the call's timeout",
         ))
     });
-    Ok(PlayedCall { result, requests: provider.requests() })
+    let provider_id = provider.given_id().unwrap_or_else(|| PROVIDER_ID.to_owned());
+    Ok(PlayedCall { result, requests: provider.requests(), provider_id })
 }

@@ -7,7 +7,7 @@ use dispatch_contract::{AdapterError, Recall, Retry, SendContext};
 
 use super::{
     Behaviour, ConformanceSubject, Findings, NOW, Promise, StubAnswer, attempt,
-    played::{PROVIDER_ID, TIMEOUT},
+    played::{PROVIDER_ID, TIMEOUT, tried},
 };
 
 /// For a recall that is not answered, and how long after it the call may still take to end.
@@ -18,6 +18,8 @@ const GRACE: Duration = Duration::from_secs(2);
 struct PlayedRecall {
     result: Option<Result<Recall, AdapterError>>,
     requests: Vec<String>,
+    /// Which message it was about.
+    provider_id: String,
 }
 
 pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findings> {
@@ -25,7 +27,7 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
     let mut say = |holds, problem: String| findings.check(Promise::Recall, holds, || problem);
     if !subject.adapter().capabilities().recall {
         let asked = Behaviour::Answer(subject.accepted(PROVIDER_ID));
-        let PlayedRecall { result, requests } = recalled(subject, asked, TIMEOUT).await?;
+        let PlayedRecall { result, requests, .. } = recalled(subject, asked, TIMEOUT).await?;
         let is_refused =
             result.is_some_and(|result| result.is_err_and(|error| error.retry == Retry::Permanent));
         say(
@@ -42,7 +44,8 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
     for sample in samples {
         let what = format!("{} with {:?}", sample.answer.status, sample.answer.body);
         let answer = Behaviour::Answer(sample.answer);
-        let PlayedRecall { result, requests } = recalled(subject, answer, TIMEOUT).await?;
+        let PlayedRecall { result, requests, provider_id } =
+            recalled(subject, answer, TIMEOUT).await?;
         say(
             matches!(&result, Some(Ok(recall)) if *recall == sample.recall),
             format!("{what} should be {:?}, and gives {result:?}", sample.recall),
@@ -52,24 +55,26 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
             continue;
         };
         say(
-            subject.carries(request, PROVIDER_ID),
+            subject.carries(request, &provider_id),
             "the request does not say which message".to_owned(),
         );
     }
-    let mut unknown = vec![("a connection closed unanswered", Behaviour::HangUp)];
+    let mut unknown = vec![
+        ("a connection closed unanswered", Behaviour::HangUp, TIMEOUT),
+        ("no answer in time", Behaviour::Hang, SHORT_TIMEOUT),
+    ];
     if subject.speaks_http() {
-        unknown.push(("HTTP 500", Behaviour::Answer(StubAnswer::new(500, "{}"))));
-        unknown.push(("HTTP 401", Behaviour::Answer(StubAnswer::new(401, "{}"))));
+        unknown.push(("HTTP 500", Behaviour::Answer(StubAnswer::new(500, "{}")), TIMEOUT));
+        unknown.push(("HTTP 401", Behaviour::Answer(StubAnswer::new(401, "{}")), TIMEOUT));
     }
-    for (what, play) in unknown {
-        let PlayedRecall { result, .. } = recalled(subject, play, TIMEOUT).await?;
-        say(
-            matches!(&result, Some(Err(_))),
-            format!("{what} takes nothing back, and gives {result:?}"),
-        );
+    for (what, play, timeout) in unknown {
+        let asked = recalled(subject, play, timeout).await;
+        let Some(asked) = tried(asked, Promise::Recall, what, &mut findings)? else { continue };
+        let result = asked.result;
+        findings.check(Promise::Recall, matches!(&result, Some(Err(_))), || {
+            format!("{what} takes nothing back, and gives {result:?}")
+        });
     }
-    let PlayedRecall { result, .. } = recalled(subject, Behaviour::Hang, SHORT_TIMEOUT).await?;
-    say(matches!(&result, Some(Err(_))), format!("no answer in time gives {result:?}"));
     Ok(findings)
 }
 
@@ -78,7 +83,8 @@ async fn recalled(
     play: Behaviour,
     timeout: Duration,
 ) -> io::Result<PlayedRecall> {
-    let provider = subject.play(play)?;
+    let provider = subject.play_recall(play)?;
+    let provider_id = provider.given_id().unwrap_or_else(|| PROVIDER_ID.to_owned());
     let account = subject.account(&provider.address());
     let context = SendContext {
         attempt: attempt(),
@@ -88,7 +94,7 @@ async fn recalled(
         now: NOW,
         timeout,
     };
-    let call = subject.adapter().recall(&context, PROVIDER_ID);
+    let call = subject.adapter().recall(&context, &provider_id);
     let result = tokio::time::timeout(timeout + GRACE, call).await.ok();
-    Ok(PlayedRecall { result, requests: provider.requests() })
+    Ok(PlayedRecall { result, requests: provider.requests(), provider_id })
 }

@@ -16,8 +16,9 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
         // That there is one is checked with the content.
         let Some(message) = subject.sample(*kind) else { continue };
         let answer = Behaviour::Answer(subject.accepted(PROVIDER_ID));
-        let PlayedCall { result, requests } = send(subject, &message, answer, TIMEOUT).await?;
-        let accepted = Accepted { provider_id: PROVIDER_ID.to_owned() };
+        let sent = send(subject, &message, answer, TIMEOUT).await?;
+        let PlayedCall { result, requests, provider_id } = sent;
+        let accepted = Accepted { provider_id };
         let mut say = |holds, problem: String| {
             findings.check(Promise::Content(*kind), holds, || problem);
         };
@@ -50,6 +51,11 @@ fn carries_the_message(
         });
     };
     carried(message.to.value(), "the recipient");
+    if let Some(why) = subject.hidden_content() {
+        findings
+            .not_tried(Promise::Content(kind), format!("that what leaves is the message: {why}"));
+        return;
+    }
     match &message.content {
         Content::Text(text) => carried(text, "the text"),
         Content::Image(media)
@@ -132,9 +138,9 @@ pub(super) async fn idempotence(subject: &dyn ConformanceSubject) -> io::Result<
         check(false, &|| "there is no sample of the answer to a repeated call".to_owned());
         return Ok(findings);
     };
-    let PlayedCall { result, .. } =
+    let PlayedCall { result, provider_id, .. } =
         send(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
-    let accepted = Accepted { provider_id: PROVIDER_ID.to_owned() };
+    let accepted = Accepted { provider_id };
     check(result.as_ref() == Ok(&accepted), &|| {
         format!("a repeated call's answer means the first message, and gives {result:?}")
     });

@@ -19,7 +19,7 @@ use super::StubAnswer;
 /// Far above what any check waits for; a bound, so that a stuck thread ends by itself.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two bytes of an answer that trickles in.
-const TRICKLE: Duration = Duration::from_millis(20);
+const TRICKLE: Duration = Duration::from_millis(100);
 
 /// What a played provider does with each call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ pub trait PlayedProvider: Send + Sync {
 
     /// The requests that came, whole and as text. Complete by the time at which a call was answered.
     fn requests(&self) -> Vec<String>;
+
+    /// The id under which the adapter has to know the message that was taken last, where it is not the one that
+    /// [`accepted`](super::ConformanceSubject::accepted) was asked to give: where the adapter names a message
+    /// itself, or the provider cannot be told what to call it.
+    fn given_id(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How a protocol is spoken by the provider's side, where one request has one answer.

@@ -7,7 +7,7 @@ use dispatch_contract::{ChannelAdapter, ContentKind, Correlation, Status};
 use super::{Findings, Promise};
 
 /// What the suite found of some adapters, in Markdown: a row a promise, a column an adapter, and below the table
-/// what failed.
+/// what failed and what could not be tried.
 pub fn table(found: &[(&dyn ChannelAdapter, Findings)]) -> String {
     let names: Vec<_> =
         found.iter().map(|(adapter, _)| format!(" `{}` |", adapter.name())).collect();
@@ -22,6 +22,9 @@ pub fn table(found: &[(&dyn ChannelAdapter, Findings)]) -> String {
     for (adapter, findings) in found {
         for failure in findings.failures() {
             let _ = write!(page, "\n- `{}`: {failure}", adapter.name());
+        }
+        for what in findings.not_tried_ones() {
+            let _ = write!(page, "\n- `{}`: not tried: {what}", adapter.name());
         }
     }
     page
@@ -64,13 +67,16 @@ fn cell(adapter: &dyn ChannelAdapter, findings: &Findings, promise: Promise) -> 
         Promise::Recall => can.recall,
         _ => true,
     };
-    let is_proven = proof.is_some();
+    let is_proven = proof.is_some_and(|proof| proof.checks > 0);
+    let in_part = proof.is_some_and(|proof| !proof.not_tried.is_empty());
     match (is_declared, is_proven, promise) {
         (false, true, Promise::Content(_)) => "refused".to_owned(),
         (false, _, _) => "not declared".to_owned(),
         // Accepting tells it.
         (true, false, Promise::Status(Status::Submitted)) => "proven".to_owned(),
+        (true, false, _) if in_part => "not tried".to_owned(),
         (true, false, _) => "nothing to prove".to_owned(),
+        (true, true, _) if in_part => "proven in part".to_owned(),
         (true, true, Promise::Correlation) => match can.correlation {
             Correlation::AttemptId => "proven, by our attempt id".to_owned(),
             Correlation::ProviderId => "proven, by the provider's id".to_owned(),

@@ -21,6 +21,7 @@ const ODDITIES: usize = 300;
 /// What is told is read, whatever stands beside it.
 pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
     let mut findings = Findings::default();
+    let is_heard = |report| subject.play_report(report).is_some();
     let mut tells_more = false;
     for (report, webhooks) in reported(subject) {
         if let Report::Reached(status) = report
@@ -28,15 +29,16 @@ pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
             && subject.adapter().capabilities().tells(status)
         {
             tells_more = true;
-            findings.check(Promise::Status(status), !webhooks.is_empty(), || {
+            let is_told = !webhooks.is_empty() || is_heard(report);
+            findings.check(Promise::Status(status), is_told, || {
                 format!("{status} is declared, and no webhook tells it")
             });
         }
         reports(subject, report, &webhooks, &mut findings);
     }
-    let fails = reported(subject)
-        .iter()
-        .any(|(report, webhooks)| matches!(report, Report::Failed(_)) && !webhooks.is_empty());
+    let fails = reported(subject).iter().any(|(report, webhooks)| {
+        matches!(report, Report::Failed(_)) && (!webhooks.is_empty() || is_heard(*report))
+    });
     if fails || (tells_more && subject.tells_failures()) {
         findings.check(Promise::Failures, fails, || "no webhook tells a failure".to_owned());
     }
@@ -102,10 +104,7 @@ fn reports(
     webhooks: &[SampleWebhook],
     findings: &mut Findings,
 ) {
-    let promise = match report {
-        Report::Reached(status) => Promise::Status(status),
-        Report::Failed(_) => Promise::Failures,
-    };
+    let promise = promise(report);
     for (shape, webhook) in webhooks.iter().enumerate() {
         let webhook = signed(subject, webhook);
         let outcome = call(subject, &webhook);
@@ -113,33 +112,52 @@ fn reports(
         findings.check(promise, outcome.verdict == Verdict::Understood, || {
             format!("{what} is {:?}", outcome.verdict)
         });
-        let told = match outcome.inbound.as_slice() {
-            [one] => named(one),
-            _ => None,
-        };
-        let Some((of_attempt, provider_id, read)) = told else {
-            findings.check(promise, false, || {
-                format!("{what} gives no single report, but {:?}", outcome.inbound)
-            });
-            continue;
-        };
-        findings.check(promise, read == report, || format!("{what} is read as {read:?}"));
-        // Who answers names a message as the provider knows it, also where receipts repeat our id.
-        let is_reply = report == Report::Reached(Status::Replied);
-        let known = provider_id == Some(PROVIDER_ID);
-        let is_ours = of_attempt == Some(attempt());
-        match subject.adapter().capabilities().correlation {
-            Correlation::AttemptId => {
-                findings.check(Promise::Correlation, is_ours || (is_reply && known), || {
-                    format!("our attempt id is declared to come back, and does not in {what}")
-                })
-            }
-            Correlation::ProviderId => findings.check(Promise::Correlation, known, || {
-                format!("nothing of ours comes back, and {what} has no provider id either")
-            }),
-        }
+        read_as(subject, &what, (report, PROVIDER_ID), &outcome.inbound, findings);
         let again = call(subject, &webhook);
         findings.check(promise, again == outcome, || format!("{what} repeated reads otherwise"));
+    }
+}
+
+/// The one thing that was read is `report`, of the message that the provider calls `given_id`.
+pub(super) fn read_as(
+    subject: &dyn ConformanceSubject,
+    what: &str,
+    (report, given_id): (Report, &str),
+    inbound: &[Inbound],
+    findings: &mut Findings,
+) {
+    let promise = promise(report);
+    let told = match inbound {
+        [one] => named(one),
+        _ => None,
+    };
+    let Some((of_attempt, provider_id, read)) = told else {
+        findings
+            .check(promise, false, || format!("{what} gives no single report, but {inbound:?}"));
+        return;
+    };
+    findings.check(promise, read == report, || format!("{what} is read as {read:?}"));
+    // Who answers names a message as the provider knows it, also where receipts repeat our id.
+    let is_reply = report == Report::Reached(Status::Replied);
+    let known = provider_id == Some(given_id);
+    let is_ours = of_attempt == Some(attempt());
+    match subject.adapter().capabilities().correlation {
+        Correlation::AttemptId => {
+            findings.check(Promise::Correlation, is_ours || (is_reply && known), || {
+                format!("our attempt id is declared to come back, and does not in {what}")
+            });
+        }
+        Correlation::ProviderId => findings.check(Promise::Correlation, known, || {
+            format!("nothing of ours comes back, and {what} has no provider id either")
+        }),
+    }
+}
+
+/// What a report is the proof of.
+pub(super) fn promise(report: Report) -> Promise {
+    match report {
+        Report::Reached(status) => Promise::Status(status),
+        Report::Failed(_) => Promise::Failures,
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod chat;
 mod mail;
+mod pager;
 mod push;
 
 use dispatch_contract::{ContentKind, Status};
 use dispatch_kit::conformance::{ConformanceSubject, Findings, Part, run, run_parts, table};
 use tokio::task::JoinHandle;
 
-use self::{chat::Chat, mail::Mail, push::Push};
+use self::{chat::Chat, mail::Mail, pager::Pager, push::Push};
 
 /// What somebody may get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,11 @@ enum Mistake {
     RecallOfNobody,
     RecallOfAnything,
     RecallAlways,
+    IdMadeUp,
+    HeardNever,
+    HeardTwice,
+    HeardAsDelivered,
+    HeardForAnother,
 }
 
 /// The part that has to find it runs by itself.
@@ -105,6 +111,50 @@ async fn each_planted_mistake_without_http_fails() {
     for planted in tried {
         fails(planted).await;
     }
+}
+
+#[tokio::test]
+async fn an_honest_adapter_that_is_told_by_run_passes_and_what_cannot_be_tried_is_named() {
+    let pager = Pager::honest();
+    let findings = found(pager).await;
+    assert_eq!(findings.failures(), Vec::<String>::new());
+    let not_tried = findings.not_tried_ones().join("\n");
+    assert_eq!(
+        not_tried,
+        "content text: that what leaves is the message: nobody writes down what is said\n\
+         errors: a refused connection: there is no connection\n\
+         errors: a connection closed unanswered: there is no connection\n\
+         timeouts: an answer that trickles in: there is no connection"
+    );
+    let table = table(&[(&Pager::honest(), findings)]);
+    for row in [
+        "| condition status delivered | proven |",
+        "| failures | proven |",
+        "| correlation | proven, by the provider's id |",
+        "| content text | proven in part |",
+        "| timeouts | proven in part |",
+        "- `pager`: not tried: errors: a refused connection: there is no connection",
+    ] {
+        assert!(table.contains(row), "{row} in {table}");
+    }
+}
+
+#[tokio::test]
+async fn each_planted_mistake_of_what_is_heard_fails() {
+    use Mistake as M;
+    for (part, mistake, problem) in [
+        (Part::Sending, M::IdMadeUp, "the sample is answered with success"),
+        (Part::Heard, M::HeardNever, "run ended, although nobody stopped it"),
+        (Part::Heard, M::HeardTwice, "gives no single report"),
+        (Part::Heard, M::HeardAsDelivered, "is read as Reached(Delivered)"),
+        (Part::Heard, M::HeardForAnother, "is told of account Some(\"another\")"),
+    ] {
+        let found = found_by(part, Pager::with(mistake)).await.to_string();
+        assert!(found.contains(problem), "{mistake:?}: {problem} in {found}");
+    }
+    // A status that is declared, and told neither way.
+    let failures = found(Pager::reading()).await.to_string();
+    assert!(failures.contains("read is declared, and no webhook tells it"), "{failures}");
 }
 
 #[tokio::test]

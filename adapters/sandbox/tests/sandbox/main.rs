@@ -8,5 +8,6 @@
 )]
 
 mod clock;
+mod conformance;
 mod http;
 mod in_process;

@@ -32,6 +32,11 @@ use lettre::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
+#[path = "subject.rs"]
+mod subject;
+
+pub use subject::subjects;
+
 static EMAIL: Channel = Channel::named("email");
 const SUBJECT: &str = "A message for you";
 const PORT: &str = "587";

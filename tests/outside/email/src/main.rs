@@ -1,4 +1,4 @@
 //! Dispatch, with e-mail.
 mod email;
 
-dispatch::main!(|providers| providers.add(email::provider()));
+dispatch::main!(|providers| providers.add_proven(email::provider(), email::subjects));
