@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use dispatch::machine::{Attempt, CallFailure, Event, SendResult, Update};
+use dispatch::machine::{Attempt, CallFailure, Event, RecallResult, SendResult, Update};
 use dispatch_contract::{ErrorKind, Failure, Fault, Report, Status, UnixMillis};
 use stateright::{Model, Property};
 
 use super::{
     property::properties,
     setting::{START, Setting, settings},
-    world::World,
+    world::{Recall, World},
 };
 
 /// Workflows of so many steps, with every policy.
@@ -40,6 +40,8 @@ pub enum Action {
     SendResult(u16, Reply),
     /// The provider tells.
     Receipt(u16, Report),
+    /// The provider answers a recall.
+    RecallResult(u16, RecallAnswer),
     /// The caller cancels.
     Cancel,
     /// The service dies, and starts again.
@@ -54,6 +56,22 @@ pub enum Reply {
     Deferred { fault: Fault, after_ms: Option<u64> },
     Unknown,
 }
+
+/// What a recall comes back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecallAnswer {
+    Recalled,
+    TooLate(Option<Status>),
+    Failed,
+}
+
+pub const RECALL_ANSWERS: [RecallAnswer; 5] = [
+    RecallAnswer::Recalled,
+    RecallAnswer::TooLate(None),
+    RecallAnswer::TooLate(Some(Status::Delivered)),
+    RecallAnswer::TooLate(Some(Status::Read)),
+    RecallAnswer::Failed,
+];
 
 const REFUSALS: [Reply; 7] = [
     Reply::Refused(ErrorKind::ProviderFailure, Fault::Provider),
@@ -121,6 +139,9 @@ impl Model for Workflows {
                     let rejections = self.rejections.iter();
                     actions.extend(rejections.map(|reply| Action::SendResult(number, *reply)));
                 }
+            }
+            if is_open && let Recall::Asked { is_out: true, .. } = sent.recall {
+                actions.extend(RECALL_ANSWERS.map(|answer| Action::RecallResult(number, answer)));
             }
             if is_open {
                 let astray = [true, false].into_iter().zip(sent.astray);
@@ -202,6 +223,15 @@ impl Model for Workflows {
                 );
                 world.tell(Event::Update { attempt, update: update(report) })
             }
+            Action::RecallResult(attempt, answer) => {
+                if let RecallAnswer::TooLate(Some(status)) = answer {
+                    world.note_told(attempt, status);
+                }
+                world.sent[usize::from(attempt) - 1].is_answered();
+                let result = answer.into();
+                world.tell(Event::RecallResult { attempt, result, up_since: START });
+                true
+            }
             Action::Cancel => world.tell(Event::Cancel),
             Action::Death => {
                 world.die();
@@ -237,15 +267,24 @@ pub fn update(report: Report) -> Update {
     Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
 }
 
+fn failure(kind: ErrorKind, fault: Fault) -> CallFailure {
+    CallFailure { kind, fault, code: None, detail: String::new(), cause: None }
+}
+
+impl From<RecallAnswer> for RecallResult {
+    fn from(answer: RecallAnswer) -> RecallResult {
+        match answer {
+            RecallAnswer::Recalled => RecallResult::Recalled,
+            RecallAnswer::TooLate(reached) => RecallResult::TooLate(reached),
+            RecallAnswer::Failed => {
+                RecallResult::Failed(failure(ErrorKind::Timeout, Fault::Provider))
+            }
+        }
+    }
+}
+
 impl From<Reply> for SendResult {
     fn from(reply: Reply) -> SendResult {
-        let failure = |kind, fault| CallFailure {
-            kind,
-            fault,
-            code: None,
-            detail: String::new(),
-            cause: None,
-        };
         match reply {
             Reply::Accepted => SendResult::Accepted { provider_id: "p".to_owned() },
             Reply::Refused(kind, fault) => SendResult::Rejected(failure(kind, fault)),

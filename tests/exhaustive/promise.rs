@@ -25,10 +25,13 @@ pub enum Promise {
     ClockNeverRestarts,
     SuccessIsTold,
     SuccessIsKept,
+    AskedBackOnce,
+    AskedBackInTime,
+    NextWaitsForTheRecall,
 }
 
 /// Every promise with its name.
-pub const PROMISES: [(Promise, &str); 21] = [
+pub const PROMISES: [(Promise, &str); 24] = [
     (Promise::M1, "M1 exactly the running step is active"),
     (Promise::M2, "M2 earlier steps are decided"),
     (Promise::M3, "M3 at most one attempt waits for or holds a place on a route"),
@@ -50,6 +53,9 @@ pub const PROMISES: [(Promise, &str); 21] = [
     (Promise::ClockNeverRestarts, "a step's time ends no later than it was set to"),
     (Promise::SuccessIsTold, "success is told by a provider, never guessed"),
     (Promise::SuccessIsKept, "what reached its condition is a success"),
+    (Promise::AskedBackOnce, "a message is asked back once"),
+    (Promise::AskedBackInTime, "what is asked back had its time, and what had it is asked back"),
+    (Promise::NextWaitsForTheRecall, "nothing goes out while a message is asked back"),
 ];
 
 /// A set of promises: those that were broken.

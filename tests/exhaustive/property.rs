@@ -7,7 +7,7 @@ use stateright::Property;
 use super::{
     model::Workflows,
     promise::{PROMISES, Promise},
-    world::World,
+    world::{Recall, Sent, World},
 };
 
 /// What must hold in every state, what every path must come to, and what must be seen at least once:
@@ -31,6 +31,7 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
         M1 M2 M3 M4 M5 M6 M7 M8 M9
         NoStartAfterTheEnd OnlyTheRunningStepSends NoStartAfterValidUntil OneIdOneMessage DoublesAreCounted StepsInOrder
         EndIsFinal ReplayIsTheState NeverEarly ClockNeverRestarts SuccessIsTold SuccessIsKept
+        AskedBackOnce AskedBackInTime NextWaitsForTheRecall
     };
     properties
         .push(Property::always("a stale or repeated event changes nothing", |_, world: &World| {
@@ -62,9 +63,42 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
         properties.extend(ends!(OptedOut));
     } else {
         properties.extend(ends!(LateConditionMet));
+        properties.extend(recalls());
         properties.push(Property::sometimes("two calls are out at once", |_, world: &World| {
             world.sent.iter().filter(|sent| sent.out.is_some()).count() == 2
         }));
     }
     properties
+}
+
+/// What a recall may come to. What was answered leaves the same state whatever it was, unless it told success.
+fn recalls() -> Vec<Property<Workflows>> {
+    vec![
+        Property::sometimes(
+            "a recall was answered, and the next step started",
+            |_, world: &World| {
+                let is_over = |sent: &Sent| sent.recall == Recall::Over;
+                world.workflow.active_step() == Some(1) && world.sent.iter().any(is_over)
+            },
+        ),
+        Property::sometimes("nobody answered a recall in its time", |_, world: &World| {
+            let is_due = |sent: &Sent| sent.asked_until().is_some_and(|until| until <= world.now);
+            world.sent.iter().any(is_due)
+        }),
+        Property::sometimes("two messages were asked back at once", |_, world: &World| {
+            world.sent.iter().filter(|sent| sent.asked_until().is_some()).count() == 2
+        }),
+        Property::sometimes("a recall told success", |_, world: &World| {
+            let has_met = matches!(world.workflow.phase, Phase::Ended(_, Reason::ConditionMet));
+            has_met && world.sent.len() == 1 && world.sent[0].recall == Recall::Over
+        }),
+        Property::sometimes(
+            "the service died while a message was asked back",
+            |_, world: &World| {
+                let is_lost =
+                    |sent: &Sent| matches!(sent.recall, Recall::Asked { is_out: false, .. });
+                world.sent.iter().any(is_lost)
+            },
+        ),
+    ]
 }

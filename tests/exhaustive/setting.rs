@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dispatch::machine::{
-    FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, RouteCandidate,
-    RouteProperties, RouteRequirement, Router, Workflow, WorkflowId,
+    FailoverCondition, Moment, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, RECALL_WAIT_MS,
+    RouteCandidate, RouteProperties, RouteRequirement, Router, Workflow, WorkflowId,
 };
 use dispatch_contract::{Channel, Status, UnixMillis};
 use uuid::Uuid;
@@ -65,6 +65,11 @@ impl Routes {
     /// Whether a step may be tried on a second route.
     pub fn are_several(&self) -> bool {
         self.0.len() > 1
+    }
+
+    /// Whether a message can be taken back.
+    pub fn recall(&self) -> bool {
+        self.0.iter().any(|route| route.properties.recalls)
     }
 }
 
@@ -141,10 +146,37 @@ pub fn settings(steps: usize) -> Vec<Setting> {
             }
         }
     }
+    if !is_single {
+        found.extend(recalled(steps, times));
+    }
     found.extend(corners(steps, times));
     let numbered = (0..).zip(found);
     let setting = |(number, (plan, routes))| setting(number, plan, routes, times.policy);
     numbered.map(setting).collect()
+}
+
+/// By a provider that takes messages back. It asks for its own time, and so for states of their own: as many as
+/// tell each policy apart in which a second message of a step may be out.
+fn recalled(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteProperties>)> {
+    let properties = RouteProperties {
+        idempotent_for_ms: None,
+        correlates_receipts: true,
+        reports_delivered: true,
+        recalls: true,
+    };
+    let usual = || plan(steps, Some(times.expiry_ms), None);
+    let mut found = Vec::new();
+    for on_unknown in [OnUnknown::WaitReceipt, OnUnknown::Resend] {
+        for on_late_success in [OnLateSuccess::Stop, OnLateSuccess::Continue] {
+            found.push((Plan { on_unknown, on_late_success, ..usual() }, vec![properties]));
+        }
+    }
+    // While it is asked back, and before.
+    for ms in [times.expiry_ms, times.expiry_ms + RECALL_WAIT_MS] {
+        let valid_until = Some(UnixMillis(START.0 + ms));
+        found.push((Plan { valid_until, ..usual() }, vec![properties]));
+    }
+    found
 }
 
 /// What is not worth a dimension of its own.

@@ -6,12 +6,13 @@ use std::{
 };
 
 use dispatch::machine::{
-    self, Attempt, AttemptState, Deadline, Event, Fact, Moment, OnLateSuccess, Phase, StepStatus,
-    Workflow,
+    self, Attempt, AttemptState, Deadline, Event, Fact, Moment, OnLateSuccess, Phase,
+    RECALL_WAIT_MS, RecallResult, StepStatus, Workflow,
 };
 use dispatch_contract::{Report, Status, UnixMillis};
 
 use super::{
+    model::RECALL_ANSWERS,
     promise::{Broken, Promise},
     setting::{START, Setting},
 };
@@ -60,6 +61,23 @@ pub struct Sent {
     pub astray: [u8; 2],
     /// Messages that the provider made of it.
     pub messages: u8,
+    pub recall: Recall,
+}
+
+/// How far a message's recall is in truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Recall {
+    /// Nobody asked for it.
+    #[default]
+    None,
+    /// Its provider is asked, and an answer waited for until then.
+    Asked {
+        until: UnixMillis,
+        /// An answer may still come.
+        is_out: bool,
+    },
+    /// It was answered, or waited for.
+    Over,
 }
 
 /// A call in truth.
@@ -129,6 +147,7 @@ impl World {
         self.workflow = replayed;
         for sent in &mut self.sent {
             sent.lose(self.workflow.steps.len() == 1);
+            sent.is_answered();
         }
         self.deaths = self.deaths.saturating_sub(1);
         self.delays = 1;
@@ -229,6 +248,7 @@ impl World {
                 let step = state.attempt(*attempt).map(|attempt| attempt.step);
                 let is_running = step == state.active_step();
                 self.broken.add_unless(is_running, Promise::OnlyTheRunningStepSends);
+                self.broken.add_unless(!self.is_asking(state), Promise::NextWaitsForTheRecall);
                 let number = usize::from(*attempt) - 1;
                 let is_honoured = state.attempt(*attempt).is_some_and(|attempt| {
                     let is_first = attempt.started_at.is_none();
@@ -254,10 +274,59 @@ impl World {
                     .map(|from| from.0 + self.setting.patience_ms(*step));
                 let is_due = due.is_some_and(|due| self.now.0 >= due);
                 self.broken.add_unless(is_due, Promise::NeverEarly);
+                self.broken.add_unless(!self.is_asking(state), Promise::NextWaitsForTheRecall);
+                let goes_on = usize::from(*step) + 1 < state.steps.len()
+                    && state.valid_until.is_none_or(|until| self.now <= until);
+                // What is accepted while another is asked back is left where it is.
+                let is_asked = |(number, _): (u16, &Attempt)| {
+                    self.sent[usize::from(number) - 1].recall != Recall::None
+                };
+                let is_there = |(_, attempt): (u16, &Attempt)| {
+                    attempt.state == AttemptState::Accepted && attempt.failure.is_none()
+                };
+                let is_asked = !(self.setting.routes.recall() && goes_on)
+                    || state.attempts_of(*step).any(is_asked)
+                    || !state.attempts_of(*step).any(is_there);
+                self.broken.add_unless(is_asked, Promise::AskedBackInTime);
+            }
+            Fact::RecallStarted { attempt, .. } => self.judge_recall(state, *attempt),
+            Fact::RecallEnded { attempt, .. } => {
+                self.sent[usize::from(*attempt) - 1].recall = Recall::Over;
             }
             // The others promise nothing of themselves.
             _ => {}
         }
+    }
+
+    /// A message is asked back.
+    fn judge_recall(&mut self, state: &Workflow, number: u16) {
+        let Some(attempt) = state.attempt(number) else { return };
+        let step = attempt.step;
+        let due =
+            self.clocks[usize::from(step)].map(|from| from.0 + self.setting.patience_ms(step));
+        let has_had_its_time = due.is_some_and(|due| self.now.0 >= due);
+        let is_followed = usize::from(step) + 1 < state.steps.len();
+        let is_valid = state.valid_until.is_none_or(|until| self.now <= until);
+        let is_taken = attempt.state == AttemptState::Accepted && attempt.failure.is_none();
+        let is_right = has_had_its_time && is_followed && is_valid && is_taken;
+        self.broken.add_unless(is_right, Promise::AskedBackInTime);
+        let sent = &mut self.sent[usize::from(number) - 1];
+        self.broken.add_unless(sent.recall == Recall::None, Promise::AskedBackOnce);
+        let until = UnixMillis(self.now.0 + RECALL_WAIT_MS);
+        sent.recall = Recall::Asked { until, is_out: true };
+    }
+
+    /// Whether the answer to a recall is still waited for. Of a step that failed meanwhile, as its provider told,
+    /// it is not, also where that one tells otherwise later.
+    fn is_asking(&self, state: &Workflow) -> bool {
+        let mut sent = self.sent.iter().zip(&state.attempts);
+        sent.any(|(sent, attempt)| {
+            sent.asked_until().is_some_and(|until| self.now < until)
+                && !matches!(
+                    state.steps[usize::from(attempt.step)].status,
+                    StepStatus::Failed | StepStatus::Met
+                )
+        })
     }
 
     fn judge_state(&mut self) {
@@ -266,7 +335,10 @@ impl World {
         if let Some(step) = workflow.active_step()
             && let Some(from) = self.clocks[usize::from(step)]
         {
+            // What is asked back is waited for beyond it.
+            let asked = self.sent.iter().filter_map(Sent::asked_until).max();
             let end = from.0 + self.setting.patience_ms(step);
+            let end = asked.map_or(end, |until| until.0.max(end));
             let is_bounded = self.deadline().is_some_and(|deadline| deadline.at.0 <= end);
             broken.add_unless(is_bounded, Promise::ClockNeverRestarts);
         }
@@ -315,6 +387,11 @@ impl World {
             if attempt.state != AttemptState::Started {
                 stale.push(Event::Lost { attempt: number });
             }
+            if workflow.has_ended() || !matches!(attempt.state, AttemptState::Recalling { .. }) {
+                for result in RECALL_ANSWERS.map(RecallResult::from) {
+                    stale.push(Event::RecallResult { attempt: number, result, up_since: START });
+                }
+            }
             for call in 1..=attempt.calls {
                 if sent.out.is_none_or(|out| out.number != call) {
                     for answer in super::model::some_answers() {
@@ -346,6 +423,21 @@ impl Sent {
             self.astray[usize::from(!call.is_honoured)] += 1;
         }
     }
+
+    /// The answer to a recall came, or will not come any more.
+    pub fn is_answered(&mut self) {
+        if let Recall::Asked { is_out, .. } = &mut self.recall {
+            *is_out = false;
+        }
+    }
+
+    /// Until when its recall is waited for, if it is.
+    pub fn asked_until(&self) -> Option<UnixMillis> {
+        match self.recall {
+            Recall::Asked { until, .. } => Some(until),
+            Recall::None | Recall::Over => None,
+        }
+    }
 }
 
 /// Until when a repeated call of an attempt makes no second message.
@@ -368,6 +460,10 @@ impl Hash for World {
         let is_single = workflow.steps.len() == 1;
         for (attempt, sent) in workflow.attempts.iter().zip(&self.sent) {
             (attempt.step, sent.out).hash(hash);
+            if let Recall::Asked { until, is_out } = sent.recall {
+                (until.0.saturating_sub(self.now.0), is_out).hash(hash);
+            }
+            std::mem::discriminant(&sent.recall).hash(hash);
             if is_single || active == Some(attempt.step) {
                 std::mem::discriminant(&attempt.state).hash(hash);
                 (attempt.status, attempt.failure.is_some()).hash(hash);
@@ -419,7 +515,7 @@ impl World {
                     from_now(wait_until).hash(hash);
                     continue;
                 }
-                // No provider here takes messages back.
+                // Until when it is asked back is hashed with what became of it.
                 AttemptState::Accepted
                 | AttemptState::Recalling { .. }
                 | AttemptState::Rejected => continue,

@@ -44,6 +44,7 @@ impl Stepped {
             timeout_ms: 10 * SECOND,
             idempotent_ms,
             echoes: true,
+            recalls: false,
             bundles_receipts: false,
         };
         let specs = [spec];

@@ -148,10 +148,13 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
     let left: BTreeSet<_> = figures.left.iter().map(|reason| reason.as_str()).collect();
     let ends: BTreeSet<_> =
         figures.ends.iter().map(|(state, reason)| (state.as_str(), reason.as_str())).collect();
-    println!("{} kinds of facts; {left:?}; {ends:?}", figures.kinds.len());
+    let recalled: BTreeSet<_> = figures.recalled.iter().copied().collect();
+    println!("{} kinds of facts; {left:?}; {ends:?}; {recalled:?}", figures.kinds.len());
     if seed == SEED && figures.worlds > 90 {
         // A simulation that no longer reaches something would find nothing wrong with it.
-        assert_eq!((figures.kinds.len(), left.len(), ends.len()), (22, 9, 16));
+        assert_eq!((figures.kinds.len(), left.len(), ends.len()), (24, 9, 16));
+        let recalled: Vec<_> = recalled.into_iter().collect();
+        assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
     }
     report::row(&Tried {
         name: "10-simulation",
@@ -165,6 +168,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.receipts, "receipts"),
             (figures.events, "events"),
             (figures.doubles, "counted doubles"),
+            (figures.recalls, "recalls"),
             (figures.virtual_ms / 86_400_000, "virtual days"),
         ],
         found: "no promise broken".to_owned(),

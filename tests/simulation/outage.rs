@@ -66,6 +66,7 @@ pub fn live(workflows: u64) -> Outage {
         timeout_ms: 10_000,
         idempotent_ms: None,
         echoes: true,
+        recalls: false,
         bundles_receipts: false,
     };
     let specs = [spec];

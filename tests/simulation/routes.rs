@@ -72,7 +72,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         from: vec![AddressForm::Id],
         idempotent_for: spec.idempotent_ms.map(Duration::from_millis),
         correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
-        recall: false,
+        recall: spec.recalls,
         options: OptionsForm::NONE,
     };
     let channel = spec.channel.clone();

@@ -94,6 +94,8 @@ pub struct RouteSpec {
     pub timeout_ms: u64,
     pub idempotent_ms: Option<u64>,
     pub echoes: bool,
+    /// It takes messages back.
+    pub recalls: bool,
     /// Several receipts in one webhook.
     pub bundles_receipts: bool,
 }
@@ -120,7 +122,11 @@ impl Scenario {
         // Few callers mostly: what is tried there is time. In a crowd the order must survive it too.
         let is_small_loop = dice.percent(50) && size == 4;
         let sets = dice.one(&[0, 0, 1, 3]);
-        let routes = routes(&mut dice);
+        let mut routes = routes(&mut dice);
+        let mut recalls = Dice::of(seed, &[18]);
+        for route in &mut routes {
+            route.recalls = recalls.percent(40);
+        }
         // Dice of their own, so that the worlds of old seeds stay what they were.
         let mut more = Dice::of(seed, &[14]);
         let is_loop = is_small_loop || Dice::of(seed, &[17]).percent(10);
@@ -290,6 +296,7 @@ fn routes(dice: &mut Dice) -> Vec<RouteSpec> {
                 timeout_ms: dice.one(&[2 * SECOND, 10 * SECOND, 100 * SECOND]),
                 idempotent_ms: dice.one(&[None, None, Some(20 * SECOND), Some(DAY)]),
                 echoes: dice.percent(60),
+                recalls: false,
                 bundles_receipts: dice.percent(30),
             });
         }

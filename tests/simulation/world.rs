@@ -17,9 +17,11 @@ use std::{
 use dispatch::{
     engine::{
         Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox,
-        SendOrder, SpaceLimits, SystemClock, Writer,
+        RecallOrder, SendOrder, SpaceLimits, SystemClock, Writer,
     },
-    machine::{EndState, Fact, Moment, Outcome, Reason, SendResult, WorkflowId, describe},
+    machine::{
+        EndState, Fact, Moment, Outcome, Reason, RecallResult, SendResult, WorkflowId, describe,
+    },
     store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},
     telemetry::Metrics,
 };
@@ -31,7 +33,7 @@ use crate::{
     dice::Dice,
     judge::{
         BatchSeen, Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, NAPS, NOTED, PLACES,
-        PROMISE, Promise, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
+        PROMISE, Promise, RECALLS, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
@@ -45,6 +47,7 @@ use service::Service;
 mod machine;
 mod mortal;
 mod outside;
+mod recall;
 mod service;
 
 /// How often the writer sees to retention.
@@ -62,12 +65,15 @@ pub struct Figures {
     pub receipts: u64,
     pub events: u64,
     pub doubles: u64,
+    pub recalls: u64,
     pub virtual_ms: u64,
     /// Which kinds of facts there were, why steps were left, and how workflows ended: what was
     /// never seen was never tried.
     pub kinds: HashSet<Discriminant<Fact>>,
     pub ends: HashSet<(EndState, Reason)>,
     pub left: HashSet<Reason>,
+    /// What recalls came to.
+    pub recalled: HashSet<&'static str>,
 }
 
 /// Something that will happen.
@@ -90,6 +96,13 @@ enum Happening {
     /// What comes back of a call, comes back.
     Back {
         call: usize,
+    },
+    /// A recall reaches its provider, and what comes of it comes back.
+    ReachRecall {
+        recall: usize,
+    },
+    BackRecall {
+        recall: usize,
     },
     /// A provider has something to tell.
     Tell {
@@ -146,6 +159,16 @@ struct Call {
     provider_id: String,
 }
 
+/// A message that a provider is asked to take back.
+struct Asked {
+    order: RecallOrder,
+    route: usize,
+    life: u32,
+    /// How long the provider takes for its answer.
+    think_ms: u64,
+    result: RecallResult,
+}
+
 /// A provider's call of our webhook, repeated until it is answered.
 struct Hook {
     route: usize,
@@ -181,6 +204,7 @@ pub struct World<'a> {
     /// Callers that know how it went, or gave up.
     is_content: Vec<bool>,
     calls: Vec<Call>,
+    recalls: Vec<Asked>,
     /// How many calls are out, by the name of their route.
     out: HashMap<Arc<str>, u32>,
     hooks: Vec<Hook>,
@@ -215,6 +239,7 @@ impl<'a> World<'a> {
             noted: None,
             is_content: vec![false; callers.len()],
             calls: Vec::new(),
+            recalls: Vec::new(),
             out: HashMap::new(),
             hooks: Vec::new(),
             gathered: vec![Vec::new(); scenario.routes.len()],
@@ -340,6 +365,9 @@ impl Figures {
             Fact::StepFailed { reason, .. } => {
                 self.left.insert(*reason);
             }
+            Fact::RecallEnded { result, .. } => {
+                self.recalled.insert(result.as_str());
+            }
             _ => {}
         }
     }
@@ -354,6 +382,8 @@ impl Figures {
         self.receipts += other.receipts;
         self.events += other.events;
         self.doubles += other.doubles;
+        self.recalls += other.recalls;
+        self.recalled.extend(&other.recalled);
         self.virtual_ms += other.virtual_ms;
         self.kinds.extend(&other.kinds);
         self.ends.extend(&other.ends);

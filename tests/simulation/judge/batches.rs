@@ -4,14 +4,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use dispatch::{
-    machine::{Fact, SendResult, WorkflowId},
+    machine::{Fact, RecallResult, SendResult, WorkflowId},
     store::Row,
 };
 use dispatch_contract::{AttemptId, Report, Status};
 
 use super::{
     AT_ONCE, BatchSeen, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET,
-    OVER, RECOVERED, REQUESTS, StepSeen, TRUE, Told, TryState,
+    OVER, RECOVERED, REQUESTS, RecallSeen, StepSeen, TRUE, Told, TryState,
     facts::{Causes, Here},
     want,
 };
@@ -53,6 +53,14 @@ impl Judge {
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.answers.insert(attempt.number, (call, answer));
                 }
+                Given::Recall { attempt, result } => {
+                    if let RecallResult::TooLate(Some(status)) = result {
+                        // Heard if the recall is still waited for; see `heard`.
+                        hear(&mut causes, attempt, Report::Reached(status), false);
+                    }
+                    let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
+                    causes.recalls.insert(attempt.number, result);
+                }
                 Given::Receipt(told) => self.receipt(told, batch, &mut causes),
             }
         }
@@ -83,7 +91,7 @@ impl Judge {
         Ok(())
     }
 
-    fn attempt_of(&self, told: &Told) -> Option<AttemptId> {
+    pub(super) fn attempt_of(&self, told: &Told) -> Option<AttemptId> {
         match (&told.attempt, &told.provider_id) {
             (Some(attempt), _) => Some(*attempt),
             (None, Some(id)) => self.messages.get(&(told.scope, id.clone())).copied(),
@@ -232,6 +240,13 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
                 format!("attempt {number} was accepted")
             })?;
         }
+    }
+    for (number, result) in &causes.recalls {
+        let Some(of) = case.at(*number) else { continue };
+        let still = case.ended.is_none() && matches!(of.recall, RecallSeen::Marked { .. });
+        want(!still && of.status >= of.recall_told, HEARD, id, || {
+            format!("the recall of attempt {number}: {result:?}")
+        })?;
     }
     for (number, reports) in &causes.news {
         let Some(tried) = case.at(*number).filter(|tried| tried.calls > 0) else { continue };

@@ -53,6 +53,21 @@ pub(super) struct Try {
     /// It was given up because its route is not configured any more.
     pub(super) is_gone: bool,
     pub(super) messages: u32,
+    pub(super) recall: RecallSeen,
+    /// How far it is at least, by what the answer to its recall said.
+    pub(super) recall_told: Status,
+}
+
+/// How far a message's recall is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecallSeen {
+    None,
+    /// Its mark is durable, and an answer is waited for until then; once, its provider is asked.
+    Marked {
+        until: u64,
+        is_asked: bool,
+    },
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +78,15 @@ pub(super) enum TryState {
     Taken,
     Unknown { since: u64, echoes: bool },
     Refused,
+}
+
+impl Try {
+    pub(super) fn recalling_until(&self) -> Option<u64> {
+        match self.recall {
+            RecallSeen::Marked { until, .. } => Some(until),
+            RecallSeen::None | RecallSeen::Over => None,
+        }
+    }
 }
 
 impl Case {
@@ -108,6 +132,12 @@ impl Case {
             if self.is_last(step) { policy.last_send_within_ms } else { policy.send_within_ms };
         let expiry = plan.steps[usize::from(step)].failover.and_then(|failover| failover.expiry_ms);
         plan.send_within_ms.unwrap_or(usual.min(expiry.unwrap_or(u64::MAX)))
+    }
+
+    /// Until when an answer to a recall of a step's messages is waited for.
+    pub(super) fn recalling_until(&self, step: u8) -> Option<u64> {
+        let tries = self.tries.iter().filter(|of| of.step == step);
+        tries.filter_map(|of| of.recalling_until()).max()
     }
 
     pub(super) fn at(&self, number: u16) -> Option<&Try> {

@@ -5,7 +5,7 @@ use dispatch::machine::{EndState, Fact, OnUnknown, Outcome, Reason};
 use dispatch_contract::{ErrorKind, Failure, Report, Status};
 
 use super::{
-    Case, EARLY, Fine, ORDER, REASONS, TRUE, Try, TryState,
+    Case, EARLY, Fine, ORDER, REASONS, RECALLS, RecallSeen, TRUE, Try, TryState,
     facts::{Here, serves},
 };
 use crate::scenario::RouteSpec;
@@ -99,7 +99,24 @@ impl Here<'_> {
         let Some(clock) = clock else {
             return self.want(false, EARLY, || format!("its clock does not run: {fact:?}"));
         };
-        self.timer(clock + wait, true, fact)?;
+        let tries = || self.case.tries.iter().filter(|of| of.step == index);
+        if tries().any(|of| of.recall != RecallSeen::None) {
+            // It was on time that it was asked for.
+            let waits = tries().find(|of| of.recalling_until().is_some());
+            self.want(waits.is_none(), RECALLS, || format!("{fact:?}, and asked back: {waits:?}"))?;
+        } else {
+            self.timer(clock + wait, true, fact)?;
+            let until = self.case.record.plan.valid_until;
+            let goes_on = rule.is_some_and(|rule| rule.expiry_ms.is_some())
+                && !self.case.is_last(index)
+                && until.is_none_or(|until| self.batch.wall <= until.0);
+            let can = tries().find(|of| {
+                of.state == TryState::Taken && !of.has_failed && self.routes[of.route].recalls
+            });
+            self.want(!goes_on || can.is_none(), RECALLS, || {
+                format!("{fact:?}, and nobody asked for {can:?}")
+            })?;
+        }
         let Fact::StepExpired { condition, last, late_ms, while_down, .. } = fact else {
             return Ok(());
         };

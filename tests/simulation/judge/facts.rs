@@ -3,13 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use dispatch::machine::{
-    self, AcceptedBy, Fact, OnUnknown, Reason, SendResult, StepPlan, WorkflowId,
+    self, AcceptedBy, Fact, OnUnknown, RECALL_WAIT_MS, Reason, RecallResult, SendResult, StepPlan,
+    WorkflowId,
 };
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
     BatchSeen, CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, Promise,
-    RETRIES, StepSeen, TRUE, Try, TryState, want,
+    RECALLS, RETRIES, RecallSeen, StepSeen, TRUE, Try, TryState, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
@@ -18,6 +19,7 @@ use crate::{routes::Names, scenario::RouteSpec};
 pub struct Causes {
     pub is_canceled: bool,
     pub answers: HashMap<u16, (u16, SendResult)>,
+    pub recalls: HashMap<u16, RecallResult>,
     /// Receipts by attempt, and whether each must be heard: one that was parked for long may be.
     pub news: HashMap<u16, Vec<(Report, bool)>>,
 }
@@ -172,11 +174,10 @@ impl Here<'_> {
                 let is_running = self.case.running == Some(*step);
                 self.want(is_running, ORDER, || format!("it is not running: {fact:?}"))?;
             }
-            Fact::RecallStarted { .. } | Fact::RecallEnded { .. } => {
-                self.want(false, TRUE, || {
-                    format!("no provider here takes messages back: {fact:?}")
-                })?;
+            Fact::RecallStarted { attempt, wait_until } => {
+                self.asks_back(*attempt, wait_until.0, fact)?;
             }
+            Fact::RecallEnded { attempt, result } => self.asked_back(*attempt, result, fact)?,
             Fact::Ended(outcome) => self.ended(outcome)?,
             Fact::LateSendResult { attempt, provider_id, unknown } => {
                 let told = match self.answer(*attempt) {
@@ -290,6 +291,8 @@ impl Here<'_> {
             failure: None,
             is_gone: false,
             messages: 0,
+            recall: RecallSeen::None,
+            recall_told: Status::Pending,
         });
         Ok(())
     }
@@ -301,6 +304,15 @@ impl Here<'_> {
         let is_running = self.case.running == Some(tried.step);
         self.want(is_planned && is_running, ORDER, || {
             format!("call {call} of attempt {number} starts, of {tried:?}")
+        })?;
+        let is_asking = |of: &&Try| {
+            // A step that failed meanwhile, as its provider told, waits for nothing.
+            let has_failed = matches!(self.case.steps[usize::from(of.step)].left, Some(Some(_)));
+            !has_failed && of.recalling_until().is_some_and(|until| now < until)
+        };
+        let asking = self.case.tries.iter().find(is_asking);
+        self.want(asking.is_none(), RECALLS, || {
+            format!("attempt {number} starts, and {asking:?} is asked back")
         })?;
         let valid_until = self.case.record.plan.valid_until;
         self.want(valid_until.is_none_or(|until| wall <= until.0), CLOCKS, || {
@@ -327,6 +339,50 @@ impl Here<'_> {
         tried.first_call.get_or_insert(now);
         tried.last_call = Some(now);
         tried.state = TryState::Out { life };
+        Ok(())
+    }
+
+    /// A message had its time, and another is to follow.
+    fn asks_back(&mut self, number: u16, until: u64, fact: &Fact) -> Fine {
+        let tried = self.attempt(number).clone();
+        let (plan, wall) = (&self.case.record.plan, self.batch.wall);
+        let rule = plan.steps[usize::from(tried.step)].failover;
+        let is_valid = plan.valid_until.is_none_or(|until| wall <= until.0);
+        let is_followed = !self.case.is_last(tried.step) && is_valid;
+        let is_there = tried.state == TryState::Taken && !tried.has_failed;
+        let is_running = self.case.running == Some(tried.step);
+        let may = is_followed && is_there && is_running && self.routes[tried.route].recalls;
+        self.want(may && tried.recall == RecallSeen::None, RECALLS, || {
+            format!("{fact:?} of {tried:?}")
+        })?;
+        let clock = self.case.steps[usize::from(tried.step)].clock;
+        let expiry = rule.and_then(|failover| failover.expiry_ms);
+        let Some(due) = clock.zip(expiry).map(|(clock, expiry)| clock + expiry) else {
+            return self.want(false, EARLY, || format!("no time of it is over: {fact:?}"));
+        };
+        self.timer(due, true, fact)?;
+        let right = self.batch.now + RECALL_WAIT_MS;
+        self.want(until == right, RECALLS, || format!("it waits until {until}, not {right}"))?;
+        self.attempt(number).recall = RecallSeen::Marked { until, is_asked: false };
+        Ok(())
+    }
+
+    /// A recall was answered, or waited for long enough.
+    fn asked_back(&mut self, number: u16, result: &RecallResult, fact: &Fact) -> Fine {
+        let RecallSeen::Marked { until, is_asked } = self.attempt(number).recall else {
+            return self.want(false, RECALLS, || format!("nobody was asked: {fact:?}"));
+        };
+        if *result == RecallResult::Unanswered {
+            self.timer(until, false, fact)?;
+        } else {
+            let is_told = is_asked && self.causes.recalls.get(&number) == Some(result);
+            self.want(is_told, TRUE, || format!("nobody said so: {fact:?}"))?;
+        }
+        let tried = self.attempt(number);
+        tried.recall = RecallSeen::Over;
+        if let RecallResult::TooLate(Some(status)) = result {
+            tried.recall_told = *status;
+        }
         Ok(())
     }
 

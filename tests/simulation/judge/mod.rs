@@ -21,14 +21,14 @@ use std::{
 };
 
 use dispatch::{
-    engine::{Canceled, Created, EngineError, SendOrder},
-    machine::{EndState, Moment, SendResult, WorkflowId},
+    engine::{Canceled, Created, EngineError, RecallOrder, SendOrder},
+    machine::{EndState, Moment, RecallResult, SendResult, WorkflowId},
     store::{Reader, Record, RequirementInterner, Row, StoreError},
 };
 use dispatch_contract::{AttemptId, Report, UnixMillis};
 
 pub use case::Case;
-use case::{StepSeen, Try, TryState};
+use case::{RecallSeen, StepSeen, Try, TryState};
 use grace::Graces;
 pub use rules::*;
 
@@ -58,6 +58,10 @@ pub enum Given {
         call: u16,
         route: Arc<str>,
         answer: SendResult,
+    },
+    Recall {
+        attempt: AttemptId,
+        result: RecallResult,
     },
     /// Other routes are in force from this batch on.
     Routes(Arc<Names>),
@@ -282,6 +286,35 @@ impl Judge {
         want(was_before || !self.acked_cancels.contains(&id), CANCELS, id, || {
             format!("call {} of attempt {} leaves", order.call, order.attempt.number)
         })
+    }
+
+    /// A provider is about to be asked for a message back.
+    pub fn asked_back(&mut self, order: &RecallOrder) -> Fine {
+        let id = WorkflowId(order.attempt.workflow);
+        let case = self.cases.get_mut(&id);
+        let of = case.and_then(|case| case.tries.get_mut(usize::from(order.attempt.number) - 1));
+        let (is_first, account) = match of {
+            Some(of) => {
+                let route = &self.routes[of.route];
+                let account = format!("{}/{}", route.provider, route.account);
+                match &mut of.recall {
+                    RecallSeen::Marked { is_asked, .. } => {
+                        (!std::mem::replace(is_asked, true), account)
+                    }
+                    RecallSeen::None | RecallSeen::Over => (false, account),
+                }
+            }
+            None => (false, String::new()),
+        };
+        want(is_first, RECALLS, id, || format!("{order:?} leaves, unmarked or again"))?;
+        want(*order.account == *account, RECALLS, id, || {
+            format!("{order:?}, and it went out under {account}")
+        })
+    }
+
+    /// Whether a provider speaks of this attempt's message.
+    pub fn is_about(&self, told: &Told, attempt: AttemptId) -> bool {
+        self.attempt_of(told) == Some(attempt)
     }
 
     /// A provider took a message that it did not have.

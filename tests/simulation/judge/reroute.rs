@@ -78,7 +78,8 @@ impl Case {
     /// if something of the step may be out already, under the account under which that is.
     pub(super) fn way(&self, of: &Try, routes: &[RouteSpec], names: &Names) -> Option<usize> {
         let promise = |spec: &RouteSpec| {
-            (spec.idempotent_ms, spec.echoes, spec.tells.contains(&Status::Delivered))
+            let tells = spec.tells.contains(&Status::Delivered);
+            (spec.idempotent_ms, spec.echoes, tells, spec.recalls)
         };
         let account = |route: usize| (routes[route].provider, routes[route].account);
         let route = names.route(&of.name)?;

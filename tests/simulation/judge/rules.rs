@@ -53,5 +53,6 @@ rules! {
     NOTED = "J40" "how the clocks stand is noted every ten seconds";
     TOLD = "J41" "whoever follows hears of every row once it is durable";
     BACKUP = "J42" "a backup is a moment: of every workflow all that had happened by then and nothing later, whatever goes on meanwhile";
+    RECALLS = "J44" "a message is asked back once, after its mark is durable, when its time is over and another is to follow; and nothing goes out until that is answered or its wait is over";
     ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
 }

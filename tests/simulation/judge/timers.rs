@@ -101,6 +101,10 @@ impl Case {
         let over = step.clock.map(|clock| clock + wait);
         let held = over.is_some_and(|over| over < batch.started_at);
 
+        if let Some(until) = self.recalling_until(index) {
+            // Its time is over; it goes on when that is.
+            return Dues { timer: Some(until), ..Dues::default() };
+        }
         let mut dues = Vec::new();
         let (mut waits, mut is_alive) = (false, false);
         for of in self.tries.iter().filter(|of| of.step == index) {
@@ -146,7 +150,7 @@ impl Case {
     }
 
     pub(super) fn waits_on(&self) -> Option<usize> {
-        let index = self.running?;
+        let index = self.running.filter(|index| self.recalling_until(*index).is_none())?;
         let planned = |of: &&super::Try| of.step == index && of.state == TryState::Planned;
         self.tries.iter().find(planned).map(|of| of.route)
     }

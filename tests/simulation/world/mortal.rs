@@ -43,6 +43,7 @@ pub struct BatchResult {
     pub has_committed: bool,
     pub rows: Vec<Arc<Row>>,
     pub orders: Vec<SendOrder>,
+    pub recalls: Vec<RecallOrder>,
     /// A promise that left too soon, or a store that failed by itself.
     pub broken: Option<Broken>,
 }
@@ -118,6 +119,9 @@ impl State {
         if !self.batch.orders.is_empty() {
             self.batch.broken = Some(broken(STARTED_FIRST, &"a call left before the commit"));
         }
+        if !self.batch.recalls.is_empty() {
+            self.batch.broken = Some(broken(RECALLS, &"a recall left before the commit"));
+        }
         if let Some(death) = &mut self.death {
             death.commit = death.commit.saturating_sub(1);
             if death.commit == 0 {
@@ -143,9 +147,11 @@ impl CallExecutor for Life {
         }
     }
 
-    /// No simulated provider takes messages back.
     fn recall(&self, orders: Vec<RecallOrder>, _: &Arc<RouteTable>) {
-        assert!(orders.is_empty(), "{orders:?}");
+        let mut state = self.state();
+        if !state.is_dead {
+            state.batch.recalls.extend(orders);
+        }
     }
 }
 

@@ -12,7 +12,10 @@ impl World<'_> {
     pub(super) fn happen(&mut self, happening: Happening) -> Fine {
         let is_ours = matches!(
             happening,
-            Happening::Start | Happening::Back { .. } | Happening::Impatient { .. }
+            Happening::Start
+                | Happening::Back { .. }
+                | Happening::BackRecall { .. }
+                | Happening::Impatient { .. }
         );
         if is_ours && self.now < self.asleep_until {
             self.arrange(self.asleep_until, happening);
@@ -26,6 +29,8 @@ impl World<'_> {
             Happening::Cancel { id, tenant, round } => self.cancel(id, tenant, round),
             Happening::Reach { call } => self.reach(call)?,
             Happening::Back { call } => self.back(call),
+            Happening::ReachRecall { recall } => self.reach_recall(recall),
+            Happening::BackRecall { recall } => self.back_recall(recall),
             Happening::Tell { report, route } => self.tell(report, route),
             Happening::Flush { route } => {
                 let items = std::mem::take(&mut self.gathered[route]);

@@ -231,14 +231,15 @@ impl World<'_> {
             }
             service.free_at = effects_at;
         }
-        let BatchResult { given, has_committed, rows, orders, broken: found } = life.take_result();
+        let BatchResult { given, has_committed, rows, orders, recalls, broken: found } =
+            life.take_result();
         let dead = ended.and_then(|_| life.end());
         if let Some(found) = found {
             return Err(found);
         }
         let point = dead.map(|death| death.point);
         if let (Some(Point::BeforeCommit), Some(death)) = (point, dead) {
-            self.nothing_left(&orders)?;
+            self.nothing_left(&orders, &recalls)?;
             self.die(death);
             return Ok(());
         }
@@ -274,7 +275,7 @@ impl World<'_> {
             self.judge.durable(&seen, given, &rows, exists)?;
         }
         if let (Some(Point::AfterCommit), Some(death)) = (point, dead) {
-            self.nothing_left(&orders)?;
+            self.nothing_left(&orders, &recalls)?;
             self.die(death);
             return Ok(());
         }
@@ -282,6 +283,9 @@ impl World<'_> {
         for order in orders {
             let left_at = now.engine.0 + (effects_at - self.now);
             self.call(order, (effects_at, left_at), are_others)?;
+        }
+        for order in recalls {
+            self.recall(order, effects_at)?;
         }
         if let Some(service) = &mut self.service {
             service.has_paused |= service.is_draining;
@@ -309,9 +313,12 @@ impl World<'_> {
     }
 
     /// Whoever died in its commit has said nothing.
-    fn nothing_left(&self, orders: &[SendOrder]) -> Fine {
+    fn nothing_left(&self, orders: &[SendOrder], recalls: &[RecallOrder]) -> Fine {
         if lock(&self.acks).iter().any(Ack::is_promise) {
             return Err(broken(PROMISE, &"an answer left although the commit failed"));
+        }
+        if let Some(order) = recalls.first() {
+            return Err(broken(RECALLS, &format!("{order:?} left")));
         }
         match orders.first() {
             Some(order) => Err(broken(STARTED_FIRST, &format!("{order:?} left"))),
