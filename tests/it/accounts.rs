@@ -207,7 +207,7 @@ async fn every_wrong_field_is_named_with_what_would_be_right() {
         ("messenger", "external_id", json!("a/b"), "1 to 50 letters"),
         ("messenger", "external_id", json!(""), "1 to 50 letters"),
         ("whatsapp", "external_id", json!("+447700900000"), "without +"),
-        ("whatsapp", "external_id", json!("Dispatch"), "7 to 15 digits"),
+        ("whatsapp", "external_id", json!("Dispatch"), "7 to 32 digits"),
         ("viber_service_msg", "external_id", json!("x".repeat(51)), "1 to 50 letters"),
         ("messenger", "access_token", Value::Null, "Missing `access_token` field"),
         ("messenger", "access_token", json!(""), "1 to 4096"),

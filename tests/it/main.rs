@@ -25,6 +25,7 @@ mod fairness;
 mod golden;
 mod grpcurl;
 mod layout;
+mod meta;
 mod mutations;
 mod node;
 mod operator;

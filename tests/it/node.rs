@@ -1,4 +1,4 @@
-//! Other people's clients, from npm, as they are installed by `.ci/run`.
+//! Other people's clients, from npm and PyPI, as they are installed by `.ci/run`.
 //!
 //! Without them a test is skipped with one loud line, and fails where CI=true.
 
@@ -21,4 +21,17 @@ pub async fn is_here(program: &str, wanted: &[&str]) -> bool {
         println!("SKIPPED: {program} with {wanted:?} is not installed (see .ci/run)");
     }
     runs && is_installed
+}
+
+/// The Python of the packages from PyPI, if this one is there.
+pub async fn python_with(package: &str) -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/py/bin/python");
+    let import = Command::new(&python).args(["-c", &format!("import {package}")]).output().await;
+    let is_here = import.is_ok_and(|ran| ran.status.success());
+    let must = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!must || is_here, "CI needs Python with {package}: see .ci/run");
+    if !is_here {
+        println!("SKIPPED: Python with {package} is not installed (see .ci/run)");
+    }
+    is_here.then_some(python)
 }

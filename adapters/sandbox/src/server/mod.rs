@@ -1,6 +1,6 @@
 //! The provider as an HTTP server, in the words of those whose adapters are tried against it.
 //!
-//! - Each has a front with its own paths, credentials and words: [`vonage`]. They share one listener, one
+//! - Each has a front with its own paths, credentials and words: [`vonage`], [`meta`]. They share one listener, one
 //!   provider with its scripts, and one sender of webhooks, which repeats what was not taken.
 //! - `/sandbox/…` is for people and tests: what was sent, and which scripts are in force.
 //!
@@ -8,6 +8,7 @@
 //! caller says.
 
 mod control;
+mod meta;
 mod shared;
 mod vonage;
 mod webhook_sender;
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::provider::SimulatedProvider;
 use shared::SharedServer;
 use webhook_sender::WebhookSender;
+
+pub use meta::MetaApp;
 
 pub(crate) use webhook_sender::first_retry;
 
@@ -76,6 +79,13 @@ impl SandboxServer {
             Arc::new(SharedServer { provider, webhook_sender, cancel: CancellationToken::new() });
         let routes = vonage::routes(&shared, &config)?;
         Ok(SandboxServer { shared, routes })
+    }
+
+    /// The same with an app at the simulated Meta beside it.
+    #[must_use]
+    pub fn with_meta(self, app: MetaApp) -> Self {
+        let routes = self.routes.merge(meta::routes(&self.shared, app));
+        SandboxServer { routes, ..self }
     }
 
     /// Serves until `cancel`, then answers what is under way and returns. Webhooks that are not yet
