@@ -8,6 +8,7 @@ mod webhooks;
 pub use caught::caught;
 pub use internal::{Health, Readiness, router as internal_router};
 pub use listener::{Listener, serve};
+pub(crate) use webhooks::LARGE_BODIES;
 pub use webhooks::{
     AccountsByName, ExternalAccounts, ReportedBy, RetryAfter, WebhookSink, Webhooks,
     router as public_router,

@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -26,12 +26,17 @@ use dispatch_contract::{
     Account, ChannelSender, Clock, ExternalFields, Inbound, Provider, Registry, UnixMillis,
     Verdict, WebhookOutcome, WebhookRequest,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Level;
 
 use crate::{current::Current, telemetry::EdgeTelemetry};
 
-/// The largest body taken: providers' batches are far smaller.
-const BODY_BYTES: usize = 256 * 1024;
+/// The largest body taken: Meta tells up to 1,000 updates at once, in up to 3 MB.
+const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// What nearly every call has. Of larger ones, and of those that do not say, only so many are read at a time.
+const USUAL_BODY_BYTES: u64 = 256 * 1024;
+/// How many.
+pub(crate) const LARGE_BODIES: usize = 8;
 /// How many accounts a log line names.
 const NAMED: usize = 20;
 /// When a call is worth sending again whose sender's account could not be read.
@@ -103,6 +108,8 @@ pub struct Webhooks {
     pub public_url: String,
     /// How long a body may take to arrive.
     pub timeout: Duration,
+    /// The places of those that are larger than usual.
+    pub large_bodies: Semaphore,
 }
 
 /// The public listener's paths.
@@ -140,7 +147,7 @@ impl Webhooks {
             return self.unknown_path("account", request.uri().path());
         };
         let (head, body) = request.into_parts();
-        let body = match read(body, self.timeout).await {
+        let (body, _place) = match self.read(body).await {
             Ok(body) => body,
             Err(status) => return status.into_response(),
         };
@@ -208,6 +215,21 @@ impl Webhooks {
         }
         let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
         (status, outcome.body).into_response()
+    }
+
+    /// A call's body, and its place among the large ones.
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), StatusCode> {
+        let is_usual = body.size_hint().upper().is_some_and(|bytes| bytes <= USUAL_BODY_BYTES);
+        let reading = async {
+            let place = if is_usual { None } else { self.large_bodies.acquire().await.ok() };
+            to_bytes(body, BODY_BYTES).await.map(|body| (body, place))
+        };
+        match tokio::time::timeout(self.timeout, reading).await {
+            Ok(Ok(body)) => Ok(body),
+            // Too large, or cut off on the way: the provider sends it again, or we would not take it.
+            Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        }
     }
 
     /// What became of a call: under the configured account, else under those of the sender that it names.
@@ -313,15 +335,6 @@ fn shape(path: &str) -> String {
         shape.push('…');
     }
     shape
-}
-
-async fn read(body: Body, timeout: Duration) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(timeout, to_bytes(body, BODY_BYTES)).await {
-        Ok(Ok(body)) => Ok(body),
-        // Too large, or cut off on the way: the provider sends it again, or we would not take it.
-        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-    }
 }
 
 fn raw(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use axum::Router;
 use dispatch_contract::Inbound;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{accounts::OwnAccounts, files::Files, rooms::Rooms, sockets::Socket};
@@ -66,6 +66,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         accounts: Arc::clone(&rooms.accounts.accounts),
         public_url: listen.public_url.clone(),
         timeout,
+        large_bodies: Semaphore::new(http::LARGE_BODIES),
     };
     let rest = Rest {
         engine: rooms.engine.clone(),

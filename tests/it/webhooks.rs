@@ -89,9 +89,11 @@ async fn what_is_no_webhook_is_refused_plainly() {
     let running = Running::over_http(&in_memory()).await;
     let base = format!("http://{}", running.service.http);
     let client = reqwest::Client::new();
-    let large = vec![b' '; 300 * 1024];
+    let large = vec![b' '; 4 * 1024 * 1024];
+    let too_large = vec![b' '; 4 * 1024 * 1024 + 1];
     let cases = [
-        ("/receipts/vonage/sandbox", large, 413),
+        ("/receipts/vonage/sandbox", large, 401),
+        ("/receipts/vonage/sandbox", too_large, 413),
         ("/receipts/nobody/sandbox", Vec::new(), 404),
         ("/receipts/vonage/nobody", Vec::new(), 404),
         ("/receipts/vonage", b"{}".to_vec(), 401),
