@@ -13,7 +13,8 @@ pub(crate) fn samples(channel: &Channel) -> Vec<Message> {
 }
 
 fn whatsapp() -> Vec<Message> {
-    let menu = r#"{"type":"interactive","interactive":{"type":"button","body":{"text":"Yes?"}}}"#;
+    let menu = r#"{"type":"interactive","interactive":{"type":"button","body":{"text":"Yes?"},
+        "action":{"buttons":[{"type":"reply","reply":{"id":"yes","title":"Yes"}}]}}}"#;
     let contents = [
         Content::Text("Hello from Acme!".to_owned()),
         Content::Image(media("a.jpg", Some("Look"))),
