@@ -51,6 +51,7 @@ mod store;
 mod support;
 mod terminal;
 mod tls;
+mod twilio;
 mod unread;
 mod webhooks;
 mod wire;

@@ -8,7 +8,12 @@ pub(crate) fn refusal(code: u16) -> ErrorMeaning {
     meaning(&code.to_string(), CodeSource::SendResponse).unwrap_or(REFUSED)
 }
 
+/// What a code means in a receipt.
+pub(crate) fn receipt_meaning(code: u16) -> ErrorMeaning {
+    meaning(&code.to_string(), CodeSource::Receipt).unwrap_or(REFUSED)
+}
+
 /// One sentence about a code in a receipt.
 pub(crate) fn of_receipt(code: u16) -> &'static str {
-    meaning(&code.to_string(), CodeSource::Receipt).unwrap_or(REFUSED).sentence
+    receipt_meaning(code).sentence
 }

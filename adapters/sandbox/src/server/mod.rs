@@ -1,6 +1,6 @@
 //! The provider as an HTTP server, in the words of those whose adapters are tried against it.
 //!
-//! - Each has a front with its own paths, credentials and words: [`vonage`], [`meta`]. They share one listener, one
+//! - Each has a front with its own paths, credentials and words: [`vonage`], [`meta`], [`twilio`]. They share one listener, one
 //!   provider with its scripts, and one sender of webhooks, which repeats what was not taken.
 //! - `/sandbox/…` is for people and tests: what was sent, and which scripts are in force.
 //!
@@ -10,6 +10,7 @@
 mod control;
 mod meta;
 mod shared;
+mod twilio;
 mod vonage;
 mod webhook_sender;
 
@@ -25,6 +26,7 @@ use shared::SharedServer;
 use webhook_sender::WebhookSender;
 
 pub use meta::MetaApp;
+pub use twilio::SimulatedTwilio;
 
 pub(crate) use webhook_sender::first_retry;
 
@@ -85,6 +87,13 @@ impl SandboxServer {
     #[must_use]
     pub fn with_meta(self, app: MetaApp) -> Self {
         let routes = self.routes.merge(meta::routes(&self.shared, app));
+        SandboxServer { routes, ..self }
+    }
+
+    /// The same with an account at the simulated Twilio beside it.
+    #[must_use]
+    pub fn with_twilio(self, account: &SimulatedTwilio) -> Self {
+        let routes = self.routes.merge(twilio::routes(&self.shared, account));
         SandboxServer { routes, ..self }
     }
 

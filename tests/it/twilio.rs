@@ -1,0 +1,215 @@
+//! Twilio, as one uses it: the program itself with an account, against Twilio's simulated server over HTTP.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use dispatch::{
+    client::{Client, Credential},
+    engine::SystemClock,
+    pb::v1::{EventKind, RecallResult, StepProgress, StepState, Workflow, event::Attributes},
+    service::ServiceClock,
+};
+use dispatch_contract::Secret;
+use dispatch_sandbox::{
+    ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider, SimulatedTwilio,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, process::Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    node,
+    support::{FREE, Process, eventually, free_port, request},
+};
+
+const KEY: &str = "me:a secret of the tests";
+const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "an auth token of the tests";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program, and the server that it sends to.
+struct TwilioWorld {
+    process: Process,
+    twilio: Arc<SimulatedProvider>,
+    server: String,
+    client: Client,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl TwilioWorld {
+    async fn start() -> TwilioWorld {
+        let listener = TcpListener::bind(FREE).await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let (twilio, stop) = simulated(listener);
+        let http = free_port().await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("dispatch.toml");
+        let routes = ["sms", "mms", "whatsapp", "rcs"].map(|channel| {
+            format!(
+                "[[routes]]\nname = \"{channel}\"\nadapter = \"twilio-{channel}\"\naccount = \"main\"\n"
+            )
+        });
+        let text = format!(
+            r#"
+[store]
+kind = "memory"
+[listen]
+public_url = "http://{http}"
+[[access.keys]]
+id = "me"
+secret = "a secret of the tests"
+scopes = ["create", "read", "admin", "operator"]
+[[accounts]]
+name = "main"
+provider = "twilio"
+settings = {{ base_url = "{server}", account_sid = "{ACCOUNT}" }}
+secrets = {{ auth_token = "{TOKEN}" }}
+{}"#,
+            routes.concat()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
+        let address = format!("http://{}", process.grpc);
+        let client = Client::connect(address).await.unwrap().with(Credential::key(KEY).unwrap());
+        TwilioWorld { process, twilio, server, client, stop, _folder: folder }
+    }
+
+    fn script(&self, number: &str, script: &str) {
+        self.twilio.set_script(number, script.parse().unwrap());
+    }
+
+    /// WhatsApp to a number, to reach `status` within `expiry`; else an SMS, to be delivered.
+    async fn create(&self, number: &str, status: &str, expiry: &str) -> String {
+        let spec = dispatch::pb::from_yaml(&format!(
+            "
+steps:
+  - sender: {{ channel: whatsapp, number: '447700900001' }}
+    recipient: {{ channel: whatsapp, number: '{number}' }}
+    message: {{ text: 'Your table is ready & warm.' }}
+    failover: {{ expiry_time: {expiry}, condition_status: {status} }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900000' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 30s, condition_status: delivered }}
+"
+        ));
+        let created = self.client.create(request(spec.unwrap())).await.unwrap();
+        created.workflow.unwrap().workflow_id
+    }
+
+    /// The workflow, once it has ended.
+    async fn ended(&self, id: &str) -> Workflow {
+        let has_ended = async || self.get(id).await.outcome.is_some();
+        assert!(eventually(PATIENCE, has_ended).await, "{:?}", self.get(id).await);
+        self.get(id).await
+    }
+
+    async fn get(&self, id: &str) -> Workflow {
+        self.client.get(id).await.unwrap()
+    }
+
+    fn webhooks(&self) -> String {
+        format!("http://{}/receipts/twilio/main", self.process.http)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        assert_eq!(self.process.terminate().await, Some(0));
+    }
+}
+
+/// Twilio's simulated server, on the machine's own clock.
+fn simulated(listener: TcpListener) -> (Arc<SimulatedProvider>, CancellationToken) {
+    let clock = ServiceClock::System(Arc::new(SystemClock::new())).contract_clock();
+    let twilio = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
+    let account = SimulatedTwilio {
+        account_sid: ACCOUNT.to_owned(),
+        auth_token: Secret::new(TOKEN),
+        api_key: None,
+    };
+    let server = SandboxServer::new(Arc::clone(&twilio), ServerConfig::default()).unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(server.with_twilio(&account).serve(listener, stop.clone()));
+    (twilio, stop)
+}
+
+fn states(workflow: &Workflow) -> Vec<(StepState, &str)> {
+    let state = |step: &StepProgress| step.state();
+    workflow.steps.iter().map(|step| (state(step), step.status.as_str())).collect()
+}
+
+fn recall(workflow: &Workflow) -> Option<RecallResult> {
+    let ended = workflow.timeline.iter().find(|event| event.kind() == EventKind::RecallEnded)?;
+    match ended.attributes.as_ref()? {
+        Attributes::Recall(recall) => Some(recall.result()),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_twilio_tells_is_verified_and_what_is_not_read_in_time_leads_on() {
+    let world = TwilioWorld::start().await;
+    world.script("447700900000", "accept; submitted 0s; deliver 0s");
+    world.script("447700900010", "accept; submitted 0s; deliver 0s; read 0s");
+    world.script("447700900011", "accept; deliver 0s");
+    world.script("447700900012", "reject 1340");
+    world.script("447700900013", "accept; undeliverable 0s 1260");
+
+    let read = world.ended(&world.create("447700900010", "read", "30s").await).await;
+    assert_eq!(states(&read)[0], (StepState::Met, "read"), "{read:?}");
+
+    let unread = world.ended(&world.create("447700900011", "read", "2s").await).await;
+    let expected = [(StepState::Expired, "delivered"), (StepState::Met, "delivered")];
+    assert_eq!(states(&unread), expected, "{unread:?}");
+    assert_eq!(recall(&unread), Some(RecallResult::TooLate), "{unread:?}");
+
+    for (number, code) in [("447700900012", "\"63016\""), ("447700900013", "\"30003\"")] {
+        let failed = world.ended(&world.create(number, "read", "30s").await).await;
+        let [first, second] = states(&failed)[..] else { panic!("{failed:?}") };
+        assert_eq!((first.0, second), (StepState::Failed, (StepState::Met, "delivered")));
+        assert!(format!("{:?}", failed.timeline).contains(code), "{failed:?}");
+    }
+
+    // Only what Twilio signed is believed.
+    let sent = world.twilio.sent();
+    let attempt = sent[0].client_ref.as_deref().unwrap();
+    let url = format!("{}?attempt={attempt}", world.webhooks());
+    let forged = reqwest::Client::new().post(url).header("x-twilio-signature", "AAAA");
+    let form = "MessageSid=SM1&MessageStatus=undelivered";
+    let forged = forged.header("content-type", "application/x-www-form-urlencoded").body(form);
+    assert_eq!(forged.send().await.unwrap().status().as_u16(), 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_nobody_has_yet_is_canceled_before_the_next_goes_out() {
+    let world = TwilioWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.script("447700900010", "accept; deliver 60s");
+    let workflow = world.ended(&world.create("447700900010", "delivered", "1s").await).await;
+    assert_eq!(recall(&workflow), Some(RecallResult::Recalled), "{workflow:?}");
+    assert_eq!(states(&workflow)[1], (StepState::Met, "delivered"), "{workflow:?}");
+    let sent = world.twilio.sent();
+    let recalled: Vec<_> = sent.iter().map(|sent| sent.is_recalled).collect();
+    assert_eq!(recalled, [true, false]);
+    world.stop().await;
+}
+
+/// Twilio's own client for Python sends to our server and verifies what that tells; what its validator signs,
+/// the program takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twilio_s_own_client_is_served_and_its_signatures_are_taken() {
+    let Some(python) = node::python_with("twilio").await else { return };
+    let world = TwilioWorld::start().await;
+    world.twilio.set_default("accept; submitted 0s; deliver 0s".parse().unwrap());
+    world.script("447700900012", "reject 1300");
+    world.script("447700900013", "accept; undeliverable 0s 1260");
+    world.script("447700900014", "accept; deliver 60s");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/twilio_client.py");
+    let mut run = Command::new(python);
+    run.arg(script).args([&*world.server, &*world.webhooks(), ACCOUNT, TOKEN]);
+    let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
+    world.stop().await;
+}
