@@ -367,6 +367,8 @@ fn may_notify(fact: &Fact) -> bool {
         | Fact::StepCanceled { .. }
         | Fact::LateSuccess { .. }
         | Fact::RecallStarted { .. }
-        | Fact::RecallEnded { .. } => false,
+        | Fact::RecallEnded { .. }
+        // What a part costs is told with the end.
+        | Fact::PartReached { .. } => false,
     }
 }

@@ -83,8 +83,9 @@ pub(super) struct MessageFailure {
 struct MessageProgress {
     /// The status that was reported last.
     reported: Option<MessageStatus>,
-    /// What each attempt costs, by its number: a provider may report a price twice.
-    usage: Vec<(u16, Usage)>,
+    /// What each attempt costs, or each part of its message, by their numbers: a provider may report a price
+    /// twice.
+    usage: Vec<((u16, u16), Usage)>,
 }
 
 /// The notifications that a workflow's timeline means, in order.
@@ -121,18 +122,18 @@ impl Projector {
             Some(attempt.step)
         });
         match fact {
-            Fact::AttemptAccepted { .. } | Fact::LateSendResult { provider_id: Some(_), .. } => {
+            Fact::AttemptAccepted { .. } | Fact::LateSendResult { provider_ids: Some(_), .. } => {
                 self.advance(sequence, at, step, Status::Submitted, None);
             }
             Fact::StatusReached { attempt, status, provider_time, usage }
             | Fact::LateStatus { attempt, status, provider_time, usage, .. } => {
-                self.charged(step, *attempt, usage.as_ref());
+                self.charged(step, (*attempt, 0), usage.as_ref());
                 let at = provider_time.unwrap_or(at);
                 self.advance(sequence, at, step, *status, usage.clone());
             }
             Fact::StatusFailed { attempt, failure, code, detail, provider_time, usage }
             | Fact::LateFailure { attempt, failure, code, detail, provider_time, usage } => {
-                self.charged(step, *attempt, usage.as_ref());
+                self.charged(step, (*attempt, 0), usage.as_ref());
                 let status = failed_status(*failure, code.clone(), detail.clone());
                 let at = provider_time.unwrap_or(at);
                 self.fail_unless_alive(sequence, at, step, status, usage.clone());
@@ -145,7 +146,7 @@ impl Projector {
                     self.fail_unless_alive(sequence, at, step, status, None);
                 }
             }
-            Fact::LateSendResult { provider_id: None, unknown: false, .. } => {
+            Fact::LateSendResult { provider_ids: None, unknown: false, .. } => {
                 let status = failed_status(Failure::Rejected, None, None);
                 self.fail_unless_alive(sequence, at, step, status, None);
             }
@@ -157,7 +158,10 @@ impl Projector {
                 }
             }
             Fact::Ended(outcome) => self.ended(sequence, at, outcome.clone()),
-            Fact::LateSendResult { provider_id: None, unknown: true, .. }
+            Fact::PartReached { attempt, part, usage, .. } => {
+                self.charged(step, (*attempt, *part), usage.as_ref());
+            }
+            Fact::LateSendResult { provider_ids: None, unknown: true, .. }
             | Fact::Created
             | Fact::StepStarted { .. }
             | Fact::AttemptPlanned { .. }
@@ -239,10 +243,11 @@ impl Projector {
         })
     }
 
-    fn charged(&mut self, step: Option<u8>, attempt: u16, usage: Option<&Usage>) {
+    /// `of` is the attempt, and the part of its message, or 0.
+    fn charged(&mut self, step: Option<u8>, of: (u16, u16), usage: Option<&Usage>) {
         if let (Some((_, message)), Some(usage)) = (self.message(step), usage) {
-            message.usage.retain(|(number, _)| *number != attempt);
-            message.usage.push((attempt, usage.clone()));
+            message.usage.retain(|(number, _)| *number != of);
+            message.usage.push((of, usage.clone()));
         }
     }
 

@@ -95,7 +95,9 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
         EventKind::AttemptPlanned | EventKind::AttemptDue => ("·", plain.dimmed()),
         EventKind::AttemptStarted => ("→", of(AnsiColor::Blue)),
         EventKind::AttemptAccepted => ("✓", of(AnsiColor::Blue)),
-        EventKind::StatusReached | EventKind::LateStatus => ("✓", of(AnsiColor::Green)),
+        EventKind::StatusReached | EventKind::LateStatus | EventKind::PartReached => {
+            ("✓", of(AnsiColor::Green))
+        }
         EventKind::StepMet | EventKind::LateSuccess => ("★", of(AnsiColor::Green).bold()),
         EventKind::RecallStarted | EventKind::RecallEnded => ("↶", of(AnsiColor::Yellow)),
         EventKind::AttemptRetryScheduled | EventKind::AttemptRepeated => {
@@ -196,8 +198,10 @@ fn step_story(step: &StepProgress, workflow: &Workflow) -> String {
     let ids: Vec<_> = step
         .attempts
         .iter()
-        .filter(|attempt| !attempt.provider_message_id.is_empty())
-        .map(|attempt| format!(" [{} id {}]", attempt.route, attempt.provider_message_id))
+        .filter(|attempt| !attempt.provider_message_ids.is_empty())
+        .map(|attempt| {
+            format!(" [{} id {}]", attempt.route, attempt.provider_message_ids.join(", "))
+        })
         .collect();
     let (state, status) = (step_state(step.state()), &step.status);
     format!("Step {}, {}, {state}, {status}{why}{}", step.number, step.channel, ids.concat())

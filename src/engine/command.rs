@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, Inbound};
+use dispatch_contract::{AttemptId, ChannelSender, Endpoint, Inbound, UnixMillis};
 
 use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
@@ -56,6 +56,8 @@ pub enum Command {
         answer: SendResult,
         /// How long it took, in milliseconds.
         took_ms: u64,
+        /// Where its message stands, if it was accepted and its provider tells by watermarks.
+        conversation: Option<Box<ConversationSend>>,
     },
     /// A provider was asked for a message back. At most one for each
     /// [`RecallOrder`](super::RecallOrder).
@@ -88,6 +90,21 @@ pub enum Command {
     },
     /// The writer stops after this batch.
     Stop,
+}
+
+/// A call that put a message into a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationSend {
+    /// Our side of it.
+    pub sender: ChannelSender,
+    /// The other side.
+    pub recipient: Endpoint,
+    /// When the call began, in engine time.
+    pub began: UnixMillis,
+    /// When its answer came, in engine time.
+    pub answered: UnixMillis,
+    /// The provider's clock when it answered, to the second, where it says so.
+    pub provider_time: Option<UnixMillis>,
 }
 
 /// A workflow that was created, or had been.

@@ -4,10 +4,16 @@ mod recall;
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use dispatch_contract::{Account, AdapterError, Busy, ErrorKind, Fault, Retry, SendContext};
+use dispatch_contract::{
+    Accepted, Account, AdapterError, Busy, ChannelSender, Endpoint, ErrorKind, Fault, Retry,
+    SendContext,
+};
 use futures_util::FutureExt;
 
-use super::{Command, EngineClock, Inbox, RecallOrder, Route, RouteTable, SendOrder, Senders};
+use super::{
+    Command, ConversationSend, EngineClock, Inbox, RecallOrder, Route, RouteTable, SendOrder,
+    Senders,
+};
 use crate::{
     machine::{CallFailure, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
@@ -29,6 +35,13 @@ pub trait CallExecutor: Send {
 
     /// Asks for these messages back. At most one [`Command::RecallResult`] comes for each.
     fn recall(&self, orders: Vec<RecallOrder>, routes: &Arc<RouteTable>);
+}
+
+/// A provider took a message.
+struct Taken {
+    accepted: Accepted,
+    /// The sides of its conversation, where the provider tells by watermarks.
+    conversation: Option<(ChannelSender, Endpoint)>,
 }
 
 /// Makes calls on the runtime it was made on.
@@ -65,7 +78,7 @@ impl CallExecutor for Dispatcher {
                             order.record = record;
                             this.spawn(order, Arc::clone(&routes), busy);
                         }
-                        Err(deferred) => this.answer(order, deferred, 0, busy),
+                        Err(deferred) => this.answer(order, deferred, 0, None, busy),
                     }
                 }
             });
@@ -86,63 +99,74 @@ impl Dispatcher {
             let began = this.clock.now();
             // An adapter that panics may have sent before it did.
             let called = AssertUnwindSafe(this.call(&order, &routes)).catch_unwind().await;
-            let answer = called.unwrap_or_else(|_| {
+            let called = called.unwrap_or_else(|_| {
                 if let Some(route) = routes.get(&order.route) {
                     this.metrics.adapter_panicked(route.adapter.name(), "send");
                 }
                 tracing::error!(route = &*order.route, attempt = %order.attempt, "the adapter panicked");
-                unknown(ErrorKind::ProviderFailure, "the adapter failed in the middle of the call")
+                let detail = "the adapter failed in the middle of the call";
+                Err(unknown(ErrorKind::ProviderFailure, detail))
             });
-            let took = this.clock.now().since(began);
+            let answered = this.clock.now();
+            let took = answered.since(began);
             if let Some(route) = routes.get(&order.route) {
                 this.metrics.call(&order.route, route.adapter.provider(), took);
             }
-            this.answer(order, answer, took.as_millis() as u64, busy);
+            let (answer, conversation) = match called {
+                Ok(Taken { accepted: Accepted { provider_ids, provider_time }, conversation }) => {
+                    let conversation = conversation.map(|(sender, recipient)| {
+                        let (began, answered) = (began, answered);
+                        ConversationSend { sender, recipient, began, answered, provider_time }
+                    });
+                    (SendResult::Accepted { provider_ids }, conversation.map(Box::new))
+                }
+                Err(answer) => (answer, None),
+            };
+            this.answer(order, answer, took.as_millis() as u64, conversation, busy);
         });
     }
 
-    fn answer(&self, order: SendOrder, answer: SendResult, took_ms: u64, busy: Busy) {
+    fn answer(
+        &self,
+        order: SendOrder,
+        answer: SendResult,
+        took_ms: u64,
+        conversation: Option<Box<ConversationSend>>,
+        busy: Busy,
+    ) {
         let SendOrder { attempt, call, route, .. } = order;
+        let answer = Command::SendResult { attempt, call, route, answer, took_ms, conversation };
         // If the engine has stopped, the next life finds the attempt STARTED and unanswered.
-        let _ =
-            self.inbox.push(Command::SendResult { attempt, call, route, answer, took_ms }, busy);
+        let _ = self.inbox.push(answer, busy);
     }
 
-    async fn call(&self, order: &SendOrder, routes: &RouteTable) -> SendResult {
+    /// Whatever is not an acceptance is an error here.
+    async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Result<Taken, SendResult> {
         let Some(route) = routes.get(&order.route) else {
-            return refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE);
+            return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
         };
         let record = order.record.as_ref();
         let found = record
             .and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
         let Some((record, step)) = found else {
-            return refused(
-                ErrorKind::InvalidRequest,
-                Fault::Content,
-                "its record could not be read",
-            );
+            let detail = "its record could not be read";
+            return Err(refused(ErrorKind::InvalidRequest, Fault::Content, detail));
         };
         let (channel, sender) = (&step.message.channel, &step.message.from);
         let owner = self.senders.owner(channel, sender);
         // Looked at here once more: what was planned under another configuration, or before another
         // tenant's account was registered, goes out for nobody.
         if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
-            return refused(
-                ErrorKind::Forbidden,
-                Fault::Account,
-                "its route serves this sender of this tenant no longer",
-            );
+            let detail = "its route serves this sender of this tenant no longer";
+            return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
         }
         // Another adapter of the channel may have found it right, or an earlier version of this one.
         if let Some(wrong) = route.adapter.check(&step.message, self.clock.wall()).first() {
             let detail =
                 format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
-            return refused(ErrorKind::InvalidRequest, Fault::Provider, &detail);
+            return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
         }
-        let account = match self.account(route, &record.tenant, step) {
-            Ok(account) => account,
-            Err(deferred) => return deferred,
-        };
+        let account = self.account(route, &record.tenant, step)?;
         let context = SendContext {
             attempt: order.attempt,
             account: &account,
@@ -153,12 +177,19 @@ impl Dispatcher {
         };
         let call = route.adapter.send(&context, &step.message);
         match tokio::time::timeout(route.timeout, call).await {
-            Ok(Ok(accepted)) => SendResult::Accepted { provider_id: accepted.provider_id },
-            Ok(Err(error)) => answer_of(error),
-            Err(_) => unknown(
-                ErrorKind::Timeout,
-                &format!("no answer within {} s", route.timeout.as_secs_f64()),
-            ),
+            Ok(Ok(accepted)) => {
+                let stands_in = || {
+                    let (channel, id) = (channel.clone(), sender.value().to_owned());
+                    (ChannelSender { channel, id }, step.message.to.clone())
+                };
+                let conversation = route.adapter.capabilities().watermarks.then(stands_in);
+                Ok(Taken { accepted, conversation })
+            }
+            Ok(Err(error)) => Err(answer_of(error)),
+            Err(_) => {
+                let detail = format!("no answer within {} s", route.timeout.as_secs_f64());
+                Err(unknown(ErrorKind::Timeout, &detail))
+            }
         }
     }
 

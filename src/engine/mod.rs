@@ -39,7 +39,9 @@ mod writer;
 use accounts::sender_account_id;
 pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
-pub use command::{Canceled, Command, Created, NewWorkflow, Responder, ResumePolicy};
+pub use command::{
+    Canceled, Command, ConversationSend, Created, NewWorkflow, Responder, ResumePolicy,
+};
 pub use dispatch::{CallExecutor, answer_of};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use error::EngineError;

@@ -13,12 +13,14 @@ mod recovery;
 mod reroute;
 mod restore_lock;
 mod tables;
+mod watermarks;
 
 use expected_receipts::ExpectedReceipts;
 pub use grace::Grace;
 use held_receipts::HeldReceipts;
 use recovery::Recovery;
 use restore_lock::RestoreLockState;
+use watermarks::Watermarks;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,7 +36,10 @@ use super::{
 };
 use crate::{
     machine::{ClockKind, Fact, Moment, Workflow, WorkflowId},
-    store::{Record, RequirementInterner, Store, StoreError},
+    store::{
+        FoundMessage, MessagePart, NameHash, ReceiptKey, Record, RequirementInterner, Store,
+        StoreError,
+    },
 };
 
 /// How many deadlines one batch takes.
@@ -49,6 +54,7 @@ pub struct Processor {
     recovery: Recovery,
     held_receipts: HeldReceipts,
     expected_receipts: ExpectedReceipts,
+    watermarks: Watermarks,
     /// Workflows that have not yet been told that the routes are others.
     reroute_queue: VecDeque<WorkflowId>,
     is_short_of_space: bool,
@@ -66,7 +72,7 @@ struct LoadedWorkflow {
     is_new: bool,
     expected: u32,
     facts: Vec<Fact>,
-    messages: Vec<(Arc<str>, String, u16)>,
+    messages: Vec<(ReceiptKey, MessagePart)>,
 }
 
 /// One batch in the making.
@@ -77,8 +83,10 @@ struct BatchContext<'a> {
     loaded: HashMap<WorkflowId, LoadedWorkflow>,
     order: Vec<WorkflowId>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
-    /// The messages that providers named in this batch.
-    messages: HashMap<(Arc<str>, String), AttemptId>,
+    /// The messages that providers named in this batch, and their parts.
+    messages: HashMap<ReceiptKey, FoundMessage>,
+    /// What was accepted in this batch, by conversation, and when its first call began, in engine time.
+    conversations: HashMap<NameHash, Vec<(UnixMillis, AttemptId)>>,
     effects: Effects,
 }
 
@@ -93,6 +101,7 @@ impl Processor {
             recovery: Recovery::new(grace, store.grace_given_ms()),
             held_receipts,
             expected_receipts: ExpectedReceipts::default(),
+            watermarks: Watermarks::default(),
             reroute_queue: VecDeque::new(),
             is_short_of_space: false,
             draining: Vec::new(),
@@ -140,6 +149,7 @@ impl Processor {
             order: Vec::new(),
             requests: HashMap::new(),
             messages: HashMap::new(),
+            conversations: HashMap::new(),
             effects: Effects::default(),
         };
         // The lanes put creates last; what is due goes between. Routes go first: whatever starts in this

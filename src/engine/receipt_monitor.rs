@@ -54,9 +54,10 @@ impl ReceiptMonitor {
     ) {
         let is_report = match fact {
             Fact::AttemptAccepted { by: AcceptedBy::Response, .. }
-            | Fact::LateSendResult { provider_id: Some(_), .. } => false,
+            | Fact::LateSendResult { provider_ids: Some(_), .. } => false,
             Fact::AttemptAccepted { by: AcceptedBy::Receipt, .. }
             | Fact::StatusReached { .. }
+            | Fact::PartReached { .. }
             | Fact::StatusFailed { .. }
             | Fact::LateStatus { .. }
             | Fact::LateFailure { .. } => true,
@@ -119,6 +120,8 @@ mod tests {
             correlates_receipts: true,
             reports_delivered,
             recalls: false,
+            in_parts: false,
+            watermarks: false,
         };
         let attempt = Attempt {
             step: 0,
@@ -132,6 +135,8 @@ mod tests {
             failure: None,
             possible_duplicate: false,
             is_uncertain: false,
+            is_answered: true,
+            parts: Vec::new(),
         };
         Workflow {
             id: WorkflowId(uuid::Uuid::nil()),
@@ -160,7 +165,7 @@ mod tests {
         let minute = |minutes: u64| UnixMillis(minutes * 60_000);
         let accepted = Fact::AttemptAccepted {
             attempt: 1,
-            provider_id: "m1".to_owned(),
+            provider_ids: vec!["m1".to_owned()],
             by: AcceptedBy::Response,
         };
         for _ in 0..2 {

@@ -219,6 +219,8 @@ impl Route {
             correlates_receipts: can.correlation == Correlation::AttemptId,
             reports_delivered: can.tells(Status::Delivered),
             recalls: can.recall,
+            in_parts: can.parts,
+            watermarks: can.watermarks,
         }
     }
 

@@ -23,8 +23,12 @@ pub fn describe(fact: &Fact) -> String {
         Fact::AttemptStarted { attempt, call, .. } => {
             format!("attempt {attempt} started, call {call}")
         }
-        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Response, .. } => {
-            format!("attempt {attempt} accepted by the provider")
+        Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Response, provider_ids } => {
+            let parts = match provider_ids.len() {
+                0 | 1 => String::new(),
+                several => format!(", in {several} parts"),
+            };
+            format!("attempt {attempt} accepted by the provider{parts}")
         }
         Fact::AttemptAccepted { attempt, by: super::AcceptedBy::Receipt, .. } => {
             format!("attempt {attempt} accepted, as its receipt shows")
@@ -51,6 +55,9 @@ pub fn describe(fact: &Fact) -> String {
         Fact::AttemptDue { attempt } => format!("attempt {attempt} due again"),
         Fact::StatusReached { attempt, status, .. } => {
             format!("message of attempt {attempt} {status}")
+        }
+        Fact::PartReached { attempt, part, status, .. } => {
+            format!("part {part} of the message of attempt {attempt} {status}")
         }
         Fact::StatusFailed { attempt, failure, code, detail, .. } => {
             let code =
@@ -105,7 +112,7 @@ pub fn describe(fact: &Fact) -> String {
         Fact::LateFailure { attempt, failure, .. } => {
             format!("message of attempt {attempt} {failure}, after the end")
         }
-        Fact::LateSendResult { attempt, provider_id: Some(_), .. } => {
+        Fact::LateSendResult { attempt, provider_ids: Some(_), .. } => {
             format!("attempt {attempt}, out when the workflow ended, was accepted")
         }
         Fact::LateSendResult { attempt, unknown: true, .. } => {

@@ -1,6 +1,6 @@
 //! What can happen to a workflow.
 
-use dispatch_contract::{Cause, ErrorKind, Fault, Report, UnixMillis, Usage};
+use dispatch_contract::{Cause, ErrorKind, Fault, Report, Status, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::RecallResult;
@@ -64,8 +64,8 @@ pub enum Event {
 pub enum SendResult {
     /// The provider took the message.
     Accepted {
-        /// Its id there.
-        provider_id: String,
+        /// Its ids there, one a part.
+        provider_ids: Vec<String>,
     },
     /// It never will.
     Rejected(CallFailure),
@@ -103,6 +103,8 @@ pub struct Update {
     pub report: Report,
     /// The provider's id of the message, where the receipt carries it.
     pub provider_id: Option<String>,
+    /// The part of the message that it is about, counted from 1; `None`: the whole message.
+    pub part: Option<u16>,
     /// The provider's own time. Recorded; it decides nothing.
     pub provider_time: Option<UnixMillis>,
     /// The provider's code, with a failure.
@@ -111,4 +113,19 @@ pub struct Update {
     pub detail: Option<String>,
     /// What the provider charges.
     pub usage: Option<Usage>,
+}
+
+impl Update {
+    /// That a message reached a status, and nothing more.
+    pub fn plain(status: Status, provider_time: Option<UnixMillis>) -> Self {
+        Update {
+            report: Report::Reached(status),
+            provider_id: None,
+            part: None,
+            provider_time,
+            code: None,
+            detail: None,
+            usage: None,
+        }
+    }
 }

@@ -47,8 +47,8 @@ pub enum Fact {
     AttemptAccepted {
         /// Its number.
         attempt: u16,
-        /// The provider's id of it; empty if only a receipt told, and named none.
-        provider_id: String,
+        /// The provider's ids of it, one a part; none if only a receipt told, and named none.
+        provider_ids: Vec<String>,
         /// How we know.
         by: AcceptedBy,
     },
@@ -205,8 +205,8 @@ pub enum Fact {
     LateSendResult {
         /// The attempt's number.
         attempt: u16,
-        /// The provider's id, if it took the message.
-        provider_id: Option<String>,
+        /// The provider's ids, if it took the message.
+        provider_ids: Option<Vec<String>>,
         /// The outcome is unknown.
         unknown: bool,
     },
@@ -224,6 +224,21 @@ pub enum Fact {
         attempt: u16,
         /// What became of it.
         result: RecallResult,
+    },
+    /// A part of a message advanced to a status; the message did with the last of them.
+    PartReached {
+        /// The attempt's number.
+        attempt: u16,
+        /// Which part, counted from 1.
+        part: u16,
+        /// The status.
+        status: Status,
+        /// The provider's own time.
+        provider_time: Option<UnixMillis>,
+        /// What the provider charges for the part.
+        usage: Option<Usage>,
+        /// It came after the workflow's end.
+        late: bool,
     },
 }
 
@@ -273,6 +288,10 @@ pub struct RouteProperties {
     pub reports_delivered: bool,
     /// It can take an accepted message back.
     pub recalls: bool,
+    /// A message may go out in parts, each with an id and receipts of its own.
+    pub in_parts: bool,
+    /// Some of its receipts cover all that was sent in a conversation: the answer puts a message into one.
+    pub watermarks: bool,
 }
 
 impl Fact {
@@ -303,6 +322,7 @@ impl Fact {
             Fact::LateSendResult { .. } => "LATE_ANSWER",
             Fact::RecallStarted { .. } => "RECALL_STARTED",
             Fact::RecallEnded { .. } => "RECALL_ENDED",
+            Fact::PartReached { .. } => "PART_REACHED",
         }
     }
 
@@ -324,7 +344,8 @@ impl Fact {
             | Fact::LateFailure { attempt, .. }
             | Fact::LateSendResult { attempt, .. }
             | Fact::RecallStarted { attempt, .. }
-            | Fact::RecallEnded { attempt, .. } => Some(*attempt),
+            | Fact::RecallEnded { attempt, .. }
+            | Fact::PartReached { attempt, .. } => Some(*attempt),
             Fact::Created
             | Fact::StepStarted { .. }
             | Fact::StepMet { .. }
@@ -362,7 +383,8 @@ impl Fact {
             | Fact::LateFailure { .. }
             | Fact::LateSendResult { .. }
             | Fact::RecallStarted { .. }
-            | Fact::RecallEnded { .. } => None,
+            | Fact::RecallEnded { .. }
+            | Fact::PartReached { .. } => None,
         }
     }
 }

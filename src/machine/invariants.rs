@@ -95,6 +95,10 @@ const INVARIANTS: &[Invariant] = &[
             !is_out || step.clock_at.is_some() || w.has_ended()
         })
     }),
+    ("M10", "a message in parts is as far as its last part", |w| {
+        let last = |attempt: &super::Attempt| attempt.parts.iter().min().copied();
+        w.attempts.iter().all(|attempt| last(attempt).is_none_or(|last| last == attempt.status))
+    }),
 ];
 
 /// Every invariant that `workflow` breaks; empty for a sound one.

@@ -92,8 +92,8 @@ pub struct AttemptProgress<'a> {
     pub number: u16,
     /// The route it goes by.
     pub route: &'a str,
-    /// The provider's id of its message, where it is known.
-    pub provider_id: Option<&'a str>,
+    /// The provider's ids of its message, one a part, where they are known.
+    pub provider_ids: &'a [String],
     /// Where it is.
     pub state: AttemptState,
     /// The status that its message reached.
@@ -141,7 +141,7 @@ struct FactDigest<'a> {
     /// The last step that was met, failed or expired before the end.
     decided_by: Option<u8>,
     /// The providers' ids, by attempt, from attempt 1; as long as the last of which that is known.
-    provider_ids: Vec<Option<&'a str>>,
+    provider_ids: Vec<Option<&'a [String]>>,
     end: Option<&'a super::Outcome>,
 }
 
@@ -150,8 +150,8 @@ struct FactDigest<'a> {
 struct FactNews<'a> {
     /// The step that it decides, and why.
     left: Option<(u8, Reason)>,
-    /// The provider's id, and of which attempt.
-    provider_id: Option<(u16, &'a str)>,
+    /// The provider's ids, and of which attempt.
+    provider_ids: Option<(u16, &'a [String])>,
     /// Until when it makes the workflow wait, in engine time.
     wait_until: Option<UnixMillis>,
 }
@@ -205,7 +205,7 @@ impl<'a> Progress<'a> {
     }
 
     fn attempt<'b>(&'b self, number: u16, attempt: &'b super::Attempt) -> AttemptProgress<'b> {
-        let provider_id = self.digest.provider_ids.get(usize::from(number.wrapping_sub(1)));
+        let provider_ids = self.digest.provider_ids.get(usize::from(number.wrapping_sub(1)));
         let retry_at = match attempt.state {
             AttemptState::RetryScheduled { retry_at } => Some(self.updated_at.wall_at(retry_at)),
             AttemptState::Planned
@@ -218,7 +218,7 @@ impl<'a> Progress<'a> {
         AttemptProgress {
             number,
             route: &attempt.route,
-            provider_id: provider_id.copied().flatten(),
+            provider_ids: provider_ids.copied().flatten().unwrap_or_default(),
             state: attempt.state,
             status: attempt.status,
             failure: attempt.failure,
@@ -290,15 +290,15 @@ impl<'a> FactDigest<'a> {
     fn by(facts: impl IntoIterator<Item = &'a Fact>) -> Self {
         let mut digest = FactDigest::default();
         for fact in facts {
-            let FactNews { left, provider_id, wait_until: _ } = FactNews::of(fact);
+            let FactNews { left, provider_ids, wait_until: _ } = FactNews::of(fact);
             if let Some((step, reason)) = left {
                 digest.decided_by = Some(step);
                 put(&mut digest.reasons, usize::from(step), reason);
             }
-            if let Some((attempt, id)) = provider_id
+            if let Some((attempt, ids)) = provider_ids
                 && let Some(index) = usize::from(attempt).checked_sub(1)
             {
-                put(&mut digest.provider_ids, index, id);
+                put(&mut digest.provider_ids, index, ids);
             }
             if let Fact::Ended(outcome) = fact {
                 digest.end = Some(outcome);
@@ -333,9 +333,9 @@ fn put<T: Copy>(known: &mut Vec<Option<T>>, index: usize, value: T) {
 impl<'a> FactNews<'a> {
     fn of(fact: &'a Fact) -> Self {
         let left = |step: &u8, reason| FactNews { left: Some((*step, reason)), ..Self::default() };
-        // A receipt that names no id leaves it empty.
-        let id = |attempt: &u16, id: &'a str| FactNews {
-            provider_id: (!id.is_empty()).then_some((*attempt, id)),
+        // A receipt that names no id leaves none.
+        let ids = |attempt: &u16, ids: &'a [String]| FactNews {
+            provider_ids: (!ids.is_empty()).then_some((*attempt, ids)),
             ..Self::default()
         };
         let wait = |until: &UnixMillis| FactNews { wait_until: Some(*until), ..Self::default() };
@@ -344,9 +344,9 @@ impl<'a> FactNews<'a> {
             Fact::LateSuccess { step, .. } => left(step, Reason::LateConditionMet),
             Fact::StepFailed { step, reason, .. } => left(step, *reason),
             Fact::StepExpired { step, .. } => left(step, Reason::Expired),
-            Fact::AttemptAccepted { attempt, provider_id, .. } => id(attempt, provider_id),
-            Fact::LateSendResult { attempt, provider_id, .. } => {
-                id(attempt, provider_id.as_deref().unwrap_or_default())
+            Fact::AttemptAccepted { attempt, provider_ids, .. } => ids(attempt, provider_ids),
+            Fact::LateSendResult { attempt, provider_ids, .. } => {
+                ids(attempt, provider_ids.as_deref().unwrap_or_default())
             }
             Fact::AttemptRetryScheduled { retry_at, .. }
             | Fact::AttemptRepeated { retry_at, .. } => wait(retry_at),
@@ -366,7 +366,8 @@ impl<'a> FactNews<'a> {
             | Fact::Ended(_)
             | Fact::LateStatus { .. }
             | Fact::LateFailure { .. }
-            | Fact::RecallEnded { .. } => FactNews::default(),
+            | Fact::RecallEnded { .. }
+            | Fact::PartReached { .. } => FactNews::default(),
         }
     }
 }
@@ -379,6 +380,7 @@ fn state_after(workflow: &Workflow, fact: &Fact) -> ProgressState {
         Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. } => {
             workflow.phase.into()
         }
+        Fact::PartReached { late: true, .. } => workflow.phase.into(),
         Fact::StepStarted { .. }
         | Fact::AttemptPlanned { .. }
         | Fact::AttemptStarted { .. }
@@ -397,7 +399,8 @@ fn state_after(workflow: &Workflow, fact: &Fact) -> ProgressState {
         | Fact::StepCanceled { .. }
         | Fact::LateSuccess { .. }
         | Fact::RecallStarted { .. }
-        | Fact::RecallEnded { .. } => {
+        | Fact::RecallEnded { .. }
+        | Fact::PartReached { late: false, .. } => {
             // A workflow that ended before its send_at skips its steps without having run.
             let has_begun = workflow.steps.iter().any(|step| step.active_at.is_some());
             if has_begun { ProgressState::Running } else { ProgressState::Scheduled }

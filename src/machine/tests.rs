@@ -15,6 +15,7 @@ mod conditions;
 mod ends;
 mod late;
 mod orders;
+mod parts;
 mod permits;
 mod progress;
 mod properties;
@@ -66,6 +67,8 @@ const PLAIN: RouteProperties = RouteProperties {
     correlates_receipts: true,
     reports_delivered: true,
     recalls: false,
+    in_parts: false,
+    watermarks: false,
 };
 
 /// A workflow and the time, driven by hand.
@@ -136,7 +139,7 @@ impl DrivenWorkflow {
     }
 
     fn accepted(&mut self) -> &mut DrivenWorkflow {
-        self.start().answer(SendResult::Accepted { provider_id: "p".to_owned() })
+        self.start().answer(SendResult::Accepted { provider_ids: vec!["p".to_owned()] })
     }
 
     fn update(&mut self, attempt: u16, report: Report) -> &mut DrivenWorkflow {
@@ -181,7 +184,15 @@ fn fresh(plan: &Plan) -> Workflow {
 }
 
 fn update(report: Report) -> Update {
-    Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
+    Update {
+        report,
+        provider_id: None,
+        part: None,
+        provider_time: None,
+        code: None,
+        detail: None,
+        usage: None,
+    }
 }
 
 fn failure(fault: Fault) -> CallFailure {

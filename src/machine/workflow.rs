@@ -135,6 +135,10 @@ pub struct Attempt {
     pub possible_duplicate: bool,
     /// An earlier call of this attempt may have gone out; the provider honours our id.
     pub is_uncertain: bool,
+    /// The provider's answer told that it has the message.
+    pub is_answered: bool,
+    /// The status of each part of its message, in order; empty if it went out whole.
+    pub parts: Vec<Status>,
 }
 
 /// Where an attempt is.
@@ -231,6 +235,8 @@ impl Workflow {
                         failure: None,
                         possible_duplicate: *possible_duplicate,
                         is_uncertain: false,
+                        is_answered: false,
+                        parts: Vec::new(),
                     });
                 }
             }
@@ -242,15 +248,13 @@ impl Workflow {
                     attempt.account = Some(Arc::clone(account));
                 });
             }
-            Fact::AttemptAccepted {
-                attempt,
-                by: AcceptedBy::Response | AcceptedBy::Receipt,
-                ..
-            } => {
+            Fact::AttemptAccepted { attempt, provider_ids, by } => {
                 self.with_attempt(*attempt, |attempt| {
+                    attempt.is_answered |= *by == AcceptedBy::Response;
                     attempt.state = AttemptState::Accepted;
                     attempt.failure = None;
                     attempt.is_uncertain = false;
+                    attempt.parts = parts(provider_ids, attempt.status);
                 });
                 self.advance(*attempt, Status::Submitted, at);
                 self.start_clock(*attempt, at);
@@ -285,6 +289,14 @@ impl Workflow {
             | Fact::LateStatus { attempt, status, .. } => {
                 self.advance(*attempt, *status, at);
             }
+            Fact::PartReached { attempt, part, status, .. } => {
+                self.with_attempt(*attempt, |attempt| {
+                    if let Some(reached) = attempt.parts.get_mut(usize::from(*part).wrapping_sub(1))
+                    {
+                        *reached = (*reached).max(*status);
+                    }
+                });
+            }
             Fact::StatusFailed { attempt, failure, .. }
             | Fact::LateFailure { attempt, failure, .. } => {
                 self.with_attempt(*attempt, |attempt| attempt.failure = Some(*failure));
@@ -316,9 +328,12 @@ impl Workflow {
             Fact::RecallEnded { attempt, .. } => {
                 self.with_attempt(*attempt, |attempt| attempt.state = AttemptState::Accepted);
             }
-            Fact::LateSendResult { attempt, provider_id, unknown } => {
-                let known = provider_id.is_some();
+            Fact::LateSendResult { attempt, provider_ids, unknown } => {
+                let known = provider_ids.is_some();
                 self.with_attempt(*attempt, |attempt| {
+                    attempt.is_answered |= known;
+                    let ids = provider_ids.as_deref().unwrap_or_default();
+                    attempt.parts = parts(ids, attempt.status);
                     attempt.state = match (known, unknown) {
                         (true, _) => AttemptState::Accepted,
                         (false, true) => AttemptState::Unknown { wait_until: at.engine },
@@ -428,6 +443,9 @@ impl Workflow {
         else {
             return;
         };
+        for part in &mut attempt.parts {
+            *part = (*part).max(status);
+        }
         if status > attempt.status {
             attempt.status = status;
             if status > Status::Submitted {
@@ -483,4 +501,10 @@ impl StepStatus {
             StepStatus::Canceled => "CANCELED",
         }
     }
+}
+
+/// The parts of a message that a provider knows by these ids, and of which a status is known as a whole.
+fn parts(provider_ids: &[String], whole: Status) -> Vec<Status> {
+    let count = if provider_ids.len() > 1 { provider_ids.len() } else { 0 };
+    vec![whole; count]
 }

@@ -36,11 +36,11 @@ impl v1::Event {
         }
     }
 
-    /// The provider's id of the message, if this event brought it; else empty.
-    pub fn provider_message_id(&self) -> &str {
+    /// The provider's ids of the message, if this event brought them; else none.
+    pub fn provider_message_ids(&self) -> &[String] {
         match &self.attributes {
-            Some(Attributes::Acceptance(acceptance)) => &acceptance.provider_message_id,
-            _ => "",
+            Some(Attributes::Acceptance(acceptance)) => &acceptance.provider_message_ids,
+            _ => &[],
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{BackupFile, Entry, RequirementInterner, StoreError};
+use super::{BackupFile, Entry, MessagePart, RequirementInterner, StoreError};
 use crate::machine::{self, Fact};
 
 /// Something that is not as it should be.
@@ -102,9 +102,10 @@ impl CheckReport {
         if !workflow.has_ended() {
             self.open += 1;
         }
-        for (_, number) in messages {
-            if !entry.names(*number) {
-                let problem = format!("a provider's id leads to attempt {number}, which has none");
+        for (_, MessagePart { attempt, .. }) in messages {
+            if !entry.names(*attempt) {
+                let problem =
+                    format!("receipts are led to attempt {attempt}, which was not accepted");
                 self.found(&place, problem);
             }
         }

@@ -9,13 +9,13 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, HeldReceipt, Incarnation, Kind, Page,
-    Reader, Record, RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store,
-    StoreError, Swept,
+    ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, FoundMessage, HeldReceipt,
+    Incarnation, Kind, MessagePart, NameHash, Page, Reader, ReceiptKey, Record,
+    RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
     active::{self, ActiveIndex},
     codec::weight,
     settings,
-    types::{LIST_PASS, LIST_SCAN, PAGE_BYTES, id_hash},
+    types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
@@ -36,7 +36,7 @@ struct MemoryState {
     timelines: BTreeMap<WorkflowId, Vec<Arc<Row>>>,
     journal: BTreeMap<Cursor, Arc<Row>>,
     requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
-    messages: HashMap<(Arc<str>, String), AttemptId>,
+    messages: BTreeMap<ReceiptKey, (WorkflowId, MessagePart)>,
     held_receipts: BTreeMap<u64, HeldReceipt>,
     open: ActiveIndex,
     newest: Cursor,
@@ -102,9 +102,23 @@ impl Store for MemoryStore {
         &self,
         account: &str,
         provider_id: &str,
-    ) -> Result<Option<AttemptId>, StoreError> {
-        let key = (Arc::from(account), provider_id.to_owned());
-        Ok(self.0.read().messages.get(&key).copied())
+    ) -> Result<Option<FoundMessage>, StoreError> {
+        let key = ReceiptKey::provider_id(account, provider_id);
+        Ok(self.0.read().messages.get(&key).map(|(workflow, part)| part.found(*workflow)))
+    }
+
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        let first =
+            ReceiptKey::Conversation(conversation, UnixMillis(0), WorkflowId(Uuid::nil()), 0);
+        let last = ReceiptKey::Conversation(conversation, until, WorkflowId(Uuid::max()), u16::MAX);
+        let state = self.0.read();
+        let rows = state.messages.range(first..=last).rev().take(limit);
+        Ok(rows.map(|(_, (workflow, part))| part.found(*workflow).attempt).collect())
     }
 
     fn due(
@@ -164,8 +178,8 @@ impl Store for MemoryStore {
                 }
                 state.records.insert(id, record);
             }
-            for (account, provider_id, number) in change.messages {
-                state.messages.insert((account, provider_id), super::types::attempt_id(id, number));
+            for (key, part) in change.messages {
+                state.messages.insert(key, (id, part));
             }
             state.last_time = state.last_time.later(row.at);
             state.journal.insert(row.cursor, Arc::clone(&row));
@@ -207,7 +221,7 @@ impl Store for MemoryStore {
             {
                 swept.forgotten.push(row.workflow);
                 state.timelines.remove(&row.workflow);
-                state.messages.retain(|_, attempt| attempt.workflow != row.workflow.0);
+                state.messages.retain(|_, (workflow, _)| *workflow != row.workflow);
                 if let Some(record) = state.records.remove(&row.workflow)
                     && let Some(request_id) = &record.request_id
                 {
@@ -383,11 +397,8 @@ impl Reader for MemoryInner {
         let lower = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let entry = |(id, record): (&WorkflowId, &Arc<Record>)| {
             let rows = state.timelines.get(id).map(Vec::as_slice).unwrap_or_default();
-            let own = state.messages.iter().filter(|(_, attempt)| attempt.workflow == id.0);
-            let mut messages: Vec<_> = own
-                .map(|((account, name), attempt)| (id_hash(account, name), attempt.number))
-                .collect();
-            messages.sort_unstable();
+            let own = state.messages.iter().filter(|(_, (workflow, _))| workflow == id);
+            let messages = own.map(|(key, (_, part))| (*key, *part)).collect();
             Entry {
                 record: Record::clone(record),
                 rows: rows.iter().map(|row| Row::clone(row)).collect(),

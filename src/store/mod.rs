@@ -43,9 +43,11 @@ pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
+pub(crate) use types::conversation;
 pub use types::{
-    ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, HeldReceipt,
-    Incarnation, MessageKey, Page, Record, Requester, RestoreLock, Row, StoreError, Swept,
+    ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, FoundMessage,
+    HeldReceipt, Incarnation, MessagePart, NameHash, Page, ReceiptKey, Record, Requester,
+    RestoreLock, Row, StoreError, Swept,
 };
 
 use std::sync::Arc;
@@ -72,7 +74,7 @@ pub trait Store: Send {
         request_id: &str,
     ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError>;
 
-    /// The attempt that a provider knows by this id.
+    /// The message, or the part of one, that an account knows by this id.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -80,7 +82,19 @@ pub trait Store: Send {
         &self,
         account: &str,
         provider_id: &str,
-    ) -> Result<Option<AttemptId>, StoreError>;
+    ) -> Result<Option<FoundMessage>, StoreError>;
+
+    /// The attempts of a conversation that were accepted and whose first call began at or before `until`, in
+    /// engine time: up to `limit` of them, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError>;
 
     /// Up to `limit` open workflows whose deadline on `clock` is at most `until`, earliest first,
     /// beginning behind `after`. A workflow may have one on either clock.

@@ -111,6 +111,8 @@ struct PackedAttempt {
     failure: Option<Failure>,
     possible_duplicate: bool,
     is_uncertain: bool,
+    is_answered: bool,
+    parts: Vec<Status>,
 }
 
 /// A time, as its distance from the creation; wraps, so that a time before that is kept too.
@@ -213,6 +215,8 @@ impl Dictionary {
                 failure: attempt.failure,
                 possible_duplicate: attempt.possible_duplicate,
                 is_uncertain: attempt.is_uncertain,
+                is_answered: attempt.is_answered,
+                parts: attempt.parts.clone(),
             };
             append(buffer, &attempt);
         }
@@ -264,6 +268,8 @@ impl Dictionary {
                 failure: attempt.failure,
                 possible_duplicate: attempt.possible_duplicate,
                 is_uncertain: attempt.is_uncertain,
+                is_answered: attempt.is_answered,
+                parts: attempt.parts,
             });
         }
         Some(Workflow {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use dispatch_contract::{AttemptId, UnixMillis};
 
 use super::{
-    ChangeSet, ClockNote, DueWorkflow, HeldReceipt, KeyAndValue, Kind, Reader, RestoreLock, Row,
-    SettingChange, Settings, Store, StoreError, Swept,
+    ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, KeyAndValue, Kind, NameHash,
+    Reader, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 
@@ -40,8 +40,17 @@ impl Store for ReadOnlyStore {
         &self,
         account: &str,
         provider_id: &str,
-    ) -> Result<Option<AttemptId>, StoreError> {
+    ) -> Result<Option<FoundMessage>, StoreError> {
         self.0.find_message(account, provider_id)
+    }
+
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        self.0.find_conversation(conversation, until, limit)
     }
 
     fn due(

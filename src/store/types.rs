@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use dispatch_contract::{AttemptId, UnixMillis, Usage};
+use dispatch_contract::{AttemptId, ChannelSender, Endpoint, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -102,9 +102,8 @@ pub struct Change {
     pub facts: Vec<Fact>,
     /// The state with them applied.
     pub state: Workflow,
-    /// Provider ids by which receipts of this workflow will be looked up: (account, provider id,
-    /// attempt).
-    pub messages: Vec<(Arc<str>, String, u16)>,
+    /// By what receipts of this workflow will be looked up.
+    pub messages: Vec<(ReceiptKey, MessagePart)>,
 }
 
 /// What is kept at once or not at all.
@@ -206,9 +205,8 @@ pub struct Entry {
     pub record: Record,
     /// The whole timeline, in order.
     pub rows: Vec<Row>,
-    /// By which provider ids receipts find its attempts: the id's key, and the
-    /// attempt's number.
-    pub messages: Vec<(MessageKey, u16)>,
+    /// By what receipts find its attempts.
+    pub messages: Vec<(ReceiptKey, MessagePart)>,
 }
 
 /// How many workflows one list call reads, and how many of other tenants it passes over for that.
@@ -221,8 +219,36 @@ pub(crate) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// The same for what is written at once.
 pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// A hash of account and provider id.
-pub type MessageKey = [u8; 16];
+/// A hash of names that have any length and may be personal.
+pub type NameHash = [u8; 16];
+
+/// By what a receipt finds the message that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ReceiptKey {
+    /// The account, and the provider's id of the message or of a part of it.
+    ProviderId(NameHash),
+    /// The conversation it stands in, and when its first call began, in engine time: for watermarks. The
+    /// attempt tells apart what began at once.
+    Conversation(NameHash, UnixMillis, WorkflowId, u16),
+}
+
+/// The message that a receipt is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundMessage {
+    /// Whose it is.
+    pub attempt: AttemptId,
+    /// The part of it, counted from 1; `None`: the whole.
+    pub part: Option<u16>,
+}
+
+/// A part of an attempt's message, or the whole of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessagePart {
+    /// The attempt's number.
+    pub attempt: u16,
+    /// Which part, counted from 1; 0: it went out whole.
+    pub part: u16,
+}
 
 /// A store that was restored from a backup has a restore lock: nothing is sent until somebody says what is to
 /// become of what was open when the backup was taken.
@@ -310,7 +336,7 @@ impl Entry {
     pub(super) fn cut(&mut self, newest: Cursor) {
         self.rows.retain(|row| row.cursor <= newest);
         let rows = &self.rows;
-        self.messages.retain(|(_, number)| names(rows, *number));
+        self.messages.retain(|(_, part)| names(rows, part.attempt));
     }
 
     /// Whether its timeline tells of a provider's id for this attempt.
@@ -322,7 +348,7 @@ impl Entry {
 fn names(rows: &[Row], number: u16) -> bool {
     rows.iter().flat_map(|row| &row.facts).any(|fact| match fact {
         Fact::AttemptAccepted { attempt, .. }
-        | Fact::LateSendResult { attempt, provider_id: Some(_), .. } => *attempt == number,
+        | Fact::LateSendResult { attempt, provider_ids: Some(_), .. } => *attempt == number,
         _ => false,
     })
 }
@@ -372,18 +398,42 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// Callers' and providers' ids have any length and may be personal: a hash has neither trait.
-pub(crate) fn id_hash(scope: &str, id: &str) -> MessageKey {
-    let mut hash = Sha256::new();
-    hash.update((scope.len() as u64).to_be_bytes());
-    hash.update(scope);
-    hash.update(id);
-    let mut key = MessageKey::default();
-    key.copy_from_slice(&hash.finalize()[..16]);
-    key
+impl ReceiptKey {
+    /// Of what an account calls so.
+    pub fn provider_id(account: &str, provider_id: &str) -> Self {
+        ReceiptKey::ProviderId(id_hash(account, provider_id))
+    }
 }
 
-/// The provider's message of an attempt, for [`Change::messages`].
-pub(crate) fn attempt_id(workflow: WorkflowId, number: u16) -> AttemptId {
-    AttemptId { workflow: workflow.0, number }
+impl MessagePart {
+    /// The message, or the part of it, that an index row of `workflow` leads to.
+    pub(crate) fn found(self, workflow: WorkflowId) -> FoundMessage {
+        let attempt = AttemptId { workflow: workflow.0, number: self.attempt };
+        FoundMessage { attempt, part: (self.part > 0).then_some(self.part) }
+    }
+}
+
+/// The conversation of a sender and a recipient on a channel, as an account has it.
+pub(crate) fn conversation(
+    account: &str,
+    sender: &ChannelSender,
+    recipient: &Endpoint,
+) -> NameHash {
+    names_hash(&[account, sender.channel.as_str(), &sender.id, recipient.value()])
+}
+
+/// Callers' and providers' ids have any length and may be personal: a hash has neither trait.
+pub(crate) fn id_hash(scope: &str, id: &str) -> NameHash {
+    names_hash(&[scope, id])
+}
+
+fn names_hash(names: &[&str]) -> NameHash {
+    let mut hash = Sha256::new();
+    for name in names {
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+    }
+    let mut short = NameHash::default();
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
 }

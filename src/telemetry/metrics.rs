@@ -120,7 +120,8 @@ impl Metrics {
             | Fact::StepSkipped { .. }
             | Fact::StepCanceled { .. }
             | Fact::LateSendResult { .. }
-            | Fact::RecallStarted { .. } => {}
+            | Fact::RecallStarted { .. }
+            | Fact::PartReached { .. } => {}
         }
     }
 

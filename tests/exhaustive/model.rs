@@ -264,7 +264,15 @@ pub fn some_answers() -> impl Iterator<Item = SendResult> {
 
 /// A receipt that says no more than this.
 pub fn update(report: Report) -> Update {
-    Update { report, provider_id: None, provider_time: None, code: None, detail: None, usage: None }
+    Update {
+        report,
+        provider_id: None,
+        part: None,
+        provider_time: None,
+        code: None,
+        detail: None,
+        usage: None,
+    }
 }
 
 fn failure(kind: ErrorKind, fault: Fault) -> CallFailure {
@@ -286,7 +294,7 @@ impl From<RecallAnswer> for RecallResult {
 impl From<Reply> for SendResult {
     fn from(reply: Reply) -> SendResult {
         match reply {
-            Reply::Accepted => SendResult::Accepted { provider_id: "p".to_owned() },
+            Reply::Accepted => SendResult::Accepted { provider_ids: vec!["p".to_owned()] },
             Reply::Refused(kind, fault) => SendResult::Rejected(failure(kind, fault)),
             Reply::Deferred { fault, after_ms } => {
                 SendResult::RetryLater { failure: failure(ErrorKind::Throttled, fault), after_ms }

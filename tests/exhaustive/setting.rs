@@ -125,6 +125,8 @@ pub fn settings(steps: usize) -> Vec<Setting> {
                 correlates_receipts: true,
                 reports_delivered: true,
                 recalls: false,
+                in_parts: false,
+                watermarks: false,
             };
             let routes = vec![properties; if is_single { 2 } else { 1 }];
             for &on_late_success in lates {
@@ -163,6 +165,8 @@ fn recalled(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteProperties>)> {
         correlates_receipts: true,
         reports_delivered: true,
         recalls: true,
+        in_parts: false,
+        watermarks: false,
     };
     let usual = || plan(steps, Some(times.expiry_ms), None);
     let mut found = Vec::new();
@@ -187,6 +191,8 @@ fn corners(steps: usize, times: Times) -> Vec<(Plan, Vec<RouteProperties>)> {
         correlates_receipts: true,
         reports_delivered: true,
         recalls: false,
+        in_parts: false,
+        watermarks: false,
     };
     let mute = RouteProperties { reports_delivered: false, ..properties };
     let later = Plan { send_at: Some(UnixMillis(START.0 + 1)), ..usual() };

@@ -161,8 +161,9 @@ impl World {
                 attempt: order.attempt,
                 call: order.call,
                 route: order.route,
-                answer: SendResult::Accepted { provider_id: format!("m{number}") },
+                answer: SendResult::Accepted { provider_ids: vec![format!("m{number}")] },
                 took_ms: CALL_MS,
+                conversation: None,
             };
             self.run(back.into_iter().map(answer).collect());
         }

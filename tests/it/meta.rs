@@ -164,7 +164,7 @@ fn simulated(
 
 /// Whether Meta took it, under an id of its own.
 fn went_by_meta(step: &StepProgress) -> bool {
-    let id = &step.attempts[0].provider_message_id;
+    let id = step.attempts[0].provider_message_ids.concat();
     id.starts_with("wamid.") || id.starts_with("m_")
 }
 
@@ -201,6 +201,15 @@ async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_lea
     let step = world.first_step(&delivered).await;
     assert_eq!((step.state(), &*step.status), (StepState::Met, "delivered"));
     assert!(went_by_meta(&step), "{step:?}");
+
+    // What was read is told only as a time until which all was.
+    let unread = world.create(&page, person, "read").await;
+    world.until(&unread, |it| it.steps[0].status == "delivered").await;
+    world.meta.set_script("2384965291561984", "accept; deliver 0s; read 2s".parse().unwrap());
+    for read in [&world.create(&page, person, "read").await, &unread] {
+        let workflow = world.until(read, |it| it.steps[0].state() == StepState::Met).await;
+        assert_eq!(workflow.steps[0].status, "read");
+    }
     world.stop().await;
 }
 

@@ -7,18 +7,18 @@ use std::{
 
 use dispatch::{
     engine::{
-        Command, Created, Effects, FormerNames, Grace, Processor, Route, RouteTable, RouteTenants,
-        SendOrder, SenderMatch, SystemClock,
+        Command, ConversationSend, Created, Effects, FormerNames, Grace, Processor, Route,
+        RouteTable, RouteTenants, SendOrder, SenderMatch, SystemClock,
     },
     machine::{
         CallFailure, Fact, FailoverCondition, Moment, Plan, Reason, SendResult, StepPlan,
         WorkflowId,
     },
-    store::{MemoryStore, Store},
+    store::{MemoryStore, Row, Store},
 };
 use dispatch_contract::{
-    AddressForm, AttemptId, Capabilities, Channel, Correlation, ErrorKind, Fault, Inbound, Receipt,
-    Report, Status, UnixMillis, Usage,
+    AddressForm, AttemptId, Capabilities, Channel, ChannelSender, Correlation, Endpoint, ErrorKind,
+    Fault, Inbound, Receipt, Report, Status, UnixMillis, Usage, Watermark,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use uuid::Uuid;
@@ -89,6 +89,7 @@ fn a_restart_with_thousands_of_overdue_retries_takes_none_of_its_own_calls_for_l
         route: order.route,
         answer: SendResult::RetryLater { failure: failure.clone(), after_ms: None },
         took_ms: 1,
+        conversation: None,
     });
     let out = processor.run(&store, at(1), answers.collect()).unwrap();
     settle(&mut store, out);
@@ -141,8 +142,9 @@ fn a_drain_starts_nothing_and_tells_when_the_last_call_came_back() {
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: SendResult::Accepted { provider_id: "p".to_owned() },
+        answer: SendResult::Accepted { provider_ids: vec!["p".to_owned()] },
         took_ms: 1,
+        conversation: None,
     };
     let out = processor.run(&store, at(2), vec![answer]).unwrap();
     let (_, sends) = settle(&mut store, out);
@@ -196,8 +198,9 @@ fn a_receipt_is_held_while_its_account_has_a_call_out_or_in_doubt_and_no_longer(
         route: Arc::clone(&order.route),
         answer,
         took_ms: 1,
+        conversation: None,
     };
-    let accepted = SendResult::Accepted { provider_id: "m1".to_owned() };
+    let accepted = SendResult::Accepted { provider_ids: vec!["m1".to_owned()] };
     let (counts, facts, mut sends) = step(3, vec![answer(&order, accepted)]);
     assert_eq!(counts, (0, 1, 0));
     let reached = facts.iter().find(|fact| matches!(fact, Fact::StatusReached { .. }));
@@ -270,7 +273,14 @@ fn a_call_is_told_for_how_long_its_message_is_of_use() {
         if let Some(answer) = failure {
             let order = sends.remove(0);
             let (attempt, call, route) = (order.attempt, order.call, order.route);
-            let command = Command::SendResult { attempt, call, route, answer, took_ms: 1 };
+            let command = Command::SendResult {
+                attempt,
+                call,
+                route,
+                answer,
+                took_ms: 1,
+                conversation: None,
+            };
             let out = processor.run(&store, at(1), vec![command]).unwrap();
             let (_, again) = settle(&mut store, out);
             sends = again;
@@ -340,8 +350,9 @@ fn who_waits_on_a_route_that_is_gone_is_planned_anew_and_what_is_out_is_still_an
         attempt: order.attempt,
         call: order.call,
         route: order.route,
-        answer: SendResult::Accepted { provider_id: "p".to_owned() },
+        answer: SendResult::Accepted { provider_ids: vec!["p".to_owned()] },
         took_ms: 1,
+        conversation: None,
     };
     let out = processor.run(&store, at(2), vec![answer]).unwrap();
     assert_eq!(out.change_set.changes[0].messages.len(), 1, "its receipts will find it");
@@ -383,6 +394,7 @@ fn throttled(order: SendOrder, after_ms: u64) -> Command {
         route: order.route,
         answer: SendResult::RetryLater { failure, after_ms: Some(after_ms) },
         took_ms: 1,
+        conversation: None,
     }
 }
 
@@ -529,4 +541,190 @@ fn a_request_id_that_comes_twice_in_one_batch_makes_one_workflow() {
     let first = WorkflowId(Uuid::from_u128(1));
     assert_eq!(*made.lock().unwrap(), [first, first]);
     assert_eq!(store.open_count(), 1);
+}
+
+/// Where `order` stands: everybody writes to the same person.
+fn answered_in(order: &SendOrder, began: u64, provider_time: Option<u64>) -> Command {
+    let conversation = ConversationSend {
+        sender: ChannelSender { channel: Channel::SMS, id: "12345".to_owned() },
+        recipient: Endpoint::Number("447700900001".to_owned()),
+        began: at(began).engine,
+        answered: at(began).engine,
+        provider_time: provider_time.map(|ms| at(ms).wall),
+    };
+    Command::SendResult {
+        attempt: order.attempt,
+        call: order.call,
+        route: Arc::clone(&order.route),
+        answer: SendResult::Accepted { provider_ids: vec![order.attempt.to_string()] },
+        took_ms: 0,
+        conversation: Some(Box::new(conversation)),
+    }
+}
+
+fn watermark(account: &str, recipient: &str, status: Status, until: u64) -> Command {
+    let watermark = Watermark {
+        sender: ChannelSender { channel: Channel::SMS, id: "12345".to_owned() },
+        recipient: Endpoint::Number(recipient.to_owned()),
+        status,
+        until: at(until).wall,
+    };
+    Command::Inbound {
+        provider: Arc::from("sandbox"),
+        account: Arc::from(account),
+        scope: None,
+        items: vec![Inbound::Watermark(watermark)],
+        reply: Box::new(|_| {}),
+    }
+}
+
+/// The attempts' workflows whose messages reached a status, as numbers of [`create`], in order.
+fn reached(rows: &[Arc<Row>], status: Status) -> Vec<u128> {
+    let is_it = |fact: &Fact| match fact {
+        Fact::StatusReached { status: reached, .. } | Fact::LateStatus { status: reached, .. } => {
+            *reached == status
+        }
+        _ => false,
+    };
+    let rows = rows.iter().filter(|row| row.facts.iter().any(is_it));
+    rows.map(|row| row.workflow.0.as_u128()).collect()
+}
+
+/// A processor with these workflows' calls out, each STARTED a second after the one before it.
+fn calling(count: u128) -> (MemoryStore, Processor, Vec<SendOrder>) {
+    let mut store = MemoryStore::new();
+    let mut processor = Processor::new(&store, routes(100), no_grace(0));
+    let sends = (1..=count).flat_map(|number| {
+        let now = at(number as u64 * 1000);
+        let out = processor.run(&store, now, vec![create(number)]).unwrap();
+        settle(&mut store, out).1
+    });
+    let sends = sends.collect();
+    (store, processor, sends)
+}
+
+const PERSON: &str = "447700900001";
+
+#[test]
+fn a_watermark_covers_what_was_accepted_and_began_before_it() {
+    let (mut store, mut processor, sends) = calling(4);
+    let ids: Vec<_> = sends.iter().map(|order| order.attempt.workflow.as_u128()).collect();
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    // The fourth has no answer, and the third began too late for the first watermark.
+    run(5000, sends[..3].iter().zip(1..).map(|(it, n)| answered_in(it, n * 1000, None)).collect());
+    let rows = run(6000, vec![watermark("main", PERSON, Status::Delivered, 2999)]);
+    assert_eq!(reached(&rows, Status::Delivered), [ids[1], ids[0]]);
+    for (account, person) in [("other", PERSON), ("main", "447700900002")] {
+        let rows = run(6000, vec![watermark(account, person, Status::Delivered, 9000)]);
+        assert!(rows.is_empty(), "{account} {person}");
+    }
+    // They have ended, and what is told of them is noted; the one without an answer is not touched.
+    let rows = run(7000, vec![watermark("main", PERSON, Status::Read, 9000)]);
+    assert_eq!(reached(&rows, Status::Read), [ids[2], ids[1], ids[0]]);
+    assert!(run(7000, vec![watermark("main", PERSON, Status::Read, 9000)]).is_empty());
+}
+
+#[test]
+fn a_watermark_that_comes_before_the_answer_counts_once_that_is_there() {
+    let (mut store, mut processor, sends) = calling(2);
+    let ids: Vec<_> = sends.iter().map(|order| order.attempt.workflow.as_u128()).collect();
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    assert!(run(3000, vec![watermark("main", PERSON, Status::Read, 1500)]).is_empty());
+    let rows = run(3100, sends.iter().map(|it| answered_in(it, 3050, None)).collect());
+    assert_eq!(reached(&rows, Status::Read), [ids[0]], "the other began after it");
+    // In one batch too, whichever comes first.
+    let (mut store, mut processor, sends) = calling(1);
+    let both =
+        vec![answered_in(&sends[0], 1000, None), watermark("main", PERSON, Status::Read, 1500)];
+    let out = processor.run(&store, at(3000), both).unwrap();
+    assert_eq!(reached(&store.commit(out.change_set).unwrap(), Status::Read).len(), 1);
+}
+
+#[test]
+fn a_watermark_settles_no_unknown_outcome() {
+    let (mut store, mut processor, sends) = calling(1);
+    let SendOrder { attempt, call, route, .. } = sends[0].clone();
+    let failure = CallFailure {
+        kind: ErrorKind::Timeout,
+        fault: Fault::Provider,
+        code: None,
+        detail: "no answer".to_owned(),
+        cause: None,
+    };
+    let answer = SendResult::Unknown(failure);
+    let lost = Command::SendResult { attempt, call, route, answer, took_ms: 1, conversation: None };
+    for command in [lost, watermark("main", PERSON, Status::Read, 9000)] {
+        let out = processor.run(&store, at(5000), vec![command]).unwrap();
+        let rows = store.commit(out.change_set).unwrap();
+        assert!(reached(&rows, Status::Read).is_empty());
+    }
+}
+
+#[test]
+fn watermarks_go_by_the_provider_s_clock() {
+    let (mut store, mut processor, sends) = calling(2);
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    // It is a minute behind, so that its watermarks seem to be of long ago.
+    let minute = 60_000;
+    let provider_time = |ms: u64| Some(ms + 120_000 - minute);
+    run(122_000, vec![answered_in(&sends[0], 121_000, provider_time(1000))]);
+    let rows = run(123_000, vec![answered_in(&sends[1], 122_000, provider_time(2000))]);
+    assert!(reached(&rows, Status::Read).is_empty());
+    // The calls were STARTED after 1 s and 2 s. Its clock is told to the second, and so well are they compared.
+    let before = START - minute + 2400;
+    let mut told = watermark("main", PERSON, Status::Read, 0);
+    if let Command::Inbound { items, .. } = &mut told
+        && let [Inbound::Watermark(watermark)] = items.as_mut_slice()
+    {
+        watermark.until = UnixMillis(before);
+    }
+    assert_eq!(reached(&run(124_000, vec![told]), Status::Read).len(), 1);
+}
+
+#[test]
+fn each_part_of_a_message_has_receipts_of_its_own() {
+    let in_parts = || by_adapter(Channel::SMS, |can| can.parts = true);
+    for receipt_first in [false, true] {
+        let mut store = MemoryStore::new();
+        let mut processor = Processor::new(&store, Arc::new(in_parts()), no_grace(0));
+        let mut run = |ms: u64, commands: Vec<Command>| {
+            let out = processor.run(&store, at(ms), commands).unwrap();
+            settle(&mut store, out)
+        };
+        let (_, sends) = run(0, vec![create(1)]);
+        let order = &sends[0];
+        let attempt = Some(order.attempt);
+        if receipt_first {
+            // It says no more than that the message was accepted: nobody knows yet how many parts there are.
+            let (facts, _) = run(1, vec![told("main", attempt, "b")]);
+            assert!(matches!(facts[..], [Fact::AttemptAccepted { .. }]), "{facts:?}");
+        }
+        let answer = Command::SendResult {
+            attempt: order.attempt,
+            call: order.call,
+            route: Arc::clone(&order.route),
+            answer: SendResult::Accepted { provider_ids: vec!["a".to_owned(), "b".to_owned()] },
+            took_ms: 1,
+            conversation: None,
+        };
+        let (mut facts, _) = run(2, vec![answer]);
+        if !receipt_first {
+            // By the provider's id alone, and with ours beside it.
+            facts.extend(run(3, vec![told("main", None, "b")]).0);
+        }
+        let part = |fact: &Fact| matches!(fact, Fact::PartReached { part: 2, .. });
+        assert_eq!(facts.iter().filter(|fact| part(fact)).count(), 1, "{facts:?}");
+        assert!(!facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
+        let (facts, _) = run(4, vec![told("main", attempt, "a")]);
+        assert!(facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
+    }
 }

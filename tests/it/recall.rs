@@ -46,6 +46,8 @@ impl Board {
             correlation: Correlation::AttemptId,
             options: OptionsForm::NONE,
             recall: true,
+            parts: false,
+            watermarks: false,
         };
         Board(Arc::new(BoardState { can, asked: Mutex::default() }))
     }
@@ -84,7 +86,7 @@ impl ChannelAdapter for Board {
     }
 
     async fn send(&self, _: &SendContext<'_>, message: &Message) -> Result<Accepted, AdapterError> {
-        Ok(Accepted { provider_id: format!("note of {}", message.to.value()) })
+        Ok(Accepted::under(format!("note of {}", message.to.value())))
     }
 
     /// As the person's name says.

@@ -13,9 +13,10 @@ use dispatch::{
         RouteCandidate, RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
     },
     store::{
-        Backup, Change, ChangeSet, Cursor, Filter, HeldReceipt, Kind, MemoryStore, Record,
-        Requester, RequirementInterner, Row, SettingChange, SledOptions, SledStore, Store,
-        StoreError, VALUE_BYTES, check_backup, encode,
+        Backup, Change, ChangeSet, Cursor, Filter, FoundMessage, HeldReceipt, Kind, MemoryStore,
+        MessagePart, NameHash, ReceiptKey, Record, Requester, RequirementInterner, Row,
+        SettingChange, SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup,
+        encode,
     },
 };
 use dispatch_contract::{AttemptId, Channel, Endpoint, Report, Status, UnixMillis};
@@ -36,6 +37,8 @@ impl Router for OneRoute {
             correlates_receipts: false,
             reports_delivered: true,
             recalls: false,
+            in_parts: false,
+            watermarks: false,
         };
         vec![RouteCandidate { route: Arc::from("only"), account: Arc::from("p/main"), properties }]
     }
@@ -57,6 +60,25 @@ fn request_id(number: u128) -> String {
 /// The id of a workflow of `default`, in the order of the numbers and in the partition of its request.
 fn id(number: u128) -> WorkflowId {
     WorkflowId::new(Uuid::from_u128(number << 8), "default", Some(&request_id(number)))
+}
+
+/// The conversation that all messages stand in.
+const CONVERSATION: NameHash = [7; 16];
+
+/// By what receipts find the messages that these facts say were accepted.
+fn named(id: WorkflowId, facts: &[Fact], at: Moment) -> Vec<(ReceiptKey, MessagePart)> {
+    let mut named = Vec::new();
+    for fact in facts {
+        let Fact::AttemptAccepted { attempt, provider_ids, .. } = fact else { continue };
+        let first = u16::from(provider_ids.len() > 1);
+        for (part, provider_id) in (first..).zip(provider_ids) {
+            let key = ReceiptKey::provider_id("p/main", provider_id);
+            named.push((key, MessagePart { attempt: *attempt, part }));
+        }
+        let key = ReceiptKey::Conversation(CONVERSATION, at.engine, id, *attempt);
+        named.push((key, MessagePart { attempt: *attempt, part: 0 }));
+    }
+    named
 }
 
 /// Drives workflows through a store, and remembers every row for itself.
@@ -95,15 +117,9 @@ impl Driver {
         let mut state = self.store.load(id).unwrap().expect("it is there");
         let expected = state.sequence;
         let facts = machine::handle(&mut state, self.at(), event, &OneRoute);
-        let accepted = facts.iter().find_map(|fact| match fact {
-            Fact::AttemptAccepted { attempt, provider_id, .. } => {
-                Some((*attempt, provider_id.clone()))
-            }
-            _ => None,
-        });
-        let messages = accepted.map(|(attempt, id)| (Arc::from("p/main"), id, attempt));
         if !facts.is_empty() {
-            self.commit(None, expected, facts, state, messages.into_iter().collect());
+            let messages = named(id, &facts, self.at());
+            self.commit(None, expected, facts, state, messages);
         }
     }
 
@@ -113,7 +129,7 @@ impl Driver {
         expected: u32,
         facts: Vec<Fact>,
         state: Workflow,
-        messages: Vec<(Arc<str>, String, u16)>,
+        messages: Vec<(ReceiptKey, MessagePart)>,
     ) {
         let change = Change {
             record: record.map(Arc::new),
@@ -136,23 +152,23 @@ impl Driver {
         let attempt = state.wants_permit().unwrap();
         self.tell(id, Event::PermitGranted { attempt });
         let provider_id = format!("p-{}-{attempt}", id.0.as_u128() >> 8);
-        self.tell(
-            id,
-            Event::SendResult { attempt, call: 1, result: SendResult::Accepted { provider_id } },
-        );
+        self.answered(id, vec![provider_id]);
+    }
+
+    /// Its first attempt starts.
+    fn start(&mut self, id: WorkflowId) {
+        self.tell(id, Event::PermitGranted { attempt: 1 });
+    }
+
+    /// Its newest attempt is accepted under these ids.
+    fn answered(&mut self, id: WorkflowId, provider_ids: Vec<String>) {
+        let attempt = self.store.load(id).unwrap().unwrap().attempts.len() as u16;
+        let result = SendResult::Accepted { provider_ids };
+        self.tell(id, Event::SendResult { attempt, call: 1, result });
     }
 
     fn reach(&mut self, id: WorkflowId, status: Status) {
-        let report = Report::Reached(status);
-        let update = Update {
-            report,
-            provider_id: None,
-            provider_time: None,
-            code: None,
-            detail: None,
-            usage: None,
-        };
-        self.tell(id, Event::Update { attempt: 1, update });
+        self.tell(id, Event::Update { attempt: 1, update: Update::plain(status, None) });
     }
 
     fn timeline(&self, id: WorkflowId) -> Vec<Row> {
@@ -250,13 +266,47 @@ fn requests_and_messages_are_found(mut driver: Driver) {
     assert_eq!(driver.store.find_request("other", "request-1").unwrap(), None);
     driver.accept(id);
     let attempt = AttemptId { workflow: id.0, number: 1 };
-    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), Some(attempt));
+    let found = Some(FoundMessage { attempt, part: None });
+    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), found);
     assert_eq!(driver.store.find_message("other", "p-1-1").unwrap(), None);
     driver.tell(id, Event::Cancel);
+    assert_eq!(driver.store.find_message("p/main", "p-1-1").unwrap(), found, "for late receipts");
+    let parts = driver.create(2, "two");
+    driver.start(parts);
+    driver.answered(parts, vec!["p-2-1".to_owned(), "p-2-2".to_owned()]);
+    let attempt = AttemptId { workflow: parts.0, number: 1 };
+    for part in 1..=2 {
+        let found = driver.store.find_message("p/main", &format!("p-2-{part}")).unwrap();
+        assert_eq!(found, Some(FoundMessage { attempt, part: Some(part) }));
+    }
+}
+
+fn conversations_are_found_newest_first(mut driver: Driver) {
+    let ids: Vec<_> = (1..=5).map(|number| driver.create(number, "one")).collect();
+    let began = ids.iter().map(|id| {
+        driver.accept(*id);
+        UnixMillis(driver.now - 1)
+    });
+    let began: Vec<_> = began.collect();
+    let attempt = |index: usize| AttemptId { workflow: ids[index].0, number: 1 };
+    let find = |driver: &Driver, until, limit| {
+        driver.store.find_conversation(CONVERSATION, until, limit).unwrap()
+    };
+    let last = began[4];
+    assert_eq!(find(&driver, last, 50), [4, 3, 2, 1, 0].map(attempt));
+    assert_eq!(find(&driver, last, 2), [4, 3].map(attempt));
+    let until = began[2];
+    assert_eq!(find(&driver, until, 50), [2, 1, 0].map(attempt));
+    assert_eq!(find(&driver, UnixMillis(until.0 - 1), 50), [1, 0].map(attempt));
+    assert_eq!(driver.store.find_conversation([8; 16], last, 50).unwrap(), []);
+    driver.tell(ids[4], Event::Cancel);
+    assert_eq!(find(&driver, last, 1), [attempt(4)], "for late receipts");
+    let now = UnixMillis(driver.now + 1);
+    while driver.store.sweep(now, now, 1000).unwrap().has_more {}
     assert_eq!(
-        driver.store.find_message("p/main", "p-1-1").unwrap(),
-        Some(attempt),
-        "for late receipts"
+        find(&driver, last, 50),
+        [3, 2, 1, 0].map(attempt),
+        "what is forgotten is not found"
     );
 }
 
@@ -494,10 +544,18 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
         |rows: &Vec<Row>| !has_ended(rows) || rows.last().is_some_and(|row| row.cursor > oldest);
     let wanted: BTreeMap<_, _> = wanted.into_iter().filter(|(_, rows)| is_kept(rows)).collect();
     assert_eq!(found, wanted);
+    let attempt = AttemptId { workflow: id(60).0, number: 1 };
     assert_eq!(
         restored.find_message("p/main", "p-60-1").unwrap(),
-        Some(AttemptId { workflow: id(60).0, number: 1 })
+        Some(FoundMessage { attempt, part: None })
     );
+    let wanted_there = |store: &dyn Store| {
+        store.find_conversation(CONVERSATION, UnixMillis(u64::MAX - 1), 10_000).unwrap()
+    };
+    assert!(!wanted_there(&restored).is_empty());
+    for attempt in wanted_there(&restored) {
+        assert!(found.contains_key(&WorkflowId(attempt.workflow)), "{attempt}");
+    }
     let open: Vec<_> = restored.open_ids(None, 1000);
     assert_eq!(open.len(), wanted.values().filter(|rows| !has_ended(rows)).count());
 }
@@ -558,6 +616,7 @@ suite!(
     a_late_row_follows_the_closing_row,
     deadlines_come_in_order_and_move,
     requests_and_messages_are_found,
+    conversations_are_found_newest_first,
     held_receipts_come_and_go,
     a_change_on_an_old_state_is_refused,
     lists_are_newest_first_and_paged,

@@ -41,7 +41,10 @@ fn transitions(c: &mut Criterion) {
         attempt,
         call: 1,
         result: SendResult::Accepted {
-            provider_id: lives::provider_id(AttemptId { workflow: record.id.0, number: attempt }),
+            provider_ids: vec![lives::provider_id(AttemptId {
+                workflow: record.id.0,
+                number: attempt,
+            })],
         },
     };
     let delivered = |attempt: u16| Event::Update {
@@ -49,6 +52,7 @@ fn transitions(c: &mut Criterion) {
         update: Update {
             report: Report::Reached(Status::Delivered),
             provider_id: None,
+            part: None,
             provider_time: None,
             code: None,
             detail: None,

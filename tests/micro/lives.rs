@@ -110,8 +110,8 @@ pub fn provider_id(attempt: AttemptId) -> String {
 
 pub fn accepted(order: SendOrder) -> Command {
     let SendOrder { attempt, call, route, .. } = order;
-    let answer = SendResult::Accepted { provider_id: provider_id(attempt) };
-    Command::SendResult { attempt, call, route, answer, took_ms: 1 }
+    let answer = SendResult::Accepted { provider_ids: vec![provider_id(attempt)] };
+    Command::SendResult { attempt, call, route, answer, took_ms: 1, conversation: None }
 }
 
 pub fn delivered(attempt: AttemptId) -> Command {

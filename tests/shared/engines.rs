@@ -16,8 +16,8 @@ use dispatch::{
     },
     machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
-        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, MemoryStore, Reader, RestoreLock, Row,
-        Settings, Store, StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, MemoryStore, NameHash,
+        Reader, RestoreLock, Row, Settings, Store, StoreError, Swept,
     },
     telemetry::Metrics,
 };
@@ -107,8 +107,17 @@ impl Store for FrontedStore {
     ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
         self.inner.find_request(tenant, request_id)
     }
-    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
+    fn find_message(&self, account: &str, id: &str) -> Result<Option<FoundMessage>, StoreError> {
         self.inner.find_message(account, id)
+    }
+
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        self.inner.find_conversation(conversation, until, limit)
     }
     fn due(
         &self,

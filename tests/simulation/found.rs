@@ -98,7 +98,7 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
 
 fn answer(order: &SendOrder, answer: SendResult) -> Command {
     let SendOrder { attempt, call, route, .. } = order.clone();
-    Command::SendResult { attempt, call, route, answer, took_ms: 1 }
+    Command::SendResult { attempt, call, route, answer, took_ms: 1, conversation: None }
 }
 
 fn unknown() -> SendResult {
@@ -112,7 +112,7 @@ fn unknown() -> SendResult {
 }
 
 fn accepted() -> SendResult {
-    SendResult::Accepted { provider_id: "m1".to_owned() }
+    SendResult::Accepted { provider_ids: vec!["m1".to_owned()] }
 }
 
 #[test]

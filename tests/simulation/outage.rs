@@ -101,7 +101,14 @@ pub fn live(workflows: u64) -> Outage {
         let mut commands = Vec::new();
         while let Some(entry) = calls.first_entry().filter(|entry| entry.key().0 <= now) {
             let (SendOrder { attempt, call, route, .. }, answer) = entry.remove();
-            commands.push(Command::SendResult { attempt, call, route, answer, took_ms: FAILS_MS });
+            commands.push(Command::SendResult {
+                attempt,
+                call,
+                route,
+                answer,
+                took_ms: FAILS_MS,
+                conversation: None,
+            });
         }
         let more = CREATES_A_BATCH.min(workflows - asked);
         for number in asked..asked + more {
@@ -148,7 +155,10 @@ pub fn live(workflows: u64) -> Outage {
             let (back, answer) = if left < DOWN_MS {
                 (left + FAILS_MS, answer_of(unreachable()))
             } else {
-                (left + TAKES_MS, SendResult::Accepted { provider_id: format!("m{}", seen.calls) })
+                (
+                    left + TAKES_MS,
+                    SendResult::Accepted { provider_ids: vec![format!("m{}", seen.calls)] },
+                )
             };
             calls.insert((back, seen.calls), (order, answer));
             assert!(calls.len() <= PLACES as usize, "{} calls are out", calls.len());

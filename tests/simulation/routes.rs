@@ -73,6 +73,8 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         idempotent_for: spec.idempotent_ms.map(Duration::from_millis),
         correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
         recall: spec.recalls,
+        parts: false,
+        watermarks: false,
         options: OptionsForm::NONE,
     };
     let channel = spec.channel.clone();

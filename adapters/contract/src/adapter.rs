@@ -64,7 +64,8 @@ pub trait ChannelAdapter: Send + Sync {
     /// Takes an accepted message back, where [`Capabilities::recall`] says that it can: its step's time is
     /// over, and the next channel's message is to go out in its place.
     ///
-    /// - It is called once for a message, or not at all; a service that dies meanwhile does not ask again.
+    /// - It is called once for each provider's id of a message, or not at all; a service that dies meanwhile
+    ///   does not ask again.
     /// - It ends within [`SendContext::timeout`]; a little later it is dropped where it stands, and the next
     ///   message goes out whatever came of it.
     ///
@@ -111,8 +112,21 @@ pub struct SendContext<'a> {
 /// A provider took the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its id there.
-    pub provider_id: String,
+    /// Its id there; where it went out in several parts, the id of each, in their order. Never empty.
+    ///
+    /// Each part has receipts of its own. The message reached a status when all parts have, and it failed
+    /// when one did.
+    pub provider_ids: Vec<String>,
+    /// The provider's clock when it answered, where it says so; a second is fine enough. Only watermarks
+    /// are read by it.
+    pub provider_time: Option<UnixMillis>,
+}
+
+impl Accepted {
+    /// Under one id.
+    pub fn under(provider_id: impl Into<String>) -> Self {
+        Accepted { provider_ids: vec![provider_id.into()], provider_time: None }
+    }
 }
 
 /// What became of a recall.

@@ -32,6 +32,10 @@ pub struct Capabilities {
     pub options: OptionsForm,
     /// Whether an accepted message can be taken back.
     pub recall: bool,
+    /// Whether one message may be accepted under several ids, one a part, each with receipts of its own.
+    pub parts: bool,
+    /// Whether some of its receipts are [watermarks](crate::Watermark).
+    pub watermarks: bool,
 }
 
 /// How long things may be.

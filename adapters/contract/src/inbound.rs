@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, Status, UnixMillis};
+use crate::{AttemptId, ChannelSender, Endpoint, Failure, Status, UnixMillis};
 
 /// Something a provider told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Inbound {
     Receipt(Receipt),
     /// A person answered an attempt.
     Reply(Reply),
+    /// How everything fared that was sent in a conversation until a certain time.
+    Watermark(Watermark),
 }
 
 /// How an attempt fared, later.
@@ -20,7 +22,7 @@ pub enum Inbound {
 pub struct Receipt {
     /// Our id of the attempt, where the provider echoes it.
     pub attempt: Option<AttemptId>,
-    /// The provider's id of the message.
+    /// The provider's id of the message; of one in several parts, the id of the part that it is about.
     pub provider_id: Option<String>,
     /// What it says.
     pub report: Report,
@@ -32,6 +34,25 @@ pub struct Receipt {
     pub detail: Option<String>,
     /// What the provider charges, where it says so.
     pub usage: Option<Usage>,
+}
+
+/// How everything fared that was sent in a conversation until a certain time: all that Messenger tells of
+/// what was read.
+///
+/// It counts for messages of adapters that declare [`Capabilities::watermarks`](crate::Capabilities::watermarks),
+/// that their provider accepted, and whose call began at or before `until`. One whose outcome is unknown it
+/// does not settle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// Our side of the conversation, as messages name their sender.
+    pub sender: ChannelSender,
+    /// The other side, as messages name their recipient.
+    pub recipient: Endpoint,
+    /// What all of it reached: [`Status::Delivered`] or [`Status::Read`].
+    pub status: Status,
+    /// Until when, by the provider's clock. It is compared with ours by what the provider's answers say
+    /// ([`Accepted::provider_time`](crate::Accepted::provider_time)).
+    pub until: UnixMillis,
 }
 
 /// What a receipt says.

@@ -1,4 +1,4 @@
-//! How long somebody whom we called asks us to wait.
+//! What somebody whom we called says of time: the date, and how long to wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,13 +15,20 @@ pub fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
     }
+    http_date(value).map(|at| at.since(now))
+}
+
+/// Reads a date of HTTP, as in a `Date` header (RFC 9110 §6.6.1), in any of the three forms of §5.6.7. `None`
+/// if it is none.
+pub fn http_date(value: &str) -> Option<UnixMillis> {
+    let value = value.trim();
     let same = OTHER_NAMES_OF_GMT.iter().find_map(|zone| value.strip_suffix(zone));
     let at = match same {
         Some(date) => httpdate::parse_http_date(&format!("{date}GMT")),
         None => httpdate::parse_http_date(value),
     };
     let at = at.ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(UnixMillis(u64::try_from(at.as_millis()).ok()?).since(now))
+    Some(UnixMillis(u64::try_from(at.as_millis()).ok()?))
 }
 
 #[cfg(test)]

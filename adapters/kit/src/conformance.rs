@@ -31,6 +31,7 @@ use std::{io, time::Duration};
 
 use dispatch_contract::{
     Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, Report, UnixMillis,
+    Watermark,
 };
 
 pub use findings::{Findings, Promise, Proof};
@@ -110,6 +111,13 @@ pub trait ConformanceSubject: Sync {
         true
     }
 
+    /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed.
+    /// None if it cannot tell that, as by default; needed for one status at least where the adapter declares
+    /// `watermarks`. A declared status is proven by these or by [`webhooks`](Self::webhooks).
+    fn watermarks(&self, _told: &Watermark) -> Vec<SampleWebhook> {
+        Vec::new()
+    }
+
     /// Webhooks, before they are signed, that are genuine and say nothing about an attempt: a message that
     /// answers none, a typing notice. None, as by default, where the provider makes no such calls.
     fn unrelated(&self) -> Vec<SampleWebhook> {
@@ -139,6 +147,12 @@ pub trait ConformanceSubject: Sync {
 
     /// The provider's answer to an accepted message.
     fn accepted(&self, provider_id: &str) -> StubAnswer;
+
+    /// The provider's answer to a message that it accepted in several parts, under these ids; needed where the
+    /// adapter declares `parts`.
+    fn accepted_in_parts(&self, _provider_ids: &[&str]) -> Option<StubAnswer> {
+        None
+    }
 
     /// The provider's answer to a repeated call under the same id, of which the message is `provider_id`;
     /// needed where the adapter declares `idempotent_for`. The adapter has to take it for accepted, and

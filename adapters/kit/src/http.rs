@@ -14,12 +14,12 @@ use std::{fmt, time::Duration};
 
 use reqwest::{
     Client, ClientBuilder, Response, Url,
-    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect, retry,
 };
 
 use dispatch_contract::{
-    AdapterError, ErrorKind, Fault, Retry, SendContext, UnixMillis, retry_after,
+    AdapterError, ErrorKind, Fault, Retry, SendContext, UnixMillis, http_date, retry_after,
 };
 
 use crate::connect;
@@ -77,6 +77,8 @@ pub struct HttpRequest<'a> {
 pub struct HttpResponse {
     /// HTTP status.
     pub status: u16,
+    /// Its headers; names are found in any case.
+    pub headers: HeaderMap,
     /// How long it asked to wait.
     pub retry_after: Option<Duration>,
     /// The body's first [`MAX_ANSWER_BYTES`], or as much of it as came.
@@ -141,16 +143,31 @@ impl HttpClient {
             request = request.header(name, value);
         }
         let sent = request.send().await;
-        let response = sent.map_err(|error| self.no_answer(&error, call.url))?;
-        Ok(HttpResponse {
-            status: response.status().as_u16(),
-            retry_after: response
-                .headers()
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|value| retry_after(value, call.now)),
-            body: bounded_body(response).await,
-        })
+        let mut response = sent.map_err(|error| self.no_answer(&error, call.url))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let body = bounded_body(response).await;
+        let mut response = HttpResponse { headers, ..HttpResponse::new(status, body) };
+        let wait = response.header("retry-after");
+        response.retry_after = wait.and_then(|value| retry_after(value, call.now));
+        Ok(response)
+    }
+}
+
+impl HttpResponse {
+    /// One without headers.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        HttpResponse { status, headers: HeaderMap::new(), retry_after: None, body: body.into() }
+    }
+
+    /// The first header of this name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The server's clock when it answered, to the second, where it says so.
+    pub fn date(&self) -> Option<UnixMillis> {
+        http_date(self.header("date")?)
     }
 }
 
@@ -294,8 +311,7 @@ mod tests {
             now: NOON,
         };
         assert_eq!(format!("{call:?}"), "HttpRequest { timeout: 1s, .. }");
-        let answer =
-            HttpResponse { status: 202, retry_after: None, body: b"447700900000".to_vec() };
+        let answer = HttpResponse::new(202, b"447700900000");
         assert!(!format!("{answer:?}").contains("4477"));
     }
 

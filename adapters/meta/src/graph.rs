@@ -35,7 +35,9 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         return match accepted_id(body) {
-            Some(provider_id) => Ok(Accepted { provider_id }),
+            Some(provider_id) => {
+                Ok(Accepted { provider_time: answer.date(), ..Accepted::under(provider_id) })
+            }
             None => Err(AdapterError::new(
                 ErrorKind::ProviderFailure,
                 Fault::Provider,
@@ -146,7 +148,7 @@ mod tests {
             "fbtrace_id": "A",
         });
         let body = json!({ "error": error }).to_string().into_bytes();
-        HttpResponse { status, retry_after: None, body }
+        HttpResponse::new(status, body)
     }
 
     #[test]
@@ -158,8 +160,8 @@ mod tests {
                 "messages": [{ "id": "wamid.1", "message_status": status }],
             });
             let body = body.to_string().into_bytes();
-            let answer = HttpResponse { status: 200, retry_after: None, body };
-            assert_eq!(decode(&answer).expect("accepted").provider_id, "wamid.1");
+            let answer = HttpResponse::new(200, body);
+            assert_eq!(decode(&answer).expect("accepted").provider_ids, ["wamid.1"]);
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{
     AdapterError, AddressForm, AddressPattern, Capabilities, Content, Endpoint, Media, Message,
-    SendContext, Status,
+    SendContext,
 };
 use dispatch_messenger::{MessengerAdapter, MessengerCategory, MessengerOptions};
 use serde_json::{Value, json};
@@ -35,9 +35,8 @@ pub(crate) fn adapter(gateway: &Arc<MetaGateway>) -> MessengerAdapter {
 }
 
 /// Reads are told only as a watermark by page and person, which names no message.
-pub(crate) fn capabilities(mut can: Capabilities) -> Capabilities {
-    can.condition_statuses.retain(|status| *status != Status::Read);
-    Capabilities { from: vec![AddressForm::Pattern(&PAGE)], ..can }
+pub(crate) fn capabilities(can: Capabilities) -> Capabilities {
+    Capabilities { from: vec![AddressForm::Pattern(&PAGE)], watermarks: true, ..can }
 }
 
 /// The body of a send.

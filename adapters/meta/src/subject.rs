@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
     Account, Channel, ChannelAdapter, ContentKind, ErrorKind, Failure, Fault, Message, Provider,
-    Report, Retry, Secret, Status,
+    Report, Retry, Secret, Status, Watermark,
 };
 use dispatch_kit::{
     conformance::{
@@ -112,11 +112,26 @@ impl ConformanceSubject for MetaSubject {
         vec![webhook("statuses", item)]
     }
 
+    fn watermarks(&self, told: &Watermark) -> Vec<SampleWebhook> {
+        let name = match told.status {
+            Status::Delivered => "delivery",
+            Status::Read => "read",
+            Status::Pending | Status::Submitted | Status::Replied => return Vec::new(),
+        };
+        let mut event = json!({
+            "sender": { "id": told.recipient.value() }, "recipient": { "id": told.sender.id },
+            "timestamp": told.until.0,
+        });
+        event[name] = json!({ "watermark": told.until.0 });
+        let entry = json!({ "id": told.sender.id, "time": told.until.0, "messaging": [event] });
+        let body = json!({ "object": "page", "entry": [entry] });
+        if self.is_messenger() { vec![SampleWebhook::json(body)] } else { Vec::new() }
+    }
+
     fn unrelated(&self) -> Vec<SampleWebhook> {
         if self.is_messenger() {
             let text = json!({ "mid": "m_in", "text": "Yes." });
-            let watermark = json!({ "watermark": 1_458_668_856_253_u64 });
-            return vec![event("message", text), event("read", watermark)];
+            return vec![event("message", text)];
         }
         vec![webhook("messages", message(None))]
     }

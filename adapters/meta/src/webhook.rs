@@ -9,8 +9,8 @@
 //! attempt.
 
 use dispatch_contract::{
-    Account, Failure, Fault, Inbound, Receipt, Reply, Report, Status, UnixMillis, WebhookOutcome,
-    WebhookRequest,
+    Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, Receipt, Reply, Report,
+    Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::{
     json::Json,
@@ -153,8 +153,8 @@ fn receipt(status: Json<'_>) -> Option<Receipt> {
     })
 }
 
-/// What is told of a page and a person on Messenger: which messages were delivered, the echo of one of ours with
-/// our attempt id, or what the person wrote. A watermark names no message, and nothing is made of it.
+/// What is told of a page and a person on Messenger: which messages were delivered, until when all were delivered or
+/// read, the echo of one of ours with our attempt id, or what the person wrote.
 fn of_page(event: Json<'_>, told: &mut Told) {
     let is_event = |name| event.read(name, |party| party.read("id", id)).is_some();
     told.understood |= is_event("sender") || is_event("recipient");
@@ -177,7 +177,12 @@ fn of_page(event: Json<'_>, told: &mut Told) {
         Some(mids)
     });
     let delivered = delivered.into_iter().flatten().filter_map(id);
-    told.inbound.extend(delivered.map(|mid| receipt(None, mid, Status::Delivered)));
+    let told_by_id: Vec<_> = delivered.map(|mid| receipt(None, mid, Status::Delivered)).collect();
+    if told_by_id.is_empty() {
+        told.inbound.extend(watermark(event, "delivery", Status::Delivered));
+    }
+    told.inbound.extend(told_by_id);
+    told.inbound.extend(watermark(event, "read", Status::Read));
     let Some(message) = event.read("message", Some) else { return };
     // Only what we sent has our attempt id.
     let attempt = message.read("metadata", |ours| ours.text()?.parse().ok());
@@ -193,6 +198,15 @@ fn of_page(event: Json<'_>, told: &mut Told) {
             }));
         }
     }
+}
+
+/// Until when all that the page sent the person was delivered, or read.
+fn watermark(event: Json<'_>, name: &str, status: Status) -> Option<Inbound> {
+    let until = event.read(name, |what| what.read("watermark", milliseconds))?;
+    let party = |name| event.read(name, |party| party.read("id", id));
+    let sender = ChannelSender { channel: Channel::MESSENGER, id: party("recipient")? };
+    let recipient = Endpoint::Id(party("sender")?);
+    Some(Inbound::Watermark(Watermark { sender, recipient, status, until }))
 }
 
 /// A message that quotes another; whose that is, its id tells.

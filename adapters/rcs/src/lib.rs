@@ -43,5 +43,7 @@ pub fn capabilities() -> Capabilities {
         correlation: Correlation::ProviderId,
         options: options::FORM,
         recall: false,
+        parts: false,
+        watermarks: false,
     }
 }

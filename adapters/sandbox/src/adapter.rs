@@ -209,7 +209,7 @@ impl fmt::Debug for SandboxAdapter {
 fn answer(answered: CallResult) -> Result<Accepted, AdapterError> {
     let error = match answered {
         CallResult::Accepted { provider_id } | CallResult::AcceptedBefore { provider_id } => {
-            return Ok(Accepted { provider_id });
+            return Ok(Accepted::under(provider_id));
         }
         CallResult::Rejected(code) => {
             let meaning = refusal(code);

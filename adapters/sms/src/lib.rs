@@ -32,6 +32,8 @@ pub fn capabilities() -> Capabilities {
         correlation: Correlation::ProviderId,
         options: options::FORM,
         recall: false,
+        parts: false,
+        watermarks: false,
     }
 }
 

@@ -39,7 +39,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
         });
         return match body.read("sid", id) {
             Some(_) if has_failed => Err(refused(body.read("error_code", code), None)),
-            Some(provider_id) => Ok(Accepted { provider_id }),
+            Some(provider_id) => Ok(Accepted::under(provider_id)),
             None => Err(error(
                 ErrorKind::ProviderFailure,
                 Fault::Provider,
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &Value) -> HttpResponse {
-        HttpResponse { status, retry_after: None, body: body.to_string().into_bytes() }
+        HttpResponse::new(status, body.to_string())
     }
 
     fn problem(code: u32) -> Value {
@@ -199,7 +199,7 @@ mod tests {
     fn an_accepted_message_has_the_provider_s_id() {
         for status in ["queued", "accepted", "scheduled", "sent"] {
             let body = json!({ "sid": "SM1", "status": status, "error_code": null });
-            assert_eq!(decode(&answer(201, &body)).expect("accepted").provider_id, "SM1");
+            assert_eq!(decode(&answer(201, &body)).expect("accepted").provider_ids, ["SM1"]);
         }
     }
 

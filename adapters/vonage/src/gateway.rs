@@ -199,7 +199,7 @@ mod tests {
             let settings =
                 [("base_url", &*base_url), ("api_version", version), ("api_key", "aaa012")];
             let sent = send(&settings, &[("api_secret", "abc123456789")]).await;
-            assert_eq!(sent.expect("accepted").provider_id, "u-1");
+            assert_eq!(sent.expect("accepted").provider_ids, ["u-1"]);
             let request = stub.request().expect("a request");
             assert_eq!(request.lines().next(), Some(line));
             assert!(request.contains("Basic YWFhMDEyOmFiYzEyMzQ1Njc4OQ=="), "{request}");

@@ -53,7 +53,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         return match body.read("message_uuid", id) {
-            Some(provider_id) => Ok(Accepted { provider_id }),
+            Some(provider_id) => Ok(Accepted::under(provider_id)),
             None => Err(AdapterError::new(
                 ErrorKind::ProviderFailure,
                 Fault::Provider,
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &Value) -> HttpResponse {
-        HttpResponse { status, retry_after: None, body: body.to_string().into_bytes() }
+        HttpResponse::new(status, body.to_string())
     }
 
     fn problem(code: &str) -> Value {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn an_accepted_message_has_the_provider_s_id() {
         let accepted = decode(&answer(202, &json!({ "message_uuid": "u-1", "workflow_id": "w" })));
-        assert_eq!(accepted.expect("accepted").provider_id, "u-1");
+        assert_eq!(accepted.expect("accepted").provider_ids, ["u-1"]);
     }
 
     #[test]
@@ -224,11 +224,7 @@ mod tests {
             let error = decode(&answer(202, &body)).expect_err("no id");
             assert_eq!(error.retry, Retry::Unknown, "{body}");
         }
-        let cut = HttpResponse {
-            status: 200,
-            retry_after: None,
-            body: b"{\"message_uuid\":\"u".to_vec(),
-        };
+        let cut = HttpResponse::new(200, "{\"message_uuid\":\"u");
         assert_eq!(decode(&cut).expect_err("cut").retry, Retry::Unknown);
     }
 
@@ -295,19 +291,18 @@ mod tests {
             &[[b'['; 500], [b']'; 500]].concat(),
         ] {
             let body = |rest: &str| [b"{\"detail\":", odd, b",", rest.as_bytes(), b"}"].concat();
-            let body_of =
-                |status, rest: &str| HttpResponse { status, retry_after: None, body: body(rest) };
+            let body_of = |status, rest: &str| HttpResponse::new(status, body(rest));
             let refused = decode(&body_of(422, &format!(r#""type":"{kind}","title":"1000""#)));
             let error = refused.expect_err("refused");
             assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Throttled, Some("1000")));
             assert_eq!(error.retry, Retry::Temporary { after: None });
             let accepted = decode(&body_of(202, r#""message_uuid":"u-1""#)).expect("accepted");
-            assert_eq!(accepted.provider_id, "u-1");
+            assert_eq!(accepted.provider_ids, ["u-1"]);
         }
         let mut cut = br#"{"message_uuid":"u-1","detail":""#.to_vec();
         cut.resize(dispatch_kit::http::MAX_ANSWER_BYTES, b'x');
-        let accepted = decode(&HttpResponse { status: 202, retry_after: None, body: cut });
-        assert_eq!(accepted.expect("it stood whole").provider_id, "u-1");
+        let accepted = decode(&HttpResponse::new(202, cut));
+        assert_eq!(accepted.expect("it stood whole").provider_ids, ["u-1"]);
     }
 
     #[test]

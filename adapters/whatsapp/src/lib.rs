@@ -53,6 +53,8 @@ pub fn capabilities() -> Capabilities {
         correlation: Correlation::ProviderId,
         options: options::FORM,
         recall: false,
+        parts: false,
+        watermarks: false,
     }
 }
 

@@ -55,6 +55,8 @@ fn planned(attempt: u16, step: u8) -> Fact {
         correlates_receipts: true,
         reports_delivered: true,
         recalls: false,
+        in_parts: false,
+        watermarks: false,
     };
     Fact::AttemptPlanned {
         attempt,
@@ -66,7 +68,7 @@ fn planned(attempt: u16, step: u8) -> Fact {
 }
 
 fn accepted(attempt: u16) -> Fact {
-    Fact::AttemptAccepted { attempt, provider_id: "p".to_owned(), by: AcceptedBy::Response }
+    Fact::AttemptAccepted { attempt, provider_ids: vec!["p".to_owned()], by: AcceptedBy::Response }
 }
 
 fn reached(attempt: u16, status: Status, price: Option<&str>) -> Fact {

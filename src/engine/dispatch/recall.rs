@@ -2,10 +2,10 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use dispatch_contract::{Busy, ErrorKind, Fault, Recall, SendContext};
+use dispatch_contract::{AdapterError, Busy, ErrorKind, Fault, Recall, SendContext};
 use futures_util::FutureExt;
 
-use super::{Command, Dispatcher, NO_ROUTE, RecallOrder, RouteTable, failure, failure_of};
+use super::{Command, Dispatcher, NO_ROUTE, RecallOrder, Route, RouteTable, failure, failure_of};
 use crate::{
     engine::account_id,
     machine::{CallFailure, Fact, RECALL_WAIT_MS, RecallResult, WorkflowId},
@@ -58,8 +58,8 @@ impl Dispatcher {
             unread("its record could not be read")
         })?;
         let step = |record: &Record| record.plan.steps.get(usize::from(order.step)).cloned();
-        let Some((provider_id, record, step)) =
-            found.and_then(|(record, id)| step(&record).map(|step| (id, record, step)))
+        let Some((RecallTarget { record, provider_ids }, step)) =
+            found.and_then(|found| step(&found.record).map(|step| (found, step)))
         else {
             return Err(unread("its provider named no id of it"));
         };
@@ -76,32 +76,63 @@ impl Dispatcher {
         };
         // By then the machine has gone on.
         let most = timeout + Duration::from_secs(1);
-        match tokio::time::timeout(most, route.adapter.recall(&context, &provider_id)).await {
+        match tokio::time::timeout(most, recall_parts(route, &context, &provider_ids)).await {
             Ok(answer) => answer.map_err(failure_of),
             Err(_) => Err(failure(ErrorKind::Timeout, Fault::Provider, "no answer in time")),
         }
     }
 }
 
+/// All parts of a message are asked back, one after the other. One that cannot be taken back leaves the message
+/// too late; a part that was taken back reached nothing.
+async fn recall_parts(
+    route: &Route,
+    context: &SendContext<'_>,
+    provider_ids: &[String],
+) -> Result<Recall, AdapterError> {
+    let (mut is_whole, mut reached) = (true, Vec::new());
+    for provider_id in provider_ids {
+        match route.adapter.recall(context, provider_id).await? {
+            Recall::Recalled => reached.push(None),
+            Recall::TooLate(status) => {
+                is_whole = false;
+                reached.push(status);
+            }
+        }
+    }
+    let last = reached.into_iter().min().flatten();
+    Ok(if is_whole { Recall::Recalled } else { Recall::TooLate(last) })
+}
+
 fn unread(detail: &str) -> CallFailure {
     failure(ErrorKind::Unreachable, Fault::Account, detail)
 }
 
-/// What was asked for, and the provider's id of the attempt's message.
+/// A message that is asked back.
+struct RecallTarget {
+    /// What was asked for.
+    record: Arc<Record>,
+    /// The provider's ids of it, one a part.
+    provider_ids: Vec<String>,
+}
+
+/// An attempt's message, if its provider named it.
 fn read(
     reader: &dyn Reader,
     id: WorkflowId,
     number: u16,
-) -> Result<Option<(Arc<Record>, String)>, StoreError> {
+) -> Result<Option<RecallTarget>, StoreError> {
     let Some(record) = reader.record(id)? else { return Ok(None) };
     let rows = reader.timeline(id)?;
-    let provider_id = rows.iter().flat_map(|row| &row.facts).find_map(|fact| match fact {
-        Fact::AttemptAccepted { attempt, provider_id, .. }
-            if *attempt == number && !provider_id.is_empty() =>
+    // The newest: where a receipt of a part came first, the answer that follows names them all.
+    let mut facts = rows.iter().flat_map(|row| &row.facts).rev();
+    let provider_ids = facts.find_map(|fact| match fact {
+        Fact::AttemptAccepted { attempt, provider_ids, .. }
+            if *attempt == number && !provider_ids.is_empty() =>
         {
-            Some(provider_id.clone())
+            Some(provider_ids.clone())
         }
         _ => None,
     });
-    Ok(provider_id.map(|provider_id| (record, provider_id)))
+    Ok(provider_ids.map(|provider_ids| RecallTarget { record, provider_ids }))
 }

@@ -9,7 +9,7 @@ use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
     engine::{Effects, RecallOrder, SendOrder, permits::PermitRequest, sender_account_id},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
-    store::{Change, HeldReceipt, StoreError},
+    store::{Change, MessagePart, NameHash, ReceiptKey, StoreError},
 };
 /// Workflows.
 impl BatchContext<'_> {
@@ -48,31 +48,14 @@ impl BatchContext<'_> {
 
     /// Keeps the facts, and does what they and the new state ask for.
     pub(super) fn apply(&mut self, id: WorkflowId, facts: Vec<Fact>) -> Result<(), StoreError> {
-        let mut early: Vec<(u16, Vec<HeldReceipt>)> = Vec::new();
+        let mut early = Vec::new();
+        let mut accepted = Vec::new();
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         for fact in &facts {
             match fact {
-                Fact::AttemptAccepted { attempt, provider_id, .. }
-                | Fact::LateSendResult { attempt, provider_id: Some(provider_id), .. }
-                    if !provider_id.is_empty() =>
-                {
-                    let sent = loaded.state.attempt(*attempt);
-                    let Some(account) = sent.and_then(|sent| sent.account.as_ref()) else {
-                        continue;
-                    };
-                    let account = Arc::clone(self.processor.routes.former_names().present(account));
-                    let mut matched = self.processor.held_receipts.take(&account, provider_id);
-                    if self.processor.held_receipts.len() > 0
-                        && let Some(step) =
-                            sent.and_then(|it| loaded.state.steps.get(usize::from(it.step)))
-                    {
-                        let own = sender_account_id(&account, &step.requirement);
-                        matched.extend(self.processor.held_receipts.take(&own, provider_id));
-                    }
-                    early.push((*attempt, matched));
-                    let named = AttemptId { workflow: id.0, number: *attempt };
-                    self.messages.insert((Arc::clone(&account), provider_id.clone()), named);
-                    loaded.messages.push((account, provider_id.clone(), *attempt));
+                Fact::AttemptAccepted { attempt, provider_ids, .. }
+                | Fact::LateSendResult { attempt, provider_ids: Some(provider_ids), .. } => {
+                    accepted.push((*attempt, provider_ids));
                 }
                 Fact::AttemptStarted { attempt, call, account } => {
                     self.processor
@@ -106,22 +89,85 @@ impl BatchContext<'_> {
                 _ => {}
             }
         }
-        loaded.facts.extend(facts);
-        for (attempt, matched) in early {
-            for parked in matched {
+        for (attempt, provider_ids) in accepted {
+            early.extend(self.provider_named(id, attempt, provider_ids));
+        }
+        if let Some(loaded) = self.loaded.get_mut(&id) {
+            loaded.facts.extend(facts);
+        }
+        for (attempt, update) in early {
+            self.event(id, Event::Update { attempt, update })?;
+        }
+        self.request_permit(id)
+    }
+
+    /// A provider told its ids of an attempt's message, one a part: receipts find it by them from now on.
+    /// Returns what came before.
+    fn provider_named(
+        &mut self,
+        id: WorkflowId,
+        number: u16,
+        provider_ids: &[String],
+    ) -> Vec<(u16, Update)> {
+        let mut early = Vec::new();
+        let Some(loaded) = self.loaded.get_mut(&id) else { return early };
+        let Some(sent) = loaded.state.attempt(number) else { return early };
+        let Some(account) = &sent.account else { return early };
+        let account = self.processor.routes.former_names().present(account);
+        let held_receipts = &mut self.processor.held_receipts;
+        let step = loaded.state.steps.get(usize::from(sent.step));
+        let own = step
+            .filter(|_| held_receipts.len() > 0)
+            .map(|step| sender_account_id(account, &step.requirement));
+        let first = u16::from(provider_ids.len() > 1);
+        for (part, provider_id) in (first..).zip(provider_ids) {
+            let part = MessagePart { attempt: number, part };
+            let found = part.found(id);
+            let matched = held_receipts.take(account, provider_id);
+            let of_own = own.as_ref().map(|own| held_receipts.take(own, provider_id));
+            for parked in matched.into_iter().chain(of_own.into_iter().flatten()) {
                 self.effects.change_set.release_receipts.push(parked.key);
                 let update = Update {
                     report: parked.report(),
                     provider_id: Some(parked.provider_id),
+                    part: found.part,
                     provider_time: parked.provider_time,
                     code: parked.code,
                     detail: parked.detail,
                     usage: parked.usage,
                 };
-                self.event(id, Event::Update { attempt, update })?;
+                early.push((number, update));
             }
+            let key = ReceiptKey::provider_id(account, provider_id);
+            self.messages.insert(key, found);
+            loaded.messages.push((key, part));
         }
-        self.request_permit(id)
+        early
+    }
+
+    /// The call that just came back put a message into a conversation: watermarks find it from now on, and those
+    /// that came before are told.
+    pub(super) fn join_conversation(
+        &mut self,
+        attempt: AttemptId,
+        conversation: NameHash,
+    ) -> Result<(), StoreError> {
+        let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
+        let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
+        let Some(sent) = loaded.state.attempt(number) else { return Ok(()) };
+        let is_told = sent.state == AttemptState::Accepted && !loaded.facts.is_empty();
+        let (Some(began), true) = (sent.started_at, is_told) else { return Ok(()) };
+        let began = began.engine;
+        let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };
+        let mut covering = self.processor.watermarks.covering(&conversation, began);
+        covering.retain(|it| it.scope.as_ref().is_none_or(|by| by.admits(&step.requirement)));
+        let key = ReceiptKey::Conversation(conversation, began, id, number);
+        loaded.messages.push((key, MessagePart { attempt: number, part: 0 }));
+        self.conversations.entry(conversation).or_default().push((began, attempt));
+        for reach in covering {
+            self.event(id, Event::Update { attempt: number, update: reach.update() })?;
+        }
+        Ok(())
     }
 
     pub(super) fn request_permit(&mut self, id: WorkflowId) -> Result<(), StoreError> {

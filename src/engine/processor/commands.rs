@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, Inbound, Report, Status};
+use dispatch_contract::{AttemptId, Inbound, Report, Status, Watermark};
 
-use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
+use super::{
+    BatchContext, LoadedWorkflow,
+    admission::LoadAwareRouter,
+    watermarks::{MAX_COVERED, Reach},
+};
 use crate::{
     engine::{
         Canceled, Command, Created, EngineError, ForeignReceipts, NewWorkflow, ReceiptScope,
         Responder, account_id,
     },
     machine::{self, AttemptState, Event, RouteRequirement, Update, Workflow, WorkflowId},
-    store::{HeldReceipt, Record, StoreError},
+    store::{self, FoundMessage, HeldReceipt, ReceiptKey, Record, StoreError},
 };
 /// Commands.
 impl BatchContext<'_> {
@@ -26,17 +30,25 @@ impl BatchContext<'_> {
                 self.effects.acks.push(Box::new(move || reply(Ok(()))));
                 Ok(())
             }
-            Command::SendResult { attempt, call, route, answer, took_ms } => {
+            Command::SendResult { attempt, call, route, answer, took_ms, conversation } => {
                 self.processor.permits.release(&route);
                 self.processor.permits.took(&route, took_ms);
                 let id = WorkflowId(attempt.workflow);
+                let mut joins = None;
                 if let Some(account) = self.account_of(attempt)? {
                     self.processor.expected_receipts.answered(&account);
+                    joins = conversation.map(|sent| {
+                        self.processor.watermarks.compare_clocks(self.now, &account, &sent);
+                        store::conversation(&account, &sent.sender, &sent.recipient)
+                    });
                 }
                 self.event(
                     id,
                     Event::SendResult { attempt: attempt.number, call, result: answer },
                 )?;
+                if let Some(conversation) = joins {
+                    self.join_conversation(attempt, conversation)?;
+                }
                 self.dispatch_waiting(&route)
             }
             Command::RecallResult { attempt, result } => {
@@ -176,11 +188,12 @@ impl BatchContext<'_> {
     ) -> Result<(), StoreError> {
         let reported_by = account_id(provider, account);
         let reported_by = Arc::clone(self.processor.routes.former_names().present(&reported_by));
-        let (attempt, provider_id, update) = match item {
+        let (attempt, provider_id, mut update) = match item {
             Inbound::Receipt(receipt) => {
                 let update = Update {
                     report: receipt.report,
                     provider_id: receipt.provider_id.clone(),
+                    part: None,
                     provider_time: receipt.provider_time,
                     code: receipt.code,
                     detail: receipt.detail,
@@ -189,34 +202,36 @@ impl BatchContext<'_> {
                 (receipt.attempt, receipt.provider_id, update)
             }
             Inbound::Reply(answer) => {
-                let update = Update {
-                    report: Report::Reached(Status::Replied),
-                    provider_id: answer.provider_id.clone(),
-                    provider_time: answer.provider_time,
-                    code: None,
-                    detail: None,
-                    usage: None,
-                };
-                (answer.attempt, answer.provider_id, update)
+                let provider_id = answer.provider_id.clone();
+                let update = Update::plain(Status::Replied, answer.provider_time);
+                (answer.attempt, answer.provider_id, Update { provider_id, ..update })
             }
-            // An opt-out list belongs to a later version; the message itself is not lost, the
-            // provider enforces it.
+            Inbound::Watermark(watermark) => {
+                return self.watermark(&reported_by, scope, &watermark);
+            }
+            // A newer contract's: nothing here knows what it would mean.
             _ => return Ok(()),
         };
-        let found = match (attempt, &provider_id) {
-            (Some(attempt), _) => Some(attempt),
-            (None, Some(provider_id)) => self.find_message(&reported_by, provider_id)?,
-            (None, None) => None,
-        };
-        if let Some(attempt) = found
-            && let Some(started_under) = self.account_of(attempt)?
-        {
-            let is_within =
-                scope.is_none_or(|it| self.requirement_of(attempt).is_some_and(|of| it.admits(of)));
-            if started_under == reported_by && is_within {
-                let event = Event::Update { attempt: attempt.number, update };
-                return self.event(WorkflowId(attempt.workflow), event);
+        let mut by_name = match &provider_id {
+            Some(provider_id) if attempt.is_none() => {
+                self.find_message(&reported_by, provider_id)?
             }
+            Some(_) | None => None,
+        };
+        let Some(found) = attempt.or(by_name.map(|found| found.attempt)) else {
+            match provider_id {
+                Some(provider_id) if self.may_be_early(&reported_by) => {
+                    self.hold_update(&reported_by, scope, provider_id, update);
+                }
+                Some(_) | None => self.effects.unmatched += 1,
+            }
+            return Ok(());
+        };
+        let Some(started_under) = self.account_of(found)? else {
+            self.effects.unmatched += 1;
+            return Ok(());
+        };
+        if started_under != reported_by || !self.is_within(scope, found) {
             let reported_by = match scope {
                 Some(_) => Arc::from(format!("a sender's own account over {reported_by}")),
                 None => reported_by,
@@ -225,29 +240,91 @@ impl BatchContext<'_> {
             self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(());
         }
-        match provider_id {
-            Some(provider_id) if attempt.is_none() && self.may_be_early(&reported_by) => {
-                let held = HeldReceipt {
-                    key: 0,
-                    account: Arc::clone(&reported_by),
-                    provider_id,
-                    at: self.now.engine,
-                    report: update.report.into(),
-                    provider_time: update.provider_time,
-                    code: update.code,
-                    detail: update.detail,
-                    usage: update.usage,
-                };
-                match scope {
-                    None => self.hold(held),
-                    Some(scope) => scope
-                        .ids(&reported_by)
-                        .for_each(|account| self.hold(HeldReceipt { account, ..held.clone() })),
+        // Whoever answers, answers the whole message.
+        if self.goes_in_parts(found)
+            && update.report != Report::Reached(Status::Replied)
+            && let Some(provider_id) = provider_id
+        {
+            if attempt.is_some() {
+                by_name = self.find_message(&reported_by, &provider_id)?;
+            }
+            match by_name.filter(|it| it.attempt == found) {
+                Some(named) => update.part = named.part,
+                None => {
+                    // Of a part that the answer has not named yet: so much is certain that it was accepted.
+                    self.hold_update(&reported_by, scope, provider_id, update);
+                    update = Update::plain(Status::Submitted, None);
                 }
             }
-            Some(_) | None => self.effects.unmatched += 1,
+        }
+        self.event(WorkflowId(found.workflow), Event::Update { attempt: found.number, update })
+    }
+
+    /// Tells everything that a watermark covers.
+    fn watermark(
+        &mut self,
+        reported_by: &Arc<str>,
+        scope: Option<&ReceiptScope>,
+        watermark: &Watermark,
+    ) -> Result<(), StoreError> {
+        let Watermark { sender, recipient, status, until } = watermark;
+        let reach = Reach {
+            status: *status,
+            until: self.processor.watermarks.engine_at(self.now, reported_by, *until),
+            provider_time: *until,
+            scope: scope.cloned(),
+        };
+        let conversation = store::conversation(reported_by, sender, recipient);
+        if self.processor.expected_receipts.is_calling(reported_by) {
+            let now = self.now.engine;
+            self.processor.watermarks.remember(now, conversation, reach.clone());
+        }
+        let in_batch = self.conversations.get(&conversation).into_iter().flatten();
+        let in_batch = in_batch.filter(|(began, _)| *began <= reach.until).map(|(_, it)| *it);
+        let mut covered: Vec<_> = in_batch.collect();
+        let names = self.processor.routes.former_names();
+        let former = names
+            .former(reported_by)
+            .iter()
+            .map(|name| store::conversation(name, sender, recipient));
+        for conversation in std::iter::once(conversation).chain(former) {
+            covered.extend(self.store.find_conversation(conversation, reach.until, MAX_COVERED)?);
+        }
+        for attempt in covered {
+            self.load(WorkflowId(attempt.workflow))?;
+            if self.is_within(scope, attempt) {
+                let event = Event::Update { attempt: attempt.number, update: reach.update() };
+                self.event(WorkflowId(attempt.workflow), event)?;
+            }
         }
         Ok(())
+    }
+
+    /// Keeps what is said of a message that the provider's answer will name.
+    fn hold_update(
+        &mut self,
+        reported_by: &Arc<str>,
+        scope: Option<&ReceiptScope>,
+        provider_id: String,
+        update: Update,
+    ) {
+        let held = HeldReceipt {
+            key: 0,
+            account: Arc::clone(reported_by),
+            provider_id,
+            at: self.now.engine,
+            report: update.report.into(),
+            provider_time: update.provider_time,
+            code: update.code,
+            detail: update.detail,
+            usage: update.usage,
+        };
+        match scope {
+            None => self.hold(held),
+            Some(scope) => scope
+                .ids(reported_by)
+                .for_each(|account| self.hold(HeldReceipt { account, ..held.clone() })),
+        }
     }
 
     fn hold(&mut self, held: HeldReceipt) {
@@ -257,11 +334,24 @@ impl BatchContext<'_> {
         self.effects.change_set.release_receipts.extend(gone);
     }
 
+    /// Whether what came in this scope counts for an attempt. The attempt's workflow is loaded.
+    fn is_within(&self, scope: Option<&ReceiptScope>, attempt: AttemptId) -> bool {
+        scope.is_none_or(|it| self.requirement_of(attempt).is_some_and(|of| it.admits(of)))
+    }
+
     /// What the step of an attempt needs of its route. The attempt's workflow is loaded.
     fn requirement_of(&self, attempt: AttemptId) -> Option<&RouteRequirement> {
         let state = &self.loaded.get(&WorkflowId(attempt.workflow))?.state;
         let step = state.attempt(attempt.number)?.step;
         Some(&*state.steps.get(usize::from(step))?.requirement)
+    }
+
+    /// Whether the message of an attempt may go out in parts. The attempt's workflow is loaded.
+    fn goes_in_parts(&self, attempt: AttemptId) -> bool {
+        let loaded = self.loaded.get(&WorkflowId(attempt.workflow));
+        loaded
+            .and_then(|it| it.state.attempt(attempt.number))
+            .is_some_and(|it| it.properties.in_parts)
     }
 
     /// What the account is known by now that the newest call of an attempt was STARTED under; `None` if
@@ -280,20 +370,19 @@ impl BatchContext<'_> {
         self.processor.expected_receipts.may_receive(account) || self.processor.is_restore_locked()
     }
 
-    /// The attempt whose message an account calls so, also if it had another name when it was told.
+    /// The message that an account calls so, also if it had another name when it was told.
     pub(super) fn find_message(
         &self,
         account: &Arc<str>,
         provider_id: &str,
-    ) -> Result<Option<AttemptId>, StoreError> {
-        let message = (Arc::clone(account), provider_id.to_owned());
-        if let Some(attempt) = self.messages.get(&message) {
-            return Ok(Some(*attempt));
+    ) -> Result<Option<FoundMessage>, StoreError> {
+        if let Some(found) = self.messages.get(&ReceiptKey::provider_id(account, provider_id)) {
+            return Ok(Some(*found));
         }
         let former = self.processor.routes.former_names().former(account);
         for name in std::iter::once(account).chain(former) {
-            if let Some(attempt) = self.store.find_message(name, provider_id)? {
-                return Ok(Some(attempt));
+            if let Some(found) = self.store.find_message(name, provider_id)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)

@@ -12,6 +12,7 @@ impl Processor {
             ("held_receipts", self.held_receipts.len()),
             ("held_messages", self.held_receipts.messages()),
             ("uncertain_workflows", self.expected_receipts.len()),
+            ("recent_watermarks", self.watermarks.len()),
         ]
         .into_iter()
         .chain(self.recovery.tables())

@@ -53,6 +53,8 @@ fn adapter(adapter: &dyn ChannelAdapter) -> v1::Adapter {
             .map(|time| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
         correlates_by_attempt_id: can.correlation == Correlation::AttemptId,
         can_recall: can.recall,
+        sends_in_parts: can.parts,
+        tells_by_watermarks: can.watermarks,
         options: can.options.0.iter().map(option).collect(),
     }
 }

@@ -53,6 +53,7 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::LateSendResult { .. } => EventKind::LateAnswer,
         Fact::RecallStarted { .. } => EventKind::RecallStarted,
         Fact::RecallEnded { .. } => EventKind::RecallEnded,
+        Fact::PartReached { .. } => EventKind::PartReached,
     }
 }
 
@@ -72,8 +73,10 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
                 possible_duplicate: *possible_duplicate,
             })
         }
-        Fact::AttemptAccepted { provider_id, .. } => acceptance(Some(provider_id)),
-        Fact::LateSendResult { provider_id, .. } => acceptance(provider_id.as_ref()),
+        Fact::AttemptAccepted { provider_ids, .. } => acceptance(provider_ids),
+        Fact::LateSendResult { provider_ids, .. } => {
+            acceptance(provider_ids.as_deref().unwrap_or_default())
+        }
         Fact::AttemptRejected { failure, .. } | Fact::AttemptRetryScheduled { failure, .. } => {
             call_failure(Some(failure), event.wait_until)
         }
@@ -82,6 +85,12 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
         }
         Fact::StatusReached { status: reached, provider_time, usage, .. } => {
             status_report(*reached, *provider_time, usage.as_ref(), false)
+        }
+        Fact::PartReached { part, status: reached, provider_time, usage, .. } => {
+            Attributes::StatusReport(v1::StatusReport {
+                part: u32::from(*part),
+                ..report_of(*reached, *provider_time, usage.as_ref(), false)
+            })
         }
         Fact::LateStatus {
             status: reached, provider_time, usage, unnecessary_failover, ..
@@ -138,9 +147,8 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
     })
 }
 
-fn acceptance(provider_id: Option<&String>) -> Attributes {
-    let provider_message_id = provider_id.cloned().unwrap_or_default();
-    Attributes::Acceptance(v1::Acceptance { provider_message_id })
+fn acceptance(provider_ids: &[String]) -> Attributes {
+    Attributes::Acceptance(v1::Acceptance { provider_message_ids: provider_ids.to_vec() })
 }
 
 /// Without a failure the service died before the answer; the description says so.
@@ -164,12 +172,22 @@ fn status_report(
     usage: Option<&Usage>,
     unnecessary_failover: bool,
 ) -> Attributes {
-    Attributes::StatusReport(v1::StatusReport {
+    Attributes::StatusReport(report_of(reached, provider_time, usage, unnecessary_failover))
+}
+
+fn report_of(
+    reached: Status,
+    provider_time: Option<UnixMillis>,
+    usage: Option<&Usage>,
+    unnecessary_failover: bool,
+) -> v1::StatusReport {
+    v1::StatusReport {
         status: status(reached),
         provider_time: provider_time.map(timestamp),
         usage: usage.map(charged),
         unnecessary_failover,
-    })
+        part: 0,
+    }
 }
 
 fn charged(usage: &Usage) -> v1::Usage {

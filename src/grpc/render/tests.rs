@@ -75,13 +75,15 @@ fn planned(attempt: u16, step: u8) -> Fact {
         correlates_receipts: false,
         reports_delivered: true,
         recalls: false,
+        in_parts: false,
+        watermarks: false,
     };
     Fact::AttemptPlanned { attempt, step, route: "r".into(), properties, possible_duplicate: false }
 }
 
 fn accepted(attempt: u16) -> Fact {
     let provider_id = format!("p{attempt}");
-    Fact::AttemptAccepted { attempt, provider_id, by: AcceptedBy::Response }
+    Fact::AttemptAccepted { attempt, provider_ids: vec![provider_id], by: AcceptedBy::Response }
 }
 
 fn reached(attempt: u16, status: Status) -> Fact {
@@ -140,7 +142,10 @@ fn a_workflow_that_failed_over_is_shown_whole() {
     assert_eq!(viber.expire_time.unwrap().seconds, START as i64 / 1000 + 4 + 600);
     assert_eq!((viber.channel.as_str(), viber.attempts.len()), ("viber_service_msg", 1));
     assert_eq!((sms.state(), sms.reason()), (StepState::Met, OutcomeReason::ConditionMet));
-    assert_eq!((sms.attempts[0].number, sms.attempts[0].provider_message_id.as_str()), (2, "p2"));
+    assert_eq!(
+        (sms.attempts[0].number, sms.attempts[0].provider_message_ids.concat()),
+        (2, "p2".to_owned())
+    );
     assert_eq!(sms.expire_time, None);
 }
 
@@ -309,7 +314,7 @@ fn one_of_each() -> Vec<Fact> {
             detail: None,
             usage: None,
         },
-        Fact::LateSendResult { attempt, provider_id: None, unknown: false },
+        Fact::LateSendResult { attempt, provider_ids: None, unknown: false },
     ]);
     facts
 }

@@ -113,7 +113,7 @@ fn attempt(workflow: WorkflowId, attempt: &AttemptProgress<'_>) -> v1::Attempt {
         attempt_id: AttemptId { workflow: workflow.0, number: attempt.number }.to_string(),
         number: u32::from(attempt.number),
         route: attempt.route.to_owned(),
-        provider_message_id: attempt.provider_id.unwrap_or_default().to_owned(),
+        provider_message_ids: attempt.provider_ids.to_vec(),
         state: enums::attempt_state(attempt.state) as i32,
         status: status(attempt.status),
         failure: attempt.failure.map(enums::failure).unwrap_or_default() as i32,

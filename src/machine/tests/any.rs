@@ -15,7 +15,8 @@ pub(super) fn report() -> impl Strategy<Value = Report> {
 pub(super) fn any_answer() -> impl Strategy<Value = SendResult> {
     let fault = prop::sample::select(&[Fault::Provider, Fault::Recipient][..]);
     prop_oneof![
-        3 => Just(SendResult::Accepted { provider_id: "p".to_owned() }),
+        3 => Just(SendResult::Accepted { provider_ids: vec!["p".to_owned()] }),
+        1 => Just(SendResult::Accepted { provider_ids: vec!["p".to_owned(), "q".to_owned()] }),
         1 => fault.clone().prop_map(|fault| SendResult::Rejected(failure(fault))),
         2 => (fault.clone(), prop::option::of(0..120_000_u64)).prop_map(|(fault, after_ms)| {
             SendResult::RetryLater { failure: failure(fault), after_ms }
@@ -36,8 +37,9 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         2 => (0..6_u16, any_recall(), 0..60 * MINUTE).prop_map(|(attempt, result, ms)| {
             Event::RecallResult { attempt, result, up_since: UnixMillis(START + ms) }
         }),
-        4 => (0..6_u16, report())
-            .prop_map(|(attempt, report)| Event::Update { attempt, update: update(report) }),
+        4 => (0..6_u16, report(), prop::option::of(0..4_u16)).prop_map(|(attempt, report, part)| {
+            Event::Update { attempt, update: Update { part, ..update(report) } }
+        }),
         1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
     ]
@@ -87,14 +89,17 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 pub(super) fn any_routes() -> impl Strategy<Value = Vec<RouteProperties>> {
-    let promises = (prop::option::of(0..10 * MINUTE), any::<bool>(), any::<bool>(), any::<bool>());
-    let properties = promises.prop_map(
-        |(idempotent_for_ms, correlates_receipts, reports_delivered, recalls)| RouteProperties {
+    let promises = (prop::option::of(0..10 * MINUTE), any::<[bool; 5]>());
+    let properties = promises.prop_map(|(idempotent_for_ms, can)| {
+        let [correlates_receipts, reports_delivered, recalls, in_parts, watermarks] = can;
+        RouteProperties {
             idempotent_for_ms,
             correlates_receipts,
             reports_delivered,
             recalls,
-        },
-    );
+            in_parts,
+            watermarks,
+        }
+    });
     prop::collection::vec(properties, 0..3)
 }

@@ -218,7 +218,7 @@ fn a_call_that_is_lost_after_the_end_is_recorded_as_unknown() {
     let before = driven.workflow.sequence;
     assert_eq!(driven.handle(Event::Cancel), 0);
     driven.handle(Event::Lost { attempt: 1 });
-    let late = Fact::LateSendResult { attempt: 1, provider_id: None, unknown: true };
+    let late = Fact::LateSendResult { attempt: 1, provider_ids: None, unknown: true };
     assert_eq!(driven.journal.last().map(|(_, fact)| fact), Some(&late));
     assert!(matches!(driven.workflow.attempts[0].state, AttemptState::Unknown { .. }));
     assert_eq!(driven.workflow.sequence, before + 1);
@@ -226,7 +226,7 @@ fn a_call_that_is_lost_after_the_end_is_recorded_as_unknown() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     driven.start();
     driven.handle(Event::Cancel);
-    driven.answer(SendResult::Accepted { provider_id: "p".to_owned() });
+    driven.answer(SendResult::Accepted { provider_ids: vec!["p".to_owned()] });
     assert_eq!(driven.workflow.attempts[0].state, AttemptState::Accepted);
     assert!(matches!(driven.journal.last(), Some((_, Fact::LateSendResult { .. }))));
 }

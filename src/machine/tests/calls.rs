@@ -9,7 +9,7 @@ fn an_answer_counts_for_the_call_that_it_answers_and_for_no_later_one() {
         SendResult::RetryLater { failure: failure(Fault::Provider), after_ms: Some(30_000) };
     driven.start().answer(deferred).after(30_000).start();
     assert_eq!(driven.workflow.attempts[0].calls, 2);
-    let late = SendResult::Accepted { provider_id: "of the first call".to_owned() };
+    let late = SendResult::Accepted { provider_ids: vec!["of the first call".to_owned()] };
     assert_eq!(driven.handle(Event::SendResult { attempt: 1, call: 1, result: late }), 0);
     assert_eq!(driven.workflow.attempts[0].state, AttemptState::Started);
 }

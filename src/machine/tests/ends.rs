@@ -31,7 +31,7 @@ fn an_answer_after_a_cancel_is_recorded_and_changes_nothing() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     driven.start();
     driven.handle(Event::Cancel);
-    driven.answer(SendResult::Accepted { provider_id: "p".to_owned() });
+    driven.answer(SendResult::Accepted { provider_ids: vec!["p".to_owned()] });
     driven.update(1, Report::Reached(Status::Read));
     assert_eq!(driven.ended(), Some((EndState::Canceled, Reason::Canceled)));
     assert!(matches!(driven.journal.last(), Some((_, Fact::LateStatus { .. }))));

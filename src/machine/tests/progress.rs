@@ -29,7 +29,7 @@ fn a_failover_tells_why_each_step_was_left_and_which_decided() {
     assert_eq!(*first.channel, Channel::MESSENGER);
     assert_eq!(first.expires_at, Some(UnixMillis(START + 10 * MINUTE)));
     let attempt = first.attempts().next().unwrap();
-    assert_eq!((attempt.provider_id, attempt.calls), (Some("p"), 1));
+    assert_eq!((attempt.provider_ids.concat(), attempt.calls), ("p".to_owned(), 1));
     assert_eq!(progress.next_deadline, None);
 }
 

@@ -113,6 +113,6 @@ fn a_crash_between_started_and_the_answer_leaves_the_outcome_unknown() {
     driven.start();
     assert_eq!(driven.workflow.unanswered(), [1]);
     driven.handle(Event::Lost { attempt: 1 });
-    driven.answer(SendResult::Accepted { provider_id: "p".to_owned() });
+    driven.answer(SendResult::Accepted { provider_ids: vec!["p".to_owned()] });
     assert!(matches!(driven.workflow.attempts[0].state, AttemptState::Unknown { .. }), "stale");
 }

@@ -6,8 +6,8 @@ use dispatch_contract::{ErrorKind, Fault, UnixMillis};
 
 use super::{RouteCandidate, Transition};
 use crate::machine::{
-    AcceptedBy, Attempt, AttemptState, CallFailure, EndState, Fact, OnUnknown, Reason, SendResult,
-    retry_delay,
+    AcceptedBy, Attempt, AttemptState, CallFailure, EndState, Fact, OnUnknown, Reason,
+    RouteProperties, SendResult, retry_delay,
 };
 
 impl Transition<'_> {
@@ -35,20 +35,20 @@ impl Transition<'_> {
 
     pub(super) fn send_result(&mut self, number: u16, call: u16, result: SendResult) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
-        if attempt.state != AttemptState::Started || attempt.calls != call {
+        if !adds_to(attempt, &result) || attempt.calls != call {
             return;
         }
         if self.workflow.has_ended() {
-            let (provider_id, unknown) = match result {
-                SendResult::Accepted { provider_id } => (Some(provider_id), false),
+            let (provider_ids, unknown) = match result {
+                SendResult::Accepted { provider_ids } => (Some(provider_ids), false),
                 SendResult::Rejected(_) | SendResult::RetryLater { .. } => (None, false),
                 SendResult::Unknown(_) => (None, true),
             };
-            return self.emit(Fact::LateSendResult { attempt: number, provider_id, unknown });
+            return self.emit(Fact::LateSendResult { attempt: number, provider_ids, unknown });
         }
         match result {
-            SendResult::Accepted { provider_id } => {
-                self.accepted(number, provider_id, AcceptedBy::Response);
+            SendResult::Accepted { provider_ids } => {
+                self.accepted(number, provider_ids, AcceptedBy::Response);
             }
             SendResult::Rejected(failure) => self.rejected(number, failure),
             SendResult::RetryLater { failure, after_ms } => {
@@ -65,14 +65,14 @@ impl Transition<'_> {
             return;
         }
         if self.workflow.has_ended() {
-            let fact = Fact::LateSendResult { attempt: number, provider_id: None, unknown: true };
+            let fact = Fact::LateSendResult { attempt: number, provider_ids: None, unknown: true };
             return self.emit(fact);
         }
         self.unknown(number, None);
     }
 
-    pub(super) fn accepted(&mut self, number: u16, provider_id: String, by: AcceptedBy) {
-        self.emit(Fact::AttemptAccepted { attempt: number, provider_id, by });
+    pub(super) fn accepted(&mut self, number: u16, provider_ids: Vec<String>, by: AcceptedBy) {
+        self.emit(Fact::AttemptAccepted { attempt: number, provider_ids, by });
         self.status_advanced(number);
         let Some(attempt) = self.workflow.attempt(number) else { return };
         let (step, reports_delivered) = (attempt.step, attempt.properties.reports_delivered);
@@ -237,6 +237,28 @@ impl Transition<'_> {
             self.end(EndState::Unconfirmed, Reason::OutcomeUnknown, None, detail);
         }
         // Else a receipt may still come, and the clock that runs bounds the wait.
+    }
+}
+
+/// Whether what a call came back with says something new of its attempt: it is waited for, or a receipt came
+/// first, and only the answer tells what the message's parts are and that it stands in a conversation.
+fn adds_to(attempt: &Attempt, result: &SendResult) -> bool {
+    let RouteProperties { in_parts, watermarks, .. } = attempt.properties;
+    match (attempt.state, result) {
+        (AttemptState::Started, _) => true,
+        (AttemptState::Accepted, SendResult::Accepted { provider_ids }) => {
+            let tells_more = watermarks || (in_parts && provider_ids.len() > 1);
+            attempt.failure.is_none() && !attempt.is_answered && tells_more
+        }
+        (
+            AttemptState::Planned
+            | AttemptState::RetryScheduled { .. }
+            | AttemptState::Accepted
+            | AttemptState::Unknown { .. }
+            | AttemptState::Rejected
+            | AttemptState::Recalling { .. },
+            _,
+        ) => false,
     }
 }
 

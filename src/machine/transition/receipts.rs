@@ -14,6 +14,12 @@ impl Transition<'_> {
             // Nothing of it ever left; a receipt for it is somebody's mistake.
             return;
         }
+        if let Some(part) = update.part
+            && let Some(reached) = attempt.parts.get(usize::from(part).wrapping_sub(1))
+        {
+            let reached = *reached;
+            return self.part_update(number, (part, reached), update);
+        }
         let says_new = match update.report {
             Report::Reached(status) => status > attempt.status,
             Report::Failed(_) => attempt.failure.is_none() && attempt.status < Status::Delivered,
@@ -27,8 +33,8 @@ impl Transition<'_> {
         let is_accepted =
             matches!(attempt.state, AttemptState::Accepted | AttemptState::Recalling { .. });
         if !is_accepted {
-            let provider_id = update.provider_id.clone().unwrap_or_default();
-            self.accepted(number, provider_id, AcceptedBy::Receipt);
+            let provider_ids = update.provider_id.clone().into_iter().collect();
+            self.accepted(number, provider_ids, AcceptedBy::Receipt);
             // Acceptance alone may have ended it.
             if self.workflow.has_ended() {
                 return self.update(number, update);
@@ -49,6 +55,27 @@ impl Transition<'_> {
                 }
             }
             Report::Failed(failure) => self.status_failed(number, failure, update),
+        }
+    }
+
+    /// Of one part of a message, which reached a status before: the message is as far as its last part, and
+    /// failed when one did.
+    fn part_update(&mut self, number: u16, (part, before): (u16, Status), update: Update) {
+        let whole = Update { part: None, ..update };
+        match whole.report {
+            Report::Reached(status) if status > before => {
+                let Update { provider_time, usage, .. } = whole.clone();
+                let (attempt, late) = (number, self.workflow.has_ended());
+                self.emit(Fact::PartReached { attempt, part, status, provider_time, usage, late });
+                let parts = self.workflow.attempt(number).map(|attempt| attempt.parts.iter());
+                if let Some(last) = parts.and_then(Iterator::min) {
+                    let report = Report::Reached(*last);
+                    // What it costs stands with the part.
+                    self.update(number, Update { report, usage: None, ..whole });
+                }
+            }
+            Report::Failed(_) if before < Status::Delivered => self.update(number, whole),
+            Report::Reached(_) | Report::Failed(_) => {}
         }
     }
 

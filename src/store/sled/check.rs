@@ -19,7 +19,8 @@ use super::{
 use crate::{
     machine::{Fingerprint, WorkflowId},
     store::{
-        CheckReport, Cursor, HeldReceipt, Incarnation, Reader, RestoreLock, StoreError, codec,
+        CheckReport, Cursor, HeldReceipt, Incarnation, MessagePart, Reader, RestoreLock,
+        StoreError, codec,
     },
 };
 
@@ -200,7 +201,9 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
             keys::ORIGIN => codec::decode::<RestoreOrigin>(value, place).map(|_| true),
             _ => return Err(wrong("this program knows no such row")),
         },
-        Some(b'p') => codec::decode::<(WorkflowId, u16)>(value, place).map(|_| true),
+        Some(b'p') => codec::decode::<(WorkflowId, MessagePart)>(value, place).map(|_| true),
+        Some(b'w') => codec::decode::<(WorkflowId, MessagePart)>(value, place)
+            .map(|(id, part)| keys::conversation_of(key) == Some((id, part.attempt))),
         Some(b'q') => codec::decode::<(WorkflowId, Fingerprint)>(value, place).map(|_| true),
         // Read with the value that it is a piece of.
         Some(b'x') => return Ok(()),
@@ -243,11 +246,13 @@ fn workflows(shared: &SledInner, checked: &mut CheckReport) -> Result<(), StoreE
                 .found(tree::place(key), format!("it leads to workflow {id}, which is not there"));
         }
     };
-    for kind in [b'p', b'q'] {
+    for kind in [b'p', b'q', b'w'] {
         for row in tree.range(vec![kind], vec![kind + 1]) {
             let (key, value) = row?;
             let id = match kind {
-                b'p' => codec::decode::<(WorkflowId, u16)>(&value, || tree::place(&key))?.0,
+                b'p' | b'w' => {
+                    codec::decode::<(WorkflowId, MessagePart)>(&value, || tree::place(&key))?.0
+                }
                 _ => codec::decode::<(WorkflowId, Fingerprint)>(&value, || tree::place(&key))?.0,
             };
             leads(&key, id, checked);

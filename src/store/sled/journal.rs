@@ -17,7 +17,7 @@ use super::{
 use crate::{
     machine::WorkflowId,
     store::{
-        Cursor, MessageKey, Record, Row, StoreError,
+        Cursor, ReceiptKey, Record, Row, StoreError,
         codec::{BatchDecoder, BatchEncoder},
     },
 };
@@ -31,7 +31,7 @@ const CHUNK: usize = 96 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum JournalEntry {
     /// A transition. `messages` are the workflow's rows in the index of messages that came with it.
-    Row { previous: Previous, row: Arc<Row>, messages: Vec<MessageKey> },
+    Row { previous: Previous, row: Arc<Row>, messages: Vec<ReceiptKey> },
     /// A workflow that retention compacted: its record and its whole timeline so far. No
     /// transition. `at` is when it was compacted.
     Compacted {
@@ -39,7 +39,7 @@ pub(crate) enum JournalEntry {
         at: UnixMillis,
         record: Arc<Record>,
         rows: Vec<Arc<Row>>,
-        messages: Vec<MessageKey>,
+        messages: Vec<ReceiptKey>,
     },
 }
 

@@ -9,13 +9,16 @@
 //! | `j` | cursor | the journal: a chunk of its rows, under the cursor of the first |
 //! | `k` | number | a held receipt |
 //! | `m` | name | about the store itself |
-//! | `p` | hash of account and provider id | which attempt a provider's id means |
+//! | `p` | hash of account and provider id | which attempt a provider's id means, and which part |
 //! | `q` | hash of tenant and request id | which workflow a request id made |
+//! | `w` | hash of a conversation, engine time, workflow id, attempt | an accepted attempt of that conversation |
 //! | `x` | another key, number | a piece of a value too large for one row |
+
+use dispatch_contract::UnixMillis;
 
 use crate::{
     machine::WorkflowId,
-    store::{Cursor, MessageKey, types::id_hash},
+    store::{Cursor, NameHash, ReceiptKey, types::id_hash},
 };
 
 pub(super) const INCARNATION: &[u8] = b"mincarnation";
@@ -44,13 +47,32 @@ pub(super) fn request(tenant: &str, request_id: &str) -> Vec<u8> {
     with(b'q', &id_hash(tenant, request_id))
 }
 
-pub(super) fn message(account: &str, provider_id: &str) -> MessageKey {
-    id_hash(account, provider_id)
+/// Under which a receipt finds its message.
+pub(super) fn found_by(key: ReceiptKey) -> Vec<u8> {
+    match key {
+        ReceiptKey::ProviderId(hash) => with(b'p', &hash),
+        ReceiptKey::Conversation(hash, began, workflow, attempt) => {
+            let mut key = conversation(hash, began);
+            key.extend(workflow.as_bytes());
+            key.extend(attempt.to_be_bytes());
+            key
+        }
+    }
 }
 
-/// Under which a message is found.
-pub(super) fn found_by(message: MessageKey) -> Vec<u8> {
-    with(b'p', &message)
+/// The workflow and the attempt in the key of a conversation's row.
+pub(super) fn conversation_of(key: &[u8]) -> Option<(WorkflowId, u16)> {
+    let rest = key.strip_prefix(b"w")?.get(size_of::<NameHash>() + size_of::<UnixMillis>()..)?;
+    let (workflow, attempt) = rest.split_at_checked(16)?;
+    let workflow = uuid::Uuid::from_bytes(workflow.try_into().ok()?);
+    Some((WorkflowId(workflow), u16::from_be_bytes(attempt.try_into().ok()?)))
+}
+
+/// Before everything of a conversation that began at or after a time.
+pub(super) fn conversation(hash: NameHash, began: UnixMillis) -> Vec<u8> {
+    let mut key = with(b'w', &hash);
+    key.extend(began.0.to_be_bytes());
+    key
 }
 
 pub(super) fn piece(key: &[u8], number: u32) -> Vec<u8> {

@@ -41,10 +41,11 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, ChangeSet, ClockNote, Cursor, DueWorkflow, HeldReceipt, Incarnation, Reader,
-    RestoreLock, Row, Settings, Store, StoreError, Swept,
+    Change, ChangeSet, ClockNote, Cursor, DueWorkflow, FoundMessage, HeldReceipt, Incarnation,
+    MessagePart, NameHash, Reader, ReceiptKey, RestoreLock, Row, Settings, Store, StoreError,
+    Swept,
     active::{ActiveIndex, ActiveWorkflow, is_over},
-    types::attempt_id,
+    codec,
 };
 use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
 use high_water_mark::HighWaterMark;
@@ -271,9 +272,8 @@ impl SledStore {
             facts: change.facts,
         });
         let mut messages = Vec::new();
-        for (account, provider_id, number) in change.messages {
-            let key = keys::message(&account, &provider_id);
-            writes.put(keys::found_by(key), &(id, number))?;
+        for (key, part) in change.messages {
+            writes.put(keys::found_by(key), &(id, part))?;
             messages.push(key);
         }
         appender.put(&JournalEntry::Row { previous, row: Arc::clone(&row), messages }, writes)?;
@@ -307,10 +307,29 @@ impl Store for SledStore {
         &self,
         account: &str,
         provider_id: &str,
-    ) -> Result<Option<AttemptId>, StoreError> {
-        let key = keys::found_by(keys::message(account, provider_id));
-        let found = self.shared.tree.decode(&key)?;
-        Ok(found.map(|(workflow, number)| attempt_id(workflow, number)))
+    ) -> Result<Option<FoundMessage>, StoreError> {
+        let key = keys::found_by(ReceiptKey::provider_id(account, provider_id));
+        let found: Option<(WorkflowId, MessagePart)> = self.shared.tree.decode(&key)?;
+        Ok(found.map(|(workflow, part)| part.found(workflow)))
+    }
+
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        let tree = &self.shared.tree;
+        let from = keys::conversation(conversation, UnixMillis(0));
+        let behind = keys::conversation(conversation, UnixMillis(until.0.saturating_add(1)));
+        let rows = tree.range(from, behind).rev().take(limit);
+        rows.map(|row| {
+            let (key, value) = row?;
+            let (workflow, part): (WorkflowId, MessagePart) =
+                codec::decode(&value, || tree::place(&key))?;
+            Ok(part.found(workflow).attempt)
+        })
+        .collect()
     }
 
     fn due(

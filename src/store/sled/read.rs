@@ -9,8 +9,8 @@ use super::{EndedLocation, JournalEntry, Previous, SledInner, keys, tenant_tag, 
 use crate::{
     machine::{Fingerprint, Workflow, WorkflowId},
     store::{
-        Cursor, Entry, Filter, HeldReceipt, Incarnation, MessageKey, Page, Reader, Record,
-        RequirementInterner, Row, StoreError,
+        Cursor, Entry, Filter, HeldReceipt, Incarnation, MessagePart, Page, Reader, ReceiptKey,
+        Record, RequirementInterner, Row, StoreError,
         active::{ActiveIndex, replay},
         codec::{self, weight},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
@@ -26,7 +26,7 @@ pub(super) struct History {
     /// What happened, oldest first.
     pub(super) rows: Vec<Arc<Row>>,
     /// Its rows in the index of messages.
-    pub(super) messages: Vec<MessageKey>,
+    pub(super) messages: Vec<ReceiptKey>,
 }
 
 /// Where a workflow's rows stand: the ends of its chain.
@@ -304,7 +304,7 @@ impl Reader for SledInner {
                 };
                 let mut messages = Vec::new();
                 for key in keys {
-                    let found: Option<(WorkflowId, u16)> =
+                    let found: Option<(WorkflowId, MessagePart)> =
                         self.tree.decode(&keys::found_by(key))?;
                     messages
                         .extend(found.filter(|found| found.0 == id).map(|found| (key, found.1)));

@@ -162,8 +162,8 @@ impl RestoreWriter<'_> {
             return Ok(());
         }
         let mut index = Vec::new();
-        for (key, number) in messages {
-            writes.put(keys::found_by(key), &(id, number))?;
+        for (key, part) in messages {
+            writes.put(keys::found_by(key), &(id, part))?;
             index.push(key);
         }
         if let Some(request_id) = &record.request_id {

@@ -53,8 +53,7 @@ pub fn spoiled(data: &[u8]) {
         (422, r#"{"type":"x#1000","title":"1000","detail":"Throttled","instance":"i"}"#),
         (422, r#"{"title":"t","type":"x#1150","invalid_parameters":[{"name":"text"}]}"#),
     ] {
-        let answer =
-            |body| dispatch_vonage::decode(&HttpResponse { status, retry_after: None, body });
+        let answer = |body| dispatch_vonage::decode(&HttpResponse::new(status, body));
         let odd = spoil(body);
         if Json::items(&odd).count() == 1 {
             assert_eq!(answer(odd), answer(body.as_bytes().to_vec()));

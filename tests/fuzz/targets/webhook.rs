@@ -89,6 +89,9 @@ pub(super) fn read(
                 assert!(receipt.detail.is_none() || receipt.code.is_some());
             }
             Inbound::Reply(reply) => assert!(reply.provider_id.is_some()),
+            Inbound::Watermark(watermark) => {
+                assert!(!watermark.sender.id.is_empty() && !watermark.recipient.value().is_empty());
+            }
             other => panic!("no adapter tells {other:?} yet"),
         }
     }

@@ -125,7 +125,7 @@ async fn a_code_is_sent_at_once_while_a_bulk_waits_and_a_refusal_names_the_route
         let id = created.workflow.unwrap().workflow_id;
         let is_out = || async {
             let steps = client.get(&id).await.unwrap().steps;
-            steps[0].attempts.iter().any(|attempt| !attempt.provider_message_id.is_empty())
+            steps[0].attempts.iter().any(|attempt| !attempt.provider_message_ids.is_empty())
         };
         assert!(eventually(Duration::from_secs(20), is_out).await, "it waits for the bulk");
         let took = asked.elapsed();

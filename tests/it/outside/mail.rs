@@ -114,7 +114,7 @@ async fn goes_out_or_fails_over(client: &Client, mails: &Mails) {
     assert_failed_over(&sent(client, "email", ADA, "nobody@example.com").await);
     let mails = mails.lock().unwrap();
     let [mail] = mails.as_slice() else { panic!("{mails:?}") };
-    let id = &taken.steps[0].attempts[0].provider_message_id;
+    let id = &taken.steps[0].attempts[0].provider_message_ids[0];
     for part in [
         &format!("Message-ID: <{id}>\r\n"),
         "From: \"The Green Table\" <table@example.com>\r\n",
@@ -202,7 +202,7 @@ async fn call(
     };
     let adapter = email::provider().channels().remove(0);
     assert_eq!(adapter.check(&message, context.now), []);
-    adapter.send(&context, &message).await.map(|accepted| accepted.provider_id)
+    adapter.send(&context, &message).await.map(|accepted| accepted.provider_ids.concat())
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ fn provider(field: &'static str) -> Pages {
         idempotent_for: None,
         correlation: Correlation::AttemptId,
         recall: false,
+        parts: false,
+        watermarks: false,
         options: OptionsForm::NONE,
     };
     Pages { adapter: Arc::new(PagesAdapter { capabilities, client: HttpClient::new() }), field }
@@ -154,7 +156,7 @@ impl ChannelAdapter for PagesAdapter {
         };
         let answer = self.client.call(call).await?;
         let provider_id = String::from_utf8(answer.body).unwrap();
-        Ok(Accepted { provider_id })
+        Ok(Accepted::under(provider_id))
     }
 }
 
@@ -309,7 +311,7 @@ steps:
         assert!(eventually(std::time::Duration::from_secs(10), is_out).await);
         let is_taken = async || {
             let workflow = self.get(tenant, &id).await;
-            !workflow.steps[0].attempts[0].provider_message_id.is_empty()
+            !workflow.steps[0].attempts[0].provider_message_ids.is_empty()
         };
         assert!(eventually(std::time::Duration::from_secs(10), is_taken).await);
         let call = self.server.calls.lock().unwrap()[before].clone();

@@ -99,7 +99,7 @@ async fn what_it_declares_is_proven() {
 /// A friend gets the text by LINE, a stranger an SMS.
 async fn goes_out_or_fails_over(client: &Client, pushes: &Pushes) {
     let taken = sent(client, "line", FRIEND, FRIEND).await;
-    assert_eq!(taken.steps[0].attempts[0].provider_message_id, "461230966842064897");
+    assert_eq!(taken.steps[0].attempts[0].provider_message_ids, ["461230966842064897"]);
     assert!(taken.steps[1].attempts.is_empty());
     assert_failed_over(&sent(client, "line", FRIEND, STRANGER).await);
     let pushes = pushes.lock().unwrap();

@@ -271,12 +271,7 @@ fn a_large_batch_is_kept_row_by_row() {
         let is_first = row.sequence == 1;
         let state = states.entry(id).or_insert_with(|| model.needs.workflow(&record));
         row.facts.iter().for_each(|fact| state.apply(row.at, fact));
-        let messages = row.facts.iter().filter_map(|fact| match fact {
-            Fact::AttemptAccepted { attempt, provider_id, .. } => {
-                Some((Arc::from("p/main"), provider_id.clone(), *attempt))
-            }
-            _ => None,
-        });
+        let messages = named(id, &row.facts, row.at);
         batch.changes.push(Change {
             record: is_first.then(|| Arc::clone(&record)),
             tenant: Arc::clone(&row.tenant),
@@ -284,7 +279,7 @@ fn a_large_batch_is_kept_row_by_row() {
             expected: row.sequence - 1,
             facts: row.facts.clone(),
             state: state.clone(),
-            messages: messages.collect(),
+            messages,
         });
     }
     let mut store = open(folder.path()).unwrap();

@@ -176,20 +176,19 @@ impl Judge {
 
         for fact in &row.facts {
             // Whose a provider's id is becomes known, and with it what was told of it before.
-            let (Fact::AttemptAccepted { attempt, provider_id, .. }
-            | Fact::LateSendResult { attempt, provider_id: Some(provider_id), .. }) = fact
+            let (Fact::AttemptAccepted { attempt, provider_ids, .. }
+            | Fact::LateSendResult { attempt, provider_ids: Some(provider_ids), .. }) = fact
             else {
                 continue;
             };
+            // No route here sends in parts.
+            let Some(provider_id) = provider_ids.first() else { continue };
             let route = match case.at(*attempt) {
                 Some(tried) => tried.route,
                 None => continue,
             };
             let scope = (self.routes[route].provider, self.routes[route].account);
             let name = AttemptId { workflow: id.0, number: *attempt };
-            if provider_id.is_empty() {
-                continue;
-            }
             self.messages.insert((scope, provider_id.clone()), name);
             let is_it = |early: &Early| {
                 early.told.scope == scope && early.told.provider_id.as_ref() == Some(provider_id)

@@ -67,11 +67,11 @@ impl Here<'_> {
                 self.goes_by(*attempt, account)?;
                 self.started(*attempt, *call)?;
             }
-            Fact::AttemptAccepted { attempt, provider_id, by } => {
+            Fact::AttemptAccepted { attempt, provider_ids, by } => {
                 let has_cause = match by {
                     AcceptedBy::Response => matches!(
                         self.answer(*attempt),
-                        Some(SendResult::Accepted { provider_id: id }) if id == provider_id
+                        Some(SendResult::Accepted { provider_ids: ids }) if ids == provider_ids
                     ),
                     AcceptedBy::Receipt => self.causes.news.contains_key(attempt),
                 };
@@ -178,16 +178,19 @@ impl Here<'_> {
                 self.asks_back(*attempt, wait_until.0, fact)?;
             }
             Fact::RecallEnded { attempt, result } => self.asked_back(*attempt, result, fact)?,
+            Fact::PartReached { .. } => {
+                self.want(false, TRUE, || format!("no provider here sends in parts: {fact:?}"))?;
+            }
             Fact::Ended(outcome) => self.ended(outcome)?,
-            Fact::LateSendResult { attempt, provider_id, unknown } => {
+            Fact::LateSendResult { attempt, provider_ids, unknown } => {
                 let told = match self.answer(*attempt) {
-                    Some(SendResult::Accepted { provider_id }) => {
-                        (Some(provider_id.clone()), false)
+                    Some(SendResult::Accepted { provider_ids }) => {
+                        (Some(provider_ids.clone()), false)
                     }
                     Some(SendResult::Rejected(_) | SendResult::RetryLater { .. }) => (None, false),
                     Some(SendResult::Unknown(_)) | None => (None, true),
                 };
-                self.want(told == (provider_id.clone(), *unknown), TRUE, || format!("{fact:?}"))?;
+                self.want(told == (provider_ids.clone(), *unknown), TRUE, || format!("{fact:?}"))?;
                 self.lost_or_answered(*attempt, fact)?;
                 self.attempt(*attempt).state = match told {
                     (Some(_), _) => TryState::Taken,

@@ -10,8 +10,8 @@ use dispatch::{
     engine::{CallExecutor, RecallOrder, RouteTable, SendOrder},
     machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
     store::{
-        ChangeSet, ClockNote, DueWorkflow, HeldReceipt, Reader, RestoreLock, Row, Settings, Store,
-        StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, NameHash, Reader,
+        RestoreLock, Row, Settings, Store, StoreError, Swept,
     },
 };
 use dispatch_contract::{AttemptId, Busy, UnixMillis};
@@ -237,8 +237,17 @@ impl Store for Mortal {
         self.kept().find_request(tenant, request_id)
     }
 
-    fn find_message(&self, account: &str, id: &str) -> Result<Option<AttemptId>, StoreError> {
+    fn find_message(&self, account: &str, id: &str) -> Result<Option<FoundMessage>, StoreError> {
         self.kept().find_message(account, id)
+    }
+
+    fn find_conversation(
+        &self,
+        conversation: NameHash,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        self.kept().find_conversation(conversation, until, limit)
     }
 
     fn due(

@@ -227,7 +227,7 @@ impl World<'_> {
         let answer = match &call.course.answer {
             Some((after, error)) if *after < spec.timeout_ms => match error {
                 Some(error) => answer_of(error.clone()),
-                None => SendResult::Accepted { provider_id: call.provider_id.clone() },
+                None => SendResult::Accepted { provider_ids: vec![call.provider_id.clone()] },
             },
             _ => {
                 let (kind, fault) = (ErrorKind::Timeout, Fault::Provider);
@@ -245,7 +245,14 @@ impl World<'_> {
             answer: answer.clone(),
         };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
-        let input = Command::SendResult { attempt, call: number, route, answer, took_ms };
+        let input = Command::SendResult {
+            attempt,
+            call: number,
+            route,
+            answer,
+            took_ms,
+            conversation: None,
+        };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
     }

@@ -15,6 +15,10 @@ pub enum Promise {
     Failures,
     /// How receipts are matched with attempts.
     Correlation,
+    /// What is told of everything that was sent in a conversation until a certain time.
+    Watermarks,
+    /// A message in several parts has an id for each.
+    Parts,
     /// A kind of content that is sent, or refused when a workflow is created.
     Content(ContentKind),
     /// How long things may be.
@@ -126,6 +130,8 @@ impl fmt::Display for Promise {
             Promise::Declaration => "declaration",
             Promise::Failures => "failures",
             Promise::Correlation => "correlation",
+            Promise::Watermarks => "watermarks",
+            Promise::Parts => "parts",
             Promise::Limits => "limits",
             Promise::Addresses => "addresses",
             Promise::Options => "options",

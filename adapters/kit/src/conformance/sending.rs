@@ -2,10 +2,12 @@
 
 use std::io;
 
-use dispatch_contract::{Accepted, AttemptId, Content, ContentKind, Correlation, Message};
+use dispatch_contract::{
+    Accepted, AdapterError, AttemptId, Content, ContentKind, Correlation, Message, UnixMillis,
+};
 
 use super::{
-    Behaviour, ConformanceSubject, Findings, Promise, any_sample, attempt,
+    Behaviour, ConformanceSubject, Findings, NOW, Promise, any_sample, attempt,
     played::{PROVIDER_ID, PlayedCall, TIMEOUT, send, send_as},
 };
 
@@ -18,12 +20,11 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
         let answer = Behaviour::Answer(subject.accepted(PROVIDER_ID));
         let sent = send(subject, &message, answer, TIMEOUT).await?;
         let PlayedCall { result, requests, provider_id } = sent;
-        let accepted = Accepted { provider_id };
         let mut say = |holds, problem: String| {
             findings.check(Promise::Content(*kind), holds, || problem);
         };
         say(
-            result.as_ref() == Ok(&accepted),
+            is_under(&result, &[&provider_id]),
             format!("the sample is answered with success, and gives {result:?}"),
         );
         let [request] = requests.as_slice() else {
@@ -34,7 +35,50 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
         carries_our_id(subject, request, &mut findings);
         carries_the_message(subject, &message, request, &mut findings);
     }
+    parts(subject, &mut findings).await?;
+    clock(subject, &mut findings).await?;
     Ok(findings)
+}
+
+/// Whether a call was accepted under these ids.
+fn is_under(result: &Result<Accepted, AdapterError>, provider_ids: &[&str]) -> bool {
+    result.as_ref().is_ok_and(|accepted| accepted.provider_ids == provider_ids)
+}
+
+/// A message that was accepted in parts is told under all their ids.
+async fn parts(subject: &dyn ConformanceSubject, findings: &mut Findings) -> io::Result<()> {
+    if !subject.adapter().capabilities().parts {
+        return Ok(());
+    }
+    let provider_ids = ["part-1", "part-2", "part-3"];
+    let (message, answer) = (any_sample(subject), subject.accepted_in_parts(&provider_ids));
+    let has_sample = message.is_some() && answer.is_some();
+    findings.check(Promise::Parts, has_sample, || {
+        "parts are declared, and no sample of their answer is there".to_owned()
+    });
+    let (Some(message), Some(answer)) = (message, answer) else { return Ok(()) };
+    let played = send(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
+    findings.check(Promise::Parts, is_under(&played.result, &provider_ids), || {
+        format!("three parts were accepted, and told is {:?}", played.result)
+    });
+    Ok(())
+}
+
+/// Whose watermarks are read by the provider's clock has to tell how that stands.
+async fn clock(subject: &dyn ConformanceSubject, findings: &mut Findings) -> io::Result<()> {
+    if !subject.adapter().capabilities().watermarks || !subject.speaks_http() {
+        return Ok(());
+    }
+    let Some(message) = any_sample(subject) else { return Ok(()) };
+    // A day before the suite's own time.
+    let answer = subject.accepted(PROVIDER_ID).with_header("date", "Mon, 13 Nov 2023 22:13:20 GMT");
+    let played = send(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
+    let told = played.result.as_ref().ok().and_then(|accepted| accepted.provider_time);
+    let is_told = told == Some(UnixMillis(NOW.0 - 86_400_000));
+    findings.check(Promise::Watermarks, is_told, || {
+        format!("the answer's Date is not told as the provider's time, but {told:?}")
+    });
+    Ok(())
 }
 
 /// What left is the message: to whom, on which channel, and what it says.
@@ -140,8 +184,7 @@ pub(super) async fn idempotence(subject: &dyn ConformanceSubject) -> io::Result<
     };
     let PlayedCall { result, provider_id, .. } =
         send(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
-    let accepted = Accepted { provider_id };
-    check(result.as_ref() == Ok(&accepted), &|| {
+    check(is_under(&result, &[&provider_id]), &|| {
         format!("a repeated call's answer means the first message, and gives {result:?}")
     });
     Ok(findings)

@@ -34,7 +34,7 @@ fn rows() -> Vec<Promise> {
     let statuses = [Status::Submitted, Status::Delivered, Status::Read, Status::Replied];
     let mut rows = vec![Promise::Declaration];
     rows.extend(statuses.map(Promise::Status));
-    rows.extend([Promise::Failures, Promise::Correlation]);
+    rows.extend([Promise::Failures, Promise::Correlation, Promise::Watermarks, Promise::Parts]);
     rows.extend(ContentKind::ALL.map(Promise::Content));
     rows.extend([
         Promise::Limits,
@@ -65,6 +65,8 @@ fn cell(adapter: &dyn ChannelAdapter, findings: &Findings, promise: Promise) -> 
         Promise::Content(kind) => can.sends(kind),
         Promise::Idempotence => can.idempotent_for.is_some(),
         Promise::Recall => can.recall,
+        Promise::Watermarks => can.watermarks,
+        Promise::Parts => can.parts,
         _ => true,
     };
     let is_proven = proof.is_some_and(|proof| proof.checks > 0);

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dispatch_contract::{
-    Account, AttemptId, Correlation, Failure, Inbound, Report, Status, UnixMillis, Verdict,
-    WebhookOutcome,
+    Account, AttemptId, ChannelSender, Correlation, Failure, Inbound, Report, Status, UnixMillis,
+    Verdict, Watermark, WebhookOutcome,
 };
 
 use super::{
-    ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, attempt,
+    ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, any_sample, attempt,
     spoil::{spoiled, spoiled_form},
 };
 
@@ -29,7 +29,8 @@ pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
             && subject.adapter().capabilities().tells(status)
         {
             tells_more = true;
-            let is_told = !webhooks.is_empty() || is_heard(report);
+            let is_told =
+                !webhooks.is_empty() || is_heard(report) || !watermarks(subject, status).is_empty();
             findings.check(Promise::Status(status), is_told, || {
                 format!("{status} is declared, and no webhook tells it")
             });
@@ -42,6 +43,7 @@ pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
     if fails || (tells_more && subject.tells_failures()) {
         findings.check(Promise::Failures, fails, || "no webhook tells a failure".to_owned());
     }
+    conversations(subject, &mut findings);
     for webhook in subject.unrelated() {
         says_nothing(subject, &webhook, &mut findings);
     }
@@ -77,7 +79,51 @@ pub(super) fn samples(subject: &dyn ConformanceSubject) -> Vec<SampleWebhook> {
         !is_progress(report) || Some(at - 1) == highest
     });
     let told = reported.into_iter().flat_map(|(_, webhooks)| webhooks);
-    told.chain(subject.unrelated()).collect()
+    let covering = Status::ALL.iter().flat_map(|status| watermarks(subject, *status));
+    told.chain(covering).chain(subject.unrelated()).collect()
+}
+
+/// The webhooks that tell a status of everything that was sent in a conversation.
+fn watermarks(subject: &dyn ConformanceSubject, status: Status) -> Vec<SampleWebhook> {
+    watermark(subject, status).map_or_else(Vec::new, |told| subject.watermarks(&told))
+}
+
+/// That everything between a sample's sender and recipient reached a status by now.
+fn watermark(subject: &dyn ConformanceSubject, status: Status) -> Option<Watermark> {
+    let sample = any_sample(subject)?;
+    let sender = ChannelSender { channel: sample.channel, id: sample.from.value().to_owned() };
+    Some(Watermark { sender, recipient: sample.to, status, until: NOW })
+}
+
+/// What covers a conversation is read as that, and only where it is declared.
+fn conversations(subject: &dyn ConformanceSubject, findings: &mut Findings) {
+    let can = subject.adapter().capabilities();
+    let (mut shapes, promise) = (0, Promise::Watermarks);
+    for told in Status::ALL.iter().filter_map(|status| watermark(subject, *status)) {
+        for webhook in subject.watermarks(&told) {
+            shapes += 1;
+            let status = told.status;
+            findings.check(promise, can.watermarks, || {
+                format!("a webhook tells {status} by a watermark, and none are declared")
+            });
+            findings.check(promise, can.tells(status), || {
+                format!("a watermark tells {status}, which is not declared")
+            });
+            let webhook = signed(subject, &webhook);
+            let outcome = call(subject, &webhook);
+            let is_read = outcome.inbound.as_slice() == [Inbound::Watermark(told.clone())];
+            findings.check(promise, is_read, || {
+                format!("the watermark {told:?} is read as {:?}", outcome.inbound)
+            });
+            let again = call(subject, &webhook);
+            findings.check(promise, again == outcome, || "repeated it reads otherwise".to_owned());
+        }
+    }
+    if can.watermarks {
+        findings.check(promise, shapes > 0, || {
+            "watermarks are declared, and no webhook tells one".to_owned()
+        });
+    }
 }
 
 fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> {
@@ -181,7 +227,10 @@ fn says_nothing(
 /// must answer 2xx, because a repeat would make no more sense; and nothing is made up of them.
 fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings: &mut Findings) {
     let genuine = content(webhook);
-    let tells: Vec<_> = call(subject, &signed(subject, webhook)).inbound.iter().map(kind).collect();
+    let mut tells: Vec<_> =
+        call(subject, &signed(subject, webhook)).inbound.iter().map(kind).collect();
+    // What names a message may stand beside one, and be all that is left.
+    tells.extend(subject.adapter().capabilities().watermarks.then_some(WATERMARK));
     let mut survives = |content: &[u8], may_tell: &[u8]| {
         let outcome = call(subject, &signed(subject, &with_content(webhook, content)));
         let answered = outcome.verdict != Verdict::Forged && (200..300).contains(&outcome.status);
@@ -219,12 +268,15 @@ fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
     }
 }
 
-/// Whether it is a receipt, a reply or something else.
+const WATERMARK: u8 = 2;
+
+/// Whether it is a receipt, a reply, a watermark or something else.
 fn kind(inbound: &Inbound) -> u8 {
     match inbound {
         Inbound::Receipt(_) => 0,
         Inbound::Reply(_) => 1,
-        _ => 2,
+        Inbound::Watermark(_) => WATERMARK,
+        _ => 3,
     }
 }
 

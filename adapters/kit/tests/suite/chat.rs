@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::{
-    Account, ChannelAdapter, ContentKind, Failure, Inbound, Message, Provider, Receipt, Reply,
-    Report, Secret, SettingsForm, Status, UnixMillis, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelAdapter, ChannelSender, ContentKind, Endpoint, Failure, Inbound,
+    Message, Provider, Receipt, Reply, Report, Secret, SettingsForm, Status, UnixMillis, Watermark,
+    WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, Handshake, NOW, RefusalSample, SampleWebhook, SignedPart,
@@ -27,7 +28,8 @@ impl Chat {
     pub(crate) fn honest() -> Chat {
         let mut push = Push::with_receipts();
         push.can.recall = false;
-        push.can.condition_statuses.push(Status::Replied);
+        push.can.condition_statuses.extend([Status::Read, Status::Replied]);
+        push.can.watermarks = true;
         Chat(push)
     }
 
@@ -85,6 +87,9 @@ impl Chat {
                 answered => reply(answered),
             };
         }
+        if let Some(until) = text("read_until") {
+            return self.watermark(&until, text("from")?, text("to")?).map(|told| vec![told]);
+        }
         let report = match &*text("status")? {
             "delivered" if self.makes(Mistake::ReplyOfReceipt) => return reply(text("id")),
             "delivered" => Report::Reached(Status::Delivered),
@@ -101,6 +106,17 @@ impl Chat {
             detail: None,
             usage: None,
         })])
+    }
+}
+
+impl Chat {
+    /// All that is told of what was read.
+    fn watermark(&self, until_s: &str, from: String, to: String) -> Option<Inbound> {
+        let until = UnixMillis(until_s.parse::<u64>().ok()?.checked_mul(1000)?);
+        let id = if self.makes(Mistake::WatermarkOfOthers) { to.clone() } else { from };
+        let sender = ChannelSender { channel: Channel::SMS, id };
+        let recipient = Endpoint::Id(to);
+        Some(Inbound::Watermark(Watermark { sender, recipient, status: Status::Read, until }))
     }
 }
 
@@ -174,6 +190,14 @@ impl ConformanceSubject for Chat {
         vec![SampleWebhook::form(format!("id={id}&status={status}&ref={attempt}"))]
     }
 
+    fn watermarks(&self, told: &Watermark) -> Vec<SampleWebhook> {
+        if told.status != Status::Read || self.makes(Mistake::WatermarkNeverTold) {
+            return Vec::new();
+        }
+        let (until, from, to) = (told.until.0 / 1000, &told.sender.id, told.recipient.value());
+        vec![SampleWebhook::form(format!("read_until={until}&from={from}&to={to}"))]
+    }
+
     fn unrelated(&self) -> Vec<SampleWebhook> {
         vec![SampleWebhook::form("id=in-2&body=Hello")]
     }
@@ -200,6 +224,10 @@ impl ConformanceSubject for Chat {
 
     fn accepted(&self, provider_id: &str) -> StubAnswer {
         self.0.accepted(provider_id)
+    }
+
+    fn accepted_in_parts(&self, provider_ids: &[&str]) -> Option<StubAnswer> {
+        self.0.accepted_in_parts(provider_ids)
     }
 
     fn duplicate(&self, provider_id: &str) -> Option<StubAnswer> {

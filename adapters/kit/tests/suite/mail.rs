@@ -71,6 +71,8 @@ impl Mail {
             idempotent_for: None,
             correlation: Correlation::ProviderId,
             recall: false,
+            parts: false,
+            watermarks: false,
             options: OptionsForm::NONE,
         };
         Mail { can, mistake: None }
@@ -119,7 +121,7 @@ impl Mail {
         };
         let temporary = Retry::Temporary { after: None };
         match line.trim().split_once(' ') {
-            Some(("250", id)) => Ok(Accepted { provider_id: id.to_owned() }),
+            Some(("250", id)) => Ok(Accepted::under(id)),
             Some(("450", _)) => error(ErrorKind::Throttled, Fault::Provider, temporary),
             Some(("535", _)) => error(ErrorKind::Unauthorized, Fault::Account, Retry::Permanent),
             Some(("550", _)) => {

@@ -60,6 +60,10 @@ enum Mistake {
     HeardTwice,
     HeardAsDelivered,
     HeardForAnother,
+    PartsLost,
+    ClockNotTold,
+    WatermarkNeverTold,
+    WatermarkOfOthers,
 }
 
 /// The part that has to find it runs by itself.
@@ -199,6 +203,7 @@ async fn each_planted_mistake_fails() {
         (Part::Recall, M::RecallOfNobody, "does not say which message"),
         (Part::Recall, M::RecallOfAnything, "HTTP 500 takes nothing back"),
         (Part::Recall, M::RecallAlways, "409 with"),
+        (Part::Sending, M::PartsLost, "three parts were accepted, and told is"),
         (Part::Idempotence, M::KeyLeftOut, "the request carries no key"),
         (Part::Idempotence, M::KeyAtRandom, "two calls under one attempt carry different keys"),
         (Part::Idempotence, M::KeyForAll, "calls of two attempts carry the same key"),
@@ -250,6 +255,10 @@ async fn each_planted_mistake_of_a_chat_fails() {
     let planted = [
         (Part::Forgery, M::UrlNotSigned, "a webhook changed in its URL is taken as"),
         (Part::Forgery, M::ReplayForTenYears, "repeated after its window is taken as"),
+        (Part::Webhooks, M::WatermarkNeverTold, "no webhook tells one"),
+        (Part::Webhooks, M::WatermarkNeverTold, "read is declared, and no webhook tells it"),
+        (Part::Webhooks, M::WatermarkOfOthers, "the watermark Watermark"),
+        (Part::Sending, M::ClockNotTold, "the answer's Date is not told"),
         (Part::Webhooks, M::ReplyOfReceipt, "is read as Reached(Replied)"),
         (Part::Webhooks, M::ReplyOfAnything, "concerns no attempt, and is"),
         (Part::Webhooks, M::ReplyOfJunk, "something is made up"),

@@ -51,6 +51,8 @@ impl Pager {
             idempotent_for: None,
             correlation: Correlation::ProviderId,
             recall: false,
+            parts: false,
+            watermarks: false,
             options: OptionsForm::NONE,
         };
         Pager { can, mistake: None, state: Arc::default() }
@@ -148,7 +150,7 @@ impl ChannelAdapter for Pager {
             });
             self.state.is_told.notify_one();
         }
-        Ok(Accepted { provider_id: id.to_owned() })
+        Ok(Accepted::under(id))
     }
 }
 

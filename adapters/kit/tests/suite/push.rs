@@ -45,6 +45,8 @@ impl Push {
             idempotent_for: Some(Duration::from_secs(86_400)),
             correlation: Correlation::AttemptId,
             recall: true,
+            parts: true,
+            watermarks: false,
             options: OptionsForm::NONE,
         };
         Push { can, mistake: None, client: HttpClient::new() }
@@ -75,15 +77,22 @@ impl Push {
             409 if self.makes(Mistake::DuplicateRefused) => {
                 error(ErrorKind::InvalidRequest, Fault::Content, Retry::Permanent)
             }
-            409 if self.makes(Mistake::DuplicateMadeUp) => {
-                Ok(Accepted { provider_id: "duplicate".to_owned() })
-            }
+            409 if self.makes(Mistake::DuplicateMadeUp) => Ok(Accepted::under("duplicate")),
             200..=299 if self.makes(Mistake::AnythingAccepted) => {
                 let id = Json::of(&answer.body).read("id", id);
-                Ok(Accepted { provider_id: id.unwrap_or_default() })
+                Ok(Accepted::under(id.unwrap_or_default()))
             }
             200..=299 | 409 => match Json::of(&answer.body).read("id", id) {
-                Some(provider_id) => Ok(Accepted { provider_id }),
+                Some(provider_id) => {
+                    let ids =
+                        |ids: Json<'_>| Some(ids.elements().filter_map(id).collect::<Vec<_>>());
+                    let further = Json::of(&answer.body).read("further", ids).unwrap_or_default();
+                    let further = further.into_iter().filter(|_| !self.makes(Mistake::PartsLost));
+                    Ok(Accepted {
+                        provider_ids: [provider_id].into_iter().chain(further).collect(),
+                        provider_time: answer.date().filter(|_| !self.makes(Mistake::ClockNotTold)),
+                    })
+                }
                 None => error(ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown),
             },
             404 => error(ErrorKind::InvalidRecipient, Fault::Recipient, Retry::Permanent),
@@ -263,7 +272,7 @@ impl ChannelAdapter for Push {
 async fn followed(url: &str, body: Vec<u8>, timeout: Duration) -> Result<Accepted, AdapterError> {
     let sent = reqwest::Client::new().post(url).body(body).timeout(timeout).send().await;
     match sent.is_ok_and(|answer| answer.status().is_success()) {
-        true => Ok(Accepted { provider_id: "followed".to_owned() }),
+        true => Ok(Accepted::under("followed")),
         false => Err(AdapterError::new(
             ErrorKind::ProviderFailure,
             Fault::Provider,
@@ -383,6 +392,11 @@ impl ConformanceSubject for Push {
 
     fn accepted(&self, provider_id: &str) -> StubAnswer {
         StubAnswer::new(200, json!({ "id": provider_id }).to_string())
+    }
+
+    fn accepted_in_parts(&self, provider_ids: &[&str]) -> Option<StubAnswer> {
+        let (first, further) = provider_ids.split_first()?;
+        Some(StubAnswer::new(200, json!({ "id": first, "further": further }).to_string()))
     }
 
     fn duplicate(&self, provider_id: &str) -> Option<StubAnswer> {

@@ -173,15 +173,28 @@ fn what_a_page_delivered_is_told_by_ids_and_an_echo_by_our_own() {
 }
 
 #[test]
+fn what_is_told_without_ids_is_told_of_all_that_a_page_sent_a_person() {
+    let told = json!({ "watermark": 1_458_668_856_253_u64 });
+    let outcome = page(json!([event("delivery", told.clone()), event("read", told)]));
+    let watermark = |status| {
+        Inbound::Watermark(Watermark {
+            sender: ChannelSender { channel: Channel::MESSENGER, id: "107083064136738".to_owned() },
+            recipient: Endpoint::Id("2384965291561984".to_owned()),
+            status,
+            until: UnixMillis(1_458_668_856_253),
+        })
+    };
+    assert_eq!(outcome.inbound, [watermark(Status::Delivered), watermark(Status::Read)]);
+    let nothing = [json!({}), json!({ "watermark": "soon" }), json!([])];
+    for nothing in nothing {
+        assert_eq!(page(json!([event("read", nothing)])).inbound, []);
+    }
+}
+
+#[test]
 fn what_a_person_did_on_a_page_is_understood_and_a_quote_is_a_reply() {
-    let watermark = json!({ "watermark": 1_458_668_856_253_u64 });
     let text = json!({ "mid": "m_in", "text": "yes" });
-    let events = json!([
-        event("delivery", watermark.clone()),
-        event("read", watermark),
-        event("postback", json!({ "title": "t" })),
-        event("message", text),
-    ]);
+    let events = json!([event("postback", json!({ "title": "t" })), event("message", text),]);
     assert_eq!(page(events), WebhookOutcome::understood(Vec::new()));
     let quoting = json!({ "mid": "m_in", "text": "yes", "reply_to": { "mid": "m_1" } });
     let reply = Inbound::Reply(Reply {

@@ -16,7 +16,7 @@ mod webhook_sender;
 
 use std::{fmt, io, sync::Arc};
 
-use axum::Router;
+use axum::{Router, middleware::map_response};
 use dispatch_contract::Secret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,10 @@ impl SandboxServer {
         let stop = shared.cancel.clone().drop_guard();
         let webhook_sender =
             tokio::spawn(Arc::clone(&shared.webhook_sender).run(shared.cancel.clone()));
-        let app = routes.merge(control::routes(Arc::clone(&shared.provider)));
+        let dated = Arc::clone(&shared.provider);
+        let app = routes
+            .merge(control::routes(Arc::clone(&shared.provider)))
+            .layer(map_response(move |response| shared::dated(&dated, response)));
         let stopping = async move {
             cancel.cancelled().await;
             shared.cancel.cancel();

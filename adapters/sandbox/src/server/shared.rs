@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use dispatch_contract::{Recall, Receipt};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ const BODY_LIMIT: usize = 256 * 1024;
 
 /// How long a caller may take to send its body. Real time, as all that concerns sockets.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes dates as HTTP wants them.
+static DATES: DateTimePrinter = DateTimePrinter::new();
 
 /// How long a connection is kept open on which nothing will be answered: longer than any caller
 /// waits, and short enough not to gather them.
@@ -107,6 +111,20 @@ pub(super) async fn read(body: Body) -> Result<Bytes, UnreadBody> {
 /// Whether webhooks can be posted there.
 pub(super) fn is_web_address(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
+}
+
+/// The same answer with a `Date`, by the provider's own clock: what it tells of is by that one, too.
+pub(super) fn dated(
+    provider: &SimulatedProvider,
+    mut response: Response,
+) -> impl Future<Output = Response> + use<> {
+    let wall = i64::try_from(provider.clock().wall().0).ok();
+    let now = wall.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let date = now.and_then(|now| DATES.timestamp_to_rfc9110_string(&now).ok());
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    std::future::ready(response)
 }
 
 /// An answer in JSON.

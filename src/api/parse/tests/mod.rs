@@ -118,6 +118,8 @@ impl Fakes {
                     idempotent_for: None,
                     correlation: Correlation::ProviderId,
                     recall: false,
+                    parts: false,
+                    watermarks: false,
                     options: options_of(&channel),
                 };
                 let fake: Arc<dyn ChannelAdapter> = Arc::new(Fake { name, channel, capabilities });

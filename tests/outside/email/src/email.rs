@@ -122,6 +122,8 @@ impl EmailAdapter {
             idempotent_for: None,
             correlation: Correlation::ProviderId,
             recall: false,
+            parts: false,
+            watermarks: false,
             options: OPTIONS,
         };
         EmailAdapter { capabilities }
@@ -172,7 +174,7 @@ impl ChannelAdapter for EmailAdapter {
             Ok(Ok(_)) => {
                 // It is taken, whatever becomes of a good-bye.
                 let _ = timeout(Duration::from_secs(1), connection.quit()).await;
-                Ok(Accepted { provider_id: mail.id })
+                Ok(Accepted::under(mail.id))
             }
             Ok(Err(error)) => Err(refused(Said::Text, &error)),
             Err(_) => Err(not_answered()),

@@ -93,6 +93,8 @@ impl LineAdapter {
             idempotent_for: Some(Duration::from_secs(24 * 60 * 60)),
             correlation: Correlation::ProviderId,
             recall: false,
+            parts: false,
+            watermarks: false,
             options: OptionsForm::NONE,
         };
         LineAdapter { capabilities, client: HttpClient::new() }
@@ -152,8 +154,7 @@ fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
                 Some(sent.elements().find_map(|one| one.read("id", id)))
             };
             let id = Json::of(&answer.body).read("sentMessages", first).flatten();
-            id.map(|provider_id| Accepted { provider_id })
-                .ok_or_else(|| unknown("the answer holds no message id"))
+            id.map(Accepted::under).ok_or_else(|| unknown("the answer holds no message id"))
         }
         400 => {
             Err(permanent(ErrorKind::InvalidRequest, Fault::Content, "the request is not valid"))

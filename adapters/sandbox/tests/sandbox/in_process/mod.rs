@@ -164,6 +164,8 @@ fn capabilities(channel: &Channel, correlation: Correlation) -> Capabilities {
         idempotent_for: Some(secs(1)),
         correlation,
         recall: true,
+        parts: false,
+        watermarks: false,
         options: OptionsForm::NONE,
     }
 }

@@ -14,14 +14,14 @@ async fn by_default_a_message_is_delivered_after_1_s_and_read_after_3_s() {
     assert_eq!(world.reports(), [(secs(1), DELIVERED), (secs(3), READ)]);
     let (_, receipt) = world.receipts().remove(0);
     assert_eq!(receipt.attempt, Some(attempt(1)));
-    assert_eq!(receipt.provider_id, Some(accepted.provider_id.clone()));
+    assert_eq!(receipt.provider_id, Some(accepted.provider_ids[0].clone()));
     assert_eq!(receipt.provider_time, Some(START + secs(1)));
     assert_eq!(receipt.usage.unwrap().currency, "EUR");
     let sent = world.provider.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].attempt(), Some(attempt(1)));
     assert_eq!(sent[0].recipient, Endpoint::Number(PERSON.into()));
-    assert_eq!((sent[0].at, &sent[0].provider_id), (START, &accepted.provider_id));
+    assert_eq!((sent[0].at, &sent[0].provider_id), (START, &accepted.provider_ids[0]));
 }
 
 #[tokio::test]
@@ -148,5 +148,5 @@ async fn a_channel_that_echoes_nothing_gets_only_the_providers_id_back() {
     world.clock.advance(secs(2)).await;
     let (_, receipt) = world.receipts().remove(0);
     assert_eq!(receipt.attempt, None);
-    assert_eq!(receipt.provider_id, Some(accepted.provider_id));
+    assert_eq!(receipt.provider_id, Some(accepted.provider_ids[0].clone()));
 }

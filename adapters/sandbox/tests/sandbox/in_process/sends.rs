@@ -127,10 +127,10 @@ async fn an_idempotent_provider_sends_once_under_one_reference() {
     world.clock.advance(secs(59)).await;
     let again = world.send(1).await.unwrap();
     assert_eq!(world.provider.sent().len(), 1);
-    assert_eq!(world.provider.sent()[0].provider_id, again.provider_id);
+    assert_eq!(world.provider.sent()[0].provider_id, again.provider_ids[0]);
     assert_eq!(world.reports().len(), 1);
     world.clock.advance(secs(1)).await;
-    assert_ne!(world.send(1).await.unwrap().provider_id, again.provider_id);
+    assert_ne!(world.send(1).await.unwrap().provider_ids[0], again.provider_ids[0]);
     assert_eq!(world.provider.sent_count(), 2);
 }
 
@@ -184,13 +184,13 @@ async fn it_has_a_name_of_its_own_and_takes_no_webhooks() {
 async fn a_message_is_taken_back_until_it_is_delivered() {
     let world = ProcessWorld::scripted("deliver 2s; read 4s").await;
     let running = world.run().await;
-    let taken_back = world.send(1).await.unwrap().provider_id;
+    let taken_back = world.send(1).await.unwrap().provider_ids.concat();
     world.clock.advance(secs(1)).await;
     assert_eq!(world.recall(&taken_back).await, Ok(Recall::Recalled));
     world.clock.advance(secs(10)).await;
     assert_eq!(world.receipts(), [], "nothing more is told of it");
 
-    let delivered = world.send(2).await.unwrap().provider_id;
+    let delivered = world.send(2).await.unwrap().provider_ids.concat();
     world.clock.advance(secs(3)).await;
     assert_eq!(world.recall(&delivered).await, Ok(Recall::TooLate(Some(Status::Delivered))));
     world.clock.advance(secs(3)).await;
