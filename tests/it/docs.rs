@@ -28,6 +28,36 @@ fn each_provider_s_page_is_what_it_declares() {
     }
 }
 
+/// A row for each channel of each provider, by channel; written anew as the pages are.
+#[test]
+fn the_readme_s_table_of_channels_is_what_is_declared() {
+    const HEAD: &str = "| channel | through | condition statuses | content | taken back |\n|---|---|---|---|---|\n";
+    let mut providers = dispatch::builtin::Providers::default();
+    dispatch::builtin::add(&mut providers).unwrap();
+    let mut rows: Vec<_> = (providers.registry.iter())
+        .map(|adapter| {
+            let can = adapter.capabilities();
+            let statuses: Vec<_> =
+                can.condition_statuses.iter().map(ToString::to_string).collect();
+            let content: Vec<_> = can.content.iter().map(ToString::to_string).collect();
+            let (channel, provider) = (adapter.channel(), adapter.provider());
+            let (statuses, content) = (statuses.join(", "), content.join(", "));
+            let recall = if can.recall { "yes" } else { "" };
+            format!("| `{channel}` | [{provider}](docs/providers/{provider}.md) | {statuses} | {content} | {recall} |\n")
+        })
+        .collect();
+    rows.sort();
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (before, rest) = readme.split_once(HEAD).expect("the table");
+    let after = rest.split_once("\n\n").expect("its end").1;
+    let wanted = format!("{before}{HEAD}{}\n{after}", rows.concat());
+    if std::env::var_os("DISPATCH_WRITE_PAGES").is_some() {
+        std::fs::write("README.md", &wanted).unwrap();
+    } else {
+        assert_eq!(readme, wanted);
+    }
+}
+
 /// Whoever follows `adapters/README.md` writes what is built and run here; its commands are run in
 /// `outside/push.rs`.
 #[test]
