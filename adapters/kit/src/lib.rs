@@ -3,6 +3,8 @@
 //! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
+//! - [`jwt`]: the claims of a token that signs a webhook.
+//! - [`per_account`]: what is made of an account once and used for many calls.
 //! - [`keys`]: our attempt id as an idempotency key.
 //! - [`probe`]: whether a credential is taken, asked by a call that sends nothing.
 //! - [`signature`]: whether bytes were signed by who has the key, in constant time.
@@ -18,6 +20,8 @@ pub mod connect;
 pub mod golden;
 pub mod http;
 pub mod json;
+pub mod jwt;
 pub mod keys;
+pub mod per_account;
 pub mod probe;
 pub mod signature;

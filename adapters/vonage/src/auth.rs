@@ -5,28 +5,24 @@
 //! (`application_id`, `iat`, `jti`) and `exp`; no `acl`, because the token never leaves this
 //! process for anyone but Vonage.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use uuid::Uuid;
 
 use dispatch_contract::{Account, AdapterError, ErrorKind, Fault, Retry, UnixMillis};
+use dispatch_kit::per_account::PerAccount;
 
 use super::{ProviderCredential, VonageAccount};
 
 const LIFETIME_S: u64 = 900;
 const RENEW_BEFORE_END_S: u64 = 60;
 
-/// The tokens in use, by account name and revision.
-#[derive(Default)]
-pub(super) struct TokenCache(Mutex<BTreeMap<(String, u64), Token>>);
+/// The tokens in use, by account.
+#[derive(Debug, Default)]
+pub(super) struct TokenCache(PerAccount<Token>);
 
+#[derive(Clone)]
 struct Token {
     issued_s: u64,
     header: String,
@@ -60,23 +56,14 @@ impl TokenCache {
             }
         };
         let now_s = now.0 / 1_000;
-        // What a panic elsewhere left here is a whole map: entries are only ever replaced.
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (account.name.clone(), account.revision);
-        if let Some(token) = tokens.get(&key)
-            && token.is_fresh(now_s)
-        {
-            return Ok(token.header.clone());
-        }
-        let token = sign(application_id, private_key, now_s).map_err(|problem| {
+        let make = || {
+            let token = sign(application_id, private_key, now_s)?;
+            Ok(Token { issued_s: now_s, header: format!("Bearer {token}") })
+        };
+        let token = self.0.fresh(account, |token| token.is_fresh(now_s), make);
+        token.map(|token| token.header).map_err(|problem: String| {
             AdapterError::new(ErrorKind::Unauthorized, Fault::Account, Retry::Permanent, problem)
-        })?;
-        let header = format!("Bearer {token}");
-        // What is gone leaves with its last token, so the map stays as small as accounts and senders are few.
-        tokens.retain(|_, token| token.is_fresh(now_s));
-        let token = Token { issued_s: now_s, header: header.clone() };
-        tokens.insert(key, token);
-        Ok(header)
+        })
     }
 }
 
@@ -84,12 +71,6 @@ impl Token {
     /// A token from the future is not fresh: the wall clock was set back, and Vonage judges `iat`.
     fn is_fresh(&self, now_s: u64) -> bool {
         (self.issued_s..self.issued_s + LIFETIME_S - RENEW_BEFORE_END_S).contains(&now_s)
-    }
-}
-
-impl fmt::Debug for TokenCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenCache(…)")
     }
 }
 

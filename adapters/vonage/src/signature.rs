@@ -11,16 +11,15 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
 use dispatch_contract::{UnixMillis, WebhookRequest};
-use dispatch_kit::signature::is_sha256_of;
+use dispatch_kit::{
+    jwt::{bearer, hs256_claims},
+    signature::is_sha256_of,
+};
 
 use super::WebhookKeys;
-
-/// A genuine token has some 400 bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Whether `request` comes from the provider's account that `keys` belong to. Without any secret
 /// nothing does, unless the account says that unsigned webhooks are to be taken.
@@ -33,29 +32,10 @@ pub(super) fn is_genuine(
         return true;
     }
     let Some(token) = request.header("authorization").and_then(bearer) else { return false };
-    let Some(claims) = keys.secrets.iter().find_map(|secret| verified(token, secret)) else {
+    let Some(claims) = keys.secrets.iter().find_map(|secret| hs256_claims(token, secret)) else {
         return false;
     };
     ours(&claims, keys) && young(&claims, keys.tolerance, now) && covers(&claims, request.body)
-}
-
-/// The token in a header `Bearer <token>`; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    let token = token.trim();
-    let fits = scheme.eq_ignore_ascii_case("bearer") && token.len() <= MAX_TOKEN_BYTES;
-    fits.then_some(token)
-}
-
-/// The claims of a token that `secret` signed. HS256 and nothing else: neither `none` nor an
-/// algorithm that would take the secret for a public key.
-fn verified(token: &str, secret: &str) -> Option<Value> {
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    let key = DecodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::decode::<Value>(token, &key, &validation).ok().map(|data| data.claims)
 }
 
 /// Whether the claims name this account and application, as far as both sides name any.
@@ -107,7 +87,7 @@ fn compact(json: &[u8]) -> Vec<u8> {
 mod tests {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use dispatch_kit::signature::sha256_hex;
-    use jsonwebtoken::{EncodingKey, Header};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde_json::json;
 
     use super::*;
@@ -174,7 +154,7 @@ mod tests {
     #[test]
     fn a_missing_or_malformed_header_is_forged() {
         let good = token("old secret", &claims());
-        let long = "a".repeat(MAX_TOKEN_BYTES + 1);
+        let long = "a".repeat(dispatch_kit::jwt::MAX_TOKEN_BYTES + 1);
         for header in
             ["", "Bearer", "Bearer ", "Bearer a.b.c", &good, &format!("Basic {good}"), &long]
         {

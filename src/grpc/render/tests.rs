@@ -315,6 +315,16 @@ fn one_of_each() -> Vec<Fact> {
             usage: None,
         },
         Fact::LateSendResult { attempt, provider_ids: None, unknown: false },
+        Fact::RecallStarted { attempt, wait_until: retry_at },
+        Fact::RecallEnded { attempt, result: RecallResult::Recalled },
+        Fact::PartReached {
+            attempt,
+            part: 2,
+            status,
+            provider_time: None,
+            usage: None,
+            late: true,
+        },
     ]);
     facts
 }
@@ -324,7 +334,7 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
     let facts = one_of_each();
     let (_, _, events) = after(&facts);
     let kinds: BTreeSet<_> = events.iter().map(|event| event.kind() as i32).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=22).collect::<Vec<_>>(), "all kinds");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=25).collect::<Vec<_>>(), "all kinds");
     for (fact, event) in facts.iter().zip(&events) {
         assert_eq!(fact.kind(), event.kind().short_name());
     }
