@@ -2,24 +2,22 @@
 //!
 //! Another binary adds its own, and is one line long: see [`main!`](crate::main).
 
+mod over_http;
+
+pub use over_http::over_http;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use dispatch_contract::{
-    Account, Clock, Provider, RegistrationError, Registry, Secret, UnixMillis,
-};
+use dispatch_contract::{Account, Clock, Provider, RegistrationError, Registry, UnixMillis};
 use dispatch_kit::conformance::{ConformanceSubject, Subjects};
 use dispatch_sandbox::{
-    ProviderConfig, SandboxProvider, SandboxServer, SandboxSubject, Script, ServerConfig,
-    SimulatedProvider,
+    ProviderConfig, SandboxProvider, SandboxSubject, Script, SimulatedProvider,
 };
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, ConfigError},
@@ -128,65 +126,6 @@ pub fn parts_of(
 
 fn unregistered(error: RegistrationError) -> ConfigError {
     ConfigError(error.to_string())
-}
-
-/// The same channels through Vonage's adapters, over HTTP, to a sandbox that speaks the Vonage
-/// Messages API on `listener`. Its webhooks come back to `http`, signed.
-///
-/// # Errors
-/// If a script of the configuration cannot be read.
-pub fn over_http(
-    config: &Config,
-    clock: &ServiceClock,
-    http: SocketAddr,
-    listener: TcpListener,
-    stop: CancellationToken,
-) -> Result<Components, ConfigError> {
-    const KEY: &str = "abcd1234";
-    let told = |error: &dyn std::fmt::Display| ConfigError(error.to_string());
-    let address = listener.local_addr().map_err(|error| told(&error))?;
-    // A secret of this process's own: nobody else can sign for the simulated provider.
-    let secret =
-        uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
-    let provider = sandbox_provider(config, clock.contract_clock())?;
-    let server = ServerConfig {
-        api_key: KEY.to_owned(),
-        api_secret: Some(Secret::new(secret.clone())),
-        signature_secret: Some(Secret::new(secret.clone())),
-        ..ServerConfig::default()
-    };
-    let server = SandboxServer::new(Arc::clone(&provider), server).map_err(|error| told(&error))?;
-    tokio::spawn(async move {
-        if let Err(error) = server.serve(listener, stop).await {
-            tracing::error!(%error, "the simulated provider stopped");
-        }
-    });
-
-    let mut providers = Providers::default();
-    add(&mut providers).map_err(unregistered)?;
-    let registry = with_sandbox(&providers.registry, &provider)?;
-    let account = Account {
-        name: SANDBOX.to_owned(),
-        revision: 1,
-        settings: [("base_url", format!("http://{address}")), ("api_key", KEY.to_owned())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-        secrets: ["api_secret", "signature_secret"]
-            .map(|name| (name.to_owned(), Secret::new(secret.clone())))
-            .into(),
-    };
-    let account = Arc::new(account);
-    let vonage = registry.iter().filter(|adapter| adapter.provider() == dispatch_vonage::PROVIDER);
-    let callback: Arc<str> = Arc::from(format!("http://{http}/receipts/vonage/{SANDBOX}"));
-    let routes = vonage.map(|adapter| Route {
-        callback_url: Some(Arc::clone(&callback)),
-        ..usual_route(adapter, &account)
-    });
-    let routes = RouteTable::new(routes.collect());
-    let accounts =
-        BTreeMap::from([((dispatch_vonage::PROVIDER.to_owned(), SANDBOX.to_owned()), account)]);
-    let sandbox = Arc::new(RemoteControl::new(provider, clock));
-    Ok(Components { registry, accounts, routes, sandbox: Some(sandbox), is_simulated: true })
 }
 
 fn with_sandbox(

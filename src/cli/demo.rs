@@ -1,8 +1,8 @@
 //! `dispatch demo`: the main job, for real, in half a minute.
 //!
-//! The whole service in one process on free ports, with a simulated provider that speaks the
-//! Vonage Messages API over HTTP: real adapters, real webhooks, signed, and a store in a folder
-//! that is removed afterwards.
+//! The whole service in one process on free ports, with simulated providers that speak Vonage's, Meta's and
+//! Twilio's APIs over HTTP: real adapters, real webhooks, signed, and a store in a folder that is removed
+//! afterwards.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// Messenger, to be read within four seconds, else SMS.
 const WORKFLOW: &str = include_str!("demo.yaml");
+/// WhatsApp by Meta, to be read within four seconds, else SMS by Twilio.
+const OWN_ACCOUNTS: &str = include_str!("demo-own-accounts.yaml");
 /// Gets the message, and never looks at it.
 const NEVER_READS: &str = "1000000000000001";
 /// Reads it after two seconds.
@@ -63,15 +65,17 @@ pub(super) async fn run() -> Result<ExitCode, CommandFailure> {
         folder.path().display()
     ));
     show::line(&format!(
-        "A simulated provider speaks the Vonage Messages API on {provider}. Nothing is really sent."
+        "Simulated providers speak Vonage's, Meta's and Twilio's APIs on {provider}. Nothing is really sent."
     ));
     let client = Client::connect(format!("http://{}", service.grpc)).await;
     let client = client.map_err(|error| CommandFailure::new(error.to_string()))?;
 
     title("1. The person never looks at Messenger: after four seconds an SMS goes out", colour);
-    let first = live(&client, NEVER_READS, colour).await?;
+    let first = live(&client, &WORKFLOW.replace("RECIPIENT", NEVER_READS), colour).await?;
     title("2. The person reads it in time: no SMS", colour);
-    let second = live(&client, READS, colour).await?;
+    let second = live(&client, &WORKFLOW.replace("RECIPIENT", READS), colour).await?;
+    title("3. On accounts of one's own: WhatsApp by Meta, not read, then an SMS by Twilio", colour);
+    let third = live(&client, OWN_ACCOUNTS, colour).await?;
 
     show::line("");
     show::line("Now run the service itself:   dispatch serve");
@@ -80,7 +84,7 @@ pub(super) async fn run() -> Result<ExitCode, CommandFailure> {
     );
     stop.cancel();
     service.stop().await.map_err(|error| CommandFailure::new(error.to_string()))?;
-    let told = [(first, 2), (second, 1)];
+    let told = [(first, 2), (second, 1), (third, 2)];
     if told.iter().all(|(seen, sends)| seen.end == WorkflowState::Succeeded && seen.sends == *sends)
     {
         return Ok(ExitCode::SUCCESS);
@@ -94,9 +98,9 @@ struct DemoRun {
     sends: usize,
 }
 
-async fn live(client: &Client, recipient: &str, colour: bool) -> Result<DemoRun, CommandFailure> {
+async fn live(client: &Client, workflow: &str, colour: bool) -> Result<DemoRun, CommandFailure> {
     let failed = |status: tonic::Status| CommandFailure::new(status.message().to_owned());
-    let spec = from_yaml(&WORKFLOW.replace("RECIPIENT", recipient)).map_err(CommandFailure::new)?;
+    let spec = from_yaml(workflow).map_err(CommandFailure::new)?;
     let request =
         CreateWorkflowRequest { workflow: Some(spec), ..CreateWorkflowRequest::default() };
     let created = client.create(request).await.map_err(failed)?;

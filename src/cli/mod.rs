@@ -47,7 +47,7 @@ struct Cli {
 enum CliCommand {
     /// Run the service.
     Serve(ServeArgs),
-    /// Watch two workflows against a simulated provider: one fails over, one is read in time.
+    /// Watch three workflows against simulated providers: two fail over, one is read in time.
     Demo,
     /// Create a workflow from a file.
     Create(CreateWorkflowArgs),

@@ -1,6 +1,6 @@
 //! The HTTP edges: webhooks and the old APIs in public, health and metrics inside.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -35,6 +35,8 @@ pub(super) fn spawn(
         readiness: Box::new(move || readiness(&engine)),
         is_on_loopback: internal.address.ip().is_loopback(),
     };
+    let routers =
+        [public_router(rooms, listen, public.address, timeout), http::internal_router(health)];
     let public = http::Listener {
         name: "HTTP",
         socket: public.listener,
@@ -49,14 +51,23 @@ pub(super) fn spawn(
         tls: None,
         timeout,
     };
-    let routers = [public_router(rooms, listen, timeout), http::internal_router(health)];
     for (listener, router) in [public, internal].into_iter().zip(routers) {
         let router = http::caught(router, rooms.engine.telemetry());
         edges.spawn(http::serve(listener, router, stop.clone()));
     }
 }
 
-fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Router {
+fn public_router(
+    rooms: &Rooms,
+    listen: &ListenConfig,
+    address: SocketAddr,
+    timeout: Duration,
+) -> Router {
+    // Who names no public address is called at this one: by programs on the same machine.
+    let public_url = match listen.public_url.as_str() {
+        "" => format!("http://{address}"),
+        told => told.to_owned(),
+    };
     let webhooks = http::Webhooks {
         sink: Arc::new(EngineInbound(rooms.engine.clone())),
         clock: rooms.clock.contract_clock(),
@@ -64,7 +75,7 @@ fn public_router(rooms: &Rooms, listen: &ListenConfig, timeout: Duration) -> Rou
         registry: rooms.registry.clone(),
         external_accounts: Arc::new(OwnAccounts(Arc::clone(&rooms.external_accounts))),
         accounts: Arc::clone(&rooms.accounts.accounts),
-        public_url: listen.public_url.clone(),
+        public_url,
         timeout,
         large_bodies: Semaphore::new(http::LARGE_BODIES),
     };

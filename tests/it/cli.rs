@@ -173,12 +173,15 @@ async fn a_wrong_configuration_is_refused_before_anything_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_shows_both_ways_and_exits_zero() {
+async fn the_demo_shows_every_way_and_exits_zero() {
     let shown = run(&["demo"], "").await;
     let told = out(&shown);
     assert!(shown.status.success(), "{told}\n{}", err(&shown));
     assert!(told.contains("not read within 4 s; last status delivered"), "{told}");
-    assert_eq!(told.matches("workflow SUCCEEDED, CONDITION_MET").count(), 2, "{told}");
+    assert_eq!(told.matches("workflow SUCCEEDED, CONDITION_MET").count(), 3, "{told}");
+    for route in ["vonage-sms", "meta-whatsapp", "twilio-sms"] {
+        assert!(told.contains(&format!("planned by route {route}")), "{told}");
+    }
     assert!(!told.contains('\u{1b}'), "colours where there is no terminal");
 }
 

@@ -10,8 +10,8 @@ use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
     machine::{
         AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, Outcome, Plan,
-        Progress, ProgressState, Reason, RouteProperties, StepPlan, StepStatus, TimelineEvent,
-        Workflow, WorkflowId,
+        Progress, ProgressState, Reason, RecallResult, RouteProperties, StepPlan, StepStatus,
+        TimelineEvent, Workflow, WorkflowId,
     },
     pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
     shared::plans,
