@@ -9,6 +9,7 @@
 mod authorization;
 mod facade;
 mod settings;
+mod signed;
 mod spoiled;
 mod tokens;
 mod webhook;
@@ -17,6 +18,7 @@ mod workflow;
 pub use authorization::authorization;
 pub use facade::facade;
 pub use settings::{config, script};
+pub use signed::signed;
 pub use spoiled::spoiled;
 pub use tokens::{row, token};
 pub use webhook::webhook;
@@ -26,12 +28,13 @@ pub use workflow::workflow;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus folder's too.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("authorization", authorization),
     ("config", config),
     ("facade", facade),
     ("row", row),
     ("script", script),
+    ("signed", signed),
     ("spoiled", spoiled),
     ("token", token),
     ("webhook", webhook),
