@@ -22,6 +22,9 @@ use crate::{
 
 /// The longest text of a provider's that is kept, in bytes.
 const DETAIL_BYTES: usize = 300;
+/// The longest id of a provider's that is kept, in bytes, and of how many parts of one message.
+const PROVIDER_ID_BYTES: usize = 1024;
+const MAX_PARTS: usize = 255;
 /// What is said of a message whose route is gone.
 const NO_ROUTE: &str = "its route is no longer configured";
 /// How many records one thread reads before others are asked to help.
@@ -118,6 +121,7 @@ impl Dispatcher {
                         let (began, answered) = (began, answered);
                         ConversationSend { sender, recipient, began, answered, provider_time }
                     });
+                    let provider_ids = usable(provider_ids);
                     (SendResult::Accepted { provider_ids }, conversation.map(Box::new))
                 }
                 Err(answer) => (answer, None),
@@ -224,6 +228,18 @@ impl Dispatcher {
             not_sent("its record could not be read")
         })
     }
+}
+
+/// The ids by which receipts may be found: each once, none empty or beyond all measure.
+fn usable(provider_ids: Vec<String>) -> Vec<String> {
+    let mut usable: Vec<String> = Vec::with_capacity(provider_ids.len().min(MAX_PARTS));
+    for id in provider_ids {
+        let fits = !id.is_empty() && id.len() <= PROVIDER_ID_BYTES && usable.len() < MAX_PARTS;
+        if fits && !usable.contains(&id) {
+            usable.push(id);
+        }
+    }
+    usable
 }
 
 /// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.

@@ -110,11 +110,14 @@ impl Store for MemoryStore {
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        (after, until): (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError> {
-        let first =
-            ReceiptKey::Conversation(conversation, UnixMillis(0), WorkflowId(Uuid::nil()), 0);
+        if after >= until {
+            return Ok(Vec::new());
+        }
+        let from = UnixMillis(after.0 + 1);
+        let first = ReceiptKey::Conversation(conversation, from, WorkflowId(Uuid::nil()), 0);
         let last = ReceiptKey::Conversation(conversation, until, WorkflowId(Uuid::max()), u16::MAX);
         let state = self.0.read();
         let rows = state.messages.range(first..=last).rev().take(limit);

@@ -84,15 +84,15 @@ pub trait Store: Send {
         provider_id: &str,
     ) -> Result<Option<FoundMessage>, StoreError>;
 
-    /// The attempts of a conversation that were accepted and whose first call began at or before `until`, in
-    /// engine time: up to `limit` of them, newest first.
+    /// The attempts of a conversation that were accepted by a call that began behind `after` and at or before
+    /// `until`, in engine time: up to `limit` of them, newest first.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        after_until: (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError>;
 

@@ -47,10 +47,10 @@ impl Store for ReadOnlyStore {
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        times: (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError> {
-        self.0.find_conversation(conversation, until, limit)
+        self.0.find_conversation(conversation, times, limit)
     }
 
     fn due(

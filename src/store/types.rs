@@ -227,8 +227,8 @@ pub type NameHash = [u8; 16];
 pub enum ReceiptKey {
     /// The account, and the provider's id of the message or of a part of it.
     ProviderId(NameHash),
-    /// The conversation it stands in, and when its first call began, in engine time: for watermarks. The
-    /// attempt tells apart what began at once.
+    /// The conversation it stands in, and when the call began by which it was accepted, in engine time: for
+    /// watermarks. The attempt tells apart what began at once.
     Conversation(NameHash, UnixMillis, WorkflowId, u16),
 }
 

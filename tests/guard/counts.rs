@@ -30,9 +30,9 @@ const LIVES: u128 = 256;
 /// Allocations for each workflow in one turn of [`LIVES`], by what happens in it.
 const ALLOCATIONS: [(&str, f64); 5] = [
     ("create", 17.2),
-    ("first accepted", 9.1),
+    ("first accepted", 7.2),
     ("expired", 9.1),
-    ("second accepted", 9.1),
+    ("second accepted", 7.2),
     ("receipt and end", 10.1),
 ];
 const ALLOCATIONS_MARGIN: f64 = 0.05;

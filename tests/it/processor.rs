@@ -543,13 +543,17 @@ fn a_request_id_that_comes_twice_in_one_batch_makes_one_workflow() {
     assert_eq!(store.open_count(), 1);
 }
 
-/// Where `order` stands: everybody writes to the same person.
-fn answered_in(order: &SendOrder, began: u64, provider_time: Option<u64>) -> Command {
+/// Where `order` stands, whose call began and was answered then: everybody writes to the same person.
+fn answered_in(
+    order: &SendOrder,
+    (began, answered): (u64, u64),
+    provider_time: Option<u64>,
+) -> Command {
     let conversation = ConversationSend {
         sender: ChannelSender { channel: Channel::SMS, id: "12345".to_owned() },
         recipient: Endpoint::Number("447700900001".to_owned()),
         began: at(began).engine,
-        answered: at(began).engine,
+        answered: at(answered).engine,
         provider_time: provider_time.map(|ms| at(ms).wall),
     };
     Command::SendResult {
@@ -614,7 +618,10 @@ fn a_watermark_covers_what_was_accepted_and_began_before_it() {
         store.commit(out.change_set).unwrap()
     };
     // The fourth has no answer, and the third began too late for the first watermark.
-    run(5000, sends[..3].iter().zip(1..).map(|(it, n)| answered_in(it, n * 1000, None)).collect());
+    run(
+        5000,
+        sends[..3].iter().zip(1..).map(|(it, n)| answered_in(it, (n * 1000, 5000), None)).collect(),
+    );
     let rows = run(6000, vec![watermark("main", PERSON, Status::Delivered, 2999)]);
     assert_eq!(reached(&rows, Status::Delivered), [ids[1], ids[0]]);
     for (account, person) in [("other", PERSON), ("main", "447700900002")] {
@@ -636,14 +643,41 @@ fn a_watermark_that_comes_before_the_answer_counts_once_that_is_there() {
         store.commit(out.change_set).unwrap()
     };
     assert!(run(3000, vec![watermark("main", PERSON, Status::Read, 1500)]).is_empty());
-    let rows = run(3100, sends.iter().map(|it| answered_in(it, 3050, None)).collect());
+    let rows = run(
+        3100,
+        sends.iter().zip(1..).map(|(it, n)| answered_in(it, (n * 1000, 3050), None)).collect(),
+    );
     assert_eq!(reached(&rows, Status::Read), [ids[0]], "the other began after it");
     // In one batch too, whichever comes first.
     let (mut store, mut processor, sends) = calling(1);
-    let both =
-        vec![answered_in(&sends[0], 1000, None), watermark("main", PERSON, Status::Read, 1500)];
+    let both = vec![
+        answered_in(&sends[0], (1000, 2000), None),
+        watermark("main", PERSON, Status::Read, 1500),
+    ];
     let out = processor.run(&store, at(3000), both).unwrap();
     assert_eq!(reached(&store.commit(out.change_set).unwrap(), Status::Read).len(), 1);
+}
+
+#[test]
+fn a_watermark_says_nothing_of_a_call_that_began_after_it_whatever_the_clocks_say() {
+    let (mut store, mut processor, sends) = calling(2);
+    let id = sends[1].attempt.workflow.as_u128();
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    // Its clock is an hour ahead, and no answer has told that yet.
+    let hour = 3_600_000;
+    assert!(run(3000, vec![watermark("main", PERSON, Status::Read, hour)]).is_empty());
+    // The second had been deferred, and was called again after that.
+    let rows = run(
+        9000,
+        sends.iter().zip([1000, 8000]).map(|(it, n)| answered_in(it, (n, 9000), None)).collect(),
+    );
+    assert_eq!(reached(&rows, Status::Read).len(), 1, "{rows:?}");
+    // Told again, it is of now, and counts for the other too.
+    let rows = run(10_000, vec![watermark("main", PERSON, Status::Read, hour)]);
+    assert_eq!(reached(&rows, Status::Read), [id]);
 }
 
 #[test]
@@ -676,11 +710,11 @@ fn watermarks_go_by_the_provider_s_clock() {
     // It is a minute behind, so that its watermarks seem to be of long ago.
     let minute = 60_000;
     let provider_time = |ms: u64| Some(ms + 120_000 - minute);
-    run(122_000, vec![answered_in(&sends[0], 121_000, provider_time(1000))]);
-    let rows = run(123_000, vec![answered_in(&sends[1], 122_000, provider_time(2000))]);
+    run(122_000, vec![answered_in(&sends[0], (121_000, 121_000), provider_time(1000))]);
+    let rows = run(123_000, vec![answered_in(&sends[1], (122_000, 122_000), provider_time(2000))]);
     assert!(reached(&rows, Status::Read).is_empty());
-    // The calls were STARTED after 1 s and 2 s. Its clock is told to the second, and so well are they compared.
-    let before = START - minute + 2400;
+    // The calls began after 121 s and 122 s. Its clock is told to the second, and so well are they compared.
+    let before = START + 121_000 - minute + 1400;
     let mut told = watermark("main", PERSON, Status::Read, 0);
     if let Command::Inbound { items, .. } = &mut told
         && let [Inbound::Watermark(watermark)] = items.as_mut_slice()
@@ -726,5 +760,52 @@ fn each_part_of_a_message_has_receipts_of_its_own() {
         assert!(!facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
         let (facts, _) = run(4, vec![told("main", attempt, "a")]);
         assert!(facts.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{facts:?}");
+    }
+}
+
+/// What a message that may go out in parts has reached after these receipts, of which each names our attempt
+/// and one of the provider's ids, before its answer or behind it.
+fn reached_in_parts(before: &[&str], answer: SendResult, behind: &[&str]) -> Status {
+    let routes = by_adapter(Channel::SMS, |can| can.parts = true);
+    let mut store = MemoryStore::new();
+    let mut processor = Processor::new(&store, Arc::new(routes), no_grace(0));
+    let mut run = |commands: Vec<Command>| {
+        let out = processor.run(&store, at(1), commands).unwrap();
+        settle(&mut store, out).1
+    };
+    let order = run(vec![with_failover(create(1), None)]).remove(0);
+    let SendOrder { attempt, call, route, .. } = order;
+    let receipts = |ids: &[&str]| ids.iter().map(|id| told("main", Some(attempt), id)).collect();
+    run(receipts(before));
+    run(vec![Command::SendResult { attempt, call, route, answer, took_ms: 1, conversation: None }]);
+    run(receipts(behind));
+    store.load(WorkflowId(attempt.workflow)).unwrap().unwrap().attempts[0].status
+}
+
+#[test]
+fn a_part_counts_once_it_is_known_how_many_there_are() {
+    let accepted = |ids: &[&str]| SendResult::Accepted {
+        provider_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    let failure = CallFailure {
+        kind: ErrorKind::Timeout,
+        fault: Fault::Provider,
+        code: None,
+        detail: "no answer".to_owned(),
+        cause: None,
+    };
+    let unknown = || SendResult::Unknown(failure.clone());
+    for (before, answer, behind, reached) in [
+        (&["a"][..], accepted(&["a"]), &[][..], Status::Delivered),
+        (&[], accepted(&["a"]), &["a"], Status::Delivered),
+        (&[], accepted(&["a"]), &["another of it"], Status::Delivered),
+        (&["a"], accepted(&["a", "b"]), &[], Status::Submitted),
+        (&["a"], accepted(&["a", "b"]), &["b"], Status::Delivered),
+        (&[], accepted(&["a", "b"]), &["a", "a"], Status::Submitted),
+        (&[], accepted(&["a", "b"]), &["a stranger's"], Status::Submitted),
+        (&[], unknown(), &["a"], Status::Submitted),
+    ] {
+        let is = reached_in_parts(before, answer.clone(), behind);
+        assert_eq!(is, reached, "{before:?}, {answer:?}, {behind:?}");
     }
 }

@@ -290,7 +290,7 @@ fn conversations_are_found_newest_first(mut driver: Driver) {
     let began: Vec<_> = began.collect();
     let attempt = |index: usize| AttemptId { workflow: ids[index].0, number: 1 };
     let find = |driver: &Driver, until, limit| {
-        driver.store.find_conversation(CONVERSATION, until, limit).unwrap()
+        driver.store.find_conversation(CONVERSATION, (UnixMillis(0), until), limit).unwrap()
     };
     let last = began[4];
     assert_eq!(find(&driver, last, 50), [4, 3, 2, 1, 0].map(attempt));
@@ -298,7 +298,11 @@ fn conversations_are_found_newest_first(mut driver: Driver) {
     let until = began[2];
     assert_eq!(find(&driver, until, 50), [2, 1, 0].map(attempt));
     assert_eq!(find(&driver, UnixMillis(until.0 - 1), 50), [1, 0].map(attempt));
-    assert_eq!(driver.store.find_conversation([8; 16], last, 50).unwrap(), []);
+    assert_eq!(driver.store.find_conversation([8; 16], (UnixMillis(0), last), 50).unwrap(), []);
+    let behind = |from: usize| {
+        driver.store.find_conversation(CONVERSATION, (began[from], last), 50).unwrap()
+    };
+    assert_eq!((behind(2), behind(4)), ([4, 3].map(attempt).to_vec(), Vec::new()));
     driver.tell(ids[4], Event::Cancel);
     assert_eq!(find(&driver, last, 1), [attempt(4)], "for late receipts");
     let now = UnixMillis(driver.now + 1);
@@ -550,7 +554,9 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
         Some(FoundMessage { attempt, part: None })
     );
     let wanted_there = |store: &dyn Store| {
-        store.find_conversation(CONVERSATION, UnixMillis(u64::MAX - 1), 10_000).unwrap()
+        store
+            .find_conversation(CONVERSATION, (UnixMillis(0), UnixMillis(u64::MAX - 1)), 10_000)
+            .unwrap()
     };
     assert!(!wanted_there(&restored).is_empty());
     for attempt in wanted_there(&restored) {

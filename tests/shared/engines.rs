@@ -114,10 +114,10 @@ impl Store for FrontedStore {
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        times: (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError> {
-        self.inner.find_conversation(conversation, until, limit)
+        self.inner.find_conversation(conversation, times, limit)
     }
     fn due(
         &self,

@@ -112,10 +112,12 @@ pub struct SendContext<'a> {
 /// A provider took the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its id there; where it went out in several parts, the id of each, in their order. Never empty.
+    /// Its id there; where it went out in several parts, the id of each, in their order. 1 to 255 different
+    /// ones, each of 1 to 1,024 bytes; others are left out.
     ///
     /// Each part has receipts of its own. The message reached a status when all parts have, and it failed
-    /// when one did.
+    /// when one did. Where the call's answer never came nobody knows how many parts there are: a receipt that
+    /// names our attempt then shows that the message was accepted, or failed, and no more.
     pub provider_ids: Vec<String>,
     /// The provider's clock when it answered, where it says so; a second is fine enough. Only watermarks
     /// are read by it.

@@ -41,7 +41,7 @@ pub struct Receipt {
 ///
 /// It counts for messages of adapters that declare [`Capabilities::watermarks`](crate::Capabilities::watermarks),
 /// that their provider accepted, and whose call began at or before `until`. One whose outcome is unknown it
-/// does not settle.
+/// does not settle, and of one whose call's answer never came it tells nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// Our side of the conversation, as messages name their sender.

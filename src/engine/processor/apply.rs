@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::AttemptId;
+use dispatch_contract::{AttemptId, UnixMillis};
 
-use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
+use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, commands::is_reply};
 use crate::{
     engine::{Effects, RecallOrder, SendOrder, permits::PermitRequest, sender_account_id},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
@@ -127,10 +127,11 @@ impl BatchContext<'_> {
             let of_own = own.as_ref().map(|own| held_receipts.take(own, provider_id));
             for parked in matched.into_iter().chain(of_own.into_iter().flatten()) {
                 self.effects.change_set.release_receipts.push(parked.key);
+                let report = parked.report();
                 let update = Update {
-                    report: parked.report(),
+                    report,
                     provider_id: Some(parked.provider_id),
-                    part: found.part,
+                    part: found.part.filter(|_| !is_reply(report)),
                     provider_time: parked.provider_time,
                     code: parked.code,
                     detail: parked.detail,
@@ -151,13 +152,14 @@ impl BatchContext<'_> {
         &mut self,
         attempt: AttemptId,
         conversation: NameHash,
+        began: UnixMillis,
     ) -> Result<(), StoreError> {
         let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         let Some(sent) = loaded.state.attempt(number) else { return Ok(()) };
-        let is_told = sent.state == AttemptState::Accepted && !loaded.facts.is_empty();
-        let (Some(began), true) = (sent.started_at, is_told) else { return Ok(()) };
-        let began = began.engine;
+        if sent.state != AttemptState::Accepted || loaded.facts.is_empty() {
+            return Ok(());
+        }
         let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };
         let mut covering = self.processor.watermarks.covering(&conversation, began);
         covering.retain(|it| it.scope.as_ref().is_none_or(|by| by.admits(&step.requirement)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, Inbound, Report, Status, Watermark};
+use dispatch_contract::{AttemptId, Inbound, Report, Status, UnixMillis, Watermark};
 
 use super::{
     BatchContext, LoadedWorkflow,
@@ -39,15 +39,16 @@ impl BatchContext<'_> {
                     self.processor.expected_receipts.answered(&account);
                     joins = conversation.map(|sent| {
                         self.processor.watermarks.compare_clocks(self.now, &account, &sent);
-                        store::conversation(&account, &sent.sender, &sent.recipient)
+                        let name = store::conversation(&account, &sent.sender, &sent.recipient);
+                        (name, sent.began)
                     });
                 }
                 self.event(
                     id,
                     Event::SendResult { attempt: attempt.number, call, result: answer },
                 )?;
-                if let Some(conversation) = joins {
-                    self.join_conversation(attempt, conversation)?;
+                if let Some((conversation, began)) = joins {
+                    self.join_conversation(attempt, conversation, began)?;
                 }
                 self.dispatch_waiting(&route)
             }
@@ -240,24 +241,60 @@ impl BatchContext<'_> {
             self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(());
         }
-        // Whoever answers, answers the whole message.
-        if self.goes_in_parts(found)
-            && update.report != Report::Reached(Status::Replied)
-            && let Some(provider_id) = provider_id
+        if let Some(provider_id) = &provider_id
+            && attempt.is_some()
+            && self.goes_in_parts(found)
         {
-            if attempt.is_some() {
-                by_name = self.find_message(&reported_by, &provider_id)?;
-            }
-            match by_name.filter(|it| it.attempt == found) {
-                Some(named) => update.part = named.part,
-                None => {
-                    // Of a part that the answer has not named yet: so much is certain that it was accepted.
+            by_name = self.find_message(&reported_by, provider_id)?;
+        }
+        let named = by_name.filter(|it| it.attempt == found);
+        update.part = named.and_then(|named| named.part).filter(|_| !is_reply(update.report));
+        if let Some(provider_id) = provider_id
+            && named.is_none()
+        {
+            match self.unnamed_part(found, update.report) {
+                UnnamedPart::Whole => {}
+                UnnamedPart::Waits { is_accepted } => {
                     self.hold_update(&reported_by, scope, provider_id, update);
+                    if !is_accepted {
+                        return Ok(());
+                    }
                     update = Update::plain(Status::Submitted, None);
+                }
+                UnnamedPart::Accepted => update = Update::plain(Status::Submitted, None),
+                UnnamedPart::Strange => {
+                    self.effects.unmatched += 1;
+                    return Ok(());
                 }
             }
         }
         self.event(WorkflowId(found.workflow), Event::Update { attempt: found.number, update })
+    }
+
+    /// What becomes of a receipt that names one of our attempts, and its message by an id that no answer told.
+    fn unnamed_part(&self, attempt: AttemptId, report: Report) -> UnnamedPart {
+        let loaded = self.loaded.get(&WorkflowId(attempt.workflow));
+        let Some(sent) = loaded.and_then(|it| it.state.attempt(attempt.number)) else {
+            return UnnamedPart::Strange;
+        };
+        // A message has failed when one part has, and whoever answers, answers all of it.
+        if !sent.properties.in_parts || is_reply(report) || matches!(report, Report::Failed(_)) {
+            return UnnamedPart::Whole;
+        }
+        match sent.state {
+            _ if sent.is_answered && sent.parts.is_empty() => UnnamedPart::Whole,
+            _ if sent.is_answered => UnnamedPart::Strange,
+            AttemptState::Started | AttemptState::Accepted | AttemptState::Recalling { .. } => {
+                UnnamedPart::Waits { is_accepted: true }
+            }
+            // It is called again under its id, and the answer to that names the parts.
+            AttemptState::Planned | AttemptState::RetryScheduled { .. } => {
+                UnnamedPart::Waits { is_accepted: false }
+            }
+            // No answer will say how many parts there are.
+            AttemptState::Unknown { .. } => UnnamedPart::Accepted,
+            AttemptState::Rejected => UnnamedPart::Strange,
+        }
     }
 
     /// Tells everything that a watermark covers.
@@ -270,12 +307,15 @@ impl BatchContext<'_> {
         let Watermark { sender, recipient, status, until } = watermark;
         let reach = Reach {
             status: *status,
-            until: self.processor.watermarks.engine_at(self.now, reported_by, *until),
+            // Whatever the clocks say, it tells nothing of what is still to begin.
+            until: (self.processor.watermarks)
+                .engine_at(self.now, reported_by, *until)
+                .min(self.now.engine),
             provider_time: *until,
             scope: scope.cloned(),
         };
         let conversation = store::conversation(reported_by, sender, recipient);
-        if self.processor.expected_receipts.is_calling(reported_by) {
+        if self.processor.expected_receipts.may_receive(reported_by) {
             let now = self.now.engine;
             self.processor.watermarks.remember(now, conversation, reach.clone());
         }
@@ -287,8 +327,14 @@ impl BatchContext<'_> {
             .former(reported_by)
             .iter()
             .map(|name| store::conversation(name, sender, recipient));
+        // Of a sender's own account it says nothing to the others of that conversation.
+        let after = match scope {
+            None => self.processor.watermarks.told(conversation, *status, reach.until),
+            Some(_) => UnixMillis(0),
+        };
+        let times = (after, reach.until);
         for conversation in std::iter::once(conversation).chain(former) {
-            covered.extend(self.store.find_conversation(conversation, reach.until, MAX_COVERED)?);
+            covered.extend(self.store.find_conversation(conversation, times, MAX_COVERED)?);
         }
         for attempt in covered {
             self.load(WorkflowId(attempt.workflow))?;
@@ -346,12 +392,11 @@ impl BatchContext<'_> {
         Some(&*state.steps.get(usize::from(step))?.requirement)
     }
 
-    /// Whether the message of an attempt may go out in parts. The attempt's workflow is loaded.
+    /// Whether the message of an attempt may go out in parts, or did. The attempt's workflow is loaded.
     fn goes_in_parts(&self, attempt: AttemptId) -> bool {
         let loaded = self.loaded.get(&WorkflowId(attempt.workflow));
-        loaded
-            .and_then(|it| it.state.attempt(attempt.number))
-            .is_some_and(|it| it.properties.in_parts)
+        let sent = loaded.and_then(|it| it.state.attempt(attempt.number));
+        sent.is_some_and(|it| it.properties.in_parts || !it.parts.is_empty())
     }
 
     /// What the account is known by now that the newest call of an attempt was STARTED under; `None` if
@@ -387,6 +432,22 @@ impl BatchContext<'_> {
         }
         Ok(None)
     }
+}
+
+/// What becomes of a receipt of a part that no answer has named.
+enum UnnamedPart {
+    /// It counts for the whole message.
+    Whole,
+    /// It waits for the answer that names the parts. Whether it shows that the message was accepted.
+    Waits { is_accepted: bool },
+    /// Only so much is certain that the message was accepted.
+    Accepted,
+    /// The message is known by other ids.
+    Strange,
+}
+
+pub(super) fn is_reply(report: Report) -> bool {
+    report == Report::Reached(Status::Replied)
 }
 
 /// The attempts of a workflow that may go out, or went.

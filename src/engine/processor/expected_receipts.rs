@@ -60,11 +60,6 @@ impl ExpectedReceipts {
         }
     }
 
-    /// Whether a call of this life is out under this account.
-    pub(super) fn is_calling(&self, account: &str) -> bool {
-        self.in_flight.contains_key(account)
-    }
-
     /// Whether this account may tell of one of ours.
     pub(super) fn may_receive(&self, account: &str) -> bool {
         self.in_flight.contains_key(account) || self.uncertain_by_account.contains_key(account)

@@ -2,7 +2,7 @@
 //!
 //! What was accepted is found in the store, by conversation and time. A watermark may come before the answer
 //! of the very call that it covers, so it is remembered for as long as a call of its account can be out. In
-//! memory alone: a call whose answer this life does not see stays unknown, and that a watermark never settles.
+//! memory alone: what a death loses of that is a read that was told while the message's own call was out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -51,6 +51,9 @@ pub(super) struct Watermarks {
     recent: HashMap<NameHash, Vec<Reach>>,
     /// When each came, oldest first.
     order: VecDeque<(UnixMillis, NameHash)>,
+    /// Until when each status was told of a conversation to all that was sent in it: there is no need to look
+    /// there again.
+    told: HashMap<(NameHash, Status), UnixMillis>,
     /// By how many milliseconds an account's provider is ahead of engine time.
     ahead_ms: HashMap<Arc<str>, i64>,
 }
@@ -84,6 +87,24 @@ impl Watermarks {
     pub(super) fn engine_at(&self, now: Moment, account: &str, told: UnixMillis) -> UnixMillis {
         let ahead_ms = self.ahead_ms.get(account).copied().unwrap_or(now.skew_ms());
         UnixMillis(told.0.saturating_add_signed(ahead_ms.wrapping_neg()))
+    }
+
+    /// Until when a status was told to all of a conversation, as far as that is still known; from now on it was
+    /// until `until` at least.
+    pub(super) fn told(
+        &mut self,
+        conversation: NameHash,
+        status: Status,
+        until: UnixMillis,
+    ) -> UnixMillis {
+        // What is forgotten is only looked for once more.
+        if self.told.len() >= MAX_RECENT {
+            self.told.clear();
+        }
+        let told = self.told.entry((conversation, status)).or_default();
+        let before = *told;
+        *told = before.max(until);
+        before
     }
 
     /// Remembers one.

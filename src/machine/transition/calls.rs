@@ -246,9 +246,8 @@ fn adds_to(attempt: &Attempt, result: &SendResult) -> bool {
     let RouteProperties { in_parts, watermarks, .. } = attempt.properties;
     match (attempt.state, result) {
         (AttemptState::Started, _) => true,
-        (AttemptState::Accepted, SendResult::Accepted { provider_ids }) => {
-            let tells_more = watermarks || (in_parts && provider_ids.len() > 1);
-            attempt.failure.is_none() && !attempt.is_answered && tells_more
+        (AttemptState::Accepted, SendResult::Accepted { .. }) => {
+            attempt.failure.is_none() && !attempt.is_answered && (watermarks || in_parts)
         }
         (
             AttemptState::Planned

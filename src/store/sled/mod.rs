@@ -316,11 +316,14 @@ impl Store for SledStore {
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        (after, until): (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError> {
+        if after >= until {
+            return Ok(Vec::new());
+        }
         let tree = &self.shared.tree;
-        let from = keys::conversation(conversation, UnixMillis(0));
+        let from = keys::conversation(conversation, UnixMillis(after.0 + 1));
         let behind = keys::conversation(conversation, UnixMillis(until.0.saturating_add(1)));
         let rows = tree.range(from, behind).rev().take(limit);
         rows.map(|row| {

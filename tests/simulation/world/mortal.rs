@@ -244,10 +244,10 @@ impl Store for Mortal {
     fn find_conversation(
         &self,
         conversation: NameHash,
-        until: UnixMillis,
+        times: (UnixMillis, UnixMillis),
         limit: usize,
     ) -> Result<Vec<AttemptId>, StoreError> {
-        self.kept().find_conversation(conversation, until, limit)
+        self.kept().find_conversation(conversation, times, limit)
     }
 
     fn due(
