@@ -368,7 +368,7 @@ fn may_notify(fact: &Fact) -> bool {
         | Fact::LateSuccess { .. }
         | Fact::RecallStarted { .. }
         | Fact::RecallEnded { .. }
-        // What a part costs is told with the end.
+        // What a part costs is told with the end; what is charged after that stands in the timeline alone.
         | Fact::PartReached { .. } => false,
     }
 }

@@ -9,6 +9,7 @@ mod commands;
 mod expected_receipts;
 mod grace;
 mod held_receipts;
+mod inbound;
 mod recovery;
 mod reroute;
 mod restore_lock;

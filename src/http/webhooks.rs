@@ -37,6 +37,8 @@ const BODY_BYTES: usize = 4 * 1024 * 1024;
 const USUAL_BODY_BYTES: u64 = 256 * 1024;
 /// How many.
 pub(crate) const LARGE_BODIES: usize = 8;
+/// When a large call is worth sending again for which no place became free.
+const NO_ROOM_RETRY_S: u64 = 5;
 /// How many accounts a log line names.
 const NAMED: usize = 20;
 /// When a call is worth sending again whose sender's account could not be read.
@@ -149,7 +151,7 @@ impl Webhooks {
         let (head, body) = request.into_parts();
         let (body, _place) = match self.read(body).await {
             Ok(body) => body,
-            Err(status) => return status.into_response(),
+            Err(refused) => return refused,
         };
         let headers = raw(&head.headers);
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -199,7 +201,7 @@ impl Webhooks {
                     tracing::warn!(
                         provider = of,
                         account,
-                        "a webhook's signature is missing or wrong; is signature_secret the account's?"
+                        "a webhook's signature is missing or wrong; does the account hold what the provider signs with?"
                     );
                 }
                 "forged"
@@ -217,18 +219,18 @@ impl Webhooks {
         (status, outcome.body).into_response()
     }
 
-    /// A call's body, and its place among the large ones.
-    async fn read(&self, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), StatusCode> {
+    /// A call's body, and its place among the large ones; or what the caller is answered.
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Response> {
         let is_usual = body.size_hint().upper().is_some_and(|bytes| bytes <= USUAL_BODY_BYTES);
-        let reading = async {
-            let place = if is_usual { None } else { self.large_bodies.acquire().await.ok() };
-            to_bytes(body, BODY_BYTES).await.map(|body| (body, place))
+        let place = match is_usual {
+            true => None,
+            false => Some(place(&self.large_bodies, self.timeout).await?),
         };
-        match tokio::time::timeout(self.timeout, reading).await {
-            Ok(Ok(body)) => Ok(body),
+        match tokio::time::timeout(self.timeout, to_bytes(body, BODY_BYTES)).await {
+            Ok(Ok(body)) => Ok((body, place)),
             // Too large, or cut off on the way: the provider sends it again, or we would not take it.
-            Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+            Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
         }
     }
 
@@ -308,6 +310,12 @@ impl Webhooks {
     }
 }
 
+/// One of the places of large bodies. Where none becomes free that is no fault of the caller's.
+async fn place(places: &Semaphore, timeout: Duration) -> Result<SemaphorePermit<'_>, Response> {
+    let place = tokio::time::timeout(timeout, places.acquire()).await;
+    place.ok().and_then(Result::ok).ok_or_else(|| not_taken(RetryAfter(NO_ROOM_RETRY_S)))
+}
+
 fn not_taken(RetryAfter(seconds): RetryAfter) -> Response {
     let headers = [(header::RETRY_AFTER, seconds.to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, headers, "not taken; send it again\n").into_response()
@@ -360,5 +368,17 @@ mod tests {
         }
         let long = shape(&"/a".repeat(1000));
         assert_eq!(long.chars().count(), SHOWN + 1);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_for_a_large_body_is_asked_to_send_it_again() {
+        let places = Semaphore::new(1);
+        let soon = Duration::from_millis(5);
+        let taken = place(&places, soon).await.unwrap();
+        let refused = place(&places, soon).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        drop(taken);
+        assert!(place(&places, soon).await.is_ok());
     }
 }

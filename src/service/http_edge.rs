@@ -1,6 +1,6 @@
 //! The HTTP edges: webhooks and the old APIs in public, health and metrics inside.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -35,8 +35,9 @@ pub(super) fn spawn(
         readiness: Box::new(move || readiness(&engine)),
         is_on_loopback: internal.address.ip().is_loopback(),
     };
-    let routers =
-        [public_router(rooms, listen, public.address, timeout), http::internal_router(health)];
+    let scheme = if public_tls.is_some() { "https" } else { "http" };
+    let own_url = format!("{scheme}://{}", public.address);
+    let routers = [public_router(rooms, listen, own_url, timeout), http::internal_router(health)];
     let public = http::Listener {
         name: "HTTP",
         socket: public.listener,
@@ -60,12 +61,12 @@ pub(super) fn spawn(
 fn public_router(
     rooms: &Rooms,
     listen: &ListenConfig,
-    address: SocketAddr,
+    own_url: String,
     timeout: Duration,
 ) -> Router {
-    // Who names no public address is called at this one: by programs on the same machine.
+    // Who names no public address is called at its own: by programs on the same machine.
     let public_url = match listen.public_url.as_str() {
-        "" => format!("http://{address}"),
+        "" => own_url,
         told => told.to_owned(),
     };
     let webhooks = http::Webhooks {

@@ -15,7 +15,7 @@ use families::{
 };
 
 use super::{About, tenants::Tenants};
-use crate::machine::{CallFailure, Fact, Priority, Reason};
+use crate::machine::{AcceptedBy, CallFailure, Fact, Priority, Reason};
 
 /// The metrics of a service.
 #[derive(Debug)]
@@ -81,7 +81,11 @@ impl Metrics {
                     self.families.possible_duplicates.inc();
                 }
             }
-            Fact::AttemptAccepted { .. } => self.answer(route(), "accepted", None),
+            Fact::AttemptAccepted { by: AcceptedBy::Response, .. } => {
+                self.answer(route(), "accepted", None)
+            }
+            // No answer said so.
+            Fact::AttemptAccepted { by: AcceptedBy::Receipt, .. } => {}
             Fact::AttemptRejected { failure, .. } => {
                 self.answer(route(), "rejected", Some(failure))
             }

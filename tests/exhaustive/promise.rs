@@ -1,6 +1,6 @@
 //! What is promised, by name; each is a property of the model.
 
-/// Something that must hold on every path. The first nine are [`dispatch::machine::check`]'s.
+/// Something that must hold on every path. The first ten are [`dispatch::machine::check`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Promise {
@@ -13,6 +13,7 @@ pub enum Promise {
     M7,
     M8,
     M9,
+    M10,
     NoStartAfterTheEnd,
     OnlyTheRunningStepSends,
     NoStartAfterValidUntil,
@@ -31,7 +32,7 @@ pub enum Promise {
 }
 
 /// Every promise with its name.
-pub const PROMISES: [(Promise, &str); 24] = [
+pub const PROMISES: [(Promise, &str); 25] = [
     (Promise::M1, "M1 exactly the running step is active"),
     (Promise::M2, "M2 earlier steps are decided"),
     (Promise::M3, "M3 at most one attempt waits for or holds a place on a route"),
@@ -39,8 +40,9 @@ pub const PROMISES: [(Promise, &str); 24] = [
     (Promise::M5, "M5 a step is sent at most twice after unknown outcomes"),
     (Promise::M6, "M6 a running workflow has something to wait for"),
     (Promise::M7, "M7 a met step ended the workflow, unless late success continues"),
-    (Promise::M8, "M8 a step's rung is the highest of its attempts'"),
+    (Promise::M8, "M8 a step's status is the highest of its attempts'"),
     (Promise::M9, "M9 a condition clock runs if an attempt was accepted or is unknown"),
+    (Promise::M10, "M10 a message in parts is as far as its last part"),
     (Promise::NoStartAfterTheEnd, "nothing starts after the end, and so after a cancel"),
     (Promise::OnlyTheRunningStepSends, "no call is made for a step that is not running"),
     (Promise::NoStartAfterValidUntil, "nothing starts after valid_until"),

@@ -28,7 +28,7 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
             };
         }
     let mut properties = kept! {
-        M1 M2 M3 M4 M5 M6 M7 M8 M9
+        M1 M2 M3 M4 M5 M6 M7 M8 M9 M10
         NoStartAfterTheEnd OnlyTheRunningStepSends NoStartAfterValidUntil OneIdOneMessage DoublesAreCounted StepsInOrder
         EndIsFinal ReplayIsTheState NeverEarly ClockNeverRestarts SuccessIsTold SuccessIsKept
         AskedBackOnce AskedBackInTime NextWaitsForTheRecall

@@ -248,7 +248,8 @@ impl World {
                 let step = state.attempt(*attempt).map(|attempt| attempt.step);
                 let is_running = step == state.active_step();
                 self.broken.add_unless(is_running, Promise::OnlyTheRunningStepSends);
-                self.broken.add_unless(!self.is_asking(state), Promise::NextWaitsForTheRecall);
+                let is_asking = self.asked_back(state).next().is_some();
+                self.broken.add_unless(!is_asking, Promise::NextWaitsForTheRecall);
                 let number = usize::from(*attempt) - 1;
                 let is_honoured = state.attempt(*attempt).is_some_and(|attempt| {
                     let is_first = attempt.started_at.is_none();
@@ -274,7 +275,9 @@ impl World {
                     .map(|from| from.0 + self.setting.patience_ms(*step));
                 let is_due = due.is_some_and(|due| self.now.0 >= due);
                 self.broken.add_unless(is_due, Promise::NeverEarly);
-                self.broken.add_unless(!self.is_asking(state), Promise::NextWaitsForTheRecall);
+                // What failed, as its provider told, is waited for no longer.
+                let is_asking = self.asked_back(state).any(|attempt| attempt.failure.is_none());
+                self.broken.add_unless(!is_asking, Promise::NextWaitsForTheRecall);
                 let goes_on = usize::from(*step) + 1 < state.steps.len()
                     && state.valid_until.is_none_or(|until| self.now <= until);
                 // What is accepted while another is asked back is left where it is.
@@ -316,17 +319,15 @@ impl World {
         sent.recall = Recall::Asked { until, is_out: true };
     }
 
-    /// Whether the answer to a recall is still waited for. Of a step that failed meanwhile, as its provider told,
-    /// it is not, also where that one tells otherwise later.
-    fn is_asking(&self, state: &Workflow) -> bool {
-        let mut sent = self.sent.iter().zip(&state.attempts);
-        sent.any(|(sent, attempt)| {
-            sent.asked_until().is_some_and(|until| self.now < until)
-                && !matches!(
-                    state.steps[usize::from(attempt.step)].status,
-                    StepStatus::Failed | StepStatus::Met
-                )
-        })
+    /// The attempts of which the answer to a recall may still come. Of a step that was left it is waited for no
+    /// longer, whatever its provider tells later: that it was left in its time is judged there.
+    fn asked_back<'a>(&'a self, state: &'a Workflow) -> impl Iterator<Item = &'a Attempt> {
+        let sent = self.sent.iter().zip(&state.attempts);
+        let asked = sent.filter(|(sent, attempt)| {
+            let is_active = state.steps[usize::from(attempt.step)].status == StepStatus::Active;
+            is_active && sent.asked_until().is_some_and(|until| self.now < until)
+        });
+        asked.map(|(_, attempt)| attempt)
     }
 
     fn judge_state(&mut self) {

@@ -6,6 +6,7 @@
 //! - [`jwt`]: the claims of a token that signs a webhook.
 //! - [`per_account`]: what is made of an account once and used for many calls.
 //! - [`keys`]: our attempt id as an idempotency key.
+//! - [`refusal`]: what a refused call means, by a code or by the HTTP status.
 //! - [`probe`]: whether a credential is taken, asked by a call that sends nothing.
 //! - [`signature`]: whether bytes were signed by who has the key, in constant time.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
@@ -24,4 +25,5 @@ pub mod jwt;
 pub mod keys;
 pub mod per_account;
 pub mod probe;
+pub mod refusal;
 pub mod signature;

@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use dispatch_contract::{ErrorKind, Fault, Retry};
-use dispatch_kit::json::Json;
+use dispatch_kit::{json::Json, refusal::CodeMeaning};
 
 /// WhatsApp lets a pair of numbers have about one message in so long.
 const PAIR_RATE: Duration = Duration::from_secs(6);
@@ -21,28 +21,6 @@ pub struct GraphCode {
     /// Only one that the table knows beside its code.
     pub subcode: Option<u32>,
 }
-
-/// What a code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GraphMeaning {
-    /// What happened.
-    pub kind: ErrorKind,
-    /// Whose fault it was.
-    pub fault: Fault,
-    /// Whether the same message may be tried again. A refusal that carries a code was not processed, so
-    /// nothing here is [`Retry::Unknown`]; a status is final all the same.
-    pub retry: Retry,
-    /// One sentence for a person.
-    pub sentence: &'static str,
-}
-
-/// What a refusal means whose code this table does not know.
-pub const REFUSED: GraphMeaning = GraphMeaning {
-    kind: ErrorKind::InvalidRequest,
-    fault: Fault::Content,
-    retry: Retry::Permanent,
-    sentence: "the provider refused the request",
-};
 
 impl GraphCode {
     /// The code of an error object: `code`, and `error_subcode` where the table knows it.
@@ -59,7 +37,7 @@ impl GraphCode {
     }
 
     /// What it means; `None` if the table does not know it.
-    pub fn meaning(self) -> Option<GraphMeaning> {
+    pub fn meaning(self) -> Option<CodeMeaning> {
         let by_subcode = self.subcode.and_then(|subcode| of_subcode(self.code, subcode));
         by_subcode.or_else(|| of_code(self.code))
     }
@@ -80,12 +58,12 @@ const YES: Retry = Retry::Temporary { after: None };
 
 fn said(
     (kind, fault, retry, sentence): (ErrorKind, Fault, Retry, &'static str),
-) -> Option<GraphMeaning> {
-    Some(GraphMeaning { kind, fault, retry, sentence })
+) -> Option<CodeMeaning> {
+    Some(CodeMeaning { kind, fault, retry, sentence })
 }
 
 /// Where the subcode says more than the code.
-fn of_subcode(code: u32, subcode: u32) -> Option<GraphMeaning> {
+fn of_subcode(code: u32, subcode: u32) -> Option<CodeMeaning> {
     use ErrorKind as K;
     use Fault::{Account, Provider, Recipient};
 
@@ -110,7 +88,7 @@ fn of_subcode(code: u32, subcode: u32) -> Option<GraphMeaning> {
     })
 }
 
-fn of_code(code: u32) -> Option<GraphMeaning> {
+fn of_code(code: u32) -> Option<CodeMeaning> {
     match code {
         0..=999 => of_graph(code),
         _ => of_whatsapp(code),
@@ -118,7 +96,7 @@ fn of_code(code: u32) -> Option<GraphMeaning> {
 }
 
 /// Graph's own, and Messenger's.
-fn of_graph(code: u32) -> Option<GraphMeaning> {
+fn of_graph(code: u32) -> Option<CodeMeaning> {
     use ErrorKind as K;
     use Fault::{Account, Content, Provider, Recipient};
 
@@ -140,7 +118,7 @@ fn of_graph(code: u32) -> Option<GraphMeaning> {
 }
 
 /// WhatsApp's, and what of Graph has as many digits.
-fn of_whatsapp(code: u32) -> Option<GraphMeaning> {
+fn of_whatsapp(code: u32) -> Option<CodeMeaning> {
     use ErrorKind as K;
     use Fault::{Account, Content, Provider, Recipient};
 
@@ -251,7 +229,7 @@ mod tests {
         ]
     };
 
-    fn meaning(code: u32) -> GraphMeaning {
+    fn meaning(code: u32) -> CodeMeaning {
         let meaning = GraphCode { code, subcode: None }.meaning();
         meaning.unwrap_or_else(|| panic!("{code} is not in the table"))
     }
@@ -259,7 +237,7 @@ mod tests {
     #[test]
     fn a_message_s_fault_ends_the_message_and_accuses_no_account() {
         for code in MESSAGE {
-            let GraphMeaning { fault, retry, .. } = meaning(code);
+            let CodeMeaning { fault, retry, .. } = meaning(code);
             assert_eq!(retry, Retry::Permanent, "{code}");
             assert!(matches!(fault, Fault::Recipient | Fault::Content), "{code}");
         }
@@ -268,7 +246,7 @@ mod tests {
     #[test]
     fn an_account_s_fault_ends_the_message_and_is_the_account_s() {
         for code in ACCOUNT {
-            let GraphMeaning { kind, fault, retry, .. } = meaning(code);
+            let CodeMeaning { kind, fault, retry, .. } = meaning(code);
             assert_eq!((fault, retry), (Fault::Account, Retry::Permanent), "{code}");
             use ErrorKind::{Forbidden, InsufficientFunds, Unauthorized};
             assert!(matches!(kind, Unauthorized | Forbidden | InsufficientFunds), "{code}");
@@ -278,17 +256,17 @@ mod tests {
     #[test]
     fn only_what_passes_by_itself_is_tried_again() {
         for code in PASSING {
-            let GraphMeaning { kind, fault, retry, .. } = meaning(code);
+            let CodeMeaning { kind, fault, retry, .. } = meaning(code);
             assert_eq!((kind, fault), (ErrorKind::ProviderFailure, Fault::Provider), "{code}");
             assert_eq!(retry, YES, "{code}");
         }
         for code in THROTTLED {
-            let GraphMeaning { kind, retry, .. } = meaning(code);
+            let CodeMeaning { kind, retry, .. } = meaning(code);
             assert_eq!(kind, ErrorKind::Throttled, "{code}");
             assert!(matches!(retry, Retry::Temporary { .. }), "{code}");
         }
         for code in LIMITED {
-            let GraphMeaning { kind, retry, .. } = meaning(code);
+            let CodeMeaning { kind, retry, .. } = meaning(code);
             assert_eq!((kind, retry), (ErrorKind::Throttled, Retry::Permanent), "{code}");
         }
         assert_eq!(meaning(131_056).retry, Retry::Temporary { after: Some(PAIR_RATE) });

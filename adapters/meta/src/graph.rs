@@ -9,12 +9,19 @@ use std::borrow::Cow;
 use dispatch_contract::{
     Accepted, AdapterError, ErrorKind, Fault, Media, Retry, UrlRules, check_url,
 };
-use dispatch_kit::{http::HttpResponse, json::Json};
+use dispatch_kit::{
+    http::HttpResponse,
+    json::Json,
+    refusal::{CodeMeaning, REFUSED, by_status, unnamed},
+};
 
-use crate::errors::{GraphCode, GraphMeaning, REFUSED};
+use crate::errors::GraphCode;
 
 /// The longest provider id taken. WhatsApp's are of about 60 bytes, Messenger's of about 130.
 const MAX_ID_BYTES: usize = 512;
+
+const WRONG_ADDRESS: &str =
+    "there is no Graph API at this address; check the account's base_url and graph_version";
 
 /// What became of a send.
 ///
@@ -38,12 +45,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
             Some(provider_id) => {
                 Ok(Accepted { provider_time: answer.date(), ..Accepted::under(provider_id) })
             }
-            None => Err(AdapterError::new(
-                ErrorKind::ProviderFailure,
-                Fault::Provider,
-                Retry::Unknown,
-                "the provider accepted something without naming it; the message may have been sent",
-            )),
+            None => Err(unnamed()),
         };
     }
     Err(refusal(answer))
@@ -78,8 +80,8 @@ pub(crate) fn refusal(answer: &HttpResponse) -> AdapterError {
     let code = Json::of(&answer.body).read("error", GraphCode::read);
     let known = code.and_then(GraphCode::meaning);
     let error = match known {
-        Some(known) if !is_in_doubt(known, answer.status) => said(known, answer),
-        Some(_) | None => by_status(answer),
+        Some(known) if !is_in_doubt(known, answer.status) => known.error(answer),
+        Some(_) | None => by_status(answer, WRONG_ADDRESS).unwrap_or_else(|| REFUSED.error(answer)),
     };
     match code {
         Some(code) => error.with_code(code.to_string()),
@@ -88,49 +90,8 @@ pub(crate) fn refusal(answer: &HttpResponse) -> AdapterError {
 }
 
 /// Whether a code says no more than that the platform failed, where the message may have gone out.
-fn is_in_doubt(known: GraphMeaning, status: u16) -> bool {
+fn is_in_doubt(known: CodeMeaning, status: u16) -> bool {
     known.kind == ErrorKind::ProviderFailure && !(400..500).contains(&status)
-}
-
-fn said(known: GraphMeaning, answer: &HttpResponse) -> AdapterError {
-    let retry = match known.retry {
-        Retry::Temporary { after } => Retry::Temporary { after: answer.retry_after.or(after) },
-        Retry::Permanent | Retry::Unknown => known.retry,
-    };
-    AdapterError::new(known.kind, known.fault, retry, known.sentence)
-}
-
-fn by_status(answer: &HttpResponse) -> AdapterError {
-    let again = Retry::Temporary { after: answer.retry_after };
-    let account = |kind, detail| AdapterError::new(kind, Fault::Account, Retry::Permanent, detail);
-    let provider =
-        |kind, retry, detail: &str| AdapterError::new(kind, Fault::Provider, retry, detail);
-    match answer.status {
-        429 => provider(
-            ErrorKind::Throttled,
-            again,
-            "the provider takes no more messages at the moment",
-        ),
-        401 => account(ErrorKind::Unauthorized, "the account's access token was not accepted"),
-        403 => account(ErrorKind::Forbidden, "the account may not do this"),
-        301 | 302 | 307 | 308 | 404 | 405 => account(
-            ErrorKind::InvalidRequest,
-            "there is no Graph API at this address; check the account's base_url and graph_version",
-        ),
-        408 | 409 | 425 => provider(
-            ErrorKind::ProviderFailure,
-            again,
-            "the provider did not process the request and asks for it again",
-        ),
-        400..=499 => said(REFUSED, answer),
-        status => provider(
-            ErrorKind::ProviderFailure,
-            Retry::Unknown,
-            &format!(
-                "the provider failed with HTTP status {status}; the message may have been sent"
-            ),
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ fn seconds(value: Json<'_>) -> Option<UnixMillis> {
     seconds.checked_mul(1_000).map(UnixMillis)
 }
 
-/// Milliseconds since 1970. It decides nothing, so what cannot be read is left out.
+/// Milliseconds since 1970; what cannot be read is left out.
 fn milliseconds(value: Json<'_>) -> Option<UnixMillis> {
     value.scalar()?.parse().ok().map(UnixMillis)
 }

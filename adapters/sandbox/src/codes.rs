@@ -1,15 +1,16 @@
 //! What the provider's codes mean: the adapter's own table, so that a run against the sandbox decides as
 //! one against the provider does.
 
-use dispatch_vonage::errors::{CodeSource, ErrorMeaning, REFUSED, meaning};
+use dispatch_kit::refusal::{CodeMeaning, REFUSED};
+use dispatch_vonage::errors::{CodeSource, meaning};
 
 /// What a code means in the answer to a send.
-pub(crate) fn refusal(code: u16) -> ErrorMeaning {
+pub(crate) fn refusal(code: u16) -> CodeMeaning {
     meaning(&code.to_string(), CodeSource::SendResponse).unwrap_or(REFUSED)
 }
 
 /// What a code means in a receipt.
-pub(crate) fn receipt_meaning(code: u16) -> ErrorMeaning {
+pub(crate) fn receipt_meaning(code: u16) -> CodeMeaning {
     meaning(&code.to_string(), CodeSource::Receipt).unwrap_or(REFUSED)
 }
 

@@ -6,28 +6,7 @@
 //! passed on.
 
 use dispatch_contract::{ErrorKind, Fault, Retry};
-
-/// What a code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TwilioMeaning {
-    /// What happened.
-    pub kind: ErrorKind,
-    /// Whose fault it was.
-    pub fault: Fault,
-    /// Whether the same message may be tried again after an answer with this code. A refusal was certainly
-    /// not processed; a status webhook is final all the same.
-    pub retry: Retry,
-    /// One sentence for a person.
-    pub sentence: &'static str,
-}
-
-/// What a refusal means whose code this table does not know at all.
-pub const REFUSED: TwilioMeaning = TwilioMeaning {
-    kind: ErrorKind::InvalidRequest,
-    fault: Fault::Content,
-    retry: Retry::Permanent,
-    sentence: "the provider refused the request",
-};
+use dispatch_kit::refusal::{CodeMeaning, REFUSED};
 
 /// The codes of carriers and of Twilio's own sending, which come once a message was taken.
 const SENDING: std::ops::RangeInclusive<u32> = 30_000..=30_999;
@@ -35,12 +14,12 @@ const SENDING: std::ops::RangeInclusive<u32> = 30_000..=30_999;
 const CHANNELS: std::ops::RangeInclusive<u32> = 63_000..=63_999;
 
 /// What `code` means; `None` if it is none of Twilio's for messages.
-pub fn meaning(code: u32) -> Option<TwilioMeaning> {
+pub fn meaning(code: u32) -> Option<CodeMeaning> {
     let (kind, fault, retry, sentence) = request(code)
         .or_else(|| carrier(code))
         .or_else(|| channel(code))
         .or_else(|| range(code))?;
-    Some(TwilioMeaning { kind, fault, retry, sentence })
+    Some(CodeMeaning { kind, fault, retry, sentence })
 }
 
 /// Whether a message that failed with this code had gone out before.
@@ -200,7 +179,7 @@ fn range(code: u32) -> Option<CodeRow> {
 mod tests {
     use super::*;
 
-    fn known(codes: &[u32]) -> impl Iterator<Item = (u32, TwilioMeaning)> {
+    fn known(codes: &[u32]) -> impl Iterator<Item = (u32, CodeMeaning)> {
         codes.iter().map(|code| {
             let row = request(*code).or_else(|| carrier(*code)).or_else(|| channel(*code));
             assert!(row.is_some(), "{code} has no row of its own");

@@ -6,14 +6,21 @@
 use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Recall, Retry, Status};
-use dispatch_kit::{http::HttpResponse, json::Json};
+use dispatch_kit::{
+    http::HttpResponse,
+    json::Json,
+    refusal::{CodeMeaning, REFUSED, by_status, unnamed},
+};
 
-use super::errors::{REFUSED, TwilioMeaning, meaning};
+use super::errors::meaning;
 
 /// The longest id taken; Twilio's have 34 characters.
 const MAX_ID_BYTES: usize = 64;
 /// The message can not be canceled any more.
 const TOO_LATE: u32 = 30_409;
+
+const WRONG_ADDRESS: &str =
+    "there are no messages at this address; check the account's base_url and account_sid";
 
 /// What became of a send.
 ///
@@ -38,14 +45,9 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
             matches!(&*status, "failed" | "undelivered")
         });
         return match body.read("sid", id) {
-            Some(_) if has_failed => Err(refused(body.read("error_code", code), None)),
+            Some(_) if has_failed => Err(refused(body.read("error_code", code), answer)),
             Some(provider_id) => Ok(Accepted::under(provider_id)),
-            None => Err(error(
-                ErrorKind::ProviderFailure,
-                Fault::Provider,
-                Retry::Unknown,
-                "the provider accepted something without naming it; the message may have been sent",
-            )),
+            None => Err(unnamed()),
         };
     }
     Err(refusal(answer, body.read("code", code)))
@@ -58,7 +60,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
 pub(crate) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterError> {
     let body = Json::of(&answer.body);
     let unknown = || {
-        error(
+        AdapterError::new(
             ErrorKind::ProviderFailure,
             Fault::Provider,
             Retry::Unknown,
@@ -80,63 +82,21 @@ pub(crate) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterErro
 }
 
 fn refusal(answer: &HttpResponse, code: Option<u32>) -> AdapterError {
-    let known = code.and_then(meaning);
-    let after = answer.retry_after;
-    let error = match answer.status {
-        429 => error(
-            ErrorKind::Throttled,
-            Fault::Provider,
-            Retry::Temporary { after },
-            "the provider takes no more messages at the moment",
-        ),
-        401 | 403 => match known {
-            Some(known) if known.fault == Fault::Account => said(known, Retry::Permanent),
-            Some(_) | None if answer.status == 401 => error(
-                ErrorKind::Unauthorized,
-                Fault::Account,
-                Retry::Permanent,
-                "the account's credential was not accepted",
-            ),
-            Some(_) | None => error(
-                ErrorKind::Forbidden,
-                Fault::Account,
-                Retry::Permanent,
-                "the account may not do this",
-            ),
+    let error = match (answer.status, code.and_then(meaning)) {
+        (401 | 403, Some(known)) if known.fault == Fault::Account => {
+            CodeMeaning { retry: Retry::Permanent, ..known }.error(answer)
+        }
+        _ => match by_status(answer, WRONG_ADDRESS) {
+            Some(error) => error,
+            None => return refused(code, answer),
         },
-        301 | 302 | 307 | 308 | 404 | 405 => error(
-            ErrorKind::InvalidRequest,
-            Fault::Account,
-            Retry::Permanent,
-            "there are no messages at this address; check the account's base_url and account_sid",
-        ),
-        408 | 409 | 425 => error(
-            ErrorKind::ProviderFailure,
-            Fault::Provider,
-            Retry::Temporary { after },
-            "the provider did not process the request and asks for it again",
-        ),
-        400..=499 => return refused(code, after),
-        status => error(
-            ErrorKind::ProviderFailure,
-            Fault::Provider,
-            Retry::Unknown,
-            format!(
-                "the provider failed with HTTP status {status}; the message may have been sent"
-            ),
-        ),
     };
     coded(error, code)
 }
 
 /// A refusal, by its code.
-fn refused(code: Option<u32>, after: Option<std::time::Duration>) -> AdapterError {
-    let known = code.and_then(meaning).unwrap_or(REFUSED);
-    let retry = match known.retry {
-        Retry::Temporary { .. } => Retry::Temporary { after },
-        Retry::Permanent | Retry::Unknown => known.retry,
-    };
-    coded(said(known, retry), code)
+fn refused(code: Option<u32>, answer: &HttpResponse) -> AdapterError {
+    coded(code.and_then(meaning).unwrap_or(REFUSED).error(answer), code)
 }
 
 fn coded(error: AdapterError, code: Option<u32>) -> AdapterError {
@@ -144,14 +104,6 @@ fn coded(error: AdapterError, code: Option<u32>) -> AdapterError {
         Some(code) => error.with_code(code.to_string()),
         None => error,
     }
-}
-
-fn said(known: TwilioMeaning, retry: Retry) -> AdapterError {
-    error(known.kind, known.fault, retry, known.sentence)
-}
-
-fn error(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> AdapterError {
-    AdapterError::new(kind, fault, retry, detail)
 }
 
 /// A message's id there.

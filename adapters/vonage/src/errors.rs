@@ -5,6 +5,7 @@
 //! repeat a number or a text, so they are never passed on.
 
 use dispatch_contract::{ErrorKind, Fault, Retry};
+use dispatch_kit::refusal::CodeMeaning;
 
 /// Where a code was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,28 +16,6 @@ pub enum CodeSource {
     Receipt,
 }
 
-/// What a code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorMeaning {
-    /// What happened.
-    pub kind: ErrorKind,
-    /// Whose fault it was.
-    pub fault: Fault,
-    /// Whether the same message may be tried again. A refusal that carries a code was certainly
-    /// not processed, so nothing here is [`Retry::Unknown`]; a receipt is final all the same.
-    pub retry: Retry,
-    /// One sentence for a person.
-    pub sentence: &'static str,
-}
-
-/// What a refusal means whose code this table does not know.
-pub const REFUSED: ErrorMeaning = ErrorMeaning {
-    kind: ErrorKind::InvalidRequest,
-    fault: Fault::Content,
-    retry: Retry::Permanent,
-    sentence: "the provider refused the request",
-};
-
 /// What `code` means, a number or the name at the end of a problem's `type`; `None` if this table
 /// does not know it.
 ///
@@ -44,7 +23,7 @@ pub const REFUSED: ErrorMeaning = ErrorMeaning {
 /// examples of answers still carry an older list (1100 is "unsupported channel" there, and
 /// "communication failed" in receipts). Read as a receipt's, an answer's 1100 would be retried for
 /// ever.
-pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
+pub fn meaning(code: &str, told: CodeSource) -> Option<CodeMeaning> {
     use CodeSource::{Receipt, SendResponse};
     use ErrorKind as K;
     use Fault::{Account, Content, Provider, Recipient};
@@ -159,7 +138,7 @@ pub fn meaning(code: &str, told: CodeSource) -> Option<ErrorMeaning> {
         ("1484", _) => (K::Forbidden, Account, NO, "a regulation does not allow it"),
         _ => return None,
     };
-    Some(ErrorMeaning { kind, fault, retry, sentence })
+    Some(CodeMeaning { kind, fault, retry, sentence })
 }
 
 #[cfg(test)]

@@ -8,11 +8,18 @@ use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Recall, Retry};
 
-use super::errors::{CodeSource, ErrorMeaning, REFUSED, meaning};
-use dispatch_kit::{http::HttpResponse, json::Json};
+use super::errors::{CodeSource, meaning};
+use dispatch_kit::{
+    http::HttpResponse,
+    json::Json,
+    refusal::{CodeMeaning, REFUSED, by_status, unnamed},
+};
 
 /// The longest provider id taken; Vonage's are UUIDs.
 const MAX_ID_BYTES: usize = 128;
+
+const WRONG_ADDRESS: &str =
+    "there is no Messages API at this address; check the account's base_url and api_version";
 
 /// How many of the fields that Vonage found wrong are named in an error.
 const MAX_FIELDS: usize = 5;
@@ -54,12 +61,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
     if (200..300).contains(&answer.status) {
         return match body.read("message_uuid", id) {
             Some(provider_id) => Ok(Accepted::under(provider_id)),
-            None => Err(AdapterError::new(
-                ErrorKind::ProviderFailure,
-                Fault::Provider,
-                Retry::Unknown,
-                "the provider accepted something without naming it; the message may have been sent",
-            )),
+            None => Err(unnamed()),
         };
     }
     let code = problem_code(body);
@@ -71,75 +73,23 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
 }
 
 fn refusal(answer: &HttpResponse, code: Option<&str>, body: Json<'_>) -> AdapterError {
-    let after = answer.retry_after;
     let known = code.and_then(|code| meaning(code, CodeSource::SendResponse));
-    match answer.status {
-        429 => error(
-            ErrorKind::Throttled,
-            Fault::Provider,
-            Retry::Temporary { after },
-            "the provider takes no more messages at the moment",
-        ),
-        401 | 403 => match known {
-            Some(known) if known.fault == Fault::Account => said(known, Retry::Permanent),
-            Some(_) | None if answer.status == 401 => error(
-                ErrorKind::Unauthorized,
-                Fault::Account,
-                Retry::Permanent,
-                "the account's credential was not accepted",
-            ),
-            Some(_) | None => error(
-                ErrorKind::Forbidden,
-                Fault::Account,
-                Retry::Permanent,
-                "the account may not do this",
-            ),
-        },
-        402 => error(
+    match (answer.status, known) {
+        (401 | 403, Some(known)) if known.fault == Fault::Account => {
+            CodeMeaning { retry: Retry::Permanent, ..known }.error(answer)
+        }
+        (402, _) => AdapterError::new(
             ErrorKind::InsufficientFunds,
             Fault::Account,
             Retry::Permanent,
             "the account's balance is too low",
         ),
-        301 | 302 | 307 | 308 | 404 | 405 => error(
-            ErrorKind::InvalidRequest,
-            Fault::Account,
-            Retry::Permanent,
-            "there is no Messages API at this address; check the account's base_url and api_version",
-        ),
-        408 | 409 | 425 => error(
-            ErrorKind::ProviderFailure,
-            Fault::Provider,
-            Retry::Temporary { after },
-            "the provider did not process the request and asks for it again",
-        ),
-        400..=499 => {
-            let known = known.unwrap_or(REFUSED);
-            let retry = match known.retry {
-                Retry::Temporary { .. } => Retry::Temporary { after },
-                Retry::Permanent | Retry::Unknown => known.retry,
-            };
-            let mut error = said(known, retry);
+        (_, known) => by_status(answer, WRONG_ADDRESS).unwrap_or_else(|| {
+            let mut error = known.unwrap_or(REFUSED).error(answer);
             error.detail.push_str(&wrong_fields(body));
             error
-        }
-        status => error(
-            ErrorKind::ProviderFailure,
-            Fault::Provider,
-            Retry::Unknown,
-            format!(
-                "the provider failed with HTTP status {status}; the message may have been sent"
-            ),
-        ),
+        }),
     }
-}
-
-fn said(known: ErrorMeaning, retry: Retry) -> AdapterError {
-    error(known.kind, known.fault, retry, known.sentence)
-}
-
-fn error(kind: ErrorKind, fault: Fault, retry: Retry, detail: impl Into<String>) -> AdapterError {
-    AdapterError::new(kind, fault, retry, detail)
 }
 
 /// The code of a problem object, in an answer or in a status webhook: a bare number as `title`, or

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, UnixMillis};
 
-use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, commands::is_reply};
+use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::is_reply};
 use crate::{
     engine::{Effects, RecallOrder, SendOrder, permits::PermitRequest, sender_account_id},
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
@@ -147,11 +147,11 @@ impl BatchContext<'_> {
     }
 
     /// The call that just came back put a message into a conversation: watermarks find it from now on, and those
-    /// that came before are told.
+    /// that came before are told. `names` are what it is called, by the account's present name first.
     pub(super) fn join_conversation(
         &mut self,
         attempt: AttemptId,
-        conversation: NameHash,
+        names: &[NameHash],
         began: UnixMillis,
     ) -> Result<(), StoreError> {
         let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
@@ -161,7 +161,10 @@ impl BatchContext<'_> {
             return Ok(());
         }
         let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };
-        let mut covering = self.processor.watermarks.covering(&conversation, began);
+        let Some(conversation) = names.first().copied() else { return Ok(()) };
+        let watermarks = &self.processor.watermarks;
+        let mut covering: Vec<_> =
+            names.iter().flat_map(|name| watermarks.covering(name, began)).collect();
         covering.retain(|it| it.scope.as_ref().is_none_or(|by| by.admits(&step.requirement)));
         let key = ReceiptKey::Conversation(conversation, began, id, number);
         loaded.messages.push((key, MessagePart { attempt: number, part: 0 }));

@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::machine::{AttemptState, Workflow, WorkflowId};
+use crate::{
+    engine::FormerNames,
+    machine::{AttemptState, Workflow, WorkflowId},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct ExpectedReceipts {
@@ -19,6 +22,18 @@ impl ExpectedReceipts {
     /// How many workflows stand here.
     pub(super) fn len(&self) -> usize {
         self.uncertain.len()
+    }
+
+    /// Accounts have other names from now on.
+    pub(super) fn rename(&mut self, names: &FormerNames) {
+        for counts in [&mut self.in_flight, &mut self.uncertain_by_account] {
+            for (account, count) in std::mem::take(counts) {
+                *counts.entry(Arc::clone(names.present(&account))).or_default() += count;
+            }
+        }
+        for account in self.uncertain.values_mut().flatten() {
+            *account = Arc::clone(names.present(account));
+        }
     }
 
     /// A call under this account leaves.

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::{BatchContext, MAX_DUE_PER_BATCH};
+use super::{BatchContext, HeldReceipts, MAX_DUE_PER_BATCH};
 use crate::{
     engine::{Responder, RouteTable},
     machine::Event,
@@ -30,6 +30,10 @@ impl BatchContext<'_> {
             processor.reroute_queue = self.store.open_ids(None, usize::MAX).into();
         }
         processor.routes = Arc::clone(&table);
+        let names = table.former_names();
+        processor.expected_receipts.rename(names);
+        processor.watermarks.rename(names);
+        processor.held_receipts = HeldReceipts::of(self.store.held_receipts(), names);
         let active = table.iter().map(|route| (Arc::clone(&route.name), route.concurrency));
         processor.permits.resize(active, Arc::clone(table.weights()));
         self.effects.acks.push(Box::new(move || reply(table)));

@@ -12,7 +12,7 @@ use std::{
 use dispatch_contract::{Status, UnixMillis};
 
 use crate::{
-    engine::{ConversationSend, ReceiptScope},
+    engine::{ConversationSend, FormerNames, ReceiptScope},
     machine::{Moment, Update},
     store::NameHash,
 };
@@ -59,6 +59,13 @@ pub(super) struct Watermarks {
 }
 
 impl Watermarks {
+    /// Accounts have other names from now on. What is remembered is looked for under both.
+    pub(super) fn rename(&mut self, names: &FormerNames) {
+        for (account, ahead_ms) in std::mem::take(&mut self.ahead_ms) {
+            self.ahead_ms.insert(Arc::clone(names.present(&account)), ahead_ms);
+        }
+    }
+
     /// How many are remembered.
     pub(super) fn len(&self) -> usize {
         self.order.len()
@@ -202,5 +209,22 @@ mod tests {
             watermarks.remember(UnixMillis(RECENT_MS + 3), one, read(at));
         }
         assert_eq!(watermarks.len(), MAX_RECENT);
+    }
+
+    #[test]
+    fn what_was_told_once_is_not_looked_for_again() {
+        let mut watermarks = Watermarks::default();
+        let [one, other] = [[1; 16], [2; 16]];
+        for (conversation, status, until, before) in [
+            (one, Status::Read, 50, 0),
+            (one, Status::Read, 70, 50),
+            (one, Status::Read, 60, 70),
+            (one, Status::Read, 70, 70),
+            (one, Status::Delivered, 90, 0),
+            (other, Status::Read, 90, 0),
+        ] {
+            let is = watermarks.told(conversation, status, UnixMillis(until));
+            assert_eq!(is, UnixMillis(before), "{conversation:?} {status} {until}");
+        }
     }
 }

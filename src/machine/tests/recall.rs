@@ -38,6 +38,17 @@ fn the_next_step_waits_for_the_answer() {
 }
 
 #[test]
+fn a_step_whose_message_was_taken_back_expired_also_where_that_is_told_as_a_failure() {
+    let mut driven = expiring();
+    driven.update(1, Report::Failed(Failure::Undeliverable));
+    let at_once =
+        ["RECALL_STARTED", "STATUS_FAILED", "STEP_EXPIRED", "STEP_STARTED", "ATTEMPT_PLANNED"];
+    assert_eq!(kinds(&driven), at_once, "there is nothing to be asked back any more");
+    assert_eq!(told(&mut driven, RecallResult::Recalled), 1);
+    assert_eq!(driven.step(), Some(1));
+}
+
+#[test]
 fn it_waits_no_longer_than_it_says_and_asks_nobody_twice() {
     let mut driven = expiring();
     driven.after(RECALL_WAIT_MS);
@@ -63,12 +74,6 @@ fn a_receipt_or_a_cancel_that_comes_meanwhile_is_first() {
     driven.update(1, Report::Reached(Status::Read));
     assert_eq!(driven.ended(), Some((EndState::Succeeded, Reason::ConditionMet)));
     assert_eq!(told(&mut driven, RecallResult::Recalled), 0);
-
-    let mut driven = expiring();
-    driven.update(1, Report::Failed(Failure::Undeliverable));
-    assert_eq!(driven.step(), Some(1), "there is nothing to be asked back any more");
-    assert_eq!(told(&mut driven, RecallResult::Recalled), 1);
-    assert_eq!(driven.step(), Some(1));
 
     let mut driven = expiring();
     driven.handle(Event::Cancel);

@@ -67,9 +67,13 @@ impl Transition<'_> {
 
     /// The step expires now, unless something was met meanwhile or another answer is still to come.
     fn go_on(&mut self, index: u8, up_since: UnixMillis) {
-        if !self.is_active(index) || self.workflow.recalling_until(index).is_some() {
-            return;
+        if self.is_active(index) && self.workflow.recalling_until(index).is_none() {
+            self.expire_recalled(index, up_since);
         }
+    }
+
+    /// The time of the running step was over when its message was asked back.
+    pub(super) fn expire_recalled(&mut self, index: u8, up_since: UnixMillis) {
         let step = &self.workflow.steps[usize::from(index)];
         let expiry_ms = step.failover.and_then(|failover| failover.expiry_ms);
         if let (StepStatus::Active, Some(from), Some(ms)) = (step.status, step.clock_at, expiry_ms)

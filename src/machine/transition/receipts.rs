@@ -1,6 +1,6 @@
 //! Receipts: what they say that is new, and what follows for the message's step.
 
-use dispatch_contract::{Failure, Report, Status};
+use dispatch_contract::{Failure, Report, Status, UnixMillis};
 
 use super::Transition;
 use crate::machine::{
@@ -116,6 +116,10 @@ impl Transition<'_> {
         });
         if !self.is_active(step) || self.has_alive(step) {
             return;
+        }
+        // What is asked back had its time, and that it was taken back may be told as a failure.
+        if self.workflow.recalling_until(step).is_some() {
+            return self.expire_recalled(step, UnixMillis(0));
         }
         let (reason, usual) = match failure {
             Failure::Rejected => (Reason::Rejected, "the provider refused it after accepting it"),

@@ -102,7 +102,8 @@ impl Here<'_> {
         let tries = || self.case.tries.iter().filter(|of| of.step == index);
         if tries().any(|of| of.recall != RecallSeen::None) {
             // It was on time that it was asked for.
-            let waits = tries().find(|of| of.recalling_until().is_some());
+            // What failed, as its provider told, is waited for no longer.
+            let waits = tries().find(|of| of.recalling_until().is_some() && !of.has_failed);
             self.want(waits.is_none(), RECALLS, || format!("{fact:?}, and asked back: {waits:?}"))?;
         } else {
             self.timer(clock + wait, true, fact)?;

@@ -309,9 +309,9 @@ impl Here<'_> {
             format!("call {call} of attempt {number} starts, of {tried:?}")
         })?;
         let is_asking = |of: &&Try| {
-            // A step that failed meanwhile, as its provider told, waits for nothing.
-            let has_failed = matches!(self.case.steps[usize::from(of.step)].left, Some(Some(_)));
-            !has_failed && of.recalling_until().is_some_and(|until| now < until)
+            // A step that was left waits for nothing; that it was left in its time is judged there.
+            let is_running = self.case.running == Some(of.step);
+            is_running && of.recalling_until().is_some_and(|until| now < until)
         };
         let asking = self.case.tries.iter().find(is_asking);
         self.want(asking.is_none(), RECALLS, || {

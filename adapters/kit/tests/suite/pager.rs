@@ -77,7 +77,7 @@ impl Pager {
         answer.clone_into(&mut lock(&self.state.answer));
         *lock(&self.state.report) = report;
         lock(&self.state.requests).clear();
-        Box::new(Played(Arc::clone(&self.state)))
+        Box::new(PlayedPager(Arc::clone(&self.state)))
     }
 }
 
@@ -85,9 +85,9 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Played(Arc<State>);
+struct PlayedPager(Arc<State>);
 
-impl PlayedProvider for Played {
+impl PlayedProvider for PlayedPager {
     fn address(&self) -> String {
         String::new()
     }

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use dispatch_contract::ErrorKind;
-use dispatch_vonage::errors::ErrorMeaning;
+use dispatch_kit::refusal::CodeMeaning;
 use serde_json::json;
 
 use crate::{
@@ -91,7 +91,7 @@ impl TwilioRefusal {
 }
 
 /// What Twilio says where a script has another provider say `known`, in an answer.
-fn refused_as(known: ErrorMeaning) -> u32 {
+fn refused_as(known: CodeMeaning) -> u32 {
     match known.kind {
         ErrorKind::InvalidRecipient => 21_211,
         ErrorKind::OptedOut => 21_610,
