@@ -20,7 +20,7 @@ use crate::{
     builtin,
     config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
-    service::{InsecureListen, Service},
+    service::{InsecureListen, Service, configured::unheard_accounts},
     telemetry,
 };
 
@@ -48,6 +48,7 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
     });
     let service = started.await.map_err(|error| CommandFailure::new(error.to_string()))?;
     warn(&service, &config);
+    warn_of_unheard_accounts(&service, providers);
     match config.log.format {
         LogFormat::Text => greet(&service, &config),
         LogFormat::Json => tracing::info!(
@@ -210,6 +211,13 @@ fn warn(service: &Service, config: &Config) {
         tracing::info!(
             "nothing but the sandbox serves and there is no key: programs on this machine need none; `dispatch keys create` makes the first"
         );
+    }
+}
+
+/// Whose receipts cannot come.
+fn warn_of_unheard_accounts(service: &Service, providers: &Registry) {
+    for (account, problem) in unheard_accounts(providers, &service.engine.routes()) {
+        tracing::warn!(account, "{problem}");
     }
 }
 

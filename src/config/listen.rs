@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 
+use dispatch_contract::{SettingRule, UrlRules, check_url};
 use serde::Deserialize;
 
 use super::{ConfigError, Range, TlsConfig};
+
+/// For what providers call.
+const RULES: UrlRules = UrlRules { fragment: false, ..UrlRules::PUBLIC };
 
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -57,9 +61,10 @@ impl ListenConfig {
     pub(super) fn problems(&self) -> Vec<ConfigError> {
         let mut problems: Vec<_> = self.tls.check().err().into_iter().collect();
         let url = &self.public_url;
-        if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
-            let problem = "listen.public_url must begin with https:// or http://, or be empty";
-            problems.push(ConfigError(problem.to_owned()));
+        // Paths of webhooks are put behind it, and signatures cover it.
+        if !url.is_empty() && (check_url(url, RULES).is_err() || !SettingRule::Url.admits(url)) {
+            let problem = format!("listen.public_url must be {}, or be empty", SettingRule::Url);
+            problems.push(ConfigError(problem));
         }
         problems
     }

@@ -264,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_public_url_is_one_that_paths_can_be_put_behind() {
+        let parsed = |url| Config::parse(&format!("[listen]\npublic_url = \"{url}\"")).is_ok();
+        for right in
+            ["", "https://a.example", "http://a.example:8080/", "https://a.example/dispatch"]
+        {
+            assert!(parsed(right), "{right}");
+        }
+        for wrong in [
+            "a.example",
+            "https://",
+            "https://a.example?x=1",
+            "https://a.example/#x",
+            "https://me:pw@a.example",
+            " https://a.example",
+            "https:/a.example",
+        ] {
+            assert!(!parsed(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused_with_the_range() {
         let error = Config::parse("[store]\ncache_mib = 1\n").unwrap_err();
         assert_eq!(error.0, "store.cache_mib must be 16 to 65536, and is 1");

@@ -154,6 +154,17 @@ fn route(
     })
 }
 
+/// Accounts whose receipts cannot come as they are configured, as `provider/name`, each with what to set.
+pub fn unheard_accounts(registry: &Registry, routes: &RouteTable) -> BTreeMap<String, String> {
+    let unheard = |route: &Route| {
+        let provider = registry.provider(route.adapter.provider())?;
+        let url = route.callback_url.as_deref();
+        let problem = provider.check_callback_url(&route.account, url)?;
+        Some((format!("{}/{}", provider.name(), route.account.name), problem))
+    };
+    routes.iter().filter_map(unheard).collect()
+}
+
 /// A route for anybody, named after its adapter; no sender has an account of its own there.
 pub fn usual_route(adapter: &Arc<dyn ChannelAdapter>, account: &Arc<Account>) -> Route {
     Route {

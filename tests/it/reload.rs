@@ -316,6 +316,47 @@ async fn check_says_every_problem_or_what_is_not_as_by_default() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_whose_receipts_cannot_come_is_named_by_check_and_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dispatch.toml");
+    let config = format!(
+        r#"
+[[access.keys]]
+id = "abcd1234"
+secret = "{SECRET}"
+scopes = ["create", "read"]
+[[accounts]]
+name = "spare"
+provider = "twilio"
+settings = {{ account_sid = "AC0123456789abcdef0123456789abcdef" }}
+secrets = {{ auth_token = "{SECRET}" }}
+[[routes]]
+name = "sms"
+adapter = "twilio-sms"
+account = "spare"
+"#
+    );
+    std::fs::write(&file, &config).unwrap();
+    let wanted = "listen.public_url is empty: none will come";
+    let (is_right, said) = check(&file).await;
+    assert!(is_right && said.contains("warning: account twilio/spare:"), "{said}");
+    assert!(said.contains(wanted), "{said}");
+    let served = Served::start(folder.path(), &config).await;
+    let warned = eventually(TIMEOUT, || async {
+        let log = served.log.lock().unwrap();
+        log.contains(wanted) && log.contains("twilio/spare")
+    });
+    assert!(warned.await, "{}", served.log.lock().unwrap());
+    // A reload says it again of what it put in place.
+    served.reload(&config.replace("spare", "main"), "twilio/main").await;
+
+    let named = format!("[listen]\npublic_url = \"https://dispatch.example.com\"\n{config}");
+    std::fs::write(&file, named).unwrap();
+    let (is_right, said) = check(&file).await;
+    assert!(is_right && !said.contains("warning"), "{said}");
+}
+
 /// What a restart with other routes makes of two messages, one of which the provider put off and one of
 /// which waited for its place: their ends, and how often the provider was called after it.
 async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize) {

@@ -30,6 +30,14 @@ pub trait Provider: Send + Sync {
         Vec::new()
     }
 
+    /// What keeps receipts of this account from coming, as far as that lies with `url`: what
+    /// [`SendContext::callback_url`](crate::SendContext::callback_url) will hold. For providers who learn with
+    /// each message where to report. Called as [`check`](Self::check) is; it is warned of and refuses nothing.
+    /// One sentence that says what to set.
+    fn check_callback_url(&self, _account: &Account, _url: Option<&str>) -> Option<String> {
+        None
+    }
+
     /// Its adapters, one for each channel. The same ones with every call.
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>>;
 

@@ -48,7 +48,8 @@ pub(crate) const FORM: SettingsForm = SettingsForm(&[
     )
     .or(DEFAULT_OVERRIDES)
     .of(SettingRule::Custom {
-        wanted: "connection overrides such as rc=5&rp=all, or none",
+        wanted: "connection overrides such as rc=5&rp=all, of rc (0 to 5), rp (ct, rt, 4xx, 5xx, all), ct, rt and \
+                 tt (milliseconds) and e (edges); or none",
         admits: is_overrides,
     }),
     Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
@@ -163,14 +164,23 @@ fn sid<'a>(account: &'a Account, name: &str, kind: &str) -> Result<Option<&'a st
     }
 }
 
+/// What is misspelt there Twilio ignores without a word.
 fn is_overrides(text: &str) -> bool {
-    let is_one = |field: &str| {
-        let is_word = |text: &str, more: &[u8]| {
-            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
-        };
-        field
-            .split_once('=')
-            .is_some_and(|(name, value)| is_word(name, b"") && is_word(value, b",-"))
+    let number = |text: &str, from: u32, to: u32| {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+            && text.parse().is_ok_and(|number: u32| (from..=to).contains(&number))
+    };
+    let is_one = |field: &str| match field.split_once('=') {
+        Some(("rc", retries)) => number(retries, 0, 5),
+        Some(("rp", of)) => {
+            of.split(',').all(|it| matches!(it, "ct" | "rt" | "4xx" | "5xx" | "all"))
+        }
+        Some(("ct", ms)) => number(ms, 100, 10_000),
+        Some(("rt" | "tt", ms)) => number(ms, 100, 15_000),
+        Some(("e", edges)) => edges.split(',').all(|edge| {
+            !edge.is_empty() && edge.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        }),
+        Some(_) | None => false,
     };
     text == "none" || (text.len() <= 200 && text.split('&').all(is_one))
 }
@@ -242,6 +252,35 @@ mod tests {
             let found = FORM.problems(&account).into_iter().chain(beyond).next().expect("refused");
             assert!(found.contains(part), "{found:?} should contain {part:?}");
             assert!(!found.contains("t0ken"), "{found}");
+        }
+    }
+
+    #[test]
+    fn overrides_are_those_that_twilio_has() {
+        for right in ["rc=0", "rc=5&rp=all", "rp=ct,5xx&ct=100&rt=15000&tt=15000", "e=ashburn,us-1"]
+        {
+            assert!(is_overrides(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "rc",
+            "rc=",
+            "rc=6",
+            "rc=+1",
+            "retries=5",
+            "rp=",
+            "rp=6xx",
+            "rp=all,",
+            "ct=99",
+            "rt=15001",
+            "tt=x",
+            "e=",
+            "e=a,",
+            "rc=5&",
+            "rc=5#rp=all",
+            "none&rc=5",
+        ] {
+            assert!(!is_overrides(wrong), "{wrong}");
         }
     }
 

@@ -10,6 +10,7 @@
 //! signature covers, so such a send can still be matched.
 
 mod account;
+mod callback;
 mod channels;
 mod encode;
 pub mod errors;

@@ -12,7 +12,7 @@ use dispatch_rcs::RcsAdapter;
 use dispatch_sms::SmsAdapter;
 use dispatch_whatsapp::WhatsAppAdapter;
 
-use crate::{PROVIDER, TwilioAccount, TwilioGateway, account::FORM, webhook};
+use crate::{PROVIDER, TwilioAccount, TwilioGateway, account::FORM, callback, webhook};
 
 /// Twilio, with its four channels. An account has one webhook URL for all of them.
 pub fn provider() -> impl Provider + 'static {
@@ -50,6 +50,10 @@ impl Provider for Twilio {
 
     fn check(&self, account: &Account) -> Vec<String> {
         TwilioAccount::check(account).err().into_iter().collect()
+    }
+
+    fn check_callback_url(&self, account: &Account, url: Option<&str>) -> Option<String> {
+        callback::problem(account, url)
     }
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {

@@ -10,7 +10,7 @@ use crate::{
     cli::{CommandFailure, ServeArgs, show},
     config::{ConfigError, SettingValues},
     engine::SystemClock,
-    service::{self, ServiceClock},
+    service::{self, ServiceClock, configured::unheard_accounts},
     telemetry,
 };
 
@@ -23,7 +23,9 @@ pub(super) fn run(args: &ServeArgs, providers: &Registry) -> Result<ExitCode, Co
         problems.push(ConfigError(format!("log.level: {problem}")));
     }
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-    problems.extend(builtin::parts_of(providers, &read.config, &clock).err());
+    let parts = builtin::parts_of(providers, &read.config, &clock);
+    let unheard = parts.as_ref().map(|it| unheard_accounts(&it.registry, &it.routes));
+    problems.extend(parts.as_ref().err().cloned());
     if !problems.is_empty() {
         let lines: Vec<_> = problems
             .iter()
@@ -38,6 +40,9 @@ pub(super) fn run(args: &ServeArgs, providers: &Registry) -> Result<ExitCode, Co
         None => "the default configuration".to_owned(),
     };
     show::line(&format!("{of}: right"));
+    for (account, problem) in unheard.unwrap_or_default() {
+        show::line(&format!("warning: account {account}: {problem}"));
+    }
     let differences = SettingValues::of("").map_err(failed)?.differences(&read.settings);
     for (by_reload, title) in [
         (

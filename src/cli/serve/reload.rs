@@ -2,7 +2,7 @@
 
 use dispatch_contract::Registry;
 
-use super::Read;
+use super::{Read, warn_of_unheard_accounts};
 use crate::{
     builtin,
     cli::ServeArgs,
@@ -26,7 +26,10 @@ impl Running<'_> {
     /// nothing changed, and why.
     pub(super) async fn reload(&mut self, service: &Service) {
         match self.try_reload(service).await {
-            Ok(differences) => tell(&differences),
+            Ok(differences) => {
+                tell(&differences);
+                warn_of_unheard_accounts(service, self.providers);
+            }
             Err(problem) => {
                 let problem = self.read.shown(&problem);
                 tracing::error!(problem, "the configuration was not reloaded; nothing has changed");
