@@ -31,14 +31,51 @@ pub struct ExternalAccount {
     pub external_id: ExternalId,
     /// For people; may be empty.
     pub name: String,
-    /// The application that is told of messages to it.
-    pub application: Option<Uuid>,
+    /// Which application it belongs to.
+    pub link: ApplicationLink,
     /// The provider's access token, sealed.
     pub token: Option<Vec<u8>>,
     /// Grows with every change, beginning at the time it was made: one made anew has another.
     pub revision: u64,
     /// When it was made, in milliseconds of the Unix epoch.
     pub create_time_ms: u64,
+}
+
+/// Which application an external account belongs to. Stored by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApplicationLink {
+    /// It was never linked: whatever its tenant sends goes out with its token.
+    Never,
+    /// This one, which is told of messages to it; its token is used as if it were never linked.
+    To(Uuid),
+    /// The one that it was linked to was taken away: its token is used for nothing until it is linked again.
+    Undone,
+}
+
+impl ApplicationLink {
+    /// The application, if it is linked to one.
+    pub fn application(self) -> Option<Uuid> {
+        match self {
+            ApplicationLink::To(id) => Some(id),
+            ApplicationLink::Never | ApplicationLink::Undone => None,
+        }
+    }
+
+    /// Linked to this application, or to none any more.
+    pub(super) fn changed_to(self, application: Option<Uuid>) -> Self {
+        match (self, application) {
+            (_, Some(id)) => ApplicationLink::To(id),
+            (ApplicationLink::Never, None) => ApplicationLink::Never,
+            (ApplicationLink::To(_) | ApplicationLink::Undone, None) => ApplicationLink::Undone,
+        }
+    }
+}
+
+impl ExternalAccount {
+    /// Whether its token was put out of use by unlinking it.
+    pub fn is_unlinked(&self) -> bool {
+        self.link == ApplicationLink::Undone
+    }
 }
 
 /// Whether an account on a channel must have a token. Viber's and WhatsApp's may be reached through a provider

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    AccountError, AccountToken, ApplicationError, Applications, CHAT_CHANNELS, ExternalAccount,
-    ExternalId, LimitsByTenant, Name, Sealing, Vault,
+    AccountError, AccountToken, ApplicationError, ApplicationLink, Applications, CHAT_CHANNELS,
+    ExternalAccount, ExternalId, LimitsByTenant, Name, Sealing, Vault,
     account::{place, row_key, tenant_key},
     limits::is_full,
 };
@@ -188,6 +188,9 @@ impl Accounts {
         if let Some(application) = new.application {
             self.may_link(tenant, application)?;
         }
+        // Behind all who have it, also where the clock stood still or was set back meanwhile.
+        let newest = self.newest_owner_ms(&new.channel, new.external_id.as_str());
+        let create_time_ms = newest.map_or(now.0, |newest| now.0.max(newest + 1));
         // Held until it is durable.
         let sealing = self.vault.sealing();
         self.put(ExternalAccount {
@@ -195,10 +198,10 @@ impl Accounts {
             channel: new.channel,
             external_id: new.external_id,
             name: new.name.map_or(String::new(), |name| name.as_str().to_owned()),
-            application: new.application,
+            link: ApplicationLink::Never.changed_to(new.application),
             token: sealed(&sealing, &key, new.token.as_ref())?,
-            revision: now.0,
-            create_time_ms: now.0,
+            revision: create_time_ms,
+            create_time_ms,
         })
     }
 
@@ -253,7 +256,7 @@ impl Accounts {
             if let Some(wanted) = application {
                 self.may_link(tenant, wanted)?;
             }
-            account.application = application;
+            account.link = account.link.changed_to(application);
         }
         if let Some(name) = change.name {
             account.name = name.map_or(String::new(), |name| name.as_str().to_owned());
@@ -299,17 +302,17 @@ impl Accounts {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut account = self.get(tenant, channel, external_id)?;
         self.may_link(tenant, application)?;
-        match account.application {
+        match account.link.application() {
             Some(linked) if linked == application => Ok(account),
             Some(_) => Err(AccountError::AlreadyLinked),
             None => {
-                account.application = Some(application);
+                account.link = ApplicationLink::To(application);
                 self.put(account)
             }
         }
     }
 
-    /// Unlinks one of a tenant's from an application.
+    /// Unlinks one of a tenant's from an application: its token is used for nothing from now on.
     ///
     /// # Errors
     /// [`AccountError::NotFound`], [`AccountError::NotLinked`], [`AccountError::Store`].
@@ -322,10 +325,10 @@ impl Accounts {
     ) -> Result<ExternalAccount, AccountError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut account = self.get(tenant, channel, external_id)?;
-        if account.application != Some(application) {
+        if account.link.application() != Some(application) {
             return Err(AccountError::NotLinked);
         }
-        account.application = None;
+        account.link = ApplicationLink::Undone;
         self.put(account)
     }
 
@@ -337,8 +340,8 @@ impl Accounts {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.applications.get(tenant, id)?;
         for mut account in self.list(tenant, None) {
-            if account.application == Some(id) {
-                account.application = None;
+            if account.link.application() == Some(id) {
+                account.link = ApplicationLink::Undone;
                 self.put(account).map_err(|error| match error {
                     AccountError::Store(error) => ApplicationError::Store(error),
                     AccountError::Vault(error) => ApplicationError::Vault(error),
@@ -366,7 +369,7 @@ impl Accounts {
     }
 
     /// `base` with the token of a tenant's sender on a channel, where its provider wants it. `None` if the
-    /// sender has no account of its own, or that has no token.
+    /// sender has no account of its own, or that has no token or was unlinked.
     ///
     /// The revision is one that no other account over `base` and no other version of this one has.
     ///
@@ -381,10 +384,12 @@ impl Accounts {
         sender: &str,
     ) -> Result<Option<Account>, AccountError> {
         let key = row_key(tenant, channel, sender);
-        let Some(own) = self.read(|rows| rows.get(&key).cloned()) else { return Ok(None) };
-        let Some(token) = self.token(&own)? else { return Ok(None) };
-        let version =
-            [&key, &own.revision.to_be_bytes()[..], &base.revision.to_be_bytes()].concat();
+        let own = self.read(|rows| rows.get(&key).cloned());
+        let Some(own) = own.filter(|own| !own.is_unlinked()) else { return Ok(None) };
+        let (Some(token), Some(sealed)) = (self.token(&own)?, &own.token) else { return Ok(None) };
+        // No two tokens are sealed alike: one made anew is another, whatever the clock said.
+        let revisions = [own.revision.to_be_bytes(), base.revision.to_be_bytes()].concat();
+        let version = [&key[..], &revisions, sealed].concat();
         let digest: [u8; 32] = Sha256::digest(version).into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Ok(Some(base.under(fields, token, u64::from_be_bytes([a, b, c, d, e, f, g, h]))))
@@ -425,6 +430,13 @@ impl Accounts {
         let owners = rows.owners.get(&(channel.clone(), sender.to_owned()));
         let tenants = owners.into_iter().flatten().map(|(_, tenant)| Arc::clone(tenant));
         tenants.take(most).collect()
+    }
+
+    /// When the last of those who have a sender registered it.
+    fn newest_owner_ms(&self, channel: &Channel, sender: &str) -> Option<u64> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let owners = rows.owners.get(&(channel.clone(), sender.to_owned()))?;
+        owners.last().map(|(at, _)| *at)
     }
 
     /// Whether a tenant's account may be linked to an application.

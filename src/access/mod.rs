@@ -45,7 +45,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-pub use account::{AccountToken, CHAT_CHANNELS, ExternalAccount, ExternalId, needs_token};
+pub use account::{
+    AccountToken, ApplicationLink, CHAT_CHANNELS, ExternalAccount, ExternalId, needs_token,
+};
 pub use accounts::{AccountChange, Accounts, NewAccount};
 pub use application::{Application, MessagesCapability, PayloadVersion, Signing, Webhook};
 pub use application_spec::{ApplicationSpec, MessagesSpec, Name, ReturnedSecrets, Written};

@@ -29,7 +29,7 @@ pub(super) enum AccountsCommand {
     Delete(AccountArgs),
     /// Link an account to the application that is told of messages to it.
     Link(LinkArgs),
-    /// Unlink an account from an application.
+    /// Unlink an account from an application: its token is used for nothing until it is linked again.
     Unlink(LinkArgs),
     /// Ask the providers whether they take the accounts of a configuration, without sending anything. Prints
     /// a line an account: works, refused, or cannot be asked, and why. Exit code 1 if one is refused.
@@ -237,14 +237,15 @@ impl AccountTokenArgs {
 fn print(account: Option<ExternalAccount>, output: Output) -> Result<ExitCode, CommandFailure> {
     show::answer(output, &account.unwrap_or_default(), |account| {
         let ExternalAccount { provider, external_id, name, application_id, .. } = account;
-        let ExternalAccount { access_token, routes, .. } = account;
+        let ExternalAccount { access_token, routes, unlinked, .. } = account;
         let linked = match application_id.as_str() {
             "" => String::new(),
             id => format!("  linked to {id}"),
         };
-        let unused = match access_token.is_empty() || !routes.is_empty() {
-            true => "",
-            false => "  no route uses its token",
+        let unused = match (access_token.as_str(), routes.as_slice()) {
+            ("", _) | (_, [_, ..]) => "",
+            (_, []) if *unlinked => "  unlinked: its token is not used until it is linked again",
+            (_, []) => "  no route uses its token",
         };
         format!("{provider}  {external_id}  {name}{linked}{unused}").trim_end().to_owned()
     });

@@ -122,14 +122,17 @@ impl AccountService {
         let used = account
             .token
             .iter()
+            .filter(|_| !account.is_unlinked())
             .flat_map(|_| routes.under_own_token(tenant, channel, external_id.as_str()));
         let routes = used.map(|route| route.name.to_string()).collect();
+        let application = account.link.application();
         Ok(v1::ExternalAccount {
             routes,
+            unlinked: account.is_unlinked(),
             provider: account.channel.as_str().to_owned(),
             external_id: account.external_id.as_str().to_owned(),
             name: account.name,
-            application_id: account.application.map_or(String::new(), |id| id.to_string()),
+            application_id: application.map_or(String::new(), |id| id.to_string()),
             access_token,
             create_time: Some(timestamp(UnixMillis(account.create_time_ms))),
         })

@@ -598,10 +598,28 @@ fn every_version_of_every_account_has_a_revision_of_its_own() {
             next(id, tenant);
         }
     }
-    accounts.delete("a", &Channel::MESSENGER, "one").unwrap();
-    let later = UnixMillis(NOW.0 + 10);
-    accounts.create("a", page("one", TOKEN), later).unwrap();
-    next("one", "a");
+    // Made anew at whatever time the clock shows.
+    for now in [UnixMillis(NOW.0 + 10), NOW, UnixMillis(NOW.0 - 10), NOW] {
+        accounts.delete("a", &Channel::MESSENGER, "one").unwrap();
+        accounts.create("a", page("one", TOKEN), now).unwrap();
+        next("one", "a");
+    }
+}
+
+#[test]
+fn a_sender_stays_with_the_first_who_registered_it_whatever_the_clock_said() {
+    let rows = Rows::new();
+    let (_, accounts) = rows.open();
+    let messenger = &Channel::MESSENGER;
+    for (tenant, now) in [("c", NOW), ("b", NOW), ("a", UnixMillis(NOW.0 - 3_600_000))] {
+        accounts.create(tenant, page(PAGE, TOKEN), now).unwrap();
+        assert_eq!(accounts.owner(messenger, PAGE).as_deref(), Some("c"));
+    }
+    for first in ["c", "b", "a"] {
+        let (_, accounts) = rows.open();
+        assert_eq!(accounts.owner(messenger, PAGE).as_deref(), Some(first));
+        accounts.delete(first, messenger, PAGE).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -656,7 +674,8 @@ async fn the_command_line_takes_tokens_from_a_file_or_standard_input() {
     let (_, listed, _) = run(&["accounts", "list"], "").await;
     assert_eq!(listed, told);
     let (_, told, _) = run(&[&["accounts", "unlink"], &page[..], &[&app]].concat(), "").await;
-    assert_eq!(told, format!("messenger  {PAGE}  Our page{unused}\n"));
+    let unlinked = "  unlinked: its token is not used until it is linked again";
+    assert_eq!(told, format!("messenger  {PAGE}  Our page{unlinked}\n"));
     assert_eq!(run(&[&["accounts", "show"], &page[..]].concat(), "").await.1, told);
     let (code, told, _) = run(&[&["accounts", "delete"], &page[..]].concat(), "").await;
     assert_eq!((code, told), (Some(0), format!("messenger {PAGE} is gone\n")));

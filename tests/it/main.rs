@@ -20,6 +20,7 @@ mod callbacks;
 mod cli;
 mod clients;
 mod docs;
+mod external;
 mod facade;
 mod fairness;
 mod golden;

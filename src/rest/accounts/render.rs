@@ -17,7 +17,7 @@ use crate::{
 
 /// An account; `token` is what is shown of its token.
 pub(super) fn account(account: &ExternalAccount, token: Option<&Secret>) -> Value {
-    let applications: Vec<_> = account.application.iter().map(ToString::to_string).collect();
+    let applications: Vec<_> = account.link.application().iter().map(ToString::to_string).collect();
     let mut shown = json!({
         "external_id": account.external_id.as_str(),
         // The old API's customers were known by their key; here they are tenants.
