@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "dispatch/v1/callback.proto",
     "dispatch/v1/channel.proto",
     "dispatch/v1/message.proto",
+    "dispatch/v1/opt_out.proto",
     "dispatch/v1/sandbox.proto",
     "dispatch/v1/service.proto",
     "dispatch/v1/timeline.proto",

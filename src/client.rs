@@ -21,7 +21,8 @@ use crate::pb::v1::{
     access_service_client::AccessServiceClient, account_service_client::AccountServiceClient,
     admin_service_client::AdminServiceClient, application_service_client::ApplicationServiceClient,
     callback_service_client::CallbackServiceClient, dispatch_service_client::DispatchServiceClient,
-    stream_status_request, stream_status_response::Kind,
+    opt_out_service_client::OptOutServiceClient, stream_status_request,
+    stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service, with what says who calls. Cheap to clone.
@@ -276,6 +277,11 @@ impl Client {
     /// The generated client of callbacks.
     pub fn callbacks(&self) -> CallbackServiceClient<Known> {
         CallbackServiceClient::new(self.known())
+    }
+
+    /// The generated client of opt-outs.
+    pub fn opt_outs(&self) -> OptOutServiceClient<Known> {
+        OptOutServiceClient::new(self.known())
     }
 
     fn admin(&self) -> AdminServiceClient<Known> {

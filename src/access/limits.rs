@@ -34,6 +34,8 @@ pub struct TenantLimits {
     pub applications: usize,
     /// How many external accounts it may have.
     pub accounts: usize,
+    /// How many opt-outs callers may put on its list.
+    pub opt_outs: usize,
 }
 
 /// Every tenant's limits. Cheap to clone; all clones change together.

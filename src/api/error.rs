@@ -52,6 +52,10 @@ pub(crate) enum Error {
     Key(KeyError),
     /// There is no callback of that id.
     NoCallback,
+    /// There is no such entry on the list of opt-outs.
+    NoOptOut,
+    /// The tenant's list of opt-outs would be longer than it may be.
+    TooManyOptOuts { most: usize },
     /// The master key was not changed.
     Rotation(RotationError),
     /// Nothing was done with an application.
@@ -83,6 +87,8 @@ impl Error {
             Error::Exceeded(exceeded) => of_exceeded(exceeded),
             Error::Key(error) => of_key(error),
             Error::NoCallback => ErrorReason::CallbackNotFound,
+            Error::NoOptOut => ErrorReason::OptOutNotFound,
+            Error::TooManyOptOuts { .. } => ErrorReason::TooManyOptOuts,
             Error::Rotation(RotationError::Configured) => ErrorReason::MasterKeyConfigured,
             Error::Rotation(RotationError::File(_) | RotationError::Vault(_)) => {
                 ErrorReason::MasterKeyFailed
@@ -149,6 +155,15 @@ impl Error {
             Error::Rotation(_) => {
                 "the master key could not be changed; its operator finds why in the log".to_owned()
             }
+            Error::NoOptOut => {
+                "there is no opt-out of this person here that you may lift; one that counts for \
+                every tenant is lifted by an operator, or by the person (START)"
+                    .to_owned()
+            }
+            Error::TooManyOptOuts { most } => format!(
+                "the tenant may have {most} opt-outs; raise most_opt_outs in [access] of the \
+                configuration, or lift some"
+            ),
             Error::NoCallback => {
                 "there is no callback of this id: it was delivered, or dropped with \
                 its workflow, or there never was one"
@@ -185,7 +200,9 @@ impl Error {
             | Error::Key(_)
             | Error::Application(_)
             | Error::Account(_)
-            | Error::NoCallback => {}
+            | Error::NoCallback
+            | Error::NoOptOut
+            | Error::TooManyOptOuts { .. } => {}
         }
     }
 
@@ -208,7 +225,9 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
-            | Error::NoCallback => &[],
+            | Error::NoCallback
+            | Error::NoOptOut
+            | Error::TooManyOptOuts { .. } => &[],
         }
     }
 
@@ -266,7 +285,9 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
-            | Error::NoCallback => None,
+            | Error::NoCallback
+            | Error::NoOptOut
+            | Error::TooManyOptOuts { .. } => None,
         }
     }
 
@@ -314,7 +335,9 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
-            | Error::NoCallback => None,
+            | Error::NoCallback
+            | Error::NoOptOut
+            | Error::TooManyOptOuts { .. } => None,
         }
     }
 }

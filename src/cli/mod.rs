@@ -8,6 +8,7 @@ mod callbacks;
 mod demo;
 mod keyfile;
 mod keys;
+mod opt_outs;
 mod provider_page;
 mod reach;
 mod remote;
@@ -73,6 +74,9 @@ enum CliCommand {
     /// Look after the callbacks to applications: those that wait, and those that were given up.
     #[command(subcommand)]
     Callbacks(callbacks::CallbacksCommand),
+    /// Look after the list of persons who want no messages.
+    #[command(name = "opt-outs", subcommand)]
+    OptOuts(opt_outs::OptOutsCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it has a restore lock: nothing is
@@ -386,6 +390,7 @@ async fn command(command: CliCommand, providers: &Providers) -> Result<ExitCode,
         CliCommand::Channels(args) => remote::channels(args).await,
         CliCommand::Apps(command) => apps::run(command).await,
         CliCommand::Accounts(command) => accounts::run(command, &providers.registry).await,
+        CliCommand::OptOuts(command) => opt_outs::run(command).await,
         CliCommand::Callbacks(command) => callbacks::run(command).await,
         CliCommand::Backup(args) => admin::backup(args).await,
         CliCommand::Restore(args) => admin::restore(args),

@@ -37,6 +37,8 @@ pub struct AccessConfig {
     pub most_applications: usize,
     /// How many external accounts a tenant may have; 0 is no limit.
     pub most_accounts: usize,
+    /// How many opt-outs callers may put on a tenant's list; 0 is no limit.
+    pub most_opt_outs: usize,
     /// Other limits for a tenant, by name.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// Keys beside those that are made at run time.
@@ -63,6 +65,8 @@ pub struct TenantConfig {
     pub most_applications: Option<usize>,
     /// As `access.most_accounts`.
     pub most_accounts: Option<usize>,
+    /// As `access.most_opt_outs`.
+    pub most_opt_outs: Option<usize>,
 }
 
 impl Default for TenantConfig {
@@ -76,6 +80,7 @@ impl Default for TenantConfig {
             most_keys: None,
             most_applications: None,
             most_accounts: None,
+            most_opt_outs: None,
         }
     }
 }
@@ -156,6 +161,7 @@ impl Default for AccessConfig {
             most_keys: 100,
             most_applications: 1000,
             most_accounts: 1000,
+            most_opt_outs: 1_000_000,
             tenants: BTreeMap::new(),
             keys: Vec::new(),
         }

@@ -191,6 +191,7 @@ mod tests {
             "most_keys",
             "most_applications",
             "most_accounts",
+            "most_opt_outs",
             "kind",
             "data",
             "cache_mib",

@@ -12,6 +12,7 @@ const BY_RELOAD: &[&str] = &[
     "access.creates_per_s",
     "access.keys",
     "access.most_accounts",
+    "access.most_opt_outs",
     "access.most_applications",
     "access.most_keys",
     "access.open_streams",

@@ -26,6 +26,16 @@ impl ReceiptScope {
         ReceiptScope { tenants, sender }
     }
 
+    /// Whose messages.
+    pub(super) fn tenants(&self) -> &[Arc<str>] {
+        &self.tenants
+    }
+
+    /// Whether it is about this sender's messages.
+    pub(super) fn is_of(&self, sender: &ChannelSender) -> bool {
+        self.sender == *sender
+    }
+
     /// Whether it counts for a message that needed this of its route.
     pub(super) fn admits(&self, requirement: &RouteRequirement) -> bool {
         self.sender.channel == requirement.channel

@@ -11,8 +11,8 @@ use dispatch_contract::{
 use futures_util::FutureExt;
 
 use super::{
-    Command, ConversationSend, EngineClock, Inbox, RecallOrder, Route, RouteTable, SendOrder,
-    Senders,
+    Addressed, Command, ConversationSend, EngineClock, Inbox, OptOutSource, OptOuts, RecallOrder,
+    Route, RouteTable, SendOrder, Senders, account_id,
 };
 use crate::{
     machine::{CallFailure, SendResult, StepPlan, WorkflowId},
@@ -52,6 +52,7 @@ struct Taken {
 pub(super) struct Dispatcher {
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) senders: Arc<dyn Senders>,
+    pub(super) opt_outs: Arc<OptOuts>,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<dyn EngineClock>,
@@ -164,6 +165,15 @@ impl Dispatcher {
             let detail = "its route serves this sender of this tenant no longer";
             return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
         }
+        let known_as = account_id(route.adapter.provider(), &route.account.name);
+        let recipient = &step.message.to;
+        let addressed =
+            Addressed { tenant: &record.tenant, channel, sender, recipient, account: &known_as };
+        if self.opt_outs.forbids(addressed, routes.former_names()) {
+            let detail =
+                "the person wants no messages from this sender on this channel, and told so before";
+            return Err(refused(ErrorKind::OptedOut, Fault::Recipient, detail));
+        }
         // Another adapter of the channel may have found it right, or an earlier version of this one.
         if let Some(wrong) = route.adapter.check(&step.message, self.clock.wall()).first() {
             let detail =
@@ -189,11 +199,27 @@ impl Dispatcher {
                 let conversation = route.adapter.capabilities().watermarks.then(stands_in);
                 Ok(Taken { accepted, conversation })
             }
-            Ok(Err(error)) => Err(answer_of(error)),
+            Ok(Err(error)) => {
+                if error.kind == ErrorKind::OptedOut {
+                    self.refused_opted_out(addressed);
+                }
+                Err(answer_of(error))
+            }
             Err(_) => {
                 let detail = format!("no answer within {} s", route.timeout.as_secs_f64());
                 Err(unknown(ErrorKind::Timeout, &detail))
             }
+        }
+    }
+
+    /// The provider knows what we did not.
+    fn refused_opted_out(&self, addressed: Addressed<'_>) {
+        match self.opt_outs.refused(addressed, self.clock.wall()) {
+            Ok(is_new) => {
+                self.metrics.opted_out(OptOutSource::Provider.as_str(), usize::from(is_new))
+            }
+            // The provider says so again next time.
+            Err(error) => tracing::error!(%error, "an opt-out could not be kept"),
         }
     }
 

@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatch_contract::{Busy, Inbound, UnixMillis};
+use dispatch_contract::{Busy, Inbound, OptOut, UnixMillis};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
     Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, Inbox, NotTaken,
-    ReceiptScope, ResumePolicy, RouteTable, Senders, Writer, dispatch::Dispatcher,
+    OptOutSource, OptOuts, ReceiptScope, ResumePolicy, RouteTable, Senders, Writer, account_id,
+    dispatch::Dispatcher,
 };
 use crate::{
     current::Current,
@@ -40,6 +41,7 @@ struct EngineInner {
     routes: Current<RouteTable>,
     policy: Current<PolicySnapshot>,
     senders: Arc<dyn Senders>,
+    opt_outs: Arc<OptOuts>,
     metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
@@ -75,6 +77,7 @@ impl Engine {
         store: Box<dyn Store>,
         routes: Arc<RouteTable>,
         senders: Arc<dyn Senders>,
+        opt_outs: Arc<OptOuts>,
         clock: Arc<dyn EngineClock>,
         metrics: Arc<Metrics>,
         options: &EngineOptions,
@@ -87,6 +90,7 @@ impl Engine {
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             senders: Arc::clone(&senders),
+            opt_outs: Arc::clone(&opt_outs),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),
@@ -135,6 +139,7 @@ impl Engine {
             routes: Current::from(routes),
             policy: Current::new(options.policy),
             senders,
+            opt_outs,
             metrics,
             log_limit,
             stopped,
@@ -277,8 +282,50 @@ impl Engine {
         scope: Option<ReceiptScope>,
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
+        let is_opt_out = |item: &Inbound| matches!(item, Inbound::OptOut(_));
+        let (opt_outs, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_opt_out);
+        if !opt_outs.is_empty() {
+            self.opted_out(provider, account, scope.clone(), opt_outs).await?;
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
         let (provider, account) = (Arc::from(provider), Arc::from(account));
         self.submit(|reply| Command::Inbound { provider, account, scope, items, reply }).await?
+    }
+
+    /// Keeps who wants no messages any more. It goes by the writer: a call looks at the list itself.
+    async fn opted_out(
+        &self,
+        provider: &str,
+        account: &str,
+        scope: Option<ReceiptScope>,
+        items: Vec<Inbound>,
+    ) -> Result<(), EngineError> {
+        if self.is_read_only() {
+            return Err(EngineError::ReadOnly);
+        }
+        let of = |item| match item {
+            Inbound::OptOut(opt_out) => Some(opt_out),
+            _ => None,
+        };
+        let told: Vec<OptOut> = items.into_iter().filter_map(of).collect();
+        let (opt_outs, routes, now) =
+            (Arc::clone(&self.0.opt_outs), self.routes(), self.0.clock.wall());
+        let account = account_id(provider, account);
+        let keep = move || opt_outs.told(&account, scope.as_ref(), &routes, &told, now);
+        match tokio::task::spawn_blocking(keep).await {
+            Ok(Ok((new, gone))) => {
+                self.0.metrics.opted_out(OptOutSource::Person.as_str(), new);
+                self.0.metrics.opt_outs_lifted(OptOutSource::Person.as_str(), gone);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an opt-out could not be kept; its provider is asked to tell it again");
+                Err(EngineError::Unavailable)
+            }
+            Err(_) => Err(EngineError::Unavailable),
+        }
     }
 
     /// Lifts the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
@@ -378,6 +425,11 @@ impl Engine {
     /// Whose the senders are.
     pub fn senders(&self) -> &dyn Senders {
         &*self.0.senders
+    }
+
+    /// Who wants no messages.
+    pub fn opt_outs(&self) -> &Arc<OptOuts> {
+        &self.0.opt_outs
     }
 
     /// The clock.

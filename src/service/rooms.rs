@@ -18,7 +18,7 @@ use crate::{
     callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
     current::Current,
-    engine::Engine,
+    engine::{Engine, OptOuts},
     fair::DiskTurns,
     grpc::Sandbox,
     store::Store,
@@ -78,12 +78,14 @@ impl Rooms {
             let channels = components.registry.external_channels();
             accounts::open(config, &access, &store.settings(), access.limits(), channels)?
         };
+        let opt_outs = OptOuts::open(store.settings()).map_err(StartError::Store)?;
         let routes = components.routes;
         let routes = options::with_tenants_and_names(routes, config, &components.accounts);
         let engine = Engine::start(
             store,
             Arc::new(routes),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
+            Arc::new(opt_outs),
             clock.engine_clock(),
             Arc::new(Metrics::new()),
             &options::engine_options(config),
@@ -144,7 +146,9 @@ impl Rooms {
         let (queries, access) = (self.callbacks.queries(), self.access.clone());
         let applications = Arc::clone(&self.applications);
         let external_accounts = Arc::clone(&self.external_accounts);
+        let opt_outs = Arc::clone(self.engine.opt_outs());
         vec![
+            TableSource { room: "engine", count: Box::new(move || opt_outs.tables()) },
             TableSource { room: "callbacks", count: Box::new(move || queries.tables()) },
             TableSource { room: "access", count: Box::new(move || access.tables()) },
             TableSource { room: "access", count: Box::new(move || applications.tables()) },

@@ -30,6 +30,7 @@ pub(super) fn access_options(config: &config::AccessConfig) -> Result<AccessOpti
         keys: config.most_keys,
         applications: config.most_applications,
         accounts: config.most_accounts,
+        opt_outs: config.most_opt_outs,
     };
     let limits = |it: &config::TenantConfig| TenantLimits {
         creates_per_s: it.creates_per_s.unwrap_or(usual.creates_per_s),
@@ -39,6 +40,7 @@ pub(super) fn access_options(config: &config::AccessConfig) -> Result<AccessOpti
         keys: it.most_keys.unwrap_or(usual.keys),
         applications: it.most_applications.unwrap_or(usual.applications),
         accounts: it.most_accounts.unwrap_or(usual.accounts),
+        opt_outs: it.most_opt_outs.unwrap_or(usual.opt_outs),
     };
     Ok(AccessOptions {
         keys: keys?,

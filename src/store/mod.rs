@@ -43,12 +43,12 @@ pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
-pub(crate) use types::conversation;
 pub use types::{
     ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, FoundMessage,
     HeldReceipt, Incarnation, MessagePart, NameHash, Page, ReceiptKey, Record, Requester,
     RestoreLock, Row, StoreError, Swept,
 };
+pub(crate) use types::{conversation, id_hash};
 
 use std::sync::Arc;
 

@@ -30,6 +30,8 @@ pub enum Kind {
     Service,
     /// A token that was used, until it expires.
     UsedToken,
+    /// A person who wants no messages.
+    OptOut,
 }
 
 /// A row: its key, unique within its kind, and what it is.
@@ -80,7 +82,7 @@ pub trait Settings: Send + Sync {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Key,
         Kind::Application,
         Kind::ExternalAccount,
@@ -90,6 +92,7 @@ impl Kind {
         Kind::DefaultApplication,
         Kind::Service,
         Kind::UsedToken,
+        Kind::OptOut,
     ];
 
     /// Stands before the key of a stored row; never changed.
@@ -104,6 +107,7 @@ impl Kind {
             Kind::DefaultApplication => b'd',
             Kind::Service => b'o',
             Kind::UsedToken => b't',
+            Kind::OptOut => b'x',
         }
     }
 }

@@ -9,9 +9,9 @@ use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry:
 
 use families::{
     AccountLabels, AnswerLabels, CallLabels, ChannelLabels, CodeLabels, EndedLabels,
-    FailedOverLabels, InvariantLabels, MetricFamilies, OutcomeLabels, PanicLabels, ProblemLabels,
-    QueueLabels, RecallLabels, RouteLabels, StatusLabels, TableLabels, UnknownPathLabels,
-    WebhookLabels,
+    FailedOverLabels, InvariantLabels, MetricFamilies, OptOutLabels, OutcomeLabels, PanicLabels,
+    ProblemLabels, QueueLabels, RecallLabels, RouteLabels, StatusLabels, TableLabels,
+    UnknownPathLabels, WebhookLabels,
 };
 
 use super::{About, tenants::Tenants};
@@ -132,6 +132,23 @@ impl Metrics {
     /// Notes how many workflows of a tenant were open when the service started.
     pub fn open_at_start(&self, tenant: &Arc<str>, count: usize) {
         self.tenants.open_at_start(tenant, count);
+    }
+
+    /// Counts rows that are new on the list of opt-outs.
+    pub fn opted_out(&self, source: &'static str, count: usize) {
+        self.opt_outs(source, "listed", count);
+    }
+
+    /// Counts rows that are gone from the list of opt-outs.
+    pub fn opt_outs_lifted(&self, source: &'static str, count: usize) {
+        self.opt_outs(source, "lifted", count);
+    }
+
+    fn opt_outs(&self, source: &'static str, change: &'static str, count: usize) {
+        let labels = OptOutLabels { source, change };
+        if count > 0 {
+            self.families.opt_outs.get_or_create(&labels).inc_by(count as u64);
+        }
     }
 
     /// Counts receipts that belong to nothing here.

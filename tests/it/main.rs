@@ -30,6 +30,7 @@ mod meta;
 mod mutations;
 mod node;
 mod operator;
+mod opt_outs;
 mod outside;
 mod owned_files;
 mod page_tokens;

@@ -374,7 +374,7 @@ async fn restarted_with(other: impl Fn(&str) -> String) -> (Vec<Workflow>, usize
     }
     served.child.kill().await.unwrap();
 
-    provider.set_default("reject 1240".parse().unwrap());
+    provider.set_default("reject 1300".parse().unwrap());
     let served = Served::start(folder.path(), &other(&config)).await;
     let mut ended = Vec::new();
     for id in ids {
@@ -392,7 +392,7 @@ async fn a_restart_sends_what_waits_by_a_renamed_route_and_nothing_by_one_of_ano
     };
     let renamed = |config: &str| config.replace("name = \"sms\"", "name = \"sms-b\"");
     let (ended, calls) = restarted_with(renamed).await;
-    assert_eq!((reasons(&ended), calls), (vec!["OPTED_OUT".to_owned(); 2], 2), "{ended:?}");
+    assert_eq!((reasons(&ended), calls), (vec!["REJECTED".to_owned(); 2], 2), "{ended:?}");
 
     let of_another = |config: &str| config.replace("vonage-sms", "vonage-messenger");
     let (ended, calls) = restarted_with(of_another).await;

@@ -5,10 +5,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use dispatch::{
     client::{Client, Credential},
     engine::SystemClock,
-    pb::v1::{EventKind, RecallResult, StepProgress, StepState, Workflow, event::Attributes},
+    pb::v1::{
+        EventKind, ListOptOutsRequest, OptOutSource, RecallResult, StepProgress, StepState,
+        Workflow, event::Attributes,
+    },
     service::ServiceClock,
 };
 use dispatch_contract::Secret;
+use dispatch_kit::signature::SignatureScheme;
 use dispatch_sandbox::{
     ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider, SimulatedTwilio,
 };
@@ -192,6 +196,77 @@ async fn a_message_that_nobody_has_yet_is_canceled_before_the_next_goes_out() {
     let sent = world.twilio.sent();
     let recalled: Vec<_> = sent.iter().map(|sent| sent.is_recalled).collect();
     assert_eq!(recalled, [true, false]);
+    world.stop().await;
+}
+
+/// A person's message to one of our numbers, as Twilio posts and signs it.
+async fn says(world: &TwilioWorld, person: &str, text: &str) -> u16 {
+    let form = format!(
+        "MessageSid=SM77&SmsStatus=received&NumMedia=0&From=%2B{person}&To=%2B447700900001&Body={text}"
+    );
+    let url = world.webhooks();
+    let signed = dispatch_twilio::signed_text(&url, form.as_bytes());
+    let signature = SignatureScheme::Sha1Base64.sign(TOKEN.as_bytes(), signed.as_bytes());
+    let call = reqwest::Client::new().post(url).header("x-twilio-signature", signature);
+    let call = call.header("content-type", "application/x-www-form-urlencoded").body(form);
+    call.send().await.unwrap().status().as_u16()
+}
+
+/// WhatsApp, SMS to the same person, and then SMS to somebody else.
+async fn to_two_people(world: &TwilioWorld, person: &str) -> String {
+    let spec = dispatch::pb::from_yaml(&format!(
+        "
+steps:
+  - sender: {{ channel: whatsapp, number: '447700900001' }}
+    recipient: {{ channel: whatsapp, number: '{person}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 2s, condition_status: read }}
+  - sender: {{ channel: sms, number: '447700900001' }}
+    recipient: {{ channel: sms, number: '{person}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 600s, condition_status: delivered }}
+  - sender: {{ channel: sms, number: '447700900001' }}
+    recipient: {{ channel: sms, number: '447700900000' }}
+    message: {{ text: 'They do not answer.' }}
+    failover: {{ expiry_time: 30s, condition_status: delivered }}
+"
+    ));
+    let created = world.client.create(request(spec.unwrap())).await.unwrap();
+    created.workflow.unwrap().workflow_id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_s_stop_ends_what_was_planned_for_them_there_until_they_start_it_again() {
+    let world = TwilioWorld::start().await;
+    let (person, refusing) = ("447700900010", "447700900012");
+    world.script(person, "accept; submitted 0s; deliver 0s");
+    world.script("447700900000", "accept; submitted 0s; deliver 0s");
+    let sent_to =
+        |who: &str| world.twilio.sent().iter().filter(|sent| sent.recipient.value() == who).count();
+
+    let open = to_two_people(&world, person).await;
+    assert_eq!(says(&world, person, "Stop").await, 200);
+    let ended = world.ended(&open).await;
+    let met = (StepState::Met, "delivered");
+    let [first, second, third] = states(&ended)[..] else { panic!("{ended:?}") };
+    assert_eq!((first.0, second.0, third), (StepState::Expired, StepState::Failed, met));
+    assert!(format!("{:?}", ended.timeline).contains("OptedOut"), "{ended:?}");
+    assert_eq!(sent_to(person), 1, "WhatsApp, of which they said nothing");
+
+    assert_eq!(says(&world, person, "START").await, 200);
+    let ended = world.ended(&to_two_people(&world, person).await).await;
+    assert_eq!(states(&ended)[1], met, "{ended:?}");
+
+    // Twilio knows of a STOP that was said elsewhere: its first refusal is remembered.
+    world.script(refusing, "reject 1240");
+    for _ in 0..2 {
+        let ended = world.ended(&to_two_people(&world, refusing).await).await;
+        assert_eq!(states(&ended)[2], met, "{ended:?}");
+    }
+    let listed = world.client.opt_outs().list_opt_outs(ListOptOutsRequest::default()).await;
+    let listed = listed.unwrap().into_inner().opt_outs;
+    let sources: Vec<_> = listed.iter().map(|it| (it.source(), it.account.as_str())).collect();
+    assert_eq!(sources, [(OptOutSource::Provider, "twilio/main"); 2], "one a channel");
     world.stop().await;
 }
 

@@ -11,8 +11,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Engine, EngineOptions, LaneLimits, Route, RouteTable, RouteTenants, SenderMatch, Senders,
-        SpaceLimits, SystemClock,
+        Engine, EngineOptions, LaneLimits, OptOuts, Route, RouteTable, RouteTenants, SenderMatch,
+        Senders, SpaceLimits, SystemClock,
     },
     machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
@@ -85,10 +85,12 @@ impl FrontedStore {
 
     /// An engine over it, without routes.
     pub fn start(self) -> Engine {
+        let opt_outs = OptOuts::open(Arc::clone(&self.settings)).expect("an empty store");
         Engine::start(
             Box::new(self),
             Arc::new(RouteTable::default()),
             Arc::new(NoSenders),
+            Arc::new(opt_outs),
             Arc::new(SystemClock::new()),
             Arc::new(Metrics::new()),
             &options(),

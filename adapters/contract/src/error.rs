@@ -80,7 +80,8 @@ pub enum ErrorKind {
     ContentRejected,
     /// The address does not exist, or is not on this channel.
     InvalidRecipient,
-    /// The person does not want messages from this sender.
+    /// The person does not want messages from this sender, whatever they say: they go on the list of opt-outs. Who
+    /// only wants no advertisements is none.
     OptedOut,
     /// The channel allows this message only after the person wrote, and that was too long ago.
     OutsideWindow,

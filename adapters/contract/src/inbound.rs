@@ -15,6 +15,8 @@ pub enum Inbound {
     Reply(Reply),
     /// How everything fared that was sent in a conversation until a certain time.
     Watermark(Watermark),
+    /// A person wants no messages from a sender any more, or wants them again.
+    OptOut(OptOut),
 }
 
 /// How an attempt fared, later.
@@ -53,6 +55,24 @@ pub struct Watermark {
     /// Until when, by the provider's clock. It is compared with ours by what the provider's answers say
     /// ([`Accepted::provider_time`](crate::Accepted::provider_time)).
     pub until: UnixMillis,
+}
+
+/// A person wants no messages from a sender any more, or wants them again: `STOP` and `START`, or what a provider
+/// tells of its own list.
+///
+/// It holds for the messages of that sender that go out under the account that it was heard by. No call begins
+/// after it is durable; what is out already is not touched. What is told again changes nothing.
+///
+/// Only what a person said of *all* messages of the sender belongs here: one who wants no advertisements still wants
+/// the code that they asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptOut {
+    /// From whom, as messages name their sender.
+    pub sender: ChannelSender,
+    /// Who, as messages name their recipient.
+    pub recipient: Endpoint,
+    /// Whether they want messages again: then what they said before counts no more.
+    pub is_lifted: bool,
 }
 
 /// What a receipt says.

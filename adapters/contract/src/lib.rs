@@ -46,7 +46,9 @@ pub use error::{AdapterError, Cause, ErrorKind, Fault, Retry};
 pub use external::{ChannelSender, ExternalFields};
 pub use form::{Setting, SettingRule, SettingsForm};
 pub use gateway::Gateway;
-pub use inbound::{Inbound, InboundSink, Receipt, Reply, Report, SinkClosed, Usage, Watermark};
+pub use inbound::{
+    Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage, Watermark,
+};
 pub use message::{Content, ContentKind, Media, Message};
 pub use options::{OptionField, OptionRule, Options, OptionsForm};
 pub use probe::Probe;

@@ -4,6 +4,7 @@
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
 //! - [`jwt`]: the claims of a token that signs a webhook.
+//! - [`opt_out`]: `STOP` and `START`, where a provider leaves it to us to read them.
 //! - [`per_account`]: what is made of an account once and used for many calls.
 //! - [`keys`]: our attempt id as an idempotency key.
 //! - [`refusal`]: what a refused call means, by a code or by the HTTP status.
@@ -23,6 +24,7 @@ pub mod http;
 pub mod json;
 pub mod jwt;
 pub mod keys;
+pub mod opt_out;
 pub mod per_account;
 pub mod probe;
 pub mod refusal;

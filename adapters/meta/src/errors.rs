@@ -154,9 +154,12 @@ fn of_whatsapp(code: u32) -> Option<CodeMeaning> {
         131_049 => {
             (K::Unreached, Recipient, NO, "held back so that the person does not get too many")
         }
-        131_050 => {
-            (K::OptedOut, Recipient, NO, "the person wants no marketing messages from the sender")
-        }
+        131_050 => (
+            K::ContentRejected,
+            Recipient,
+            NO,
+            "the person wants no marketing messages from the sender",
+        ),
         131_051 => (K::InvalidRequest, Content, NO, "this kind of message is not supported"),
         131_052 | 131_053 => (K::ContentRejected, Content, NO, "the file could not be taken"),
         131_056 => (K::Throttled, Provider, PAIR, "too many messages to this person at a time"),

@@ -6,7 +6,7 @@
 //! either.
 //!
 //! A message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and says nothing about an
-//! attempt.
+//! attempt. The bare word STOP is an opt-out, of the page or of the number that it was written to.
 
 use dispatch_contract::{
     Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, Receipt, Reply, Report,
@@ -14,6 +14,7 @@ use dispatch_contract::{
 };
 use dispatch_kit::{
     json::Json,
+    opt_out,
     signature::{SignatureScheme, sha256_hex},
 };
 use url::form_urlencoded;
@@ -116,6 +117,7 @@ fn changed(change: Json<'_>, told: &mut Told) {
     each(value, "messages", |message| {
         told.understood |= message.read("id", id).is_some();
         told.inbound.extend(reply(message).map(Inbound::Reply));
+        told.inbound.extend(stop(value, message));
     });
     // What is wrong with the account is told beside no message.
     each(value, "errors", |error| told.understood |= GraphCode::read(error).is_some());
@@ -191,6 +193,13 @@ fn of_page(event: Json<'_>, told: &mut Told) {
             told.inbound.push(receipt(Some(attempt), mid, Status::Submitted));
         }
         (Some(_) | None, _) => {
+            let is_echo = message.read("is_echo", Some).is_some_and(Json::is_true);
+            let text = message.read("text", Json::text).filter(|_| !is_echo).unwrap_or_default();
+            let party = |name| event.read(name, |party| party.read("id", id));
+            if let (Some(page), Some(person)) = (party("recipient"), party("sender")) {
+                let page = ChannelSender { channel: Channel::MESSENGER, id: page };
+                told.inbound.extend(opt_out::said(&text, page, Endpoint::Id(person)));
+            }
             let quoted = message.read("reply_to", |quoted| quoted.read("mid", id));
             told.inbound.extend(quoted.map(|mid| {
                 let provider_id = Some(mid);
@@ -207,6 +216,21 @@ fn watermark(event: Json<'_>, name: &str, status: Status) -> Option<Inbound> {
     let sender = ChannelSender { channel: Channel::MESSENGER, id: party("recipient")? };
     let recipient = Endpoint::Id(party("sender")?);
     Some(Inbound::Watermark(Watermark { sender, recipient, status, until }))
+}
+
+/// What a person who writes STOP wants of the number that they wrote to, which messages name by its id or by itself.
+fn stop(value: Json<'_>, message: Json<'_>) -> Vec<Inbound> {
+    let text = message.read("text", |text| text.read("body", Json::text)).unwrap_or_default();
+    let Some(person) = message.read("from", id) else { return Vec::new() };
+    let ours = ["phone_number_id", "display_phone_number"].into_iter().filter_map(|name| {
+        let shown = value.read("metadata", |metadata| metadata.read(name, Json::text))?;
+        let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
+        (!digits.is_empty()).then_some(digits)
+    });
+    let senders = ours.map(|id| ChannelSender { channel: Channel::WHATSAPP, id });
+    let said =
+        senders.filter_map(|sender| opt_out::said(&text, sender, Endpoint::Number(person.clone())));
+    said.collect()
 }
 
 /// A message that quotes another; whose that is, its id tells.

@@ -5,12 +5,15 @@
 //! that is genuine: what is not understood is answered 200, because a repeat would not be understood either.
 //!
 //! A form's attempt stands in the query of the URL that it was posted to, which is ours and signed. A
-//! person's message that quotes one of ours is a [`Reply`]; any other says nothing about an attempt.
+//! person's message that quotes one of ours is a [`Reply`]; any other says nothing about an attempt. One that asks
+//! for no more messages is an [`OptOut`], whether Twilio says so (`OptOutType`) or it is the bare word, and so is a
+//! status whose code says it.
 
 use dispatch_contract::{
-    Account, Failure, Inbound, Receipt, Reply, Report, Status, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelSender, Endpoint, ErrorKind, Failure, Inbound, OptOut, Receipt, Reply,
+    Report, Status, WebhookOutcome, WebhookRequest,
 };
-use dispatch_kit::json::Json;
+use dispatch_kit::{json::Json, opt_out};
 
 use super::{
     account::signing_tokens,
@@ -29,9 +32,8 @@ const EVENTS: &str = "com.twilio.messaging.";
 
 /// What became of one item.
 enum TwilioEvent {
-    Understood(Inbound),
-    /// Genuine, and nothing for us.
-    Nothing,
+    /// Genuine; perhaps with nothing for us.
+    Understood(Vec<Inbound>),
     NotUnderstood,
 }
 
@@ -48,9 +50,9 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
         None => vec![form(&Form::of(request.query.as_bytes()), &Form::of(request.body))],
     };
     let is_understood = told.iter().any(|told| !matches!(told, TwilioEvent::NotUnderstood));
-    let inbound = told.into_iter().filter_map(|told| match told {
-        TwilioEvent::Understood(inbound) => Some(inbound),
-        TwilioEvent::Nothing | TwilioEvent::NotUnderstood => None,
+    let inbound = told.into_iter().flat_map(|told| match told {
+        TwilioEvent::Understood(inbound) => inbound,
+        TwilioEvent::NotUnderstood => Vec::new(),
     });
     let inbound: Vec<_> = inbound.collect();
     if is_understood {
@@ -70,7 +72,7 @@ fn form(query: &Form<'_>, form: &Form<'_>) -> TwilioEvent {
     if is_inbound {
         // Only a person's message holds what was written; a picture alone has an empty text and a count.
         return match form.get("Body").or(form.get("NumMedia")) {
-            Some(_) => quoted(form.get("OriginalRepliedMessageSid")),
+            Some(_) => TwilioEvent::Understood(from_person(form)),
             None => TwilioEvent::NotUnderstood,
         };
     }
@@ -80,18 +82,53 @@ fn form(query: &Form<'_>, form: &Form<'_>) -> TwilioEvent {
     };
     let mut receipt = receipt(provider_id, report, code);
     receipt.attempt = query.get(ATTEMPT).and_then(|text| text.parse().ok());
-    TwilioEvent::Understood(Inbound::Receipt(receipt))
+    let mut told = vec![Inbound::Receipt(receipt)];
+    let is_failure = matches!(report, Report::Failed(_));
+    if is_failure && code.and_then(meaning).is_some_and(|it| it.kind == ErrorKind::OptedOut) {
+        told.extend(opt_outs(form.get("From"), form.get("To"), false));
+    }
+    TwilioEvent::Understood(told)
 }
 
-fn quoted(message: Option<&str>) -> TwilioEvent {
-    match message.filter(|id| is_id(id)) {
-        Some(id) => TwilioEvent::Understood(Inbound::Reply(Reply {
+/// What a person's message says: which of ours it answers, and whether they want no more.
+fn from_person(form: &Form<'_>) -> Vec<Inbound> {
+    let quoted = form.get("OriginalRepliedMessageSid").filter(|id| is_id(id));
+    let reply = quoted.map(|id| {
+        Inbound::Reply(Reply {
             provider_id: Some(id.to_owned()),
             attempt: None,
             provider_time: None,
-        })),
-        None => TwilioEvent::Nothing,
-    }
+        })
+    });
+    let is_lifted = match form.get("OptOutType") {
+        Some("STOP") => Some(false),
+        Some("START") => Some(true),
+        // HELP, and whatever there may be.
+        Some(_) => None,
+        None => form.get("Body").and_then(opt_out::is_lifted_by),
+    };
+    let opt_outs = is_lifted.map(|is_lifted| opt_outs(form.get("To"), form.get("From"), is_lifted));
+    reply.into_iter().chain(opt_outs.into_iter().flatten()).collect()
+}
+
+/// What a person said to one of our senders. Who writes to a number, writes to it as a sender of SMS and of MMS.
+fn opt_outs(ours: Option<&str>, person: Option<&str>, is_lifted: bool) -> Vec<Inbound> {
+    let channels = |address: &str| match address.split_once(':') {
+        None => vec![Channel::SMS, Channel::MMS],
+        Some(("whatsapp", _)) => vec![Channel::WHATSAPP],
+        Some(("rcs", _)) => vec![Channel::RCS],
+        Some(_) => Vec::new(),
+    };
+    let bare = |address: &str| {
+        let (_, bare) = address.split_once(':').unwrap_or(("", address));
+        bare.strip_prefix('+').unwrap_or(bare).to_owned()
+    };
+    let (Some(ours), Some(person)) = (ours, person) else { return Vec::new() };
+    let told = channels(ours).into_iter().map(|channel| {
+        let sender = ChannelSender { channel, id: bare(ours) };
+        Inbound::OptOut(OptOut { sender, recipient: Endpoint::Number(bare(person)), is_lifted })
+    });
+    told.collect()
 }
 
 /// An event of a sink's: `{"type": "com.twilio.messaging.message.delivered", "data": {…}}`.
@@ -106,7 +143,7 @@ fn event(event: Json<'_>) -> TwilioEvent {
         let report = data.read("messageStatus", |status| report(&status.text()?, code))?;
         Some(receipt(&provider_id, report, code))
     });
-    told.map_or(TwilioEvent::Nothing, |receipt| TwilioEvent::Understood(Inbound::Receipt(receipt)))
+    TwilioEvent::Understood(told.map(Inbound::Receipt).into_iter().collect())
 }
 
 fn receipt(provider_id: &str, report: Report, code: Option<u32>) -> Receipt {
@@ -254,6 +291,53 @@ mod tests {
         let reply =
             Reply { provider_id: Some("SM1".to_owned()), attempt: None, provider_time: None };
         assert_eq!(outcome.inbound, [Inbound::Reply(reply)]);
+    }
+
+    #[test]
+    fn who_wants_no_more_messages_is_told_of_by_twilio_s_word_or_by_their_own() {
+        let told = |fields: &str| {
+            let body = format!("MessageSid=SM2&SmsStatus=received&NumMedia=0&{fields}");
+            let outcome = read_under("new", URL, &body);
+            assert_eq!(outcome.verdict, Verdict::Understood, "{fields}");
+            outcome.inbound
+        };
+        let opt_out = |channel, sender: &str, person: &str, is_lifted| {
+            let sender = ChannelSender { channel, id: sender.to_owned() };
+            let recipient = Endpoint::Number(person.to_owned());
+            Inbound::OptOut(OptOut { sender, recipient, is_lifted })
+        };
+        let text = "From=%2B447700900001&To=%2B447700900000";
+        let both = |is_lifted| {
+            [Channel::SMS, Channel::MMS]
+                .map(|it| opt_out(it, "447700900000", "447700900001", is_lifted))
+        };
+        assert_eq!(told(&format!("{text}&Body=Stop")), both(false));
+        assert_eq!(told(&format!("{text}&Body=Arr%C3%AAt&OptOutType=STOP")), both(false));
+        assert_eq!(told(&format!("{text}&Body=START")), both(true));
+        assert_eq!(told(&format!("{text}&Body=Yes&OptOutType=START")), both(true));
+        let others =
+            ["Body=Yes", "Body=Bus+stop", "Body=STOP&OptOutType=HELP", "Body=Help&OptOutType=HELP"];
+        for other in others {
+            assert_eq!(told(&format!("{text}&{other}")), [], "{other}");
+        }
+        let chat = "From=whatsapp%3A%2B447700900001&To=whatsapp%3A%2B447700900000&Body=stop";
+        assert_eq!(told(chat), [opt_out(Channel::WHATSAPP, "447700900000", "447700900001", false)]);
+        let brand = "From=rcs%3A%2B447700900001&To=rcs%3Abrand_agent&Body=stop";
+        assert_eq!(told(brand), [opt_out(Channel::RCS, "brand_agent", "447700900001", false)]);
+        assert_eq!(told("From=%2B447700900001&Body=STOP"), [], "to nobody");
+        assert_eq!(told("From=x%3A1&To=x%3A2&Body=STOP"), [], "on no channel of ours");
+    }
+
+    #[test]
+    fn a_message_that_failed_because_of_an_opt_out_tells_of_it() {
+        let body = "MessageSid=SM1&MessageStatus=failed&From=%2B447700900000&To=%2B447700900001";
+        let count = |code: &str| {
+            let outcome = read_under("new", URL, &format!("{body}&ErrorCode={code}"));
+            let is = |it: &&Inbound| matches!(it, Inbound::OptOut(it) if !it.is_lifted);
+            (outcome.inbound.len(), outcome.inbound.iter().filter(is).count())
+        };
+        assert_eq!(count("21610"), (3, 2));
+        assert_eq!(count("30005"), (1, 0));
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //! would not be understood either.
 //!
 //! An inbound message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and
-//! says nothing about an attempt. An SMS never quotes, so its replies cannot be matched.
+//! says nothing about an attempt. An SMS never quotes, so its replies cannot be matched. The bare word STOP is an
+//! opt-out.
 
 use std::borrow::Cow;
 
 use dispatch_contract::{
-    Account, AttemptId, Failure, Inbound, Receipt, Reply, Report, Status, UnixMillis, Usage,
-    WebhookOutcome, WebhookRequest,
+    Account, AttemptId, Channel, ChannelSender, Endpoint, Failure, Inbound, Receipt, Reply, Report,
+    Status, UnixMillis, Usage, WebhookOutcome, WebhookRequest,
 };
 
 use super::{
@@ -21,16 +22,15 @@ use super::{
     send_result::{id, is_code, problem_code},
     signature, time,
 };
-use dispatch_kit::json::Json;
+use dispatch_kit::{json::Json, opt_out};
 
 /// The largest body that is parsed. Vonage's have some 2 KB; an array of them is not documented.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What became of one item.
 enum Item {
-    Understood(Inbound),
-    /// Genuine, and nothing for us.
-    Nothing,
+    /// Genuine; perhaps with nothing for us.
+    Understood(Vec<Inbound>),
     NotUnderstood,
 }
 
@@ -47,10 +47,9 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
     for value in Json::items(request.body) {
         match item(value) {
             Item::Understood(told) => {
-                inbound.push(told);
+                inbound.extend(told);
                 understood = true;
             }
-            Item::Nothing => understood = true,
             Item::NotUnderstood => {}
         }
     }
@@ -59,22 +58,46 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account, now: UnixMillis) ->
 
 fn item(value: Json<'_>) -> Item {
     if let Some(report) = value.read("status", report) {
-        return receipt(value, report)
-            .map_or(Item::NotUnderstood, |receipt| Item::Understood(Inbound::Receipt(receipt)));
+        let receipt = receipt(value, report).map(|it| vec![Inbound::Receipt(it)]);
+        return receipt.map_or(Item::NotUnderstood, Item::Understood);
     }
     let has = |name| value.read(name, Some).is_some();
     if !has("message_uuid") || !(has("message") || has("message_type")) {
         return Item::NotUnderstood;
     }
-    match quoted(value) {
-        Some(provider_id) => Item::Understood(Inbound::Reply(Reply {
+    let reply = quoted(value).map(|provider_id| {
+        Inbound::Reply(Reply {
             provider_id: Some(provider_id),
             // Vonage names the message that is answered by its own id only.
             attempt: None,
             provider_time: value.read("timestamp", time::read),
-        })),
-        None => Item::Nothing,
-    }
+        })
+    });
+    Item::Understood(reply.into_iter().chain(stop(value)).collect())
+}
+
+/// What a person who writes STOP wants of the sender that they wrote to.
+fn stop(value: Json<'_>) -> Option<Inbound> {
+    // v0.1 has it within the message, and says of either side what it is there.
+    let content = || value.read("message", |message| message.read("content", Some));
+    let text = value.read("text", Json::text).or_else(|| content()?.read("text", Json::text))?;
+    let side = |name| value.read(name, Some);
+    let (ours, person) = (side("to")?, side("from")?);
+    let channel = value.read("channel", Json::text);
+    let channel = channel.or_else(|| ours.read("type", Json::text))?;
+    let channel = match &*channel {
+        "viber_service" => Channel::VIBER,
+        own => own.parse().ok()?,
+    };
+    let id_of = |side: Json<'_>| {
+        let within = || side.read("number", Json::text).or_else(|| side.read("id", Json::text));
+        Some(side.text().or_else(within)?.trim_start_matches('+').to_owned())
+    };
+    let recipient = match channel {
+        _ if channel == Channel::MESSENGER => Endpoint::Id(id_of(person)?),
+        _ => Endpoint::Number(id_of(person)?),
+    };
+    opt_out::said(&text, ChannelSender { channel, id: id_of(ours)? }, recipient)
 }
 
 fn receipt(value: Json<'_>, report: Report) -> Option<Receipt> {
@@ -139,7 +162,7 @@ fn quoted(value: Json<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::Verdict;
+    use dispatch_contract::{OptOut, Verdict};
     use serde_json::{Value, json};
 
     use super::*;
@@ -267,6 +290,33 @@ mod tests {
         for body in [v1, v01] {
             assert_eq!(read_value(&body).inbound, std::slice::from_ref(&reply), "{body}");
         }
+    }
+
+    #[test]
+    fn who_writes_stop_wants_no_more_of_the_sender_in_both_shapes() {
+        let v1 = json!({
+            "channel": "sms", "message_uuid": "in-1", "message_type": "text", "text": "Stop",
+            "from": "447700900001", "to": "447700900000",
+        });
+        let v01 = json!({
+            "message_uuid": "in-1", "from": { "type": "sms", "number": "447700900001" },
+            "to": { "type": "sms", "number": "447700900000" },
+            "message": { "content": { "type": "text", "text": "STOP" } },
+        });
+        let sender = ChannelSender { channel: Channel::SMS, id: "447700900000".to_owned() };
+        let recipient = Endpoint::Number("447700900001".to_owned());
+        let stop = OptOut { sender, recipient, is_lifted: false };
+        for body in [v1, v01] {
+            assert_eq!(read_value(&body).inbound, [Inbound::OptOut(stop.clone())], "{body}");
+        }
+        let page = json!({
+            "channel": "messenger", "message_uuid": "in-1", "message_type": "text", "text": "START",
+            "from": "person", "to": "page",
+        });
+        let sender = ChannelSender { channel: Channel::MESSENGER, id: "page".to_owned() };
+        let recipient = Endpoint::Id("person".to_owned());
+        let start = Inbound::OptOut(OptOut { sender, recipient, is_lifted: true });
+        assert_eq!(read_value(&page).inbound, [start]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) enum ErrorReason {
     WorkflowEnded,
     /// There is no such callback.
     CallbackNotFound,
+    /// The list of opt-outs has no such entry that the caller may change.
+    OptOutNotFound,
     /// What the token goes on from is past retention.
     ResumeTokenTooOld,
     /// The token is of another life of the store.
@@ -102,6 +104,8 @@ pub(crate) enum ErrorReason {
     AccountExists,
     /// The tenant has as many external accounts as it may have.
     TooManyAccounts,
+    /// The tenant's list of opt-outs would be longer than it may be.
+    TooManyOptOuts,
     /// There is no such application, or it does nothing with messages.
     CannotLink,
     /// The external account is linked to an application already.
@@ -122,6 +126,7 @@ impl ErrorReason {
             ErrorReason::WorkflowNotFound => ("WORKFLOW_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::RequestIdReused => ("REQUEST_ID_REUSED", G::AlreadyExists, H::CONFLICT),
             ErrorReason::WorkflowEnded => ("WORKFLOW_ENDED", G::FailedPrecondition, H::CONFLICT),
+            ErrorReason::OptOutNotFound => ("OPT_OUT_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::CallbackNotFound => ("CALLBACK_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::ResumeTokenTooOld => ("RESUME_TOKEN_TOO_OLD", G::OutOfRange, H::GONE),
             ErrorReason::ResumeTokenForeign => {
@@ -202,6 +207,9 @@ impl ErrorReason {
             ErrorReason::TooManyAccounts => {
                 ("TOO_MANY_ACCOUNTS", G::ResourceExhausted, H::TOO_MANY_REQUESTS)
             }
+            ErrorReason::TooManyOptOuts => {
+                ("TOO_MANY_OPT_OUTS", G::ResourceExhausted, H::TOO_MANY_REQUESTS)
+            }
             ErrorReason::CannotLink => ("CANNOT_LINK", G::FailedPrecondition, H::FORBIDDEN),
             ErrorReason::AlreadyLinked => ("ALREADY_LINKED", G::FailedPrecondition, H::CONFLICT),
             ErrorReason::NotLinked => ("NOT_LINKED", G::FailedPrecondition, H::CONFLICT),
@@ -236,6 +244,7 @@ mod tests {
         ErrorReason::RequestIdReused,
         ErrorReason::WorkflowEnded,
         ErrorReason::CallbackNotFound,
+        ErrorReason::OptOutNotFound,
         ErrorReason::ResumeTokenTooOld,
         ErrorReason::ResumeTokenForeign,
         ErrorReason::RealClock,
@@ -275,6 +284,7 @@ mod tests {
         ErrorReason::AccountNotFound,
         ErrorReason::AccountExists,
         ErrorReason::TooManyAccounts,
+        ErrorReason::TooManyOptOuts,
         ErrorReason::CannotLink,
         ErrorReason::AlreadyLinked,
         ErrorReason::NotLinked,

@@ -60,6 +60,8 @@ families! {
         "Statuses that messages reached, by channel";
     webhooks: Family<WebhookLabels, Counter> = "webhooks",
         "Webhook calls, by provider, account and verdict";
+    opt_outs: Family<OptOutLabels, Counter> = "opt_outs",
+        "Opt-outs that were put on the list or lifted, by who said so";
     receipts_unmatched: Counter = "receipts_unmatched",
         "Receipts that belong to no message of this service";
     route_queue: Family<QueueLabels, Gauge> = "route_queue",
@@ -206,6 +208,12 @@ pub(super) struct AnswerLabels {
 pub(super) struct StatusLabels {
     pub(super) channel: String,
     pub(super) status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OptOutLabels {
+    pub(super) source: &'static str,
+    pub(super) change: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

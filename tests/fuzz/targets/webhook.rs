@@ -111,6 +111,9 @@ fn promises(outcome: &WebhookOutcome) {
             Inbound::Watermark(watermark) => {
                 assert!(!watermark.sender.id.is_empty() && !watermark.recipient.value().is_empty());
             }
+            Inbound::OptOut(opt_out) => {
+                assert!(!opt_out.sender.id.is_empty() && !opt_out.recipient.value().is_empty());
+            }
             other => panic!("no adapter tells {other:?} yet"),
         }
     }

@@ -270,13 +270,14 @@ fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
 
 const WATERMARK: u8 = 2;
 
-/// Whether it is a receipt, a reply, a watermark or something else.
+/// Whether it is a receipt, a reply, a watermark, an opt-out or something else.
 fn kind(inbound: &Inbound) -> u8 {
     match inbound {
         Inbound::Receipt(_) => 0,
         Inbound::Reply(_) => 1,
         Inbound::Watermark(_) => WATERMARK,
-        _ => 3,
+        Inbound::OptOut(_) => 3,
+        _ => 4,
     }
 }
 

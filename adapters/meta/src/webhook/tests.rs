@@ -1,4 +1,4 @@
-use dispatch_contract::{Secret, Verdict};
+use dispatch_contract::{OptOut, Secret, Verdict};
 use serde_json::{Value, json};
 
 use super::*;
@@ -106,6 +106,31 @@ fn a_batch_of_many_numbers_is_taken_item_by_item() {
     let ids: Vec<_> = ids.flatten().collect();
     assert_eq!(ids, ["w1", "w3", "w4"]);
     assert_eq!(outcome.verdict, Verdict::Understood);
+}
+
+#[test]
+fn who_writes_stop_wants_no_more_of_the_number_or_the_page() {
+    let opt_out = |channel, sender: &str, recipient, is_lifted| {
+        let sender = ChannelSender { channel, id: sender.to_owned() };
+        Inbound::OptOut(OptOut { sender, recipient, is_lifted })
+    };
+    let text = json!({ "id": "wamid.1", "from": "447700900001", "type": "text", "text": { "body": "stop" } });
+    let metadata =
+        json!({ "display_phone_number": "+44 7700 900000", "phone_number_id": "106540352242922" });
+    let person = || Endpoint::Number("447700900001".to_owned());
+    let outcome = read_body(&webhook(&[json!({ "metadata": metadata, "messages": [text] })]));
+    let told = ["106540352242922", "447700900000"]
+        .map(|sender| opt_out(Channel::WHATSAPP, sender, person(), false));
+    assert_eq!(outcome.inbound, told);
+    let event = json!({
+        "sender": { "id": "7777" }, "recipient": { "id": "1111" },
+        "message": { "mid": "m_1", "text": "START" },
+    });
+    let body = json!({ "object": "page", "entry": [{ "messaging": [event] }] });
+    let told = opt_out(Channel::MESSENGER, "1111", Endpoint::Id("7777".to_owned()), true);
+    assert_eq!(read_body(&body.to_string().into_bytes()).inbound, [told]);
+    let echo = body.to_string().replace("\"text\"", "\"is_echo\":true,\"text\"");
+    assert_eq!(read_body(echo.as_bytes()).inbound, [], "what the page says is not the person's");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(super) fn graph(code: u16) -> u32 {
         ErrorKind::InvalidRequest => 131_009,
         ErrorKind::ContentRejected => 132_000,
         ErrorKind::InvalidRecipient | ErrorKind::Unreached => 131_026,
+        // Meta says it of advertisements alone.
         ErrorKind::OptedOut => 131_050,
         ErrorKind::OutsideWindow => 131_047,
     }
@@ -36,7 +37,7 @@ mod tests {
         {
             assert_eq!(graph(script), graph_code);
         }
-        for script in [1000, 1010, 1070, 1080, 1330, 1340, 1240] {
+        for script in [1000, 1010, 1070, 1080, 1330, 1340] {
             let meaning = GraphCode { code: graph(script), subcode: None }.meaning();
             assert_eq!(meaning.expect("known").kind, refusal(script).kind, "{script}");
         }

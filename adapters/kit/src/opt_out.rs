@@ -1,0 +1,44 @@
+//! What a person's short message asks for, where the provider does not say it: `STOP` and `START`.
+
+use dispatch_contract::{ChannelSender, Endpoint, Inbound, OptOut};
+
+/// The words by which people end messages, as operators and providers agree on them.
+const STOP: &[&str] =
+    &["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"];
+/// The words by which they begin them again. `YES` is none: it answers questions.
+const START: &[&str] = &["START", "UNSTOP"];
+
+/// Whether a message is nothing but one of the words: `Some(false)` ends messages, `Some(true)` begins them again.
+pub fn is_lifted_by(text: &str) -> Option<bool> {
+    let said = text.trim().trim_end_matches(['.', '!']);
+    let is = |words: &[&str]| words.iter().any(|word| said.eq_ignore_ascii_case(word));
+    match () {
+        () if is(STOP) => Some(false),
+        () if is(START) => Some(true),
+        () => None,
+    }
+}
+
+/// That a person who wrote `text` to a sender wants no more of its messages, or wants them again, if it says so.
+pub fn said(text: &str, sender: ChannelSender, recipient: Endpoint) -> Option<Inbound> {
+    let is_lifted = is_lifted_by(text)?;
+    Some(Inbound::OptOut(OptOut { sender, recipient, is_lifted }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bare_word_counts_however_it_is_written() {
+        for text in ["STOP", "stop", " Stop.\n", "unsubscribe!", "OptOut", "QUIT"] {
+            assert_eq!(is_lifted_by(text), Some(false), "{text}");
+        }
+        for text in ["START", "unstop", " start "] {
+            assert_eq!(is_lifted_by(text), Some(true), "{text}");
+        }
+        for text in ["", "Yes", "stop it", "bus stop", "please STOP", "STOPP", "start?"] {
+            assert_eq!(is_lifted_by(text), None, "{text}");
+        }
+    }
+}

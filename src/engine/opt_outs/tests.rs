@@ -1,0 +1,249 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use dispatch_contract::{Channel, ChannelSender, Endpoint, OptOut, UnixMillis};
+
+use super::*;
+use crate::{
+    engine::{Route, RouteTenants, account_id},
+    shared::engines::sms_route,
+    store::{MemoryStore, Store},
+};
+
+const NOW: UnixMillis = UnixMillis(1000);
+const ACCOUNT: &str = "sandbox/main";
+const US: &str = "447700900000";
+const ANN: &str = "447700900001";
+const BOB: &str = "447700900002";
+
+fn settings() -> Arc<dyn Settings> {
+    MemoryStore::new().settings()
+}
+
+fn open() -> OptOuts {
+    OptOuts::open(settings()).unwrap()
+}
+
+fn number(text: &str) -> Endpoint {
+    Endpoint::Number(text.to_owned())
+}
+
+fn row(tenant: &str, sender: Option<&str>, recipient: &str) -> ListedOptOut {
+    ListedOptOut {
+        tenant: Arc::from(tenant),
+        channel: Channel::SMS,
+        sender: sender.map(str::to_owned),
+        recipient: number(recipient),
+        account: None,
+        source: OptOutSource::Caller,
+        create_time: NOW,
+    }
+}
+
+fn stop(recipient: &str, is_lifted: bool) -> OptOut {
+    let sender = ChannelSender { channel: Channel::SMS, id: US.to_owned() };
+    OptOut { sender, recipient: number(recipient), is_lifted }
+}
+
+/// One route of [`ACCOUNT`], for these tenants.
+fn routes(tenants: &[&str]) -> RouteTable {
+    let only: BTreeSet<_> = tenants.iter().map(|tenant| Arc::from(*tenant)).collect();
+    let tenants = if only.is_empty() { RouteTenants::All } else { RouteTenants::Only(only) };
+    let table = sms_route("sms", 1);
+    let route = table.iter().next().unwrap().clone();
+    assert_eq!(&*account_id(route.adapter.provider(), &route.account.name), ACCOUNT);
+    RouteTable::new(vec![Route { tenants, ..route }])
+}
+
+/// Whether a message of a tenant to a person, from [`US`] under `account`, is kept back.
+fn keeps_back(list: &OptOuts, tenant: &str, recipient: &str, account: &str) -> bool {
+    let (sender, recipient) = (number(US), number(recipient));
+    let addressed = Addressed {
+        tenant,
+        channel: &Channel::SMS,
+        sender: &sender,
+        recipient: &recipient,
+        account,
+    };
+    list.forbids(addressed, &FormerNames::default())
+}
+
+#[test]
+fn a_caller_s_entry_counts_for_its_tenant_s_messages_from_the_sender_or_from_all() {
+    let list = open();
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
+    assert_eq!(list.add(vec![row("a", None, ANN), row("a", Some(US), BOB)], 0), Ok(Some(2)));
+    for who in [ANN, BOB] {
+        assert!(keeps_back(&list, "a", who, ACCOUNT) && keeps_back(&list, "a", who, "other/one"));
+        assert!(!keeps_back(&list, "b", who, ACCOUNT), "another tenant's");
+    }
+    let other = number("447700900009");
+    let (whatsapp, ann, bob, us) = (Channel::WHATSAPP, number(ANN), number(BOB), number(US));
+    let from = |channel, sender, recipient| Addressed {
+        tenant: "a",
+        channel,
+        sender,
+        recipient,
+        account: ACCOUNT,
+    };
+    let none = FormerNames::default();
+    assert!(!list.forbids(from(&whatsapp, &us, &ann), &none), "another channel");
+    assert!(list.forbids(from(&Channel::SMS, &other, &ann), &none), "from every sender");
+    assert!(!list.forbids(from(&Channel::SMS, &other, &bob), &none), "from another sender");
+}
+
+#[test]
+fn what_is_on_the_list_is_there_after_a_restart_once_and_can_be_lifted() {
+    let settings = settings();
+    let open = || OptOuts::open(Arc::clone(&settings)).unwrap();
+    let many: Vec<_> = (0..1300).map(|n| row("a", None, &format!("4477{n:08}"))).collect();
+    assert_eq!(open().add(many.clone(), 0), Ok(Some(1300)));
+    assert_eq!(open().add(many, 0), Ok(Some(0)), "they are there already");
+    let list = open();
+    assert_eq!(list.count("a"), 1300);
+    assert!(keeps_back(&list, "a", "447700001299", ACCOUNT));
+    assert_eq!(list.add(vec![row("a", Some(US), ANN), row("a", None, ANN)], 0), Ok(Some(2)));
+    let of_ann = |sender: Option<&str>| OptOutFilter {
+        tenant: Some(Arc::from("a")),
+        channel: Some(Channel::SMS),
+        sender: sender.map(str::to_owned),
+        recipient: Some(number(ANN)),
+    };
+    assert_eq!(list.lift(&of_ann(Some(US))), Ok(1));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT), "the other entry stands");
+    assert_eq!(list.lift(&of_ann(None)), Ok(1));
+    assert_eq!(list.lift(&of_ann(None)), Ok(0));
+    let list = open();
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
+    assert_eq!(list.count("a"), 1300);
+    let everything = OptOutFilter { tenant: Some(Arc::from("a")), ..OptOutFilter::default() };
+    assert_eq!(list.lift(&everything), Ok(1300));
+    assert_eq!((open().count("a"), list.count("a")), (0, 0));
+}
+
+#[test]
+fn a_list_is_read_in_pages_and_by_tenant_channel_sender_and_recipient() {
+    let list = open();
+    let mut rows = vec![row("a", Some(US), ANN), row("ab", None, ANN), row("b", None, BOB)];
+    rows.push(ListedOptOut { channel: Channel::WHATSAPP, ..row("a", None, ANN) });
+    rows.push(row("a", None, BOB));
+    for row in &rows {
+        assert_eq!(list.add(vec![row.clone()], 0), Ok(Some(1)));
+    }
+    let found = |filter: &OptOutFilter| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = list.list(filter, after, 1).unwrap();
+            found.extend(page.rows.into_iter().map(|(_, row)| row));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return found.len(),
+            }
+        }
+    };
+    let all = OptOutFilter::default();
+    let of_a = OptOutFilter { tenant: Some(Arc::from("a")), ..all.clone() };
+    assert_eq!(found(&all), 5);
+    assert_eq!(found(&of_a), 3);
+    assert_eq!(found(&OptOutFilter { channel: Some(Channel::SMS), ..of_a.clone() }), 2);
+    assert_eq!(found(&OptOutFilter { sender: Some(US.to_owned()), ..of_a.clone() }), 1);
+    assert_eq!(found(&OptOutFilter { recipient: Some(number(ANN)), ..all }), 3);
+    let both = OptOutFilter { channel: Some(Channel::SMS), ..of_a };
+    assert_eq!(found(&OptOutFilter { recipient: Some(number(ANN)), ..both }), 1);
+}
+
+#[test]
+fn a_tenant_s_list_is_bounded_and_what_is_refused_is_refused_whole() {
+    let list = open();
+    assert_eq!(list.add(vec![row("a", None, ANN)], 2), Ok(Some(1)));
+    let two = vec![row("a", None, BOB), row("a", None, "447700900003")];
+    assert_eq!(list.add(two, 2), Ok(None));
+    assert_eq!(list.count("a"), 1);
+    let known_and_new = vec![row("a", None, ANN), row("a", None, BOB), row("a", None, BOB)];
+    assert_eq!(list.add(known_and_new, 2), Ok(Some(1)), "each counts once");
+    assert_eq!(
+        list.add(vec![row("a", None, ANN)], 2),
+        Ok(Some(0)),
+        "nothing new is never too many"
+    );
+}
+
+#[test]
+fn what_a_person_says_counts_for_the_tenants_that_send_from_there_until_they_say_otherwise() {
+    for (tenants, others) in [(vec!["a", "b"], vec!["c"]), (vec![], vec![])] {
+        let (list, routes) = (open(), routes(&tenants));
+        let told = |told: &[OptOut]| list.told(&Arc::from(ACCOUNT), None, &routes, told, NOW);
+        let rows = tenants.len().max(1);
+        assert_eq!(told(&[stop(ANN, false)]), Ok((rows, 0)));
+        assert_eq!(told(&[stop(ANN, false)]), Ok((0, 0)), "told twice");
+        for tenant in ["a", "b"] {
+            assert!(keeps_back(&list, tenant, ANN, ACCOUNT), "{tenant}");
+            assert!(!keeps_back(&list, tenant, ANN, "sandbox/other"), "of that account alone");
+            assert!(!keeps_back(&list, tenant, BOB, ACCOUNT));
+        }
+        for tenant in others {
+            assert!(!keeps_back(&list, tenant, ANN, ACCOUNT), "{tenant}");
+        }
+        list.add(vec![row("a", None, BOB)], 0).unwrap();
+        assert_eq!(told(&[stop(ANN, true), stop(BOB, true)]), Ok((0, rows)));
+        assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
+        assert!(
+            keeps_back(&list, "a", BOB, ACCOUNT),
+            "what a caller said is not the person's to lift"
+        );
+    }
+}
+
+#[test]
+fn nobody_speaks_for_a_sender_that_sends_nothing_under_that_account() {
+    let (list, routes) = (open(), routes(&["a"]));
+    let elsewhere = list.told(&Arc::from("sandbox/other"), None, &routes, &[stop(ANN, false)], NOW);
+    assert_eq!(elsewhere, Ok((0, 0)));
+    let sender = ChannelSender { channel: Channel::SMS, id: "447700900008".to_owned() };
+    let scope = ReceiptScope::new(vec![Arc::from("a")], sender.clone());
+    let account = Arc::from(ACCOUNT);
+    let of_another = list.told(&account, Some(&scope), &routes, &[stop(ANN, false)], NOW);
+    assert_eq!(of_another, Ok((0, 0)), "a sender's own account speaks for that sender alone");
+    let own = [OptOut { sender, ..stop(ANN, false) }];
+    assert_eq!(list.told(&account, Some(&scope), &routes, &own, NOW), Ok((1, 0)));
+}
+
+#[test]
+fn what_was_told_by_an_account_counts_under_its_new_name_and_is_lifted_under_it() {
+    let list = open();
+    let before: Arc<str> = Arc::from("sandbox/before");
+    let names = FormerNames::new([(Arc::from(ACCOUNT), Arc::clone(&before))]);
+    let told = ListedOptOut { account: Some(before), ..row("a", Some(US), ANN) };
+    list.add(vec![told], 0).unwrap();
+    let (sender, recipient) = (number(US), number(ANN));
+    let forbids = || {
+        let addressed = Addressed {
+            tenant: "a",
+            channel: &Channel::SMS,
+            sender: &sender,
+            recipient: &recipient,
+            account: ACCOUNT,
+        };
+        list.forbids(addressed, &names)
+    };
+    assert!(forbids());
+    let routes = routes(&["a"]).with_former_names(names.clone());
+    let lifted = list.told(&Arc::from(ACCOUNT), None, &routes, &[stop(ANN, true)], NOW);
+    assert_eq!(lifted, Ok((0, 1)));
+    assert!(!forbids());
+}
+
+#[test]
+fn what_a_provider_refuses_for_it_is_remembered_once() {
+    let (list, sender, recipient) = (open(), number(US), number(ANN));
+    let addressed = Addressed {
+        tenant: "a",
+        channel: &Channel::SMS,
+        sender: &sender,
+        recipient: &recipient,
+        account: ACCOUNT,
+    };
+    assert_eq!(list.refused(addressed, NOW), Ok(true));
+    assert_eq!(list.refused(addressed, NOW), Ok(false));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT));
+    assert!(!keeps_back(&list, "b", ANN, ACCOUNT), "the others hear it themselves");
+}
