@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use dispatch_contract::{Capabilities, ContentKind, OptionField, Provider, Setting, Status};
+use dispatch_kit::codes::{self, CODES};
 
 /// The page of a provider, in Markdown.
 pub fn provider_page(provider: &dyn Provider) -> String {
@@ -44,6 +45,7 @@ pub fn provider_page(provider: &dyn Provider) -> String {
         }
         page.push('\n');
     }
+    page.push_str(&codes_of(provider));
     page.push_str(&external_accounts(provider));
     page.push_str(&format!(
         "As it stands in the configuration; webhooks of this account come to `/receipts/{name}/main`:\n\n\
@@ -70,6 +72,25 @@ fn options(provider: &dyn Provider) -> String {
     format!(
         "\n## Options of a message\n\n| channel | option | what it is | must be | |\n|---|---|---|---|---|\n{table}"
     )
+}
+
+/// What an account may say of the provider's codes, and why one would.
+fn codes_of(provider: &dyn Provider) -> String {
+    match provider.settings().get(CODES.name) {
+        None => String::new(),
+        Some(_) => format!(
+            "What a code means stands in the adapter's table. Much of it is our reading of short descriptions, or \
+             what others report and nobody wrote down, and providers change it; so an account may say otherwise, \
+             and a reload applies it:\n\n\
+             ```toml\n[accounts.settings]\n{} = \"\"\"\n1234 = temporary\n1235 = permanent recipient opted_out\n\"\"\"\n```\n\n\
+             A code has one or more words, at most one of each group; what is not said stays as it is: {}. \
+             What is said counts more than the HTTP status of a refusal. An answer of a failed server stays \
+             of unknown outcome. A failure that is told later ends the message all the same; where the provider \
+             says only that it failed, the fault tells rejected (content, account) from undeliverable.\n\n",
+            CODES.name,
+            codes::words()
+        ),
+    }
 }
 
 /// On which channels tenants' own accounts are taken, and where their tokens go.

@@ -189,6 +189,14 @@ impl Process {
         panic!("the service did not start: {:?}", child.wait().await);
     }
 
+    /// Sends SIGHUP: the configuration is read again.
+    #[allow(dead_code, reason = "each binary that shares this file uses a part of it")]
+    pub fn reload(&self) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub async fn kill(mut self) {
         self.child.start_kill().unwrap();
         self.child.wait().await.unwrap();

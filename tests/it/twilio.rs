@@ -37,7 +37,7 @@ struct TwilioWorld {
     server: String,
     client: Client,
     stop: CancellationToken,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TwilioWorld {
@@ -75,7 +75,7 @@ secrets = {{ auth_token = "{TOKEN}" }}
         let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
         let address = format!("http://{}", process.grpc);
         let client = Client::connect(address).await.unwrap().with(Credential::key(KEY).unwrap());
-        TwilioWorld { process, twilio, server, client, stop, _folder: folder }
+        TwilioWorld { process, twilio, server, client, stop, folder: folder }
     }
 
     fn script(&self, number: &str, script: &str) {
@@ -114,6 +114,16 @@ steps:
 
     fn webhooks(&self) -> String {
         format!("http://{}/receipts/twilio/main", self.process.http)
+    }
+
+    /// The same with another meaning of codes, once the program has taken that up.
+    async fn with_codes(&self, codes: &str) {
+        let config = self.folder.path().join("dispatch.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let sid = format!("account_sid = \"{ACCOUNT}\"");
+        std::fs::write(&config, text.replace(&sid, &format!("{sid}, codes = \"{codes}\"")))
+            .unwrap();
+        self.process.reload();
     }
 
     async fn stop(self) {
@@ -182,6 +192,29 @@ async fn what_twilio_tells_is_verified_and_what_is_not_read_in_time_leads_on() {
     let form = "MessageSid=SM1&MessageStatus=undelivered";
     let forged = forged.header("content-type", "application/x-www-form-urlencoded").body(form);
     assert_eq!(forged.send().await.unwrap().status().as_u16(), 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_means_what_the_account_says_from_a_reload_on() {
+    let world = TwilioWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.script("447700900012", "reject 1340");
+    let sent_again = |workflow: &Workflow| {
+        let kinds = workflow.timeline.iter().map(|event| event.kind());
+        kinds.into_iter().any(|kind| kind == EventKind::AttemptRetryScheduled)
+    };
+    // 63016: the person did not write recently enough.
+    let failed = world.ended(&world.create("447700900012", "read", "30s").await).await;
+    assert_eq!(states(&failed)[0].0, StepState::Failed, "{failed:?}");
+    assert!(!sent_again(&failed), "{failed:?}");
+
+    world.with_codes("63016 = temporary account").await;
+    let is_taken_up = async || {
+        let again = world.ended(&world.create("447700900012", "read", "2s").await).await;
+        sent_again(&again) && format!("{:?}", again.timeline).contains("\"63016\"")
+    };
+    assert!(eventually(PATIENCE, is_taken_up).await);
     world.stop().await;
 }
 

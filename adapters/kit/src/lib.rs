@@ -8,6 +8,7 @@
 //! - [`per_account`]: what is made of an account once and used for many calls.
 //! - [`keys`]: our attempt id as an idempotency key.
 //! - [`refusal`]: what a refused call means, by a code or by the HTTP status.
+//! - [`codes`]: what an account says that a code means, over its provider's table.
 //! - [`probe`]: whether a credential is taken, asked by a call that sends nothing.
 //! - [`signature`]: whether bytes were signed by who has the key, in constant time.
 //! - [`connect`]: why no connection came about, in words that hold no URL.
@@ -17,6 +18,7 @@
 //! What only one channel knows (its limits, its options) is in the channel's own crate, what only one
 //! provider knows in the provider's. Nothing here keeps a message or decides when to send one.
 
+pub mod codes;
 pub mod conformance;
 pub mod connect;
 pub mod golden;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dispatch_contract::{Account, Endpoint, Setting, SettingRule, SettingsForm};
-use dispatch_kit::signature::SignatureScheme;
+use dispatch_kit::{codes::CODES, signature::SignatureScheme};
 
 /// The form, as people read it.
 pub(crate) const FORM: SettingsForm = SettingsForm(&[
@@ -45,6 +45,7 @@ pub(crate) const FORM: SettingsForm = SettingsForm(&[
     Setting::plain("graph_version", "the version of the Graph API")
         .or(DEFAULT_VERSION)
         .of(SettingRule::Custom { wanted: "a version, such as v26.0", admits: is_version }),
+    CODES,
     Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
 ]);
 

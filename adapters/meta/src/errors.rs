@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use dispatch_contract::{ErrorKind, Fault, Retry};
-use dispatch_kit::{json::Json, refusal::CodeMeaning};
+use dispatch_kit::{codes::Codes, json::Json, refusal::CodeMeaning};
 
 /// WhatsApp lets a pair of numbers have about one message in so long.
 const PAIR_RATE: Duration = Duration::from_secs(6);
@@ -40,6 +40,25 @@ impl GraphCode {
     pub fn meaning(self) -> Option<CodeMeaning> {
         let by_subcode = self.subcode.and_then(|subcode| of_subcode(self.code, subcode));
         by_subcode.or_else(|| of_code(self.code))
+    }
+
+    /// What it means to an account: where that says something of the code with its subcode, or of the code.
+    pub(crate) fn meaning_to(self, codes: Codes<'_>) -> Option<CodeMeaning> {
+        let whole = self.to_string();
+        let bare = self.code.to_string();
+        let said = if codes.name(&whole) { whole } else { bare };
+        codes.meaning(&said, self.meaning())
+    }
+}
+
+/// Whether `text` may be one as it is shown.
+pub(crate) fn is_code(text: &str) -> bool {
+    let is_number = |text: &str, most| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match text.split_once('/') {
+        Some((code, subcode)) => is_number(code, 6) && is_number(subcode, 7),
+        None => is_number(text, 6),
     }
 }
 

@@ -7,7 +7,10 @@ use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, ErrorKind, Fault, Gateway, Message, Retry,
     SendContext, UnixMillis, Violation,
 };
-use dispatch_kit::http::{HttpClient, HttpRequest};
+use dispatch_kit::{
+    codes::Codes,
+    http::{HttpClient, HttpRequest},
+};
 
 use crate::{MetaAccount, PROVIDER, graph, messenger, whatsapp};
 
@@ -64,7 +67,7 @@ impl Gateway for MetaGateway {
             body: body.to_string().into_bytes(),
             ..HttpRequest::json(&url, context)
         };
-        graph::decode(&self.client.call(call).await?)
+        graph::decode(&self.client.call(call).await?, Codes::of(context.account))
     }
 }
 

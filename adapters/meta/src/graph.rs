@@ -10,6 +10,7 @@ use dispatch_contract::{
     Accepted, AdapterError, ErrorKind, Fault, Media, Retry, UrlRules, check_url,
 };
 use dispatch_kit::{
+    codes::Codes,
     http::HttpResponse,
     json::Json,
     refusal::{CodeMeaning, REFUSED, by_status, unnamed},
@@ -38,7 +39,7 @@ const WRONG_ADDRESS: &str =
 /// | 408, 409, 425 | Temporary |
 /// | other 4xx | Permanent, the content's |
 /// | 5xx and everything else | Unknown |
-pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+pub fn decode(answer: &HttpResponse, codes: Codes<'_>) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         return match accepted_id(body) {
@@ -48,7 +49,7 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
             None => Err(unnamed()),
         };
     }
-    Err(refusal(answer))
+    Err(refusal(answer, codes))
 }
 
 /// Messenger's `message_id`, or WhatsApp's `messages[0].id`, also of a message that is held until its template's
@@ -76,9 +77,9 @@ pub(crate) fn id(value: Json<'_>) -> Option<String> {
 }
 
 /// What an answer that is no success says.
-pub(crate) fn refusal(answer: &HttpResponse) -> AdapterError {
+pub(crate) fn refusal(answer: &HttpResponse, codes: Codes<'_>) -> AdapterError {
     let code = Json::of(&answer.body).read("error", GraphCode::read);
-    let known = code.and_then(GraphCode::meaning);
+    let known = code.and_then(|code| code.meaning_to(codes));
     let error = match known {
         Some(known) if !is_in_doubt(known, answer.status) => known.error(answer),
         Some(_) | None => by_status(answer, WRONG_ADDRESS).unwrap_or_else(|| REFUSED.error(answer)),
@@ -98,9 +99,33 @@ fn is_in_doubt(known: CodeMeaning, status: u16) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use dispatch_contract::Account;
     use serde_json::json;
 
     use super::*;
+
+    fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+        super::decode(answer, Codes::default())
+    }
+
+    #[test]
+    fn what_the_account_says_of_a_code_counts() {
+        let text = "131049 = temporary; 999998 = unknown; 1 = permanent";
+        let settings = [("codes".to_owned(), text.to_owned())].into();
+        let account =
+            Account { name: "main".to_owned(), revision: 1, settings, secrets: [].into() };
+        for (status, code, retry) in [
+            (400, 131_049, Retry::Temporary { after: None }),
+            (403, 999_998, Retry::Unknown),
+            (400, 1, Retry::Permanent),
+            // Whether a failed server sent it nobody can say beforehand.
+            (500, 1, Retry::Unknown),
+        ] {
+            let refused = super::decode(&answer(status, code), Codes::of(&account));
+            let error = refused.expect_err("refused");
+            assert_eq!((error.retry, error.code), (retry, Some(code.to_string())), "{status}");
+        }
+    }
 
     fn answer(status: u16, code: u32) -> HttpResponse {
         let error = json!({

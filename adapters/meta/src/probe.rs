@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use dispatch_contract::{Account, Fault, Probe, UnixMillis};
-use dispatch_kit::http::{HttpClient, HttpRequest, Method};
+use dispatch_kit::{
+    codes::Codes,
+    http::{HttpClient, HttpRequest, Method},
+};
 
 use crate::{MetaAccount, MetaGateway, graph};
 
@@ -47,7 +50,7 @@ async fn ask(
     if (200..300).contains(&answer.status) {
         return Probe::Works;
     }
-    let error = graph::refusal(&answer);
+    let error = graph::refusal(&answer, Codes::default());
     let code = error.code.map(|code| format!(", code {code}")).unwrap_or_default();
     let said = format!("the provider answered HTTP {}{code}: {}", answer.status, error.detail);
     // A path that is not there says nothing of the token; what is wrong with a request without a message is

@@ -8,7 +8,9 @@ use dispatch_contract::{
     WebhookOutcome, WebhookRequest,
 };
 
-use crate::{MetaGateway, PROVIDER, account::FORM, messenger, webhook, whatsapp};
+use dispatch_kit::codes;
+
+use crate::{MetaGateway, PROVIDER, account::FORM, errors::is_code, messenger, webhook, whatsapp};
 
 /// Meta. An account is an app, with one webhook URL for all its numbers and pages.
 pub fn provider() -> impl Provider + 'static {
@@ -39,6 +41,11 @@ impl Provider for Meta {
 
     fn settings(&self) -> SettingsForm {
         FORM
+    }
+
+    fn check(&self, account: &Account) -> Vec<String> {
+        const WANTED: &str = "a code of Meta's, with a subcode or without: 131049, or 10/2018278";
+        codes::problems(account, is_code, WANTED)
     }
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {

@@ -13,6 +13,7 @@ use dispatch_contract::{
     Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::{
+    codes::Codes,
     json::Json,
     opt_out,
     signature::{SignatureScheme, sha256_hex},
@@ -42,10 +43,11 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     if !is_genuine(request, account) {
         return WebhookOutcome::forged();
     }
+    let codes = Codes::of(account);
     let mut told = Told::default();
     for envelope in Json::items(request.body) {
         each(envelope, "entry", |entry| {
-            each(entry, "changes", |change| changed(change, &mut told));
+            each(entry, "changes", |change| changed(change, codes, &mut told));
             each(entry, "messaging", |event| of_page(event, &mut told));
         });
     }
@@ -101,7 +103,7 @@ fn each<'a>(of: Json<'a>, name: &str, mut take: impl FnMut(Json<'a>)) {
 }
 
 /// A change of WhatsApp's field `messages`; of any other there is nothing for us.
-fn changed(change: Json<'_>, told: &mut Told) {
+fn changed(change: Json<'_>, codes: Codes<'_>, told: &mut Told) {
     let Some(field) = change.read("field", Json::text) else { return };
     if field != "messages" {
         told.understood = true;
@@ -109,7 +111,7 @@ fn changed(change: Json<'_>, told: &mut Told) {
     }
     let Some(value) = change.read("value", Some) else { return };
     each(value, "statuses", |status| {
-        if let Some(receipt) = receipt(status) {
+        if let Some(receipt) = receipt(status, codes) {
             told.inbound.push(Inbound::Receipt(receipt));
             told.understood = true;
         }
@@ -123,7 +125,7 @@ fn changed(change: Json<'_>, told: &mut Told) {
     each(value, "errors", |error| told.understood |= GraphCode::read(error).is_some());
 }
 
-fn receipt(status: Json<'_>) -> Option<Receipt> {
+fn receipt(status: Json<'_>, codes: Codes<'_>) -> Option<Receipt> {
     let attempt = status.read("biz_opaque_callback_data", |ours| ours.text()?.trim().parse().ok());
     let provider_id = status.read("id", id);
     if provider_id.is_none() && attempt.is_none() {
@@ -131,7 +133,7 @@ fn receipt(status: Json<'_>) -> Option<Receipt> {
     }
     let word = status.read("status", Json::text)?;
     let code = status.read("errors", |errors| errors.elements().find_map(GraphCode::read));
-    let meaning = code.and_then(GraphCode::meaning);
+    let meaning = code.and_then(|code| code.meaning_to(codes));
     let report = match &*word.trim().to_ascii_lowercase() {
         "sent" => Report::Reached(Status::Submitted),
         "delivered" => Report::Reached(Status::Delivered),

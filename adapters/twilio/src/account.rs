@@ -3,6 +3,7 @@
 use std::fmt;
 
 use dispatch_contract::{Account, Setting, SettingRule, SettingsForm};
+use dispatch_kit::codes::CODES;
 
 const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 /// Twilio itself repeats a status once, and only where no connection came about; a service that starts
@@ -52,6 +53,7 @@ pub(crate) const FORM: SettingsForm = SettingsForm(&[
                  tt (milliseconds) and e (edges); or none",
         admits: is_overrides,
     }),
+    CODES,
     Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
 ]);
 

@@ -8,7 +8,10 @@ use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, Content, ErrorKind, Fault, Field, Gateway,
     Message, Recall, Retry, SendContext, UnixMillis, Violation,
 };
-use dispatch_kit::http::{HttpClient, HttpRequest};
+use dispatch_kit::{
+    codes::Codes,
+    http::{HttpClient, HttpRequest},
+};
 
 use super::{
     PROVIDER, TwilioAccount, account::is_sid, channels, encode::encode, form, options::TEMPLATE,
@@ -57,7 +60,8 @@ impl Gateway for TwilioGateway {
         let account = TwilioAccount::read(context.account).map_err(wrong_account)?;
         let url = format!("{}.json", account.messages_url());
         let body = encode(context, &account, message);
-        send_result::decode(&self.post(context, &account, &url, body).await?)
+        let answer = self.post(context, &account, &url, body).await?;
+        send_result::decode(&answer, Codes::of(context.account))
     }
 
     async fn recall(

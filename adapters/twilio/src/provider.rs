@@ -7,12 +7,15 @@ use dispatch_contract::{
     Account, ChannelAdapter, Gateway, Probe, Provider, SettingsForm, UnixMillis, WebhookOutcome,
     WebhookRequest,
 };
+use dispatch_kit::codes;
 use dispatch_mms::MmsAdapter;
 use dispatch_rcs::RcsAdapter;
 use dispatch_sms::SmsAdapter;
 use dispatch_whatsapp::WhatsAppAdapter;
 
-use crate::{PROVIDER, TwilioAccount, TwilioGateway, account::FORM, callback, webhook};
+use crate::{
+    PROVIDER, TwilioAccount, TwilioGateway, account::FORM, callback, send_result::code_of, webhook,
+};
 
 /// Twilio, with its four channels. An account has one webhook URL for all of them.
 pub fn provider() -> impl Provider + 'static {
@@ -49,7 +52,10 @@ impl Provider for Twilio {
     }
 
     fn check(&self, account: &Account) -> Vec<String> {
-        TwilioAccount::check(account).err().into_iter().collect()
+        let mut problems: Vec<_> = TwilioAccount::check(account).err().into_iter().collect();
+        let is_code = |text: &str| code_of(text).is_some();
+        problems.extend(codes::problems(account, is_code, "a code of Twilio's: up to six digits"));
+        problems
     }
 
     fn check_callback_url(&self, account: &Account, url: Option<&str>) -> Option<String> {

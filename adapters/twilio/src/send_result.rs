@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Recall, Retry, Status};
 use dispatch_kit::{
+    codes::Codes,
     http::HttpResponse,
     json::Json,
     refusal::{CodeMeaning, REFUSED, by_status, unnamed},
@@ -35,9 +36,9 @@ const WRONG_ADDRESS: &str =
 /// | 401, 403 | Permanent, the account's |
 /// | 408, 409, 425 | Temporary |
 /// | 429 | Temporary, after `Retry-After` |
-/// | other 4xx | by code; without one Permanent, the content's |
+/// | other 4xx, and each 4xx with a code that the account names | by code; without one Permanent, the content's |
 /// | 5xx and everything else | Unknown |
-pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+pub fn decode(answer: &HttpResponse, codes: Codes<'_>) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         let has_failed = body.read("status", |status| status.text()).is_some_and(|status| {
@@ -45,12 +46,12 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
             matches!(&*status, "failed" | "undelivered")
         });
         return match body.read("sid", id) {
-            Some(_) if has_failed => Err(refused(body.read("error_code", code), answer)),
+            Some(_) if has_failed => Err(refused(body.read("error_code", code), answer, codes)),
             Some(provider_id) => Ok(Accepted::under(provider_id)),
             None => Err(unnamed()),
         };
     }
-    Err(refusal(answer, body.read("code", code)))
+    Err(refusal(answer, body.read("code", code), codes))
 }
 
 /// What became of a recall.
@@ -81,22 +82,29 @@ pub(crate) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterErro
     }
 }
 
-fn refusal(answer: &HttpResponse, code: Option<u32>) -> AdapterError {
-    let error = match (answer.status, code.and_then(meaning)) {
+fn refusal(answer: &HttpResponse, code: Option<u32>, codes: Codes<'_>) -> AdapterError {
+    let is_named = code.is_some_and(|code| codes.name(&code.to_string()));
+    let error = match (answer.status, code.and_then(|code| known(code, codes))) {
+        (400..=499, Some(known)) if is_named => known.error(answer),
         (401 | 403, Some(known)) if known.fault == Fault::Account => {
             CodeMeaning { retry: Retry::Permanent, ..known }.error(answer)
         }
         _ => match by_status(answer, WRONG_ADDRESS) {
             Some(error) => error,
-            None => return refused(code, answer),
+            None => return refused(code, answer, codes),
         },
     };
     coded(error, code)
 }
 
 /// A refusal, by its code.
-fn refused(code: Option<u32>, answer: &HttpResponse) -> AdapterError {
-    coded(code.and_then(meaning).unwrap_or(REFUSED).error(answer), code)
+fn refused(code: Option<u32>, answer: &HttpResponse, codes: Codes<'_>) -> AdapterError {
+    coded(code.and_then(|code| known(code, codes)).unwrap_or(REFUSED).error(answer), code)
+}
+
+/// What a code means to the account.
+pub(crate) fn known(code: u32, codes: Codes<'_>) -> Option<CodeMeaning> {
+    codes.meaning(&code.to_string(), meaning(code))
 }
 
 fn coded(error: AdapterError, code: Option<u32>) -> AdapterError {
@@ -132,9 +140,39 @@ pub(crate) fn code_of(text: &str) -> Option<u32> {
 mod tests {
     use std::time::Duration;
 
+    use dispatch_contract::Account;
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+        super::decode(answer, Codes::default())
+    }
+
+    #[test]
+    fn what_the_account_says_of_a_code_counts_more_than_the_status_of_a_refusal() {
+        let settings = [("codes".to_owned(), "21610 = temporary; 20003 = provider".to_owned())];
+        let (name, settings) = ("main".to_owned(), settings.into());
+        let account = Account { name, revision: 1, settings, secrets: [].into() };
+        let codes = Codes::of(&account);
+        let again = Retry::Temporary { after: None };
+        for (status, code, fault, retry) in [
+            (400, 21_610, Fault::Recipient, again),
+            (201, 21_610, Fault::Recipient, again),
+            (404, 21_610, Fault::Recipient, again),
+            (401, 20_003, Fault::Provider, Retry::Permanent),
+            // Whether a failed server sent it nobody can say beforehand.
+            (500, 21_610, Fault::Provider, Retry::Unknown),
+        ] {
+            let body = match status {
+                201 => json!({ "sid": "SM1", "status": "failed", "error_code": code }),
+                _ => problem(code),
+            };
+            let error = super::decode(&answer(status, &body), codes).expect_err("refused");
+            assert_eq!((error.fault, error.retry), (fault, retry), "{status} {code}");
+            assert_eq!(error.code, Some(code.to_string()));
+        }
+    }
 
     fn answer(status: u16, body: &Value) -> HttpResponse {
         HttpResponse::new(status, body.to_string())

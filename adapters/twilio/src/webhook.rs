@@ -10,17 +10,17 @@
 //! status whose code says it.
 
 use dispatch_contract::{
-    Account, Channel, ChannelSender, Endpoint, ErrorKind, Failure, Inbound, OptOut, Receipt, Reply,
-    Report, Status, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelSender, Endpoint, ErrorKind, Failure, Fault, Inbound, OptOut, Receipt,
+    Reply, Report, Status, WebhookOutcome, WebhookRequest,
 };
-use dispatch_kit::{json::Json, opt_out};
+use dispatch_kit::{codes::Codes, json::Json, opt_out};
 
 use super::{
     account::signing_tokens,
     encode::ATTEMPT,
     errors::{is_of_sending, meaning},
     form::Form,
-    send_result::{code, code_of, is_id},
+    send_result::{code, code_of, is_id, known},
     signature,
 };
 
@@ -45,9 +45,10 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     if request.body.len() > MAX_BODY_BYTES {
         return WebhookOutcome::not_understood();
     }
+    let codes = Codes::of(account);
     let told = match signature::body_hash(request.query) {
-        Some(_) => Json::items(request.body).map(event).collect(),
-        None => vec![form(&Form::of(request.query.as_bytes()), &Form::of(request.body))],
+        Some(_) => Json::items(request.body).map(|told| event(told, codes)).collect(),
+        None => vec![form(&Form::of(request.query.as_bytes()), &Form::of(request.body), codes)],
     };
     let is_understood = told.iter().any(|told| !matches!(told, TwilioEvent::NotUnderstood));
     let inbound = told.into_iter().flat_map(|told| match told {
@@ -62,7 +63,7 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     }
 }
 
-fn form(query: &Form<'_>, form: &Form<'_>) -> TwilioEvent {
+fn form(query: &Form<'_>, form: &Form<'_>, codes: Codes<'_>) -> TwilioEvent {
     let provider_id = ["MessageSid", "SmsSid"].into_iter().find_map(|name| form.get(name));
     let Some(provider_id) = provider_id.filter(|id| is_id(id)) else {
         return TwilioEvent::NotUnderstood;
@@ -77,14 +78,15 @@ fn form(query: &Form<'_>, form: &Form<'_>) -> TwilioEvent {
         };
     }
     let code = form.get("ErrorCode").and_then(code_of);
-    let Some(report) = status.and_then(|status| report(status, code)) else {
+    let Some(report) = status.and_then(|status| report(status, code, codes)) else {
         return TwilioEvent::NotUnderstood;
     };
     let mut receipt = receipt(provider_id, report, code);
     receipt.attempt = query.get(ATTEMPT).and_then(|text| text.parse().ok());
     let mut told = vec![Inbound::Receipt(receipt)];
     let is_failure = matches!(report, Report::Failed(_));
-    if is_failure && code.and_then(meaning).is_some_and(|it| it.kind == ErrorKind::OptedOut) {
+    let meaning = code.and_then(|code| known(code, codes));
+    if is_failure && meaning.is_some_and(|it| it.kind == ErrorKind::OptedOut) {
         told.extend(opt_outs(form.get("From"), form.get("To"), false));
     }
     TwilioEvent::Understood(told)
@@ -132,7 +134,7 @@ fn opt_outs(ours: Option<&str>, person: Option<&str>, is_lifted: bool) -> Vec<In
 }
 
 /// An event of a sink's: `{"type": "com.twilio.messaging.message.delivered", "data": {…}}`.
-fn event(event: Json<'_>) -> TwilioEvent {
+fn event(event: Json<'_>, codes: Codes<'_>) -> TwilioEvent {
     let is_of_message = event.read("type", |kind| Some(kind.text()?.starts_with(EVENTS)));
     if is_of_message != Some(true) {
         return TwilioEvent::NotUnderstood;
@@ -140,7 +142,7 @@ fn event(event: Json<'_>) -> TwilioEvent {
     let told = event.read("data", |data| {
         let provider_id = data.read("messageSid", |id| id.text().filter(|id| is_id(id)))?;
         let code = data.read("errorCode", code);
-        let report = data.read("messageStatus", |status| report(&status.text()?, code))?;
+        let report = data.read("messageStatus", |status| report(&status.text()?, code, codes))?;
         Some(receipt(&provider_id, report, code))
     });
     TwilioEvent::Understood(told.map(Inbound::Receipt).into_iter().collect())
@@ -164,18 +166,28 @@ fn receipt(provider_id: &str, report: Report, code: Option<u32>) -> Receipt {
 }
 
 /// What a status says. A message of which a part was delivered is not: whoever waits for it has not all of
-/// it. One that failed before it was sent was rejected.
-fn report(status: &str, code: Option<u32>) -> Option<Report> {
+/// it. One that failed before it was sent was rejected, unless the account says of its code that it lay with
+/// the person or the provider.
+fn report(status: &str, code: Option<u32>, codes: Codes<'_>) -> Option<Report> {
     match status.trim().to_ascii_lowercase().as_str() {
         "accepted" | "scheduled" | "queued" | "sending" | "sent" | "partially_delivered" => {
             Some(Report::Reached(Status::Submitted))
         }
         "delivered" => Some(Report::Reached(Status::Delivered)),
         "read" => Some(Report::Reached(Status::Read)),
-        "failed" if code.is_some_and(is_of_sending) => Some(Report::Failed(Failure::Undeliverable)),
-        "failed" => Some(Report::Failed(Failure::Rejected)),
+        "failed" => Some(Report::Failed(failure(code, codes))),
         "undelivered" | "canceled" => Some(Report::Failed(Failure::Undeliverable)),
         _ => None,
+    }
+}
+
+fn failure(code: Option<u32>, codes: Codes<'_>) -> Failure {
+    let named = code.filter(|code| codes.name(&code.to_string()));
+    match named.and_then(|code| known(code, codes)).map(|known| known.fault) {
+        Some(Fault::Content | Fault::Account) => Failure::Rejected,
+        Some(Fault::Recipient | Fault::Provider) => Failure::Undeliverable,
+        None if code.is_some_and(is_of_sending) => Failure::Undeliverable,
+        None => Failure::Rejected,
     }
 }
 
@@ -195,7 +207,11 @@ mod tests {
         Account {
             name: "main".to_owned(),
             revision: 1,
-            settings: [].into(),
+            settings: [(
+                "codes".to_owned(),
+                "29999 = recipient; 30999 = content; 30998 = opted_out".to_owned(),
+            )]
+            .into(),
             secrets: [secret("auth_token", "new"), secret("auth_token_next", "old")].into(),
         }
     }
@@ -256,6 +272,9 @@ mod tests {
             ("failed&ErrorCode=21610", Report::Failed(Rejected)),
             ("failed&ErrorCode=63016", Report::Failed(Rejected)),
             ("failed&ErrorCode=30036", Report::Failed(Undeliverable)),
+            // The account says whose fault these are.
+            ("failed&ErrorCode=29999", Report::Failed(Undeliverable)),
+            ("failed&ErrorCode=30999", Report::Failed(Rejected)),
         ] {
             let receipt = only_receipt(&format!("MessageSid=SM1&MessageStatus={status}"));
             assert_eq!(receipt.report, report, "{status}");
@@ -337,6 +356,8 @@ mod tests {
             (outcome.inbound.len(), outcome.inbound.iter().filter(is).count())
         };
         assert_eq!(count("21610"), (3, 2));
+        // The account says of this one that it is no longer wanted.
+        assert_eq!(count("30998"), (3, 2));
         assert_eq!(count("30005"), (1, 0));
     }
 

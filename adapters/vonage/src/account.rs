@@ -6,6 +6,7 @@
 use std::{fmt, time::Duration};
 
 use dispatch_contract::{Account, Setting, SettingRule, SettingsForm};
+use dispatch_kit::codes::CODES;
 
 use super::auth;
 
@@ -42,6 +43,7 @@ pub(crate) const FORM: SettingsForm = SettingsForm(&[
     )
     .or("v1")
     .of(SettingRule::OneOf(&["v1", "v0.1"])),
+    CODES,
     Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
 ]);
 

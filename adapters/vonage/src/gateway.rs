@@ -7,7 +7,10 @@ use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, Content, ContentKind, Correlation, ErrorKind,
     Fault, Field, Gateway, Message, Recall, Retry, SendContext, UnixMillis, Violation,
 };
-use dispatch_kit::http::{HttpClient, HttpRequest, Method};
+use dispatch_kit::{
+    codes::Codes,
+    http::{HttpClient, HttpRequest, Method},
+};
 
 use super::{ApiVersion, PROVIDER, VonageAccount, auth::TokenCache, send_result, v01, v1};
 
@@ -78,7 +81,7 @@ impl Gateway for VonageGateway {
             body: body.to_string().into_bytes(),
             ..HttpRequest::json(&url, context)
         };
-        send_result::decode(&self.client.call(call).await?)
+        send_result::decode(&self.client.call(call).await?, Codes::of(context.account))
     }
 
     /// Only v1 knows it, whatever the account is set to. It wants an application's token for it; with a key

@@ -8,9 +8,11 @@ use dispatch_contract::{
     WebhookRequest,
 };
 
+use dispatch_kit::codes;
+
 use crate::{
-    PROVIDER, VonageAccount, VonageGateway, account::FORM, messenger, mms, rcs, sms, viber,
-    webhook, whatsapp,
+    PROVIDER, VonageAccount, VonageGateway, account::FORM, messenger, mms, rcs,
+    send_result::is_code, sms, viber, webhook, whatsapp,
 };
 
 /// Vonage, with its six channels. An account has one webhook URL for all of them.
@@ -49,7 +51,10 @@ impl Provider for Vonage {
     }
 
     fn check(&self, account: &Account) -> Vec<String> {
-        VonageAccount::check(account).err().into_iter().collect()
+        let mut problems: Vec<_> = VonageAccount::check(account).err().into_iter().collect();
+        const WANTED: &str = "a code of Vonage's: up to six digits, or a name such as low-balance";
+        problems.extend(codes::problems(account, is_code, WANTED));
+        problems
     }
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {

@@ -10,6 +10,7 @@ use dispatch_contract::{Accepted, AdapterError, ErrorKind, Fault, Recall, Retry}
 
 use super::errors::{CodeSource, meaning};
 use dispatch_kit::{
+    codes::Codes,
     http::HttpResponse,
     json::Json,
     refusal::{CodeMeaning, REFUSED, by_status, unnamed},
@@ -54,9 +55,9 @@ pub(super) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterErro
 /// | 402 | Permanent, the account's: no money |
 /// | 408, 409, 425 | Temporary |
 /// | 429 | Temporary, after `Retry-After` |
-/// | other 4xx | by code; without one Permanent, the content's |
+/// | other 4xx, and each 4xx with a code that the account names | by code; without one Permanent, the content's |
 /// | 5xx and everything else | Unknown |
-pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+pub fn decode(answer: &HttpResponse, codes: Codes<'_>) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
         return match body.read("message_uuid", id) {
@@ -65,16 +66,23 @@ pub fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
         };
     }
     let code = problem_code(body);
-    let error = refusal(answer, code.as_deref(), body);
+    let error = refusal(answer, code.as_deref(), body, codes);
     Err(match code {
         Some(code) => error.with_code(code),
         None => error,
     })
 }
 
-fn refusal(answer: &HttpResponse, code: Option<&str>, body: Json<'_>) -> AdapterError {
-    let known = code.and_then(|code| meaning(code, CodeSource::SendResponse));
+fn refusal(
+    answer: &HttpResponse,
+    code: Option<&str>,
+    body: Json<'_>,
+    codes: Codes<'_>,
+) -> AdapterError {
+    let known = code.and_then(|code| codes.meaning(code, meaning(code, CodeSource::SendResponse)));
+    let is_named = code.is_some_and(|code| codes.name(code));
     match (answer.status, known) {
+        (400..=499, Some(known)) if is_named => known.error(answer),
         (401 | 403, Some(known)) if known.fault == Fault::Account => {
             CodeMeaning { retry: Retry::Permanent, ..known }.error(answer)
         }
@@ -145,9 +153,27 @@ fn wrong_fields(body: Json<'_>) -> String {
 mod tests {
     use std::time::Duration;
 
+    use dispatch_contract::Account;
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn decode(answer: &HttpResponse) -> Result<Accepted, AdapterError> {
+        super::decode(answer, Codes::default())
+    }
+
+    #[test]
+    fn what_the_account_says_of_a_code_counts_more_than_the_status_of_a_refusal() {
+        let settings = [("codes".to_owned(), "1170 = temporary provider".to_owned())].into();
+        let (name, secrets) = ("main".to_owned(), [].into());
+        let account = Account { name, revision: 1, settings, secrets };
+        let again = Retry::Temporary { after: None };
+        for (status, retry) in [(422, again), (404, again), (500, Retry::Unknown)] {
+            let refused = super::decode(&answer(status, &problem("1170")), Codes::of(&account));
+            let error = refused.expect_err("refused");
+            assert_eq!((error.fault, error.retry), (Fault::Provider, retry), "{status}");
+        }
+    }
 
     fn answer(status: u16, body: &Value) -> HttpResponse {
         HttpResponse::new(status, body.to_string())

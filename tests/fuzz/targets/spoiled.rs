@@ -1,7 +1,7 @@
 //! A genuine receipt, and a genuine answer to a send, spoiled where nobody looks: what they tell stays.
 
 use dispatch_contract::Verdict;
-use dispatch_kit::{conformance, http::HttpResponse, json::Json};
+use dispatch_kit::{codes::Codes, conformance, http::HttpResponse, json::Json};
 use serde_json::json;
 
 use super::webhook::{NOW, VONAGE, account, hash, read, signed};
@@ -53,7 +53,8 @@ pub fn spoiled(data: &[u8]) {
         (422, r#"{"type":"x#1000","title":"1000","detail":"Throttled","instance":"i"}"#),
         (422, r#"{"title":"t","type":"x#1150","invalid_parameters":[{"name":"text"}]}"#),
     ] {
-        let answer = |body| dispatch_vonage::decode(&HttpResponse::new(status, body));
+        let answer =
+            |body| dispatch_vonage::decode(&HttpResponse::new(status, body), Codes::default());
         let odd = spoil(body);
         if Json::items(&odd).count() == 1 {
             assert_eq!(answer(odd), answer(body.as_bytes().to_vec()));

@@ -11,7 +11,7 @@ fn account() -> Account {
     Account {
         name: "main".to_owned(),
         revision: 1,
-        settings: [].into(),
+        settings: [("codes".to_owned(), "131998 = account; 10 = content".to_owned())].into(),
         secrets: secrets.map(|(name, text)| (name.to_owned(), Secret::new(text))).into(),
     }
 }
@@ -82,6 +82,8 @@ fn every_status_is_read_also_of_a_person_who_hides_the_number() {
         ("failed", Some(132_001), Report::Failed(Failure::Rejected)),
         ("failed", Some(131_042), Report::Failed(Failure::Rejected)),
         ("failed", Some(131_000), Report::Failed(Failure::Undeliverable)),
+        // The account says whose fault it is.
+        ("failed", Some(131_998), Report::Failed(Failure::Rejected)),
     ] {
         let errors: Vec<_> = code.map(|code| json!({ "code": code })).into_iter().collect();
         let receipt = only_receipt(json!({ "id": "w", "status": status, "errors": errors }));
