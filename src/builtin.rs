@@ -3,8 +3,10 @@
 //! Another binary adds its own, and is one line long: see [`main!`](crate::main).
 
 mod over_http;
+mod remote_adapters;
 
 pub use over_http::over_http;
+pub use remote_adapters::{RemoteAdapters, with_remote};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

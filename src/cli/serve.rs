@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
+    time::Duration,
 };
 
 use dispatch_contract::Registry;
@@ -24,9 +25,12 @@ use crate::{
     telemetry,
 };
 
+/// How long a start waits for adapters in programs of their own to say what they are.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCode, CommandFailure> {
     if args.check {
-        return check::run(&args, providers);
+        return check::run(&args, providers).await;
     }
     let read =
         Read::of(&args).map_err(|error| CommandFailure { code: 2, text: error.to_string() })?;
@@ -41,6 +45,10 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
     let deaf = |error| CommandFailure::new(format!("cannot hear signals: {error}"));
     let mut stopping = pin!(signals().map_err(deaf)?);
     let mut hangups = signal(SignalKind::hangup()).map_err(deaf)?;
+    let dialled = builtin::with_remote(providers, &config, PATIENCE).await;
+    let (registry, remote) =
+        dialled.map_err(|error| CommandFailure { code: 2, text: read.shown(&error) })?;
+    let providers = &registry;
     let mut clock = None;
     let started = Service::start(&config, |of_service, _| {
         clock = Some(of_service.clone());
@@ -58,7 +66,7 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
     }
 
     let engine = service.engine.clone();
-    let mut running = reload::Running { args: &args, providers, read, clock, log_level };
+    let mut running = reload::Running { args: &args, providers, remote, read, clock, log_level };
     loop {
         tokio::select! {
             () = &mut stopping => {
@@ -200,6 +208,14 @@ fn warn(service: &Service, config: &Config) {
     for insecure_listen in service.in_clear(config) {
         let InsecureListen { setting, address } = insecure_listen;
         tracing::warn!(%address, setting, "listen.insecure: keys and messages go over the network in clear here, unless a TLS proxy stands before it");
+    }
+    for adapter in config.adapters.iter().filter(|adapter| adapter.insecure) {
+        let (adapter, endpoint) = (&adapter.name, &adapter.endpoint);
+        tracing::warn!(
+            adapter,
+            endpoint,
+            "adapters.insecure: messages and the secrets of its accounts may go over the network in clear"
+        );
     }
     let has_no_key = service.access.has_key().is_ok_and(|has_key| !has_key);
     if let Some(folder) = &service.first_key {

@@ -4,6 +4,7 @@
 //! here as far as they can be by themselves; the rest where they are used.
 
 mod access;
+mod adapters;
 mod callbacks;
 mod engine;
 mod listen;
@@ -20,6 +21,7 @@ use std::{fmt, path::Path};
 use serde::Deserialize;
 
 pub use access::{AccessConfig, AccessKeyConfig, TenantConfig};
+pub use adapters::AdapterConfig;
 pub use callbacks::CallbackConfig;
 pub use engine::EngineConfig;
 pub use listen::ListenConfig;
@@ -52,6 +54,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The simulated provider.
     pub sandbox: SandboxConfig,
+    /// Adapters in programs of their own.
+    pub adapters: Vec<AdapterConfig>,
     /// Accounts at providers.
     pub accounts: Vec<AccountConfig>,
     /// Which sender goes by which adapter.
@@ -111,6 +115,7 @@ impl Config {
             .chain(self.engine.ranges())
             .chain(self.callbacks.ranges());
         let mut problems: Vec<_> = ranges.filter_map(out_of_range).collect();
+        problems.extend(adapters::problems(&self.adapters));
         problems.extend(self.routes.iter().flat_map(RouteConfig::problems));
         problems.extend(self.access.check().err());
         problems.extend(self.listen.problems());

@@ -21,6 +21,7 @@ const BY_RELOAD: &[&str] = &[
     "access.token_once",
     "access.token_tolerance_s",
     "accounts",
+    "adapters",
     "callbacks",
     "engine.drain_s",
     "engine.unconfirmed_after_s",
@@ -37,6 +38,9 @@ const BY_RELOAD: &[&str] = &[
     "sandbox.default_script",
     "sandbox.scripts",
 ];
+
+/// What a reload does not apply of that: which adapters there are.
+const BY_RESTART: &[&str] = &["adapters.order"];
 
 /// A setting that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +100,8 @@ impl SettingValues {
         names.dedup();
         let difference = |setting: &String| Difference {
             setting: setting.clone(),
-            by_reload: BY_RELOAD.iter().any(|below| is_below(setting, below)),
+            by_reload: !BY_RESTART.contains(&setting.as_str())
+                && BY_RELOAD.iter().any(|below| is_below(setting, below)),
         };
         names.into_iter().map(difference).collect()
     }
@@ -188,7 +193,8 @@ mod tests {
     fn every_name_of_the_list_is_a_setting() {
         let all = SettingValues::of("").unwrap();
         // Lists that are empty by default, and so stand in no text.
-        let lists = ["access.keys", "access.tenants", "accounts", "routes", "sandbox.scripts"];
+        let lists =
+            ["access.keys", "access.tenants", "accounts", "adapters", "routes", "sandbox.scripts"];
         for name in BY_RELOAD {
             let is_setting = all.0.keys().any(|setting| is_below(setting, name));
             assert!(is_setting || lists.contains(name), "{name}");

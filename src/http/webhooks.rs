@@ -6,12 +6,7 @@
 //! signatures cover raw bytes. A 2xx is answered only once all of it is durable; one that panics
 //! is answered for with 500, so that the provider sends it again.
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -26,6 +21,7 @@ use dispatch_contract::{
     Account, ChannelSender, Clock, ExternalFields, Inbound, Provider, Registry, UnixMillis,
     Verdict, WebhookOutcome, WebhookRequest,
 };
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Level;
 
@@ -164,9 +160,8 @@ impl Webhooks {
             body: &body,
         };
         let wall = self.clock.wall();
-        let read =
-            catch_unwind(AssertUnwindSafe(|| self.verified(&**provider, &call, &account, wall)));
-        let Ok(read) = read else {
+        let read = self.verified(&**provider, &call, &account, wall);
+        let Ok(read) = AssertUnwindSafe(read).catch_unwind().await else {
             // Nothing is known of it, not even whether it is genuine: the provider sends it again.
             self.telemetry.metrics.adapter_panicked(of, "webhook");
             self.telemetry.metrics.webhook(of, &account.name, "panicked");
@@ -179,8 +174,9 @@ impl Webhooks {
         let (outcome, own) = match read {
             Ok(read) => read,
             Err(error) => {
-                if self.admits_log(Level::ERROR, "webhook_account_unread", &account.name, of) {
-                    tracing::error!(provider = of, error, "a sender's account could not be read");
+                self.telemetry.metrics.webhook(of, &account.name, "unread");
+                if self.admits_log(Level::ERROR, "webhook_unread", &account.name, of) {
+                    tracing::error!(provider = of, error, "a webhook could not be read");
                 }
                 return not_taken(RetryAfter(UNREAD_RETRY_S));
             }
@@ -237,14 +233,14 @@ impl Webhooks {
     /// What became of a call: under the configured account, else under those of the sender that it names.
     /// Each of these speaks for its own sender's messages alone, so that whoever brings an account gains no
     /// say in what others sent by the same route.
-    fn verified(
+    async fn verified(
         &self,
         provider: &dyn Provider,
         call: &WebhookRequest<'_>,
         account: &Account,
         wall: UnixMillis,
     ) -> Result<(WebhookOutcome, Option<VerifiedSender>), String> {
-        let configured = provider.webhook(call, account, wall);
+        let configured = provider.take_webhook(call, account, wall).await?;
         if configured.verdict != Verdict::Forged {
             return Ok((configured, None));
         }
@@ -255,7 +251,7 @@ impl Webhooks {
         let mut verified = None;
         let mut tenants = Vec::new();
         for (tenant, own) in self.external_accounts.of_sender(account, fields, &sender)? {
-            let outcome = provider.webhook(call, &own, wall);
+            let outcome = provider.take_webhook(call, &own, wall).await?;
             if outcome.verdict != Verdict::Forged {
                 verified.get_or_insert(outcome);
                 tenants.push(tenant);

@@ -40,6 +40,7 @@ mod probe;
 mod processor;
 mod recall;
 mod reload;
+mod remote_adapters;
 mod repeats;
 mod rest;
 mod retention;

@@ -80,6 +80,21 @@ pub trait Provider: Send + Sync {
         WebhookOutcome::forged()
     }
 
+    /// [`webhook`](Self::webhook), as the service asks for it. By default that itself; only a provider whose code
+    /// is in another program has something to wait for. It ends within seconds: whoever called waits, too.
+    ///
+    /// # Errors
+    /// If nothing is known of the call, not even whether it is genuine: the provider is asked to send it again.
+    /// Why, for the log; without anything personal.
+    async fn take_webhook(
+        &self,
+        request: &WebhookRequest<'_>,
+        account: &Account,
+        now: UnixMillis,
+    ) -> Result<WebhookOutcome, String> {
+        Ok(self.webhook(request, account, now))
+    }
+
     /// Whether the provider takes an account's credential: one call that sends nothing and changes nothing,
     /// as a person asks for it who has just configured the account.
     ///
@@ -89,6 +104,12 @@ pub trait Provider: Send + Sync {
     /// The default is for a provider that has no such call.
     async fn probe(&self, _account: &Account, _now: UnixMillis, _timeout: Duration) -> Probe {
         Probe::CannotBeAsked("this provider has no call that tells without sending".to_owned())
+    }
+
+    /// Why nothing can be sent through it at present, as half a sentence: the program that it is part of does not
+    /// answer. `None`, as by default: nothing is known to stand in the way. It asks nobody.
+    fn down(&self) -> Option<String> {
+        None
     }
 
     /// Runs for as long as the service does; for providers with whom a connection is kept, or who are

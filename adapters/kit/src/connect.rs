@@ -12,15 +12,20 @@ use rustls::CertificateError;
 /// Why a request found no connection. To be asked of an error that [is one of
 /// connecting](reqwest::Error::is_connect).
 pub fn cause(error: &reqwest::Error) -> Cause {
+    let usual = if error.is_timeout() { Cause::TimedOut } else { Cause::Other };
+    error.source().and_then(cause_of).unwrap_or(usual)
+}
+
+/// Why no connection came about, as an error of connecting tells it, or one within it. `None` if it does not.
+pub fn cause_of(error: &(dyn Error + 'static)) -> Option<Cause> {
     let mut found = None;
-    let mut next = error.source();
+    let mut next = Some(error);
     while let Some(error) = next {
         // The innermost knows best: those around it only say at what they failed.
         found = of(error).or(found);
         next = within(error);
     }
-    let usual = if error.is_timeout() { Cause::TimedOut } else { Cause::Other };
-    found.unwrap_or(usual)
+    found
 }
 
 /// The error inside another. One of the system that wraps a second does not name that as its source,

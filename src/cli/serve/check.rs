@@ -1,6 +1,6 @@
 //! `dispatch serve --check`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use dispatch_contract::Registry;
 
@@ -15,7 +15,10 @@ use crate::{
 };
 
 /// Says everything that is wrong, or what is not as by default.
-pub(super) fn run(args: &ServeArgs, providers: &Registry) -> Result<ExitCode, CommandFailure> {
+pub(super) async fn run(
+    args: &ServeArgs,
+    providers: &Registry,
+) -> Result<ExitCode, CommandFailure> {
     let failed = |error: ConfigError| CommandFailure::new(error.to_string());
     let read = Read::of(args).map_err(failed)?;
     let mut problems = service::problems(&read.config);
@@ -23,7 +26,11 @@ pub(super) fn run(args: &ServeArgs, providers: &Registry) -> Result<ExitCode, Co
         problems.push(ConfigError(format!("log.level: {problem}")));
     }
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-    let parts = builtin::parts_of(providers, &read.config, &clock);
+    // Nobody is asked: what an adapter told last is held against it, if it ever did.
+    let parts = match builtin::with_remote(providers, &read.config, Duration::ZERO).await {
+        Ok((registry, _)) => builtin::parts_of(&registry, &read.config, &clock),
+        Err(problem) => Err(problem),
+    };
     let unheard = parts.as_ref().map(|it| unheard_accounts(&it.registry, &it.routes));
     problems.extend(parts.as_ref().err().cloned());
     if !problems.is_empty() {

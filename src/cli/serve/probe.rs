@@ -31,7 +31,9 @@ pub(in crate::cli) async fn run(
     let read = Read::of(&args).map_err(failed)?;
     let told = |error: ConfigError| CommandFailure::new(read.shown(&error));
     let clock = ServiceClock::System(Arc::new(SystemClock::new()));
-    let parts = builtin::parts_of(providers, &read.config, &clock).map_err(told)?;
+    let (registry, _) =
+        builtin::with_remote(providers, &read.config, TIMEOUT / 4).await.map_err(told)?;
+    let parts = builtin::parts_of(&registry, &read.config, &clock).map_err(told)?;
     let Components { registry, accounts, .. } = parts;
     let now = clock.contract_clock().wall();
     let asked = accounts.iter().filter(|((_, known_as), account)| {

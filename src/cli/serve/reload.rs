@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Running<'a> {
     pub(super) args: &'a ServeArgs,
     pub(super) providers: &'a Registry,
+    /// The adapters in programs of their own among them.
+    pub(super) remote: builtin::RemoteAdapters,
     /// What it runs on now.
     pub(super) read: Read,
     pub(super) clock: Option<ServiceClock>,
@@ -47,7 +49,9 @@ impl Running<'_> {
         telemetry::check_log_level(level).map_err(wrong)?;
         let Some(clock) = &self.clock else { return Ok(Vec::new()) };
         let parts = builtin::parts_of(self.providers, &new.config, clock)?;
+        let redial = self.remote.prepare(&new.config)?;
         service.reload(&new.config, parts).await?;
+        redial();
         self.log_level.set(level).map_err(wrong)?;
 
         let mut differences = self.read.settings.differences(&new.settings);

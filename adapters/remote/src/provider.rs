@@ -1,0 +1,175 @@
+//! An adapter in a program of its own, as a provider like any other.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Account, ChannelAdapter, Clock, InboundSink, Probe, Provider, ProviderAccounts, Setting,
+    SettingsForm, Shutdown, UnixMillis, WebhookOutcome, WebhookRequest,
+};
+
+use crate::{
+    adapter::RemoteAdapter,
+    call::{request, within},
+    follow::follow,
+    pb, read,
+    remote::Remote,
+    target::DialTarget,
+    write,
+};
+
+/// How long an adapter may take to read a webhook: its provider waits.
+const WEBHOOK: Duration = Duration::from_secs(5);
+
+/// An adapter in a program of its own, as a provider like any other.
+pub struct RemoteProvider {
+    remote: Arc<Remote>,
+    adapters: Vec<Arc<dyn ChannelAdapter>>,
+    /// What the configuration has for its accounts: what holds until it has told its own form.
+    untold: SettingsForm,
+}
+
+/// By which a running one is dialled elsewhere.
+#[derive(Clone)]
+pub struct RemoteHandle(Arc<Remote>);
+
+impl RemoteHandle {
+    /// Dials another place from now on. What is under way ends as it began.
+    pub fn redial(&self, target: DialTarget) {
+        self.0.redial(target);
+    }
+}
+
+/// What the configuration says of an adapter's accounts and routes.
+#[derive(Clone, Debug, Default)]
+pub struct ConfiguredUse {
+    /// The names of settings in its accounts.
+    pub settings: BTreeSet<String>,
+    /// The names of secrets in its accounts.
+    pub secrets: BTreeSet<String>,
+    /// The adapters that routes name.
+    pub adapters: BTreeSet<String>,
+}
+
+impl RemoteProvider {
+    /// The adapter at `target`, which has to call its provider `name`. What it tells of itself is kept in the file
+    /// `kept`, if there is to be one, for a start at which it does not answer.
+    ///
+    /// It is asked now, for as long as `patience`: what it says is what holds. Without an answer that is what was
+    /// kept; without that, what `used` names, until it answers for the first time.
+    pub async fn dial(
+        name: &str,
+        target: DialTarget,
+        kept: Option<PathBuf>,
+        used: &ConfiguredUse,
+        patience: Duration,
+    ) -> RemoteProvider {
+        let remote = Arc::new(Remote::new(name, target, kept));
+        let asked = match patience.is_zero() {
+            true => None,
+            false => match tokio::time::timeout(patience, remote.ping(patience)).await {
+                Ok(told) => told.ok(),
+                Err(_) => None,
+            },
+        };
+        match asked {
+            Some(told) => remote.take(&told),
+            None => {
+                if let Some(told) = remote.read_kept() {
+                    remote.take(&told);
+                }
+            }
+        }
+        let mut channels = BTreeSet::new();
+        if let Some(described) = remote.description() {
+            channels.extend(described.channels.iter().map(|it| it.channel.clone()));
+        }
+        channels.extend(used.adapters.iter().filter_map(|it| RemoteAdapter::channel_of(name, it)));
+        let adapter = |channel| Arc::new(RemoteAdapter::new(Arc::clone(&remote), channel)) as _;
+        let adapters = channels.into_iter().map(adapter).collect();
+        RemoteProvider { adapters, untold: untold(used), remote }
+    }
+
+    /// By which it is dialled elsewhere while it runs.
+    pub fn handle(&self) -> RemoteHandle {
+        RemoteHandle(Arc::clone(&self.remote))
+    }
+}
+
+/// A form that has whatever the configuration has.
+fn untold(used: &ConfiguredUse) -> SettingsForm {
+    let name = |name: &String| -> &'static str { name.clone().leak() };
+    let sentence = "not known until the adapter has told its form";
+    let settings = used.settings.iter().map(|it| Setting::plain(name(it), sentence));
+    let secrets = used.secrets.iter().map(|it| Setting::secret(name(it), sentence));
+    SettingsForm(settings.chain(secrets).collect::<Vec<_>>().leak())
+}
+
+#[async_trait]
+impl Provider for RemoteProvider {
+    fn name(&self) -> &str {
+        &self.remote.name
+    }
+
+    fn settings(&self) -> SettingsForm {
+        self.remote.description().map_or(self.untold, |described| described.settings)
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
+        self.adapters.clone()
+    }
+
+    /// Asks the adapter.
+    async fn take_webhook(
+        &self,
+        call: &WebhookRequest<'_>,
+        account: &Account,
+        now: UnixMillis,
+    ) -> Result<WebhookOutcome, String> {
+        let Some(described) = self.remote.description() else {
+            return Err("the adapter has never told whether it reads webhooks".to_owned());
+        };
+        if !described.told.reads_webhooks {
+            return Ok(WebhookOutcome::forged());
+        }
+        let asked = request(write::webhook(call, account, now), WEBHOOK);
+        let asked = async { within(WEBHOOK, self.remote.client()?.read_webhook(asked)).await };
+        let told = asked.await.map_err(|problem| problem.why)?;
+        read::webhook(told)
+    }
+
+    async fn probe(&self, account: &Account, _now: UnixMillis, timeout: Duration) -> Probe {
+        let told = async {
+            let told = self.remote.ping(timeout).await.map_err(|down| down.why)?;
+            if !told.probes {
+                return Err("the adapter has no call that tells without sending".to_owned());
+            }
+            let asked = pb::ProbeRequest { account: Some(write::account(account)) };
+            let asked = request(asked, timeout);
+            let asked = async { within(timeout, self.remote.client()?.probe(asked)).await };
+            asked.await.map_err(|problem| problem.why)
+        };
+        match tokio::time::timeout(timeout, told).await {
+            Ok(Ok(told)) => read::probed(&told),
+            Ok(Err(why)) => Probe::CannotBeAsked(format!("adapter {}: {why}", self.remote.name)),
+            Err(_) => Probe::CannotBeAsked(format!(
+                "adapter {}: no answer came in time",
+                self.remote.name
+            )),
+        }
+    }
+
+    fn down(&self) -> Option<String> {
+        self.remote.down().map(|down| down.why)
+    }
+
+    async fn run(
+        &self,
+        accounts: Arc<dyn ProviderAccounts>,
+        sink: Arc<dyn InboundSink>,
+        _clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        follow(&self.remote, &*accounts, &*sink, shutdown).await;
+    }
+}

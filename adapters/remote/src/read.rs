@@ -1,0 +1,266 @@
+//! What an adapter answers and tells, as the contract has it. What is not understood is refused, with its name.
+
+use std::time::Duration;
+
+use dispatch_contract::{
+    Accepted, AdapterError, AttemptId, ChannelSender, Endpoint, ErrorKind, Failure, Fault, Inbound,
+    OptOut, Probe, Recall, Receipt, Reply, Report, Retry, Status, UnixMillis, Usage, Verdict,
+    Watermark, WebhookOutcome,
+};
+use prost_types::Timestamp;
+
+use crate::{
+    description,
+    pb::{self, endpoint, inbound, recall_response, receipt, send_response},
+};
+
+/// The most items that are told together.
+pub(crate) const MOST_ITEMS: usize = 1_000;
+const DETAIL_CHARS: usize = 300;
+const ID_BYTES: usize = 1_024;
+const ADDRESS_BYTES: usize = 1_024;
+const WEBHOOK_BODY_BYTES: usize = 64 * 1024;
+
+/// What a call came to.
+pub(crate) fn sent(told: pb::SendResponse) -> Result<Accepted, AdapterError> {
+    match told.result {
+        Some(send_response::Result::Accepted(accepted)) => Ok(Accepted {
+            // What cannot be used of them the engine leaves out.
+            provider_ids: accepted.provider_message_ids,
+            provider_time: accepted.provider_time.as_ref().and_then(time),
+        }),
+        Some(send_response::Result::Failure(failure)) => Err(call_failure(failure)),
+        None => Err(unknown("the adapter's answer says nothing that is known here")),
+    }
+}
+
+/// What a recall came to.
+pub(crate) fn recalled(told: pb::RecallResponse) -> Result<Recall, AdapterError> {
+    match told.result {
+        Some(recall_response::Result::Recalled(_)) => Ok(Recall::Recalled),
+        Some(recall_response::Result::TooLate(late)) => {
+            Ok(Recall::TooLate(description::status(late.status())))
+        }
+        Some(recall_response::Result::Failure(failure)) => Err(call_failure(failure)),
+        None => Err(unknown("the adapter's answer says nothing that is known here")),
+    }
+}
+
+fn unknown(detail: &str) -> AdapterError {
+    AdapterError::new(ErrorKind::ProviderFailure, Fault::Provider, Retry::Unknown, detail)
+}
+
+fn call_failure(told: pb::CallFailure) -> AdapterError {
+    let detail = match sentence(&told.detail) {
+        detail if detail.is_empty() => "the adapter gave no reason".to_owned(),
+        detail => detail,
+    };
+    // A kind or a fault that is not known here decides nothing; whether it may be made again does.
+    let retry = match pb::Retry::try_from(told.retry) {
+        Ok(pb::Retry::Permanent) => Retry::Permanent,
+        Ok(pb::Retry::Temporary) => Retry::Temporary {
+            after: told.retry_after.and_then(|after| Duration::try_from(after).ok()),
+        },
+        Ok(pb::Retry::Unspecified | pb::Retry::Unknown) | Err(_) => Retry::Unknown,
+    };
+    let error = AdapterError::new(kind(told.kind()), fault(told.fault()), retry, detail);
+    match told.code.as_str() {
+        "" => error,
+        code => error.with_code(printed(code)),
+    }
+}
+
+fn kind(told: pb::FailureKind) -> ErrorKind {
+    match told {
+        pb::FailureKind::Unspecified | pb::FailureKind::ProviderFailure => {
+            ErrorKind::ProviderFailure
+        }
+        pb::FailureKind::Throttled => ErrorKind::Throttled,
+        pb::FailureKind::Unreachable => ErrorKind::Unreachable,
+        pb::FailureKind::Timeout => ErrorKind::Timeout,
+        pb::FailureKind::Unauthorized => ErrorKind::Unauthorized,
+        pb::FailureKind::InsufficientFunds => ErrorKind::InsufficientFunds,
+        pb::FailureKind::Forbidden => ErrorKind::Forbidden,
+        pb::FailureKind::InvalidRequest => ErrorKind::InvalidRequest,
+        pb::FailureKind::ContentRejected => ErrorKind::ContentRejected,
+        pb::FailureKind::InvalidRecipient => ErrorKind::InvalidRecipient,
+        pb::FailureKind::OptedOut => ErrorKind::OptedOut,
+        pb::FailureKind::OutsideWindow => ErrorKind::OutsideWindow,
+        pb::FailureKind::Unreached => ErrorKind::Unreached,
+    }
+}
+
+fn fault(told: pb::Fault) -> Fault {
+    match told {
+        pb::Fault::Unspecified | pb::Fault::Provider => Fault::Provider,
+        pb::Fault::Recipient => Fault::Recipient,
+        pb::Fault::Content => Fault::Content,
+        pb::Fault::Account => Fault::Account,
+    }
+}
+
+/// What a provider says of a credential.
+pub(crate) fn probed(told: &pb::ProbeResponse) -> Probe {
+    let why = match sentence(&told.detail) {
+        why if why.is_empty() => "the adapter gave no reason".to_owned(),
+        why => why,
+    };
+    match told.result() {
+        pb::ProbeResult::Works => Probe::Works,
+        pb::ProbeResult::Refused => Probe::Refused(why),
+        pb::ProbeResult::Unspecified | pb::ProbeResult::CannotBeAsked => Probe::CannotBeAsked(why),
+    }
+}
+
+/// What became of a provider's call.
+///
+/// # Errors
+/// If nothing is known of that; why.
+pub(crate) fn webhook(told: pb::ReadWebhookResponse) -> Result<WebhookOutcome, String> {
+    let verdict = match pb::Verdict::try_from(told.verdict) {
+        Ok(pb::Verdict::Understood) => Verdict::Understood,
+        Ok(pb::Verdict::NotUnderstood) => Verdict::NotUnderstood,
+        Ok(pb::Verdict::Forged) => return Ok(WebhookOutcome::forged()),
+        Ok(pb::Verdict::Unspecified) | Err(_) => {
+            return Err(format!("verdict {} is not known here", told.verdict));
+        }
+    };
+    let status = match u16::try_from(told.http_status) {
+        Ok(0) => 200,
+        Ok(status @ 200..=599) => status,
+        Ok(_) | Err(_) => return Err(format!("{} is no HTTP status", told.http_status)),
+    };
+    if told.body.len() > WEBHOOK_BODY_BYTES {
+        return Err(format!("the answer has more than {WEBHOOK_BODY_BYTES} bytes"));
+    }
+    if told.inbound.len() > MOST_ITEMS {
+        return Err(format!("it tells more than {MOST_ITEMS} items at once"));
+    }
+    let inbound = told.inbound.into_iter().map(item).collect::<Result<_, _>>()?;
+    Ok(WebhookOutcome { status, body: told.body, verdict, inbound })
+}
+
+/// One thing that a provider told.
+///
+/// # Errors
+/// If it is not understood; what of it is not.
+pub(crate) fn item(told: pb::Inbound) -> Result<Inbound, String> {
+    match told.item {
+        Some(inbound::Item::Receipt(it)) => receipt(it).map(Inbound::Receipt),
+        Some(inbound::Item::Reply(it)) => Ok(Inbound::Reply(Reply {
+            provider_id: provider_id(it.provider_message_id)?,
+            attempt: attempt(&it.attempt_id)?,
+            provider_time: it.provider_time.as_ref().and_then(time),
+        })),
+        Some(inbound::Item::Watermark(it)) => watermark(it).map(Inbound::Watermark),
+        Some(inbound::Item::OptOut(it)) => Ok(Inbound::OptOut(OptOut {
+            sender: sender("an opt-out", &it.channel, it.sender)?,
+            recipient: address(it.recipient).ok_or("an opt-out without a recipient")?,
+            is_lifted: it.lifted,
+        })),
+        None => Err("an item of a kind that is not known here".to_owned()),
+    }
+}
+
+fn receipt(told: pb::Receipt) -> Result<Receipt, String> {
+    let (attempt, provider_id) =
+        (attempt(&told.attempt_id)?, provider_id(told.provider_message_id)?);
+    if attempt.is_none() && provider_id.is_none() {
+        return Err("a receipt that names neither an attempt nor a message".to_owned());
+    }
+    let report = match told.report {
+        Some(receipt::Report::Reached(value)) => {
+            let status = pb::Status::try_from(value).ok().and_then(description::status);
+            Report::Reached(status.ok_or_else(|| format!("status {value} is not known here"))?)
+        }
+        Some(receipt::Report::Failed(value)) => match pb::MessageFailure::try_from(value) {
+            Ok(pb::MessageFailure::Rejected) => Report::Failed(Failure::Rejected),
+            Ok(pb::MessageFailure::Undeliverable) => Report::Failed(Failure::Undeliverable),
+            Ok(pb::MessageFailure::Unspecified) | Err(_) => {
+                return Err(format!("message failure {value} is not known here"));
+            }
+        },
+        None => return Err("a receipt that says nothing that is known here".to_owned()),
+    };
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    Ok(Receipt {
+        attempt,
+        provider_id,
+        report,
+        provider_time: told.provider_time.as_ref().and_then(time),
+        code: given(printed(&told.code)),
+        detail: given(sentence(&told.detail)),
+        usage: told.usage.and_then(usage),
+    })
+}
+
+fn watermark(told: pb::Watermark) -> Result<Watermark, String> {
+    let status = description::status(told.status())
+        .filter(|status| matches!(status, Status::Delivered | Status::Read));
+    Ok(Watermark {
+        sender: sender("a watermark", &told.channel, told.sender)?,
+        recipient: address(told.recipient).ok_or("a watermark without a recipient")?,
+        status: status.ok_or("a watermark tells delivered or read")?,
+        until: told.until.as_ref().and_then(time).ok_or("a watermark without a time")?,
+    })
+}
+
+fn sender(what: &str, channel: &str, told: Option<pb::Endpoint>) -> Result<ChannelSender, String> {
+    let channel = channel.parse().map_err(|_| format!("{what} of no channel"))?;
+    let sender = address(told).ok_or_else(|| format!("{what} without a sender"))?;
+    Ok(ChannelSender { channel, id: sender.value().to_owned() })
+}
+
+fn address(told: Option<pb::Endpoint>) -> Option<Endpoint> {
+    let endpoint = match told?.endpoint? {
+        endpoint::Endpoint::Id(id) => Endpoint::Id(id),
+        endpoint::Endpoint::Number(number) => Endpoint::Number(number),
+    };
+    (1..=ADDRESS_BYTES).contains(&endpoint.value().len()).then_some(endpoint)
+}
+
+fn attempt(told: &str) -> Result<Option<AttemptId>, String> {
+    match told {
+        "" => Ok(None),
+        told => told.parse().map(Some).map_err(|_| "an attempt_id that is none of ours".to_owned()),
+    }
+}
+
+fn provider_id(told: String) -> Result<Option<String>, String> {
+    match told.len() {
+        0 => Ok(None),
+        1..=ID_BYTES => Ok(Some(told)),
+        _ => Err(format!("a provider_message_id of more than {ID_BYTES} bytes")),
+    }
+}
+
+fn usage(told: pb::Usage) -> Option<Usage> {
+    let is_currency =
+        told.currency.len() == 3 && told.currency.bytes().all(|b| b.is_ascii_uppercase());
+    let is_price = (1..=32).contains(&told.price.len())
+        && told.price.bytes().all(|b| b.is_ascii_digit() || b".-".contains(&b));
+    (is_currency && is_price).then_some(Usage { currency: told.currency, price: told.price })
+}
+
+fn time(told: &Timestamp) -> Option<UnixMillis> {
+    let seconds = u64::try_from(told.seconds).ok()?;
+    let millis = u64::try_from(told.nanos).ok()? / 1_000_000;
+    Some(UnixMillis(seconds.checked_mul(1_000)?.checked_add(millis)?))
+}
+
+/// A foreign sentence, as it may stand in a timeline.
+pub(crate) fn sentence(told: &str) -> String {
+    told.trim().chars().filter(|c| !c.is_control()).take(DETAIL_CHARS).collect()
+}
+
+/// A foreign code: at most 64 bytes are kept.
+fn printed(code: &str) -> String {
+    let mut kept = String::new();
+    for c in code.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > 64 {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}

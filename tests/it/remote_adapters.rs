@@ -1,0 +1,212 @@
+//! Adapters in programs of their own, as one runs them: the examples of `adapters/remote/examples`, configured as
+//! they come, on a channel that this program has never heard of.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::{StepState, Workflow, WorkflowState},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+};
+
+use crate::{
+    node,
+    support::{FREE, Process, eventually, free_port, request},
+};
+
+const KEY: &str = "me:a secret of the tests";
+const TOKEN: &str = "a token of the gateway";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Whom the example's workflow is written to; and of others, what becomes of their faxes.
+const RECIPIENT: &str = "442079460001";
+const REFUSED: &str = "442079460002";
+const GIVEN_UP: &str = "442079460003";
+
+/// The fax gateway of the house: what it was asked to fax, and what it tells of that.
+#[derive(Default)]
+struct FaxGateway {
+    faxes: Vec<Value>,
+    receipts: Vec<Value>,
+}
+
+type Gateway = Arc<Mutex<FaxGateway>>;
+
+fn is_known(headers: &HeaderMap) -> bool {
+    headers["authorization"] == *format!("Bearer {TOKEN}")
+}
+
+async fn gateway() -> (Gateway, String) {
+    async fn fax(
+        State(gateway): State<Gateway>,
+        headers: HeaderMap,
+        body: String,
+    ) -> (StatusCode, String) {
+        if !is_known(&headers) {
+            return (StatusCode::UNAUTHORIZED, String::new());
+        }
+        let fax: Value = serde_json::from_str(&body).unwrap();
+        let state = match fax["to"].as_str().unwrap() {
+            REFUSED => return (StatusCode::NOT_FOUND, String::new()),
+            GIVEN_UP => "given_up",
+            _ => "arrived",
+        };
+        let mut gateway = gateway.lock().unwrap();
+        let number = gateway.receipts.len() + 1;
+        let receipt = json!({ "number": number, "reference": fax["reference"], "state": state });
+        gateway.receipts.push(receipt);
+        gateway.faxes.push(fax);
+        (StatusCode::CREATED, json!({ "id": format!("fax-{number}") }).to_string())
+    }
+    async fn receipts(
+        State(gateway): State<Gateway>,
+        RawQuery(query): RawQuery,
+        headers: HeaderMap,
+    ) -> (StatusCode, String) {
+        if !is_known(&headers) {
+            return (StatusCode::UNAUTHORIZED, String::new());
+        }
+        let after: usize = query.unwrap().strip_prefix("after=").unwrap().parse().unwrap();
+        let gateway = gateway.lock().unwrap();
+        let after = gateway.receipts.iter().skip(after).cloned().collect();
+        (StatusCode::OK, Value::Array(after).to_string())
+    }
+    let gateway = Gateway::default();
+    let socket = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let router = Router::new()
+        .route("/faxes", post(fax))
+        .route("/receipts", get(receipts))
+        .with_state(Arc::clone(&gateway));
+    tokio::spawn(async move { axum::serve(socket, router).await });
+    (gateway, url)
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters/remote/examples").join(name)
+}
+
+/// The adapter's program, once it listens.
+async fn started(mut program: Command, at: SocketAddr) -> Child {
+    let child = program.arg(at.to_string()).kill_on_drop(true).spawn().unwrap();
+    let listens = async || TcpStream::connect(at).await.is_ok();
+    assert!(eventually(PATIENCE, listens).await, "the adapter does not listen");
+    child
+}
+
+/// The example's configuration, with these edits, and a key.
+fn configuration(name: &str, edits: &BTreeMap<&str, &str>) -> String {
+    let mut text = std::fs::read_to_string(example(name).join("dispatch.toml")).unwrap();
+    for (old, new) in edits {
+        assert_eq!(text.matches(old).count(), 1, "{old} in {text}");
+        text = text.replace(old, new);
+    }
+    let key = "[[access.keys]]\nid = \"me\"\nsecret = \"a secret of the tests\"\n";
+    format!("{text}\n{key}scopes = [\"create\", \"read\"]\n")
+}
+
+/// The program with such a configuration.
+struct World {
+    process: Process,
+    client: Client,
+    folder: TempDir,
+}
+
+impl World {
+    async fn start(configuration: &str) -> World {
+        World::start_in(tempfile::tempdir().unwrap(), configuration).await
+    }
+
+    async fn start_in(folder: TempDir, configuration: &str) -> World {
+        let config = folder.path().join("dispatch.toml");
+        std::fs::write(&config, configuration).unwrap();
+        let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
+        let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
+        let client = client.with(Credential::key(KEY).unwrap());
+        World { process, client, folder }
+    }
+
+    async fn stop(self) -> TempDir {
+        assert_eq!(self.process.terminate().await, Some(0));
+        self.folder
+    }
+
+    /// The example's workflow, to this recipient.
+    async fn create(&self, name: &str, to: &str) -> Result<String, String> {
+        let text = std::fs::read_to_string(example(name).join("workflow.yaml")).unwrap();
+        assert_eq!(text.matches(RECIPIENT).count(), 1, "{text}");
+        let spec = dispatch::pb::from_yaml(&text.replace(RECIPIENT, to)).unwrap();
+        let created = self.client.create(request(spec)).await.map_err(|error| format!("{error:?}"));
+        Ok(created?.workflow.unwrap().workflow_id)
+    }
+
+    async fn until(&self, id: &str, holds: impl Fn(&Workflow) -> bool) -> Workflow {
+        let has = async || holds(&self.client.get(id).await.unwrap());
+        assert!(eventually(PATIENCE, has).await, "{:?}", self.client.get(id).await);
+        self.client.get(id).await.unwrap()
+    }
+
+    async fn over(&self, id: &str) -> Workflow {
+        self.until(id, |workflow| workflow.state() == WorkflowState::Succeeded).await
+    }
+}
+
+/// A fax arrives, one is refused, and one is given up: each of these goes on by SMS.
+async fn goes_out_or_fails_over(name: &str, world: &World, gateway: &Gateway) {
+    let arrived = world.over(&world.create(name, RECIPIENT).await.unwrap()).await;
+    let step = &arrived.steps[0];
+    assert_eq!((step.state(), &*step.status), (StepState::Met, "delivered"));
+    assert_eq!(step.attempts[0].provider_message_ids, ["fax-1"]);
+    assert!(arrived.steps[1].attempts.is_empty());
+    for (to, said) in [(REFUSED, "invalidrecipient"), (GIVEN_UP, "undeliverable")] {
+        let failed = world.over(&world.create(name, to).await.unwrap()).await;
+        assert_eq!(failed.steps[0].state(), StepState::Failed, "{failed:?}");
+        assert_eq!(failed.steps[1].attempts.len(), 1);
+        assert!(format!("{:?}", failed.timeline).to_lowercase().contains(said), "{failed:?}");
+    }
+    let gateway = gateway.lock().unwrap();
+    let [fax, _] = gateway.faxes.as_slice() else { panic!("{:?}", gateway.faxes) };
+    assert_eq!(fax["text"], "Your table is ready.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_python_file_carries_a_channel_that_nobody_here_has_heard_of() {
+    let Some(python) = node::python_with("grpc_tools").await else { return };
+    let (gateway, base_url) = gateway().await;
+    let at = free_port().await;
+    let mut program = Command::new(python);
+    program.arg(example("python").join("fax.py"));
+    let _adapter = started(program, at).await;
+    let endpoint = format!("http://{at}");
+    let edits = BTreeMap::from([
+        ("http://127.0.0.1:7400", &*endpoint),
+        ("http://127.0.0.1:8400", &*base_url),
+        ("env:FAX_GATEWAY_TOKEN", TOKEN),
+    ]);
+    let world = World::start(&configuration("python", &edits)).await;
+    goes_out_or_fails_over("python", &world, &gateway).await;
+    world.stop().await;
+}
+
+#[test]
+fn the_python_file_has_fewer_than_sixty_lines() {
+    let text = std::fs::read_to_string(example("python").join("fax.py")).unwrap();
+    assert!(text.lines().count() < 60, "{}", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 132));
+}
