@@ -36,6 +36,7 @@ mod owned_files;
 mod page_tokens;
 mod panics;
 mod ports;
+mod prism;
 mod probe;
 mod processor;
 mod recall;

@@ -75,7 +75,7 @@ secrets = {{ auth_token = "{TOKEN}" }}
         let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
         let address = format!("http://{}", process.grpc);
         let client = Client::connect(address).await.unwrap().with(Credential::key(KEY).unwrap());
-        TwilioWorld { process, twilio, server, client, stop, folder: folder }
+        TwilioWorld { process, twilio, server, client, stop, folder }
     }
 
     fn script(&self, number: &str, script: &str) {
