@@ -30,7 +30,7 @@ mod webhooks;
 use std::{io, time::Duration};
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelAdapter, ContentKind, Message, Provider, Report, UnixMillis,
+    Account, AttemptId, ChannelAdapter, ContentKind, Message, OptOut, Provider, Report, UnixMillis,
     Watermark,
 };
 
@@ -115,6 +115,13 @@ pub trait ConformanceSubject: Sync {
     /// None if it cannot tell that, as by default; needed for one status at least where the adapter declares
     /// `watermarks`. A declared status is proven by these or by [`webhooks`](Self::webhooks).
     fn watermarks(&self, _told: &Watermark) -> Vec<SampleWebhook> {
+        Vec::new()
+    }
+
+    /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed: that a
+    /// person wants no messages any more, or wants them again. Where it tells it of further channels of the sender, too,
+    /// that may be read beside it. None, as by default, if it does not tell that.
+    fn opt_outs(&self, _told: &OptOut) -> Vec<SampleWebhook> {
         Vec::new()
     }
 

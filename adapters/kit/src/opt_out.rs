@@ -1,6 +1,6 @@
 //! What a person's short message asks for, where the provider does not say it: `STOP` and `START`.
 
-use dispatch_contract::{ChannelSender, Endpoint, Inbound, OptOut};
+use crate::json::Json;
 
 /// The words by which people end messages, as operators and providers agree on them.
 const STOP: &[&str] =
@@ -19,10 +19,9 @@ pub fn is_lifted_by(text: &str) -> Option<bool> {
     }
 }
 
-/// That a person who wrote `text` to a sender wants no more of its messages, or wants them again, if it says so.
-pub fn said(text: &str, sender: ChannelSender, recipient: Endpoint) -> Option<Inbound> {
-    let is_lifted = is_lifted_by(text)?;
-    Some(Inbound::OptOut(OptOut { sender, recipient, is_lifted }))
+/// The same of a text in a webhook.
+pub fn is_lifted_by_json(text: Json<'_>) -> Option<bool> {
+    is_lifted_by(&text.text()?)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ContentKind, ErrorKind, Failure, Fault, Message, Provider,
-    Report, Retry, Secret, Status, Watermark,
+    Account, Channel, ChannelAdapter, ContentKind, ErrorKind, Failure, Fault, Message, OptOut,
+    Provider, Report, Retry, Secret, Status, Watermark,
 };
 use dispatch_kit::{
     conformance::{
@@ -126,6 +126,21 @@ impl ConformanceSubject for MetaSubject {
         let entry = json!({ "id": told.sender.id, "time": told.until.0, "messaging": [event] });
         let body = json!({ "object": "page", "entry": [entry] });
         if self.is_messenger() { vec![SampleWebhook::json(body)] } else { Vec::new() }
+    }
+
+    fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
+        let word = if told.is_lifted { "Start" } else { "STOP" };
+        let (person, us) = (told.recipient.value(), &told.sender.id);
+        if self.is_messenger() {
+            let message = json!({ "mid": "m_in", "text": word });
+            let event = json!({ "sender": { "id": person }, "recipient": { "id": us }, "message": message });
+            let entry = json!({ "id": us, "time": 1, "messaging": [event] });
+            return vec![SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))];
+        }
+        let mut said = message(None);
+        said["from"] = person.into();
+        said["text"] = json!({ "body": word });
+        vec![webhook("messages", said)]
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {

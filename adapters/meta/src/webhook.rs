@@ -9,8 +9,8 @@
 //! attempt. The bare word STOP is an opt-out, of the page or of the number that it was written to.
 
 use dispatch_contract::{
-    Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, Receipt, Reply, Report,
-    Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, OptOut, Receipt, Reply,
+    Report, Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::{
     codes::Codes,
@@ -196,11 +196,14 @@ fn of_page(event: Json<'_>, told: &mut Told) {
         }
         (Some(_) | None, _) => {
             let is_echo = message.read("is_echo", Some).is_some_and(Json::is_true);
-            let text = message.read("text", Json::text).filter(|_| !is_echo).unwrap_or_default();
+            let is_lifted = message.read("text", opt_out::is_lifted_by_json).filter(|_| !is_echo);
             let party = |name| event.read(name, |party| party.read("id", id));
-            if let (Some(page), Some(person)) = (party("recipient"), party("sender")) {
-                let page = ChannelSender { channel: Channel::MESSENGER, id: page };
-                told.inbound.extend(opt_out::said(&text, page, Endpoint::Id(person)));
+            if let (Some(is_lifted), Some(page), Some(person)) =
+                (is_lifted, party("recipient"), party("sender"))
+            {
+                let sender = ChannelSender { channel: Channel::MESSENGER, id: page };
+                let recipient = Endpoint::Id(person);
+                told.inbound.push(Inbound::OptOut(OptOut { sender, recipient, is_lifted }));
             }
             let quoted = message.read("reply_to", |quoted| quoted.read("mid", id));
             told.inbound.extend(quoted.map(|mid| {
@@ -222,16 +225,21 @@ fn watermark(event: Json<'_>, name: &str, status: Status) -> Option<Inbound> {
 
 /// What a person who writes STOP wants of the number that they wrote to, which messages name by its id or by itself.
 fn stop(value: Json<'_>, message: Json<'_>) -> Vec<Inbound> {
-    let text = message.read("text", |text| text.read("body", Json::text)).unwrap_or_default();
-    let Some(person) = message.read("from", id) else { return Vec::new() };
+    let word = |text: Json<'_>| text.read("body", opt_out::is_lifted_by_json);
+    let (Some(is_lifted), Some(person)) = (message.read("text", word), message.read("from", id))
+    else {
+        return Vec::new();
+    };
     let ours = ["phone_number_id", "display_phone_number"].into_iter().filter_map(|name| {
         let shown = value.read("metadata", |metadata| metadata.read(name, Json::text))?;
         let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
         (!digits.is_empty()).then_some(digits)
     });
     let senders = ours.map(|id| ChannelSender { channel: Channel::WHATSAPP, id });
-    let said =
-        senders.filter_map(|sender| opt_out::said(&text, sender, Endpoint::Number(person.clone())));
+    let said = senders.map(|sender| {
+        let recipient = Endpoint::Number(person.clone());
+        Inbound::OptOut(OptOut { sender, recipient, is_lifted })
+    });
     said.collect()
 }
 

@@ -68,7 +68,8 @@ fn template(name: &str, parameters: &[String], fields: &mut Vec<(&str, String)>)
     }
 }
 
-fn address(channel: &Channel, endpoint: &Endpoint) -> String {
+/// An address as Twilio writes it.
+pub(crate) fn address(channel: &Channel, endpoint: &Endpoint) -> String {
     let address = match endpoint {
         Endpoint::Number(number) if is_phone_number(number) => format!("+{number}"),
         Endpoint::Number(text) | Endpoint::Id(text) => text.clone(),

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ContentKind, ErrorKind, Failure, Fault, Message, Provider,
-    Recall, Report, Retry, Secret, Status,
+    Account, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure, Fault, Message,
+    OptOut, Provider, Recall, Report, Retry, Secret, Status,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, RecallSample, RefusalSample, SampleWebhook, SignedPart,
@@ -13,8 +13,8 @@ use dispatch_kit::conformance::{
 use serde_json::json;
 
 use super::{
-    encode::ATTEMPT,
-    form::Form,
+    encode::{ATTEMPT, address},
+    form::{Form, encoded},
     provider::twilio,
     samples::samples,
     signature::{HEADER, SCHEME, signed_text},
@@ -94,6 +94,34 @@ impl ConformanceSubject for TwilioSubject {
             SampleWebhook { url: format!("{}?{ATTEMPT}={attempt}", webhook.url), ..webhook }
         };
         statuses.iter().map(webhook).collect()
+    }
+
+    fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
+        let channel = self.adapter.channel();
+        let party = |value: &str, is_ours: bool| {
+            let endpoint = match value.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => Endpoint::Number(value.to_owned()),
+                false => Endpoint::Id(value.to_owned()),
+            };
+            let name = if is_ours { "To" } else { "From" };
+            (name, address(channel, &endpoint))
+        };
+        let words = if told.is_lifted { ["START", "Bonjour"] } else { ["Stop", "Arrêt"] };
+        let webhook = |(word, is_named): (&str, bool)| {
+            let mut fields = vec![
+                ("MessageSid", INBOUND_SID.to_owned()),
+                ("SmsStatus", "received".to_owned()),
+                party(told.recipient.value(), false),
+                party(&told.sender.id, true),
+                ("Body", word.to_owned()),
+            ];
+            if is_named {
+                fields
+                    .push(("OptOutType", if told.is_lifted { "START" } else { "STOP" }.to_owned()));
+            }
+            SampleWebhook::form(encoded(&fields))
+        };
+        [(words[0], false), (words[1], true)].map(webhook).into()
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {

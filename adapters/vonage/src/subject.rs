@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use dispatch_contract::{
     Account, AdapterError, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure,
-    Fault, Message, Provider, Recall, Report, Retry, Secret, SendContext, Status, UnixMillis,
+    Fault, Message, OptOut, Provider, Recall, Report, Retry, Secret, SendContext, Status,
+    UnixMillis,
 };
 
 use super::{ApiVersion, provider::vonage, samples::samples, v01, v1};
@@ -149,6 +150,15 @@ impl ConformanceSubject for VonageSubject {
             });
         }
         bodies.map(SampleWebhook::json).into()
+    }
+
+    fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
+        let Some(sample) = self.samples.first() else { return Vec::new() };
+        let word = if told.is_lifted { "Start" } else { "STOP" };
+        let [mut v01, mut v1] = inbound_messages(None, sample);
+        v01["message"]["content"]["text"] = word.into();
+        v1["text"] = word.into();
+        [v01, v1].map(SampleWebhook::json).into()
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {

@@ -12,8 +12,8 @@
 use std::borrow::Cow;
 
 use dispatch_contract::{
-    Account, AttemptId, Channel, ChannelSender, Endpoint, Failure, Inbound, Receipt, Reply, Report,
-    Status, UnixMillis, Usage, WebhookOutcome, WebhookRequest,
+    Account, AttemptId, Channel, ChannelSender, Endpoint, Failure, Inbound, OptOut, Receipt, Reply,
+    Report, Status, UnixMillis, Usage, WebhookOutcome, WebhookRequest,
 };
 
 use super::{
@@ -76,28 +76,36 @@ fn item(value: Json<'_>) -> Item {
     Item::Understood(reply.into_iter().chain(stop(value)).collect())
 }
 
-/// What a person who writes STOP wants of the sender that they wrote to.
+/// What a person who writes STOP wants of the sender that they wrote to. v0.1 has the text within the message, and says
+/// of either side what it is there.
 fn stop(value: Json<'_>) -> Option<Inbound> {
-    // v0.1 has it within the message, and says of either side what it is there.
-    let content = || value.read("message", |message| message.read("content", Some));
-    let text = value.read("text", Json::text).or_else(|| content()?.read("text", Json::text))?;
-    let side = |name| value.read(name, Some);
-    let (ours, person) = (side("to")?, side("from")?);
-    let channel = value.read("channel", Json::text);
-    let channel = channel.or_else(|| ours.read("type", Json::text))?;
-    let channel = match &*channel {
-        "viber_service" => Channel::VIBER,
-        own => own.parse().ok()?,
+    let word = opt_out::is_lifted_by_json;
+    let within = |message: Json<'_>| message.read("content", |content| content.read("text", word));
+    let is_lifted = value.read("text", word).or_else(|| value.read("message", within))?;
+    let of_side = |side: Json<'_>| side.read("type", channel);
+    let channel = value.read("channel", channel).or_else(|| value.read("to", of_side))?;
+    let id = value.read("to", party)?;
+    let recipient = match value.read("from", party)? {
+        person if channel == Channel::MESSENGER => Endpoint::Id(person),
+        person => Endpoint::Number(person),
     };
-    let id_of = |side: Json<'_>| {
-        let within = || side.read("number", Json::text).or_else(|| side.read("id", Json::text));
-        Some(side.text().or_else(within)?.trim_start_matches('+').to_owned())
-    };
-    let recipient = match channel {
-        _ if channel == Channel::MESSENGER => Endpoint::Id(id_of(person)?),
-        _ => Endpoint::Number(id_of(person)?),
-    };
-    opt_out::said(&text, ChannelSender { channel, id: id_of(ours)? }, recipient)
+    let sender = ChannelSender { channel, id };
+    Some(Inbound::OptOut(OptOut { sender, recipient, is_lifted }))
+}
+
+fn channel(name: Json<'_>) -> Option<Channel> {
+    match &*name.text()? {
+        "viber_service" => Some(Channel::VIBER),
+        own => own.parse().ok(),
+    }
+}
+
+/// A side of a message, as messages name it.
+fn party(side: Json<'_>) -> Option<String> {
+    let within = || side.read("number", Json::text).or_else(|| side.read("id", Json::text));
+    let id = side.text().or_else(within)?;
+    let id = id.trim_start_matches('+');
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 fn receipt(value: Json<'_>, report: Report) -> Option<Receipt> {
@@ -162,7 +170,7 @@ fn quoted(value: Json<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::{OptOut, Verdict};
+    use dispatch_contract::Verdict;
     use serde_json::{Value, json};
 
     use super::*;

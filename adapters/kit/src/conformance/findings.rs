@@ -17,6 +17,8 @@ pub enum Promise {
     Correlation,
     /// What is told of everything that was sent in a conversation until a certain time.
     Watermarks,
+    /// Who wants no messages any more, or wants them again, is told.
+    OptOuts,
     /// A message in several parts has an id for each.
     Parts,
     /// A kind of content that is sent, or refused when a workflow is created.
@@ -131,6 +133,7 @@ impl fmt::Display for Promise {
             Promise::Failures => "failures",
             Promise::Correlation => "correlation",
             Promise::Watermarks => "watermarks",
+            Promise::OptOuts => "opt-outs",
             Promise::Parts => "parts",
             Promise::Limits => "limits",
             Promise::Addresses => "addresses",

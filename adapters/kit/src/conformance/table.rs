@@ -34,7 +34,8 @@ fn rows() -> Vec<Promise> {
     let statuses = [Status::Submitted, Status::Delivered, Status::Read, Status::Replied];
     let mut rows = vec![Promise::Declaration];
     rows.extend(statuses.map(Promise::Status));
-    rows.extend([Promise::Failures, Promise::Correlation, Promise::Watermarks, Promise::Parts]);
+    rows.extend([Promise::Failures, Promise::Correlation, Promise::Watermarks]);
+    rows.extend([Promise::OptOuts, Promise::Parts]);
     rows.extend(ContentKind::ALL.map(Promise::Content));
     rows.extend([
         Promise::Limits,

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelSender, Correlation, Failure, Inbound, Report, Status, UnixMillis,
-    Verdict, Watermark, WebhookOutcome,
+    Account, AttemptId, ChannelSender, Correlation, Failure, Inbound, OptOut, Report, Status,
+    UnixMillis, Verdict, Watermark, WebhookOutcome,
 };
 
 use super::{
@@ -44,6 +44,7 @@ pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
         findings.check(Promise::Failures, fails, || "no webhook tells a failure".to_owned());
     }
     conversations(subject, &mut findings);
+    persons(subject, &mut findings);
     for webhook in subject.unrelated() {
         says_nothing(subject, &webhook, &mut findings);
     }
@@ -80,7 +81,8 @@ pub(super) fn samples(subject: &dyn ConformanceSubject) -> Vec<SampleWebhook> {
     });
     let told = reported.into_iter().flat_map(|(_, webhooks)| webhooks);
     let covering = Status::ALL.iter().flat_map(|status| watermarks(subject, *status));
-    told.chain(covering).chain(subject.unrelated()).collect()
+    let said = opt_out(subject, false).map_or_else(Vec::new, |told| subject.opt_outs(&told));
+    told.chain(covering).chain(said).chain(subject.unrelated()).collect()
 }
 
 /// The webhooks that tell a status of everything that was sent in a conversation.
@@ -123,6 +125,33 @@ fn conversations(subject: &dyn ConformanceSubject, findings: &mut Findings) {
         findings.check(promise, shapes > 0, || {
             "watermarks are declared, and no webhook tells one".to_owned()
         });
+    }
+}
+
+/// That a sample's recipient wants no messages of its sender, or wants them again.
+fn opt_out(subject: &dyn ConformanceSubject, is_lifted: bool) -> Option<OptOut> {
+    let sample = any_sample(subject)?;
+    let sender = ChannelSender { channel: sample.channel, id: sample.from.value().to_owned() };
+    Some(OptOut { sender, recipient: sample.to, is_lifted })
+}
+
+/// What a person wants is read as that, of them alone.
+fn persons(subject: &dyn ConformanceSubject, findings: &mut Findings) {
+    for told in [false, true].iter().filter_map(|is_lifted| opt_out(subject, *is_lifted)) {
+        for webhook in subject.opt_outs(&told) {
+            let inbound = call(subject, &signed(subject, &webhook)).inbound;
+            let is_it = |one: &Inbound| *one == Inbound::OptOut(told.clone());
+            let is_of_them = |one: &Inbound| match one {
+                Inbound::OptOut(read) => {
+                    read.is_lifted == told.is_lifted && read.recipient == told.recipient
+                }
+                _ => false,
+            };
+            let is_read = inbound.iter().any(is_it) && inbound.iter().all(is_of_them);
+            findings.check(Promise::OptOuts, is_read, || {
+                format!("the opt-out {told:?} is read as {inbound:?}")
+            });
+        }
     }
 }
 

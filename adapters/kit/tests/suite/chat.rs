@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::{
     Account, Channel, ChannelAdapter, ChannelSender, ContentKind, Endpoint, Failure, Inbound,
-    Message, Provider, Receipt, Reply, Report, Secret, SettingsForm, Status, UnixMillis, Watermark,
-    WebhookOutcome, WebhookRequest,
+    Message, OptOut, Provider, Receipt, Reply, Report, Secret, SettingsForm, Status, UnixMillis,
+    Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, Handshake, NOW, RefusalSample, SampleWebhook, SignedPart,
@@ -89,6 +89,13 @@ impl Chat {
         }
         if let Some(until) = text("read_until") {
             return self.watermark(&until, text("from")?, text("to")?).map(|told| vec![told]);
+        }
+        if let Some(word) = text("says") {
+            let sender = ChannelSender { channel: Channel::SMS, id: text("to")? };
+            let person = if self.makes(Mistake::StopOfAnother) { "to" } else { "from" };
+            let recipient = Endpoint::Id(text(person)?);
+            let is_lifted = word == "start" || self.makes(Mistake::StopIsStart);
+            return Some(vec![Inbound::OptOut(OptOut { sender, recipient, is_lifted })]);
         }
         let report = match &*text("status")? {
             "delivered" if self.makes(Mistake::ReplyOfReceipt) => return reply(text("id")),
@@ -196,6 +203,12 @@ impl ConformanceSubject for Chat {
         }
         let (until, from, to) = (told.until.0 / 1000, &told.sender.id, told.recipient.value());
         vec![SampleWebhook::form(format!("read_until={until}&from={from}&to={to}"))]
+    }
+
+    fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
+        let word = if told.is_lifted { "start" } else { "stop" };
+        let (from, to) = (told.recipient.value(), &told.sender.id);
+        vec![SampleWebhook::form(format!("says={word}&from={from}&to={to}"))]
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {

@@ -64,6 +64,8 @@ enum Mistake {
     ClockNotTold,
     WatermarkNeverTold,
     WatermarkOfOthers,
+    StopOfAnother,
+    StopIsStart,
 }
 
 /// The part that has to find it runs by itself.
@@ -258,6 +260,8 @@ async fn each_planted_mistake_of_a_chat_fails() {
         (Part::Webhooks, M::WatermarkNeverTold, "no webhook tells one"),
         (Part::Webhooks, M::WatermarkNeverTold, "read is declared, and no webhook tells it"),
         (Part::Webhooks, M::WatermarkOfOthers, "the watermark Watermark"),
+        (Part::Webhooks, M::StopOfAnother, "the opt-out OptOut"),
+        (Part::Webhooks, M::StopIsStart, "the opt-out OptOut"),
         (Part::Sending, M::ClockNotTold, "the answer's Date is not told"),
         (Part::Webhooks, M::ReplyOfReceipt, "is read as Reached(Replied)"),
         (Part::Webhooks, M::ReplyOfAnything, "concerns no attempt, and is"),

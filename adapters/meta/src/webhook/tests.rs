@@ -1,4 +1,4 @@
-use dispatch_contract::{OptOut, Secret, Verdict};
+use dispatch_contract::{Secret, Verdict};
 use serde_json::{Value, json};
 
 use super::*;
