@@ -92,7 +92,14 @@ fn options(channel: &Channel) -> Vec<Options> {
             for (reply_to, file_name) in [(None, None), (Some("u-1"), Some("menu.pdf"))] {
                 let [reply_to, file_name] = [reply_to, file_name].map(|it| it.map(str::to_owned));
                 let (locale, code_template) = (locale.clone(), code_template.clone());
-                let one = WhatsAppOptions { policy, locale, code_template, reply_to, file_name };
+                let one = WhatsAppOptions {
+                    policy,
+                    locale,
+                    code_template,
+                    reply_to,
+                    file_name,
+                    ..WhatsAppOptions::default()
+                };
                 all.push(Options::of(&one));
                 all.push(Options::of(&WhatsAppOptions { file_name: None, ..one }));
             }

@@ -15,7 +15,7 @@ const BODY_CHARS: u32 = 1_600;
 /// - A message is canceled as long as Twilio has not sent it; most are out within a second.
 /// - Nothing makes a repeated call known as one.
 pub(crate) fn capabilities(channel: &Channel, can: Capabilities) -> Capabilities {
-    use ContentKind::{Audio, Code, File, Image, Template, Text, Video};
+    use ContentKind::{Audio, Code, File, Image, Location, Template, Text, Video};
 
     let limits = Limits {
         text_chars: can.limits.text_chars.min(BODY_CHARS),
@@ -25,7 +25,7 @@ pub(crate) fn capabilities(channel: &Channel, can: Capabilities) -> Capabilities
     let can = Capabilities { correlation: Correlation::AttemptId, recall: true, limits, ..can };
     match channel {
         _ if *channel == Channel::WHATSAPP => Capabilities {
-            content: vec![Text, Image, Audio, Video, File, Template, Code],
+            content: vec![Text, Image, Audio, Video, File, Location, Template, Code],
             // A document shows neither a text nor its name.
             captions: vec![Image, Video],
             to: vec![AddressForm::E164],

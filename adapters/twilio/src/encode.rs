@@ -30,14 +30,15 @@ pub fn encode(context: &SendContext<'_>, account: &TwilioAccount<'_>, message: &
 }
 
 fn content(message: &Message, fields: &mut Vec<(&str, String)>) {
-    let code_template =
-        || message.options.read::<WhatsAppOptions>().and_then(|options| options.code_template);
+    let options = || message.options.read::<WhatsAppOptions>().unwrap_or_default();
     match &message.content {
-        Content::Template { name, parameters } => template(name, parameters, fields),
+        Content::Template { name, parameters } => {
+            template(name, parameters, options().parameter_names, fields);
+        }
         Content::Code { code, .. } if message.channel == Channel::WHATSAPP => {
             // That it is there was checked when the workflow was created.
-            let name = code_template().unwrap_or_default();
-            template(&name, std::slice::from_ref(code), fields);
+            let name = options().code_template.unwrap_or_default();
+            template(&name, std::slice::from_ref(code), None, fields);
         }
         Content::Image(media)
         | Content::Audio(media)
@@ -46,7 +47,10 @@ fn content(message: &Message, fields: &mut Vec<(&str, String)>) {
             fields.extend(media.caption.iter().map(|caption| ("Body", caption.clone())));
             fields.push(("MediaUrl", media.url.clone()));
         }
-        Content::Text(_) | Content::Code { .. } | Content::Location { .. } | Content::Custom(_) => {
+        Content::Location { latitude, longitude, name, address } => {
+            location((latitude, longitude), name.as_deref(), address.as_deref(), fields);
+        }
+        Content::Text(_) | Content::Code { .. } | Content::Custom(_) => {
             fields.extend(message.content.spoken().map(|text| ("Body", text.into_owned())));
             if message.channel == Channel::MMS {
                 // Without a file it would go out as SMS.
@@ -56,14 +60,32 @@ fn content(message: &Message, fields: &mut Vec<(&str, String)>) {
     }
 }
 
-/// The template's blanks are numbered from 1.
-fn template(name: &str, parameters: &[String], fields: &mut Vec<(&str, String)>) {
+/// A place is shown on a map, with a text beneath that must be there, and a label.
+fn location(
+    (latitude, longitude): (&str, &str),
+    name: Option<&str>,
+    address: Option<&str>,
+    fields: &mut Vec<(&str, String)>,
+) {
+    let degrees = format!("{latitude},{longitude}");
+    fields.push(("Body", name.or(address).unwrap_or(&degrees).to_owned()));
+    let label = address.or(name).map(|label| format!("|{label}")).unwrap_or_default();
+    fields.push(("PersistentAction", format!("geo:{degrees}{label}")));
+}
+
+/// The template's blanks have names, or are numbered from 1.
+fn template(
+    name: &str,
+    parameters: &[String],
+    names: Option<Vec<String>>,
+    fields: &mut Vec<(&str, String)>,
+) {
     fields.push(("ContentSid", name.to_owned()));
     if !parameters.is_empty() {
-        let numbered = (1..).zip(parameters);
-        let variables: Map<_, _> = numbered
-            .map(|(number, text)| (number.to_string(), Value::String(text.clone())))
-            .collect();
+        let names = names.unwrap_or_default().into_iter();
+        let names = names.chain((1..).map(|number: u32| number.to_string()));
+        let texts = parameters.iter().map(|text| Value::String(text.clone()));
+        let variables: Map<_, _> = names.zip(texts).collect();
         fields.push(("ContentVariables", Value::Object(variables).to_string()));
     }
 }

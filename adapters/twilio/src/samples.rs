@@ -49,6 +49,12 @@ fn whatsapp() -> Vec<Message> {
         Content::Audio(media("a.mp3", None)),
         Content::Video(media("a.mp4", Some("Look"))),
         Content::File(media("a.pdf", None)),
+        Content::Location {
+            latitude: "51.5074".to_owned(),
+            longitude: "-0.1278".to_owned(),
+            name: Some("Acme".to_owned()),
+            address: Some("1 High Street, London".to_owned()),
+        },
         template,
     ];
     let code_template = Some(TEMPLATE.to_owned());

@@ -167,8 +167,12 @@ impl ConformanceSubject for TwilioSubject {
             None => Channel::SMS,
         };
         let template = form.get("ContentSid").map(|_| ContentKind::Template);
-        let text = form.get("Body").filter(|_| media.is_none()).map(|_| ContentKind::Text);
-        let content = media.into_iter().chain(template).chain(text).collect();
+        let place = form.get("PersistentAction").filter(|action| action.starts_with("geo:"));
+        let place = place.map(|_| ContentKind::Location);
+        // Beside a file or a place it is what is said of that.
+        let text = form.get("Body").filter(|_| media.is_none() && place.is_none());
+        let text = text.map(|_| ContentKind::Text);
+        let content = media.into_iter().chain(place).chain(template).chain(text).collect();
         Some(UnderstoodRequest { channel: Some(channel), content })
     }
 

@@ -105,12 +105,25 @@ async fn whatsapp_leaves_as_its_golden_files_have_it() {
     };
     let bare = Content::Code { code: "271828".to_owned(), text: None };
     let coded = options(&json!({ "code_template": TEMPLATE }));
+    let named = options(&json!({ "parameter_names": ["first_name", "table"] }));
+    let place = |name: Option<&str>, address: Option<&str>| Content::Location {
+        latitude: "51.5074".to_owned(),
+        longitude: "-0.1278".to_owned(),
+        name: name.map(str::to_owned),
+        address: address.map(str::to_owned),
+    };
     let messages = [
         GoldenMessage::new("text", whatsapp(text())),
         GoldenMessage::new("image", whatsapp(Content::Image(media("a.jpg", Some("Look"))))),
         GoldenMessage::new("file", whatsapp(Content::File(media("a.pdf", None)))),
         GoldenMessage::new("template", template(&["Ada \"the\" 1st", "ten"])),
         GoldenMessage::new("template-without-parameters", template(&[])),
+        GoldenMessage::new(
+            "template-with-names",
+            Message { options: named, ..template(&["Ada", "ten"]) },
+        ),
+        GoldenMessage::new("location", whatsapp(place(Some("Acme"), Some("1 High Street")))),
+        GoldenMessage::new("location-without-a-name", whatsapp(place(None, None))),
         GoldenMessage::new("code", Message { options: coded, ..whatsapp(bare) }),
     ];
     assert_golden(&subject(&Channel::WHATSAPP), FOLDER, &[], &messages).await;
@@ -150,6 +163,17 @@ fn a_template_is_named_by_its_content_sid_and_asks_for_no_language() {
             .map(|it| it.field)
             .collect::<Vec<_>>()
     };
+    let names = |document: Value| {
+        let content =
+            Content::Template { name: TEMPLATE.to_owned(), parameters: vec!["a".to_owned(); 2] };
+        let message = message(&Channel::WHATSAPP, content);
+        let message = Message { options: options(&document), ..message };
+        subject.adapter().check(&message, UnixMillis(0)).len()
+    };
+    assert_eq!(names(json!({ "parameter_names": ["first_name", "table"] })), 0);
+    for wrong in [json!(["a"]), json!(["a", "a"]), json!(["a", "b c"]), json!("a, b"), json!([])] {
+        assert_ne!(names(json!({ "parameter_names": wrong })), 0, "{wrong}");
+    }
     let field = Field::Option("code_template");
     assert_eq!(asked(json!({})), [field]);
     assert_eq!(asked(json!({ "code_template": "one_time_code" })), [field]);

@@ -13,7 +13,7 @@ mod adapter;
 mod options;
 
 pub use adapter::WhatsAppAdapter;
-pub use options::{WhatsAppOptions, WhatsAppPolicy};
+pub use options::{PARAMETER_NAMES, WhatsAppOptions, WhatsAppPolicy};
 
 /// Characters of a template's body with its blanks filled in, so that no parameter can have more.
 const BODY_CHARS: usize = 1_024;
@@ -82,6 +82,15 @@ pub(crate) fn rules(can: &Capabilities, message: &Message, found: &mut Vec<Viola
     }
     if options.file_name.is_some() && message.content.kind() != ContentKind::File {
         wrong(Field::Option("file_name"), "belongs to a file; leave it out");
+    }
+    if let Some(names) = &options.parameter_names {
+        let fit = matches!(&message.content, Content::Template { parameters, .. } if parameters.len() == names.len());
+        if !fit {
+            wrong(
+                Field::Option("parameter_names"),
+                "must have a name for each parameter of the template",
+            );
+        }
     }
     match (&options.code_template, &message.content) {
         (None, Content::Code { .. }) => wrong(

@@ -30,6 +30,31 @@ pub(crate) const FORM: OptionsForm = OptionsForm(&[
     OptionField::new("file_name", "what a file is called, with its ending", OptionRule::Text(240)),
 ]);
 
+/// For providers whose templates have named blanks.
+pub const PARAMETER_NAMES: OptionField = OptionField::new(
+    "parameter_names",
+    "what the template's parameters are called, in their order; without it they are numbered from 1",
+    OptionRule::Custom {
+        wanted: "a list of different names, each of 1 to 64 letters, digits and _",
+        admits: |value| {
+            value.as_array().is_some_and(|names| are_names(names.iter().map(|name| name.as_str())))
+        },
+    },
+);
+
+fn are_names<'a>(names: impl Iterator<Item = Option<&'a str>>) -> bool {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let is_name = |name: &&str| (1..=64).contains(&name.len()) && name.bytes().all(is_part);
+        match name.filter(is_name).filter(|name| !seen.contains(name)) {
+            Some(name) => seen.push(name),
+            None => return false,
+        }
+    }
+    !seen.is_empty()
+}
+
 /// BCP 47 as far as its alphabet, with WhatsApp's own underscore (`en_GB`); 35 characters hold every
 /// tag that BCP 47 §4.4.1 asks for.
 fn is_locale(text: &str) -> bool {
@@ -57,6 +82,9 @@ pub struct WhatsAppOptions {
     /// What a file is called, with its ending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
+    /// The names of a template's parameters, in their order, where the provider knows them by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter_names: Option<Vec<String>>,
 }
 
 /// How a template's language is chosen.

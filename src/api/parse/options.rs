@@ -102,7 +102,16 @@ fn of_whatsapp(given: &v1::WhatsAppOptions, at: FieldAt<'_>, found: &mut Found) 
     let policy = value::<v1::WhatsAppPolicy>(given.policy, at.key("policy"), found)?;
     let (locale, code_template) = (text(&given.locale), text(&given.code_template));
     let (reply_to, file_name) = (text(&given.reply_to), text(&given.file_name));
-    Some(Options::of(&WhatsAppOptions { policy, locale, code_template, reply_to, file_name }))
+    let names = &given.parameter_names;
+    let parameter_names = (!names.is_empty()).then(|| names.clone());
+    Some(Options::of(&WhatsAppOptions {
+        policy,
+        locale,
+        code_template,
+        reply_to,
+        file_name,
+        parameter_names,
+    }))
 }
 
 fn of_viber(

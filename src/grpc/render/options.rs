@@ -73,6 +73,7 @@ fn whatsapp(options: WhatsAppOptions) -> v1::WhatsAppOptions {
         code_template: options.code_template.unwrap_or_default(),
         reply_to: options.reply_to.unwrap_or_default(),
         file_name: options.file_name.unwrap_or_default(),
+        parameter_names: options.parameter_names.unwrap_or_default(),
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn rich() -> WorkflowSpec {
             code_template: String::new(),
             reply_to: "u-1".to_owned(),
             file_name: String::new(),
+            parameter_names: Vec::new(),
         });
     });
     options(4, &mut steps, |message| {

@@ -3,6 +3,8 @@
 //! Only what finds a caller that builds its requests wrongly, not a second copy of the provider's rules.
 //! Unknown parameters are no mistake.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use dispatch_contract::{AddressForm, Channel, Endpoint};
 use serde_json::{Value, json};
@@ -88,6 +90,16 @@ pub(super) fn parse(body: &[u8]) -> Result<TwilioOrder, TwilioRefusal> {
     if content.is_some_and(|sid| !is_sid(&sid, "HX")) {
         return Err(TwilioRefusal::invalid("ContentSid"));
     }
+    let are_variables = |text: &String| {
+        let object: Option<BTreeMap<String, String>> = serde_json::from_str(text).ok();
+        object.is_some()
+    };
+    if one("ContentVariables").is_some_and(|text| !are_variables(&text)) {
+        return Err(refused(21_656, "The 'ContentVariables' are not valid."));
+    }
+    if all("PersistentAction").any(|action| !is_place(&action)) {
+        return Err(TwilioRefusal::invalid("PersistentAction"));
+    }
     let is_validity =
         |text: &String| text.parse().is_ok_and(|it: u32| (1..=LONGEST_VALIDITY).contains(&it));
     if one("ValidityPeriod").is_some_and(|text| !is_validity(&text)) {
@@ -123,6 +135,13 @@ pub(super) fn parse(body: &[u8]) -> Result<TwilioOrder, TwilioRefusal> {
         status_callback,
         client_ref,
     })
+}
+
+/// Whether an action is a place: `geo:LATITUDE,LONGITUDE|LABEL`.
+fn is_place(action: &str) -> bool {
+    let place = action.strip_prefix("geo:").and_then(|place| place.split('|').next());
+    let degrees = place.and_then(|place| place.split_once(','));
+    degrees.is_some_and(|(one, other)| one.parse::<f64>().is_ok() && other.parse::<f64>().is_ok())
 }
 
 /// A message's SID, of the provider's id of it.
