@@ -184,7 +184,7 @@ async fn edges(
     let [(_, grpc_tls), (_, http_tls)] = tls;
     let mut edges = JoinSet::new();
     let (access, engine) = (rooms.access.clone(), rooms.engine.clone());
-    edges.spawn(upkeep::tend(access, engine, rooms.tables(), stop.clone()));
+    edges.spawn(upkeep::tend(access, engine, rooms.tables(), rooms.registry.clone(), stop.clone()));
     for tls in [grpc_tls, http_tls].into_iter().flatten() {
         edges.spawn(Arc::clone(tls).follow(stop.clone()));
     }

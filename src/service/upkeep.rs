@@ -1,8 +1,9 @@
 //! What has to be done now and then beside the writer: make durable which tokens were used, write down what
-//! failed at the entrance, and say how large tables in memory are.
+//! failed at the entrance, and say how large tables in memory are and which providers are down.
 
 use std::time::Duration;
 
+use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +27,7 @@ pub(super) async fn tend(
     access: Access,
     engine: Engine,
     tables: Vec<TableSource>,
+    registry: Registry,
     stop: CancellationToken,
 ) {
     let mut reported = tokio::time::Instant::now();
@@ -35,6 +37,9 @@ pub(super) async fn tend(
         tokio::select! {
             () = tokio::time::sleep(TIDY_EVERY) => {}
             () = stop.cancelled() => is_over = true,
+        }
+        for provider in registry.providers() {
+            engine.metrics().provider_down(provider.name(), provider.down().is_some());
         }
         let now = tokio::time::Instant::now();
         if counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY) {

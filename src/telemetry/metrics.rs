@@ -10,8 +10,8 @@ use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry:
 use families::{
     AccountLabels, AnswerLabels, CallLabels, ChannelLabels, CodeLabels, EndedLabels,
     FailedOverLabels, InvariantLabels, MetricFamilies, OptOutLabels, OutcomeLabels, PanicLabels,
-    ProblemLabels, QueueLabels, RecallLabels, RouteLabels, StatusLabels, TableLabels,
-    UnknownPathLabels, WebhookLabels,
+    ProblemLabels, ProviderLabels, QueueLabels, RecallLabels, RouteLabels, StatusLabels,
+    TableLabels, UnknownPathLabels, WebhookLabels,
 };
 
 use super::{About, tenants::Tenants};
@@ -188,6 +188,12 @@ impl Metrics {
             .sends_without_receipt
             .get_or_create(&labels)
             .set(i64::try_from(sends).unwrap_or(i64::MAX));
+    }
+
+    /// Notes whether nothing can be sent through a provider.
+    pub fn provider_down(&self, provider: &str, is_down: bool) {
+        let labels = ProviderLabels { provider: provider.to_owned() };
+        self.families.providers_down.get_or_create(&labels).set(i64::from(is_down));
     }
 
     /// Counts a panic in an adapter's `send`, or in its provider's `webhook` or `run`, which then stands in

@@ -134,9 +134,14 @@ impl World {
     }
 
     async fn start_in(folder: TempDir, configuration: &str) -> World {
+        World::start_at(folder, configuration, FREE).await
+    }
+
+    /// The same with public HTTP there.
+    async fn start_at(folder: TempDir, configuration: &str, http: SocketAddr) -> World {
         let config = folder.path().join("dispatch.toml");
         std::fs::write(&config, configuration).unwrap();
-        let process = Process::serve(&config, &folder.path().join("data"), FREE, FREE).await;
+        let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
         let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
         let client = client.with(Credential::key(KEY).unwrap());
         World { process, client, folder }
@@ -149,9 +154,14 @@ impl World {
 
     /// The example's workflow, to this recipient.
     async fn create(&self, name: &str, to: &str) -> Result<String, String> {
+        self.create_to(name, RECIPIENT, to).await
+    }
+
+    /// The example's workflow, to somebody else than it is written to.
+    async fn create_to(&self, name: &str, recipient: &str, to: &str) -> Result<String, String> {
         let text = std::fs::read_to_string(example(name).join("workflow.yaml")).unwrap();
-        assert_eq!(text.matches(RECIPIENT).count(), 1, "{text}");
-        let spec = dispatch::pb::from_yaml(&text.replace(RECIPIENT, to)).unwrap();
+        assert_eq!(text.matches(recipient).count(), 1, "{text}");
+        let spec = dispatch::pb::from_yaml(&text.replace(recipient, to)).unwrap();
         let created = self.client.create(request(spec)).await.map_err(|error| format!("{error:?}"));
         Ok(created?.workflow.unwrap().workflow_id)
     }
@@ -165,6 +175,15 @@ impl World {
     async fn over(&self, id: &str) -> Workflow {
         self.until(id, |workflow| workflow.state() == WorkflowState::Succeeded).await
     }
+}
+
+/// What `dispatch adapter check` prints of the adapter there, which keeps all that was tried.
+async fn checked(at: SocketAddr) -> String {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+    let ran = check.args(["adapter", "check", &format!("http://{at}")]).output().await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}{err}");
+    out.into_owned()
 }
 
 /// A fax arrives, one is refused, and one is given up: each of these goes on by SMS.
@@ -202,6 +221,101 @@ async fn a_python_file_carries_a_channel_that_nobody_here_has_heard_of() {
     let world = World::start(&configuration("python", &edits)).await;
     goes_out_or_fails_over("python", &world, &gateway).await;
     world.stop().await;
+
+    let told = checked(at).await;
+    for row in [
+        "| promise | `fax` |",
+        "| condition status delivered | not tried |",
+        "| correlation | proven, by our attempt id |",
+        "| content text | proven |",
+        "| content image | refused |",
+        "| timeouts | proven |",
+        "| redirects | proven |",
+        "`fax`: not tried: condition status delivered: only its provider can tell that",
+    ] {
+        assert!(told.contains(row), "{row} in {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_program_sends_and_reads_its_provider_s_signed_webhooks() {
+    if !node::is_here("node", &["@grpc/grpc-js", "@grpc/proto-loader"]).await {
+        return;
+    }
+    let base_url = push_service().await;
+    let at = free_port().await;
+    let mut program = Command::new("node");
+    program.env("NODE_PATH", node::packages()).arg(example("node").join("push.js"));
+    let _adapter = started(program, at).await;
+    let http = free_port().await;
+    let (endpoint, public_url) = (format!("http://{at}"), format!("http://{http}"));
+    let edits = BTreeMap::from([
+        ("http://127.0.0.1:7400", &*endpoint),
+        ("http://127.0.0.1:8400", &*base_url),
+        ("https://dispatch.example.com", &*public_url),
+        ("env:PUSH_TOKEN", TOKEN),
+        ("env:PUSH_SIGNATURE_SECRET", SIGNATURE_SECRET),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start_at(folder, &configuration("node", &edits), http).await;
+    let create = async |to: &str| world.create_to("node", DEVICE, to).await.unwrap();
+
+    let opened = world.over(&create(DEVICE).await).await;
+    assert_eq!((opened.steps[0].state(), &*opened.steps[0].status), (StepState::Met, "read"));
+    for to in ["dev_gone00000000", "dev_nobody000000"] {
+        let failed = world.over(&create(to).await).await;
+        assert_eq!(failed.steps[0].state(), StepState::Failed, "{failed:?}");
+        assert_eq!(failed.steps[1].attempts.len(), 1);
+    }
+    let forged = reqwest::Client::new().post(format!("{public_url}/receipts/push/main"));
+    let forged = forged.header("x-signature", "00").body("{}").send().await.unwrap();
+    assert_eq!(forged.status(), 401);
+    world.stop().await;
+    let told = checked(at).await;
+    for row in ["| recall | proven in part |", "| forgery | proven |", "| content code | proven |"]
+    {
+        assert!(told.contains(row), "{row} in {told}");
+    }
+}
+
+/// Whom the example's workflow is written to.
+const DEVICE: &str = "dev_0000000000aa";
+const SIGNATURE_SECRET: &str = "a signature secret of the tests";
+
+/// The push service of the house: takes what is for a device, and posts what becomes of it, signed.
+async fn push_service() -> String {
+    async fn push(headers: HeaderMap, body: String) -> (StatusCode, String) {
+        if !is_known(&headers) {
+            return (StatusCode::UNAUTHORIZED, String::new());
+        }
+        let push: Value = serde_json::from_str(&body).unwrap();
+        let to = push["to"].as_str().unwrap().to_owned();
+        if to.contains("nobody") {
+            return (StatusCode::NOT_FOUND, String::new());
+        }
+        let states: &[&str] =
+            if to.contains("gone") { &["gone"] } else { &["delivered", "opened"] };
+        let url = push["callback_url"].as_str().unwrap().to_owned();
+        tokio::spawn(async move {
+            for state in states {
+                let told = json!({ "reference": push["reference"], "state": state }).to_string();
+                let key = aws_lc_rs::hmac::Key::new(
+                    aws_lc_rs::hmac::HMAC_SHA256,
+                    SIGNATURE_SECRET.as_bytes(),
+                );
+                let tag = aws_lc_rs::hmac::sign(&key, told.as_bytes());
+                let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                let call = reqwest::Client::new().post(&url).header("x-signature", hex).body(told);
+                assert_eq!(call.send().await.unwrap().status(), 200);
+            }
+        });
+        (StatusCode::CREATED, json!({ "id": format!("push-to-{to}") }).to_string())
+    }
+    let socket = TcpListener::bind(FREE).await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let router = Router::new().route("/pushes", post(push));
+    tokio::spawn(async move { axum::serve(socket, router).await });
+    url
 }
 
 #[test]

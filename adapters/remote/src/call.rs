@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use dispatch_contract::{AdapterError, Cause, ErrorKind, Fault, Retry};
 use dispatch_kit::connect;
 use tonic::{
-    Code, ConnectError, Request, Status,
+    Code, ConnectError, Request, Status, TimeoutExpired,
     metadata::{Ascii, MetadataValue},
     service::Interceptor,
 };
@@ -47,7 +47,10 @@ pub(crate) struct CallProblem {
 impl CallProblem {
     /// What a status means: whether the call may have been processed.
     pub(crate) fn of(status: &Status) -> CallProblem {
-        if let Some(error) = connecting(status) {
+        if within_it::<TimeoutExpired>(status).is_some() {
+            return CallProblem::late();
+        }
+        if let Some(error) = within_it::<ConnectError>(status) {
             let cause = connect::cause_of(error).unwrap_or(Cause::TimedOut);
             let why = cause.in_words().to_owned();
             let kind = ErrorKind::Unreachable;
@@ -100,11 +103,11 @@ impl CallProblem {
     }
 }
 
-/// The error of connecting in a status, if it is that.
-fn connecting(status: &Status) -> Option<&(dyn Error + 'static)> {
+/// The error of this kind in a status, if it is that.
+fn within_it<E: Error + 'static>(status: &Status) -> Option<&(dyn Error + 'static)> {
     let mut next = status.source();
     while let Some(error) = next {
-        if error.is::<ConnectError>() {
+        if error.is::<E>() {
             return Some(error);
         }
         next = error.source();

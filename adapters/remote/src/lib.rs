@@ -18,12 +18,14 @@ mod description;
 mod follow;
 mod listen;
 pub mod pb;
+mod prove;
 mod provider;
 mod read;
 mod remote;
 mod target;
 mod write;
 
+pub use prove::{GivenAccount, ProvenAdapter, prove};
 pub use provider::{ConfiguredUse, RemoteHandle, RemoteProvider};
 pub use target::DialTarget;
 

@@ -11,6 +11,7 @@ use dispatch_contract::{
 use crate::{
     adapter::RemoteAdapter,
     call::{request, within},
+    checked,
     follow::follow,
     pb, read,
     remote::Remote,
@@ -23,7 +24,7 @@ const WEBHOOK: Duration = Duration::from_secs(5);
 
 /// An adapter in a program of its own, as a provider like any other.
 pub struct RemoteProvider {
-    remote: Arc<Remote>,
+    pub(crate) remote: Arc<Remote>,
     adapters: Vec<Arc<dyn ChannelAdapter>>,
     /// What the configuration has for its accounts: what holds until it has told its own form.
     untold: SettingsForm,
@@ -88,6 +89,34 @@ impl RemoteProvider {
         let adapter = |channel| Arc::new(RemoteAdapter::new(Arc::clone(&remote), channel)) as _;
         let adapters = channels.into_iter().map(adapter).collect();
         RemoteProvider { adapters, untold: untold(used), remote }
+    }
+
+    /// The adapter at `target`, whatever its provider is called.
+    ///
+    /// # Errors
+    /// If it does not answer in time, or what it tells of itself cannot be used.
+    pub(crate) async fn found(
+        target: DialTarget,
+        patience: Duration,
+    ) -> Result<RemoteProvider, String> {
+        let place = target.to_string();
+        let asked = Remote::new("", target.clone(), None).describe(patience).await;
+        let told = asked.map_err(|problem| format!("the adapter at {place}: {}", problem.why))?;
+        let name = told.provider.clone();
+        checked::check(&told, &name)
+            .map_err(|problem| format!("the adapter at {place}: {problem}"))?;
+        let remote = Arc::new(Remote::new(&name, target, None));
+        remote.take(&told);
+        let described = remote.description().into_iter().flat_map(|it| &it.channels);
+        let adapters = described
+            .map(|it| Arc::new(RemoteAdapter::new(Arc::clone(&remote), it.channel.clone())) as _)
+            .collect();
+        Ok(RemoteProvider { adapters, untold: SettingsForm(&[]), remote })
+    }
+
+    /// What it told of itself, if it ever did.
+    pub(crate) fn told(&self) -> Option<&pb::DescribeResponse> {
+        Some(&self.remote.description()?.told)
     }
 
     /// By which it is dialled elsewhere while it runs.

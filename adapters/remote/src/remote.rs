@@ -121,18 +121,27 @@ impl Remote {
         self.description.get()
     }
 
+    /// What it tells of itself now, whatever that is.
+    pub(crate) async fn describe(
+        &self,
+        timeout: Duration,
+    ) -> Result<pb::DescribeResponse, CallProblem> {
+        let asked = request(pb::DescribeRequest { minor: MINOR }, timeout);
+        let mut client = self.client()?;
+        within(timeout, client.describe(asked)).await
+    }
+
     /// Whether it answers, and serves: what it tells of itself now.
     pub(crate) async fn ping(&self, timeout: Duration) -> Result<pb::DescribeResponse, Down> {
         let ping = async {
-            let asked = request(pb::DescribeRequest { minor: MINOR }, timeout);
-            let mut client = self.client()?;
-            let told = within(timeout, client.describe(asked)).await?;
+            let told = self.describe(timeout).await?;
             let mut health = HealthClient::new(self.connection()?);
             let asked = request(HealthCheckRequest { service: String::new() }, timeout);
             // Whoever has no such service is there all the same.
             let is_serving = match within(timeout, health.check(asked)).await {
                 Ok(health) => health.status() != ServingStatus::NotServing,
-                Err(problem) => !problem.is_of_the_connection(),
+                Err(problem) if problem.is_of_the_connection() => return Err(problem),
+                Err(_) => true,
             };
             Ok((told, is_serving))
         };

@@ -77,6 +77,9 @@ families! {
         "Calls under /receipts that name no adapter or account of this service, by which it is";
     sends_without_receipt: Family<AccountLabels, Gauge> = "sends_without_receipt",
         "Messages that an account accepted since it last told anything of one";
+    providers_down: Family<ProviderLabels, Gauge> = "provider_down",
+        "Whether nothing can be sent through a provider, because its adapter in a program of its own does not \
+         answer: 1 if so";
     adapter_panics: Family<PanicLabels, Counter> = "adapter_panics",
         "Calls into an adapter that panicked, by adapter and call: always a bug";
     handler_panics: Counter = "handler_panics",
@@ -237,6 +240,11 @@ pub(super) struct UnknownPathLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AccountLabels {
     pub(super) account: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ProviderLabels {
+    pub(super) provider: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

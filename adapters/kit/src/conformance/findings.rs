@@ -92,7 +92,7 @@ impl Findings {
     }
 
     /// Keeps what could not be tried, once.
-    pub(super) fn not_tried(&mut self, promise: Promise, what: String) {
+    pub fn not_tried(&mut self, promise: Promise, what: String) {
         let proof = self.proofs.entry(promise).or_default();
         if !proof.not_tried.contains(&what) {
             proof.not_tried.push(what);
@@ -100,12 +100,7 @@ impl Findings {
     }
 
     /// Counts a check, and keeps `problem` if it failed.
-    pub(super) fn check(
-        &mut self,
-        promise: Promise,
-        holds: bool,
-        problem: impl FnOnce() -> String,
-    ) {
+    pub fn check(&mut self, promise: Promise, holds: bool, problem: impl FnOnce() -> String) {
         let proof = self.proofs.entry(promise).or_default();
         proof.checks += 1;
         if !holds {

@@ -1,0 +1,554 @@
+//! Adapters that die, hang, answer late or lie: what becomes of what was sent to them, and of what they tell.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, and stands outside of the service"
+)]
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dispatch_contract::{
+    Account, AdapterError, AttemptId, Busy, Cause, Channel, ChannelAdapter, Clock, Content,
+    Endpoint, ErrorKind, Inbound, InboundSink, Message, Options, Provider, ProviderAccounts, Retry,
+    SendContext, SinkClosed, UnixMillis,
+};
+use dispatch_remote::{
+    ConfiguredUse, DialTarget, GivenAccount, RemoteProvider,
+    pb::{
+        self,
+        adapter_service_server::{AdapterService, AdapterServiceServer},
+    },
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(400);
+
+/// What one does with a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Accept,
+    /// Says that it failed at once: an exception in the middle of the call.
+    Fail,
+    Hang,
+    /// Answers, but after [`SHORT`].
+    Late,
+    /// Knows another token.
+    Stranger,
+    /// An answer of a later minor.
+    Nothing,
+}
+
+/// An adapter.
+struct Played {
+    manner: Manner,
+    described: pb::DescribeResponse,
+    sends: Arc<Mutex<Vec<String>>>,
+    /// What it tells on each stream, until that is acknowledged.
+    tells: Vec<pb::ListenResponse>,
+    /// Whether it breaks the first stream before it reads an acknowledgement.
+    loses_first: bool,
+    streams: Arc<Mutex<u32>>,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+    came: Arc<Notify>,
+}
+
+type Told = Pin<Box<dyn Stream<Item = Result<pb::ListenResponse, Status>> + Send>>;
+
+#[async_trait]
+impl AdapterService for Played {
+    async fn describe(
+        &self,
+        _: Request<pb::DescribeRequest>,
+    ) -> Result<Response<pb::DescribeResponse>, Status> {
+        Ok(Response::new(self.described.clone()))
+    }
+
+    async fn probe(
+        &self,
+        _: Request<pb::ProbeRequest>,
+    ) -> Result<Response<pb::ProbeResponse>, Status> {
+        Err(Status::unimplemented("none"))
+    }
+
+    async fn send(
+        &self,
+        request: Request<pb::SendRequest>,
+    ) -> Result<Response<pb::SendResponse>, Status> {
+        self.sends.lock().unwrap().push(request.into_inner().attempt_id);
+        self.came.notify_one();
+        match self.manner {
+            Manner::Accept => {}
+            Manner::Fail => return Err(Status::unknown("Exception calling application: secret")),
+            Manner::Hang => std::future::pending().await,
+            Manner::Late => tokio::time::sleep(SHORT * 2).await,
+            Manner::Stranger => return Err(Status::unauthenticated("who?")),
+            Manner::Nothing => return Ok(Response::new(pb::SendResponse { result: None })),
+        }
+        let accepted =
+            pb::Accepted { provider_message_ids: vec!["one".to_owned()], provider_time: None };
+        let result = Some(pb::send_response::Result::Accepted(accepted));
+        Ok(Response::new(pb::SendResponse { result }))
+    }
+
+    async fn recall(
+        &self,
+        _: Request<pb::RecallRequest>,
+    ) -> Result<Response<pb::RecallResponse>, Status> {
+        Err(Status::unimplemented("none"))
+    }
+
+    async fn read_webhook(
+        &self,
+        _: Request<pb::ReadWebhookRequest>,
+    ) -> Result<Response<pb::ReadWebhookResponse>, Status> {
+        Err(Status::unimplemented("none"))
+    }
+
+    type ListenStream = Told;
+
+    async fn listen(
+        &self,
+        request: Request<Streaming<pb::ListenRequest>>,
+    ) -> Result<Response<Told>, Status> {
+        let number = {
+            let mut streams = self.streams.lock().unwrap();
+            *streams += 1;
+            *streams
+        };
+        let told = tokio_stream::iter(self.tells.clone()).map(Ok);
+        if self.loses_first && number == 1 {
+            // What it told is taken, and it never hears so.
+            return Ok(Response::new(Box::pin(told)));
+        }
+        let acknowledged = Arc::clone(&self.acknowledged);
+        let mut requests = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                if let Some(pb::listen_request::Request::Acknowledgement(it)) = request.request {
+                    acknowledged.lock().unwrap().push(it.batch_id);
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(told.chain(tokio_stream::pending()))))
+    }
+}
+
+impl Played {
+    fn new(manner: Manner) -> Played {
+        Played {
+            manner,
+            described: described(),
+            sends: Arc::default(),
+            tells: Vec::new(),
+            loses_first: false,
+            streams: Arc::default(),
+            acknowledged: Arc::default(),
+            came: Arc::default(),
+        }
+    }
+
+    /// Serves at a port of the system's, or at this one.
+    async fn serve(self, at: Option<SocketAddr>) -> (SocketAddr, JoinHandle<()>) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(at.unwrap_or(any)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let served = Server::builder()
+            .add_service(AdapterServiceServer::new(self))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        // Connections are tasks of their own: a runtime of its own dies with all of them.
+        (at, tokio::spawn(async move { served.await.unwrap() }))
+    }
+}
+
+/// The same as a process that can be killed: every connection of it ends at once.
+struct Mortal {
+    at: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Mortal {
+    async fn serve(played: Played, at: Option<SocketAddr>) -> Mortal {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (at, _) = runtime.spawn(played.serve(at)).await.unwrap();
+        Mortal { at, runtime: Some(runtime) }
+    }
+
+    fn kill(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn described() -> pb::DescribeResponse {
+    let number =
+        pb::AddressForm { form: Some(pb::address_form::Form::Common(pb::CommonForm::E164.into())) };
+    let channel = pb::Channel {
+        name: "fax".to_owned(),
+        condition_statuses: vec![pb::Status::Submitted.into(), pb::Status::Delivered.into()],
+        content_kinds: vec![pb::ContentKind::Text.into()],
+        max_text_chars: 100,
+        sender_forms: vec![number.clone()],
+        recipient_forms: vec![number],
+        correlates_by_attempt_id: true,
+        ..Default::default()
+    };
+    let setting = pb::Setting {
+        name: "base_url".to_owned(),
+        description: "where the gateway is".to_owned(),
+        ..Default::default()
+    };
+    pb::DescribeResponse {
+        provider: "fax".to_owned(),
+        channels: vec![channel],
+        settings: vec![setting],
+        listens: true,
+        ..Default::default()
+    }
+}
+
+fn target(at: SocketAddr) -> DialTarget {
+    DialTarget::new(&format!("http://{at}"), None, false).unwrap()
+}
+
+async fn dialled(at: SocketAddr, kept: Option<PathBuf>, patience: Duration) -> Arc<RemoteProvider> {
+    let used = ConfiguredUse {
+        settings: BTreeSet::from(["base_url".to_owned()]),
+        secrets: BTreeSet::new(),
+        adapters: BTreeSet::from(["fax".to_owned()]),
+    };
+    Arc::new(RemoteProvider::dial("fax", target(at), kept, &used, patience).await)
+}
+
+fn fax(provider: &RemoteProvider) -> Arc<dyn ChannelAdapter> {
+    let [fax] = provider.channels().try_into().unwrap_or_else(|_| panic!("one channel"));
+    fax
+}
+
+fn message() -> Message {
+    Message {
+        channel: Channel::named("fax"),
+        from: Endpoint::Number("442079460000".to_owned()),
+        to: Endpoint::Number("442079460001".to_owned()),
+        content: Content::Text("Your table is ready.".to_owned()),
+        options: Options::NONE,
+    }
+}
+
+async fn send(
+    adapter: &dyn ChannelAdapter,
+    timeout: Duration,
+) -> Result<Vec<String>, AdapterError> {
+    let account = account("main");
+    let context = SendContext {
+        attempt: AttemptId { workflow: uuid::Uuid::max(), number: 1 },
+        account: &account,
+        callback_url: None,
+        useful_for: None,
+        now: UnixMillis(1_700_000_000_000),
+        timeout,
+    };
+    adapter.send(&context, &message()).await.map(|accepted| accepted.provider_ids)
+}
+
+fn account(name: &str) -> Account {
+    Account {
+        name: name.to_owned(),
+        revision: 1,
+        settings: Default::default(),
+        secrets: Default::default(),
+    }
+}
+
+/// What was delivered, and to whom it counts.
+#[derive(Default)]
+struct Sink(Mutex<Vec<(String, usize)>>);
+
+#[async_trait]
+impl InboundSink for Sink {
+    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
+        self.0.lock().unwrap().push((account.to_owned(), inbound.len()));
+        Ok(())
+    }
+}
+
+struct Main;
+
+#[async_trait]
+impl ProviderAccounts for Main {
+    fn now(&self) -> Vec<Arc<Account>> {
+        vec![Arc::new(account("main"))]
+    }
+
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+}
+
+struct NoClock;
+
+#[async_trait]
+impl Clock for NoClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(0)
+    }
+
+    fn wall(&self) -> UnixMillis {
+        UnixMillis(0)
+    }
+
+    async fn sleep_until(&self, _: UnixMillis) -> Busy {
+        std::future::pending().await
+    }
+}
+
+/// Runs one as a service does.
+fn run(provider: &Arc<RemoteProvider>) -> Arc<Sink> {
+    let sink = Arc::new(Sink::default());
+    let (provider, heard) = (Arc::clone(provider), Arc::clone(&sink));
+    tokio::spawn(async move {
+        let never = Box::pin(std::future::pending());
+        provider.run(Arc::new(Main), heard, Arc::new(NoClock), never).await;
+    });
+    sink
+}
+
+async fn eventually(holds: impl Fn() -> bool) {
+    let ended = tokio::time::timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    ended.await.expect("it never came about");
+}
+
+fn receipt(status: i32) -> pb::Inbound {
+    let receipt = pb::Receipt {
+        provider_message_id: "one".to_owned(),
+        report: Some(pb::receipt::Report::Reached(status)),
+        ..Default::default()
+    };
+    pb::Inbound { item: Some(pb::inbound::Item::Receipt(receipt)) }
+}
+
+fn batch(batch_id: u64, account: &str, inbound: Vec<pb::Inbound>) -> pb::ListenResponse {
+    pb::ListenResponse { batch_id, account: account.to_owned(), inbound }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_left_is_unknown_and_what_certainly_did_not_comes_again() {
+    let temporary = Retry::Temporary { after: None };
+    for (manner, kind, retry) in [
+        (Manner::Fail, ErrorKind::ProviderFailure, Retry::Unknown),
+        (Manner::Hang, ErrorKind::Timeout, Retry::Unknown),
+        (Manner::Late, ErrorKind::Timeout, Retry::Unknown),
+        (Manner::Nothing, ErrorKind::ProviderFailure, Retry::Unknown),
+        (Manner::Stranger, ErrorKind::Unauthorized, temporary),
+    ] {
+        let (at, _) = Played::new(manner).serve(None).await;
+        let provider = dialled(at, None, PATIENCE).await;
+        let error = send(&*fax(&provider), SHORT).await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (kind, retry), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_dies_in_the_middle_of_a_call_leaves_it_unknown_and_is_down_until_it_is_back() {
+    let hanging = Played::new(Manner::Hang);
+    let came = Arc::clone(&hanging.came);
+    let mut adapter = Mortal::serve(hanging, None).await;
+    let at = adapter.at;
+    let provider = dialled(at, None, PATIENCE).await;
+    run(&provider);
+    let fax = fax(&provider);
+    let (sent, ()) = tokio::join!(send(&*fax, PATIENCE), async {
+        came.notified().await;
+        adapter.kill();
+    });
+    let error = sent.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ProviderFailure, Retry::Unknown), "{error}");
+
+    let refused = "the connection was refused";
+    eventually(|| provider.down().as_deref() == Some(refused)).await;
+    let error = send(&*fax, PATIENCE).await.unwrap_err();
+    assert_eq!(error.retry, Retry::Temporary { after: None }, "{error}");
+    assert_eq!(error.cause, Some(Cause::Refused), "{error}");
+    assert!(error.detail.contains("adapter fax"), "{error}");
+
+    let _back = Mortal::serve(Played::new(Manner::Accept), Some(at)).await;
+    eventually(|| provider.down().is_none()).await;
+    assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_acknowledged_is_told_again_and_what_nobody_can_take_is_left_out() {
+    let mut played = Played::new(Manner::Accept);
+    played.loses_first = true;
+    played.tells = vec![
+        batch(1, "main", vec![receipt(pb::Status::Delivered.into())]),
+        batch(2, "another's", vec![receipt(pb::Status::Delivered.into())]),
+        batch(3, "main", vec![receipt(99), receipt(pb::Status::Read.into())]),
+        batch(4, "main", Vec::new()),
+    ];
+    let acknowledged = Arc::clone(&played.acknowledged);
+    let (at, _) = played.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    let sink = run(&provider);
+    eventually(|| acknowledged.lock().unwrap().len() == 4).await;
+    assert_eq!(*acknowledged.lock().unwrap(), [1, 2, 3, 4]);
+    let own = ("main".to_owned(), 1);
+    // Again, because the first time was not heard of; and never under the account of somebody else.
+    let taken = sink.0.lock().unwrap();
+    assert!(taken.len() > 2 && taken.iter().all(|it| *it == own), "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_minor_is_understood_as_far_as_nothing_of_it_is_declared() {
+    let mut later = Played::new(Manner::Accept);
+    later.described.minor = 7;
+    let (at, _) = later.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
+
+    let mut declaring = Played::new(Manner::Accept);
+    declaring.described.minor = 7;
+    declaring.described.channels[0].content_kinds.push(42);
+    let (at, _) = declaring.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    run(&provider);
+    eventually(|| provider.down().is_some()).await;
+    let why = provider.down().unwrap();
+    assert!(why.contains("channel fax: content kind 42 is not known here"), "{why}");
+    assert!(why.contains("minor 7"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_of_a_description_is_named() {
+    type Spoil = fn(&mut pb::DescribeResponse);
+    let spoilt: [(Spoil, &str); 8] = [
+        (|it| it.provider = "vonage".to_owned(), "it says that it is provider vonage"),
+        (|it| it.channels.clear(), "it declares no channel"),
+        (|it| it.channels[0].name = "Fax!".to_owned(), "channel Fax!: a channel name has"),
+        (|it| it.channels[0].condition_statuses.reverse(), "condition_statuses must rise"),
+        (|it| it.channels[0].max_text_chars = 0, "max_text_chars must be given"),
+        (|it| it.channels[0].sender_forms.clear(), "sender_forms must have one at least"),
+        (
+            |it| it.channels[0].sender_forms[0].form = None,
+            "sender_forms: a form of a kind that is not known here",
+        ),
+        (
+            |it| it.settings.extend(vec![it.settings[0].clone(); 64]),
+            "settings must be at most 64, and are 65",
+        ),
+    ];
+    for (spoil, why) in spoilt {
+        let mut played = Played::new(Manner::Accept);
+        spoil(&mut played.described);
+        let (at, _) = played.serve(None).await;
+        let provider = dialled(at, None, PATIENCE).await;
+        run(&provider);
+        eventually(|| provider.down().is_some()).await;
+        assert!(provider.down().unwrap().contains(why), "{:?}", provider.down());
+        let error = send(&*fax(&provider), PATIENCE).await.unwrap_err();
+        assert_eq!(error.retry, Retry::Temporary { after: None });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_never_there_is_named_to_whoever_needs_it_and_served_once_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("adapters/fax.description");
+    let mut adapter = Mortal::serve(Played::new(Manner::Accept), None).await;
+    let at = adapter.at;
+    adapter.kill();
+    let provider = dialled(at, Some(kept.clone()), SHORT).await;
+    let fax = fax(&provider);
+    let problem = fax.check(&message(), UnixMillis(0)).remove(0).problem;
+    assert!(problem.contains(&format!("adapter fax at http://{at}")), "{problem}");
+    let error = send(&*fax, PATIENCE).await.unwrap_err();
+    assert_eq!(error.retry, Retry::Temporary { after: None }, "{error}");
+
+    run(&provider);
+    let mut adapter = Mortal::serve(Played::new(Manner::Accept), Some(at)).await;
+    eventually(|| fax.check(&message(), UnixMillis(0)).is_empty()).await;
+    assert_eq!(fax.capabilities().limits.text_chars, 100);
+    eventually(|| provider.down().is_none()).await;
+    assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
+    eventually(|| kept.exists()).await;
+
+    // The next life knows it by what it told, and takes workflows for it although it is not there.
+    adapter.kill();
+    let provider = dialled(at, Some(kept), SHORT).await;
+    let fax = self::fax(&provider);
+    assert!(fax.check(&message(), UnixMillis(0)).is_empty());
+    assert_eq!(fax.capabilities().limits.text_chars, 100);
+    assert_eq!(send(&*fax, PATIENCE).await.unwrap_err().retry, Retry::Temporary { after: None });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_endpoint_is_dialled_while_it_runs() {
+    let mut first = Mortal::serve(Played::new(Manner::Accept), None).await;
+    let provider = dialled(first.at, None, PATIENCE).await;
+    run(&provider);
+    first.kill();
+    eventually(|| provider.down().is_some()).await;
+    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    provider.handle().redial(target(at));
+    eventually(|| provider.down().is_none()).await;
+    assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
+}
+
+/// What a check of it says failed.
+async fn failures(played: Played) -> String {
+    let (at, _) = played.serve(None).await;
+    let proven = dispatch_remote::prove(target(at), &GivenAccount::default()).await.unwrap();
+    proven.iter().map(|(_, findings)| findings.failures().join("\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_what_is_declared_and_is_not_so() {
+    let mut liar = Played::new(Manner::Accept);
+    liar.described.probes = true;
+    liar.described.reads_webhooks = true;
+    liar.described.channels[0].recalls = true;
+    liar.described.settings[0].rule = Some(pb::setting::Rule::Url(true));
+    let found = failures(liar).await;
+    for lie in [
+        "it declares probes, and has no such call",
+        "it declares recalls, and has no such call",
+        "forgery: POST of 2 bytes that nobody signed",
+        "timeouts: no answer in time should be Unknown",
+        "errors: a connection closed unanswered should be Unknown",
+        "errors: a refused connection should be NotLeft",
+    ] {
+        assert!(found.contains(lie), "{lie} in {found}");
+    }
+    // It has no URL, and so nobody can be played to it; and it keeps what is left.
+    assert_eq!(failures(Played::new(Manner::Fail)).await, "");
+}
