@@ -87,7 +87,9 @@ pub fn add(providers: &mut Providers) -> Result<(), RegistrationError> {
     // First, and so the sandbox goes by its rules.
     providers.add_proven(dispatch_vonage::provider(), dispatch_vonage::subjects)?;
     providers.add_proven(dispatch_meta::provider(), dispatch_meta::subjects)?;
-    providers.add_proven(dispatch_twilio::provider(), dispatch_twilio::subjects)
+    providers.add_proven(dispatch_twilio::provider(), dispatch_twilio::subjects)?;
+    providers
+        .add_proven(dispatch_telegram::gateway::provider(), dispatch_telegram::gateway::subjects)
 }
 
 /// [`parts_of`] with the providers that this program brings along.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use dispatch_contract::{Account, Channel, ChannelAdapter, Secret};
 use dispatch_sandbox::{MetaApp, SandboxServer, ServerConfig, SimulatedTwilio};
+use dispatch_telegram::gateway;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,8 @@ const META_ID: &str = "106540352242922";
 const BY_TWILIO: &str = "15005550006";
 
 /// Every channel through Vonage's adapters, over HTTP, to a sandbox that speaks the Vonage Messages API on
-/// `listener`; beside them one WhatsApp number through Meta's and one SMS number through Twilio's, to the same
-/// sandbox. Their webhooks come back to `http`, signed.
+/// `listener`; beside them one WhatsApp number through Meta's and one SMS number through Twilio's, and codes through the
+/// Telegram Gateway's, to the same sandbox. Their webhooks come back to `http`, signed.
 ///
 /// # Errors
 /// If a script of the configuration cannot be read.
@@ -45,7 +46,8 @@ pub fn over_http(
     let server = server
         .map_err(|error| told(&error))?
         .with_meta(accounts.meta_side(webhooks(dispatch_meta::PROVIDER)))
-        .with_twilio(&accounts.twilio_side());
+        .with_twilio(&accounts.twilio_side())
+        .with_telegram(&accounts.secret());
     tokio::spawn(async move {
         if let Err(error) = server.serve(listener, stop).await {
             tracing::error!(%error, "the simulated providers stopped");
@@ -55,7 +57,7 @@ pub fn over_http(
     let mut providers = Providers::default();
     add(&mut providers).map_err(unregistered)?;
     let registry = with_sandbox(&providers.registry, &provider)?;
-    let [vonage, meta, twilio] = accounts.accounts().map(Arc::new);
+    let [vonage, meta, twilio, telegram] = accounts.accounts().map(Arc::new);
     let of = |account: &Arc<Account>, adapter: &Arc<dyn ChannelAdapter>| Route {
         callback_url: Some(Arc::from(webhooks(adapter.provider()))),
         ..usual_route(adapter, account)
@@ -67,6 +69,7 @@ pub fn over_http(
         let (meta_s, twilio_s) = (of(&meta, adapter), of(&twilio, adapter));
         match adapter.provider() {
             dispatch_vonage::PROVIDER => all.push(of(&vonage, adapter)),
+            gateway::PROVIDER => all.push(of(&telegram, adapter)),
             dispatch_meta::PROVIDER if *adapter.channel() == Channel::WHATSAPP => {
                 one.push(Route { sender: exactly(BY_META), ..meta_s });
             }
@@ -77,8 +80,13 @@ pub fn over_http(
         }
     }
     let routes = RouteTable::new(one.into_iter().chain(all).collect());
-    let providers = [dispatch_vonage::PROVIDER, dispatch_meta::PROVIDER, dispatch_twilio::PROVIDER];
-    let accounts = providers.into_iter().zip([vonage, meta, twilio]);
+    let providers = [
+        dispatch_vonage::PROVIDER,
+        dispatch_meta::PROVIDER,
+        dispatch_twilio::PROVIDER,
+        gateway::PROVIDER,
+    ];
+    let accounts = providers.into_iter().zip([vonage, meta, twilio, telegram]);
     let accounts: BTreeMap<_, _> = accounts
         .map(|(provider, account)| ((provider.to_owned(), SANDBOX.to_owned()), account))
         .collect();
@@ -127,8 +135,8 @@ impl SimulatedAccounts {
         SimulatedTwilio { account_sid, auth_token: self.secret(), api_key: None }
     }
 
-    /// Ours: Vonage's, Meta's, Twilio's.
-    fn accounts(&self) -> [Account; 3] {
+    /// Ours: Vonage's, Meta's, Twilio's, the Telegram Gateway's.
+    fn accounts(&self) -> [Account; 4] {
         let numbers = format!("{BY_META}={META_ID}");
         [
             self.account(&[("api_key", Self::API_KEY)], &["api_secret", "signature_secret"]),
@@ -137,6 +145,7 @@ impl SimulatedAccounts {
                 &["access_token", "app_secret", "verify_token"],
             ),
             self.account(&[("account_sid", Self::ACCOUNT_SID)], &["auth_token"]),
+            self.account(&[], &["access_token"]),
         ]
     }
 

@@ -53,6 +53,7 @@ mod service;
 mod shared;
 mod store;
 mod support;
+mod telegram;
 mod terminal;
 mod tls;
 mod twilio;

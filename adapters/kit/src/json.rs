@@ -91,6 +91,15 @@ impl<'a> Json<'a> {
         is_number.then(|| std::str::from_utf8(self.0).ok()).flatten()
     }
 
+    /// Whether it is `true`, if it is that or `false`.
+    pub fn flag(self) -> Option<bool> {
+        match self.0 {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
     /// A text, or a number as it is written: providers disagree on which an id is.
     pub fn scalar(self) -> Option<Cow<'a, str>> {
         self.text().or_else(|| self.number().map(Cow::Borrowed))

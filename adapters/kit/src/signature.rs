@@ -74,6 +74,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     to_hex(digest(&SHA256, bytes).as_ref())
 }
 
+/// The SHA-256 of `bytes`, 32 of them: a key, where a provider signs under the hash of a token.
+pub fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest(&SHA256, bytes).as_ref().to_vec()
+}
+
 fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
@@ -189,6 +194,7 @@ mod tests {
     fn a_hash_is_lower_case_hex_sha_256_and_taken_in_either_case() {
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_hex(b"abc"), hash);
+        assert_eq!(to_hex(&sha256(b"abc")), hash);
         assert!(is_sha256_of(b"abc", hash) && is_sha256_of(b"abc", &hash.to_uppercase()));
         for wrong in ["", "00", &hash[1..], &hash[2..], &format!("{hash}00"), "+a"] {
             assert!(!is_sha256_of(b"abc", wrong), "{wrong}");

@@ -1,4 +1,4 @@
-//! Webhooks of Meta and Twilio: any body, signed as they sign.
+//! Webhooks of Meta, Twilio and Telegram: any body, signed as they sign.
 
 use dispatch_contract::Verdict;
 use dispatch_kit::conformance::{ConformanceSubject, NOW, SampleWebhook};
@@ -6,8 +6,11 @@ use dispatch_kit::conformance::{ConformanceSubject, NOW, SampleWebhook};
 use super::webhook::read_request;
 
 thread_local! {
-    static SUBJECTS: Vec<Box<dyn ConformanceSubject>> =
-        dispatch_meta::subjects().into_iter().chain(dispatch_twilio::subjects()).collect();
+    static SUBJECTS: Vec<Box<dyn ConformanceSubject>> = dispatch_meta::subjects()
+        .into_iter()
+        .chain(dispatch_twilio::subjects())
+        .chain(dispatch_telegram::gateway::subjects())
+        .collect();
 }
 
 /// The first byte chooses the adapter, and by its highest bit whether the body is JSON or a form.

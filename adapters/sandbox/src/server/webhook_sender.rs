@@ -32,8 +32,8 @@ pub(super) struct WebhookSender {
 
 /// Signs webhooks as one provider does.
 pub(super) trait WebhookSigner: Send + Sync {
-    /// The header that makes a webhook to `url` with this body genuine; `None` if that failed.
-    fn sign(&self, url: &str, body: &[u8]) -> Option<(&'static str, String)>;
+    /// The headers that make a webhook to `url` with this body genuine; none if that failed.
+    fn sign(&self, url: &str, body: &[u8]) -> Vec<(&'static str, String)>;
 }
 
 /// A webhook, before it is signed.
@@ -152,10 +152,8 @@ impl WebhookSender {
             ReceiptSigning::Unsigned => false,
         };
         let signer = signer.as_ref().filter(|_| signs);
-        match signer.and_then(|signer| signer.sign(url, body)) {
-            Some((name, value)) => request.header(name, value),
-            None => request,
-        }
+        let headers = signer.map(|signer| signer.sign(url, body)).unwrap_or_default();
+        headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     fn lane(&self, message: &str) -> &Queue<WebhookPost> {

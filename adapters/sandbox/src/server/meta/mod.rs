@@ -162,9 +162,9 @@ impl MetaFront {
 }
 
 impl WebhookSigner for BodySigner {
-    fn sign(&self, _url: &str, body: &[u8]) -> Option<(&'static str, String)> {
+    fn sign(&self, _url: &str, body: &[u8]) -> Vec<(&'static str, String)> {
         let signature = SignatureScheme::Sha256Hex.sign(self.0.expose().as_bytes(), body);
-        Some(("x-hub-signature-256", format!("sha256={signature}")))
+        vec![("x-hub-signature-256", format!("sha256={signature}"))]
     }
 }
 

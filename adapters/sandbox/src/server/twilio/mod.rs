@@ -75,10 +75,10 @@ pub(super) fn routes(shared: &Arc<SharedServer>, account: &SimulatedTwilio) -> R
 }
 
 impl WebhookSigner for UrlSigner {
-    fn sign(&self, url: &str, body: &[u8]) -> Option<(&'static str, String)> {
+    fn sign(&self, url: &str, body: &[u8]) -> Vec<(&'static str, String)> {
         let text = dispatch_twilio::signed_text(url, body);
         let key = self.0.expose().as_bytes();
-        Some(("x-twilio-signature", SignatureScheme::Sha1Base64.sign(key, text.as_bytes())))
+        vec![("x-twilio-signature", SignatureScheme::Sha1Base64.sign(key, text.as_bytes()))]
     }
 }
 

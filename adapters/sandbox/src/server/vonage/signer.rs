@@ -51,7 +51,7 @@ impl TokenSigner {
 }
 
 impl WebhookSigner for TokenSigner {
-    fn sign(&self, _url: &str, body: &[u8]) -> Option<(&'static str, String)> {
+    fn sign(&self, _url: &str, body: &[u8]) -> Vec<(&'static str, String)> {
         let now = self.provider.clock().wall();
         let payload_hash: String =
             Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -66,9 +66,8 @@ impl WebhookSigner for TokenSigner {
             api_key: &self.api_key,
             application_id: self.application_id.as_deref(),
         };
-        jsonwebtoken::encode(&Header::default(), &claims, &self.key)
-            .inspect_err(|error| tracing::error!(%error, "a status webhook could not be signed"))
-            .ok()
-            .map(|token| ("authorization", format!("Bearer {token}")))
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &self.key)
+            .inspect_err(|error| tracing::error!(%error, "a status webhook could not be signed"));
+        token.into_iter().map(|token| ("authorization", format!("Bearer {token}"))).collect()
     }
 }

@@ -1,0 +1,5 @@
+//! Telegram.
+//!
+//! [`gateway`] is the Telegram Gateway: one-time codes to phone numbers, on the channel `telegram`.
+
+pub mod gateway;
