@@ -318,6 +318,58 @@ async fn push_service() -> String {
     url
 }
 
+/// Never there at first, not there at a restart, and then somewhere else: nothing fails over for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_that_is_not_there_keeps_what_is_open_waiting_and_is_found_elsewhere() {
+    let Some(python) = node::python_with("grpc_tools").await else { return };
+    let (_gateway, base_url) = gateway().await;
+    let (at, elsewhere) = (free_port().await, free_port().await);
+    let adapter = async |at: SocketAddr| {
+        let mut program = Command::new(&python);
+        program.arg(example("python").join("fax.py"));
+        started(program, at).await
+    };
+    let configured = |at: SocketAddr| {
+        let endpoint = format!("http://{at}");
+        configuration(
+            "python",
+            &BTreeMap::from([
+                ("http://127.0.0.1:7400", &*endpoint),
+                ("http://127.0.0.1:8400", &*base_url),
+                ("env:FAX_GATEWAY_TOKEN", TOKEN),
+            ]),
+        )
+    };
+    let world = World::start(&configured(at)).await;
+    let refused = world.create("python", RECIPIENT).await.unwrap_err();
+    assert!(refused.contains(&format!("adapter fax at http://{at}")), "{refused}");
+    let mut running = adapter(at).await;
+    let is_known = async || world.create("python", RECIPIENT).await.is_ok();
+    assert!(eventually(PATIENCE, is_known).await, "it is served once it answers");
+    running.kill().await.unwrap();
+
+    // Known by what it told the life before.
+    let folder = world.stop().await;
+    let world = World::start_in(folder, &configured(at)).await;
+    let id = world.create("python", RECIPIENT).await.unwrap();
+    world.until(&id, |it| format!("{:?}", it.timeline).contains("adapter fax")).await;
+    let is_told = async || {
+        let metrics = reqwest::get(format!("http://{}/metrics", world.process.internal_http));
+        let metrics = metrics.await.unwrap().text().await.unwrap();
+        metrics.contains("dispatch_provider_down{provider=\"fax\"} 1")
+    };
+    assert!(eventually(PATIENCE, is_told).await, "a metric says that it is down");
+
+    let _running = adapter(elsewhere).await;
+    std::fs::write(world.folder.path().join("dispatch.toml"), configured(elsewhere)).unwrap();
+    world.process.reload();
+    let workflow = world.over(&id).await;
+    let step = &workflow.steps[0];
+    assert_eq!((step.state(), &*step.status), (StepState::Met, "delivered"), "{workflow:?}");
+    assert!(workflow.steps[1].attempts.is_empty());
+    world.stop().await;
+}
+
 #[test]
 fn the_python_file_has_fewer_than_sixty_lines() {
     let text = std::fs::read_to_string(example("python").join("fax.py")).unwrap();
