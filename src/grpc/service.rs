@@ -34,7 +34,8 @@ use crate::{
         CreateWorkflowResponse, GetWorkflowRequest, GetWorkflowResponse, ListChannelsRequest,
         ListChannelsResponse, ListWorkflowsRequest, ListWorkflowsResponse, StreamStart,
         StreamStatusRequest, StreamStatusResponse, WorkflowView, batch_create_result,
-        dispatch_service_server, stream_status_request,
+        dispatch_service_server,
+        stream_status_request::{self, Start},
     },
     store::{Cursor, Filter, Reader},
 };
@@ -177,60 +178,13 @@ impl DispatchService {
         authorization: Option<String>,
         request: StreamStatusRequest,
     ) -> Result<mpsc::Receiver<Result<StreamStatusResponse, Status>>, Error> {
-        use stream_status_request::{Start, Target as Asked};
         let counted = self.calls.stream(&caller.tenant)?;
-        let reader = self.engine.reader();
         let tokens = self.tokens()?;
         let whose = caller.view(&request.tenant)?;
-        let target = match request.target {
-            Some(Asked::WorkflowId(id)) => {
-                let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
-                // Said at once, not on a stream that stays silent.
-                self.show(&caller, id, View::Summary).await?;
-                Target::Workflow { id, follow_late: request.follow_late_receipts }
-            }
-            Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
-                let wanted = "must hold at least one label; to follow everything set `all`";
-                return Err(Error::invalid("labels.labels", wanted));
-            }
-            Some(Asked::Labels(filter)) => Target::Labels(filter.labels),
-            Some(Asked::All(_)) => Target::Labels(BTreeMap::new()),
-            None => {
-                let wanted = "set one of workflow_id, labels and all";
-                return Err(Error::invalid("target", wanted));
-            }
-        };
+        let target = self.target(&caller, request.target, request.follow_late_receipts).await?;
         let has_token = matches!(request.start, Some(Start::ResumeToken(_)));
-        let now = Position::behind(reader.newest());
-        let beginning = Position::behind(reader.oldest());
-        let position = match (request.start, &target) {
-            (Some(Start::ResumeToken(token)), _) => {
-                let position = tokens.position(token::audience(&whose), &token)?;
-                // A folder that was restored from a backup keeps its name, and has lost its newest.
-                if position.cursor > reader.newest() {
-                    return Err(Error::TokenForeign);
-                }
-                let is_one = matches!(target, Target::Workflow { .. });
-                if position.cursor < reader.oldest() && !is_one {
-                    let oldest = tokens.resume(token::audience(&whose), beginning);
-                    return Err(Error::TokenTooOld { oldest });
-                }
-                position
-            }
-            (Some(Start::Position(start)), _) if StreamStart::try_from(start).is_err() => {
-                let wanted = "must be STREAM_START_NOW or STREAM_START_BEGINNING";
-                return Err(Error::invalid("position", wanted));
-            }
-            (Some(Start::Position(start)), _) if start == StreamStart::Now as i32 => now,
-            // One workflow's stream starts with what already happened to it.
-            (Some(Start::Position(_)) | None, Target::Workflow { .. }) => {
-                Position { cursor: Cursor(0), seen: 0 }
-            }
-            (Some(Start::Position(start)), _) if start == StreamStart::Beginning as i32 => {
-                beginning
-            }
-            (Some(Start::Position(_)) | None, Target::Labels(_)) => now,
-        };
+        let now = Position::behind(self.engine.reader().newest());
+        let position = self.start(request.start, &target, now, (&tokens, &whose))?;
         // One place more, for the error that may end it.
         let (to, events) = mpsc::channel(STREAM_AHEAD + 1);
         let error_slot = to.clone().try_reserve_owned().ok();
@@ -267,6 +221,74 @@ impl DispatchService {
             let _ = tokio::time::timeout(reader_timeout, end.send(Err(last))).await;
         });
         Ok(events)
+    }
+
+    /// What a stream is asked to follow.
+    async fn target(
+        &self,
+        caller: &Caller,
+        asked: Option<stream_status_request::Target>,
+        follow_late: bool,
+    ) -> Result<Target, Error> {
+        use stream_status_request::Target as Asked;
+        match asked {
+            Some(Asked::WorkflowId(id)) => {
+                let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
+                // Said at once, not on a stream that stays silent.
+                self.show(caller, id, View::Summary).await?;
+                Ok(Target::Workflow { id, follow_late })
+            }
+            Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
+                let wanted = "must hold at least one label; to follow everything set `all`";
+                Err(Error::invalid("labels.labels", wanted))
+            }
+            Some(Asked::Labels(filter)) => Ok(Target::Labels(filter.labels)),
+            Some(Asked::All(_)) => Ok(Target::Labels(BTreeMap::new())),
+            None => {
+                let wanted = "set one of workflow_id, labels and all";
+                Err(Error::invalid("target", wanted))
+            }
+        }
+    }
+
+    /// Where a stream begins. `now` is behind the newest row.
+    fn start(
+        &self,
+        start: Option<Start>,
+        target: &Target,
+        now: Position,
+        (tokens, whose): (&Tokens, &Option<Arc<str>>),
+    ) -> Result<Position, Error> {
+        let reader = self.engine.reader();
+        let beginning = Position::behind(reader.oldest());
+        match (start, target) {
+            (Some(Start::ResumeToken(token)), _) => {
+                let position = tokens.position(token::audience(whose), &token)?;
+                // A folder that was restored from a backup keeps its name, and has lost its newest.
+                if position.cursor > reader.newest() {
+                    return Err(Error::TokenForeign);
+                }
+                let is_one = matches!(target, Target::Workflow { .. });
+                if position.cursor < reader.oldest() && !is_one {
+                    let oldest = tokens.resume(token::audience(whose), beginning);
+                    return Err(Error::TokenTooOld { oldest });
+                }
+                Ok(position)
+            }
+            (Some(Start::Position(start)), _) if StreamStart::try_from(start).is_err() => {
+                let wanted = "must be STREAM_START_NOW or STREAM_START_BEGINNING";
+                Err(Error::invalid("position", wanted))
+            }
+            (Some(Start::Position(start)), _) if start == StreamStart::Now as i32 => Ok(now),
+            // One workflow's stream starts with what already happened to it.
+            (Some(Start::Position(_)) | None, Target::Workflow { .. }) => {
+                Ok(Position { cursor: Cursor(0), seen: 0 })
+            }
+            (Some(Start::Position(start)), _) if start == StreamStart::Beginning as i32 => {
+                Ok(beginning)
+            }
+            (Some(Start::Position(_)) | None, Target::Labels(_)) => Ok(now),
+        }
     }
 }
 

@@ -181,10 +181,23 @@ impl Webhooks {
                 return not_taken(RetryAfter(UNREAD_RETRY_S));
             }
         };
-        let verdict = match outcome.verdict {
+        self.judged(of, &account.name, outcome.verdict);
+        // Whatever a provider hands back beside that verdict, a forged call changes nothing.
+        if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
+            let by = ReportedBy { provider: of, account: &account.name, own };
+            if let Err(later) = self.sink.take(&by, outcome.inbound).await {
+                return not_taken(later);
+            }
+        }
+        let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
+        (status, outcome.body).into_response()
+    }
+
+    /// Counts a verdict, and logs what somebody should look into.
+    fn judged(&self, of: &str, account: &str, verdict: Verdict) {
+        let verdict = match verdict {
             Verdict::Understood => "understood",
             Verdict::NotUnderstood => {
-                let account = &*account.name;
                 if self.admits_log(Level::WARN, "webhook_not_understood", account, of) {
                     tracing::warn!(provider = of, account, "a genuine webhook was not understood");
                 }
@@ -192,7 +205,6 @@ impl Webhooks {
             }
             Verdict::Forged => {
                 // Whoever finds this address could fill a log: the metric counts, the line is rare.
-                let account = &*account.name;
                 if self.admits_log(Level::WARN, "webhook_forged", account, of) {
                     tracing::warn!(
                         provider = of,
@@ -203,16 +215,7 @@ impl Webhooks {
                 "forged"
             }
         };
-        self.telemetry.metrics.webhook(of, &account.name, verdict);
-        // Whatever a provider hands back beside that verdict, a forged call changes nothing.
-        if outcome.verdict != Verdict::Forged && !outcome.inbound.is_empty() {
-            let by = ReportedBy { provider: of, account: &account.name, own };
-            if let Err(later) = self.sink.take(&by, outcome.inbound).await {
-                return not_taken(later);
-            }
-        }
-        let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
-        (status, outcome.body).into_response()
+        self.telemetry.metrics.webhook(of, account, verdict);
     }
 
     /// A call's body, and its place among the large ones; or what the caller is answered.

@@ -7,7 +7,7 @@ use dispatch_contract::AttemptId;
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
 use crate::{
     engine::{Canceled, Command, Created, EngineError, NewWorkflow, Responder},
-    machine::{self, AttemptState, Event, Workflow, WorkflowId},
+    machine::{self, AttemptState, Event, Fingerprint, Workflow, WorkflowId},
     store::{Record, StoreError},
 };
 
@@ -71,36 +71,18 @@ impl BatchContext<'_> {
         record: Record,
         reply: Responder<Result<Created, EngineError>>,
     ) -> Result<(), StoreError> {
-        if let Some(request_id) = &record.request_id {
-            let key = (Arc::clone(&record.tenant), request_id.clone());
-            let in_batch = self.requests.get(&key).and_then(|id| {
-                self.loaded.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
-            });
-            let known = match in_batch {
-                Some(known) => Some(known),
-                None => self.store.find_request(&record.tenant, request_id)?,
+        if let Some((id, fingerprint)) = self.requested(&record)? {
+            let answer = if fingerprint == record.fingerprint {
+                Ok(Created { id, new: None })
+            } else {
+                Err(EngineError::AlreadyExists(id))
             };
-            if let Some((id, fingerprint)) = known {
-                let answer = if fingerprint == record.fingerprint {
-                    Ok(Created { id, new: None })
-                } else {
-                    Err(EngineError::AlreadyExists(id))
-                };
-                self.effects.acks.push(Box::new(move || reply(answer)));
-                return Ok(());
-            }
+            self.effects.acks.push(Box::new(move || reply(answer)));
+            return Ok(());
         }
         // Only now: a repeated request is answered with the workflow that there is, however late.
-        if self.processor.is_short_of_space {
-            reply(Err(EngineError::DiskFull));
-            return Ok(());
-        }
-        if self.processor.is_restore_locked() {
-            reply(Err(EngineError::RestoreLocked));
-            return Ok(());
-        }
-        if record.plan.valid_until.is_some_and(|until| until <= self.now.wall) {
-            reply(Err(EngineError::TooLate));
+        if let Some(error) = self.refusal(&record) {
+            reply(Err(error));
             return Ok(());
         }
         let mut state = self.processor.requirements.workflow(&record);
@@ -142,6 +124,32 @@ impl BatchContext<'_> {
         });
         self.effects.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
         Ok(())
+    }
+
+    /// The workflow that was made for a create's request id, in this batch or before it, and the fingerprint of its
+    /// plan.
+    fn requested(&self, record: &Record) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+        let Some(request_id) = &record.request_id else { return Ok(None) };
+        let key = (Arc::clone(&record.tenant), request_id.clone());
+        let in_batch = self.requests.get(&key).and_then(|id| {
+            self.loaded.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
+        });
+        match in_batch {
+            Some(known) => Ok(Some(known)),
+            None => self.store.find_request(&record.tenant, request_id),
+        }
+    }
+
+    /// Why no new workflow is made of a request, whatever the routes.
+    fn refusal(&self, record: &Record) -> Option<EngineError> {
+        if self.processor.is_short_of_space {
+            return Some(EngineError::DiskFull);
+        }
+        if self.processor.is_restore_locked() {
+            return Some(EngineError::RestoreLocked);
+        }
+        let is_over = record.plan.valid_until.is_some_and(|until| until <= self.now.wall);
+        is_over.then_some(EngineError::TooLate)
     }
 
     pub(super) fn cancel(

@@ -7,6 +7,7 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
+    path::Path,
     sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
@@ -121,21 +122,8 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
     let lost = seen.0.saturating_sub(newest.0);
     let setting_changes = settings::changes(&tree)?;
     let lost_changes = marked.map_or(0, |marked| marked.settings.saturating_sub(setting_changes));
-    if lost_changes > 0 && !accepts_loss {
-        return Err(StoreError::Refused(format!(
-            "the newest {lost_changes} changes of keys, applications and accounts in {} are lost: the \
-             disk damaged them, or the folder was copied in part. Restore a backup; or start once with \
-             --accept-loss to go on without them",
-            options.folder.display()
-        )));
-    }
-    if lost > 0 && !accepts_loss {
-        return Err(StoreError::Refused(format!(
-            "the newest {lost} rows of the journal in {} are lost: the disk damaged them, or the \
-             folder was copied in part. Restore a backup; or start once with --accept-loss to go \
-             on without them: workflows will be missing, and messages may be sent again",
-            options.folder.display()
-        )));
+    if !accepts_loss {
+        refuse_loss(&options.folder, lost, lost_changes)?;
     }
     let folder = options.folder.display();
     if lost > 0 {
@@ -191,6 +179,26 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
         checkpoint_rows: CHECKPOINT_ROWS,
         checkpointing: None,
     })
+}
+
+/// A folder that lost what was durable is not gone on with unasked.
+fn refuse_loss(folder: &Path, lost: u64, lost_changes: u64) -> Result<(), StoreError> {
+    let folder = folder.display();
+    if lost_changes > 0 {
+        return Err(StoreError::Refused(format!(
+            "the newest {lost_changes} changes of keys, applications and accounts in {folder} are lost: the \
+             disk damaged them, or the folder was copied in part. Restore a backup; or start once with \
+             --accept-loss to go on without them"
+        )));
+    }
+    if lost > 0 {
+        return Err(StoreError::Refused(format!(
+            "the newest {lost} rows of the journal in {folder} are lost: the disk damaged them, or the \
+             folder was copied in part. Restore a backup; or start once with --accept-loss to go on \
+             without them: workflows will be missing, and messages may be sent again"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn edge(tree: &SledTree) -> Result<LowWaterMark, StoreError> {

@@ -15,8 +15,11 @@ use std::{
 use dispatch_contract::UnixMillis;
 
 use super::{
-    Appender, EndedLocation, JournalEntry, SledStore, journal::Chunk, keys, read::History,
-    tree::WriteBatch,
+    Appender, EndedLocation, JournalEntry, LowWaterMark, SledStore,
+    journal::Chunk,
+    keys,
+    read::History,
+    tree::{SledTree, WriteBatch},
 };
 use crate::{
     machine::WorkflowId,
@@ -50,6 +53,17 @@ struct Cutoff {
     waits: UnixMillis,
 }
 
+/// A sweep under way: what it is to write, and what is so once that is durable.
+struct Sweep {
+    now: UnixMillis,
+    edge: LowWaterMark,
+    swept: Swept,
+    writes: WriteBatch,
+    appender: Appender,
+    /// Open workflows that stand elsewhere from then on.
+    moved: Vec<(WorkflowId, Cursor)>,
+}
+
 impl SledStore {
     pub(super) fn sweep_some(
         &mut self,
@@ -61,15 +75,18 @@ impl SledStore {
         let waits = UnixMillis(before.0.saturating_sub(grace.as_millis() as u64));
         let cutoff = Cutoff { before, waits };
         let shared = Arc::clone(&self.shared);
-        let mut swept = Swept::default();
-        let mut writes = WriteBatch::default();
-        let mut appender = Appender::behind(self.newest);
-        let mut edge = self.edge;
+        let mut sweep = Sweep {
+            now,
+            edge: self.edge,
+            swept: Swept::default(),
+            writes: WriteBatch::default(),
+            appender: Appender::behind(self.newest),
+            moved: Vec::new(),
+        };
         let mut decided = HashSet::new();
-        let mut moved = Vec::new();
         // What is read is dropped again, but takes its time as well.
         let mut read_bytes = 0;
-        for chunk in shared.tree.chunks(Cursor(edge.swept.0 + 1))? {
+        for chunk in shared.tree.chunks(Cursor(sweep.edge.swept.0 + 1))? {
             let chunk = chunk?;
             let Some(decision) = self.decide(&chunk, &cutoff, &decided)? else { break };
             for (id, action) in decision.actions {
@@ -81,43 +98,28 @@ impl SledStore {
                 })?;
                 match action {
                     RetentionAction::Forget(ended) => {
-                        self.forget(id, history, &mut writes)?;
-                        edge.gone = edge.gone.max(ended.newest);
-                        swept.forgotten.push(id);
+                        sweep.forget(&shared.tree, ended, id, history)?
                     }
-                    RetentionAction::Compact(ended) => {
-                        let compacted = appender.next();
-                        let History { record, rows, messages } = history;
-                        let entry = JournalEntry::Compacted {
-                            workflow: id,
-                            at: now,
-                            record,
-                            rows,
-                            messages,
-                        };
-                        appender.put(&entry, &mut writes)?;
-                        match ended {
-                            Some(ended) => {
-                                let ended =
-                                    EndedLocation { first: compacted, last: compacted, ..ended };
-                                writes.put(keys::ended(id), &ended)?;
-                            }
-                            None => moved.push((id, compacted)),
-                        }
-                        swept.compacted += 1;
-                    }
+                    RetentionAction::Compact(ended) => sweep.compact(ended, id, history)?,
                 }
             }
-            shared.tree.remove(&mut writes, keys::journal(chunk.first))?;
-            edge.swept = decision.last;
-            edge.gone = edge.gone.max(decision.transition.unwrap_or_default());
-            swept.rows += decision.rows;
+            shared.tree.remove(&mut sweep.writes, keys::journal(chunk.first))?;
+            sweep.edge.swept = decision.last;
+            sweep.edge.gone = sweep.edge.gone.max(decision.transition.unwrap_or_default());
+            sweep.swept.rows += decision.rows;
             read_bytes += chunk.bytes();
-            if swept.rows >= budget || read_bytes + writes.bytes() >= BATCH_BYTES {
-                swept.has_more = true;
+            if sweep.swept.rows >= budget || read_bytes + sweep.writes.bytes() >= BATCH_BYTES {
+                sweep.swept.has_more = true;
                 break;
             }
         }
+        self.keep_sweep(sweep)
+    }
+
+    /// Makes a sweep durable, and has it seen.
+    fn keep_sweep(&mut self, sweep: Sweep) -> Result<Swept, StoreError> {
+        let Sweep { now, edge, swept, mut writes, appender, moved } = sweep;
+        let shared = Arc::clone(&self.shared);
         if swept.rows == 0 {
             return Ok(swept);
         }
@@ -190,21 +192,49 @@ impl SledStore {
         }
         Ok(Some(ChunkDecision { last, rows, transition, actions }))
     }
+}
 
+impl Sweep {
     /// Drops all that leads to a workflow.
     fn forget(
-        &self,
+        &mut self,
+        tree: &SledTree,
+        ended: EndedLocation,
         id: WorkflowId,
         history: History,
-        writes: &mut WriteBatch,
     ) -> Result<(), StoreError> {
-        let tree = &self.shared.tree;
+        let writes = &mut self.writes;
         for message in history.messages {
             tree.remove(writes, keys::found_by(message))?;
         }
         if let Some(request_id) = &history.record.request_id {
             tree.remove(writes, keys::request(&history.record.tenant, request_id))?;
         }
-        tree.remove(writes, keys::ended(id))
+        tree.remove(writes, keys::ended(id))?;
+        self.edge.gone = self.edge.gone.max(ended.newest);
+        self.swept.forgotten.push(id);
+        Ok(())
+    }
+
+    /// Writes a workflow once more, at the journal's right end. `ended` is where it stood, if it has ended.
+    fn compact(
+        &mut self,
+        ended: Option<EndedLocation>,
+        id: WorkflowId,
+        history: History,
+    ) -> Result<(), StoreError> {
+        let compacted = self.appender.next();
+        let History { record, rows, messages } = history;
+        let entry = JournalEntry::Compacted { workflow: id, at: self.now, record, rows, messages };
+        self.appender.put(&entry, &mut self.writes)?;
+        match ended {
+            Some(ended) => {
+                let ended = EndedLocation { first: compacted, last: compacted, ..ended };
+                self.writes.put(keys::ended(id), &ended)?;
+            }
+            None => self.moved.push((id, compacted)),
+        }
+        self.swept.compacted += 1;
+        Ok(())
     }
 }
