@@ -6,7 +6,7 @@ use dispatch_kit::conformance::{ConformanceSubject, NOW, SampleWebhook};
 use super::webhook::read_request;
 
 thread_local! {
-    static SUBJECTS: Vec<Box<dyn ConformanceSubject>> = dispatch_meta::subjects()
+    pub(super) static SUBJECTS: Vec<Box<dyn ConformanceSubject>> = dispatch_meta::subjects()
         .into_iter()
         .chain(dispatch_twilio::subjects())
         .chain(dispatch_telegram::gateway::subjects())

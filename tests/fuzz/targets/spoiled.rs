@@ -1,18 +1,41 @@
 //! A genuine receipt, and a genuine answer to a send, spoiled where nobody looks: what they tell stays.
 
-use dispatch_contract::Verdict;
-use dispatch_kit::{codes::Codes, conformance, http::HttpResponse, json::Json};
+use dispatch_contract::{Failure, Report, Status, Verdict};
+use dispatch_kit::{
+    codes::Codes,
+    conformance::{self, ConformanceSubject, ExpectedReport, SampleWebhook},
+    http::HttpResponse,
+    json::Json,
+};
 use serde_json::json;
 
-use super::webhook::{NOW, VONAGE, account, hash, read, signed};
+use super::{
+    signed::SUBJECTS,
+    webhook::{NOW, VONAGE, account, hash, read, read_request, signed},
+};
 
 const ATTEMPT: &str = "0198c0ffee007000800000000000beef.3";
 const STATUSES: [&str; 6] = ["submitted", "delivered", "read", "seen", "rejected", "undeliverable"];
 
-/// The first byte chooses the shape, the second the status and how its word is
+/// What Meta, Twilio and Telegram are made to tell.
+const REPORTS: [Report; 5] = [
+    Report::Reached(Status::Submitted),
+    Report::Reached(Status::Delivered),
+    Report::Reached(Status::Read),
+    Report::Reached(Status::Replied),
+    Report::Failed(Failure::Undeliverable),
+];
+
+/// The first byte chooses whose it is and its shape, the second the status and how its word is
 /// written; all others spoil.
 pub fn spoiled(data: &[u8]) {
     let [choice, word, with @ ..] = data else { return };
+    if choice & 0x40 != 0 {
+        return SUBJECTS.with(|subjects| {
+            let subject = &*subjects[usize::from(choice & 0x3f) % subjects.len()];
+            of_subject(subject, REPORTS[usize::from(word % 5)], with);
+        });
+    }
     let (is_v1, version) = if choice & 0x80 == 0 { (true, "v1") } else { (false, "v0.1") };
     let status = STATUSES[usize::from(word % 6)];
     let mut body = json!({
@@ -59,5 +82,21 @@ pub fn spoiled(data: &[u8]) {
         if Json::items(&odd).count() == 1 {
             assert_eq!(answer(odd), answer(body.as_bytes().to_vec()));
         }
+    }
+}
+
+/// Each genuine webhook by which a provider tells `report`, spoiled and signed, tells what it told.
+fn of_subject(subject: &dyn ConformanceSubject, report: Report, with: &[u8]) {
+    let account = subject.account("http://127.0.0.1:9");
+    let told = |mut webhook: SampleWebhook| {
+        subject.sign(&mut webhook);
+        read_request(subject.provider(), &account, &webhook.as_request(), conformance::NOW)
+    };
+    let attempt = ATTEMPT.parse().expect("an attempt's id");
+    let provider_id = "SM0123456789abcdef0123456789abcdef".to_owned();
+    for webhook in subject.webhooks(&ExpectedReport { attempt, provider_id, report }) {
+        let genuine = told(webhook.clone());
+        assert_eq!(genuine.verdict, Verdict::Understood);
+        assert_eq!(told(webhook.spoiled(with)), genuine);
     }
 }

@@ -3,8 +3,27 @@
 
 use serde_json::{Map, Value};
 
+use super::SampleWebhook;
+
 /// How often a body is spoiled at most.
 const MOST: usize = 8;
+
+impl SampleWebhook {
+    /// The same webhook with odd things beside what it tells, as `with` says: any bytes. It is still to be signed,
+    /// and has to be read as without them.
+    #[must_use]
+    pub fn spoiled(&self, with: &[u8]) -> SampleWebhook {
+        if self.body.is_empty() {
+            let query = spoiled_form(self.query().as_bytes(), with);
+            return self.with_query(&String::from_utf8_lossy(&query));
+        }
+        let body = match self.is_form() {
+            true => spoiled_form(&self.body, with),
+            false => spoiled(&self.body, with),
+        };
+        SampleWebhook { body, ..self.clone() }
+    }
+}
 
 /// `body`, if it is one JSON object, spoiled as `with` says: any bytes. What its own fields tell stays;
 /// whoever reads them has to read the same.

@@ -9,7 +9,6 @@ use dispatch_contract::{
 
 use super::{
     ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, any_sample, attempt,
-    spoil::{spoiled, spoiled_form},
 };
 
 const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
@@ -332,24 +331,13 @@ fn oddities(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
     let mut dice = Dice::new();
     for _ in 0..ODDITIES {
         let with: Vec<_> = (0..6).flat_map(|_| dice.roll()).collect();
-        let odd = signed(subject, &spoilt(webhook, &with));
+        let odd = signed(subject, &webhook.spoiled(&with));
         let outcome = call(subject, &odd);
         findings.check(Promise::Reading, outcome == genuine, || {
             let start: String = format!("{odd:?}").chars().take(400).collect();
             format!("{start} should be read as without what is odd, and is {outcome:?}")
         });
     }
-}
-
-/// The webhook, with odd things beside what it tells.
-fn spoilt(webhook: &SampleWebhook, with: &[u8]) -> SampleWebhook {
-    let form = |fields: &[u8]| spoiled_form(fields, with);
-    if webhook.body.is_empty() {
-        let query = form(webhook.query().as_bytes());
-        return webhook.with_query(&String::from_utf8_lossy(&query));
-    }
-    let body = if webhook.is_form() { form(&webhook.body) } else { spoiled(&webhook.body, with) };
-    SampleWebhook { body, ..webhook.clone() }
 }
 
 /// A fixed seed: the same bytes in every run.
