@@ -89,7 +89,8 @@ pub fn add(providers: &mut Providers) -> Result<(), RegistrationError> {
     providers.add_proven(dispatch_meta::provider(), dispatch_meta::subjects)?;
     providers.add_proven(dispatch_twilio::provider(), dispatch_twilio::subjects)?;
     providers
-        .add_proven(dispatch_telegram::gateway::provider(), dispatch_telegram::gateway::subjects)
+        .add_proven(dispatch_telegram::gateway::provider(), dispatch_telegram::gateway::subjects)?;
+    providers.add_proven(dispatch_telegram::bot::provider(), dispatch_telegram::bot::subjects)
 }
 
 /// [`parts_of`] with the providers that this program brings along.

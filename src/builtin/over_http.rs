@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use dispatch_contract::{Account, Channel, ChannelAdapter, Secret};
 use dispatch_sandbox::{MetaApp, SandboxServer, ServerConfig, SimulatedTwilio};
-use dispatch_telegram::gateway;
+use dispatch_telegram::{bot, gateway};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,8 @@ const META_ID: &str = "106540352242922";
 const BY_TWILIO: &str = "15005550006";
 
 /// Every channel through Vonage's adapters, over HTTP, to a sandbox that speaks the Vonage Messages API on
-/// `listener`; beside them one WhatsApp number through Meta's and one SMS number through Twilio's, and codes through the
-/// Telegram Gateway's, to the same sandbox. Their webhooks come back to `http`, signed.
+/// `listener`; beside them one WhatsApp number through Meta's and one SMS number through Twilio's, codes through the
+/// Telegram Gateway's and a bot's texts, to the same sandbox. Their webhooks come back to `http`, signed.
 ///
 /// # Errors
 /// If a script of the configuration cannot be read.
@@ -47,7 +47,8 @@ pub fn over_http(
         .map_err(|error| told(&error))?
         .with_meta(accounts.meta_side(webhooks(dispatch_meta::PROVIDER)))
         .with_twilio(&accounts.twilio_side())
-        .with_telegram(&accounts.secret());
+        .with_telegram(&accounts.secret())
+        .with_telegram_bot(&accounts.bot_token());
     tokio::spawn(async move {
         if let Err(error) = server.serve(listener, stop).await {
             tracing::error!(%error, "the simulated providers stopped");
@@ -57,7 +58,7 @@ pub fn over_http(
     let mut providers = Providers::default();
     add(&mut providers).map_err(unregistered)?;
     let registry = with_sandbox(&providers.registry, &provider)?;
-    let [vonage, meta, twilio, telegram] = accounts.accounts().map(Arc::new);
+    let [vonage, meta, twilio, telegram, telegram_bot] = accounts.accounts().map(Arc::new);
     let of = |account: &Arc<Account>, adapter: &Arc<dyn ChannelAdapter>| Route {
         callback_url: Some(Arc::from(webhooks(adapter.provider()))),
         ..usual_route(adapter, account)
@@ -70,6 +71,7 @@ pub fn over_http(
         match adapter.provider() {
             dispatch_vonage::PROVIDER => all.push(of(&vonage, adapter)),
             gateway::PROVIDER => all.push(of(&telegram, adapter)),
+            bot::PROVIDER => all.push(of(&telegram_bot, adapter)),
             dispatch_meta::PROVIDER if *adapter.channel() == Channel::WHATSAPP => {
                 one.push(Route { sender: exactly(BY_META), ..meta_s });
             }
@@ -85,8 +87,9 @@ pub fn over_http(
         dispatch_meta::PROVIDER,
         dispatch_twilio::PROVIDER,
         gateway::PROVIDER,
+        bot::PROVIDER,
     ];
-    let accounts = providers.into_iter().zip([vonage, meta, twilio, telegram]);
+    let accounts = providers.into_iter().zip([vonage, meta, twilio, telegram, telegram_bot]);
     let accounts: BTreeMap<_, _> = accounts
         .map(|(provider, account)| ((provider.to_owned(), SANDBOX.to_owned()), account))
         .collect();
@@ -135,8 +138,12 @@ impl SimulatedAccounts {
         SimulatedTwilio { account_sid, auth_token: self.secret(), api_key: None }
     }
 
-    /// Ours: Vonage's, Meta's, Twilio's, the Telegram Gateway's.
-    fn accounts(&self) -> [Account; 4] {
+    fn bot_token(&self) -> Secret {
+        Secret::new(format!("123456789:{}", self.secret))
+    }
+
+    /// Ours: Vonage's, Meta's, Twilio's, the Telegram Gateway's, a bot's.
+    fn accounts(&self) -> [Account; 5] {
         let numbers = format!("{BY_META}={META_ID}");
         [
             self.account(&[("api_key", Self::API_KEY)], &["api_secret", "signature_secret"]),
@@ -146,6 +153,10 @@ impl SimulatedAccounts {
             ),
             self.account(&[("account_sid", Self::ACCOUNT_SID)], &["auth_token"]),
             self.account(&[], &["access_token"]),
+            Account {
+                secrets: [("bot_token".to_owned(), self.bot_token())].into(),
+                ..self.account(&[], &[])
+            },
         ]
     }
 

@@ -23,6 +23,7 @@ use crate::{
 
 const KEY: &str = "me:a secret of the tests";
 const TOKEN: &str = "AAGG-a-token-of-the-tests";
+const BOT_TOKEN: &str = "123456789:AA-a-token-of-the-tests";
 const TWILIO: &str = "AC0123456789abcdef0123456789abcdef";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -62,6 +63,15 @@ secrets = {{ access_token = "{TOKEN}" }}
 [[routes]]
 name = "telegram"
 adapter = "telegram-gateway"
+account = "main"
+[[accounts]]
+name = "main"
+provider = "telegram_bot"
+settings = {{ base_url = "{server}" }}
+secrets = {{ bot_token = "{BOT_TOKEN}" }}
+[[routes]]
+name = "bot"
+adapter = "telegram-bot"
 account = "main"
 [[accounts]]
 name = "main"
@@ -128,6 +138,7 @@ fn simulated(listener: TcpListener) -> (Arc<SimulatedProvider>, CancellationToke
     };
     let server = SandboxServer::new(Arc::clone(&provider), ServerConfig::default()).unwrap();
     let server = server.with_twilio(&twilio).with_telegram(&Secret::new(TOKEN));
+    let server = server.with_telegram_bot(&Secret::new(BOT_TOKEN));
     let stop = CancellationToken::new();
     tokio::spawn(server.serve(listener, stop.clone()));
     (provider, stop)
@@ -199,4 +210,50 @@ async fn a_foreign_client_is_served_and_its_signatures_are_taken() {
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_s_text_is_submitted_and_one_who_blocked_it_is_reached_otherwise() {
+    let world = TelegramWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.script("1", "reject 1340");
+    for (chat, first) in
+        [("2718281828", (StepState::Met, "submitted")), ("1", (StepState::Failed, "pending"))]
+    {
+        let spec = dispatch::pb::from_yaml(&format!(
+            "
+steps:
+  - sender: {{ channel: telegram_bot, id: acme_bot }}
+    recipient: {{ channel: telegram_bot, id: '{chat}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: 30s, condition_status: submitted }}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900000' }}
+    message: {{ text: 'Your table is ready.' }}
+"
+        ));
+        let created = world.client.create(request(spec.unwrap())).await.unwrap();
+        let workflow = world.ended(&created.workflow.unwrap().workflow_id).await;
+        assert_eq!(states(&workflow)[0], first, "{workflow:?}");
+    }
+    world.stop().await;
+}
+
+/// python-telegram-bot is a client of somebody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_bot_is_served() {
+    let Some(python) = node::python_with("telegram").await else { return };
+    let listener = TcpListener::bind(FREE).await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let (provider, stop) = simulated(listener);
+    for (chat, script) in [("1", "reject 1340"), ("2", "reject 1300"), ("3", "throttle 1 3s")] {
+        provider.set_script(chat, script.parse().unwrap());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/telegram_bot.py");
+    let mut run = Command::new(python);
+    run.arg(script).args([&*server, BOT_TOKEN]);
+    let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
+    stop.cancel();
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`SandboxProvider`]: an ordinary provider within the process, with a [`SandboxAdapter`] a channel;
 //! - [`SandboxServer`]: an HTTP server that speaks the Vonage Messages API, v1 and v0.1, Meta's Graph API, Twilio's
-//!   `Messages` and the Telegram Gateway, signed webhooks included, so that the real adapters can be tried against it.
+//!   `Messages`, the Telegram Gateway and Telegram's Bot API, signed webhooks included, so that the real adapters can be tried against it.
 //!
 //! Everything but the sockets depends on the injected clock, the seed and the order of calls alone:
 //! the same seed gives the same ids. The provider remembers what it was asked and what it sent,

@@ -116,7 +116,7 @@ pub(super) const ADDRESSES: &[Spoiled] = &[
         "a channel there is not",
         |s| to(s, 0).channel = "private".into(),
         "steps[0].recipient.channel",
-        "messenger, mms, rcs, sms, telegram, viber_service_msg, whatsapp",
+        "messenger, mms, rcs, sms, telegram, telegram_bot, viber_service_msg, whatsapp",
     ),
     (
         "a channel in capitals",

@@ -300,7 +300,7 @@ fn messages() -> Vec<Bad> {
             "a channel there is not",
             set("/channel", json!("kakao")),
             "channel",
-            "which has messenger, mms, rcs, sms, telegram, viber_service, whatsapp",
+            "which has messenger, mms, rcs, sms, telegram, telegram_bot, viber_service, whatsapp",
         ),
         (
             "a sender of RCS with a blank",

@@ -1,7 +1,8 @@
 //! The provider as an HTTP server, in the words of those whose adapters are tried against it.
 //!
-//! - Each has a front with its own paths, credentials and words: [`vonage`], [`meta`], [`twilio`], [`telegram`]. They
-//!   share one listener, one provider with its scripts, and one sender of webhooks, which repeats what was not taken.
+//! - Each has a front with its own paths, credentials and words: [`vonage`], [`meta`], [`twilio`], [`telegram`],
+//!   [`telegram_bot`]. They share one listener, one provider with its scripts, and one sender of webhooks, which repeats
+//!   what was not taken.
 //! - `/sandbox/…` is for people and tests: what was sent, and which scripts are in force.
 //!
 //! It is meant for the loopback interface: `/sandbox/…` asks for no credential, and webhooks go wherever a
@@ -11,6 +12,7 @@ mod control;
 mod meta;
 mod shared;
 mod telegram;
+mod telegram_bot;
 mod twilio;
 mod vonage;
 mod webhook_sender;
@@ -102,6 +104,13 @@ impl SandboxServer {
     #[must_use]
     pub fn with_telegram(self, token: &Secret) -> Self {
         let routes = self.routes.merge(telegram::routes(&self.shared, token));
+        SandboxServer { routes, ..self }
+    }
+
+    /// The same with a bot at the simulated Bot API of Telegram beside it, whose token this is.
+    #[must_use]
+    pub fn with_telegram_bot(self, token: &Secret) -> Self {
+        let routes = self.routes.merge(telegram_bot::routes(&self.shared, token));
         SandboxServer { routes, ..self }
     }
 
