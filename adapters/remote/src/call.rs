@@ -63,7 +63,8 @@ impl CallProblem {
             Code::Unimplemented => {
                 ("it has no such call".to_owned(), ErrorKind::ProviderFailure, true)
             }
-            Code::DeadlineExceeded => return CallProblem::late(),
+            // Nobody here cancels a call: a server does, that keeps to the deadline itself.
+            Code::DeadlineExceeded | Code::Cancelled => return CallProblem::late(),
             _ if status.source().is_some() => {
                 ("the connection was lost".to_owned(), ErrorKind::ProviderFailure, false)
             }
