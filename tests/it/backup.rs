@@ -35,7 +35,9 @@ impl House {
     fn new() -> House {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("dispatch.toml");
-        let text = "[engine]\nrecovery_grace_s = 0\n[log]\nlevel = \"warn\"\n";
+        // What is not failed over from stays open, however long a test takes.
+        let text = "[engine]\nrecovery_grace_s = 0\n[log]\nlevel = \"warn\"\n\
+                    [sandbox]\ndefault_script = \"accept; deliver 1s\"\n";
         fs::write(&config, text).unwrap();
         House { folder, config }
     }
