@@ -172,7 +172,7 @@ impl ChannelAdapter for RemoteAdapter {
         match made.await {
             Ok(told) => read::sent(told),
             Err(problem) => {
-                if problem.is_of_the_connection() {
+                if problem.may_mean_down() {
                     self.remote.lost.notify_one();
                 }
                 Err(problem.error(&self.remote.name))

@@ -60,6 +60,10 @@ impl CallProblem {
             Code::Unauthenticated => {
                 ("it does not know our token".to_owned(), ErrorKind::Unauthorized, true)
             }
+            // That one was made here, of an answer: the call was processed.
+            Code::Unimplemented if status.metadata().contains_key("grpc-accept-encoding") => {
+                ("its answer is compressed".to_owned(), ErrorKind::ProviderFailure, false)
+            }
             Code::Unimplemented => {
                 ("it has no such call".to_owned(), ErrorKind::ProviderFailure, true)
             }
@@ -84,9 +88,14 @@ impl CallProblem {
         CallProblem { why, cause: None, kind: ErrorKind::Unreachable, is_certain: true }
     }
 
+    /// No answer came in time.
+    pub(crate) fn is_late(&self) -> bool {
+        self.kind == ErrorKind::Timeout
+    }
+
     /// Whether nobody can be there as it is: worth asking at once whether it is down.
-    pub(crate) fn is_of_the_connection(&self) -> bool {
-        self.cause.is_some() || self.why == "the connection was lost"
+    pub(crate) fn may_mean_down(&self) -> bool {
+        self.cause.is_some() || self.is_late() || self.why == "the connection was lost"
     }
 
     /// The same for whoever sent: made again where it certainly was not processed.

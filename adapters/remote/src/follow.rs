@@ -75,9 +75,11 @@ async fn watch(remote: &Remote) -> Down {
 }
 
 async fn ask(remote: &Remote) -> Result<(), Down> {
-    let told = remote.ping(PING).await?;
-    remote.described(&told);
-    Ok(())
+    let (told, serves) = remote.ping(PING).await;
+    if let Some(told) = told {
+        remote.described(&told);
+    }
+    serves
 }
 
 /// Accounts that were configured before the form was known may not fit it.

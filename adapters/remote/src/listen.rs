@@ -72,7 +72,12 @@ async fn one_stream(
         None => return Ended::Stopping,
     };
     let opened = async { Ok(remote.client()?.listen(ReceiverStream::new(sent)).await) };
-    let mut told: Streaming<pb::ListenResponse> = match opened.await {
+    // Many a server answers nothing until it has something to tell.
+    let opened = tokio::select! {
+        opened = opened => opened,
+        () = accounts.changed() => return Ended::AccountsChanged,
+    };
+    let mut told: Streaming<pb::ListenResponse> = match opened {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return broken(false, CallProblem::of(&status).why),
         Err(CallProblem { why, .. }) => return broken(false, why),
@@ -120,29 +125,19 @@ async fn take(
     sink: &dyn InboundSink,
     batch: pb::ListenResponse,
 ) -> Result<(), dispatch_contract::SinkClosed> {
-    let refused = |why: String, items: usize| {
-        tracing::warn!(adapter = remote.name, why, items, "what the adapter told is not taken");
-    };
     let items = batch.inbound.len();
     if !known.contains(&batch.account) {
         let account = shown(&batch.account);
-        refused(format!("account {account} is none of its configured ones"), items);
+        remote.refuse(&format!("account {account} is none of its configured ones"), items);
         return Ok(());
     }
     if items > read::MOST_ITEMS {
-        refused(format!("more than {} items at once", read::MOST_ITEMS), items);
+        remote.refuse(&format!("more than {} items at once", read::MOST_ITEMS), items);
         return Ok(());
     }
-    let (mut inbound, mut problems) = (Vec::new(), Vec::new());
-    for item in batch.inbound {
-        match read::item(item) {
-            Ok(item) => inbound.push(item),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    let count = problems.len();
-    if let Some(first) = problems.into_iter().next() {
-        refused(first, count);
+    let (inbound, refused) = read::items(batch.inbound);
+    if let Some(first) = refused.first() {
+        remote.refuse(first, refused.len());
     }
     if inbound.is_empty() { Ok(()) } else { sink.deliver(&batch.account, inbound).await }
 }

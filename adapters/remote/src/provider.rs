@@ -14,7 +14,7 @@ use crate::{
     checked,
     follow::follow,
     pb, read,
-    remote::Remote,
+    remote::{Down, Remote},
     target::DialTarget,
     write,
 };
@@ -66,20 +66,19 @@ impl RemoteProvider {
         patience: Duration,
     ) -> RemoteProvider {
         let remote = Arc::new(Remote::new(name, target, kept));
-        let asked = match patience.is_zero() {
-            true => None,
-            false => match tokio::time::timeout(patience, remote.ping(patience)).await {
-                Ok(told) => told.ok(),
-                Err(_) => None,
-            },
-        };
-        match asked {
-            Some(told) => remote.take(&told),
-            None => {
-                if let Some(told) = remote.read_kept() {
-                    remote.take(&told);
-                }
+        if !patience.is_zero() {
+            let asked = tokio::time::timeout(patience, remote.ping(patience)).await;
+            let (told, serves) = asked.unwrap_or_else(|_| (None, Err(Down::late())));
+            if let Some(told) = told {
+                remote.take(&told);
             }
+            // Nothing that is due is sent into a silence.
+            remote.note(serves.err());
+        }
+        if remote.description().is_none()
+            && let Some(told) = remote.read_kept()
+        {
+            remote.take(&told);
         }
         let mut channels = BTreeSet::new();
         if let Some(described) = remote.description() {
@@ -164,13 +163,18 @@ impl Provider for RemoteProvider {
         let asked = request(write::webhook(call, account, now), WEBHOOK);
         let asked = async { within(WEBHOOK, self.remote.client()?.read_webhook(asked)).await };
         let told = asked.await.map_err(|problem| problem.why)?;
-        read::webhook(told)
+        let (outcome, refused) = read::webhook(told)?;
+        if let Some(first) = refused.first() {
+            self.remote.refuse(first, refused.len());
+        }
+        Ok(outcome)
     }
 
     async fn probe(&self, account: &Account, _now: UnixMillis, timeout: Duration) -> Probe {
         let told = async {
-            let told = self.remote.ping(timeout).await.map_err(|down| down.why)?;
-            if !told.probes {
+            let (told, serves) = self.remote.ping(timeout).await;
+            serves.map_err(|down| down.why)?;
+            if !told.is_some_and(|told| told.probes) {
                 return Err("the adapter has no call that tells without sending".to_owned());
             }
             let asked = pb::ProbeRequest { account: Some(write::account(account)) };

@@ -112,15 +112,17 @@ pub(crate) fn probed(told: &pb::ProbeResponse) -> Probe {
     }
 }
 
-/// What became of a provider's call.
+/// What became of a provider's call; and why of what it told something is left out.
 ///
 /// # Errors
 /// If nothing is known of that; why.
-pub(crate) fn webhook(told: pb::ReadWebhookResponse) -> Result<WebhookOutcome, String> {
+pub(crate) fn webhook(
+    told: pb::ReadWebhookResponse,
+) -> Result<(WebhookOutcome, Vec<String>), String> {
     let verdict = match pb::Verdict::try_from(told.verdict) {
         Ok(pb::Verdict::Understood) => Verdict::Understood,
         Ok(pb::Verdict::NotUnderstood) => Verdict::NotUnderstood,
-        Ok(pb::Verdict::Forged) => return Ok(WebhookOutcome::forged()),
+        Ok(pb::Verdict::Forged) => return Ok((WebhookOutcome::forged(), Vec::new())),
         Ok(pb::Verdict::Unspecified) | Err(_) => {
             return Err(format!("verdict {} is not known here", told.verdict));
         }
@@ -136,35 +138,56 @@ pub(crate) fn webhook(told: pb::ReadWebhookResponse) -> Result<WebhookOutcome, S
     if told.inbound.len() > MOST_ITEMS {
         return Err(format!("it tells more than {MOST_ITEMS} items at once"));
     }
-    let inbound = told.inbound.into_iter().map(item).collect::<Result<_, _>>()?;
-    Ok(WebhookOutcome { status, body: told.body, verdict, inbound })
+    let (inbound, refused) = items(told.inbound);
+    Ok((WebhookOutcome { status, body: told.body, verdict, inbound }, refused))
 }
 
-/// One thing that a provider told.
-///
-/// # Errors
-/// If it is not understood; what of it is not.
-pub(crate) fn item(told: pb::Inbound) -> Result<Inbound, String> {
-    match told.item {
-        Some(inbound::Item::Receipt(it)) => receipt(it).map(Inbound::Receipt),
-        Some(inbound::Item::Reply(it)) => Ok(Inbound::Reply(Reply {
+/// What a provider told; and of what is not understood, which would not be a second time either, why.
+pub(crate) fn items(told: Vec<pb::Inbound>) -> (Vec<Inbound>, Vec<String>) {
+    let (mut inbound, mut refused) = (Vec::new(), Vec::new());
+    for told in told {
+        match item(told) {
+            Ok(item) => inbound.extend(item),
+            Err(why) => refused.push(why),
+        }
+    }
+    (inbound, refused)
+}
+
+/// One thing that a provider told. `None`: it is about somebody else's message.
+fn item(told: pb::Inbound) -> Result<Option<Inbound>, String> {
+    let item = match told.item {
+        Some(inbound::Item::Receipt(it)) if is_foreign(&it.attempt_id, &it.provider_message_id) => {
+            return Ok(None);
+        }
+        Some(inbound::Item::Reply(it)) if is_foreign(&it.attempt_id, &it.provider_message_id) => {
+            return Ok(None);
+        }
+        Some(inbound::Item::Receipt(it)) => Inbound::Receipt(receipt(it)?),
+        Some(inbound::Item::Reply(it)) => Inbound::Reply(Reply {
             provider_id: provider_id(it.provider_message_id)?,
-            attempt: attempt(&it.attempt_id)?,
+            attempt: attempt(&it.attempt_id),
             provider_time: it.provider_time.as_ref().and_then(time),
-        })),
-        Some(inbound::Item::Watermark(it)) => watermark(it).map(Inbound::Watermark),
-        Some(inbound::Item::OptOut(it)) => Ok(Inbound::OptOut(OptOut {
+        }),
+        Some(inbound::Item::Watermark(it)) => Inbound::Watermark(watermark(it)?),
+        Some(inbound::Item::OptOut(it)) => Inbound::OptOut(OptOut {
             sender: sender("an opt-out", &it.channel, it.sender)?,
             recipient: address(it.recipient).ok_or("an opt-out without a recipient")?,
             is_lifted: it.lifted,
-        })),
-        None => Err("an item of a kind that is not known here".to_owned()),
-    }
+        }),
+        None => return Err("an item of a kind that is not known here".to_owned()),
+    };
+    Ok(Some(item))
+}
+
+/// Whether only somebody else who sends by the same account at the provider can know what is meant.
+fn is_foreign(attempt_id: &str, provider_message_id: &str) -> bool {
+    !attempt_id.is_empty() && attempt(attempt_id).is_none() && provider_message_id.is_empty()
 }
 
 fn receipt(told: pb::Receipt) -> Result<Receipt, String> {
     let (attempt, provider_id) =
-        (attempt(&told.attempt_id)?, provider_id(told.provider_message_id)?);
+        (attempt(&told.attempt_id), provider_id(told.provider_message_id)?);
     if attempt.is_none() && provider_id.is_none() {
         return Err("a receipt that names neither an attempt nor a message".to_owned());
     }
@@ -219,11 +242,9 @@ fn address(told: Option<pb::Endpoint>) -> Option<Endpoint> {
     (1..=ADDRESS_BYTES).contains(&endpoint.value().len()).then_some(endpoint)
 }
 
-fn attempt(told: &str) -> Result<Option<AttemptId>, String> {
-    match told {
-        "" => Ok(None),
-        told => told.parse().map(Some).map_err(|_| "an attempt_id that is none of ours".to_owned()),
-    }
+/// What is no name of ours is somebody else's.
+fn attempt(told: &str) -> Option<AttemptId> {
+    told.parse().ok()
 }
 
 fn provider_id(told: String) -> Result<Option<String>, String> {

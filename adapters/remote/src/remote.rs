@@ -20,6 +20,7 @@ use crate::{
     call::{Bearer, CallProblem, request, within},
     checked,
     description::AdapterDescription,
+    limit::LineLimit,
     pb::{self, adapter_service_client::AdapterServiceClient},
     target::DialTarget,
 };
@@ -43,12 +44,19 @@ pub(crate) struct Remote {
     kept: Option<PathBuf>,
     /// Told when a call found nobody.
     pub(crate) lost: Notify,
+    pub(crate) lines: LineLimit,
 }
 
 /// Where it is, and the way there, which is made when it is first asked for.
 struct Dialled {
     target: DialTarget,
     way: OnceLock<Channel>,
+}
+
+impl Dialled {
+    fn new(target: DialTarget) -> Arc<Dialled> {
+        Arc::new(Dialled { target, way: OnceLock::new() })
+    }
 }
 
 /// That nothing can be sent through it, and why.
@@ -59,16 +67,23 @@ pub(crate) struct Down {
     pub(crate) cause: Option<Cause>,
 }
 
+impl Down {
+    /// No answer came in time.
+    pub(crate) fn late() -> Down {
+        Down { why: CallProblem::late().why, cause: None }
+    }
+}
+
 impl Remote {
     pub(crate) fn new(name: &str, target: DialTarget, kept: Option<PathBuf>) -> Remote {
-        let dialled = Arc::new(Dialled { target, way: OnceLock::new() });
         Remote {
             name: name.to_owned(),
-            dialled: watch::Sender::new(dialled),
+            dialled: watch::Sender::new(Dialled::new(target)),
             description: OnceLock::new(),
             down: Mutex::new(None),
             kept,
             lost: Notify::new(),
+            lines: LineLimit::default(),
         }
     }
 
@@ -77,9 +92,19 @@ impl Remote {
         self.dialled.send_if_modified(|dialled| {
             let is_other = dialled.target != target;
             if is_other {
-                *dialled = Arc::new(Dialled { target, way: OnceLock::new() });
+                *dialled = Dialled::new(target);
             }
             is_other
+        });
+    }
+
+    /// Connects anew with the next call: a connection can be dead without a word of anybody's. What is under way
+    /// ends as it began.
+    fn reconnect(&self) {
+        self.dialled.send_if_modified(|dialled| {
+            *dialled = Dialled::new(dialled.target.clone());
+            // It is no other place.
+            false
         });
     }
 
@@ -131,29 +156,43 @@ impl Remote {
         within(timeout, client.describe(asked)).await
     }
 
-    /// Whether it answers, and serves: what it tells of itself now.
-    pub(crate) async fn ping(&self, timeout: Duration) -> Result<pb::DescribeResponse, Down> {
-        let ping = async {
-            let told = self.describe(timeout).await?;
+    /// What it tells of itself now, where that can be used; and whether it answers, and serves.
+    pub(crate) async fn ping(
+        &self,
+        timeout: Duration,
+    ) -> (Option<pb::DescribeResponse>, Result<(), Down>) {
+        let told = match self.describe(timeout).await {
+            Ok(told) => told,
+            Err(problem) => return (None, Err(self.silent(problem))),
+        };
+        if let Err(why) = checked::check(&told, &self.name) {
+            return (None, Err(Down { why, cause: None }));
+        }
+        (Some(told), self.serves(timeout).await)
+    }
+
+    async fn serves(&self, timeout: Duration) -> Result<(), Down> {
+        let asked = async {
             let mut health = HealthClient::new(self.connection()?);
             let asked = request(HealthCheckRequest { service: String::new() }, timeout);
-            // Whoever has no such service is there all the same.
-            let is_serving = match within(timeout, health.check(asked)).await {
-                Ok(health) => health.status() != ServingStatus::NotServing,
-                Err(problem) if problem.is_of_the_connection() => return Err(problem),
-                Err(_) => true,
-            };
-            Ok((told, is_serving))
+            within(timeout, health.check(asked)).await
         };
-        let (told, is_serving) = ping
-            .await
-            .map_err(|problem: CallProblem| Down { why: problem.why, cause: problem.cause })?;
-        let down = |why: String| Down { why, cause: None };
-        checked::check(&told, &self.name).map_err(down)?;
-        if !is_serving {
-            return Err(down("it says that it is not serving".to_owned()));
+        match asked.await {
+            Ok(health) if health.status() == ServingStatus::NotServing => {
+                Err(Down { why: "it says that it is not serving".to_owned(), cause: None })
+            }
+            Err(problem) if problem.may_mean_down() => Err(self.silent(problem)),
+            // Whoever has no such service is there all the same.
+            Ok(_) | Err(_) => Ok(()),
         }
-        Ok(told)
+    }
+
+    /// It does not answer.
+    fn silent(&self, problem: CallProblem) -> Down {
+        if problem.is_late() {
+            self.reconnect();
+        }
+        Down { why: problem.why, cause: problem.cause }
     }
 
     /// Takes up what it told, if that is the first in this life.
@@ -195,6 +234,14 @@ impl Remote {
     /// Why nothing can be sent through it, as far as that is known.
     pub(crate) fn down(&self) -> Option<Down> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells the log, now and then, that something it told is not taken.
+    pub(crate) fn refuse(&self, why: &str, items: usize) {
+        if let Some(held_back) = self.lines.admits("refused") {
+            let adapter = &self.name;
+            tracing::warn!(adapter, why, items, held_back, "what the adapter told is not taken");
+        }
     }
 
     /// Notes whether it is down, and tells the log when that changes.

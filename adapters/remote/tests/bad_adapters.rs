@@ -12,14 +12,14 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use dispatch_contract::{
     Account, AdapterError, AttemptId, Busy, Cause, Channel, ChannelAdapter, Clock, Content,
     Endpoint, ErrorKind, Inbound, InboundSink, Message, Options, Provider, ProviderAccounts, Retry,
-    SendContext, SinkClosed, UnixMillis,
+    SendContext, SinkClosed, UnixMillis, Verdict, WebhookRequest,
 };
 use dispatch_remote::{
     ConfiguredUse, DialTarget, GivenAccount, RemoteProvider,
@@ -28,7 +28,11 @@ use dispatch_remote::{
         adapter_service_server::{AdapterService, AdapterServiceServer},
     },
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
@@ -48,6 +52,8 @@ enum Manner {
     Stranger,
     /// An answer of a later minor.
     Nothing,
+    /// An answer in a compression that nobody asked for.
+    Compressed,
 }
 
 /// An adapter.
@@ -55,10 +61,16 @@ struct Played {
     manner: Manner,
     described: pb::DescribeResponse,
     sends: Arc<Mutex<Vec<String>>>,
+    /// How often it was asked what it is.
+    asked: Arc<Mutex<u32>>,
+    /// What it reads in a webhook.
+    reads: pb::ReadWebhookResponse,
     /// What it tells on each stream, until that is acknowledged.
     tells: Vec<pb::ListenResponse>,
     /// Whether it breaks the first stream before it reads an acknowledgement.
     loses_first: bool,
+    /// Whether it begins no answer before it has something to tell.
+    holds_back: bool,
     streams: Arc<Mutex<u32>>,
     acknowledged: Arc<Mutex<Vec<u64>>>,
     came: Arc<Notify>,
@@ -72,6 +84,7 @@ impl AdapterService for Played {
         &self,
         _: Request<pb::DescribeRequest>,
     ) -> Result<Response<pb::DescribeResponse>, Status> {
+        *self.asked.lock().unwrap() += 1;
         Ok(Response::new(self.described.clone()))
     }
 
@@ -95,6 +108,11 @@ impl AdapterService for Played {
             Manner::Late => tokio::time::sleep(SHORT * 2).await,
             Manner::Stranger => return Err(Status::unauthenticated("who?")),
             Manner::Nothing => return Ok(Response::new(pb::SendResponse { result: None })),
+            Manner::Compressed => {
+                let mut answer = Response::new(pb::SendResponse { result: None });
+                answer.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+                return Ok(answer);
+            }
         }
         let accepted =
             pb::Accepted { provider_message_ids: vec!["one".to_owned()], provider_time: None };
@@ -113,7 +131,10 @@ impl AdapterService for Played {
         &self,
         _: Request<pb::ReadWebhookRequest>,
     ) -> Result<Response<pb::ReadWebhookResponse>, Status> {
-        Err(Status::unimplemented("none"))
+        match self.described.reads_webhooks && self.reads.verdict != 0 {
+            true => Ok(Response::new(self.reads.clone())),
+            false => Err(Status::unimplemented("none")),
+        }
     }
 
     type ListenStream = Told;
@@ -127,6 +148,9 @@ impl AdapterService for Played {
             *streams += 1;
             *streams
         };
+        if self.holds_back {
+            std::future::pending::<()>().await;
+        }
         let told = tokio_stream::iter(self.tells.clone()).map(Ok);
         if self.loses_first && number == 1 {
             // What it told is taken, and it never hears so.
@@ -151,8 +175,11 @@ impl Played {
             manner,
             described: described(),
             sends: Arc::default(),
+            asked: Arc::default(),
+            reads: Default::default(),
             tells: Vec::new(),
             loses_first: false,
+            holds_back: false,
             streams: Arc::default(),
             acknowledged: Arc::default(),
             came: Arc::default(),
@@ -294,7 +321,9 @@ impl InboundSink for Sink {
     }
 }
 
-struct Main;
+/// The account `main`, which changes when it is told to.
+#[derive(Default)]
+struct Main(Notify);
 
 #[async_trait]
 impl ProviderAccounts for Main {
@@ -303,7 +332,7 @@ impl ProviderAccounts for Main {
     }
 
     async fn changed(&self) {
-        std::future::pending().await
+        self.0.notified().await;
     }
 }
 
@@ -326,11 +355,15 @@ impl Clock for NoClock {
 
 /// Runs one as a service does.
 fn run(provider: &Arc<RemoteProvider>) -> Arc<Sink> {
+    run_with(provider, Arc::default())
+}
+
+fn run_with(provider: &Arc<RemoteProvider>, accounts: Arc<Main>) -> Arc<Sink> {
     let sink = Arc::new(Sink::default());
     let (provider, heard) = (Arc::clone(provider), Arc::clone(&sink));
     tokio::spawn(async move {
         let never = Box::pin(std::future::pending());
-        provider.run(Arc::new(Main), heard, Arc::new(NoClock), never).await;
+        provider.run(accounts, heard, Arc::new(NoClock), never).await;
     });
     sink
 }
@@ -365,6 +398,7 @@ async fn what_may_have_left_is_unknown_and_what_certainly_did_not_comes_again() 
         (Manner::Hang, ErrorKind::Timeout, Retry::Unknown),
         (Manner::Late, ErrorKind::Timeout, Retry::Unknown),
         (Manner::Nothing, ErrorKind::ProviderFailure, Retry::Unknown),
+        (Manner::Compressed, ErrorKind::ProviderFailure, Retry::Unknown),
         (Manner::Stranger, ErrorKind::Unauthorized, temporary),
     ] {
         let (at, _) = Played::new(manner).serve(None).await;
@@ -522,6 +556,119 @@ async fn another_endpoint_is_dialled_while_it_runs() {
     provider.handle().redial(target(at));
     eventually(|| provider.down().is_none()).await;
     assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_of_a_webhook_is_left_out_and_the_rest_counts() {
+    let of = |attempt_id: &str, provider_message_id: &str| {
+        let receipt = pb::Receipt {
+            attempt_id: attempt_id.to_owned(),
+            provider_message_id: provider_message_id.to_owned(),
+            report: Some(pb::receipt::Report::Reached(pb::Status::Read.into())),
+            ..Default::default()
+        };
+        pb::Inbound { item: Some(pb::inbound::Item::Receipt(receipt)) }
+    };
+    let mut played = Played::new(Manner::Accept);
+    played.described.reads_webhooks = true;
+    played.reads = pb::ReadWebhookResponse {
+        verdict: pb::Verdict::Understood.into(),
+        // Another system may send by the same account.
+        inbound: vec![receipt(99), of("theirs", ""), of("theirs", "two"), of("", "three")],
+        ..Default::default()
+    };
+    let (at, _) = played.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    let call =
+        WebhookRequest { method: "POST", url: "https://h/", query: "", headers: &[], body: b"" };
+    let told = provider.take_webhook(&call, &account("main"), UnixMillis(0)).await.unwrap();
+    assert_eq!((told.status, told.verdict), (200, Verdict::Understood));
+    let ids = told.inbound.iter().map(|item| match item {
+        Inbound::Receipt(it) => (it.attempt, it.provider_id.as_deref()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [(None, Some("two")), (None, Some("three"))]);
+}
+
+/// Leads to an adapter. Once told to, the connections that there are by then fall silent.
+async fn way_to(at: SocketAddr, silenced: watch::Receiver<bool>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let way = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut from, _) = listener.accept().await.unwrap();
+            let mut silenced = silenced.clone();
+            let is_new = *silenced.borrow();
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(at).await.unwrap();
+                let silent = async {
+                    let _ = silenced.wait_for(|silenced| *silenced && !is_new).await;
+                };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut from, &mut to) => return,
+                    () = silent => {}
+                }
+                // Open on both sides, and nothing goes through.
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    way
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_died_without_a_word_is_made_again() {
+    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    let (silence, silenced) = watch::channel(false);
+    let provider = dialled(way_to(at, silenced).await, None, PATIENCE).await;
+    run(&provider);
+    let fax = fax(&provider);
+    assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
+    silence.send(true).unwrap();
+    let error = send(&*fax, SHORT).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Timeout, Retry::Unknown), "{error}");
+    eventually(|| provider.down().as_deref() == Some("no answer came in time")).await;
+    eventually(|| provider.down().is_none()).await;
+    assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_accounts_are_named_to_one_that_has_not_begun_its_answer() {
+    let mut played = Played::new(Manner::Accept);
+    played.holds_back = true;
+    let streams = Arc::clone(&played.streams);
+    let (at, _) = played.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    let accounts = Arc::new(Main::default());
+    run_with(&provider, Arc::clone(&accounts));
+    eventually(|| *streams.lock().unwrap() == 1).await;
+    accounts.0.notify_one();
+    eventually(|| *streams.lock().unwrap() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hangs_at_the_start_is_sent_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("fax.description");
+    std::fs::write(&kept, prost::Message::encode_to_vec(&described())).unwrap();
+    let hanging = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let provider = dialled(hanging.local_addr().unwrap(), Some(kept), SHORT).await;
+    let error = send(&*fax(&provider), SHORT).await.unwrap_err();
+    assert_eq!(error.retry, Retry::Temporary { after: None }, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_answers_a_message_late_is_asked_at_once_whether_it_is_there() {
+    let played = Played::new(Manner::Hang);
+    let asked = Arc::clone(&played.asked);
+    let (at, _) = played.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    run(&provider);
+    eventually(|| *asked.lock().unwrap() == 2).await;
+    let sent = Instant::now();
+    send(&*fax(&provider), SHORT).await.unwrap_err();
+    eventually(|| *asked.lock().unwrap() == 3).await;
+    assert!(sent.elapsed() < Duration::from_secs(4), "it waited for the next ping of its own");
 }
 
 /// What a check of it says failed.
