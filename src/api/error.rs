@@ -156,8 +156,8 @@ impl Error {
                 "the master key could not be changed; its operator finds why in the log".to_owned()
             }
             Error::NoOptOut => {
-                "there is no opt-out of this person here that you may lift; one that counts for \
-                every tenant is lifted by an operator, or by the person (START)"
+                "the tenant has no such opt-out of this person; one that counts for every tenant is \
+                lifted by an operator (of_every_tenant), or by the person (START)"
                     .to_owned()
             }
             Error::TooManyOptOuts { most } => format!(

@@ -28,7 +28,7 @@ pub(super) enum OptOutsCommand {
     /// Put a person on the list: no message goes out to them on the channel any more.
     Add(OptOutArgs),
     /// Take a person off the list.
-    Remove(OptOutArgs),
+    Remove(RemoveArgs),
     /// Put the persons of a file on the list, one a line. What stands there already stays; after an error the
     /// file may be imported again.
     Import(ImportArgs),
@@ -61,6 +61,16 @@ pub(super) struct OptOutArgs {
     about: AboutArgs,
     #[command(flatten)]
     remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoveArgs {
+    /// Those entries that count for every tenant, and no others: what the person said to a sender, or a provider
+    /// by refusing a message. For operators.
+    #[arg(long)]
+    of_every_tenant: bool,
+    #[command(flatten)]
+    opt_out: OptOutArgs,
 }
 
 #[derive(Debug, Args)]
@@ -139,13 +149,15 @@ async fn add(args: OptOutArgs) -> Result<ExitCode, CommandFailure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn remove(args: OptOutArgs) -> Result<ExitCode, CommandFailure> {
+async fn remove(args: RemoveArgs) -> Result<ExitCode, CommandFailure> {
+    let RemoveArgs { of_every_tenant, opt_out: args } = args;
     let client = connect(&args.remote).await?;
     let addresses = Addresses::of(&client, &args.channel).await?;
     let request = DeleteOptOutsRequest {
         recipient: Some(addresses.address(&args.recipient)),
         sender: args.about.sender,
         tenant: args.about.tenant_filter.tenant,
+        of_every_tenant,
     };
     let answer = client.opt_outs().delete_opt_outs(request).await.map_err(refused)?;
     show::answer(args.remote.output, &answer.into_inner(), |answer| match answer.deleted_count {

@@ -84,8 +84,8 @@ fn codes_of(provider: &dyn Provider) -> String {
              and a reload applies it:\n\n\
              ```toml\n[accounts.settings]\n{} = \"\"\"\n1234 = temporary\n1235 = permanent recipient opted_out\n\"\"\"\n```\n\n\
              A code has one or more words, at most one of each group; what is not said stays as it is: {}. \
-             What is said counts more than the HTTP status of a refusal. An answer of a failed server stays \
-             of unknown outcome. A failure that is told later ends the message all the same; where the provider \
+             What is said counts more than the HTTP status of a refusal. It does not count for an \
+             answer of a failed server (5xx). A failure that is told later ends the message all the same; where the provider \
              says only that it failed, the fault tells rejected (content, account) from undeliverable.\n\n",
             CODES.name,
             codes::words()

@@ -201,7 +201,8 @@ impl Dispatcher {
             }
             Ok(Err(error)) => {
                 if error.kind == ErrorKind::OptedOut {
-                    self.refused_opted_out(addressed);
+                    let is_own = matches!(account, Cow::Owned(_));
+                    self.keep_opt_out(Arc::clone(record), order.step, known_as, is_own).await;
                 }
                 Err(answer_of(error))
             }
@@ -213,13 +214,25 @@ impl Dispatcher {
     }
 
     /// The provider knows what we did not.
-    fn refused_opted_out(&self, addressed: Addressed<'_>) {
-        match self.opt_outs.refused(addressed, self.clock.wall()) {
-            Ok(is_new) => {
-                self.metrics.opted_out(OptOutSource::Provider.as_str(), usize::from(is_new))
-            }
-            // The provider says so again next time.
-            Err(error) => tracing::error!(%error, "an opt-out could not be kept"),
+    async fn keep_opt_out(&self, record: Arc<Record>, step: u8, account: Arc<str>, is_own: bool) {
+        let (opt_outs, now) = (Arc::clone(&self.opt_outs), self.clock.wall());
+        let keep = move || {
+            let Some(step) = record.plan.steps.get(usize::from(step)) else { return Ok(0) };
+            let message = &step.message;
+            let addressed = Addressed {
+                tenant: &record.tenant,
+                channel: &message.channel,
+                sender: &message.from,
+                recipient: &message.to,
+                account: &account,
+            };
+            opt_outs.refused(addressed, is_own, now)
+        };
+        // Beside the runtime: it waits for the disk. Where it fails, the provider says so again next time.
+        match tokio::task::spawn_blocking(keep).await {
+            Ok(Ok(new)) => self.metrics.opted_out(OptOutSource::Provider.as_str(), new),
+            Ok(Err(error)) => tracing::error!(%error, "an opt-out could not be kept"),
+            Err(_) => tracing::error!("an opt-out could not be kept: it panicked"),
         }
     }
 

@@ -284,14 +284,17 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let is_opt_out = |item: &Inbound| matches!(item, Inbound::OptOut(_));
         let (opt_outs, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_opt_out);
-        if !opt_outs.is_empty() {
-            self.opted_out(provider, account, scope.clone(), opt_outs).await?;
+        // These first: they may be refused, and then nothing at all was taken.
+        if !items.is_empty() || opt_outs.is_empty() {
+            let (provider, account) = (Arc::from(provider), Arc::from(account));
+            let scope = scope.clone();
+            self.submit(|reply| Command::Inbound { provider, account, scope, items, reply })
+                .await??;
         }
-        if items.is_empty() {
-            return Ok(());
+        match opt_outs.is_empty() {
+            true => Ok(()),
+            false => self.opted_out(provider, account, scope, opt_outs).await,
         }
-        let (provider, account) = (Arc::from(provider), Arc::from(account));
-        self.submit(|reply| Command::Inbound { provider, account, scope, items, reply }).await?
     }
 
     /// Keeps who wants no messages any more. It goes by the writer: a call looks at the list itself.

@@ -10,7 +10,7 @@ mod row;
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -29,6 +29,8 @@ const ROWS: usize = 512;
 const MOST_SEEN: usize = 20_000;
 /// The longest address that is kept; no message has a longer one.
 const MOST_ADDRESS_BYTES: usize = 256;
+/// How many rows there may be of everybody's.
+const MOST_LISTED: usize = 20_000_000;
 /// The tenant of a row that counts for every tenant.
 const EVERY_TENANT: &str = "";
 
@@ -45,7 +47,14 @@ pub struct OptOuts {
 #[derive(Default)]
 struct Listed {
     keys: HashSet<NameHash>,
-    by_tenant: HashMap<Arc<str>, usize>,
+    by_tenant: HashMap<Arc<str>, RowCount>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct RowCount {
+    all: usize,
+    /// Those that callers put there.
+    callers: usize,
 }
 
 /// A message that is about to go out, as far as the list is about it.
@@ -66,7 +75,7 @@ pub struct Addressed<'a> {
 /// Which rows to list or to lift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptOutFilter {
-    /// Whose; anybody's, and those that count for every tenant, if there is none.
+    /// Whose; an empty one: those that count for every tenant; anybody's if there is none.
     pub tenant: Option<Arc<str>>,
     /// On this channel.
     pub channel: Option<Channel>,
@@ -112,10 +121,10 @@ impl OptOuts {
         vec![("opt_outs", listed.keys.len())]
     }
 
-    /// How many rows a tenant has of its own.
+    /// How many rows callers of a tenant put there.
     pub fn count(&self, tenant: &str) -> usize {
         let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
-        listed.by_tenant.get(tenant).copied().unwrap_or(0)
+        listed.by_tenant.get(tenant).map_or(0, |count| count.callers)
     }
 
     /// Whether the person that a message is for wants none from its sender. `names` knows what the account was
@@ -139,10 +148,10 @@ impl OptOuts {
                 .any(|account| has(tenant, sender, account) || has(EVERY_TENANT, sender, account))
     }
 
-    /// Keeps what a person or a provider told, heard by an account. Returns how many rows are new, and how many gone.
+    /// Keeps what persons said, heard by an account, in its order. Returns how many rows are new, and how many gone.
     ///
-    /// It counts for the tenants that send from that sender under that account, or those of `scope`. Of a sender that
-    /// nobody sends from there, nothing is kept.
+    /// It counts for whoever sends from that sender under that account, now or later; where the sender's own account
+    /// heard it, for its tenants. Of a sender that nobody sends from there, nothing is kept.
     ///
     /// # Errors
     /// If it could not be made durable; then it may be told again.
@@ -156,51 +165,65 @@ impl OptOuts {
     ) -> Result<(usize, usize), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let account = routes.former_names().present(account);
-        let names = std::iter::once(account).chain(routes.former_names().former(account));
-        let names: Vec<_> = names.collect();
-        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        let mut last_word: BTreeMap<Vec<u8>, Option<ListedOptOut>> = BTreeMap::new();
         for OptOut { sender, recipient, is_lifted } in told {
-            if sender.id.len() > MOST_ADDRESS_BYTES || recipient.value().len() > MOST_ADDRESS_BYTES
-            {
+            let fits = sender.id.len().max(recipient.value().len()) <= MOST_ADDRESS_BYTES;
+            let is_heard = match scope {
+                Some(scope) => scope.is_of(sender),
+                None => routes.has_sender(account, &sender.channel, &sender.id),
+            };
+            if !fits || !is_heard {
                 continue;
             }
-            let tenants = match scope {
-                Some(scope) if scope.is_of(sender) => scope.tenants().to_vec(),
-                Some(_) => Vec::new(),
-                None => match routes.senders_tenants(account, &sender.channel, &sender.id) {
-                    Some(tenants) => tenants.into_iter().collect(),
-                    None => vec![Arc::from(EVERY_TENANT)],
-                },
+            let row = |tenant: Arc<str>| ListedOptOut {
+                tenant,
+                channel: sender.channel.clone(),
+                sender: Some(sender.id.clone()),
+                recipient: recipient.clone(),
+                account: Some(Arc::clone(account)),
+                source: OptOutSource::Person,
+                create_time: now,
             };
-            for tenant in tenants {
-                let listed = ListedOptOut {
-                    tenant,
-                    channel: sender.channel.clone(),
-                    sender: Some(sender.id.clone()),
-                    recipient: recipient.clone(),
-                    account: Some(Arc::clone(account)),
-                    source: OptOutSource::Person,
-                    create_time: now,
-                };
-                if *is_lifted {
-                    gone.extend(names.iter().map(|name| listed.key_under(name)));
-                } else {
-                    new.push(listed);
+            if *is_lifted {
+                let names = std::iter::once(account).chain(routes.former_names().former(account));
+                let names: Vec<_> = names.collect();
+                for row in self.tenants(scope).into_iter().map(row) {
+                    last_word.extend(names.iter().map(|name| (row.key_under(name), None)));
+                }
+            } else {
+                let tenants =
+                    scope.map_or(vec![Arc::from(EVERY_TENANT)], |it| it.tenants().to_vec());
+                for row in tenants.into_iter().map(row) {
+                    last_word.insert(row.key(), Some(row));
                 }
             }
         }
-        Ok((self.put(new)?, self.take(gone)?))
+        self.change(last_word)
     }
 
-    /// Keeps that a provider refused a message because its recipient wants none. Durable with whatever is next: where
-    /// that is lost the provider says so again.
+    /// Whose rows a person who heard of a sender lifts: all that are about it, or those of the sender's own account.
+    fn tenants(&self, scope: Option<&ReceiptScope>) -> Vec<Arc<str>> {
+        if let Some(scope) = scope {
+            return scope.tenants().to_vec();
+        }
+        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+        listed.by_tenant.keys().cloned().collect()
+    }
+
+    /// Keeps that a provider refused a message because its recipient wants none: for whoever sends from that sender
+    /// under that account, or, under an account of the sender's own (`is_own`), for that tenant.
     ///
     /// # Errors
-    /// If the disk failed.
-    pub fn refused(&self, of: Addressed<'_>, now: UnixMillis) -> Result<bool, StoreError> {
+    /// If it could not be made durable; the provider says so again.
+    pub fn refused(
+        &self,
+        of: Addressed<'_>,
+        is_own: bool,
+        now: UnixMillis,
+    ) -> Result<usize, StoreError> {
         let Addressed { tenant, channel, sender, recipient, account } = of;
         let row = ListedOptOut {
-            tenant: Arc::from(tenant),
+            tenant: Arc::from(if is_own { tenant } else { EVERY_TENANT }),
             channel: channel.clone(),
             sender: Some(sender.value().to_owned()),
             recipient: recipient.clone(),
@@ -209,14 +232,7 @@ impl OptOuts {
             create_time: now,
         };
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = row.key();
-        if self.has(&key) {
-            return Ok(false);
-        }
-        let value = encode(&row)?;
-        self.settings.note(vec![SettingChange::put(Kind::OptOut, key.clone(), value)])?;
-        self.listed.write().unwrap_or_else(PoisonError::into_inner).insert(&key);
-        Ok(true)
+        self.change([(row.key(), Some(row))].into()).map(|(new, _)| new)
     }
 
     /// Puts a tenant's rows on the list, durably, all or none. Returns how many are new: one that is there already
@@ -226,15 +242,13 @@ impl OptOuts {
     /// If they could not be made durable.
     pub fn add(&self, rows: Vec<ListedOptOut>, most: usize) -> Result<Option<usize>, StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<_> =
-            rows.iter().map(ListedOptOut::key).filter(|key| !self.has(key)).collect();
-        new.sort();
-        new.dedup();
         let has = rows.first().map_or(0, |row| self.count(&row.tenant));
-        if most > 0 && !new.is_empty() && has + new.len() > most {
+        let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key(), Some(row))).collect();
+        let new = rows.keys().filter(|key| !self.has(key)).count();
+        if most > 0 && new > 0 && has + new > most {
             return Ok(None);
         }
-        self.put(rows).map(Some)
+        self.change(rows).map(|(new, _)| Some(new))
     }
 
     /// Takes what matches off the list, durably. Returns how many rows that were.
@@ -242,16 +256,18 @@ impl OptOuts {
     /// # Errors
     /// If the store cannot be read or written.
     pub fn lift(&self, filter: &OptOutFilter) -> Result<usize, StoreError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut keys, mut after) = (Vec::new(), None);
+        // Looked for without the lock: others go on meanwhile, and what is gone by then is gone.
+        let (mut gone, mut after) = (BTreeMap::new(), None);
         loop {
             let page = self.list(filter, after, ROWS)?;
-            keys.extend(page.rows.into_iter().map(|(key, _)| key));
+            gone.extend(page.rows.into_iter().map(|(key, _)| (key, None)));
             match page.next {
                 Some(next) => after = Some(next),
-                None => return self.take(keys),
+                None => break,
             }
         }
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change(gone).map(|(_, gone)| gone)
     }
 
     /// Up to `limit` rows that match, in the order of their keys, behind `after`. A page may be short or empty and
@@ -298,48 +314,57 @@ impl OptOuts {
         self.listed.read().unwrap_or_else(PoisonError::into_inner).keys.contains(&short(key))
     }
 
-    fn put(&self, rows: Vec<ListedOptOut>) -> Result<usize, StoreError> {
-        let (mut keys, mut changes) = (HashSet::new(), Vec::new());
-        for row in rows {
-            let key = row.key();
-            if !self.has(&key) && keys.insert(key.clone()) {
-                changes.push(SettingChange::put(Kind::OptOut, key, encode(&row)?));
+    /// Makes rows what they are to be from now on, durably, all or none; `None` takes one away. One that is there
+    /// stays as it is. Returns how many are new, and how many gone. To be called by one at a time.
+    fn change(
+        &self,
+        mut rows: BTreeMap<Vec<u8>, Option<ListedOptOut>>,
+    ) -> Result<(usize, usize), StoreError> {
+        rows.retain(|key, row| self.has(key) == row.is_none());
+        let new = rows.values().flatten().count();
+        let held = self.listed.read().unwrap_or_else(PoisonError::into_inner).keys.len();
+        if held + new > MOST_LISTED {
+            return Err(StoreError::Io(format!(
+                "the list of opt-outs has {held} rows, and is full"
+            )));
+        }
+        let change = |(key, row): (&Vec<u8>, &Option<ListedOptOut>)| match row {
+            Some(row) => Ok(SettingChange::put(Kind::OptOut, key.clone(), encode(row)?)),
+            None => Ok(SettingChange::remove(Kind::OptOut, key.clone())),
+        };
+        if !rows.is_empty() {
+            self.settings.write(rows.iter().map(change).collect::<Result<_, StoreError>>()?)?;
+        }
+        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, row) in &rows {
+            match row {
+                Some(_) => listed.insert(key),
+                None => listed.remove(key),
             }
         }
-        if !changes.is_empty() {
-            self.settings.write(changes)?;
-        }
-        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().for_each(|key| listed.insert(key));
-        Ok(keys.len())
-    }
-
-    fn take(&self, mut keys: Vec<Vec<u8>>) -> Result<usize, StoreError> {
-        keys.retain(|key| self.has(key));
-        keys.sort();
-        keys.dedup();
-        if !keys.is_empty() {
-            let gone = keys.iter().map(|key| SettingChange::remove(Kind::OptOut, key.clone()));
-            self.settings.write(gone.collect())?;
-        }
-        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().for_each(|key| listed.remove(key));
-        Ok(keys.len())
+        Ok((new, rows.len() - new))
     }
 }
 
 impl Listed {
     fn insert(&mut self, key: &[u8]) {
         if self.keys.insert(short(key)) {
-            *self.by_tenant.entry(Arc::from(row::tenant_of(key))).or_default() += 1;
+            let count = self.by_tenant.entry(Arc::from(row::tenant_of(key))).or_default();
+            count.all += 1;
+            count.callers += usize::from(row::is_callers(key));
         }
     }
 
     fn remove(&mut self, key: &[u8]) {
+        let tenant = row::tenant_of(key);
         if self.keys.remove(&short(key))
-            && let Some(count) = self.by_tenant.get_mut(row::tenant_of(key))
+            && let Some(count) = self.by_tenant.get_mut(tenant)
         {
-            *count = count.saturating_sub(1);
+            count.all = count.all.saturating_sub(1);
+            count.callers = count.callers.saturating_sub(usize::from(row::is_callers(key)));
+            if count.all == 0 {
+                self.by_tenant.remove(tenant);
+            }
         }
     }
 }

@@ -156,27 +156,15 @@ impl RouteTable {
         )
     }
 
-    /// The tenants that may send from `sender` under an account, known by its present name; `None`: every one.
-    pub(super) fn senders_tenants(
-        &self,
-        account: &str,
-        channel: &Channel,
-        sender: &str,
-    ) -> Option<BTreeSet<Arc<str>>> {
-        let mut tenants = BTreeSet::new();
-        for (route, known_by) in self.routes.iter().zip(&self.accounts) {
+    /// Whether somebody may send from `sender` under an account, known by its present name.
+    pub(super) fn has_sender(&self, account: &str, channel: &Channel, sender: &str) -> bool {
+        self.routes.iter().zip(&self.accounts).any(|(route, known_by)| {
             let is_its = match &route.sender {
                 SenderMatch::Any => true,
                 SenderMatch::Exactly(value) => value == sender,
             };
-            if is_its && **known_by == *account && route.adapter.channel() == channel {
-                match &route.tenants {
-                    RouteTenants::All => return None,
-                    RouteTenants::Only(only) => tenants.extend(only.iter().cloned()),
-                }
-            }
-        }
-        Some(tenants)
+            is_its && **known_by == *account && route.adapter.channel() == channel
+        })
     }
 
     /// The routes on which a tenant's sender sends under a token of its own, if it has one.

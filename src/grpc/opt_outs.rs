@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{guard::caller, render::timestamp};
 use crate::{
-    access::{Access, Caller},
+    access::{Access, Caller, Denied, Scope},
     api::{
         Error, FieldAt, PageSize, Pages, RequestViolation, change_for_caller,
         token::{Tokens, audience},
@@ -138,13 +138,7 @@ impl opt_out_service_server::OptOutService for OptOutService {
     ) -> Result<Response<BatchCreateOptOutsResponse>, Status> {
         let caller = caller(&request)?;
         let BatchCreateOptOutsRequest { opt_outs, tenant } = request.into_inner();
-        let caller = match tenant.as_str() {
-            "" => caller,
-            named => match caller.view(named).map_err(Error::from)? {
-                Some(tenant) => caller.at(&tenant),
-                None => caller,
-            },
-        };
+        let caller = at(caller, &tenant)?;
         let rows = self.parse_new(&caller.tenant, &opt_outs, self.engine.clock().wall())?;
         let most = self.access.limits().of(&caller.tenant).opt_outs;
         let (metrics, target) = (Arc::clone(self.engine.metrics()), rows.len().to_string());
@@ -198,13 +192,25 @@ impl opt_out_service_server::OptOutService for OptOutService {
         request: Request<DeleteOptOutsRequest>,
     ) -> Result<Response<DeleteOptOutsResponse>, Status> {
         let caller = caller(&request)?;
-        let DeleteOptOutsRequest { recipient, sender, tenant } = request.into_inner();
-        let tenant = caller.view(&tenant).map_err(Error::from)?;
-        let found = self.recipient(tenant.as_deref(), recipient.as_ref(), FieldAt::of("recipient"));
+        let DeleteOptOutsRequest { recipient, sender, tenant, of_every_tenant } =
+            request.into_inner();
+        let caller = at(caller, &tenant)?;
+        let (whose, routes_of) = match of_every_tenant {
+            true if !tenant.is_empty() => {
+                let wanted = "must be empty where of_every_tenant is set";
+                return Err(Error::invalid("tenant", wanted).into());
+            }
+            true if !caller.is_operator() => {
+                return Err(Error::from(Denied::Forbidden(Scope::Operator)).into());
+            }
+            true => (Arc::from(""), None),
+            false => (Arc::clone(&caller.tenant), Some(&*caller.tenant)),
+        };
+        let found = self.recipient(routes_of, recipient.as_ref(), FieldAt::of("recipient"));
         let (channel, recipient) = found.map_err(|wrong| Error::Invalid(vec![wrong]))?;
         let target = channel.to_string();
         let filter = OptOutFilter {
-            tenant,
+            tenant: Some(whose),
             channel: Some(channel),
             sender: (!sender.is_empty()).then_some(sender),
             recipient: Some(recipient),
@@ -221,6 +227,14 @@ impl opt_out_service_server::OptOutService for OptOutService {
         });
         let deleted_count = i32::try_from(deleted.await?).unwrap_or(i32::MAX);
         Ok(Response::new(DeleteOptOutsResponse { deleted_count }))
+    }
+}
+
+/// The caller at work for a tenant that it names, or for its own.
+fn at(caller: Caller, tenant: &str) -> Result<Caller, Error> {
+    match tenant {
+        "" => Ok(caller),
+        named => Ok(caller.view(named)?.map_or(caller.clone(), |tenant| caller.at(&tenant))),
     }
 }
 

@@ -99,7 +99,15 @@ async fn a_provider_that_refuses_for_it_is_asked_once() {
     let listed = list(&running.client, ListOptOutsRequest::default()).await;
     let [listed] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!(listed.source(), OptOutSource::Provider);
-    assert_eq!((listed.tenant.as_str(), listed.account.is_empty()), ("default", false));
+    assert_eq!((listed.tenant.as_str(), listed.account.is_empty()), ("", false));
+    // It counts for every tenant, and is lifted as such.
+    let recipient = listed.recipient.clone();
+    let mut request = DeleteOptOutsRequest { recipient, ..Default::default() };
+    let mine = running.client.opt_outs().delete_opt_outs(request.clone()).await.unwrap_err();
+    assert_eq!(reason(&mine), "OPT_OUT_NOT_FOUND");
+    request.of_every_tenant = true;
+    let lifted = running.client.opt_outs().delete_opt_outs(request).await.unwrap().into_inner();
+    assert_eq!(lifted.deleted_count, 1);
     let metrics = format!("http://{}/metrics", running.service.internal_http);
     let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
     let count = "dispatch_opt_outs_total{source=\"provider\",change=\"listed\"} 1";
@@ -179,7 +187,22 @@ async fn a_tenant_s_list_is_its_own_and_an_operator_sees_them_all() {
     let wanted = [("acme", ""), ("beta", ""), ("beta", US)];
     assert_eq!(seen, wanted.map(|(tenant, sender)| (tenant.to_owned(), sender.to_owned())));
     assert_eq!(remove(&acme, sms(ANN)).await.unwrap(), 1, "its own alone");
-    assert_eq!(remove(&operator, sms(ANN)).await.unwrap(), 2, "everybody's");
+    let none = remove(&operator, sms(ANN)).await.unwrap_err();
+    assert_eq!(reason(&none), "OPT_OUT_NOT_FOUND", "its own tenant's alone, too");
+    let of_beta = DeleteOptOutsRequest {
+        recipient: Some(sms(ANN)),
+        tenant: "beta".to_owned(),
+        ..Default::default()
+    };
+    let lifted = operator.opt_outs().delete_opt_outs(of_beta).await.unwrap().into_inner();
+    assert_eq!(lifted.deleted_count, 2);
+    let every = DeleteOptOutsRequest {
+        recipient: Some(sms(ANN)),
+        of_every_tenant: true,
+        ..Default::default()
+    };
+    let refused = acme.opt_outs().delete_opt_outs(every).await;
+    assert_eq!(outcome(refused).0, Code::PermissionDenied);
     // It is written down who did it, and of whom nothing.
     let audit = acme.access().list_audit(ListAuditRequest::default()).await.unwrap().into_inner();
     let told = format!("{audit:?}");

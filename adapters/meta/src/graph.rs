@@ -79,6 +79,8 @@ pub(crate) fn id(value: Json<'_>) -> Option<String> {
 /// What an answer that is no success says.
 pub(crate) fn refusal(answer: &HttpResponse, codes: Codes<'_>) -> AdapterError {
     let code = Json::of(&answer.body).read("error", GraphCode::read);
+    // What a failed server did nobody can say beforehand.
+    let codes = if (400..500).contains(&answer.status) { codes } else { Codes::default() };
     let known = code.and_then(|code| code.meaning_to(codes));
     let error = match known {
         Some(known) if !is_in_doubt(known, answer.status) => known.error(answer),
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_the_account_says_of_a_code_counts() {
-        let text = "131049 = temporary; 999998 = unknown; 1 = permanent";
+        let text = "131049 = temporary; 999998 = unknown; 1 = permanent; 999997 = temporary; 131000 = throttled";
         let settings = [("codes".to_owned(), text.to_owned())].into();
         let account =
             Account { name: "main".to_owned(), revision: 1, settings, secrets: [].into() };
@@ -120,6 +122,8 @@ mod tests {
             (400, 1, Retry::Permanent),
             // Whether a failed server sent it nobody can say beforehand.
             (500, 1, Retry::Unknown),
+            (500, 999_997, Retry::Unknown),
+            (500, 131_000, Retry::Unknown),
         ] {
             let refused = super::decode(&answer(status, code), Codes::of(&account));
             let error = refused.expect_err("refused");

@@ -226,21 +226,59 @@ fn watermark(event: Json<'_>, name: &str, status: Status) -> Option<Inbound> {
 /// What a person who writes STOP wants of the number that they wrote to, which messages name by its id or by itself.
 fn stop(value: Json<'_>, message: Json<'_>) -> Vec<Inbound> {
     let word = |text: Json<'_>| text.read("body", opt_out::is_lifted_by_json);
-    let (Some(is_lifted), Some(person)) = (message.read("text", word), message.read("from", id))
-    else {
-        return Vec::new();
+    let tapped = |reply: Json<'_>| reply.read("title", opt_out::is_lifted_by_json);
+    let button = |button: Json<'_>| button.read("text", opt_out::is_lifted_by_json);
+    let is_lifted = message.read("text", word).or_else(|| message.read("button", button));
+    let is_lifted =
+        is_lifted.or_else(|| message.read("interactive", |it| it.read("button_reply", tapped)));
+    let Some(is_lifted) = is_lifted else { return Vec::new() };
+    let numbers = message.read("from", id).map_or_else(Vec::new, |number| spellings(&number));
+    let numbers = numbers.into_iter().map(Endpoint::Number);
+    // Of several people it is not said who wrote.
+    let contacts = |contacts: Json<'_>| {
+        let mut contacts = contacts.elements();
+        let only = contacts.next().filter(|_| contacts.next().is_none())?;
+        only.read("user_id", id)
     };
+    let own_id = value.read("contacts", contacts).map(Endpoint::Id);
+    let person: Vec<_> = numbers.chain(own_id).collect();
     let ours = ["phone_number_id", "display_phone_number"].into_iter().filter_map(|name| {
         let shown = value.read("metadata", |metadata| metadata.read(name, Json::text))?;
         let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
         (!digits.is_empty()).then_some(digits)
     });
     let senders = ours.map(|id| ChannelSender { channel: Channel::WHATSAPP, id });
-    let said = senders.map(|sender| {
-        let recipient = Endpoint::Number(person.clone());
-        Inbound::OptOut(OptOut { sender, recipient, is_lifted })
+    let said = senders.flat_map(|sender| {
+        let of = |recipient: &Endpoint| OptOut {
+            sender: sender.clone(),
+            recipient: recipient.clone(),
+            is_lifted,
+        };
+        person.iter().map(of).map(Inbound::OptOut).collect::<Vec<_>>()
     });
     said.collect()
+}
+
+/// A number, and as messages may name it too: WhatsApp writes some of Brazil, Mexico and Argentina with or without a
+/// digit that people dial.
+fn spellings(number: &str) -> Vec<String> {
+    // Behind the country's code, and in Brazil the area's: the digit, and how many follow it.
+    const EXTRA: [(&str, usize, &str, usize); 3] =
+        [("55", 4, "9", 8), ("52", 2, "1", 10), ("54", 2, "9", 10)];
+    let mut all = vec![number.to_owned()];
+    for (country, at, digit, follow) in EXTRA {
+        let Some((head, tail)) =
+            number.split_at_checked(at).filter(|(it, _)| it.starts_with(country))
+        else {
+            continue;
+        };
+        match tail.strip_prefix(digit) {
+            Some(bare) if bare.len() == follow => all.push(format!("{head}{bare}")),
+            Some(_) | None if tail.len() == follow => all.push(format!("{head}{digit}{tail}")),
+            Some(_) | None => {}
+        }
+    }
+    all
 }
 
 /// A message that quotes another; whose that is, its id tells.

@@ -133,7 +133,8 @@ fn channel(code: u32) -> Option<CodeRow> {
             (K::ProviderFailure, Provider, YES, "an error of the channel's")
         }
         63_013 => (K::ContentRejected, Content, NO, "against the channel's policy"),
-        63_014 => (K::OptedOut, Recipient, NO, "the person blocked the sender"),
+        // They may undo it without a word.
+        63_014 => (K::Unreached, Recipient, NO, "the person blocked the sender"),
         63_016 => (K::OutsideWindow, Recipient, NO, "the person did not write recently enough"),
         63_017 => (K::Throttled, Provider, YES, "the account sends too fast"),
         63_018 => (K::Throttled, Provider, YES, "the channel limits this sender"),
@@ -239,7 +240,7 @@ mod tests {
     fn who_opted_out_and_who_did_not_write_are_told_apart() {
         for (code, kind) in [
             (21_610, ErrorKind::OptedOut),
-            (63_014, ErrorKind::OptedOut),
+            (63_014, ErrorKind::Unreached),
             (63_016, ErrorKind::OutsideWindow),
         ] {
             assert_eq!(meaning(code).expect("known").kind, kind, "{code}");

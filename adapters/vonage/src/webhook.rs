@@ -78,10 +78,24 @@ fn item(value: Json<'_>) -> Item {
 
 /// What a person who writes STOP wants of the sender that they wrote to. v0.1 has the text within the message, and says
 /// of either side what it is there.
-fn stop(value: Json<'_>) -> Option<Inbound> {
+fn stop(value: Json<'_>) -> Vec<Inbound> {
+    let Some(told) = opt_out_of(value) else { return Vec::new() };
+    // Who writes to a number, writes to it as a sender of MMS, too.
+    let of_mms = (told.sender.channel == Channel::SMS).then(|| {
+        let sender = ChannelSender { channel: Channel::MMS, ..told.sender.clone() };
+        OptOut { sender, ..told.clone() }
+    });
+    std::iter::once(told).chain(of_mms).map(Inbound::OptOut).collect()
+}
+
+fn opt_out_of(value: Json<'_>) -> Option<OptOut> {
     let word = opt_out::is_lifted_by_json;
     let within = |message: Json<'_>| message.read("content", |content| content.read("text", word));
-    let is_lifted = value.read("text", word).or_else(|| value.read("message", within))?;
+    let tapped =
+        |button: Json<'_>| button.read("text", word).or_else(|| button.read("title", word));
+    let said = value.read("text", word).or_else(|| value.read("message", within));
+    let tapped = || ["button", "reply"].into_iter().find_map(|name| value.read(name, tapped));
+    let is_lifted = said.or_else(tapped)?;
     let of_side = |side: Json<'_>| side.read("type", channel);
     let channel = value.read("channel", channel).or_else(|| value.read("to", of_side))?;
     let id = value.read("to", party)?;
@@ -90,7 +104,7 @@ fn stop(value: Json<'_>) -> Option<Inbound> {
         person => Endpoint::Number(person),
     };
     let sender = ChannelSender { channel, id };
-    Some(Inbound::OptOut(OptOut { sender, recipient, is_lifted }))
+    Some(OptOut { sender, recipient, is_lifted })
 }
 
 fn channel(name: Json<'_>) -> Option<Channel> {
@@ -315,7 +329,10 @@ mod tests {
         let recipient = Endpoint::Number("447700900001".to_owned());
         let stop = OptOut { sender, recipient, is_lifted: false };
         for body in [v1, v01] {
-            assert_eq!(read_value(&body).inbound, [Inbound::OptOut(stop.clone())], "{body}");
+            let sender = ChannelSender { channel: Channel::MMS, ..stop.sender.clone() };
+            let of_mms = OptOut { sender, ..stop.clone() };
+            let told = [stop.clone(), of_mms].map(Inbound::OptOut);
+            assert_eq!(read_value(&body).inbound, told, "{body}");
         }
         let page = json!({
             "channel": "messenger", "message_uuid": "in-1", "message_type": "text", "text": "START",

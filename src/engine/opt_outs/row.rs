@@ -91,6 +91,11 @@ pub(super) fn prefix(
     }
 }
 
+/// Whether a caller put the row of this key there: who said so otherwise spoke for an account.
+pub(super) fn is_callers(key: &[u8]) -> bool {
+    key.last() == Some(&0)
+}
+
 /// The tenant in a key.
 pub(super) fn tenant_of(key: &[u8]) -> &str {
     let tenant = key.split(|byte| *byte == 0).next().unwrap_or_default();

@@ -168,29 +168,35 @@ fn a_tenant_s_list_is_bounded_and_what_is_refused_is_refused_whole() {
 }
 
 #[test]
-fn what_a_person_says_counts_for_the_tenants_that_send_from_there_until_they_say_otherwise() {
-    for (tenants, others) in [(vec!["a", "b"], vec!["c"]), (vec![], vec![])] {
-        let (list, routes) = (open(), routes(&tenants));
-        let told = |told: &[OptOut]| list.told(&Arc::from(ACCOUNT), None, &routes, told, NOW);
-        let rows = tenants.len().max(1);
-        assert_eq!(told(&[stop(ANN, false)]), Ok((rows, 0)));
-        assert_eq!(told(&[stop(ANN, false)]), Ok((0, 0)), "told twice");
-        for tenant in ["a", "b"] {
-            assert!(keeps_back(&list, tenant, ANN, ACCOUNT), "{tenant}");
-            assert!(!keeps_back(&list, tenant, ANN, "sandbox/other"), "of that account alone");
-            assert!(!keeps_back(&list, tenant, BOB, ACCOUNT));
-        }
-        for tenant in others {
-            assert!(!keeps_back(&list, tenant, ANN, ACCOUNT), "{tenant}");
-        }
-        list.add(vec![row("a", None, BOB)], 0).unwrap();
-        assert_eq!(told(&[stop(ANN, true), stop(BOB, true)]), Ok((0, rows)));
-        assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
-        assert!(
-            keeps_back(&list, "a", BOB, ACCOUNT),
-            "what a caller said is not the person's to lift"
-        );
+fn what_a_person_says_counts_for_whoever_sends_from_there_until_they_say_otherwise() {
+    let (list, routes) = (open(), routes(&["a", "b"]));
+    let told = |told: &[OptOut]| list.told(&Arc::from(ACCOUNT), None, &routes, told, NOW);
+    assert_eq!(told(&[stop(ANN, false)]), Ok((1, 0)));
+    assert_eq!(told(&[stop(ANN, false)]), Ok((0, 0)), "told twice");
+    // Whoever is given the sender later, too.
+    for tenant in ["a", "b", "c"] {
+        assert!(keeps_back(&list, tenant, ANN, ACCOUNT), "{tenant}");
+        assert!(!keeps_back(&list, tenant, ANN, "sandbox/other"), "of that account alone");
+        assert!(!keeps_back(&list, tenant, BOB, ACCOUNT));
     }
+    assert_eq!(list.count("a"), 0, "no caller put it there");
+    list.add(vec![row("a", None, BOB)], 0).unwrap();
+    assert_eq!(told(&[stop(ANN, true), stop(BOB, true)]), Ok((0, 1)));
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
+    assert!(keeps_back(&list, "a", BOB, ACCOUNT), "what a caller said is not the person's to lift");
+    assert_eq!(list.count("a"), 1);
+}
+
+#[test]
+fn of_what_a_person_says_at_once_the_last_word_counts() {
+    let (list, routes) = (open(), routes(&["a"]));
+    let told = |told: &[OptOut]| list.told(&Arc::from(ACCOUNT), None, &routes, told, NOW);
+    assert_eq!(told(&[stop(ANN, true), stop(ANN, false)]), Ok((1, 0)));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT));
+    assert_eq!(told(&[stop(ANN, true), stop(ANN, false)]), Ok((0, 0)));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT));
+    assert_eq!(told(&[stop(ANN, false), stop(ANN, true)]), Ok((0, 1)));
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
 }
 
 #[test]
@@ -233,17 +239,21 @@ fn what_was_told_by_an_account_counts_under_its_new_name_and_is_lifted_under_it(
 }
 
 #[test]
-fn what_a_provider_refuses_for_it_is_remembered_once() {
-    let (list, sender, recipient) = (open(), number(US), number(ANN));
-    let addressed = Addressed {
-        tenant: "a",
-        channel: &Channel::SMS,
-        sender: &sender,
-        recipient: &recipient,
-        account: ACCOUNT,
+fn what_a_provider_refuses_for_it_is_remembered_once_and_lifted_by_start() {
+    let (list, routes) = (open(), routes(&["a"]));
+    let (sender, recipient) = (number(US), number(ANN));
+    let of = |tenant| {
+        let (channel, account) = (&Channel::SMS, ACCOUNT);
+        Addressed { tenant, channel, sender: &sender, recipient: &recipient, account }
     };
-    assert_eq!(list.refused(addressed, NOW), Ok(true));
-    assert_eq!(list.refused(addressed, NOW), Ok(false));
-    assert!(keeps_back(&list, "a", ANN, ACCOUNT));
-    assert!(!keeps_back(&list, "b", ANN, ACCOUNT), "the others hear it themselves");
+    assert_eq!(list.refused(of("a"), false, NOW), Ok(1));
+    assert_eq!(list.refused(of("b"), false, NOW), Ok(0));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT) && keeps_back(&list, "b", ANN, ACCOUNT));
+    let told = |told: &[OptOut]| list.told(&Arc::from(ACCOUNT), None, &routes, told, NOW);
+    assert_eq!(told(&[stop(ANN, true)]), Ok((0, 1)));
+    // Under an account of its own it is that tenant's alone, and lifted all the same.
+    assert_eq!(list.refused(of("a"), true, NOW), Ok(1));
+    assert!(keeps_back(&list, "a", ANN, ACCOUNT) && !keeps_back(&list, "b", ANN, ACCOUNT));
+    assert_eq!(told(&[stop(ANN, true)]), Ok((0, 1)));
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
 }

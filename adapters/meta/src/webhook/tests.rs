@@ -136,6 +136,33 @@ fn who_writes_stop_wants_no_more_of_the_number_or_the_page() {
 }
 
 #[test]
+fn a_number_is_known_by_both_of_its_spellings() {
+    for (one, other) in [
+        ("5511987654321", "551187654321"),
+        ("5215512345678", "525512345678"),
+        ("5491123456789", "541123456789"),
+    ] {
+        assert_eq!(spellings(one), [one, other]);
+        assert_eq!(spellings(other), [other, one]);
+    }
+    for alone in ["447700900001", "55", "551199999", "é"] {
+        assert_eq!(spellings(alone), [alone]);
+    }
+}
+
+#[test]
+fn who_hides_their_number_and_who_taps_a_button_is_heard() {
+    let metadata = json!({ "phone_number_id": "106540352242922" });
+    let button = json!({ "id": "wamid.1", "type": "button", "button": { "text": "Stop" } });
+    let contacts = json!([{ "user_id": "US.13491208655302741918" }]);
+    let value = json!({ "metadata": metadata, "contacts": contacts, "messages": [button] });
+    let sender = ChannelSender { channel: Channel::WHATSAPP, id: "106540352242922".to_owned() };
+    let recipient = Endpoint::Id("US.13491208655302741918".to_owned());
+    let told = Inbound::OptOut(OptOut { sender, recipient, is_lifted: false });
+    assert_eq!(read_body(&webhook(&[value])).inbound, [told]);
+}
+
+#[test]
 fn a_quoting_message_is_a_reply_and_any_other_tells_nothing() {
     let text = json!({ "from": "447700900000", "id": "in-1", "timestamp": "1577887200",
                        "type": "text", "text": { "body": "yes" } });

@@ -48,7 +48,7 @@ pub(super) fn body(account_sid: &str, order: &TwilioOrder, receipt: &Receipt) ->
 fn failed_as(code: u16) -> u32 {
     match receipt_meaning(code).kind {
         ErrorKind::InvalidRecipient => 63_003,
-        ErrorKind::OptedOut => 63_014,
+        ErrorKind::OptedOut => 21_610,
         ErrorKind::OutsideWindow => 63_016,
         ErrorKind::ContentRejected | ErrorKind::InvalidRequest => 30_007,
         ErrorKind::Unreached | ErrorKind::Timeout | ErrorKind::Unreachable => 30_003,
