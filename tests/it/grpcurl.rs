@@ -45,6 +45,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
         "dispatch.v1.ApplicationService",
         "dispatch.v1.CallbackService",
         "dispatch.v1.DispatchService",
+        "dispatch.v1.OptOutService",
         "dispatch.v1.SandboxService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
