@@ -42,6 +42,9 @@ pub(super) struct AdapterCheckArgs {
     /// What calls to ENDPOINT carry: env:NAME, file:/path, or the token itself.
     #[arg(long)]
     token: Option<String>,
+    /// ENDPOINT may be on another machine without TLS: settings and secrets go there in clear.
+    #[arg(long)]
+    insecure: bool,
 }
 
 /// The file of `--settings`.
@@ -85,7 +88,7 @@ async fn check_endpoint(args: &AdapterCheckArgs) -> Result<ExitCode, CommandFail
     let failed = |ConfigError(problem)| CommandFailure::new(problem);
     let token = args.token.as_deref().map(|token| resolve_secret(&SecretSource::from(token)));
     let token = token.transpose().map_err(failed)?.map(Secret::new);
-    let target = DialTarget::new(&args.name, token, false).map_err(CommandFailure::new)?;
+    let target = DialTarget::new(&args.name, token, args.insecure).map_err(CommandFailure::new)?;
     let given = match &args.settings {
         Some(path) => given(path).map_err(failed)?,
         None => GivenAccount::default(),
@@ -102,7 +105,10 @@ fn given(path: &Path) -> Result<GivenAccount, ConfigError> {
         .map_err(|error| ConfigError(format!("cannot read {shown}: {error}")))?;
     // What the parser says of a value shows it, and that may be a secret.
     let read: CheckSettings = toml::from_str(&text).map_err(|error: toml::de::Error| {
-        ConfigError(format!("{shown}: {}; it may hold settings and secrets", error.message()))
+        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count()) + 1;
+        ConfigError(format!(
+            "{shown}: line {line} is wrong; it may hold settings and secrets, each value a text"
+        ))
     })?;
     let mut secrets = BTreeMap::new();
     for (name, source) in &read.secrets {

@@ -51,7 +51,7 @@ impl CallProblem {
             return CallProblem::late();
         }
         if let Some(error) = within_it::<ConnectError>(status) {
-            let cause = connect::cause_of(error).unwrap_or(Cause::TimedOut);
+            let cause = connect::cause_of(error).unwrap_or(Cause::Other);
             let why = cause.in_words().to_owned();
             let kind = ErrorKind::Unreachable;
             return CallProblem { why, cause: Some(cause), kind, is_certain: true };
@@ -67,11 +67,12 @@ impl CallProblem {
             Code::Unimplemented => {
                 ("it has no such call".to_owned(), ErrorKind::ProviderFailure, true)
             }
-            // Nobody here cancels a call: a server does, that keeps to the deadline itself.
-            Code::DeadlineExceeded | Code::Cancelled => return CallProblem::late(),
+            Code::DeadlineExceeded => return CallProblem::late(),
             _ if status.source().is_some() => {
                 ("the connection was lost".to_owned(), ErrorKind::ProviderFailure, false)
             }
+            // Nobody here cancels a call: a server does, that keeps to the deadline itself.
+            Code::Cancelled => return CallProblem::late(),
             code => (format!("it failed with {code:?}"), ErrorKind::ProviderFailure, false),
         };
         CallProblem { why, cause: None, kind, is_certain }

@@ -21,6 +21,8 @@ const REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Acknowledgements on their way.
 const UNREAD: usize = 16;
+/// How long an adapter may leave them unread.
+const UNREAD_FOR: Duration = Duration::from_secs(30);
 
 /// Listens for as long as it is asked to: to one stream after the other. For ever, where nothing is told.
 pub(crate) async fn listen(
@@ -39,11 +41,15 @@ pub(crate) async fn listen(
             Ended::AccountsChanged => continue,
             Ended::Broken { heard, why } => (heard, why),
         };
-        tracing::warn!(
-            adapter = remote.name,
-            why,
-            "the adapter's stream ended; it is opened again"
-        );
+        if let Some(held_back) = remote.lines.admits("stream ended") {
+            let adapter = &remote.name;
+            tracing::warn!(
+                adapter,
+                why,
+                held_back,
+                "the adapter's stream ended; it is opened again"
+            );
+        }
         rest = if heard { REST } else { (rest * 2).min(LONGEST_REST) };
         remote.lost.notify_one();
         tokio::time::sleep(rest).await;
@@ -100,8 +106,11 @@ async fn one_stream(
         }
         let acknowledgement = pb::Acknowledgement { batch_id };
         let acknowledged = listen_request::Request::Acknowledgement(acknowledgement);
-        if requests.send(pb::ListenRequest { request: Some(acknowledged) }).await.is_err() {
-            return broken(heard, "it reads nothing more".to_owned());
+        let sent = requests.send(pb::ListenRequest { request: Some(acknowledged) });
+        match tokio::time::timeout(UNREAD_FOR, sent).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return broken(heard, "it reads nothing more".to_owned()),
+            Err(_) => return broken(heard, "it reads no acknowledgements".to_owned()),
         }
     }
 }

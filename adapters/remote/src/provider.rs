@@ -7,6 +7,7 @@ use dispatch_contract::{
     Account, ChannelAdapter, Clock, InboundSink, Probe, Provider, ProviderAccounts, Setting,
     SettingsForm, Shutdown, UnixMillis, WebhookOutcome, WebhookRequest,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     adapter::RemoteAdapter,
@@ -21,11 +22,18 @@ use crate::{
 
 /// How long an adapter may take to read a webhook: its provider waits.
 const WEBHOOK: Duration = Duration::from_secs(5);
+/// What is a large one, in bytes of its body.
+const LARGE_WEBHOOK: usize = 256 * 1024;
+/// How many large ones are with an adapter at a time. The service has twice as many places for those of all
+/// providers: one that hangs shall not hold them all.
+const LARGE_WEBHOOKS: usize = 4;
+const TOO_MANY: &str = "the adapter has too many large webhooks to read already";
 
 /// An adapter in a program of its own, as a provider like any other.
 pub struct RemoteProvider {
     pub(crate) remote: Arc<Remote>,
     adapters: Vec<Arc<dyn ChannelAdapter>>,
+    large_webhooks: Semaphore,
     /// What the configuration has for its accounts: what holds until it has told its own form.
     untold: SettingsForm,
 }
@@ -87,7 +95,7 @@ impl RemoteProvider {
         channels.extend(used.adapters.iter().filter_map(|it| RemoteAdapter::channel_of(name, it)));
         let adapter = |channel| Arc::new(RemoteAdapter::new(Arc::clone(&remote), channel)) as _;
         let adapters = channels.into_iter().map(adapter).collect();
-        RemoteProvider { adapters, untold: untold(used), remote }
+        RemoteProvider { adapters, large_webhooks: large_webhooks(), untold: untold(used), remote }
     }
 
     /// The adapter at `target`, whatever its provider is called.
@@ -110,7 +118,8 @@ impl RemoteProvider {
         let adapters = described
             .map(|it| Arc::new(RemoteAdapter::new(Arc::clone(&remote), it.channel.clone())) as _)
             .collect();
-        Ok(RemoteProvider { adapters, untold: SettingsForm(&[]), remote })
+        let (large_webhooks, untold) = (large_webhooks(), SettingsForm(&[]));
+        Ok(RemoteProvider { adapters, large_webhooks, untold, remote })
     }
 
     /// What it told of itself, if it ever did.
@@ -122,6 +131,10 @@ impl RemoteProvider {
     pub fn handle(&self) -> RemoteHandle {
         RemoteHandle(Arc::clone(&self.remote))
     }
+}
+
+fn large_webhooks() -> Semaphore {
+    Semaphore::new(LARGE_WEBHOOKS)
 }
 
 /// A form that has whatever the configuration has.
@@ -160,9 +173,21 @@ impl Provider for RemoteProvider {
         if !described.told.reads_webhooks {
             return Ok(WebhookOutcome::forged());
         }
+        if let Some(down) = self.remote.down() {
+            return Err(format!("the adapter is down: {}", down.why));
+        }
+        let _place = match call.body.len() > LARGE_WEBHOOK {
+            true => Some(self.large_webhooks.try_acquire().map_err(|_| TOO_MANY.to_owned())?),
+            false => None,
+        };
         let asked = request(write::webhook(call, account, now), WEBHOOK);
         let asked = async { within(WEBHOOK, self.remote.client()?.read_webhook(asked)).await };
-        let told = asked.await.map_err(|problem| problem.why)?;
+        let told = asked.await.map_err(|problem| {
+            if problem.may_mean_down() {
+                self.remote.lost.notify_one();
+            }
+            problem.why
+        })?;
         let (outcome, refused) = read::webhook(told)?;
         if let Some(first) = refused.first() {
             self.remote.refuse(first, refused.len());

@@ -1,7 +1,9 @@
 //! One adapter in a program of its own: where it is, what it told of itself, and whether it is down.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -203,16 +205,19 @@ impl Remote {
     /// [`take`](Self::take), and keeps it for the next life.
     pub(crate) fn described(&self, told: &pb::DescribeResponse) {
         let taken = self.description.get_or_init(|| AdapterDescription::of(told));
-        if self.read_kept().as_ref() != Some(told) {
-            if taken.told != *told {
-                tracing::warn!(
-                    adapter = self.name,
-                    "it describes itself otherwise than before; a restart takes that up"
-                );
-            }
-            if let Err(error) = self.keep(told) {
-                tracing::warn!(adapter = self.name, %error, "what it told of itself could not be kept");
-            }
+        if self.read_kept().as_ref() == Some(told) {
+            return;
+        }
+        if taken.told != *told && self.lines.admits("described otherwise").is_some() {
+            tracing::warn!(
+                adapter = self.name,
+                "it describes itself otherwise than before; a restart takes that up"
+            );
+        }
+        if let Err(error) = self.keep(told)
+            && self.lines.admits("not kept").is_some()
+        {
+            tracing::warn!(adapter = self.name, %error, "what it told of itself could not be kept");
         }
     }
 
@@ -226,7 +231,7 @@ impl Remote {
     fn keep(&self, told: &pb::DescribeResponse) -> io::Result<()> {
         let Some(path) = &self.kept else { return Ok(()) };
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         replace(path, &told.encode_to_vec())
     }
@@ -264,10 +269,13 @@ impl Remote {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all, for its owner alone.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
-    fs::write(&beside, bytes)?;
-    fs::File::open(&beside)?.sync_all()?;
-    fs::rename(&beside, path)
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -50,7 +50,7 @@ impl DialTarget {
         if target.is_in_clear() && !allows_clear {
             return Err(format!(
                 "{target} is not on this machine, and messages and secrets would go there in clear: use \
-                 https://, or say insecure = true"
+                 https://, or say that this is meant (insecure = true, or --insecure)"
             ));
         }
         Ok(target)

@@ -9,7 +9,8 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -535,6 +536,8 @@ async fn one_that_was_never_there_is_named_to_whoever_needs_it_and_served_once_i
     eventually(|| provider.down().is_none()).await;
     assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
     eventually(|| kept.exists()).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&kept), mode(kept.parent().unwrap())), (0o600, 0o700));
 
     // The next life knows it by what it told, and takes workflows for it although it is not there.
     adapter.kill();
@@ -543,6 +546,26 @@ async fn one_that_was_never_there_is_named_to_whoever_needs_it_and_served_once_i
     assert!(fax.check(&message(), UnixMillis(0)).is_empty());
     assert_eq!(fax.capabilities().limits.text_chars, 100);
     assert_eq!(send(&*fax, PATIENCE).await.unwrap_err().retry, Retry::Temporary { after: None });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_serving_when_first_met_is_known_by_what_it_told() {
+    let (told, health) = tonic_health::server::health_reporter();
+    told.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let served = Server::builder()
+        .add_service(AdapterServiceServer::new(Played::new(Manner::Accept)))
+        .add_service(health)
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(served);
+    let provider = dialled(at, None, PATIENCE).await;
+    let fax = fax(&provider);
+    assert!(fax.check(&message(), UnixMillis(0)).is_empty());
+    assert_eq!(provider.down().as_deref(), Some("it says that it is not serving"));
+    run(&provider);
+    told.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    eventually(|| provider.down().is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -647,14 +670,19 @@ async fn other_accounts_are_named_to_one_that_has_not_begun_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_hangs_at_the_start_is_sent_nothing() {
+async fn one_that_hangs_at_the_start_is_sent_nothing_and_keeps_no_webhook_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("fax.description");
-    std::fs::write(&kept, prost::Message::encode_to_vec(&described())).unwrap();
+    let described = pb::DescribeResponse { reads_webhooks: true, ..described() };
+    std::fs::write(&kept, prost::Message::encode_to_vec(&described)).unwrap();
     let hanging = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let provider = dialled(hanging.local_addr().unwrap(), Some(kept), SHORT).await;
     let error = send(&*fax(&provider), SHORT).await.unwrap_err();
     assert_eq!(error.retry, Retry::Temporary { after: None }, "{error}");
+    let call =
+        WebhookRequest { method: "POST", url: "https://h/", query: "", headers: &[], body: b"" };
+    let told = provider.take_webhook(&call, &account("main"), UnixMillis(0)).await;
+    assert_eq!(told.unwrap_err(), "the adapter is down: no answer came in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
