@@ -16,7 +16,7 @@ mod call;
 mod checked;
 mod description;
 mod follow;
-mod limit;
+mod line_limit;
 mod listen;
 pub mod pb;
 mod prove;

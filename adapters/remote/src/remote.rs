@@ -22,7 +22,7 @@ use crate::{
     call::{Bearer, CallProblem, request, within},
     checked,
     description::AdapterDescription,
-    limit::LineLimit,
+    line_limit::LineLimit,
     pb::{self, adapter_service_client::AdapterServiceClient},
     target::DialTarget,
 };

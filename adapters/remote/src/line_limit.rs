@@ -11,9 +11,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// Lets a line of each kind through once a minute.
 #[derive(Default)]
-pub(crate) struct LineLimit(Mutex<BTreeMap<&'static str, Held>>);
+pub(crate) struct LineLimit(Mutex<BTreeMap<&'static str, HeldLines>>);
 
-struct Held {
+struct HeldLines {
     since: Instant,
     lines: u64,
 }
@@ -33,7 +33,7 @@ impl LineLimit {
             }
             held => {
                 let lines = held.map_or(0, |held| held.lines);
-                kinds.insert(kind, Held { since: now, lines: 0 });
+                kinds.insert(kind, HeldLines { since: now, lines: 0 });
                 Some(lines)
             }
         }
