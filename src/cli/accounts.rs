@@ -1,12 +1,12 @@
 //! `dispatch accounts`: a tenant's external accounts, and whether the configured ones work.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use dispatch_contract::Registry;
 
 use super::{
-    CommandFailure, Output, RemoteArgs,
+    CommandFailure, Output, RemoteArgs, read_text,
     remote::{connect, refused},
     serve, show,
 };
@@ -220,13 +220,7 @@ impl AccountTokenArgs {
     /// The token, without the line break behind it.
     fn read(&self) -> Result<Option<String>, CommandFailure> {
         let Some(path) = &self.token_file else { return Ok(None) };
-        let text = if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            std::fs::read_to_string(path)
-        };
-        let text = text.map_err(|error| CommandFailure {
+        let text = read_text(path).map_err(|error| CommandFailure {
             code: 2,
             text: format!("cannot read the token from {}: {error}", path.display()),
         })?;

@@ -16,7 +16,13 @@ mod serve;
 mod show;
 pub mod undo;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 pub use provider_page::provider_page;
 
@@ -336,6 +342,11 @@ struct ListWorkflowsArgs {
     limit: usize,
     #[command(flatten)]
     remote: RemoteArgs,
+}
+
+/// The text of a file; `-` is standard input.
+fn read_text(path: &Path) -> io::Result<String> {
+    if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
 }
 
 /// Why a command did not do it, and with which code it exits.

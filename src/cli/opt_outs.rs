@@ -1,12 +1,12 @@
 //! `dispatch opt-outs`: who wants no messages.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use dispatch_contract::AddressForm;
 
 use super::{
-    CommandFailure, RemoteArgs, TenantFilter,
+    CommandFailure, RemoteArgs, TenantFilter, read_text,
     remote::{connect, refused},
     show,
 };
@@ -168,7 +168,10 @@ async fn remove(args: RemoveArgs) -> Result<ExitCode, CommandFailure> {
 }
 
 async fn import(args: ImportArgs) -> Result<ExitCode, CommandFailure> {
-    let text = read(&args.file)?;
+    let text = read_text(&args.file).map_err(|error| CommandFailure {
+        code: 2,
+        text: format!("cannot read {}: {error}", args.file.display()),
+    })?;
     let client = connect(&args.remote).await?;
     let addresses = Addresses::of(&client, &args.channel).await?;
     let lines = text.lines().map(str::trim).enumerate();
@@ -230,19 +233,6 @@ impl Addresses {
         let (recipient, sender) = (Some(self.address(recipient)), sender.to_owned());
         OptOut { recipient, sender, ..OptOut::default() }
     }
-}
-
-fn read(file: &PathBuf) -> Result<String, CommandFailure> {
-    let text = if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
-    };
-    text.map_err(|error| CommandFailure {
-        code: 2,
-        text: format!("cannot read {}: {error}", file.display()),
-    })
 }
 
 fn row(opt_out: &OptOut) -> String {

@@ -1,6 +1,6 @@
 //! The commands that talk to a service.
 
-use std::{collections::BTreeMap, io::Read, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
 use tonic::{
     Code, Request, Status,
@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 
 use super::{
     CommandFailure, CreateWorkflowArgs, ListInTenantArgs, ListWorkflowsArgs, Output, RemoteArgs,
-    WatchArgs, WorkflowArgs, reach, show,
+    WatchArgs, WorkflowArgs, reach, read_text, show,
 };
 use crate::{
     client::{Client, Credential, Watch},
@@ -272,13 +272,7 @@ fn because(error: &dyn std::error::Error) -> String {
 /// A workflow file: JSON is YAML too, but says more clearly where it is wrong.
 fn read_spec(path: &Path) -> Result<WorkflowSpec, String> {
     let shown = path.display();
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_text(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let is_json = text.trim_start().starts_with('{');
     let spec = if is_json { from_json(&text) } else { from_yaml(&text) };
     spec.map_err(|error| format!("{shown}: {error}"))

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 
 use super::{
     Addressed, Command, ConversationSend, EngineClock, Inbox, OptOutSource, OptOuts, RecallOrder,
-    Route, RouteTable, SendOrder, Senders, account_id,
+    Route, RouteTable, SendOrder, Senders,
 };
 use crate::{
     machine::{CallFailure, SendResult, StepPlan, WorkflowId},
@@ -147,7 +147,8 @@ impl Dispatcher {
 
     /// Whatever is not an acceptance is an error here.
     async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Result<Taken, SendResult> {
-        let Some(route) = routes.get(&order.route) else {
+        let known = routes.get(&order.route).zip(routes.account_of(&order.route));
+        let Some((route, known_as)) = known else {
             return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
         };
         let record = order.record.as_ref();
@@ -165,10 +166,9 @@ impl Dispatcher {
             let detail = "its route serves this sender of this tenant no longer";
             return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
         }
-        let known_as = account_id(route.adapter.provider(), &route.account.name);
         let recipient = &step.message.to;
         let addressed =
-            Addressed { tenant: &record.tenant, channel, sender, recipient, account: &known_as };
+            Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
         if self.opt_outs.forbids(addressed, routes.former_names()) {
             let detail =
                 "the person wants no messages from this sender on this channel, and told so before";
@@ -202,7 +202,8 @@ impl Dispatcher {
             Ok(Err(error)) => {
                 if error.kind == ErrorKind::OptedOut {
                     let is_own = matches!(account, Cow::Owned(_));
-                    self.keep_opt_out(Arc::clone(record), order.step, known_as, is_own).await;
+                    let (record, account) = (Arc::clone(record), Arc::clone(known_as));
+                    self.keep_opt_out(record, order.step, account, is_own).await;
                 }
                 Err(answer_of(error))
             }

@@ -261,7 +261,8 @@ impl Engine {
     /// Takes what a provider told. Returns once it is durable.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`], [`EngineError::Unavailable`]: nothing of it was taken.
+    /// [`EngineError::Overloaded`]: nothing of it was taken. [`EngineError::Unavailable`],
+    /// [`EngineError::ReadOnly`]: perhaps a part of it; told again, that changes nothing.
     pub async fn inbound(
         &self,
         provider: &str,
@@ -297,7 +298,7 @@ impl Engine {
         }
     }
 
-    /// Keeps who wants no messages any more. It goes by the writer: a call looks at the list itself.
+    /// Keeps who wants no messages any more. The writer has no part in it: each call looks at the list itself.
     async fn opted_out(
         &self,
         provider: &str,

@@ -112,6 +112,12 @@ impl RouteTable {
         self.routes.iter().find(|route| &*route.name == name)
     }
 
+    /// What the account is known by that the route of that name sends under.
+    pub(super) fn account_of(&self, name: &str) -> Option<&Arc<str>> {
+        let mut both = self.routes.iter().zip(&self.accounts);
+        both.find(|(route, _)| &*route.name == name).map(|(_, account)| account)
+    }
+
     /// Whether messages go the same ways by both, whatever the limits.
     pub(super) fn goes_as(&self, other: &RouteTable) -> bool {
         let mut both = self.routes.iter().zip(&other.routes);

@@ -15,7 +15,8 @@ use tokio::process::Command;
 use tonic::Code;
 
 use crate::{
-    meta::{ACME_KEY, KEY, OWN_NUMBER_ID, OWN_PAGE, OWN_TOKEN, World, went_by_meta},
+    at_providers::KEY,
+    meta::{ACME_KEY, OWN_NUMBER_ID, OWN_PAGE, OWN_TOKEN, World, went_by_meta},
     support::eventually,
 };
 
@@ -99,7 +100,7 @@ fn page(token: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_added_over_the_old_api_sends_under_its_own_token_until_it_is_unlinked_or_deleted() {
     let world = World::start().await;
-    world.meta.set_default("accept; submitted 0s; deliver 0s".parse().unwrap());
+    world.server.provider.set_default("accept; submitted 0s; deliver 0s".parse().unwrap());
     let (all, one) = (format!("{ACCOUNTS}/messenger"), format!("{ACCOUNTS}/messenger/{OWN_PAGE}"));
     assert!(!world.goes().await, "it is nobody's yet");
 
@@ -145,7 +146,7 @@ async fn a_page_added_over_the_old_api_sends_under_its_own_token_until_it_is_unl
 async fn a_number_added_over_the_old_api_sends_under_its_own_token_until_it_is_deleted() {
     let world = World::start().await;
     let sender = format!("{{ channel: whatsapp, id: '{OWN_NUMBER_ID}' }}");
-    world.meta.set_default("accept; deliver 0s; read 0s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 0s; read 0s".parse().unwrap());
     let went = async || {
         let recipient = "{ channel: whatsapp, number: '447700900010' }";
         let id = world.create(&sender, recipient, "read").await;
@@ -166,7 +167,7 @@ async fn a_number_added_over_the_old_api_sends_under_its_own_token_until_it_is_d
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_added_over_grpc_does_the_same() {
     let world = World::start().await;
-    world.meta.set_default("accept; deliver 0s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 0s".parse().unwrap());
     let mut accounts = world.client.accounts();
     let (provider, external_id) = ("messenger".to_owned(), OWN_PAGE.to_owned());
     let create = CreateAccountRequest {
@@ -215,7 +216,7 @@ async fn a_page_added_over_grpc_does_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_added_by_the_command_line_does_the_same() {
     let world = World::start().await;
-    world.meta.set_default("accept; deliver 0s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 0s".parse().unwrap());
     let made =
         world.accounts(&["create", "messenger", OWN_PAGE, "--token-file", "-"], OWN_TOKEN).await;
     assert_eq!(made, format!("messenger  {OWN_PAGE}\n"));
@@ -239,7 +240,7 @@ async fn what_began_under_a_page_s_token_counts_though_the_page_is_taken_away_me
     assert_eq!(world.call("POST", &all, page(OWN_TOKEN)).await.0, 201);
 
     // Accepted before, delivered and read after.
-    world.meta.set_default("accept; deliver 500ms; read 1s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 500ms; read 1s".parse().unwrap());
     let accepted = world.sent_by_page("read").await;
     world.until(&accepted, |it| it.steps[0].status == "submitted").await;
     assert_eq!(world.call("DELETE", &one, Value::Null).await.0, 204);
@@ -248,10 +249,13 @@ async fn what_began_under_a_page_s_token_counts_though_the_page_is_taken_away_me
 
     // The call is out: it ends under the token that it began with, and its echo is matched.
     assert_eq!(world.call("POST", &all, page(OWN_TOKEN)).await.0, 201);
-    world.meta.set_default("no-answer; submitted 500ms; deliver 600ms".parse().unwrap());
-    let before = world.meta.sent().len();
+    world.server.provider.set_default("no-answer; submitted 500ms; deliver 600ms".parse().unwrap());
+    let before = world.server.provider.sent().len();
     let out = world.sent_by_page("read").await;
-    assert!(eventually(Duration::from_secs(5), async || world.meta.sent().len() > before).await);
+    assert!(
+        eventually(Duration::from_secs(5), async || world.server.provider.sent().len() > before)
+            .await
+    );
     assert_eq!(world.call("DELETE", &one, Value::Null).await.0, 204);
     world.until(&out, |it| it.steps[0].status == "delivered").await;
     assert!(!world.goes().await, "the next one is not sent for it");
@@ -261,7 +265,7 @@ async fn what_began_under_a_page_s_token_counts_though_the_page_is_taken_away_me
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_two_tenants_is_sent_for_by_the_first_alone() {
     let world = World::start().await;
-    world.meta.set_default("accept; deliver 0s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 0s".parse().unwrap());
     let (all, one) = (format!("{ACCOUNTS}/messenger"), format!("{ACCOUNTS}/messenger/{OWN_PAGE}"));
     let acme = Client::connect(format!("http://{}", world.process.grpc)).await.unwrap();
     let acme = acme.with(Credential::key(ACME_KEY).unwrap());

@@ -12,6 +12,7 @@ mod access;
 mod accounts;
 mod anonymous;
 mod applications;
+mod at_providers;
 mod audit;
 mod backup;
 mod bad_requests;

@@ -1,31 +1,25 @@
 //! Meta, as one uses it: the program itself with an account, against Meta's simulated server over HTTP.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Deref, path::Path, time::Duration};
 
 use dispatch::{
-    client::{Client, Credential},
-    engine::SystemClock,
+    client::Credential,
     pb::v1::{
         AdvanceClockRequest, StepProgress, StepState, Workflow, WorkflowState,
         sandbox_service_client::SandboxServiceClient,
     },
-    service::ServiceClock,
 };
 use dispatch_contract::Secret;
-use dispatch_sandbox::{
-    MetaApp, ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider, SimulatedTwilio,
-};
-use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
-use tokio_util::sync::CancellationToken;
+use dispatch_sandbox::MetaApp;
+use tokio::process::Command;
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{
+    at_providers::{AtProviders, KEY, ProvidersServer, simulated_twilio},
     node,
-    support::{FREE, Process, eventually, free_port, request},
+    support::free_port,
 };
 
-pub const KEY: &str = "me:a secret of the tests";
 /// Another tenant's.
 pub const ACME_KEY: &str = "acme:a secret of acme's";
 const HOUSE: &str = "token-of-the-house";
@@ -39,37 +33,29 @@ pub const OWN_TOKEN: &str = "token-of-the-tenant";
 /// By which what Meta's messages do not reach goes on.
 const TWILIO: &str = "AC0123456789abcdef0123456789abcdef";
 const TWILIO_TOKEN: &str = "an auth token of the tests";
-const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program, and the server that it sends to.
+/// The program with accounts at Meta and Twilio.
 pub struct World {
-    pub process: Process,
-    pub meta: Arc<SimulatedProvider>,
-    pub client: Client,
+    at: AtProviders,
     sandbox: SandboxServiceClient<InterceptedService<Channel, Credential>>,
-    stop: CancellationToken,
-    _folder: TempDir,
+}
+
+impl Deref for World {
+    type Target = AtProviders;
+
+    fn deref(&self) -> &AtProviders {
+        &self.at
+    }
 }
 
 impl World {
     pub async fn start() -> World {
-        let listener = TcpListener::bind(FREE).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let http = free_port().await;
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("dispatch.toml");
-        let text = format!(
-            r#"
-[store]
-kind = "memory"
+        let twilio = simulated_twilio(TWILIO, TWILIO_TOKEN);
+        let configured = |server: &str| {
+            format!(
+                r#"
 [sandbox]
 virtual_clock = true
-[listen]
-public_url = "http://{http}"
-[[access.keys]]
-id = "me"
-secret = "a secret of the tests"
-scopes = ["create", "read", "admin", "operator"]
 [[access.keys]]
 id = "acme"
 secret = "a secret of acme's"
@@ -104,22 +90,22 @@ name = "mms"
 adapter = "sandbox-mms"
 account = "sandbox"
 "#
+            )
+        };
+        let served = AtProviders::start(
+            |it, http| it.with_meta(app(format!("{http}/receipts/meta/main"))).with_twilio(&twilio),
+            configured,
         );
-        std::fs::write(&config, text).unwrap();
-        let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
-        let webhooks = format!("http://{}/receipts/meta/main", process.http);
-        let (meta, stop) = simulated(listener, webhooks);
-        let address = format!("http://{}", process.grpc);
+        let at = served.await;
+        let channel = Channel::from_shared(format!("http://{}", at.process.grpc)).unwrap();
         let key = Credential::key(KEY).unwrap();
-        let client = Client::connect(address.clone()).await.unwrap().with(key.clone());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        let sandbox = SandboxServiceClient::with_interceptor(channel, key);
-        World { process, meta, client, sandbox, stop, _folder: folder }
+        let sandbox = SandboxServiceClient::with_interceptor(channel.connect().await.unwrap(), key);
+        World { at, sandbox }
     }
 
     /// A message by Meta, to reach `status`, else an SMS.
     pub async fn create(&self, sender: &str, recipient: &str, status: &str) -> String {
-        let spec = dispatch::pb::from_yaml(&format!(
+        self.create_yaml(&format!(
             "
 steps:
   - sender: {sender}
@@ -130,22 +116,14 @@ steps:
     recipient: {{ channel: sms, number: '447700900000' }}
     message: {{ text: 'Your table is ready.' }}
 "
-        ));
-        let created = self.client.create(request(spec.unwrap())).await.unwrap();
-        created.workflow.unwrap().workflow_id
+        ))
+        .await
     }
 
     /// WhatsApp to a number, to be read.
     async fn whatsapp(&self, number: &str) -> String {
         let recipient = format!("{{ channel: whatsapp, number: '{number}' }}");
         self.create("{ channel: whatsapp, number: '447700900001' }", &recipient, "read").await
-    }
-
-    /// Waits until this holds of a workflow.
-    pub async fn until(&self, id: &str, holds: impl Fn(&Workflow) -> bool) -> Workflow {
-        let has = async || holds(&self.get(id).await);
-        assert!(eventually(PATIENCE, has).await, "{:?}", self.get(id).await);
-        self.get(id).await
     }
 
     /// Waits until the first step is over, and for how it ended.
@@ -155,49 +133,27 @@ steps:
         self.until(id, is_over).await.steps.swap_remove(0)
     }
 
-    pub async fn get(&self, id: &str) -> Workflow {
-        self.client.get(id).await.unwrap()
-    }
-
     async fn advance(&self, by: Duration) {
         let request = AdvanceClockRequest { by: Some(by.try_into().unwrap()) };
         self.sandbox.clone().advance_clock(request).await.unwrap();
     }
 
     pub async fn stop(self) {
-        self.stop.cancel();
-        assert_eq!(self.process.terminate().await, Some(0));
+        self.at.stop().await;
     }
 }
 
-/// Meta's simulated server, on the machine's own clock.
-fn simulated(
-    listener: TcpListener,
-    webhook_url: String,
-) -> (Arc<SimulatedProvider>, CancellationToken) {
-    let clock = ServiceClock::System(Arc::new(SystemClock::new())).contract_clock();
-    let meta = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
+/// The app, which tells what became of messages at this URL.
+fn app(webhook_url: String) -> MetaApp {
     let of_house = [(NUMBER_ID, HOUSE), (PAGE, HOUSE)];
     let of_tenant = [(OWN_NUMBER_ID, OWN_TOKEN), (OWN_PAGE, OWN_TOKEN)];
     let senders = [of_house, of_tenant].concat();
-    let app = MetaApp {
-        senders: senders
-            .iter()
-            .map(|(id, token)| ((*id).to_owned(), Secret::new(*token)))
-            .collect(),
+    let senders = senders.iter().map(|(id, token)| ((*id).to_owned(), Secret::new(*token)));
+    MetaApp {
+        senders: senders.collect(),
         app_secret: Secret::new(APP_SECRET),
         webhook_url: Some(webhook_url),
-    };
-    let server = SandboxServer::new(Arc::clone(&meta), ServerConfig::default()).unwrap();
-    let stop = CancellationToken::new();
-    let account = SimulatedTwilio {
-        account_sid: TWILIO.to_owned(),
-        auth_token: Secret::new(TWILIO_TOKEN),
-        api_key: None,
-    };
-    let server = server.with_meta(app).with_twilio(&account);
-    tokio::spawn(server.serve(listener, stop.clone()));
-    (meta, stop)
+    }
 }
 
 /// Whether Meta took it, under an id of its own.
@@ -209,9 +165,12 @@ pub fn went_by_meta(step: &StepProgress) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_leads_on() {
     let world = World::start().await;
-    world.meta.set_script("447700900010", "accept; deliver 0s; read 0s".parse().unwrap());
-    world.meta.set_script("447700900011", "accept; deliver 0s".parse().unwrap());
-    world.meta.set_script("447700900012", "reject 1340".parse().unwrap());
+    world
+        .server
+        .provider
+        .set_script("447700900010", "accept; deliver 0s; read 0s".parse().unwrap());
+    world.server.provider.set_script("447700900011", "accept; deliver 0s".parse().unwrap());
+    world.server.provider.set_script("447700900012", "reject 1340".parse().unwrap());
 
     let read = world.whatsapp("447700900010").await;
     let step = world.first_step(&read).await;
@@ -237,7 +196,7 @@ async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_lea
     // A page's deliveries come by ids.
     let person = "{ channel: messenger, id: '2384965291561984' }";
     let page = format!("{{ channel: messenger, id: '{PAGE}' }}");
-    world.meta.set_script("2384965291561984", "accept; deliver 0s".parse().unwrap());
+    world.server.provider.set_script("2384965291561984", "accept; deliver 0s".parse().unwrap());
     let delivered = world.create(&page, person, "delivered").await;
     let step = world.first_step(&delivered).await;
     assert_eq!((step.state(), &*step.status), (StepState::Met, "delivered"));
@@ -246,7 +205,10 @@ async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_lea
     // What was read is told only as a time until which all was.
     let unread = world.create(&page, person, "read").await;
     world.until(&unread, |it| it.steps[0].status == "delivered").await;
-    world.meta.set_script("2384965291561984", "accept; deliver 0s; read 2s".parse().unwrap());
+    world
+        .server
+        .provider
+        .set_script("2384965291561984", "accept; deliver 0s; read 2s".parse().unwrap());
     for read in [&world.create(&page, person, "read").await, &unread] {
         let workflow = world.until(read, |it| it.steps[0].state() == StepState::Met).await;
         assert_eq!(workflow.steps[0].status, "read");
@@ -258,16 +220,14 @@ async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_lea
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_client_is_served_and_takes_what_it_is_told() {
     let Some(python) = node::python_with("pywa").await else { return };
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let (server, receiver) = (listener.local_addr().unwrap(), free_port().await);
-    let (meta, stop) = simulated(listener, format!("http://{receiver}/"));
-    meta.set_default("accept; deliver 0s; read 0s".parse().unwrap());
-    meta.set_script("447700900012", "reject 1340".parse().unwrap());
+    let receiver = free_port().await;
+    let meta = ProvidersServer::start(|it| it.with_meta(app(format!("http://{receiver}/")))).await;
+    meta.provider.set_default("accept; deliver 0s; read 0s".parse().unwrap());
+    meta.provider.set_script("447700900012", "reject 1340".parse().unwrap());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/meta.py");
     let mut run = Command::new(python);
-    run.arg(script).args([format!("http://{server}"), receiver.port().to_string()]);
+    run.arg(script).args([meta.url.clone(), receiver.port().to_string()]);
     let ran = run.args([NUMBER_ID, HOUSE, APP_SECRET]).kill_on_drop(true).output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
-    stop.cancel();
 }

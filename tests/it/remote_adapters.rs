@@ -44,6 +44,8 @@ const GIVEN_UP: &str = "442079460003";
 struct FaxGateway {
     faxes: Vec<Value>,
     receipts: Vec<Value>,
+    /// It tells nothing for the time being.
+    is_silent: bool,
 }
 
 type Gateway = Arc<Mutex<FaxGateway>>;
@@ -84,7 +86,8 @@ async fn gateway() -> (Gateway, String) {
         }
         let after: usize = query.unwrap().strip_prefix("after=").unwrap().parse().unwrap();
         let gateway = gateway.lock().unwrap();
-        let after = gateway.receipts.iter().skip(after).cloned().collect();
+        let told = if gateway.is_silent { 0 } else { gateway.receipts.len() };
+        let after = gateway.receipts.iter().take(told).skip(after).cloned().collect();
         (StatusCode::OK, Value::Array(after).to_string())
     }
     let gateway = Gateway::default();
@@ -188,7 +191,12 @@ async fn checked(at: SocketAddr) -> String {
 
 /// A fax arrives, one is refused, and one is given up: each of these goes on by SMS.
 async fn goes_out_or_fails_over(name: &str, world: &World, gateway: &Gateway) {
-    let arrived = world.over(&world.create(name, RECIPIENT).await.unwrap()).await;
+    // Its adapter hears of a fax by itself, and may be quicker than the call: here it is not.
+    gateway.lock().unwrap().is_silent = true;
+    let id = world.create(name, RECIPIENT).await.unwrap();
+    world.until(&id, |it| it.steps[0].status == "submitted").await;
+    gateway.lock().unwrap().is_silent = false;
+    let arrived = world.over(&id).await;
     let step = &arrived.steps[0];
     assert_eq!((step.state(), &*step.status), (StepState::Met, "delivered"));
     assert_eq!(step.attempts[0].provider_message_ids, ["fax-1"]);

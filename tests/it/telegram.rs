@@ -1,60 +1,37 @@
 //! The Telegram Gateway, as one uses it: the program itself with an account, against the simulated Gateway over HTTP.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Deref, path::Path};
 
-use dispatch::{
-    client::{Client, Credential},
-    engine::SystemClock,
-    pb::v1::{EventKind, RecallResult, StepProgress, StepState, Workflow, event::Attributes},
-    service::ServiceClock,
-};
+use dispatch::pb::v1::{RecallResult, StepState};
 use dispatch_contract::Secret;
-use dispatch_sandbox::{
-    ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider, SimulatedTwilio,
-};
-use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
-use tokio_util::sync::CancellationToken;
+use tokio::process::Command;
 
 use crate::{
+    at_providers::{AtProviders, ProvidersServer, recall, simulated_twilio, states},
     node,
-    support::{FREE, Process, eventually, free_port, request},
 };
 
-const KEY: &str = "me:a secret of the tests";
 const TOKEN: &str = "AAGG-a-token-of-the-tests";
 const BOT_TOKEN: &str = "123456789:AA-a-token-of-the-tests";
 const TWILIO: &str = "AC0123456789abcdef0123456789abcdef";
-const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program, and the server that it sends to.
-struct TelegramWorld {
-    process: Process,
-    provider: Arc<SimulatedProvider>,
-    server: String,
-    client: Client,
-    stop: CancellationToken,
-    _folder: TempDir,
+/// The program with accounts at Telegram, and at Twilio for what does not reach anybody there.
+struct TelegramWorld(AtProviders);
+
+impl Deref for TelegramWorld {
+    type Target = AtProviders;
+
+    fn deref(&self) -> &AtProviders {
+        &self.0
+    }
 }
 
 impl TelegramWorld {
     async fn start() -> TelegramWorld {
-        let listener = TcpListener::bind(FREE).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let (provider, stop) = simulated(listener);
-        let http = free_port().await;
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("dispatch.toml");
-        let text = format!(
-            r#"
-[store]
-kind = "memory"
-[listen]
-public_url = "http://{http}"
-[[access.keys]]
-id = "me"
-secret = "a secret of the tests"
-scopes = ["create", "read", "admin", "operator"]
+        let twilio = simulated_twilio(TWILIO, "another token");
+        let configured = |server: &str| {
+            format!(
+                r#"
 [[accounts]]
 name = "main"
 provider = "telegram"
@@ -83,21 +60,21 @@ name = "sms"
 adapter = "twilio-sms"
 account = "main"
 "#
+            )
+        };
+        let served = AtProviders::start(
+            |it, _| {
+                let it = it.with_twilio(&twilio).with_telegram(&Secret::new(TOKEN));
+                it.with_telegram_bot(&Secret::new(BOT_TOKEN))
+            },
+            configured,
         );
-        std::fs::write(&config, text).unwrap();
-        let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
-        let address = format!("http://{}", process.grpc);
-        let client = Client::connect(address).await.unwrap().with(Credential::key(KEY).unwrap());
-        TelegramWorld { process, provider, server, client, stop, _folder: folder }
-    }
-
-    fn script(&self, number: &str, script: &str) {
-        self.provider.set_script(number, script.parse().unwrap());
+        TelegramWorld(served.await)
     }
 
     /// A code by Telegram, to reach `status` within `expiry`; else by SMS.
     async fn create(&self, number: &str, status: &str, expiry: &str) -> String {
-        let spec = dispatch::pb::from_yaml(&format!(
+        self.create_yaml(&format!(
             "
 steps:
   - sender: {{ channel: telegram, id: VerificationCodes }}
@@ -108,52 +85,12 @@ steps:
     recipient: {{ channel: sms, number: '447700900000' }}
     message: {{ code: {{ code: '271828' }} }}
 "
-        ));
-        let created = self.client.create(request(spec.unwrap())).await.unwrap();
-        created.workflow.unwrap().workflow_id
-    }
-
-    /// The workflow, once it has ended.
-    async fn ended(&self, id: &str) -> Workflow {
-        let get = async || self.client.get(id).await.unwrap();
-        let has_ended = async || get().await.outcome.is_some();
-        assert!(eventually(PATIENCE, has_ended).await, "{:?}", get().await);
-        get().await
+        ))
+        .await
     }
 
     async fn stop(self) {
-        self.stop.cancel();
-        assert_eq!(self.process.terminate().await, Some(0));
-    }
-}
-
-/// The simulated Gateway, on the machine's own clock.
-fn simulated(listener: TcpListener) -> (Arc<SimulatedProvider>, CancellationToken) {
-    let clock = ServiceClock::System(Arc::new(SystemClock::new())).contract_clock();
-    let provider = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
-    let twilio = SimulatedTwilio {
-        account_sid: TWILIO.to_owned(),
-        auth_token: Secret::new("another token"),
-        api_key: None,
-    };
-    let server = SandboxServer::new(Arc::clone(&provider), ServerConfig::default()).unwrap();
-    let server = server.with_twilio(&twilio).with_telegram(&Secret::new(TOKEN));
-    let server = server.with_telegram_bot(&Secret::new(BOT_TOKEN));
-    let stop = CancellationToken::new();
-    tokio::spawn(server.serve(listener, stop.clone()));
-    (provider, stop)
-}
-
-fn states(workflow: &Workflow) -> Vec<(StepState, &str)> {
-    let state = |step: &StepProgress| step.state();
-    workflow.steps.iter().map(|step| (state(step), step.status.as_str())).collect()
-}
-
-fn recall(workflow: &Workflow) -> Option<RecallResult> {
-    let ended = workflow.timeline.iter().find(|event| event.kind() == EventKind::RecallEnded)?;
-    match ended.attributes.as_ref()? {
-        Attributes::Recall(recall) => Some(recall.result()),
-        _ => None,
+        self.0.stop().await;
     }
 }
 
@@ -198,14 +135,14 @@ async fn a_foreign_client_is_served_and_its_signatures_are_taken() {
         return;
     };
     let world = TelegramWorld::start().await;
-    world.provider.set_default("accept; deliver 0s; read 0s".parse().unwrap());
+    world.server.provider.set_default("accept; deliver 0s; read 0s".parse().unwrap());
     world.script("447700900012", "reject 1340");
     world.script("447700900013", "accept; undeliverable 0s");
     world.script("447700900014", "accept; deliver 60s");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/telegram_gateway.py");
     let webhooks = format!("http://{}/receipts/telegram/main", world.process.http);
     let mut run = Command::new(python);
-    run.arg(script).args([&*world.server, &*webhooks, TOKEN]);
+    run.arg(script).args([&*world.server.url, &*webhooks, TOKEN]);
     let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
@@ -220,7 +157,7 @@ async fn a_bot_s_text_is_submitted_and_one_who_blocked_it_is_reached_otherwise()
     for (chat, first) in
         [("2718281828", (StepState::Met, "submitted")), ("1", (StepState::Failed, "pending"))]
     {
-        let spec = dispatch::pb::from_yaml(&format!(
+        let spec = format!(
             "
 steps:
   - sender: {{ channel: telegram_bot, id: acme_bot }}
@@ -231,9 +168,8 @@ steps:
     recipient: {{ channel: sms, number: '447700900000' }}
     message: {{ text: 'Your table is ready.' }}
 "
-        ));
-        let created = world.client.create(request(spec.unwrap())).await.unwrap();
-        let workflow = world.ended(&created.workflow.unwrap().workflow_id).await;
+        );
+        let workflow = world.ended(&world.create_yaml(&spec).await).await;
         assert_eq!(states(&workflow)[0], first, "{workflow:?}");
     }
     world.stop().await;
@@ -243,17 +179,14 @@ steps:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_bot_is_served() {
     let Some(python) = node::python_with("telegram").await else { return };
-    let listener = TcpListener::bind(FREE).await.unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
-    let (provider, stop) = simulated(listener);
+    let server = ProvidersServer::start(|it| it.with_telegram_bot(&Secret::new(BOT_TOKEN))).await;
     for (chat, script) in [("1", "reject 1340"), ("2", "reject 1300"), ("3", "throttle 1 3s")] {
-        provider.set_script(chat, script.parse().unwrap());
+        server.provider.set_script(chat, script.parse().unwrap());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/telegram_bot.py");
     let mut run = Command::new(python);
-    run.arg(script).args([&*server, BOT_TOKEN]);
+    run.arg(script).args([&*server.url, BOT_TOKEN]);
     let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
-    stop.cancel();
 }

@@ -1,90 +1,59 @@
 //! Twilio, as one uses it: the program itself with an account, against Twilio's simulated server over HTTP.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Deref, path::Path};
 
-use dispatch::{
-    client::{Client, Credential},
-    engine::SystemClock,
-    pb::v1::{
-        EventKind, ListOptOutsRequest, OptOutSource, RecallResult, StepProgress, StepState,
-        Workflow, event::Attributes,
-    },
-    service::ServiceClock,
+use dispatch::pb::v1::{
+    EventKind, ListOptOutsRequest, OptOutSource, RecallResult, StepState, Workflow,
 };
-use dispatch_contract::Secret;
 use dispatch_kit::signature::SignatureScheme;
-use dispatch_sandbox::{
-    ProviderConfig, SandboxServer, ServerConfig, SimulatedProvider, SimulatedTwilio,
-};
-use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
-use tokio_util::sync::CancellationToken;
+use tokio::process::Command;
 
 use crate::{
+    at_providers::{AtProviders, PATIENCE, recall, simulated_twilio, states},
     node,
-    support::{FREE, Process, eventually, free_port, request},
+    support::eventually,
 };
 
-const KEY: &str = "me:a secret of the tests";
 const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 const TOKEN: &str = "an auth token of the tests";
-const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program, and the server that it sends to.
-struct TwilioWorld {
-    process: Process,
-    twilio: Arc<SimulatedProvider>,
-    server: String,
-    client: Client,
-    stop: CancellationToken,
-    folder: TempDir,
+/// The program with an account at Twilio.
+struct TwilioWorld(AtProviders);
+
+impl Deref for TwilioWorld {
+    type Target = AtProviders;
+
+    fn deref(&self) -> &AtProviders {
+        &self.0
+    }
 }
 
 impl TwilioWorld {
     async fn start() -> TwilioWorld {
-        let listener = TcpListener::bind(FREE).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let (twilio, stop) = simulated(listener);
-        let http = free_port().await;
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("dispatch.toml");
+        let account = simulated_twilio(ACCOUNT, TOKEN);
         let routes = ["sms", "mms", "whatsapp", "rcs"].map(|channel| {
             format!(
                 "[[routes]]\nname = \"{channel}\"\nadapter = \"twilio-{channel}\"\naccount = \"main\"\n"
             )
         });
-        let text = format!(
-            r#"
-[store]
-kind = "memory"
-[listen]
-public_url = "http://{http}"
-[[access.keys]]
-id = "me"
-secret = "a secret of the tests"
-scopes = ["create", "read", "admin", "operator"]
+        let configured = |server: &str| {
+            format!(
+                r#"
 [[accounts]]
 name = "main"
 provider = "twilio"
 settings = {{ base_url = "{server}", account_sid = "{ACCOUNT}" }}
 secrets = {{ auth_token = "{TOKEN}" }}
 {}"#,
-            routes.concat()
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Process::serve(&config, &folder.path().join("data"), FREE, http).await;
-        let address = format!("http://{}", process.grpc);
-        let client = Client::connect(address).await.unwrap().with(Credential::key(KEY).unwrap());
-        TwilioWorld { process, twilio, server, client, stop, folder }
-    }
-
-    fn script(&self, number: &str, script: &str) {
-        self.twilio.set_script(number, script.parse().unwrap());
+                routes.concat()
+            )
+        };
+        TwilioWorld(AtProviders::start(|it, _| it.with_twilio(&account), configured).await)
     }
 
     /// WhatsApp to a number, to reach `status` within `expiry`; else an SMS, to be delivered.
     async fn create(&self, number: &str, status: &str, expiry: &str) -> String {
-        let spec = dispatch::pb::from_yaml(&format!(
+        self.create_yaml(&format!(
             "
 steps:
   - sender: {{ channel: whatsapp, number: '447700900001' }}
@@ -96,20 +65,8 @@ steps:
     message: {{ text: 'Your table is ready.' }}
     failover: {{ expiry_time: 30s, condition_status: delivered }}
 "
-        ));
-        let created = self.client.create(request(spec.unwrap())).await.unwrap();
-        created.workflow.unwrap().workflow_id
-    }
-
-    /// The workflow, once it has ended.
-    async fn ended(&self, id: &str) -> Workflow {
-        let has_ended = async || self.get(id).await.outcome.is_some();
-        assert!(eventually(PATIENCE, has_ended).await, "{:?}", self.get(id).await);
-        self.get(id).await
-    }
-
-    async fn get(&self, id: &str) -> Workflow {
-        self.client.get(id).await.unwrap()
+        ))
+        .await
     }
 
     fn webhooks(&self) -> String {
@@ -118,45 +75,15 @@ steps:
 
     /// The same with another meaning of codes, once the program has taken that up.
     async fn with_codes(&self, codes: &str) {
-        let config = self.folder.path().join("dispatch.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
+        let text = std::fs::read_to_string(&self.config).unwrap();
         let sid = format!("account_sid = \"{ACCOUNT}\"");
-        std::fs::write(&config, text.replace(&sid, &format!("{sid}, codes = \"{codes}\"")))
-            .unwrap();
+        let text = text.replace(&sid, &format!("{sid}, codes = \"{codes}\""));
+        std::fs::write(&self.config, text).unwrap();
         self.process.reload();
     }
 
     async fn stop(self) {
-        self.stop.cancel();
-        assert_eq!(self.process.terminate().await, Some(0));
-    }
-}
-
-/// Twilio's simulated server, on the machine's own clock.
-fn simulated(listener: TcpListener) -> (Arc<SimulatedProvider>, CancellationToken) {
-    let clock = ServiceClock::System(Arc::new(SystemClock::new())).contract_clock();
-    let twilio = Arc::new(SimulatedProvider::new(clock, ProviderConfig::default()));
-    let account = SimulatedTwilio {
-        account_sid: ACCOUNT.to_owned(),
-        auth_token: Secret::new(TOKEN),
-        api_key: None,
-    };
-    let server = SandboxServer::new(Arc::clone(&twilio), ServerConfig::default()).unwrap();
-    let stop = CancellationToken::new();
-    tokio::spawn(server.with_twilio(&account).serve(listener, stop.clone()));
-    (twilio, stop)
-}
-
-fn states(workflow: &Workflow) -> Vec<(StepState, &str)> {
-    let state = |step: &StepProgress| step.state();
-    workflow.steps.iter().map(|step| (state(step), step.status.as_str())).collect()
-}
-
-fn recall(workflow: &Workflow) -> Option<RecallResult> {
-    let ended = workflow.timeline.iter().find(|event| event.kind() == EventKind::RecallEnded)?;
-    match ended.attributes.as_ref()? {
-        Attributes::Recall(recall) => Some(recall.result()),
-        _ => None,
+        self.0.stop().await;
     }
 }
 
@@ -185,7 +112,7 @@ async fn what_twilio_tells_is_verified_and_what_is_not_read_in_time_leads_on() {
     }
 
     // Only what Twilio signed is believed.
-    let sent = world.twilio.sent();
+    let sent = world.server.provider.sent();
     let attempt = sent[0].client_ref.as_deref().unwrap();
     let url = format!("{}?attempt={attempt}", world.webhooks());
     let forged = reqwest::Client::new().post(url).header("x-twilio-signature", "AAAA");
@@ -226,7 +153,7 @@ async fn a_message_that_nobody_has_yet_is_canceled_before_the_next_goes_out() {
     let workflow = world.ended(&world.create("447700900010", "delivered", "1s").await).await;
     assert_eq!(recall(&workflow), Some(RecallResult::Recalled), "{workflow:?}");
     assert_eq!(states(&workflow)[1], (StepState::Met, "delivered"), "{workflow:?}");
-    let sent = world.twilio.sent();
+    let sent = world.server.provider.sent();
     let recalled: Vec<_> = sent.iter().map(|sent| sent.is_recalled).collect();
     assert_eq!(recalled, [true, false]);
     world.stop().await;
@@ -247,8 +174,9 @@ async fn says(world: &TwilioWorld, person: &str, text: &str) -> u16 {
 
 /// WhatsApp, SMS to the same person, and then SMS to somebody else.
 async fn to_two_people(world: &TwilioWorld, person: &str) -> String {
-    let spec = dispatch::pb::from_yaml(&format!(
-        "
+    world
+        .create_yaml(&format!(
+            "
 steps:
   - sender: {{ channel: whatsapp, number: '447700900001' }}
     recipient: {{ channel: whatsapp, number: '{person}' }}
@@ -263,9 +191,8 @@ steps:
     message: {{ text: 'They do not answer.' }}
     failover: {{ expiry_time: 30s, condition_status: delivered }}
 "
-    ));
-    let created = world.client.create(request(spec.unwrap())).await.unwrap();
-    created.workflow.unwrap().workflow_id
+        ))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,8 +201,9 @@ async fn a_person_s_stop_ends_what_was_planned_for_them_there_until_they_start_i
     let (person, refusing) = ("447700900010", "447700900012");
     world.script(person, "accept; submitted 0s; deliver 0s");
     world.script("447700900000", "accept; submitted 0s; deliver 0s");
-    let sent_to =
-        |who: &str| world.twilio.sent().iter().filter(|sent| sent.recipient.value() == who).count();
+    let sent_to = |who: &str| {
+        world.server.provider.sent().iter().filter(|sent| sent.recipient.value() == who).count()
+    };
 
     let open = to_two_people(&world, person).await;
     assert_eq!(says(&world, person, "Stop").await, 200);
@@ -309,13 +237,13 @@ async fn a_person_s_stop_ends_what_was_planned_for_them_there_until_they_start_i
 async fn twilio_s_own_client_is_served_and_its_signatures_are_taken() {
     let Some(python) = node::python_with("twilio").await else { return };
     let world = TwilioWorld::start().await;
-    world.twilio.set_default("accept; submitted 0s; deliver 0s".parse().unwrap());
+    world.server.provider.set_default("accept; submitted 0s; deliver 0s".parse().unwrap());
     world.script("447700900012", "reject 1300");
     world.script("447700900013", "accept; undeliverable 0s 1260");
     world.script("447700900014", "accept; deliver 60s");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/twilio_client.py");
     let mut run = Command::new(python);
-    run.arg(script).args([&*world.server, &*world.webhooks(), ACCOUNT, TOKEN]);
+    run.arg(script).args([&*world.server.url, &*world.webhooks(), ACCOUNT, TOKEN]);
     let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");

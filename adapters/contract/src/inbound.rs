@@ -61,7 +61,8 @@ pub struct Watermark {
 /// tells of its own list.
 ///
 /// It holds for the messages of that sender that go out under the account that it was heard by. No call begins
-/// after it is durable; what is out already is not touched. What is told again changes nothing.
+/// after it is durable; what is out already is not touched. The last word that comes counts, so that what is told
+/// again changes nothing, unless the person said otherwise in between.
 ///
 /// Only what a person said of *all* messages of the sender belongs here: one who wants no advertisements still wants
 /// the code that they asked for.

@@ -93,7 +93,7 @@ impl<'a> Codes<'a> {
     }
 
     /// Whether the account says anything of `code`. Then it counts more than the HTTP status of a refusal.
-    pub fn name(self, code: &str) -> bool {
+    pub fn has(self, code: &str) -> bool {
         self.change(code).is_some()
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let unknown = said("7 = temporary", "7", None);
         assert_eq!(unknown, Some(CodeMeaning { retry: AGAIN, ..REFUSED }));
         assert_eq!(said("7 = temporary", "8", None), None);
-        assert!(Codes("7 = temporary").name("7") && !Codes("7 = temporary").name("8"));
+        assert!(Codes("7 = temporary").has("7") && !Codes("7 = temporary").has("8"));
     }
 
     #[test]

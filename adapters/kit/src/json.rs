@@ -105,11 +105,6 @@ impl<'a> Json<'a> {
         self.text().or_else(|| self.number().map(Cow::Borrowed))
     }
 
-    /// Whether it is `true`.
-    pub fn is_true(self) -> bool {
-        self.0 == b"true"
-    }
-
     /// The keys and values, if it is an object.
     fn entries(self) -> impl Iterator<Item = (Json<'a>, Json<'a>)> {
         let mut scan = Scan(self.0.strip_prefix(b"{").unwrap_or_default());

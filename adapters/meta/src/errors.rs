@@ -46,7 +46,7 @@ impl GraphCode {
     pub(crate) fn meaning_to(self, codes: Codes<'_>) -> Option<CodeMeaning> {
         let whole = self.to_string();
         let bare = self.code.to_string();
-        let said = if codes.name(&whole) { whole } else { bare };
+        let said = if codes.has(&whole) { whole } else { bare };
         codes.meaning(&said, self.meaning())
     }
 }

@@ -195,7 +195,7 @@ fn of_page(event: Json<'_>, told: &mut Told) {
             told.inbound.push(receipt(Some(attempt), mid, Status::Submitted));
         }
         (Some(_) | None, _) => {
-            let is_echo = message.read("is_echo", Some).is_some_and(Json::is_true);
+            let is_echo = message.read("is_echo", Json::flag) == Some(true);
             let is_lifted = message.read("text", opt_out::is_lifted_by_json).filter(|_| !is_echo);
             let party = |name| event.read(name, |party| party.read("id", id));
             if let (Some(is_lifted), Some(page), Some(person)) =

@@ -42,6 +42,8 @@ pub(crate) struct CallProblem {
     pub(crate) cause: Option<Cause>,
     kind: ErrorKind,
     is_certain: bool,
+    /// There was a connection, and it broke.
+    is_lost: bool,
 }
 
 impl CallProblem {
@@ -54,8 +56,10 @@ impl CallProblem {
             let cause = connect::cause_of(error).unwrap_or(Cause::Other);
             let why = cause.in_words().to_owned();
             let kind = ErrorKind::Unreachable;
-            return CallProblem { why, cause: Some(cause), kind, is_certain: true };
+            let cause = Some(cause);
+            return CallProblem { why, cause, kind, is_certain: true, is_lost: false };
         }
+        let mut is_lost = false;
         let (why, kind, is_certain) = match status.code() {
             Code::Unauthenticated => {
                 ("it does not know our token".to_owned(), ErrorKind::Unauthorized, true)
@@ -69,24 +73,27 @@ impl CallProblem {
             }
             Code::DeadlineExceeded => return CallProblem::late(),
             _ if status.source().is_some() => {
+                is_lost = true;
                 ("the connection was lost".to_owned(), ErrorKind::ProviderFailure, false)
             }
             // Nobody here cancels a call: a server does, that keeps to the deadline itself.
             Code::Cancelled => return CallProblem::late(),
             code => (format!("it failed with {code:?}"), ErrorKind::ProviderFailure, false),
         };
-        CallProblem { why, cause: None, kind, is_certain }
+        CallProblem { why, cause: None, kind, is_certain, is_lost }
     }
 
     /// No answer came in time.
     pub(crate) fn late() -> CallProblem {
         let why = "no answer came in time".to_owned();
-        CallProblem { why, cause: None, kind: ErrorKind::Timeout, is_certain: false }
+        let kind = ErrorKind::Timeout;
+        CallProblem { why, cause: None, kind, is_certain: false, is_lost: false }
     }
 
     /// It cannot be dialled at all.
     pub(crate) fn unusable(why: String) -> CallProblem {
-        CallProblem { why, cause: None, kind: ErrorKind::Unreachable, is_certain: true }
+        let kind = ErrorKind::Unreachable;
+        CallProblem { why, cause: None, kind, is_certain: true, is_lost: false }
     }
 
     /// No answer came in time.
@@ -96,7 +103,7 @@ impl CallProblem {
 
     /// Whether nobody can be there as it is: worth asking at once whether it is down.
     pub(crate) fn may_mean_down(&self) -> bool {
-        self.cause.is_some() || self.is_late() || self.why == "the connection was lost"
+        self.cause.is_some() || self.is_late() || self.is_lost
     }
 
     /// The same for whoever sent: made again where it certainly was not processed.

@@ -83,7 +83,7 @@ pub(crate) fn decode_recall(answer: &HttpResponse) -> Result<Recall, AdapterErro
 }
 
 fn refusal(answer: &HttpResponse, code: Option<u32>, codes: Codes<'_>) -> AdapterError {
-    let is_named = code.is_some_and(|code| codes.name(&code.to_string()));
+    let is_named = code.is_some_and(|code| codes.has(&code.to_string()));
     let error = match (answer.status, code.and_then(|code| known(code, codes))) {
         (400..=499, Some(known)) if is_named => known.error(answer),
         (401 | 403, Some(known)) if known.fault == Fault::Account => {

@@ -182,7 +182,7 @@ fn report(status: &str, code: Option<u32>, codes: Codes<'_>) -> Option<Report> {
 }
 
 fn failure(code: Option<u32>, codes: Codes<'_>) -> Failure {
-    let named = code.filter(|code| codes.name(&code.to_string()));
+    let named = code.filter(|code| codes.has(&code.to_string()));
     match named.and_then(|code| known(code, codes)).map(|known| known.fault) {
         Some(Fault::Content | Fault::Account) => Failure::Rejected,
         Some(Fault::Recipient | Fault::Provider) => Failure::Undeliverable,

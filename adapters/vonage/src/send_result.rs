@@ -80,7 +80,7 @@ fn refusal(
     codes: Codes<'_>,
 ) -> AdapterError {
     let known = code.and_then(|code| codes.meaning(code, meaning(code, CodeSource::SendResponse)));
-    let is_named = code.is_some_and(|code| codes.name(code));
+    let is_named = code.is_some_and(|code| codes.has(code));
     match (answer.status, known) {
         (400..=499, Some(known)) if is_named => known.error(answer),
         (401 | 403, Some(known)) if known.fault == Fault::Account => {

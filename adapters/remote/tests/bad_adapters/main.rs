@@ -6,390 +6,35 @@
     reason = "a test fails by panicking, and stands outside of the service"
 )]
 
+mod played;
+mod service;
+
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use dispatch_contract::{
-    Account, AdapterError, AttemptId, Busy, Cause, Channel, ChannelAdapter, Clock, Content,
-    Endpoint, ErrorKind, Inbound, InboundSink, Message, Options, Provider, ProviderAccounts, Retry,
-    SendContext, SinkClosed, UnixMillis, Verdict, WebhookRequest,
+    Cause, ErrorKind, Inbound, Provider, Retry, UnixMillis, Verdict, WebhookRequest,
 };
 use dispatch_remote::{
-    ConfiguredUse, DialTarget, GivenAccount, RemoteProvider,
-    pb::{
-        self,
-        adapter_service_server::{AdapterService, AdapterServiceServer},
-    },
+    GivenAccount,
+    pb::{self, adapter_service_server::AdapterServiceServer},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, watch},
-    task::JoinHandle,
+    sync::watch,
 };
-use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(400);
-
-/// What one does with a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    Accept,
-    /// Says that it failed at once: an exception in the middle of the call.
-    Fail,
-    Hang,
-    /// Answers, but after [`SHORT`].
-    Late,
-    /// Knows another token.
-    Stranger,
-    /// An answer of a later minor.
-    Nothing,
-    /// An answer in a compression that nobody asked for.
-    Compressed,
-}
-
-/// An adapter.
-struct Played {
-    manner: Manner,
-    described: pb::DescribeResponse,
-    sends: Arc<Mutex<Vec<String>>>,
-    /// How often it was asked what it is.
-    asked: Arc<Mutex<u32>>,
-    /// What it reads in a webhook.
-    reads: pb::ReadWebhookResponse,
-    /// What it tells on each stream, until that is acknowledged.
-    tells: Vec<pb::ListenResponse>,
-    /// Whether it breaks the first stream before it reads an acknowledgement.
-    loses_first: bool,
-    /// Whether it begins no answer before it has something to tell.
-    holds_back: bool,
-    streams: Arc<Mutex<u32>>,
-    acknowledged: Arc<Mutex<Vec<u64>>>,
-    came: Arc<Notify>,
-}
-
-type Told = Pin<Box<dyn Stream<Item = Result<pb::ListenResponse, Status>> + Send>>;
-
-#[async_trait]
-impl AdapterService for Played {
-    async fn describe(
-        &self,
-        _: Request<pb::DescribeRequest>,
-    ) -> Result<Response<pb::DescribeResponse>, Status> {
-        *self.asked.lock().unwrap() += 1;
-        Ok(Response::new(self.described.clone()))
-    }
-
-    async fn probe(
-        &self,
-        _: Request<pb::ProbeRequest>,
-    ) -> Result<Response<pb::ProbeResponse>, Status> {
-        Err(Status::unimplemented("none"))
-    }
-
-    async fn send(
-        &self,
-        request: Request<pb::SendRequest>,
-    ) -> Result<Response<pb::SendResponse>, Status> {
-        self.sends.lock().unwrap().push(request.into_inner().attempt_id);
-        self.came.notify_one();
-        match self.manner {
-            Manner::Accept => {}
-            Manner::Fail => return Err(Status::unknown("Exception calling application: secret")),
-            Manner::Hang => std::future::pending().await,
-            Manner::Late => tokio::time::sleep(SHORT * 2).await,
-            Manner::Stranger => return Err(Status::unauthenticated("who?")),
-            Manner::Nothing => return Ok(Response::new(pb::SendResponse { result: None })),
-            Manner::Compressed => {
-                let mut answer = Response::new(pb::SendResponse { result: None });
-                answer.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
-                return Ok(answer);
-            }
-        }
-        let accepted =
-            pb::Accepted { provider_message_ids: vec!["one".to_owned()], provider_time: None };
-        let result = Some(pb::send_response::Result::Accepted(accepted));
-        Ok(Response::new(pb::SendResponse { result }))
-    }
-
-    async fn recall(
-        &self,
-        _: Request<pb::RecallRequest>,
-    ) -> Result<Response<pb::RecallResponse>, Status> {
-        Err(Status::unimplemented("none"))
-    }
-
-    async fn read_webhook(
-        &self,
-        _: Request<pb::ReadWebhookRequest>,
-    ) -> Result<Response<pb::ReadWebhookResponse>, Status> {
-        match self.described.reads_webhooks && self.reads.verdict != 0 {
-            true => Ok(Response::new(self.reads.clone())),
-            false => Err(Status::unimplemented("none")),
-        }
-    }
-
-    type ListenStream = Told;
-
-    async fn listen(
-        &self,
-        request: Request<Streaming<pb::ListenRequest>>,
-    ) -> Result<Response<Told>, Status> {
-        let number = {
-            let mut streams = self.streams.lock().unwrap();
-            *streams += 1;
-            *streams
-        };
-        if self.holds_back {
-            std::future::pending::<()>().await;
-        }
-        let told = tokio_stream::iter(self.tells.clone()).map(Ok);
-        if self.loses_first && number == 1 {
-            // What it told is taken, and it never hears so.
-            return Ok(Response::new(Box::pin(told)));
-        }
-        let acknowledged = Arc::clone(&self.acknowledged);
-        let mut requests = request.into_inner();
-        tokio::spawn(async move {
-            while let Ok(Some(request)) = requests.message().await {
-                if let Some(pb::listen_request::Request::Acknowledgement(it)) = request.request {
-                    acknowledged.lock().unwrap().push(it.batch_id);
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(told.chain(tokio_stream::pending()))))
-    }
-}
-
-impl Played {
-    fn new(manner: Manner) -> Played {
-        Played {
-            manner,
-            described: described(),
-            sends: Arc::default(),
-            asked: Arc::default(),
-            reads: Default::default(),
-            tells: Vec::new(),
-            loses_first: false,
-            holds_back: false,
-            streams: Arc::default(),
-            acknowledged: Arc::default(),
-            came: Arc::default(),
-        }
-    }
-
-    /// Serves at a port of the system's, or at this one.
-    async fn serve(self, at: Option<SocketAddr>) -> (SocketAddr, JoinHandle<()>) {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = TcpListener::bind(at.unwrap_or(any)).await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let served = Server::builder()
-            .add_service(AdapterServiceServer::new(self))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        // Connections are tasks of their own: a runtime of its own dies with all of them.
-        (at, tokio::spawn(async move { served.await.unwrap() }))
-    }
-}
-
-/// The same as a process that can be killed: every connection of it ends at once.
-struct Mortal {
-    at: SocketAddr,
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Mortal {
-    async fn serve(played: Played, at: Option<SocketAddr>) -> Mortal {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (at, _) = runtime.spawn(played.serve(at)).await.unwrap();
-        Mortal { at, runtime: Some(runtime) }
-    }
-
-    fn kill(&mut self) {
-        self.runtime.take().unwrap().shutdown_background();
-    }
-}
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-fn described() -> pb::DescribeResponse {
-    let number =
-        pb::AddressForm { form: Some(pb::address_form::Form::Common(pb::CommonForm::E164.into())) };
-    let channel = pb::Channel {
-        name: "fax".to_owned(),
-        condition_statuses: vec![pb::Status::Submitted.into(), pb::Status::Delivered.into()],
-        content_kinds: vec![pb::ContentKind::Text.into()],
-        max_text_chars: 100,
-        sender_forms: vec![number.clone()],
-        recipient_forms: vec![number],
-        correlates_by_attempt_id: true,
-        ..Default::default()
-    };
-    let setting = pb::Setting {
-        name: "base_url".to_owned(),
-        description: "where the gateway is".to_owned(),
-        ..Default::default()
-    };
-    pb::DescribeResponse {
-        provider: "fax".to_owned(),
-        channels: vec![channel],
-        settings: vec![setting],
-        listens: true,
-        ..Default::default()
-    }
-}
-
-fn target(at: SocketAddr) -> DialTarget {
-    DialTarget::new(&format!("http://{at}"), None, false).unwrap()
-}
-
-async fn dialled(at: SocketAddr, kept: Option<PathBuf>, patience: Duration) -> Arc<RemoteProvider> {
-    let used = ConfiguredUse {
-        settings: BTreeSet::from(["base_url".to_owned()]),
-        secrets: BTreeSet::new(),
-        adapters: BTreeSet::from(["fax".to_owned()]),
-    };
-    Arc::new(RemoteProvider::dial("fax", target(at), kept, &used, patience).await)
-}
-
-fn fax(provider: &RemoteProvider) -> Arc<dyn ChannelAdapter> {
-    let [fax] = provider.channels().try_into().unwrap_or_else(|_| panic!("one channel"));
-    fax
-}
-
-fn message() -> Message {
-    Message {
-        channel: Channel::named("fax"),
-        from: Endpoint::Number("442079460000".to_owned()),
-        to: Endpoint::Number("442079460001".to_owned()),
-        content: Content::Text("Your table is ready.".to_owned()),
-        options: Options::NONE,
-    }
-}
-
-async fn send(
-    adapter: &dyn ChannelAdapter,
-    timeout: Duration,
-) -> Result<Vec<String>, AdapterError> {
-    let account = account("main");
-    let context = SendContext {
-        attempt: AttemptId { workflow: uuid::Uuid::max(), number: 1 },
-        account: &account,
-        callback_url: None,
-        useful_for: None,
-        now: UnixMillis(1_700_000_000_000),
-        timeout,
-    };
-    adapter.send(&context, &message()).await.map(|accepted| accepted.provider_ids)
-}
-
-fn account(name: &str) -> Account {
-    Account {
-        name: name.to_owned(),
-        revision: 1,
-        settings: Default::default(),
-        secrets: Default::default(),
-    }
-}
-
-/// What was delivered, and to whom it counts.
-#[derive(Default)]
-struct Sink(Mutex<Vec<(String, usize)>>);
-
-#[async_trait]
-impl InboundSink for Sink {
-    async fn deliver(&self, account: &str, inbound: Vec<Inbound>) -> Result<(), SinkClosed> {
-        self.0.lock().unwrap().push((account.to_owned(), inbound.len()));
-        Ok(())
-    }
-}
-
-/// The account `main`, which changes when it is told to.
-#[derive(Default)]
-struct Main(Notify);
-
-#[async_trait]
-impl ProviderAccounts for Main {
-    fn now(&self) -> Vec<Arc<Account>> {
-        vec![Arc::new(account("main"))]
-    }
-
-    async fn changed(&self) {
-        self.0.notified().await;
-    }
-}
-
-struct NoClock;
-
-#[async_trait]
-impl Clock for NoClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(0)
-    }
-
-    fn wall(&self) -> UnixMillis {
-        UnixMillis(0)
-    }
-
-    async fn sleep_until(&self, _: UnixMillis) -> Busy {
-        std::future::pending().await
-    }
-}
-
-/// Runs one as a service does.
-fn run(provider: &Arc<RemoteProvider>) -> Arc<Sink> {
-    run_with(provider, Arc::default())
-}
-
-fn run_with(provider: &Arc<RemoteProvider>, accounts: Arc<Main>) -> Arc<Sink> {
-    let sink = Arc::new(Sink::default());
-    let (provider, heard) = (Arc::clone(provider), Arc::clone(&sink));
-    tokio::spawn(async move {
-        let never = Box::pin(std::future::pending());
-        provider.run(accounts, heard, Arc::new(NoClock), never).await;
-    });
-    sink
-}
-
-async fn eventually(holds: impl Fn() -> bool) {
-    let ended = tokio::time::timeout(PATIENCE, async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    ended.await.expect("it never came about");
-}
-
-fn receipt(status: i32) -> pb::Inbound {
-    let receipt = pb::Receipt {
-        provider_message_id: "one".to_owned(),
-        report: Some(pb::receipt::Report::Reached(status)),
-        ..Default::default()
-    };
-    pb::Inbound { item: Some(pb::inbound::Item::Receipt(receipt)) }
-}
-
-fn batch(batch_id: u64, account: &str, inbound: Vec<pb::Inbound>) -> pb::ListenResponse {
-    pb::ListenResponse { batch_id, account: account.to_owned(), inbound }
-}
+use played::{Manner, Mortal, PATIENCE, PlayedAdapter, SHORT, described};
+use service::{
+    Main, account, batch, dialled, eventually, fax, message, receipt, run, run_with, send, target,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_left_is_unknown_and_what_certainly_did_not_comes_again() {
@@ -402,20 +47,20 @@ async fn what_may_have_left_is_unknown_and_what_certainly_did_not_comes_again() 
         (Manner::Compressed, ErrorKind::ProviderFailure, Retry::Unknown),
         (Manner::Stranger, ErrorKind::Unauthorized, temporary),
     ] {
-        let (at, _) = Played::new(manner).serve(None).await;
+        let (at, _) = PlayedAdapter::new(manner).serve(None).await;
         let provider = dialled(at, None, PATIENCE).await;
         let error = send(&*fax(&provider), SHORT).await.unwrap_err();
         assert_eq!((error.kind, error.retry), (kind, retry), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
-    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    let (at, _) = PlayedAdapter::new(Manner::Accept).serve(None).await;
     let provider = dialled(at, None, PATIENCE).await;
     assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_dies_in_the_middle_of_a_call_leaves_it_unknown_and_is_down_until_it_is_back() {
-    let hanging = Played::new(Manner::Hang);
+    let hanging = PlayedAdapter::new(Manner::Hang);
     let came = Arc::clone(&hanging.came);
     let mut adapter = Mortal::serve(hanging, None).await;
     let at = adapter.at;
@@ -436,14 +81,14 @@ async fn one_that_dies_in_the_middle_of_a_call_leaves_it_unknown_and_is_down_unt
     assert_eq!(error.cause, Some(Cause::Refused), "{error}");
     assert!(error.detail.contains("adapter fax"), "{error}");
 
-    let _back = Mortal::serve(Played::new(Manner::Accept), Some(at)).await;
+    let _back = Mortal::serve(PlayedAdapter::new(Manner::Accept), Some(at)).await;
     eventually(|| provider.down().is_none()).await;
     assert_eq!(send(&*fax, PATIENCE).await, Ok(vec!["one".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_acknowledged_is_told_again_and_what_nobody_can_take_is_left_out() {
-    let mut played = Played::new(Manner::Accept);
+    let mut played = PlayedAdapter::new(Manner::Accept);
     played.loses_first = true;
     played.tells = vec![
         batch(1, "main", vec![receipt(pb::Status::Delivered.into())]),
@@ -465,13 +110,13 @@ async fn what_was_not_acknowledged_is_told_again_and_what_nobody_can_take_is_lef
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_minor_is_understood_as_far_as_nothing_of_it_is_declared() {
-    let mut later = Played::new(Manner::Accept);
+    let mut later = PlayedAdapter::new(Manner::Accept);
     later.described.minor = 7;
     let (at, _) = later.serve(None).await;
     let provider = dialled(at, None, PATIENCE).await;
     assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
 
-    let mut declaring = Played::new(Manner::Accept);
+    let mut declaring = PlayedAdapter::new(Manner::Accept);
     declaring.described.minor = 7;
     declaring.described.channels[0].content_kinds.push(42);
     let (at, _) = declaring.serve(None).await;
@@ -503,7 +148,7 @@ async fn what_cannot_be_used_of_a_description_is_named() {
         ),
     ];
     for (spoil, why) in spoilt {
-        let mut played = Played::new(Manner::Accept);
+        let mut played = PlayedAdapter::new(Manner::Accept);
         spoil(&mut played.described);
         let (at, _) = played.serve(None).await;
         let provider = dialled(at, None, PATIENCE).await;
@@ -519,7 +164,7 @@ async fn what_cannot_be_used_of_a_description_is_named() {
 async fn one_that_was_never_there_is_named_to_whoever_needs_it_and_served_once_it_answers() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("adapters/fax.description");
-    let mut adapter = Mortal::serve(Played::new(Manner::Accept), None).await;
+    let mut adapter = Mortal::serve(PlayedAdapter::new(Manner::Accept), None).await;
     let at = adapter.at;
     adapter.kill();
     let provider = dialled(at, Some(kept.clone()), SHORT).await;
@@ -530,7 +175,7 @@ async fn one_that_was_never_there_is_named_to_whoever_needs_it_and_served_once_i
     assert_eq!(error.retry, Retry::Temporary { after: None }, "{error}");
 
     run(&provider);
-    let mut adapter = Mortal::serve(Played::new(Manner::Accept), Some(at)).await;
+    let mut adapter = Mortal::serve(PlayedAdapter::new(Manner::Accept), Some(at)).await;
     eventually(|| fax.check(&message(), UnixMillis(0)).is_empty()).await;
     assert_eq!(fax.capabilities().limits.text_chars, 100);
     eventually(|| provider.down().is_none()).await;
@@ -555,7 +200,7 @@ async fn one_that_is_not_serving_when_first_met_is_known_by_what_it_told() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let at = listener.local_addr().unwrap();
     let served = Server::builder()
-        .add_service(AdapterServiceServer::new(Played::new(Manner::Accept)))
+        .add_service(AdapterServiceServer::new(PlayedAdapter::new(Manner::Accept)))
         .add_service(health)
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(served);
@@ -570,12 +215,12 @@ async fn one_that_is_not_serving_when_first_met_is_known_by_what_it_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_endpoint_is_dialled_while_it_runs() {
-    let mut first = Mortal::serve(Played::new(Manner::Accept), None).await;
+    let mut first = Mortal::serve(PlayedAdapter::new(Manner::Accept), None).await;
     let provider = dialled(first.at, None, PATIENCE).await;
     run(&provider);
     first.kill();
     eventually(|| provider.down().is_some()).await;
-    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    let (at, _) = PlayedAdapter::new(Manner::Accept).serve(None).await;
     provider.handle().redial(target(at));
     eventually(|| provider.down().is_none()).await;
     assert_eq!(send(&*fax(&provider), PATIENCE).await, Ok(vec!["one".to_owned()]));
@@ -592,7 +237,7 @@ async fn what_is_not_understood_of_a_webhook_is_left_out_and_the_rest_counts() {
         };
         pb::Inbound { item: Some(pb::inbound::Item::Receipt(receipt)) }
     };
-    let mut played = Played::new(Manner::Accept);
+    let mut played = PlayedAdapter::new(Manner::Accept);
     played.described.reads_webhooks = true;
     played.reads = pb::ReadWebhookResponse {
         verdict: pb::Verdict::Understood.into(),
@@ -641,7 +286,7 @@ async fn way_to(at: SocketAddr, silenced: watch::Receiver<bool>) -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_died_without_a_word_is_made_again() {
-    let (at, _) = Played::new(Manner::Accept).serve(None).await;
+    let (at, _) = PlayedAdapter::new(Manner::Accept).serve(None).await;
     let (silence, silenced) = watch::channel(false);
     let provider = dialled(way_to(at, silenced).await, None, PATIENCE).await;
     run(&provider);
@@ -657,7 +302,7 @@ async fn a_connection_that_died_without_a_word_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_accounts_are_named_to_one_that_has_not_begun_its_answer() {
-    let mut played = Played::new(Manner::Accept);
+    let mut played = PlayedAdapter::new(Manner::Accept);
     played.holds_back = true;
     let streams = Arc::clone(&played.streams);
     let (at, _) = played.serve(None).await;
@@ -687,7 +332,7 @@ async fn one_that_hangs_at_the_start_is_sent_nothing_and_keeps_no_webhook_waitin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_answers_a_message_late_is_asked_at_once_whether_it_is_there() {
-    let played = Played::new(Manner::Hang);
+    let played = PlayedAdapter::new(Manner::Hang);
     let asked = Arc::clone(&played.asked);
     let (at, _) = played.serve(None).await;
     let provider = dialled(at, None, PATIENCE).await;
@@ -700,7 +345,7 @@ async fn whoever_answers_a_message_late_is_asked_at_once_whether_it_is_there() {
 }
 
 /// What a check of it says failed.
-async fn failures(played: Played) -> String {
+async fn failures(played: PlayedAdapter) -> String {
     let (at, _) = played.serve(None).await;
     let proven = dispatch_remote::prove(target(at), &GivenAccount::default()).await.unwrap();
     proven.iter().map(|(_, findings)| findings.failures().join("\n")).collect()
@@ -708,7 +353,7 @@ async fn failures(played: Played) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_finds_what_is_declared_and_is_not_so() {
-    let mut liar = Played::new(Manner::Accept);
+    let mut liar = PlayedAdapter::new(Manner::Accept);
     liar.described.probes = true;
     liar.described.reads_webhooks = true;
     liar.described.channels[0].recalls = true;
@@ -725,5 +370,5 @@ async fn a_check_finds_what_is_declared_and_is_not_so() {
         assert!(found.contains(lie), "{lie} in {found}");
     }
     // It has no URL, and so nobody can be played to it; and it keeps what is left.
-    assert_eq!(failures(Played::new(Manner::Fail)).await, "");
+    assert_eq!(failures(PlayedAdapter::new(Manner::Fail)).await, "");
 }
