@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{Status, UnixMillis};
 
 use super::FormerNames;
 use crate::{
@@ -72,9 +72,11 @@ impl ReceiptMonitor {
             self.accounts.insert(Arc::clone(account), UnreportedSends::default());
         }
         let Some(unreported) = self.accounts.get_mut(account) else { return };
+        // Of a message whose answer came last it has told already.
+        let has_told = attempt.status > Status::Submitted || attempt.failure.is_some();
         if is_report {
             *unreported = UnreportedSends::default();
-        } else if attempt.properties.reports_delivered {
+        } else if attempt.properties.reports_delivered && !has_told {
             if unreported.sends == 0 {
                 unreported.since = now;
             }
@@ -104,8 +106,6 @@ impl ReceiptMonitor {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::Status;
-
     use super::*;
     use crate::{
         machine::{
@@ -192,6 +192,16 @@ mod tests {
         receipt_monitor.fact(minute(20), &told, &workflow(true), &names);
         assert_eq!(receipt_monitor.look(minute(60), &metrics), []);
         gauge(0);
+        let mut told_first = workflow(true);
+        told_first.attempts[0].status = Status::Delivered;
+        for _ in 0..9 {
+            receipt_monitor.fact(minute(20), &accepted, &told_first, &names);
+        }
+        assert_eq!(
+            receipt_monitor.look(minute(60), &metrics),
+            [],
+            "its receipts come before its answers"
+        );
         for _ in 0..9 {
             receipt_monitor.fact(minute(60), &accepted, &workflow(false), &names);
         }

@@ -42,6 +42,8 @@ pub enum Event {
         attempt: u16,
         /// What it told.
         update: Update,
+        /// When the service started, in engine time.
+        up_since: UnixMillis,
     },
     /// A provider was asked for a message back.
     RecallResult {

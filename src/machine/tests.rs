@@ -143,7 +143,7 @@ impl DrivenWorkflow {
     }
 
     fn update(&mut self, attempt: u16, report: Report) -> &mut DrivenWorkflow {
-        self.handle(Event::Update { attempt, update: update(report) });
+        self.handle(Event::Update { attempt, update: update(report), up_since: UnixMillis(0) });
         self
     }
 

@@ -48,7 +48,9 @@ pub fn handle(
             transition.send_result(attempt, call, result)
         }
         Event::Lost { attempt } => transition.lost(attempt),
-        Event::Update { attempt, update } => transition.update(attempt, update),
+        Event::Update { attempt, update, up_since } => {
+            transition.update(attempt, update, up_since);
+        }
         Event::RecallResult { attempt, result, up_since } => {
             transition.recall_ended(attempt, result, up_since);
         }

@@ -169,6 +169,20 @@ pub enum AttemptState {
     },
 }
 
+impl Attempt {
+    /// Whether the provider has its message, as far as is known.
+    pub fn is_accepted(&self) -> bool {
+        match self.state {
+            AttemptState::Accepted | AttemptState::Recalling { .. } => true,
+            AttemptState::Planned
+            | AttemptState::Started
+            | AttemptState::RetryScheduled { .. }
+            | AttemptState::Unknown { .. }
+            | AttemptState::Rejected => false,
+        }
+    }
+}
+
 impl Workflow {
     /// A workflow before its first fact. `needs` are the plan's, one a step, so that the caller
     /// can share equal ones between workflows.
@@ -251,9 +265,12 @@ impl Workflow {
             Fact::AttemptAccepted { attempt, provider_ids, by } => {
                 self.with_attempt(*attempt, |attempt| {
                     attempt.is_answered |= *by == AcceptedBy::Response;
-                    attempt.state = AttemptState::Accepted;
-                    attempt.failure = None;
-                    attempt.is_uncertain = false;
+                    // Behind a receipt the answer tells what the message is called, and nothing else.
+                    if !attempt.is_accepted() {
+                        attempt.state = AttemptState::Accepted;
+                        attempt.failure = None;
+                        attempt.is_uncertain = false;
+                    }
                     attempt.parts = parts(provider_ids, attempt.status);
                 });
                 self.advance(*attempt, Status::Submitted, at);
@@ -335,6 +352,7 @@ impl Workflow {
                     let ids = provider_ids.as_deref().unwrap_or_default();
                     attempt.parts = parts(ids, attempt.status);
                     attempt.state = match (known, unknown) {
+                        (true, _) if attempt.is_accepted() => attempt.state,
                         (true, _) => AttemptState::Accepted,
                         (false, true) => AttemptState::Unknown { wait_until: at.engine },
                         (false, false) => AttemptState::Rejected,

@@ -208,6 +208,9 @@ impl Model for Workflows {
                     }
                 }
                 world.tell(Event::SendResult { attempt, call, result: reply.into() });
+                if reply == Reply::Accepted {
+                    world.judge_answer(&last.workflow, attempt);
+                }
                 true
             }
             Action::Receipt(attempt, report) => {
@@ -221,7 +224,7 @@ impl Model for Workflows {
                         Report::Failed(_) => Status::Submitted,
                     },
                 );
-                world.tell(Event::Update { attempt, update: update(report) })
+                world.tell(Event::Update { attempt, update: update(report), up_since: START })
             }
             Action::RecallResult(attempt, answer) => {
                 if let RecallAnswer::TooLate(Some(status)) = answer {

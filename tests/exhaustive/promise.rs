@@ -29,10 +29,11 @@ pub enum Promise {
     AskedBackOnce,
     AskedBackInTime,
     NextWaitsForTheRecall,
+    AnswerIsKept,
 }
 
 /// Every promise with its name.
-pub const PROMISES: [(Promise, &str); 25] = [
+pub const PROMISES: [(Promise, &str); 26] = [
     (Promise::M1, "M1 exactly the running step is active"),
     (Promise::M2, "M2 earlier steps are decided"),
     (Promise::M3, "M3 at most one attempt waits for or holds a place on a route"),
@@ -58,6 +59,10 @@ pub const PROMISES: [(Promise, &str); 25] = [
     (Promise::AskedBackOnce, "a message is asked back once"),
     (Promise::AskedBackInTime, "what is asked back had its time, and what had it is asked back"),
     (Promise::NextWaitsForTheRecall, "nothing goes out while a message is asked back"),
+    (
+        Promise::AnswerIsKept,
+        "an accepted attempt whose answer told an id is known by it, and one that was accepted before is where it was",
+    ),
 ];
 
 /// A set of promises: those that were broken.

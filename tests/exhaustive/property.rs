@@ -31,7 +31,7 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
         M1 M2 M3 M4 M5 M6 M7 M8 M9 M10
         NoStartAfterTheEnd OnlyTheRunningStepSends NoStartAfterValidUntil OneIdOneMessage DoublesAreCounted StepsInOrder
         EndIsFinal ReplayIsTheState NeverEarly ClockNeverRestarts SuccessIsTold SuccessIsKept
-        AskedBackOnce AskedBackInTime NextWaitsForTheRecall
+        AskedBackOnce AskedBackInTime NextWaitsForTheRecall AnswerIsKept
     };
     properties
         .push(Property::always("a stale or repeated event changes nothing", |_, world: &World| {

@@ -301,6 +301,28 @@ impl World {
         }
     }
 
+    /// The provider's answer to an attempt was heard: it took the message, and told what it calls it. `before` is
+    /// how the workflow was.
+    pub fn judge_answer(&mut self, before: &Workflow, number: u16) {
+        let names_it = |fact: &Fact| match fact {
+            Fact::AttemptAccepted { attempt, provider_ids, .. }
+            | Fact::LateSendResult { attempt, provider_ids: Some(provider_ids), .. } => {
+                *attempt == number && !provider_ids.is_empty()
+            }
+            _ => false,
+        };
+        let is_known = self.journal.iter().flat_map(|row| &row.facts).any(names_it);
+        let was_accepted = before.attempt(number).is_some_and(Attempt::is_accepted);
+        let mut expected = before.clone();
+        if let Some(attempt) = expected.attempts.get_mut(usize::from(number) - 1) {
+            attempt.is_answered = true;
+        }
+        expected.sequence += 1;
+        expected.updated_at = self.moment();
+        let is_kept = is_known && (!was_accepted || expected == self.workflow);
+        self.broken.add_unless(is_kept, Promise::AnswerIsKept);
+    }
+
     /// A message is asked back.
     fn judge_recall(&mut self, state: &Workflow, number: u16) {
         let Some(attempt) = state.attempt(number) else { return };
@@ -394,7 +416,9 @@ impl World {
                 }
             }
             for call in 1..=attempt.calls {
-                if sent.out.is_none_or(|out| out.number != call) {
+                // What was accepted, and whose answer was lost, would be told something new by it.
+                let is_news = attempt.is_accepted() && !attempt.is_answered;
+                if sent.out.is_none_or(|out| out.number != call) && !is_news {
                     for answer in super::model::some_answers() {
                         stale.push(Event::SendResult { attempt: number, call, result: answer });
                     }
@@ -405,7 +429,7 @@ impl World {
             let failed = attempt.failure.filter(|_| attempt.calls > 0).map(Report::Failed);
             for report in lower.map(Report::Reached).chain(failed) {
                 let update = super::model::update(report);
-                stale.push(Event::Update { attempt: number, update });
+                stale.push(Event::Update { attempt: number, update, up_since: START });
             }
         }
         let routes = &self.setting.routes;

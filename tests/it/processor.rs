@@ -156,21 +156,64 @@ fn a_drain_starts_nothing_and_tells_when_the_last_call_came_back() {
 }
 
 fn told(account: &str, attempt: Option<AttemptId>, provider_id: &str) -> Command {
-    let receipt = Receipt {
+    let provider_id = Some(provider_id.to_owned());
+    inbound(account, receipt(attempt, provider_id, Status::Delivered))
+}
+
+fn receipt(attempt: Option<AttemptId>, provider_id: Option<String>, reached: Status) -> Receipt {
+    Receipt {
         attempt,
-        provider_id: Some(provider_id.to_owned()),
-        report: Report::Reached(Status::Delivered),
+        provider_id,
+        report: Report::Reached(reached),
         provider_time: None,
         code: None,
         detail: None,
         usage: Some(Usage { currency: "EUR".to_owned(), price: "0.03".to_owned() }),
-    };
+    }
+}
+
+fn inbound(account: &str, receipt: Receipt) -> Command {
     Command::Inbound {
         provider: Arc::from("sandbox"),
         account: Arc::from(account),
         scope: None,
         items: vec![Inbound::Receipt(receipt)],
         reply: Box::new(|_| {}),
+    }
+}
+
+#[test]
+fn a_message_of_which_a_receipt_told_first_is_found_by_the_id_that_its_answer_tells() {
+    for id_first in [false, true] {
+        let mut store = MemoryStore::new();
+        let mut processor = Processor::new(&store, routes(1), no_grace(0));
+        let mut run = |ms, commands| {
+            let out = processor.run(&store, at(ms), commands).unwrap();
+            let unmatched = out.unmatched;
+            let (facts, sends) = settle(&mut store, out);
+            (unmatched, facts, sends)
+        };
+        let (_, _, sends) = run(0, vec![create(1)]);
+        let SendOrder { attempt, call, route, .. } = sends[0].clone();
+        let ours = inbound("main", receipt(Some(attempt), None, Status::Submitted));
+        let (_, facts, _) = run(1, vec![ours]);
+        assert!(matches!(facts[..], [Fact::AttemptAccepted { .. }]), "{facts:?}");
+        // By the provider's id alone, before the answer that tells it or behind.
+        let theirs = || told("main", None, "m1");
+        let mut all = Vec::new();
+        if id_first {
+            assert_eq!(run(2, vec![theirs()]).1, []);
+        }
+        let answer = SendResult::Accepted { provider_ids: vec!["m1".to_owned()] };
+        let command =
+            Command::SendResult { attempt, call, route, answer, took_ms: 1, conversation: None };
+        all.extend(run(3, vec![command]).1);
+        if !id_first {
+            let (unmatched, facts, _) = run(4, vec![theirs()]);
+            assert_eq!(unmatched, 0);
+            all.extend(facts);
+        }
+        assert!(all.iter().any(|fact| matches!(fact, Fact::Ended(_))), "{all:?}");
     }
 }
 

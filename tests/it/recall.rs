@@ -14,10 +14,12 @@ use dispatch::{
     service::Service,
 };
 use dispatch_contract::{
-    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, ContentKind,
-    Correlation, ErrorKind, Fault, Limits, Message, OptionsForm, Provider, Recall, Retry,
-    SendContext, SettingsForm, Status,
+    Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Clock, ContentKind,
+    Correlation, ErrorKind, Fault, Inbound, InboundSink, Limits, Message, OptionsForm, Provider,
+    ProviderAccounts, Recall, Receipt, Report, Retry, SendContext, SettingsForm, Shutdown, Status,
 };
+
+use tokio::sync::watch;
 
 use crate::support::{eventually, request};
 
@@ -31,6 +33,8 @@ struct BoardState {
     can: Capabilities,
     /// What it was asked back for, under the ids that it gave out.
     asked: Mutex<Vec<String>>,
+    /// Where it tells what becomes of notes, once it runs.
+    sink: watch::Sender<Option<Arc<dyn InboundSink>>>,
 }
 
 impl Board {
@@ -49,10 +53,27 @@ impl Board {
             parts: false,
             watermarks: false,
         };
-        Board(Arc::new(BoardState { can, asked: Mutex::default() }))
+        Board(Arc::new(BoardState { can, asked: Mutex::default(), sink: watch::Sender::new(None) }))
+    }
+
+    /// Tells that a note is on the board, naming our attempt and nothing else.
+    async fn tell(&self, context: &SendContext<'_>) {
+        let mut sink = self.0.sink.subscribe();
+        let sink = sink.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let receipt = Receipt {
+            attempt: Some(context.attempt),
+            provider_id: None,
+            report: Report::Reached(Status::Delivered),
+            provider_time: None,
+            code: None,
+            detail: None,
+            usage: None,
+        };
+        sink.deliver(&context.account.name, vec![Inbound::Receipt(receipt)]).await.unwrap();
     }
 }
 
+#[async_trait]
 impl Provider for Board {
     fn name(&self) -> &str {
         "board"
@@ -64,6 +85,18 @@ impl Provider for Board {
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
         vec![Arc::new(self.clone())]
+    }
+
+    async fn run(
+        &self,
+        _: Arc<dyn ProviderAccounts>,
+        sink: Arc<dyn InboundSink>,
+        _: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        self.0.sink.send_replace(Some(sink));
+        shutdown.await;
+        self.0.sink.send_replace(None);
     }
 }
 
@@ -85,7 +118,14 @@ impl ChannelAdapter for Board {
         &self.0.can
     }
 
-    async fn send(&self, _: &SendContext<'_>, message: &Message) -> Result<Accepted, AdapterError> {
+    async fn send(
+        &self,
+        context: &SendContext<'_>,
+        message: &Message,
+    ) -> Result<Accepted, AdapterError> {
+        if message.to.value() == "gil" {
+            self.tell(context).await;
+        }
         Ok(Accepted::under(format!("note of {}", message.to.value())))
     }
 
@@ -98,7 +138,7 @@ impl ChannelAdapter for Board {
         assert_eq!(context.account.name, "main");
         self.0.asked.lock().unwrap().push(provider_id.to_owned());
         match provider_id {
-            "note of ada" => Ok(Recall::Recalled),
+            "note of ada" | "note of gil" => Ok(Recall::Recalled),
             "note of bob" => Ok(Recall::TooLate(Some(Status::Delivered))),
             "note of cyd" => Ok(Recall::TooLate(Some(Status::Read))),
             "note of dan" => panic!("an adapter's mistake"),
@@ -241,6 +281,12 @@ async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
     assert_eq!(read.outcome.unwrap().reason().as_str_name(), "OUTCOME_REASON_CONDITION_MET");
     assert!(read.steps[1].attempts.is_empty());
     assert_eq!(board.0.asked.lock().unwrap().len(), 6, "each was asked for once");
+
+    // It was told of before its answer came, which alone says what to ask for.
+    let told_first = noted(&client, "us", "gil").await;
+    assert_eq!(result(&told_first), Some(RecallResult::Recalled), "{:?}", told_first.timeline);
+    let named = &told_first.steps[0].attempts[0].provider_message_ids;
+    assert_eq!(named, &["note of gil"]);
 
     // The sandbox does as the channel's real adapter says that it can.
     let slow = noted(&client, "sandbox", "slow").await;

@@ -168,7 +168,8 @@ impl Driver {
     }
 
     fn reach(&mut self, id: WorkflowId, status: Status) {
-        self.tell(id, Event::Update { attempt: 1, update: Update::plain(status, None) });
+        let (update, up_since) = (Update::plain(status, None), UnixMillis(0));
+        self.tell(id, Event::Update { attempt: 1, update, up_since });
     }
 
     fn timeline(&self, id: WorkflowId) -> Vec<Row> {

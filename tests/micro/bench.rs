@@ -26,7 +26,7 @@ use dispatch::{
         MemoryStore, Record, RequirementInterner, Row, SledOptions, SledStore, decode, encode,
     },
 };
-use dispatch_contract::{AttemptId, Report, Status, Verdict};
+use dispatch_contract::{AttemptId, Report, Status, UnixMillis, Verdict};
 
 /// How many workflows are open while the store is measured.
 const OPEN: u128 = 100_000;
@@ -49,6 +49,7 @@ fn transitions(c: &mut Criterion) {
     };
     let delivered = |attempt: u16| Event::Update {
         attempt,
+        up_since: UnixMillis(0),
         update: Update {
             report: Report::Reached(Status::Delivered),
             provider_id: None,

@@ -62,6 +62,10 @@ const FOUND: &[(u64, &str)] = &[
         2852679368386511335,
         "a route that took the name of one which had refused, by which the judge knew it",
     ),
+    (
+        6864071811032087187,
+        "a failure that ended a recall after a start, and hid that the time passed before it",
+    ),
 ];
 
 /// The worlds still to come, and what those that are over did.

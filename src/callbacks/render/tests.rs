@@ -351,6 +351,33 @@ fn a_delivery_after_a_failure_and_a_reading_after_the_end_are_told() {
 }
 
 #[test]
+fn an_answer_behind_a_receipt_is_not_told_again() {
+    let record = record(ApiDialect::DispatchV01);
+    let by_receipt =
+        Fact::AttemptAccepted { attempt: 1, provider_ids: Vec::new(), by: AcceptedBy::Receipt };
+    let failed = Fact::StatusFailed {
+        attempt: 1,
+        failure: Failure::Undeliverable,
+        code: None,
+        detail: None,
+        provider_time: None,
+        usage: None,
+    };
+    for then in [reached(1, Status::Delivered, None), failed] {
+        let facts = |last: Vec<Fact>| {
+            let started = failed_over().into_iter().take(4);
+            started.chain([by_receipt.clone(), then.clone()]).chain(last).collect()
+        };
+        let without = told(&record, PayloadVersion::V01, facts(vec![]));
+        assert_eq!(without.len(), 2, "{without:?}");
+        assert_eq!(told(&record, PayloadVersion::V01, facts(vec![accepted(1)])), without);
+        let provider_ids = Some(vec!["p".to_owned()]);
+        let late = Fact::LateSendResult { attempt: 1, provider_ids, unknown: false };
+        assert_eq!(told(&record, PayloadVersion::V01, facts(vec![late])), without);
+    }
+}
+
+#[test]
 fn a_possible_double_is_one_message() {
     let record = record(ApiDialect::DispatchV01);
     let facts = vec![

@@ -95,8 +95,9 @@ impl BatchContext<'_> {
         if let Some(loaded) = self.loaded.get_mut(&id) {
             loaded.facts.extend(facts);
         }
+        let up_since = self.processor.recovery.started_at();
         for (attempt, update) in early {
-            self.event(id, Event::Update { attempt, update })?;
+            self.event(id, Event::Update { attempt, update, up_since })?;
         }
         self.request_permit(id)
     }
@@ -157,7 +158,7 @@ impl BatchContext<'_> {
         let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         let Some(sent) = loaded.state.attempt(number) else { return Ok(()) };
-        if sent.state != AttemptState::Accepted || loaded.facts.is_empty() {
+        if !sent.is_accepted() || loaded.facts.is_empty() {
             return Ok(());
         }
         let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };
@@ -169,8 +170,9 @@ impl BatchContext<'_> {
         let key = ReceiptKey::Conversation(conversation, began, id, number);
         loaded.messages.push((key, MessagePart { attempt: number, part: 0 }));
         self.conversations.entry(conversation).or_default().push((began, attempt));
+        let up_since = self.processor.recovery.started_at();
         for reach in covering {
-            self.event(id, Event::Update { attempt: number, update: reach.update() })?;
+            self.event(id, Event::Update { attempt: number, update: reach.update(), up_since })?;
         }
         Ok(())
     }

@@ -87,7 +87,9 @@ impl BatchContext<'_> {
                 }
             }
         }
-        self.event(WorkflowId(found.workflow), Event::Update { attempt: found.number, update })
+        let up_since = self.processor.recovery.started_at();
+        let event = Event::Update { attempt: found.number, update, up_since };
+        self.event(WorkflowId(found.workflow), event)
     }
 
     /// What becomes of a receipt that names one of our attempts, and its message by an id that no answer told.
@@ -151,10 +153,12 @@ impl BatchContext<'_> {
         for conversation in names {
             covered.extend(self.store.find_conversation(conversation, times, MAX_COVERED)?);
         }
+        let up_since = self.processor.recovery.started_at();
         for attempt in covered {
             self.load(WorkflowId(attempt.workflow))?;
             if self.is_within(scope, attempt) {
-                let event = Event::Update { attempt: attempt.number, update: reach.update() };
+                let update = reach.update();
+                let event = Event::Update { attempt: attempt.number, update, up_since };
                 self.event(WorkflowId(attempt.workflow), event)?;
             }
         }

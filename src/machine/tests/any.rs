@@ -37,9 +37,12 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         2 => (0..6_u16, any_recall(), 0..60 * MINUTE).prop_map(|(attempt, result, ms)| {
             Event::RecallResult { attempt, result, up_since: UnixMillis(START + ms) }
         }),
-        4 => (0..6_u16, report(), prop::option::of(0..4_u16)).prop_map(|(attempt, report, part)| {
-            Event::Update { attempt, update: Update { part, ..update(report) } }
-        }),
+        4 => (0..6_u16, report(), prop::option::of(0..4_u16), 0..60 * MINUTE).prop_map(
+            |(attempt, report, part, ms)| {
+                let up_since = UnixMillis(START + ms);
+                Event::Update { attempt, update: Update { part, ..update(report) }, up_since }
+            },
+        ),
         1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
     ]

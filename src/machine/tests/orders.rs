@@ -74,15 +74,28 @@ fn a_receipt_is_an_acceptance_once_and_says_no_more_than_it_does() {
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
     driven.start();
     let submitted = || update(Report::Reached(Status::Submitted));
-    assert_eq!(driven.handle(Event::Update { attempt: 1, update: submitted() }), 1);
+    assert_eq!(
+        driven.handle(Event::Update { attempt: 1, update: submitted(), up_since: UnixMillis(0) }),
+        1
+    );
     assert!(matches!(driven.journal.last(), Some((_, Fact::AttemptAccepted { .. }))));
     let delivered = update(Report::Reached(Status::Delivered));
-    assert_eq!(driven.handle(Event::Update { attempt: 1, update: delivered }), 1);
+    assert_eq!(
+        driven.handle(Event::Update { attempt: 1, update: delivered, up_since: UnixMillis(0) }),
+        1
+    );
     driven.handle(Event::Cancel);
-    assert_eq!(driven.handle(Event::Update { attempt: 1, update: submitted() }), 0);
+    assert_eq!(
+        driven.handle(Event::Update { attempt: 1, update: submitted(), up_since: UnixMillis(0) }),
+        0
+    );
 
     let mut driven = DrivenWorkflow::of(messenger_then_sms());
-    assert_eq!(driven.handle(Event::Update { attempt: 1, update: submitted() }), 0, "not sent yet");
+    assert_eq!(
+        driven.handle(Event::Update { attempt: 1, update: submitted(), up_since: UnixMillis(0) }),
+        0,
+        "not sent yet"
+    );
 
     // The acceptance that a receipt shows may end it; the rest of the receipt is late news then.
     let mute = RouteProperties { reports_delivered: false, ..PLAIN };

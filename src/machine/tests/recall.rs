@@ -49,6 +49,28 @@ fn a_step_whose_message_was_taken_back_expired_also_where_that_is_told_as_a_fail
 }
 
 #[test]
+fn a_step_says_that_its_time_passed_while_the_service_was_down_whatever_ends_its_recall() {
+    for ended_by in [
+        Event::RecallResult {
+            attempt: 1,
+            result: RecallResult::Recalled,
+            up_since: UnixMillis(START + 11 * MINUTE),
+        },
+        Event::Update {
+            attempt: 1,
+            update: update(Report::Failed(Failure::Undeliverable)),
+            up_since: UnixMillis(START + 11 * MINUTE),
+        },
+    ] {
+        let mut driven = expiring();
+        driven.pass(MINUTE);
+        driven.handle(ended_by);
+        let expired = |fact: &Fact| matches!(fact, Fact::StepExpired { while_down: true, .. });
+        assert!(driven.journal.iter().any(|(_, fact)| expired(fact)), "{:?}", driven.journal);
+    }
+}
+
+#[test]
 fn it_waits_no_longer_than_it_says_and_asks_nobody_twice() {
     let mut driven = expiring();
     driven.after(RECALL_WAIT_MS);

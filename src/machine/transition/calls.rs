@@ -6,8 +6,8 @@ use dispatch_contract::{ErrorKind, Fault, UnixMillis};
 
 use super::{RouteCandidate, Transition};
 use crate::machine::{
-    AcceptedBy, Attempt, AttemptState, CallFailure, EndState, Fact, OnUnknown, Reason,
-    RouteProperties, SendResult, retry_delay,
+    AcceptedBy, Attempt, AttemptState, CallFailure, EndState, Fact, OnUnknown, Reason, SendResult,
+    retry_delay,
 };
 
 impl Transition<'_> {
@@ -241,13 +241,13 @@ impl Transition<'_> {
 }
 
 /// Whether what a call came back with says something new of its attempt: it is waited for, or a receipt came
-/// first, and only the answer tells what the message's parts are and that it stands in a conversation.
+/// first, and only the answer tells what the message is called there, what its parts are, and that it stands in a
+/// conversation.
 fn adds_to(attempt: &Attempt, result: &SendResult) -> bool {
-    let RouteProperties { in_parts, watermarks, .. } = attempt.properties;
     match (attempt.state, result) {
         (AttemptState::Started, _) => true,
-        (AttemptState::Accepted, SendResult::Accepted { .. }) => {
-            attempt.failure.is_none() && !attempt.is_answered && (watermarks || in_parts)
+        (AttemptState::Accepted | AttemptState::Recalling { .. }, SendResult::Accepted { .. }) => {
+            !attempt.is_answered
         }
         (
             AttemptState::Planned

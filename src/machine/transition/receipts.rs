@@ -3,12 +3,10 @@
 use dispatch_contract::{Failure, Report, Status, UnixMillis};
 
 use super::Transition;
-use crate::machine::{
-    AcceptedBy, AttemptState, EndState, Fact, OnLateSuccess, Reason, StepStatus, Update,
-};
+use crate::machine::{AcceptedBy, EndState, Fact, OnLateSuccess, Reason, StepStatus, Update};
 
 impl Transition<'_> {
-    pub(super) fn update(&mut self, number: u16, update: Update) {
+    pub(super) fn update(&mut self, number: u16, update: Update, up_since: UnixMillis) {
         let Some(attempt) = self.workflow.attempt(number) else { return };
         if attempt.calls == 0 {
             // Nothing of it ever left; a receipt for it is somebody's mistake.
@@ -18,7 +16,7 @@ impl Transition<'_> {
             && let Some(reached) = attempt.parts.get(usize::from(part).wrapping_sub(1))
         {
             let reached = *reached;
-            return self.part_update(number, (part, reached), update);
+            return self.part_update(number, (part, reached), update, up_since);
         }
         let says_new = match update.report {
             Report::Reached(status) => status > attempt.status,
@@ -30,14 +28,12 @@ impl Transition<'_> {
         if self.workflow.has_ended() {
             return self.late_news(number, update);
         }
-        let is_accepted =
-            matches!(attempt.state, AttemptState::Accepted | AttemptState::Recalling { .. });
-        if !is_accepted {
+        if !attempt.is_accepted() {
             let provider_ids = update.provider_id.clone().into_iter().collect();
             self.accepted(number, provider_ids, AcceptedBy::Receipt);
             // Acceptance alone may have ended it.
             if self.workflow.has_ended() {
-                return self.update(number, update);
+                return self.update(number, update, up_since);
             }
         }
         match update.report {
@@ -54,13 +50,19 @@ impl Transition<'_> {
                     self.status_advanced(number);
                 }
             }
-            Report::Failed(failure) => self.status_failed(number, failure, update),
+            Report::Failed(failure) => self.status_failed(number, failure, update, up_since),
         }
     }
 
     /// Of one part of a message, which reached a status before: the message is as far as its last part, and
     /// failed when one did.
-    fn part_update(&mut self, number: u16, (part, before): (u16, Status), update: Update) {
+    fn part_update(
+        &mut self,
+        number: u16,
+        (part, before): (u16, Status),
+        update: Update,
+        up_since: UnixMillis,
+    ) {
         let whole = Update { part: None, ..update };
         match whole.report {
             Report::Reached(status) if status > before => {
@@ -71,10 +73,10 @@ impl Transition<'_> {
                 if let Some(last) = parts.and_then(Iterator::min) {
                     let report = Report::Reached(*last);
                     // What it costs stands with the part.
-                    self.update(number, Update { report, usage: None, ..whole });
+                    self.update(number, Update { report, usage: None, ..whole }, up_since);
                 }
             }
-            Report::Failed(_) if before < Status::Delivered => self.update(number, whole),
+            Report::Failed(_) if before < Status::Delivered => self.update(number, whole, up_since),
             Report::Reached(_) | Report::Failed(_) => {}
         }
     }
@@ -103,7 +105,13 @@ impl Transition<'_> {
         self.emit(fact);
     }
 
-    fn status_failed(&mut self, number: u16, failure: Failure, update: Update) {
+    fn status_failed(
+        &mut self,
+        number: u16,
+        failure: Failure,
+        update: Update,
+        up_since: UnixMillis,
+    ) {
         let Some(step) = self.workflow.attempt(number).map(|attempt| attempt.step) else { return };
         let Update { provider_time, usage, code, detail, .. } = update;
         self.emit(Fact::StatusFailed {
@@ -119,7 +127,7 @@ impl Transition<'_> {
         }
         // What is asked back had its time, and that it was taken back may be told as a failure.
         if self.workflow.recalling_until(step).is_some() {
-            return self.expire_recalled(step, UnixMillis(0));
+            return self.expire_recalled(step, up_since);
         }
         let (reason, usual) = match failure {
             Failure::Rejected => (Reason::Rejected, "the provider refused it after accepting it"),

@@ -11,7 +11,7 @@ use dispatch_contract::{AttemptId, Report, Status};
 
 use super::{
     AT_ONCE, BatchSeen, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET,
-    OVER, RECOVERED, REQUESTS, RecallSeen, StepSeen, TRUE, Told, TryState,
+    NAMED, OVER, RECOVERED, REQUESTS, RecallSeen, StepSeen, TRUE, Told, TryState,
     facts::{Causes, Here},
     want,
 };
@@ -75,6 +75,7 @@ impl Judge {
                 want(may_be, DURABLE, *id, || "it is gone".to_owned())?;
                 if !case.forgotten {
                     heard(case, *id, causes)?;
+                    self.named(*id, causes)?;
                 }
             }
         }
@@ -112,6 +113,27 @@ impl Judge {
     /// The workflow that a receipt is for, if that is known yet.
     pub fn whose(&self, told: &Told) -> Option<WorkflowId> {
         self.attempt_of(told).map(|attempt| WorkflowId(attempt.workflow))
+    }
+
+    /// Whatever an answer called a message, that is what it is known by.
+    fn named(&self, id: WorkflowId, causes: &Causes) -> Fine {
+        for (number, (call, answer)) in &causes.answers {
+            let (SendResult::Accepted { provider_ids }, Some(tried)) =
+                (answer, self.cases.get(&id).and_then(|case| case.at(*number)))
+            else {
+                continue;
+            };
+            let route = &self.routes[tried.route];
+            let attempt = AttemptId { workflow: id.0, number: *number };
+            for provider_id in provider_ids {
+                let name = ((route.provider, route.account), provider_id.clone());
+                let is_known = self.messages.get(&name) == Some(&attempt);
+                want(is_known || tried.calls != *call, NAMED, id, || {
+                    format!("attempt {number} is {provider_id}, and nothing says so")
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn receipt(&mut self, told: Told, batch: &BatchSeen, causes: &mut HashMap<WorkflowId, Causes>) {

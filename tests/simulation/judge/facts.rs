@@ -76,9 +76,12 @@ impl Here<'_> {
                     AcceptedBy::Receipt => self.causes.news.contains_key(attempt),
                 };
                 self.want(has_cause, TRUE, || format!("{fact:?}"))?;
-                self.attempt(*attempt).state = TryState::Taken;
-                self.attempt(*attempt).is_uncertain = false;
-                self.attempt(*attempt).has_failed = false;
+                let tried = self.attempt(*attempt);
+                if tried.state != TryState::Taken {
+                    tried.state = TryState::Taken;
+                    tried.is_uncertain = false;
+                    tried.has_failed = false;
+                }
                 self.climb(*attempt, Status::Submitted, false)?;
                 self.start_clock(*attempt);
             }
@@ -191,7 +194,10 @@ impl Here<'_> {
                     Some(SendResult::Unknown(_)) | None => (None, true),
                 };
                 self.want(told == (provider_ids.clone(), *unknown), TRUE, || format!("{fact:?}"))?;
-                self.lost_or_answered(*attempt, fact)?;
+                let is_known = self.attempt(*attempt).state == TryState::Taken;
+                if !(is_known && told.0.is_some()) {
+                    self.lost_or_answered(*attempt, fact)?;
+                }
                 self.attempt(*attempt).state = match told {
                     (Some(_), _) => TryState::Taken,
                     (None, true) => TryState::Unknown { since: now, echoes: false },
