@@ -6,7 +6,7 @@ use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use dispatch_contract::{
     Accepted, Account, AdapterError, Busy, ChannelSender, Endpoint, ErrorKind, Fault, Retry,
-    SendContext,
+    SendContext, UnixMillis,
 };
 use futures_util::FutureExt;
 
@@ -45,6 +45,18 @@ struct Taken {
     accepted: Accepted,
     /// The sides of its conversation, where the provider tells by watermarks.
     conversation: Option<(ChannelSender, Endpoint)>,
+}
+
+/// A call that nothing stands against.
+pub struct ReadyCall<'a> {
+    /// By which route.
+    pub route: &'a Route,
+    /// What its account is called.
+    pub known_as: &'a Arc<str>,
+    /// What was asked for.
+    pub record: &'a Arc<Record>,
+    /// The step that it is for.
+    pub step: &'a StepPlan,
 }
 
 /// Makes calls on the runtime it was made on.
@@ -147,46 +159,17 @@ impl Dispatcher {
 
     /// Whatever is not an acceptance is an error here.
     async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Result<Taken, SendResult> {
-        let known = routes.get(&order.route).zip(routes.account_of(&order.route));
-        let Some((route, known_as)) = known else {
-            return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
-        };
-        let record = order.record.as_ref();
-        let found = record
-            .and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
-        let Some((record, step)) = found else {
-            let detail = "its record could not be read";
-            return Err(refused(ErrorKind::InvalidRequest, Fault::Content, detail));
-        };
+        let now = self.clock.wall();
+        let ready = may_leave(order, routes, &*self.senders, &self.opt_outs, now)?;
+        let ReadyCall { route, known_as, record, step } = ready;
         let (channel, sender) = (&step.message.channel, &step.message.from);
-        let owner = self.senders.owner(channel, sender);
-        // Looked at here once more: what was planned under another configuration, or before another
-        // tenant's account was registered, goes out for nobody.
-        if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
-            let detail = "its route serves this sender of this tenant no longer";
-            return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
-        }
-        let recipient = &step.message.to;
-        let addressed =
-            Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
-        if self.opt_outs.forbids(addressed, routes.former_names()) {
-            let detail =
-                "the person wants no messages from this sender on this channel, and told so before";
-            return Err(refused(ErrorKind::OptedOut, Fault::Recipient, detail));
-        }
-        // Another adapter of the channel may have found it right, or an earlier version of this one.
-        if let Some(wrong) = route.adapter.check(&step.message, self.clock.wall()).first() {
-            let detail =
-                format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
-            return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
-        }
         let account = self.account(route, &record.tenant, step)?;
         let context = SendContext {
             attempt: order.attempt,
             account: &account,
             callback_url: route.callback_url.as_deref(),
             useful_for: order.useful_for_ms.map(Duration::from_millis),
-            now: self.clock.wall(),
+            now,
             timeout: route.timeout,
         };
         let call = route.adapter.send(&context, &step.message);
@@ -268,6 +251,55 @@ impl Dispatcher {
             not_sent("its record could not be read")
         })
     }
+}
+
+/// What is looked at right before a call is made, whatever was known when it was ordered: what it needs, if it may be
+/// made, or the answer to it where nothing goes out. `order` has its record.
+///
+/// Public, so that simulated calls leave as real ones do.
+///
+/// # Errors
+/// With the answer, if nothing goes out.
+pub fn may_leave<'a>(
+    order: &'a SendOrder,
+    routes: &'a RouteTable,
+    senders: &dyn Senders,
+    opt_outs: &OptOuts,
+    now: UnixMillis,
+) -> Result<ReadyCall<'a>, SendResult> {
+    let known = routes.get(&order.route).zip(routes.account_of(&order.route));
+    let Some((route, known_as)) = known else {
+        return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
+    };
+    let record = order.record.as_ref();
+    let found =
+        record.and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
+    let Some((record, step)) = found else {
+        let detail = "its record could not be read";
+        return Err(refused(ErrorKind::InvalidRequest, Fault::Content, detail));
+    };
+    let (channel, sender) = (&step.message.channel, &step.message.from);
+    let owner = senders.owner(channel, sender);
+    // Looked at here once more: what was planned under another configuration, or before another
+    // tenant's account was registered, goes out for nobody.
+    if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
+        let detail = "its route serves this sender of this tenant no longer";
+        return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
+    }
+    let recipient = &step.message.to;
+    let addressed =
+        Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
+    if opt_outs.forbids(addressed, routes.former_names()) {
+        let detail =
+            "the person wants no messages from this sender on this channel, and told so before";
+        return Err(refused(ErrorKind::OptedOut, Fault::Recipient, detail));
+    }
+    // Another adapter of the channel may have found it right, or an earlier version of this one.
+    if let Some(wrong) = route.adapter.check(&step.message, now).first() {
+        let detail = format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
+        return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
+    }
+    Ok(ReadyCall { route, known_as, record, step })
 }
 
 /// The ids by which receipts may be found: each once, none empty or beyond all measure.

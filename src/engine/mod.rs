@@ -43,7 +43,7 @@ pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Ti
 pub use command::{
     Canceled, Command, ConversationSend, Created, NewWorkflow, Responder, ResumePolicy,
 };
-pub use dispatch::{CallExecutor, answer_of};
+pub use dispatch::{CallExecutor, ReadyCall, answer_of, may_leave};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};

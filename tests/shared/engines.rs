@@ -184,7 +184,7 @@ impl Store for FrontedStore {
 }
 
 /// Nothing is sent.
-struct NoSenders;
+pub struct NoSenders;
 
 impl Senders for NoSenders {
     fn account(

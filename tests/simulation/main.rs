@@ -1,5 +1,6 @@
 //! Dispatch in a small world of its own, on virtual time: a store that dies between any two writes,
-//! providers that fail in every way, callers that ask twice, and a judge who knows only the contract.
+//! providers that fail in every way, callers that ask twice, persons who want no messages, and a judge
+//! who knows only the contract.
 //!
 //! One seed determines everything: there is no thread, no socket and no clock in a world. Worlds are
 //! independent of each other, so that cores can share them. `DISPATCH_SIM_WORKFLOWS` says how many
@@ -153,12 +154,14 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
     let ends: BTreeSet<_> =
         figures.ends.iter().map(|(state, reason)| (state.as_str(), reason.as_str())).collect();
     let recalled: BTreeSet<_> = figures.recalled.iter().copied().collect();
+    println!("{} wishes, {} held back", figures.wishes, figures.held_back);
     println!("{} kinds of facts; {left:?}; {ends:?}; {recalled:?}", figures.kinds.len());
     if seed == SEED && figures.worlds > 90 {
         // A simulation that no longer reaches something would find nothing wrong with it.
         assert_eq!((figures.kinds.len(), left.len(), ends.len()), (24, 9, 16));
         let recalled: Vec<_> = recalled.into_iter().collect();
         assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
+        assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
     }
     report::row(&Tried {
         name: "10-simulation",
@@ -173,6 +176,8 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.events, "events"),
             (figures.doubles, "counted doubles"),
             (figures.recalls, "recalls"),
+            (figures.wishes, "opt-outs made or lifted"),
+            (figures.held_back, "calls held back by them"),
             (figures.virtual_ms / 86_400_000, "virtual days"),
         ],
         found: "no promise broken".to_owned(),
@@ -183,7 +188,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
 #[test]
 fn what_was_once_found_stays_mended() {
     for (seed, what) in FOUND {
-        let scenario = Scenario::new(*seed);
+        let scenario = Scenario::new(*seed).without_wishes();
         if let Err(broken) = shrink::live(&scenario) {
             panic!("{what}: {}", shrink::story(&scenario, &broken));
         }

@@ -16,6 +16,9 @@ use crate::{dice::Dice, shared::plans};
 /// When every world begins, in milliseconds of the wall clock.
 pub const START: u64 = 1_800_000_000_000;
 
+/// From whom all messages are.
+pub const SENDER: &str = "us";
+
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -35,6 +38,8 @@ pub struct Scenario {
     pub suspends: Vec<(u64, u64)>,
     /// When the configuration is read anew.
     pub reloads: Vec<u64>,
+    /// What persons and callers say about who wants messages; in many worlds nobody does, and no list is kept.
+    pub wishes: Vec<Wish>,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub policy: PolicySnapshot,
@@ -49,6 +54,26 @@ pub struct Scenario {
     pub on_sled: bool,
     /// How many inputs may wait for the writer.
     pub lanes: LaneLimits,
+}
+
+/// Who wants no messages, or wants them again, and says so.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub at: u64,
+    pub of: Wisher,
+    /// The caller whose messages are meant: each writes to a person of its own.
+    pub person: u32,
+    /// Messages are wanted again.
+    pub is_lifted: bool,
+}
+
+/// By whom it is heard, and so for whose messages it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wisher {
+    /// The person wrote to the sender that all write from, under an account.
+    Person { scope: (&'static str, &'static str), channel: Channel },
+    /// A tenant knows of it: for messages from one sender, or from every one.
+    Caller { tenant: Arc<str>, channel: Channel, sender: Option<String> },
 }
 
 /// How one life of the service ends.
@@ -151,6 +176,7 @@ impl Scenario {
             wall_sets: (0..sets).map(|_| wall_set(&mut dice)).collect(),
             suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
             reloads: Vec::new(),
+            wishes: Vec::new(),
             trouble: dice.one(&[0, 10, 40, 80]),
             policy,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -168,7 +194,38 @@ impl Scenario {
                 death.rewinds_ms = more.span(1, MINUTE);
             }
         }
+        scenario.wishes = scenario.drawn_wishes();
         scenario
+    }
+
+    /// The same world, as it was when nobody in it could say that no messages are wanted.
+    pub fn without_wishes(self) -> Scenario {
+        Scenario { wishes: Vec::new(), ..self }
+    }
+
+    fn drawn_wishes(&self) -> Vec<Wish> {
+        let mut dice = Dice::of(self.seed, &[21]);
+        let count = if dice.percent(40) { self.callers.len() } else { 0 };
+        let wishes = (0..count).map(|_| {
+            let person = dice.below(self.callers.len() as u64) as u32;
+            let caller = self.caller(person);
+            let steps = &caller.plan.steps;
+            let channel = steps[dice.below(steps.len() as u64) as usize].message.channel.clone();
+            let routes: Vec<_> = self.routes.iter().filter(|it| it.channel == channel).collect();
+            let route = routes[dice.below(routes.len() as u64) as usize];
+            let of = if dice.percent(50) {
+                Wisher::Person { scope: (route.provider, route.account), channel }
+            } else {
+                let tenant = if dice.percent(80) { caller.tenant } else { Arc::from("a stranger") };
+                let sender = dice.percent(50).then(|| SENDER.to_owned());
+                Wisher::Caller { tenant, channel, sender }
+            };
+            // Around the first call; between retries and steps; any time.
+            let after = dice.one(&[SECOND, MINUTE, HOUR]);
+            let at = caller.comes_at + dice.below(after);
+            Wish { at, of, person, is_lifted: dice.percent(30) }
+        });
+        wishes.collect()
     }
 
     pub fn caller(&self, index: u32) -> Caller {
@@ -204,8 +261,8 @@ impl Scenario {
             });
             let message = Message {
                 channel: route.channel.clone(),
-                from: Endpoint::Id("us".to_owned()),
-                to: Endpoint::Id(format!("person {index}")),
+                from: Endpoint::Id(SENDER.to_owned()),
+                to: person(index),
                 content: Content::Text("x".to_owned()),
                 options: Options::default(),
             };
@@ -224,6 +281,11 @@ impl Scenario {
             ..plans::plan(steps)
         }
     }
+}
+
+/// To whom a caller writes.
+pub fn person(caller: u32) -> Endpoint {
+    Endpoint::Id(format!("person {caller}"))
 }
 
 fn death(dice: &mut Dice) -> Death {

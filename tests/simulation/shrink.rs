@@ -121,6 +121,13 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
+        for index in (0..scenario.wishes.len()).rev() {
+            let mut candidate = scenario.clone();
+            candidate.wishes.remove(index);
+            if fails(&candidate).is_some() {
+                (scenario, again) = (candidate, true);
+            }
+        }
         let simpler: [fn(&mut Scenario); 10] = [
             |world| world.trouble = 0,
             |world| world.commit_ms = 0,

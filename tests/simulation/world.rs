@@ -16,8 +16,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox,
-        RecallOrder, SendOrder, SpaceLimits, SystemClock, Writer,
+        Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, OptOuts,
+        RecallOrder, RouteTable, SendOrder, SpaceLimits, SystemClock, Writer,
     },
     machine::{
         EndState, Fact, Moment, Outcome, Reason, RecallResult, SendResult, WorkflowId, describe,
@@ -46,6 +46,7 @@ use service::Service;
 
 mod machine;
 mod mortal;
+mod opt_outs;
 mod outside;
 mod recall;
 mod service;
@@ -66,6 +67,9 @@ pub struct Figures {
     pub events: u64,
     pub doubles: u64,
     pub recalls: u64,
+    /// How often somebody said who wants messages, and how many calls did not leave for it.
+    pub wishes: u64,
+    pub held_back: u64,
     pub virtual_ms: u64,
     /// Which kinds of facts there were, why steps were left, and how workflows ended: what was
     /// never seen was never tried.
@@ -88,6 +92,10 @@ enum Happening {
         id: WorkflowId,
         tenant: Arc<str>,
         round: u32,
+    },
+    /// A call leaves, if nothing stands against it.
+    Leave {
+        call: usize,
     },
     /// A call reaches its provider.
     Reach {
@@ -116,6 +124,11 @@ enum Happening {
     /// A provider calls our webhook.
     Knock {
         hook: usize,
+    },
+    /// Somebody says who wants messages, for the nth time.
+    Wish {
+        wish: usize,
+        round: u32,
     },
     /// The service starts.
     Start,
@@ -156,6 +169,10 @@ struct Call {
     /// The same in engine time.
     left_at: u64,
     course: Course,
+    /// The answer to it, where it did not leave.
+    held_back: Option<SendResult>,
+    /// The routes that it was ordered with.
+    routes: Arc<RouteTable>,
     provider_id: String,
 }
 
@@ -258,6 +275,11 @@ impl<'a> World<'a> {
         for caller in 0..world.callers.len() {
             let at = world.callers[caller].comes_at;
             world.arrange(at, Happening::Create { caller, round: 0 });
+        }
+        for (wish, of) in scenario.wishes.iter().enumerate() {
+            if scenario.callers.contains(&of.person) {
+                world.arrange(of.at, Happening::Wish { wish, round: 0 });
+            }
         }
         for (number, at) in (1..).zip(&scenario.reloads) {
             world.arrange(*at, Happening::Reload { number });
@@ -383,6 +405,8 @@ impl Figures {
         self.events += other.events;
         self.doubles += other.doubles;
         self.recalls += other.recalls;
+        self.wishes += other.wishes;
+        self.held_back += other.held_back;
         self.recalled.extend(&other.recalled);
         self.virtual_ms += other.virtual_ms;
         self.kinds.extend(&other.kinds);

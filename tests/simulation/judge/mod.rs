@@ -9,6 +9,7 @@ mod case;
 mod ends;
 mod facts;
 mod grace;
+mod opt_outs;
 mod order;
 mod reroute;
 mod rules;
@@ -127,6 +128,8 @@ pub struct Judge {
     grace: Graces,
     /// Whose wait for a receipt was over before the service started.
     held: HashSet<WorkflowId>,
+    /// Who wants no messages, as far as was said.
+    words: opt_outs::Words,
     /// Who waits for a place on which route.
     waiting: BTreeSet<(usize, WorkflowId)>,
     /// Who went before them meanwhile.
@@ -156,6 +159,7 @@ impl Judge {
             appointments: BTreeSet::new(),
             grace: Graces::default(),
             held: HashSet::new(),
+            words: opt_outs::Words::new(),
             waiting: BTreeSet::new(),
             passed: BTreeMap::new(),
         }

@@ -43,6 +43,8 @@ pub struct BatchResult {
     pub has_committed: bool,
     pub rows: Vec<Arc<Row>>,
     pub orders: Vec<SendOrder>,
+    /// The routes that its calls go by.
+    pub routes: Option<Arc<RouteTable>>,
     pub recalls: Vec<RecallOrder>,
     /// A promise that left too soon, or a store that failed by itself.
     pub broken: Option<Broken>,
@@ -132,8 +134,9 @@ impl State {
 }
 
 impl CallExecutor for Life {
-    fn start(&self, orders: Vec<SendOrder>, _: &Arc<RouteTable>) {
+    fn start(&self, orders: Vec<SendOrder>, routes: &Arc<RouteTable>) {
         let mut state = self.state();
+        state.batch.routes = Some(Arc::clone(routes));
         let left = match state.point() {
             Some(Point::AfterAcks) => 0,
             Some(Point::AfterOneCall) => 1,

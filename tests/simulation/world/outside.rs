@@ -27,8 +27,10 @@ impl World<'_> {
             Happening::Start => self.start()?,
             Happening::Create { caller, round } => self.create(caller, round),
             Happening::Cancel { id, tenant, round } => self.cancel(id, tenant, round),
+            Happening::Wish { wish, round } => self.wish(wish, round)?,
+            Happening::Leave { call } => self.leave(call)?,
             Happening::Reach { call } => self.reach(call)?,
-            Happening::Back { call } => self.back(call),
+            Happening::Back { call } => self.back(call)?,
             Happening::ReachRecall { recall } => self.reach_recall(recall),
             Happening::BackRecall { recall } => self.back_recall(recall),
             Happening::Tell { report, route } => self.tell(report, route),
@@ -163,9 +165,9 @@ impl World<'_> {
             // The service died before all of it had left.
             return Ok(());
         }
+        let leeway_ms = self.scenario.commit_ms + self.most_delay_ms();
         let spec = &self.scenario.routes[route];
-        let (provider_id, is_new) =
-            self.providers.take(route, spec, attempt, left_at, self.scenario.commit_ms);
+        let (provider_id, is_new) = self.providers.take(route, spec, attempt, left_at, leeway_ms);
         self.note(Some(id), || {
             let known = if is_new { "takes" } else { "already has" };
             format!("the provider {known} attempt {} as {provider_id}", attempt.number)
@@ -219,13 +221,15 @@ impl World<'_> {
     }
 
     /// What came of a call comes back, if the service that made it still lives.
-    fn back(&mut self, index: usize) {
+    fn back(&mut self, index: usize) -> Fine {
+        self.learn(index)?;
         let call = &self.calls[index];
         let life = call.life;
         let spec = &self.scenario.routes[call.route];
         let took_ms = self.now.saturating_sub(call.made_at);
-        let answer = match &call.course.answer {
-            Some((after, error)) if *after < spec.timeout_ms => match error {
+        let answer = match (&call.held_back, &call.course.answer) {
+            (Some(answer), _) => answer.clone(),
+            (None, Some((after, error))) if *after < spec.timeout_ms => match error {
                 Some(error) => answer_of(error.clone()),
                 None => SendResult::Accepted { provider_ids: vec![call.provider_id.clone()] },
             },
@@ -236,7 +240,7 @@ impl World<'_> {
         };
         let SendOrder { attempt, call: number, route, .. } = call.order.clone();
         if life != self.life {
-            return;
+            return Ok(());
         }
         let given = Given::SendResult {
             attempt,
@@ -255,6 +259,7 @@ impl World<'_> {
         };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
+        Ok(())
     }
 
     /// Other routes, or the same under other names.
@@ -264,8 +269,12 @@ impl World<'_> {
         let names = Names::all(specs).without_one(&mut dice).renamed(&mut dice, 1000 + number);
         let table = routes::table(specs, &names);
         let note = format!("other routes: {names:?}");
+        let for_webhooks = (names.clone(), Arc::new(table.clone()));
         let input = Command::Routes { table, reply: Box::new(|_| {}) };
         if self.hand_in(input, vec![Given::Routes(Arc::new(names))]) {
+            if let Some(service) = &mut self.service {
+                service.edge = for_webhooks;
+            }
             self.note(None, || note);
         }
     }

@@ -18,6 +18,10 @@ pub(super) struct Service {
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<Watched>,
     pub(super) life: Life,
+    /// Who wants no messages.
+    pub(super) opt_outs: OptOuts,
+    /// The routes as its edges know them.
+    pub(super) edge: (Names, Arc<RouteTable>),
     news: watch::Receiver<Cursor>,
     started_at: u64,
     grace_until: u64,
@@ -98,6 +102,10 @@ impl World<'_> {
             grace_until,
             previous: None,
         };
+        let table = Arc::new(table);
+        let edge = (names.clone(), Arc::clone(&table));
+        let opt_outs = OptOuts::open(mortal::kept(&store).settings())
+            .map_err(|error| broken(STORE, &error))?;
         self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
             policy: self.scenario.policy,
@@ -113,7 +121,7 @@ impl World<'_> {
         let inbox = Arc::new(Inbox::new(self.scenario.lanes));
         let mut writer = Writer::new(
             Box::new(Mortal { kept: Arc::clone(&store), life: life.clone() }),
-            Arc::new(table),
+            table,
             Arc::clone(&inbox),
             Arc::clone(&clock) as Arc<dyn EngineClock>,
             Box::new(life.clone()),
@@ -127,6 +135,8 @@ impl World<'_> {
             inbox,
             clock,
             life,
+            opt_outs,
+            edge,
             started_at,
             grace_until,
             has_inputs: false,
@@ -171,7 +181,7 @@ impl World<'_> {
     }
 
     /// The service is gone, and with it all that was not durable.
-    fn die(&mut self, death: Death) {
+    pub(super) fn die(&mut self, death: Death) {
         self.note(None, || format!("the service dies, {:?}", death.point));
         self.figures.deaths += 1;
         self.service = None;
@@ -231,7 +241,7 @@ impl World<'_> {
             }
             service.free_at = effects_at;
         }
-        let BatchResult { given, has_committed, rows, orders, recalls, broken: found } =
+        let BatchResult { given, has_committed, rows, orders, routes, recalls, broken: found } =
             life.take_result();
         let dead = ended.and_then(|_| life.end());
         if let Some(found) = found {
@@ -280,9 +290,10 @@ impl World<'_> {
             return Ok(());
         }
         self.answered(effects_at)?;
+        let routes = routes.unwrap_or_else(|| Arc::new(RouteTable::new(Vec::new())));
         for order in orders {
             let left_at = now.engine.0 + (effects_at - self.now);
-            self.call(order, (effects_at, left_at), are_others)?;
+            self.call(order, Arc::clone(&routes), (effects_at, left_at), are_others)?;
         }
         for order in recalls {
             self.recall(order, effects_at)?;
@@ -422,8 +433,14 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A call leaves, at a true time and the same in engine time.
-    fn call(&mut self, order: SendOrder, (at, left_at): (u64, u64), are_others: bool) -> Fine {
+    /// A call is ordered, at a true time and the same in engine time.
+    fn call(
+        &mut self,
+        order: SendOrder,
+        routes: Arc<RouteTable>,
+        (at, left_at): (u64, u64),
+        are_others: bool,
+    ) -> Fine {
         self.judge.ordered(&order, self.life)?;
         let id = WorkflowId(order.attempt.workflow);
         let drains = |service: &Service| service.has_paused || service.is_draining && !are_others;
@@ -455,25 +472,12 @@ impl World<'_> {
         }
         let more = u64::from(order.attempt.number) << 16 | u64::from(order.call);
         let mut dice = self.dice(7, id, more);
-        let trouble = self.scenario.trouble;
         let spec = self.route(route);
+        let trouble = self.scenario.trouble;
         let course =
             crate::provider::course(self.scenario.seed, route, spec, trouble, at, &mut dice);
-        self.note(Some(id), || {
-            format!(
-                "call {} of attempt {} leaves by {}",
-                order.call, order.attempt.number, order.route
-            )
-        });
-        self.figures.calls += 1;
-        let timeout = self.route(route).timeout_ms;
-        let back = course.answer.as_ref().map_or(timeout, |(after, _)| timeout.min(*after));
-        let call = self.calls.len();
-        if let Some(after) = course.acts_after {
-            self.arrange(at + after, Happening::Reach { call });
-        }
-        self.arrange(at + back, Happening::Back { call });
-        let life = self.life;
+        let (call, life) = (self.calls.len(), self.life);
+        let (held_back, provider_id) = (None, String::new());
         self.calls.push(Call {
             order,
             route,
@@ -481,9 +485,11 @@ impl World<'_> {
             made_at: at,
             left_at,
             course,
-            provider_id: String::new(),
+            held_back,
+            routes,
+            provider_id,
         });
-        Ok(())
+        self.gets_ready(call)
     }
 
     /// Readers look.
