@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, ChannelSender, Endpoint, Failure, Status, UnixMillis};
+use crate::{AttemptId, ChannelSender, Content, Endpoint, Failure, Status, UnixMillis};
 
 /// Something a provider told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ use crate::{AttemptId, ChannelSender, Endpoint, Failure, Status, UnixMillis};
 pub enum Inbound {
     /// How an attempt fared.
     Receipt(Receipt),
-    /// A person answered an attempt.
-    Reply(Reply),
+    /// A person wrote to one of our senders.
+    Message(InboundMessage),
     /// How everything fared that was sent in a conversation until a certain time.
     Watermark(Watermark),
     /// A person wants no messages from a sender any more, or wants them again.
@@ -94,13 +94,28 @@ pub struct Usage {
     pub price: String,
 }
 
-/// A person's answer.
+/// What a person wrote to one of our senders.
+///
+/// It is kept for whoever sends from there, once for each [`id`](Self::id). Where it quotes a message of ours, that one
+/// is thereby [`Replied`](Status::Replied).
+///
+/// A person's STOP is one, too, beside the [`OptOut`] that it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The provider's id of the message that is answered, where it says so.
-    pub provider_id: Option<String>,
+pub struct InboundMessage {
+    /// The provider's id of it. What the account hears under it again is the same message.
+    pub id: String,
+    /// Who wrote, as messages name their recipient.
+    pub from: Endpoint,
+    /// To whom, as messages name their sender.
+    pub to: ChannelSender,
+    /// What it says, in its order: a text, files, a place. What has no kind of its own, as a button that was tapped or a
+    /// file that must be asked for by an id, is [`Content::Custom`], in the provider's words. Empty where
+    /// nothing of it can be told.
+    pub content: Vec<Content>,
+    /// The provider's id of the message of ours that it quotes, where it says so.
+    pub quoted_id: Option<String>,
     /// Our id of that attempt, where the provider echoes it.
-    pub attempt: Option<AttemptId>,
+    pub quoted_attempt: Option<AttemptId>,
     /// The provider's own time for it.
     pub provider_time: Option<UnixMillis>,
 }

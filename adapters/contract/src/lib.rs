@@ -47,7 +47,7 @@ pub use external::{ChannelSender, ExternalFields};
 pub use form::{Setting, SettingRule, SettingsForm};
 pub use gateway::Gateway;
 pub use inbound::{
-    Inbound, InboundSink, OptOut, Receipt, Reply, Report, SinkClosed, Usage, Watermark,
+    Inbound, InboundMessage, InboundSink, OptOut, Receipt, Report, SinkClosed, Usage, Watermark,
 };
 pub use message::{Content, ContentKind, Media, Message};
 pub use options::{OptionField, OptionRule, Options, OptionsForm};

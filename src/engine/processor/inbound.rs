@@ -283,9 +283,9 @@ fn told(item: Inbound) -> Option<(Option<AttemptId>, Update)> {
             };
             Some((receipt.attempt, update))
         }
-        Inbound::Reply(answer) => {
-            let update = Update::plain(Status::Replied, answer.provider_time);
-            Some((answer.attempt, Update { provider_id: answer.provider_id, ..update }))
+        Inbound::Message(message) => {
+            let update = Update::plain(Status::Replied, message.provider_time);
+            Some((message.quoted_attempt, Update { provider_id: message.quoted_id, ..update }))
         }
         _ => None,
     }
