@@ -100,7 +100,8 @@ pub trait ConformanceSubject: Sync {
     /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed.
     /// None if it cannot tell that, as by default; this or [`play_report`](Self::play_report) is needed for every
     /// declared status above `submitted`, which is told by accepting, and for a failure where one of those is
-    /// declared. A person's answer is asked for as `replied`, and may be read as an [`Inbound::Reply`](dispatch_contract::Inbound::Reply).
+    /// declared. A person's answer is asked for as `replied`, and may be read as an
+    /// [`Inbound::Message`](dispatch_contract::Inbound::Message) that quotes.
     fn webhooks(&self, _told: &ExpectedReport) -> Vec<SampleWebhook> {
         Vec::new()
     }
@@ -125,8 +126,8 @@ pub trait ConformanceSubject: Sync {
         Vec::new()
     }
 
-    /// Webhooks, before they are signed, that are genuine and say nothing about an attempt: a message that
-    /// answers none, a typing notice. None, as by default, where the provider makes no such calls.
+    /// Webhooks, before they are signed, that are genuine and tell nothing of ours: a typing notice, a page's own words
+    /// told again. None, as by default, where the provider makes no such calls.
     fn unrelated(&self) -> Vec<SampleWebhook> {
         Vec::new()
     }

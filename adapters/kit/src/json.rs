@@ -11,10 +11,12 @@
 //!   unknown escapes, missing or doubled commas, odd words and numbers, and any depth are no fault.
 //! - A value that the end of the text cuts off is not there; what stood whole before it is.
 //!
-//! It never fails, never recurses, and takes time in proportion to the text. It says nothing about
-//! who wrote the text: signatures are checked before, over the same bytes.
+//! It never fails, recurses only where it is told how deep, and takes time in proportion to the text. It says
+//! nothing about who wrote the text: signatures are checked before, over the same bytes.
 
 use std::{borrow::Cow, fmt};
+
+use serde_json::Value;
 
 /// One value in a text: its bytes, not judged yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,33 @@ impl<'a> Json<'a> {
     /// A text, or a number as it is written: providers disagree on which an id is.
     pub fn scalar(self) -> Option<Cow<'a, str>> {
         self.text().or_else(|| self.number().map(Cow::Borrowed))
+    }
+
+    /// How many bytes tell it.
+    pub fn size(self) -> usize {
+        self.0.len()
+    }
+
+    /// All of it: what makes no sense, and what lies deeper than `depth` brackets, is null. Of a key that stands
+    /// twice the last value counts. Takes `depth` times as long as the text.
+    pub fn to_value(self, depth: usize) -> Value {
+        if let Some(text) = self.text() {
+            return text.into();
+        }
+        match (self.0.first(), depth) {
+            (Some(b'{' | b'['), 0) | (None, _) => Value::Null,
+            (Some(b'{'), _) => {
+                let named = |(key, value): (Json<'a>, Json<'a>)| {
+                    Some((key.text()?.into_owned(), value.to_value(depth - 1)))
+                };
+                Value::Object(self.entries().filter_map(named).collect())
+            }
+            (Some(b'['), _) => self.elements().map(|it| it.to_value(depth - 1)).collect(),
+            (Some(_), _) => {
+                let number = self.number().and_then(|text| text.parse().ok()).map(Value::Number);
+                number.or_else(|| self.flag().map(Value::Bool)).unwrap_or_default()
+            }
+        }
     }
 
     /// The keys and values, if it is an object.
@@ -433,12 +462,14 @@ mod tests {
                 value.to_string()
             };
             prop_assert!(same(Json::of(text.as_bytes()), &value));
+            prop_assert_eq!(Json::of(text.as_bytes()).to_value(8), value);
         }
 
         #[test]
         fn any_bytes_are_read_to_their_end(bytes: Vec<u8>) {
             for item in Json::items(&bytes) {
                 let _ = (item.text(), item.number(), item.read("a", Json::scalar));
+                let _ = item.to_value(4);
             }
         }
     }

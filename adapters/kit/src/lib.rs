@@ -3,6 +3,7 @@
 //! - [`http`]: the one HTTP client, which says of every failed call whether the request may have
 //!   left.
 //! - [`json`]: reads what others write, forgivingly: what is odd beside a field does not lose it.
+//! - [`inbound`]: what persons write: what a part of it is, and how much is kept.
 //! - [`jwt`]: the claims of a token that signs a webhook.
 //! - [`opt_out`]: `STOP` and `START`, where a provider leaves it to us to read them.
 //! - [`per_account`]: what is made of an account once and used for many calls.
@@ -23,6 +24,7 @@ pub mod conformance;
 pub mod connect;
 pub mod golden;
 pub mod http;
+pub mod inbound;
 pub mod json;
 pub mod jwt;
 pub mod keys;

@@ -1,6 +1,6 @@
 //! What a person's short message asks for, where the provider does not say it: `STOP` and `START`.
 
-use crate::json::Json;
+use dispatch_contract::Content;
 
 /// The words by which people end messages, as operators and providers agree on them.
 const STOP: &[&str] =
@@ -19,9 +19,19 @@ pub fn is_lifted_by(text: &str) -> Option<bool> {
     }
 }
 
-/// The same of a text in a webhook.
-pub fn is_lifted_by_json(text: Json<'_>) -> Option<bool> {
-    is_lifted_by(&text.text()?)
+/// The same of what a person's message says first, be it written or tapped. What is said beside a file asks for nothing.
+pub fn is_lifted_by_content(content: &[Content]) -> Option<bool> {
+    match content.first()? {
+        Content::Text(text) => is_lifted_by(text),
+        Content::Image(_)
+        | Content::Audio(_)
+        | Content::Video(_)
+        | Content::File(_)
+        | Content::Location { .. }
+        | Content::Template { .. }
+        | Content::Code { .. }
+        | Content::Custom(_) => None,
+    }
 }
 
 #[cfg(test)]

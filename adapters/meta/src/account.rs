@@ -107,6 +107,12 @@ impl fmt::Debug for MetaAccount<'_> {
     }
 }
 
+/// The number that Meta gave this id to, as the account lists it.
+pub(crate) fn number_of<'a>(account: &'a Account, id: &str) -> Option<&'a str> {
+    let known = numbers(account.setting("phone_numbers")?)?;
+    known.into_iter().find_map(|(number, of)| (of == id).then_some(number))
+}
+
 /// What a genuine webhook may be signed with: one secret, or two while they are being changed.
 pub(crate) fn app_secrets(account: &Account) -> impl Iterator<Item = &str> {
     // An empty secret would let anyone sign.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use dispatch_contract::{
-    Accepted, AdapterError, ErrorKind, Fault, Media, Retry, UrlRules, check_url,
+    Accepted, AdapterError, ErrorKind, Fault, Media, Retry, UnixMillis, UrlRules, check_url,
 };
 use dispatch_kit::{
     codes::Codes,
@@ -74,6 +74,17 @@ pub(crate) fn inexpressible(problem: &str) -> AdapterError {
 /// A message's id there.
 pub(crate) fn id(value: Json<'_>) -> Option<String> {
     value.scalar().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len())).map(Cow::into_owned)
+}
+
+/// Seconds since 1970, in a text. It decides nothing, so what cannot be read is left out.
+pub(crate) fn seconds(value: Json<'_>) -> Option<UnixMillis> {
+    let seconds: u64 = value.scalar()?.parse().ok()?;
+    seconds.checked_mul(1_000).map(UnixMillis)
+}
+
+/// Milliseconds since 1970; what cannot be read is left out.
+pub(crate) fn milliseconds(value: Json<'_>) -> Option<UnixMillis> {
+    value.scalar()?.parse().ok().map(UnixMillis)
 }
 
 /// What an answer that is no success says.

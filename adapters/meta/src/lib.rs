@@ -13,6 +13,7 @@ mod account;
 pub mod errors;
 mod gateway;
 mod graph;
+mod inbound;
 mod messenger;
 mod probe;
 mod provider;

@@ -145,10 +145,17 @@ impl ConformanceSubject for MetaSubject {
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
         if self.is_messenger() {
-            let text = json!({ "mid": "m_in", "text": "Yes." });
-            return vec![event("message", text)];
+            return vec![
+                echo(),
+                event("referral", json!({ "ref": "shop", "type": "OPEN_THREAD" })),
+            ];
         }
-        vec![webhook("messages", message(None))]
+        let system = json!({ "type": "user_changed_number", "wa_id": "447700900002" });
+        let mut changed = message(None);
+        changed["type"] = "system".into();
+        changed["text"].take();
+        changed["system"] = system;
+        vec![webhook("messages", changed)]
     }
 
     fn handshakes(&self) -> Vec<Handshake> {
@@ -257,6 +264,17 @@ fn event(name: &str, what: Value) -> SampleWebhook {
         "timestamp": 1_458_668_856_463_u64,
     });
     event[name] = what;
+    let entry = json!({ "id": PAGE, "time": 1_458_668_856_463_u64, "messaging": [event] });
+    SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))
+}
+
+/// What somebody else said in the page's name, told as what the page says is.
+fn echo() -> SampleWebhook {
+    let said = json!({ "is_echo": true, "app_id": 1, "mid": "m_out", "text": "Hello." });
+    let event = json!({
+        "sender": { "id": PAGE }, "recipient": { "id": "2384965291561984" },
+        "timestamp": 1_458_668_856_463_u64, "message": said,
+    });
     let entry = json!({ "id": PAGE, "time": 1_458_668_856_463_u64, "messaging": [event] });
     SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))
 }

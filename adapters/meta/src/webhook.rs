@@ -5,22 +5,26 @@
 //! is taken item by item, and what is not understood is answered 200, because a repeat would not be understood
 //! either.
 //!
-//! A message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and says nothing about an
-//! attempt. The bare word STOP is an opt-out, of the page or of the number that it was written to.
+//! What persons write is an [`InboundMessage`](dispatch_contract::InboundMessage), and the bare word STOP an opt-out
+//! beside it, of the page or of the number that it was written to (`inbound.rs`).
 
 use dispatch_contract::{
-    Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, OptOut, Receipt, Reply,
-    Report, Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelSender, Endpoint, Failure, Fault, Inbound, Receipt, Report, Status,
+    Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::{
     codes::Codes,
     json::Json,
-    opt_out,
     signature::{SignatureScheme, sha256_hex},
 };
 use url::form_urlencoded;
 
-use crate::{account::app_secrets, errors::GraphCode, graph::id};
+use crate::{
+    account::app_secrets,
+    errors::GraphCode,
+    graph::{id, milliseconds, seconds},
+    inbound::{of_messenger, of_whatsapp},
+};
 
 /// What stands before the signature in its header.
 const SCHEME: &str = "sha256=";
@@ -43,12 +47,11 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     if !is_genuine(request, account) {
         return WebhookOutcome::forged();
     }
-    let codes = Codes::of(account);
     let mut told = Told::default();
     for envelope in Json::items(request.body) {
         each(envelope, "entry", |entry| {
-            each(entry, "changes", |change| changed(change, codes, &mut told));
-            each(entry, "messaging", |event| of_page(event, &mut told));
+            each(entry, "changes", |change| changed(change, account, &mut told));
+            each(entry, "messaging", |event| of_page(entry, event, &mut told));
         });
     }
     match told.understood {
@@ -103,7 +106,7 @@ fn each<'a>(of: Json<'a>, name: &str, mut take: impl FnMut(Json<'a>)) {
 }
 
 /// A change of WhatsApp's field `messages`; of any other there is nothing for us.
-fn changed(change: Json<'_>, codes: Codes<'_>, told: &mut Told) {
+fn changed(change: Json<'_>, account: &Account, told: &mut Told) {
     let Some(field) = change.read("field", Json::text) else { return };
     if field != "messages" {
         told.understood = true;
@@ -111,15 +114,14 @@ fn changed(change: Json<'_>, codes: Codes<'_>, told: &mut Told) {
     }
     let Some(value) = change.read("value", Some) else { return };
     each(value, "statuses", |status| {
-        if let Some(receipt) = receipt(status, codes) {
+        if let Some(receipt) = receipt(status, Codes::of(account)) {
             told.inbound.push(Inbound::Receipt(receipt));
             told.understood = true;
         }
     });
     each(value, "messages", |message| {
         told.understood |= message.read("id", id).is_some();
-        told.inbound.extend(reply(message).map(Inbound::Reply));
-        told.inbound.extend(stop(value, message));
+        told.inbound.extend(of_whatsapp(value, message, account));
     });
     // What is wrong with the account is told beside no message.
     each(value, "errors", |error| told.understood |= GraphCode::read(error).is_some());
@@ -159,7 +161,7 @@ fn receipt(status: Json<'_>, codes: Codes<'_>) -> Option<Receipt> {
 
 /// What is told of a page and a person on Messenger: which messages were delivered, until when all were delivered or
 /// read, the echo of one of ours with our attempt id, or what the person wrote.
-fn of_page(event: Json<'_>, told: &mut Told) {
+fn of_page(entry: Json<'_>, event: Json<'_>, told: &mut Told) {
     let is_event = |name| event.read(name, |party| party.read("id", id)).is_some();
     told.understood |= is_event("sender") || is_event("recipient");
     let provider_time = event.read("timestamp", milliseconds);
@@ -187,30 +189,14 @@ fn of_page(event: Json<'_>, told: &mut Told) {
     }
     told.inbound.extend(told_by_id);
     told.inbound.extend(watermark(event, "read", Status::Read));
-    let Some(message) = event.read("message", Some) else { return };
     // Only what we sent has our attempt id.
-    let attempt = message.read("metadata", |ours| ours.text()?.parse().ok());
-    match (message.read("mid", id), attempt) {
-        (Some(mid), Some(attempt)) => {
-            told.inbound.push(receipt(Some(attempt), mid, Status::Submitted));
-        }
-        (Some(_) | None, _) => {
-            let is_echo = message.read("is_echo", Json::flag) == Some(true);
-            let is_lifted = message.read("text", opt_out::is_lifted_by_json).filter(|_| !is_echo);
-            let party = |name| event.read(name, |party| party.read("id", id));
-            if let (Some(is_lifted), Some(page), Some(person)) =
-                (is_lifted, party("recipient"), party("sender"))
-            {
-                let sender = ChannelSender { channel: Channel::MESSENGER, id: page };
-                let recipient = Endpoint::Id(person);
-                told.inbound.push(Inbound::OptOut(OptOut { sender, recipient, is_lifted }));
-            }
-            let quoted = message.read("reply_to", |quoted| quoted.read("mid", id));
-            told.inbound.extend(quoted.map(|mid| {
-                let provider_id = Some(mid);
-                Inbound::Reply(Reply { provider_id, attempt: None, provider_time })
-            }));
-        }
+    let echo = event.read("message", |message| {
+        let attempt = message.read("metadata", |ours| ours.text()?.parse().ok())?;
+        Some((attempt, message.read("mid", id)?))
+    });
+    match echo {
+        Some((attempt, mid)) => told.inbound.push(receipt(Some(attempt), mid, Status::Submitted)),
+        None => told.inbound.extend(of_messenger(entry, event)),
     }
 }
 
@@ -221,86 +207,6 @@ fn watermark(event: Json<'_>, name: &str, status: Status) -> Option<Inbound> {
     let sender = ChannelSender { channel: Channel::MESSENGER, id: party("recipient")? };
     let recipient = Endpoint::Id(party("sender")?);
     Some(Inbound::Watermark(Watermark { sender, recipient, status, until }))
-}
-
-/// What a person who writes STOP wants of the number that they wrote to, which messages name by its id or by itself.
-fn stop(value: Json<'_>, message: Json<'_>) -> Vec<Inbound> {
-    let word = |text: Json<'_>| text.read("body", opt_out::is_lifted_by_json);
-    let tapped = |reply: Json<'_>| reply.read("title", opt_out::is_lifted_by_json);
-    let button = |button: Json<'_>| button.read("text", opt_out::is_lifted_by_json);
-    let is_lifted = message.read("text", word).or_else(|| message.read("button", button));
-    let is_lifted =
-        is_lifted.or_else(|| message.read("interactive", |it| it.read("button_reply", tapped)));
-    let Some(is_lifted) = is_lifted else { return Vec::new() };
-    let numbers = message.read("from", id).map_or_else(Vec::new, |number| spellings(&number));
-    let numbers = numbers.into_iter().map(Endpoint::Number);
-    // Of several people it is not said who wrote.
-    let contacts = |contacts: Json<'_>| {
-        let mut contacts = contacts.elements();
-        let only = contacts.next().filter(|_| contacts.next().is_none())?;
-        only.read("user_id", id)
-    };
-    let own_id = value.read("contacts", contacts).map(Endpoint::Id);
-    let person: Vec<_> = numbers.chain(own_id).collect();
-    let ours = ["phone_number_id", "display_phone_number"].into_iter().filter_map(|name| {
-        let shown = value.read("metadata", |metadata| metadata.read(name, Json::text))?;
-        let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
-        (!digits.is_empty()).then_some(digits)
-    });
-    let senders = ours.map(|id| ChannelSender { channel: Channel::WHATSAPP, id });
-    let said = senders.flat_map(|sender| {
-        let of = |recipient: &Endpoint| OptOut {
-            sender: sender.clone(),
-            recipient: recipient.clone(),
-            is_lifted,
-        };
-        person.iter().map(of).map(Inbound::OptOut).collect::<Vec<_>>()
-    });
-    said.collect()
-}
-
-/// A number, and as messages may name it too: WhatsApp writes some of Brazil, Mexico and Argentina with or without a
-/// digit that people dial.
-fn spellings(number: &str) -> Vec<String> {
-    // Behind the country's code, and in Brazil the area's: the digit, and how many follow it.
-    const EXTRA: [(&str, usize, &str, usize); 3] =
-        [("55", 4, "9", 8), ("52", 2, "1", 10), ("54", 2, "9", 10)];
-    let mut all = vec![number.to_owned()];
-    for (country, at, digit, follow) in EXTRA {
-        let Some((head, tail)) =
-            number.split_at_checked(at).filter(|(it, _)| it.starts_with(country))
-        else {
-            continue;
-        };
-        match tail.strip_prefix(digit) {
-            Some(bare) if bare.len() == follow => all.push(format!("{head}{bare}")),
-            Some(_) | None if tail.len() == follow => all.push(format!("{head}{digit}{tail}")),
-            Some(_) | None => {}
-        }
-    }
-    all
-}
-
-/// A message that quotes another; whose that is, its id tells.
-fn reply(message: Json<'_>) -> Option<Reply> {
-    let quoted = message.read("context", |context| context.read("id", id))?;
-    Some(Reply {
-        provider_id: Some(quoted),
-        // WhatsApp names the message that is answered by its own id only.
-        attempt: None,
-        provider_time: message.read("timestamp", seconds),
-    })
-}
-
-/// Seconds since 1970, in a text. It decides nothing, so what cannot be read is left out.
-fn seconds(value: Json<'_>) -> Option<UnixMillis> {
-    let seconds: u64 = value.scalar()?.parse().ok()?;
-    seconds.checked_mul(1_000).map(UnixMillis)
-}
-
-/// Milliseconds since 1970; what cannot be read is left out.
-fn milliseconds(value: Json<'_>) -> Option<UnixMillis> {
-    value.scalar()?.parse().ok().map(UnixMillis)
 }
 
 #[cfg(test)]

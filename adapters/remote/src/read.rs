@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use dispatch_contract::{
-    Accepted, AdapterError, AttemptId, ChannelSender, Endpoint, ErrorKind, Failure, Fault, Inbound,
-    OptOut, Probe, Recall, Receipt, Reply, Report, Retry, Status, UnixMillis, Usage, Verdict,
-    Watermark, WebhookOutcome,
+    Accepted, AdapterError, AttemptId, ChannelSender, Content, Endpoint, ErrorKind, Failure, Fault,
+    Inbound, InboundMessage, Media, OptOut, Probe, Recall, Receipt, Report, Retry, Status,
+    UnixMillis, Usage, Verdict, Watermark, WebhookOutcome,
 };
+use dispatch_kit::inbound::{PART_BYTES, place, within_bounds};
 use prost_types::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::{
     description,
-    pb::{self, endpoint, inbound, recall_response, receipt, send_response},
+    pb::{self, content, endpoint, inbound, recall_response, receipt, send_response},
 };
 
 /// The most items that are told together.
@@ -160,15 +162,13 @@ fn item(told: pb::Inbound) -> Result<Option<Inbound>, String> {
         Some(inbound::Item::Receipt(it)) if is_foreign(&it.attempt_id, &it.provider_message_id) => {
             return Ok(None);
         }
-        Some(inbound::Item::Reply(it)) if is_foreign(&it.attempt_id, &it.provider_message_id) => {
+        Some(inbound::Item::Message(it))
+            if is_foreign(&it.quoted_attempt_id, &it.quoted_provider_message_id) =>
+        {
             return Ok(None);
         }
         Some(inbound::Item::Receipt(it)) => Inbound::Receipt(receipt(it)?),
-        Some(inbound::Item::Reply(it)) => Inbound::Reply(Reply {
-            provider_id: provider_id(it.provider_message_id)?,
-            attempt: attempt(&it.attempt_id),
-            provider_time: it.provider_time.as_ref().and_then(time),
-        }),
+        Some(inbound::Item::Message(it)) => Inbound::Message(message(it)?),
         Some(inbound::Item::Watermark(it)) => Inbound::Watermark(watermark(it)?),
         Some(inbound::Item::OptOut(it)) => Inbound::OptOut(OptOut {
             sender: sender("an opt-out", &it.channel, it.sender)?,
@@ -215,6 +215,54 @@ fn receipt(told: pb::Receipt) -> Result<Receipt, String> {
         detail: given(sentence(&told.detail)),
         usage: told.usage.and_then(usage),
     })
+}
+
+fn message(told: pb::InboundMessage) -> Result<InboundMessage, String> {
+    const WHAT: &str = "a person's message";
+    let parts: Result<Vec<_>, _> = told.content.into_iter().map(part).collect();
+    let parts = parts.map_err(|why| format!("{WHAT} with {why}"))?;
+    let id = provider_id(told.message_id)?;
+    Ok(InboundMessage {
+        id: id.ok_or_else(|| format!("{WHAT} without a message_id"))?,
+        from: address(told.from_endpoint)
+            .ok_or_else(|| format!("{WHAT} without a from_endpoint"))?,
+        to: sender(WHAT, &told.channel, told.to_endpoint)?,
+        content: within_bounds(parts.into_iter().flatten().collect()),
+        quoted_id: provider_id(told.quoted_provider_message_id)?,
+        quoted_attempt: attempt(&told.quoted_attempt_id),
+        provider_time: told.provider_time.as_ref().and_then(time),
+    })
+}
+
+/// A part of what a person wrote. `None`: of a later minor, or too large to be looked at.
+fn part(told: pb::Content) -> Result<Option<Content>, &'static str> {
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let file = |of: fn(Media) -> Content, told: pb::Media| match told.url.is_empty() {
+        true => Err("a file that has no url"),
+        false => Ok(Some(of(Media { url: told.url, caption: text(told.caption) }))),
+    };
+    match told.content {
+        Some(content::Content::Text(text)) => Ok(Some(Content::Text(text))),
+        Some(content::Content::Image(it)) => file(Content::Image, it),
+        Some(content::Content::Audio(it)) => file(Content::Audio, it),
+        Some(content::Content::Video(it)) => file(Content::Video, it),
+        Some(content::Content::File(it)) => file(Content::File, it),
+        Some(content::Content::Location(it)) => {
+            let place = place(&it.latitude, &it.longitude, text(it.name), text(it.address));
+            place.map(Some).ok_or("a location that has no degrees")
+        }
+        Some(content::Content::CustomJson(it)) if it.len() > PART_BYTES => Ok(None),
+        Some(content::Content::CustomJson(it)) => {
+            match serde_json::from_str::<Map<String, Value>>(&it) {
+                Ok(_) => Ok(Some(Content::Custom(it))),
+                Err(_) => Err("custom_json that is no JSON object"),
+            }
+        }
+        Some(content::Content::Template(_) | content::Content::Code(_)) => {
+            Err("a template or a code, which persons do not send")
+        }
+        None => Ok(None),
+    }
 }
 
 fn watermark(told: pb::Watermark) -> Result<Watermark, String> {

@@ -16,6 +16,7 @@ mod encode;
 pub mod errors;
 mod form;
 mod gateway;
+mod inbound;
 mod options;
 mod probe;
 mod provider;

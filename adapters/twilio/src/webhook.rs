@@ -4,22 +4,23 @@
 //! Fields come without notice, so whatever is not asked for is ignored. Nothing here can fail on a webhook
 //! that is genuine: what is not understood is answered 200, because a repeat would not be understood either.
 //!
-//! A form's attempt stands in the query of the URL that it was posted to, which is ours and signed. A
-//! person's message that quotes one of ours is a [`Reply`]; any other says nothing about an attempt. One that asks
-//! for no more messages is an [`OptOut`], whether Twilio says so (`OptOutType`) or it is the bare word, and so is a
-//! status whose code says it.
+//! A form's attempt stands in the query of the URL that it was posted to, which is ours and signed. A person's message
+//! is an [`InboundMessage`](dispatch_contract::InboundMessage) (`inbound.rs`). One that asks for no more messages is an
+//! [`OptOut`](dispatch_contract::OptOut) beside that, whether Twilio says so (`OptOutType`) or it is the bare word; and so
+//! is a status whose code says it.
 
 use dispatch_contract::{
-    Account, Channel, ChannelSender, Endpoint, ErrorKind, Failure, Fault, Inbound, OptOut, Receipt,
-    Reply, Report, Status, WebhookOutcome, WebhookRequest,
+    Account, ErrorKind, Failure, Fault, Inbound, Receipt, Report, Status, WebhookOutcome,
+    WebhookRequest,
 };
-use dispatch_kit::{codes::Codes, json::Json, opt_out};
+use dispatch_kit::{codes::Codes, json::Json};
 
 use super::{
     account::signing_tokens,
     encode::ATTEMPT,
     errors::{is_of_sending, meaning},
     form::Form,
+    inbound::{from_person, opt_outs},
     send_result::{code, code_of, is_id, known},
     signature,
 };
@@ -73,7 +74,7 @@ fn form(query: &Form<'_>, form: &Form<'_>, codes: Codes<'_>) -> TwilioEvent {
     if is_inbound {
         // Only a person's message holds what was written; a picture alone has an empty text and a count.
         return match form.get("Body").or(form.get("NumMedia")) {
-            Some(_) => TwilioEvent::Understood(from_person(form)),
+            Some(_) => TwilioEvent::Understood(from_person(form, provider_id)),
             None => TwilioEvent::NotUnderstood,
         };
     }
@@ -90,47 +91,6 @@ fn form(query: &Form<'_>, form: &Form<'_>, codes: Codes<'_>) -> TwilioEvent {
         told.extend(opt_outs(form.get("From"), form.get("To"), false));
     }
     TwilioEvent::Understood(told)
-}
-
-/// What a person's message says: which of ours it answers, and whether they want no more.
-fn from_person(form: &Form<'_>) -> Vec<Inbound> {
-    let quoted = form.get("OriginalRepliedMessageSid").filter(|id| is_id(id));
-    let reply = quoted.map(|id| {
-        Inbound::Reply(Reply {
-            provider_id: Some(id.to_owned()),
-            attempt: None,
-            provider_time: None,
-        })
-    });
-    let is_lifted = match form.get("OptOutType") {
-        Some("STOP") => Some(false),
-        Some("START") => Some(true),
-        // HELP, and whatever there may be.
-        Some(_) => None,
-        None => form.get("Body").and_then(opt_out::is_lifted_by),
-    };
-    let opt_outs = is_lifted.map(|is_lifted| opt_outs(form.get("To"), form.get("From"), is_lifted));
-    reply.into_iter().chain(opt_outs.into_iter().flatten()).collect()
-}
-
-/// What a person said to one of our senders. Who writes to a number, writes to it as a sender of SMS and of MMS.
-fn opt_outs(ours: Option<&str>, person: Option<&str>, is_lifted: bool) -> Vec<Inbound> {
-    let channels = |address: &str| match address.split_once(':') {
-        None => vec![Channel::SMS, Channel::MMS],
-        Some(("whatsapp", _)) => vec![Channel::WHATSAPP],
-        Some(("rcs", _)) => vec![Channel::RCS],
-        Some(_) => Vec::new(),
-    };
-    let bare = |address: &str| {
-        let (_, bare) = address.split_once(':').unwrap_or(("", address));
-        bare.strip_prefix('+').unwrap_or(bare).to_owned()
-    };
-    let (Some(ours), Some(person)) = (ours, person) else { return Vec::new() };
-    let told = channels(ours).into_iter().map(|channel| {
-        let sender = ChannelSender { channel, id: bare(ours) };
-        Inbound::OptOut(OptOut { sender, recipient: Endpoint::Number(bare(person)), is_lifted })
-    });
-    told.collect()
 }
 
 /// An event of a sink's: `{"type": "com.twilio.messaging.message.delivered", "data": {…}}`.
@@ -193,7 +153,7 @@ fn failure(code: Option<u32>, codes: Codes<'_>) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::{Secret, Verdict};
+    use dispatch_contract::{Channel, ChannelSender, Endpoint, OptOut, Secret, Verdict};
     use dispatch_kit::signature::sha256_hex;
 
     use super::*;
@@ -302,23 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn a_person_s_message_is_a_reply_where_it_quotes_one_of_ours() {
-        let body = "MessageSid=SM2&SmsStatus=received&Body=Yes&NumMedia=0&From=%2B447700900000";
-        let outcome = read_under("new", URL, body);
-        assert_eq!((outcome.verdict, outcome.inbound), (Verdict::Understood, vec![]));
-        let outcome = read_under("new", URL, &format!("{body}&OriginalRepliedMessageSid=SM1"));
-        let reply =
-            Reply { provider_id: Some("SM1".to_owned()), attempt: None, provider_time: None };
-        assert_eq!(outcome.inbound, [Inbound::Reply(reply)]);
-    }
-
-    #[test]
     fn who_wants_no_more_messages_is_told_of_by_twilio_s_word_or_by_their_own() {
         let told = |fields: &str| {
             let body = format!("MessageSid=SM2&SmsStatus=received&NumMedia=0&{fields}");
             let outcome = read_under("new", URL, &body);
             assert_eq!(outcome.verdict, Verdict::Understood, "{fields}");
-            outcome.inbound
+            // What they said is a message, too.
+            let of_wish = outcome.inbound.into_iter().filter(|it| matches!(it, Inbound::OptOut(_)));
+            of_wish.collect::<Vec<_>>()
         };
         let opt_out = |channel, sender: &str, person: &str, is_lifted| {
             let sender = ChannelSender { channel, id: sender.to_owned() };

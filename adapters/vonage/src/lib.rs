@@ -13,6 +13,7 @@ mod account;
 mod auth;
 pub mod errors;
 mod gateway;
+mod inbound;
 mod messenger;
 mod mms;
 mod probe;

@@ -163,7 +163,12 @@ impl ConformanceSubject for VonageSubject {
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
         let Some(sample) = self.samples.first() else { return Vec::new() };
-        inbound_messages(None, sample).map(SampleWebhook::json).into()
+        // What Vonage has no words for says nothing.
+        let [mut v01, mut v1] = inbound_messages(None, sample);
+        v01["message"]["content"] = json!({ "type": "unsupported" });
+        v1["message_type"] = "unsupported".into();
+        v1["text"].take();
+        [v01, v1].map(SampleWebhook::json).into()
     }
 
     fn sign(&self, webhook: &mut SampleWebhook) {

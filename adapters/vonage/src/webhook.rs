@@ -5,24 +5,24 @@
 //! here can fail on a webhook that is genuine: what is not understood is answered 200, because a repeat
 //! would not be understood either.
 //!
-//! An inbound message that quotes one of ours is a [`Reply`]; any other is genuine, understood, and
-//! says nothing about an attempt. An SMS never quotes, so its replies cannot be matched. The bare word STOP is an
-//! opt-out.
+//! What persons write is an [`InboundMessage`](dispatch_contract::InboundMessage), and the bare word STOP an opt-out
+//! beside it (`inbound.rs`). An SMS never quotes, so no message of ours counts as answered by one.
 
 use std::borrow::Cow;
 
 use dispatch_contract::{
-    Account, AttemptId, Channel, ChannelSender, Endpoint, Failure, Inbound, OptOut, Receipt, Reply,
-    Report, Status, UnixMillis, Usage, WebhookOutcome, WebhookRequest,
+    Account, AttemptId, Failure, Inbound, Receipt, Report, Status, UnixMillis, Usage,
+    WebhookOutcome, WebhookRequest,
 };
+use dispatch_kit::json::Json;
 
 use super::{
     WebhookKeys,
     errors::{CodeSource, meaning},
+    inbound::from_person,
     send_result::{id, is_code, problem_code},
     signature, time,
 };
-use dispatch_kit::{json::Json, opt_out};
 
 /// The largest body that is parsed. Vonage's have some 2 KB; an array of them is not documented.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -65,61 +65,7 @@ fn item(value: Json<'_>) -> Item {
     if !has("message_uuid") || !(has("message") || has("message_type")) {
         return Item::NotUnderstood;
     }
-    let reply = quoted(value).map(|provider_id| {
-        Inbound::Reply(Reply {
-            provider_id: Some(provider_id),
-            // Vonage names the message that is answered by its own id only.
-            attempt: None,
-            provider_time: value.read("timestamp", time::read),
-        })
-    });
-    Item::Understood(reply.into_iter().chain(stop(value)).collect())
-}
-
-/// What a person who writes STOP wants of the sender that they wrote to. v0.1 has the text within the message, and says
-/// of either side what it is there.
-fn stop(value: Json<'_>) -> Vec<Inbound> {
-    let Some(told) = opt_out_of(value) else { return Vec::new() };
-    // Who writes to a number, writes to it as a sender of MMS, too.
-    let of_mms = (told.sender.channel == Channel::SMS).then(|| {
-        let sender = ChannelSender { channel: Channel::MMS, ..told.sender.clone() };
-        OptOut { sender, ..told.clone() }
-    });
-    std::iter::once(told).chain(of_mms).map(Inbound::OptOut).collect()
-}
-
-fn opt_out_of(value: Json<'_>) -> Option<OptOut> {
-    let word = opt_out::is_lifted_by_json;
-    let within = |message: Json<'_>| message.read("content", |content| content.read("text", word));
-    let tapped =
-        |button: Json<'_>| button.read("text", word).or_else(|| button.read("title", word));
-    let said = value.read("text", word).or_else(|| value.read("message", within));
-    let tapped = || ["button", "reply"].into_iter().find_map(|name| value.read(name, tapped));
-    let is_lifted = said.or_else(tapped)?;
-    let of_side = |side: Json<'_>| side.read("type", channel);
-    let channel = value.read("channel", channel).or_else(|| value.read("to", of_side))?;
-    let id = value.read("to", party)?;
-    let recipient = match value.read("from", party)? {
-        person if channel == Channel::MESSENGER => Endpoint::Id(person),
-        person => Endpoint::Number(person),
-    };
-    let sender = ChannelSender { channel, id };
-    Some(OptOut { sender, recipient, is_lifted })
-}
-
-fn channel(name: Json<'_>) -> Option<Channel> {
-    match &*name.text()? {
-        "viber_service" => Some(Channel::VIBER),
-        own => own.parse().ok(),
-    }
-}
-
-/// A side of a message, as messages name it.
-fn party(side: Json<'_>) -> Option<String> {
-    let within = || side.read("number", Json::text).or_else(|| side.read("id", Json::text));
-    let id = side.text().or_else(within)?;
-    let id = id.trim_start_matches('+');
-    (!id.is_empty()).then(|| id.to_owned())
+    Item::Understood(from_person(value))
 }
 
 fn receipt(value: Json<'_>, report: Report) -> Option<Receipt> {
@@ -172,14 +118,6 @@ fn usage(usage: Json<'_>) -> Option<Usage> {
     let currency = usage.read("currency", text).filter(|text| text.len() == 3)?;
     let price = usage.read("price", text).filter(|text| (1..=32).contains(&text.len()))?;
     Some(Usage { currency, price })
-}
-
-/// The id of the message that an inbound one quotes. v0.1 does not document where it stands, so
-/// both likely places are looked at.
-fn quoted(value: Json<'_>) -> Option<String> {
-    let context =
-        |value: Json<'_>| value.read("context", |context| context.read("message_uuid", id));
-    context(value).or_else(|| value.read("message", context))
 }
 
 #[cfg(test)]
@@ -291,65 +229,6 @@ mod tests {
             let body = json!({ "message_uuid": "u", "status": "rejected", "error": error });
             assert_eq!(only_receipt(&body).code.as_deref(), Some("1170"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_quoting_message_is_a_reply_in_both_shapes() {
-        let v1 = json!({
-            "channel": "whatsapp", "message_uuid": "in-1", "message_type": "text", "text": "yes",
-            "timestamp": "2020-01-01T14:00:00Z", "context": { "message_uuid": "u-1" },
-        });
-        let v01 = json!({
-            "message_uuid": "in-1", "timestamp": "2020-01-01T14:00:00Z",
-            "message": { "content": { "type": "text", "text": "yes" },
-                         "context": { "message_uuid": "u-1" } },
-        });
-        let reply = Inbound::Reply(Reply {
-            provider_id: Some("u-1".to_owned()),
-            attempt: None,
-            provider_time: Some(UnixMillis(1_577_887_200_000)),
-        });
-        for body in [v1, v01] {
-            assert_eq!(read_value(&body).inbound, std::slice::from_ref(&reply), "{body}");
-        }
-    }
-
-    #[test]
-    fn who_writes_stop_wants_no_more_of_the_sender_in_both_shapes() {
-        let v1 = json!({
-            "channel": "sms", "message_uuid": "in-1", "message_type": "text", "text": "Stop",
-            "from": "447700900001", "to": "447700900000",
-        });
-        let v01 = json!({
-            "message_uuid": "in-1", "from": { "type": "sms", "number": "447700900001" },
-            "to": { "type": "sms", "number": "447700900000" },
-            "message": { "content": { "type": "text", "text": "STOP" } },
-        });
-        let sender = ChannelSender { channel: Channel::SMS, id: "447700900000".to_owned() };
-        let recipient = Endpoint::Number("447700900001".to_owned());
-        let stop = OptOut { sender, recipient, is_lifted: false };
-        for body in [v1, v01] {
-            let sender = ChannelSender { channel: Channel::MMS, ..stop.sender.clone() };
-            let of_mms = OptOut { sender, ..stop.clone() };
-            let told = [stop.clone(), of_mms].map(Inbound::OptOut);
-            assert_eq!(read_value(&body).inbound, told, "{body}");
-        }
-        let page = json!({
-            "channel": "messenger", "message_uuid": "in-1", "message_type": "text", "text": "START",
-            "from": "person", "to": "page",
-        });
-        let sender = ChannelSender { channel: Channel::MESSENGER, id: "page".to_owned() };
-        let recipient = Endpoint::Id("person".to_owned());
-        let start = Inbound::OptOut(OptOut { sender, recipient, is_lifted: true });
-        assert_eq!(read_value(&page).inbound, [start]);
-    }
-
-    #[test]
-    fn a_message_that_quotes_nothing_is_understood_and_tells_nothing() {
-        let outcome = read_value(&json!({
-            "channel": "sms", "message_uuid": "in-1", "message_type": "text", "text": "hi",
-        }));
-        assert_eq!(outcome, WebhookOutcome::understood(Vec::new()));
     }
 
     #[test]

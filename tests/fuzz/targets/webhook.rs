@@ -107,7 +107,12 @@ fn promises(outcome: &WebhookOutcome) {
                 // The sentence is ours: the provider's may hold a person's number.
                 assert!(receipt.detail.is_none() || receipt.code.is_some());
             }
-            Inbound::Reply(reply) => assert!(reply.provider_id.is_some()),
+            Inbound::Message(message) => {
+                assert!(!message.id.is_empty() && message.id.len() <= ID_BYTES);
+                assert!(!message.from.value().is_empty() && !message.to.id.is_empty());
+                assert!(message.quoted_id.as_ref().is_none_or(|id| id.len() <= ID_BYTES));
+                assert!(message.content.len() <= dispatch_kit::inbound::MOST_PARTS);
+            }
             Inbound::Watermark(watermark) => {
                 assert!(!watermark.sender.id.is_empty() && !watermark.recipient.value().is_empty());
             }

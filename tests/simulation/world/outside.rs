@@ -2,7 +2,8 @@
 
 use dispatch::engine::answer_of;
 use dispatch_contract::{
-    AdapterError, ErrorKind, Fault, Inbound, Receipt, Reply, Report, Retry, Status,
+    AdapterError, Channel, ChannelSender, Content, Endpoint, ErrorKind, Fault, Inbound,
+    InboundMessage, Receipt, Report, Retry, Status,
 };
 
 use super::*;
@@ -355,7 +356,17 @@ fn inbound(given: &Given) -> Option<Inbound> {
     let Given::Receipt(Told { attempt, provider_id, report, .. }) = given else { return None };
     let (attempt, provider_id) = (*attempt, provider_id.clone());
     if *report == Report::Reached(Status::Replied) {
-        return Some(Inbound::Reply(Reply { provider_id, attempt, provider_time: None }));
+        let answered = provider_id.clone().or(attempt.map(|attempt| attempt.to_string()));
+        let to = ChannelSender { channel: Channel::SMS, id: "447700900001".to_owned() };
+        return Some(Inbound::Message(InboundMessage {
+            id: format!("to {}", answered.unwrap_or_default()),
+            from: Endpoint::Number("447700900000".to_owned()),
+            to,
+            content: vec![Content::Text("Yes.".to_owned())],
+            quoted_id: provider_id,
+            quoted_attempt: attempt,
+            provider_time: None,
+        }));
     }
     Some(Inbound::Receipt(Receipt {
         attempt,

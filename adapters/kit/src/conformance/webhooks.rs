@@ -144,6 +144,8 @@ fn persons(subject: &dyn ConformanceSubject, findings: &mut Findings) {
                 Inbound::OptOut(read) => {
                     read.is_lifted == told.is_lifted && read.recipient == told.recipient
                 }
+                // The word itself is something that they wrote.
+                Inbound::Message(read) => read.from == told.recipient,
                 _ => false,
             };
             let is_read = inbound.iter().any(is_it) && inbound.iter().all(is_of_them);
@@ -163,8 +165,8 @@ fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> 
 fn named(inbound: &Inbound) -> Option<(Option<AttemptId>, Option<&str>, Report)> {
     match inbound {
         Inbound::Receipt(it) => Some((it.attempt, it.provider_id.as_deref(), it.report)),
-        Inbound::Reply(it) => {
-            Some((it.attempt, it.provider_id.as_deref(), Report::Reached(Status::Replied)))
+        Inbound::Message(it) => {
+            Some((it.quoted_attempt, it.quoted_id.as_deref(), Report::Reached(Status::Replied)))
         }
         _ => None,
     }
@@ -235,7 +237,7 @@ pub(super) fn promise(report: Report) -> Promise {
     }
 }
 
-/// What concerns no attempt is understood, and nothing is made up of it.
+/// What tells nothing of ours is understood, and nothing is made up of it.
 fn says_nothing(
     subject: &dyn ConformanceSubject,
     webhook: &SampleWebhook,
@@ -245,7 +247,7 @@ fn says_nothing(
     let is_read = outcome.verdict == Verdict::Understood && outcome.inbound.is_empty();
     findings.check(Promise::Reading, is_read, || {
         format!(
-            "{webhook:?} concerns no attempt, and is {:?}: {:?}",
+            "{webhook:?} tells nothing of ours, and is {:?}: {:?}",
             outcome.verdict, outcome.inbound
         )
     });
@@ -298,11 +300,11 @@ fn nonsense(subject: &dyn ConformanceSubject, webhook: &SampleWebhook, findings:
 
 const WATERMARK: u8 = 2;
 
-/// Whether it is a receipt, a reply, a watermark, an opt-out or something else.
+/// Whether it is a receipt, a person's message, a watermark, an opt-out or something else.
 fn kind(inbound: &Inbound) -> u8 {
     match inbound {
         Inbound::Receipt(_) => 0,
-        Inbound::Reply(_) => 1,
+        Inbound::Message(_) => 1,
         Inbound::Watermark(_) => WATERMARK,
         Inbound::OptOut(_) => 3,
         _ => 4,

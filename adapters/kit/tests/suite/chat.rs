@@ -1,12 +1,12 @@
 //! A chat provider: its webhooks are forms, signed with their URL and a time; it makes sure of a URL by a
-//! handshake; and it tells what people answer. It sends as [`Push`] does.
+//! handshake; and it tells what people write. It sends as [`Push`] does.
 
 use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ChannelSender, ContentKind, Endpoint, Failure, Inbound,
-    Message, OptOut, Provider, Receipt, Reply, Report, Secret, SettingsForm, Status, UnixMillis,
-    Watermark, WebhookOutcome, WebhookRequest,
+    Account, Channel, ChannelAdapter, ChannelSender, Content, ContentKind, Endpoint, Failure,
+    Inbound, InboundMessage, Message, OptOut, Provider, Receipt, Report, Secret, SettingsForm,
+    Status, UnixMillis, Watermark, WebhookOutcome, WebhookRequest,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, Handshake, NOW, RefusalSample, SampleWebhook, SignedPart,
@@ -76,17 +76,26 @@ impl Chat {
 
     fn read(&self, body: &str) -> Option<Vec<Inbound>> {
         let text = |name| field(body, name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let reply = |provider_id| {
-            let reply = Reply { provider_id, attempt: None, provider_time: None };
-            Some(vec![Inbound::Reply(reply)])
-        };
-        if text("body").is_some() {
-            return match text("answers") {
-                None if self.makes(Mistake::ReplyOfAnything) => reply(None),
-                None => Some(Vec::new()),
-                answered => reply(answered),
-            };
+        if text("typing").is_some() {
+            return Some(Vec::new());
         }
+        if let Some(said) = text("body") {
+            let is_told = text("by")? == "person" || self.makes(Mistake::EchoTold);
+            let message = self.message(&text, said);
+            return Some(message.filter(|_| is_told).map(Inbound::Message).into_iter().collect());
+        }
+        // A receipt, told as what a person answers.
+        let answered = || {
+            let (sender, recipient) = (Some("us".to_owned()), Some("person".to_owned()));
+            let (id, quoted) = (text("id"), text("id"));
+            let fields = |name| match name {
+                "id" => id.clone(),
+                "answers" => quoted.clone(),
+                "from" => recipient.clone(),
+                _ => sender.clone(),
+            };
+            Some(vec![Inbound::Message(self.message(&fields, "Yes".to_owned())?)])
+        };
         if let Some(until) = text("read_until") {
             return self.watermark(&until, text("from")?, text("to")?).map(|told| vec![told]);
         }
@@ -98,10 +107,10 @@ impl Chat {
             return Some(vec![Inbound::OptOut(OptOut { sender, recipient, is_lifted })]);
         }
         let report = match &*text("status")? {
-            "delivered" if self.makes(Mistake::ReplyOfReceipt) => return reply(text("id")),
+            "delivered" if self.makes(Mistake::MessageOfReceipt) => return answered(),
             "delivered" => Report::Reached(Status::Delivered),
             "failed" => Report::Failed(Failure::Undeliverable),
-            _ if self.makes(Mistake::ReplyOfJunk) => return reply(text("id")),
+            _ if self.makes(Mistake::MessageOfJunk) => return answered(),
             _ => return None,
         };
         Some(vec![Inbound::Receipt(Receipt {
@@ -117,6 +126,23 @@ impl Chat {
 }
 
 impl Chat {
+    /// What a person wrote.
+    fn message(
+        &self,
+        text: &impl Fn(&'static str) -> Option<String>,
+        said: String,
+    ) -> Option<InboundMessage> {
+        Some(InboundMessage {
+            id: text("id")?,
+            from: Endpoint::Id(text("from")?),
+            to: ChannelSender { channel: Channel::SMS, id: text("to")? },
+            content: vec![Content::Text(said)],
+            quoted_id: text("answers"),
+            quoted_attempt: None,
+            provider_time: None,
+        })
+    }
+
     /// All that is told of what was read.
     fn watermark(&self, until_s: &str, from: String, to: String) -> Option<Inbound> {
         let until = UnixMillis(until_s.parse::<u64>().ok()?.checked_mul(1000)?);
@@ -189,7 +215,9 @@ impl ConformanceSubject for Chat {
         let status = match report {
             Report::Reached(Status::Delivered) => "delivered",
             Report::Reached(Status::Replied) => {
-                return vec![SampleWebhook::form(format!("id=in-1&answers={id}&body=Yes"))];
+                return vec![SampleWebhook::form(format!(
+                    "by=person&id=in-1&from=person&to=us&answers={id}&body=Yes"
+                ))];
             }
             Report::Failed(Failure::Undeliverable) => "failed",
             Report::Reached(_) | Report::Failed(Failure::Rejected) => return Vec::new(),
@@ -212,7 +240,9 @@ impl ConformanceSubject for Chat {
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
-        vec![SampleWebhook::form("id=in-2&body=Hello")]
+        ["typing=1&from=person&to=us", "by=us&id=in-2&from=us&to=person&body=Hello"]
+            .map(SampleWebhook::form)
+            .into()
     }
 
     fn handshakes(&self) -> Vec<Handshake> {

@@ -46,9 +46,9 @@ enum Mistake {
     AnythingAccepted,
     UrlNotSigned,
     ReplayForTenYears,
-    ReplyOfReceipt,
-    ReplyOfAnything,
-    ReplyOfJunk,
+    MessageOfReceipt,
+    MessageOfJunk,
+    EchoTold,
     HandshakeWithAnybody,
     HandshakeUnanswered,
     RecallUndeclared,
@@ -91,7 +91,7 @@ async fn an_honest_adapter_without_receipts_passes_whole() {
 }
 
 #[tokio::test]
-async fn an_honest_chat_with_replies_and_a_handshake_passes_whole() {
+async fn an_honest_chat_with_messages_and_a_handshake_passes_whole() {
     let findings = found(Chat::honest()).await;
     assert_eq!(findings.failures(), Vec::<String>::new());
 }
@@ -263,9 +263,9 @@ async fn each_planted_mistake_of_a_chat_fails() {
         (Part::Webhooks, M::StopOfAnother, "the opt-out OptOut"),
         (Part::Webhooks, M::StopIsStart, "the opt-out OptOut"),
         (Part::Sending, M::ClockNotTold, "the answer's Date is not told"),
-        (Part::Webhooks, M::ReplyOfReceipt, "is read as Reached(Replied)"),
-        (Part::Webhooks, M::ReplyOfAnything, "concerns no attempt, and is"),
-        (Part::Webhooks, M::ReplyOfJunk, "something is made up"),
+        (Part::Webhooks, M::MessageOfReceipt, "is read as Reached(Replied)"),
+        (Part::Webhooks, M::EchoTold, "tells nothing of ours, and is"),
+        (Part::Webhooks, M::MessageOfJunk, "something is made up"),
         (Part::Forgery, M::HandshakeWithAnybody, "with almost the secret is taken as"),
         (Part::Forgery, M::HandshakeUnanswered, "is answered 200 with []"),
     ];

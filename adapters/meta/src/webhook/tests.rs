@@ -1,4 +1,4 @@
-use dispatch_contract::{Secret, Verdict};
+use dispatch_contract::{Secret, UnixMillis, Verdict};
 use serde_json::{Value, json};
 
 use super::*;
@@ -110,75 +110,6 @@ fn a_batch_of_many_numbers_is_taken_item_by_item() {
     assert_eq!(outcome.verdict, Verdict::Understood);
 }
 
-#[test]
-fn who_writes_stop_wants_no_more_of_the_number_or_the_page() {
-    let opt_out = |channel, sender: &str, recipient, is_lifted| {
-        let sender = ChannelSender { channel, id: sender.to_owned() };
-        Inbound::OptOut(OptOut { sender, recipient, is_lifted })
-    };
-    let text = json!({ "id": "wamid.1", "from": "447700900001", "type": "text", "text": { "body": "stop" } });
-    let metadata =
-        json!({ "display_phone_number": "+44 7700 900000", "phone_number_id": "106540352242922" });
-    let person = || Endpoint::Number("447700900001".to_owned());
-    let outcome = read_body(&webhook(&[json!({ "metadata": metadata, "messages": [text] })]));
-    let told = ["106540352242922", "447700900000"]
-        .map(|sender| opt_out(Channel::WHATSAPP, sender, person(), false));
-    assert_eq!(outcome.inbound, told);
-    let event = json!({
-        "sender": { "id": "7777" }, "recipient": { "id": "1111" },
-        "message": { "mid": "m_1", "text": "START" },
-    });
-    let body = json!({ "object": "page", "entry": [{ "messaging": [event] }] });
-    let told = opt_out(Channel::MESSENGER, "1111", Endpoint::Id("7777".to_owned()), true);
-    assert_eq!(read_body(&body.to_string().into_bytes()).inbound, [told]);
-    let echo = body.to_string().replace("\"text\"", "\"is_echo\":true,\"text\"");
-    assert_eq!(read_body(echo.as_bytes()).inbound, [], "what the page says is not the person's");
-}
-
-#[test]
-fn a_number_is_known_by_both_of_its_spellings() {
-    for (one, other) in [
-        ("5511987654321", "551187654321"),
-        ("5215512345678", "525512345678"),
-        ("5491123456789", "541123456789"),
-    ] {
-        assert_eq!(spellings(one), [one, other]);
-        assert_eq!(spellings(other), [other, one]);
-    }
-    for alone in ["447700900001", "55", "551199999", "é"] {
-        assert_eq!(spellings(alone), [alone]);
-    }
-}
-
-#[test]
-fn who_hides_their_number_and_who_taps_a_button_is_heard() {
-    let metadata = json!({ "phone_number_id": "106540352242922" });
-    let button = json!({ "id": "wamid.1", "type": "button", "button": { "text": "Stop" } });
-    let contacts = json!([{ "user_id": "US.13491208655302741918" }]);
-    let value = json!({ "metadata": metadata, "contacts": contacts, "messages": [button] });
-    let sender = ChannelSender { channel: Channel::WHATSAPP, id: "106540352242922".to_owned() };
-    let recipient = Endpoint::Id("US.13491208655302741918".to_owned());
-    let told = Inbound::OptOut(OptOut { sender, recipient, is_lifted: false });
-    assert_eq!(read_body(&webhook(&[value])).inbound, [told]);
-}
-
-#[test]
-fn a_quoting_message_is_a_reply_and_any_other_tells_nothing() {
-    let text = json!({ "from": "447700900000", "id": "in-1", "timestamp": "1577887200",
-                       "type": "text", "text": { "body": "yes" } });
-    let mut quoting = text.clone();
-    quoting["context"] = json!({ "from": "447700900001", "id": "w1" });
-    let reply = Inbound::Reply(Reply {
-        provider_id: Some("w1".to_owned()),
-        attempt: None,
-        provider_time: Some(UnixMillis(1_577_887_200_000)),
-    });
-    let outcome = read_body(&webhook(&[json!({ "messages": [text, quoting] })]));
-    assert_eq!(outcome, WebhookOutcome::understood(vec![reply]));
-    let outcome = read_body(&webhook(&[json!({ "messages": [text] })]));
-    assert_eq!(outcome, WebhookOutcome::understood(Vec::new()));
-}
-
 /// A webhook of Messenger's, with these events of one page.
 fn page(events: Value) -> WebhookOutcome {
     let body =
@@ -246,17 +177,9 @@ fn what_is_told_without_ids_is_told_of_all_that_a_page_sent_a_person() {
 }
 
 #[test]
-fn what_a_person_did_on_a_page_is_understood_and_a_quote_is_a_reply() {
-    let text = json!({ "mid": "m_in", "text": "yes" });
-    let events = json!([event("postback", json!({ "title": "t" })), event("message", text),]);
-    assert_eq!(page(events), WebhookOutcome::understood(Vec::new()));
-    let quoting = json!({ "mid": "m_in", "text": "yes", "reply_to": { "mid": "m_1" } });
-    let reply = Inbound::Reply(Reply {
-        provider_id: Some("m_1".to_owned()),
-        attempt: None,
-        provider_time: Some(UnixMillis(1_458_668_856_463)),
-    });
-    assert_eq!(page(json!([event("message", quoting)])).inbound, [reply]);
+fn what_no_person_says_on_a_page_is_understood_and_tells_nothing() {
+    let referral = event("referral", json!({ "ref": "shop" }));
+    assert_eq!(page(json!([referral])), WebhookOutcome::understood(Vec::new()));
     assert_eq!(page(json!([{}, 7, "x"])), WebhookOutcome::not_understood());
 }
 

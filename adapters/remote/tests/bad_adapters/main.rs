@@ -18,7 +18,8 @@ use std::{
 };
 
 use dispatch_contract::{
-    Cause, ErrorKind, Inbound, Provider, Retry, UnixMillis, Verdict, WebhookRequest,
+    Cause, Channel, ChannelSender, Content, Endpoint, ErrorKind, Inbound, InboundMessage, Provider,
+    Retry, UnixMillis, Verdict, WebhookRequest,
 };
 use dispatch_remote::{
     GivenAccount,
@@ -256,6 +257,87 @@ async fn what_is_not_understood_of_a_webhook_is_left_out_and_the_rest_counts() {
         other => panic!("{other:?}"),
     });
     assert_eq!(ids.collect::<Vec<_>>(), [(None, Some("two")), (None, Some("three"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_writes_is_told_and_what_lacks_who_or_what_is_left_out() {
+    let id =
+        |id: &str| Some(pb::Endpoint { endpoint: Some(pb::endpoint::Endpoint::Id(id.to_owned())) });
+    let part = |content| pb::Content { content: Some(content) };
+    let text = |text: &str| part(pb::content::Content::Text(text.to_owned()));
+    let usual = pb::InboundMessage {
+        message_id: "in-1".to_owned(),
+        channel: "fax".to_owned(),
+        from_endpoint: id("person"),
+        to_endpoint: id("us"),
+        content: vec![text("Yes.")],
+        quoted_attempt_id: "0198c0ffee007000800000000000beef.3".to_owned(),
+        quoted_provider_message_id: "one".to_owned(),
+        provider_time: None,
+    };
+    let with = |change: &dyn Fn(&mut pb::InboundMessage)| {
+        let mut message = usual.clone();
+        change(&mut message);
+        pb::Inbound { item: Some(pb::inbound::Item::Message(message)) }
+    };
+    let says = |said: &pb::Content| with(&|it| it.content = vec![text("Look"), said.clone()]);
+    let nowhere = pb::Media { url: String::new(), caption: String::new() };
+    let custom = |json: &str| part(pb::content::Content::CustomJson(json.to_owned()));
+    let mut played = PlayedAdapter::new(Manner::Accept);
+    played.described.reads_webhooks = true;
+    played.reads = pb::ReadWebhookResponse {
+        verdict: pb::Verdict::Understood.into(),
+        inbound: vec![
+            with(&|_| {}),
+            with(&|it| it.message_id.clear()),
+            with(&|it| it.message_id = "x".repeat(1_025)),
+            with(&|it| it.channel.clear()),
+            with(&|it| it.from_endpoint = None),
+            with(&|it| it.to_endpoint = id("")),
+            says(&part(pb::content::Content::Image(nowhere))),
+            says(&part(pb::content::Content::Location(pb::Location::default()))),
+            says(&part(pb::content::Content::Code(pb::Code::default()))),
+            says(&custom("[]")),
+            // Another system's conversation, by the same account.
+            with(&|it| {
+                it.quoted_attempt_id = "theirs".to_owned();
+                it.quoted_provider_message_id.clear();
+            }),
+            // Told, and cut.
+            with(&|it| it.content = vec![text(&"a".repeat(20_000)); 20]),
+            says(&custom(&format!("{{\"a\":\"{}\"}}", "a".repeat(20_000)))),
+            says(&pb::Content { content: None }),
+            says(&custom("{\"a\":1}")),
+        ],
+        ..Default::default()
+    };
+    let (at, _) = played.serve(None).await;
+    let provider = dialled(at, None, PATIENCE).await;
+    let call =
+        WebhookRequest { method: "POST", url: "https://h/", query: "", headers: &[], body: b"" };
+    let told = provider.take_webhook(&call, &account("main"), UnixMillis(0)).await.unwrap();
+    let whole = InboundMessage {
+        id: "in-1".to_owned(),
+        from: Endpoint::Id("person".to_owned()),
+        to: ChannelSender { channel: Channel::named("fax"), id: "us".to_owned() },
+        content: vec![Content::Text("Yes.".to_owned())],
+        quoted_id: Some("one".to_owned()),
+        quoted_attempt: "0198c0ffee007000800000000000beef.3".parse().ok(),
+        provider_time: None,
+    };
+    let saying = |content| Inbound::Message(InboundMessage { content, ..whole.clone() });
+    let look = Content::Text("Look".to_owned());
+    let cut = Content::Text("a".repeat(16 * 1_024));
+    assert_eq!(
+        told.inbound,
+        [
+            Inbound::Message(whole.clone()),
+            saying(vec![cut; 4]),
+            saying(vec![look.clone()]),
+            saying(vec![look.clone()]),
+            saying(vec![look, Content::Custom("{\"a\":1}".to_owned())]),
+        ]
+    );
 }
 
 /// Leads to an adapter. Once told to, the connections that there are by then fall silent.
