@@ -136,9 +136,7 @@ fn route(
             adapter.provider()
         ))
     })?;
-    let base = public_url.trim_end_matches('/');
-    let callback_url = (!base.is_empty())
-        .then(|| Arc::from(format!("{base}/receipts/{}/{}", adapter.provider(), account.name)));
+    let callback_url = callback_url(public_url, adapter.provider(), &account.name);
     Ok(Route {
         name: Arc::from(given.name.as_str()),
         tenants: tenants(&given.tenants).map_err(wrong)?,
@@ -148,10 +146,16 @@ fn route(
         },
         concurrency: given.concurrency,
         timeout: Duration::from_secs(given.timeout_s),
-        callback_url,
+        callback_url: callback_url.map(Arc::from),
         external_fields: registry.external_fields(&**adapter),
         ..usual_route(adapter, account)
     })
+}
+
+/// Where a provider is to call for an account. `None` without a public address.
+pub(super) fn callback_url(public_url: &str, provider: &str, account: &str) -> Option<String> {
+    let base = public_url.trim_end_matches('/');
+    (!base.is_empty()).then(|| format!("{base}/receipts/{provider}/{account}"))
 }
 
 /// Accounts whose receipts cannot come as they are configured, as `provider/name`, each with what to set.

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::configured;
 use crate::{
     current::Current,
     engine::{Engine, EngineSink},
@@ -26,12 +27,14 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 pub(super) struct WatchedAccounts {
     pub(super) accounts: Arc<Current<AccountsByName>>,
     changes: watch::Sender<()>,
+    /// The service's public address; empty where it has none. Another one needs a restart.
+    public_url: Arc<str>,
 }
 
 impl WatchedAccounts {
-    pub(super) fn new(accounts: AccountsByName) -> WatchedAccounts {
+    pub(super) fn new(accounts: AccountsByName, public_url: &str) -> WatchedAccounts {
         let accounts = Arc::new(Current::new(accounts));
-        WatchedAccounts { accounts, changes: watch::Sender::new(()) }
+        WatchedAccounts { accounts, changes: watch::Sender::new(()), public_url: public_url.into() }
     }
 
     /// Puts others in their place, and tells those who wait.
@@ -45,6 +48,7 @@ impl WatchedAccounts {
         Arc::new(AccountsOfProvider {
             provider: provider.to_owned(),
             accounts: Arc::clone(&self.accounts),
+            public_url: Arc::clone(&self.public_url),
             seen: Mutex::new(self.changes.subscribe()),
         })
     }
@@ -53,6 +57,7 @@ impl WatchedAccounts {
 struct AccountsOfProvider {
     provider: String,
     accounts: Arc<Current<AccountsByName>>,
+    public_url: Arc<str>,
     /// As of the last look.
     seen: Mutex<watch::Receiver<()>>,
 }
@@ -75,6 +80,10 @@ impl ProviderAccounts for AccountsOfProvider {
             // Whoever could change them is gone.
             std::future::pending::<()>().await;
         }
+    }
+
+    fn callback_url(&self, account: &str) -> Option<String> {
+        configured::callback_url(&self.public_url, &self.provider, account)
     }
 }
 
@@ -130,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_sees_its_own_accounts_and_each_change_of_them_once_it_has_looked() {
-        let watched = WatchedAccounts::new(accounts(&[("line", "main"), ("vonage", "main")]));
+        let watched = WatchedAccounts::new(accounts(&[("line", "main"), ("vonage", "main")]), "");
         let line = watched.of("line");
         assert_eq!(names(&*line), ["main"]);
         assert!(line.changed().now_or_never().is_none(), "nothing has changed");
@@ -146,6 +155,18 @@ mod tests {
         let mut all = accounts(&[("line", "main")]);
         let main = all.values().next().map(Arc::clone).expect("one");
         all.insert(("line".to_owned(), "before".to_owned()), main);
-        assert_eq!(names(&*WatchedAccounts::new(all).of("line")), ["main"]);
+        assert_eq!(names(&*WatchedAccounts::new(all, "").of("line")), ["main"]);
+    }
+
+    #[test]
+    fn where_an_account_s_webhooks_go_is_known_where_the_service_has_a_public_address() {
+        let url = |public_url: &str| {
+            let watched = WatchedAccounts::new(accounts(&[("line", "main")]), public_url);
+            watched.of("line").callback_url("main")
+        };
+        assert_eq!(url(""), None);
+        let told = Some("https://dispatch.example/receipts/line/main".to_owned());
+        assert_eq!(url("https://dispatch.example"), told);
+        assert_eq!(url("https://dispatch.example/"), told);
     }
 }

@@ -113,7 +113,10 @@ impl Rooms {
             callbacks,
             destinations: Arc::new(Current::new(options::destinations(&config.callbacks))),
             registry: components.registry,
-            accounts: Arc::new(WatchedAccounts::new(components.accounts)),
+            accounts: Arc::new(WatchedAccounts::new(
+                components.accounts,
+                &config.listen.public_url,
+            )),
             sandbox: components.sandbox,
             clock,
         })

@@ -1,18 +1,22 @@
-//! The Telegram Gateway, as one uses it: the program itself with an account, against the simulated Gateway over HTTP.
+//! The Telegram Gateway and a bot on Telegram, as one uses them: the program itself with accounts, against simulated
+//! servers over HTTP.
 
 use std::{ops::Deref, path::Path};
 
 use dispatch::pb::v1::{RecallResult, StepState};
 use dispatch_contract::Secret;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    at_providers::{AtProviders, ProvidersServer, recall, simulated_twilio, states},
+    at_providers::{AtProviders, PATIENCE, ProvidersServer, recall, simulated_twilio, states},
     node,
+    support::eventually,
 };
 
 const TOKEN: &str = "AAGG-a-token-of-the-tests";
 const BOT_TOKEN: &str = "123456789:AA-a-token-of-the-tests";
+const SECRET_TOKEN: &str = "a-secret_of-the-tests";
 const TWILIO: &str = "AC0123456789abcdef0123456789abcdef";
 
 /// The program with accounts at Telegram, and at Twilio for what does not reach anybody there.
@@ -44,8 +48,8 @@ account = "main"
 [[accounts]]
 name = "main"
 provider = "telegram_bot"
-settings = {{ base_url = "{server}" }}
-secrets = {{ bot_token = "{BOT_TOKEN}" }}
+settings = {{ base_url = "{server}", sender = "acme_bot" }}
+secrets = {{ bot_token = "{BOT_TOKEN}", secret_token = "{SECRET_TOKEN}" }}
 [[routes]]
 name = "bot"
 adapter = "telegram-bot"
@@ -87,6 +91,57 @@ steps:
 "
         ))
         .await
+    }
+
+    /// Two texts by the bot to a chat, the second once the first has not reached `status` in time; else by SMS.
+    async fn create_by_bot(&self, chat: &str, status: &str, expiry: &str) -> String {
+        let by_bot = format!(
+            "
+  - sender: {{ channel: telegram_bot, id: acme_bot }}
+    recipient: {{ channel: telegram_bot, id: '{chat}' }}
+    message: {{ text: 'Your table is ready.' }}
+    failover: {{ expiry_time: {expiry}, condition_status: {status} }}"
+        );
+        self.create_yaml(&format!(
+            "
+steps:{by_bot}{by_bot}
+  - sender: {{ channel: sms, number: 'Dispatch' }}
+    recipient: {{ channel: sms, number: '447700900000' }}
+    message: {{ text: 'Your table is ready.' }}
+"
+        ))
+        .await
+    }
+
+    fn bot_webhooks(&self) -> String {
+        format!("http://{}/receipts/telegram_bot/main", self.process.http)
+    }
+
+    /// Once the program has said where the bot's updates go.
+    async fn is_heard(&self) {
+        let info = format!("{}/bot{BOT_TOKEN}/getWebhookInfo", self.server.url);
+        let known = async || {
+            let info: Value = reqwest::get(&info).await.unwrap().json().await.unwrap();
+            info["result"]["url"] == self.bot_webhooks()
+                && info["result"]["allowed_updates"] == json!(["message", "callback_query"])
+        };
+        assert!(eventually(PATIENCE, known).await);
+    }
+
+    /// A person writes to the bot.
+    async fn says(&self, chat: i64, text: &str, quoted: Option<u64>) {
+        let mut message = json!({ "chat_id": chat, "text": text });
+        if let Some(number) = quoted {
+            message["reply_to_message_id"] = number.into();
+        }
+        let url = format!("{}/sandbox/telegram_bot/messages", self.server.url);
+        let said = reqwest::Client::new().post(url).json(&message).send().await.unwrap();
+        assert_eq!(said.status(), 200, "{}", said.text().await.unwrap());
+    }
+
+    /// The workflow, once its first step's message is out.
+    async fn is_out(&self, id: &str) {
+        self.until(id, |workflow| states(workflow)[0].1 == "submitted").await;
     }
 
     async fn stop(self) {
@@ -172,6 +227,70 @@ steps:
         let workflow = world.ended(&world.create_yaml(&spec).await).await;
         assert_eq!(states(&workflow)[0], first, "{workflow:?}");
     }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_tells_the_bot_to_stop_is_sent_nothing_by_it_until_they_start_it_again() {
+    let world = TelegramWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.is_heard().await;
+    let open = world.create_by_bot("2718281828", "replied", "2s").await;
+    world.is_out(&open).await;
+    world.says(2_718_281_828, "Stop.", None).await;
+    let ended = world.ended(&open).await;
+    let [first, second, third] = states(&ended)[..] else { panic!("{ended:?}") };
+    assert_eq!((first, second.0), ((StepState::Expired, "submitted"), StepState::Failed));
+    assert_eq!(third, (StepState::Met, "delivered"), "{ended:?}");
+    assert!(format!("{:?}", ended.timeline).contains("OptedOut"), "{ended:?}");
+
+    world.says(2_718_281_828, "/start again", None).await;
+    let lifted = async || {
+        let ended = world.ended(&world.create_by_bot("2718281828", "submitted", "30s").await).await;
+        states(&ended)[0] == (StepState::Met, "submitted")
+    };
+    assert!(eventually(PATIENCE, lifted).await);
+    world.stop().await;
+}
+
+/// Telegram numbers messages within their chat: the first ones of two chats are both 1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_quotes_a_message_of_the_bot_s_is_that_message_s_and_no_other_chat_s() {
+    let world = TelegramWorld::start().await;
+    world.is_heard().await;
+    let mut open = Vec::new();
+    for chat in ["1001", "1002"] {
+        let id = world.create_by_bot(chat, "replied", "600s").await;
+        world.is_out(&id).await;
+        open.push(id);
+    }
+    world.says(1002, "What about seven?", None).await;
+    world.says(1002, "At eight, please.", Some(1)).await;
+    let answered = world.ended(&open[1]).await;
+    assert_eq!(states(&answered)[0], (StepState::Met, "replied"), "{answered:?}");
+    assert_eq!(states(&world.get(&open[0]).await)[0], (StepState::Active, "submitted"));
+    world.says(1001, "Thanks", Some(1)).await;
+    let answered = world.ended(&open[0]).await;
+    assert_eq!(states(&answered)[0], (StepState::Met, "replied"), "{answered:?}");
+    world.stop().await;
+}
+
+/// Its authors know what Telegram posts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_python_telegram_bot_wrote_is_understood() {
+    let Some(python) = node::python_with("telegram").await else { return };
+    let world = TelegramWorld::start().await;
+    let id = world.create_by_bot("2718281828", "replied", "600s").await;
+    world.is_out(&id).await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/telegram_update.py");
+    let mut run = Command::new(python);
+    let told = [&world.bot_webhooks(), SECRET_TOKEN, "123456789", "2718281828", "1"];
+    run.arg(script).args(told);
+    let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
+    let answered = world.ended(&id).await;
+    assert_eq!(states(&answered)[0], (StepState::Met, "replied"), "{answered:?}");
     world.stop().await;
 }
 

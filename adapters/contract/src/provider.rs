@@ -138,6 +138,13 @@ pub trait ProviderAccounts: Send + Sync {
 
     /// Ready once they may be others than [`now`](Self::now) gave last.
     async fn changed(&self);
+
+    /// Where the provider is to call for an account of this name: what
+    /// [`SendContext::callback_url`](crate::SendContext::callback_url) holds under it. For providers who are told once
+    /// where an account's webhooks go. `None`, as by default, where the service has no public address.
+    fn callback_url(&self, _account: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Ready once the service stops.

@@ -153,6 +153,13 @@ pub trait ConformanceSubject: Sync {
         None
     }
 
+    /// An id as the provider's messages have them: what [`accepted`](Self::accepted) and
+    /// [`webhooks`](Self::webhooks) are asked to give. A UUID by default; otherwise where the adapter makes an id of several
+    /// things.
+    fn sample_id(&self) -> &str {
+        "11111111-2222-4333-8444-555555555555"
+    }
+
     /// The provider's answer to an accepted message.
     fn accepted(&self, provider_id: &str) -> StubAnswer;
 

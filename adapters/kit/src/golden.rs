@@ -25,8 +25,6 @@ use crate::conformance::{Behaviour, ConformanceSubject, NOW, attempt};
 
 /// What the provider is told that receipts go to.
 const CALLBACK_URL: &str = "https://dispatch.example/webhooks/main";
-/// The provider's id of each message.
-const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ENDING: &str = "http";
 
@@ -103,7 +101,7 @@ async fn request(
     if !wrong.is_empty() {
         return Err(format!("it would be refused when its workflow is created: {wrong:?}"));
     }
-    let accepted = Behaviour::Answer(subject.accepted(PROVIDER_ID));
+    let accepted = Behaviour::Answer(subject.accepted(subject.sample_id()));
     let provider = subject.play(accepted).map_err(|error| error.to_string())?;
     let account = subject.account(&provider.address());
     let context = SendContext {

@@ -7,7 +7,7 @@ use dispatch_contract::{Content, ErrorKind, Fault, Message, Retry};
 
 use super::{
     Behaviour, ConformanceSubject, Findings, Promise, StubAnswer, any_sample,
-    played::{PROVIDER_ID, PlayedCall, TIMEOUT, send, tried},
+    played::{PlayedCall, TIMEOUT, send, tried},
 };
 
 /// For calls that are not answered. Another protocol may need several words until then.
@@ -41,7 +41,7 @@ async fn transport(
     let unknown = |kind| Expected(kind, provider, Retry::Unknown);
     let soon = if subject.speaks_http() { SHORT_TIMEOUT } else { LONGER_TIMEOUT };
     // What takes its time takes it at once.
-    let slow = Behaviour::Trickle(subject.accepted(PROVIDER_ID));
+    let slow = Behaviour::Trickle(subject.accepted(subject.sample_id()));
     let (silent, slow) = tokio::join!(
         send(subject, message, Behaviour::Hang, soon),
         send(subject, message, slow, soon),
@@ -114,7 +114,7 @@ async fn redirects(
     findings: &mut Findings,
 ) -> io::Result<()> {
     for status in [301, 302, 303, 307, 308] {
-        let elsewhere = subject.play(Behaviour::Answer(subject.accepted(PROVIDER_ID)))?;
+        let elsewhere = subject.play(Behaviour::Answer(subject.accepted(subject.sample_id())))?;
         let answer = StubAnswer::new(status, "").with_header("Location", elsewhere.address());
         let PlayedCall { result, .. } =
             send(subject, message, Behaviour::Answer(answer), TIMEOUT).await?;

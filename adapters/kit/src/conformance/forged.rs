@@ -30,9 +30,13 @@ fn forged(subject: &dyn ConformanceSubject, unsigned: &SampleWebhook, findings: 
     let genuine = signed(subject, unsigned);
     let mut judge = Judge { subject, account: subject.account("http://127.0.0.1:9"), findings };
     judge.forged("without what signs it", unsigned);
-    judge.body(&genuine);
-    if subject.signed_part() == SignedPart::UrlAndBody {
-        judge.url(&genuine);
+    match subject.signed_part() {
+        SignedPart::Nothing | SignedPart::ShownSecret => {}
+        SignedPart::Body => judge.body(&genuine),
+        SignedPart::UrlAndBody => {
+            judge.body(&genuine);
+            judge.url(&genuine);
+        }
     }
     judge.signature(unsigned, &genuine);
     for account in [judge.with_other_secrets(), judge.without_secrets()] {

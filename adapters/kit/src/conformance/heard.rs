@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     ConformanceSubject, Findings, NOW, PlayedProvider, any_sample, attempt,
-    played::{PROVIDER_ID, TIMEOUT},
+    played::TIMEOUT,
     webhooks::{promise, read_as},
 };
 
@@ -101,7 +101,7 @@ async fn hears(
     findings.check(promise, by == Some(account.name.as_str()), || {
         format!("{what} is told of account {by:?}, and not of {:?}", account.name)
     });
-    let known = provider.given_id().unwrap_or_else(|| PROVIDER_ID.to_owned());
+    let known = provider.given_id().unwrap_or_else(|| subject.sample_id().to_owned());
     let inbound = told.map(|(_, inbound)| inbound).unwrap_or_default();
     read_as(subject, &what, (report, &known), &inbound, findings);
 }

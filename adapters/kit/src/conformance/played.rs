@@ -8,8 +8,6 @@ use dispatch_contract::{
 
 use super::{Behaviour, ConformanceSubject, Findings, NOW, Promise, attempt};
 
-/// The provider's id of a message that the suite has it take.
-pub(super) const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 /// For calls that are answered at once.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after its timeout a call may still take to end.
@@ -77,6 +75,6 @@ pub(super) async fn send_as(
             "the adapter did not keep to the call's timeout",
         ))
     });
-    let provider_id = provider.given_id().unwrap_or_else(|| PROVIDER_ID.to_owned());
+    let provider_id = provider.given_id().unwrap_or_else(|| subject.sample_id().to_owned());
     Ok(PlayedCall { result, requests: provider.requests(), provider_id })
 }

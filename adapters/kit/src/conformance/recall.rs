@@ -7,7 +7,7 @@ use dispatch_contract::{AdapterError, Recall, Retry, SendContext};
 
 use super::{
     Behaviour, ConformanceSubject, Findings, NOW, Promise, StubAnswer, attempt,
-    played::{PROVIDER_ID, TIMEOUT, tried},
+    played::{TIMEOUT, tried},
 };
 
 /// For a recall that is not answered, and how long after it the call may still take to end.
@@ -26,7 +26,7 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
     let mut findings = Findings::default();
     let mut say = |holds, problem: String| findings.check(Promise::Recall, holds, || problem);
     if !subject.adapter().capabilities().recall {
-        let asked = Behaviour::Answer(subject.accepted(PROVIDER_ID));
+        let asked = Behaviour::Answer(subject.accepted(subject.sample_id()));
         let PlayedRecall { result, requests, .. } = recalled(subject, asked, TIMEOUT).await?;
         let is_refused =
             result.is_some_and(|result| result.is_err_and(|error| error.retry == Retry::Permanent));
@@ -83,7 +83,7 @@ async fn recalled(
     timeout: Duration,
 ) -> io::Result<PlayedRecall> {
     let provider = subject.play_recall(play)?;
-    let provider_id = provider.given_id().unwrap_or_else(|| PROVIDER_ID.to_owned());
+    let provider_id = provider.given_id().unwrap_or_else(|| subject.sample_id().to_owned());
     let account = subject.account(&provider.address());
     let context = SendContext {
         attempt: attempt(),

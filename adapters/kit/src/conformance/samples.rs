@@ -97,6 +97,8 @@ impl fmt::Debug for SampleWebhook {
 pub enum SignedPart {
     /// Nothing: the provider signs nothing. The checks against forgery are left out.
     Nothing,
+    /// Nothing, but a secret is shown beside it: whoever knows that may say anything.
+    ShownSecret,
     /// The whole body.
     Body,
     /// The whole URL, query included, and the whole body.

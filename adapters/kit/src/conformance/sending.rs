@@ -8,7 +8,7 @@ use dispatch_contract::{
 
 use super::{
     Behaviour, ConformanceSubject, Findings, NOW, Promise, any_sample, attempt,
-    played::{PROVIDER_ID, PlayedCall, TIMEOUT, send, send_as},
+    played::{PlayedCall, TIMEOUT, send, send_as},
 };
 
 /// Each kind of content is sent.
@@ -17,7 +17,7 @@ pub(super) async fn check(subject: &dyn ConformanceSubject) -> io::Result<Findin
     for kind in &subject.adapter().capabilities().content {
         // That there is one is checked with the content.
         let Some(message) = subject.sample(*kind) else { continue };
-        let answer = Behaviour::Answer(subject.accepted(PROVIDER_ID));
+        let answer = Behaviour::Answer(subject.accepted(subject.sample_id()));
         let sent = send(subject, &message, answer, TIMEOUT).await?;
         let PlayedCall { result, requests, provider_id } = sent;
         let mut say = |holds, problem: String| {
@@ -71,7 +71,8 @@ async fn clock(subject: &dyn ConformanceSubject, findings: &mut Findings) -> io:
     }
     let Some(message) = any_sample(subject) else { return Ok(()) };
     // A day before the suite's own time.
-    let answer = subject.accepted(PROVIDER_ID).with_header("date", "Mon, 13 Nov 2023 22:13:20 GMT");
+    let answer =
+        subject.accepted(subject.sample_id()).with_header("date", "Mon, 13 Nov 2023 22:13:20 GMT");
     let played = send(subject, &message, Behaviour::Answer(answer), TIMEOUT).await?;
     let told = played.result.as_ref().ok().and_then(|accepted| accepted.provider_time);
     let is_told = told == Some(UnixMillis(NOW.0 - 86_400_000));
@@ -163,7 +164,7 @@ pub(super) async fn idempotence(subject: &dyn ConformanceSubject) -> io::Result<
     let other = AttemptId { number: attempt().number + 1, ..attempt() };
     let mut keys = Vec::new();
     for attempt in [attempt(), attempt(), other] {
-        let accepted = Behaviour::Answer(subject.accepted(PROVIDER_ID));
+        let accepted = Behaviour::Answer(subject.accepted(subject.sample_id()));
         let sent = send_as(subject, attempt, &message, accepted, TIMEOUT).await?;
         let request = sent.requests.first().map_or("", String::as_str);
         keys.push(subject.idempotency_key(request).filter(|key| !key.is_empty()));
@@ -178,7 +179,7 @@ pub(super) async fn idempotence(subject: &dyn ConformanceSubject) -> io::Result<
     check(first.is_none() || first != other, &|| {
         "calls of two attempts carry the same key: the second message would not go out".to_owned()
     });
-    let Some(answer) = subject.duplicate(PROVIDER_ID) else {
+    let Some(answer) = subject.duplicate(subject.sample_id()) else {
         check(false, &|| "there is no sample of the answer to a repeated call".to_owned());
         return Ok(findings);
     };

@@ -11,7 +11,6 @@ use super::{
     ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, any_sample, attempt,
 };
 
-const PROVIDER_ID: &str = "11111111-2222-4333-8444-555555555555";
 /// How often a genuine webhook is changed at random.
 const CHANGES: usize = 200;
 /// How often one is spoiled where nobody looks.
@@ -157,7 +156,7 @@ fn persons(subject: &dyn ConformanceSubject, findings: &mut Findings) {
 }
 
 fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> {
-    let provider_id = PROVIDER_ID.to_owned();
+    let provider_id = subject.sample_id().to_owned();
     subject.webhooks(&ExpectedReport { attempt: attempt(), provider_id, report })
 }
 
@@ -188,7 +187,7 @@ fn reports(
         findings.check(promise, outcome.verdict == Verdict::Understood, || {
             format!("{what} is {:?}", outcome.verdict)
         });
-        read_as(subject, &what, (report, PROVIDER_ID), &outcome.inbound, findings);
+        read_as(subject, &what, (report, subject.sample_id()), &outcome.inbound, findings);
         let again = call(subject, &webhook);
         findings.check(promise, again == outcome, || format!("{what} repeated reads otherwise"));
     }

@@ -119,7 +119,8 @@ impl SandboxServer {
     ///
     /// Beside the providers' APIs there are, without credentials and for people and tests:
     /// `GET /sandbox/messages` (what was really sent), `GET`, `PUT` and `DELETE /sandbox/scripts`
-    /// (all scripts; set the default; clear), `PUT` and `DELETE /sandbox/scripts/{recipient}`.
+    /// (all scripts; set the default; clear), `PUT` and `DELETE /sandbox/scripts/{recipient}`; and at a bot of Telegram's
+    /// `POST /sandbox/telegram_bot/messages` (a person writes).
     ///
     /// # Errors
     /// If the listener fails.

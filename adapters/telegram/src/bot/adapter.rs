@@ -1,12 +1,15 @@
 //! The channel `telegram_bot`, through the Bot API alone.
+//!
+//! An account's bot is one sender. Where that has a name, because people are heard who write to it, nothing goes out
+//! under another: their STOP would not hold it back.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, Account, AdapterError, AddressForm, AddressPattern, Capabilities, Channel,
-    ChannelAdapter, ContentKind, Correlation, Endpoint, ErrorKind, Fault, Limits, Message,
-    OptionsForm, Retry, SendContext, Status,
+    Accepted, AdapterError, AddressForm, AddressPattern, Capabilities, Channel, ChannelAdapter,
+    ContentKind, Correlation, Endpoint, ErrorKind, Fault, Limits, Message, OptionsForm, Retry,
+    SendContext, Status,
 };
 use dispatch_kit::{
     codes::Codes,
@@ -14,17 +17,13 @@ use dispatch_kit::{
 };
 use serde_json::json;
 
-use super::{PROVIDER, send_result};
-
-pub(crate) const DEFAULT_BASE_URL: &str = "https://api.telegram.org";
-
-static TELEGRAM_BOT: Channel = Channel::named("telegram_bot");
+use super::{PROVIDER, TELEGRAM_BOT, account, ids, send_result};
 
 /// A chat's id: a person's, or with a minus sign a group's.
 static CHAT: AddressPattern = AddressPattern {
     name: "chat_id",
     wanted: "a chat's id: up to 19 digits, with - before a group's",
-    admits: |endpoint| matches!(endpoint, Endpoint::Id(id) if is_chat(id)),
+    admits: |endpoint| matches!(endpoint, Endpoint::Id(id) if ids::is_chat(id)),
 };
 
 /// Sends by a bot. What an account has to hold says [`provider`](super::provider)'s form.
@@ -37,7 +36,7 @@ impl TelegramBotAdapter {
     /// An adapter with connections of its own.
     pub fn new() -> Self {
         let capabilities = Capabilities {
-            condition_statuses: vec![Status::Submitted],
+            condition_statuses: vec![Status::Submitted, Status::Replied],
             content: vec![ContentKind::Text, ContentKind::Code],
             captions: vec![],
             limits: Limits { text_chars: 4_096, caption_chars: 0, url_bytes: 0 },
@@ -90,7 +89,12 @@ impl ChannelAdapter for TelegramBotAdapter {
             let problem = "only texts are sent by a bot";
             return Err(permanent(ErrorKind::InvalidRequest, Fault::Content, problem));
         };
-        let Some(url) = url(context.account, "sendMessage") else {
+        let own = account::sender(context.account);
+        if own.is_some_and(|own| own != message.from.value()) {
+            let problem = "the account's bot is another sender, as its setting sender says";
+            return Err(permanent(ErrorKind::Forbidden, Fault::Account, problem));
+        }
+        let Some(url) = account::url(context.account, "sendMessage") else {
             let problem = "secret bot_token is missing";
             return Err(permanent(ErrorKind::Unauthorized, Fault::Account, problem));
         };
@@ -105,29 +109,4 @@ impl fmt::Debug for TelegramBotAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TelegramBotAdapter")
     }
-}
-
-/// Where a method is called: the token stands in the path. `None` without one.
-pub(crate) fn url(account: &Account, method: &str) -> Option<String> {
-    let base = account.setting("base_url").unwrap_or(DEFAULT_BASE_URL);
-    let token = account.secret("bot_token").filter(|token| is_token(token))?;
-    Some(format!("{}/bot{token}/{method}", base.trim().trim_end_matches('/')))
-}
-
-/// `123456789:AA…`: what may stand in a path.
-pub(crate) fn is_token(text: &str) -> bool {
-    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    text.split_once(':').is_some_and(|(bot, secret)| {
-        (1..=20).contains(&bot.len())
-            && bot.bytes().all(|byte| byte.is_ascii_digit())
-            && (1..=128).contains(&secret.len())
-            && secret.bytes().all(is_known)
-    })
-}
-
-fn is_chat(id: &str) -> bool {
-    let digits = id.strip_prefix('-').unwrap_or(id);
-    (1..=19).contains(&digits.len())
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && !digits.starts_with('0')
 }

@@ -4,25 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Account, ChannelAdapter, Probe, Provider, Setting, SettingRule, SettingsForm, UnixMillis,
+    Account, ChannelAdapter, Clock, InboundSink, Probe, Provider, ProviderAccounts, SettingsForm,
+    Shutdown, UnixMillis, WebhookOutcome, WebhookRequest,
 };
-use dispatch_kit::{
-    codes::{self, CODES},
-    http::{HttpRequest, Method},
-};
+use dispatch_kit::http::{HttpRequest, Method};
 
-use super::{
-    PROVIDER, TelegramBotAdapter,
-    adapter::{DEFAULT_BASE_URL, is_token, url},
-};
-
-const FORM: SettingsForm = SettingsForm(&[
-    Setting::secret("bot_token", "the bot's token, as BotFather gave it").required().of(
-        SettingRule::Custom { wanted: "a bot's token, such as 123456789:AA…", admits: is_token },
-    ),
-    CODES,
-    Setting::plain("base_url", "where the API is").or(DEFAULT_BASE_URL).of(SettingRule::Url),
-]);
+use super::{PROVIDER, TelegramBotAdapter, account, subscription, webhook};
 
 /// A bot on Telegram, ready to be registered.
 pub fn provider() -> impl Provider + 'static {
@@ -42,12 +29,15 @@ impl Provider for TelegramBot {
     }
 
     fn settings(&self) -> SettingsForm {
-        FORM
+        account::FORM
     }
 
     fn check(&self, account: &Account) -> Vec<String> {
-        let is_code = |text: &str| text.len() == 3 && text.starts_with('4');
-        codes::problems(account, is_code, "an error code of the Bot API's, such as 403")
+        account::problems(account)
+    }
+
+    fn check_callback_url(&self, account: &Account, url: Option<&str>) -> Option<String> {
+        account::callback_problem(account, url)
     }
 
     fn channels(&self) -> Vec<Arc<dyn ChannelAdapter>> {
@@ -56,7 +46,7 @@ impl Provider for TelegramBot {
 
     /// Who the bot is, asked by `getMe`.
     async fn probe(&self, account: &Account, now: UnixMillis, timeout: Duration) -> Probe {
-        let Some(url) = url(account, "getMe") else {
+        let Some(url) = account::url(account, "getMe") else {
             return Probe::CannotBeAsked("secret bot_token is missing".to_owned());
         };
         let call = HttpRequest {
@@ -77,6 +67,29 @@ impl Provider for TelegramBot {
             }
             Ok(status) => Probe::CannotBeAsked(format!("the provider answered HTTP {status}")),
             Err(error) => Probe::CannotBeAsked(error.detail),
+        }
+    }
+
+    fn webhook(
+        &self,
+        request: &WebhookRequest<'_>,
+        account: &Account,
+        _now: UnixMillis,
+    ) -> WebhookOutcome {
+        webhook::read(request, account)
+    }
+
+    /// Tells Telegram where updates go.
+    async fn run(
+        &self,
+        accounts: Arc<dyn ProviderAccounts>,
+        _sink: Arc<dyn InboundSink>,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) {
+        tokio::select! {
+            () = shutdown => {}
+            () = subscription::keep(&self.0.client, &*accounts, &*clock) => {}
         }
     }
 }

@@ -11,8 +11,8 @@ use dispatch_kit::{
     refusal::{CodeMeaning, REFUSED, by_status, unnamed},
 };
 
-/// The longest id taken, in bytes.
-const MAX_ID_BYTES: usize = 64;
+use super::ids;
+
 /// The longest wait that is believed.
 const MOST_WAIT_S: u64 = 86_400;
 
@@ -31,8 +31,7 @@ const WRONG_ADDRESS: &str =
 pub(crate) fn decode(answer: &HttpResponse, codes: Codes<'_>) -> Result<Accepted, AdapterError> {
     let body = Json::of(&answer.body);
     if (200..300).contains(&answer.status) {
-        let id = body.read("result", |message| message.read("message_id", id));
-        return id.map(Accepted::under).ok_or_else(unnamed);
+        return body.read("result", ids::message).map(Accepted::under).ok_or_else(unnamed);
     }
     let code = answer.status.to_string();
     let waits = HttpResponse { retry_after: wait(body).or(answer.retry_after), ..answer.clone() };
@@ -66,8 +65,4 @@ fn wait(body: Json<'_>) -> Option<Duration> {
     let seconds =
         body.read("parameters", |it| it.read("retry_after", |it| it.number()?.parse().ok()))?;
     (seconds <= MOST_WAIT_S).then(|| Duration::from_secs(seconds))
-}
-
-fn id(value: Json<'_>) -> Option<String> {
-    value.scalar().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len())).map(Cow::into_owned)
 }

@@ -3,15 +3,25 @@
 use std::fmt;
 
 use dispatch_contract::{
-    Account, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind, Fault, Message, Options,
-    Provider, Retry, Secret,
+    Account, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind, Fault, Message, OptOut,
+    Options, Provider, Report, Retry, Secret, Status,
 };
-use dispatch_kit::conformance::{ConformanceSubject, RefusalSample, StubAnswer, UnderstoodRequest};
+use dispatch_kit::conformance::{
+    ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
+    UnderstoodRequest,
+};
 use serde_json::{Value, json};
 
-use super::provider::{TelegramBot, telegram_bot};
+use super::{
+    provider::{TelegramBot, telegram_bot},
+    webhook::SECRET_HEADER,
+};
 
+const BOT: u64 = 123_456_789;
 const TOKEN: &str = "123456789:AA-a-token-for-the-conformance-suite";
+const SECRET_TOKEN: &str = "a-secret-for-the-conformance-suite";
+const SENDER: &str = "acme_bot";
+const PERSON: i64 = 2_718_281_828;
 
 /// The adapter, and a sample message of each kind.
 pub struct TelegramBotSubject(TelegramBot);
@@ -41,8 +51,12 @@ impl ConformanceSubject for TelegramBotSubject {
         Account {
             name: "conformance".to_owned(),
             revision: 1,
-            settings: [("base_url".to_owned(), base_url.to_owned())].into(),
-            secrets: [("bot_token".to_owned(), Secret::new(TOKEN))].into(),
+            settings: [("base_url", base_url), ("sender", SENDER)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            secrets: [("bot_token", TOKEN), ("secret_token", SECRET_TOKEN)]
+                .map(|(name, secret)| (name.to_owned(), Secret::new(secret)))
+                .into(),
         }
     }
 
@@ -60,17 +74,72 @@ impl ConformanceSubject for TelegramBotSubject {
         };
         Some(Message {
             channel: self.adapter().channel().clone(),
-            from: Endpoint::Id("acme_bot".to_owned()),
-            to: Endpoint::Id("2718281828".to_owned()),
+            from: Endpoint::Id(SENDER.to_owned()),
+            to: Endpoint::Id(PERSON.to_string()),
             content,
             options: Options::default(),
         })
     }
 
+    /// Not every message in a chat has the number of one in another.
+    fn sample_id(&self) -> &str {
+        "2718281828:42"
+    }
+
     fn accepted(&self, provider_id: &str) -> StubAnswer {
-        let chat = json!({ "id": 2_718_281_828_u64, "type": "private" });
-        let message = json!({ "message_id": provider_id, "date": 1_700_000_000, "chat": chat });
-        StubAnswer::new(200, json!({ "ok": true, "result": message }).to_string())
+        let answer = json!({ "ok": true, "result": ours(provider_id) });
+        StubAnswer::new(200, answer.to_string())
+    }
+
+    fn webhooks(&self, told: &ExpectedReport) -> Vec<SampleWebhook> {
+        if told.report != Report::Reached(Status::Replied) {
+            return Vec::new();
+        }
+        let quoted = ours(&told.provider_id);
+        let mut answer = written(&quoted["chat"], "At eight, please.");
+        answer["reply_to_message"] = quoted.clone();
+        let query = json!({
+            "id": "4382bfdwdsb323b2d9",
+            "from": person(),
+            "message": quoted,
+            "chat_instance": "-3141592653589793238",
+            "data": "at-eight",
+        });
+        vec![update("message", &answer), update("callback_query", &query)]
+    }
+
+    /// Of what became of a message the Bot API tells nothing.
+    fn tells_failures(&self) -> bool {
+        false
+    }
+
+    fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
+        let words = match told.is_lifted {
+            false => ["Stop.", "/stop", "/stop@acme_bot"],
+            true => ["START", "/start", "/start from-the-shop"],
+        };
+        let chat = chat(told.recipient.value());
+        words.into_iter().map(|word| update("message", &written(&chat, word))).collect()
+    }
+
+    fn unrelated(&self) -> Vec<SampleWebhook> {
+        let here = chat(&PERSON.to_string());
+        let member = json!({ "status": "kicked", "user": { "id": BOT, "is_bot": true } });
+        let blocked = json!({ "chat": here, "from": person(), "new_chat_member": member });
+        vec![
+            update("edited_message", &written(&here, "Hello!")),
+            update("my_chat_member", &blocked),
+            update("message", &written(&chat("-1001234567890"), "STOP")),
+            update("channel_post", &written(&json!({ "id": -1, "type": "channel" }), "News")),
+        ]
+    }
+
+    fn sign(&self, webhook: &mut SampleWebhook) {
+        webhook.headers.push((SECRET_HEADER.to_owned(), SECRET_TOKEN.into()));
+    }
+
+    fn signed_part(&self) -> SignedPart {
+        SignedPart::ShownSecret
     }
 
     fn understood(&self, request: &str) -> Option<UnderstoodRequest> {
@@ -101,4 +170,40 @@ impl fmt::Debug for TelegramBotSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TelegramBotSubject")
     }
+}
+
+/// A message that the bot sent, by its id here.
+fn ours(provider_id: &str) -> Value {
+    let (chat_id, number) = provider_id.split_once(':').unwrap_or((provider_id, "1"));
+    json!({
+        "message_id": number.parse::<u64>().unwrap_or(1),
+        "from": { "id": BOT, "is_bot": true, "first_name": "Acme" },
+        "date": 1_700_000_000,
+        "chat": chat(chat_id),
+        "text": "Your table is ready.",
+    })
+}
+
+fn chat(id: &str) -> Value {
+    let kind = if id.starts_with('-') { "supergroup" } else { "private" };
+    json!({ "id": id.parse::<i64>().unwrap_or(PERSON), "type": kind })
+}
+
+fn person() -> Value {
+    json!({ "id": PERSON, "is_bot": false, "first_name": "Ana" })
+}
+
+/// What a person wrote in a chat.
+fn written(chat: &Value, text: &str) -> Value {
+    json!({
+        "message_id": 43,
+        "from": person(),
+        "date": 1_700_000_000,
+        "chat": chat,
+        "text": text,
+    })
+}
+
+fn update(kind: &str, what: &Value) -> SampleWebhook {
+    SampleWebhook::json(json!({ "update_id": 271_828, kind: what }))
 }

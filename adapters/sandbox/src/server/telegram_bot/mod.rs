@@ -1,28 +1,38 @@
-//! Telegram's Bot API, as far as a bot sends texts.
+//! Telegram's Bot API, as far as a bot sends texts and hears people.
 //!
 //! - `/bot{token}/sendMessage` takes a text, and answers by script: the message, an error, 500, or never. `getMe` says
-//!   whether a token is taken.
-//! - It tells nothing later, as Telegram does not: a script's receipts are of no account.
+//!   whether a token is taken. Messages are numbered within their chat, people's among them.
+//! - It tells nothing later of what was sent, as Telegram does not: a script's receipts are of no account.
+//! - `setWebhook`, `getWebhookInfo` and `deleteWebhook` say where updates go. What people write is posted there, with the
+//!   secret in its header, and repeated until it is taken; nobody can ask for it (`getUpdates`).
+//! - `POST /sandbox/telegram_bot/messages` has a person write: `{"chat_id": 2718281828, "text": "STOP"}`, with whatever
+//!   other fields a message has; `reply_to_message_id` is a message of the bot's there.
 //!
 //! A script's codes are Vonage's; whatever is not of the account or the content is a person who blocked the bot.
+
+mod chats;
+mod updates;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Path, Request, State},
     http::StatusCode,
     response::Response,
     routing::{get, post},
 };
 use dispatch_contract::{Channel, Endpoint, ErrorKind, Receipt, Secret};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     shared::{SharedServer, json_response, read},
     webhook_sender::WebhookDraft,
 };
 use crate::{codes::refusal, provider::SendCall, record::CallResult};
+use chats::Chats;
+use updates::Updates;
 
 /// The longest text, in characters.
 const TEXT_CHARS: usize = 4_096;
@@ -31,6 +41,8 @@ const TEXT_CHARS: usize = 4_096;
 struct BotFront {
     shared: Arc<SharedServer>,
     token: Secret,
+    chats: Chats,
+    updates: Updates,
 }
 
 /// An error: its code, which is the HTTP status too, its description, and how long to wait, in seconds.
@@ -38,11 +50,20 @@ struct BotProblem(StatusCode, &'static str, Option<u64>);
 
 /// The Bot API's paths; a bot has this token.
 pub(super) fn routes(shared: &Arc<SharedServer>, token: &Secret) -> Router {
-    let front = Arc::new(BotFront { shared: Arc::clone(shared), token: token.clone() });
+    let front = Arc::new(BotFront {
+        shared: Arc::clone(shared),
+        token: token.clone(),
+        chats: Chats::default(),
+        updates: Updates::default(),
+    });
     // Other fronts call the first part of their paths by this name.
     Router::new()
         .route("/{version}/getMe", get(me).post(me))
         .route("/{version}/sendMessage", post(send))
+        .route("/{version}/setWebhook", get(subscribe).post(subscribe))
+        .route("/{version}/deleteWebhook", get(unsubscribe).post(unsubscribe))
+        .route("/{version}/getWebhookInfo", get(subscription).post(subscription))
+        .route("/sandbox/telegram_bot/messages", post(write))
         .with_state(front)
 }
 
@@ -63,18 +84,52 @@ async fn send(
     front.try_send(&bot, request).await.unwrap_or_else(BotProblem::into_response)
 }
 
+async fn subscribe(
+    State(front): State<Arc<BotFront>>,
+    Path(bot): Path<String>,
+    request: Request,
+) -> Response {
+    let subscribed = async {
+        front.admit(&bot)?;
+        front.updates.subscribe(&fields(&told(request).await?))
+    };
+    subscribed.await.map_or_else(BotProblem::into_response, done_with)
+}
+
+async fn unsubscribe(State(front): State<Arc<BotFront>>, Path(bot): Path<String>) -> Response {
+    let done = front.admit(&bot).map(|_| front.updates.unsubscribe());
+    done.map_or_else(BotProblem::into_response, done_with)
+}
+
+async fn subscription(State(front): State<Arc<BotFront>>, Path(bot): Path<String>) -> Response {
+    let info = front.admit(&bot).map(|_| front.updates.info());
+    info.map_or_else(BotProblem::into_response, |info| done(&info))
+}
+
+/// A person writes.
+async fn write(State(front): State<Arc<BotFront>>, request: Request) -> Response {
+    let written = async {
+        let fields = serde_json::from_slice(&told(request).await?);
+        front.write(fields.map_err(|_| refused("Bad Request: an object is needed"))?).await
+    };
+    written.await.map_or_else(BotProblem::into_response, |message| done(&message))
+}
+
 impl BotFront {
     /// The bot's id, if the path names the bot.
     fn admit(&self, bot: &str) -> Result<u64, BotProblem> {
         let token = bot.strip_prefix("bot").filter(|token| *token == self.token.expose());
-        let id = token.and_then(|token| token.split_once(':')?.0.parse().ok());
+        let id = token.and_then(|_| self.bot_id());
         id.ok_or(BotProblem(StatusCode::UNAUTHORIZED, "Unauthorized", None))
+    }
+
+    fn bot_id(&self) -> Option<u64> {
+        self.token.expose().split_once(':')?.0.parse().ok()
     }
 
     async fn try_send(&self, bot: &str, request: Request) -> Result<Response, BotProblem> {
         let id = self.admit(bot)?;
-        let body = read(request.into_body()).await.map_err(|_| refused("Bad Request: no body"))?;
-        let fields = fields(&body);
+        let fields = fields(&told(request).await?);
         let field = |name: &str| fields.iter().find(|(own, _)| own == name).map(|(_, text)| text);
         let text = field("text").filter(|text| !text.is_empty());
         let text = text.ok_or(refused("Bad Request: message text is empty"))?;
@@ -84,8 +139,8 @@ impl BotFront {
         let chat: Option<i64> = field("chat_id").and_then(|chat| chat.parse().ok());
         let chat = chat.ok_or(refused("Bad Request: chat not found"))?;
         match self.play(chat).await {
-            CallResult::Accepted { provider_id } | CallResult::AcceptedBefore { provider_id } => {
-                Ok(done(&self.message(id, chat, text, &provider_id)))
+            CallResult::Accepted { .. } | CallResult::AcceptedBefore { .. } => {
+                Ok(done(&self.message(id, chat, self.chats.number(chat), text)))
             }
             CallResult::Rejected(code) => Err(scripted(code)),
             CallResult::Throttled { after } => {
@@ -101,18 +156,46 @@ impl BotFront {
         }
     }
 
-    /// A message is numbered within its chat; here by what the provider calls it.
-    fn message(&self, bot: u64, chat: i64, text: &str, provider_id: &str) -> Value {
-        let number = provider_id
-            .bytes()
-            .fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        json!({
-            "message_id": number & 0x7fff_ffff,
-            "from": { "id": bot, "is_bot": true, "first_name": "Acme" },
-            "date": self.shared.provider.clock().wall().0 / 1_000,
-            "chat": { "id": chat, "type": if chat < 0 { "group" } else { "private" } },
-            "text": text,
-        })
+    /// A person's message, once it is on its way.
+    async fn write(&self, mut message: Map<String, Value>) -> Result<Value, BotProblem> {
+        let chat = message.remove("chat_id").and_then(|id| id.as_i64());
+        let chat = chat.ok_or(refused("Bad Request: chat_id is needed"))?;
+        if let Some(quoted) = message.remove("reply_to_message_id") {
+            let quoted = quoted.as_u64().filter(|number| self.chats.has(chat, *number));
+            let quoted = quoted.zip(self.bot_id()).map(|(number, bot)| {
+                self.message(bot, chat, number, "What was said is not remembered.")
+            });
+            let quoted = quoted.ok_or(refused("Bad Request: message to be replied not found"))?;
+            message.insert("reply_to_message".to_owned(), quoted);
+        }
+        let from = json!({ "id": chat.unsigned_abs(), "is_bot": false, "first_name": "Ana" });
+        message.extend(self.envelope(&from, chat, self.chats.number(chat)));
+        let message = Value::Object(message);
+        if !self.updates.post(&self.shared, "message", &message).await {
+            return Err(refused("Bad Request: no webhook is set that asks for messages"));
+        }
+        Ok(message)
+    }
+
+    /// A message of the bot's.
+    fn message(&self, bot: u64, chat: i64, number: u64, text: &str) -> Value {
+        let from = json!({ "id": bot, "is_bot": true, "first_name": "Acme" });
+        let mut message = self.envelope(&from, chat, number);
+        message.insert("text".to_owned(), text.into());
+        Value::Object(message)
+    }
+
+    /// What every message has.
+    fn envelope(&self, from: &Value, chat: i64, number: u64) -> Map<String, Value> {
+        let date = self.shared.provider.clock().wall().0 / 1_000;
+        let kind = if chat < 0 { "group" } else { "private" };
+        let fields = [
+            ("message_id", number.into()),
+            ("from", from.clone()),
+            ("date", date.into()),
+            ("chat", json!({ "id": chat, "type": kind })),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     async fn play(&self, chat: i64) -> CallResult {
@@ -150,8 +233,18 @@ fn fields(body: &[u8]) -> Vec<(String, String)> {
     }
 }
 
+/// A call's body.
+async fn told(request: Request) -> Result<Bytes, BotProblem> {
+    read(request.into_body()).await.map_err(|_| refused("Bad Request: no body"))
+}
+
 fn done(result: &Value) -> Response {
     json_response(StatusCode::OK, &json!({ "ok": true, "result": result }))
+}
+
+fn done_with(description: &str) -> Response {
+    let body = json!({ "ok": true, "result": true, "description": description });
+    json_response(StatusCode::OK, &body)
 }
 
 fn refused(description: &'static str) -> BotProblem {
