@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "dispatch/v1/application.proto",
     "dispatch/v1/callback.proto",
     "dispatch/v1/channel.proto",
+    "dispatch/v1/inbound.proto",
     "dispatch/v1/message.proto",
     "dispatch/v1/opt_out.proto",
     "dispatch/v1/sandbox.proto",
@@ -26,6 +27,7 @@ const FILES: &[&str] = &[
 const PERSONAL: &[&str] = &[
     ".dispatch.v1.Address",
     ".dispatch.v1.Message",
+    ".dispatch.v1.InboundMessage",
     ".dispatch.v1.SentMessage",
     ".dispatch.v1.Script",
     ".dispatch.v1.SetScriptRequest",

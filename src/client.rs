@@ -17,12 +17,13 @@ use crate::pb::v1::{
     self, BackupRequest, BackupResponse, CancelWorkflowRequest, CancelWorkflowResponse,
     CreateWorkflowRequest, CreateWorkflowResponse, Event, GetWorkflowRequest, ListChannelsRequest,
     ListWorkflowsRequest, ListWorkflowsResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
-    StreamStart, StreamStatusRequest, Workflow, WorkflowView,
-    access_service_client::AccessServiceClient, account_service_client::AccountServiceClient,
-    admin_service_client::AdminServiceClient, application_service_client::ApplicationServiceClient,
+    StreamInboundRequest, StreamInboundResponse, StreamStart, StreamStatusRequest, Workflow,
+    WorkflowView, access_service_client::AccessServiceClient,
+    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    application_service_client::ApplicationServiceClient,
     callback_service_client::CallbackServiceClient, dispatch_service_client::DispatchServiceClient,
-    opt_out_service_client::OptOutServiceClient, stream_status_request,
-    stream_status_response::Kind,
+    inbound_service_client::InboundServiceClient, opt_out_service_client::OptOutServiceClient,
+    stream_inbound_request as inbound, stream_status_request, stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service, with what says who calls. Cheap to clone.
@@ -54,6 +55,33 @@ const RECONNECT_FOR: Duration = Duration::from_secs(60);
 /// connection may die without a word, and a watch that hears nothing cannot tell that from peace.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Since when a stream is lost.
+#[derive(Default)]
+struct Outage(Option<tokio::time::Instant>);
+
+impl Outage {
+    /// Waits a moment before the next try to come back.
+    ///
+    /// # Errors
+    /// `lost`, if the stream will not come back, or stays away for too long.
+    async fn wait(&mut self, lost: Status, has_moved: bool) -> Result<(), Status> {
+        // It was back in between: this is another outage.
+        if has_moved {
+            self.0 = None;
+        }
+        let since = *self.0.get_or_insert_with(tokio::time::Instant::now);
+        let may_come_back = matches!(
+            lost.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+        );
+        if !may_come_back || since.elapsed() > RECONNECT_FOR {
+            return Err(lost);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(())
+    }
+}
 
 impl Client {
     /// Connects to an address as in `http://127.0.0.1:50051`.
@@ -189,7 +217,7 @@ impl Client {
         mut see: impl FnMut(Event) -> bool,
     ) -> Result<(), Status> {
         let mut resume_token = resume_token;
-        let mut lost_since: Option<tokio::time::Instant> = None;
+        let mut outage = Outage::default();
         loop {
             let behind = resume_token.clone();
             let lost =
@@ -197,20 +225,51 @@ impl Client {
                     Ok(()) => return Ok(()),
                     Err(status) => status,
                 };
-            // It was back in between: this is another outage.
-            if resume_token != behind {
-                lost_since = None;
-            }
-            let since = *lost_since.get_or_insert_with(tokio::time::Instant::now);
-            let may_come_back = matches!(
-                lost.code(),
-                Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
-            );
-            if !may_come_back || since.elapsed() > RECONNECT_FOR {
-                return Err(lost);
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            outage.wait(lost, resume_token != behind).await?;
         }
+    }
+
+    /// Hands each message that a person writes to `see`, with the token to go on behind it, and a token alone where all
+    /// has been told, until that returns `false`. A lost connection is taken up again behind the last: no gap, no
+    /// repeat.
+    ///
+    /// # Errors
+    /// The server's status, if it refuses, or stays away for a minute.
+    pub async fn watch_inbound(
+        &self,
+        mut start: inbound::Start,
+        mut see: impl FnMut(Option<v1::InboundMessage>, &str) -> bool,
+    ) -> Result<(), Status> {
+        let mut outage = Outage::default();
+        loop {
+            let (mut has_moved, from) = (false, start.clone());
+            let told = |response: StreamInboundResponse| {
+                let StreamInboundResponse { message, resume_token } = response;
+                let goes_on = see(message, &resume_token);
+                start = inbound::Start::ResumeToken(resume_token);
+                has_moved = true;
+                goes_on
+            };
+            match self.follow_inbound(from, told).await {
+                Ok(()) => return Ok(()),
+                Err(lost) => outage.wait(lost, has_moved).await?,
+            }
+        }
+    }
+
+    async fn follow_inbound(
+        &self,
+        start: inbound::Start,
+        mut told: impl FnMut(StreamInboundResponse) -> bool,
+    ) -> Result<(), Status> {
+        let request = StreamInboundRequest { start: Some(start), tenant: self.tenant.clone() };
+        let mut messages = self.inbound().stream_inbound(request).await?.into_inner();
+        while let Some(response) = messages.message().await? {
+            if !told(response) {
+                return Ok(());
+            }
+        }
+        Err(Status::unavailable("the stream was cut off"))
     }
 
     async fn follow(
@@ -282,6 +341,11 @@ impl Client {
     /// The generated client of opt-outs.
     pub fn opt_outs(&self) -> OptOutServiceClient<Known> {
         OptOutServiceClient::new(self.known())
+    }
+
+    /// The generated client of inbound messages.
+    pub fn inbound(&self) -> InboundServiceClient<Known> {
+        InboundServiceClient::new(self.known())
     }
 
     fn admin(&self) -> AdminServiceClient<Known> {

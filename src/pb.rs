@@ -32,7 +32,15 @@ macro_rules! reticent {
 }
 
 // The list stands in build.rs too.
-reticent!(Address, Message, SentMessage, Script, SetScriptRequest, ListSentMessagesRequest);
+reticent!(
+    Address,
+    Message,
+    InboundMessage,
+    SentMessage,
+    Script,
+    SetScriptRequest,
+    ListSentMessagesRequest
+);
 reticent!(CreateApplicationResponse, UpdateApplicationResponse, GetCallbackSecretResponse);
 reticent!(RotateCallbackSecretResponse, RotateKeyPairResponse);
 reticent!(ExternalAccount, CreateAccountRequest, UpdateAccountRequest);

@@ -416,6 +416,12 @@ impl Accounts {
         Ok(all)
     }
 
+    /// The application that a tenant's account of a sender is linked to.
+    pub fn linked_application(&self, tenant: &str, sender: &ChannelSender) -> Option<Uuid> {
+        let key = row_key(tenant, &sender.channel, &sender.id);
+        self.read(|rows| rows.get(&key)?.link.application())
+    }
+
     /// The tenant that registered a sender on a channel, the first if several did.
     pub fn owner(&self, channel: &Channel, sender: &str) -> Option<Arc<str>> {
         self.owners(channel, sender, 1).pop()

@@ -67,7 +67,7 @@ pub use key::{Key, KeyId, NewKey, WrongKey, is_tenant};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, LimitsByTenant, TenantLimits};
 pub use master_key::{MasterKey, MasterKeys};
-pub use receiver::Receiver;
+pub use receiver::{Receiver, inbound_receiver};
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
 pub use rotation::{Rotation, RotationError, RotationProgress};
 pub use rsa::{KeyPair, PublicKey};

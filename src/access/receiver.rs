@@ -43,6 +43,25 @@ impl Access {
     }
 }
 
+/// Who is told of what a person wrote to a sender of a tenant's: the application that is `named`, if it has an inbound
+/// URL, else the tenant's default one, if that has.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn inbound_receiver(
+    settings: &dyn Settings,
+    tenant: &str,
+    named: Option<Uuid>,
+) -> Result<Option<Application>, StoreError> {
+    let is_told = |it: &Application| it.messages.as_ref().is_some_and(|it| it.inbound.is_some());
+    for id in [named, default_application(settings, tenant)?].into_iter().flatten() {
+        if let Some(found) = application(settings, tenant, id)?.filter(is_told) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// A tenant's default application, if it has one.
 ///
 /// # Errors

@@ -73,6 +73,7 @@ const CALLS: &[CallRights] = &[
     (Admin, "CallbackService/ResendCallback", &[]),
     (Cancel, "OptOutService/BatchCreateOptOuts", &[]),
     (Read, "OptOutService/ListOptOuts", &[]),
+    (Read, "InboundService/StreamInbound", &[]),
     (Admin, "OptOutService/DeleteOptOuts", &[]),
     (Operator, "AdminService/Backup", &[]),
     (Operator, "AdminService/Resume", &[]),

@@ -22,6 +22,7 @@ const SEAL: usize = 16;
 /// The first byte of a token: its kind and version.
 const RESUME: u8 = 0x11;
 const PAGE: u8 = 0x12;
+const INBOUND: u8 = 0x13;
 
 /// What is said of a page token that is not right.
 pub(crate) const PAGE_WANTED: &str =
@@ -32,6 +33,8 @@ pub(crate) const PAGE_WANTED: &str =
 pub(crate) struct Tokens {
     key: Arc<TokenKey>,
     incarnation: Incarnation,
+    /// The stream that they go on with.
+    stream: u8,
 }
 
 /// Whom tokens are sealed for who looks at one tenant's or, if there is none, at everybody's: that tenant,
@@ -55,14 +58,20 @@ impl List {
 
 impl Tokens {
     pub(crate) fn new(key: Arc<TokenKey>, incarnation: Incarnation) -> Self {
-        Tokens { key, incarnation }
+        Tokens { key, incarnation, stream: RESUME }
+    }
+
+    /// The same for the stream of inbound messages: its tokens are none of the stream of statuses.
+    pub(crate) fn of_inbound(self) -> Self {
+        Tokens { stream: INBOUND, ..self }
     }
 
     /// The token that goes on at `position` of a tenant's stream.
     pub(crate) fn resume(&self, tenant: &str, position: Position) -> String {
         let vector = ResumeVector::of_one_journal(position);
         let sealed = self.key.seal(&self.stream_of(tenant), &vector.encode());
-        URL_SAFE_NO_PAD.encode([&[RESUME], &self.incarnation.0.as_bytes()[..], &sealed].concat())
+        URL_SAFE_NO_PAD
+            .encode([&[self.stream], &self.incarnation.0.as_bytes()[..], &sealed].concat())
     }
 
     /// Where a tenant's stream goes on.
@@ -73,7 +82,7 @@ impl Tokens {
                 "must be a resume_token as an event or a bookmark carries it, of the same tenant",
             )
         };
-        let bytes = read(token, RESUME).ok_or_else(wrong)?;
+        let bytes = read(token, self.stream).ok_or_else(wrong)?;
         let (life, sealed) = bytes.split_at_checked(16).ok_or_else(wrong)?;
         if life != self.incarnation.0.as_bytes() {
             // Of another store, whose key may be another; or of none.
@@ -101,7 +110,7 @@ impl Tokens {
     }
 
     fn stream_of(&self, tenant: &str) -> Vec<u8> {
-        [&bound(RESUME, tenant)[..], self.incarnation.0.as_bytes()].concat()
+        [&bound(self.stream, tenant)[..], self.incarnation.0.as_bytes()].concat()
     }
 }
 

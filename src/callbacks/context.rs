@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    engine::{EngineClock, Feed},
+    engine::{EngineClock, Feed, InboundMessages},
     store::{Reader, Settings},
     telemetry::{LogLimit, Metrics},
 };
@@ -20,6 +20,8 @@ pub struct CallbackContext {
     pub settings: Arc<dyn Settings>,
     /// Hands rows over as they become durable.
     pub feed: Arc<Feed>,
+    /// What persons wrote.
+    pub inbound: Arc<InboundMessages>,
     /// Counts callbacks by what became of them.
     pub metrics: Arc<Metrics>,
     /// Keeps failing receivers from filling the log.

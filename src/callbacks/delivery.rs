@@ -10,7 +10,7 @@ use reqwest::Url;
 use tracing::Level;
 
 use super::{
-    Callback, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState,
+    Callback, CallbackId, CallbackOptions, DeliveryFailure, DeliveryState, Subject,
     attempt::{AttemptResult, Disposition, EndpointHealth},
     callback_store::CallbackStore,
     client::{CallbackClient, CallbackResponse, NoResponse},
@@ -20,7 +20,8 @@ use super::{
     target::CallbackTarget,
 };
 use crate::{
-    machine::{PolicySnapshot, retry_delay},
+    access::Application,
+    machine::{PolicySnapshot, WorkflowId, retry_delay},
     store::StoreError,
 };
 
@@ -47,7 +48,7 @@ pub(super) async fn attempt(
     match attempt_once(store, client, id).await {
         Ok(result) => result,
         Err(error) => {
-            tracing::error!(workflow = %id.workflow, %error, "a callback could not be read or saved");
+            tracing::error!(about = %id.about, %error, "a callback could not be read or saved");
             AttemptResult::failed(Disposition::RetryAt(
                 store.context.clock.now().plus(AFTER_A_FAULT),
             ))
@@ -99,11 +100,11 @@ fn prepare(
     if let Some(request) = render_request(store, id, callback, now)? {
         return Ok(Some(request));
     }
-    // Its workflow is past retention, or its application gone or without a webhook by now.
+    // What it is about is past retention, or its application gone or without a webhook by now.
     store.save(id, None)?;
     tracing::info!(
-        workflow = %id.workflow, application = %callback_application,
-        "a callback is dropped: its workflow is past retention, or its application has no webhook any more"
+        about = %id.about, application = %callback_application,
+        "a callback is dropped: what it is about is past retention, or its application has no webhook any more"
     );
     store.context.metrics.callbacks("dropped", 1);
     Ok(None)
@@ -115,20 +116,14 @@ fn render_request(
     callback: Callback,
     now: UnixMillis,
 ) -> Result<Option<CallbackRequest>, StoreError> {
-    let reader = &store.context.reader;
-    let Some(record) = reader.record(id.workflow)? else { return Ok(None) };
     let Some(application) = store.application(&callback.tenant, callback.application)? else {
         return Ok(None);
     };
-    let Some(target) = CallbackTarget::of(&record, &application) else { return Ok(None) };
-    let timeline = reader.timeline(id.workflow)?;
-    let notifications = notifications(&record, timeline.iter().map(|row| &**row));
-    let Some(notification) = notifications.iter().find(|it| it.sequence == id.sequence) else {
-        return Ok(None);
+    let rendered = match callback.subject {
+        Subject::Status | Subject::Report => rendered_status(store, id, &application)?,
+        Subject::Inbound => rendered_inbound(store, id, &application)?,
     };
-    let Some(body) = render::body(&record, notification, target.payload_version) else {
-        return Ok(None);
-    };
+    let Some((target, body)) = rendered else { return Ok(None) };
     let signed = SigningInput {
         id,
         body: &body,
@@ -140,6 +135,36 @@ fn render_request(
     let secret = (store.options.get().secret)(&application).map_err(StoreError::Io)?;
     let headers = signing::headers(&signed, &secret, target.signing).map_err(StoreError::Io)?;
     Ok(Some(CallbackRequest { callback, url: target.url, headers, body }))
+}
+
+/// Where what happened to a message goes, and what it says.
+fn rendered_status(
+    store: &CallbackStore,
+    id: CallbackId,
+    application: &Application,
+) -> Result<Option<(CallbackTarget, Vec<u8>)>, StoreError> {
+    let (reader, workflow) = (&store.context.reader, WorkflowId(id.about));
+    let Some(record) = reader.record(workflow)? else { return Ok(None) };
+    let Some(target) = CallbackTarget::of(&record, application) else { return Ok(None) };
+    let timeline = reader.timeline(workflow)?;
+    let notifications = notifications(&record, timeline.iter().map(|row| &**row));
+    let Some(notification) = notifications.iter().find(|it| it.sequence == id.sequence) else {
+        return Ok(None);
+    };
+    let body = render::body(&record, notification, target.payload_version);
+    Ok(body.map(|body| (target, body)))
+}
+
+/// Where what a person wrote goes, and what it says.
+fn rendered_inbound(
+    store: &CallbackStore,
+    id: CallbackId,
+    application: &Application,
+) -> Result<Option<(CallbackTarget, Vec<u8>)>, StoreError> {
+    let Some(message) = store.context.inbound.get(id.about)? else { return Ok(None) };
+    let Some(target) = CallbackTarget::of_inbound(application) else { return Ok(None) };
+    let body = render::inbound(&message, target.payload_version);
+    Ok(body.map(|body| (target, body)))
 }
 
 /// What a response means for its callback.
@@ -175,8 +200,12 @@ fn judge(
         retry_max_ms: options.retry_max.as_millis() as u64,
         ..PolicySnapshot::default()
     };
-    let delay =
-        retry_delay(&policy, id.workflow, id.sequence as u16, attempt_count.min(1000) as u16);
+    let delay = retry_delay(
+        &policy,
+        WorkflowId(id.about),
+        id.sequence as u16,
+        attempt_count.min(1000) as u16,
+    );
     let asked = retry_after.unwrap_or_default().min(options.retry_max);
     let at = now.plus(Duration::from_millis(delay).max(asked));
     if at > callback.attempts_since.plus(options.retry_for) {
@@ -195,7 +224,7 @@ fn report(
     cause: &'static str,
 ) {
     let (metrics, limit) = (&store.context.metrics, &store.context.log_limit);
-    let workflow = id.workflow;
+    let about = id.about;
     match outcome {
         DeliveryOutcome::Delivered => metrics.callbacks("delivered", 1),
         DeliveryOutcome::RetryAt(_, callback) => {
@@ -203,7 +232,7 @@ fn report(
                 (callback.attempt_count, callback.last_failure.map_or("", DeliveryFailure::as_str));
             if limit.admits(Level::WARN, "callback_retried", host, cause) {
                 let tenant = &*callback.tenant;
-                tracing::warn!(%workflow, tenant, attempts, host, cause, "a callback was not taken and will be repeated{}", hint(callback));
+                tracing::warn!(%about, tenant, attempts, host, cause, "a callback was not taken and will be repeated{}", hint(callback));
             }
             metrics.callback_retried(failure, cause);
         }
@@ -211,7 +240,7 @@ fn report(
             if limit.admits(Level::WARN, "callback_dead", host, cause) {
                 let (attempts, tenant) = (callback.attempt_count, &*callback.tenant);
                 tracing::warn!(
-                    %workflow, tenant, attempts, host, cause,
+                    %about, tenant, attempts, host, cause,
                     "a callback was given up; `dispatch callbacks resend` sends it once more{}",
                     hint(callback)
                 );
@@ -270,13 +299,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{callbacks::Subject, machine::WorkflowId};
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
     const HOUR: u64 = 3_600_000;
 
     fn id() -> CallbackId {
-        CallbackId { workflow: WorkflowId(Uuid::from_u128(7)), sequence: 3 }
+        CallbackId { about: Uuid::from_u128(7), sequence: 3 }
     }
 
     fn callback(attempt_count: u32, age_ms: u64) -> Callback {

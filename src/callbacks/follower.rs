@@ -291,7 +291,7 @@ impl JournalFollower {
                 }
                 NotificationKind::Report { .. } => continue,
             };
-            let id = CallbackId { workflow: record.id, sequence: notification.sequence };
+            let id = CallbackId { about: record.id.0, sequence: notification.sequence };
             if self.store.get(id)?.is_some() {
                 continue;
             }
@@ -299,7 +299,7 @@ impl JournalFollower {
                 tenant: Arc::clone(&record.tenant),
                 application: application.id,
                 subject,
-                destination: target.destination(&record),
+                destination: target.destination(&record.tenant, application.id),
                 create_time: row.at.engine,
                 attempts_since: row.at.engine,
                 attempt_count: 0,

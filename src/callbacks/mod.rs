@@ -1,7 +1,8 @@
 //! Callbacks: applications are notified of what becomes of the workflows that they asked for.
 //!
 //! A *journal follower* reads the journal and makes a callback of each fact that means one: a message's
-//! status, or the one final report. A *delivery worker* delivers them.
+//! status, or the one final report; an *inbound follower* makes one of each message that a person writes to a sender. A
+//! *delivery worker* delivers them.
 //!
 //! The contract:
 //!
@@ -23,6 +24,7 @@ mod context;
 mod delivery;
 mod follower;
 mod handoff;
+mod inbound_follower;
 mod notification;
 mod options;
 mod queries;
@@ -51,6 +53,7 @@ use callback_store::CallbackStore;
 use client::CallbackClient;
 use follower::JournalFollower;
 use handoff::HandoffBuffer;
+use inbound_follower::InboundFollower;
 use wake::WakeSignal;
 use worker::DeliveryWorker;
 
@@ -62,6 +65,7 @@ pub struct Callbacks {
     store: Arc<CallbackStore>,
     client: Arc<Current<CallbackClient>>,
     follower_wake: Arc<WakeSignal>,
+    inbound_wake: Arc<WakeSignal>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -97,6 +101,7 @@ impl Callbacks {
         let client = CallbackClient::new(Arc::clone(&options.destinations), options.timeout);
         let client = Arc::new(Current::new(client.map_err(CallbackStartError::Client)?));
         let (clock, feed) = (Arc::clone(&context.clock), Arc::clone(&context.feed));
+        let inbound = Arc::clone(&context.inbound);
         let opening = tokio::task::spawn_blocking(move || {
             let store = Arc::new(CallbackStore::open(context, options)?);
             let handoff = Arc::new(HandoffBuffer::new());
@@ -105,28 +110,37 @@ impl Callbacks {
                 return Ok((store, None, handoff));
             }
             let follower = JournalFollower::new(Arc::clone(&store), Arc::clone(&handoff))?;
-            Ok((store, Some(follower), handoff))
+            let inbound = InboundFollower::new(Arc::clone(&store))?;
+            Ok((store, Some((follower, inbound)), handoff))
         });
-        let (store, follower, handoff) = match opening.await {
+        let (store, followers, handoff) = match opening.await {
             Ok(result) => result.map_err(CallbackStartError::Store)?,
             Err(_) => {
                 let broken = "reading the callbacks was broken off".to_owned();
                 return Err(CallbackStartError::Store(StoreError::Io(broken)));
             }
         };
-        let follower_wake = Arc::new(WakeSignal::new(clock));
+        let follower_wake = Arc::new(WakeSignal::new(Arc::clone(&clock)));
+        let inbound_wake = Arc::new(WakeSignal::new(clock));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let Some(follower) = follower else {
-            return Ok(Callbacks { store, client, follower_wake, stop, tasks });
+        let Some((follower, inbound_follower)) = followers else {
+            return Ok(Callbacks { store, client, follower_wake, inbound_wake, stop, tasks });
         };
         let wake = Arc::clone(&follower_wake);
         feed.on_commit(Box::new(move |rows, with_receiver| {
             handoff.push(rows, with_receiver);
             wake.notify();
         }));
+        let wake = Arc::clone(&inbound_wake);
+        inbound.on_kept(Box::new(move || wake.notify()));
         store.delivery_wake.notify();
 
+        let (wake, stopped) = (Arc::clone(&inbound_wake), stop.clone());
+        tasks.spawn(async move {
+            inbound_follower.run(Arc::clone(&wake), stopped).await;
+            wake.close();
+        });
         let (wake, stopped) = (Arc::clone(&follower_wake), stop.clone());
         tasks.spawn(async move {
             follower.run(Arc::clone(&wake), stopped).await;
@@ -143,7 +157,7 @@ impl Callbacks {
             worker.run(stopped).await;
             woken.delivery_wake.close();
         });
-        Ok(Callbacks { store, client, follower_wake, stop, tasks })
+        Ok(Callbacks { store, client, follower_wake, inbound_wake, stop, tasks })
     }
 
     /// Prepares other options, and changes nothing yet.
@@ -174,6 +188,7 @@ impl Callbacks {
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.follower_wake.close();
+        self.inbound_wake.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP, ended).await.is_err() {
             self.tasks.shutdown().await;

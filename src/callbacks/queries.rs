@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Callback, CallbackId, DeliveryState, callback_store::CallbackStore, row::readable};
 use crate::{
-    machine::{Moment, WorkflowId},
+    machine::Moment,
     store::{Kind, StoreError},
 };
 
@@ -22,8 +22,8 @@ pub struct CallbackQueries(Arc<CallbackStore>);
 /// Which callbacks are listed: those that every given field admits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallbackFilter {
-    /// Of this workflow.
-    pub workflow: Option<WorkflowId>,
+    /// Of this workflow, or this inbound message.
+    pub about: Option<Uuid>,
     /// Of this application.
     pub application: Option<Uuid>,
     /// Only dead letters, or only those that wait.
@@ -33,7 +33,7 @@ pub struct CallbackFilter {
 /// One page of the callbacks that a filter admits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallbackPage {
-    /// In the order of their ids: older workflows first.
+    /// In the order of their ids: of workflows the older first.
     pub callbacks: Vec<(CallbackId, Callback)>,
     /// Where to go on; `None` at the end.
     pub next: Option<CallbackId>,
@@ -63,14 +63,14 @@ impl CallbackQueries {
     ) -> Result<CallbackPage, StoreError> {
         let settings = &self.0.context.settings;
         // Every callback of a workflow is behind its bare id.
-        let begin = filter.workflow.map(|id| id.as_bytes().to_vec());
+        let begin = filter.about.map(|id| id.as_bytes().to_vec());
         let mut after = after.map(CallbackId::to_key).max(begin);
         let mut found = CallbackPage::default();
         let mut looked_at = 0;
         loop {
             let rows = settings.list(Kind::Callback, after.as_deref(), ROWS)?;
             for (id, callback) in readable(&rows) {
-                if filter.workflow.is_some_and(|workflow| workflow != id.workflow) {
+                if filter.about.is_some_and(|about| about != id.about) {
                     found.next = None;
                     return Ok(found);
                 }

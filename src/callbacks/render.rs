@@ -1,18 +1,24 @@
 //! A callback's body, in the words that its receiver knows.
 //!
-//! There are two versions. The old one is the Messages v0.1 status object with `_links.workflow`, and the
+//! What a person wrote has a body of its own (`inbound.rs`). Of what happened
+//! there are two versions. The old one is the Messages v0.1 status object with `_links.workflow`, and the
 //! Dispatch final report; the other is the Messages v1 status object with `workflow`. The final report
 //! has one version only, because Messages v1 has none: there it names channels as v1 does.
 //!
 //! Pure: the same notification gives the same bytes.
 
 mod error;
+mod inbound;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use dispatch_contract::{Channel, Endpoint, UnixMillis, Usage};
+use dispatch_contract::Usage;
 use serde_json::{Map, Value, json};
 
+pub(super) use inbound::inbound;
+
+use self::words::{endpoint, object, timestamp, v1_channel};
 use super::notification::{MessageStatus, MessageSummary, Notification, NotificationKind};
 use crate::{
     access::PayloadVersion,
@@ -188,33 +194,6 @@ fn refer(body: &mut Map<String, Value>, record: &Record) {
     }
 }
 
-fn endpoint(channel: &Channel, endpoint: &Endpoint) -> Value {
-    match endpoint {
-        Endpoint::Id(id) => json!({ "type": channel.as_str(), "id": id }),
-        Endpoint::Number(number) => json!({ "type": channel.as_str(), "number": number }),
-    }
-}
-
-/// Messages v1 renamed one channel.
-fn v1_channel(channel: &Channel) -> &str {
-    if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() }
-}
-
 fn priced(usage: &Usage) -> Value {
     json!({ "currency": usage.currency, "price": usage.price })
-}
-
-/// `2020-01-01T14:00:00.000Z`
-fn timestamp(at: UnixMillis) -> String {
-    let time = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Map::new()
-        }
-    }
 }

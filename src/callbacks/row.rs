@@ -12,18 +12,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{
-    machine::WorkflowId,
-    store::{self, Kind, SettingChange, StoreError},
-};
+use crate::store::{self, Kind, SettingChange, StoreError};
 
-/// Names a callback: its workflow, and the number of the fact that it reports. The same whenever it is
-/// made or repeated.
+/// Names a callback: its workflow, and the number of the fact that it reports; or the inbound message that it tells, and 0.
+/// The same whenever it is made or repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallbackId {
-    /// The workflow.
-    pub workflow: WorkflowId,
-    /// The fact's number in the workflow.
+    /// The workflow, or the inbound message.
+    pub about: Uuid,
+    /// The fact's number in the workflow, from 1.
     pub sequence: u32,
 }
 
@@ -50,13 +47,15 @@ pub struct Callback {
     pub last_failure: Option<DeliveryFailure>,
 }
 
-/// What a callback reports.
+/// What a callback reports. Stored by position: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A message's status.
     Status,
     /// The final report.
     Report,
+    /// What a person wrote.
+    Inbound,
 }
 
 /// Whether a callback is still to be delivered.
@@ -87,14 +86,14 @@ pub enum DeliveryFailure {
 
 impl CallbackId {
     pub(super) fn to_key(self) -> Vec<u8> {
-        [self.workflow.as_bytes().as_slice(), &self.sequence.to_be_bytes()].concat()
+        [self.about.as_bytes().as_slice(), &self.sequence.to_be_bytes()].concat()
     }
 
     pub(super) fn from_key(key: &[u8]) -> Option<CallbackId> {
-        let (workflow, sequence) = key.split_at_checked(16)?;
-        let workflow = WorkflowId(Uuid::from_slice(workflow).ok()?);
+        let (about, sequence) = key.split_at_checked(16)?;
+        let about = Uuid::from_slice(about).ok()?;
         let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
-        Some(CallbackId { workflow, sequence })
+        Some(CallbackId { about, sequence })
     }
 }
 
@@ -163,7 +162,7 @@ impl fmt::Display for DeliveryFailure {
 
 impl fmt::Display for CallbackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.workflow, self.sequence)
+        write!(f, "{}.{}", self.about, self.sequence)
     }
 }
 
@@ -171,9 +170,9 @@ impl FromStr for CallbackId {
     type Err = InvalidCallbackId;
 
     fn from_str(text: &str) -> Result<Self, InvalidCallbackId> {
-        let (workflow, sequence) = text.split_once('.').ok_or(InvalidCallbackId)?;
+        let (about, sequence) = text.split_once('.').ok_or(InvalidCallbackId)?;
         Ok(CallbackId {
-            workflow: workflow.parse().map_err(|_| InvalidCallbackId)?,
+            about: about.parse().map_err(|_| InvalidCallbackId)?,
             sequence: sequence.parse().map_err(|_| InvalidCallbackId)?,
         })
     }
@@ -185,7 +184,7 @@ pub struct InvalidCallbackId;
 
 impl fmt::Display for InvalidCallbackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a callback's id is its workflow's, a dot and a number")
+        f.write_str("a callback's id is that of its workflow or message, a dot and a number")
     }
 }
 

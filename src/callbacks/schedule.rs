@@ -28,7 +28,6 @@ use super::{
     CallbackId,
     attempt::{AttemptResult, Disposition, EndpointHealth},
 };
-use crate::machine::WorkflowId;
 use tenant_queues::TenantQueues;
 
 /// How many permits of a share one tenant may hold for each that it leaves free: alone, four fifths.
@@ -39,9 +38,9 @@ const IDLE_DESTINATIONS: usize = 10_000;
 /// The callbacks that wait, and the attempts in flight.
 pub(super) struct Schedule {
     limits: ConcurrencyLimits,
-    workflows: HashMap<WorkflowId, WorkflowQueue>,
+    workflows: HashMap<Uuid, WorkflowQueue>,
     /// Workflows whose first callback waits for its time.
-    due: BTreeSet<(UnixMillis, WorkflowId)>,
+    due: BTreeSet<(UnixMillis, Uuid)>,
     destinations: HashMap<u64, DestinationQueue>,
     /// Destinations that have something ready and are below their own limit, and the permits that are
     /// taken, by their health.
@@ -94,7 +93,7 @@ enum QueueState {
 #[derive(Default)]
 struct DestinationQueue {
     tenant: u64,
-    ready: VecDeque<WorkflowId>,
+    ready: VecDeque<Uuid>,
     in_flight: usize,
     health: EndpointHealth,
     /// It accepted the last one.
@@ -178,8 +177,8 @@ impl Schedule {
 
     /// Adds a callback, or moves it to another time.
     pub(super) fn put(&mut self, id: CallbackId, waiting: QueuedCallback) {
-        let workflow_queue = self.workflows.entry(id.workflow).or_insert_with(|| {
-            self.due.insert((waiting.at, id.workflow));
+        let workflow_queue = self.workflows.entry(id.about).or_insert_with(|| {
+            self.due.insert((waiting.at, id.about));
             let QueuedCallback { at, destination, tenant, .. } = waiting;
             WorkflowQueue {
                 waiting: BTreeMap::new(),
@@ -191,8 +190,8 @@ impl Schedule {
         let before = workflow_queue.waiting.insert(id.sequence, waiting);
         if let QueueState::Due(at) = workflow_queue.state {
             let head = workflow_queue.waiting.first_key_value().map_or(at, |(_, head)| head.at);
-            self.due.remove(&(at, id.workflow));
-            self.due.insert((head, id.workflow));
+            self.due.remove(&(at, id.about));
+            self.due.insert((head, id.about));
             workflow_queue.state = QueueState::Due(head);
         }
         if let Some(before) = before {
@@ -258,13 +257,13 @@ impl Schedule {
         workflow_queue.state = QueueState::InFlight { sequence, health };
         self.shares[health.index()].take(tenant);
         self.queue(key);
-        Some(CallbackId { workflow, sequence })
+        Some(CallbackId { about: workflow, sequence })
     }
 
     /// Gives the permit of a [started](Self::start) callback back: its attempt came to `result`.
     pub(super) fn finish(&mut self, id: CallbackId, result: AttemptResult) {
         let AttemptResult { succeeded, health, disposition } = result;
-        let Some(workflow_queue) = self.workflows.get_mut(&id.workflow) else { return };
+        let Some(workflow_queue) = self.workflows.get_mut(&id.about) else { return };
         let QueueState::InFlight { sequence, health: health_at_start } = workflow_queue.state
         else {
             return;
@@ -286,10 +285,10 @@ impl Schedule {
         match workflow_queue.waiting.first_key_value() {
             Some((_, head)) => {
                 workflow_queue.state = QueueState::Due(head.at);
-                self.due.insert((head.at, id.workflow));
+                self.due.insert((head.at, id.about));
             }
             None => {
-                self.workflows.remove(&id.workflow);
+                self.workflows.remove(&id.about);
             }
         }
         if let Some(completed) = completed {

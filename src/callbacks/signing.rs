@@ -106,14 +106,13 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::machine::WorkflowId;
 
     const BODY: &[u8] = br#"{"status":"delivered"}"#;
 
     fn signed() -> SigningInput<'static> {
-        let workflow = WorkflowId(Uuid::from_u128(0x0190_a1b2_0000_7000_8000_0000_0000_0001));
+        let about = Uuid::from_u128(0x0190_a1b2_0000_7000_8000_0000_0000_0001);
         SigningInput {
-            id: CallbackId { workflow, sequence: 7 },
+            id: CallbackId { about, sequence: 7 },
             body: BODY,
             tenant: "default",
             application: Uuid::from_u128(0xaaaa),

@@ -5,6 +5,7 @@
 
 use reqwest::Url;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::render;
 use crate::{
@@ -34,14 +35,24 @@ impl CallbackTarget {
         Some(CallbackTarget { url, payload_version, signing: messages.signing })
     }
 
+    /// The one of what persons write to the senders of `application`; `None` if nobody is told.
+    pub(super) fn of_inbound(application: &Application) -> Option<CallbackTarget> {
+        let messages = application.messages.as_ref()?;
+        Some(CallbackTarget {
+            url: messages.inbound.as_ref()?.address.clone(),
+            payload_version: messages.payload_version,
+            signing: messages.signing,
+        })
+    }
+
     /// A number for its destination, hashed of tenant, application and origin: callbacks of one
     /// application to one host take turns with those of others.
-    pub(super) fn destination(&self, record: &Record) -> u64 {
+    pub(super) fn destination(&self, tenant: &str, application: Uuid) -> u64 {
         let origin = Url::parse(&self.url).map(|url| url.origin().ascii_serialization());
         let mut hash = Sha256::new();
-        hash.update((record.tenant.len() as u64).to_be_bytes());
-        hash.update(record.tenant.as_bytes());
-        hash.update(record.requester.application.unwrap_or_default().as_bytes());
+        hash.update((tenant.len() as u64).to_be_bytes());
+        hash.update(tenant.as_bytes());
+        hash.update(application.as_bytes());
         hash.update(origin.unwrap_or_default());
         let mut number = [0; 8];
         number.copy_from_slice(&hash.finalize()[..8]);

@@ -188,6 +188,7 @@ fn whole(callback: &Callback) -> String {
     let mut lines = vec![
         ("id", callback.callback_id.clone()),
         ("workflow", callback.workflow_id.clone()),
+        ("message", callback.message_id.clone()),
         ("application", callback.application_id.clone()),
         ("tells", subject(callback).to_owned()),
         ("state", state(callback).to_owned()),
@@ -219,5 +220,6 @@ fn subject(callback: &Callback) -> &'static str {
     match callback.subject() {
         CallbackSubject::Unspecified | CallbackSubject::MessageStatus => "message status",
         CallbackSubject::FinalReport => "final report",
+        CallbackSubject::InboundMessage => "inbound message",
     }
 }

@@ -6,6 +6,7 @@ mod admin;
 mod apps;
 mod callbacks;
 mod demo;
+mod inbound;
 mod keyfile;
 mod keys;
 mod opt_outs;
@@ -83,6 +84,9 @@ enum CliCommand {
     /// Look after the list of persons who want no messages.
     #[command(name = "opt-outs", subcommand)]
     OptOuts(opt_outs::OptOutsCommand),
+    /// Read what persons write to senders.
+    #[command(subcommand)]
+    Inbound(inbound::InboundCommand),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it has a restore lock: nothing is
@@ -402,6 +406,7 @@ async fn command(command: CliCommand, providers: &Providers) -> Result<ExitCode,
         CliCommand::Apps(command) => apps::run(command).await,
         CliCommand::Accounts(command) => accounts::run(command, &providers.registry).await,
         CliCommand::OptOuts(command) => opt_outs::run(command).await,
+        CliCommand::Inbound(command) => inbound::run(command).await,
         CliCommand::Callbacks(command) => callbacks::run(command).await,
         CliCommand::Backup(args) => admin::backup(args).await,
         CliCommand::Restore(args) => admin::restore(args),

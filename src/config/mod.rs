@@ -7,6 +7,7 @@ mod access;
 mod adapters;
 mod callbacks;
 mod engine;
+mod inbound;
 mod listen;
 mod log;
 mod reload;
@@ -24,6 +25,7 @@ pub use access::{AccessConfig, AccessKeyConfig, TenantConfig};
 pub use adapters::AdapterConfig;
 pub use callbacks::CallbackConfig;
 pub use engine::EngineConfig;
+pub use inbound::InboundConfig;
 pub use listen::ListenConfig;
 pub use log::{LogConfig, LogFormat};
 pub use reload::{Difference, SettingValues};
@@ -50,6 +52,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// How applications are told.
     pub callbacks: CallbackConfig,
+    /// What becomes of what persons write.
+    pub inbound: InboundConfig,
     /// What it logs.
     pub log: LogConfig,
     /// The simulated provider.
@@ -113,13 +117,15 @@ impl Config {
         let ranges = (self.listen.ranges().into_iter())
             .chain(self.store.ranges(retained_s))
             .chain(self.engine.ranges())
-            .chain(self.callbacks.ranges());
+            .chain(self.callbacks.ranges())
+            .chain(self.inbound.ranges());
         let mut problems: Vec<_> = ranges.filter_map(out_of_range).collect();
         problems.extend(adapters::problems(&self.adapters));
         problems.extend(self.routes.iter().flat_map(RouteConfig::problems));
         problems.extend(self.access.check().err());
         problems.extend(self.listen.problems());
         problems.extend(self.callbacks.problems());
+        problems.extend(self.inbound.problems());
         problems
     }
 }
@@ -224,6 +230,8 @@ mod tests {
             "retry_for_s",
             "waiting_per_application",
             "dead_letters_per_application",
+            "tenant",
+            "most_messages",
             "format",
             "level",
             "master_key",

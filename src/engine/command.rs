@@ -41,8 +41,9 @@ pub enum Command {
         scope: Option<ReceiptScope>,
         /// What it told, in order.
         items: Vec<Inbound>,
-        /// Told once all of it is durable.
-        reply: Responder<Result<(), EngineError>>,
+        /// Told once all of it is durable: which attempt each was about, in order, if it is one of ours and may be
+        /// told of it so.
+        reply: Responder<Result<Vec<Option<AttemptId>>, EngineError>>,
     },
     /// A call came back. Exactly one for each [`SendOrder`](super::SendOrder).
     SendResult {

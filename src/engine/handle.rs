@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatch_contract::{Busy, Inbound, OptOut, UnixMillis};
+use dispatch_contract::{Busy, UnixMillis};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, Inbox, NotTaken,
-    OptOutSource, OptOuts, ReceiptScope, ResumePolicy, RouteTable, Senders, Writer, account_id,
+    Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, InboundMessages,
+    InboundOptions, Inbox, NotTaken, OptOuts, ResumePolicy, RouteTable, Senders, Writer,
     dispatch::Dispatcher,
 };
 use crate::{
@@ -41,7 +41,7 @@ struct EngineInner {
     routes: Current<RouteTable>,
     policy: Current<PolicySnapshot>,
     senders: Arc<dyn Senders>,
-    opt_outs: Arc<OptOuts>,
+    beside: BesideJournal,
     metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
@@ -49,6 +49,31 @@ struct EngineInner {
     is_draining: AtomicBool,
     is_restore_locked: Arc<AtomicBool>,
     is_read_only: bool,
+}
+
+/// What persons told, which is kept beside the journal.
+#[derive(Clone, Debug)]
+pub struct BesideJournal {
+    /// Who wants no messages.
+    pub opt_outs: Arc<OptOuts>,
+    /// What persons wrote.
+    pub inbound_messages: Arc<InboundMessages>,
+}
+
+impl BesideJournal {
+    /// What is in `settings`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(
+        settings: &Arc<dyn Settings>,
+        inbound: InboundOptions,
+    ) -> Result<BesideJournal, StoreError> {
+        Ok(BesideJournal {
+            opt_outs: Arc::new(OptOuts::open(Arc::clone(settings))?),
+            inbound_messages: Arc::new(InboundMessages::open(Arc::clone(settings), inbound)?),
+        })
+    }
 }
 
 /// What a `request_id` was used for.
@@ -77,7 +102,7 @@ impl Engine {
         store: Box<dyn Store>,
         routes: Arc<RouteTable>,
         senders: Arc<dyn Senders>,
-        opt_outs: Arc<OptOuts>,
+        beside: BesideJournal,
         clock: Arc<dyn EngineClock>,
         metrics: Arc<Metrics>,
         options: &EngineOptions,
@@ -90,7 +115,7 @@ impl Engine {
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             senders: Arc::clone(&senders),
-            opt_outs: Arc::clone(&opt_outs),
+            opt_outs: Arc::clone(&beside.opt_outs),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),
@@ -139,7 +164,7 @@ impl Engine {
             routes: Current::from(routes),
             policy: Current::new(options.policy),
             senders,
-            opt_outs,
+            beside,
             metrics,
             log_limit,
             stopped,
@@ -258,80 +283,6 @@ impl Engine {
         self.submit(|reply| Command::Cancel { tenant, id, reply }).await?
     }
 
-    /// Takes what a provider told. Returns once it is durable.
-    ///
-    /// # Errors
-    /// [`EngineError::Overloaded`]: nothing of it was taken. [`EngineError::Unavailable`],
-    /// [`EngineError::ReadOnly`]: perhaps a part of it; told again, that changes nothing.
-    pub async fn inbound(
-        &self,
-        provider: &str,
-        account: &str,
-        items: Vec<Inbound>,
-    ) -> Result<(), EngineError> {
-        self.inbound_of(provider, account, None, items).await
-    }
-
-    /// The same, where it counts for the messages of `scope` alone.
-    ///
-    /// # Errors
-    /// As [`inbound`](Self::inbound).
-    pub async fn inbound_of(
-        &self,
-        provider: &str,
-        account: &str,
-        scope: Option<ReceiptScope>,
-        items: Vec<Inbound>,
-    ) -> Result<(), EngineError> {
-        let is_opt_out = |item: &Inbound| matches!(item, Inbound::OptOut(_));
-        let (opt_outs, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_opt_out);
-        // These first: they may be refused, and then nothing at all was taken.
-        if !items.is_empty() || opt_outs.is_empty() {
-            let (provider, account) = (Arc::from(provider), Arc::from(account));
-            let scope = scope.clone();
-            self.submit(|reply| Command::Inbound { provider, account, scope, items, reply })
-                .await??;
-        }
-        match opt_outs.is_empty() {
-            true => Ok(()),
-            false => self.opted_out(provider, account, scope, opt_outs).await,
-        }
-    }
-
-    /// Keeps who wants no messages any more. The writer has no part in it: each call looks at the list itself.
-    async fn opted_out(
-        &self,
-        provider: &str,
-        account: &str,
-        scope: Option<ReceiptScope>,
-        items: Vec<Inbound>,
-    ) -> Result<(), EngineError> {
-        if self.is_read_only() {
-            return Err(EngineError::ReadOnly);
-        }
-        let of = |item| match item {
-            Inbound::OptOut(opt_out) => Some(opt_out),
-            _ => None,
-        };
-        let told: Vec<OptOut> = items.into_iter().filter_map(of).collect();
-        let (opt_outs, routes, now) =
-            (Arc::clone(&self.0.opt_outs), self.routes(), self.0.clock.wall());
-        let account = account_id(provider, account);
-        let keep = move || opt_outs.told(&account, scope.as_ref(), &routes, &told, now);
-        match tokio::task::spawn_blocking(keep).await {
-            Ok(Ok((new, gone))) => {
-                self.0.metrics.opted_out(OptOutSource::Person.as_str(), new);
-                self.0.metrics.opt_outs_lifted(OptOutSource::Person.as_str(), gone);
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "an opt-out could not be kept; its provider is asked to tell it again");
-                Err(EngineError::Unavailable)
-            }
-            Err(_) => Err(EngineError::Unavailable),
-        }
-    }
-
     /// Lifts the [restore lock](Self::is_restore_locked), and returns how many workflows were open.
     ///
     /// # Errors
@@ -433,7 +384,12 @@ impl Engine {
 
     /// Who wants no messages.
     pub fn opt_outs(&self) -> &Arc<OptOuts> {
-        &self.0.opt_outs
+        &self.0.beside.opt_outs
+    }
+
+    /// What persons wrote.
+    pub fn inbound_messages(&self) -> &Arc<InboundMessages> {
+        &self.0.beside.inbound_messages
     }
 
     /// The clock.
@@ -457,7 +413,7 @@ impl Engine {
         EdgeTelemetry { metrics, log_limit }
     }
 
-    async fn submit<T: Send + 'static>(
+    pub(super) async fn submit<T: Send + 'static>(
         &self,
         command: impl FnOnce(Box<dyn FnOnce(T) + Send>) -> Command,
     ) -> Result<T, EngineError> {

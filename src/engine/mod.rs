@@ -25,6 +25,8 @@ mod event_log;
 mod fair;
 mod feed;
 mod handle;
+mod inbound;
+mod inbound_messages;
 mod inbox;
 mod opt_outs;
 mod options;
@@ -47,7 +49,11 @@ pub use dispatch::{CallExecutor, ReadyCall, answer_of, may_leave};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
-pub use handle::Engine;
+pub use handle::{BesideJournal, Engine};
+pub use inbound_messages::{
+    HeardMessage, InboundMessages, InboundOptions, InboundPage, KeptNumbers, QuotedMessage,
+    ReceivedMessage,
+};
 pub use inbox::{Inbox, LaneLimits, NotTaken};
 pub use opt_outs::{Addressed, ListedOptOut, OptOutFilter, OptOutPage, OptOutSource, OptOuts};
 pub use options::EngineOptions;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, Correlation, Endpoint, ExternalFields, Status,
+    Account, Channel, ChannelAdapter, ChannelSender, Correlation, Endpoint, ExternalFields, Status,
 };
 
 use super::{FormerNames, account_id};
@@ -164,13 +164,48 @@ impl RouteTable {
 
     /// Whether somebody may send from `sender` under an account, known by its present name.
     pub(super) fn has_sender(&self, account: &str, channel: &Channel, sender: &str) -> bool {
-        self.routes.iter().zip(&self.accounts).any(|(route, known_by)| {
+        self.routes_of(account, channel, sender).next().is_some()
+    }
+
+    fn routes_of<'a>(
+        &'a self,
+        account: &'a str,
+        channel: &'a Channel,
+        sender: &'a str,
+    ) -> impl Iterator<Item = &'a Route> {
+        let of_account = self.routes.iter().zip(&self.accounts);
+        let of_account = of_account.filter(move |(_, known_by)| ***known_by == *account);
+        of_account.map(|(route, _)| route).filter(move |route| {
             let is_its = match &route.sender {
                 SenderMatch::Any => true,
                 SenderMatch::Exactly(value) => value == sender,
             };
-            is_its && **known_by == *account && route.adapter.channel() == channel
+            is_its && route.adapter.channel() == channel
         })
+    }
+
+    /// The one tenant that the routes name on which a sender sends under an account, known by its present name.
+    pub(super) fn only_tenant(&self, account: &str, sender: &ChannelSender) -> Option<Arc<str>> {
+        let mut named = BTreeSet::new();
+        for route in self.routes_of(account, &sender.channel, &sender.id) {
+            match &route.tenants {
+                RouteTenants::All => return None,
+                RouteTenants::Only(tenants) => named.extend(tenants),
+            }
+        }
+        match (named.pop_first(), named.is_empty()) {
+            (Some(tenant), true) => Some(Arc::clone(tenant)),
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    /// A sender under an account, known by its present name, as messages name it.
+    pub(super) fn sender_as_named(&self, account: &str, sender: &ChannelSender) -> Endpoint {
+        let number = Endpoint::Number(sender.id.clone());
+        let is_number = self
+            .routes_of(account, &sender.channel, &sender.id)
+            .any(|route| route.adapter.capabilities().from.iter().any(|form| form.admits(&number)));
+        if is_number { number } else { Endpoint::Id(sender.id.clone()) }
     }
 
     /// The routes on which a tenant's sender sends under a token of its own, if it has one.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{Account, Channel, Endpoint, ExternalFields};
+use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
+use uuid::Uuid;
 
 /// Knows which senders have a credential of their own. The engine has none of that knowledge.
 pub trait Senders: Send + Sync {
@@ -24,4 +25,7 @@ pub trait Senders: Send + Sync {
     /// The tenant that registered a sender as its own, the first if several did. Asked at every create
     /// and call: it must not wait for anything.
     fn owner(&self, channel: &Channel, sender: &Endpoint) -> Option<Arc<str>>;
+
+    /// The application that is told of what persons write to a tenant's sender, where one was named for it.
+    fn application(&self, tenant: &str, sender: &ChannelSender) -> Option<Uuid>;
 }

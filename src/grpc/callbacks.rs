@@ -10,7 +10,7 @@ use crate::{
     access::Access,
     api::{
         Error, PageSize, Pages, note,
-        token::{Tokens, audience, workflow_of},
+        token::{Tokens, audience},
     },
     callbacks::{Callback, CallbackFilter, CallbackId, CallbackQueries, DeliveryState, Subject},
     engine::Engine,
@@ -128,9 +128,9 @@ impl callback_service_server::CallbackService for CallbackService {
 fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Error> {
     let mut filter = CallbackFilter::default();
     if !request.workflow_id.is_empty() {
-        let wanted = "must be empty, or a workflow's id";
-        let id = request.workflow_id.parse();
-        filter.workflow = Some(id.map_err(|_| Error::invalid("workflow_id", wanted))?);
+        let wanted = "must be empty, or the id of a workflow or an inbound message";
+        let id = Uuid::try_parse(&request.workflow_id);
+        filter.about = Some(id.map_err(|_| Error::invalid("workflow_id", wanted))?);
     }
     if !request.application_id.is_empty() {
         filter.application = Some(uuid("application_id", &request.application_id)?);
@@ -147,14 +147,14 @@ fn parse(request: &ListCallbacksRequest) -> Result<(CallbackFilter, usize), Erro
 
 /// The place behind a callback, in a list of them.
 fn behind_callback(last: CallbackId) -> Vec<u8> {
-    [&last.workflow.as_bytes()[..], &last.sequence.to_be_bytes()].concat()
+    [&last.about.as_bytes()[..], &last.sequence.to_be_bytes()].concat()
 }
 
 /// The callback that a place is behind.
 fn callback_of(place: &[u8]) -> Option<CallbackId> {
-    let (workflow, sequence) = place.split_at_checked(16)?;
+    let (about, sequence) = place.split_at_checked(16)?;
     let sequence = u32::from_be_bytes(sequence.try_into().ok()?);
-    Some(CallbackId { workflow: workflow_of(workflow)?, sequence })
+    Some(CallbackId { about: Uuid::from_slice(about).ok()?, sequence })
 }
 
 fn uuid(field: &'static str, text: &str) -> Result<Uuid, Error> {
@@ -167,13 +167,19 @@ fn shown(id: CallbackId, callback: &Callback, now: Moment) -> v1::Callback {
         DeliveryState::Waiting(at) => (CallbackState::Waiting, Some(timestamp(at)), None),
         DeliveryState::DeadLettered(at) => (CallbackState::DeadLettered, None, Some(timestamp(at))),
     };
+    let (of_workflow, of_message) = match callback.subject {
+        Subject::Status | Subject::Report => (id.about.to_string(), String::new()),
+        Subject::Inbound => (String::new(), id.about.to_string()),
+    };
     let subject = match callback.subject {
         Subject::Status => CallbackSubject::MessageStatus,
         Subject::Report => CallbackSubject::FinalReport,
+        Subject::Inbound => CallbackSubject::InboundMessage,
     };
     v1::Callback {
         callback_id: id.to_string(),
-        workflow_id: id.workflow.to_string(),
+        workflow_id: of_workflow,
+        message_id: of_message,
         application_id: callback.application.to_string(),
         subject: subject as i32,
         state: state as i32,

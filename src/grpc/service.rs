@@ -2,16 +2,15 @@
 
 mod creates;
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    calls::{Calls, panicked},
+    calls::Calls,
     guard::{caller, shut_out},
     render,
     rendered::{self, RenderedRows},
@@ -42,8 +41,6 @@ use crate::{
 
 /// The most requests of a batch.
 const BATCH_MOST: usize = 1000;
-/// How many events may wait for a reader; the rest wait in the store.
-const STREAM_AHEAD: usize = 64;
 
 /// How much is shown of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +183,7 @@ impl DispatchService {
         let now = Position::behind(self.engine.reader().newest());
         let position = self.start(request.start, &target, now, (&tokens, &whose))?;
         // One place more, for the error that may end it.
-        let (to, events) = mpsc::channel(STREAM_AHEAD + 1);
+        let (to, events) = mpsc::channel(stream::STREAM_AHEAD + 1);
         let error_slot = to.clone().try_reserve_owned().ok();
         // Where "now" was is told at once: a reader that is cut off before the first event could
         // not come back to it, and would miss what happened meanwhile.
@@ -207,19 +204,8 @@ impl DispatchService {
             _counted: Box::new((counted, self.engine.metrics().stream())),
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
-        let (end, reader_timeout) = (follower.to.clone(), self.reader_timeout);
-        let engine = self.engine.clone();
-        tokio::spawn(async move {
-            let last = tokio::select! {
-                followed = AssertUnwindSafe(follower.run(target)).catch_unwind() => match followed {
-                    Ok(()) => return,
-                    // A stream that merely ended would say that all was told.
-                    Err(_) => panicked(&engine),
-                },
-                denied = shut_out => Error::Denied(denied).into(),
-            };
-            let _ = tokio::time::timeout(reader_timeout, end.send(Err(last))).await;
-        });
+        let (engine, end) = (self.engine.clone(), follower.to.clone());
+        stream::spawn(engine, self.reader_timeout, end, follower.run(target), shut_out);
         Ok(events)
     }
 

@@ -4,16 +4,21 @@
 //! reader is fed from history and holds nobody up, and a reader that comes back with a token goes
 //! on exactly where it was, across restarts.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 use tonic::Status;
 
-use super::rendered::{RenderedRow, RenderedRows};
+use super::{
+    calls::panicked,
+    rendered::{RenderedRow, RenderedRows},
+};
 use crate::{
+    access::Denied,
     api::{
         Error, read_for_stream,
         token::{Position, Tokens, audience},
@@ -27,6 +32,8 @@ use crate::{
 
 /// How often an idle stream says where it is.
 pub(super) const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+/// How many events may wait for a reader; the rest wait in the store.
+pub(super) const STREAM_AHEAD: usize = 64;
 /// How many rows are read at once.
 const ROWS: usize = 256;
 
@@ -67,6 +74,27 @@ pub(super) struct StatusStream {
     pub(super) bookmark_at: Instant,
     /// Dropped with the stream.
     pub(super) _counted: Box<dyn Send>,
+}
+
+/// Runs a stream until it ends by itself or its caller is shut out, which `end` is told.
+pub(super) fn spawn<T: Send + 'static>(
+    engine: Engine,
+    reader_timeout: Duration,
+    end: mpsc::Sender<Result<T, Status>>,
+    run: impl Future<Output = ()> + Send + 'static,
+    shut_out: impl Future<Output = Denied> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let last = tokio::select! {
+            followed = AssertUnwindSafe(run).catch_unwind() => match followed {
+                Ok(()) => return,
+                // A stream that merely ended would say that all was told.
+                Err(_) => panicked(&engine),
+            },
+            denied = shut_out => Error::Denied(denied).into(),
+        };
+        let _ = tokio::time::timeout(reader_timeout, end.send(Err(last))).await;
+    });
 }
 
 /// The reader has gone away, or been told of the error that ends the stream.

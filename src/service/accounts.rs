@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
+use uuid::Uuid;
 
 use super::StartError;
 use crate::{
@@ -36,6 +37,10 @@ impl Senders for OwnAccounts {
 
     fn owner(&self, channel: &Channel, sender: &Endpoint) -> Option<Arc<str>> {
         self.0.owner(channel, sender.value())
+    }
+
+    fn application(&self, tenant: &str, sender: &ChannelSender) -> Option<Uuid> {
+        self.0.linked_application(tenant, sender)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     fair::DiskTurns,
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
-        DispatchService, Explained, Guarded, OptOutService, SandboxService, Unguarded,
-        unread::MOST_MIB,
+        DispatchService, Explained, Guarded, InboundService, OptOutService, SandboxService,
+        Unguarded, unread::MOST_MIB,
     },
     pb::{
         DESCRIPTORS,
@@ -24,6 +24,7 @@ use crate::{
             application_service_server::ApplicationServiceServer,
             callback_service_server::CallbackServiceServer,
             dispatch_service_server::DispatchServiceServer,
+            inbound_service_server::InboundServiceServer,
             opt_out_service_server::OptOutServiceServer,
             sandbox_service_server::SandboxServiceServer,
         },
@@ -137,6 +138,13 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
         rooms.turns.clone(),
     );
     let opt_outs = OptOutService::new(engine.clone(), access.clone(), rooms.turns.clone());
+    let inbound = InboundService::new(
+        engine.clone(),
+        access.clone(),
+        calls.clone(),
+        timeout,
+        rooms.turns.clone(),
+    );
     let sandbox = rooms.sandbox.clone().map(SandboxService::new);
     // Made at build time, so it decodes; the tests see that both versions answer.
     let (v1, v1alpha) = (reflection().build_v1().ok(), reflection().build_v1alpha().ok());
@@ -151,6 +159,7 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
         .add_service(guarded!(AccountServiceServer, accounts))
         .add_service(guarded!(CallbackServiceServer, callbacks))
         .add_service(guarded!(OptOutServiceServer, opt_outs))
+        .add_service(guarded!(InboundServiceServer, inbound))
         .add_optional_service(sandbox.map(|it| guarded!(SandboxServiceServer, it)))
         .add_service(health_service)
         .add_optional_service(v1)

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    access::{Applications, Destinations},
+    access::{Applications, Destinations, is_tenant},
     callbacks,
-    config::{CallbackConfig, Config, EngineConfig},
-    engine::{EngineOptions, FormerNames, LaneLimits, RouteTable, SpaceLimits, account_id},
+    config::{CallbackConfig, Config, ConfigError, EngineConfig},
+    engine::{
+        EngineOptions, FormerNames, InboundOptions, LaneLimits, RouteTable, SpaceLimits, account_id,
+    },
     http,
     machine::PolicySnapshot,
 };
@@ -42,6 +44,24 @@ pub(super) fn engine_options(config: &Config) -> EngineOptions {
             receipts: engine.receipt_queue_capacity,
         },
     }
+}
+
+/// How what persons write is kept.
+///
+/// # Errors
+/// If no tenant can be called as is said there.
+pub(super) fn inbound_options(config: &Config) -> Result<InboundOptions, ConfigError> {
+    let inbound = &config.inbound;
+    if !is_tenant(&inbound.tenant) {
+        let wanted =
+            "inbound.tenant must be a tenant's name: 1 to 64 letters, digits, '.', '_' and '-'";
+        return Err(ConfigError(wanted.to_owned()));
+    }
+    Ok(InboundOptions {
+        tenant: Arc::from(inbound.tenant.as_str()),
+        retention: Duration::from_secs(inbound.retention_s),
+        most: inbound.most_messages,
+    })
 }
 
 /// The durations that new workflows live by.

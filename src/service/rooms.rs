@@ -18,7 +18,7 @@ use crate::{
     callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
     current::Current,
-    engine::{Engine, OptOuts},
+    engine::{BesideJournal, Engine},
     fair::DiskTurns,
     grpc::Sandbox,
     store::Store,
@@ -78,14 +78,15 @@ impl Rooms {
             let channels = components.registry.external_channels();
             accounts::open(config, &access, &store.settings(), access.limits(), channels)?
         };
-        let opt_outs = OptOuts::open(store.settings()).map_err(StartError::Store)?;
+        let inbound = options::inbound_options(config).map_err(StartError::Config)?;
+        let beside = BesideJournal::open(&store.settings(), inbound).map_err(StartError::Store)?;
         let routes = components.routes;
         let routes = options::with_tenants_and_names(routes, config, &components.accounts);
         let engine = Engine::start(
             store,
             Arc::new(routes),
             Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
-            Arc::new(opt_outs),
+            beside,
             clock.engine_clock(),
             Arc::new(Metrics::new()),
             &options::engine_options(config),
@@ -211,6 +212,7 @@ fn callback_context(engine: &Engine) -> CallbackContext {
         reader: Arc::clone(engine.reader()),
         settings: Arc::clone(engine.settings()),
         feed: Arc::clone(engine.feed()),
+        inbound: Arc::clone(engine.inbound_messages()),
         metrics: Arc::clone(engine.metrics()),
         log_limit: Arc::clone(engine.log_limit()),
         is_read_only: engine.is_read_only(),

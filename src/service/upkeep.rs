@@ -1,7 +1,8 @@
 //! What has to be done now and then beside the writer: make durable which tokens were used, write down what
-//! failed at the entrance, and say how large tables in memory are and which providers are down.
+//! failed at the entrance, take away inbound messages that are past retention, and say how large tables in memory are
+//! and which providers are down.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,19 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct TableSource {
     pub(super) room: &'static str,
     pub(super) count: Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>,
+}
+
+/// Takes away what persons wrote too long ago, beside the runtime; what one round leaves the next one takes.
+fn trim_inbound(engine: &Engine) {
+    if engine.is_read_only() {
+        return;
+    }
+    let (messages, now) = (Arc::clone(engine.inbound_messages()), engine.clock().wall());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = messages.trim(now) {
+            tracing::error!(%error, "what persons wrote too long ago could not be taken away");
+        }
+    });
 }
 
 /// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
@@ -47,6 +61,7 @@ pub(super) async fn tend(
             for TableSource { room, count } in &tables {
                 engine.metrics().tables(room, count());
             }
+            trim_inbound(&engine);
         }
         let is_due = is_over || reported.elapsed() >= REPORT_EVERY;
         if is_due {

@@ -32,6 +32,10 @@ pub enum Kind {
     UsedToken,
     /// A person who wants no messages.
     OptOut,
+    /// What a person wrote, under its number.
+    InboundMessage,
+    /// The number of what a person wrote, under its id.
+    InboundId,
 }
 
 /// A row: its key, unique within its kind, and what it is.
@@ -82,7 +86,7 @@ pub trait Settings: Send + Sync {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Key,
         Kind::Application,
         Kind::ExternalAccount,
@@ -93,6 +97,8 @@ impl Kind {
         Kind::Service,
         Kind::UsedToken,
         Kind::OptOut,
+        Kind::InboundMessage,
+        Kind::InboundId,
     ];
 
     /// Stands before the key of a stored row; never changed.
@@ -108,6 +114,8 @@ impl Kind {
             Kind::Service => b'o',
             Kind::UsedToken => b't',
             Kind::OptOut => b'x',
+            Kind::InboundMessage => b'm',
+            Kind::InboundId => b'n',
         }
     }
 }

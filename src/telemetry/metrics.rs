@@ -151,6 +151,16 @@ impl Metrics {
         }
     }
 
+    /// Counts what persons wrote: `new` of `all` that were told were not there before.
+    pub fn inbound_messages(&self, all: usize, new: usize) {
+        for (outcome, count) in [("kept", new), ("repeated", all.saturating_sub(new))] {
+            let labels = OutcomeLabels { outcome };
+            if count > 0 {
+                self.families.inbound_messages.get_or_create(&labels).inc_by(count as u64);
+            }
+        }
+    }
+
     /// Counts receipts that belong to nothing here.
     pub fn receipts_unmatched(&self, count: usize) {
         self.families.receipts_unmatched.inc_by(count as u64);

@@ -2,10 +2,10 @@
 //! listens.
 
 mod bounds;
-mod helper;
+pub mod helper;
 mod official;
 mod panics;
-mod receiver;
+pub mod receiver;
 mod receivers;
 
 use std::time::{Duration, Instant, UNIX_EPOCH};

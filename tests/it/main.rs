@@ -26,6 +26,7 @@ mod facade;
 mod fairness;
 mod golden;
 mod grpcurl;
+mod inbound;
 mod layout;
 mod meta;
 mod mutations;

@@ -11,8 +11,8 @@ use std::{
 
 use dispatch::{
     engine::{
-        Engine, EngineOptions, LaneLimits, OptOuts, Route, RouteTable, RouteTenants, SenderMatch,
-        Senders, SpaceLimits, SystemClock,
+        BesideJournal, Engine, EngineOptions, InboundOptions, LaneLimits, Route, RouteTable,
+        RouteTenants, SenderMatch, Senders, SpaceLimits, SystemClock,
     },
     machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
@@ -22,9 +22,11 @@ use dispatch::{
     telemetry::Metrics,
 };
 use dispatch_contract::{
-    Account, AttemptId, Capabilities, Channel, Correlation, Endpoint, ExternalFields, UnixMillis,
+    Account, AttemptId, Capabilities, Channel, ChannelSender, Correlation, Endpoint,
+    ExternalFields, UnixMillis,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
+use uuid::Uuid;
 
 /// An engine that keeps what ended for an hour, and gives no grace.
 pub fn options() -> EngineOptions {
@@ -85,12 +87,17 @@ impl FrontedStore {
 
     /// An engine over it, without routes.
     pub fn start(self) -> Engine {
-        let opt_outs = OptOuts::open(Arc::clone(&self.settings)).expect("an empty store");
+        let inbound = InboundOptions {
+            tenant: Arc::from("default"),
+            retention: Duration::from_secs(3600),
+            most: 1000,
+        };
+        let beside = BesideJournal::open(&self.settings, inbound).expect("an empty store");
         Engine::start(
             Box::new(self),
             Arc::new(RouteTable::default()),
             Arc::new(NoSenders),
-            Arc::new(opt_outs),
+            beside,
             Arc::new(SystemClock::new()),
             Arc::new(Metrics::new()),
             &options(),
@@ -199,6 +206,10 @@ impl Senders for NoSenders {
     }
 
     fn owner(&self, _: &Channel, _: &Endpoint) -> Option<Arc<str>> {
+        None
+    }
+
+    fn application(&self, _: &str, _: &ChannelSender) -> Option<Uuid> {
         None
     }
 }

@@ -1,5 +1,6 @@
 //! The name of one call to a provider.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 /// It embeds the workflow's id, so that a receipt that echoes it needs no index to be matched. Its
 /// text is 32 hex digits, a dot and the attempt's number: at most 38 characters, because the
 /// Messages API v0.1 takes a `client_ref` of at most 40.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptId {
     /// The workflow it belongs to.
     pub workflow: Uuid,

@@ -22,6 +22,13 @@ impl UnixMillis {
         let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         UnixMillis(self.0.saturating_add(ms))
     }
+
+    /// This time, that much earlier; 1970 at the earliest.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> UnixMillis {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(self.0.saturating_sub(ms))
+    }
 }
 
 impl Add<Duration> for UnixMillis {

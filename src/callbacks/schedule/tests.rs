@@ -9,7 +9,7 @@ fn schedule() -> Schedule {
 }
 
 fn id(workflow: u128, sequence: u32) -> CallbackId {
-    CallbackId { workflow: WorkflowId(Uuid::from_u128(workflow)), sequence }
+    CallbackId { about: Uuid::from_u128(workflow), sequence }
 }
 
 fn waiting(at: u64, destination: u64) -> QueuedCallback {
@@ -152,7 +152,7 @@ fn tenants_take_turns_however_much_each_has() {
     }
     let mut order = Vec::new();
     while let Some(id) = schedule.start(NOW) {
-        order.push(id.workflow.0.as_u128() >= 1000);
+        order.push(id.about.as_u128() >= 1000);
         schedule.finish(id, result(true, EndpointHealth::Healthy, Disposition::Completed));
     }
     assert_eq!(order.len(), 103);

@@ -18,10 +18,11 @@ impl BatchContext<'_> {
             Command::Create { record, reply } => self.create(*record, reply),
             Command::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
             Command::Inbound { provider, account, scope, items, reply } => {
+                let mut about = Vec::with_capacity(items.len());
                 for item in items {
-                    self.inbound(&provider, &account, scope.as_ref(), item)?;
+                    about.push(self.inbound(&provider, &account, scope.as_ref(), item)?);
                 }
-                self.effects.acks.push(Box::new(move || reply(Ok(()))));
+                self.effects.acks.push(Box::new(move || reply(Ok(about))));
                 Ok(())
             }
             Command::SendResult { attempt, call, route, answer, took_ms, conversation } => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch_contract::{
-    AttemptId, ChannelSender, Endpoint, Inbound, Report, Status, UnixMillis, Watermark,
+    AttemptId, ChannelSender, Endpoint, Inbound, Receipt, Report, Status, UnixMillis, Watermark,
 };
 
 use super::{
@@ -18,19 +18,22 @@ use crate::{
 
 /// Receipts.
 impl BatchContext<'_> {
+    /// Takes an item. Returns the attempt that it is about, if it is one of ours and may be told of it so.
     pub(super) fn inbound(
         &mut self,
         provider: &Arc<str>,
         account: &Arc<str>,
         scope: Option<&ReceiptScope>,
         item: Inbound,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<AttemptId>, StoreError> {
         let reported_by = account_id(provider, account);
         let reported_by = Arc::clone(self.processor.routes.former_names().present(&reported_by));
         if let Inbound::Watermark(watermark) = &item {
-            return self.watermark(&reported_by, scope, watermark);
+            self.watermark(&reported_by, scope, watermark)?;
+            return Ok(None);
         }
-        let Some((attempt, mut update)) = told(item) else { return Ok(()) };
+        let Inbound::Receipt(receipt) = item else { return Ok(None) };
+        let (attempt, mut update) = told(receipt);
         let provider_id = update.provider_id.clone();
         let mut by_name = match &provider_id {
             Some(provider_id) if attempt.is_none() => {
@@ -45,11 +48,11 @@ impl BatchContext<'_> {
                 }
                 Some(_) | None => self.effects.unmatched += 1,
             }
-            return Ok(());
+            return Ok(None);
         };
         let Some(started_under) = self.account_of(found)? else {
             self.effects.unmatched += 1;
-            return Ok(());
+            return Ok(None);
         };
         if started_under != reported_by || !self.is_within(scope, found) {
             let reported_by = match scope {
@@ -58,7 +61,7 @@ impl BatchContext<'_> {
             };
             let first = ForeignReceipts { count: 0, reported_by, started_under };
             self.effects.foreign.get_or_insert(first).count += 1;
-            return Ok(());
+            return Ok(None);
         }
         if let Some(provider_id) = &provider_id
             && attempt.is_some()
@@ -76,20 +79,21 @@ impl BatchContext<'_> {
                 UnnamedPart::Waits { is_accepted } => {
                     self.hold_update(&reported_by, scope, provider_id, update);
                     if !is_accepted {
-                        return Ok(());
+                        return Ok(Some(found));
                     }
                     update = Update::plain(Status::Submitted, None);
                 }
                 UnnamedPart::Accepted => update = Update::plain(Status::Submitted, None),
                 UnnamedPart::Strange => {
                     self.effects.unmatched += 1;
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
         let up_since = self.processor.recovery.started_at();
         let event = Event::Update { attempt: found.number, update, up_since };
-        self.event(WorkflowId(found.workflow), event)
+        self.event(WorkflowId(found.workflow), event)?;
+        Ok(Some(found))
     }
 
     /// What becomes of a receipt that names one of our attempts, and its message by an id that no answer told.
@@ -268,27 +272,18 @@ impl BatchContext<'_> {
     }
 }
 
-/// What an item tells of one message, and our attempt where it names that. `None` of what a newer contract has.
-fn told(item: Inbound) -> Option<(Option<AttemptId>, Update)> {
-    match item {
-        Inbound::Receipt(receipt) => {
-            let update = Update {
-                report: receipt.report,
-                provider_id: receipt.provider_id,
-                part: None,
-                provider_time: receipt.provider_time,
-                code: receipt.code,
-                detail: receipt.detail,
-                usage: receipt.usage,
-            };
-            Some((receipt.attempt, update))
-        }
-        Inbound::Message(message) => {
-            let update = Update::plain(Status::Replied, message.provider_time);
-            Some((message.quoted_attempt, Update { provider_id: message.quoted_id, ..update }))
-        }
-        _ => None,
-    }
+/// What a receipt tells of a message, and our attempt where it names that.
+fn told(receipt: Receipt) -> (Option<AttemptId>, Update) {
+    let update = Update {
+        report: receipt.report,
+        provider_id: receipt.provider_id,
+        part: None,
+        provider_time: receipt.provider_time,
+        code: receipt.code,
+        detail: receipt.detail,
+        usage: receipt.usage,
+    };
+    (receipt.attempt, update)
 }
 
 /// What becomes of a receipt of a part that no answer has named.

@@ -6,6 +6,7 @@
 mod channels;
 mod enums;
 mod event;
+mod inbound;
 mod json;
 mod options;
 mod spec;
@@ -19,6 +20,7 @@ use dispatch_contract::{Status, UnixMillis};
 pub(crate) use channels::channels;
 pub(crate) use enums::scope;
 pub(crate) use event::event;
+pub(crate) use inbound::inbound_message;
 pub(crate) use spec::spec;
 pub(crate) use workflow::{fresh, summary, workflow};
 

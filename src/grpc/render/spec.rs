@@ -58,7 +58,7 @@ fn failover(rule: &FailoverCondition) -> v1::Failover {
     }
 }
 
-fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
+pub(super) fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
     v1::Address {
         channel: channel.as_str().to_owned(),
         endpoint: Some(match endpoint {
@@ -68,7 +68,7 @@ fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
     }
 }
 
-fn content(content: &Content) -> message::Content {
+pub(super) fn content(content: &Content) -> message::Content {
     let parts = |media: &Media| (media.url.clone(), media.caption.clone().unwrap_or_default());
     match content {
         Content::Text(text) => message::Content::Text(text.clone()),

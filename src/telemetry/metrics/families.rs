@@ -62,6 +62,8 @@ families! {
         "Webhook calls, by provider, account and verdict";
     opt_outs: Family<OptOutLabels, Counter> = "opt_outs",
         "Opt-outs that were put on the list or lifted, by who said so";
+    inbound_messages: Family<OutcomeLabels, Counter> = "inbound_messages",
+        "What persons wrote to senders: kept, or told again and passed over";
     receipts_unmatched: Counter = "receipts_unmatched",
         "Receipts that belong to no message of this service";
     route_queue: Family<QueueLabels, Gauge> = "route_queue",

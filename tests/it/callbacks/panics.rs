@@ -89,6 +89,7 @@ fn context(engine: &Engine) -> CallbackContext {
         reader: Arc::clone(engine.reader()),
         settings: Arc::clone(engine.settings()),
         feed: Arc::clone(engine.feed()),
+        inbound: Arc::clone(engine.inbound_messages()),
         metrics: Arc::clone(engine.metrics()),
         log_limit: Arc::clone(engine.log_limit()),
         is_read_only: engine.is_read_only(),

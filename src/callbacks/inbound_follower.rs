@@ -1,0 +1,177 @@
+//! Makes callbacks of what persons write to senders: one for each message, to the application that is told of it.
+//!
+//! As with the journal it keeps a position, and writes callbacks together with it. That is not durable at once: after a
+//! crash it looks at some messages again, and makes the same callbacks under the same ids.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch_contract::Busy;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Callback, CallbackId, DeliveryFailure, DeliveryState, Subject, callback_store::CallbackStore,
+    target::CallbackTarget, wake::WakeSignal,
+};
+use crate::{
+    access::inbound_receiver,
+    engine::{InboundMessages, ReceivedMessage},
+    store::{self, Cursor, Kind, SettingChange, StoreError},
+};
+
+/// How many messages are looked at once.
+const AT_ONCE: usize = 64;
+/// How long the follower pauses after a panic.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+/// Where the position is kept, within its kind.
+const KEY: &[u8] = b"inbound";
+
+/// Follows what persons write.
+pub(super) struct InboundFollower {
+    store: Arc<CallbackStore>,
+    /// The number of the last message that was looked at.
+    position: u64,
+}
+
+impl InboundFollower {
+    /// Goes on from the saved position. Messages that were never followed are followed from now on, and that is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub(super) fn new(store: Arc<CallbackStore>) -> Result<InboundFollower, StoreError> {
+        let newest = store.context.inbound.kept().borrow().last;
+        let settings = &store.context.settings;
+        let position = match settings.get(Kind::CallbackState, KEY)? {
+            // A store restored from a backup may be behind.
+            Some(row) => {
+                let saved: u64 =
+                    store::decode(&row, || "the position of inbound messages".to_owned())?;
+                saved.min(newest)
+            }
+            None => {
+                settings.write(vec![saved_at(newest)?])?;
+                newest
+            }
+        };
+        Ok(InboundFollower { store, position })
+    }
+
+    /// Follows until `stop`, or until the store fails.
+    pub(super) async fn run(mut self, wake: Arc<WakeSignal>, stop: CancellationToken) {
+        let store = Arc::clone(&self.store);
+        wake.notify();
+        loop {
+            let busy: Option<Busy> = tokio::select! {
+                busy = wake.notified() => busy,
+                () = stop.cancelled() => return,
+            };
+            let caught_up = tokio::task::spawn_blocking(move || self.catch_up().map(|()| self));
+            match caught_up.await {
+                Ok(Ok(back)) => self = back,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "no application is told of inbound messages until the next start");
+                    return;
+                }
+                Err(error) if error.is_panic() => {
+                    store.context.metrics.callbacks_panicked();
+                    tracing::error!(
+                        "telling of inbound messages panicked; it goes on from what was saved last"
+                    );
+                    drop(busy);
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(AFTER_A_PANIC)).await;
+                    match InboundFollower::new(Arc::clone(&store)) {
+                        Ok(anew) => self = anew,
+                        Err(error) => {
+                            tracing::error!(%error, "no application is told of inbound messages until the next start");
+                            return;
+                        }
+                    }
+                    wake.notify();
+                    continue;
+                }
+                // The end of the runtime.
+                Err(_) => return,
+            }
+            drop(busy);
+        }
+    }
+
+    /// Looks at what is new, to its end.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            let messages = Arc::clone(&self.store.context.inbound);
+            let page = match InboundMessages::after(&messages, None, self.position, AT_ONCE) {
+                Ok(page) => page,
+                Err(StoreError::Trimmed(Cursor(gone))) => {
+                    let missed = gone.saturating_sub(self.position);
+                    tracing::warn!(
+                        missed,
+                        "inbound messages went before an application was told of them"
+                    );
+                    self.position = gone;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if page.until == self.position {
+                return Ok(());
+            }
+            let mut made = Vec::new();
+            for (_, message) in &page.messages {
+                let room_taken = made.len();
+                made.extend(self.callback(message, room_taken)?);
+            }
+            self.position = page.until;
+            self.save(&made)?;
+        }
+    }
+
+    fn save(&self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
+        let changes = made.iter().map(|(id, callback)| callback.put(*id));
+        let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
+        changes.push(saved_at(self.position)?);
+        self.store.context.settings.note(changes)?;
+        self.store.context.metrics.callbacks("made", made.len());
+        self.store.add(made)
+    }
+
+    /// The callback of a message, if an application is told of it.
+    fn callback(
+        &self,
+        message: &ReceivedMessage,
+        room_taken: usize,
+    ) -> Result<Option<(CallbackId, Callback)>, StoreError> {
+        let context = &self.store.context;
+        let id = CallbackId { about: message.id, sequence: 0 };
+        let (tenant, named) = (&message.tenant, message.application);
+        let Some(application) = inbound_receiver(&*context.settings, tenant, named)? else {
+            return Ok(None);
+        };
+        let Some(target) = CallbackTarget::of_inbound(&application) else { return Ok(None) };
+        if self.store.get(id)?.is_some() {
+            return Ok(None);
+        }
+        let now = context.clock.now();
+        let callback = Callback {
+            tenant: Arc::clone(tenant),
+            application: application.id,
+            subject: Subject::Inbound,
+            destination: target.destination(tenant, application.id),
+            create_time: now,
+            attempts_since: now,
+            attempt_count: 0,
+            state: DeliveryState::Waiting(now),
+            last_failure: None,
+        };
+        let has_room = self.store.has_room(&callback, room_taken);
+        let callback = match has_room {
+            true => callback,
+            false => callback.dead_lettered(now, DeliveryFailure::TooMany),
+        };
+        Ok(Some((id, callback)))
+    }
+}
+
+fn saved_at(position: u64) -> Result<SettingChange, StoreError> {
+    Ok(SettingChange::put(Kind::CallbackState, KEY, store::encode(&position)?))
+}

@@ -1,0 +1,226 @@
+//! What providers tell, shared out: how messages of ours fare goes to the writer; who wants none, and what persons
+//! write, is kept beside the journal.
+
+use std::sync::Arc;
+
+use dispatch_contract::{AttemptId, Inbound, InboundMessage, OptOut, Receipt, Report, Status};
+use uuid::Uuid;
+
+use super::{
+    Command, Engine, EngineError, HeardMessage, OptOutSource, QuotedMessage, ReceiptScope,
+    account_id,
+};
+use crate::{
+    machine::WorkflowId,
+    store::{Record, StoreError},
+};
+
+/// What was told at once, by who takes it.
+#[derive(Default)]
+struct ToldAtOnce {
+    /// For the writer. What a message of ours that was quoted reached thereby is among it.
+    reports: Vec<Inbound>,
+    /// What persons wrote, and where among the reports stands what each quotes.
+    messages: Vec<(InboundMessage, Option<usize>)>,
+    opt_outs: Vec<OptOut>,
+}
+
+impl Engine {
+    /// Takes what a provider told. Returns once it is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`]: nothing of it was taken. [`EngineError::Unavailable`],
+    /// [`EngineError::ReadOnly`]: perhaps a part of it; told again, that changes nothing.
+    pub async fn inbound(
+        &self,
+        provider: &str,
+        account: &str,
+        items: Vec<Inbound>,
+    ) -> Result<(), EngineError> {
+        self.inbound_of(provider, account, None, items).await
+    }
+
+    /// The same, where it counts for the messages of `scope` alone.
+    ///
+    /// # Errors
+    /// As [`inbound`](Self::inbound).
+    pub async fn inbound_of(
+        &self,
+        provider: &str,
+        account: &str,
+        scope: Option<ReceiptScope>,
+        items: Vec<Inbound>,
+    ) -> Result<(), EngineError> {
+        let ToldAtOnce { reports, messages, opt_outs } = ToldAtOnce::of(items);
+        let mut found = Vec::new();
+        // These first: they may be refused, and then nothing at all was taken.
+        if !reports.is_empty() || (messages.is_empty() && opt_outs.is_empty()) {
+            let (provider, account) = (Arc::from(provider), Arc::from(account));
+            let (scope, items) = (scope.clone(), reports);
+            found = self
+                .submit(|reply| Command::Inbound { provider, account, scope, items, reply })
+                .await??;
+        }
+        let quoted = |at: Option<usize>| at.and_then(|at| found.get(at).copied().flatten());
+        let messages: Vec<_> =
+            messages.into_iter().map(|(message, at)| (message, quoted(at))).collect();
+        let account = account_id(provider, account);
+        // Opt-outs before messages: who is told that a person wrote STOP, must not still send to them.
+        if !opt_outs.is_empty() {
+            self.opted_out(&account, scope.clone(), opt_outs).await?;
+        }
+        match messages.is_empty() {
+            true => Ok(()),
+            false => self.keep_messages(&account, scope, messages).await,
+        }
+    }
+
+    /// Keeps who wants no messages any more. The writer has no part in it: each call looks at the list itself.
+    async fn opted_out(
+        &self,
+        account: &Arc<str>,
+        scope: Option<ReceiptScope>,
+        told: Vec<OptOut>,
+    ) -> Result<(), EngineError> {
+        let (opt_outs, routes, now) =
+            (Arc::clone(self.opt_outs()), self.routes(), self.clock().wall());
+        let account = Arc::clone(account);
+        let (new, gone) = self
+            .beside_the_journal(move || {
+                opt_outs.told(&account, scope.as_ref(), &routes, &told, now)
+            })
+            .await?;
+        self.metrics().opted_out(OptOutSource::Person.as_str(), new);
+        self.metrics().opt_outs_lifted(OptOutSource::Person.as_str(), gone);
+        Ok(())
+    }
+
+    /// Keeps what persons wrote, each with the attempt that it quotes.
+    async fn keep_messages(
+        &self,
+        account: &Arc<str>,
+        scope: Option<ReceiptScope>,
+        messages: Vec<(InboundMessage, Option<AttemptId>)>,
+    ) -> Result<(), EngineError> {
+        let (engine, account, now) = (self.clone(), Arc::clone(account), self.clock().wall());
+        let all = messages.len();
+        let new = self
+            .beside_the_journal(move || {
+                let mut heard = Vec::new();
+                for (message, quoted) in messages {
+                    heard.extend(engine.owned(&account, scope.as_ref(), message, quoted)?);
+                }
+                engine.inbound_messages().keep(heard, now)
+            })
+            .await?;
+        self.metrics().inbound_messages(all, new);
+        Ok(())
+    }
+
+    /// A message, for each tenant whose it is: a sender's own account heard it for its tenants; else it is for whoever
+    /// sent what it quotes, or for the one tenant that the sender's routes name. Where that is none or
+    /// several, the configuration says whose it is.
+    fn owned(
+        &self,
+        account: &Arc<str>,
+        scope: Option<&ReceiptScope>,
+        message: InboundMessage,
+        quoted: Option<AttemptId>,
+    ) -> Result<Vec<HeardMessage>, StoreError> {
+        let routes = self.routes();
+        let account = routes.former_names().present(account);
+        let (asked_by, quoted) = match quoted {
+            Some(attempt) => self.quoted(attempt)?.unzip(),
+            None => (None, None),
+        };
+        let tenants = match (scope, &asked_by) {
+            (Some(scope), _) if scope.is_of(&message.to) => scope.tenants().to_vec(),
+            (Some(_), _) => Vec::new(),
+            (None, Some(record)) => vec![Arc::clone(&record.tenant)],
+            (None, None) => {
+                let only = routes.only_tenant(account, &message.to);
+                vec![only.unwrap_or_else(|| Arc::clone(self.inbound_messages().usual_tenant()))]
+            }
+        };
+        let application = |tenant: &str| -> Option<Uuid> {
+            let linked = self.senders().application(tenant, &message.to);
+            let asked_by = asked_by.as_ref().filter(|record| *record.tenant == *tenant);
+            linked.or_else(|| asked_by?.requester.application)
+        };
+        let heard = |tenant: Arc<str>| HeardMessage {
+            application: application(&tenant),
+            quoted: quoted.filter(|_| asked_by.as_ref().is_some_and(|it| it.tenant == tenant)),
+            tenant,
+            account: Arc::clone(account),
+            to: routes.sender_as_named(account, &message.to),
+            message: message.clone(),
+        };
+        Ok(tenants.into_iter().map(heard).collect())
+    }
+
+    /// Whose message an attempt is, and which.
+    fn quoted(
+        &self,
+        attempt: AttemptId,
+    ) -> Result<Option<(Arc<Record>, QuotedMessage)>, StoreError> {
+        let id = WorkflowId(attempt.workflow);
+        let (Some(record), Some(workflow)) =
+            (self.reader().record(id)?, self.reader().workflow(id)?)
+        else {
+            return Ok(None);
+        };
+        let step = workflow.attempt(attempt.number).map(|it| it.step);
+        Ok(step.map(|step| (record, QuotedMessage { attempt, step })))
+    }
+
+    /// Does work that waits for the disk, off the runtime. Where it fails its provider is to tell it again.
+    async fn beside_the_journal<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        if self.is_read_only() {
+            return Err(EngineError::ReadOnly);
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what a provider told could not be kept; it is asked to tell it again");
+                Err(EngineError::Unavailable)
+            }
+            Err(_) => Err(EngineError::Unavailable),
+        }
+    }
+}
+
+impl ToldAtOnce {
+    fn of(items: Vec<Inbound>) -> ToldAtOnce {
+        let mut told = ToldAtOnce::default();
+        for item in items {
+            match item {
+                Inbound::OptOut(opt_out) => told.opt_outs.push(opt_out),
+                Inbound::Message(message) => {
+                    let at = told.reports.len();
+                    told.reports.extend(replied(&message).map(Inbound::Receipt));
+                    let quotes = told.reports.len() > at;
+                    told.messages.push((message, quotes.then_some(at)));
+                }
+                report => told.reports.push(report),
+            }
+        }
+        told
+    }
+}
+
+/// What a message of ours has reached that a person's quotes.
+fn replied(message: &InboundMessage) -> Option<Receipt> {
+    let InboundMessage { quoted_id, quoted_attempt, provider_time, .. } = message;
+    (quoted_id.is_some() || quoted_attempt.is_some()).then(|| Receipt {
+        attempt: *quoted_attempt,
+        provider_id: quoted_id.clone(),
+        report: Report::Reached(Status::Replied),
+        provider_time: *provider_time,
+        code: None,
+        detail: None,
+        usage: None,
+    })
+}

@@ -1,0 +1,247 @@
+//! What persons wrote to our senders: rows beside the journal, in the order in which they came.
+//!
+//! What is acknowledged is durable, and there once, however often its provider tells it. Readers follow by number: what
+//! is new comes behind what they have seen, and whoever comes too late is told so. Each tenant reads its own.
+
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use dispatch_contract::UnixMillis;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use row::{HeardMessage, QuotedMessage, ReceivedMessage};
+
+use crate::store::{
+    Cursor, Kind, SettingChange, Settings, StoreError, VALUE_BYTES, decode, encode,
+};
+
+/// The row that says which messages are kept.
+const KEPT: &[u8] = b"inbound";
+/// How many rows are looked at once.
+const ROWS: usize = 64;
+/// How many rows one call of [`InboundMessages::trim`] takes away.
+const MOST_TRIMMED: usize = 4096;
+
+/// How messages are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundOptions {
+    /// Whose a message is where nothing tells one tenant.
+    pub tenant: Arc<str>,
+    /// How long it is kept.
+    pub retention: Duration,
+    /// How many are kept, of all tenants; above that the oldest go first.
+    pub most: u64,
+}
+
+/// Which messages are kept, by their numbers, which begin with 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptNumbers {
+    /// The newest that is gone.
+    pub gone: u64,
+    /// The newest.
+    pub last: u64,
+}
+
+/// Some of a tenant's messages.
+#[derive(Clone, Debug, Default)]
+pub struct InboundPage {
+    /// The messages, each with its number.
+    pub messages: Vec<(u64, ReceivedMessage)>,
+    /// Up to which number it was looked: go on behind that.
+    pub until: u64,
+}
+
+/// What persons wrote.
+pub struct InboundMessages {
+    settings: Arc<dyn Settings>,
+    options: InboundOptions,
+    /// What is durable.
+    kept: watch::Sender<KeptNumbers>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    on_kept: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl InboundMessages {
+    /// Those in `settings`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(settings: Arc<dyn Settings>, options: InboundOptions) -> Result<Self, StoreError> {
+        let kept = settings.get(Kind::Service, KEPT)?;
+        let kept = kept.map(|row| decode(&row, || "the numbers of inbound messages".to_owned()));
+        let kept = watch::Sender::new(kept.transpose()?.unwrap_or_default());
+        let (changing, on_kept) = (Mutex::new(()), OnceLock::new());
+        Ok(InboundMessages { settings, options, kept, changing, on_kept })
+    }
+
+    /// Whose a message is where nothing tells one tenant.
+    pub(super) fn usual_tenant(&self) -> &Arc<str> {
+        &self.options.tenant
+    }
+
+    /// Changes with every message, and when some go.
+    pub fn kept(&self) -> watch::Receiver<KeptNumbers> {
+        self.kept.subscribe()
+    }
+
+    /// Calls `hook` whenever messages became durable, before whoever told them is answered. There is room for one; a
+    /// second is not called.
+    pub fn on_kept(&self, hook: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_kept.set(hook);
+    }
+
+    /// How many rows there are. They are not in memory.
+    pub fn count(&self) -> u64 {
+        let KeptNumbers { gone, last } = *self.kept.borrow();
+        last.saturating_sub(gone)
+    }
+
+    /// Keeps what was heard, durably, all or none, but for what is there already. Returns how many are new.
+    ///
+    /// # Errors
+    /// If it could not be made durable; then it may be told again.
+    pub fn keep(&self, heard: Vec<HeardMessage>, now: UnixMillis) -> Result<usize, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = *self.kept.borrow();
+        let mut new: HashMap<Uuid, (u64, Vec<u8>)> = HashMap::new();
+        for message in heard.into_iter().filter(HeardMessage::is_within_bounds) {
+            let id = message.id();
+            if new.contains_key(&id) || self.number(id)?.is_some() {
+                continue;
+            }
+            kept.last += 1;
+            new.insert(id, (kept.last, fitting(ReceivedMessage::new(id, message, now))?));
+        }
+        if new.is_empty() {
+            return Ok(0);
+        }
+        let mut changes = vec![SettingChange::put(Kind::Service, KEPT, encode(&kept)?)];
+        let count = new.len();
+        for (id, (number, row)) in new {
+            changes.push(SettingChange::put(Kind::InboundMessage, number.to_be_bytes(), row));
+            changes.push(SettingChange::put(Kind::InboundId, *id.as_bytes(), encode(&number)?));
+        }
+        self.settings.write(changes)?;
+        self.kept.send_replace(kept);
+        if let Some(hook) = self.on_kept.get() {
+            hook();
+        }
+        Ok(count)
+    }
+
+    /// Up to `limit` messages behind number `after`, of this tenant, or of everybody. Looks at a bounded number of
+    /// rows: a page may be empty and not the end, which is where [`until`](InboundPage::until) is the newest number.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] if some behind `after` are gone, or if the store cannot be read.
+    pub fn after(
+        &self,
+        whose: Option<&str>,
+        after: u64,
+        limit: usize,
+    ) -> Result<InboundPage, StoreError> {
+        let last = self.kept.borrow().last;
+        let mut page = InboundPage { messages: Vec::new(), until: after };
+        let rows = self.settings.list(Kind::InboundMessage, Some(&after.to_be_bytes()), ROWS)?;
+        for (key, row) in &rows {
+            let number = number_of(key)?;
+            // What is behind that may not be durable yet.
+            if number > last || page.messages.len() == limit {
+                break;
+            }
+            let message = ReceivedMessage::decode(row)?;
+            page.until = number;
+            if whose.is_none_or(|tenant| *message.tenant == *tenant) {
+                page.messages.push((number, message));
+            }
+        }
+        // Looked at behind the read: what went meanwhile was not seen, either.
+        let gone = self.kept.borrow().gone;
+        if after < gone { Err(StoreError::Trimmed(Cursor(gone))) } else { Ok(page) }
+    }
+
+    /// A message.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn get(&self, id: Uuid) -> Result<Option<ReceivedMessage>, StoreError> {
+        let Some(number) = self.number(id)? else { return Ok(None) };
+        let row = self.settings.get(Kind::InboundMessage, &number.to_be_bytes())?;
+        row.map(|row| ReceivedMessage::decode(&row)).transpose()
+    }
+
+    /// Takes away what is older than is kept, or more, some of it: true if there may be more to do.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn trim(&self, now: UnixMillis) -> Result<bool, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = now.minus(self.options.retention);
+        let mut kept = *self.kept.borrow();
+        let most_gone = kept.last.saturating_sub(self.options.most);
+        let mut changes = Vec::new();
+        let mut may_be_more = true;
+        while may_be_more && changes.len() < 2 * MOST_TRIMMED {
+            let from = kept.gone.to_be_bytes();
+            let rows = self.settings.list(Kind::InboundMessage, Some(&from), ROWS)?;
+            may_be_more = !rows.is_empty();
+            for (key, row) in rows {
+                let (number, message) = (number_of(&key)?, ReceivedMessage::decode(&row)?);
+                if message.create_time >= before && number > most_gone {
+                    may_be_more = false;
+                    break;
+                }
+                kept.gone = number;
+                changes.push(SettingChange::remove(Kind::InboundMessage, key));
+                changes.push(SettingChange::remove(Kind::InboundId, *message.id.as_bytes()));
+            }
+        }
+        if !changes.is_empty() {
+            changes.push(SettingChange::put(Kind::Service, KEPT, encode(&kept)?));
+            // Done again if it is lost.
+            self.settings.note(changes)?;
+            self.kept.send_replace(kept);
+        }
+        Ok(may_be_more)
+    }
+
+    fn number(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
+        let row = self.settings.get(Kind::InboundId, id.as_bytes())?;
+        row.map(|row| decode(&row, || format!("inbound message {id}"))).transpose()
+    }
+}
+
+/// The row of a message. What does not fit is left out, from its end.
+fn fitting(mut message: ReceivedMessage) -> Result<Vec<u8>, StoreError> {
+    loop {
+        let row = encode(&message)?;
+        if row.len() <= VALUE_BYTES || message.content.pop().is_none() {
+            return Ok(row);
+        }
+        message.is_cut = true;
+    }
+}
+
+fn number_of(key: &[u8]) -> Result<u64, StoreError> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Corrupt {
+        place: format!("an inbound message under a key of {} bytes", key.len()),
+        problem: "the key has not the 8 bytes of a number".to_owned(),
+    })
+}
+
+impl fmt::Debug for InboundMessages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InboundMessages")
+    }
+}

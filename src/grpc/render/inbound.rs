@@ -1,0 +1,35 @@
+//! What a person wrote.
+
+use super::{
+    number,
+    spec::{address, content},
+    timestamp,
+};
+use crate::{engine::ReceivedMessage, pb::v1};
+
+/// A message, for a reader of the tenant `own`.
+pub(crate) fn inbound_message(message: &ReceivedMessage, own: &str) -> v1::InboundMessage {
+    let (quoted, step) = (
+        message.quoted.as_ref().map(|it| &it.attempt),
+        message.quoted.map_or(0, |it| number(it.step)),
+    );
+    v1::InboundMessage {
+        message_id: message.id.to_string(),
+        tenant: if *message.tenant == *own { String::new() } else { message.tenant.to_string() },
+        from_address: Some(address(&message.channel, &message.from)),
+        to_address: Some(address(&message.channel, &message.to)),
+        content: message
+            .content
+            .iter()
+            .map(|part| v1::Message { content: Some(content(part)), ..v1::Message::default() })
+            .collect(),
+        truncated: message.is_cut,
+        workflow_id: quoted.map(|it| it.workflow.to_string()).unwrap_or_default(),
+        step,
+        attempt_id: quoted.map(ToString::to_string).unwrap_or_default(),
+        account: message.account.to_string(),
+        provider_message_id: message.provider_id.clone(),
+        provider_time: message.provider_time.map(timestamp),
+        create_time: Some(timestamp(message.create_time)),
+    }
+}
