@@ -16,7 +16,7 @@ use super::{
     calls::Calls,
     guard::{caller, shut_out},
     render,
-    stream::{self, BOOKMARK_EVERY, STREAM_AHEAD},
+    stream::{self, BOOKMARK_EVERY, STREAM_AHEAD, StreamEnded},
 };
 use crate::{
     access::{Access, Caller},
@@ -69,9 +69,6 @@ struct InboundStream {
     /// Dropped with the stream.
     _counted: Box<dyn Send>,
 }
-
-/// The reader has gone away, or been told of the error that ends the stream.
-struct StreamEnded;
 
 impl InboundService {
     /// For callers whom `access` knows, over as many streams as `calls` has for each. A stream waits for its reader for

@@ -98,7 +98,7 @@ pub(super) fn spawn<T: Send + 'static>(
 }
 
 /// The reader has gone away, or been told of the error that ends the stream.
-struct StreamEnded;
+pub(super) struct StreamEnded;
 
 impl StatusStream {
     /// Follows until the end, or until the reader goes away.
