@@ -52,15 +52,16 @@ impl SandboxAdapter {
     /// An adapter for `channel`, named `sandbox-` and the channel.
     ///
     /// `capabilities` are those of the channel's real adapter: what can be sent and waited for, and
-    /// whether receipts repeat the attempt. One of them is the provider's to say, and is set here:
-    /// [`idempotent_for`](Capabilities::idempotent_for) as it is configured.
+    /// whether receipts repeat the attempt. Two of them are the provider's to say, and are set here:
+    /// [`idempotent_for`](Capabilities::idempotent_for) as it is configured; and nobody answers what is sent here, so
+    /// that nobody can wait for it.
     pub fn new(
         channel: Channel,
-        capabilities: Capabilities,
+        mut capabilities: Capabilities,
         provider: Arc<SimulatedProvider>,
     ) -> Self {
-        let capabilities =
-            Capabilities { idempotent_for: provider.idempotent_for(), ..capabilities };
+        capabilities.idempotent_for = provider.idempotent_for();
+        capabilities.condition_statuses.retain(|status| *status != Status::Replied);
         SandboxAdapter {
             name: format!("sandbox-{channel}"),
             channel,
