@@ -12,12 +12,14 @@
 //! What it deliberately does not do: compare requests byte by byte with the provider's published
 //! ones. Golden tests in the adapter's crate do that; this suite knows no provider.
 
+mod calls;
 mod content;
 mod declared;
 mod errors;
 mod findings;
 mod forged;
 mod heard;
+mod inbound;
 mod played;
 mod recall;
 mod samples;
@@ -30,12 +32,13 @@ mod webhooks;
 use std::{io, time::Duration};
 
 use dispatch_contract::{
-    Account, AttemptId, ChannelAdapter, ContentKind, Message, OptOut, Provider, Report, UnixMillis,
-    Watermark,
+    Account, AttemptId, ChannelAdapter, ContentKind, InboundMessage, Message, OptOut, Provider,
+    Report, UnixMillis, Watermark,
 };
 
 pub use findings::{Findings, Promise, Proof};
 pub use heard::clock;
+pub use inbound::written;
 pub use samples::{
     ExpectedReport, Handshake, RecallSample, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
     UnderstoodRequest,
@@ -100,8 +103,8 @@ pub trait ConformanceSubject: Sync {
     /// The webhooks in which the provider tells `told`, one for each shape it has, before they are signed.
     /// None if it cannot tell that, as by default; this or [`play_report`](Self::play_report) is needed for every
     /// declared status above `submitted`, which is told by accepting, and for a failure where one of those is
-    /// declared. A person's answer is asked for as `replied`, and may be read as an
-    /// [`Inbound::Message`](dispatch_contract::Inbound::Message) that quotes.
+    /// declared. `replied` is also told by [`inbound_messages`](Self::inbound_messages)
+    /// that quote.
     fn webhooks(&self, _told: &ExpectedReport) -> Vec<SampleWebhook> {
         Vec::new()
     }
@@ -123,6 +126,14 @@ pub trait ConformanceSubject: Sync {
     /// person wants no messages any more, or wants them again. Where it tells it of further channels of the sender, too,
     /// that may be read beside it. None, as by default, if it does not tell that.
     fn opt_outs(&self, _told: &OptOut) -> Vec<SampleWebhook> {
+        Vec::new()
+    }
+
+    /// The webhooks in which the provider tells that a person wrote `told`, one for each shape it has, before they are
+    /// signed: a text from a sample's recipient to its sender, which quotes a message of ours or does not. Who wrote to
+    /// whom, its id, the text and the quote have to be read; beside the text there may be what makes it one of the
+    /// channel's, as a file does. None of what it cannot tell, as by default; one that quotes tells `replied`.
+    fn inbound_messages(&self, _told: &InboundMessage) -> Vec<SampleWebhook> {
         Vec::new()
     }
 

@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ContentKind, ErrorKind, Failure, Fault, Message, OptOut,
-    Provider, Report, Retry, Secret, Status, Watermark,
+    Account, Channel, ChannelAdapter, Content, ContentKind, ErrorKind, Failure, Fault,
+    InboundMessage, Message, OptOut, Provider, Report, Retry, Secret, Status, Watermark,
 };
 use dispatch_kit::{
     conformance::{
         ConformanceSubject, ExpectedReport, Handshake, RefusalSample, SampleWebhook, StubAnswer,
-        UnderstoodRequest,
+        UnderstoodRequest, written,
     },
     signature::SignatureScheme,
 };
@@ -19,7 +19,9 @@ use crate::{provider::meta, samples::samples};
 
 const APP_SECRET: &str = "an app secret for the conformance suite";
 const VERIFY_TOKEN: &str = "a-token-to-verify";
+const INBOUND_ID: &str = "m_in";
 const PAGE: &str = "107083064136738";
+const PERSON: &str = "2384965291561984";
 const NUMBER_ID: &str = "106540352242922";
 
 /// An adapter, and one sample message for each kind of content.
@@ -92,11 +94,7 @@ impl ConformanceSubject for MetaSubject {
             Report::Reached(Status::Submitted) => ("sent", None),
             Report::Reached(Status::Delivered) => ("delivered", None),
             Report::Reached(Status::Read) => ("read", None),
-            Report::Reached(Status::Replied) => {
-                let quoted = message(Some(&told.provider_id));
-                return vec![webhook("messages", quoted)];
-            }
-            Report::Reached(Status::Pending) => return Vec::new(),
+            Report::Reached(Status::Pending | Status::Replied) => return Vec::new(),
             Report::Failed(Failure::Rejected) => ("failed", Some(132_001)),
             Report::Failed(Failure::Undeliverable) => ("failed", Some(131_026)),
         };
@@ -130,31 +128,40 @@ impl ConformanceSubject for MetaSubject {
 
     fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
         let word = if told.is_lifted { "Start" } else { "STOP" };
-        let (person, us) = (told.recipient.value(), &told.sender.id);
+        self.inbound_messages(&written(
+            INBOUND_ID,
+            told.recipient.clone(),
+            told.sender.clone(),
+            word,
+        ))
+    }
+
+    fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
         if self.is_messenger() {
-            let message = json!({ "mid": "m_in", "text": word });
-            let event = json!({ "sender": { "id": person }, "recipient": { "id": us }, "message": message });
-            let entry = json!({ "id": us, "time": 1, "messaging": [event] });
-            return vec![SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))];
+            let text = told.content.iter().find_map(Content::spoken).unwrap_or_default();
+            let mut said = json!({ "mid": told.id, "text": text });
+            if let Some(quoted) = &told.quoted_id {
+                said["reply_to"] = json!({ "mid": quoted });
+            }
+            return vec![event(told.from.value(), &told.to.id, "message", said)];
         }
-        let mut said = message(None);
-        said["from"] = person.into();
-        said["text"] = json!({ "body": word });
-        vec![webhook("messages", said)]
+        vec![webhook("messages", message(told))]
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
         if self.is_messenger() {
+            let referral = json!({ "ref": "shop", "type": "OPEN_THREAD" });
+            // What somebody else said in the page's name, told as what the page says is.
+            let echo = json!({ "is_echo": true, "app_id": 1, "mid": "m_out", "text": "Hello." });
             return vec![
-                echo(),
-                event("referral", json!({ "ref": "shop", "type": "OPEN_THREAD" })),
+                event(PERSON, PAGE, "referral", referral),
+                event(PAGE, PERSON, "message", echo),
             ];
         }
-        let system = json!({ "type": "user_changed_number", "wa_id": "447700900002" });
-        let mut changed = message(None);
-        changed["type"] = "system".into();
-        changed["text"].take();
-        changed["system"] = system;
+        let changed = json!({
+            "from": "447700900000", "id": "wamid.in", "timestamp": "1698266945", "type": "system",
+            "system": { "type": "user_changed_number", "wa_id": "447700900002" },
+        });
         vec![webhook("messages", changed)]
     }
 
@@ -239,42 +246,26 @@ impl ConformanceSubject for MetaSubject {
     }
 }
 
-/// What Messenger tells of a message: that it was delivered, or answered.
+/// What Messenger tells of a message: that it was delivered.
 fn of_page(told: &ExpectedReport) -> Vec<SampleWebhook> {
     let id = &told.provider_id;
     match told.report {
         Report::Reached(Status::Delivered) => {
             let delivery = json!({ "mids": [id], "watermark": 1_458_668_856_253_u64 });
-            vec![event("delivery", delivery)]
+            vec![event(PERSON, PAGE, "delivery", delivery)]
         }
-        Report::Reached(Status::Replied) => {
-            let text = json!({ "mid": "m_in", "text": "Yes.", "reply_to": { "mid": id } });
-            vec![event("message", text)]
-        }
-        Report::Reached(Status::Pending | Status::Submitted | Status::Read) | Report::Failed(_) => {
-            Vec::new()
-        }
+        Report::Reached(Status::Pending | Status::Submitted | Status::Read | Status::Replied)
+        | Report::Failed(_) => Vec::new(),
     }
 }
 
-/// A webhook with one event between a person and a page.
-fn event(name: &str, what: Value) -> SampleWebhook {
+/// A webhook with one event between a person and a page, whichever of them did it.
+fn event(sender: &str, recipient: &str, name: &str, what: Value) -> SampleWebhook {
     let mut event = json!({
-        "sender": { "id": "2384965291561984" }, "recipient": { "id": PAGE },
+        "sender": { "id": sender }, "recipient": { "id": recipient },
         "timestamp": 1_458_668_856_463_u64,
     });
     event[name] = what;
-    let entry = json!({ "id": PAGE, "time": 1_458_668_856_463_u64, "messaging": [event] });
-    SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))
-}
-
-/// What somebody else said in the page's name, told as what the page says is.
-fn echo() -> SampleWebhook {
-    let said = json!({ "is_echo": true, "app_id": 1, "mid": "m_out", "text": "Hello." });
-    let event = json!({
-        "sender": { "id": PAGE }, "recipient": { "id": "2384965291561984" },
-        "timestamp": 1_458_668_856_463_u64, "message": said,
-    });
     let entry = json!({ "id": PAGE, "time": 1_458_668_856_463_u64, "messaging": [event] });
     SampleWebhook::json(json!({ "object": "page", "entry": [entry] }))
 }
@@ -294,14 +285,15 @@ fn webhook(kind: &str, item: Value) -> SampleWebhook {
     }))
 }
 
-/// A message of a person's, which may quote one of ours.
-fn message(quoted: Option<&str>) -> Value {
+/// What a person writes to a number.
+fn message(told: &InboundMessage) -> Value {
+    let text = told.content.iter().find_map(Content::spoken).unwrap_or_default();
     let mut message = json!({
-        "from": "447700900000", "id": "wamid.in", "timestamp": "1698266945", "type": "text",
-        "text": { "body": "Yes." },
+        "from": told.from.value(), "id": told.id, "timestamp": "1698266945", "type": "text",
+        "text": { "body": text },
     });
-    if let Some(quoted) = quoted {
-        message["context"] = json!({ "from": "447700900001", "id": quoted });
+    if let Some(quoted) = &told.quoted_id {
+        message["context"] = json!({ "from": told.to.id, "id": quoted });
     }
     message
 }

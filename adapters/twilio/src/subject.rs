@@ -3,12 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure, Fault, Message,
-    OptOut, Provider, Recall, Report, Retry, Secret, Status,
+    Account, Channel, ChannelAdapter, ChannelSender, Content, ContentKind, Endpoint, ErrorKind,
+    Failure, Fault, InboundMessage, Message, OptOut, Provider, Recall, Report, Retry, Secret,
+    Status,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, RecallSample, RefusalSample, SampleWebhook, SignedPart,
-    StubAnswer, UnderstoodRequest,
+    StubAnswer, UnderstoodRequest, written,
 };
 use serde_json::json;
 
@@ -22,7 +23,8 @@ use super::{
 
 const ACCOUNT_SID: &str = "AC0123456789abcdef0123456789abcdef";
 const AUTH_TOKEN: &str = "an auth token for the conformance suite";
-const INBOUND_SID: &str = "SM99999999999999999999999999999999";
+const INBOUND_ID: &str = "SM88888888888888888888888888888888";
+const CANCELED_SID: &str = "SM99999999999999999999999999999999";
 
 /// An adapter, and one sample message for each kind of content.
 pub struct TwilioSubject {
@@ -76,11 +78,7 @@ impl ConformanceSubject for TwilioSubject {
             Report::Reached(Status::Submitted) => &["queued", "sent", "partially_delivered"],
             Report::Reached(Status::Delivered) => &["delivered&RawDlrDoneDate=2611230640"],
             Report::Reached(Status::Read) => &["read&ChannelPrefix=whatsapp&EventType=READ"],
-            Report::Reached(Status::Replied) => {
-                let body = inbound(&format!("&OriginalRepliedMessageSid={id}"));
-                return vec![SampleWebhook::form(body)];
-            }
-            Report::Reached(Status::Pending) => &[],
+            Report::Reached(Status::Pending | Status::Replied) => &[],
             Report::Failed(Failure::Rejected) => &["failed&ErrorCode=63016"],
             Report::Failed(Failure::Undeliverable) => {
                 &["undelivered&ErrorCode=30003", "failed&ErrorCode=30036", "canceled"]
@@ -97,36 +95,36 @@ impl ConformanceSubject for TwilioSubject {
     }
 
     fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
-        let channel = self.adapter.channel();
-        let party = |value: &str, is_ours: bool| {
-            let endpoint = match value.bytes().all(|byte| byte.is_ascii_digit()) {
-                true => Endpoint::Number(value.to_owned()),
-                false => Endpoint::Id(value.to_owned()),
-            };
-            let name = if is_ours { "To" } else { "From" };
-            (name, address(channel, &endpoint))
-        };
         let words = if told.is_lifted { ["START", "Bonjour"] } else { ["Stop", "Arrêt"] };
-        let webhook = |(word, is_named): (&str, bool)| {
-            let mut fields = vec![
-                ("MessageSid", INBOUND_SID.to_owned()),
-                ("SmsStatus", "received".to_owned()),
-                party(told.recipient.value(), false),
-                party(&told.sender.id, true),
-                ("Body", word.to_owned()),
-            ];
-            if is_named {
-                fields
-                    .push(("OptOutType", if told.is_lifted { "START" } else { "STOP" }.to_owned()));
-            }
+        let named = if told.is_lifted { "START" } else { "STOP" };
+        let webhook = |(word, named): (&str, Option<&str>)| {
+            let said = written(INBOUND_ID, told.recipient.clone(), told.sender.clone(), word);
+            let mut fields = inbound(&said);
+            fields.extend(named.map(|named| ("OptOutType", named.to_owned())));
             SampleWebhook::form(encoded(&fields))
         };
-        [(words[0], false), (words[1], true)].map(webhook).into()
+        [(words[0], None), (words[1], Some(named))].map(webhook).into()
+    }
+
+    fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
+        let mut fields = inbound(told);
+        if told.to.channel == Channel::MMS {
+            // Else it is an SMS.
+            fields.retain(|(name, _)| *name != "NumMedia");
+            fields.extend([("NumMedia", "1"), ("MediaContentType0", "image/png")].map(owned));
+            fields.push(("MediaUrl0", "https://api.twilio.com/Media/ME1".to_owned()));
+        }
+        vec![SampleWebhook::form(encoded(&fields))]
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
+        let Some(sample) = self.samples.first() else { return Vec::new() };
+        let id = sample.from.value().to_owned();
+        let to = ChannelSender { channel: sample.channel.clone(), id };
         // It says nothing at all.
-        vec![SampleWebhook::form(inbound("").replace("&Body=Yes", ""))]
+        let mut fields = inbound(&written(INBOUND_ID, sample.to.clone(), to, ""));
+        fields.retain(|(name, _)| *name != "Body");
+        vec![SampleWebhook::form(encoded(&fields))]
     }
 
     fn sign(&self, webhook: &mut SampleWebhook) {
@@ -178,7 +176,7 @@ impl ConformanceSubject for TwilioSubject {
     }
 
     fn recalls(&self) -> Vec<RecallSample> {
-        let status = |status: &str| json!({ "sid": INBOUND_SID, "status": status }).to_string();
+        let status = |status: &str| json!({ "sid": CANCELED_SID, "status": status }).to_string();
         [
             (StubAnswer::new(200, status("canceled")), Recall::Recalled),
             (StubAnswer::new(200, status("delivered")), Recall::TooLate(Some(Status::Delivered))),
@@ -219,12 +217,29 @@ fn account(base_url: &str) -> Account {
     }
 }
 
-/// A person's message.
-fn inbound(more: &str) -> String {
-    format!(
-        "MessageSid={INBOUND_SID}&SmsSid={INBOUND_SID}&SmsStatus=received&From=%2B447700900000\
-         &To=%2B447700900001&NumMedia=0{more}&Body=Yes"
-    )
+/// What a person writes.
+fn inbound(told: &InboundMessage) -> Vec<(&'static str, String)> {
+    let channel = &told.to.channel;
+    let ours = match told.to.id.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Endpoint::Number(told.to.id.clone()),
+        false => Endpoint::Id(told.to.id.clone()),
+    };
+    let text = told.content.iter().find_map(Content::spoken).unwrap_or_default();
+    let mut fields = vec![
+        ("MessageSid", told.id.clone()),
+        ("SmsSid", told.id.clone()),
+        ("SmsStatus", "received".to_owned()),
+        ("From", address(channel, &told.from)),
+        ("To", address(channel, &ours)),
+        ("NumMedia", "0".to_owned()),
+    ];
+    fields.extend(told.quoted_id.iter().map(|id| ("OriginalRepliedMessageSid", id.clone())));
+    fields.push(("Body", text.into_owned()));
+    fields
+}
+
+fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
+    (name, value.to_owned())
 }
 
 fn problem(code: u32) -> String {

@@ -6,18 +6,19 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use dispatch_contract::{
-    Account, AdapterError, Channel, ChannelAdapter, ContentKind, Endpoint, ErrorKind, Failure,
-    Fault, Message, OptOut, Provider, Recall, Report, Retry, Secret, SendContext, Status,
-    UnixMillis,
+    Account, AdapterError, Channel, ChannelAdapter, ChannelSender, Content, ContentKind, Endpoint,
+    ErrorKind, Failure, Fault, InboundMessage, Message, OptOut, Provider, Recall, Report, Retry,
+    Secret, SendContext, Status, UnixMillis,
 };
 
 use super::{ApiVersion, provider::vonage, samples::samples, v01, v1};
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, NOW, Part, RecallSample, RefusalSample, SampleWebhook,
-    StubAnswer, UnderstoodRequest, attempt,
+    StubAnswer, UnderstoodRequest, attempt, written,
 };
 use dispatch_kit::signature::sha256_hex;
 
+const INBOUND_ID: &str = "aaaaaaaa-2222-4333-8444-555555555555";
 const API_KEY: &str = "abcd1234";
 const REPLAY_WINDOW: Duration = Duration::from_secs(86_400);
 const SIGNATURE_SECRET: &str = "a signature secret for the conformance suite";
@@ -135,10 +136,6 @@ impl ConformanceSubject for VonageSubject {
 
     fn webhooks(&self, told: &ExpectedReport) -> Vec<SampleWebhook> {
         let Some(sample) = self.samples.first() else { return Vec::new() };
-        if told.report == Report::Reached(Status::Replied) {
-            let quoted = Some(&*told.provider_id);
-            return inbound_messages(quoted, sample).map(SampleWebhook::json).into();
-        }
         let Some(status) = status(told.report) else { return Vec::new() };
         let mut bodies = [v01_status(told, status, sample), v1_status(told, status, sample)];
         if let Report::Failed(_) = told.report {
@@ -153,21 +150,23 @@ impl ConformanceSubject for VonageSubject {
     }
 
     fn opt_outs(&self, told: &OptOut) -> Vec<SampleWebhook> {
-        let Some(sample) = self.samples.first() else { return Vec::new() };
         let word = if told.is_lifted { "Start" } else { "STOP" };
-        let [mut v01, mut v1] = inbound_messages(None, sample);
-        v01["message"]["content"]["text"] = word.into();
-        v1["text"] = word.into();
-        [v01, v1].map(SampleWebhook::json).into()
+        let said = written(INBOUND_ID, told.recipient.clone(), told.sender.clone(), word);
+        inbound_messages(&said).map(SampleWebhook::json).into()
+    }
+
+    fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
+        inbound_messages(told).map(SampleWebhook::json).into()
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {
         let Some(sample) = self.samples.first() else { return Vec::new() };
+        let id = sample.from.value().to_owned();
+        let to = ChannelSender { channel: sample.channel.clone(), id };
         // What Vonage has no words for says nothing.
-        let [mut v01, mut v1] = inbound_messages(None, sample);
+        let [mut v01, mut v1] = inbound_messages(&written(INBOUND_ID, sample.to.clone(), to, ""));
         v01["message"]["content"] = json!({ "type": "unsupported" });
         v1["message_type"] = "unsupported".into();
-        v1["text"].take();
         [v01, v1].map(SampleWebhook::json).into()
     }
 
@@ -252,28 +251,39 @@ impl ConformanceSubject for VonageSubject {
     }
 }
 
-/// A message of a person's, in both shapes, which may quote one of ours.
-fn inbound_messages(quoted: Option<&str>, sample: &Message) -> [Value; 2] {
-    let (person, us) = (sample.to.value(), sample.from.value());
-    let id = "aaaaaaaa-2222-4333-8444-555555555555";
-    let channel = sample.channel.as_str();
+/// What a person writes, in both shapes.
+fn inbound_messages(told: &InboundMessage) -> [Value; 2] {
+    let channel = &told.to.channel;
+    let text = told.content.iter().find_map(Content::spoken).unwrap_or_default();
+    let named_by_id = [Channel::MESSENGER, Channel::VIBER].contains(channel);
+    let us = if named_by_id { "id" } else { "number" };
+    let person = if matches!(told.from, Endpoint::Id(_)) { "id" } else { "number" };
+    let side = |key: &str, value: &str| {
+        let mut side = json!({ "type": channel.as_str() });
+        side[key] = value.into();
+        side
+    };
     let mut v01 = json!({
-        "message_uuid": id, "timestamp": "2020-01-01T14:00:00.000Z",
-        "to": { "type": channel, "number": us }, "from": { "type": channel, "number": person },
-        "message": { "content": { "type": "text", "text": "Yes." } },
+        "message_uuid": told.id, "timestamp": "2020-01-01T14:00:00.000Z",
+        "to": side(us, &told.to.id), "from": side(person, told.from.value()),
+        "message": { "content": { "type": "text", "text": text } },
     });
     let mut v1 = json!({
-        "message_uuid": id, "timestamp": "2025-02-03T12:14:25Z", "channel": channel,
-        "to": us, "from": person, "message_type": "text", "text": "Yes.",
+        "message_uuid": told.id, "timestamp": "2025-02-03T12:14:25Z", "channel": name_in_v1(channel),
+        "to": told.to.id, "from": told.from.value(), "message_type": "text", "text": text,
     });
-    if let Some(quoted) = quoted {
+    if let Some(quoted) = &told.quoted_id {
         v01["message"]["context"] = json!({ "message_uuid": quoted });
         v1["context"] = json!({ "message_uuid": quoted });
     }
     [v01, v1]
 }
 
-/// Vonage has no word for a reply: it tells one as a message of its own.
+fn name_in_v1(channel: &Channel) -> &str {
+    if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() }
+}
+
+/// Vonage has no word for an answer: it tells one as a message of its own.
 fn status(report: Report) -> Option<&'static str> {
     match report {
         Report::Reached(Status::Submitted) => Some("submitted"),
@@ -307,11 +317,9 @@ fn v01_status(told: &ExpectedReport, status: &str, sample: &Message) -> Value {
 }
 
 fn v1_status(told: &ExpectedReport, status: &str, sample: &Message) -> Value {
-    let channel = &sample.channel;
-    let channel = if *channel == Channel::VIBER { "viber_service" } else { channel.as_str() };
     json!({
         "message_uuid": told.provider_id,
-        "channel": channel,
+        "channel": name_in_v1(&sample.channel),
         "to": sample.to.value(),
         "from": sample.from.value(),
         "timestamp": "2025-02-03T12:14:25Z",

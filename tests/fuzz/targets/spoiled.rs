@@ -1,6 +1,9 @@
-//! A genuine receipt, and a genuine answer to a send, spoiled where nobody looks: what they tell stays.
+//! A genuine receipt or person's message, and a genuine answer to a send, spoiled where nobody looks: what they tell
+//! stays.
 
-use dispatch_contract::{Failure, Report, Status, Verdict};
+use dispatch_contract::{
+    ChannelSender, ContentKind, Failure, InboundMessage, Report, Status, Verdict,
+};
 use dispatch_kit::{
     codes::Codes,
     conformance::{self, ConformanceSubject, ExpectedReport, SampleWebhook},
@@ -94,9 +97,24 @@ fn of_subject(subject: &dyn ConformanceSubject, report: Report, with: &[u8]) {
     };
     let attempt = ATTEMPT.parse().expect("an attempt's id");
     let provider_id = "SM0123456789abcdef0123456789abcdef".to_owned();
-    for webhook in subject.webhooks(&ExpectedReport { attempt, provider_id, report }) {
+    let answers = match report {
+        Report::Reached(Status::Replied) => answers(subject, &provider_id),
+        Report::Reached(_) | Report::Failed(_) => Vec::new(),
+    };
+    let webhooks = subject.webhooks(&ExpectedReport { attempt, provider_id, report });
+    for webhook in webhooks.into_iter().chain(answers) {
         let genuine = told(webhook.clone());
         assert_eq!(genuine.verdict, Verdict::Understood);
         assert_eq!(told(webhook.spoiled(with)), genuine);
     }
+}
+
+/// What a person writes to a sample's sender, quoting this message of ours.
+fn answers(subject: &dyn ConformanceSubject, quoted_id: &str) -> Vec<SampleWebhook> {
+    let Some(sample) = ContentKind::ALL.into_iter().find_map(|kind| subject.sample(kind)) else {
+        return Vec::new();
+    };
+    let to = ChannelSender { channel: sample.channel, id: sample.from.value().to_owned() };
+    let said = conformance::written(subject.sample_id(), sample.to, to, "Yes.");
+    subject.inbound_messages(&InboundMessage { quoted_id: Some(quoted_id.to_owned()), ..said })
 }

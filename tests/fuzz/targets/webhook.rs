@@ -3,10 +3,12 @@
 use std::sync::LazyLock;
 
 use dispatch_contract::{
-    Account, Inbound, Provider, Report, Secret, UnixMillis, Verdict, WebhookOutcome, WebhookRequest,
+    Account, Content, Inbound, InboundMessage, Provider, Report, Secret, UnixMillis, Verdict,
+    WebhookOutcome, WebhookRequest,
 };
+use dispatch_kit::inbound::{MOST_PARTS, PART_BYTES};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::settings::halves;
@@ -107,12 +109,7 @@ fn promises(outcome: &WebhookOutcome) {
                 // The sentence is ours: the provider's may hold a person's number.
                 assert!(receipt.detail.is_none() || receipt.code.is_some());
             }
-            Inbound::Message(message) => {
-                assert!(!message.id.is_empty() && message.id.len() <= ID_BYTES);
-                assert!(!message.from.value().is_empty() && !message.to.id.is_empty());
-                assert!(message.quoted_id.as_ref().is_none_or(|id| id.len() <= ID_BYTES));
-                assert!(message.content.len() <= dispatch_kit::inbound::MOST_PARTS);
-            }
+            Inbound::Message(message) => written(message),
             Inbound::Watermark(watermark) => {
                 assert!(!watermark.sender.id.is_empty() && !watermark.recipient.value().is_empty());
             }
@@ -120,6 +117,28 @@ fn promises(outcome: &WebhookOutcome) {
                 assert!(!opt_out.sender.id.is_empty() && !opt_out.recipient.value().is_empty());
             }
             other => panic!("no adapter tells {other:?} yet"),
+        }
+    }
+}
+
+/// What holds of what a person wrote.
+fn written(message: &InboundMessage) {
+    assert!(!message.id.is_empty() && message.id.len() <= ID_BYTES);
+    assert!(!message.from.value().is_empty() && !message.to.id.is_empty());
+    assert!(message.quoted_id.as_ref().is_none_or(|id| id.len() <= ID_BYTES));
+    assert!(message.content.len() <= MOST_PARTS);
+    for part in &message.content {
+        match part {
+            Content::Text(text) => assert!((1..=PART_BYTES).contains(&text.len())),
+            Content::Custom(object) => {
+                assert!(object.len() <= PART_BYTES);
+                assert!(serde_json::from_str::<Map<String, Value>>(object).is_ok());
+            }
+            Content::Location { latitude, longitude, .. } => {
+                assert!(latitude.parse::<f64>().is_ok() && longitude.parse::<f64>().is_ok());
+            }
+            Content::Image(_) | Content::Audio(_) | Content::Video(_) | Content::File(_) => {}
+            Content::Template { .. } | Content::Code { .. } => panic!("no person sends {part:?}"),
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Promise {
     Watermarks,
     /// Who wants no messages any more, or wants them again, is told.
     OptOuts,
+    /// What persons write is told: who to whom, under which id, what, and what it quotes.
+    InboundMessages,
     /// A message in several parts has an id for each.
     Parts,
     /// A kind of content that is sent, or refused when a workflow is created.
@@ -129,6 +131,7 @@ impl fmt::Display for Promise {
             Promise::Correlation => "correlation",
             Promise::Watermarks => "watermarks",
             Promise::OptOuts => "opt-outs",
+            Promise::InboundMessages => "inbound messages",
             Promise::Parts => "parts",
             Promise::Limits => "limits",
             Promise::Addresses => "addresses",

@@ -6,7 +6,8 @@ use dispatch_contract::{Account, Secret, UnixMillis, Verdict, WebhookOutcome};
 
 use super::{
     ConformanceSubject, Findings, Handshake, NOW, Promise, SampleWebhook, SignedPart,
-    webhooks::{call_as, samples, signed},
+    calls::{call_as, signed},
+    webhooks::samples,
 };
 
 /// No adapter takes a webhook that is signed with a time for longer than this.

@@ -35,7 +35,7 @@ fn rows() -> Vec<Promise> {
     let mut rows = vec![Promise::Declaration];
     rows.extend(statuses.map(Promise::Status));
     rows.extend([Promise::Failures, Promise::Correlation, Promise::Watermarks]);
-    rows.extend([Promise::OptOuts, Promise::Parts]);
+    rows.extend([Promise::OptOuts, Promise::InboundMessages, Promise::Parts]);
     rows.extend(ContentKind::ALL.map(Promise::Content));
     rows.extend([
         Promise::Limits,

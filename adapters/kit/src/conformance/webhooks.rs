@@ -1,14 +1,14 @@
 //! Checks what is read from a provider's calls. What is forged is checked in [`forged`](super::forged).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use dispatch_contract::{
-    Account, AttemptId, ChannelSender, Correlation, Failure, Inbound, OptOut, Report, Status,
-    UnixMillis, Verdict, Watermark, WebhookOutcome,
+    AttemptId, ChannelSender, Correlation, Failure, Inbound, OptOut, Report, Status, Verdict,
+    Watermark,
 };
 
 use super::{
     ConformanceSubject, ExpectedReport, Findings, NOW, Promise, SampleWebhook, any_sample, attempt,
+    calls::{call, signed},
+    inbound,
 };
 
 /// How often a genuine webhook is changed at random.
@@ -43,6 +43,7 @@ pub(super) fn check(subject: &dyn ConformanceSubject) -> Findings {
     }
     conversations(subject, &mut findings);
     persons(subject, &mut findings);
+    inbound::check(subject, &mut findings);
     for webhook in subject.unrelated() {
         says_nothing(subject, &webhook, &mut findings);
     }
@@ -80,7 +81,8 @@ pub(super) fn samples(subject: &dyn ConformanceSubject) -> Vec<SampleWebhook> {
     let told = reported.into_iter().flat_map(|(_, webhooks)| webhooks);
     let covering = Status::ALL.iter().flat_map(|status| watermarks(subject, *status));
     let said = opt_out(subject, false).map_or_else(Vec::new, |told| subject.opt_outs(&told));
-    told.chain(covering).chain(said).chain(subject.unrelated()).collect()
+    let written = inbound::webhooks(subject, false);
+    told.chain(covering).chain(said).chain(written).chain(subject.unrelated()).collect()
 }
 
 /// The webhooks that tell a status of everything that was sent in a conversation.
@@ -157,7 +159,11 @@ fn persons(subject: &dyn ConformanceSubject, findings: &mut Findings) {
 
 fn told(subject: &dyn ConformanceSubject, report: Report) -> Vec<SampleWebhook> {
     let provider_id = subject.sample_id().to_owned();
-    subject.webhooks(&ExpectedReport { attempt: attempt(), provider_id, report })
+    let mut told = subject.webhooks(&ExpectedReport { attempt: attempt(), provider_id, report });
+    if report == Report::Reached(Status::Replied) {
+        told.extend(inbound::webhooks(subject, true));
+    }
+    told
 }
 
 /// What of ours an item names, and what it says.
@@ -355,27 +361,4 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0.to_le_bytes()
     }
-}
-
-/// The webhook, made genuine.
-pub(super) fn signed(subject: &dyn ConformanceSubject, webhook: &SampleWebhook) -> SampleWebhook {
-    let mut webhook = webhook.clone();
-    subject.sign(&mut webhook);
-    webhook
-}
-
-fn call(subject: &dyn ConformanceSubject, webhook: &SampleWebhook) -> WebhookOutcome {
-    call_as(subject, &subject.account("http://127.0.0.1:9"), webhook, NOW)
-}
-
-pub(super) fn call_as(
-    subject: &dyn ConformanceSubject,
-    account: &Account,
-    webhook: &SampleWebhook,
-    now: UnixMillis,
-) -> WebhookOutcome {
-    let read = || subject.provider().webhook(&webhook.as_request(), account, now);
-    // One that panics is neither genuine nor forged: it fails whatever is asked of it.
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| WebhookOutcome { status: 500, ..WebhookOutcome::forged() })
 }

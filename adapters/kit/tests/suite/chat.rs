@@ -132,12 +132,22 @@ impl Chat {
         text: &impl Fn(&'static str) -> Option<String>,
         said: String,
     ) -> Option<InboundMessage> {
+        let is_made = |mistake| self.makes(mistake);
+        let turned = is_made(Mistake::MessageTurnedRound);
+        let (from, to) = if turned { ("to", "from") } else { ("from", "to") };
+        let quoted = text("answers").filter(|_| !is_made(Mistake::QuoteDropped));
+        let id = match self.0.mistake {
+            Some(Mistake::MessageIdLeftOut) => String::new(),
+            Some(Mistake::MessageIdForAll) => "in-1".to_owned(),
+            _ => text("id")?,
+        };
+        let says = (!is_made(Mistake::MessageTextLost)).then_some(Content::Text(said));
         Some(InboundMessage {
-            id: text("id")?,
-            from: Endpoint::Id(text("from")?),
-            to: ChannelSender { channel: Channel::SMS, id: text("to")? },
-            content: vec![Content::Text(said)],
-            quoted_id: text("answers"),
+            quoted_id: quoted.or_else(|| is_made(Mistake::QuoteMadeUp).then(|| id.clone())),
+            id,
+            from: Endpoint::Id(text(from)?),
+            to: ChannelSender { channel: Channel::SMS, id: text(to)? },
+            content: says.into_iter().collect(),
             quoted_attempt: None,
             provider_time: None,
         })
@@ -214,11 +224,6 @@ impl ConformanceSubject for Chat {
         let ExpectedReport { attempt, provider_id: id, report } = told;
         let status = match report {
             Report::Reached(Status::Delivered) => "delivered",
-            Report::Reached(Status::Replied) => {
-                return vec![SampleWebhook::form(format!(
-                    "by=person&id=in-1&from=person&to=us&answers={id}&body=Yes"
-                ))];
-            }
             Report::Failed(Failure::Undeliverable) => "failed",
             Report::Reached(_) | Report::Failed(Failure::Rejected) => return Vec::new(),
         };
@@ -237,6 +242,14 @@ impl ConformanceSubject for Chat {
         let word = if told.is_lifted { "start" } else { "stop" };
         let (from, to) = (told.recipient.value(), &told.sender.id);
         vec![SampleWebhook::form(format!("says={word}&from={from}&to={to}"))]
+    }
+
+    fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
+        let (from, to, id) = (told.from.value(), &told.to.id, &told.id);
+        let [Content::Text(text)] = told.content.as_slice() else { return Vec::new() };
+        let quoted = told.quoted_id.as_deref().unwrap_or_default();
+        let form = format!("by=person&id={id}&from={from}&to={to}&answers={quoted}&body={text}");
+        vec![SampleWebhook::form(form)]
     }
 
     fn unrelated(&self) -> Vec<SampleWebhook> {

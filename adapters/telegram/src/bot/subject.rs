@@ -3,8 +3,8 @@
 use std::fmt;
 
 use dispatch_contract::{
-    Account, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind, Fault, Message, OptOut,
-    Options, Provider, Report, Retry, Secret, Status,
+    Account, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind, Fault, InboundMessage,
+    Message, OptOut, Options, Provider, Report, Retry, Secret, Status,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, RefusalSample, SampleWebhook, SignedPart, StubAnswer,
@@ -96,8 +96,6 @@ impl ConformanceSubject for TelegramBotSubject {
             return Vec::new();
         }
         let quoted = ours(&told.provider_id);
-        let mut answer = written(&quoted["chat"], "At eight, please.");
-        answer["reply_to_message"] = quoted.clone();
         let query = json!({
             "id": "4382bfdwdsb323b2d9",
             "from": person(),
@@ -105,7 +103,17 @@ impl ConformanceSubject for TelegramBotSubject {
             "chat_instance": "-3141592653589793238",
             "data": "at-eight",
         });
-        vec![update("message", &answer), update("callback_query", &query)]
+        vec![update("callback_query", &query)]
+    }
+
+    fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
+        let text = told.content.iter().find_map(Content::spoken).unwrap_or_default();
+        let mut message = written(&chat(told.from.value()), &text);
+        message["message_id"] = number(&told.id).into();
+        if let Some(quoted) = &told.quoted_id {
+            message["reply_to_message"] = ours(quoted);
+        }
+        vec![update("message", &message)]
     }
 
     /// Of what became of a message the Bot API tells nothing.
@@ -174,14 +182,19 @@ impl fmt::Debug for TelegramBotSubject {
 
 /// A message that the bot sent, by its id here.
 fn ours(provider_id: &str) -> Value {
-    let (chat_id, number) = provider_id.split_once(':').unwrap_or((provider_id, "1"));
+    let chat_id = provider_id.split(':').next().unwrap_or_default();
     json!({
-        "message_id": number.parse::<u64>().unwrap_or(1),
+        "message_id": number(provider_id),
         "from": { "id": BOT, "is_bot": true, "first_name": "Acme" },
         "date": 1_700_000_000,
         "chat": chat(chat_id),
         "text": "Your table is ready.",
     })
+}
+
+/// What Telegram calls a message within its chat.
+fn number(id: &str) -> u64 {
+    id.split(':').nth(1).and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
 fn chat(id: &str) -> Value {
