@@ -229,8 +229,7 @@ impl Client {
         }
     }
 
-    /// Hands each message that a person writes to `see`, with the token to go on behind it, and a token alone where all
-    /// has been told, until that returns `false`. A lost connection is taken up again behind the last: no gap, no
+    /// Hands what the stream of inbound messages tells to `see`, bookmarks too, until that returns `false`. A lost connection is taken up again behind the last: no gap, no
     /// repeat.
     ///
     /// # Errors
@@ -238,15 +237,14 @@ impl Client {
     pub async fn watch_inbound(
         &self,
         mut start: inbound::Start,
-        mut see: impl FnMut(Option<v1::InboundMessage>, &str) -> bool,
+        mut see: impl FnMut(&StreamInboundResponse) -> bool,
     ) -> Result<(), Status> {
         let mut outage = Outage::default();
         loop {
             let (mut has_moved, from) = (false, start.clone());
             let told = |response: StreamInboundResponse| {
-                let StreamInboundResponse { message, resume_token } = response;
-                let goes_on = see(message, &resume_token);
-                start = inbound::Start::ResumeToken(resume_token);
+                let goes_on = see(&response);
+                start = inbound::Start::ResumeToken(response.resume_token);
                 has_moved = true;
                 goes_on
             };

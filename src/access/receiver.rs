@@ -43,18 +43,18 @@ impl Access {
     }
 }
 
-/// Who is told of what a person wrote to a sender of a tenant's: the application that is `named`, if it has an inbound
-/// URL, else the tenant's default one, if that has.
+/// Who is told of what a person wrote to a sender of a tenant's: the first of the applications that are `named`, and of the
+/// tenant's default one, that has an inbound URL.
 ///
 /// # Errors
 /// If the store cannot be read.
 pub fn inbound_receiver(
     settings: &dyn Settings,
     tenant: &str,
-    named: Option<Uuid>,
+    named: &[Uuid],
 ) -> Result<Option<Application>, StoreError> {
     let is_told = |it: &Application| it.messages.as_ref().is_some_and(|it| it.inbound.is_some());
-    for id in [named, default_application(settings, tenant)?].into_iter().flatten() {
+    for id in named.iter().copied().chain(default_application(settings, tenant)?) {
         if let Some(found) = application(settings, tenant, id)?.filter(is_told) {
             return Ok(Some(found));
         }

@@ -3,7 +3,10 @@
 //! As with the journal it keeps a position, and writes callbacks together with it. That is not durable at once: after a
 //! crash it looks at some messages again, and makes the same callbacks under the same ids.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use dispatch_contract::Busy;
 use tokio_util::sync::CancellationToken;
@@ -14,14 +17,14 @@ use super::{
 };
 use crate::{
     access::inbound_receiver,
-    engine::{InboundMessages, ReceivedMessage},
+    engine::ReceivedMessage,
     store::{self, Cursor, Kind, SettingChange, StoreError},
 };
 
 /// How many messages are looked at once.
 const AT_ONCE: usize = 64;
-/// How long the follower pauses after a panic.
-const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+/// After how many messages that nobody is told of the position is saved all the same.
+const SAVE_EVERY: u64 = 1024;
 /// Where the position is kept, within its kind.
 const KEY: &[u8] = b"inbound";
 
@@ -30,6 +33,8 @@ pub(super) struct InboundFollower {
     store: Arc<CallbackStore>,
     /// The number of the last message that was looked at.
     position: u64,
+    /// The one that a start would go on behind.
+    saved: u64,
 }
 
 impl InboundFollower {
@@ -53,12 +58,11 @@ impl InboundFollower {
                 newest
             }
         };
-        Ok(InboundFollower { store, position })
+        Ok(InboundFollower { store, position, saved: position })
     }
 
     /// Follows until `stop`, or until the store fails.
     pub(super) async fn run(mut self, wake: Arc<WakeSignal>, stop: CancellationToken) {
-        let store = Arc::clone(&self.store);
         wake.notify();
         loop {
             let busy: Option<Busy> = tokio::select! {
@@ -72,24 +76,7 @@ impl InboundFollower {
                     tracing::error!(%error, "no application is told of inbound messages until the next start");
                     return;
                 }
-                Err(error) if error.is_panic() => {
-                    store.context.metrics.callbacks_panicked();
-                    tracing::error!(
-                        "telling of inbound messages panicked; it goes on from what was saved last"
-                    );
-                    drop(busy);
-                    let _ = stop.run_until_cancelled(tokio::time::sleep(AFTER_A_PANIC)).await;
-                    match InboundFollower::new(Arc::clone(&store)) {
-                        Ok(anew) => self = anew,
-                        Err(error) => {
-                            tracing::error!(%error, "no application is told of inbound messages until the next start");
-                            return;
-                        }
-                    }
-                    wake.notify();
-                    continue;
-                }
-                // The end of the runtime.
+                // The end of the runtime; a panic over a message is caught where it is.
                 Err(_) => return,
             }
             drop(busy);
@@ -100,7 +87,7 @@ impl InboundFollower {
     fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let messages = Arc::clone(&self.store.context.inbound);
-            let page = match InboundMessages::after(&messages, None, self.position, AT_ONCE) {
+            let page = match messages.after(None, self.position, AT_ONCE) {
                 Ok(page) => page,
                 Err(StoreError::Trimmed(Cursor(gone))) => {
                     let missed = gone.saturating_sub(self.position);
@@ -118,21 +105,48 @@ impl InboundFollower {
             }
             let mut made = Vec::new();
             for (_, message) in &page.messages {
-                let room_taken = made.len();
-                made.extend(self.callback(message, room_taken)?);
+                made.extend(self.readable_callback(message, made.len())?);
             }
             self.position = page.until;
-            self.save(&made)?;
+            let is_saved_seldom = made.is_empty() && self.position - self.saved < SAVE_EVERY;
+            if !is_saved_seldom {
+                self.save(&made)?;
+            }
         }
     }
 
-    fn save(&self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
+    fn save(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {
         let changes = made.iter().map(|(id, callback)| callback.put(*id));
         let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
         changes.push(saved_at(self.position)?);
         self.store.context.settings.note(changes)?;
-        self.store.context.metrics.callbacks("made", made.len());
+        self.saved = self.position;
+        let metrics = &self.store.context.metrics;
+        metrics.callbacks("made", made.len());
+        let is_dead =
+            |callback: &Callback| matches!(callback.state, DeliveryState::DeadLettered(_));
+        metrics.callbacks("dead_lettered", made.iter().filter(|(_, it)| is_dead(it)).count());
         self.store.add(made)
+    }
+
+    /// The same; a message that cannot be told of, or a bug over it, must not stop the callbacks of all others.
+    fn readable_callback(
+        &self,
+        message: &ReceivedMessage,
+        room_taken: usize,
+    ) -> Result<Option<(CallbackId, Callback)>, StoreError> {
+        match catch_unwind(AssertUnwindSafe(|| self.callback(message, room_taken))) {
+            Ok(Err(error @ StoreError::Corrupt { .. })) => {
+                tracing::error!(message = %message.id, %error, "no application is told of an inbound message");
+                Ok(None)
+            }
+            Ok(made) => made,
+            Err(_) => {
+                self.store.context.metrics.callbacks_panicked();
+                tracing::error!(message = %message.id, "no application is told of an inbound message: a panic");
+                Ok(None)
+            }
+        }
     }
 
     /// The callback of a message, if an application is told of it.
@@ -143,8 +157,9 @@ impl InboundFollower {
     ) -> Result<Option<(CallbackId, Callback)>, StoreError> {
         let context = &self.store.context;
         let id = CallbackId { about: message.id, sequence: 0 };
-        let (tenant, named) = (&message.tenant, message.application);
-        let Some(application) = inbound_receiver(&*context.settings, tenant, named)? else {
+        let tenant = &message.tenant;
+        let told = inbound_receiver(&*context.settings, tenant, &message.applications)?;
+        let Some(application) = told else {
             return Ok(None);
         };
         let Some(target) = CallbackTarget::of_inbound(&application) else { return Ok(None) };

@@ -10,8 +10,8 @@ use super::{
     show,
 };
 use crate::pb::v1::{
-    self, Address, InboundMessage, StreamStart, address::Endpoint, message::Content,
-    stream_inbound_request::Start,
+    self, Address, InboundMessage, StreamInboundResponse, StreamStart, address::Endpoint,
+    message::Content, stream_inbound_request::Start,
 };
 
 #[derive(Debug, Subcommand)]
@@ -58,10 +58,9 @@ async fn list(args: ListInboundArgs) -> Result<ExitCode, CommandFailure> {
     if left == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let see = |message: Option<InboundMessage>, _: &str| {
-        // A token alone comes once all has been told.
-        let Some(message) = message else { return false };
-        show::answer(args.remote.output, &message, row);
+    let see = |response: &StreamInboundResponse| {
+        let Some(message) = &response.message else { return !response.up_to_date };
+        show::answer(args.remote.output, message, row);
         left -= 1;
         left > 0
     };
@@ -76,13 +75,9 @@ async fn watch(args: WatchInboundArgs) -> Result<ExitCode, CommandFailure> {
         None => Start::Position(StreamStart::Now as i32),
     };
     let output = args.remote.output;
-    let see = |message: Option<InboundMessage>, token: &str| {
-        if let Some(message) = message {
-            let response = v1::StreamInboundResponse {
-                message: Some(message),
-                resume_token: token.to_owned(),
-            };
-            show::answer(output, &response, |it| it.message.as_ref().map_or(String::new(), row));
+    let see = |response: &StreamInboundResponse| {
+        if response.message.is_some() {
+            show::answer(output, response, |it| it.message.as_ref().map_or(String::new(), row));
         }
         true
     };

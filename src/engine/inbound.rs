@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Inbound, InboundMessage, OptOut, Receipt, Report, Status};
-use uuid::Uuid;
 
 use super::{
     Command, Engine, EngineError, HeardMessage, OptOutSource, QuotedMessage, ReceiptScope,
@@ -14,6 +13,9 @@ use crate::{
     machine::WorkflowId,
     store::{Record, StoreError},
 };
+
+/// When it is worth telling again what found no place.
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// What was told at once, by who takes it.
 #[derive(Default)]
@@ -53,6 +55,11 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let ToldAtOnce { reports, messages, opt_outs } = ToldAtOnce::of(items);
         let mut found = Vec::new();
+        let waits_for_the_disk = !messages.is_empty() || !opt_outs.is_empty();
+        let _place = match waits_for_the_disk.then(|| self.inbound_messages().place()) {
+            Some(None) => return Err(EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS }),
+            place => place,
+        };
         // These first: they may be refused, and then nothing at all was taken.
         if !reports.is_empty() || (messages.is_empty() && opt_outs.is_empty()) {
             let (provider, account) = (Arc::from(provider), Arc::from(account));
@@ -102,9 +109,8 @@ impl Engine {
         scope: Option<ReceiptScope>,
         messages: Vec<(InboundMessage, Option<AttemptId>)>,
     ) -> Result<(), EngineError> {
-        let (engine, account, now) = (self.clone(), Arc::clone(account), self.clock().wall());
-        let all = messages.len();
-        let new = self
+        let (engine, account, now) = (self.clone(), Arc::clone(account), self.clock().moment());
+        let (new, repeated) = self
             .beside_the_journal(move || {
                 let mut heard = Vec::new();
                 for (message, quoted) in messages {
@@ -113,13 +119,12 @@ impl Engine {
                 engine.inbound_messages().keep(heard, now)
             })
             .await?;
-        self.metrics().inbound_messages(all, new);
+        self.metrics().inbound_messages(new, repeated);
         Ok(())
     }
 
     /// A message, for each tenant whose it is: a sender's own account heard it for its tenants; else it is for whoever
-    /// sent what it quotes, or for the one tenant that the sender's routes name. Where that is none or
-    /// several, the configuration says whose it is.
+    /// sent what it quotes, or whose the sender is. Where nothing tells that, the configuration says whose it is.
     fn owned(
         &self,
         account: &Arc<str>,
@@ -129,6 +134,7 @@ impl Engine {
     ) -> Result<Vec<HeardMessage>, StoreError> {
         let routes = self.routes();
         let account = routes.former_names().present(account);
+        let to = routes.sender_as_named(account, &message.to);
         let (asked_by, quoted) = match quoted {
             Some(attempt) => self.quoted(attempt)?.unzip(),
             None => (None, None),
@@ -138,22 +144,25 @@ impl Engine {
             (Some(_), _) => Vec::new(),
             (None, Some(record)) => vec![Arc::clone(&record.tenant)],
             (None, None) => {
-                let only = routes.only_tenant(account, &message.to);
-                vec![only.unwrap_or_else(|| Arc::clone(self.inbound_messages().usual_tenant()))]
+                let owner = self.senders().owner(&message.to.channel, &to);
+                let tenant = routes.tenant_of(account, &message.to, owner);
+                let usual = || Arc::clone(self.inbound_messages().usual_tenant());
+                vec![tenant.unwrap_or_else(usual)]
             }
         };
-        let application = |tenant: &str| -> Option<Uuid> {
-            let linked = self.senders().application(tenant, &message.to);
-            let asked_by = asked_by.as_ref().filter(|record| *record.tenant == *tenant);
-            linked.or_else(|| asked_by?.requester.application)
-        };
-        let heard = |tenant: Arc<str>| HeardMessage {
-            application: application(&tenant),
-            quoted: quoted.filter(|_| asked_by.as_ref().is_some_and(|it| it.tenant == tenant)),
-            tenant,
-            account: Arc::clone(account),
-            to: routes.sender_as_named(account, &message.to),
-            message: message.clone(),
+        let heard = |tenant: Arc<str>| {
+            let asked_by = asked_by.as_ref().filter(|record| record.tenant == tenant);
+            let linked = self.senders().application(&tenant, &message.to);
+            let asking = asked_by.and_then(|record| record.requester.application);
+            HeardMessage {
+                applications: linked.into_iter().chain(asking).collect(),
+                quoted: quoted.filter(|_| asked_by.is_some()),
+                tenant,
+                account: Arc::clone(account),
+                former_accounts: routes.former_names().former(account).to_vec(),
+                to: to.clone(),
+                message: message.clone(),
+            }
         };
         Ok(tenants.into_iter().map(heard).collect())
     }

@@ -16,13 +16,14 @@ use std::{
 
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use uuid::Uuid;
 
 pub use row::{HeardMessage, QuotedMessage, ReceivedMessage};
 
-use crate::store::{
-    Cursor, Kind, SettingChange, Settings, StoreError, VALUE_BYTES, decode, encode,
+use crate::{
+    machine::Moment,
+    store::{Cursor, Kind, SettingChange, Settings, StoreError, VALUE_BYTES, decode, encode},
 };
 
 /// The row that says which messages are kept.
@@ -31,6 +32,8 @@ const KEPT: &[u8] = b"inbound";
 const ROWS: usize = 64;
 /// How many rows one call of [`InboundMessages::trim`] takes away.
 const MOST_TRIMMED: usize = 4096;
+/// How many wait for the disk at once, each on a thread of its own.
+const PLACES: usize = 64;
 
 /// How messages are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +73,7 @@ pub struct InboundMessages {
     /// One change at a time.
     changing: Mutex<()>,
     on_kept: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    places: Semaphore,
 }
 
 impl InboundMessages {
@@ -82,7 +86,13 @@ impl InboundMessages {
         let kept = kept.map(|row| decode(&row, || "the numbers of inbound messages".to_owned()));
         let kept = watch::Sender::new(kept.transpose()?.unwrap_or_default());
         let (changing, on_kept) = (Mutex::new(()), OnceLock::new());
-        Ok(InboundMessages { settings, options, kept, changing, on_kept })
+        let places = Semaphore::new(PLACES);
+        Ok(InboundMessages { settings, options, kept, changing, on_kept, places })
+    }
+
+    /// A place among those that wait for the disk, if there is one: more are told to come again.
+    pub(super) fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.try_acquire().ok()
     }
 
     /// Whose a message is where nothing tells one tenant.
@@ -107,24 +117,36 @@ impl InboundMessages {
         last.saturating_sub(gone)
     }
 
-    /// Keeps what was heard, durably, all or none, but for what is there already. Returns how many are new.
+    /// Keeps what was heard, durably, all or none, but for what is there already and what no provider can have told.
+    /// Returns how many are new, and how many were there.
     ///
     /// # Errors
     /// If it could not be made durable; then it may be told again.
-    pub fn keep(&self, heard: Vec<HeardMessage>, now: UnixMillis) -> Result<usize, StoreError> {
+    pub fn keep(
+        &self,
+        heard: Vec<HeardMessage>,
+        now: Moment,
+    ) -> Result<(usize, usize), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = *self.kept.borrow();
+        let durable = *self.kept.borrow();
+        let (mut kept, mut repeated) = (durable, 0);
         let mut new: HashMap<Uuid, (u64, Vec<u8>)> = HashMap::new();
         for message in heard.into_iter().filter(HeardMessage::is_within_bounds) {
             let id = message.id();
-            if new.contains_key(&id) || self.number(id)?.is_some() {
+            let is_kept = |id| -> Result<bool, StoreError> {
+                // One that could not be made durable may still be seen here.
+                Ok(self.number(id)?.is_some_and(|number| number <= durable.last))
+            };
+            let was_told = message.former_ids().map(is_kept).find(|it| *it != Ok(false));
+            if new.contains_key(&id) || is_kept(id)? || was_told.transpose()?.is_some() {
+                repeated += 1;
                 continue;
             }
             kept.last += 1;
             new.insert(id, (kept.last, fitting(ReceivedMessage::new(id, message, now))?));
         }
         if new.is_empty() {
-            return Ok(0);
+            return Ok((0, repeated));
         }
         let mut changes = vec![SettingChange::put(Kind::Service, KEPT, encode(&kept)?)];
         let count = new.len();
@@ -137,7 +159,7 @@ impl InboundMessages {
         if let Some(hook) = self.on_kept.get() {
             hook();
         }
-        Ok(count)
+        Ok((count, repeated))
     }
 
     /// Up to `limit` messages behind number `after`, of this tenant, or of everybody. Looks at a bounded number of
@@ -160,8 +182,8 @@ impl InboundMessages {
             if number > last || page.messages.len() == limit {
                 break;
             }
-            let message = ReceivedMessage::decode(row)?;
             page.until = number;
+            let Some(message) = readable(number, row) else { continue };
             if whose.is_none_or(|tenant| *message.tenant == *tenant) {
                 page.messages.push((number, message));
             }
@@ -178,10 +200,12 @@ impl InboundMessages {
     pub fn get(&self, id: Uuid) -> Result<Option<ReceivedMessage>, StoreError> {
         let Some(number) = self.number(id)? else { return Ok(None) };
         let row = self.settings.get(Kind::InboundMessage, &number.to_be_bytes())?;
-        row.map(|row| ReceivedMessage::decode(&row)).transpose()
+        let message = row.map(|row| ReceivedMessage::decode(&row)).transpose()?;
+        Ok(message.filter(|message| message.id == id))
     }
 
-    /// Takes away what is older than is kept, or more, some of it: true if there may be more to do.
+    /// Takes away what is older than is kept, or more, some of it: true if there may be more to do. `now` is engine
+    /// time: a wrong wall clock takes nothing away.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -197,21 +221,25 @@ impl InboundMessages {
             let rows = self.settings.list(Kind::InboundMessage, Some(&from), ROWS)?;
             may_be_more = !rows.is_empty();
             for (key, row) in rows {
-                let (number, message) = (number_of(&key)?, ReceivedMessage::decode(&row)?);
-                if message.create_time >= before && number > most_gone {
+                let number = number_of(&key)?;
+                let message = readable(number, &row);
+                let is_young = message.as_ref().is_some_and(|it| it.kept_since >= before);
+                if is_young && number > most_gone {
                     may_be_more = false;
                     break;
                 }
                 kept.gone = number;
                 changes.push(SettingChange::remove(Kind::InboundMessage, key));
-                changes.push(SettingChange::remove(Kind::InboundId, *message.id.as_bytes()));
+                let id = message.map(|message| *message.id.as_bytes());
+                changes.extend(id.map(|id| SettingChange::remove(Kind::InboundId, id)));
             }
         }
         if !changes.is_empty() {
             changes.push(SettingChange::put(Kind::Service, KEPT, encode(&kept)?));
+            // Said first: whoever reads meanwhile must not take a gap for the end.
+            self.kept.send_replace(kept);
             // Done again if it is lost.
             self.settings.note(changes)?;
-            self.kept.send_replace(kept);
         }
         Ok(may_be_more)
     }
@@ -222,6 +250,14 @@ impl InboundMessages {
     }
 }
 
+/// A row, if it can be read: one that cannot must not stand in the way of all others.
+fn readable(number: u64, row: &[u8]) -> Option<ReceivedMessage> {
+    let message = ReceivedMessage::decode(row);
+    message
+        .inspect_err(|error| tracing::error!(number, %error, "an inbound message cannot be read"))
+        .ok()
+}
+
 /// The row of a message. What does not fit is left out, from its end.
 fn fitting(mut message: ReceivedMessage) -> Result<Vec<u8>, StoreError> {
     loop {
@@ -229,7 +265,6 @@ fn fitting(mut message: ReceivedMessage) -> Result<Vec<u8>, StoreError> {
         if row.len() <= VALUE_BYTES || message.content.pop().is_none() {
             return Ok(row);
         }
-        message.is_cut = true;
     }
 }
 

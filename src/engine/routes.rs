@@ -184,19 +184,26 @@ impl RouteTable {
         })
     }
 
-    /// The one tenant that the routes name on which a sender sends under an account, known by its present name.
-    pub(super) fn only_tenant(&self, account: &str, sender: &ChannelSender) -> Option<Arc<str>> {
-        let mut named = BTreeSet::new();
-        for route in self.routes_of(account, &sender.channel, &sender.id) {
-            match &route.tenants {
-                RouteTenants::All => return None,
-                RouteTenants::Only(tenants) => named.extend(tenants),
-            }
+    /// Whose is what is written to a sender under an account, known by its present name: the one tenant that routes
+    /// name for that sender; where none is for it, `owner`, who registered it, or the one tenant that its routes name.
+    pub(super) fn tenant_of(
+        &self,
+        account: &str,
+        sender: &ChannelSender,
+        owner: Option<Arc<str>>,
+    ) -> Option<Arc<str>> {
+        let of_channel = self.routes.iter().filter(|it| *it.adapter.channel() == sender.channel);
+        let is_named = |route: &&Route| match &route.sender {
+            SenderMatch::Any => false,
+            SenderMatch::Exactly(value) => *value == sender.id,
+        };
+        let named: Vec<_> = of_channel.filter(is_named).collect();
+        if !named.is_empty() {
+            return only_tenant(named);
         }
-        match (named.pop_first(), named.is_empty()) {
-            (Some(tenant), true) => Some(Arc::clone(tenant)),
-            (Some(_) | None, _) => None,
-        }
+        let any: Vec<_> = self.routes_of(account, &sender.channel, &sender.id).collect();
+        let reaches = |owner: &Arc<str>| any.iter().any(|route| route.tenants.admits(owner));
+        owner.filter(reaches).or_else(|| only_tenant(any))
     }
 
     /// A sender under an account, known by its present name, as messages name it.
@@ -337,6 +344,19 @@ impl SenderMatch {
             SenderMatch::Exactly(value) => value == sender.value(),
         }
     }
+}
+
+/// The one tenant that routes name; `None` where they name none or several.
+fn only_tenant(routes: Vec<&Route>) -> Option<Arc<str>> {
+    let mut tenants = BTreeSet::new();
+    for route in routes {
+        match &route.tenants {
+            RouteTenants::All => return None,
+            RouteTenants::Only(named) => tenants.extend(named),
+        }
+    }
+    let only = tenants.pop_first()?;
+    tenants.is_empty().then(|| Arc::clone(only))
 }
 
 /// A sender without what a person does not see in it.

@@ -24,11 +24,11 @@ use crate::{
         Error, authorization, code_name,
         token::{Position, Tokens, audience},
     },
-    engine::{Engine, EngineError, InboundMessages, InboundPage, KeptNumbers},
+    engine::{Engine, EngineError, InboundPage, KeptNumbers},
     fair::DiskTurns,
     pb::v1::{
-        StreamInboundRequest, StreamInboundResponse, StreamStart, inbound_service_server,
-        stream_inbound_request::Start,
+        InboundMessage, StreamInboundRequest, StreamInboundResponse, StreamStart,
+        inbound_service_server, stream_inbound_request::Start,
     },
     store::{Cursor, StoreError},
 };
@@ -59,6 +59,8 @@ struct InboundStream {
     tokens: Tokens,
     /// The number behind which it goes on.
     position: u64,
+    /// It began with the oldest, and has told none yet.
+    from_beginning: bool,
     to: mpsc::Sender<InboundItem>,
     /// One reserved slot, so that an error can always be sent.
     error_slot: Option<mpsc::OwnedPermit<InboundItem>>,
@@ -94,6 +96,7 @@ impl InboundService {
         let tokens = Tokens::new(key, self.engine.reader().incarnation()).of_inbound();
         let whose = caller.view(&request.tenant)?;
         let kept = *self.engine.inbound_messages().kept().borrow();
+        let from_beginning = request.start == Some(Start::Position(StreamStart::Beginning as i32));
         let position = start(request.start, kept, &tokens, audience(&whose))?;
         // One place more, for the error that may end it.
         let (to, messages) = mpsc::channel(STREAM_AHEAD + 1);
@@ -104,6 +107,7 @@ impl InboundService {
             whose,
             tokens,
             position,
+            from_beginning,
             to,
             error_slot,
             reader_timeout: self.reader_timeout,
@@ -190,7 +194,7 @@ impl InboundStream {
             while self.some_more(newest).await? {}
             // Said once: a reader that is cut off before the first message could not come back to here.
             if !std::mem::replace(&mut has_told_all, true) {
-                self.deliver(None).await?;
+                self.bookmark(true).await?;
             }
             self.wait(&mut kept).await?;
         }
@@ -203,12 +207,13 @@ impl InboundStream {
         for (number, message) in messages {
             self.position = number;
             let message = render::inbound_message(&message, &self.own);
-            self.deliver(Some(message)).await?;
+            self.from_beginning = false;
+            self.deliver(Some(message), false).await?;
         }
         self.position = until;
         // Where much comes for others, the reader must hear where it is all the same.
         if Instant::now() >= self.bookmark_at {
-            self.deliver(None).await?;
+            self.bookmark(false).await?;
         }
         Ok(until > before && until < newest)
     }
@@ -216,9 +221,14 @@ impl InboundStream {
     async fn read(&mut self) -> Result<InboundPage, StreamEnded> {
         let (messages, whose, after) =
             (Arc::clone(self.engine.inbound_messages()), self.whose.clone(), self.position);
-        let read = move || InboundMessages::after(&messages, whose.as_deref(), after, AT_ONCE);
+        let read = move || messages.after(whose.as_deref(), after, AT_ONCE);
         match self.turns.read_for_stream(&self.own, read).await {
             Ok(Ok(page)) => Ok(page),
+            // Whoever asked for the oldest gets what is the oldest by now.
+            Ok(Err(StoreError::Trimmed(Cursor(gone)))) if self.from_beginning => {
+                let until = std::mem::replace(&mut self.position, gone).max(gone);
+                Ok(InboundPage { messages: Vec::new(), until })
+            }
             Ok(Err(StoreError::Trimmed(Cursor(gone)))) => {
                 let oldest = token_of(&self.tokens, audience(&self.whose), gone);
                 Err(self.fail(Error::TokenTooOld { oldest }))
@@ -236,7 +246,7 @@ impl InboundStream {
                     return changed.map_err(|_| self.fail(EngineError::Unavailable.into()));
                 }
                 () = self.to.closed() => return Err(StreamEnded),
-                () = tokio::time::sleep_until(self.bookmark_at) => self.deliver(None).await?,
+                () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark(true).await?,
                 _ = self.engine.stopped() => {
                     return Err(self.fail(EngineError::Unavailable.into()));
                 }
@@ -244,14 +254,19 @@ impl InboundStream {
         }
     }
 
+    async fn bookmark(&mut self, up_to_date: bool) -> Result<(), StreamEnded> {
+        self.deliver(None, up_to_date).await
+    }
+
     /// Sends a message, or where the stream is.
     async fn deliver(
         &mut self,
-        message: Option<crate::pb::v1::InboundMessage>,
+        message: Option<InboundMessage>,
+        up_to_date: bool,
     ) -> Result<(), StreamEnded> {
         self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
         let resume_token = token_of(&self.tokens, audience(&self.whose), self.position);
-        let response = StreamInboundResponse { message, resume_token };
+        let response = StreamInboundResponse { message, resume_token, up_to_date };
         match tokio::time::timeout(self.reader_timeout, self.to.send(Ok(response))).await {
             Ok(sent) => sent.map_err(|_| StreamEnded),
             Err(_) => Err(self.fail(Error::ReaderStuck)),

@@ -24,16 +24,15 @@ pub(super) struct TableSource {
 }
 
 /// Takes away what persons wrote too long ago, beside the runtime; what one round leaves the next one takes.
-fn trim_inbound(engine: &Engine) {
+async fn trim_inbound(engine: &Engine) {
     if engine.is_read_only() {
         return;
     }
-    let (messages, now) = (Arc::clone(engine.inbound_messages()), engine.clock().wall());
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = messages.trim(now) {
-            tracing::error!(%error, "what persons wrote too long ago could not be taken away");
-        }
-    });
+    let (messages, now) = (Arc::clone(engine.inbound_messages()), engine.clock().now());
+    let trimmed = tokio::task::spawn_blocking(move || messages.trim(now));
+    if let Ok(Err(error)) = trimmed.await {
+        tracing::error!(%error, "what persons wrote too long ago could not be taken away");
+    }
 }
 
 /// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
@@ -61,7 +60,9 @@ pub(super) async fn tend(
             for TableSource { room, count } in &tables {
                 engine.metrics().tables(room, count());
             }
-            trim_inbound(&engine);
+            if !is_over {
+                trim_inbound(&engine).await;
+            }
         }
         let is_due = is_over || reported.elapsed() >= REPORT_EVERY;
         if is_due {

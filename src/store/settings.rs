@@ -85,8 +85,10 @@ pub trait Settings: Send + Sync {
 }
 
 impl Kind {
-    /// All of them.
+    /// All of them, in the order in which a backup reads them.
     pub const ALL: [Kind; 12] = [
+        Kind::InboundId,
+        Kind::InboundMessage,
         Kind::Key,
         Kind::Application,
         Kind::ExternalAccount,
@@ -94,11 +96,10 @@ impl Kind {
         Kind::Callback,
         Kind::CallbackState,
         Kind::DefaultApplication,
-        Kind::Service,
         Kind::UsedToken,
         Kind::OptOut,
-        Kind::InboundMessage,
-        Kind::InboundId,
+        // Behind the rows that it counts: a backup reads them one after the other while others are written.
+        Kind::Service,
     ];
 
     /// Stands before the key of a stored row; never changed.

@@ -151,9 +151,9 @@ impl Metrics {
         }
     }
 
-    /// Counts what persons wrote: `new` of `all` that were told were not there before.
-    pub fn inbound_messages(&self, all: usize, new: usize) {
-        for (outcome, count) in [("kept", new), ("repeated", all.saturating_sub(new))] {
+    /// Counts what persons wrote: what is new, and what was there already.
+    pub fn inbound_messages(&self, new: usize, repeated: usize) {
+        for (outcome, count) in [("kept", new), ("repeated", repeated)] {
             let labels = OutcomeLabels { outcome };
             if count > 0 {
                 self.families.inbound_messages.get_or_create(&labels).inc_by(count as u64);

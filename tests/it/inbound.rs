@@ -7,11 +7,13 @@ use dispatch::{
     access::{Application, PayloadVersion, Signing, Webhook},
     client::Client,
     config::Config,
+    engine::ReceiptScope,
     pb::v1::{
-        InboundMessage, StreamInboundRequest, StreamInboundResponse, StreamStart,
-        stream_inbound_request::Start,
+        AllWorkflows, CreateAccountRequest, InboundMessage, StreamInboundRequest,
+        StreamInboundResponse, StreamStart, StreamStatusRequest, stream_inbound_request::Start,
+        stream_status_request::Target, stream_status_response::Kind,
     },
-    store::{ApiDialect, Kind, SettingChange, encode},
+    store::{self, ApiDialect, SettingChange, encode},
 };
 use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, Inbound, Media};
 use tokio::time::timeout;
@@ -85,7 +87,7 @@ async fn what_a_person_writes_is_told_once_and_a_stream_goes_on_behind_what_it_t
     let running = Running::start(&in_memory()).await;
     let mut live = stream(&running.client, None, "").await.unwrap();
     let begin = next(&mut live).await;
-    assert_eq!(begin.message, None, "where it begins is told at once");
+    assert!(begin.message.is_none() && begin.up_to_date, "where it begins is told at once");
     let picture = Media { url: "https://example.com/cat.jpg".to_owned(), caption: None };
     let content = vec![Content::Text("Look".to_owned()), Content::Image(picture)];
     hears(&running, vec![text("1"), Inbound::Message(said("2", content)), text("1")]).await;
@@ -105,10 +107,18 @@ async fn what_a_person_writes_is_told_once_and_a_stream_goes_on_behind_what_it_t
             assert_eq!(next(&mut again).await.message.unwrap().provider_message_id, id);
         }
     }
-    // A token of this stream is none of the other, and the other way round.
-    let foreign = Some(Start::ResumeToken("junk".to_owned()));
-    let refused = stream(&running.client, foreign, "").await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    // A token of the stream of statuses is none of this one.
+    let all =
+        StreamStatusRequest { target: Some(Target::All(AllWorkflows {})), ..Default::default() };
+    let mut statuses = running.client.raw().stream_status(all).await.unwrap().into_inner();
+    let Some(Kind::Bookmark(other)) = statuses.message().await.unwrap().unwrap().kind else {
+        panic!("no bookmark")
+    };
+    for foreign in [other.resume_token, "junk".to_owned()] {
+        let foreign = Some(Start::ResumeToken(foreign));
+        let refused = stream(&running.client, foreign, "").await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    }
     running.stop().await;
 }
 
@@ -165,6 +175,70 @@ async fn a_message_is_its_tenant_s_alone_and_where_nothing_tells_it_the_configur
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_registered_a_sender_or_has_a_route_for_it_is_told_of_it_beside_a_route_for_all() {
+    let mut config = in_memory();
+    config.access.keys = vec![
+        key("operator", "default", &["create", "operator"]),
+        key("acme", "acme", &ALL),
+        key("other", "other", &ALL),
+    ];
+    let route = |name: &str, channel: &str, more: &str| {
+        format!(
+            "[[routes]]\nname = \"{name}\"\nadapter = \"sandbox-{channel}\"\naccount = \"sandbox\"\n{more}\n"
+        )
+    };
+    let own = format!("sender = \"{US}\"\ntenants = [\"other\"]");
+    let all = "tenants = [\"*\"]";
+    let routes =
+        [route("own", "sms", &own), route("sms", "sms", all), route("m", "messenger", all)];
+    config.routes = Config::parse(&routes.concat()).unwrap().routes;
+    let house = House::new(&config).await;
+    let page = "107083064136738";
+    let account = CreateAccountRequest {
+        provider: "messenger".to_owned(),
+        external_id: page.to_owned(),
+        access_token: "a-token".to_owned(),
+        ..CreateAccountRequest::default()
+    };
+    house.of("acme").accounts().create_account(account).await.unwrap();
+    let to = |id: &str, page: &str| {
+        let to = ChannelSender { channel: Channel::MESSENGER, id: page.to_owned() };
+        let from = Endpoint::Id("2384965291561984".to_owned());
+        Inbound::Message(dispatch_contract::InboundMessage { to, from, ..said(id, vec![]) })
+    };
+    let items = vec![text("1"), to("2", page), to("3", "20708306413673")];
+    house.service.engine.inbound("sandbox", "sandbox", items).await.unwrap();
+    let expected = [("1", "other"), ("2", "acme"), ("3", "")];
+    let whose = whose(&house).await;
+    assert!(whose.iter().map(|(id, whose)| (&**id, &**whose)).eq(expected), "{whose:?}");
+    house.service.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sender_s_own_account_heard_is_for_its_tenants_and_that_sender_alone() {
+    let mut config = in_memory();
+    config.access.keys = vec![key("operator", "default", &["create", "operator"])];
+    let house = House::new(&config).await;
+    let scope = |sender: &str| {
+        let sender = ChannelSender { channel: Channel::SMS, id: sender.to_owned() };
+        ReceiptScope::new(["acme", "other"].map(Arc::from).to_vec(), sender)
+    };
+    for (id, sender) in [("1", US), ("2", "ANOTHER")] {
+        let told = house.service.engine.inbound_of(
+            "sandbox",
+            "sandbox",
+            Some(scope(sender)),
+            vec![text(id)],
+        );
+        told.await.unwrap();
+    }
+    let expected = [("1", "acme"), ("1", "other")];
+    let whose = whose(&house).await;
+    assert!(whose.iter().map(|(id, whose)| (&**id, &**whose)).eq(expected), "{whose:?}");
+    house.service.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_quotes_one_of_ours_names_its_workflow_and_counts_as_its_answer() {
     let running = Running::start(&in_memory()).await;
     running.script(PERSON, "accept; deliver 1s").await;
@@ -213,7 +287,7 @@ async fn messages_and_tokens_outlive_a_restart_and_retention_says_what_it_took()
     }
     running.advance(Duration::from_secs(61)).await;
     let messages = Arc::clone(running.service.engine.inbound_messages());
-    messages.trim(running.service.engine.clock().wall()).unwrap();
+    messages.trim(running.service.engine.clock().now()).unwrap();
     let refused = stream(&running.client, resume(), "").await.unwrap_err();
     assert_eq!((refused.code(), &*reason(&refused)), (Code::OutOfRange, "RESUME_TOKEN_TOO_OLD"));
     assert_eq!(all(&running.client).await, []);
@@ -231,7 +305,7 @@ fn told_at(address: &str, version: PayloadVersion) -> Application {
 
 fn as_default(running: &Running, application: &Application) {
     let row = encode(&application.id).unwrap();
-    let change = SettingChange::put(Kind::DefaultApplication, &*application.tenant, row);
+    let change = SettingChange::put(store::Kind::DefaultApplication, &*application.tenant, row);
     running.service.engine.settings().write(vec![change]).unwrap();
 }
 
@@ -257,7 +331,7 @@ async fn an_application_is_told_at_its_inbound_url_signed_and_again_until_it_tak
     assert_eq!((&body["from"], &body["to"]), (&ANN.into(), &US.into()));
     assert_eq!((&body["channel"], &body["message_type"]), (&"sms".into(), &"image".into()));
     assert_eq!(body["image"]["caption"], "Look");
-    assert_eq!(body["content"].as_array().unwrap().len(), 2);
+    assert_eq!(body["parts"].as_array().unwrap().len(), 2);
     assert_eq!(got[1].header("webhook-id"), format!("{}.0", message.message_id));
     // Told again by the provider, it is the same message.
     hears(&told.running, vec![text("1")]).await;
@@ -313,5 +387,33 @@ async fn the_command_line_lists_what_is_kept_and_names_callbacks_that_wait() {
     let id = waiting.split_whitespace().next().unwrap();
     let shown = told.cli(&["callbacks", "show", id]).await;
     assert!(shown.contains("message ") && !shown.contains("workflow "), "{shown}");
+    told.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_is_told_after_a_restart_of_what_came_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = allowing(in_memory());
+    config.store.kind = dispatch::config::StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    let receiver = Receiver::start().await;
+    receiver.answer([crate::callbacks::receiver::Answer::status(503)]);
+    let told = Told::start(&config).await;
+    let application = told_at(&receiver.url("/inbound"), PayloadVersion::V1);
+    told.keep(&application);
+    as_default(&told.running, &application);
+    hears(&told.running, vec![text("1")]).await;
+    told.advance(Duration::from_millis(1)).await;
+    hears(&told.running, vec![text("2")]).await;
+    told.running.stop().await;
+
+    let told = Told::start(&config).await;
+    told.advance(Duration::from_secs(3600)).await;
+    let mut texts: Vec<_> =
+        receiver.received().iter().map(|it| it.json()["text"].clone()).collect();
+    texts.sort_by_key(ToString::to_string);
+    texts.dedup();
+    assert_eq!(texts, ["text 1", "text 2"]);
+    assert_eq!(told.list(None).await, [], "nothing waits");
     told.running.stop().await;
 }

@@ -1,9 +1,10 @@
 //! What a person wrote, as its receiver knows it: the inbound message of Messages v0.1, or of v1.
 //!
 //! Both have one content a message. Of several they are told a file or a place before a text, which is then the file's
-//! caption, and both before what only its provider has words for; `content`, which is ours, has all of them.
+//! caption, and both before what only its provider has words for; `parts`, which is ours, has all of them. What a
+//! provider charges for a message, and in how many pieces it came, is not told.
 
-use dispatch_contract::{Content, Media};
+use dispatch_contract::{Channel, Content, Media};
 use serde_json::{Map, Number, Value, json};
 
 use crate::{
@@ -25,7 +26,7 @@ pub(in crate::callbacks) fn inbound(
     let at = message.provider_time.unwrap_or(message.create_time);
     body.insert("timestamp".to_owned(), timestamp(at).into());
     let parts: Vec<_> = message.content.iter().map(|part| part_of(part, None, version)).collect();
-    body.insert("content".to_owned(), parts.into_iter().map(Value::Object).collect());
+    body.insert("parts".to_owned(), parts.into_iter().map(Value::Object).collect());
     serde_json::to_vec(&body).ok()
 }
 
@@ -40,7 +41,6 @@ fn v01(message: &ReceivedMessage) -> Map<String, Value> {
         "message_uuid": message.id.to_string(),
         "to": endpoint(&message.channel, &message.to),
         "from": endpoint(&message.channel, &message.from),
-        "direction": "inbound",
         "message": said,
     }));
     if let Some(quoted) = &message.quoted {
@@ -60,8 +60,15 @@ fn v1(message: &ReceivedMessage) -> Map<String, Value> {
     body.insert("channel".to_owned(), v1_channel(&message.channel).into());
     body.insert("to".to_owned(), message.to.value().into());
     body.insert("from".to_owned(), message.from.value().into());
-    let status = if message.quoted.is_some() { "available" } else { "none" };
-    body.insert("context_status".to_owned(), status.into());
+    // The one channel that has it.
+    if message.channel == Channel::WHATSAPP {
+        let status = match (&message.quoted, &message.quoted_id) {
+            (Some(_), _) => "available",
+            (None, Some(_)) => "unavailable",
+            (None, None) => "none",
+        };
+        body.insert("context_status".to_owned(), status.into());
+    }
     if let Some(quoted) = quoted_uuid(message) {
         let context = json!({ "message_uuid": quoted, "message_from": message.to.value() });
         body.insert("context".to_owned(), context);

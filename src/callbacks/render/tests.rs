@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     callbacks::notification::notifications,
+    engine::ReceivedMessage,
     machine::{
         AcceptedBy, Fact, FailoverCondition, Moment, PolicySnapshot, Reason, RouteProperties,
         StepPlan, WorkflowId,
@@ -441,4 +442,43 @@ fn the_dialect_decides_the_version_before_the_application_does() {
     assert_eq!(version_for(ApiDialect::DispatchV01, PayloadVersion::V01), PayloadVersion::V01);
     assert_eq!(version_for(ApiDialect::MessagesV01, PayloadVersion::V1), PayloadVersion::V01);
     assert!(!wants_report(ApiDialect::MessagesV01));
+}
+
+/// What a person wrote on WhatsApp, quoting what nobody here knows.
+fn written(content: Vec<Content>, version: PayloadVersion) -> Value {
+    let message = ReceivedMessage::of_a_person(content, Some("somebody-else-s".to_owned()));
+    serde_json::from_slice(&inbound(&message, version).unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_person_writes_is_told_in_the_words_of_either_version() {
+    let place = Content::Location {
+        latitude: "51.5".to_owned(),
+        longitude: "-0.1".to_owned(),
+        name: Some("Here".to_owned()),
+        address: None,
+    };
+    let text = || Content::Text("Yes".to_owned());
+    let tapped = || Content::Custom(r#"{"button":{"payload":"yes"}}"#.to_owned());
+    let v1 = written(vec![text(), place.clone()], PayloadVersion::V1);
+    assert_eq!(v1["message_type"], "location");
+    assert_eq!(v1["location"], json!({ "lat": 51.5, "long": -0.1, "name": "Here" }));
+    assert_eq!(
+        (&v1["channel"], &v1["context_status"]),
+        (&json!("whatsapp"), &json!("unavailable"))
+    );
+    assert_eq!(v1["parts"][0], json!({ "type": "text", "text": "Yes" }));
+    let v01 = written(vec![place], PayloadVersion::V01);
+    let told = &v01["message"]["content"];
+    assert_eq!(told["location"]["latitude"], "51.5");
+    // What was tapped is told as people read it, and as its provider has it.
+    let v1 = written(vec![text(), tapped()], PayloadVersion::V1);
+    assert_eq!((&v1["message_type"], &v1["text"]), (&json!("text"), &json!("Yes")));
+    assert_eq!(
+        v1["parts"][1],
+        json!({ "type": "unsupported", "custom": { "button": { "payload": "yes" } } })
+    );
+    for (content, version) in [(vec![], PayloadVersion::V1), (vec![tapped()], PayloadVersion::V1)] {
+        assert_eq!(written(content, version)["message_type"], "unsupported");
+    }
 }

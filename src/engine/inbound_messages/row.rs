@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::store::{StoreError, decode};
+use crate::{
+    machine::Moment,
+    store::{StoreError, decode},
+};
 
 const LABEL: &[u8] = b"dispatch inbound message";
 /// The longest address and the longest id of a provider's that are kept, in bytes; none of ours is longer.
@@ -27,10 +30,12 @@ pub struct QuotedMessage {
 pub struct HeardMessage {
     /// Whose.
     pub tenant: Arc<str>,
-    /// The application that is told of it before others; `None`: the tenant's default one.
-    pub application: Option<Uuid>,
+    /// The applications that may be told of it, before the tenant's default one.
+    pub applications: Vec<Uuid>,
     /// The account that heard it, as `provider/name`.
     pub account: Arc<str>,
+    /// What that was called before.
+    pub former_accounts: Vec<Arc<str>>,
     /// To whom it is, as messages name their sender.
     pub to: Endpoint,
     /// The message of ours that it quotes.
@@ -46,8 +51,8 @@ pub struct ReceivedMessage {
     pub id: Uuid,
     /// Whose.
     pub tenant: Arc<str>,
-    /// The application that is told of it before others; `None`: the tenant's default one.
-    pub application: Option<Uuid>,
+    /// The applications that may be told of it, before the tenant's default one.
+    pub applications: Vec<Uuid>,
     /// The account that heard it, as `provider/name`.
     pub account: Arc<str>,
     /// The channel.
@@ -58,25 +63,36 @@ pub struct ReceivedMessage {
     pub to: Endpoint,
     /// What it says.
     pub content: Vec<Content>,
-    /// Whether it said more than is kept.
-    pub is_cut: bool,
-    /// The message of ours that it quotes.
+    /// The message of ours that it quotes, as far as it was known when this came.
     pub quoted: Option<QuotedMessage>,
+    /// The provider's id of what it quotes, ours or not.
+    pub quoted_id: Option<String>,
     /// The provider's id of it.
     pub provider_id: String,
     /// The provider's own time for it.
     pub provider_time: Option<UnixMillis>,
-    /// When it came here, by the wall clock.
+    /// When it came here, by the wall clock: to be shown.
     pub create_time: UnixMillis,
+    /// The same in engine time: how long it is kept.
+    pub(super) kept_since: UnixMillis,
 }
 
 impl HeardMessage {
     /// Its id: a UUIDv8, the first sixteen bytes of SHA-256 over a label, the tenant, the account and the provider's
     /// id, each behind its length, with version and variant set.
     pub(super) fn id(&self) -> Uuid {
+        self.id_under(&self.account)
+    }
+
+    /// Its id if it was told before, under what its account was called then.
+    pub(super) fn former_ids(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.former_accounts.iter().map(|account| self.id_under(account))
+    }
+
+    fn id_under(&self, account: &str) -> Uuid {
         let mut hash = Sha256::new();
         hash.update(LABEL);
-        for name in [&*self.tenant, &*self.account, self.message.id.as_str()] {
+        for name in [&*self.tenant, account, self.message.id.as_str()] {
             hash.update((name.len() as u64).to_be_bytes());
             hash.update(name);
         }
@@ -94,22 +110,45 @@ impl HeardMessage {
 }
 
 impl ReceivedMessage {
-    pub(super) fn new(id: Uuid, heard: HeardMessage, now: UnixMillis) -> Self {
-        let HeardMessage { tenant, application, account, to, quoted, message } = heard;
+    pub(super) fn new(id: Uuid, heard: HeardMessage, now: Moment) -> Self {
+        let HeardMessage { tenant, applications, account, to, quoted, message, .. } = heard;
         ReceivedMessage {
             id,
             tenant,
-            application,
+            applications,
             account,
             channel: message.to.channel,
             from: message.from,
             to,
             content: message.content,
-            is_cut: false,
             quoted,
+            quoted_id: message.quoted_id,
             provider_id: message.id,
             provider_time: message.provider_time,
-            create_time: now,
+            create_time: now.wall,
+            kept_since: now.engine,
+        }
+    }
+
+    /// What a person wrote on WhatsApp, for tests of what is told of it.
+    #[cfg(test)]
+    pub(crate) fn of_a_person(content: Vec<Content>, quoted_id: Option<String>) -> Self {
+        let number = |text: &str| Endpoint::Number(text.to_owned());
+        ReceivedMessage {
+            id: Uuid::nil(),
+            tenant: Arc::from("default"),
+            applications: Vec::new(),
+            account: Arc::from("meta/main"),
+            channel: Channel::WHATSAPP,
+            from: number("447700900001"),
+            to: number("447700900000"),
+            content,
+            quoted: None,
+            quoted_id,
+            provider_id: "wamid".to_owned(),
+            provider_time: None,
+            create_time: UnixMillis(0),
+            kept_since: UnixMillis(0),
         }
     }
 

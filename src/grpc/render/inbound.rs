@@ -23,12 +23,12 @@ pub(crate) fn inbound_message(message: &ReceivedMessage, own: &str) -> v1::Inbou
             .iter()
             .map(|part| v1::Message { content: Some(content(part)), ..v1::Message::default() })
             .collect(),
-        truncated: message.is_cut,
         workflow_id: quoted.map(|it| it.workflow.to_string()).unwrap_or_default(),
         step,
         attempt_id: quoted.map(ToString::to_string).unwrap_or_default(),
         account: message.account.to_string(),
         provider_message_id: message.provider_id.clone(),
+        quoted_provider_message_id: message.quoted_id.clone().unwrap_or_default(),
         provider_time: message.provider_time.map(timestamp),
         create_time: Some(timestamp(message.create_time)),
     }
