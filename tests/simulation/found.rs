@@ -46,6 +46,7 @@ impl Stepped {
             echoes: true,
             recalls: false,
             bundles_receipts: false,
+            in_parts: false,
         };
         let specs = [spec];
         let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));

@@ -68,6 +68,7 @@ pub fn live(workflows: u64) -> Outage {
         echoes: true,
         recalls: false,
         bundles_receipts: false,
+        in_parts: false,
     };
     let specs = [spec];
     let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));

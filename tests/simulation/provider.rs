@@ -34,36 +34,40 @@ enum Mood {
 #[derive(Default)]
 pub struct Providers {
     /// Messages by the id that we gave: where our id is honoured, a repeat finds its message here.
-    taken: HashMap<(usize, AttemptId), (String, u64)>,
+    /// They are its account's, by whichever route they came.
+    taken: HashMap<(&'static str, &'static str, AttemptId), (Vec<String>, u64)>,
     /// The last number given to a message, for each provider's account.
     numbers: HashMap<(&'static str, &'static str), u64>,
 }
 
 impl Providers {
-    /// A call arrives. The message's id there, and whether a message was made.
+    /// A call arrives. The message's ids there, one a part of `parts`, and whether a message was made.
     ///
     /// What a provider declares is counted from the first call to the repeat, each when it leaves
     /// and by the engine's clock; the disk may keep a call that is STARTED for `leeway_ms`.
     pub fn take(
         &mut self,
-        index: usize,
         route: &RouteSpec,
         attempt: AttemptId,
-        left_at: u64,
-        leeway_ms: u64,
-    ) -> (String, bool) {
+        parts: u64,
+        (left_at, leeway_ms): (u64, u64),
+    ) -> (Vec<String>, bool) {
+        let name = (route.provider, route.account, attempt);
         if let Some(honours_ms) = route.idempotent_ms
-            && let Some((id, at)) = self.taken.get(&(index, attempt))
+            && let Some((ids, at)) = self.taken.get(&name)
             && left_at <= at + honours_ms + leeway_ms
         {
-            return (id.clone(), false);
+            return (ids.clone(), false);
         }
         // Two providers, and two accounts of one, use the same ids.
         let number = self.numbers.entry((route.provider, route.account)).or_default();
         *number += 1;
-        let id = format!("m{number}");
-        self.taken.insert((index, attempt), (id.clone(), left_at));
-        (id, true)
+        let ids: Vec<_> = match parts {
+            1 => vec![format!("m{number}")],
+            several => (1..=several).map(|part| format!("m{number}.{part}")).collect(),
+        };
+        self.taken.insert(name, (ids.clone(), left_at));
+        (ids, true)
     }
 }
 

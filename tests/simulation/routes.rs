@@ -73,7 +73,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         idempotent_for: spec.idempotent_ms.map(Duration::from_millis),
         correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
         recall: spec.recalls,
-        parts: false,
+        parts: spec.in_parts,
         watermarks: false,
         options: OptionsForm::NONE,
     };

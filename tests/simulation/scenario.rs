@@ -123,6 +123,8 @@ pub struct RouteSpec {
     pub recalls: bool,
     /// Several receipts in one webhook.
     pub bundles_receipts: bool,
+    /// Some messages go out in parts, each with an id and receipts of its own.
+    pub in_parts: bool,
 }
 
 /// Who wants something of the service.
@@ -151,6 +153,10 @@ impl Scenario {
         let mut recalls = Dice::of(seed, &[18]);
         for route in &mut routes {
             route.recalls = recalls.percent(40);
+        }
+        let mut parts = Dice::of(seed, &[24]);
+        for route in &mut routes {
+            route.in_parts = parts.percent(30);
         }
         // Dice of their own, so that the worlds of old seeds stay what they were.
         let mut more = Dice::of(seed, &[14]);
@@ -198,9 +204,11 @@ impl Scenario {
         scenario
     }
 
-    /// The same world, as it was when nobody in it could say that no messages are wanted.
-    pub fn without_wishes(self) -> Scenario {
-        Scenario { wishes: Vec::new(), ..self }
+    /// The same world, as it was when nobody in it could say that no messages are wanted, and all went out whole.
+    pub fn as_at_first(mut self) -> Scenario {
+        self.wishes.clear();
+        self.routes.iter_mut().for_each(|route| route.in_parts = false);
+        self
     }
 
     fn drawn_wishes(&self) -> Vec<Wish> {
@@ -360,6 +368,7 @@ fn routes(dice: &mut Dice) -> Vec<RouteSpec> {
                 echoes: dice.percent(60),
                 recalls: false,
                 bundles_receipts: dice.percent(30),
+                in_parts: false,
             });
         }
     }

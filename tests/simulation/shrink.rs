@@ -128,7 +128,8 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
-        let simpler: [fn(&mut Scenario); 10] = [
+        let simpler: [fn(&mut Scenario); 11] = [
+            |world| world.routes.iter_mut().for_each(|route| route.in_parts = false),
             |world| world.trouble = 0,
             |world| world.commit_ms = 0,
             |world| world.grace_ms = 0,

@@ -173,7 +173,8 @@ struct Call {
     held_back: Option<SendResult>,
     /// The routes that it was ordered with.
     routes: Arc<RouteTable>,
-    provider_id: String,
+    /// The provider's ids of its message, one a part.
+    provider_ids: Vec<String>,
 }
 
 /// A message that a provider is asked to take back.

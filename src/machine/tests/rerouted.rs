@@ -55,6 +55,19 @@ fn what_was_certainly_not_sent_goes_on_at_once_by_a_route_that_has_another_name_
 }
 
 #[test]
+fn a_second_send_goes_by_no_other_route_though_the_first_is_known_to_have_failed_by_then() {
+    let resending = Plan { on_unknown: OnUnknown::Resend, ..messenger_then_sms() };
+    let mut driven = DrivenWorkflow::of(resending);
+    driven.unknown().throttled().update(1, Report::Failed(Failure::Undeliverable));
+    assert_eq!(driven.step(), Some(0), "the second send is alive");
+    driven.rerouted(&[candidate("b", "p/main", PLAIN)]);
+    assert_eq!(driven.step(), Some(1));
+    let failed =
+        |fact: &Fact| matches!(fact, Fact::StepFailed { step: 0, reason: Reason::NoRoute, .. });
+    assert!(driven.journal.iter().any(|(_, fact)| failed(fact)), "{:?}", driven.journal);
+}
+
+#[test]
 fn where_no_route_is_left_the_step_ends_at_once() {
     for is_planned in [true, false] {
         let mut driven = DrivenWorkflow::of(messenger_then_sms());

@@ -119,7 +119,10 @@ impl Transition<'_> {
         if self.has_alive(step) {
             return;
         }
-        let may_be_out = self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
+        // Once something was accepted or is unknown, a message that failed after all among it, the clock runs, and no
+        // other route is tried.
+        let may_be_out = self.workflow.steps[usize::from(step)].clock_at.is_some()
+            || self.workflow.attempts_of(step).any(|(_, attempt)| attempt.is_uncertain);
         match self.best_route(step).filter(|_| !may_be_out) {
             Some(candidate) => self.plan_attempt(step, candidate.into_planned(), false),
             None => self.fail_unserved(step),

@@ -11,8 +11,8 @@ use dispatch_contract::{AttemptId, Report, Status};
 
 use super::{
     AT_ONCE, BatchSeen, Broken, Case, DURABLE, Early, Fine, Given, HEARD, JOURNAL, Judge, MET,
-    NAMED, OVER, RECOVERED, REQUESTS, RecallSeen, StepSeen, TRUE, Told, TryState,
-    facts::{Causes, Here},
+    NAMED, OVER, PARTS, RECOVERED, REQUESTS, RecallSeen, StepSeen, TRUE, Told, TryState,
+    facts::{Causes, Here, News},
     want,
 };
 
@@ -56,7 +56,8 @@ impl Judge {
                 Given::Recall { attempt, result } => {
                     if let RecallResult::TooLate(Some(status)) = result {
                         // Heard if the recall is still waited for; see `heard`.
-                        hear(&mut causes, attempt, Report::Reached(status), false);
+                        let (part, report) = (None, Report::Reached(status));
+                        hear(&mut causes, attempt, News { part, report, must: false });
                     }
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.recalls.insert(attempt.number, result);
@@ -95,7 +96,7 @@ impl Judge {
     pub(super) fn attempt_of(&self, told: &Told) -> Option<AttemptId> {
         match (&told.attempt, &told.provider_id) {
             (Some(attempt), _) => Some(*attempt),
-            (None, Some(id)) => self.messages.get(&(told.scope, id.clone())).copied(),
+            (None, Some(id)) => self.named_by(told.scope, id).map(|(attempt, _)| attempt),
             (None, None) => None,
         }
     }
@@ -125,9 +126,10 @@ impl Judge {
             };
             let route = &self.routes[tried.route];
             let attempt = AttemptId { workflow: id.0, number: *number };
-            for provider_id in provider_ids {
-                let name = ((route.provider, route.account), provider_id.clone());
-                let is_known = self.messages.get(&name) == Some(&attempt);
+            let first = u16::from(provider_ids.len() > 1);
+            for (part, provider_id) in (first..).zip(provider_ids) {
+                let known = self.named_by((route.provider, route.account), provider_id);
+                let is_known = known == Some((attempt, part));
                 want(is_known || tried.calls != *call, NAMED, id, || {
                     format!("attempt {number} is {provider_id}, and nothing says so")
                 })?;
@@ -136,13 +138,42 @@ impl Judge {
         Ok(())
     }
 
+    fn named_by(
+        &self,
+        scope: (&'static str, &'static str),
+        provider_id: &str,
+    ) -> Option<(AttemptId, u16)> {
+        self.messages.get(&(scope, provider_id.to_owned())).copied()
+    }
+
     fn receipt(&mut self, told: Told, batch: &BatchSeen, causes: &mut HashMap<WorkflowId, Causes>) {
-        match self.attempt_of(&told) {
+        let report = told.report;
+        let early = |told| Early { at: batch.now, names: Arc::clone(&self.names), told };
+        let Some(attempt) = self.attempt_of(&told) else { return self.early.push(early(told)) };
+        if !self.is_of(attempt, told.scope) {
             // Whatever another account says of it changes nothing.
-            Some(attempt) if !self.is_of(attempt, told.scope) => {}
-            Some(attempt) => hear(causes, attempt, told.report, true),
-            None => self.early.push(Early { at: batch.now, names: Arc::clone(&self.names), told }),
+            return;
         }
+        let named = told.provider_id.as_ref().and_then(|id| self.named_by(told.scope, id));
+        if named.is_none() && self.awaits_its_parts(attempt, &told) {
+            // Nobody knows yet which part it is; only that the message is there.
+            let (part, report) = (None, Report::Reached(Status::Submitted));
+            self.early.push(early(told));
+            return hear(causes, attempt, News { part, report, must: false });
+        }
+        let part =
+            named.filter(|(of, _)| *of == attempt).and_then(|(_, part)| part_of(part, report));
+        hear(causes, attempt, News { part, report, must: true });
+    }
+
+    /// Whether only the answer will tell which part of its message this is about. A message has failed when a part
+    /// has, and whoever answers, answers all of it.
+    fn awaits_its_parts(&self, attempt: AttemptId, told: &Told) -> bool {
+        let case = self.cases.get(&WorkflowId(attempt.workflow));
+        let tried = case.and_then(|case| case.at(attempt.number));
+        tried.is_some_and(|tried| self.routes[tried.route].in_parts)
+            && told.provider_id.is_some()
+            && matches!(told.report, Report::Reached(status) if status < Status::Replied)
     }
 
     fn row(
@@ -203,21 +234,24 @@ impl Judge {
             else {
                 continue;
             };
-            // No route here sends in parts.
-            let Some(provider_id) = provider_ids.first() else { continue };
             let route = match case.at(*attempt) {
                 Some(tried) => tried.route,
                 None => continue,
             };
             let scope = (self.routes[route].provider, self.routes[route].account);
             let name = AttemptId { workflow: id.0, number: *attempt };
-            self.messages.insert((scope, provider_id.clone()), name);
-            let is_it = |early: &Early| {
-                early.told.scope == scope && early.told.provider_id.as_ref() == Some(provider_id)
-            };
-            for early in self.early.extract_if(.., |early| is_it(early)) {
-                let must = early.at + PARK_MS >= batch.now && early.names.of(route).is_some();
-                hear(causes, name, early.told.report, must);
+            let first = u16::from(provider_ids.len() > 1);
+            for (part, provider_id) in (first..).zip(provider_ids) {
+                self.messages.insert((scope, provider_id.clone()), (name, part));
+                let is_it = |early: &Early| {
+                    early.told.scope == scope
+                        && early.told.provider_id.as_ref() == Some(provider_id)
+                };
+                for early in self.early.extract_if(.., |early| is_it(early)) {
+                    let must = early.at + PARK_MS >= batch.now && early.names.of(route).is_some();
+                    let report = early.told.report;
+                    hear(causes, name, News { part: part_of(part, report), report, must });
+                }
             }
         }
         let none = Causes::default();
@@ -243,9 +277,14 @@ impl Judge {
     }
 }
 
-fn hear(causes: &mut HashMap<WorkflowId, Causes>, attempt: AttemptId, report: Report, must: bool) {
+fn hear(causes: &mut HashMap<WorkflowId, Causes>, attempt: AttemptId, news: News) {
     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
-    causes.news.entry(attempt.number).or_default().push((report, must));
+    causes.news.entry(attempt.number).or_default().push(news);
+}
+
+/// Which part of a message a report is about, of what is known by an id of its `part`th.
+fn part_of(part: u16, report: Report) -> Option<u16> {
+    (part > 0 && report != Report::Reached(Status::Replied)).then_some(part)
 }
 
 /// Whatever was handed in and says something new has left a trace.
@@ -271,13 +310,23 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
     }
     for (number, reports) in &causes.news {
         let Some(tried) = case.at(*number).filter(|tried| tried.calls > 0) else { continue };
-        for (report, must) in reports {
+        for News { part, report, must } in reports {
+            let of_part = part.and_then(|part| tried.parts.get(usize::from(part) - 1));
+            let reached = of_part.copied().unwrap_or(tried.status);
             let is_there = match report {
-                Report::Reached(status) => tried.status >= *status,
-                Report::Failed(_) => tried.has_failed || tried.status >= Status::Delivered,
+                Report::Reached(status) => reached >= *status,
+                Report::Failed(_) => {
+                    tried.has_failed || reached.max(tried.status) >= Status::Delivered
+                }
             };
-            want(is_there || !must, HEARD, id, || format!("attempt {number} is {report:?}"))?;
+            want(is_there || !must, HEARD, id, || {
+                format!("attempt {number} is {report:?}, {part:?}")
+            })?;
         }
+        let last = tried.parts.iter().min();
+        want(last.is_none_or(|last| *last == tried.status), PARTS, id, || {
+            format!("attempt {number} is {}: {:?}", tried.status, tried.parts)
+        })?;
     }
     Ok(())
 }

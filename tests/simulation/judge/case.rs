@@ -53,6 +53,8 @@ pub(super) struct Try {
     /// It was given up because its route is not configured any more.
     pub(super) is_gone: bool,
     pub(super) messages: u32,
+    /// How far each part of its message is; empty of one that went out whole, or of which no answer told.
+    pub(super) parts: Vec<Status>,
     pub(super) recall: RecallSeen,
     /// How far it is at least, by what the answer to its recall said.
     pub(super) recall_told: Status,
@@ -81,6 +83,12 @@ pub(super) enum TryState {
 }
 
 impl Try {
+    /// An answer told by how many ids its message is known.
+    pub(super) fn cut_up(&mut self, provider_ids: &[String]) {
+        let count = if provider_ids.len() > 1 { provider_ids.len() } else { 0 };
+        self.parts = vec![self.status; count];
+    }
+
     pub(super) fn recalling_until(&self) -> Option<u64> {
         match self.recall {
             RecallSeen::Marked { until, .. } => Some(until),

@@ -21,11 +21,7 @@ impl Here<'_> {
         let plan = self.case.record.plan.clone();
         let send_end = step.begun.unwrap_or(0) + self.case.send_within(index);
         let given_up = |failure| {
-            self.causes
-                .news
-                .values()
-                .flatten()
-                .any(|(report, _)| *report == Report::Failed(failure))
+            self.causes.news.values().flatten().any(|news| news.report == Report::Failed(failure))
         };
         let is_so = match reason {
             Reason::Rejected => {
@@ -64,7 +60,10 @@ impl Here<'_> {
                     let tried = |of: &Try| Some(&of.name) == name && of.calls > 0;
                     name.is_some() && serves(spec, asked) && !tries.iter().any(tried)
                 };
-                last.is_none_or(|of| of.is_gone) && !self.routes.iter().enumerate().any(is_untried)
+                // A second send goes by the route of the first, or by none.
+                let is_bound = last.is_some_and(|of| of.is_double);
+                let has_none = is_bound || !self.routes.iter().enumerate().any(is_untried);
+                last.is_none_or(|of| of.is_gone) && has_none
             }
             Reason::DeadlineExceeded => {
                 plan.valid_until.is_some_and(|until| until.0 <= self.batch.wall)

@@ -20,8 +20,18 @@ pub struct Causes {
     pub is_canceled: bool,
     pub answers: HashMap<u16, (u16, SendResult)>,
     pub recalls: HashMap<u16, RecallResult>,
-    /// Receipts by attempt, and whether each must be heard: one that was parked for long may be.
-    pub news: HashMap<u16, Vec<(Report, bool)>>,
+    /// Receipts by attempt.
+    pub news: HashMap<u16, Vec<News>>,
+}
+
+/// What a receipt says.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// Of which part of the message, counted from 1; of the whole if of none.
+    pub part: Option<u16>,
+    pub report: Report,
+    /// It must be heard: one that was parked for long may be.
+    pub must: bool,
 }
 
 /// Whether a step may go by a route.
@@ -45,7 +55,10 @@ impl Here<'_> {
         let now = self.batch.now;
         let is_late_kind = matches!(
             fact,
-            Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. }
+            Fact::LateStatus { .. }
+                | Fact::LateFailure { .. }
+                | Fact::LateSendResult { .. }
+                | Fact::PartReached { late: true, .. }
         );
         self.want(self.case.ended.is_some() == is_late_kind, OVER, || format!("{fact:?}"))?;
         if let Some(number) = fact.attempt()
@@ -82,6 +95,7 @@ impl Here<'_> {
                     tried.is_uncertain = false;
                     tried.has_failed = false;
                 }
+                tried.cut_up(provider_ids);
                 self.climb(*attempt, Status::Submitted, false)?;
                 self.start_clock(*attempt);
             }
@@ -111,6 +125,7 @@ impl Here<'_> {
                 self.backs_off(*attempt, retry_at.0, after.unwrap_or(0), fact)?;
                 self.attempt(*attempt).state = TryState::Later { at: retry_at.0 };
                 self.attempt(*attempt).failure = Some(failure.clone());
+                self.waits_again(*attempt);
             }
             Fact::AttemptRepeated { attempt, failure, retry_at } => {
                 self.became_unknown(*attempt, failure.is_some(), fact)?;
@@ -118,6 +133,7 @@ impl Here<'_> {
                 let tried = self.attempt(*attempt);
                 tried.state = TryState::Later { at: retry_at.0 };
                 tried.is_uncertain = true;
+                self.waits_again(*attempt);
             }
             Fact::AttemptUnknown { attempt, failure, .. } => {
                 self.became_unknown(*attempt, failure.is_some(), fact)?;
@@ -181,8 +197,8 @@ impl Here<'_> {
                 self.asks_back(*attempt, wait_until.0, fact)?;
             }
             Fact::RecallEnded { attempt, result } => self.asked_back(*attempt, result, fact)?,
-            Fact::PartReached { .. } => {
-                self.want(false, TRUE, || format!("no provider here sends in parts: {fact:?}"))?;
+            Fact::PartReached { attempt, part, status, .. } => {
+                self.part_reached(*attempt, *part, *status, fact)?;
             }
             Fact::Ended(outcome) => self.ended(outcome)?,
             Fact::LateSendResult { attempt, provider_ids, unknown } => {
@@ -198,6 +214,7 @@ impl Here<'_> {
                 if !(is_known && told.0.is_some()) {
                     self.lost_or_answered(*attempt, fact)?;
                 }
+                self.attempt(*attempt).cut_up(provider_ids.as_deref().unwrap_or_default());
                 self.attempt(*attempt).state = match told {
                     (Some(_), _) => TryState::Taken,
                     (None, true) => TryState::Unknown { since: now, echoes: false },
@@ -300,6 +317,7 @@ impl Here<'_> {
             failure: None,
             is_gone: false,
             messages: 0,
+            parts: Vec::new(),
             recall: RecallSeen::None,
             recall_told: Status::Pending,
         });
@@ -460,10 +478,29 @@ impl Here<'_> {
         })
     }
 
+    /// Of the whole message a provider told so, or of its last part; that it failed, of any part.
     fn heard(&mut self, number: u16, report: Report, fact: &Fact) -> Fine {
-        let told = self.causes.news.get(&number);
-        let is_told = told.is_some_and(|told| told.iter().any(|(of, _)| *of == report));
-        self.want(is_told, TRUE, || format!("nobody told: {fact:?}"))
+        let news = self.causes.news.get(&number).map_or(&[][..], Vec::as_slice);
+        let is_told = news.iter().any(|news| {
+            news.report == report && (news.part.is_none() || matches!(report, Report::Failed(_)))
+        });
+        let last = self.case.at(number).and_then(|of| of.parts.iter().min().copied());
+        let has_last = news.iter().any(|news| news.part.is_some())
+            && last.is_some_and(|last| report == Report::Reached(last));
+        self.want(is_told || has_last, TRUE, || format!("nobody told: {fact:?}"))
+    }
+
+    fn part_reached(&mut self, number: u16, part: u16, status: Status, fact: &Fact) -> Fine {
+        let news = self.causes.news.get(&number).map_or(&[][..], Vec::as_slice);
+        let is_it = |news: &News| news.part == Some(part) && news.report == Report::Reached(status);
+        let is_told = news.iter().any(is_it);
+        self.want(is_told, TRUE, || format!("nobody told: {fact:?}"))?;
+        let place = usize::from(part).wrapping_sub(1);
+        let before = self.case.at(number).and_then(|of| of.parts.get(place)).copied();
+        let climbs = before.is_some_and(|before| status > before);
+        self.want(climbs, LADDER, || format!("{fact:?} after {before:?}"))?;
+        self.attempt(number).parts[place] = status;
+        Ok(())
     }
 
     fn climb(&mut self, number: u16, status: Status, must: bool) -> Fine {
@@ -471,6 +508,7 @@ impl Here<'_> {
         self.want(!must || status > before, LADDER, || format!("{status} after {before}"))?;
         let tried = self.attempt(number);
         tried.status = before.max(status);
+        tried.parts.iter_mut().for_each(|part| *part = (*part).max(status));
         if status > Status::Submitted {
             tried.has_failed = false;
         }

@@ -113,8 +113,8 @@ pub struct Judge {
     retention_ms: u64,
     pub cases: HashMap<WorkflowId, Case>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
-    /// Whose message a provider's id is.
-    messages: HashMap<((&'static str, &'static str), String), AttemptId>,
+    /// Whose message a provider's id is, and which part of it, counted from 1; 0: the whole.
+    messages: HashMap<((&'static str, &'static str), String), (AttemptId, u16)>,
     early: Vec<Early>,
     pub journal: Vec<Arc<Row>>,
     acked_cancels: HashSet<WorkflowId>,

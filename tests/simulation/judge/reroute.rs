@@ -51,6 +51,14 @@ impl Here<'_> {
         })
     }
 
+    /// An attempt waits again: where its name leads by now, if it may go there.
+    pub(super) fn waits_again(&mut self, number: u16) {
+        let Some(of) = self.case.at(number) else { return };
+        if let Some(route) = self.case.way(of, self.routes, self.names) {
+            self.attempt(number).route = route;
+        }
+    }
+
     /// An attempt started under this account.
     pub(super) fn goes_by(&mut self, number: u16, account: &str) -> Fine {
         let Some(of) = self.case.at(number) else { return Ok(()) };
@@ -93,11 +101,8 @@ impl Case {
         for index in 0..self.tries.len() {
             let of = &self.tries[index];
             let waits = matches!(of.state, TryState::Planned | TryState::Later { .. });
-            // What may be out stays where it went.
-            if waits
-                && !of.is_uncertain
-                && let Some(route) = self.way(of, routes, names)
-            {
+            // What may be out waits where its name leads, too, if that is the account under which it is.
+            if waits && let Some(route) = self.way(of, routes, names) {
                 self.tries[index].route = route;
             }
         }

@@ -56,5 +56,6 @@ rules! {
     RECALLS = "J44" "a message is asked back once, after its mark is durable, when its time is over and another is to follow; and nothing goes out until that is answered or its wait is over";
     NAMED = "J45" "what an answer tells to be a message's id is on the timeline, and receipts and recalls find it by that, whatever was known of it before";
     OPTED_OUT = "J46" "no call begins after an opt-out that is about it was acknowledged, unless it was lifted, and none is held back without one";
+    PARTS = "J47" "a message in parts has reached what all its parts have, and failed when one has";
     ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
 }

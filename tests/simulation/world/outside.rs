@@ -168,12 +168,17 @@ impl World<'_> {
         }
         let leeway_ms = self.scenario.commit_ms + self.most_delay_ms();
         let spec = &self.scenario.routes[route];
-        let (provider_id, is_new) = self.providers.take(route, spec, attempt, left_at, leeway_ms);
+        let more = u64::from(attempt.number) << 16 | u64::from(number);
+        // The same for each call of it: the provider cuts up what it is given.
+        let mut parts = self.dice(25, id, u64::from(attempt.number));
+        let parts = if spec.in_parts { parts.one(&[1, 2, 2, 3]) } else { 1 };
+        let times = (left_at, leeway_ms);
+        let (provider_ids, is_new) = self.providers.take(spec, attempt, parts, times);
         self.note(Some(id), || {
             let known = if is_new { "takes" } else { "already has" };
-            format!("the provider {known} attempt {} as {provider_id}", attempt.number)
+            format!("the provider {known} attempt {} as {provider_ids:?}", attempt.number)
         });
-        self.calls[index].provider_id = provider_id.clone();
+        self.calls[index].provider_ids.clone_from(&provider_ids);
         if !is_new {
             return Ok(());
         }
@@ -183,18 +188,24 @@ impl World<'_> {
         let plan = self.judge.cases.get(&id).map(|case| &case.record.plan);
         let rule = plan.and_then(|plan| plan.steps[step].failover);
         // A provider that echoes our id leaves it out now and then.
-        let mut names = self.dice(13, id, u64::from(attempt.number) << 16 | u64::from(number));
-        for (after, report) in
-            crate::provider::fate(&mut dice, rule.and_then(|failover| failover.expiry_ms))
-        {
-            let names_it = (spec.echoes && !names.percent(15)).then_some(attempt);
-            let told = Told {
-                scope: (spec.provider, spec.account),
-                attempt: names_it,
-                provider_id: (names_it.is_none() || dice.percent(70)).then(|| provider_id.clone()),
-                report,
-            };
-            self.arrange(self.now + after, Happening::Tell { report: Given::Receipt(told), route });
+        let mut names = self.dice(13, id, more);
+        let expiry_ms = rule.and_then(|failover| failover.expiry_ms);
+        for (part, provider_id) in (0..).zip(&provider_ids) {
+            // Each part has luck of its own; that of the first is the message's.
+            let mut of_part = self.dice(26, id, more << 16 | part);
+            let dice = if part == 0 { &mut dice } else { &mut of_part };
+            for (after, report) in crate::provider::fate(dice, expiry_ms) {
+                let names_it = (spec.echoes && !names.percent(15)).then_some(attempt);
+                let says_id = names_it.is_none() || dice.percent(70) || provider_ids.len() > 1;
+                let told = Told {
+                    scope: (spec.provider, spec.account),
+                    attempt: names_it,
+                    provider_id: says_id.then(|| provider_id.clone()),
+                    report,
+                };
+                let report = Given::Receipt(told);
+                self.arrange(self.now + after, Happening::Tell { report, route });
+            }
         }
         if dice.percent(5) {
             // Somebody else's message, by the same account or by an id that looks like ours.
@@ -213,7 +224,7 @@ impl World<'_> {
         let scope = (self.scenario.routes[other].provider, self.scenario.routes[other].account);
         if scope != (spec.provider, spec.account) && names.percent(10) {
             // Another account speaks of our message: it is none of its business.
-            let (attempt, provider_id) = (Some(attempt), Some(provider_id));
+            let (attempt, provider_id) = (Some(attempt), provider_ids.first().cloned());
             let told = Told { scope, attempt, provider_id, report: Report::Reached(Status::Read) };
             let route = other;
             self.arrange(self.now + 1, Happening::Tell { report: Given::Receipt(told), route });
@@ -232,7 +243,7 @@ impl World<'_> {
             (Some(answer), _) => answer.clone(),
             (None, Some((after, error))) if *after < spec.timeout_ms => match error {
                 Some(error) => answer_of(error.clone()),
-                None => SendResult::Accepted { provider_ids: vec![call.provider_id.clone()] },
+                None => SendResult::Accepted { provider_ids: call.provider_ids.clone() },
             },
             _ => {
                 let (kind, fault) = (ErrorKind::Timeout, Fault::Provider);

@@ -477,7 +477,7 @@ impl World<'_> {
         let course =
             crate::provider::course(self.scenario.seed, route, spec, trouble, at, &mut dice);
         let (call, life) = (self.calls.len(), self.life);
-        let (held_back, provider_id) = (None, String::new());
+        let (held_back, provider_ids) = (None, Vec::new());
         self.calls.push(Call {
             order,
             route,
@@ -487,7 +487,7 @@ impl World<'_> {
             course,
             held_back,
             routes,
-            provider_id,
+            provider_ids,
         });
         self.gets_ready(call)
     }
