@@ -191,7 +191,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
 #[test]
 fn what_was_once_found_stays_mended() {
     for (seed, what) in FOUND {
-        let scenario = Scenario::new(*seed).as_at_first();
+        let scenario = Scenario::new(*seed).made_plain();
         if let Err(broken) = shrink::live(&scenario) {
             panic!("{what}: {}", shrink::story(&scenario, &broken));
         }

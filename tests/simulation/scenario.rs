@@ -205,7 +205,7 @@ impl Scenario {
     }
 
     /// The same world, as it was when nobody in it could say that no messages are wanted, and all went out whole.
-    pub fn as_at_first(mut self) -> Scenario {
+    pub fn made_plain(mut self) -> Scenario {
         self.wishes.clear();
         self.routes.iter_mut().for_each(|route| route.in_parts = false);
         self

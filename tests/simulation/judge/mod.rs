@@ -68,11 +68,14 @@ pub enum Given {
     Routes(Arc<Names>),
 }
 
+/// Provider and account: ids are unique within.
+pub type Scope = (&'static str, &'static str);
+
 /// What a provider told.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Provider and account: ids are unique within.
-    pub scope: (&'static str, &'static str),
+    /// By whom.
+    pub scope: Scope,
     pub attempt: Option<AttemptId>,
     pub provider_id: Option<String>,
     pub report: Report,
@@ -114,7 +117,7 @@ pub struct Judge {
     pub cases: HashMap<WorkflowId, Case>,
     requests: HashMap<(Arc<str>, String), WorkflowId>,
     /// Whose message a provider's id is, and which part of it, counted from 1; 0: the whole.
-    messages: HashMap<((&'static str, &'static str), String), (AttemptId, u16)>,
+    messages: HashMap<(Scope, String), (AttemptId, u16)>,
     early: Vec<Early>,
     pub journal: Vec<Arc<Row>>,
     acked_cancels: HashSet<WorkflowId>,

@@ -1,10 +1,7 @@
 //! The others' side: callers, providers, and the network between.
 
 use dispatch::engine::answer_of;
-use dispatch_contract::{
-    AdapterError, Channel, ChannelSender, Content, Endpoint, ErrorKind, Fault, Inbound,
-    InboundMessage, Receipt, Report, Retry, Status,
-};
+use dispatch_contract::{AdapterError, ErrorKind, Fault, Inbound, Receipt, Report, Retry, Status};
 
 use super::*;
 use crate::judge::Told;
@@ -366,19 +363,7 @@ impl World<'_> {
 fn inbound(given: &Given) -> Option<Inbound> {
     let Given::Receipt(Told { attempt, provider_id, report, .. }) = given else { return None };
     let (attempt, provider_id) = (*attempt, provider_id.clone());
-    if *report == Report::Reached(Status::Replied) {
-        let answered = provider_id.clone().or(attempt.map(|attempt| attempt.to_string()));
-        let to = ChannelSender { channel: Channel::SMS, id: "447700900001".to_owned() };
-        return Some(Inbound::Message(InboundMessage {
-            id: format!("to {}", answered.unwrap_or_default()),
-            from: Endpoint::Number("447700900000".to_owned()),
-            to,
-            content: vec![Content::Text("Yes.".to_owned())],
-            quoted_id: provider_id,
-            quoted_attempt: attempt,
-            provider_time: None,
-        }));
-    }
+    // Who quotes a message of ours is told to the writer so, too.
     Some(Inbound::Receipt(Receipt {
         attempt,
         provider_id,
