@@ -3,7 +3,8 @@
 use std::{ops::Deref, path::Path};
 
 use dispatch::pb::v1::{
-    EventKind, ListOptOutsRequest, OptOutSource, RecallResult, StepState, Workflow,
+    EventKind, ListOptOutsRequest, OptOutSource, RecallResult, StepState, StreamInboundResponse,
+    StreamStart, Workflow, stream_inbound_request::Start,
 };
 use dispatch_kit::signature::SignatureScheme;
 use tokio::process::Command;
@@ -228,6 +229,32 @@ async fn a_person_s_stop_ends_what_was_planned_for_them_there_until_they_start_i
     let listed = listed.unwrap().into_inner().opt_outs;
     let sources: Vec<_> = listed.iter().map(|it| (it.source(), it.account.as_str())).collect();
     assert_eq!(sources, [(OptOutSource::Provider, "twilio/main"); 2], "one a channel");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_writes_to_a_number_is_read_once_with_who_wrote_it() {
+    let world = TwilioWorld::start().await;
+    for _ in 0..2 {
+        assert_eq!(says(&world, "447700900010", "On+my+way").await, 200);
+    }
+    let start = Start::Position(StreamStart::Beginning as i32);
+    let mut told = Vec::new();
+    let see = |response: &StreamInboundResponse| {
+        told.extend(response.message.clone());
+        !response.up_to_date
+    };
+    world.client.watch_inbound(start, see).await.unwrap();
+    let [message] = &told[..] else { panic!("{}", told.len()) };
+    let told: serde_json::Value = serde_json::from_str(&dispatch::pb::to_json(message)).unwrap();
+    let address = |name: &str| told[name]["number"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(address("from_address"), "447700900010");
+    assert_eq!(address("to_address"), "447700900001");
+    assert_eq!(told["content"][0]["text"], "On my way");
+    assert_eq!(
+        (&told["account"], &told["provider_message_id"]),
+        (&"twilio/main".into(), &"SM77".into())
+    );
     world.stop().await;
 }
 
