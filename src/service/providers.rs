@@ -22,6 +22,8 @@ use crate::{
 /// How long one that panicked rests before it is begun again; each time longer.
 const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How often it is looked whether there still is a restore lock.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The accounts in force, and who waits for others.
 pub(super) struct WatchedAccounts {
@@ -87,7 +89,8 @@ impl ProviderAccounts for AccountsOfProvider {
     }
 }
 
-/// Runs a provider until `stop`. One that panics is begun again: without it nothing more would be heard
+/// Runs a provider until `stop`, once there is no restore lock: the service that the backup is of may still run, and hear
+/// what a provider tells. One that panics is begun again: without it nothing more would be heard
 /// of what it sent.
 pub(super) async fn run(
     provider: Arc<dyn Provider>,
@@ -98,6 +101,10 @@ pub(super) async fn run(
 ) {
     let name = provider.name().to_owned();
     let sink = Arc::new(EngineSink { engine: engine.clone(), provider: name.clone() });
+    let unlocked = unlocked(|| engine.is_restore_locked());
+    if stop.run_until_cancelled(unlocked).await.is_none() {
+        return;
+    }
     let mut rest = REST;
     loop {
         let stopped = stop.clone();
@@ -113,6 +120,12 @@ pub(super) async fn run(
             return;
         }
         rest = (rest * 2).min(LONGEST_REST);
+    }
+}
+
+async fn unlocked(is_locked: impl Fn() -> bool) {
+    while is_locked() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

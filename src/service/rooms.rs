@@ -123,8 +123,12 @@ impl Rooms {
         })
     }
 
-    /// Runs what providers do by themselves, until `stop`.
+    /// Runs what providers do by themselves, until `stop`: it reaches outside, so that of a store which is only read nothing
+    /// does, and of one with a restore lock not before that is lifted.
     pub(super) fn run_providers(&self, stop: &CancellationToken) {
+        if self.engine.is_read_only() {
+            return;
+        }
         for provider in self.registry.providers() {
             let (provider, clock) = (Arc::clone(provider), self.clock.contract_clock());
             let (accounts, engine) = (self.accounts.of(provider.name()), self.engine.clone());

@@ -1,17 +1,20 @@
 //! The Telegram Gateway and a bot on Telegram, as one uses them: the program itself with accounts, against simulated
 //! servers over HTTP.
 
-use std::{ops::Deref, path::Path};
+use std::{ffi::OsStr, ops::Deref, path::Path, time::Duration};
 
-use dispatch::pb::v1::{RecallResult, StepState};
+use dispatch::{
+    client::{Client, Credential},
+    pb::v1::{OpenWorkflows, RecallResult, StepState},
+};
 use dispatch_contract::Secret;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    at_providers::{AtProviders, PATIENCE, ProvidersServer, recall, simulated_twilio, states},
+    at_providers::{AtProviders, KEY, PATIENCE, ProvidersServer, recall, simulated_twilio, states},
     node,
-    support::eventually,
+    support::{FREE, Process, eventually},
 };
 
 const TOKEN: &str = "AAGG-a-token-of-the-tests";
@@ -308,4 +311,73 @@ async fn a_foreign_bot_is_served() {
     let ran = run.env("NO_PROXY", "*").kill_on_drop(true).output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("all told"), "{out}{err}");
+}
+
+/// The service whose store it is may still run, and hear what is written to the bot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn telegram_is_not_told_by_who_only_reads_nor_under_a_restore_lock() {
+    let server = ProvidersServer::start(|it| it.with_telegram_bot(&Secret::new(BOT_TOKEN))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = path("dispatch.toml");
+    let account = |secrets: &str| {
+        format!(
+            r#"
+[listen]
+public_url = "http://dispatch.example"
+[[access.keys]]
+id = "me"
+secret = "a secret of the tests"
+scopes = ["create", "read", "admin", "operator"]
+[[accounts]]
+name = "main"
+provider = "telegram_bot"
+settings = {{ base_url = "{}", sender = "acme_bot" }}
+secrets = {{ bot_token = "{BOT_TOKEN}"{secrets} }}
+[[routes]]
+name = "bot"
+adapter = "telegram-bot"
+account = "main"
+"#,
+            server.url
+        )
+    };
+    // The first life hears nobody, and is not to.
+    std::fs::write(&config, account("")).unwrap();
+    let process = Process::serve(&config, &path("data"), FREE, FREE).await;
+    let (backup, restored) = (path("one.backup"), path("restored"));
+    let operate = async |arguments: &[&OsStr]| {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+        run.args(arguments).env("DISPATCH_KEY", KEY);
+        let ran = run.kill_on_drop(true).output().await.unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let at = format!("http://{}", process.grpc);
+    operate(&["backup".as_ref(), backup.as_ref(), "--server".as_ref(), at.as_ref()]).await;
+    assert_eq!(process.terminate().await, Some(0));
+    operate(&["restore".as_ref(), backup.as_ref(), "--data".as_ref(), restored.as_ref()]).await;
+
+    std::fs::write(&config, account(&format!(", secret_token = \"{SECRET_TOKEN}\""))).unwrap();
+    let told = async || {
+        let info = format!("{}/bot{BOT_TOKEN}/getWebhookInfo", server.url);
+        let info: Value = reqwest::get(&info).await.unwrap().json().await.unwrap();
+        info["result"]["url"].as_str().unwrap().to_owned()
+    };
+    let mut reading = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_dispatch");
+    reading.args(["-c", "exec \"$0\" \"$@\" --read-only", program]);
+    let process = Process::serve_by(reading, &config, &path("data"), FREE, FREE).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(told().await, "", "it only reads");
+    process.kill().await;
+
+    let process = Process::serve(&config, &restored, FREE, FREE).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(told().await, "", "it has a restore lock");
+    let client = Client::connect(format!("http://{}", process.grpc)).await.unwrap();
+    let client = client.with(Credential::key(KEY).unwrap());
+    client.resume(OpenWorkflows::Cancel).await.unwrap();
+    let url = "http://dispatch.example/receipts/telegram_bot/main";
+    assert!(eventually(PATIENCE, async || told().await == url).await);
+    assert_eq!(process.terminate().await, Some(0));
 }

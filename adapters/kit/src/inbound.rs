@@ -2,7 +2,8 @@
 //! kept.
 //!
 //! Who wrote to whom, and under which id, an adapter reads. It hands the whole through [`told`], so that no message is
-//! larger than what is kept of one, and none is told that nobody could use.
+//! larger than what is kept of one, and none is told that nobody could use. One of which a provider does not say what is in
+//! it is told all the same: a person wrote.
 
 use dispatch_contract::{Content, InboundMessage, Media};
 use serde_json::{Map, Value};
@@ -23,12 +24,11 @@ const NAME_BYTES: usize = 1_024;
 const DEPTH: usize = 16;
 
 /// The message as it is told, [within bounds](within_bounds). `None` of one that nobody could use: whose id, person or
-/// sender is missing or longer than any, or that neither says nor quotes anything.
+/// sender is missing or longer than any. What no person wrote at all an adapter keeps to itself.
 pub fn told(message: InboundMessage) -> Option<InboundMessage> {
     let is_name = |text: &str| (1..=NAME_BYTES).contains(&text.len());
     let names = [&*message.id, message.from.value(), &message.to.id];
-    let quotes = message.quoted_id.is_some() || message.quoted_attempt.is_some();
-    let is_of_use = names.into_iter().all(is_name) && (quotes || !message.content.is_empty());
+    let is_of_use = names.into_iter().all(is_name);
     let content = within_bounds(message.content);
     is_of_use.then_some(InboundMessage { content, ..message })
 }
@@ -199,12 +199,11 @@ mod tests {
     fn what_nobody_could_use_is_not_told() {
         let usual = message(vec![text_of(1)]);
         assert_eq!(told(usual.clone()), Some(usual.clone()));
-        let quoting = InboundMessage { quoted_id: Some("u-1".to_owned()), ..message(Vec::new()) };
-        assert_eq!(told(quoting.clone()), Some(quoting));
+        // A person wrote, whatever it was.
+        assert_eq!(told(message(Vec::new())), Some(message(Vec::new())));
         let nobody = Endpoint::Id(String::new());
         let to = ChannelSender { channel: Channel::SMS, id: String::new() };
         for useless in [
-            message(Vec::new()),
             InboundMessage { id: String::new(), ..usual.clone() },
             InboundMessage { id: "x".repeat(NAME_BYTES + 1), ..usual.clone() },
             InboundMessage { from: nobody, ..usual.clone() },

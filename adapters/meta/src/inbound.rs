@@ -2,8 +2,9 @@
 //!
 //! WhatsApp names a file by an id that must be asked for, and a button by what was tapped: these are told in its words,
 //! with the text that belongs to them beside. A reaction quotes nothing: a thumb beneath a message does not answer it,
-//! and may be taken away again; which message is meant stands within. What it calls `system` is no person's word, and
-//! what it calls `unsupported` says nothing: that is told only if it quotes.
+//! and may be taken away again; which message is meant stands within. What it calls `system` and `request_welcome` is no
+//! person's word. What it calls `unsupported` a person wrote, and it does not say what: it is told with nothing in it.
+//! What is written in a group is not told: of a group no message of ours is.
 //!
 //! On Messenger what a page says is told as well (`is_echo`), and is no person's word either.
 
@@ -15,7 +16,7 @@ use dispatch_contract::{
 use dispatch_kit::{
     inbound::{custom, file, payload, place, text, told, words},
     json::Json,
-    opt_out,
+    opt_out::{self, Said},
 };
 
 use crate::{
@@ -23,18 +24,49 @@ use crate::{
     graph::{id, milliseconds, seconds},
 };
 
-/// What a message on WhatsApp says, which stands in the `value` of a change, and what its writer wants of the number.
-pub(crate) fn of_whatsapp(value: Json<'_>, message: Json<'_>, account: &Account) -> Vec<Inbound> {
+/// What the messages of a change on WhatsApp have in common: read once, however many they are.
+pub(crate) struct Conversation {
+    /// The number that was written to, as messages may name it; what those of the account name it by stands first.
+    senders: Vec<ChannelSender>,
+    /// The id of who wrote, where there is one person.
+    only_contact: Option<String>,
+}
+
+impl Conversation {
+    /// Of the `value` of a change.
+    pub(crate) fn of(value: Json<'_>, account: &Account) -> Conversation {
+        // Of several people it is not said here who wrote.
+        let only = |contacts: Json<'_>| {
+            let mut contacts = contacts.elements();
+            let only = contacts.next().filter(|_| contacts.next().is_none())?;
+            only.read("user_id", id)
+        };
+        Conversation {
+            senders: senders(value, account),
+            only_contact: value.read("contacts", only),
+        }
+    }
+}
+
+/// What a message on WhatsApp says, and what its writer wants of the number.
+pub(crate) fn of_whatsapp(conversation: &Conversation, message: Json<'_>) -> Vec<Inbound> {
     let Some(kind) = message.read("type", words) else { return Vec::new() };
+    if message.read("group_id", Some).is_some() {
+        return Vec::new();
+    }
     let content = said_on_whatsapp(message, &kind);
-    let (persons, senders) = (persons(value, message), senders(value));
-    let opt_outs = opt_outs(&persons, &senders, &content);
+    let (persons, senders) = (persons(conversation, message), &conversation.senders);
+    let how = match &*kind {
+        "button" | "interactive" => Said::Tapped,
+        _ => Said::Written,
+    };
+    let opt_outs = opt_outs(&persons, senders, &content, how);
     let quoted_id = || message.read("context", |context| context.read("id", id));
     let read = || {
         told(InboundMessage {
             id: message.read("id", id)?,
             from: persons.first()?.clone(),
-            to: named(senders.first()?, account),
+            to: senders.first()?.clone(),
             content,
             quoted_id: quoted_id().filter(|_| kind != "reaction"),
             // WhatsApp names the message that is quoted by its own id only.
@@ -42,7 +74,9 @@ pub(crate) fn of_whatsapp(value: Json<'_>, message: Json<'_>, account: &Account)
             provider_time: message.read("timestamp", seconds),
         })
     };
-    let message = (kind != "system").then(read).flatten();
+    let is_of_nobody =
+        ["system", "request_welcome"].contains(&&*kind) || message.read("system", Some).is_some();
+    let message = if is_of_nobody { None } else { read() };
     message.map(Inbound::Message).into_iter().chain(opt_outs).collect()
 }
 
@@ -75,38 +109,43 @@ fn place_of(said: Json<'_>) -> Option<Content> {
 }
 
 /// Who wrote, in each way in which messages may name them; the one that WhatsApp uses stands first.
-fn persons(value: Json<'_>, message: Json<'_>) -> Vec<Endpoint> {
-    let numbers = message.read("from", id).map_or_else(Vec::new, |number| spellings(&number));
-    let numbers = numbers.into_iter().map(Endpoint::Number);
-    // Of several people it is not said here who wrote.
-    let only = |contacts: Json<'_>| {
-        let mut contacts = contacts.elements();
-        let only = contacts.next().filter(|_| contacts.next().is_none())?;
-        only.read("user_id", id)
+fn persons(conversation: &Conversation, message: Json<'_>) -> Vec<Endpoint> {
+    let is_number = |from: &str| from.bytes().all(|byte| byte.is_ascii_digit());
+    let mut persons = match message.read("from", id) {
+        Some(from) if is_number(&from) => {
+            spellings(&from).into_iter().map(Endpoint::Number).collect()
+        }
+        Some(from) => vec![Endpoint::Id(from)],
+        None => Vec::new(),
     };
-    let own_id = message.read("from_user_id", id).or_else(|| value.read("contacts", only));
-    numbers.chain(own_id.map(Endpoint::Id)).collect()
+    let own_id = message.read("from_user_id", id).or_else(|| conversation.only_contact.clone());
+    let own_id = own_id.map(Endpoint::Id).filter(|own_id| !persons.contains(own_id));
+    persons.extend(own_id);
+    persons
 }
 
-/// The number that was written to, by the id that Meta gave to it, and by itself.
-fn senders(value: Json<'_>) -> Vec<ChannelSender> {
+/// The number that was written to: as the account lists it, by the id that Meta gave to it, and as it is shown.
+fn senders(value: Json<'_>, account: &Account) -> Vec<ChannelSender> {
     let ours = ["phone_number_id", "display_phone_number"].into_iter().filter_map(|name| {
         let shown = value.read("metadata", |metadata| metadata.read(name, Json::text))?;
         let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
         (!digits.is_empty()).then_some(digits)
     });
-    ours.map(|id| ChannelSender { channel: Channel::WHATSAPP, id }).collect()
-}
-
-/// As messages of the account name it: by the number that the account lists, or else by Meta's id.
-fn named(sender: &ChannelSender, account: &Account) -> ChannelSender {
-    let id = number_of(account, &sender.id).unwrap_or(&sender.id).to_owned();
-    ChannelSender { id, ..sender.clone() }
+    let ours: Vec<_> = ours.collect();
+    let listed = ours.first().and_then(|id| number_of(account, id)).map(str::to_owned);
+    let others = ours.into_iter().filter(|id| Some(id) != listed.as_ref());
+    let all: Vec<_> = listed.iter().cloned().chain(others).collect();
+    all.into_iter().map(|id| ChannelSender { channel: Channel::WHATSAPP, id }).collect()
 }
 
 /// What a person who writes or taps STOP wants of each sender that they may mean.
-fn opt_outs(persons: &[Endpoint], senders: &[ChannelSender], said: &[Content]) -> Vec<Inbound> {
-    let Some(is_lifted) = opt_out::is_lifted_by_content(said) else { return Vec::new() };
+fn opt_outs(
+    persons: &[Endpoint],
+    senders: &[ChannelSender],
+    said: &[Content],
+    how: Said,
+) -> Vec<Inbound> {
+    let Some(is_lifted) = opt_out::is_lifted_by_content(said, how) else { return Vec::new() };
     let said = senders.iter().flat_map(|sender| {
         let of = |recipient: &Endpoint| OptOut {
             sender: sender.clone(),
@@ -155,12 +194,14 @@ pub(crate) fn of_messenger(entry: Json<'_>, event: Json<'_>) -> Vec<Inbound> {
     let (from, to) =
         (Endpoint::Id(person), ChannelSender { channel: Channel::MESSENGER, id: page });
     let (message, postback) = (event.read("message", Some), event.read("postback", Some));
-    let content = match (message, postback) {
-        (Some(message), _) => said_on_messenger(message),
-        (None, Some(postback)) => tapped_on_messenger(postback),
+    let is_quick = |message: Json<'_>| message.read("quick_reply", Some).is_some();
+    let (content, how) = match (message, postback) {
+        (Some(message), _) if is_quick(message) => (said_on_messenger(message), Said::Tapped),
+        (Some(message), _) => (said_on_messenger(message), Said::Written),
+        (None, Some(postback)) => (tapped_on_messenger(postback), Said::Tapped),
         (None, None) => return Vec::new(),
     };
-    let opt_outs = opt_outs(std::slice::from_ref(&from), std::slice::from_ref(&to), &content);
+    let opt_outs = opt_outs(std::slice::from_ref(&from), std::slice::from_ref(&to), &content, how);
     let quoted = |message: Json<'_>| message.read("reply_to", |quoted| quoted.read("mid", id));
     let id = message.or(postback).and_then(|it| it.read("mid", id));
     let message = id.map(|id| InboundMessage {

@@ -23,7 +23,7 @@ use crate::{
     account::app_secrets,
     errors::GraphCode,
     graph::{id, milliseconds, seconds},
-    inbound::{of_messenger, of_whatsapp},
+    inbound::{Conversation, of_messenger, of_whatsapp},
 };
 
 /// What stands before the signature in its header.
@@ -49,9 +49,14 @@ pub fn read(request: &WebhookRequest<'_>, account: &Account) -> WebhookOutcome {
     }
     let mut told = Told::default();
     for envelope in Json::items(request.body) {
+        let is_of_pages = envelope.read("object", Json::text).is_none_or(|of| of != "instagram");
         each(envelope, "entry", |entry| {
             each(entry, "changes", |change| changed(change, account, &mut told));
-            each(entry, "messaging", |event| of_page(entry, event, &mut told));
+            each(entry, "messaging", |event| match is_of_pages {
+                true => of_page(entry, event, &mut told),
+                // Its people are no page's.
+                false => told.understood = true,
+            });
         });
     }
     match told.understood {
@@ -119,9 +124,10 @@ fn changed(change: Json<'_>, account: &Account, told: &mut Told) {
             told.understood = true;
         }
     });
+    let conversation = Conversation::of(value, account);
     each(value, "messages", |message| {
         told.understood |= message.read("id", id).is_some();
-        told.inbound.extend(of_whatsapp(value, message, account));
+        told.inbound.extend(of_whatsapp(&conversation, message));
     });
     // What is wrong with the account is told beside no message.
     each(value, "errors", |error| told.understood |= GraphCode::read(error).is_some());

@@ -148,7 +148,7 @@ pub(crate) fn webhook(
 pub(crate) fn items(told: Vec<pb::Inbound>) -> (Vec<Inbound>, Vec<String>) {
     let (mut inbound, mut refused) = (Vec::new(), Vec::new());
     for told in told {
-        match item(told) {
+        match item(told, &mut refused) {
             Ok(item) => inbound.extend(item),
             Err(why) => refused.push(why),
         }
@@ -156,19 +156,14 @@ pub(crate) fn items(told: Vec<pb::Inbound>) -> (Vec<Inbound>, Vec<String>) {
     (inbound, refused)
 }
 
-/// One thing that a provider told. `None`: it is about somebody else's message.
-fn item(told: pb::Inbound) -> Result<Option<Inbound>, String> {
+/// One thing that a provider told; and why of its parts some are left out. `None`: it is about somebody else's message.
+fn item(told: pb::Inbound, left_out: &mut Vec<String>) -> Result<Option<Inbound>, String> {
     let item = match told.item {
         Some(inbound::Item::Receipt(it)) if is_foreign(&it.attempt_id, &it.provider_message_id) => {
             return Ok(None);
         }
-        Some(inbound::Item::Message(it))
-            if is_foreign(&it.quoted_attempt_id, &it.quoted_provider_message_id) =>
-        {
-            return Ok(None);
-        }
         Some(inbound::Item::Receipt(it)) => Inbound::Receipt(receipt(it)?),
-        Some(inbound::Item::Message(it)) => Inbound::Message(message(it)?),
+        Some(inbound::Item::Message(it)) => Inbound::Message(message(it, left_out)?),
         Some(inbound::Item::Watermark(it)) => Inbound::Watermark(watermark(it)?),
         Some(inbound::Item::OptOut(it)) => Inbound::OptOut(OptOut {
             sender: sender("an opt-out", &it.channel, it.sender)?,
@@ -187,7 +182,7 @@ fn is_foreign(attempt_id: &str, provider_message_id: &str) -> bool {
 
 fn receipt(told: pb::Receipt) -> Result<Receipt, String> {
     let (attempt, provider_id) =
-        (attempt(&told.attempt_id), provider_id(told.provider_message_id)?);
+        (attempt(&told.attempt_id), id("provider_message_id", told.provider_message_id)?);
     if attempt.is_none() && provider_id.is_none() {
         return Err("a receipt that names neither an attempt nor a message".to_owned());
     }
@@ -217,18 +212,24 @@ fn receipt(told: pb::Receipt) -> Result<Receipt, String> {
     })
 }
 
-fn message(told: pb::InboundMessage) -> Result<InboundMessage, String> {
+/// A person wrote it, whatever it quotes: a part that is none is left out, and a quote of what is not ours.
+fn message(told: pb::InboundMessage, left_out: &mut Vec<String>) -> Result<InboundMessage, String> {
     const WHAT: &str = "a person's message";
-    let parts: Result<Vec<_>, _> = told.content.into_iter().map(part).collect();
-    let parts = parts.map_err(|why| format!("{WHAT} with {why}"))?;
-    let id = provider_id(told.message_id)?;
+    let message_id = id("message_id", told.message_id)?;
+    let parts = told.content.into_iter().filter_map(|it| match part(it) {
+        Ok(part) => part,
+        Err(why) => {
+            left_out.push(format!("of {WHAT} {why}"));
+            None
+        }
+    });
     Ok(InboundMessage {
-        id: id.ok_or_else(|| format!("{WHAT} without a message_id"))?,
+        content: within_bounds(parts.collect()),
+        id: message_id.ok_or_else(|| format!("{WHAT} without a message_id"))?,
         from: address(told.from_endpoint)
             .ok_or_else(|| format!("{WHAT} without a from_endpoint"))?,
         to: sender(WHAT, &told.channel, told.to_endpoint)?,
-        content: within_bounds(parts.into_iter().flatten().collect()),
-        quoted_id: provider_id(told.quoted_provider_message_id)?,
+        quoted_id: id("quoted_provider_message_id", told.quoted_provider_message_id)?,
         quoted_attempt: attempt(&told.quoted_attempt_id),
         provider_time: told.provider_time.as_ref().and_then(time),
     })
@@ -295,11 +296,12 @@ fn attempt(told: &str) -> Option<AttemptId> {
     told.parse().ok()
 }
 
-fn provider_id(told: String) -> Result<Option<String>, String> {
+/// The id that stands in `field`.
+fn id(field: &str, told: String) -> Result<Option<String>, String> {
     match told.len() {
         0 => Ok(None),
         1..=ID_BYTES => Ok(Some(told)),
-        _ => Err(format!("a provider_message_id of more than {ID_BYTES} bytes")),
+        _ => Err(format!("a {field} of more than {ID_BYTES} bytes")),
     }
 }
 

@@ -10,7 +10,7 @@ use dispatch_contract::{
 };
 use dispatch_kit::{
     inbound::{MOST_PARTS, custom, file, place, told},
-    opt_out,
+    opt_out::{self, Said},
 };
 
 use super::{form::Form, send_result::is_id};
@@ -34,7 +34,7 @@ pub(crate) fn from_person(form: &Form<'_>, id: &str) -> Vec<Inbound> {
         Some("START") => Some(true),
         // HELP, and whatever there may be.
         Some(_) => None,
-        None => opt_out::is_lifted_by_content(&content),
+        None => opt_out::is_lifted_by_content(&content, how(form)),
     };
     let (ours, person) = (form.get("To"), form.get("From"));
     let opt_outs = is_lifted.map(|is_lifted| opt_outs(ours, person, is_lifted));
@@ -51,6 +51,14 @@ pub(crate) fn from_person(form: &Form<'_>, id: &str) -> Vec<Inbound> {
     });
     let message = message.and_then(told).map(Inbound::Message);
     message.into_iter().chain(opt_outs.into_iter().flatten()).collect()
+}
+
+/// Whether there is anything that only stands beside what was tapped.
+fn how(form: &Form<'_>) -> Said {
+    match TAPPED.iter().any(|name| form.get(name).is_some()) {
+        true => Said::Tapped,
+        false => Said::Written,
+    }
 }
 
 /// What a person said to one of our senders. Who writes to a number, writes to it as a sender of SMS and of MMS.
@@ -238,5 +246,26 @@ mod tests {
         assert_eq!(said(fields), [text("Yes, please"), button]);
         let list = Content::Custom(r#"{"ListId":"r1","ListTitle":"9am"}"#.to_owned());
         assert_eq!(said("ListId=r1&ListTitle=9am"), [text("9am"), list]);
+    }
+
+    #[test]
+    fn who_taps_cancel_cancels_something_else_than_messages() {
+        let lifted = |fields: &str| {
+            let told = read(&format!("From=%2B4477&To=%2B4478&{fields}"));
+            let is_lifted = |told: &Inbound| match told {
+                Inbound::OptOut(wish) => Some(wish.is_lifted),
+                _ => None,
+            };
+            told.iter().filter_map(is_lifted).collect::<Vec<_>>()
+        };
+        assert_eq!(lifted("Body=Cancel"), [false, false]);
+        for tapped in [
+            "Body=Cancel&ButtonText=Cancel",
+            "Body=Cancel&ButtonPayload=c",
+            "Body=&NumMedia=0&ListTitle=End",
+        ] {
+            assert!(lifted(tapped).is_empty(), "{tapped}");
+        }
+        assert_eq!(lifted("Body=Stop&ButtonText=Stop"), [false, false]);
     }
 }

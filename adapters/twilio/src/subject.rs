@@ -3,9 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ChannelSender, Content, ContentKind, Endpoint, ErrorKind,
-    Failure, Fault, InboundMessage, Message, OptOut, Provider, Recall, Report, Retry, Secret,
-    Status,
+    Account, Channel, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind, Failure, Fault,
+    InboundMessage, Message, OptOut, Provider, Recall, Report, Retry, Secret, Status,
 };
 use dispatch_kit::conformance::{
     ConformanceSubject, ExpectedReport, RecallSample, RefusalSample, SampleWebhook, SignedPart,
@@ -114,16 +113,6 @@ impl ConformanceSubject for TwilioSubject {
             fields.extend([("NumMedia", "1"), ("MediaContentType0", "image/png")].map(owned));
             fields.push(("MediaUrl0", "https://api.twilio.com/Media/ME1".to_owned()));
         }
-        vec![SampleWebhook::form(encoded(&fields))]
-    }
-
-    fn unrelated(&self) -> Vec<SampleWebhook> {
-        let Some(sample) = self.samples.first() else { return Vec::new() };
-        let id = sample.from.value().to_owned();
-        let to = ChannelSender { channel: sample.channel.clone(), id };
-        // It says nothing at all.
-        let mut fields = inbound(&written(INBOUND_ID, sample.to.clone(), to, ""));
-        fields.retain(|(name, _)| *name != "Body");
         vec![SampleWebhook::form(encoded(&fields))]
     }
 

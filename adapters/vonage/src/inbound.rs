@@ -3,7 +3,7 @@
 //!
 //! A message that was tapped or shared has the text that the person saw, if there is one, and beside it what Vonage says
 //! of it. A reaction quotes nothing: a thumb beneath a message does not answer it, and may be taken away again; which
-//! message is meant stands within. What Vonage calls `unsupported` says nothing, and is told only if it quotes.
+//! message is meant stands within. Of what Vonage calls `unsupported` it says no more than that a person wrote it.
 
 use dispatch_contract::{
     Channel, ChannelSender, Content, Endpoint, Inbound, InboundMessage, Media, OptOut,
@@ -11,7 +11,7 @@ use dispatch_contract::{
 use dispatch_kit::{
     inbound::{custom, file, payload, place, text, told, words},
     json::Json,
-    opt_out,
+    opt_out::{self, Said},
 };
 
 use super::{send_result::id, time};
@@ -23,7 +23,7 @@ const REACTION: &str = "reaction";
 pub(super) fn from_person(value: Json<'_>) -> Vec<Inbound> {
     let Some((from, to)) = parties(value) else { return Vec::new() };
     let (content, kind) = content(value);
-    let opt_outs = opt_outs(&from, &to, &content);
+    let opt_outs = opt_outs(&from, &to, opt_out::is_lifted_by_content(&content, how(&kind)));
     let message = value.read("message_uuid", id).map(|id| InboundMessage {
         id,
         from,
@@ -37,15 +37,26 @@ pub(super) fn from_person(value: Json<'_>) -> Vec<Inbound> {
     message.and_then(told).map(Inbound::Message).into_iter().chain(opt_outs).collect()
 }
 
-fn opt_outs(from: &Endpoint, to: &ChannelSender, content: &[Content]) -> Vec<Inbound> {
-    let Some(is_lifted) = opt_out::is_lifted_by_content(content) else { return Vec::new() };
+/// The kinds of what was tapped, on a button or in a list.
+fn how(kind: &str) -> Said {
+    match kind {
+        "reply" | "button" => Said::Tapped,
+        _ => Said::Written,
+    }
+}
+
+fn opt_outs(from: &Endpoint, to: &ChannelSender, is_lifted: Option<bool>) -> Vec<Inbound> {
+    let Some(is_lifted) = is_lifted else { return Vec::new() };
     let of = |channel: Channel| {
         let sender = ChannelSender { channel, ..to.clone() };
         Inbound::OptOut(OptOut { sender, recipient: from.clone(), is_lifted })
     };
-    // Who writes to a number, writes to it as a sender of MMS, too.
-    let too = (to.channel == Channel::SMS).then_some(Channel::MMS);
-    std::iter::once(to.channel.clone()).chain(too).map(of).collect()
+    // Who writes to a number, by either, writes to it as a sender of both.
+    let by_number = [Channel::SMS, Channel::MMS];
+    match by_number.contains(&to.channel) {
+        true => by_number.map(of).into(),
+        false => vec![of(to.channel.clone())],
+    }
 }
 
 /// Who wrote, and to whom. v0.1 says of either side what it is there.
@@ -329,7 +340,8 @@ mod tests {
             Inbound::OptOut(OptOut { sender, recipient, is_lifted })
         };
         let person = || Endpoint::Number("447700900001".to_owned());
-        for body in both("sms", "text", &json!("Stop")) {
+        let by_either = ["sms", "mms"].into_iter().flat_map(|it| both(it, "text", &json!("Stop")));
+        for body in by_either {
             let told = read(&body);
             let both =
                 [Channel::SMS, Channel::MMS].map(|it| opt_out(it, "447700900000", person(), false));
@@ -345,6 +357,14 @@ mod tests {
                 [opt_out(Channel::WHATSAPP, "447700900000", person(), true)]
             );
         }
+        // On a button it is about something else.
+        for (kind, said) in
+            [("button", json!({ "text": "Cancel" })), ("reply", json!({ "title": "End" }))]
+        {
+            for body in both("whatsapp", kind, &said) {
+                assert_eq!(read(&body).len(), 1, "{body}");
+            }
+        }
         let [mut page, _] = both("messenger", "text", &json!("stop"));
         (page["from"], page["to"]) = ("person".into(), "page".into());
         let of_page = opt_out(Channel::MESSENGER, "page", Endpoint::Id("person".to_owned()), false);
@@ -352,11 +372,10 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_told_only_where_it_quotes() {
-        let [mut v1, _] = both("whatsapp", "unsupported", &json!(null));
-        assert_eq!(read(&v1), []);
-        v1["context"] = json!({ "message_uuid": "u-1" });
-        assert_eq!(only_message(&v1).content, []);
+    fn what_says_nothing_is_told_all_the_same_where_it_says_who_wrote_to_whom() {
+        for body in both("whatsapp", "unsupported", &json!(null)) {
+            assert_eq!(only_message(&body).content, [], "{body}");
+        }
         for name in ["channel", "from", "to"] {
             let [mut v1, _] = both("whatsapp", "text", &json!("Yes."));
             v1.as_object_mut().expect("an object").remove(name);

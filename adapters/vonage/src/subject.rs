@@ -6,9 +6,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use dispatch_contract::{
-    Account, AdapterError, Channel, ChannelAdapter, ChannelSender, Content, ContentKind, Endpoint,
-    ErrorKind, Failure, Fault, InboundMessage, Message, OptOut, Provider, Recall, Report, Retry,
-    Secret, SendContext, Status, UnixMillis,
+    Account, AdapterError, Channel, ChannelAdapter, Content, ContentKind, Endpoint, ErrorKind,
+    Failure, Fault, InboundMessage, Message, OptOut, Provider, Recall, Report, Retry, Secret,
+    SendContext, Status, UnixMillis,
 };
 
 use super::{ApiVersion, provider::vonage, samples::samples, v01, v1};
@@ -157,17 +157,6 @@ impl ConformanceSubject for VonageSubject {
 
     fn inbound_messages(&self, told: &InboundMessage) -> Vec<SampleWebhook> {
         inbound_messages(told).map(SampleWebhook::json).into()
-    }
-
-    fn unrelated(&self) -> Vec<SampleWebhook> {
-        let Some(sample) = self.samples.first() else { return Vec::new() };
-        let id = sample.from.value().to_owned();
-        let to = ChannelSender { channel: sample.channel.clone(), id };
-        // What Vonage has no words for says nothing.
-        let [mut v01, mut v1] = inbound_messages(&written(INBOUND_ID, sample.to.clone(), to, ""));
-        v01["message"]["content"] = json!({ "type": "unsupported" });
-        v1["message_type"] = "unsupported".into();
-        [v01, v1].map(SampleWebhook::json).into()
     }
 
     fn sign(&self, webhook: &mut SampleWebhook) {

@@ -25,7 +25,8 @@ fn value(contact: Value) -> Value {
 
 fn read_for(account: &Account, value: &Value, message: &Value) -> Vec<Inbound> {
     let (value, message) = (value.to_string(), message.to_string());
-    of_whatsapp(Json::of(value.as_bytes()), Json::of(message.as_bytes()), account)
+    let conversation = Conversation::of(Json::of(value.as_bytes()), account);
+    of_whatsapp(&conversation, Json::of(message.as_bytes()))
 }
 
 fn read(message: &Value) -> Vec<Inbound> {
@@ -178,16 +179,71 @@ fn each_kind_on_whatsapp_has_its_parts() {
 }
 
 #[test]
-fn a_reaction_quotes_nothing_and_what_no_person_says_is_no_message() {
+fn a_reaction_quotes_nothing_what_no_person_says_is_no_message_and_what_is_unknown_is_one() {
     let mut thumb = message("reaction", json!({ "message_id": "w1", "emoji": "👍" }));
     thumb["context"] = json!({ "id": "w1" });
     assert_eq!(only(&read(&thumb)).quoted_id, None);
-    for kind in ["system", "unsupported", "unknown"] {
+    for kind in ["system", "request_welcome"] {
         assert_eq!(read(&message(kind, json!({ "body": "Ada changed her number" }))), [], "{kind}");
     }
-    let mut quoting = message("unsupported", json!({ "type": "poll" }));
-    quoting["context"] = json!({ "id": "w1" });
-    assert_eq!(only(&read(&quoting)).content, []);
+    for kind in ["unsupported", "unknown"] {
+        assert_eq!(only(&read(&message(kind, json!({ "type": "poll" })))).content, [], "{kind}");
+    }
+    assert_eq!(only(&read_event(&event("message", json!({ "mid": "m_in" })))).content, []);
+}
+
+#[test]
+fn what_is_written_in_a_group_is_passed_over() {
+    let mut said = message("text", json!({ "body": "STOP" }));
+    assert_eq!(read(&said).len(), 3);
+    said["group_id"] = "Y2FwaV9ncm91cDox".into();
+    assert_eq!(read(&said), []);
+}
+
+#[test]
+fn a_person_is_a_number_only_where_it_is_digits() {
+    let mut said = message("text", json!({ "body": "yes" }));
+    said["from"] = "US.13491208655302741918".into();
+    let wanted = Endpoint::Id("US.13491208655302741918".to_owned());
+    assert_eq!(only(&read(&said)).from, wanted);
+    // Also where the same is said a second time.
+    said["from_user_id"] = said["from"].clone();
+    said["text"]["body"] = "STOP".into();
+    assert_eq!(read(&said).len(), 3);
+}
+
+#[test]
+fn who_writes_stop_is_heard_for_the_number_as_messages_name_it() {
+    let said = message("text", json!({ "body": "stop" }));
+    let senders = |listed: &str| {
+        let told = read_for(&account(&format!("{listed}={NUMBER_ID}")), &value(json!({})), &said);
+        let of = |told: &Inbound| match told {
+            Inbound::OptOut(wish) => Some(wish.sender.id.clone()),
+            _ => None,
+        };
+        told.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    // Also where Meta shows another one, as of a test number.
+    assert_eq!(senders("15550001111"), ["15550001111", NUMBER_ID, "447700900000"]);
+    assert_eq!(senders("447700900000"), ["447700900000", NUMBER_ID]);
+}
+
+#[test]
+fn who_taps_cancel_cancels_something_else_than_messages() {
+    for (kind, said) in [
+        ("button", json!({ "text": "Cancel" })),
+        ("interactive", json!({ "button_reply": { "title": "End" } })),
+        ("interactive", json!({ "list_reply": { "title": "Quit" } })),
+    ] {
+        assert_eq!(read(&message(kind, said)).len(), 1, "{kind}");
+    }
+    assert_eq!(read(&message("text", json!({ "body": "Cancel" }))).len(), 3);
+    let quick = json!({ "mid": "m_in", "text": "Cancel", "quick_reply": { "payload": "c" } });
+    assert_eq!(read_event(&event("message", quick)).len(), 1);
+    let postback = json!({ "mid": "m_in", "title": "Cancel", "payload": "c" });
+    assert_eq!(read_event(&event("postback", postback)).len(), 1);
+    assert_eq!(read_event(&event("postback", json!({ "mid": "m_in", "title": "Stop" }))).len(), 2);
+    assert_eq!(read_event(&event("message", json!({ "mid": "m", "text": "Cancel" }))).len(), 2);
 }
 
 #[test]

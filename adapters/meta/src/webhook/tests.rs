@@ -184,6 +184,22 @@ fn what_no_person_says_on_a_page_is_understood_and_tells_nothing() {
 }
 
 #[test]
+fn what_people_write_on_instagram_is_understood_and_is_no_page_s() {
+    let said = event("message", json!({ "mid": "m_in", "text": "STOP" }));
+    let told = |object: Option<&str>| {
+        let mut body = json!({ "entry": [{ "time": 1, "messaging": [said] }] });
+        if let Some(object) = object {
+            body["object"] = object.into();
+        }
+        read_body(body.to_string().as_bytes())
+    };
+    assert_eq!(told(Some("instagram")), WebhookOutcome::understood(Vec::new()));
+    for of_page in [Some("page"), None] {
+        assert_eq!(told(of_page).inbound.len(), 2, "{of_page:?}");
+    }
+}
+
+#[test]
 fn a_change_that_is_none_of_ours_is_understood_and_tells_nothing() {
     let change =
         json!({ "field": "message_template_status_update", "value": { "event": "PAUSED" } });

@@ -294,11 +294,12 @@ async fn what_a_person_writes_is_told_and_what_lacks_who_or_what_is_left_out() {
             with(&|it| it.channel.clear()),
             with(&|it| it.from_endpoint = None),
             with(&|it| it.to_endpoint = id("")),
+            // Told without the part that is none.
             says(&part(pb::content::Content::Image(nowhere))),
             says(&part(pb::content::Content::Location(pb::Location::default()))),
             says(&part(pb::content::Content::Code(pb::Code::default()))),
             says(&custom("[]")),
-            // Another system's conversation, by the same account.
+            // A quote of another system's message, by the same account.
             with(&|it| {
                 it.quoted_attempt_id = "theirs".to_owned();
                 it.quoted_provider_message_id.clear();
@@ -332,6 +333,15 @@ async fn what_a_person_writes_is_told_and_what_lacks_who_or_what_is_left_out() {
         told.inbound,
         [
             Inbound::Message(whole.clone()),
+            saying(vec![look.clone()]),
+            saying(vec![look.clone()]),
+            saying(vec![look.clone()]),
+            saying(vec![look.clone()]),
+            Inbound::Message(InboundMessage {
+                quoted_id: None,
+                quoted_attempt: None,
+                ..whole.clone()
+            }),
             saying(vec![cut; 4]),
             saying(vec![look.clone()]),
             saying(vec![look.clone()]),

@@ -9,9 +9,11 @@
 //! - A `callback_query` is a button that was tapped under a message, which it quotes. What stands in it was written by
 //!   whoever made the button, so that it is no text of the person's. To answer it is the application's.
 //! - In a group only what quotes a message of the bot's is taken, as the group's: messages name that as their recipient.
+//!   All that is written in a topic "replies" to the note that somebody made it, which is no message.
 //! - STOP and START, as words or as commands, are of persons. A group has many.
 //! - An edit is no new message. That a person blocked the bot is told by `my_chat_member`, and is no word of theirs.
-//!   Channels have no readers that one writes to. All of them are understood, and say nothing here.
+//!   Channels have no readers that one writes to, and what Telegram notes in a chat, as that somebody came, nobody wrote.
+//!   All of them are understood, and say nothing here.
 
 use dispatch_contract::{
     Account, ChannelSender, Content, Endpoint, Inbound, InboundMessage, OptOut, UnixMillis,
@@ -20,7 +22,7 @@ use dispatch_contract::{
 use dispatch_kit::{
     inbound::{custom, payload, place, text, told, words},
     json::Json,
-    opt_out,
+    opt_out::{self, Said},
     signature::{is_sha256_of, sha256_hex},
 };
 use serde_json::{Map, Value};
@@ -66,8 +68,17 @@ struct Bot<'a> {
 /// Where something was written.
 struct Chat {
     id: String,
-    /// Whether it is a person's with the bot.
-    is_private: bool,
+    kind: ChatKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ChatKind {
+    /// A person's with the bot.
+    Private,
+    /// Of several people.
+    Group,
+    /// Of nobody who writes: a channel, and what there may be.
+    Other,
 }
 
 /// Checks and reads one call of Telegram's.
@@ -115,7 +126,9 @@ impl<'a> Bot<'a> {
         let (chat, id) = (Chat::of(message)?, ids::message(message)?);
         let quoted_id = message
             .read("reply_to_message", |quoted| ids::message(quoted).filter(|_| self.wrote(quoted)));
-        let wish = message.read("text", |text| wish(&text.text()?)).filter(|_| chat.is_private);
+        let wish = message
+            .read("text", |text| wish(&text.text()?))
+            .filter(|_| chat.kind == ChatKind::Private);
         let opt_out = wish.map(|is_lifted| {
             Inbound::OptOut(OptOut {
                 sender: self.sender.clone(),
@@ -141,7 +154,7 @@ impl<'a> Bot<'a> {
         Some(said.into_iter().collect())
     }
 
-    /// What was written in a chat; in a group only if it quotes a message of the bot's.
+    /// What a person said in a chat; in a group only if it quotes a message of the bot's.
     fn heard(
         &self,
         chat: Chat,
@@ -150,7 +163,11 @@ impl<'a> Bot<'a> {
         quoted_id: Option<String>,
         provider_time: Option<UnixMillis>,
     ) -> Option<Inbound> {
-        let is_heard = chat.is_private || quoted_id.is_some();
+        let is_heard = match chat.kind {
+            ChatKind::Private => quoted_id.is_some() || !content.is_empty(),
+            ChatKind::Group => quoted_id.is_some(),
+            ChatKind::Other => false,
+        };
         let said = InboundMessage {
             id,
             from: Endpoint::Id(chat.id),
@@ -165,7 +182,8 @@ impl<'a> Bot<'a> {
 
     fn wrote(&self, message: Json<'_>) -> bool {
         let author = message.read("from", |from| from.read("id", Json::scalar));
-        author.is_some_and(|author| author == self.id)
+        let is_note = message.read("forum_topic_created", Some).is_some();
+        author.is_some_and(|author| author == self.id) && !is_note
     }
 }
 
@@ -173,8 +191,12 @@ impl Chat {
     /// Where a message is.
     fn of(message: Json<'_>) -> Option<Chat> {
         message.read("chat", |chat| {
-            let kind = chat.read("type", Json::text)?;
-            Some(Chat { id: chat.read("id", ids::chat)?, is_private: kind == "private" })
+            let kind = match &*chat.read("type", Json::text)? {
+                "private" => ChatKind::Private,
+                "group" | "supergroup" => ChatKind::Group,
+                _ => ChatKind::Other,
+            };
+            Some(Chat { id: chat.read("id", ids::chat)?, kind })
         })
     }
 }
@@ -209,7 +231,9 @@ fn told_of<'a>(
 /// Whether a text is nothing but a word for it, or a command: `Some(false)` ends messages, `Some(true)` begins them again.
 /// Whoever opens a bot sends `/start`, and behind it what stood in the link that they followed.
 fn wish(text: &str) -> Option<bool> {
-    let Some(command) = text.trim().strip_prefix('/') else { return opt_out::is_lifted_by(text) };
+    let Some(command) = text.trim().strip_prefix('/') else {
+        return opt_out::is_lifted_by(text, Said::Written);
+    };
     let (command, behind) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let name = command.split_once('@').map_or(command, |(name, _)| name);
     match name.to_ascii_lowercase().as_str() {

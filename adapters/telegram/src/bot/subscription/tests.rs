@@ -123,6 +123,53 @@ async fn an_account_that_says_the_same_is_told_of_once_in_a_life() {
 }
 
 #[tokio::test]
+async fn after_an_hour_it_is_asked_and_told_again_where_another_program_said_otherwise() {
+    for (url, calls) in [(URL, 1), ("https://else.example/", 2), ("", 2)] {
+        let stub = telegram(url);
+        let accounts = Accounts::default();
+        accounts.set(account(&stub.url(), "first"));
+        let subscription = Subscription::of(&account(&stub.url(), "first"), URL.to_owned());
+        let told = Done { subscription: subscription.unwrap(), look_at: Instant::now() };
+        let mut done = BTreeMap::from([("main".to_owned(), told)]);
+        // The second time its hour has just begun.
+        for _ in 0..2 {
+            assert!(subscribe(&HttpClient::new(), &accounts, &*clock(), &mut done).await);
+            assert_eq!(stub.requests().len(), calls, "{url}");
+        }
+        assert_eq!(stub.requests().iter().any(|it| it.contains("/setWebhook ")), calls == 2);
+    }
+}
+
+#[tokio::test]
+async fn why_telegram_could_not_post_lately_is_known() {
+    let now = clock().wall().0 / 1_000;
+    let why = "Wrong response from the webhook: 401 Unauthorized";
+    for (at, known) in [(now, Some(why)), (now - 3_601, None)] {
+        let result = json!({ "url": URL, "last_error_date": at, "last_error_message": why });
+        let answer = json!({ "ok": true, "result": result });
+        let answer = StubAnswer::new(200, answer.to_string());
+        let stub = Stub::start(Behaviour::Answer(answer)).unwrap();
+        let wanted = Subscription::of(&account(&stub.url(), "first"), URL.to_owned()).unwrap();
+        let found = wanted.make(&HttpClient::new(), &*clock(), true).await.unwrap();
+        assert_eq!(found.last_error.as_deref(), known, "{at}");
+    }
+}
+
+#[test]
+fn a_bot_that_hears_nobody_is_named_once() {
+    let accounts = Accounts::default();
+    let mut deaf = BTreeSet::new();
+    accounts.set(account("https://a.example", "first"));
+    name_deaf(&accounts, &mut deaf);
+    assert!(deaf.is_empty());
+    let mut without = account("https://a.example", "first");
+    without.secrets.remove("secret_token");
+    accounts.set(without);
+    name_deaf(&accounts, &mut deaf);
+    assert_eq!(deaf.iter().collect::<Vec<_>>(), ["main"]);
+}
+
+#[tokio::test]
 async fn what_failed_is_tried_again() {
     let refusal = json!({ "ok": false, "error_code": 429, "description": "Too Many Requests" });
     let refused = StubAnswer::new(429, refusal.to_string());
@@ -143,7 +190,8 @@ async fn where_updates_went_before_is_known() {
     {
         let stub = telegram(url);
         let wanted = Subscription::of(&account(&stub.url(), "first"), URL.to_owned()).unwrap();
-        assert_eq!(wanted.make(&HttpClient::new(), &*clock()).await, Ok(before), "{url}");
+        let told = wanted.make(&HttpClient::new(), &*clock(), false).await;
+        assert_eq!(told, Ok(FoundWebhook { before, last_error: None }), "{url}");
     }
 }
 
@@ -158,7 +206,7 @@ async fn why_it_was_not_told_is_said_in_telegram_s_words_and_without_the_token()
     ] {
         let stub = Stub::start(behaviour).unwrap();
         let wanted = Subscription::of(&account(&stub.url(), "first"), URL.to_owned()).unwrap();
-        assert_eq!(wanted.make(&HttpClient::new(), &*clock()).await, Err(why));
+        assert_eq!(wanted.make(&HttpClient::new(), &*clock(), false).await, Err(why));
     }
 }
 

@@ -142,6 +142,30 @@ fn in_a_group_only_what_quotes_the_bot_is_heard_and_nobody_is_taken_off() {
 }
 
 #[test]
+fn in_a_topic_that_the_bot_made_nothing_quotes_the_bot_by_being_there() {
+    let chat = json!({ "id": GROUP, "type": "supergroup", "is_forum": true });
+    let mut first = message(json!({ "message_id": 41, "chat": chat }));
+    first["from"]["id"] = BOT.into();
+    let mut said = message(json!({ "chat": chat, "text": "Who comes?", "is_topic_message": true }));
+    said["reply_to_message"] = first.clone();
+    assert!(heard(&told_by("message", said.clone())).quoted_id.is_some());
+    first["forum_topic_created"] = json!({ "name": "Dinner", "icon_color": 7_322_096 });
+    said["reply_to_message"] = first;
+    assert_eq!(told_by("message", said), []);
+}
+
+#[test]
+fn what_is_tapped_under_a_channel_s_post_is_of_no_person_s_chat() {
+    let tapped = |kind: &str| {
+        let under = json!({ "chat": { "id": GROUP, "type": kind }, "message_id": 41, "date": 0 });
+        let from = json!({ "id": PERSON, "is_bot": false, "first_name": "Ana" });
+        let query = json!({ "id": "4382", "from": from, "message": under, "data": "1" });
+        told_by("callback_query", query).len()
+    };
+    assert_eq!(["private", "group", "supergroup", "channel"].map(tapped), [1, 1, 1, 0]);
+}
+
+#[test]
 fn a_button_that_is_tapped_quotes_what_it_stands_under_and_is_told_in_telegram_s_words() {
     let from = json!({ "id": PERSON, "is_bot": false, "first_name": "Ana" });
     // Of an old message there is no more than this.
