@@ -9,7 +9,7 @@ use crate::{
         AccessOptions, ConfiguredKey, KeyId, LimitsByTenant, NewKey, TenantLimits, TokenRules,
     },
     config::{self, Config, ConfigError, TlsListener},
-    store::{Kind, SettingChange, Settings, StoreError},
+    store::{Kind, SettingChange, Settings, StoreError, decode, encode},
     tls::{Tls, TlsError, TlsFiles},
 };
 
@@ -120,10 +120,13 @@ pub(super) fn is_real(
     is_simulated: bool,
     settings: &dyn Settings,
 ) -> Result<bool, StoreError> {
-    let was = settings.get(Kind::Service, REAL)?.is_some();
+    let row = settings.get(Kind::Service, REAL)?;
+    let was = row.is_some();
     let is = !is_simulated || !config.access.keys.is_empty();
-    if is && !was && !config.store.read_only {
-        settings.write(vec![SettingChange::put(Kind::Service, REAL, vec![1])])?;
+    // An earlier version wrote a bare byte, which is no row that a backup may hold.
+    let is_row = row.is_some_and(|row| decode::<bool>(&row, String::new).is_ok());
+    if (is || was) && !is_row && !config.store.read_only {
+        settings.write(vec![SettingChange::put(Kind::Service, REAL, encode(&true)?)])?;
     }
     Ok(was || is)
 }
