@@ -134,6 +134,7 @@ impl Engine {
     ) -> Result<Vec<HeardMessage>, StoreError> {
         let routes = self.routes();
         let account = routes.former_names().present(account);
+        let message = InboundMessage { to: routes.as_routed(account, message.to), ..message };
         let to = routes.sender_as_named(account, &message.to);
         let (asked_by, quoted) = match quoted {
             Some(attempt) => self.quoted(attempt)?.unzip(),

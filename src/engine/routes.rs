@@ -184,6 +184,19 @@ impl RouteTable {
         })
     }
 
+    /// A sender under an account, known by its present name, on the channel that routes have it on: a provider that is
+    /// written to at a number cannot always tell whether that sends SMS, MMS or both.
+    pub(super) fn as_routed(&self, account: &str, sender: ChannelSender) -> ChannelSender {
+        let other = match &sender.channel {
+            channel if *channel == Channel::SMS => Channel::MMS,
+            channel if *channel == Channel::MMS => Channel::SMS,
+            _ => return sender,
+        };
+        let is_routed = |channel| self.has_sender(account, channel, &sender.id);
+        let is_on_other = !is_routed(&sender.channel) && is_routed(&other);
+        if is_on_other { ChannelSender { channel: other, ..sender } } else { sender }
+    }
+
     /// Whose is what is written to a sender under an account, known by its present name: the one tenant that routes
     /// name for that sender; where none is for it, `owner`, who registered it, or the one tenant that its routes name.
     pub(super) fn tenant_of(

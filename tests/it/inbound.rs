@@ -158,6 +158,14 @@ async fn a_message_is_its_tenant_s_alone_and_where_nothing_tells_it_the_configur
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     let refused = stream(&house.of("creates"), None, "").await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    // By a number that has routes for SMS alone, a picture that is told as MMS is written to the same sender.
+    let mut picture = said("2", vec![]);
+    picture.to.channel = Channel::MMS;
+    let told = vec![Inbound::Message(picture)];
+    house.service.engine.inbound("sandbox", "sandbox", told).await.unwrap();
+    let heard = all(&house.of("acme")).await;
+    let address = heard[1].to_address.clone().unwrap();
+    assert_eq!((ids(&heard), &*address.channel), (vec!["1", "2"], "sms"));
     // A tenant's token is of no use to another.
     let token = next(&mut stream(&acme, BEGINNING, "").await.unwrap()).await.resume_token;
     let refused = stream(&client, Some(Start::ResumeToken(token)), "").await.unwrap_err();
