@@ -98,7 +98,7 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
     let checkpoint = folder.path().join("checkpoint");
     let half = tempfile::tempdir().unwrap();
     let (mut dice, mut ids, mut now) = (Dice(7), Vec::new(), START);
-    let mut seen = 0;
+    let (mut seen, mut early) = (0, Vec::new());
     for life in 0..12 {
         let mut store = SledStore::open(&options).unwrap();
         // Several while the writer works, in most lives.
@@ -140,6 +140,9 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
         now = driver.now;
         drop(driver);
         seen += usize::from(checkpoint.exists());
+        if life == 1 {
+            early = std::fs::read(&checkpoint).unwrap();
+        }
         if life == 6 {
             let copied = std::process::Command::new("cp")
                 .arg("-r")
@@ -152,8 +155,12 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
     }
     assert!(seen > 8, "there were checkpoints to start from: {seen}");
 
-    // A torn one is no hindrance, whatever is left of it.
+    // One that retention has gone past is none to start from.
     let whole = std::fs::read(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, &early).unwrap();
+    assert_eq!(SledStore::check(&options).unwrap().findings, [], "an early one");
+    std::fs::write(&checkpoint, &whole).unwrap();
+    // A torn one is no hindrance, whatever is left of it.
     let open = SledStore::open(&options).unwrap().open_count();
     for cut in (0..whole.len()).step_by(whole.len() / 50) {
         std::fs::write(&checkpoint, &whole[..cut]).unwrap();
