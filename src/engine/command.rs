@@ -41,9 +41,9 @@ pub enum Command {
         scope: Option<ReceiptScope>,
         /// What it told, in order.
         items: Vec<Inbound>,
-        /// Told once all of it is durable: which attempt each was about, in order, if it is one of ours and may be
-        /// told of it so.
-        reply: Responder<Result<Vec<Option<AttemptId>>, EngineError>>,
+        /// Told once all of it is durable: of what says that a message was replied to, which attempt that is, with its
+        /// place among the items, if it is one of ours and may be told of it so.
+        reply: Responder<Result<Vec<(usize, AttemptId)>, EngineError>>,
     },
     /// A call came back. Exactly one for each [`SendOrder`](super::SendOrder).
     SendResult {

@@ -68,7 +68,11 @@ impl Engine {
                 .submit(|reply| Command::Inbound { provider, account, scope, items, reply })
                 .await??;
         }
-        let quoted = |at: Option<usize>| at.and_then(|at| found.get(at).copied().flatten());
+        let quoted = |at: Option<usize>| {
+            let of_it =
+                |(place, attempt): &(usize, AttemptId)| (Some(*place) == at).then_some(*attempt);
+            found.iter().find_map(of_it)
+        };
         let messages: Vec<_> =
             messages.into_iter().map(|(message, at)| (message, quoted(at))).collect();
         let account = account_id(provider, account);

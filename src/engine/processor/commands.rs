@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
 
-use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter};
+use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::says_reply};
 use crate::{
     engine::{Canceled, Command, Created, EngineError, NewWorkflow, Responder},
     machine::{self, AttemptState, Event, Fingerprint, Workflow, WorkflowId},
@@ -18,11 +18,14 @@ impl BatchContext<'_> {
             Command::Create { record, reply } => self.create(*record, reply),
             Command::Cancel { tenant, id, reply } => self.cancel(&tenant, id, reply),
             Command::Inbound { provider, account, scope, items, reply } => {
-                let mut about = Vec::with_capacity(items.len());
-                for item in items {
-                    about.push(self.inbound(&provider, &account, scope.as_ref(), item)?);
+                // Most say nothing of the kind, and cost nothing for it.
+                let mut replied = Vec::new();
+                for (place, item) in items.into_iter().enumerate() {
+                    let is_reply = says_reply(&item);
+                    let found = self.inbound(&provider, &account, scope.as_ref(), item)?;
+                    replied.extend(found.filter(|_| is_reply).map(|found| (place, found)));
                 }
-                self.effects.acks.push(Box::new(move || reply(Ok(about))));
+                self.effects.acks.push(Box::new(move || reply(Ok(replied))));
                 Ok(())
             }
             Command::SendResult { attempt, call, route, answer, took_ms, conversation } => {

@@ -298,6 +298,11 @@ enum UnnamedPart {
     Strange,
 }
 
+/// Whether an item says that a message of ours was replied to.
+pub(super) fn says_reply(item: &Inbound) -> bool {
+    matches!(item, Inbound::Receipt(receipt) if is_reply(receipt.report))
+}
+
 pub(super) fn is_reply(report: Report) -> bool {
     report == Report::Reached(Status::Replied)
 }
