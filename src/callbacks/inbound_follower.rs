@@ -63,11 +63,12 @@ impl InboundFollower {
 
     /// Follows until `stop`, or until the store fails.
     pub(super) async fn run(mut self, wake: Arc<WakeSignal>, stop: CancellationToken) {
+        let metrics = Arc::clone(&self.store.context.metrics);
         wake.notify();
         loop {
             let busy: Option<Busy> = tokio::select! {
                 busy = wake.notified() => busy,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
             };
             let caught_up = tokio::task::spawn_blocking(move || self.catch_up().map(|()| self));
             match caught_up.await {
@@ -76,10 +77,24 @@ impl InboundFollower {
                     tracing::error!(%error, "no application is told of inbound messages until the next start");
                     return;
                 }
-                // The end of the runtime; a panic over a message is caught where it is.
+                // One over a message is caught where it is.
+                Err(error) if error.is_panic() => {
+                    metrics.callbacks_panicked();
+                    tracing::error!(
+                        "telling of inbound messages panicked; no application is told until the next start"
+                    );
+                    return;
+                }
+                // The end of the runtime.
                 Err(_) => return,
             }
             drop(busy);
+        }
+        // Who is told later of what comes then is not told of what came before.
+        if self.position != self.saved
+            && let Err(error) = self.save(&[])
+        {
+            tracing::warn!(%error, "the next start looks at some inbound messages again");
         }
     }
 
@@ -129,7 +144,7 @@ impl InboundFollower {
         self.store.add(made)
     }
 
-    /// The same; a message that cannot be told of, or a bug over it, must not stop the callbacks of all others.
+    /// The callback of a message, if there is one to make: a message that cannot be told of, or a bug over it, must not stop the callbacks of all others.
     fn readable_callback(
         &self,
         message: &ReceivedMessage,

@@ -111,12 +111,6 @@ impl InboundMessages {
         let _ = self.on_kept.set(hook);
     }
 
-    /// How many rows there are. They are not in memory.
-    pub fn count(&self) -> u64 {
-        let KeptNumbers { gone, last } = *self.kept.borrow();
-        last.saturating_sub(gone)
-    }
-
     /// Keeps what was heard, durably, all or none, but for what is there already and what no provider can have told.
     /// Returns how many are new, and how many were there.
     ///
@@ -134,8 +128,10 @@ impl InboundMessages {
         for message in heard.into_iter().filter(HeardMessage::is_within_bounds) {
             let id = message.id();
             let is_kept = |id| -> Result<bool, StoreError> {
-                // One that could not be made durable may still be seen here.
-                Ok(self.number(id)?.is_some_and(|number| number <= durable.last))
+                // One that could not be made durable may still be seen here, and one that a backup read before its
+                // message went.
+                let kept = durable.gone + 1..=durable.last;
+                Ok(self.number(id)?.is_some_and(|number| kept.contains(&number)))
             };
             let was_told = message.former_ids().map(is_kept).find(|it| *it != Ok(false));
             if new.contains_key(&id) || is_kept(id)? || was_told.transpose()?.is_some() {
@@ -204,12 +200,12 @@ impl InboundMessages {
         Ok(message.filter(|message| message.id == id))
     }
 
-    /// Takes away what is older than is kept, or more, some of it: true if there may be more to do. `now` is engine
+    /// Takes away what is older than is kept, or more, some of it: what is left goes the next time. `now` is engine
     /// time: a wrong wall clock takes nothing away.
     ///
     /// # Errors
     /// If the store cannot be read or written.
-    pub fn trim(&self, now: UnixMillis) -> Result<bool, StoreError> {
+    pub fn trim(&self, now: UnixMillis) -> Result<(), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = now.minus(self.options.retention);
         let mut kept = *self.kept.borrow();
@@ -241,7 +237,7 @@ impl InboundMessages {
             // Done again if it is lost.
             self.settings.note(changes)?;
         }
-        Ok(may_be_more)
+        Ok(())
     }
 
     fn number(&self, id: Uuid) -> Result<Option<u64>, StoreError> {

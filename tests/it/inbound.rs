@@ -13,7 +13,7 @@ use dispatch::{
         StreamInboundResponse, StreamStart, StreamStatusRequest, stream_inbound_request::Start,
         stream_status_request::Target, stream_status_response::Kind,
     },
-    store::{self, ApiDialect, SettingChange, encode},
+    store::{self, ApiDialect, SettingChange, SledOptions, SledStore, Store, encode},
 };
 use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, Inbound, Media};
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     access::{ALL, House, key, reason},
     callbacks::{
-        helper::{PERSON, Told, allowing, app},
+        helper::{PERSON, Told, allowing, app, sealed},
         receiver::Receiver,
     },
     support::{Running, in_memory},
@@ -395,6 +395,42 @@ async fn the_command_line_lists_what_is_kept_and_names_callbacks_that_wait() {
     let id = waiting.split_whitespace().next().unwrap();
     let shown = told.cli(&["callbacks", "show", id]).await;
     assert!(shown.contains("message ") && !shown.contains("workflow "), "{shown}");
+    told.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_is_made_after_a_restart_is_not_told_of_what_came_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = allowing(in_memory());
+    config.store.kind = dispatch::config::StoreKind::Sled;
+    config.store.data = folder.path().join("data");
+    let told = Told::start(&config).await;
+    hears(&told.running, vec![text("1")]).await;
+    told.advance(Duration::from_millis(1)).await;
+    told.running.stop().await;
+
+    let receiver = Receiver::start().await;
+    let application = told_at(&receiver.url("/inbound"), PayloadVersion::V1);
+    // Before anybody looks: as one that a start finds.
+    let store =
+        SledStore::open(&SledOptions { folder: config.store.data.clone(), cache_bytes: 1 << 24 });
+    let store = store.unwrap();
+    let kept = |kind, key: &[u8], row| SettingChange::put(kind, key, row);
+    let rows = vec![
+        kept(
+            store::Kind::Application,
+            application.id.as_bytes(),
+            encode(&sealed(&application)).unwrap(),
+        ),
+        kept(store::Kind::DefaultApplication, b"default", encode(&application.id).unwrap()),
+    ];
+    store.settings().write(rows).unwrap();
+    drop(store);
+    let told = Told::start(&config).await;
+    hears(&told.running, vec![text("2")]).await;
+    told.advance(Duration::from_secs(60)).await;
+    let texts: Vec<_> = receiver.received().iter().map(|it| it.json()["text"].clone()).collect();
+    assert_eq!(texts, ["text 2"]);
     told.running.stop().await;
 }
 

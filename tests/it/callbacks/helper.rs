@@ -68,6 +68,18 @@ pub fn statuses(received: &[Received]) -> Vec<&'static str> {
     told.map(|status| WORDS.into_iter().find(|word| status == *word).unwrap()).collect()
 }
 
+/// An application whose secret is in clear, as it is kept.
+pub fn sealed(application: &Application) -> Application {
+    let key = MasterKey::parse(include_str!("master.key")).unwrap();
+    let mut sealed = application.clone();
+    if let Some(messages) = &mut sealed.messages {
+        let clear = Secret::new(String::from_utf8(messages.secret.clone()).unwrap());
+        let place = Application::secret_place(application.id);
+        messages.secret = Vault::new(&key).unwrap().sealing().seal(&place, &clear).unwrap();
+    }
+    sealed
+}
+
 impl Told {
     pub async fn start(config: &Config) -> Told {
         Told { running: Running::start(config).await, created: Mutex::default() }
@@ -75,14 +87,7 @@ impl Told {
 
     /// Keeps an application whose secret is in clear, as the applications API does.
     pub fn keep(&self, application: &Application) {
-        let key = MasterKey::parse(include_str!("master.key")).unwrap();
-        let mut sealed = application.clone();
-        if let Some(messages) = &mut sealed.messages {
-            let clear = Secret::new(String::from_utf8(messages.secret.clone()).unwrap());
-            let place = Application::secret_place(application.id);
-            messages.secret = Vault::new(&key).unwrap().sealing().seal(&place, &clear).unwrap();
-        }
-        self.keep_as_it_is(&sealed);
+        self.keep_as_it_is(&sealed(application));
     }
 
     /// Keeps an application with whatever it has in place of a sealed secret.
