@@ -167,6 +167,7 @@ impl BatchContext<'_> {
         let mut covering: Vec<_> =
             names.iter().flat_map(|name| watermarks.covering(name, began)).collect();
         covering.retain(|it| it.scope.as_ref().is_none_or(|by| by.admits(&step.requirement)));
+        self.processor.watermarks.joined(conversation, began);
         let key = ReceiptKey::Conversation(conversation, began, id, number);
         loaded.messages.push((key, MessagePart { attempt: number, part: 0 }));
         self.conversations.entry(conversation).or_default().push((began, attempt));

@@ -114,6 +114,17 @@ impl Watermarks {
         before
     }
 
+    /// A message came into a conversation whose call began then: what is told next reaches back to it, though all
+    /// until then was told before, to those that were there.
+    pub(super) fn joined(&mut self, conversation: NameHash, began: UnixMillis) {
+        let before = UnixMillis(began.0.saturating_sub(1));
+        for status in Status::ALL {
+            if let Some(told) = self.told.get_mut(&(conversation, status)) {
+                *told = before.min(*told);
+            }
+        }
+    }
+
     /// Remembers one.
     pub(super) fn remember(&mut self, now: UnixMillis, conversation: NameHash, reach: Reach) {
         self.forget_old(now);

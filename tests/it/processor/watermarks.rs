@@ -210,3 +210,23 @@ fn a_reload_that_renames_the_account_forgets_neither_its_clock_nor_what_came_bef
     let rows = run(71_000, vec![watermark("other", PERSON, Status::Read, 10_000)]);
     assert_eq!(reached(&rows, Status::Read), [ids[2]]);
 }
+
+#[test]
+fn what_was_told_while_a_call_was_out_and_is_forgotten_does_not_hide_what_is_told_later() {
+    let (mut store, mut processor, sends) = calling(2);
+    let ids: Vec<_> = sends.iter().map(|order| order.attempt.workflow.as_u128()).collect();
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    run(3000, vec![watermark("main", PERSON, Status::Read, 2500)]);
+    // The machine slept: the calls are out for longer than any should, and others are told of meanwhile.
+    let hour = 3_600_000;
+    run(hour, vec![watermark("main", "447700900002", Status::Read, 2500)]);
+    let answers = sends.iter().zip([1000, 2000]);
+    let rows =
+        run(hour + 1, answers.map(|(it, began)| answered_in(it, (began, hour), None)).collect());
+    assert!(reached(&rows, Status::Read).is_empty(), "it is forgotten: {rows:?}");
+    let rows = run(hour + 2, vec![watermark("main", PERSON, Status::Read, 2600)]);
+    assert_eq!(reached(&rows, Status::Read), [ids[1], ids[0]]);
+}
