@@ -47,6 +47,7 @@ impl Stepped {
             recalls: false,
             bundles_receipts: false,
             in_parts: false,
+            watermarks: None,
         };
         let specs = [spec];
         let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));

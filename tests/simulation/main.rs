@@ -165,6 +165,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
         let recalled: Vec<_> = recalled.into_iter().collect();
         assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
         assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
+        assert!(figures.covered > 1000 && figures.covered_early > 100, "{figures:?}");
     }
     report::row(&Tried {
         name: "10-simulation",
@@ -181,6 +182,8 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.recalls, "recalls"),
             (figures.wishes, "opt-outs made or lifted"),
             (figures.held_back, "calls held back by them"),
+            (figures.covered, "messages told of by their conversation"),
+            (figures.covered_early, "of those before their answer"),
             (figures.virtual_ms / 86_400_000, "virtual days"),
         ],
         found: "no promise broken".to_owned(),

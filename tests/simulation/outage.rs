@@ -69,6 +69,7 @@ pub fn live(workflows: u64) -> Outage {
         recalls: false,
         bundles_receipts: false,
         in_parts: false,
+        watermarks: None,
     };
     let specs = [spec];
     let table = Arc::new(routes::table(&specs, &routes::Names::all(&specs)));

@@ -74,7 +74,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         correlation: if spec.echoes { Correlation::AttemptId } else { Correlation::ProviderId },
         recall: spec.recalls,
         parts: spec.in_parts,
-        watermarks: false,
+        watermarks: spec.watermarks.is_some(),
         options: OptionsForm::NONE,
     };
     let channel = spec.channel.clone();

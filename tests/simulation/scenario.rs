@@ -61,7 +61,7 @@ pub struct Scenario {
 pub struct Wish {
     pub at: u64,
     pub of: Wisher,
-    /// The caller whose messages are meant: each writes to a person of its own.
+    /// The caller whose person it is.
     pub person: u32,
     /// Messages are wanted again.
     pub is_lifted: bool,
@@ -125,6 +125,17 @@ pub struct RouteSpec {
     pub bundles_receipts: bool,
     /// Some messages go out in parts, each with an id and receipts of its own.
     pub in_parts: bool,
+    /// It tells of conversations, by a clock of its own.
+    pub watermarks: Option<ProviderClock>,
+}
+
+/// What a provider's account takes for the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProviderClock {
+    /// By how many milliseconds it is ahead of the true time.
+    pub ahead_ms: i64,
+    /// Its answers say what it shows.
+    pub is_told: bool,
 }
 
 /// Who wants something of the service.
@@ -157,6 +168,11 @@ impl Scenario {
         let mut parts = Dice::of(seed, &[24]);
         for route in &mut routes {
             route.in_parts = parts.percent(30);
+        }
+        let mut watermarks = Dice::of(seed, &[27]);
+        for route in &mut routes {
+            let tells = watermarks.percent(50) && route.tells.contains(&Status::Delivered);
+            route.watermarks = tells.then(|| provider_clock(seed, route));
         }
         // Dice of their own, so that the worlds of old seeds stay what they were.
         let mut more = Dice::of(seed, &[14]);
@@ -204,10 +220,13 @@ impl Scenario {
         scenario
     }
 
-    /// The same world, as it was when nobody in it could say that no messages are wanted, and all went out whole.
+    /// The same world, as it was when nobody in it could say that no messages are wanted, all went out whole, and
+    /// whatever was told named its message.
     pub fn made_plain(mut self) -> Scenario {
         self.wishes.clear();
-        self.routes.iter_mut().for_each(|route| route.in_parts = false);
+        for route in &mut self.routes {
+            (route.in_parts, route.watermarks) = (false, None);
+        }
         self
     }
 
@@ -291,9 +310,19 @@ impl Scenario {
     }
 }
 
-/// To whom a caller writes.
+/// To whom a caller writes. Some share a person, so that a conversation has messages of several tenants.
 pub fn person(caller: u32) -> Endpoint {
-    Endpoint::Id(format!("person {caller}"))
+    Endpoint::Id(format!("person {}", caller / 3))
+}
+
+/// Mostly right, to the second, or quite wrong.
+fn provider_clock(seed: u64, of: &RouteSpec) -> ProviderClock {
+    let name = of.provider.bytes().chain(of.account.bytes()).map(u64::from);
+    let purpose: Vec<u64> = std::iter::once(28).chain(name).collect();
+    let mut dice = Dice::of(seed, &purpose);
+    let most = dice.one(&[0, 0, SECOND, HOUR, 5 * DAY]) as i64;
+    let ahead_ms = dice.between(0, 2 * most as u64) as i64 - most;
+    ProviderClock { ahead_ms, is_told: dice.percent(70) }
 }
 
 fn death(dice: &mut Dice) -> Death {
@@ -369,6 +398,7 @@ fn routes(dice: &mut Dice) -> Vec<RouteSpec> {
                 recalls: false,
                 bundles_receipts: dice.percent(30),
                 in_parts: false,
+                watermarks: None,
             });
         }
     }

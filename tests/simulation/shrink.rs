@@ -128,7 +128,8 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
-        let simpler: [fn(&mut Scenario); 11] = [
+        let simpler: [fn(&mut Scenario); 12] = [
+            |world| world.routes.iter_mut().for_each(|route| route.watermarks = None),
             |world| world.routes.iter_mut().for_each(|route| route.in_parts = false),
             |world| world.trouble = 0,
             |world| world.commit_ms = 0,

@@ -50,6 +50,7 @@ mod opt_outs;
 mod outside;
 mod recall;
 mod service;
+mod watermarks;
 
 /// How often the writer sees to retention.
 const SWEEP_MS: u64 = 10_000;
@@ -70,6 +71,9 @@ pub struct Figures {
     /// How often somebody said who wants messages, and how many calls did not leave for it.
     pub wishes: u64,
     pub held_back: u64,
+    /// How often what was told of a conversation counted for a message, and how often before its answer came.
+    pub covered: u64,
+    pub covered_early: u64,
     pub virtual_ms: u64,
     /// Which kinds of facts there were, why steps were left, and how workflows ended: what was
     /// never seen was never tried.
@@ -173,8 +177,9 @@ struct Call {
     held_back: Option<SendResult>,
     /// The routes that it was ordered with.
     routes: Arc<RouteTable>,
-    /// The provider's ids of its message, one a part.
+    /// The provider's ids of its message, one a part, and when it took it, in true time.
     provider_ids: Vec<String>,
+    taken_at: u64,
 }
 
 /// A message that a provider is asked to take back.
@@ -317,6 +322,7 @@ impl<'a> World<'a> {
         self.figures.virtual_ms = self.now - START;
         self.figures.workflows = self.judge.cases.len() as u64;
         self.figures.doubles = self.judge.doubles();
+        (self.figures.covered, self.figures.covered_early) = self.judge.covered();
         for fact in self.judge.journal.iter().flat_map(|row| &row.facts) {
             self.figures.saw(fact);
         }
@@ -408,6 +414,8 @@ impl Figures {
         self.recalls += other.recalls;
         self.wishes += other.wishes;
         self.held_back += other.held_back;
+        self.covered += other.covered;
+        self.covered_early += other.covered_early;
         self.recalled.extend(&other.recalled);
         self.virtual_ms += other.virtual_ms;
         self.kinds.extend(&other.kinds);

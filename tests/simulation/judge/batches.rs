@@ -38,6 +38,7 @@ impl Judge {
         let waited = self.waiting.clone();
         let mut causes: HashMap<WorkflowId, Causes> = HashMap::new();
         let mut records = HashMap::new();
+        let (mut watermarks, mut messages) = (Vec::new(), Vec::new());
         for given in given {
             match given {
                 // Routes go first, whatever else a batch was given.
@@ -49,7 +50,8 @@ impl Judge {
                     let is_theirs = self.cases.get(&id).is_some_and(|c| c.record.tenant == tenant);
                     causes.entry(id).or_default().is_canceled |= is_theirs;
                 }
-                Given::SendResult { attempt, call, answer, .. } => {
+                Given::SendResult { attempt, call, answer, entered, .. } => {
+                    messages.extend(entered.map(|entered| (attempt, entered)));
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.answers.insert(attempt.number, (call, answer));
                 }
@@ -57,14 +59,16 @@ impl Judge {
                     if let RecallResult::TooLate(Some(status)) = result {
                         // Heard if the recall is still waited for; see `heard`.
                         let (part, report) = (None, Report::Reached(status));
-                        hear(&mut causes, attempt, News { part, report, must: false });
+                        hear(&mut causes, attempt, News { part, report, must: false, by: HEARD });
                     }
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
                     causes.recalls.insert(attempt.number, result);
                 }
                 Given::Receipt(told) => self.receipt(told, batch, &mut causes),
+                Given::Watermark(told) => watermarks.push(told),
             }
         }
+        self.conversations.given(batch, watermarks, messages, &mut causes);
         for row in rows {
             self.row(batch, row, &mut causes, &mut records)?;
         }
@@ -159,11 +163,11 @@ impl Judge {
             // Nobody knows yet which part it is; only that the message is there.
             let (part, report) = (None, Report::Reached(Status::Submitted));
             self.early.push(early(told));
-            return hear(causes, attempt, News { part, report, must: false });
+            return hear(causes, attempt, News { part, report, must: false, by: HEARD });
         }
         let part =
             named.filter(|(of, _)| *of == attempt).and_then(|(_, part)| part_of(part, report));
-        hear(causes, attempt, News { part, report, must: true });
+        hear(causes, attempt, News { part, report, must: true, by: HEARD });
     }
 
     /// Whether only the answer will tell which part of its message this is about. A message has failed when a part
@@ -250,7 +254,8 @@ impl Judge {
                 for early in self.early.extract_if(.., |early| is_it(early)) {
                     let must = early.at + PARK_MS >= batch.now && early.names.of(route).is_some();
                     let report = early.told.report;
-                    hear(causes, name, News { part: part_of(part, report), report, must });
+                    let part = part_of(part, report);
+                    hear(causes, name, News { part, report, must, by: HEARD });
                 }
             }
         }
@@ -277,7 +282,7 @@ impl Judge {
     }
 }
 
-fn hear(causes: &mut HashMap<WorkflowId, Causes>, attempt: AttemptId, news: News) {
+pub(super) fn hear(causes: &mut HashMap<WorkflowId, Causes>, attempt: AttemptId, news: News) {
     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
     causes.news.entry(attempt.number).or_default().push(news);
 }
@@ -310,7 +315,7 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
     }
     for (number, reports) in &causes.news {
         let Some(tried) = case.at(*number).filter(|tried| tried.calls > 0) else { continue };
-        for News { part, report, must } in reports {
+        for News { part, report, must, by } in reports {
             let of_part = part.and_then(|part| tried.parts.get(usize::from(part) - 1));
             let reached = of_part.copied().unwrap_or(tried.status);
             let is_there = match report {
@@ -319,7 +324,7 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
                     tried.has_failed || reached.max(tried.status) >= Status::Delivered
                 }
             };
-            want(is_there || !must, HEARD, id, || {
+            want(is_there || !must, *by, id, || {
                 format!("attempt {number} is {report:?}, {part:?}")
             })?;
         }

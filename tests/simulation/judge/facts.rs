@@ -9,8 +9,8 @@ use dispatch::machine::{
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
-    BatchSeen, CLOCKS, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER, Promise,
-    RECALLS, RETRIES, RecallSeen, StepSeen, TRUE, Try, TryState, want,
+    BatchSeen, CLOCKS, COVERED, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER,
+    Promise, RECALLS, RETRIES, RecallSeen, StepSeen, TRUE, Try, TryState, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
@@ -32,6 +32,8 @@ pub struct News {
     pub report: Report,
     /// It must be heard: one that was parked for long may be.
     pub must: bool,
+    /// By which promise it counts.
+    pub by: Promise,
 }
 
 /// Whether a step may go by a route.
@@ -86,7 +88,10 @@ impl Here<'_> {
                         self.answer(*attempt),
                         Some(SendResult::Accepted { provider_ids: ids }) if ids == provider_ids
                     ),
-                    AcceptedBy::Receipt => self.causes.news.contains_key(attempt),
+                    AcceptedBy::Receipt => {
+                        // What is told of a conversation settles nothing.
+                        self.news(*attempt).iter().any(|news| news.by != COVERED)
+                    }
                 };
                 self.want(has_cause, TRUE, || format!("{fact:?}"))?;
                 let tried = self.attempt(*attempt);
@@ -480,18 +485,26 @@ impl Here<'_> {
 
     /// Of the whole message a provider told so, or of its last part; that it failed, of any part.
     fn heard(&mut self, number: u16, report: Report, fact: &Fact) -> Fine {
-        let news = self.causes.news.get(&number).map_or(&[][..], Vec::as_slice);
+        let news = self.news(number);
         let is_told = news.iter().any(|news| {
             news.report == report && (news.part.is_none() || matches!(report, Report::Failed(_)))
         });
         let last = self.case.at(number).and_then(|of| of.parts.iter().min().copied());
         let has_last = news.iter().any(|news| news.part.is_some())
             && last.is_some_and(|last| report == Report::Reached(last));
-        self.want(is_told || has_last, TRUE, || format!("nobody told: {fact:?}"))
+        let by_conversation =
+            self.case.at(number).is_some_and(|of| self.routes[of.route].watermarks.is_some());
+        let rule = if by_conversation { COVERED } else { TRUE };
+        self.want(is_told || has_last, rule, || format!("nobody told: {fact:?}"))
+    }
+
+    /// What providers told of an attempt.
+    fn news(&self, number: u16) -> &[News] {
+        self.causes.news.get(&number).map_or(&[][..], Vec::as_slice)
     }
 
     fn part_reached(&mut self, number: u16, part: u16, status: Status, fact: &Fact) -> Fine {
-        let news = self.causes.news.get(&number).map_or(&[][..], Vec::as_slice);
+        let news = self.news(number);
         let is_it = |news: &News| news.part == Some(part) && news.report == Report::Reached(status);
         let is_told = news.iter().any(is_it);
         self.want(is_told, TRUE, || format!("nobody told: {fact:?}"))?;

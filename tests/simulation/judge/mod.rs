@@ -14,6 +14,7 @@ mod order;
 mod reroute;
 mod rules;
 mod timers;
+mod watermarks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -32,6 +33,7 @@ pub use case::Case;
 use case::{RecallSeen, StepSeen, Try, TryState};
 use grace::Graces;
 pub use rules::*;
+pub use watermarks::{Conversation, Entered, Watermark};
 
 use crate::{readers, routes::Names, scenario::RouteSpec};
 
@@ -54,11 +56,15 @@ pub enum Given {
         id: WorkflowId,
     },
     Receipt(Told),
+    /// A provider told of a conversation.
+    Watermark(Watermark),
     SendResult {
         attempt: AttemptId,
         call: u16,
         route: Arc<str>,
         answer: SendResult,
+        /// Where its message stands, where the provider tells of conversations.
+        entered: Option<Entered>,
     },
     Recall {
         attempt: AttemptId,
@@ -133,6 +139,7 @@ pub struct Judge {
     held: HashSet<WorkflowId>,
     /// Who wants no messages, as far as was said.
     words: opt_outs::Words,
+    conversations: watermarks::Conversations,
     /// Who waits for a place on which route.
     waiting: BTreeSet<(usize, WorkflowId)>,
     /// Who went before them meanwhile.
@@ -163,6 +170,7 @@ impl Judge {
             grace: Graces::default(),
             held: HashSet::new(),
             words: opt_outs::Words::new(),
+            conversations: watermarks::Conversations::default(),
             waiting: BTreeSet::new(),
             passed: BTreeMap::new(),
         }

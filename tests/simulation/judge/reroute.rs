@@ -87,7 +87,8 @@ impl Case {
     pub(super) fn way(&self, of: &Try, routes: &[RouteSpec], names: &Names) -> Option<usize> {
         let promise = |spec: &RouteSpec| {
             let tells = spec.tells.contains(&Status::Delivered);
-            (spec.idempotent_ms, spec.echoes, tells, spec.recalls)
+            let told_by = (spec.in_parts, spec.watermarks.is_some());
+            (spec.idempotent_ms, spec.echoes, tells, spec.recalls, told_by)
         };
         let account = |route: usize| (routes[route].provider, routes[route].account);
         let route = names.route(&of.name)?;

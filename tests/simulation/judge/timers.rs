@@ -22,6 +22,7 @@ impl Judge {
     /// The life is over.
     pub fn died(&mut self) {
         self.grace.died();
+        self.conversations.died();
     }
 
     pub(super) fn reckon(&mut self, id: WorkflowId, batch: &BatchSeen) {

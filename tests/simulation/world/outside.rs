@@ -176,6 +176,7 @@ impl World<'_> {
             format!("the provider {known} attempt {} as {provider_ids:?}", attempt.number)
         });
         self.calls[index].provider_ids.clone_from(&provider_ids);
+        self.calls[index].taken_at = self.now;
         if !is_new {
             return Ok(());
         }
@@ -200,8 +201,7 @@ impl World<'_> {
                     provider_id: says_id.then(|| provider_id.clone()),
                     report,
                 };
-                let report = Given::Receipt(told);
-                self.arrange(self.now + after, Happening::Tell { report, route });
+                self.will_tell(told, after, index, part);
             }
         }
         if dice.percent(5) {
@@ -251,11 +251,14 @@ impl World<'_> {
         if life != self.life {
             return Ok(());
         }
+        let is_accepted = matches!(answer, SendResult::Accepted { .. });
+        let entered = self.entered(index).filter(|_| is_accepted);
         let given = Given::SendResult {
             attempt,
             call: number,
             route: Arc::clone(&route),
             answer: answer.clone(),
+            entered: entered.clone(),
         };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
         let input = Command::SendResult {
@@ -264,7 +267,7 @@ impl World<'_> {
             route,
             answer,
             took_ms,
-            conversation: None,
+            conversation: entered.map(|it| Box::new(watermarks::conversation_send(&it))),
         };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
@@ -352,15 +355,21 @@ impl World<'_> {
         }
         self.figures.receipts += items.len() as u64;
         for given in items {
-            if let Given::Receipt(told) = given {
-                let id = self.judge.whose(&told).unwrap_or(WorkflowId(Uuid::nil()));
-                self.note(Some(id), || format!("a receipt arrives: {told:?}"));
+            match given {
+                Given::Receipt(told) => {
+                    let id = self.judge.whose(&told).unwrap_or(WorkflowId(Uuid::nil()));
+                    self.note(Some(id), || format!("a receipt arrives: {told:?}"));
+                }
+                told => self.note(None, || format!("it is told: {told:?}")),
             }
         }
     }
 }
 
 fn inbound(given: &Given) -> Option<Inbound> {
+    if let Given::Watermark(told) = given {
+        return Some(watermarks::inbound(told));
+    }
     let Given::Receipt(Told { attempt, provider_id, report, .. }) = given else { return None };
     let (attempt, provider_id) = (*attempt, provider_id.clone());
     // Who quotes a message of ours is told to the writer so, too.

@@ -477,7 +477,7 @@ impl World<'_> {
         let course =
             crate::provider::course(self.scenario.seed, route, spec, trouble, at, &mut dice);
         let (call, life) = (self.calls.len(), self.life);
-        let (held_back, provider_ids) = (None, Vec::new());
+        let (held_back, provider_ids, taken_at) = (None, Vec::new(), at);
         self.calls.push(Call {
             order,
             route,
@@ -488,6 +488,7 @@ impl World<'_> {
             held_back,
             routes,
             provider_ids,
+            taken_at,
         });
         self.gets_ready(call)
     }
