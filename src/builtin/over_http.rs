@@ -42,11 +42,14 @@ pub fn over_http(
     let accounts = SimulatedAccounts::at(address);
     let webhooks = |provider: &str| format!("http://{http}/receipts/{provider}/{SANDBOX}");
     let provider = sandbox_provider(config, clock.contract_clock())?;
-    let server = SandboxServer::new(Arc::clone(&provider), accounts.vonage_side());
+    let server = SandboxServer::new(
+        Arc::clone(&provider),
+        accounts.vonage_side(webhooks(dispatch_vonage::PROVIDER)),
+    );
     let server = server
         .map_err(|error| told(&error))?
         .with_meta(accounts.meta_side(webhooks(dispatch_meta::PROVIDER)))
-        .with_twilio(&accounts.twilio_side())
+        .with_twilio(&accounts.twilio_side(webhooks(dispatch_twilio::PROVIDER)))
         .with_telegram(&accounts.secret())
         .with_telegram_bot(&accounts.bot_token());
     tokio::spawn(async move {
@@ -116,11 +119,12 @@ impl SimulatedAccounts {
         Secret::new(self.secret.clone())
     }
 
-    fn vonage_side(&self) -> ServerConfig {
+    fn vonage_side(&self, inbound_url: String) -> ServerConfig {
         ServerConfig {
             api_key: Self::API_KEY.to_owned(),
             api_secret: Some(self.secret()),
             signature_secret: Some(self.secret()),
+            inbound_url: Some(inbound_url),
             ..ServerConfig::default()
         }
     }
@@ -133,9 +137,14 @@ impl SimulatedAccounts {
         }
     }
 
-    fn twilio_side(&self) -> SimulatedTwilio {
+    fn twilio_side(&self, inbound_url: String) -> SimulatedTwilio {
         let account_sid = Self::ACCOUNT_SID.to_owned();
-        SimulatedTwilio { account_sid, auth_token: self.secret(), api_key: None }
+        SimulatedTwilio {
+            account_sid,
+            auth_token: self.secret(),
+            api_key: None,
+            inbound_url: Some(inbound_url),
+        }
     }
 
     fn bot_token(&self) -> Secret {

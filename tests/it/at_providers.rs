@@ -126,6 +126,7 @@ pub fn simulated_twilio(account_sid: &str, auth_token: &str) -> SimulatedTwilio 
         account_sid: account_sid.to_owned(),
         auth_token: Secret::new(auth_token),
         api_key: None,
+        inbound_url: None,
     }
 }
 

@@ -45,6 +45,7 @@ mod recall;
 mod reload;
 mod remote_adapters;
 mod repeats;
+mod replies;
 mod rest;
 mod retention;
 mod rights;

@@ -216,6 +216,33 @@ async fn what_meta_tells_is_verified_and_counts_and_what_is_not_read_in_time_lea
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_quotes_a_message_has_answered_it_on_whatsapp_and_on_messenger() {
+    let world = World::start().await;
+    let whatsapp = "{ channel: whatsapp, number: '447700900001' }";
+    let page = format!("{{ channel: messenger, id: '{PAGE}' }}");
+    for (sender, channel, named, answers, silent) in [
+        (whatsapp, "whatsapp", "number", "447700900010", "447700900011"),
+        // Who hides the number.
+        (whatsapp, "whatsapp", "id", "GB.13491208655302741918", "GB.13491208655302741919"),
+        (&page, "messenger", "id", "2384965291561984", "2384965291561985"),
+    ] {
+        world.script(answers, "accept; submitted 0s; deliver 0s; reply 1s");
+        world.script(silent, "accept; deliver 0s");
+        let recipient = |it: &str| format!("{{ channel: {channel}, {named}: '{it}' }}");
+        let answered = world.create(sender, &recipient(answers), "replied").await;
+        let step = world.first_step(&answered).await;
+        assert_eq!((step.state(), &*step.status), (StepState::Met, "replied"), "{step:?}");
+        assert!(went_by_meta(&step), "{step:?}");
+
+        let silent = world.create(sender, &recipient(silent), "replied").await;
+        world.until(&silent, |it| it.steps[0].status == "delivered").await;
+        world.advance(Duration::from_secs(600)).await;
+        assert_eq!(world.first_step(&silent).await.state(), StepState::Expired);
+    }
+    world.stop().await;
+}
+
 /// pywa is WhatsApp's client for Python: it sends to our server, and verifies and reads what that tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_client_is_served_and_takes_what_it_is_told() {

@@ -278,6 +278,22 @@ async fn an_answer_that_quotes_a_message_of_the_bot_s_is_that_message_s_and_no_o
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_scripted_to_answer_quotes_the_message_that_they_were_sent() {
+    let world = TelegramWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.script("1001", "accept; reply 1s; twice");
+    world.is_heard().await;
+    let other = world.create_by_bot("1002", "replied", "600s").await;
+    world.is_out(&other).await;
+    for _ in 0..2 {
+        let answered = world.ended(&world.create_by_bot("1001", "replied", "30s").await).await;
+        assert_eq!(states(&answered)[0], (StepState::Met, "replied"), "{answered:?}");
+    }
+    assert_eq!(states(&world.get(&other).await)[0], (StepState::Active, "submitted"));
+    world.stop().await;
+}
+
 /// Its authors know what Telegram posts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_that_python_telegram_bot_wrote_is_understood() {

@@ -7,6 +7,7 @@ use dispatch::pb::v1::{
     StreamStart, Workflow, stream_inbound_request::Start,
 };
 use dispatch_kit::signature::SignatureScheme;
+use dispatch_sandbox::{SandboxServer, SimulatedTwilio};
 use tokio::process::Command;
 
 use crate::{
@@ -31,7 +32,6 @@ impl Deref for TwilioWorld {
 
 impl TwilioWorld {
     async fn start() -> TwilioWorld {
-        let account = simulated_twilio(ACCOUNT, TOKEN);
         let routes = ["sms", "mms", "whatsapp", "rcs"].map(|channel| {
             format!(
                 "[[routes]]\nname = \"{channel}\"\nadapter = \"twilio-{channel}\"\naccount = \"main\"\n"
@@ -49,7 +49,11 @@ secrets = {{ auth_token = "{TOKEN}" }}
                 routes.concat()
             )
         };
-        TwilioWorld(AtProviders::start(|it, _| it.with_twilio(&account), configured).await)
+        let served = |it: SandboxServer, http: &str| {
+            let inbound_url = Some(format!("{http}/receipts/twilio/main"));
+            it.with_twilio(&SimulatedTwilio { inbound_url, ..simulated_twilio(ACCOUNT, TOKEN) })
+        };
+        TwilioWorld(AtProviders::start(served, configured).await)
     }
 
     /// WhatsApp to a number, to reach `status` within `expiry`; else an SMS, to be delivered.
@@ -120,6 +124,21 @@ async fn what_twilio_tells_is_verified_and_what_is_not_read_in_time_leads_on() {
     let form = "MessageSid=SM1&MessageStatus=undelivered";
     let forged = forged.header("content-type", "application/x-www-form-urlencoded").body(form);
     assert_eq!(forged.send().await.unwrap().status().as_u16(), 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_quotes_a_message_on_whatsapp_has_answered_it() {
+    let world = TwilioWorld::start().await;
+    world.script("447700900000", "accept; deliver 0s");
+    world.script("447700900010", "accept; deliver 0s; reply 1s");
+    world.script("447700900011", "accept; deliver 0s; read 0s");
+    let answered = world.ended(&world.create("447700900010", "replied", "30s").await).await;
+    assert_eq!(states(&answered)[0], (StepState::Met, "replied"), "{answered:?}");
+    assert!(answered.steps[1].attempts.is_empty(), "{answered:?}");
+    let read = world.ended(&world.create("447700900011", "replied", "2s").await).await;
+    assert_eq!(states(&read)[0], (StepState::Expired, "read"), "{read:?}");
+    assert_eq!(states(&read)[1], (StepState::Met, "delivered"), "{read:?}");
     world.stop().await;
 }
 

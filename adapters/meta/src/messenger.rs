@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{
     AdapterError, AddressForm, AddressPattern, Capabilities, Content, Endpoint, Media, Message,
-    SendContext,
+    SendContext, Status,
 };
 use dispatch_messenger::{MessengerAdapter, MessengerCategory, MessengerOptions};
 use serde_json::{Value, json};
@@ -34,8 +34,10 @@ pub(crate) fn adapter(gateway: &Arc<MetaGateway>) -> MessengerAdapter {
     MessengerAdapter::through(Arc::clone(gateway) as _)
 }
 
-/// Reads are told only as a watermark by page and person, which names no message.
-pub(crate) fn capabilities(can: Capabilities) -> Capabilities {
+/// Reads are told only as a watermark by page and person, which names no message; an answer names the message that it
+/// quotes.
+pub(crate) fn capabilities(mut can: Capabilities) -> Capabilities {
+    can.condition_statuses.push(Status::Replied);
     Capabilities { from: vec![AddressForm::Pattern(&PAGE)], watermarks: true, ..can }
 }
 

@@ -4,18 +4,19 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use dispatch_contract::{
-    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, Clock, Correlation, ErrorKind,
-    Fault, Inbound, InboundSink, Message, Recall, Receipt, Retry, SendContext, Shutdown, Status,
-    UnixMillis, Violation, cannot_recall, check,
+    Accepted, AdapterError, Capabilities, Channel, ChannelAdapter, ChannelSender, Clock, Content,
+    Correlation, ErrorKind, Fault, Inbound, InboundMessage, InboundSink, Message, Recall, Receipt,
+    Retry, SendContext, Shutdown, Status, UnixMillis, Violation, cannot_recall, check,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     codes::refusal,
-    plan::Planned,
+    plan::{ChannelTells, Planned},
     provider::{SendCall, SimulatedProvider},
     queue::Queue,
     record::CallResult,
+    reply,
     script::ReceiptSigning,
     server::first_retry,
 };
@@ -40,10 +41,12 @@ pub struct SandboxAdapter {
     due: Queue<Due>,
 }
 
-/// A receipt on its way.
+/// A receipt or an answer on its way.
 struct Due {
     account: String,
-    receipt: Receipt,
+    /// The provider's id of the message that it is about.
+    message: Option<String>,
+    inbound: Inbound,
     /// Told once the sink has taken it.
     taken: Option<oneshot::Sender<()>>,
 }
@@ -52,16 +55,14 @@ impl SandboxAdapter {
     /// An adapter for `channel`, named `sandbox-` and the channel.
     ///
     /// `capabilities` are those of the channel's real adapter: what can be sent and waited for, and
-    /// whether receipts repeat the attempt. Two of them are the provider's to say, and are set here:
-    /// [`idempotent_for`](Capabilities::idempotent_for) as it is configured; and nobody answers what is sent here, so
-    /// that nobody can wait for it.
+    /// whether receipts repeat the attempt. One of them is the provider's to say, and is set here:
+    /// [`idempotent_for`](Capabilities::idempotent_for) as it is configured.
     pub fn new(
         channel: Channel,
         mut capabilities: Capabilities,
         provider: Arc<SimulatedProvider>,
     ) -> Self {
         capabilities.idempotent_for = provider.idempotent_for();
-        capabilities.condition_statuses.retain(|status| *status != Status::Replied);
         SandboxAdapter {
             name: format!("sandbox-{channel}"),
             channel,
@@ -93,8 +94,8 @@ impl SandboxAdapter {
                 () = &mut shutdown => return,
                 due = attendance.due(&*clock) => due,
             };
-            for Due { account, receipt, taken } in due {
-                if sink.deliver(&account, vec![Inbound::Receipt(receipt)]).await.is_err() {
+            for Due { account, inbound, taken, .. } in due {
+                if sink.deliver(&account, vec![inbound]).await.is_err() {
                     return;
                 }
                 if let Some(taken) = taken {
@@ -106,7 +107,7 @@ impl SandboxAdapter {
     }
 
     /// When a planned receipt comes, and what it says, as far as it comes at all.
-    fn inbound(&self, planned: Planned) -> Option<(UnixMillis, bool, Receipt)> {
+    fn due(&self, planned: Planned) -> Option<(UnixMillis, bool, Receipt)> {
         let Planned { due, early, signing, mut receipt } = planned;
         match self.capabilities.correlation {
             Correlation::AttemptId => {}
@@ -117,6 +118,22 @@ impl SandboxAdapter {
             ReceiptSigning::SignedWhenRepeated => Some((due + first_retry(), false, receipt)),
             ReceiptSigning::Unsigned => None,
         }
+    }
+
+    /// What the engine is told: a receipt as it is; an answer as what the person who has `ours` wrote.
+    fn inbound(&self, receipt: Receipt, ours: &Message) -> Inbound {
+        let Some(id) = reply::id(self.provider.seed(), &receipt) else {
+            return Inbound::Receipt(receipt);
+        };
+        Inbound::Message(InboundMessage {
+            id: id.to_string(),
+            from: ours.to.clone(),
+            to: ChannelSender { channel: self.channel.clone(), id: ours.from.value().to_owned() },
+            content: vec![Content::Text(reply::TEXT.to_owned())],
+            quoted_id: receipt.provider_id,
+            quoted_attempt: None,
+            provider_time: receipt.provider_time,
+        })
     }
 }
 
@@ -159,20 +176,25 @@ impl ChannelAdapter for SandboxAdapter {
             channel: &self.channel,
             recipient: &message.to,
             client_ref: Some(&client_ref),
-            reads: self.capabilities.tells(Status::Read),
+            tells: ChannelTells {
+                reads: self.capabilities.tells(Status::Read),
+                quotes: self.capabilities.tells(Status::Replied),
+            },
         });
         let mut awaited = Vec::new();
         let entries: Vec<_> = reaction
             .receipts
             .into_iter()
-            .filter_map(|planned| self.inbound(planned))
+            .filter_map(|planned| self.due(planned))
             .map(|(due, early, receipt)| {
                 let taken = early.then(|| {
                     let (tell, told) = oneshot::channel();
                     awaited.push(told);
                     tell
                 });
-                (due, Due { account: context.account.name.clone(), receipt, taken })
+                let (account, about) = (context.account.name.clone(), receipt.provider_id.clone());
+                let inbound = self.inbound(receipt, message);
+                (due, Due { account, message: about, inbound, taken })
             })
             .collect();
         if !entries.is_empty() && self.due.add(self.provider.clock(), entries).await {
@@ -191,7 +213,7 @@ impl ChannelAdapter for SandboxAdapter {
         }
         let recall = self.provider.recall(provider_id);
         if recall == Recall::Recalled {
-            self.due.remove(|due| due.receipt.provider_id.as_deref() == Some(provider_id));
+            self.due.remove(|due| due.message.as_deref() == Some(provider_id));
         }
         Ok(recall)
     }

@@ -12,8 +12,9 @@
 //! the same seed gives the same ids. The provider remembers what it was asked and what it sent,
 //! which makes it the oracle of tests about double sends.
 //!
-//! It does not model prices, consent, conversation windows, inbound messages or the survival of a
-//! restart: a provider that stopped has forgotten its receipts.
+//! It does not model prices, consent, conversation windows or the survival of a restart: a provider that
+//! stopped has forgotten its receipts. What people write is what a script has them answer, and what a test has them
+//! write to a bot of Telegram's.
 
 mod adapter;
 mod codes;
@@ -21,6 +22,7 @@ mod plan;
 mod provider;
 mod queue;
 mod record;
+mod reply;
 mod sandbox;
 pub mod script;
 mod seed;

@@ -11,6 +11,15 @@ use crate::{
     seed::Seed,
 };
 
+/// What the provider tells of a channel's messages, beside what it tells of all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChannelTells {
+    /// Whether it reports reading.
+    pub(crate) reads: bool,
+    /// Whether what a person writes names the message that it quotes.
+    pub(crate) quotes: bool,
+}
+
 /// A receipt that is going to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
@@ -29,12 +38,16 @@ pub(crate) fn plan(
     scene: &Scene,
     message: &SentMessage,
     now: UnixMillis,
-    reads: bool,
+    tells: ChannelTells,
     seed: Seed,
 ) -> Vec<Planned> {
     let odd = &scene.oddities;
-    let mut cues: Vec<Cue> =
-        scene.receipts.iter().copied().filter(|cue| reads || cue.says != Says::Read).collect();
+    let is_told = |cue: &Cue| match cue.says {
+        Says::Read => tells.reads,
+        Says::Replied => tells.quotes,
+        Says::Submitted | Says::Delivered | Says::Undeliverable(_) | Says::Rejected(_) => true,
+    };
+    let mut cues: Vec<Cue> = scene.receipts.iter().copied().filter(is_told).collect();
     cues.sort_by_key(|cue| cue.after);
     let mut says: Vec<Says> = cues.iter().map(|cue| cue.says).collect();
     if odd.out_of_order {
@@ -63,6 +76,7 @@ fn receipt(message: &SentMessage, says: Says, happened: UnixMillis) -> Receipt {
         Says::Submitted => (Report::Reached(Status::Submitted), None),
         Says::Delivered => (Report::Reached(Status::Delivered), None),
         Says::Read => (Report::Reached(Status::Read), None),
+        Says::Replied => (Report::Reached(Status::Replied), None),
         Says::Undeliverable(code) => (Report::Failed(Failure::Undeliverable), code),
         Says::Rejected(code) => (Report::Failed(Failure::Rejected), code),
     };

@@ -10,7 +10,7 @@ use std::{
 use dispatch_contract::{Channel, Clock, Endpoint, Recall, Report, Status, UnixMillis};
 
 use crate::{
-    plan::{Planned, plan},
+    plan::{ChannelTells, Planned, plan},
     record::{CallRecord, CallResult, RecallRecord, SentMessage},
     script::{Scene, Script, ScriptedAnswer, Throttle},
     seed::Seed,
@@ -48,8 +48,7 @@ pub(crate) struct SendCall<'a> {
     pub(crate) channel: &'a Channel,
     pub(crate) recipient: &'a Endpoint,
     pub(crate) client_ref: Option<&'a str>,
-    /// Whether the channel reports reading.
-    pub(crate) reads: bool,
+    pub(crate) tells: ChannelTells,
 }
 
 /// What comes of a call.
@@ -163,7 +162,9 @@ impl SimulatedProvider {
 
     /// Has a message, as if it had been sent.
     pub(crate) fn take(&self, channel: &Channel, recipient: &Endpoint, client_ref: &str) {
-        self.react(&SendCall { channel, recipient, client_ref: Some(client_ref), reads: true });
+        let client_ref = Some(client_ref);
+        let tells = ChannelTells { reads: true, quotes: false };
+        self.react(&SendCall { channel, recipient, client_ref, tells });
     }
 
     /// For how long it honours a caller's reference.
@@ -288,7 +289,7 @@ impl SimulatedProvider {
             state.references.insert(reference.to_owned(), message.provider_id.clone());
             state.reference_ages.push_back((now, reference.to_owned()));
         }
-        let receipts = plan(scene, &message, now, call.reads, self.seed);
+        let receipts = plan(scene, &message, now, call.tells, self.seed);
         let reached = |planned: &Planned| match planned.receipt.report {
             Report::Reached(status) => Some((planned.due, status)),
             Report::Failed(_) => None,

@@ -154,7 +154,8 @@ impl ConformanceSubject for SandboxSubject {
             Report::Reached(Status::Read) => "read 0s",
             Report::Failed(Failure::Rejected) => "rejected 0s 1340",
             Report::Failed(Failure::Undeliverable) => "undeliverable 0s 1260",
-            Report::Reached(Status::Pending | Status::Submitted | Status::Replied) => return None,
+            Report::Reached(Status::Replied) => "reply 0s",
+            Report::Reached(Status::Pending | Status::Submitted) => return None,
         };
         // What cannot be waited for here does not come.
         let is_told = match report {

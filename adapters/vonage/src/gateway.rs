@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, AdapterError, Capabilities, Channel, Content, ContentKind, Correlation, ErrorKind,
-    Fault, Field, Gateway, Message, Recall, Retry, SendContext, UnixMillis, Violation,
+    Fault, Field, Gateway, Message, Recall, Retry, SendContext, Status, UnixMillis, Violation,
 };
 use dispatch_kit::{
     codes::Codes,
@@ -32,10 +32,14 @@ impl Gateway for VonageGateway {
     }
 
     /// Vonage repeats our attempt id (`client_ref`) in every status webhook, revokes RCS alone, and takes a
-    /// place only as custom content and less of a text on Messenger.
+    /// place only as custom content and less of a text on Messenger. It documents what an answer quotes for
+    /// WhatsApp and Viber.
     fn capabilities(&self, channel: &Channel, mut can: Capabilities) -> Capabilities {
         let recall = *channel == Channel::RCS;
         can.content.retain(|kind| *kind != ContentKind::Location);
+        if *channel == Channel::VIBER {
+            can.condition_statuses.push(Status::Replied);
+        }
         if *channel == Channel::MESSENGER {
             can.limits.text_chars = MESSENGER_TEXT_CHARS;
         }

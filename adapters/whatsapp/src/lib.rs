@@ -37,12 +37,18 @@ fn is_person(id: &str) -> bool {
 
 /// What WhatsApp can do at most, through any provider; a provider may do less. Idempotence, correlation by our
 /// id and recall are a provider's to promise, and are not among it. People may turn read receipts off:
-/// `read` then never comes, and a rule that waits for it fails over.
+/// `read` then never comes, and a rule that waits for it fails over. `replied` is who quotes the message, or taps a
+/// button under it: who writes back without that has answered nothing that anybody could name.
 pub fn capabilities() -> Capabilities {
     use ContentKind::{Audio, Code, Custom, File, Image, Location, Template, Text, Video};
 
     Capabilities {
-        condition_statuses: vec![Status::Submitted, Status::Delivered, Status::Read],
+        condition_statuses: vec![
+            Status::Submitted,
+            Status::Delivered,
+            Status::Read,
+            Status::Replied,
+        ],
         content: vec![Text, Image, Audio, Video, File, Location, Template, Code, Custom],
         captions: vec![Image, Video, File],
         // As the Messages API has them.

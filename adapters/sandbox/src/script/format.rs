@@ -80,6 +80,7 @@ impl fmt::Display for Cue {
             Says::Submitted => write!(f, "submitted {after}"),
             Says::Delivered => write!(f, "deliver {after}"),
             Says::Read => write!(f, "read {after}"),
+            Says::Replied => write!(f, "reply {after}"),
             Says::Undeliverable(None) => write!(f, "undeliverable {after}"),
             Says::Undeliverable(Some(code)) => write!(f, "undeliverable {after} {code}"),
             Says::Rejected(None) => write!(f, "rejected {after}"),

@@ -16,6 +16,7 @@
 //! | `submitted D` | A receipt `submitted`, D after the send. |
 //! | `deliver D` | A receipt `delivered`, D after the send. |
 //! | `read D` | A receipt `read`, D after the send, on channels that report reading. |
+//! | `reply D` | The person answers and quotes the message, D after the send, on channels whose provider tells what is quoted. |
 //! | `undeliverable D [CODE]` | A receipt `undeliverable`, D after the send, with this provider code if one is given. |
 //! | `rejected D [CODE]` | A receipt `rejected`, D after the send, with this provider code if one is given. |
 //! | `never` | No receipts; where neither this nor a receipt is named, it is `deliver 1s; read 3s`. |
@@ -102,6 +103,7 @@ pub(crate) enum Says {
     Submitted,
     Delivered,
     Read,
+    Replied,
     Undeliverable(Option<u16>),
     Rejected(Option<u16>),
 }

@@ -79,6 +79,7 @@ impl Draft {
             ["submitted", after] => self.receipt(part, Says::Submitted, after),
             ["deliver", after] => self.receipt(part, Says::Delivered, after),
             ["read", after] => self.receipt(part, Says::Read, after),
+            ["reply", after] => self.receipt(part, Says::Replied, after),
             ["undeliverable", after] => self.receipt(part, Says::Undeliverable(None), after),
             ["undeliverable", after, code] => {
                 self.receipt(part, Says::Undeliverable(Some(parse_code(part, code)?)), after)

@@ -65,6 +65,11 @@ pub const TABLE: &[Verb] = &[
         example: "accept; deliver 1s; read 4s",
     },
     Verb {
+        usage: "reply D",
+        meaning: "The person answers and quotes the message, D after the send, on channels whose provider tells what is quoted.",
+        example: "accept; deliver 1s; reply 5s",
+    },
+    Verb {
         usage: "undeliverable D [CODE]",
         meaning: "A receipt `undeliverable`, D after the send, with this provider code if one is given.",
         example: "undeliverable 2s 1260",

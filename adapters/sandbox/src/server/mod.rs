@@ -51,6 +51,8 @@ pub struct ServerConfig {
     pub signature_secret: Option<Secret>,
     /// Where status webhooks go, unless the message says otherwise.
     pub status_url: Option<String>,
+    /// Where what people write goes; nobody is told without it.
+    pub inbound_url: Option<String>,
 }
 
 /// A configuration that no server can be made of.
@@ -68,16 +70,16 @@ impl SandboxServer {
     /// A server for `provider`, which may have other fronts as well.
     ///
     /// # Errors
-    /// If the public key is no RSA key in PEM form, the status URL is none, or no HTTP client can be
-    /// made.
+    /// If the public key is no RSA key in PEM form, a URL is none, or no HTTP client can be made.
     pub fn new(
         provider: Arc<SimulatedProvider>,
         config: ServerConfig,
     ) -> Result<Self, ServerConfigError> {
-        if config.status_url.as_deref().is_some_and(|url| !shared::is_web_address(url)) {
-            return Err(ServerConfigError(
-                "the status URL must be an http or https URL".to_owned(),
-            ));
+        for (name, url) in [("status", &config.status_url), ("inbound", &config.inbound_url)] {
+            if url.as_deref().is_some_and(|url| !shared::is_web_address(url)) {
+                let problem = format!("the {name} URL must be an http or https URL");
+                return Err(ServerConfigError(problem));
+            }
         }
         let webhook_sender = Arc::new(WebhookSender::new(Arc::clone(&provider))?);
         let shared =

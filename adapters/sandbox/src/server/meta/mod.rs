@@ -6,11 +6,13 @@
 //! - What becomes of a message is posted to the configured URL, signed as Meta signs, in Meta's words:
 //!   WhatsApp's statuses, and on Messenger echoes, deliveries by ids and read watermarks. Messenger tells of no
 //!   failure, so of a script's nothing is posted there.
+//! - What a script has a person answer is posted there, too, and quotes the message.
 //!
 //! A script's codes are Vonage's; what is answered is the code of Meta's that means the same. It fetches no media,
-//! knows no templates and no window of 24 hours, and sends no inbound messages.
+//! knows no templates and no window of 24 hours.
 
 mod codes;
+mod inbound;
 mod request;
 mod status;
 
@@ -31,7 +33,7 @@ use super::{
     shared::{SharedServer, json_response, read},
     webhook_sender::{WebhookDraft, WebhookSigner},
 };
-use crate::{provider::SendCall, record::CallResult};
+use crate::{plan::ChannelTells, provider::SendCall, record::CallResult, reply};
 use request::MetaOrder;
 
 /// An app at the simulated Meta.
@@ -147,13 +149,17 @@ impl MetaFront {
             channel: &order.channel,
             recipient: &order.to,
             client_ref: order.ours.as_deref(),
-            reads: true,
+            tells: ChannelTells { reads: true, quotes: true },
         };
         let webhook = |receipt: &Receipt| {
+            let body = match reply::id(self.shared.provider.seed(), receipt) {
+                Some(id) => inbound::webhook(order, receipt, id),
+                None => status::webhook(order, receipt),
+            };
             Some(WebhookDraft {
                 url: self.app.webhook_url.clone()?,
                 content_type: "application/json",
-                body: status::webhook(order, receipt)?.to_string().into_bytes(),
+                body: body?.to_string().into_bytes(),
                 signer: Some(Arc::clone(&self.signer)),
             })
         };

@@ -26,7 +26,7 @@ pub(super) fn webhook(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
 }
 
 /// Meta's ids look unlike ours.
-fn message_id(order: &MetaOrder, id: &str) -> String {
+pub(super) fn message_id(order: &MetaOrder, id: &str) -> String {
     let prefix = if order.is_messenger() { "m_" } else { "wamid." };
     format!("{prefix}{}", id.replace('-', ""))
 }
@@ -42,14 +42,9 @@ fn whatsapp(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
     let seconds = receipt.provider_time.unwrap_or_default().0 / 1_000;
     let id = message_id(order, receipt.provider_id.as_deref()?);
     let mut item = json!({ "id": id, "status": status, "timestamp": seconds.to_string() });
-    let mut contact = json!({ "profile": { "name": "Ada" } });
     // A person who hides the number has none here either.
-    match &order.to {
-        Endpoint::Number(number) => {
-            item["recipient_id"] = json!(number);
-            contact["wa_id"] = json!(number);
-        }
-        Endpoint::Id(id) => contact["user_id"] = json!(id),
+    if let Endpoint::Number(number) = &order.to {
+        item["recipient_id"] = json!(number);
     }
     if let Some(ours) = &order.ours {
         item["biz_opaque_callback_data"] = json!(ours);
@@ -60,16 +55,26 @@ fn whatsapp(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
         let data = json!({ "details": "Message failed" });
         item["errors"] = json!([{ "code": code, "title": "Message failed", "error_data": data }]);
     }
+    Some(of_whatsapp(order, "statuses", &item))
+}
+
+/// A webhook about the conversation of a number and a person on WhatsApp.
+pub(super) fn of_whatsapp(order: &MetaOrder, kind: &str, item: &Value) -> Value {
+    let mut contact = json!({ "profile": { "name": "Ada" } });
+    match &order.to {
+        Endpoint::Number(number) => contact["wa_id"] = json!(number),
+        Endpoint::Id(id) => contact["user_id"] = json!(id),
+    }
     let value = json!({
         "messaging_product": "whatsapp",
         "metadata": { "display_phone_number": "15550783881", "phone_number_id": order.sender },
         "contacts": [contact],
-        "statuses": [item],
+        kind: [item],
     });
-    Some(json!({
+    json!({
         "object": "whatsapp_business_account",
         "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": value }] }],
-    }))
+    })
 }
 
 fn messenger(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
@@ -86,12 +91,23 @@ fn messenger(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
         Report::Reached(Status::Read) => ("read", json!({ "watermark": at })),
         Report::Reached(Status::Pending | Status::Replied) | Report::Failed(_) => return None,
     };
+    // An echo is the page's own.
+    let is_by_person = name != "message";
+    Some(of_messenger(order, is_by_person, at, (name, &what)))
+}
+
+/// A webhook with one event between a page and a person, whoever of them it is by.
+pub(super) fn of_messenger(
+    order: &MetaOrder,
+    is_by_person: bool,
+    at: u64,
+    (name, what): (&str, &Value),
+) -> Value {
     let (person, page) = (json!({ "id": order.to.value() }), json!({ "id": order.sender }));
-    let (sender, recipient) = if name == "message" { (page, person) } else { (person, page) };
-    let mut event = json!({ "sender": sender, "recipient": recipient, "timestamp": at });
-    event[name] = what;
-    Some(json!({
+    let (sender, recipient) = if is_by_person { (person, page) } else { (page, person) };
+    let event = json!({ "sender": sender, "recipient": recipient, "timestamp": at, name: what });
+    json!({
         "object": "page",
         "entry": [{ "id": order.sender, "time": at, "messaging": [event] }],
-    }))
+    })
 }

@@ -34,6 +34,7 @@ use super::{
     webhook_sender::{WebhookDraft, WebhookSigner},
 };
 use crate::{
+    plan::ChannelTells,
     provider::{SendCall, SimulatedProvider},
     record::CallResult,
 };
@@ -145,7 +146,7 @@ impl TelegramFront {
             channel: &order.channel,
             recipient: &order.to,
             client_ref: order.payload.as_deref(),
-            reads: true,
+            tells: ChannelTells { reads: true, quotes: false },
         };
         let webhook = |receipt: &Receipt| {
             Some(WebhookDraft {

@@ -2,7 +2,8 @@
 //!
 //! - `/bot{token}/sendMessage` takes a text, and answers by script: the message, an error, 500, or never. `getMe` says
 //!   whether a token is taken. Messages are numbered within their chat, people's among them.
-//! - It tells nothing later of what was sent, as Telegram does not: a script's receipts are of no account.
+//! - It tells nothing later of what was sent, as Telegram does not: of a script's receipts there is none. What a script
+//!   has a person answer is posted, and numbered when the message is sent that it answers.
 //! - `setWebhook`, `getWebhookInfo` and `deleteWebhook` say where updates go. What people write is posted there, with the
 //!   secret in its header, and repeated until it is taken; nobody can ask for it (`getUpdates`).
 //! - `POST /sandbox/telegram_bot/messages` has a person write: `{"chat_id": 2718281828, "text": "STOP"}`, with whatever
@@ -13,7 +14,10 @@
 mod chats;
 mod updates;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use axum::{
     Router,
@@ -26,11 +30,8 @@ use axum::{
 use dispatch_contract::{Channel, Endpoint, ErrorKind, Receipt, Secret};
 use serde_json::{Map, Value, json};
 
-use super::{
-    shared::{SharedServer, json_response, read},
-    webhook_sender::WebhookDraft,
-};
-use crate::{codes::refusal, provider::SendCall, record::CallResult};
+use super::shared::{SharedServer, json_response, read};
+use crate::{codes::refusal, plan::ChannelTells, provider::SendCall, record::CallResult, reply};
 use chats::Chats;
 use updates::Updates;
 
@@ -138,10 +139,11 @@ impl BotFront {
         }
         let chat: Option<i64> = field("chat_id").and_then(|chat| chat.parse().ok());
         let chat = chat.ok_or(refused("Bad Request: chat not found"))?;
-        match self.play(chat).await {
-            CallResult::Accepted { .. } | CallResult::AcceptedBefore { .. } => {
-                Ok(done(&self.message(id, chat, self.chats.number(chat), text)))
-            }
+        let message = OnceLock::new();
+        let message =
+            || message.get_or_init(|| self.message(id, chat, self.chats.number(chat), text));
+        match self.play(chat, message).await {
+            CallResult::Accepted { .. } | CallResult::AcceptedBefore { .. } => Ok(done(message())),
             CallResult::Rejected(code) => Err(scripted(code)),
             CallResult::Throttled { after } => {
                 let wait = after.map_or(1, |after| after.as_millis().div_ceil(1_000) as u64);
@@ -168,13 +170,18 @@ impl BotFront {
             let quoted = quoted.ok_or(refused("Bad Request: message to be replied not found"))?;
             message.insert("reply_to_message".to_owned(), quoted);
         }
-        let from = json!({ "id": chat.unsigned_abs(), "is_bot": false, "first_name": "Ana" });
-        message.extend(self.envelope(&from, chat, self.chats.number(chat)));
-        let message = Value::Object(message);
+        let message = self.of_person(chat, message);
         if !self.updates.post(&self.shared, "message", &message).await {
             return Err(refused("Bad Request: no webhook is set that asks for messages"));
         }
         Ok(message)
+    }
+
+    /// A message of a person's, with these fields beside what every message has.
+    fn of_person(&self, chat: i64, mut message: Map<String, Value>) -> Value {
+        let from = json!({ "id": chat.unsigned_abs(), "is_bot": false, "first_name": "Ana" });
+        message.extend(self.envelope(&from, chat, self.chats.number(chat)));
+        Value::Object(message)
     }
 
     /// A message of the bot's.
@@ -198,12 +205,28 @@ impl BotFront {
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    async fn play(&self, chat: i64) -> CallResult {
+    /// `message` is what the person has of it, if it is sent.
+    async fn play<'a>(&self, chat: i64, message: impl Fn() -> &'a Value) -> CallResult {
         let recipient = Endpoint::Id(chat.to_string());
         let channel = Channel::named("telegram_bot");
         let (channel, recipient) = (&channel, &recipient);
-        let call = SendCall { channel, recipient, client_ref: None, reads: false };
-        self.shared.play(&call, |_: &Receipt| None::<WebhookDraft>).await
+        let tells = ChannelTells { reads: false, quotes: true };
+        let call = SendCall { channel, recipient, client_ref: None, tells };
+        // What is told twice is one message.
+        let answers = Mutex::new(BTreeMap::new());
+        let webhook = |receipt: &Receipt| {
+            let id = reply::id(self.shared.provider.seed(), receipt)?;
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            let answer = answers.entry(id).or_insert_with(|| {
+                let quoting = [
+                    ("text".to_owned(), reply::TEXT.into()),
+                    ("reply_to_message".to_owned(), message().clone()),
+                ];
+                self.of_person(chat, quoting.into_iter().collect())
+            });
+            self.updates.draft("message", answer)
+        };
+        self.shared.play(&call, webhook).await
     }
 }
 

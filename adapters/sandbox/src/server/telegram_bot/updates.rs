@@ -103,20 +103,25 @@ impl Updates {
 
     /// Posts an update of this kind, until it is taken. Whether anybody wants it.
     pub(super) async fn post(&self, shared: &SharedServer, kind: &str, what: &Value) -> bool {
-        let wanted = self.webhook().filter(|it| it.allowed_updates.iter().any(|it| it == kind));
-        let Some(BotWebhook { url, secret_token, .. }) = wanted else { return false };
-        let id = self.posted.fetch_add(1, Ordering::Relaxed) + 1;
-        let secret = (!secret_token.is_empty()).then(|| Secret::new(secret_token));
-        let draft = WebhookDraft {
-            url,
-            content_type: "application/json",
-            body: json!({ "update_id": id, kind: what }).to_string().into_bytes(),
-            signer: secret.map(|secret| Arc::new(ShownSecret(secret)) as Arc<dyn WebhookSigner>),
-        };
+        let Some(draft) = self.draft(kind, what) else { return false };
         let (chat, now) = (what["chat"]["id"].to_string(), shared.provider.clock().now());
         let post = WebhookPost::new(&chat, draft, ReceiptSigning::Signed, now);
         shared.webhook_sender.plan(&chat, [(now, post)]).await;
         true
+    }
+
+    /// An update of this kind; `None` if nobody wants it.
+    pub(super) fn draft(&self, kind: &str, what: &Value) -> Option<WebhookDraft> {
+        let wanted = self.webhook().filter(|it| it.allowed_updates.iter().any(|it| it == kind));
+        let BotWebhook { url, secret_token, .. } = wanted?;
+        let id = self.posted.fetch_add(1, Ordering::Relaxed) + 1;
+        let secret = (!secret_token.is_empty()).then(|| Secret::new(secret_token));
+        Some(WebhookDraft {
+            url,
+            content_type: "application/json",
+            body: json!({ "update_id": id, kind: what }).to_string().into_bytes(),
+            signer: secret.map(|secret| Arc::new(ShownSecret(secret)) as Arc<dyn WebhookSigner>),
+        })
     }
 
     fn webhook(&self) -> Option<BotWebhook> {

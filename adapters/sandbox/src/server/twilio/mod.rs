@@ -4,10 +4,13 @@
 //!   400 with a code, 429, 500, or never. `GET` lists nothing.
 //! - `POST …/Messages/{sid}.json` with `Status=canceled` takes a message back that nobody has yet; else 409.
 //! - Statuses go to the message's `StatusCallback`, without its fragment, signed as Twilio signs.
+//! - What a script has a person answer on WhatsApp goes to the URL that is configured for inbound messages. On other
+//!   channels Twilio tells of no quotes.
 //!
 //! A script's codes are Vonage's; the code of Twilio's that says the same stands for each. It fetches no
-//! media, knows no template, sends no inbound messages, and lets no message wait in a queue.
+//! media, knows no template, and lets no message wait in a queue.
 
+mod inbound;
 mod order;
 mod refusal;
 mod status;
@@ -30,7 +33,7 @@ use super::{
     shared::{SharedServer, json_response, read},
     webhook_sender::{WebhookDraft, WebhookSigner},
 };
-use crate::{provider::SendCall, record::CallResult};
+use crate::{plan::ChannelTells, provider::SendCall, record::CallResult, reply};
 use order::TwilioOrder;
 use refusal::TwilioRefusal;
 
@@ -43,6 +46,8 @@ pub struct SimulatedTwilio {
     pub auth_token: Secret,
     /// An API key that calls may carry too: its SID and its secret.
     pub api_key: Option<(String, Secret)>,
+    /// Where what people write goes; nobody is told without it.
+    pub inbound_url: Option<String>,
 }
 
 /// Twilio's side of the server.
@@ -52,6 +57,7 @@ struct TwilioFront {
     /// `user:password` in base64, of all who may call.
     callers: Vec<String>,
     signer: Arc<dyn WebhookSigner>,
+    inbound_url: Option<String>,
 }
 
 /// Signs with the account's auth token.
@@ -67,6 +73,7 @@ pub(super) fn routes(shared: &Arc<SharedServer>, account: &SimulatedTwilio) -> R
         account_sid: account.account_sid.clone(),
         callers: key.chain([caller(&account.account_sid, &account.auth_token)]).collect(),
         signer: Arc::new(UrlSigner(account.auth_token.clone())),
+        inbound_url: account.inbound_url.clone(),
     };
     Router::new()
         .route("/2010-04-01/Accounts/{account}/Messages.json", post(send).get(list))
@@ -145,13 +152,21 @@ impl TwilioFront {
             channel: &order.channel,
             recipient: &order.recipient,
             client_ref: order.client_ref.as_deref(),
-            reads: [Channel::WHATSAPP, Channel::RCS].contains(&order.channel),
+            tells: ChannelTells {
+                reads: [Channel::WHATSAPP, Channel::RCS].contains(&order.channel),
+                quotes: order.channel == Channel::WHATSAPP,
+            },
         };
         let webhook = |receipt: &Receipt| {
+            let account = &self.account_sid;
+            let (url, body) = match reply::id(self.shared.provider.seed(), receipt) {
+                Some(id) => (&self.inbound_url, inbound::body(account, order, receipt, id)),
+                None => (&order.status_callback, status::body(account, order, receipt)),
+            };
             Some(WebhookDraft {
-                url: order.status_callback.clone()?,
+                url: url.clone()?,
                 content_type: "application/x-www-form-urlencoded",
-                body: status::body(&self.account_sid, order, receipt)?.into_bytes(),
+                body: body?.into_bytes(),
                 signer: Some(Arc::clone(&self.signer)),
             })
         };

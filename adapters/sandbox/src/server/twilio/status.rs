@@ -7,7 +7,8 @@ use url::form_urlencoded::Serializer;
 use super::order::{self, TwilioOrder};
 use crate::codes::receipt_meaning;
 
-/// What is posted about `order`'s message when `receipt` is due; `None` of one without an id.
+/// What is posted about `order`'s message when `receipt` is due; `None` of one without an id, and of an answer, which
+/// is no status.
 pub(super) fn body(account_sid: &str, order: &TwilioOrder, receipt: &Receipt) -> Option<String> {
     let sid = order::sid(&order.channel, receipt.provider_id.as_deref()?);
     let scripted = receipt.code.as_deref().and_then(|code| code.parse().ok());
@@ -15,7 +16,8 @@ pub(super) fn body(account_sid: &str, order: &TwilioOrder, receipt: &Receipt) ->
     let (status, code) = match receipt.report {
         Report::Reached(Status::Pending | Status::Submitted) => ("sent", None),
         Report::Reached(Status::Delivered) => ("delivered", None),
-        Report::Reached(Status::Read | Status::Replied) => ("read", None),
+        Report::Reached(Status::Read) => ("read", None),
+        Report::Reached(Status::Replied) => return None,
         // Not sent at all; and not arrived.
         Report::Failed(Failure::Rejected) => ("failed", code(21_612)),
         Report::Failed(Failure::Undeliverable) => ("undelivered", code(30_003)),

@@ -6,11 +6,14 @@
 //!   422 if it is too late or of another channel, 404 if there is none.
 //! - Status webhooks go to the message's `webhook_url` (v1) or to the configured one, in the form of
 //!   the message's `webhook_version` or of the version that was called, signed as Vonage signs.
+//! - What a script has a person answer goes to the configured URL for inbound messages, in the same form; it
+//!   quotes the message on WhatsApp and Viber, where Vonage documents that.
 //!
-//! It fetches no media, checks no length of texts, sends no inbound messages, and does not model
-//! `failover`. Sends without a webhook address get no receipts.
+//! It fetches no media, checks no length of texts, and does not model `failover`. Sends without a webhook
+//! address get no receipts.
 
 mod auth;
+mod inbound;
 mod problem;
 mod request;
 mod signer;
@@ -36,7 +39,7 @@ use super::{
     shared::{SharedServer, json_response, read},
     webhook_sender::{WebhookDraft, WebhookSigner},
 };
-use crate::{provider::SendCall, record::CallResult};
+use crate::{plan::ChannelTells, provider::SendCall, record::CallResult, reply};
 use auth::Callers;
 use problem::SandboxProblem;
 use request::Order;
@@ -48,6 +51,7 @@ struct VonageFront {
     callers: Callers,
     signer: Option<Arc<dyn WebhookSigner>>,
     status_url: Option<String>,
+    inbound_url: Option<String>,
     problems: AtomicU64,
 }
 
@@ -65,6 +69,7 @@ pub(super) fn routes(
         callers,
         signer: TokenSigner::of(config, &shared.provider).map(|signer| Arc::new(signer) as _),
         status_url: config.status_url.clone(),
+        inbound_url: config.inbound_url.clone(),
         problems: AtomicU64::new(0),
     };
     Ok(Router::new()
@@ -146,14 +151,21 @@ impl VonageFront {
             channel: &order.channel,
             recipient: &order.to,
             client_ref: order.client_ref.as_deref(),
-            reads: request::reads(&order.channel),
+            tells: ChannelTells {
+                reads: request::reads(&order.channel),
+                quotes: request::quotes(&order.channel),
+            },
         };
         let url = order.webhook_url.as_ref().or(self.status_url.as_ref());
         let webhook = |receipt: &Receipt| {
+            let (url, body) = match reply::id(self.shared.provider.seed(), receipt) {
+                Some(id) => (self.inbound_url.as_ref(), inbound::body(order, receipt, id)),
+                None => (url, status::body(order, receipt)),
+            };
             Some(WebhookDraft {
                 url: url?.clone(),
                 content_type: "application/json",
-                body: status::body(order, receipt).to_string().into_bytes(),
+                body: body.to_string().into_bytes(),
                 signer: self.signer.clone(),
             })
         };

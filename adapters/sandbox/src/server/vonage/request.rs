@@ -58,6 +58,11 @@ pub(super) fn reads(channel: &Channel) -> bool {
     [Channel::MESSENGER, Channel::WHATSAPP, Channel::VIBER, Channel::RCS].contains(channel)
 }
 
+/// Whether what a person writes on the channel names the message that it quotes: where Vonage documents its `context`.
+pub(super) fn quotes(channel: &Channel) -> bool {
+    [Channel::WHATSAPP, Channel::VIBER].contains(channel)
+}
+
 /// What has been found wrong so far.
 struct RequestFaults(Vec<(String, String)>);
 

@@ -72,7 +72,7 @@ fn v0_1(order: &Order, receipt: &Receipt) -> Value {
     body
 }
 
-fn party(channel: &Channel, endpoint: &Endpoint) -> Value {
+pub(super) fn party(channel: &Channel, endpoint: &Endpoint) -> Value {
     let kind = channel_name(MessagesVersion::V0_1, channel);
     match endpoint {
         Endpoint::Id(id) => json!({ "type": kind, "id": id }),
@@ -85,7 +85,7 @@ fn code(receipt: &Receipt) -> Option<u16> {
     receipt.code.as_deref()?.parse().ok()
 }
 
-fn timestamp(at: Option<UnixMillis>) -> Timestamp {
+pub(super) fn timestamp(at: Option<UnixMillis>) -> Timestamp {
     let ms = i64::try_from(at.unwrap_or_default().0).unwrap_or(i64::MAX);
     // A clock beyond the year 9999 is no reason to fail.
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     routing::post,
 };
 use dispatch_contract::{Clock, Secret};
@@ -50,6 +50,8 @@ struct WebhookReceiver {
 struct ReceivedWebhook {
     /// Since the start of the test.
     at: Duration,
+    /// `/status` or `/inbound`.
+    path: String,
     authorization: Option<String>,
     body: Vec<u8>,
 }
@@ -79,9 +81,10 @@ impl HttpWorld {
             refuse: Mutex::new(0),
             heard: Mutex::default(),
         });
-        let app = Router::new().route("/status", post(hear)).with_state(receiver.clone());
+        let app = Router::new().route("/{kind}", post(hear)).with_state(receiver.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        config.status_url = Some(format!("http://{}/status", listener.local_addr().unwrap()));
+        let url = |path| format!("http://{}/{path}", listener.local_addr().unwrap());
+        (config.status_url, config.inbound_url) = (Some(url("status")), Some(url("inbound")));
         tokio::spawn(async move { axum::serve(listener, app).await });
 
         let provider = Arc::new(SimulatedProvider::new(clock.clone(), ProviderConfig::default()));
@@ -147,11 +150,13 @@ impl ReceivedWebhook {
 
 async fn hear(
     State(receiver): State<Arc<WebhookReceiver>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
     receiver.heard.lock().unwrap().push(ReceivedWebhook {
         at: receiver.clock.now().since(START),
+        path: uri.path().to_owned(),
         authorization: headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
         body: body.to_vec(),
     });

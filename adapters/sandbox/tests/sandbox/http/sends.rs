@@ -271,6 +271,10 @@ async fn a_configuration_that_cannot_work_is_refused_at_the_start() {
             ServerConfig { status_url: Some("example.com".into()), ..ServerConfig::default() },
             "the status URL must be an http or https URL",
         ),
+        (
+            ServerConfig { inbound_url: Some("example.com".into()), ..ServerConfig::default() },
+            "the inbound URL must be an http or https URL",
+        ),
     ] {
         let error = SandboxServer::new(world.provider.clone(), config).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -97,6 +97,60 @@ async fn whatsapp_is_read_and_names_its_conversation() {
 }
 
 #[tokio::test]
+async fn who_answers_on_whatsapp_or_viber_quotes_the_message_at_the_url_for_inbound_messages() {
+    let world = HttpWorld::scripted("reply 2500ms").await;
+    world.send("/v1/messages", &sms()).await;
+    let mut body = sms();
+    body["channel"] = json!("whatsapp");
+    let (_, _, whatsapp) = world.send("/v1/messages", &body).await;
+    let party = |id: &str| json!({ "type": "viber_service_msg", id: "447700900001" });
+    let viber = json!({
+        "to": party("number"),
+        "from": { "type": "viber_service_msg", "id": "Shop" },
+        "message": { "content": { "type": "text", "text": "hello" } },
+    });
+    let (_, _, viber) = world.send("/v0.1/messages", &viber).await;
+    world.clock.advance(secs(3)).await;
+    let mut heard = world.heard();
+    // Different messages are posted side by side.
+    heard.sort_by_key(|webhook| webhook.json()["channel"].is_null());
+    let [newer, older] = heard.try_into().expect("of an SMS nobody quotes anything");
+    for webhook in [&newer, &older] {
+        assert_eq!(webhook.path, "/inbound");
+        webhook.verified();
+    }
+    let (newer, older) = (newer.json(), older.json());
+    assert_eq!(
+        newer,
+        json!({
+            "channel": "whatsapp",
+            "message_uuid": newer["message_uuid"],
+            "to": "Shop",
+            "from": PERSON,
+            "timestamp": "2023-11-14T22:13:22Z",
+            "message_type": "text",
+            "text": "Thank you.",
+            "context": { "message_uuid": whatsapp["message_uuid"] },
+            "context_status": "available",
+        })
+    );
+    assert_ne!(newer["message_uuid"], whatsapp["message_uuid"]);
+    assert_eq!(
+        older,
+        json!({
+            "message_uuid": older["message_uuid"],
+            "to": { "type": "viber_service_msg", "id": "Shop" },
+            "from": party("number"),
+            "timestamp": "2023-11-14T22:13:22.500Z",
+            "message": {
+                "content": { "type": "text", "text": "Thank you." },
+                "context": { "message_uuid": viber["message_uuid"] },
+            },
+        })
+    );
+}
+
+#[tokio::test]
 async fn receipts_can_come_twice_and_each_is_signed_anew() {
     let (_, heard) = HttpWorld::scripted("deliver 1s; twice").await.play().await;
     let [first, second] = heard.try_into().unwrap();

@@ -12,8 +12,9 @@ use std::{
 use async_trait::async_trait;
 use dispatch_contract::{
     Accepted, Account, AdapterError, AddressForm, AttemptId, Capabilities, Channel, ChannelAdapter,
-    Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundSink, Limits, Message,
-    Options, OptionsForm, Recall, Receipt, Report, SendContext, SinkClosed, Status,
+    Clock, Content, ContentKind, Correlation, Endpoint, Inbound, InboundMessage, InboundSink,
+    Limits, Message, Options, OptionsForm, Recall, Receipt, Report, SendContext, SinkClosed,
+    Status,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ struct ProcessWorld {
 struct Heard {
     clock: Arc<ManualClock>,
     receipts: Mutex<Vec<(Duration, Receipt)>>,
+    messages: Mutex<Vec<(Duration, InboundMessage)>>,
     closed: Mutex<bool>,
 }
 
@@ -49,8 +51,12 @@ impl InboundSink for Heard {
         // A sink that takes its time must not let the clock run on.
         tokio::task::yield_now().await;
         for item in inbound {
-            let Inbound::Receipt(receipt) = item else { panic!("not a receipt: {item:?}") };
-            self.receipts.lock().unwrap().push((self.clock.now().since(START), receipt));
+            let at = self.clock.now().since(START);
+            match item {
+                Inbound::Receipt(receipt) => self.receipts.lock().unwrap().push((at, receipt)),
+                Inbound::Message(message) => self.messages.lock().unwrap().push((at, message)),
+                other => panic!("neither a receipt nor an answer: {other:?}"),
+            }
         }
         Ok(())
     }
@@ -76,6 +82,7 @@ impl ProcessWorld {
         let heard = Arc::new(Heard {
             clock: clock.clone(),
             receipts: Mutex::default(),
+            messages: Mutex::default(),
             closed: Mutex::new(false),
         });
         let world =
@@ -152,7 +159,7 @@ fn capabilities(channel: &Channel, correlation: Correlation) -> Capabilities {
     let statuses = if *channel == Channel::SMS {
         vec![Status::Submitted, Status::Delivered]
     } else {
-        vec![Status::Submitted, Status::Delivered, Status::Read]
+        vec![Status::Submitted, Status::Delivered, Status::Read, Status::Replied]
     };
     Capabilities {
         condition_statuses: statuses,

@@ -1,6 +1,8 @@
 //! What `run` hears, and when.
 
-use dispatch_contract::{Channel, Correlation, Endpoint, Failure, Report, Status};
+use dispatch_contract::{
+    Channel, ChannelSender, Correlation, Endpoint, Failure, Recall, Report, Status,
+};
 use dispatch_sandbox::ProviderConfig;
 
 use super::{DELIVERED, PERSON, ProcessWorld, READ, attempt};
@@ -30,6 +32,42 @@ async fn an_sms_is_never_reported_as_read() {
         ProcessWorld::with(Channel::SMS, Correlation::AttemptId, ProviderConfig::default()).await;
     world.provider.set_script(PERSON, "deliver 1s; read 2s".parse().unwrap());
     assert_eq!(world.play().await, [(secs(1), DELIVERED)]);
+}
+
+#[tokio::test]
+async fn who_answers_quotes_the_message_and_each_answer_has_an_id_of_its_own() {
+    let world = ProcessWorld::scripted("deliver 1s; reply 4s; reply 9s; twice").await;
+    let accepted = world.send(1).await.unwrap();
+    world.clock.advance(secs(60)).await;
+    assert_eq!(world.reports(), [(secs(1), DELIVERED); 2]);
+    let messages = world.heard.messages.lock().unwrap().clone();
+    let [(first_at, first), (_, again), (second_at, second), _] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    assert_eq!((*first_at, *second_at), (secs(4), secs(9)));
+    assert_eq!(first, again);
+    assert_ne!(first.id, second.id);
+    assert_eq!(first.from, Endpoint::Number(PERSON.into()));
+    let ours = ChannelSender { channel: Channel::WHATSAPP, id: "447700900000".into() };
+    assert_eq!(first.to, ours);
+    assert_eq!(first.quoted_id, Some(accepted.provider_ids[0].clone()));
+    assert_eq!(first.provider_time, Some(START + secs(4)));
+    assert!(!first.content.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_quotes_an_sms_and_nobody_answers_what_was_taken_back() {
+    let world =
+        ProcessWorld::with(Channel::SMS, Correlation::AttemptId, ProviderConfig::default()).await;
+    world.provider.set_script(PERSON, "deliver 1s; reply 2s".parse().unwrap());
+    assert_eq!(world.play().await, [(secs(1), DELIVERED)]);
+    assert_eq!(*world.heard.messages.lock().unwrap(), []);
+
+    let world = ProcessWorld::scripted("submitted 0s; reply 10s").await;
+    let accepted = world.send(1).await.unwrap();
+    assert_eq!(world.recall(&accepted.provider_ids[0]).await.unwrap(), Recall::Recalled);
+    world.clock.advance(secs(60)).await;
+    assert_eq!(*world.heard.messages.lock().unwrap(), []);
 }
 
 #[tokio::test]
