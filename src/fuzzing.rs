@@ -14,9 +14,10 @@ use uuid::Uuid;
 use crate::{
     access::{DEFAULT_TENANT, TokenKey},
     api::{parse, token},
+    contents::WorkflowRequest,
     engine::RouteTable,
     grpc::render,
-    machine::{Fact, Plan, TimelineEvent, Workflow},
+    machine::{Fact, TimelineEvent, Workflow},
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
     store::{
@@ -142,7 +143,7 @@ fn tokens(incarnation: Uuid) -> Option<token::Tokens> {
     Some(token::Tokens::new(Arc::new(key), Incarnation(incarnation)))
 }
 
-/// The plan that a request asks for.
+/// What a request asks for.
 ///
 /// # Errors
 /// Everything that is wrong with it: field and description.
@@ -150,7 +151,7 @@ pub fn plan(
     request: &CreateWorkflowRequest,
     routes: &RouteTable,
     now: UnixMillis,
-) -> Result<Plan, Vec<(String, String)>> {
+) -> Result<WorkflowRequest, Vec<(String, String)>> {
     let rules = parse::TenantRoutes::only(routes, DEFAULT_TENANT);
     parse::create_request(request, &rules, now).map_err(|violations| {
         violations
@@ -160,12 +161,12 @@ pub fn plan(
     })
 }
 
-/// A plan as the spec that asks for it.
-pub fn spec(plan: &Plan) -> WorkflowSpec {
-    render::spec(plan)
+/// A request as the spec that asks for it.
+pub fn spec(asked: &WorkflowRequest) -> WorkflowSpec {
+    render::spec(&asked.plan, Some(&asked.contents))
 }
 
-/// The plan that the body of an old API's request asks for, and the warnings it gets.
+/// What the body of an old API's request asks for, and the warnings it gets.
 ///
 /// # Errors
 /// The answer's body.
@@ -174,11 +175,11 @@ pub fn facade(
     body: &[u8],
     routes: &RouteTable,
     now: UnixMillis,
-) -> Result<(Plan, Vec<String>), String> {
+) -> Result<(WorkflowRequest, Vec<String>), String> {
     let told = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let rules = parse::TenantRoutes::only(routes, DEFAULT_TENANT);
-    let judged = rest::plan(is_v1, body, &rules, now);
+    let judged = rest::asked_for(is_v1, body, &rules, now);
     judged
-        .map(|(plan, headers)| (plan, headers.values().map(told).collect()))
+        .map(|(asked, headers)| (asked, headers.values().map(told).collect()))
         .map_err(|problem| serde_json::to_string(&*problem).unwrap_or_default())
 }

@@ -7,6 +7,7 @@ pub mod callbacks;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod contents;
 pub mod current;
 pub mod engine;
 pub mod fair;

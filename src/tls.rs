@@ -49,7 +49,7 @@ pub struct Tls {
     protocol: &'static [u8],
     current: RwLock<Arc<ServerConfig>>,
     /// What the files held when they were last looked at.
-    seen: Mutex<Contents>,
+    seen: Mutex<FileContents>,
 }
 
 /// A file that cannot be used: which, and what would be right.
@@ -68,12 +68,12 @@ pub enum TlsConnection {
 /// Files that were read and are right, to be [taken up](Tls::take).
 pub struct PreparedTls {
     files: TlsFiles,
-    contents: Contents,
+    contents: FileContents,
     config: ServerConfig,
 }
 
 #[derive(PartialEq, Eq)]
-struct Contents {
+struct FileContents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
@@ -85,7 +85,7 @@ impl Tls {
     /// # Errors
     /// If one cannot be read or does not hold what it should.
     pub fn load(files: TlsFiles, protocol: &'static [u8]) -> Result<Tls, TlsError> {
-        let contents = Contents::read(&files)?;
+        let contents = FileContents::read(&files)?;
         let current = RwLock::new(Arc::new(contents.config(&files, protocol)?));
         Ok(Tls { files: Mutex::new(files), protocol, current, seen: Mutex::new(contents) })
     }
@@ -95,7 +95,7 @@ impl Tls {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn prepare(&self, files: TlsFiles) -> Result<PreparedTls, TlsError> {
-        let contents = Contents::read(&files)?;
+        let contents = FileContents::read(&files)?;
         let config = contents.config(&files, self.protocol)?;
         Ok(PreparedTls { files, contents, config })
     }
@@ -131,7 +131,7 @@ impl Tls {
     /// again.
     pub fn refresh(&self) -> Result<bool, TlsError> {
         let files = self.files();
-        let contents = Contents::read(&files)?;
+        let contents = FileContents::read(&files)?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == contents {
             return Ok(false);
@@ -169,13 +169,13 @@ impl Tls {
     }
 }
 
-impl Contents {
+impl FileContents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let read = |path: &Path| {
             std::fs::read(path)
                 .map_err(|error| TlsError(format!("cannot read {}: {error}", path.display())))
         };
-        Ok(Contents {
+        Ok(FileContents {
             certificate: read(&files.certificate)?,
             key: read(&files.key)?,
             client_ca: files.client_ca.as_deref().map(read).transpose()?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    contents::ContentsKeeper,
     engine::{EngineClock, Feed, InboundMessages},
     store::{Reader, Settings},
     telemetry::{LogLimit, Metrics},
@@ -16,6 +17,8 @@ pub struct CallbackContext {
     pub clock: Arc<dyn EngineClock>,
     /// Reads the journal.
     pub reader: Arc<dyn Reader>,
+    /// Opens who was reached, and where callbacks go.
+    pub contents: Arc<ContentsKeeper>,
     /// Keeps the rows of callbacks, and holds those of applications.
     pub settings: Arc<dyn Settings>,
     /// Hands rows over as they become durable.

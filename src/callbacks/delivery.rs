@@ -145,13 +145,16 @@ fn rendered_status(
 ) -> Result<Option<(CallbackTarget, Vec<u8>)>, StoreError> {
     let (reader, workflow) = (&store.context.reader, WorkflowId(id.about));
     let Some(record) = reader.record(workflow)? else { return Ok(None) };
-    let Some(target) = CallbackTarget::of(&record, application) else { return Ok(None) };
+    let Ok(contents) = store.context.contents.open(&record.contents) else { return Ok(None) };
+    let Some(target) = CallbackTarget::of(&record, &contents, application) else {
+        return Ok(None);
+    };
     let timeline = reader.timeline(workflow)?;
     let notifications = notifications(&record, timeline.iter().map(|row| &**row));
     let Some(notification) = notifications.iter().find(|it| it.sequence == id.sequence) else {
         return Ok(None);
     };
-    let body = render::body(&record, notification, target.payload_version);
+    let body = render::body(&record, &contents, notification, target.payload_version);
     Ok(body.map(|body| (target, body)))
 }
 

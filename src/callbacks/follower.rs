@@ -277,7 +277,13 @@ impl JournalFollower {
             return Ok(());
         };
         let Some(application) = self.store.application(&record.tenant, id)? else { return Ok(()) };
-        let Some(target) = CallbackTarget::of(&record, &application) else { return Ok(()) };
+        // Where it goes may be nobody's business any more.
+        let Ok(contents) = self.store.context.contents.open(&record.contents) else {
+            return Ok(());
+        };
+        let Some(target) = CallbackTarget::of(&record, &contents, &application) else {
+            return Ok(());
+        };
         let timeline = reader.timeline(row.workflow)?;
         let facts = row.sequence..row.sequence + row.facts.len() as u32;
         for notification in notifications(&record, timeline.iter().map(|row| &**row)) {

@@ -22,15 +22,17 @@ use self::words::{endpoint, object, timestamp, v1_channel};
 use super::notification::{MessageStatus, MessageSummary, Notification, NotificationKind};
 use crate::{
     access::PayloadVersion,
+    contents::Contents,
     machine::{EndState, Outcome, message_uuid},
     store::{ApiDialect, Record},
 };
 
-/// The body of `notification` about the workflow of `record`: compact JSON.
+/// The body of `notification` about the workflow of `record` with `contents`: compact JSON.
 ///
 /// `None` if there is nothing to say in this version, or the plan has no such step.
 pub(super) fn body(
     record: &Record,
+    contents: &Contents,
     notification: &Notification,
     version: PayloadVersion,
 ) -> Option<Vec<u8>> {
@@ -38,8 +40,8 @@ pub(super) fn body(
     let body = match &notification.kind {
         NotificationKind::Status { step, status, usage } => {
             let mut body = match version {
-                PayloadVersion::V01 => status_v01(record, *step, status)?,
-                PayloadVersion::V1 => status_v1(record, *step, status)?,
+                PayloadVersion::V01 => status_v01(record, contents, *step, status)?,
+                PayloadVersion::V1 => status_v1(record, contents, *step, status)?,
             };
             body.insert("timestamp".to_owned(), at.into());
             if let Some(usage) = usage {
@@ -78,12 +80,17 @@ pub(super) fn version_for(dialect: ApiDialect, version: PayloadVersion) -> Paylo
     }
 }
 
-fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<String, Value>> {
-    let message = &record.plan.steps.get(usize::from(step))?.message;
+fn status_v01(
+    record: &Record,
+    contents: &Contents,
+    step: u8,
+    status: &MessageStatus,
+) -> Option<Map<String, Value>> {
+    let plan = record.plan.steps.get(usize::from(step))?;
     let mut body = object(json!({
         "message_uuid": message_uuid(record.id, step).to_string(),
-        "to": endpoint(&message.channel, &message.to),
-        "from": endpoint(&message.channel, &message.from),
+        "to": endpoint(&plan.channel, contents.recipient(step)?),
+        "from": endpoint(&plan.channel, &plan.sender),
         "status": status.as_str(),
     }));
     // A message by itself had no workflow.
@@ -103,17 +110,22 @@ fn status_v01(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<S
     Some(body)
 }
 
-fn status_v1(record: &Record, step: u8, status: &MessageStatus) -> Option<Map<String, Value>> {
-    let message = &record.plan.steps.get(usize::from(step))?.message;
+fn status_v1(
+    record: &Record,
+    contents: &Contents,
+    step: u8,
+    status: &MessageStatus,
+) -> Option<Map<String, Value>> {
+    let plan = record.plan.steps.get(usize::from(step))?;
     let uuid = message_uuid(record.id, step).to_string();
     let number = (u16::from(step) + 1).to_string();
     let total = record.plan.steps.len().to_string();
     let id = record.id.to_string();
     let mut body = object(json!({
         "message_uuid": uuid,
-        "channel": v1_channel(&message.channel),
-        "to": message.to.value(),
-        "from": message.from.value(),
+        "channel": v1_channel(&plan.channel),
+        "to": contents.recipient(step)?.value(),
+        "from": plan.sender.value(),
         "status": status.as_str(),
         // The specification's names, and those that the Java SDK reads instead of them.
         "workflow": {
@@ -159,7 +171,7 @@ fn summary_body(
     summary: &MessageSummary,
     version: PayloadVersion,
 ) -> Option<Value> {
-    let channel = &record.plan.steps.get(usize::from(summary.step))?.message.channel;
+    let channel = &record.plan.steps.get(usize::from(summary.step))?.channel;
     let uuid = message_uuid(record.id, summary.step).to_string();
     let mut message = object(json!({
         "message_uuid": uuid,

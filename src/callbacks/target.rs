@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::render;
 use crate::{
     access::{Application, PayloadVersion, Signing},
+    contents::Contents,
     store::Record,
 };
 
@@ -23,10 +24,14 @@ pub(super) struct CallbackTarget {
 }
 
 impl CallbackTarget {
-    /// The one of `record`, whose application is `application`; `None` if nobody is notified.
-    pub(super) fn of(record: &Record, application: &Application) -> Option<CallbackTarget> {
+    /// The one of a workflow, whose application is `application`; `None` if nobody is notified.
+    pub(super) fn of(
+        record: &Record,
+        contents: &Contents,
+        application: &Application,
+    ) -> Option<CallbackTarget> {
         let messages = application.messages.as_ref()?;
-        let url = match &record.requester.webhook_url {
+        let url = match &contents.webhook_url {
             Some(url) => url.clone(),
             None => messages.status.as_ref()?.address.clone(),
         };

@@ -6,8 +6,9 @@ use dispatch_contract::{AttemptId, ChannelSender, Endpoint, Inbound, UnixMillis}
 
 use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
+    contents::{ContentsKeeper, RequestDigest},
     machine::{Fact, RecallResult, SendResult, Workflow, WorkflowId},
-    store::Record,
+    store::{ExistingRequest, Record},
 };
 
 /// Told once, after the batch is durable.
@@ -20,7 +21,7 @@ pub enum Command {
         /// What is asked for.
         record: Box<Record>,
         /// Told how it went.
-        reply: Responder<Result<Created, EngineError>>,
+        reply: Responder<Result<Made, EngineError>>,
     },
     /// The caller does not want it any more.
     Cancel {
@@ -108,6 +109,15 @@ pub struct ConversationSend {
     pub provider_time: Option<UnixMillis>,
 }
 
+/// What the writer makes of a create.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    /// A new workflow.
+    New(Box<NewWorkflow>),
+    /// Nothing: the `request_id` was used before. Whether for the same, only whoever has the contents' keys can tell.
+    Existing(ExistingRequest),
+}
+
 /// A workflow that was created, or had been.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Created {
@@ -126,6 +136,32 @@ pub struct NewWorkflow {
     pub state: Workflow,
     /// What happened to it.
     pub facts: Vec<Fact>,
+}
+
+impl Made {
+    /// What whoever asked is answered, whose request has this digest: where the `request_id` was used before,
+    /// whether it was for the same.
+    ///
+    /// # Errors
+    /// [`EngineError::AlreadyExists`] if it was not.
+    pub fn answer(
+        self,
+        contents: &ContentsKeeper,
+        digest: Option<&RequestDigest>,
+    ) -> Result<Created, EngineError> {
+        match self {
+            Made::New(new) => Ok(Created { id: new.record.id, new: Some(new) }),
+            Made::Existing(existing) => {
+                let id = existing.id;
+                let is_same = digest.is_some_and(|digest| contents.is_same(&existing, digest));
+                if is_same {
+                    Ok(Created { id, new: None })
+                } else {
+                    Err(EngineError::AlreadyExists(id))
+                }
+            }
+        }
+    }
 }
 
 impl Created {

@@ -5,8 +5,8 @@ mod recall;
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use dispatch_contract::{
-    Accepted, Account, AdapterError, Busy, ChannelSender, Endpoint, ErrorKind, Fault, Retry,
-    SendContext, UnixMillis,
+    Accepted, Account, AdapterError, Busy, Channel, ChannelSender, Endpoint, ErrorKind, Fault,
+    Message, Retry, SendContext, UnixMillis,
 };
 use futures_util::FutureExt;
 
@@ -15,7 +15,8 @@ use super::{
     Route, RouteTable, SendOrder, Senders,
 };
 use crate::{
-    machine::{CallFailure, SendResult, StepPlan, WorkflowId},
+    contents::ContentsKeeper,
+    machine::{CallFailure, SendResult, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
 };
@@ -27,6 +28,8 @@ const PROVIDER_ID_BYTES: usize = 1024;
 const MAX_PARTS: usize = 255;
 /// What is said of a message whose route is gone.
 const NO_ROUTE: &str = "its route is no longer configured";
+/// What is said of a message that nobody can read.
+const UNOPENED: &str = "its contents could not be opened";
 /// How many records one thread reads before others are asked to help.
 const READ_TOGETHER: usize = 32;
 
@@ -55,8 +58,8 @@ pub struct ReadyCall<'a> {
     pub known_as: &'a Arc<str>,
     /// What was asked for.
     pub record: &'a Arc<Record>,
-    /// The step that it is for.
-    pub step: &'a StepPlan,
+    /// What goes out.
+    pub message: Message,
 }
 
 /// Makes calls on the runtime it was made on.
@@ -64,6 +67,7 @@ pub struct ReadyCall<'a> {
 pub(super) struct Dispatcher {
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) senders: Arc<dyn Senders>,
+    pub(super) contents: Arc<ContentsKeeper>,
     pub(super) opt_outs: Arc<OptOuts>,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
@@ -160,10 +164,14 @@ impl Dispatcher {
     /// Whatever is not an acceptance is an error here.
     async fn call(&self, order: &SendOrder, routes: &RouteTable) -> Result<Taken, SendResult> {
         let now = self.clock.wall();
-        let ready = may_leave(order, routes, &*self.senders, &self.opt_outs, now)?;
-        let ReadyCall { route, known_as, record, step } = ready;
-        let (channel, sender) = (&step.message.channel, &step.message.from);
-        let account = self.account(route, &record.tenant, step)?;
+        let check = LastCheck {
+            routes,
+            senders: &*self.senders,
+            contents: &self.contents,
+            opt_outs: &self.opt_outs,
+        };
+        let ReadyCall { route, known_as, record, message } = check.ready(order, now)?;
+        let account = self.account(route, &record.tenant, &message.channel, &message.from)?;
         let context = SendContext {
             attempt: order.attempt,
             account: &account,
@@ -172,12 +180,12 @@ impl Dispatcher {
             now,
             timeout: route.timeout,
         };
-        let call = route.adapter.send(&context, &step.message);
+        let call = route.adapter.send(&context, &message);
         match tokio::time::timeout(route.timeout, call).await {
             Ok(Ok(accepted)) => {
                 let stands_in = || {
-                    let (channel, id) = (channel.clone(), sender.value().to_owned());
-                    (ChannelSender { channel, id }, step.message.to.clone())
+                    let (channel, id) = (message.channel.clone(), message.from.value().to_owned());
+                    (ChannelSender { channel, id }, message.to.clone())
                 };
                 let conversation = route.adapter.capabilities().watermarks.then(stands_in);
                 Ok(Taken { accepted, conversation })
@@ -185,8 +193,8 @@ impl Dispatcher {
             Ok(Err(error)) => {
                 if error.kind == ErrorKind::OptedOut {
                     let is_own = matches!(account, Cow::Owned(_));
-                    let (record, account) = (Arc::clone(record), Arc::clone(known_as));
-                    self.keep_opt_out(record, order.step, account, is_own).await;
+                    let (tenant, account) = (Arc::clone(&record.tenant), Arc::clone(known_as));
+                    self.keep_opt_out(tenant, message, account, is_own).await;
                 }
                 Err(answer_of(error))
             }
@@ -198,13 +206,17 @@ impl Dispatcher {
     }
 
     /// The provider knows what we did not.
-    async fn keep_opt_out(&self, record: Arc<Record>, step: u8, account: Arc<str>, is_own: bool) {
+    async fn keep_opt_out(
+        &self,
+        tenant: Arc<str>,
+        message: Message,
+        account: Arc<str>,
+        is_own: bool,
+    ) {
         let (opt_outs, now) = (Arc::clone(&self.opt_outs), self.clock.wall());
         let keep = move || {
-            let Some(step) = record.plan.steps.get(usize::from(step)) else { return Ok(0) };
-            let message = &step.message;
             let addressed = Addressed {
-                tenant: &record.tenant,
+                tenant: &tenant,
                 channel: &message.channel,
                 sender: &message.from,
                 recipient: &message.to,
@@ -225,11 +237,10 @@ impl Dispatcher {
         &self,
         route: &'a Route,
         tenant: &str,
-        step: &StepPlan,
+        channel: &Channel,
+        sender: &Endpoint,
     ) -> Result<Cow<'a, Account>, SendResult> {
-        let message = &step.message;
         let Some(fields) = route.external_fields else { return Ok(Cow::Borrowed(&*route.account)) };
-        let (channel, sender) = (&message.channel, &message.from);
         match self.senders.account(&route.account, fields, tenant, channel, sender) {
             Ok(Some(own)) => Ok(Cow::Owned(own)),
             Ok(None) => Ok(Cow::Borrowed(&*route.account)),
@@ -253,53 +264,70 @@ impl Dispatcher {
     }
 }
 
-/// What is looked at right before a call is made, whatever was known when it was ordered: what it needs, if it may be
-/// made, or the answer to it where nothing goes out. `order` has its record.
+/// What is looked at right before a call is made, whatever was known when it was ordered.
 ///
 /// Public, so that simulated calls leave as real ones do.
-///
-/// # Errors
-/// With the answer, if nothing goes out.
-pub fn may_leave<'a>(
-    order: &'a SendOrder,
-    routes: &'a RouteTable,
-    senders: &dyn Senders,
-    opt_outs: &OptOuts,
-    now: UnixMillis,
-) -> Result<ReadyCall<'a>, SendResult> {
-    let known = routes.get(&order.route).zip(routes.account_of(&order.route));
-    let Some((route, known_as)) = known else {
-        return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
-    };
-    let record = order.record.as_ref();
-    let found =
-        record.and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
-    let Some((record, step)) = found else {
-        let detail = "its record could not be read";
-        return Err(refused(ErrorKind::InvalidRequest, Fault::Content, detail));
-    };
-    let (channel, sender) = (&step.message.channel, &step.message.from);
-    let owner = senders.owner(channel, sender);
-    // Looked at here once more: what was planned under another configuration, or before another
-    // tenant's account was registered, goes out for nobody.
-    if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
-        let detail = "its route serves this sender of this tenant no longer";
-        return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
+pub struct LastCheck<'a> {
+    /// The routes that are in force.
+    pub routes: &'a RouteTable,
+    /// Whose the senders are.
+    pub senders: &'a dyn Senders,
+    /// Opens what goes out.
+    pub contents: &'a ContentsKeeper,
+    /// Who wants no messages.
+    pub opt_outs: &'a OptOuts,
+}
+
+impl<'a> LastCheck<'a> {
+    /// What the call needs, if it may be made at `now`. `order` has its record.
+    ///
+    /// # Errors
+    /// With the answer to the call, if nothing goes out.
+    pub fn ready(
+        &self,
+        order: &'a SendOrder,
+        now: UnixMillis,
+    ) -> Result<ReadyCall<'a>, SendResult> {
+        let routes = self.routes;
+        let known = routes.get(&order.route).zip(routes.account_of(&order.route));
+        let Some((route, known_as)) = known else {
+            return Err(refused(ErrorKind::Forbidden, Fault::Account, NO_ROUTE));
+        };
+        let record = order.record.as_ref();
+        let found = record
+            .and_then(|record| Some((record, record.plan.steps.get(usize::from(order.step))?)));
+        let Some((record, step)) = found else {
+            let detail = "its record could not be read";
+            return Err(refused(ErrorKind::InvalidRequest, Fault::Content, detail));
+        };
+        let (channel, sender) = (&step.channel, &step.sender);
+        let owner = self.senders.owner(channel, sender);
+        // Looked at here once more: what was planned under another configuration, or before another
+        // tenant's account was registered, goes out for nobody.
+        if !routes.may_go_by(route, &record.tenant, channel, sender, owner.as_deref()) {
+            let detail = "its route serves this sender of this tenant no longer";
+            return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
+        }
+        let contents = self.contents.open(&record.contents).ok();
+        let message = contents.and_then(|contents| contents.into_message(step, order.step));
+        // Never with a hole in it.
+        let Some(message) = message else { return Err(not_sent(UNOPENED)) };
+        let recipient = &message.to;
+        let addressed =
+            Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
+        if self.opt_outs.forbids(addressed, routes.former_names()) {
+            let detail =
+                "the person wants no messages from this sender on this channel, and told so before";
+            return Err(refused(ErrorKind::OptedOut, Fault::Recipient, detail));
+        }
+        // Another adapter of the channel may have found it right, or an earlier version of this one.
+        if let Some(wrong) = route.adapter.check(&message, now).first() {
+            let detail =
+                format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
+            return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
+        }
+        Ok(ReadyCall { route, known_as, record, message })
     }
-    let recipient = &step.message.to;
-    let addressed =
-        Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
-    if opt_outs.forbids(addressed, routes.former_names()) {
-        let detail =
-            "the person wants no messages from this sender on this channel, and told so before";
-        return Err(refused(ErrorKind::OptedOut, Fault::Recipient, detail));
-    }
-    // Another adapter of the channel may have found it right, or an earlier version of this one.
-    if let Some(wrong) = route.adapter.check(&step.message, now).first() {
-        let detail = format!("its route takes no such message: {} {}", wrong.field, wrong.problem);
-        return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
-    }
-    Ok(ReadyCall { route, known_as, record, step })
 }
 
 /// The ids by which receipts may be found: each once, none empty or beyond all measure.

@@ -1,27 +1,29 @@
 //! What the edges hold of the engine.
 
+mod creates;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use dispatch_contract::{Busy, UnixMillis};
+use dispatch_contract::Busy;
 use tokio::sync::{oneshot, watch};
-use uuid::Uuid;
 
 use super::{
-    Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Feed, InboundMessages,
+    Canceled, Command, EngineClock, EngineError, EngineOptions, Feed, InboundMessages,
     InboundOptions, Inbox, NotTaken, OptOuts, ResumePolicy, RouteTable, Senders, Writer,
     dispatch::Dispatcher,
 };
 use crate::{
+    contents::ContentsKeeper,
     current::Current,
-    machine::{Fingerprint, Plan, PolicySnapshot, WorkflowId},
-    store::{Reader, Record, Requester, Settings, Store, StoreError},
+    machine::{PolicySnapshot, WorkflowId},
+    store::{Reader, Settings, Store, StoreError},
     telemetry::{EdgeTelemetry, LogLimit, Metrics},
 };
 
@@ -41,6 +43,7 @@ struct EngineInner {
     routes: Current<RouteTable>,
     policy: Current<PolicySnapshot>,
     senders: Arc<dyn Senders>,
+    contents: Arc<ContentsKeeper>,
     beside: BesideJournal,
     metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
@@ -49,6 +52,20 @@ struct EngineInner {
     is_draining: AtomicBool,
     is_restore_locked: Arc<AtomicBool>,
     is_read_only: bool,
+}
+
+/// What an engine works with, beside its store and its routes.
+pub struct EngineParts {
+    /// Whose the senders are.
+    pub senders: Arc<dyn Senders>,
+    /// Seals and opens what is personal.
+    pub contents: Arc<ContentsKeeper>,
+    /// What persons told.
+    pub beside: BesideJournal,
+    /// The clock.
+    pub clock: Arc<dyn EngineClock>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What persons told, which is kept beside the journal.
@@ -76,24 +93,6 @@ impl BesideJournal {
     }
 }
 
-/// What a `request_id` was used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExistingRequest {
-    id: WorkflowId,
-    fingerprint: Fingerprint,
-}
-
-impl ExistingRequest {
-    /// What a request for `plan` under that id is answered with.
-    ///
-    /// # Errors
-    /// [`EngineError::AlreadyExists`] if it asks for something else.
-    pub fn answer(self, plan: &Plan) -> Result<WorkflowId, EngineError> {
-        let is_same = plan.fingerprint() == self.fingerprint;
-        if is_same { Ok(self.id) } else { Err(EngineError::AlreadyExists(self.id)) }
-    }
-}
-
 impl Engine {
     /// Starts the writer's thread, and whatever the last life of the store left to do.
     ///
@@ -101,12 +100,10 @@ impl Engine {
     pub fn start(
         store: Box<dyn Store>,
         routes: Arc<RouteTable>,
-        senders: Arc<dyn Senders>,
-        beside: BesideJournal,
-        clock: Arc<dyn EngineClock>,
-        metrics: Arc<Metrics>,
+        parts: EngineParts,
         options: &EngineOptions,
     ) -> Engine {
+        let EngineParts { senders, contents, beside, clock, metrics } = parts;
         let inbox = Arc::new(Inbox::new(options.lanes));
         let (reader, settings) = (store.reader(), store.settings());
         for (tenant, count) in reader.open_by_tenant() {
@@ -115,6 +112,7 @@ impl Engine {
         let dispatcher = Dispatcher {
             runtime: tokio::runtime::Handle::current(),
             senders: Arc::clone(&senders),
+            contents: Arc::clone(&contents),
             opt_outs: Arc::clone(&beside.opt_outs),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
@@ -164,6 +162,7 @@ impl Engine {
             routes: Current::from(routes),
             policy: Current::new(options.policy),
             senders,
+            contents,
             beside,
             metrics,
             log_limit,
@@ -173,105 +172,6 @@ impl Engine {
             is_restore_locked,
             is_read_only: options.is_read_only,
         }))
-    }
-
-    /// Creates a workflow of a checked plan, durably.
-    ///
-    /// # Errors
-    /// [`EngineError::AlreadyExists`], [`EngineError::TooLate`], [`EngineError::Overloaded`],
-    /// [`EngineError::RouteSaturated`], [`EngineError::Unavailable`].
-    pub async fn create(
-        &self,
-        tenant: Arc<str>,
-        plan: Plan,
-        request_id: Option<String>,
-        requester: Requester,
-    ) -> Result<Created, EngineError> {
-        if self.is_draining() {
-            return Err(EngineError::Unavailable);
-        }
-        let record = self.record(tenant, plan, request_id, requester);
-        let began = Instant::now();
-        let created = self.submit(|reply| Command::Create { record, reply }).await;
-        self.0.metrics.create(began.elapsed());
-        created?
-    }
-
-    /// Creates several workflows of checked plans, each durably or not at all, and returns when the last of
-    /// them is: what became of each, in order. They are handed over together, so that they share commits
-    /// and wake whoever waits for them once.
-    ///
-    /// Each may fail as [`create`](Self::create) does.
-    pub async fn create_all(
-        &self,
-        tenant: &Arc<str>,
-        asked: Vec<(Plan, Option<String>)>,
-        requester: Requester,
-    ) -> Vec<Result<Created, EngineError>> {
-        if self.is_draining() {
-            return asked.iter().map(|_| Err(EngineError::Unavailable)).collect();
-        }
-        let (answers, told) = Answers::of(asked.len());
-        let began = Instant::now();
-        let command = |(index, (plan, request_id))| {
-            let record = self.record(Arc::clone(tenant), plan, request_id, requester.clone());
-            let answers = Arc::clone(&answers);
-            let reply = Box::new(move |created| answers.set(index, created));
-            (Command::Create { record, reply }, self.0.clock.busy())
-        };
-        let commands: Vec<_> = asked.into_iter().enumerate().map(command).collect();
-        for (index, why) in self.0.inbox.push_all(commands) {
-            answers.set(index, Err(why.into()));
-        }
-        drop(answers);
-        let created = told.await.unwrap_or_default();
-        created.iter().for_each(|_| self.0.metrics.create(began.elapsed()));
-        created
-    }
-
-    fn record(
-        &self,
-        tenant: Arc<str>,
-        plan: Plan,
-        request_id: Option<String>,
-        requester: Requester,
-    ) -> Box<Record> {
-        let created_at = self.0.clock.moment();
-        let fingerprint = plan.fingerprint();
-        let id = new_id(created_at.engine, &tenant, request_id.as_deref());
-        let policy = *self.0.policy.get();
-        Box::new(Record {
-            id,
-            tenant,
-            created_at,
-            plan,
-            policy,
-            request_id,
-            fingerprint,
-            requester,
-        })
-    }
-
-    /// What an acknowledged create of a tenant's made under this `request_id`: asked where a create is
-    /// refused, since a repeat makes nothing new, whatever stands in the way of that. A store that cannot be
-    /// read knows of none, and the log says so.
-    pub fn existing_request(&self, tenant: &str, request_id: &str) -> Option<ExistingRequest> {
-        let found = self.0.reader.requested(tenant, request_id).unwrap_or_else(|error| {
-            tracing::error!(%error, "a request id could not be looked up");
-            None
-        });
-        found.map(|(id, fingerprint)| ExistingRequest { id, fingerprint })
-    }
-
-    /// Whether there is room for a create of a tenant's: asked before any work is put into it.
-    ///
-    /// # Errors
-    /// [`EngineError::Overloaded`].
-    pub fn check_capacity(&self, tenant: &Arc<str>) -> Result<(), EngineError> {
-        if self.0.inbox.is_full_of_creates(tenant) {
-            return Err(EngineError::Overloaded { retry_after_ms: RETRY_AFTER_MS });
-        }
-        Ok(())
     }
 
     /// Cancels a workflow. Once this returns no attempt starts that had not started before.
@@ -382,6 +282,11 @@ impl Engine {
         &*self.0.senders
     }
 
+    /// Seals and opens what is personal.
+    pub fn contents(&self) -> &Arc<ContentsKeeper> {
+        &self.0.contents
+    }
+
     /// Who wants no messages.
     pub fn opt_outs(&self) -> &Arc<OptOuts> {
         &self.0.beside.opt_outs
@@ -428,39 +333,6 @@ impl Engine {
     }
 }
 
-/// What commands that were handed over together are answered, told once the last answer is there or will
-/// never be.
-struct Answers {
-    answers: Mutex<Vec<Result<Created, EngineError>>>,
-    tell: Option<oneshot::Sender<Vec<Result<Created, EngineError>>>>,
-}
-
-impl Answers {
-    /// So many, shared by whoever answers. What nobody answers is [`EngineError::Unavailable`].
-    fn of(count: usize) -> (Arc<Self>, oneshot::Receiver<Vec<Result<Created, EngineError>>>) {
-        let (tell, told) = oneshot::channel();
-        let answers = vec![Err(EngineError::Unavailable); count];
-        (Arc::new(Answers { answers: Mutex::new(answers), tell: Some(tell) }), told)
-    }
-
-    fn set(&self, index: usize, answer: Result<Created, EngineError>) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = answers.get_mut(index) {
-            *place = answer;
-        }
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        let answers = self.answers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tell) = self.tell.take() {
-            // A caller that went away is not told.
-            let _ = tell.send(std::mem::take(answers));
-        }
-    }
-}
-
 impl From<NotTaken> for EngineError {
     fn from(why: NotTaken) -> Self {
         match why {
@@ -468,13 +340,6 @@ impl From<NotTaken> for EngineError {
             NotTaken::Closed => EngineError::Unavailable,
         }
     }
-}
-
-/// An id of engine time, so that ids sort as workflows were created; in the partition of the request id.
-fn new_id(now: UnixMillis, tenant: &str, request_id: Option<&str>) -> WorkflowId {
-    let (seconds, ms) = (now.0 / 1000, (now.0 % 1000) as u32);
-    let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, ms * 1_000_000);
-    WorkflowId::new(Uuid::new_v7(time), tenant, request_id)
 }
 
 impl std::fmt::Debug for Engine {

@@ -43,13 +43,13 @@ use accounts::sender_account_id;
 pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use command::{
-    Canceled, Command, ConversationSend, Created, NewWorkflow, Responder, ResumePolicy,
+    Canceled, Command, ConversationSend, Created, Made, NewWorkflow, Responder, ResumePolicy,
 };
-pub use dispatch::{CallExecutor, ReadyCall, answer_of, may_leave};
+pub use dispatch::{CallExecutor, LastCheck, ReadyCall, answer_of};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
-pub use handle::{BesideJournal, Engine};
+pub use handle::{BesideJournal, Engine, EngineParts};
 pub use inbound_messages::{
     HeardMessage, InboundMessages, InboundOptions, InboundPage, KeptNumbers, QuotedMessage,
     ReceivedMessage,

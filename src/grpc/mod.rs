@@ -36,7 +36,7 @@ pub use unread::Explained;
 
 use crate::api::parse;
 
-/// The plan that a request of the tenant `default` asks for, as CreateWorkflow takes it.
+/// What a request of the tenant `default` asks for, as CreateWorkflow takes it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -44,7 +44,7 @@ pub fn parse_create(
     request: &crate::pb::v1::CreateWorkflowRequest,
     routes: &crate::engine::RouteTable,
     now: dispatch_contract::UnixMillis,
-) -> Result<crate::machine::Plan, Vec<String>> {
+) -> Result<crate::contents::WorkflowRequest, Vec<String>> {
     let rules = parse::TenantRoutes::only(routes, crate::access::DEFAULT_TENANT);
     let wrong = |violations: Vec<crate::api::RequestViolation>| {
         violations.into_iter().map(|it| format!("{}: {}", it.field, it.wanted)).collect()

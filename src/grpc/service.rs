@@ -133,7 +133,8 @@ impl DispatchService {
                     View::Basic | View::Summary => Vec::new(),
                 };
                 let progress = Progress::of(&workflow, rows.iter().flat_map(|row| &row.facts));
-                Ok(render::workflow(&record, &progress, timeline))
+                let contents = self.engine.contents().open(&record.contents).ok();
+                Ok(render::workflow(&record, contents.as_ref(), &progress, timeline))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),
         }

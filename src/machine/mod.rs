@@ -63,8 +63,8 @@ pub use message_uuid::message_uuid;
 pub use moment::{ClockKind, Moment};
 pub use partition::{PARTITIONS, Partition};
 pub use plan::{
-    FailoverCondition, Fingerprint, MAX_PLANNED_LIFE, MAX_STEPS, OnLateSuccess, OnUnknown, Plan,
-    PolicySnapshot, Priority, RouteRequirement, StepPlan, Template, WorkflowId,
+    FailoverCondition, MAX_PLANNED_LIFE, MAX_STEPS, OnLateSuccess, OnUnknown, Plan, PolicySnapshot,
+    Priority, RouteRequirement, StepPlan, Template, WorkflowId,
 };
 pub use progress::{
     AttemptProgress, OutcomeProgress, Progress, ProgressState, StepProgress, TimelineEvent,

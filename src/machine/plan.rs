@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
-use dispatch_contract::{Channel, ContentKind, Endpoint, Message, Status, UnixMillis};
+use dispatch_contract::{Channel, ContentKind, Endpoint, Status, UnixMillis};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The most steps a workflow may have.
@@ -18,7 +17,7 @@ pub const MAX_PLANNED_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkflowId(pub Uuid);
 
-/// A request to reach a person.
+/// A request to reach a person, without what is personal: who that is and what is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How the steps relate.
@@ -53,8 +52,12 @@ pub enum Template {
 /// One channel to try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepPlan {
+    /// The channel it goes out on.
+    pub channel: Channel,
+    /// The sender.
+    pub sender: Endpoint,
     /// What is sent.
-    pub message: Message,
+    pub content: ContentKind,
     /// When the next step starts; the last step may have none.
     pub failover: Option<FailoverCondition>,
 }
@@ -171,33 +174,17 @@ impl Default for PolicySnapshot {
     }
 }
 
-/// Tells whether two requests ask for the same thing. Its first byte is the version of the rule,
-/// so that a later version never takes one plan for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint(pub [u8; 32]);
-
 impl Plan {
-    const FINGERPRINT_VERSION: u8 = 1;
-
     /// What the step at `index` asks of a route.
     pub fn route_requirement(&self, tenant: &Arc<str>, index: usize) -> Option<RouteRequirement> {
         let step = self.steps.get(index)?;
         Some(RouteRequirement {
             tenant: Arc::clone(tenant),
-            channel: step.message.channel.clone(),
-            sender: step.message.from.clone(),
+            channel: step.channel.clone(),
+            sender: step.sender.clone(),
             condition: step.failover.map(|failover| failover.condition),
-            content: step.message.content.kind(),
+            content: step.content,
         })
-    }
-
-    /// Equal for equal plans, whatever facade or map order they came in.
-    pub fn fingerprint(&self) -> Fingerprint {
-        // Postcard is canonical for these types: ordered maps, no floats.
-        let bytes = postcard::to_stdvec(self).unwrap_or_default();
-        let mut digest: [u8; 32] = Sha256::digest(bytes).into();
-        digest[0] = Plan::FINGERPRINT_VERSION;
-        Fingerprint(digest)
     }
 
     /// How long the steps' conditions may be waited for together, in milliseconds.

@@ -202,11 +202,7 @@ fn failure(fault: Fault) -> CallFailure {
 
 fn plan(rules: &[Option<FailoverCondition>]) -> Plan {
     let step = |rule: &Option<FailoverCondition>| {
-        plans::step(
-            if rule.is_some() { Channel::MESSENGER } else { Channel::SMS },
-            "your code is 1234",
-            *rule,
-        )
+        plans::step(if rule.is_some() { Channel::MESSENGER } else { Channel::SMS }, *rule)
     };
     plans::plan(rules.iter().map(step).collect())
 }

@@ -26,7 +26,8 @@ use super::{
 use crate::{
     access::{Admitted, Caller, Destinations, check_url},
     api::{Error, RequestViolation, parse},
-    machine::{Plan, WorkflowId, message_uuid},
+    contents::WorkflowRequest,
+    machine::{WorkflowId, message_uuid},
     pb::v1::{CreateWorkflowRequest, WorkflowSpec},
     store::{ApiDialect, Requester},
 };
@@ -117,7 +118,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         let (asked, now) = (request_id.as_deref(), rest.engine.clock().wall());
         let judged = judge(api, &body, asked, by, now, &mut diagnostics);
         let asked_for = key.and_then(|key| match &judged {
-            Ok(judged) => Some(judged.plan.clone()),
+            Ok(judged) => Some(judged.request.clone()),
             Err(_) => repeated(api, &body, key),
         });
         (judged, asked_for)
@@ -131,7 +132,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
     let id = match created {
         Ok(id) => id,
         Err(refusal) => match known().zip(asked_for) {
-            Some((known, plan)) => known.answer(&plan)?,
+            Some((known, asked)) => rest.engine.repeated(known, &asked)?,
             None => return Err(refusal),
         },
     };
@@ -155,11 +156,12 @@ async fn new(
     request_id: Option<String>,
     diagnostics: &mut Diagnostics,
 ) -> Result<WorkflowId, Problem> {
-    let Judged { plan, webhook_url, dialect } = judged;
-    let application = receiver(rest, caller, webhook_url.is_some(), diagnostics).await?;
-    let requester = Requester { application, webhook_url, dialect };
+    let Judged { request, dialect } = judged;
+    let has_webhook = request.contents.webhook_url.is_some();
+    let application = receiver(rest, caller, has_webhook, diagnostics).await?;
+    let requester = Requester { application, dialect };
     let tenant = Arc::clone(&caller.tenant);
-    Ok(rest.engine.create(tenant, plan, request_id, requester).await?.id)
+    Ok(rest.engine.create(tenant, request, request_id, requester).await?.id)
 }
 
 /// The application whose callbacks tell what becomes of it. One of the tenant's own is made where the
@@ -192,9 +194,7 @@ async fn receiver(
 
 /// What a body asks for, and nothing is wrong with it.
 struct Judged {
-    plan: Plan,
-    /// Where its callbacks go, if not where the application says.
-    webhook_url: Option<String>,
+    request: WorkflowRequest,
     /// The words it is told in.
     dialect: ApiDialect,
 }
@@ -216,14 +216,15 @@ fn judge(
     }
     let request = create_request(spec, request_id);
     match parse::create_request(&request, rules, now) {
-        Ok(plan) if !diagnostics.is_wrong() => {
+        Ok(mut asked) if !diagnostics.is_wrong() => {
             let spec = request.workflow.unwrap_or_default();
-            for warning in parse::warnings(&plan, rules, now) {
+            for warning in parse::warnings(&asked, rules, now) {
                 if let Some(told) = (api.name)(&warning, &spec) {
                     diagnostics.coerced(&told.name, &told.reason);
                 }
             }
-            Ok(Judged { plan, webhook_url, dialect: dialect.unwrap_or(api.dialect) })
+            asked.contents.webhook_url = webhook_url;
+            Ok(Judged { request: asked, dialect: dialect.unwrap_or(api.dialect) })
         }
         parsed => {
             let spec = request.workflow.unwrap_or_default();
@@ -234,8 +235,8 @@ fn judge(
     }
 }
 
-/// The plan that a body asks for, if it was accepted before.
-fn repeated(api: &Api, body: &Value, request_id: &str) -> Option<Plan> {
+/// What a body asks for, if it was accepted before.
+fn repeated(api: &Api, body: &Value, request_id: &str) -> Option<WorkflowRequest> {
     let Asked { spec, .. } = (api.read)(body, &mut Diagnostics::default())?;
     parse::repeated(&create_request(spec, Some(request_id)))
 }
@@ -248,24 +249,24 @@ fn create_request(spec: WorkflowSpec, request_id: Option<&str>) -> CreateWorkflo
     }
 }
 
-/// A body's text as the plan it asks for, with the warnings.
+/// What a body's text asks for, with the warnings.
 ///
 /// # Errors
 /// As the caller would be told.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn plan(
+pub(crate) fn asked_for(
     is_v1: bool,
     text: &[u8],
     rules: &dyn parse::Rules,
     now: UnixMillis,
-) -> Result<(Plan, HeaderMap), Box<Problem>> {
+) -> Result<(WorkflowRequest, HeaderMap), Box<Problem>> {
     let api = if is_v1 { &MESSAGES } else { &DISPATCH };
     let body = super::json::read(text).map_err(Problem::invalid_json)?;
     let (mut diagnostics, mut headers) = (Diagnostics::default(), HeaderMap::new());
     let rules = (rules, &Destinations::default());
     let judged = judge(api, &body, None, rules, now, &mut diagnostics)?;
     diagnostics.warn(&mut headers);
-    Ok((judged.plan, headers))
+    Ok((judged.request, headers))
 }
 
 /// The caller's idempotency key. Its form is judged behind this; the quotes that the header's draft

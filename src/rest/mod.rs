@@ -33,7 +33,7 @@ use axum::{
     routing::{get, post},
 };
 #[cfg(any(test, fuzzing))]
-pub(crate) use create::plan;
+pub(crate) use create::asked_for;
 pub use problem::{InvalidParameter, Problem};
 
 use crate::{

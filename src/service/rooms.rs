@@ -17,8 +17,9 @@ use crate::{
     access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
     callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
+    contents::ContentsKeeper,
     current::Current,
-    engine::{BesideJournal, Engine},
+    engine::{BesideJournal, Engine, EngineParts},
     fair::DiskTurns,
     grpc::Sandbox,
     store::Store,
@@ -85,10 +86,13 @@ impl Rooms {
         let engine = Engine::start(
             store,
             Arc::new(routes),
-            Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
-            beside,
-            clock.engine_clock(),
-            Arc::new(Metrics::new()),
+            EngineParts {
+                senders: Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
+                contents: Arc::new(ContentsKeeper::default()),
+                beside,
+                clock: clock.engine_clock(),
+                metrics: Arc::new(Metrics::new()),
+            },
             &options::engine_options(config),
         );
         let callback_options = options::callback_options(&config.callbacks, &applications);
@@ -212,6 +216,7 @@ fn first_key(
 /// What callbacks are given of the engine.
 fn callback_context(engine: &Engine) -> CallbackContext {
     CallbackContext {
+        contents: Arc::clone(engine.contents()),
         clock: Arc::clone(engine.clock()),
         reader: Arc::clone(engine.reader()),
         settings: Arc::clone(engine.settings()),

@@ -9,15 +9,15 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use uuid::Uuid;
 
 use super::{
-    ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, FoundMessage, HeldReceipt,
-    Incarnation, Kind, MessagePart, NameHash, Page, Reader, ReceiptKey, Record,
+    ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter, FoundMessage,
+    HeldReceipt, Incarnation, Kind, MessagePart, NameHash, Page, Reader, ReceiptKey, Record,
     RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
     active::{self, ActiveIndex},
     codec::weight,
     settings,
     types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
 };
-use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Moment, Workflow, WorkflowId};
 
 /// Keeps everything in memory. Durable as long as the process lives, and not a moment longer.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct MemoryState {
     records: BTreeMap<WorkflowId, Arc<Record>>,
     timelines: BTreeMap<WorkflowId, Vec<Arc<Row>>>,
     journal: BTreeMap<Cursor, Arc<Row>>,
-    requests: HashMap<(Arc<str>, String), (WorkflowId, Fingerprint)>,
+    requests: HashMap<(Arc<str>, String), ExistingRequest>,
     messages: BTreeMap<ReceiptKey, (WorkflowId, MessagePart)>,
     held_receipts: BTreeMap<u64, HeldReceipt>,
     open: ActiveIndex,
@@ -94,7 +94,7 @@ impl Store for MemoryStore {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.0.requested(tenant, request_id)
     }
 
@@ -175,9 +175,11 @@ impl Store for MemoryStore {
                 facts: change.facts,
             });
             if let Some(record) = change.record {
-                if let Some(request_id) = &record.request_id {
-                    let key = (Arc::clone(&record.tenant), request_id.clone());
-                    state.requests.insert(key, (id, record.fingerprint));
+                if let (Some(request_id), Some(made)) =
+                    (record.request_id(), record.existing_request())
+                {
+                    let key = (Arc::clone(&record.tenant), request_id.to_owned());
+                    state.requests.insert(key, made);
                 }
                 state.records.insert(id, record);
             }
@@ -226,9 +228,9 @@ impl Store for MemoryStore {
                 state.timelines.remove(&row.workflow);
                 state.messages.retain(|_, (workflow, _)| *workflow != row.workflow);
                 if let Some(record) = state.records.remove(&row.workflow)
-                    && let Some(request_id) = &record.request_id
+                    && let Some(request_id) = record.request_id()
                 {
-                    state.requests.remove(&(Arc::clone(&record.tenant), request_id.clone()));
+                    state.requests.remove(&(Arc::clone(&record.tenant), request_id.to_owned()));
                 }
             }
         }
@@ -332,7 +334,7 @@ impl Reader for MemoryInner {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         let key = (Arc::from(tenant), request_id.to_owned());
         Ok(self.read().requests.get(&key).copied())
     }

@@ -44,9 +44,9 @@ pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
 pub use types::{
-    ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, Filter, FoundMessage,
-    HeldReceipt, Incarnation, MessagePart, NameHash, Page, ReceiptKey, Record, Requester,
-    RestoreLock, Row, StoreError, Swept,
+    ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter,
+    Fingerprint, FoundMessage, HeldReceipt, Incarnation, KeySlot, MessagePart, NameHash, Page,
+    ReceiptKey, Record, RequestKey, Requester, RestoreLock, Row, SealedContents, StoreError, Swept,
 };
 pub(crate) use types::{conversation, id_hash};
 
@@ -54,7 +54,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, UnixMillis};
 
-use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Moment, Workflow, WorkflowId};
 
 /// The writing half; one owner.
 pub trait Store: Send {
@@ -64,7 +64,7 @@ pub trait Store: Send {
     /// If the store cannot be read.
     fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError>;
 
-    /// The workflow that was created under this request id, with its plan's fingerprint.
+    /// The workflow that was created under this request id.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -72,7 +72,7 @@ pub trait Store: Send {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError>;
+    ) -> Result<Option<ExistingRequest>, StoreError>;
 
     /// The message, or the part of one, that an account knows by this id.
     ///
@@ -233,7 +233,7 @@ pub trait Reader: Send + Sync {
     /// If the store cannot be read.
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// The workflow that was durably created under this request id, with its plan's fingerprint.
+    /// The workflow that was durably created under this request id.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -241,7 +241,7 @@ pub trait Reader: Send + Sync {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError>;
+    ) -> Result<Option<ExistingRequest>, StoreError>;
 
     /// How many workflows of a tenant are open.
     fn open_of(&self, tenant: &str) -> usize;

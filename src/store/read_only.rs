@@ -8,10 +8,10 @@ use std::sync::Arc;
 use dispatch_contract::{AttemptId, UnixMillis};
 
 use super::{
-    ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, KeyAndValue, Kind, NameHash,
-    Reader, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
+    ChangeSet, ClockNote, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt, KeyAndValue,
+    Kind, NameHash, Reader, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
 };
-use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Moment, Workflow, WorkflowId};
 
 /// Reads through to another store.
 pub struct ReadOnlyStore(pub Box<dyn Store>);
@@ -32,7 +32,7 @@ impl Store for ReadOnlyStore {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.0.find_request(tenant, request_id)
     }
 

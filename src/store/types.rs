@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::machine::{
-    DeadlineKind, Fact, Fingerprint, Moment, Plan, PolicySnapshot, ProgressState, Workflow,
-    WorkflowId,
+    DeadlineKind, Fact, Moment, Plan, PolicySnapshot, ProgressState, Workflow, WorkflowId,
 };
 
 /// A position in the journal. Row 1 is the first; 0 is before it.
@@ -35,12 +34,50 @@ pub struct Record {
     pub plan: Plan,
     /// The configured durations it lives by.
     pub policy: PolicySnapshot,
-    /// The caller's idempotency key.
-    pub request_id: Option<String>,
-    /// Tells whether another request asks for the same.
-    pub fingerprint: Fingerprint,
+    /// By what a repeat of the request is known, if the caller named one.
+    pub request: Option<RequestKey>,
     /// Who asked, and who is told what becomes of it.
     pub requester: Requester,
+    /// Who is reached, what is said, and where callbacks go.
+    pub contents: SealedContents,
+}
+
+/// What is personal of a workflow, as bytes that the store cannot read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedContents {
+    /// Where the key is.
+    pub slot: KeySlot,
+    /// The version, and what stands under it.
+    #[serde(with = "sealed_bytes")]
+    pub bytes: Box<[u8]>,
+}
+
+/// Where a key is: which of all that were ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeySlot(pub u64);
+
+/// By what a repeat of a request is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// The caller's `request_id`.
+    pub id: String,
+    /// Tells whether another request asks for the same.
+    pub fingerprint: Fingerprint,
+}
+
+/// Tells whether two requests ask for the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// What a `request_id` was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExistingRequest {
+    /// The workflow that was made.
+    pub id: WorkflowId,
+    /// Where the key of its contents is, under which the fingerprint was made.
+    pub slot: KeySlot,
+    /// Tells whether a request asks for the same.
+    pub fingerprint: Fingerprint,
 }
 
 /// Who asked for a workflow, in whose words, and who is told what becomes of it.
@@ -48,8 +85,6 @@ pub struct Record {
 pub struct Requester {
     /// The application whose callbacks tell what becomes of it, and sign that; `None` tells nobody.
     pub application: Option<Uuid>,
-    /// Where the callbacks of this workflow go instead of to its status URL.
-    pub webhook_url: Option<String>,
     /// The words it was asked in, which callbacks answer in.
     pub dialect: ApiDialect,
 }
@@ -295,6 +330,25 @@ pub enum StoreError {
     Trimmed(Cursor),
 }
 
+impl Record {
+    /// The caller's idempotency key.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request.as_ref().map(|request| request.id.as_str())
+    }
+
+    /// What a repeat of the request meets; `None` if it cannot be repeated.
+    pub fn existing_request(&self) -> Option<ExistingRequest> {
+        let fingerprint = self.request.as_ref()?.fingerprint;
+        Some(ExistingRequest { id: self.id, slot: self.contents.slot, fingerprint })
+    }
+}
+
+impl fmt::Debug for SealedContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedContents({:?}, {} bytes)", self.slot, self.bytes.len())
+    }
+}
+
 impl Requester {
     /// Whether somebody may be told what becomes of the workflow.
     pub fn is_notified(&self) -> bool {
@@ -436,4 +490,33 @@ fn names_hash(names: &[&str]) -> NameHash {
     let mut short = NameHash::default();
     short.copy_from_slice(&hash.finalize()[..16]);
     short
+}
+
+/// Bytes as bytes: serde would take them one by one.
+mod sealed_bytes {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<[u8]>, D::Error> {
+        from.deserialize_bytes(Bytes)
+    }
+
+    struct Bytes;
+
+    impl de::Visitor<'_> for Bytes {
+        type Value = Box<[u8]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Box<[u8]>, E> {
+            Ok(bytes.into())
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::CommandFailure;
 use dispatch::{
+    contents::ContentsKeeper,
     engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
     machine::{Moment, PolicySnapshot, WorkflowId},
@@ -107,19 +108,20 @@ impl Alone {
     fn create(&mut self) -> Result<Command, StoreError> {
         self.next += 1;
         let shape = Shape::resting(Duration::from_secs(86_400));
-        let plan = parse_create(&workflow::request(self.next, &shape), &self.routes, self.now.wall)
-            .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
+        let asked =
+            parse_create(&workflow::request(self.next, &shape), &self.routes, self.now.wall)
+                .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
         let id = WorkflowId(Uuid::now_v7());
         self.open.push(id);
         let record = Record {
             id,
             tenant: TENANT.into(),
             created_at: self.now,
-            fingerprint: plan.fingerprint(),
-            requester: Requester::default(),
-            plan,
+            contents: ContentsKeeper::default().seal(&asked.contents),
+            plan: asked.plan,
             policy: PolicySnapshot::default(),
-            request_id: None,
+            request: None,
+            requester: Requester::default(),
         };
         Ok(Command::Create { record: Box::new(record), reply: Box::new(drop) })
     }

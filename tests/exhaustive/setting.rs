@@ -227,6 +227,6 @@ fn setting(
 fn plan(steps: usize, first: Option<u64>, last: Option<FailoverCondition>) -> Plan {
     let earlier = FailoverCondition { condition: Status::Read, expiry_ms: first };
     let rules = (1..steps).map(|_| Some(earlier)).chain([last]);
-    let step = |rule| plans::step(Channel::MESSENGER, "your code is 1234", rule);
+    let step = |rule| plans::step(Channel::MESSENGER, rule);
     plans::plan(rules.map(step).collect())
 }

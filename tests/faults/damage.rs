@@ -69,7 +69,8 @@ fn content(store: &SledStore, of: &[String]) -> Result<Option<Content>, StoreErr
     let reader = store.reader();
     let mut content = Content::new();
     for request_id in of {
-        let Some((id, _)) = store.find_request("default", request_id)? else { return Ok(None) };
+        let Some(made) = store.find_request("default", request_id)? else { return Ok(None) };
+        let id = made.id;
         if reader.record(id)?.is_none() || reader.workflow(id)?.is_none() {
             return Ok(None);
         }

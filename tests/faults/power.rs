@@ -173,11 +173,11 @@ fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
             return Err(format!("the cancel of {request_id} is lost"));
         }
         let record = reader.record(*id).map_err(read)?;
-        if record.is_none_or(|record| record.request_id.as_ref() != Some(request_id)) {
+        if record.is_none_or(|record| record.request_id() != Some(request_id.as_str())) {
             return Err(format!("the record of {request_id} is lost"));
         }
         let found = store.find_request("default", request_id).map_err(read)?;
-        if found.is_none_or(|(found, _)| found != *id) {
+        if found.is_none_or(|found| found.id != *id) {
             return Err(format!("the request id {request_id} is lost"));
         }
     }

@@ -95,7 +95,7 @@ fn started() -> (Components, MemoryStore, Processor) {
 #[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release -p dispatch-guard")]
 fn a_turn_allocates_as_little_as_is_written_down() {
     let (parts, mut store, mut processor) = started();
-    let plan = lives::plan(&parts);
+    let plan = lives::asked(&parts);
     // What is made once and kept is not counted.
     lives::live(&mut store, &mut processor, &plan, 0..LIVES, 0);
     let base = 10_000;
@@ -127,7 +127,7 @@ fn a_turn_allocates_as_little_as_is_written_down() {
 #[cfg_attr(debug_assertions, ignore = "for optimised code: cargo test --release -p dispatch-guard")]
 fn a_life_writes_as_little_as_is_written_down() {
     let parts = lives::parts();
-    let plan = lives::plan(&parts);
+    let plan = lives::asked(&parts);
     let folder = tempfile::tempdir().expect("a folder");
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 64 * 1024 * 1024 };
     let mut store = SledStore::open(&options).expect("a store");

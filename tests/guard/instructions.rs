@@ -65,7 +65,7 @@ fn counted(number: usize, times: usize) -> f64 {
 
 fn repeat(number: usize, times: usize) {
     let parts = lives::parts();
-    let plan = lives::plan(&parts);
+    let plan = lives::asked(&parts);
     let mut store = MemoryStore::new();
     let mut processor = lives::processor(&store, &parts);
     let journal = lives::live(&mut store, &mut processor, &plan, 0..1, 0);

@@ -225,11 +225,7 @@ async fn no_tenant_sees_or_uses_what_is_another_s() {
     let mut theirs = app(&receiver.url("/theirs"), PayloadVersion::V01, Signing::Jwt);
     theirs.tenant = "other".to_owned();
     told.keep(&theirs);
-    let requester = || Requester {
-        application: Some(theirs.id),
-        webhook_url: None,
-        dialect: ApiDialect::DispatchV01,
-    };
+    let requester = || Requester { application: Some(theirs.id), dialect: ApiDialect::DispatchV01 };
     // Ours names their application: nobody is told.
     told.create_for("default", requester(), "600s").await;
     told.advance(HOUR).await;

@@ -11,7 +11,7 @@ use std::{
 
 use dispatch::{
     engine::{
-        Command, EngineError, Grace, Processor, Route, RouteTable, RouteTenants, SendOrder,
+        Command, EngineError, Grace, Made, Processor, Route, RouteTable, RouteTenants, SendOrder,
         SenderMatch, SystemClock,
     },
     machine::{
@@ -142,7 +142,10 @@ impl World {
             reply: Box::new(move |answer| *tell.lock().unwrap() = Some(answer)),
         }]);
         let answer = told.lock().unwrap().take().expect("it was answered");
-        answer.map(|created| created.id)
+        answer.map(|made| match made {
+            Made::New(new) => new.record.id,
+            Made::Existing(existing) => existing.id,
+        })
     }
 
     /// Lets time pass, and answers the calls that come back meanwhile.
@@ -184,7 +187,7 @@ fn record(number: u64, now: u64, tenant: &str, priority: Priority, within_s: u64
     let plan = Plan {
         send_within_ms: Some(within_s * SECOND),
         priority,
-        ..plans::plan(vec![plans::step(Channel::SMS, "x", Some(rule))])
+        ..plans::plan(vec![plans::step(Channel::SMS, Some(rule))])
     };
     Record {
         tenant: Arc::from(tenant),

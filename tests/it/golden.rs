@@ -42,12 +42,8 @@ async fn told(running: &Running) -> BTreeMap<String, Vec<String>> {
     let mut told = BTreeMap::new();
     for found in running.client.list(request).await.unwrap().workflows {
         let workflow = running.get(&found.workflow_id).await;
-        let mut lines = vec![format!(
-            "request {:?} labels {:?} steps {}",
-            workflow.request_id,
-            workflow.spec.as_ref().unwrap().labels,
-            workflow.spec.as_ref().unwrap().steps.len()
-        )];
+        let spec = dispatch::pb::to_json(workflow.spec.as_ref().unwrap());
+        let mut lines = vec![format!("request {:?} {spec}", workflow.request_id)];
         let events = workflow.timeline.iter();
         lines.extend(events.map(|event| {
             let event = Event {

@@ -14,7 +14,7 @@ use dispatch::{
     config,
     fair::DiskTurns,
     grpc::{AdminService, Calls, Guarded, Unguarded},
-    machine::{Fingerprint, Workflow, WorkflowId},
+    machine::{Workflow, WorkflowId},
     pb::v1::{
         BackupRequest, GetWorkflowRequest, ListChannelsRequest, ListWorkflowsRequest, StreamStart,
         StreamStatusRequest,
@@ -25,7 +25,8 @@ use dispatch::{
     },
     service::grpc_edge,
     store::{
-        Cursor, Entry, Filter, HeldReceipt, Incarnation, Page, Reader, Record, Row, StoreError,
+        Cursor, Entry, ExistingRequest, Filter, HeldReceipt, Incarnation, Page, Reader, Record,
+        Row, StoreError,
     },
 };
 use tokio::net::TcpListener;
@@ -91,7 +92,7 @@ impl Reader for ClumsyReader {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.inner().requested(tenant, request_id)
     }
     fn open_of(&self, tenant: &str) -> usize {

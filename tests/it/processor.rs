@@ -9,9 +9,10 @@ use std::{
 };
 
 use dispatch::{
+    contents::ContentsKeeper,
     engine::{
-        Command, ConversationSend, Created, Effects, FormerNames, Grace, Processor, Route,
-        RouteTable, RouteTenants, SendOrder, SenderMatch, SystemClock,
+        Command, ConversationSend, Effects, FormerNames, Grace, Made, Processor, Route, RouteTable,
+        RouteTenants, SendOrder, SenderMatch, SystemClock,
     },
     machine::{
         CallFailure, Fact, FailoverCondition, Moment, Plan, Reason, SendResult, StepPlan,
@@ -37,7 +38,7 @@ fn routes(concurrency: u32) -> Arc<RouteTable> {
 fn create(number: u128) -> Command {
     let plan = Plan {
         send_within_ms: Some(86_400_000),
-        ..plans::plan(vec![plans::step(Channel::SMS, "x", None)])
+        ..plans::plan(vec![plans::step(Channel::SMS, None)])
     };
     let record = plans::record(WorkflowId(Uuid::from_u128(number)), at(0), plan);
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }
@@ -575,10 +576,15 @@ fn a_request_id_that_comes_twice_in_one_batch_makes_one_workflow() {
     let mut processor = Processor::new(&store, routes(9), no_grace(0));
     let made = Arc::new(Mutex::new(Vec::new()));
     let asked = |number| {
-        let Command::Create { mut record, .. } = create(number) else { panic!("no create") };
-        record.request_id = Some("order-7".to_owned());
+        let Command::Create { record, .. } = create(number) else { panic!("no create") };
+        let request = plans::request(record.plan.clone(), "x");
+        let record = Box::new(plans::named("order-7", *record, &request));
         let made = Arc::clone(&made);
-        let reply = move |answer: Result<Created, _>| made.lock().unwrap().push(answer.unwrap().id);
+        let reply = move |answer: Result<Made, _>| {
+            let digest = request.digest();
+            let created = answer.unwrap().answer(&ContentsKeeper::default(), Some(&digest));
+            made.lock().unwrap().push(created.unwrap().id);
+        };
         Command::Create { record, reply: Box::new(reply) }
     };
     let out = processor.run(&store, at(0), vec![asked(1), asked(2)]).unwrap();

@@ -8,15 +8,15 @@ mod retention;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
+    contents::{ContentsKeeper, WorkflowRequest},
     machine::{
-        self, ClockKind, Event, Fact, FailoverCondition, Moment, Plan, PolicySnapshot,
-        RouteCandidate, RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
+        self, ClockKind, Event, Fact, FailoverCondition, Moment, Plan, RouteCandidate,
+        RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
     },
     store::{
         Backup, Change, ChangeSet, Cursor, Filter, FoundMessage, HeldReceipt, Kind, MemoryStore,
-        MessagePart, NameHash, ReceiptKey, Record, Requester, RequirementInterner, Row,
-        SettingChange, SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup,
-        encode,
+        MessagePart, NameHash, ReceiptKey, Record, RequirementInterner, Row, SettingChange,
+        SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup, encode,
     },
 };
 use dispatch_contract::{AttemptId, Channel, Endpoint, Report, Status, UnixMillis};
@@ -44,12 +44,14 @@ impl Router for OneRoute {
     }
 }
 
-fn plan(text: &str) -> Plan {
-    let step = |channel: Channel, rule| plans::step(channel, text, rule);
+fn plan() -> Plan {
     let rule = FailoverCondition { condition: Status::Read, expiry_ms: Some(60_000) };
     Plan {
         labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-        ..plans::plan(vec![step(Channel::WHATSAPP, Some(rule)), step(Channel::SMS, None)])
+        ..plans::plan(vec![
+            plans::step(Channel::WHATSAPP, Some(rule)),
+            plans::step(Channel::SMS, None),
+        ])
     }
 }
 
@@ -100,13 +102,17 @@ impl Driver {
     }
 
     fn create(&mut self, number: u128, text: &str) -> WorkflowId {
-        self.create_plan(number, plan(text))
+        self.create_of(number, plans::request(plan(), text))
     }
 
     fn create_plan(&mut self, number: u128, plan: Plan) -> WorkflowId {
+        self.create_of(number, plans::request(plan, "x"))
+    }
+
+    fn create_of(&mut self, number: u128, request: WorkflowRequest) -> WorkflowId {
         let id = id(number);
-        let record =
-            Record { request_id: Some(request_id(number)), ..plans::record(id, self.at(), plan) };
+        let record = plans::record_of(id, self.at(), request.clone());
+        let record = plans::named(&request_id(number), record, &request);
         let mut state = self.needs.workflow(&record);
         let facts = machine::create(&mut state, self.at(), &OneRoute);
         self.commit(Some(record), 0, facts, state, Vec::new());
@@ -246,8 +252,8 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
 
     // Two with an appointment, of which one waits for a place too, and so has both.
     let (send_at, valid_until) = (UnixMillis(START + 900), UnixMillis(START + 800));
-    let scheduled = driver.create_plan(6, Plan { send_at: Some(send_at), ..plan("x") });
-    let bounded = driver.create_plan(7, Plan { valid_until: Some(valid_until), ..plan("x") });
+    let scheduled = driver.create_plan(6, Plan { send_at: Some(send_at), ..plan() });
+    let bounded = driver.create_plan(7, Plan { valid_until: Some(valid_until), ..plan() });
     let appointments = driver.store.due(ClockKind::Wall, None, ever, 100);
     let told: Vec<_> = appointments.iter().map(|row| (row.id, row.at, row.kind)).collect();
     let (send, late) = (machine::DeadlineKind::Send, machine::DeadlineKind::ValidUntil);
@@ -263,7 +269,8 @@ fn deadlines_come_in_order_and_move(mut driver: Driver) {
 fn requests_and_messages_are_found(mut driver: Driver) {
     let id = driver.create(1, "one");
     let found = driver.store.find_request("default", "request-1").unwrap();
-    assert_eq!(found, Some((id, plan("one").fingerprint())));
+    let record = driver.store.reader().record(id).unwrap().unwrap();
+    assert_eq!((found.map(|made| made.id), found), (Some(id), record.existing_request()));
     assert_eq!(driver.store.find_request("other", "request-1").unwrap(), None);
     driver.accept(id);
     let attempt = AttemptId { workflow: id.0, number: 1 };
@@ -382,16 +389,8 @@ fn a_list_reads_what_is_its_tenant_s(mut driver: Driver) {
         for number in 0..100 {
             let id = id(hundred * 100 + number);
             let tenant: Arc<str> = Arc::from("another");
-            let record = Record {
-                id,
-                tenant: Arc::clone(&tenant),
-                created_at: driver.at(),
-                fingerprint: plan("x").fingerprint(),
-                requester: Requester::default(),
-                plan: plan("x"),
-                policy: PolicySnapshot::default(),
-                request_id: None,
-            };
+            let record =
+                Record { tenant: Arc::clone(&tenant), ..plans::record(id, driver.at(), plan()) };
             let mut state = driver.needs.workflow(&record);
             let mut facts = machine::create(&mut state, driver.at(), &OneRoute);
             // Some are open, and some have ended.
@@ -420,7 +419,8 @@ fn a_large_record_comes_back_whole(mut driver: Driver) {
     let ids: Vec<_> = (1..=40).map(|number| driver.create(number, &text)).collect();
     for id in ids {
         let record = driver.store.reader().record(id).unwrap().unwrap();
-        assert_eq!(record.plan, plan(&text));
+        let contents = ContentsKeeper::default().open(&record.contents).unwrap();
+        assert_eq!((&record.plan, contents), (&plan(), plans::request(plan(), &text).contents));
     }
 }
 

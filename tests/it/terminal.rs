@@ -36,10 +36,10 @@ fn is_harmless(output: &Output) -> bool {
 async fn create_as_before(running: &Running, spec: WorkflowSpec) -> String {
     let engine = &running.service.engine;
     let now = engine.clock().wall();
-    let mut plan = dispatch::grpc::parse_create(&request(spec), &engine.routes(), now).unwrap();
-    plan.labels = BTreeMap::from([("note".to_owned(), NASTY.to_owned())]);
+    let mut asked = dispatch::grpc::parse_create(&request(spec), &engine.routes(), now).unwrap();
+    asked.plan.labels = BTreeMap::from([("note".to_owned(), NASTY.to_owned())]);
     let tenant = Arc::from("default");
-    engine.create(tenant, plan, None, Requester::default()).await.unwrap().id.to_string()
+    engine.create(tenant, asked, None, Requester::default()).await.unwrap().id.to_string()
 }
 
 /// Gives an application such a name, likewise.

@@ -36,7 +36,7 @@ const OPEN_IN_A_SMOKE_TEST: u128 = 1000;
 fn transitions(c: &mut Criterion) {
     let parts = lives::parts();
     let routes: &RouteTable = &parts.routes;
-    let record = lives::record(1, &lives::plan(&parts));
+    let record = lives::record(1, &lives::asked(&parts));
     let accepted = |attempt: u16| Event::SendResult {
         attempt,
         call: 1,
@@ -98,7 +98,7 @@ fn transitions(c: &mut Criterion) {
 
 fn codec(c: &mut Criterion) {
     let parts = lives::parts();
-    let plan = lives::plan(&parts);
+    let plan = lives::asked(&parts);
     let mut store = MemoryStore::new();
     let mut processor = lives::processor(&store, &parts);
     let rows = lives::live(&mut store, &mut processor, &plan, 0..1, 0);
@@ -148,14 +148,14 @@ fn commits(c: &mut Criterion) {
     let is_smoke_test = given("--test") || !given("--bench");
     let open = if is_smoke_test { OPEN_IN_A_SMOKE_TEST } else { OPEN };
     let parts = lives::parts();
-    let plan = lives::plan(&parts);
+    let plan = lives::asked(&parts);
     // Not the system's folder for such things, which may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 256 * 1024 * 1024 };
     let mut store = SledStore::open(&options).expect("a store");
     let mut processor = lives::processor(&store, &parts);
     let mut resting = plan;
-    resting.send_at = Some(lives::at(3_600_000).wall);
+    resting.plan.send_at = Some(lives::at(3_600_000).wall);
     let mut next = 0;
     let mut batch = |store: &SledStore, size: u128| {
         let creates = (next..next + size).map(|number| lives::create(number, &resting)).collect();

@@ -7,9 +7,10 @@ use std::{sync::Arc, time::Duration};
 use dispatch::{
     builtin,
     config::Config,
+    contents::{ContentsKeeper, WorkflowRequest},
     engine::{Command, Effects, Grace, Processor, SendOrder, TestClock},
     grpc::parse_create,
-    machine::{Moment, Plan, PolicySnapshot, SendResult, WorkflowId},
+    machine::{Moment, PolicySnapshot, SendResult, WorkflowId},
     pb::v1::CreateWorkflowRequest,
     service::{Components, ServiceClock},
     store::{Record, Requester, Row, Store},
@@ -75,32 +76,32 @@ steps:
     }
 }
 
-pub fn plan(parts: &Components) -> Plan {
+pub fn asked(parts: &Components) -> WorkflowRequest {
     parse_create(&request(), &parts.routes, at(0).wall).expect("a good workflow")
 }
 
 /// What is asked for in workflow `number`: as in the plan, but for the texts, of which no two are alike.
 /// What repeats itself would take little room.
-pub fn record(number: u128, plan: &Plan) -> Record {
-    let mut plan = plan.clone();
+pub fn record(number: u128, asked: &WorkflowRequest) -> Record {
+    let WorkflowRequest { plan, mut contents } = asked.clone();
     let text = hex(&Sha256::digest(number.to_be_bytes()));
-    for step in &mut plan.steps {
-        step.message.content = Content::Text(text.repeat(3)[..160].to_owned());
+    for step in &mut contents.steps {
+        step.content = Content::Text(text.repeat(3)[..160].to_owned());
     }
     Record {
         id: WorkflowId(Uuid::from_u128((u128::from(START) << 80) | number)),
         tenant: Arc::from("default"),
         created_at: at(0),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
         plan,
         policy: PolicySnapshot::default(),
-        request_id: None,
+        request: None,
+        requester: Requester::default(),
+        contents: ContentsKeeper::default().seal(&contents),
     }
 }
 
-pub fn create(number: u128, plan: &Plan) -> Command {
-    Command::Create { record: Box::new(record(number, plan)), reply: Box::new(|_| {}) }
+pub fn create(number: u128, asked: &WorkflowRequest) -> Command {
+    Command::Create { record: Box::new(record(number, asked)), reply: Box::new(|_| {}) }
 }
 
 /// The provider's id of an attempt's message.
@@ -185,7 +186,7 @@ pub fn settle(store: &mut dyn Store, out: Effects) -> (Vec<Arc<Row>>, Vec<SendOr
 pub fn live(
     store: &mut dyn Store,
     processor: &mut Processor,
-    plan: &Plan,
+    asked: &WorkflowRequest,
     numbers: std::ops::Range<u128>,
     now: u64,
 ) -> Vec<Arc<Row>> {
@@ -196,7 +197,7 @@ pub fn live(
         journal.extend(rows);
         sends
     };
-    let creates = numbers.map(|number| create(number, plan)).collect();
+    let creates = numbers.map(|number| create(number, asked)).collect();
     let first = run(processor, store, 0, creates);
     run(processor, store, 1, first.into_iter().map(accepted).collect());
     let second = run(processor, store, 1 + EXPIRY_MS, Vec::new());

@@ -10,14 +10,15 @@ use std::{
 };
 
 use dispatch::{
+    contents::ContentsKeeper,
     engine::{
-        BesideJournal, Engine, EngineOptions, InboundOptions, LaneLimits, Route, RouteTable,
-        RouteTenants, SenderMatch, Senders, SpaceLimits, SystemClock,
+        BesideJournal, Engine, EngineOptions, EngineParts, InboundOptions, LaneLimits, Route,
+        RouteTable, RouteTenants, SenderMatch, Senders, SpaceLimits, SystemClock,
     },
-    machine::{ClockKind, Fingerprint, Moment, PolicySnapshot, Workflow, WorkflowId},
+    machine::{ClockKind, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
-        ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, MemoryStore, NameHash,
-        Reader, RestoreLock, Row, Settings, Store, StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt, MemoryStore,
+        NameHash, Reader, RestoreLock, Row, Settings, Store, StoreError, Swept,
     },
     telemetry::Metrics,
 };
@@ -96,10 +97,13 @@ impl FrontedStore {
         Engine::start(
             Box::new(self),
             Arc::new(RouteTable::default()),
-            Arc::new(NoSenders),
-            beside,
-            Arc::new(SystemClock::new()),
-            Arc::new(Metrics::new()),
+            EngineParts {
+                senders: Arc::new(NoSenders),
+                contents: Arc::new(ContentsKeeper::default()),
+                beside,
+                clock: Arc::new(SystemClock::new()),
+                metrics: Arc::new(Metrics::new()),
+            },
             &options(),
         )
     }
@@ -113,7 +117,7 @@ impl Store for FrontedStore {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.inner.find_request(tenant, request_id)
     }
     fn find_message(&self, account: &str, id: &str) -> Result<Option<FoundMessage>, StoreError> {

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use dispatch::{
     engine::{Command, Grace, Processor, RouteTable, SendOrder},
     machine::{
-        CallFailure, Fact, FailoverCondition, Moment, OnUnknown, Plan, SendResult, StepPlan,
-        WorkflowId,
+        CallFailure, Fact, FailoverCondition, Moment, OnUnknown, Plan, SendResult, WorkflowId,
     },
     store::{MemoryStore, SledOptions, SledStore, Store},
 };
-use dispatch_contract::{
-    Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Status, UnixMillis,
-};
+use dispatch_contract::{Channel, ErrorKind, Fault, Status, UnixMillis};
 use uuid::Uuid;
 
 use crate::{
@@ -80,19 +77,12 @@ fn grace(ms: u64, grace_ms: u64) -> Grace {
 }
 
 fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
-    let message = Message {
-        channel: Channel::SMS,
-        from: Endpoint::Id("us".to_owned()),
-        to: Endpoint::Id("them".to_owned()),
-        content: Content::Text("x".to_owned()),
-        options: Options::default(),
-    };
     let rule =
         Some(FailoverCondition { condition: Status::Delivered, expiry_ms: Some(60 * SECOND) });
     let plan = Plan {
         send_within_ms: Some(900 * SECOND),
         on_unknown,
-        ..plans::plan(vec![StepPlan { message, failover: rule }; steps])
+        ..plans::plan(vec![plans::step(Channel::SMS, rule); steps])
     };
     let record = plans::record(WorkflowId(Uuid::from_u128(number)), at(0), plan);
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }

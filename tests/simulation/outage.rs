@@ -13,15 +13,11 @@ use std::{
 use dispatch::{
     engine::{Command, Grace, Processor, SendOrder, answer_of},
     machine::{
-        Fact, FailoverCondition, Moment, Plan, PolicySnapshot, Priority, SendResult, StepPlan,
-        WorkflowId,
+        Fact, FailoverCondition, Moment, Plan, PolicySnapshot, Priority, SendResult, WorkflowId,
     },
     store::{MemoryStore, Record, Store},
 };
-use dispatch_contract::{
-    AdapterError, Channel, Content, Endpoint, ErrorKind, Fault, Message, Options, Retry, Status,
-    UnixMillis,
-};
+use dispatch_contract::{AdapterError, Channel, ErrorKind, Fault, Retry, Status, UnixMillis};
 use uuid::Uuid;
 
 use crate::{
@@ -202,18 +198,11 @@ fn unreachable() -> AdapterError {
 
 fn record(number: u64, now: u64) -> Record {
     let id = WorkflowId(Uuid::from_u128(u128::from(number) + 1));
-    let message = Message {
-        channel: Channel::SMS,
-        from: Endpoint::Id("us".to_owned()),
-        to: Endpoint::Id(format!("person {number}")),
-        content: Content::Text("x".to_owned()),
-        options: Options::default(),
-    };
     let rule = FailoverCondition { condition: Status::Submitted, expiry_ms: Some(86_400_000) };
     let plan = Plan {
         send_within_ms: Some(86_400_000),
         priority: priority(id),
-        ..plans::plan(vec![StepPlan { message, failover: Some(rule) }])
+        ..plans::plan(vec![plans::step(Channel::SMS, Some(rule))])
     };
     plans::record(id, Moment::both(UnixMillis(START + now)), plan)
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use dispatch::{
+    contents::WorkflowRequest,
     engine::LaneLimits,
     machine::{
         FailoverCondition, OnLateSuccess, OnUnknown, Plan, PolicySnapshot, Priority, StepPlan,
     },
 };
-use dispatch_contract::{Channel, Content, Endpoint, Message, Options, Status, UnixMillis};
+use dispatch_contract::{Channel, ContentKind, Endpoint, Status, UnixMillis};
 
 use crate::{dice::Dice, shared::plans};
 
@@ -237,7 +238,7 @@ impl Scenario {
             let person = dice.below(self.callers.len() as u64) as u32;
             let caller = self.caller(person);
             let steps = &caller.plan.steps;
-            let channel = steps[dice.below(steps.len() as u64) as usize].message.channel.clone();
+            let channel = steps[dice.below(steps.len() as u64) as usize].channel.clone();
             let routes: Vec<_> = self.routes.iter().filter(|it| it.channel == channel).collect();
             let route = routes[dice.below(routes.len() as u64) as usize];
             let of = if dice.percent(50) {
@@ -258,7 +259,7 @@ impl Scenario {
     pub fn caller(&self, index: u32) -> Caller {
         let mut dice = Dice::of(self.seed, &[2, u64::from(index)]);
         let comes_at = START + dice.below(self.spread_ms);
-        let plan = self.plan(&mut dice, index, comes_at);
+        let plan = self.plan(&mut dice, comes_at);
         let mut other_plan = plan.clone();
         other_plan.client_ref = Some("something else".to_owned());
         let cancels = dice.one(&[0, 0, 0, 0, 1, 2]);
@@ -275,7 +276,7 @@ impl Scenario {
         }
     }
 
-    fn plan(&self, dice: &mut Dice, index: u32, comes_at: u64) -> Plan {
+    fn plan(&self, dice: &mut Dice, comes_at: u64) -> Plan {
         let count = dice.one(&[1, 1, 2, 2, 3, 5]);
         let steps = (1..=count).map(|number| {
             let route = &self.routes[dice.below(self.routes.len() as u64) as usize];
@@ -286,14 +287,12 @@ impl Scenario {
                     dice.one(&[SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR]) + dice.below(50)
                 }),
             });
-            let message = Message {
+            StepPlan {
                 channel: route.channel.clone(),
-                from: Endpoint::Id(SENDER.to_owned()),
-                to: person(index),
-                content: Content::Text("x".to_owned()),
-                options: Options::default(),
-            };
-            StepPlan { message, failover: rule }
+                sender: Endpoint::Id(SENDER.to_owned()),
+                content: ContentKind::Text,
+                failover: rule,
+            }
         });
         let steps = steps.collect();
         let ahead = |ms: u64| UnixMillis(comes_at + ms);
@@ -307,6 +306,17 @@ impl Scenario {
             priority: dice.one(&[Priority::High, Priority::Normal, Priority::Low]),
             ..plans::plan(steps)
         }
+    }
+}
+
+impl Caller {
+    /// What it asks for by `plan`.
+    pub fn request(&self, plan: &Plan) -> WorkflowRequest {
+        let mut request = plans::request(plan.clone(), "x");
+        for step in &mut request.contents.steps {
+            step.recipient = person(self.index);
+        }
+        request
     }
 }
 

@@ -58,7 +58,7 @@ pub fn story(scenario: &Scenario, broken: &Broken) -> String {
     if let Some(case) = broken.workflow.and_then(|id| world.judge.cases.get(&id)) {
         let plan = &case.record.plan;
         let rules: Vec<_> =
-            plan.steps.iter().map(|step| (step.message.channel.as_str(), step.failover)).collect();
+            plan.steps.iter().map(|step| (step.channel.as_str(), step.failover)).collect();
         let _ = writeln!(
             text,
             "the plan: {:?}, {:?}, send_at {:?}, valid_until {:?}, send_within {:?} ms\n  {rules:?}",

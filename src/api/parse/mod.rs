@@ -22,10 +22,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use super::violation::{FieldAt, FieldPath, RequestViolation, Wanted};
-use crate::{
-    machine::{Plan, WorkflowId},
-    pb::v1,
-};
+use crate::{contents::WorkflowRequest, machine::WorkflowId, pb::v1};
 use dispatch_contract::{Channel, ChannelAdapter, Endpoint, UnixMillis};
 use prost::Message;
 
@@ -100,7 +97,7 @@ impl Found {
     }
 }
 
-/// The plan that a request asks for.
+/// What a request asks for.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -108,7 +105,7 @@ pub(crate) fn create_request(
     request: &v1::CreateWorkflowRequest,
     rules: &dyn Rules,
     now: UnixMillis,
-) -> Result<Plan, Vec<RequestViolation>> {
+) -> Result<WorkflowRequest, Vec<RequestViolation>> {
     let mut found = Found::default();
     let size = request.encoded_len();
     if size > CREATE_MOST_BYTES {
@@ -127,26 +124,26 @@ pub(crate) fn create_request(
             format!("must have at most {REQUEST_ID_MOST} printable ASCII characters, no spaces"),
         );
     }
-    let plan = match &request.workflow {
+    let asked = match &request.workflow {
         None => {
             found.note("workflow", "must be given: the steps to try, 1 to 20 of them");
             None
         }
         Some(spec) => match parse_spec(spec, rules, now) {
-            Ok(plan) => Some(plan),
+            Ok(asked) => Some(asked),
             Err(violations) => {
                 found.0.extend(violations);
                 None
             }
         },
     };
-    found.or(plan)
+    found.or(asked)
 }
 
-/// The plan that a request asks for which was accepted before, and is repeated: it is read for what it
-/// asks, whoever could send that by now, and is the same plan as by the rules that it was accepted by.
+/// What a request asks for which was accepted before, and is repeated: it is read for what it
+/// asks, whoever could send that by now, and is the same as by the rules that it was accepted by.
 /// `None` if it can never have been accepted.
-pub(crate) fn repeated(request: &v1::CreateWorkflowRequest) -> Option<Plan> {
+pub(crate) fn repeated(request: &v1::CreateWorkflowRequest) -> Option<WorkflowRequest> {
     // Nothing is too far ahead of this; what was not, then, is not now.
     create_request(request, &Unjudged, UnixMillis(u64::MAX)).ok()
 }

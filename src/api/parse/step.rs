@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{FieldAt, FieldPath, Found, Rules, Wanted, address, content, options, time};
 use crate::{
     api::violation::{Phrase, RequestViolation},
-    machine::{FailoverCondition, Plan, StepPlan},
+    contents::{StepContents, WorkflowRequest},
+    machine::{FailoverCondition, StepPlan},
     pb::v1::{Failover, Step},
 };
 use dispatch_contract::{Channel, ChannelAdapter, Endpoint, Message, Options, Status, UnixMillis};
@@ -23,7 +24,7 @@ pub(super) fn step(
     rules: &dyn Rules,
     now: UnixMillis,
     found: &mut Found,
-) -> Option<StepPlan> {
+) -> Option<(StepPlan, StepContents)> {
     let (sender, recipient) = (given.sender.as_ref(), given.recipient.as_ref());
     let to = address::endpoint(recipient, at.key("recipient"), "who is reached", found);
     let from = address::endpoint(sender, at.key("sender"), "who sends", found);
@@ -50,19 +51,23 @@ pub(super) fn step(
     if rules.judge() {
         held_against(&serving?, &message, condition, at, now, found);
     }
-    Some(StepPlan { message, failover: rule? })
+    Some(StepContents::of(message, rule?))
 }
 
-/// What is not wrong with a plan, and better changed: each with its path, as what is wrong has it.
-pub(crate) fn warnings(plan: &Plan, rules: &dyn Rules, now: UnixMillis) -> Vec<RequestViolation> {
+/// What is not wrong with a request, and better changed: each with its path, as what is wrong has it.
+pub(crate) fn warnings(
+    asked: &WorkflowRequest,
+    rules: &dyn Rules,
+    now: UnixMillis,
+) -> Vec<RequestViolation> {
     let mut found = Found::default();
     let steps = FieldAt::of("steps");
-    for (index, StepPlan { message, .. }) in plan.steps.iter().enumerate() {
+    for (index, (step, contents)) in asked.steps().enumerate() {
         // They are the channel's: whoever sends on it says the same.
-        let serving = rules.serving(&message.channel, &message.from);
+        let serving = rules.serving(&step.channel, &step.sender);
         let Some(adapter) = serving.first() else { continue };
-        for warning in adapter.warnings(message, now) {
-            let field = steps.index(index).field(&message.channel, warning.field);
+        for warning in adapter.warnings(&contents.clone().into_message(step), now) {
+            let field = steps.index(index).field(&step.channel, warning.field);
             found.note(field, warning.problem);
         }
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Found, Rules, step, time, values};
 use crate::{
     api::violation::{FieldAt, RequestViolation},
+    contents::{Contents, StepContents, WorkflowRequest},
     machine::{MAX_PLANNED_LIFE, MAX_STEPS, Plan, StepPlan},
     pb::v1,
 };
@@ -21,7 +22,7 @@ const CLIENT_REF_MOST_CHARS: usize = 100;
 const PRINTABLE: &str = "must hold printable characters only: none that is invisible (zero-width, \
                          direction mark), no line break, no blank at its ends";
 
-/// The plan that a spec asks for, judged by `rules` and at `now`.
+/// What a spec asks for, judged by `rules` and at `now`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -29,7 +30,7 @@ pub(crate) fn parse_spec(
     spec: &v1::WorkflowSpec,
     rules: &dyn Rules,
     now: UnixMillis,
-) -> Result<Plan, Vec<RequestViolation>> {
+) -> Result<WorkflowRequest, Vec<RequestViolation>> {
     let mut found = Found::default();
     let template =
         values::value::<v1::WorkflowTemplate>(spec.template, FieldAt::of("template"), &mut found);
@@ -54,10 +55,11 @@ pub(crate) fn parse_spec(
         found.note("client_ref", PRINTABLE);
     }
 
-    let plan = || {
+    let asked = || {
+        let (steps, contents) = steps?.into_iter().unzip();
         let plan = Plan {
             template: template?,
-            steps: steps?,
+            steps,
             send_at,
             valid_until,
             send_within_ms,
@@ -67,15 +69,18 @@ pub(crate) fn parse_spec(
             labels: spec.labels.clone(),
             client_ref: Some(spec.client_ref.clone()).filter(|text| !text.is_empty()),
         };
-        Some(plan)
+        let contents = Contents { steps: contents, webhook_url: None };
+        Some(WorkflowRequest { plan, contents })
     };
-    let plan = plan();
-    let too_long = |plan: &Plan| u128::from(plan.planned_life_ms()) > MAX_PLANNED_LIFE.as_millis();
-    if plan.as_ref().is_some_and(too_long) {
+    let asked = asked();
+    let too_long = |asked: &WorkflowRequest| {
+        u128::from(asked.plan.planned_life_ms()) > MAX_PLANNED_LIFE.as_millis()
+    };
+    if asked.as_ref().is_some_and(too_long) {
         let most = MAX_PLANNED_LIFE.as_secs() / DAY.as_secs();
         found.note("steps", format!("the steps' expiry_time must be at most {most} days together"));
     }
-    found.or(plan)
+    found.or(asked)
 }
 
 fn steps(
@@ -83,7 +88,7 @@ fn steps(
     rules: &dyn Rules,
     now: UnixMillis,
     found: &mut Found,
-) -> Option<Vec<StepPlan>> {
+) -> Option<Vec<(StepPlan, StepContents)>> {
     if !(1..=MAX_STEPS).contains(&given.len()) {
         found.note("steps", format!("must hold 1 to {MAX_STEPS} steps, and holds {}", given.len()));
         return None;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch_contract::{
-    Channel, Content, Endpoint, Failure, Message, Options, Status, UnixMillis, Usage,
+    Channel, Content, ContentKind, Endpoint, Failure, Status, UnixMillis, Usage,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,8 +13,7 @@ use crate::{
     callbacks::notification::notifications,
     engine::ReceivedMessage,
     machine::{
-        AcceptedBy, Fact, FailoverCondition, Moment, PolicySnapshot, Reason, RouteProperties,
-        StepPlan, WorkflowId,
+        AcceptedBy, Fact, FailoverCondition, Moment, Reason, RouteProperties, StepPlan, WorkflowId,
     },
     shared::plans,
     store::{Cursor, Requester, Row},
@@ -23,30 +22,30 @@ use crate::{
 const ID: &str = "0190a1b2-0000-7000-8000-000000000001";
 const AT: UnixMillis = UnixMillis(1_577_887_200_000);
 
-fn message(channel: Channel, from: Endpoint, to: &str) -> Message {
-    let to = Endpoint::Number(to.to_owned());
-    let (content, options) = (Content::Text("Your table is ready.".to_owned()), Options::default());
-    Message { channel, from, to, content, options }
+fn contents(of: &Record) -> Contents {
+    let mut contents = plans::request(of.plan.clone(), "Your table is ready.").contents;
+    for step in &mut contents.steps {
+        step.recipient = Endpoint::Number("447700900001".to_owned());
+    }
+    contents
 }
 
 /// Viber to be read in 600 s, else an SMS.
 fn record(dialect: ApiDialect) -> Record {
-    let viber = message(Channel::VIBER, Endpoint::Id("16273".to_owned()), "447700900001");
-    let sms = message(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), "447700900001");
+    let step = |channel, sender, failover| StepPlan {
+        channel,
+        sender,
+        content: ContentKind::Text,
+        failover,
+    };
     let rule = Some(FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) });
     let plan = plans::plan(vec![
-        StepPlan { message: viber, failover: rule },
-        StepPlan { message: sms, failover: None },
+        step(Channel::VIBER, Endpoint::Id("16273".to_owned()), rule),
+        step(Channel::SMS, Endpoint::Number("Dispatch".to_owned()), None),
     ]);
     Record {
-        id: WorkflowId(ID.parse().unwrap()),
-        tenant: Arc::from("default"),
-        created_at: Moment::both(AT),
-        fingerprint: plan.fingerprint(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
-        requester: Requester { application: Some(Uuid::nil()), webhook_url: None, dialect },
+        requester: Requester { application: Some(Uuid::nil()), dialect },
+        ..plans::record(WorkflowId(ID.parse().unwrap()), Moment::both(AT), plan)
     }
 }
 
@@ -95,8 +94,9 @@ fn told(record: &Record, version: PayloadVersion, facts: Vec<Fact>) -> Vec<Value
         })
         .collect();
     let notifications = notifications(record, &rows);
-    let bodies =
-        notifications.iter().map(|notification| body(record, notification, version).unwrap());
+    let bodies = notifications
+        .iter()
+        .map(|notification| body(record, &contents(record), notification, version).unwrap());
     bodies.map(|body| serde_json::from_slice(&body).unwrap()).collect()
 }
 
@@ -226,8 +226,12 @@ fn a_body_is_compact_and_the_same_each_time() {
     };
     let notifications = notifications(&record, [&row]);
     for notification in &notifications {
-        let body = body(&record, notification, PayloadVersion::V01).unwrap();
-        assert_eq!(Some(&body), super::body(&record, notification, PayloadVersion::V01).as_ref());
+        let contents = contents(&record);
+        let body = body(&record, &contents, notification, PayloadVersion::V01).unwrap();
+        assert_eq!(
+            Some(&body),
+            super::body(&record, &contents, notification, PayloadVersion::V01).as_ref()
+        );
         let value: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, serde_json::to_vec(&value).unwrap(), "JSON.stringify gives the same");
     }

@@ -63,7 +63,7 @@ impl Dispatcher {
         else {
             return Err(unread("its provider named no id of it"));
         };
-        let account = self.account(route, &record.tenant, &step);
+        let account = self.account(route, &record.tenant, &step.channel, &step.sender);
         let account = account.map_err(|_| unread("its sender's account could not be read"))?;
         let timeout = route.timeout.min(Duration::from_millis(RECALL_WAIT_MS));
         let context = SendContext {

@@ -6,9 +6,9 @@ use dispatch_contract::AttemptId;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::says_reply};
 use crate::{
-    engine::{Canceled, Command, Created, EngineError, NewWorkflow, Responder},
-    machine::{self, AttemptState, Event, Fingerprint, Workflow, WorkflowId},
-    store::{Record, StoreError},
+    engine::{Canceled, Command, EngineError, Made, NewWorkflow, Responder},
+    machine::{self, AttemptState, Event, Workflow, WorkflowId},
+    store::{ExistingRequest, Record, StoreError},
 };
 
 /// Commands.
@@ -73,15 +73,10 @@ impl BatchContext<'_> {
     pub(super) fn create(
         &mut self,
         record: Record,
-        reply: Responder<Result<Created, EngineError>>,
+        reply: Responder<Result<Made, EngineError>>,
     ) -> Result<(), StoreError> {
-        if let Some((id, fingerprint)) = self.requested(&record)? {
-            let answer = if fingerprint == record.fingerprint {
-                Ok(Created { id, new: None })
-            } else {
-                Err(EngineError::AlreadyExists(id))
-            };
-            self.effects.acks.push(Box::new(move || reply(answer)));
+        if let Some(existing) = self.requested(&record)? {
+            self.effects.acks.push(Box::new(move || reply(Ok(Made::Existing(existing)))));
             return Ok(());
         }
         // Only now: a repeated request is answered with the workflow that there is, however late.
@@ -99,8 +94,8 @@ impl BatchContext<'_> {
             return Ok(());
         }
         let id = record.id;
-        if let Some(request_id) = &record.request_id {
-            self.requests.insert((Arc::clone(&record.tenant), request_id.clone()), id);
+        if let Some(request_id) = record.request_id() {
+            self.requests.insert((Arc::clone(&record.tenant), request_id.to_owned()), id);
         }
         let record = Arc::new(record);
         let router = LoadAwareRouter {
@@ -122,22 +117,22 @@ impl BatchContext<'_> {
         self.loaded.insert(id, loaded);
         self.apply(id, facts)?;
         // As it is now; a permit that another create gives back may start it within this batch.
-        let new = self.loaded.get(&id).map(|loaded| {
+        if let Some(loaded) = self.loaded.get(&id) {
             let (state, facts) = (loaded.state.clone(), loaded.facts.clone());
-            Box::new(NewWorkflow { record, state, facts })
-        });
-        self.effects.acks.push(Box::new(move || reply(Ok(Created { id, new }))));
+            let made = Made::New(Box::new(NewWorkflow { record, state, facts }));
+            self.effects.acks.push(Box::new(move || reply(Ok(made))));
+        }
         Ok(())
     }
 
-    /// The workflow that was made for a create's request id, in this batch or before it, and the fingerprint of its
-    /// plan.
-    fn requested(&self, record: &Record) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
-        let Some(request_id) = &record.request_id else { return Ok(None) };
-        let key = (Arc::clone(&record.tenant), request_id.clone());
-        let in_batch = self.requests.get(&key).and_then(|id| {
-            self.loaded.get(id)?.record.as_ref().map(|record| (*id, record.fingerprint))
-        });
+    /// What was made for a create's request id, in this batch or before it.
+    fn requested(&self, record: &Record) -> Result<Option<ExistingRequest>, StoreError> {
+        let Some(request_id) = record.request_id() else { return Ok(None) };
+        let key = (Arc::clone(&record.tenant), request_id.to_owned());
+        let in_batch = self
+            .requests
+            .get(&key)
+            .and_then(|id| self.loaded.get(id)?.record.as_ref()?.existing_request());
         match in_batch {
             Some(known) => Ok(Some(known)),
             None => self.store.find_request(&record.tenant, request_id),

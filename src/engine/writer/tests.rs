@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{Created, LaneLimits, RecallOrder, Responder, SendOrder, SystemClock},
+    engine::{LaneLimits, Made, RecallOrder, Responder, SendOrder, SystemClock},
     machine::WorkflowId,
     shared::{
         engines::{self, FrontedStore, sms_route},
@@ -42,8 +42,8 @@ fn create() -> Command {
 }
 
 /// The same, of somebody who listens.
-fn create_told(reply: Responder<Result<Created, EngineError>>) -> Command {
-    let plan = plans::plan(vec![plans::step(Channel::SMS, "x", None)]);
+fn create_told(reply: Responder<Result<Made, EngineError>>) -> Command {
+    let plan = plans::plan(vec![plans::step(Channel::SMS, None)]);
     let record = plans::record(
         WorkflowId(Uuid::now_v7()),
         Moment::both(UnixMillis(1_700_000_000_000)),

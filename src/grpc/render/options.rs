@@ -1,6 +1,6 @@
 //! What only a message's channel knows, as the API has it: `api::parse::options` is the way here.
 
-use dispatch_contract::Message;
+use dispatch_contract::{Channel, Options};
 use dispatch_messenger::{MessengerCategory, MessengerOptions};
 use dispatch_mms::MmsOptions;
 use dispatch_rcs::{RcsCategory, RcsOptions};
@@ -15,13 +15,12 @@ use crate::{
 };
 
 /// The message with its options, as its channel has them.
-pub(super) fn with(content: message::Content, message: &Message) -> v1::Message {
+pub(super) fn with(content: message::Content, channel: &Channel, options: &Options) -> v1::Message {
     let mut said = v1::Message { content: Some(content), ..v1::Message::default() };
-    let options = &message.options;
     if options.is_none() {
         return said;
     }
-    match own_options(&message.channel) {
+    match own_options(channel) {
         Some("sms") => said.sms = options.read().map(sms),
         Some("mms") => said.mms = options.read().map(mms),
         Some("messenger") => said.messenger = options.read().map(messenger),

@@ -1,15 +1,17 @@
-//! A plan as the spec that asks for it, with defaults written out: parsed again it is the same plan.
+//! A request as the spec that asks for it, with defaults written out: parsed again it is the same request.
 
 use dispatch_contract::{Channel, Content, Endpoint, Media};
 
 use super::{duration, json::object, options, status, timestamp};
 use crate::{
+    contents::{Contents, StepContents},
     machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
 };
 
-/// The spec that asks for this plan.
-pub(crate) fn spec(plan: &Plan) -> v1::WorkflowSpec {
+/// The spec that asks for this plan with these contents. Without contents nobody is told who was reached, and
+/// what was said.
+pub(crate) fn spec(plan: &Plan, contents: Option<&Contents>) -> v1::WorkflowSpec {
     let template = match plan.template {
         Template::Failover => v1::WorkflowTemplate::Failover,
     };
@@ -27,9 +29,11 @@ pub(crate) fn spec(plan: &Plan) -> v1::WorkflowSpec {
         Priority::Normal => v1::Priority::Normal,
         Priority::Low => v1::Priority::Low,
     };
+    let contents = |index| contents.and_then(|contents| contents.steps.get(index));
+    let steps = plan.steps.iter().enumerate().map(|(index, plan)| step(plan, contents(index)));
     v1::WorkflowSpec {
         template: template as i32,
-        steps: plan.steps.iter().map(step).collect(),
+        steps: steps.collect(),
         send_at: plan.send_at.map(timestamp),
         valid_until: plan.valid_until.map(timestamp),
         send_within: plan.send_within_ms.map(duration),
@@ -41,12 +45,13 @@ pub(crate) fn spec(plan: &Plan) -> v1::WorkflowSpec {
     }
 }
 
-fn step(step: &StepPlan) -> v1::Step {
-    let message = &step.message;
+fn step(step: &StepPlan, contents: Option<&StepContents>) -> v1::Step {
+    let channel = &step.channel;
+    let message = |it: &StepContents| options::with(content(&it.content), channel, &it.options);
     v1::Step {
-        sender: Some(address(&message.channel, &message.from)),
-        recipient: Some(address(&message.channel, &message.to)),
-        message: Some(options::with(content(&message.content), message)),
+        sender: Some(address(channel, &step.sender)),
+        recipient: contents.map(|it| address(channel, &it.recipient)),
+        message: contents.map(message),
         failover: step.failover.as_ref().map(failover),
     }
 }

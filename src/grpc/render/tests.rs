@@ -1,8 +1,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dispatch_contract::{
-    Channel, Content, Endpoint, ErrorKind, Failure, Fault, Message, Options, Status, UnixMillis,
-    Usage,
+    Channel, ContentKind, Endpoint, ErrorKind, Failure, Fault, Status, UnixMillis, Usage,
 };
 use uuid::Uuid;
 
@@ -26,29 +25,23 @@ fn at(wall_ms: u64) -> Moment {
 }
 
 fn plan() -> Plan {
-    let step = |channel, from: &str, to: &str, rule| StepPlan {
-        message: Message {
-            channel,
-            from: Endpoint::Id(from.to_owned()),
-            to: Endpoint::Number(to.to_owned()),
-            content: Content::Text("hello".to_owned()),
-            options: Options::default(),
-        },
-        failover: rule,
+    let step = |channel, from: &str, failover| StepPlan {
+        channel,
+        sender: Endpoint::Id(from.to_owned()),
+        content: ContentKind::Text,
+        failover,
     };
     let read = FailoverCondition { condition: Status::Read, expiry_ms: Some(600_000) };
     plans::plan(vec![
-        step(Channel::VIBER, "16273", "447700900000", Some(read)),
-        step(Channel::SMS, "Dispatch", "447700900000", None),
+        step(Channel::VIBER, "16273", Some(read)),
+        step(Channel::SMS, "Dispatch", None),
     ])
 }
 
 fn record() -> Record {
-    let plan = plan();
-    Record {
-        request_id: Some("r-1".to_owned()),
-        ..plans::record(WorkflowId(Uuid::from_u128(7)), at(START), plan)
-    }
+    let request = plans::request(plan(), "hello");
+    let record = plans::record_of(WorkflowId(Uuid::from_u128(7)), at(START), request.clone());
+    plans::named("r-1", record, &request)
 }
 
 /// The workflow after these facts, one a second, and their events.
@@ -127,7 +120,7 @@ fn failed_over() -> Vec<Fact> {
 fn a_workflow_that_failed_over_is_shown_whole() {
     let facts = failed_over();
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
     assert_eq!(shown.state(), WorkflowState::Succeeded);
     assert_eq!((shown.revision, shown.request_id.as_str()), (14, "r-1"));
     let outcome = shown.outcome.unwrap();
@@ -154,7 +147,7 @@ fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
     let facts = failed_over();
     let (record, state, events) = after(&facts);
     assert_eq!((events[3].step, events[3].resume_token.as_str()), (1, "t4"));
-    let shown = workflow(&record, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
     let of = |index: usize| &shown.timeline[index];
     assert_eq!((of(3).step, of(3).channel.as_str()), (1, "viber_service_msg"));
     assert_eq!((of(11).step, of(11).channel.as_str()), (2, "sms"));
@@ -187,7 +180,7 @@ fn a_summary_has_of_the_spec_only_what_a_caller_knows_it_by() {
 fn a_workflow_under_way_says_what_happens_next() {
     let facts = &failed_over()[..5];
     let (record, state, _) = after(facts);
-    let shown = workflow(&record, &Progress::of(&state, facts), Vec::new());
+    let shown = workflow(&record, None, &Progress::of(&state, facts), Vec::new());
     let next = shown.next_deadline.unwrap();
     assert_eq!(next.kind(), v1::DeadlineKind::ExpiryTime);
     assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expire_time));
@@ -226,7 +219,7 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
         ended(EndState::Canceled, Reason::Canceled),
     ];
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
     let states: Vec<_> = shown.timeline.iter().map(v1::Event::state).collect();
     use WorkflowState::{Canceled, Scheduled};
     assert_eq!(states, [Scheduled, Scheduled, Scheduled, Canceled]);
@@ -260,8 +253,8 @@ fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
     for count in 1..=facts.len() {
         let facts = &facts[..count];
         let (record, state, _) = after(facts);
-        if let Some(shown) = fresh(&record, &state) {
-            let whole = workflow(&record, &Progress::of(&state, facts), Vec::new());
+        if let Some(shown) = fresh(&record, None, &state) {
+            let whole = workflow(&record, None, &Progress::of(&state, facts), Vec::new());
             assert_eq!(shown, whole, "after {count}");
             counted += 1;
         }
@@ -352,8 +345,9 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
 }
 
 #[test]
-fn a_plan_shown_and_parsed_again_is_the_same_plan() {
-    for plan in crate::api::parse::tests::plans() {
-        assert_eq!(crate::api::parse::tests::parsed(&super::spec(&plan)), plan);
+fn a_request_shown_and_parsed_again_is_the_same_request() {
+    for asked in crate::api::parse::tests::asked() {
+        let shown = super::spec(&asked.plan, Some(&asked.contents));
+        assert_eq!(crate::api::parse::tests::parsed(&shown), asked);
     }
 }

@@ -4,6 +4,7 @@ use dispatch_contract::AttemptId;
 
 use super::{enums, number, spec, state, status, timestamp};
 use crate::{
+    contents::Contents,
     machine::{
         self, AttemptProgress, AttemptState, Moment, OutcomeProgress, Progress, StepProgress,
         StepStatus, Workflow, WorkflowId,
@@ -15,10 +16,12 @@ use crate::{
 /// A workflow, with what its facts add, and the timeline that is asked for.
 pub(crate) fn workflow(
     record: &Record,
+    contents: Option<&Contents>,
     progress: &Progress<'_>,
     timeline: Vec<v1::Event>,
 ) -> v1::Workflow {
-    v1::Workflow { timeline, ..without_timeline(record, progress, Some(spec(&record.plan))) }
+    let spec = Some(spec(&record.plan, contents));
+    v1::Workflow { timeline, ..without_timeline(record, progress, spec) }
 }
 
 /// Where a workflow is: without what its facts add, and of its spec only what a caller knows it by.
@@ -33,7 +36,11 @@ pub(crate) fn summary(record: &Record, workflow: &Workflow) -> v1::Workflow {
 }
 
 /// A workflow of which no step was left and no call answered yet: its facts would add nothing.
-pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow> {
+pub(crate) fn fresh(
+    record: &Record,
+    contents: Option<&Contents>,
+    workflow: &Workflow,
+) -> Option<v1::Workflow> {
     let is_fresh = |step: &machine::Step| match step.status {
         StepStatus::Waiting | StepStatus::Active => true,
         StepStatus::Met
@@ -54,7 +61,7 @@ pub(crate) fn fresh(record: &Record, workflow: &Workflow) -> Option<v1::Workflow
         && workflow.steps.iter().all(is_fresh)
         && workflow.attempts.iter().all(is_unanswered);
     is_fresh.then(|| {
-        let spec = Some(spec(&record.plan));
+        let spec = Some(spec(&record.plan, contents));
         without_timeline(record, &Progress::of(workflow, []), spec)
     })
 }
@@ -80,7 +87,7 @@ fn without_timeline(
         revision: progress.revision,
         next_deadline: deadline,
         tenant: record.tenant.to_string(),
-        request_id: record.request_id.clone().unwrap_or_default(),
+        request_id: record.request_id().unwrap_or_default().to_owned(),
         timeline: Vec::new(),
     }
 }

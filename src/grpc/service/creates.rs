@@ -6,9 +6,10 @@ use super::{DispatchService, View};
 use crate::{
     access::{Admitted, Caller},
     api::{Error, RequestViolation, parse},
+    contents::WorkflowRequest,
     engine::{Created, EngineError, NewWorkflow},
     grpc::render,
-    machine::{Plan, Progress, WorkflowId},
+    machine::{Progress, WorkflowId},
     pb::v1::{self, CreateWorkflowRequest, CreateWorkflowResponse},
     store::Requester,
 };
@@ -17,12 +18,12 @@ use crate::{
 enum Prepared {
     /// It only asked whether it could be.
     Preview(Box<CreateWorkflowResponse>),
-    New(NewRequest),
+    New(Box<NewRequest>),
 }
 
 /// What is to be created.
 struct NewRequest {
-    plan: Plan,
+    asked: WorkflowRequest,
     request_id: Option<String>,
     /// Held until it is answered.
     place: Admitted,
@@ -42,14 +43,14 @@ impl DispatchService {
         request: CreateWorkflowRequest,
     ) -> Result<CreateWorkflowResponse, Error> {
         let view = View::of_create(&request)?;
-        let NewRequest { plan, request_id, place } = match self.prepare(caller, &request, view) {
+        let NewRequest { asked, request_id, place } = match self.prepare(caller, &request, view) {
             Ok(Prepared::Preview(preview)) => return Ok(*preview),
-            Ok(Prepared::New(new)) => new,
+            Ok(Prepared::New(new)) => *new,
             Err(error) => return self.repeated(caller, &request, view, error).await,
         };
         let requester = self.requester(caller)?;
         let tenant = Arc::clone(&caller.tenant);
-        let made = self.engine.create(tenant, plan, request_id, requester).await;
+        let made = self.engine.create(tenant, asked, request_id, requester).await;
         let answer = self.created(caller, &request, view, made).await;
         drop(place);
         answer
@@ -68,9 +69,10 @@ impl DispatchService {
             let view = View::of_create(request)?;
             Ok(match self.prepare(caller, request, view) {
                 Ok(Prepared::Preview(preview)) => Batched::Preview(preview),
-                Ok(Prepared::New(NewRequest { plan, request_id, place })) => {
+                Ok(Prepared::New(new)) => {
+                    let NewRequest { asked: one, request_id, place } = *new;
                     places.push(place);
-                    asked.push((plan, request_id));
+                    asked.push((one, request_id));
                     Batched::New(view)
                 }
                 Err(error) => Batched::Refused(view, error),
@@ -112,7 +114,7 @@ impl DispatchService {
         let Some(new) = new else { return self.existing(caller, id, view).await };
         let workflow = Some(match view {
             View::Summary => render::summary(&new.record, &new.state),
-            View::Basic => fresh(&new),
+            View::Basic => self.fresh(&new),
             View::Full => self.show(caller, id, view).await?,
         });
         Ok(CreateWorkflowResponse { workflow, already_existed: false, warnings: Vec::new() })
@@ -132,7 +134,10 @@ impl DispatchService {
         }
         let known = self.engine.existing_request(&caller.tenant, &request.request_id);
         match known.and_then(|known| Some((known, parse::repeated(request)?))) {
-            Some((known, plan)) => self.existing(caller, known.answer(&plan)?, view).await,
+            Some((known, asked)) => {
+                let id = self.engine.repeated(known, &asked)?;
+                self.existing(caller, id, view).await
+            }
             None => Err(refused),
         }
     }
@@ -170,21 +175,30 @@ impl DispatchService {
         };
         let routes = self.engine.routes();
         let rules = parse::TenantRoutes::of(&self.engine, &routes, &caller.tenant);
-        let plan = parse::create_request(request, &rules, now.wall).map_err(Error::Invalid)?;
+        let asked = parse::create_request(request, &rules, now.wall).map_err(Error::Invalid)?;
         if let Some(place) = place {
             let request_id = Some(request.request_id.clone()).filter(|id| !id.is_empty());
-            return Ok(Prepared::New(NewRequest { plan, request_id, place }));
+            return Ok(Prepared::New(Box::new(NewRequest { asked, request_id, place })));
         }
-        if plan.valid_until.is_some_and(|until| until <= now.wall) {
+        if asked.plan.valid_until.is_some_and(|until| until <= now.wall) {
             return Err(EngineError::TooLate.into());
         }
-        let warnings = parse::warnings(&plan, &rules, now.wall);
+        let warnings = parse::warnings(&asked, &rules, now.wall);
         let preview = CreateWorkflowResponse {
-            workflow: Some(preview(caller, plan, &request.request_id, view)),
+            workflow: Some(preview(caller, &asked, &request.request_id, view)),
             already_existed: false,
             warnings: warnings.iter().map(violation).collect(),
         };
         Ok(Prepared::Preview(Box::new(preview)))
+    }
+
+    /// A workflow just after its creation.
+    fn fresh(&self, NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
+        let contents = self.engine.contents().open(&record.contents).ok();
+        render::fresh(record, contents.as_ref(), state).unwrap_or_else(|| {
+            let progress = Progress::of(state, facts);
+            render::workflow(record, contents.as_ref(), &progress, Vec::new())
+        })
     }
 }
 
@@ -197,19 +211,14 @@ impl View {
 }
 
 /// The workflow that would be created; nothing is kept, and it has no id.
-fn preview(caller: &Caller, plan: Plan, request_id: &str, view: View) -> v1::Workflow {
+fn preview(caller: &Caller, asked: &WorkflowRequest, request_id: &str, view: View) -> v1::Workflow {
+    let WorkflowRequest { plan, contents } = asked;
     v1::Workflow {
-        spec: (view != View::Summary).then(|| render::spec(&plan)),
+        spec: (view != View::Summary).then(|| render::spec(plan, Some(contents))),
         tenant: caller.tenant.to_string(),
         request_id: request_id.to_owned(),
         ..v1::Workflow::default()
     }
-}
-
-/// A workflow just after its creation.
-fn fresh(NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-    render::fresh(record, state)
-        .unwrap_or_else(|| render::workflow(record, &Progress::of(state, facts), Vec::new()))
 }
 
 fn violation(violation: &RequestViolation) -> v1::FieldViolation {

@@ -17,10 +17,10 @@ use super::{
     tree::SledTree,
 };
 use crate::{
-    machine::{Fingerprint, WorkflowId},
+    machine::WorkflowId,
     store::{
-        CheckReport, Cursor, HeldReceipt, Incarnation, MessagePart, Reader, RestoreLock,
-        StoreError, codec,
+        CheckReport, Cursor, ExistingRequest, HeldReceipt, Incarnation, MessagePart, Reader,
+        RestoreLock, StoreError, codec,
     },
 };
 
@@ -204,7 +204,7 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(b'p') => codec::decode::<(WorkflowId, MessagePart)>(value, place).map(|_| true),
         Some(b'w') => codec::decode::<(WorkflowId, MessagePart)>(value, place)
             .map(|(id, part)| keys::conversation_of(key) == Some((id, part.attempt))),
-        Some(b'q') => codec::decode::<(WorkflowId, Fingerprint)>(value, place).map(|_| true),
+        Some(b'q') => codec::decode::<ExistingRequest>(value, place).map(|_| true),
         // Read with the value that it is a piece of.
         Some(b'x') => return Ok(()),
         _ => return Err(wrong("this program knows no such row")),
@@ -231,9 +231,9 @@ fn workflows(shared: &SledInner, checked: &mut CheckReport) -> Result<(), StoreE
                 let place = tree::place(&keys::ended(record.id));
                 checked.found(place, format!("it is not where workflow {} ends", record.id));
             }
-            if let Some(request_id) = &record.request_id
+            if let Some(request_id) = record.request_id()
                 && tree.decode(&keys::request(&record.tenant, request_id))?
-                    != Some((record.id, record.fingerprint))
+                    != record.existing_request()
             {
                 let place = format!("workflow {}", record.id);
                 checked.found(place, "its request_id does not lead to it");
@@ -253,7 +253,7 @@ fn workflows(shared: &SledInner, checked: &mut CheckReport) -> Result<(), StoreE
                 b'p' | b'w' => {
                     codec::decode::<(WorkflowId, MessagePart)>(&value, || tree::place(&key))?.0
                 }
-                _ => codec::decode::<(WorkflowId, Fingerprint)>(&value, || tree::place(&key))?.0,
+                _ => codec::decode::<ExistingRequest>(&value, || tree::place(&key))?.id,
             };
             leads(&key, id, checked);
         }

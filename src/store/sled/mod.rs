@@ -41,13 +41,13 @@ use dispatch_contract::{AttemptId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, ChangeSet, ClockNote, Cursor, DueWorkflow, FoundMessage, HeldReceipt, Incarnation,
-    MessagePart, NameHash, Reader, ReceiptKey, RestoreLock, Row, Settings, Store, StoreError,
-    Swept,
+    Change, ChangeSet, ClockNote, Cursor, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt,
+    Incarnation, MessagePart, NameHash, Reader, ReceiptKey, RestoreLock, Row, Settings, Store,
+    StoreError, Swept,
     active::{ActiveIndex, ActiveWorkflow, is_over},
     codec,
 };
-use crate::machine::{ClockKind, Fingerprint, Moment, Workflow, WorkflowId};
+use crate::machine::{ClockKind, Moment, Workflow, WorkflowId};
 use high_water_mark::HighWaterMark;
 pub(crate) use journal::JournalEntry;
 use journal::{Appender, ChunkCache, Previous};
@@ -250,9 +250,10 @@ impl SledStore {
         let id = change.state.id;
         let cursor = appender.next();
         let (previous, location) = if let Some(record) = change.record {
-            if let Some(request_id) = &record.request_id {
+            if let (Some(request_id), Some(made)) = (record.request_id(), record.existing_request())
+            {
                 let key = keys::request(&record.tenant, request_id);
-                writes.put(key, &(id, record.fingerprint))?;
+                writes.put(key, &made)?;
             }
             let location = JournalLocation { first: cursor, last: cursor, sequence: 0 };
             (Previous::Start(record), location)
@@ -299,7 +300,7 @@ impl Store for SledStore {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.shared.tree.decode(&keys::request(tenant, request_id))
     }
 

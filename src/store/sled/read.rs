@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ord
 
 use super::{EndedLocation, JournalEntry, Previous, SledInner, keys, tenant_tag, tree};
 use crate::{
-    machine::{Fingerprint, Workflow, WorkflowId},
+    machine::{Workflow, WorkflowId},
     store::{
-        Cursor, Entry, Filter, HeldReceipt, Incarnation, MessagePart, Page, Reader, ReceiptKey,
-        Record, RequirementInterner, Row, StoreError,
+        Cursor, Entry, ExistingRequest, Filter, HeldReceipt, Incarnation, MessagePart, Page,
+        Reader, ReceiptKey, Record, RequirementInterner, Row, StoreError,
         active::{ActiveIndex, replay},
         codec::{self, weight},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
@@ -218,12 +218,12 @@ impl Reader for SledInner {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
-        let found: Option<(WorkflowId, _)> =
+    ) -> Result<Option<ExistingRequest>, StoreError> {
+        let found: Option<ExistingRequest> =
             self.tree.decode(&keys::request(tenant, request_id))?;
         // It may be written, and its workflow not yet durable.
         Ok(match found {
-            Some((id, _)) if self.workflow(id)?.is_none() => None,
+            Some(made) if self.workflow(made.id)?.is_none() => None,
             found => found,
         })
     }

@@ -166,8 +166,8 @@ impl RestoreWriter<'_> {
             writes.put(keys::found_by(key), &(id, part))?;
             index.push(key);
         }
-        if let Some(request_id) = &record.request_id {
-            writes.put(keys::request(&record.tenant, request_id), &(id, record.fingerprint))?;
+        if let (Some(request_id), Some(made)) = (record.request_id(), record.existing_request()) {
+            writes.put(keys::request(&record.tenant, request_id), &made)?;
         }
         let (mut first, mut last) = (oldest.cursor, newest.cursor);
         let sequence = newest.sequence + newest.facts.len() as u32 - 1;

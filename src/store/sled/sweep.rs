@@ -207,7 +207,7 @@ impl Sweep {
         for message in history.messages {
             tree.remove(writes, keys::found_by(message))?;
         }
-        if let Some(request_id) = &history.record.request_id {
+        if let Some(request_id) = history.record.request_id() {
             tree.remove(writes, keys::request(&history.record.tenant, request_id))?;
         }
         tree.remove(writes, keys::ended(id))?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dispatch::{
     fuzzing::{self, RowKind},
     machine::{self, Moment, PolicySnapshot, RouteRequirement, Workflow},
-    store::{Record, Requester},
 };
 use uuid::Uuid;
 
@@ -82,18 +81,10 @@ fn any_facts_apply(row: &dispatch::store::Row) {
     let needs =
         (0..plan.steps.len()).filter_map(|at| plan.route_requirement(&tenant, at)).map(Arc::new);
     let needs: Vec<Arc<RouteRequirement>> = needs.collect();
-    let record = Record {
-        id: row.workflow,
-        tenant,
-        created_at: Moment::default(),
-        fingerprint: plan.fingerprint(),
-        requester: Requester::default(),
-        plan,
-        policy: PolicySnapshot::default(),
-        request_id: None,
+    let start = || {
+        let policy = PolicySnapshot::default();
+        Workflow::new(row.workflow, Moment::default(), &plan, needs.clone(), policy)
     };
-    let start =
-        || Workflow::new(record.id, record.created_at, &record.plan, needs.clone(), record.policy);
     let (mut workflow, mut twin) = (start(), start());
     for fact in &row.facts {
         workflow.apply(row.at, fact);
@@ -102,7 +93,7 @@ fn any_facts_apply(row: &dispatch::store::Row) {
         let _ = machine::check(&workflow);
         assert!(!machine::describe(fact).is_empty());
         let event = fuzzing::event(&workflow, row, fact);
-        assert_eq!(event.workflow_id, record.id.to_string());
+        assert_eq!(event.workflow_id, row.workflow.to_string());
     }
     assert_eq!(workflow, twin, "applying is a function");
 }

@@ -105,17 +105,28 @@ impl Told {
         webhook_url: Option<String>,
         expiry: &str,
     ) -> String {
-        let requester = Requester { application, webhook_url, dialect: facade };
-        self.create_for("default", requester, expiry).await
+        let requester = Requester { application, dialect: facade };
+        self.create_to("default", requester, webhook_url, expiry).await
     }
 
     /// The same for a tenant.
     pub async fn create_for(&self, tenant: &str, requester: Requester, expiry: &str) -> String {
+        self.create_to(tenant, requester, None, expiry).await
+    }
+
+    async fn create_to(
+        &self,
+        tenant: &str,
+        requester: Requester,
+        webhook_url: Option<String>,
+        expiry: &str,
+    ) -> String {
         let engine = &self.running.service.engine;
         let request = request(messenger_sms(PERSON, NUMBER, expiry));
         let now = engine.clock().now();
-        let plan = dispatch::grpc::parse_create(&request, &engine.routes(), now).unwrap();
-        let created = engine.create(Arc::from(tenant), plan, None, requester).await.unwrap();
+        let mut asked = dispatch::grpc::parse_create(&request, &engine.routes(), now).unwrap();
+        asked.contents.webhook_url = webhook_url;
+        let created = engine.create(Arc::from(tenant), asked, None, requester).await.unwrap();
         self.created.lock().unwrap().push(created.id.to_string());
         created.id.to_string()
     }

@@ -74,17 +74,18 @@ fn application() -> Application {
 
 /// No route serves it: it fails at once, and that is told.
 async fn create(engine: &Engine, application: Uuid) -> WorkflowId {
-    let plan = plans::plan(vec![plans::step(Channel::SMS, "x", None)]);
-    let requester = Requester {
-        application: Some(application),
-        webhook_url: None,
-        dialect: ApiDialect::DispatchV01,
-    };
-    engine.create(Arc::from("default"), plan, None, requester).await.unwrap().id
+    let plan = plans::plan(vec![plans::step(Channel::SMS, None)]);
+    let requester = Requester { application: Some(application), dialect: ApiDialect::DispatchV01 };
+    engine
+        .create(Arc::from("default"), plans::request(plan, "x"), None, requester)
+        .await
+        .unwrap()
+        .id
 }
 
 fn context(engine: &Engine) -> CallbackContext {
     CallbackContext {
+        contents: Arc::clone(engine.contents()),
         clock: Arc::clone(engine.clock()),
         reader: Arc::clone(engine.reader()),
         settings: Arc::clone(engine.settings()),

@@ -230,11 +230,7 @@ async fn one_tenant_s_hanging_destinations_do_not_delay_another_s_first_callback
         let mut application = app(&receiver.url("/status"), PayloadVersion::V01, Signing::Jwt);
         application.tenant = tenant.to_owned();
         told.keep(&application);
-        Requester {
-            application: Some(application.id),
-            webhook_url: None,
-            dialect: ApiDialect::DispatchV01,
-        }
+        Requester { application: Some(application.id), dialect: ApiDialect::DispatchV01 }
     };
     for _ in 0..200 {
         let requester = keep("flood", &hanging);

@@ -355,11 +355,12 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
         let answer = post(&running, path, body).await;
         let id = workflow(&running, &answer).await.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
-        let webhook_url = Some(url.to_owned());
+        let contents = running.service.engine.contents().open(&record.contents).unwrap();
+        assert_eq!(contents.webhook_url.as_deref(), Some(url));
         // The default one of its tenant, made for this: something must sign what goes there.
         let application = record.requester.application;
         assert!(application.is_some());
-        assert_eq!(record.requester, Requester { application, webhook_url, dialect: facade });
+        assert_eq!(record.requester, Requester { application, dialect: facade });
         assert!(made.replace(application).is_none_or(|before| before == application), "{path}");
         assert_eq!(&*record.tenant, "default");
     }

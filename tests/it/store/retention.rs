@@ -125,11 +125,11 @@ pub(super) fn a_reader_that_has_seen_everything_is_never_too_old(mut driver: Dri
 /// Callers make up senders: what only workflows that have ended had is not kept.
 pub(super) fn what_no_open_workflow_has_any_more_is_forgotten(mut driver: Driver) {
     let from_somebody = |number: u128| {
-        let mut plan = plan("x");
+        let mut plan = plan();
         let step = plan.steps[0].clone();
         plan.steps = vec![step; 20];
         for (index, step) in plan.steps.iter_mut().enumerate() {
-            step.message.from = Endpoint::Number(format!("S{number}-{index}"));
+            step.sender = Endpoint::Number(format!("S{number}-{index}"));
         }
         plan
     };

@@ -199,8 +199,8 @@ impl Judge {
             let Some(record) = records.remove(&id) else {
                 return want(false, TRUE, id, || "nobody asked for it".to_owned());
             };
-            if let Some(request_id) = &record.request_id {
-                let key = (Arc::clone(&record.tenant), request_id.clone());
+            if let Some(request_id) = record.request_id() {
+                let key = (Arc::clone(&record.tenant), request_id.to_owned());
                 let before = self.requests.insert(key, id).and_then(|id| self.cases.get(&id));
                 let past = self.past();
                 want(before.is_none_or(|before| before.is_past(past)), REQUESTS, id, || {

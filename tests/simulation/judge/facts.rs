@@ -39,7 +39,7 @@ pub struct News {
 /// Whether a step may go by a route.
 pub fn serves(route: &RouteSpec, step: &StepPlan) -> bool {
     let is_told = |rule: machine::FailoverCondition| route.tells.contains(&rule.condition);
-    route.channel == step.message.channel && step.failover.is_none_or(is_told)
+    route.channel == step.channel && step.failover.is_none_or(is_told)
 }
 
 /// A fact, where it stands.

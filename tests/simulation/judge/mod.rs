@@ -178,7 +178,7 @@ impl Judge {
 
     /// A caller was answered.
     pub fn created(&mut self, asked: &Record, answer: &Result<Created, EngineError>) -> Fine {
-        let key = asked.request_id.clone().map(|request| (Arc::clone(&asked.tenant), request));
+        let key = asked.request_id().map(|request| (Arc::clone(&asked.tenant), request.to_owned()));
         let known = key.and_then(|key| self.requests.get(&key)).copied();
         match answer {
             Ok(created @ Created { id, .. }) => {
@@ -188,7 +188,7 @@ impl Judge {
                 want(is_new == (*id == asked.id), REQUESTS, *id, || {
                     format!("is_new is {is_new}, and the answer names another workflow")
                 })?;
-                if asked.request_id.is_some() {
+                if asked.request.is_some() {
                     want(known == Some(*id), REQUESTS, *id, || format!("known is {known:?}"))?;
                 }
                 let plan = case.map(|case| &case.record.plan);

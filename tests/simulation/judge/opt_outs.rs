@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use dispatch::{
+    contents::ContentsKeeper,
     engine::SendOrder,
     machine::{SendResult, WorkflowId},
 };
@@ -82,15 +83,16 @@ impl Judge {
     /// Under what a call's message stands on the list: by its tenant, and by its sender there.
     fn about(&self, order: &SendOrder, route: usize) -> Option<(Vec<Key>, Key)> {
         let case = self.cases.get(&WorkflowId(order.attempt.workflow))?;
-        let message = &case.record.plan.steps.get(usize::from(order.step))?.message;
-        let to = message.to.value().to_owned();
+        let channel = &case.record.plan.steps.get(usize::from(order.step))?.channel;
+        let contents = ContentsKeeper::default().open(&case.record.contents).ok()?;
+        let to = contents.recipient(order.step)?.value().to_owned();
         let by_tenant = [None, Some(SENDER.to_owned())].map(|sender| {
-            let (tenant, channel) = (case.record.tenant.clone(), message.channel.clone());
+            let (tenant, channel) = (case.record.tenant.clone(), channel.clone());
             (Wisher::Caller { tenant, channel, sender }, to.clone())
         });
         let spec = &self.routes[route];
         let scope = (spec.provider, spec.account);
-        let heard = Wisher::Person { scope, channel: message.channel.clone() };
+        let heard = Wisher::Person { scope, channel: channel.clone() };
         Some((by_tenant.into(), (heard, to)))
     }
 }

@@ -8,10 +8,10 @@ use std::{
 
 use dispatch::{
     engine::{CallExecutor, RecallOrder, RouteTable, SendOrder},
-    machine::{self, ClockKind, Fingerprint, Moment, Workflow, WorkflowId},
+    machine::{self, ClockKind, Moment, Workflow, WorkflowId},
     store::{
-        ChangeSet, ClockNote, DueWorkflow, FoundMessage, HeldReceipt, NameHash, Reader,
-        RestoreLock, Row, Settings, Store, StoreError, Swept,
+        ChangeSet, ClockNote, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt, NameHash,
+        Reader, RestoreLock, Row, Settings, Store, StoreError, Swept,
     },
 };
 use dispatch_contract::{AttemptId, Busy, UnixMillis};
@@ -236,7 +236,7 @@ impl Store for Mortal {
         &self,
         tenant: &str,
         request_id: &str,
-    ) -> Result<Option<(WorkflowId, Fingerprint)>, StoreError> {
+    ) -> Result<Option<ExistingRequest>, StoreError> {
         self.kept().find_request(tenant, request_id)
     }
 

@@ -1,6 +1,9 @@
 //! Who wants messages, as persons, callers and providers say it, and the look at that right before each call.
 
-use dispatch::engine::{Addressed, ListedOptOut, OptOutFilter, OptOutSource, may_leave};
+use dispatch::{
+    contents::ContentsKeeper,
+    engine::{Addressed, LastCheck, ListedOptOut, OptOutFilter, OptOutSource},
+};
 use dispatch_contract::{ChannelSender, ErrorKind, OptOut};
 
 use super::*;
@@ -48,7 +51,13 @@ impl World<'_> {
             order.record = mortal::kept(store).reader().record(id).ok().flatten();
         }
         let now = service.clock.moment().wall;
-        let asked = may_leave(&order, &call.routes, &NoSenders, &service.opt_outs, now);
+        let check = LastCheck {
+            routes: &call.routes,
+            senders: &NoSenders,
+            contents: &ContentsKeeper::default(),
+            opt_outs: &service.opt_outs,
+        };
+        let asked = check.ready(&order, now);
         let (number, attempt) = (order.call, order.attempt.number);
         if let Err(answer) = asked.map(drop) {
             self.judge.held_back(&order, route, &answer)?;
@@ -178,13 +187,16 @@ impl World<'_> {
         let (Some(service), Some(case)) = (&self.service, self.judge.cases.get(&id)) else {
             return Ok(());
         };
-        let message = &case.record.plan.steps[usize::from(call.order.step)].message;
+        let step = &case.record.plan.steps[usize::from(call.order.step)];
+        let contents = ContentsKeeper::default().open(&case.record.contents);
+        let contents = contents.map_err(|error| broken(STORE, &format!("{error:?}")))?;
+        let Some(recipient) = contents.recipient(call.order.step) else { return Ok(()) };
         let account = format!("{}/{}", spec.provider, spec.account);
         let addressed = Addressed {
             tenant: &case.record.tenant,
-            channel: &message.channel,
-            sender: &message.from,
-            recipient: &message.to,
+            channel: &step.channel,
+            sender: &step.sender,
+            recipient,
             account: &account,
         };
         let now = service.clock.moment().wall;

@@ -1,10 +1,13 @@
 //! The others' side: callers, providers, and the network between.
 
-use dispatch::engine::answer_of;
+use dispatch::{
+    contents::ContentsKeeper,
+    engine::{Made, answer_of},
+};
 use dispatch_contract::{AdapterError, ErrorKind, Fault, Inbound, Receipt, Report, Retry, Status};
 
 use super::*;
-use crate::judge::Told;
+use crate::{judge::Told, shared::plans};
 
 impl World<'_> {
     pub(super) fn happen(&mut self, happening: Happening) -> Fine {
@@ -63,8 +66,8 @@ impl World<'_> {
             return;
         }
         let again_at = self.now + dice.span(200, 120_000) + (100 << round.min(16));
-        let plan =
-            if round > 0 && dice.percent(20) { &caller.other_plan } else { &caller.plan }.clone();
+        let plan = if round > 0 && dice.percent(20) { &caller.other_plan } else { &caller.plan };
+        let request = caller.request(plan);
         let (tenant, request_id) = (Arc::clone(&caller.tenant), caller.request_id.clone());
         let number = caller.index;
         self.arrange(again_at, Happening::Create { caller: index, round: round + 1 });
@@ -81,21 +84,19 @@ impl World<'_> {
         let uuid =
             uuid::Builder::from_unix_timestamp_millis(created_at.engine.0, &bytes).into_uuid();
         let id = WorkflowId::new(uuid, &tenant, request_id.as_deref());
-        let record = Record {
-            id,
-            tenant,
-            created_at,
-            fingerprint: plan.fingerprint(),
-            requester: dispatch::store::Requester::default(),
-            plan,
-            policy: self.scenario.policy,
-            request_id,
+        let digest = request.digest();
+        let record = plans::record_of(id, created_at, request.clone());
+        let record = match &request_id {
+            Some(request_id) => plans::named(request_id, record, &request),
+            None => record,
         };
+        let record = Record { tenant, policy: self.scenario.policy, ..record };
         self.names.insert(id, number);
         let given = Arc::new(record.clone());
         let asked = Arc::clone(&given);
         let acks = Arc::clone(&self.acks);
-        let reply = Box::new(move |answer| {
+        let reply = Box::new(move |made: Result<Made, EngineError>| {
+            let answer = made.and_then(|it| it.answer(&ContentsKeeper::default(), Some(&digest)));
             lock(&acks).push(Ack::Created { caller: index, round, record: asked, answer });
         });
         let input = Command::Create { record: Box::new(record), reply };

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{NOW, PAGE, ahead, content_of, good, id, number, only, parsed, seconds, step, text};
 use crate::{
+    contents::WorkflowRequest,
     machine::{OnLateSuccess, OnUnknown, Plan, Priority},
     pb::v1::{self, WorkflowSpec, message},
 };
@@ -95,14 +96,14 @@ pub(super) fn rich() -> WorkflowSpec {
 
 #[test]
 fn what_is_not_given_has_its_documented_meaning() {
-    let plan = parsed(&good());
+    let plan = parsed(&good()).plan;
     assert_eq!(plan.on_late_success, OnLateSuccess::Stop);
     assert_eq!(plan.on_unknown, OnUnknown::WaitReceipt);
     assert_eq!(plan.priority, Priority::Normal);
     assert_eq!((plan.send_at, plan.valid_until, plan.send_within_ms), (None, None, None));
     assert_eq!(plan.client_ref, None);
-    assert_eq!(plan.steps[0].message.channel, Channel::MESSENGER);
-    assert_eq!(plan.steps[0].message.from, Endpoint::Id(PAGE.to_owned()));
+    assert_eq!(plan.steps[0].channel, Channel::MESSENGER);
+    assert_eq!(plan.steps[0].sender, Endpoint::Id(PAGE.to_owned()));
     let rule = plan.steps[0].failover.unwrap();
     assert_eq!((rule.condition, rule.expiry_ms), (Status::Read, Some(600_000)));
     assert_eq!(plan.steps[1].failover, None);
@@ -110,8 +111,8 @@ fn what_is_not_given_has_its_documented_meaning() {
 
 #[test]
 fn every_channel_takes_its_own_options() {
-    let plan = parsed(&rich());
-    let options = |step: usize| Value::Object(plan.steps[step].message.options.to_document());
+    let WorkflowRequest { plan, contents } = parsed(&rich());
+    let options = |step: usize| Value::Object(contents.steps[step].options.to_document());
     let action = json!({ "url": "https://example.org", "text": "More" });
     assert_eq!(
         options(1),
@@ -141,9 +142,9 @@ fn a_past_send_at_is_taken_as_given_so_that_a_repeated_request_is_the_same_plan(
     let mut spec = good();
     for past in [ahead(0), ahead(-5), prost_types::Timestamp { seconds: -1, nanos: 0 }] {
         spec.send_at = Some(past);
-        let plan = parsed(&spec);
+        let plan = parsed(&spec).plan;
         assert!(plan.send_at.is_some());
-        assert_eq!(Plan { send_at: None, ..plan }, parsed(&good()));
+        assert_eq!(Plan { send_at: None, ..plan }, parsed(&good()).plan);
     }
 }
 
@@ -161,14 +162,14 @@ fn the_bounds_themselves_are_within_bounds() {
     }
     spec.steps[0].failover.as_mut().unwrap().expiry_time = Some(seconds(4 * 86_400));
     spec.steps = [vec![spec.steps[0].clone(); 19], vec![spec.steps[1].clone()]].concat();
-    assert_eq!(parsed(&spec).steps.len(), 20);
+    assert_eq!(parsed(&spec).plan.steps.len(), 20);
 }
 
 #[test]
 fn a_rule_without_an_expiry_fails_over_on_failure_only() {
     let mut spec = good();
     spec.steps[0].failover.as_mut().unwrap().expiry_time = None;
-    assert_eq!(parsed(&spec).steps[0].failover.unwrap().expiry_ms, None);
+    assert_eq!(parsed(&spec).plan.steps[0].failover.unwrap().expiry_ms, None);
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn a_last_step_may_have_a_rule() {
     let mut spec = good();
     let rule = v1::Failover { expiry_time: None, condition_status: "delivered".to_owned() };
     spec.steps[1].failover = Some(rule);
-    assert_eq!(parsed(&spec).steps[1].failover.unwrap().condition, Status::Delivered);
+    assert_eq!(parsed(&spec).plan.steps[1].failover.unwrap().condition, Status::Delivered);
 }
 
 #[test]

@@ -18,17 +18,17 @@ use dispatch_contract::{
 use super::{Rules, parse_spec, repeated};
 use crate::{
     api::RequestViolation,
-    machine::Plan,
+    contents::WorkflowRequest,
     pb::v1::{self, WorkflowSpec, address, message},
 };
 
-/// Plans of specs that nothing is wrong with: for tests of what renders them.
-pub(crate) fn plans() -> [Plan; 2] {
+/// What specs ask for that nothing is wrong with: for tests of what renders it.
+pub(crate) fn asked() -> [WorkflowRequest; 2] {
     [good(), good::rich()].map(|spec| parsed(&spec))
 }
 
-/// The plan of a spec that nothing is wrong with.
-pub(crate) fn parsed(spec: &WorkflowSpec) -> Plan {
+/// What a spec asks for that nothing is wrong with.
+pub(crate) fn parsed(spec: &WorkflowSpec) -> WorkflowRequest {
     parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"))
 }
 
@@ -266,8 +266,8 @@ pub(super) fn told(violations: &[RequestViolation]) -> Vec<(String, String)> {
 /// The parsed content is what providers are given. When its request is repeated it is the same plan, whoever
 /// could send it by then.
 pub(super) fn content_of(spec: &WorkflowSpec) -> Content {
-    let plan = parse_spec(spec, &Fakes::new(), NOW).unwrap_or_else(|found| panic!("{found:?}"));
+    let asked = parsed(spec);
     let request = v1::CreateWorkflowRequest { workflow: Some(spec.clone()), ..Default::default() };
-    assert_eq!(repeated(&request), Some(plan.clone()));
-    plan.steps[0].message.content.clone()
+    assert_eq!(repeated(&request), Some(asked.clone()));
+    asked.contents.steps[0].content.clone()
 }

@@ -1,0 +1,80 @@
+//! What is personal, as it is asked for and as it is opened.
+
+use std::fmt;
+
+use dispatch_contract::{Content, Endpoint, Message, Options};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::StepPlan;
+
+/// What is personal of a workflow. `Debug` shows how much there is, and nothing of it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Of each step of the plan, in order.
+    pub steps: Vec<StepContents>,
+    /// Where the callbacks of this workflow go instead of to the application's status URL: it may hold a secret
+    /// or a customer's number.
+    pub webhook_url: Option<String>,
+}
+
+/// What is personal of a step. `Debug` shows the kind of what is said.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepContents {
+    /// Who is reached.
+    pub recipient: Endpoint,
+    /// What is said.
+    pub content: Content,
+    /// What only its channel knows.
+    pub options: Options,
+}
+
+impl Contents {
+    /// The message of the step at `index`, which `plan` is.
+    pub fn into_message(mut self, plan: &StepPlan, index: u8) -> Option<Message> {
+        let index = usize::from(index);
+        if index >= self.steps.len() {
+            return None;
+        }
+        Some(self.steps.swap_remove(index).into_message(plan))
+    }
+
+    /// Who the step at `index` reaches.
+    pub fn recipient(&self, index: u8) -> Option<&Endpoint> {
+        self.steps.get(usize::from(index)).map(|step| &step.recipient)
+    }
+}
+
+impl StepContents {
+    /// The message of the step that `plan` is.
+    pub fn into_message(self, plan: &StepPlan) -> Message {
+        Message {
+            channel: plan.channel.clone(),
+            from: plan.sender.clone(),
+            to: self.recipient,
+            content: self.content,
+            options: self.options,
+        }
+    }
+
+    /// A message as what of it is personal, and the step whose message it is.
+    pub fn of(
+        message: Message,
+        failover: Option<crate::machine::FailoverCondition>,
+    ) -> (StepPlan, Self) {
+        let Message { channel, from: sender, to: recipient, content, options } = message;
+        let plan = StepPlan { channel, sender, content: content.kind(), failover };
+        (plan, StepContents { recipient, content, options })
+    }
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contents").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StepContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StepContents").field(&self.content.kind()).finish()
+    }
+}
