@@ -10,6 +10,7 @@
 mod contents;
 mod keeper;
 mod request;
+pub mod scrub;
 
 pub use contents::{Contents, StepContents};
 pub use keeper::{ContentsKeeper, Unopened};

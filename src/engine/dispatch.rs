@@ -15,14 +15,12 @@ use super::{
     Route, RouteTable, SendOrder, Senders,
 };
 use crate::{
-    contents::ContentsKeeper,
+    contents::{ContentsKeeper, scrub},
     machine::{CallFailure, SendResult, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
 };
 
-/// The longest text of a provider's that is kept, in bytes.
-const DETAIL_BYTES: usize = 300;
 /// The longest id of a provider's that is kept, in bytes, and of how many parts of one message.
 const PROVIDER_ID_BYTES: usize = 1024;
 const MAX_PARTS: usize = 255;
@@ -191,12 +189,14 @@ impl Dispatcher {
                 Ok(Taken { accepted, conversation })
             }
             Ok(Err(error)) => {
-                if error.kind == ErrorKind::OptedOut {
+                let kind = error.kind;
+                let answer = answer_of(error, Some(&message));
+                if kind == ErrorKind::OptedOut {
                     let is_own = matches!(account, Cow::Owned(_));
                     let (tenant, account) = (Arc::clone(&record.tenant), Arc::clone(known_as));
                     self.keep_opt_out(tenant, message, account, is_own).await;
                 }
-                Err(answer_of(error))
+                Err(answer)
             }
             Err(_) => {
                 let detail = format!("no answer within {} s", route.timeout.as_secs_f64());
@@ -343,9 +343,10 @@ fn usable(provider_ids: Vec<String>) -> Vec<String> {
 }
 
 /// What a failed call says to the machine. Public, so that simulated calls are answered as real ones.
-pub fn answer_of(error: AdapterError) -> SendResult {
+/// Of what the provider says nothing is kept that repeats `message`, where that is known.
+pub fn answer_of(error: AdapterError, message: Option<&Message>) -> SendResult {
     let retry = error.retry;
-    let failure = failure_of(error);
+    let failure = failure_of(error, message);
     match retry {
         Retry::Permanent => SendResult::Rejected(failure),
         Retry::Temporary { after } => SendResult::RetryLater {
@@ -356,11 +357,10 @@ pub fn answer_of(error: AdapterError) -> SendResult {
     }
 }
 
-/// A failed call, with as much of the provider's text as is kept.
-fn failure_of(error: AdapterError) -> CallFailure {
-    let AdapterError { kind, fault, code, cause, mut detail, retry: _ } = error;
-    let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at));
-    detail.truncate(end.unwrap_or(0));
+/// A failed call, with as much of the provider's words as is kept.
+fn failure_of(error: AdapterError, message: Option<&Message>) -> CallFailure {
+    let AdapterError { kind, fault, code, cause, detail, retry: _ } = error;
+    let (code, detail) = (scrub::code(code, message), scrub::detail(detail, message));
     CallFailure { kind, fault, code, detail, cause }
 }
 

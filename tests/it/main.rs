@@ -51,6 +51,7 @@ mod retention;
 mod rights;
 mod rotation;
 mod routes;
+mod scrub;
 mod service;
 #[path = "../shared/mod.rs"]
 mod shared;

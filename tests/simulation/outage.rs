@@ -151,7 +151,7 @@ pub fn live(workflows: u64) -> Outage {
             *last = since;
             let left = now + COMMIT_MS;
             let (back, answer) = if left < DOWN_MS {
-                (left + FAILS_MS, answer_of(unreachable()))
+                (left + FAILS_MS, answer_of(unreachable(), None))
             } else {
                 (
                     left + TAKES_MS,

@@ -16,11 +16,12 @@ pub struct AdapterError {
     pub fault: Fault,
     /// Whether it may be tried again.
     pub retry: Retry,
-    /// The provider's own code, as it wrote it: at most 64 bytes are kept.
+    /// The provider's own code, as it wrote it: it is kept if it is up to 64 letters, digits and `._-/:`, and no number
+    /// of more than seven digits.
     pub code: Option<String>,
     /// Why no connection came about, if that is what happened and it is known.
     pub cause: Option<Cause>,
-    /// One sentence for a person. It never holds a number, an address or a message's text.
+    /// One sentence for a person. It never holds a number, an address or a message's text; one that may is not kept.
     pub detail: String,
 }
 

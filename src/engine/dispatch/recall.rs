@@ -77,7 +77,7 @@ impl Dispatcher {
         // By then the machine has gone on.
         let most = timeout + Duration::from_secs(1);
         match tokio::time::timeout(most, recall_parts(route, &context, &provider_ids)).await {
-            Ok(answer) => answer.map_err(failure_of),
+            Ok(answer) => answer.map_err(|error| failure_of(error, None)),
             Err(_) => Err(failure(ErrorKind::Timeout, Fault::Provider, "no answer in time")),
         }
     }

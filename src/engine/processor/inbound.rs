@@ -11,6 +11,7 @@ use super::{
     watermarks::{MAX_COVERED, Reach},
 };
 use crate::{
+    contents::scrub,
     engine::{ForeignReceipts, ReceiptScope, account_id},
     machine::{AttemptState, Event, RouteRequirement, Update, WorkflowId},
     store::{self, FoundMessage, HeldReceipt, NameHash, ReceiptKey, StoreError},
@@ -272,15 +273,16 @@ impl BatchContext<'_> {
     }
 }
 
-/// What a receipt tells of a message, and our attempt where it names that.
+/// What a receipt tells of a message, and our attempt where it names that. Of a provider's words no more than is kept:
+/// whom and what the message was for is not known here, and may not be for as long as the receipt is held.
 fn told(receipt: Receipt) -> (Option<AttemptId>, Update) {
     let update = Update {
         report: receipt.report,
         provider_id: receipt.provider_id,
         part: None,
         provider_time: receipt.provider_time,
-        code: receipt.code,
-        detail: receipt.detail,
+        code: scrub::code(receipt.code, None),
+        detail: receipt.detail.map(|said| scrub::detail(said, None)),
         usage: receipt.usage,
     };
     (receipt.attempt, update)

@@ -240,12 +240,12 @@ impl World<'_> {
         let answer = match (&call.held_back, &call.course.answer) {
             (Some(answer), _) => answer.clone(),
             (None, Some((after, error))) if *after < spec.timeout_ms => match error {
-                Some(error) => answer_of(error.clone()),
+                Some(error) => answer_of(error.clone(), None),
                 None => SendResult::Accepted { provider_ids: call.provider_ids.clone() },
             },
             _ => {
                 let (kind, fault) = (ErrorKind::Timeout, Fault::Provider);
-                answer_of(AdapterError::new(kind, fault, Retry::Unknown, "no answer in time"))
+                answer_of(AdapterError::new(kind, fault, Retry::Unknown, "no answer in time"), None)
             }
         };
         let SendOrder { attempt, call: number, route, .. } = call.order.clone();
