@@ -1,4 +1,5 @@
-//! Encryption at rest: what is secret in a row is sealed with AES-256-GCM before the store sees it.
+//! Encryption at rest: what is secret in a row is sealed with AES-256-GCM before the store sees it,
+//! and so are the secrets of files beside it.
 //!
 //! A sealed text is bound to its place, the row's key: copied into another row it does not open. It
 //! begins with a byte that tells keys apart:
@@ -74,6 +75,14 @@ impl Vault {
         self.sealing().open(place, sealed)
     }
 
+    /// Opens the bytes that were sealed for `place`.
+    ///
+    /// # Errors
+    /// If they were sealed with another key or for another place, or are damaged.
+    pub fn open_bytes(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.sealing().open_bytes(place, sealed)
+    }
+
     /// Whether there are keys beside the current one.
     pub fn has_previous(&self) -> bool {
         !self.sealing().0.previous.is_empty()
@@ -109,8 +118,16 @@ impl Sealing<'_> {
     /// # Errors
     /// If the cryptographic library fails.
     pub fn seal(&self, place: &[u8], text: &Secret) -> Result<Vec<u8>, VaultError> {
+        self.seal_bytes(place, text.expose().as_bytes())
+    }
+
+    /// Seals bytes for `place`; a place is of texts or of bytes.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
+    pub fn seal_bytes(&self, place: &[u8], bytes: &[u8]) -> Result<Vec<u8>, VaultError> {
         let SealingKey { mark, key } = &self.0.current;
-        let mut sealed = text.expose().as_bytes().to_vec();
+        let mut sealed = bytes.to_vec();
         let nonce = key
             .seal_in_place_append_tag(Aad::from(place), &mut sealed)
             .map_err(|_| VaultError::Failed)?;
@@ -122,6 +139,15 @@ impl Sealing<'_> {
     /// # Errors
     /// As [`Vault::open`].
     pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Secret, VaultError> {
+        let text = self.open_bytes(place, sealed)?;
+        std::str::from_utf8(&text).map(Secret::new).map_err(|_| VaultError::Damaged)
+    }
+
+    /// As [`Vault::open_bytes`].
+    ///
+    /// # Errors
+    /// As [`Vault::open_bytes`].
+    pub fn open_bytes(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let SealingKeys { current, previous } = &*self.0;
         let mut why = VaultError::OtherKey;
         // Marks are a byte: two keys may have the same.
@@ -129,7 +155,7 @@ impl Sealing<'_> {
             match key.open(place, sealed) {
                 Err(VaultError::OtherKey) => {}
                 Err(error) => why = error,
-                Ok(text) => return Ok(text),
+                Ok(bytes) => return Ok(bytes),
             }
         }
         Err(why)
@@ -155,7 +181,7 @@ impl SealingKey {
         Ok(SealingKey { mark: key.mark(), key: sealer })
     }
 
-    fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Secret, VaultError> {
+    fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let (mark, rest) = sealed.split_first().ok_or(VaultError::Damaged)?;
         if *mark != self.mark {
             return Err(VaultError::OtherKey);
@@ -166,7 +192,7 @@ impl SealingKey {
             .key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place), &mut text)
             .map_err(|_| VaultError::Damaged)?;
-        std::str::from_utf8(opened).map(Secret::new).map_err(|_| VaultError::Damaged)
+        Ok(opened.to_vec())
     }
 }
 
@@ -201,6 +227,17 @@ mod tests {
         assert!(!sealed.windows(6).any(|part| part == b"s3cret"));
         assert_eq!(vault.open(b"here", &sealed).unwrap().expose(), "s3cret");
         assert_eq!(vault.open(b"there", &sealed), Err(VaultError::Damaged));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_sealed_as_they_are() {
+        let vault = vault();
+        let bytes = [0xff, 0, 0xfe];
+        let sealed = vault.sealing().seal_bytes(b"here", &bytes).unwrap();
+        assert_eq!(vault.open_bytes(b"here", &sealed), Ok(bytes.to_vec()));
+        assert_eq!(vault.open_bytes(b"there", &sealed), Err(VaultError::Damaged));
+        assert!(matches!(vault.open(b"here", &sealed), Err(VaultError::Damaged)), "no text");
+        assert_eq!(vault.open_bytes(b"here", &seal(&vault, b"here")).unwrap(), b"s3cret");
     }
 
     #[test]

@@ -3,15 +3,45 @@
 //! The machine decides by a [`Plan`](crate::machine::Plan), which is kept in clear; what is personal stands
 //! beside it as [`Contents`], and the store keeps that as bytes it cannot read
 //! ([`SealedContents`](crate::store::SealedContents)). Only a [`ContentsKeeper`] makes the one of the other, so
-//! whoever needs what is personal can be found by who opens it. Why:
+//! whoever needs what is personal can be found by who opens it.
+//!
+//! To be sealed ([`seal`]) they need a key each. Keys lie in *key segments*, files of fixed places beside the
+//! store, and are made beforehand: one is durable before it is given out ([`ContentKeys`]). To forget is to
+//! overwrite it with zeros. The keeper does not use them yet. Why:
 //! [docs/decisions/personal-data.md](../../docs/decisions/personal-data.md).
 
+mod content_keys;
 #[allow(clippy::module_inception, reason = "the room is called after what it is about")]
 mod contents;
+mod family;
+mod index_file;
 mod keeper;
+mod key_ring;
+mod key_segment;
+mod key_stock;
+mod memory_keys;
+mod person_tag;
 mod request;
 pub mod scrub;
+mod seal;
+mod segment_file;
+mod segment_header;
+mod slot_error;
+mod slot_key;
+#[cfg(test)]
+mod tests;
+mod wrap;
 
+pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
+pub use family::Family;
 pub use keeper::{ContentsKeeper, Unopened};
+pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
+pub use key_segment::OwnerId;
+pub use memory_keys::MemoryKeys;
+pub use person_tag::{PersonTag, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
+pub use seal::{SEALED, SealError, TEXT_BYTES, fingerprint, open, open_row, seal, seal_row};
+pub use slot_error::SlotError;
+pub use slot_key::SlotKey;
+pub use wrap::{Wrap, WrapError};

@@ -349,6 +349,26 @@ impl fmt::Debug for SealedContents {
     }
 }
 
+impl KeySlot {
+    /// How many bits of it say which slot in the segment.
+    const INDEX_BITS: u32 = 14;
+
+    /// The slot of this index, below 16,384, in a segment.
+    pub fn new(segment: u32, index: u16) -> KeySlot {
+        KeySlot(u64::from(segment) << KeySlot::INDEX_BITS | u64::from(index))
+    }
+
+    /// The number of its segment.
+    pub fn segment(self) -> u32 {
+        (self.0 >> KeySlot::INDEX_BITS) as u32
+    }
+
+    /// Which of its segment's 16,384 slots it is.
+    pub fn index(self) -> u16 {
+        (self.0 & ((1 << KeySlot::INDEX_BITS) - 1)) as u16
+    }
+}
+
 impl Requester {
     /// Whether somebody may be told what becomes of the workflow.
     pub fn is_notified(&self) -> bool {

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("owned_files", &[]),
     ("terminal", &[]),
     ("store", &["machine", "owned_files"]),
-    ("contents", &["machine", "store"]),
+    ("contents", &["machine", "owned_files", "store"]),
     ("telemetry", &["machine", "terminal"]),
     ("config", &[]),
     ("pb", &[]),

@@ -118,7 +118,8 @@ fn tell_what_others_could_read(folder: &Path) {
 /// Takes others' rights away from what is the store's.
 pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
     owned_files::tighten(folder, &|name| {
-        ["db", "conf", "blobs", "ballast", "bootstrap.key", "adapters", swap::COPY].contains(&name)
+        ["db", "conf", "blobs", "ballast", "bootstrap.key", "adapters", "contents", swap::COPY]
+            .contains(&name)
             || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
                 .iter()
                 .any(|beginning| name.starts_with(beginning))

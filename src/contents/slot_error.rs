@@ -1,0 +1,73 @@
+//! Why a key could not be had, made or destroyed.
+
+use std::{fmt, io, path::Path};
+
+use super::{Family, WrapError};
+use crate::store::KeySlot;
+
+/// Why a key could not be had, made or destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotError {
+    /// The disk or the operating system failed.
+    Io(String),
+    /// A file cannot be read: which, and what is wrong with it.
+    Damaged {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What a file is sealed with does not open: which file, and why.
+    Sealed {
+        /// The file.
+        place: String,
+        /// Why.
+        why: WrapError,
+    },
+    /// The file that held the key is not there.
+    Lost(Family, KeySlot),
+    /// No key was given out for this slot.
+    NotGiven(Family, KeySlot),
+    /// A folder that must not be used, and what to do.
+    Refused(String),
+    /// The keys are being closed.
+    Closed,
+}
+
+impl SlotError {
+    /// A file or folder with which the operating system would not do what was asked.
+    pub(super) fn io(what: &str, path: &Path, error: &io::Error) -> SlotError {
+        SlotError::Io(format!("{what} {}: {error}", path.display()))
+    }
+
+    /// A file whose secret could not be sealed or opened.
+    pub(super) fn sealed(path: &Path, why: WrapError) -> SlotError {
+        SlotError::Sealed { place: path.display().to_string(), why }
+    }
+
+    /// A file that is not what it should be.
+    pub(super) fn damaged(path: &Path, problem: impl Into<String>) -> SlotError {
+        SlotError::Damaged { place: path.display().to_string(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for SlotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SlotError::Io(problem) | SlotError::Refused(problem) => f.write_str(problem),
+            SlotError::Damaged { place, problem } => write!(f, "{place}: {problem}"),
+            SlotError::Sealed { place, why } => write!(f, "{place}: {why}"),
+            SlotError::Lost(family, slot) => write!(
+                f,
+                "the keys of contents/{} are lost: the file is not there",
+                family.file_name(slot.segment())
+            ),
+            SlotError::NotGiven(family, slot) => {
+                write!(f, "no key was given out at {} {}", family.letter(), slot.0)
+            }
+            SlotError::Closed => f.write_str("the service is stopping"),
+        }
+    }
+}
+
+impl std::error::Error for SlotError {}

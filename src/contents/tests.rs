@@ -1,0 +1,600 @@
+//! The folder of keys, cut off and put together again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::Arc,
+};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use uuid::Uuid;
+
+use super::{
+    key_segment::{KeySegment, PAGE_SLOTS, PageKeys, SlotNote},
+    segment_file::Written,
+    *,
+};
+use crate::store::{Cursor, Incarnation, KeySlot};
+
+const WORKFLOW: Family = Family::Workflow;
+
+/// Seals with one key, as a vault would.
+struct OneKey(u8, RandomizedNonceKey);
+
+impl OneKey {
+    fn new(byte: u8) -> OneKey {
+        OneKey(byte, RandomizedNonceKey::new(&AES_256_GCM, &[byte; 32]).unwrap())
+    }
+}
+
+impl Wrap for OneKey {
+    fn seal(
+        &self,
+        place: &str,
+        plain: &[u8],
+        keep: &mut dyn FnMut(&[u8]) -> Result<(), SlotError>,
+    ) -> Result<(), SlotError> {
+        let mut sealed = plain.to_vec();
+        let nonce = self.1.seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut sealed);
+        keep(&[&[self.0], &nonce.unwrap().as_ref()[..], &sealed].concat())
+    }
+
+    fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, WrapError> {
+        let (byte, rest) = sealed.split_first().ok_or(WrapError::Damaged)?;
+        if *byte != self.0 {
+            return Err(WrapError::OtherKey);
+        }
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>().ok_or(WrapError::Damaged)?;
+        let mut bytes = rest.to_vec();
+        let (nonce, place) = (Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()));
+        let opened = self.1.open_in_place(nonce, place, &mut bytes);
+        opened.map(|plain| plain.to_vec()).map_err(|_| WrapError::Damaged)
+    }
+}
+
+/// In memory where there is such a folder: a thousand syncs take their time on a disk, and prove nothing here.
+fn quick_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn incarnation(number: u128) -> Incarnation {
+    Incarnation(Uuid::from_u128(number))
+}
+
+fn opened(folder: &Path) -> Result<OpenedKeys, SlotError> {
+    KeyRing::open(&folder.join("contents"), incarnation(1), Arc::new(OneKey::new(1)))
+}
+
+fn ring(folder: &Path) -> KeyRing {
+    opened(folder).unwrap().begin(&[]).unwrap()
+}
+
+fn segment(folder: &Path, number: u32) -> Result<KeySegment, SlotError> {
+    KeySegment::open(folder, (WORKFLOW, number), &OneKey::new(1))
+}
+
+fn new_segment(folder: &Path, pages: u8) -> (KeySegment, BTreeMap<KeySlot, SlotKey>) {
+    let made = KeySegment::create(folder, (WORKFLOW, 3), &OneKey::new(1), pages).unwrap();
+    (made.0, all_of(made.1))
+}
+
+fn all_of(pages: Vec<PageKeys>) -> BTreeMap<KeySlot, SlotKey> {
+    let all = pages.into_iter().flat_map(|mut page| std::iter::from_fn(move || page.take()));
+    all.collect()
+}
+
+fn owner(number: u64) -> OwnerId {
+    Uuid::from_u128(0xaaaa_0000_0000_0000_0000_0000_0000_0000 + u128::from(number)).into_bytes()
+}
+
+fn slots(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<KeySlot> {
+    numbers.into_iter().map(|number| KeySlot((3 << 14) + number)).collect()
+}
+
+fn damaged(error: Option<SlotError>) -> String {
+    match error {
+        Some(SlotError::Damaged { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whose the slot is and where, as the file has it: its 32 bytes, its owner, and whether a trace of it is left.
+fn on_the_disk(path: &Path, slot: KeySlot) -> (Vec<u8>, Vec<u8>, bool) {
+    let file = fs::read(path).unwrap();
+    let (page, within) =
+        (usize::from(slot.index()) / PAGE_SLOTS, usize::from(slot.index()) % PAGE_SLOTS);
+    let at = 4096 + page * 122_880;
+    let traces = |at: usize| file.get(at..).unwrap_or_default().chunks_exact(6).take(4096);
+    let index = (slot.index() + 1).to_le_bytes();
+    let is_traced = (0..8)
+        .map(|page| 4096 + page * 122_880 + 98_304)
+        .chain((0..30).map(|more| 987_136 + more * 24_576))
+        .flat_map(traces)
+        .any(|trace| trace[..2] == index);
+    (
+        file[at + within * 32..][..32].to_vec(),
+        file[at + 65_536 + within * 16..][..16].to_vec(),
+        is_traced,
+    )
+}
+
+#[test]
+fn a_segment_gives_each_key_once_and_reads_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, mut keys) = new_segment(folder.path(), 1);
+    keys.extend(all_of(made.add_pages(2).unwrap()));
+    let again = segment(folder.path(), 3).unwrap();
+    assert_eq!(keys.len(), 3 * PAGE_SLOTS);
+    let different: BTreeSet<_> = keys.values().map(|key| key.derived(b"", b"")).collect();
+    assert_eq!(different.len(), keys.len());
+    for (slot, key) in &keys {
+        assert_eq!(again.key(*slot).unwrap().as_ref(), Some(key));
+    }
+    again.rest();
+    assert_eq!(again.key(KeySlot::new(3, 9)).unwrap(), made.key(KeySlot::new(3, 9)).unwrap());
+    let behind = KeySlot::new(3, 3 * PAGE_SLOTS as u16);
+    assert_eq!(again.key(behind), Err(SlotError::NotGiven(WORKFLOW, behind)));
+    // Never more than it has room for.
+    assert_eq!(all_of(made.add_pages(8).unwrap()).len(), 5 * PAGE_SLOTS);
+    assert!(made.add_pages(1).unwrap().is_empty());
+}
+
+#[test]
+fn a_stolen_file_holds_no_key_and_opens_under_no_other_master_key_or_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, keys) = new_segment(folder.path(), 1);
+    let path = folder.path().join("w.00000003");
+    let file = fs::read(&path).unwrap();
+    let on_disk: BTreeSet<&[u8]> = file[4096..4096 + 65_536].chunks_exact(32).collect();
+    for (slot, key) in keys {
+        let (bytes, ..) = on_the_disk(&path, slot);
+        assert!(on_disk.contains(&bytes[..]));
+        assert_ne!(SlotKey::new(bytes.try_into().unwrap()), key, "it is masked");
+    }
+    let other = KeySegment::open(folder.path(), (WORKFLOW, 3), &OneKey::new(2)).err();
+    let place = path.display().to_string();
+    assert_eq!(other, Some(SlotError::Sealed { place, why: WrapError::OtherKey }));
+    assert!(other.unwrap().to_string().contains("access.master_key"));
+    fs::rename(&path, folder.path().join("w.00000004")).unwrap();
+    assert!(damaged(segment(folder.path(), 4).err()).contains("under another name"));
+}
+
+#[test]
+fn a_header_torn_in_either_copy_opens_by_the_other_and_both_torn_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, keys) = new_segment(folder.path(), 1);
+    made.add_pages(1).unwrap();
+    let path = folder.path().join("w.00000003");
+    let whole = fs::read(&path).unwrap();
+    for (copy, pages) in [(0, 2), (512, 1)] {
+        let mut torn = whole.clone();
+        torn[copy + 40] ^= 1;
+        fs::write(&path, &torn).unwrap();
+        let read = segment(folder.path(), 3).unwrap();
+        assert_eq!(read.pages(), pages);
+        let slot = KeySlot::new(3, 77);
+        assert_eq!(read.key(slot).unwrap().as_ref(), keys.get(&slot));
+        torn[(copy + 512) % 1024 + 40] ^= 1;
+        fs::write(&path, &torn).unwrap();
+        assert!(damaged(segment(folder.path(), 3).err()).contains("neither"));
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert!(damaged(segment(folder.path(), 3).err()).contains("cut off"));
+}
+
+/// Every file that a power cut could leave while pages are added: what was synced, and of what was not any
+/// write or none.
+#[test]
+fn a_page_that_counts_is_whole_whenever_the_power_went() {
+    let folder = quick_folder();
+    let (made, mut keys) = new_segment(folder.path(), 1);
+    let path = folder.path().join("w.00000003");
+    let mut durable = fs::read(&path).unwrap();
+    made.recorded().take_written();
+    keys.extend(all_of(made.add_pages(2).unwrap()));
+    keys.extend(all_of(made.add_pages(1).unwrap()));
+    let steps = made.recorded().take_written();
+    assert_eq!(steps.iter().filter(|it| **it == Written::Synced).count(), 4, "{}", steps.len());
+    let (mut pending, mut pages) = (Vec::new(), BTreeSet::new());
+    for step in steps {
+        match step {
+            Written::At(at, bytes) => pending.push((at, bytes)),
+            Written::Synced => {
+                for (at, bytes) in pending.drain(..) {
+                    put(&mut durable, at, &bytes);
+                }
+            }
+        }
+        for chosen in 0..1_u32 << pending.len() {
+            let mut file = durable.clone();
+            for (number, (at, bytes)) in pending.iter().enumerate() {
+                if chosen >> number & 1 == 1 {
+                    put(&mut file, *at, bytes);
+                }
+            }
+            fs::write(&path, &file).unwrap();
+            let found = segment(folder.path(), 3).unwrap();
+            let counted = keys.iter().filter(|(slot, _)| found.counts(**slot));
+            for (slot, key) in counted {
+                assert_eq!(found.key(*slot).unwrap().as_ref(), Some(key), "{slot:?}");
+            }
+            pages.insert(found.pages());
+        }
+    }
+    assert_eq!(pages.into_iter().collect::<Vec<_>>(), [1, 3, 4]);
+}
+
+fn put(file: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+    let end = at as usize + bytes.len();
+    file.resize(file.len().max(end), 0);
+    file[at as usize..end].copy_from_slice(bytes);
+}
+
+#[test]
+fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, keys) = new_segment(folder.path(), 2);
+    let path = folder.path().join("w.00000003");
+    let note = |slot: KeySlot| {
+        let address = |step: u64| made.tag(&format!("44770090{:06}", slot.0 % 50 + step));
+        SlotNote { slot, owner: owner(slot.0), tags: (0..3).map(address).collect() }
+    };
+    // Three addresses a slot are more than its page has room for.
+    made.note(&keys.keys().map(|slot| note(*slot)).collect::<Vec<_>>()).unwrap();
+    assert!(made.recorded().length().unwrap() > 987_136);
+    let gone = slots([0, 1, 2, 7, 2046, 2047, 2048, 4095]);
+    for slot in &gone {
+        assert_eq!(
+            (on_the_disk(&path, *slot).1, on_the_disk(&path, *slot).2),
+            (owner(slot.0).to_vec(), true)
+        );
+    }
+    made.recorded().take_written();
+    made.destroy(&gone).unwrap();
+    let steps = made.recorded().take_written();
+    assert_eq!(steps.last(), Some(&Written::Synced));
+    made.destroy(&gone).unwrap();
+    // A note that comes late brings nothing back.
+    made.note(&[note(KeySlot::new(3, 7))]).unwrap();
+    let again = segment(folder.path(), 3).unwrap();
+    for slot in &gone {
+        assert_eq!(again.key(*slot), Ok(None));
+        assert_eq!(on_the_disk(&path, *slot), (vec![0; 32], vec![0; 16], false));
+    }
+    for (slot, key) in keys.iter().filter(|(slot, _)| !gone.contains(*slot)) {
+        assert_eq!(again.key(*slot).unwrap().as_ref(), Some(key));
+    }
+    let left = on_the_disk(&path, KeySlot::new(3, 3));
+    assert!(left.0 != [0; 32] && left.1 == owner((3 << 14) + 3) && left.2);
+    let behind = slots([4096]);
+    assert!(matches!(again.destroy(&behind), Err(SlotError::NotGiven(..))));
+}
+
+#[test]
+fn what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, keys) = new_segment(folder.path(), 1);
+    let note = |slot: KeySlot, of: u64| SlotNote {
+        slot,
+        owner: owner(of),
+        tags: ["+44 7700 900001", "anna@example.org"].iter().map(|it| made.tag(it)).collect(),
+    };
+    let first: Vec<_> = keys.keys().take(5).map(|slot| note(*slot, slot.0)).collect();
+    made.note(&first).unwrap();
+    // As after a crash: the same again, and one of them is another's meanwhile.
+    made.note(&first[1..3]).unwrap();
+    made.note(&[note(first[4].slot, 4711)]).unwrap();
+    made.sync().unwrap();
+    let again = segment(folder.path(), 3).unwrap();
+    let expected: Vec<_> = first[..4]
+        .iter()
+        .map(|note| (note.slot, note.owner))
+        .chain([(first[4].slot, owner(4711))])
+        .collect();
+    for address in ["447700900001", "ANNA@example.org"] {
+        assert_eq!(again.find(&[address]).unwrap(), expected);
+    }
+    assert_eq!(again.find(&["447700900002"]).unwrap(), []);
+    let traces = fs::read(folder.path().join("w.00000003")).unwrap();
+    let traces = traces[4096 + 98_304..].chunks_exact(6).filter(|it| **it != [0; 6]).count();
+    assert_eq!(traces, 10, "none twice");
+}
+
+#[test]
+fn what_no_file_of_keys_holds_is_said_and_never_a_panic() {
+    use proptest::prelude::*;
+    let folder = quick_folder();
+    new_segment(folder.path(), 1);
+    let path = folder.path().join("w.00000003");
+    let head = fs::read(&path).unwrap()[..1024].to_vec();
+    proptest!(|(junk in proptest::collection::vec(any::<u8>(), 0..5000), has_head: bool)| {
+        let file = if has_head { [&head[..], &junk].concat() } else { junk };
+        fs::write(&path, file).unwrap();
+        let refused = segment(folder.path(), 3).err();
+        prop_assert!(!damaged(refused).is_empty());
+    });
+}
+
+#[test]
+fn no_slot_is_given_out_twice_however_often_it_is_cut_off() {
+    let folder = quick_folder();
+    let mut seen: BTreeMap<KeySlot, SlotKey> = BTreeMap::new();
+    let mut last = None;
+    for life in 0..60_u64 {
+        let used: Vec<_> = last.map(|slot| (WORKFLOW, slot)).into_iter().collect();
+        let ring = opened(folder.path()).unwrap().begin(&used).unwrap();
+        for _ in 0..life * 37 % 90 {
+            let (slot, key) = ring.take(WORKFLOW).unwrap();
+            assert!(last < Some(slot), "{slot:?} after {last:?}");
+            last = Some(slot);
+            assert_eq!(seen.insert(slot, key), None);
+        }
+        if life % 2 == 0 {
+            ring.kill();
+        }
+    }
+    let ring = ring(folder.path());
+    for (slot, key) in &seen {
+        assert_eq!(ring.key(WORKFLOW, *slot).unwrap().as_ref(), Some(key));
+    }
+}
+
+/// A thousand power cuts: the folder as it was made durable at some moment, and a file that was being made.
+#[test]
+fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
+    let folder = quick_folder();
+    let (made, keys) = new_segment(folder.path(), 1);
+    drop(made);
+    let path = folder.path().join("w.00000003");
+    let mut seen: BTreeSet<KeySlot> = keys.into_keys().collect();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut lives = 0;
+    for number in 4.. {
+        let mut segment = segment(folder.path(), number - 1).unwrap();
+        while segment.pages() < 8 && lives < 1000 {
+            lives += 1;
+            let before = fs::read(folder.path().join(WORKFLOW.file_name(number - 1))).unwrap();
+            segment.recorded().take_written();
+            let keys = segment.add_pages(1).unwrap();
+            let (mut file, mut pending) = (before, Vec::new());
+            let steps = segment.recorded().take_written();
+            let cut = next(steps.len() + 1);
+            for step in &steps[..cut] {
+                match step {
+                    Written::At(at, bytes) => pending.push((*at, bytes)),
+                    Written::Synced => {
+                        for (at, bytes) in pending.drain(..) {
+                            put(&mut file, at, bytes);
+                        }
+                    }
+                }
+            }
+            // What was not synced is there as far as it pleases.
+            for (at, bytes) in pending {
+                put(&mut file, at, &bytes[..next(bytes.len() + 1)]);
+            }
+            let is_whole = cut == steps.len();
+            if is_whole {
+                // Given out, since both syncs returned.
+                for slot in all_of(keys).into_keys() {
+                    assert!(seen.insert(slot), "{slot:?} twice");
+                }
+            }
+            fs::write(folder.path().join(WORKFLOW.file_name(number - 1)), &file).unwrap();
+            let again = self::segment(folder.path(), number - 1).unwrap();
+            assert!(!is_whole || again.pages() == segment.pages(), "a page that was used counts");
+            segment = again;
+        }
+        if lives >= 1000 {
+            break;
+        }
+        let at = (WORKFLOW, number);
+        let (_, keys) = KeySegment::create(folder.path(), at, &OneKey::new(1), 1).unwrap();
+        for slot in all_of(keys).into_keys() {
+            assert!(seen.insert(slot), "{slot:?} twice");
+        }
+    }
+    assert!(path.exists() && seen.len() > 100 * PAGE_SLOTS);
+}
+
+#[test]
+fn a_folder_is_its_owners_alone_and_holds_no_rests() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = ring(folder.path());
+    ring.take(WORKFLOW).unwrap();
+    ring.take(Family::Day).unwrap();
+    ring.close().unwrap();
+    let contents = folder.path().join("contents");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&contents), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&contents).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["d.00000000", "index", "w.00000000"]);
+    // What a start that was cut off left is no segment.
+    fs::write(contents.join("w.00000001.new"), "half").unwrap();
+    fs::write(contents.join("index.new"), "half").unwrap();
+    fs::write(contents.join("notes.new"), "somebody else's").unwrap();
+    drop(opened(folder.path()).unwrap());
+    assert!(!contents.join("w.00000001.new").exists() && !contents.join("index.new").exists());
+    assert!(contents.join("notes.new").exists());
+}
+
+#[test]
+fn a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    let taken = {
+        let ring = ring(folder.path());
+        ring.take(WORKFLOW).unwrap().0
+    };
+    let refused = |used: KeySlot| opened(folder.path()).unwrap().begin(&[(WORKFLOW, used)]).err();
+    assert!(refused(taken).is_none());
+    let pages = u64::from(segment(&contents, 0).unwrap().pages());
+    for unknown in [KeySlot(pages * PAGE_SLOTS as u64), KeySlot::new(1, 0), KeySlot(u64::MAX)] {
+        let error = refused(unknown).map(|it| it.to_string()).unwrap_or_default();
+        assert!(error.contains("older than the store"), "{unknown:?}: {error}");
+    }
+    let other = KeyRing::open(&contents, incarnation(2), Arc::new(OneKey::new(1))).err();
+    assert!(matches!(other, Some(SlotError::Refused(why)) if why.contains("another store")));
+    let other = KeyRing::open(&contents, incarnation(1), Arc::new(OneKey::new(2))).err();
+    assert!(matches!(other, Some(SlotError::Sealed { why: WrapError::OtherKey, .. })));
+    let index = fs::read(contents.join("index")).unwrap();
+    fs::remove_file(contents.join("index")).unwrap();
+    let none = opened(folder.path()).err();
+    assert!(matches!(none, Some(SlotError::Refused(why)) if why.contains("no index")));
+    for at in [0, 512] {
+        let mut torn = index.clone();
+        torn[at + 30] ^= 1;
+        fs::write(contents.join("index"), &torn).unwrap();
+        assert!(opened(folder.path()).is_ok(), "by the other copy");
+        torn[(at + 512) % 1024 + 30] ^= 1;
+        fs::write(contents.join("index"), &torn).unwrap();
+        assert!(damaged(opened(folder.path()).err()).contains("neither"));
+    }
+}
+
+#[test]
+fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    for number in 0..3 {
+        KeySegment::create(&contents_made(&contents), (WORKFLOW, number), &OneKey::new(1), 1)
+            .unwrap();
+    }
+    fs::remove_file(contents.join("w.00000000")).unwrap();
+    fs::write(contents.join("w.00000001"), "junk").unwrap();
+    let opened = opened(folder.path()).unwrap();
+    assert!(damaged(opened.unreadable().pop()).contains("neither"));
+    let highest = KeySlot::new(2, 2047);
+    let used = [KeySlot::new(0, 5), KeySlot::new(1, 5), highest].map(|slot| (WORKFLOW, slot));
+    let ring = opened.begin(&used).unwrap();
+    let lost = KeySlot::new(0, 5);
+    assert_eq!(ring.key(WORKFLOW, lost), Err(SlotError::Lost(WORKFLOW, lost)));
+    assert!(matches!(ring.key(WORKFLOW, KeySlot::new(1, 5)), Err(SlotError::Damaged { .. })));
+    assert!(ring.key(WORKFLOW, highest).unwrap().is_some());
+    assert!(ring.take(WORKFLOW).unwrap().0 > highest);
+    // What can be destroyed is, and what cannot is said.
+    let all = [KeySlot::new(1, 5), lost, highest];
+    assert!(matches!(ring.destroy(WORKFLOW, &all), Err(SlotError::Damaged { .. })));
+    assert_eq!(ring.key(WORKFLOW, highest), Ok(None));
+    let figures = ring.figures();
+    assert_eq!((figures.segments, figures.unreadable), (2, 1));
+}
+
+/// A folder with an index and nothing else.
+fn contents_made(contents: &Path) -> std::path::PathBuf {
+    drop(KeyRing::open(contents, incarnation(1), Arc::new(OneKey::new(1))).unwrap());
+    contents.to_owned()
+}
+
+#[test]
+fn what_is_noted_is_written_with_how_far_and_found_in_the_next_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ring(folder.path());
+    let taken: Vec<_> = (0..10).map(|_| first.take(WORKFLOW).unwrap().0).collect();
+    let note = |ring: &KeyRing, slot: KeySlot| {
+        let tags = ring.tags(WORKFLOW, slot, &["447700900001", "+447700900001", "a"]).unwrap();
+        assert_eq!(tags.len(), 2, "the same address twice is one");
+        ring.note(WORKFLOW, slot, owner(slot.0), tags);
+    };
+    taken.iter().for_each(|slot| note(&first, *slot));
+    first.noted_through(Cursor(10));
+    // Destroyed before it was ever written.
+    first.destroy(WORKFLOW, &taken[..2]).unwrap();
+    let of = |slots: &[KeySlot]| slots.iter().map(|it| (*it, owner(it.0))).collect::<Vec<_>>();
+    assert_eq!(first.find(WORKFLOW, &["+44 7700 900001"]).unwrap(), of(&taken[2..]));
+    assert_eq!(first.find(Family::Inbound, &["447700900001"]).unwrap(), []);
+    let hash = first.lasting_hash(LastingKey::OptOuts, b"x");
+    drop(first);
+    let opened = opened(folder.path()).unwrap();
+    assert_eq!((opened.cursor(), opened.is_new()), (Cursor(10), false));
+    let second = opened.begin(&[]).unwrap();
+    assert_eq!(second.find(WORKFLOW, &["447700900001"]).unwrap(), of(&taken[2..]));
+    assert_eq!(second.lasting_hash(LastingKey::OptOuts, b"x"), hash);
+    assert_ne!(second.lasting_hash(LastingKey::Pseudonyms, b"x"), hash);
+    assert_eq!(second.key(WORKFLOW, taken[1]), Ok(None));
+    // One that is yet to be given out must not be dead then.
+    let next = KeySlot(second.take(WORKFLOW).unwrap().0.0 + 1);
+    assert_eq!(second.destroy(WORKFLOW, &[next]), Err(SlotError::NotGiven(WORKFLOW, next)));
+    assert_eq!(second.take(WORKFLOW).unwrap().0, next);
+}
+
+#[test]
+fn who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    let ring = ring(folder.path());
+    fs::rename(&contents, folder.path().join("away")).unwrap();
+    // Whatever was made before that is given out.
+    let failed = (0..4 * 8 * PAGE_SLOTS).find_map(|_| ring.take(WORKFLOW).err());
+    assert!(matches!(failed, Some(SlotError::Io(_))), "{failed:?}");
+    assert!(ring.figures().failures > 0 && ring.figures().waits > 0);
+    fs::rename(folder.path().join("away"), &contents).unwrap();
+    let (slot, key) = ring.take(WORKFLOW).unwrap();
+    assert_eq!(ring.key(WORKFLOW, slot), Ok(Some(key)));
+    ring.close().unwrap();
+    while ring.try_take(WORKFLOW).is_some() {}
+    assert_eq!(ring.take(WORKFLOW), Err(SlotError::Closed));
+    ring.close().unwrap();
+}
+
+/// Both kinds of keys keep the same promises.
+#[test]
+fn keys_in_memory_and_in_files_do_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let kinds: [Box<dyn ContentKeys>; 2] =
+        [Box::new(ring(folder.path())), Box::new(MemoryKeys::new([7; 32]))];
+    for keys in kinds {
+        let [(one, one_s), (other, other_s)] = [(); 2].map(|()| keys.take(WORKFLOW).unwrap());
+        assert!(one < other && one_s != other_s);
+        assert_eq!(keys.key(WORKFLOW, one), Ok(Some(one_s)));
+        let (of_day, day_s) = keys.take(Family::Day).unwrap();
+        assert_ne!(keys.key(WORKFLOW, of_day).unwrap(), Some(day_s));
+        for slot in [one, other] {
+            let tags = keys.tags(WORKFLOW, slot, &["447700900001"]).unwrap();
+            keys.note(WORKFLOW, slot, owner(slot.0), tags);
+        }
+        keys.noted_through(Cursor(2));
+        let found = |keys: &dyn ContentKeys| keys.find(WORKFLOW, &["+447700900001"]).unwrap();
+        assert_eq!(found(&*keys), [one, other].map(|slot| (slot, owner(slot.0))));
+        keys.destroy(WORKFLOW, &[one]).unwrap();
+        keys.destroy(WORKFLOW, &[one]).unwrap();
+        assert_eq!(keys.key(WORKFLOW, one), Ok(None));
+        assert_eq!(keys.key(WORKFLOW, other), Ok(Some(other_s)));
+        assert_eq!(found(&*keys), [(other, owner(other.0))]);
+        let never = KeySlot(1 << 50);
+        assert_eq!(keys.key(WORKFLOW, never), Err(SlotError::NotGiven(WORKFLOW, never)));
+        assert_ne!(
+            keys.lasting_hash(LastingKey::OptOuts, b"x"),
+            keys.lasting_hash(LastingKey::Pseudonyms, b"x")
+        );
+    }
+}
+
+#[test]
+fn keys_in_memory_follow_from_their_seed_and_outlive_a_life() {
+    let (one, same) = (MemoryKeys::new([7; 32]), MemoryKeys::new([7; 32]));
+    assert_eq!(one.take(WORKFLOW), same.take(WORKFLOW));
+    assert_ne!(MemoryKeys::new([8; 32]).take(WORKFLOW), one.take(WORKFLOW));
+    let next_life = one.clone();
+    assert!(next_life.take(WORKFLOW).unwrap().0 > KeySlot(1));
+    next_life.destroy(WORKFLOW, &[KeySlot(0)]).unwrap();
+    next_life.noted_through(Cursor(4));
+    assert_eq!(
+        (one.key(WORKFLOW, KeySlot(0)), one.destroyed(), one.cursor()),
+        (Ok(None), 1, Cursor(4))
+    );
+}
