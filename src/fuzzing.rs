@@ -14,10 +14,10 @@ use uuid::Uuid;
 use crate::{
     access::{DEFAULT_TENANT, TokenKey},
     api::{parse, token},
-    contents::WorkflowRequest,
+    contents::{self, ContentKeys, Family, MemoryKeys, SealError, WorkflowRequest},
     engine::RouteTable,
     grpc::render,
-    machine::{Fact, TimelineEvent, Workflow},
+    machine::{Fact, TimelineEvent, Workflow, WorkflowId},
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
     rest,
     store::{
@@ -98,6 +98,44 @@ pub fn transition(row: &[u8]) -> Option<Row> {
 /// If it cannot be written.
 pub fn row(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     codec::encode(value)
+}
+
+/// The header of a file of keys, read and written again; `None` if there is none.
+pub fn key_header_again(file: &[u8]) -> Option<Vec<u8>> {
+    contents::header_again(file)
+}
+
+/// The header of a file of keys that these fields and this sealed secret make; its checksum fits.
+pub fn key_header(fields: &[u8; 11], sealed: &[u8]) -> Vec<u8> {
+    contents::header_of(fields, sealed)
+}
+
+/// A text sealed for a workflow, always under the same key.
+///
+/// # Errors
+/// If it is too long.
+pub fn seal(workflow: WorkflowId, text: &[u8]) -> Result<Box<[u8]>, SealError> {
+    let (slot, key) =
+        MemoryKeys::new([7; 32]).try_take(Family::Workflow).ok_or(SealError::Failed)?;
+    contents::seal(&key, slot, workflow, text)
+}
+
+/// What [`seal`] sealed.
+///
+/// # Errors
+/// If it is not that.
+pub fn unseal(workflow: WorkflowId, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    let (slot, key) =
+        MemoryKeys::new([7; 32]).try_take(Family::Workflow).ok_or(SealError::Failed)?;
+    contents::open(&key, slot, workflow, sealed)
+}
+
+/// What sealed bytes hold, as if these had been sealed.
+///
+/// # Errors
+/// If they hold nothing that is ever sealed.
+pub fn unpacked(packed: &[u8]) -> Result<Vec<u8>, SealError> {
+    contents::unpacked(packed)
 }
 
 /// A fact as the event that a stream would carry.

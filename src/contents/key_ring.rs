@@ -41,7 +41,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// So many notes wait in memory; who brings another writes them first.
 const NOTES: usize = 1 << 16;
 /// So many files of each family stay open, the newest.
-const OPEN_FILES: u32 = 64;
+const OPEN_FILES: u32 = 16;
 
 /// The keys in files. Dropped, it writes what it still has.
 pub struct KeyRing {

@@ -20,11 +20,11 @@ use crate::store::{Cursor, KeySlot};
 #[derive(Clone)]
 pub struct MemoryKeys {
     seed: hmac::Key,
-    state: Arc<Mutex<MemoryState>>,
+    state: Arc<Mutex<GivenKeys>>,
 }
 
 #[derive(Default)]
-struct MemoryState {
+struct GivenKeys {
     /// How many slots of each family were given out.
     taken: [u64; Family::ALL.len()],
     destroyed: BTreeSet<(Family, KeySlot)>,
@@ -53,7 +53,7 @@ impl MemoryKeys {
     }
 
     // Each change is one step.
-    fn state(&self) -> MutexGuard<'_, MemoryState> {
+    fn state(&self) -> MutexGuard<'_, GivenKeys> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -41,7 +41,11 @@ pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
 pub use person_tag::{PersonTag, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
+#[cfg(any(test, fuzzing))]
+pub(crate) use seal::unpacked;
 pub use seal::{SEALED, SealError, TEXT_BYTES, fingerprint, open, open_row, seal, seal_row};
+#[cfg(any(test, fuzzing))]
+pub(crate) use segment_header::{header_again, header_of};
 pub use slot_error::SlotError;
 pub use slot_key::SlotKey;
 pub use wrap::{Wrap, WrapError};

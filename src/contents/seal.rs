@@ -201,6 +201,12 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, SealError> {
     }
 }
 
+/// What stands in sealed bytes, as it is when they were opened, unpacked.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn unpacked(packed: &[u8]) -> Result<Vec<u8>, SealError> {
+    unpack(packed)
+}
+
 /// Seven bits a byte, the lowest first.
 fn varint(mut number: usize, into: &mut [u8; 4]) -> &[u8] {
     for at in 0..into.len() {

@@ -12,13 +12,13 @@ use std::sync::Mutex;
 pub(super) struct SegmentFile {
     file: Arc<File>,
     #[cfg(test)]
-    written: Arc<Mutex<Vec<Written>>>,
+    written: Arc<Mutex<Vec<WriteStep>>>,
 }
 
 /// What was done to a file.
 #[cfg(test)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WriteStep {
     /// Bytes, at a place.
     At(u64, Vec<u8>),
     /// All before it is durable.
@@ -56,14 +56,14 @@ impl SegmentFile {
 
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         #[cfg(test)]
-        self.noted(Written::At(at, bytes.to_vec()));
+        self.noted(WriteStep::At(at, bytes.to_vec()));
         self.file.write_all_at(bytes, at)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()?;
         #[cfg(test)]
-        self.noted(Written::Synced);
+        self.noted(WriteStep::Synced);
         Ok(())
     }
 
@@ -72,13 +72,13 @@ impl SegmentFile {
     }
 
     #[cfg(test)]
-    fn noted(&self, written: Written) {
+    fn noted(&self, written: WriteStep) {
         self.written.lock().unwrap().push(written);
     }
 
     /// What was done since the last time this was asked.
     #[cfg(test)]
-    pub(super) fn take_written(&self) -> Vec<Written> {
+    pub(super) fn take_written(&self) -> Vec<WriteStep> {
         std::mem::take(&mut self.written.lock().unwrap())
     }
 }

@@ -86,6 +86,21 @@ impl SegmentHeader {
     }
 }
 
+/// The header at the beginning of a file, read and written again; `None` if there is none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn header_again(file: &[u8]) -> Option<Vec<u8>> {
+    let header = SegmentHeader::read(file, Family::Workflow, 0).ok()?;
+    header.encode().map(|copy| copy.to_vec())
+}
+
+/// What a header holds behind its version and before its sealed secret, and that, as a header whose checksum fits.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn header_of(fields: &[u8; 11], sealed: &[u8]) -> Vec<u8> {
+    let length = (sealed.len() as u16).to_le_bytes();
+    let bytes = [MAGIC, &[VERSION], fields, &length, sealed].concat();
+    [&bytes[..], &crc32fast::hash(&bytes).to_le_bytes()].concat()
+}
+
 /// Why a copy says nothing.
 enum Unread {
     Torn,

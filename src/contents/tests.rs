@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     key_segment::{KeySegment, PAGE_SLOTS, PageKeys, SlotNote},
-    segment_file::Written,
+    segment_file::WriteStep,
     *,
 };
 use crate::store::{Cursor, Incarnation, KeySlot};
@@ -196,12 +196,12 @@ fn a_page_that_counts_is_whole_whenever_the_power_went() {
     keys.extend(all_of(made.add_pages(2).unwrap()));
     keys.extend(all_of(made.add_pages(1).unwrap()));
     let steps = made.recorded().take_written();
-    assert_eq!(steps.iter().filter(|it| **it == Written::Synced).count(), 4, "{}", steps.len());
+    assert_eq!(steps.iter().filter(|it| **it == WriteStep::Synced).count(), 4, "{}", steps.len());
     let (mut pending, mut pages) = (Vec::new(), BTreeSet::new());
     for step in steps {
         match step {
-            Written::At(at, bytes) => pending.push((at, bytes)),
-            Written::Synced => {
+            WriteStep::At(at, bytes) => pending.push((at, bytes)),
+            WriteStep::Synced => {
                 for (at, bytes) in pending.drain(..) {
                     put(&mut durable, at, &bytes);
                 }
@@ -254,7 +254,7 @@ fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is() {
     made.recorded().take_written();
     made.destroy(&gone).unwrap();
     let steps = made.recorded().take_written();
-    assert_eq!(steps.last(), Some(&Written::Synced));
+    assert_eq!(steps.last(), Some(&WriteStep::Synced));
     made.destroy(&gone).unwrap();
     // A note that comes late brings nothing back.
     made.note(&[note(KeySlot::new(3, 7))]).unwrap();
@@ -369,8 +369,8 @@ fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
             let cut = next(steps.len() + 1);
             for step in &steps[..cut] {
                 match step {
-                    Written::At(at, bytes) => pending.push((*at, bytes)),
-                    Written::Synced => {
+                    WriteStep::At(at, bytes) => pending.push((*at, bytes)),
+                    WriteStep::Synced => {
                         for (at, bytes) in pending.drain(..) {
                             put(&mut file, at, bytes);
                         }
@@ -492,6 +492,20 @@ fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone() {
     assert_eq!(ring.key(WORKFLOW, highest), Ok(None));
     let figures = ring.figures();
     assert_eq!((figures.segments, figures.unreadable), (2, 1));
+}
+
+#[test]
+fn the_number_of_a_lost_segment_is_never_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ring(folder.path());
+    let (slot, _) = first.take(WORKFLOW).unwrap();
+    first.kill();
+    fs::remove_file(folder.path().join("contents/w.00000000")).unwrap();
+    let opened = opened(folder.path()).unwrap();
+    let second = opened.begin(&[(WORKFLOW, slot)]).unwrap();
+    assert_eq!(second.take(WORKFLOW).unwrap().0, KeySlot::new(1, 0));
+    assert_eq!(second.key(WORKFLOW, slot), Err(SlotError::Lost(WORKFLOW, slot)));
+    second.destroy(WORKFLOW, &[slot]).unwrap();
 }
 
 /// A folder with an index and nothing else.

@@ -8,6 +8,7 @@
 
 mod authorization;
 mod facade;
+mod keys;
 mod settings;
 mod signed;
 mod spoiled;
@@ -17,6 +18,7 @@ mod workflow;
 
 pub use authorization::authorization;
 pub use facade::facade;
+pub use keys::keys;
 pub use settings::{config, script};
 pub use signed::signed;
 pub use spoiled::spoiled;
@@ -28,10 +30,11 @@ pub use workflow::workflow;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus folder's too.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("authorization", authorization),
     ("config", config),
     ("facade", facade),
+    ("keys", keys),
     ("row", row),
     ("script", script),
     ("signed", signed),
