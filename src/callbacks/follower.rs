@@ -143,7 +143,11 @@ impl JournalFollower {
         }
     }
 
-    fn catch_up(&mut self) -> Result<(), StoreError> {
+    /// Makes what all that is durable by now means.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub(super) fn catch_up(&mut self) -> Result<(), StoreError> {
         let (rows, with_receiver) = match self.handoff.take() {
             Handoff::Rows(rows, with_receiver) => (rows, with_receiver),
             Handoff::Overflow => return self.read_on(),
@@ -250,7 +254,11 @@ impl JournalFollower {
         self.store.add(made)
     }
 
-    fn save_cursor(&mut self) -> Result<(), StoreError> {
+    /// Keeps how far it is.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub(super) fn save_cursor(&mut self) -> Result<(), StoreError> {
         if self.cursor != self.saved {
             let progress = FollowerProgress { cursor: self.cursor };
             self.store.context.settings.note(vec![progress.put()?])?;

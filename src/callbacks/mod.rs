@@ -32,6 +32,7 @@ mod render;
 mod row;
 mod schedule;
 mod signing;
+mod stepped;
 mod target;
 mod usage;
 mod wake;
@@ -47,6 +48,7 @@ pub use context::CallbackContext;
 pub use options::{CallbackOptions, SigningSecretOf};
 pub use queries::{CallbackFilter, CallbackPage, CallbackQueries};
 pub use row::{Callback, CallbackId, DeliveryFailure, DeliveryState, InvalidCallbackId, Subject};
+pub use stepped::SteppedCallbacks;
 
 use crate::{current::Current, store::StoreError};
 use callback_store::CallbackStore;

@@ -1,6 +1,6 @@
 //! Dispatch in a small world of its own, on virtual time: a store that dies between any two writes,
-//! providers that fail in every way, callers that ask twice, persons who want no messages, and a judge
-//! who knows only the contract.
+//! providers that fail in every way, callers that ask twice and are told what becomes of it, persons who want no
+//! messages, and a judge who knows only the contract.
 //!
 //! One seed determines everything: there is no thread, no socket and no clock in a world. Worlds are
 //! independent of each other, so that cores can share them. `DISPATCH_SIM_WORKFLOWS` says how many
@@ -166,6 +166,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
         assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
         assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
         assert!(figures.covered > 1000 && figures.covered_early > 100, "{figures:?}");
+        assert!(figures.callbacks > 1000, "{figures:?}");
     }
     report::row(&Tried {
         name: "10-simulation",
@@ -184,6 +185,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.held_back, "calls held back by them"),
             (figures.covered, "messages told of by their conversation"),
             (figures.covered_early, "of those before their answer"),
+            (figures.callbacks, "callbacks"),
             (figures.virtual_ms / 86_400_000, "virtual days"),
         ],
         found: "no promise broken".to_owned(),

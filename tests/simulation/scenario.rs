@@ -41,6 +41,8 @@ pub struct Scenario {
     pub reloads: Vec<u64>,
     /// What persons and callers say about who wants messages; in many worlds nobody does, and no list is kept.
     pub wishes: Vec<Wish>,
+    /// After how many batches callbacks are made; in many worlds nobody wants any: 0.
+    pub callbacks_every: u64,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub policy: PolicySnapshot,
@@ -200,6 +202,7 @@ impl Scenario {
             suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
             reloads: Vec::new(),
             wishes: Vec::new(),
+            callbacks_every: Dice::of(seed, &[31]).one(&[0, 0, 1, 3, 20, 100]),
             trouble: dice.one(&[0, 10, 40, 80]),
             policy,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -221,10 +224,11 @@ impl Scenario {
         scenario
     }
 
-    /// The same world, as it was when nobody in it could say that no messages are wanted, all went out whole, and
-    /// whatever was told named its message.
+    /// The same world, as it was when nobody in it could say that no messages are wanted or wanted callbacks, all went
+    /// out whole, and whatever was told named its message.
     pub fn made_plain(mut self) -> Scenario {
         self.wishes.clear();
+        self.callbacks_every = 0;
         for route in &mut self.routes {
             (route.in_parts, route.watermarks) = (false, None);
         }

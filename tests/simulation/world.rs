@@ -44,6 +44,7 @@ use machine::{Machine, Noted, Watched};
 use mortal::{BatchResult, Kept, Life, Mortal};
 use service::Service;
 
+mod callbacks;
 mod machine;
 mod mortal;
 mod opt_outs;
@@ -74,6 +75,7 @@ pub struct Figures {
     /// How often what was told of a conversation counted for a message, and how often before its answer came.
     pub covered: u64,
     pub covered_early: u64,
+    pub callbacks: u64,
     pub virtual_ms: u64,
     /// Which kinds of facts there were, why steps were left, and how workflows ended: what was
     /// never seen was never tried.
@@ -215,6 +217,8 @@ pub struct World<'a> {
     arranged: u64,
     store: Option<Kept>,
     folder: Option<tempfile::TempDir>,
+    /// What the store keeps beside workflows, and may lose with the next death.
+    notes: callbacks::Notes,
     service: Option<Service>,
     life: u32,
     deaths: VecDeque<Death>,
@@ -254,6 +258,7 @@ impl<'a> World<'a> {
             arranged: 0,
             store: None,
             folder,
+            notes: callbacks::Notes::default(),
             service: None,
             life: 0,
             deaths: scenario.deaths.iter().copied().collect(),
@@ -326,6 +331,7 @@ impl<'a> World<'a> {
         for fact in self.judge.journal.iter().flat_map(|row| &row.facts) {
             self.figures.saw(fact);
         }
+        self.tell_callers(true)?;
         self.judge.at_rest()?;
         self.forget()
     }
@@ -416,6 +422,7 @@ impl Figures {
         self.held_back += other.held_back;
         self.covered += other.covered;
         self.covered_early += other.covered_early;
+        self.callbacks += other.callbacks;
         self.recalled.extend(&other.recalled);
         self.virtual_ms += other.virtual_ms;
         self.kinds.extend(&other.kinds);

@@ -5,6 +5,7 @@
 //! what follows; each of its rules is one sentence of the contract.
 
 mod batches;
+mod callbacks;
 mod case;
 mod ends;
 mod facts;
@@ -140,6 +141,8 @@ pub struct Judge {
     /// Who wants no messages, as far as was said.
     words: opt_outs::Words,
     conversations: watermarks::Conversations,
+    /// How much of the journal whoever makes callbacks has seen.
+    followed_to: usize,
     /// Who waits for a place on which route.
     waiting: BTreeSet<(usize, WorkflowId)>,
     /// Who went before them meanwhile.
@@ -171,6 +174,7 @@ impl Judge {
             held: HashSet::new(),
             words: opt_outs::Words::new(),
             conversations: watermarks::Conversations::default(),
+            followed_to: 0,
             waiting: BTreeSet::new(),
             passed: BTreeMap::new(),
         }

@@ -165,6 +165,7 @@ pub type Kept = Arc<Mutex<Box<dyn Store>>>;
 pub struct Mortal {
     pub kept: Kept,
     pub life: Life,
+    pub notes: callbacks::Notes,
 }
 
 pub fn kept(store: &Kept) -> MutexGuard<'_, Box<dyn Store>> {
@@ -194,6 +195,8 @@ impl Store for Mortal {
         if state.point() == Some(Point::BeforeCommit) {
             return Err(state.die());
         }
+        let settings = self.kept().settings();
+        callbacks::settle(&*settings, &self.notes, usize::MAX)?;
         let rows = self.kept().commit(change_set);
         if let Err(error) = &rows {
             state.batch.broken = Some(broken(STORE, error));

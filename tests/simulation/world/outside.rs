@@ -90,7 +90,8 @@ impl World<'_> {
             Some(request_id) => plans::named(request_id, record, &request),
             None => record,
         };
-        let record = Record { tenant, policy: self.scenario.policy, ..record };
+        let requester = self.requester(number, &tenant);
+        let record = Record { tenant, requester, policy: self.scenario.policy, ..record };
         self.names.insert(id, number);
         let given = Arc::new(record.clone());
         let asked = Arc::clone(&given);

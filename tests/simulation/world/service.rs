@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use dispatch::store::Settings;
+
 use super::*;
 
 /// How many batches a world may have: the busiest have some thousands.
@@ -22,6 +24,8 @@ pub(super) struct Service {
     pub(super) opt_outs: OptOuts,
     /// The routes as its edges know them.
     pub(super) edge: (Names, Arc<RouteTable>),
+    /// Who makes callbacks, if anybody wants some.
+    pub(super) followed: Option<callbacks::Followed>,
     news: watch::Receiver<Cursor>,
     started_at: u64,
     grace_until: u64,
@@ -104,8 +108,11 @@ impl World<'_> {
         };
         let table = Arc::new(table);
         let edge = (names.clone(), Arc::clone(&table));
-        let opt_outs = OptOuts::open(mortal::kept(&store).settings())
-            .map_err(|error| broken(STORE, &error))?;
+        let notes = Arc::clone(&self.notes);
+        let settings: Arc<dyn Settings> =
+            Arc::new(callbacks::Fading { kept: mortal::kept(&store).settings(), notes });
+        let opt_outs =
+            OptOuts::open(Arc::clone(&settings)).map_err(|error| broken(STORE, &error))?;
         self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
             policy: self.scenario.policy,
@@ -120,7 +127,11 @@ impl World<'_> {
         let life = Life::new(self.deaths.pop_front(), acks, self.machine.clone());
         let inbox = Arc::new(Inbox::new(self.scenario.lanes));
         let mut writer = Writer::new(
-            Box::new(Mortal { kept: Arc::clone(&store), life: life.clone() }),
+            Box::new(Mortal {
+                kept: Arc::clone(&store),
+                life: life.clone(),
+                notes: Arc::clone(&self.notes),
+            }),
             table,
             Arc::clone(&inbox),
             Arc::clone(&clock) as Arc<dyn EngineClock>,
@@ -128,6 +139,13 @@ impl World<'_> {
             Arc::new(Metrics::new()),
             &options,
         );
+        let reader = mortal::kept(&store).reader();
+        let followed = self.follow(
+            &settings,
+            reader,
+            Arc::clone(&clock) as Arc<dyn EngineClock>,
+            Arc::clone(writer.feed()),
+        )?;
         writer.wait();
         self.service = Some(Service {
             news: writer.feed().everything(),
@@ -137,6 +155,7 @@ impl World<'_> {
             life,
             opt_outs,
             edge,
+            followed,
             started_at,
             grace_until,
             has_inputs: false,
@@ -149,7 +168,8 @@ impl World<'_> {
             idle_batches: 0,
         });
         self.store = Some(store);
-        Ok(())
+        let looks_first = Dice::of(self.scenario.seed, &[34, u64::from(self.life)]).percent(50);
+        if looks_first { self.tell_callers(true) } else { Ok(()) }
     }
 
     /// Engine time went on by what really passed, if that can be known: within a boot it can, and over
@@ -184,6 +204,7 @@ impl World<'_> {
     pub(super) fn die(&mut self, death: Death) {
         self.note(None, || format!("the service dies, {:?}", death.point));
         self.figures.deaths += 1;
+        self.fade(death.point == Point::Drain).expect("what was noted can be kept");
         self.service = None;
         self.copier.stop();
         lock(&self.acks).clear();
@@ -307,6 +328,7 @@ impl World<'_> {
         }
         self.settle(now, &rows, was_recovering)?;
         self.read(false)?;
+        self.tell_callers(false)?;
         if served == Ok(ControlFlow::Break(())) {
             let stop = Death {
                 commit: 0,
