@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     routes,
-    scenario::{RouteSpec, START},
+    scenario::{RouteSpec, START, text_step},
     shared::plans,
 };
 
@@ -82,7 +82,7 @@ fn create(number: u128, steps: usize, on_unknown: OnUnknown) -> Command {
     let plan = Plan {
         send_within_ms: Some(900 * SECOND),
         on_unknown,
-        ..plans::plan(vec![plans::step(Channel::SMS, rule); steps])
+        ..plans::plan(vec![text_step(Channel::SMS, rule); steps])
     };
     let record = plans::record(WorkflowId(Uuid::from_u128(number)), at(0), plan);
     Command::Create { record: Box::new(record), reply: Box::new(|_| {}) }

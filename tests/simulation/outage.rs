@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     routes,
-    scenario::{RouteSpec, START},
+    scenario::{RouteSpec, START, text_step},
     shared::plans,
 };
 
@@ -202,7 +202,7 @@ fn record(number: u64, now: u64) -> Record {
     let plan = Plan {
         send_within_ms: Some(86_400_000),
         priority: priority(id),
-        ..plans::plan(vec![plans::step(Channel::SMS, Some(rule))])
+        ..plans::plan(vec![text_step(Channel::SMS, Some(rule))])
     };
     plans::record(id, Moment::both(UnixMillis(START + now)), plan)
 }

@@ -291,12 +291,7 @@ impl Scenario {
                     dice.one(&[SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR]) + dice.below(50)
                 }),
             });
-            StepPlan {
-                channel: route.channel.clone(),
-                sender: Endpoint::Id(SENDER.to_owned()),
-                content: ContentKind::Text,
-                failover: rule,
-            }
+            text_step(route.channel.clone(), rule)
         });
         let steps = steps.collect();
         let ahead = |ms: u64| UnixMillis(comes_at + ms);
@@ -322,6 +317,12 @@ impl Caller {
         }
         request
     }
+}
+
+/// A text from whom all messages are.
+pub fn text_step(channel: Channel, failover: Option<FailoverCondition>) -> StepPlan {
+    let sender = Endpoint::Id(SENDER.to_owned());
+    StepPlan { channel, sender, content: ContentKind::Text, failover }
 }
 
 /// To whom a caller writes. Some share a person, so that a conversation has messages of several tenants.
