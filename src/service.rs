@@ -9,6 +9,8 @@ mod ballast;
 mod check;
 mod clock;
 pub mod configured;
+mod content_keys;
+mod contents;
 mod files;
 mod grpc_edge;
 mod http_edge;
@@ -45,6 +47,7 @@ use crate::{
     access::{Access, BootstrapIn},
     callbacks::Callbacks,
     config::{Config, ConfigError, TlsListener},
+    contents::KeyRing,
     engine::{Engine, RouteTable},
     fair::ConnectionPool,
     grpc::{DispatchService, Sandbox},
@@ -85,6 +88,8 @@ pub struct Service {
     pub first_key: Option<PathBuf>,
     callbacks: Callbacks,
     health: tonic_health::server::HealthReporter,
+    /// The files that hold the keys of contents, if they are in files.
+    content_keys: Option<Arc<KeyRing>>,
     stop_edges: CancellationToken,
     stop_providers: CancellationToken,
     edges: JoinSet<()>,
@@ -129,6 +134,7 @@ impl Service {
             internal_http,
             reload_handles: reload::ReloadHandles::of(&rooms, tls, &config.sandbox),
             engine: rooms.engine,
+            content_keys: rooms.content_keys,
             access: rooms.access,
             first_key: rooms.first_key,
             callbacks: rooms.callbacks,
@@ -168,6 +174,13 @@ impl Service {
             tracing::warn!("connections are still open; closing them");
             self.edges.abort_all();
         }
+        if let Some(keys) = self.content_keys {
+            // The last that needs the folder: whoever opens it next finds nobody at work.
+            let closed = tokio::task::spawn_blocking(move || keys.close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::warn!(%error, "whose keys are was not written; the next start finds out");
+            }
+        }
         result
     }
 }
@@ -184,7 +197,14 @@ async fn edges(
     let [(_, grpc_tls), (_, http_tls)] = tls;
     let mut edges = JoinSet::new();
     let (access, engine) = (rooms.access.clone(), rooms.engine.clone());
-    edges.spawn(upkeep::tend(access, engine, rooms.tables(), rooms.registry.clone(), stop.clone()));
+    edges.spawn(upkeep::tend(
+        access,
+        engine,
+        rooms.tables(),
+        rooms.registry.clone(),
+        rooms.content_keys.clone(),
+        stop.clone(),
+    ));
     for tls in [grpc_tls, http_tls].into_iter().flatten() {
         edges.spawn(Arc::clone(tls).follow(stop.clone()));
     }

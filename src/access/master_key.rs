@@ -65,6 +65,9 @@ impl MasterKey {
 }
 
 impl MasterKeys {
+    /// What the file is called in a data folder.
+    pub const FILE: &str = "master.key";
+
     /// This one alone.
     pub fn one(current: MasterKey) -> MasterKeys {
         MasterKeys { current, previous: Vec::new() }

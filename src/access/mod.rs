@@ -69,7 +69,7 @@ pub use limits::{Admitted, LimitsByTenant, TenantLimits};
 pub use master_key::{MasterKey, MasterKeys};
 pub use receiver::{Receiver, inbound_receiver};
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
-pub use rotation::{Rotation, RotationError, RotationProgress};
+pub use rotation::{Rotation, RotationError, RotationProgress, SealedElsewhere, SealedHolders};
 pub use rsa::{KeyPair, PublicKey};
 pub use scope::Scope;
 pub use token::token;

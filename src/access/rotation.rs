@@ -20,14 +20,36 @@ use super::{
 };
 use crate::store::StoreError;
 
+/// What the vault sealed and is kept beside the store.
+pub trait SealedElsewhere: Send + Sync {
+    /// How many secrets there are.
+    fn sealed(&self) -> u64;
+
+    /// Seals each anew with the current key, durably, and tells of each whether it could be opened; one that no
+    /// key opens stays as it is. Goes through all of them, whatever becomes of one.
+    ///
+    /// # Errors
+    /// In a sentence, if an old key may still be needed. To be done again is no error.
+    fn seal_anew(&self, tell: &dyn Fn(bool)) -> Result<(), String>;
+}
+
+/// Who keeps what the vault sealed.
+pub struct SealedHolders {
+    /// The callback secrets.
+    pub applications: Arc<Applications>,
+    /// The tokens.
+    pub accounts: Arc<Accounts>,
+    /// What is kept beside the store, if anything is.
+    pub elsewhere: Option<Arc<dyn SealedElsewhere>>,
+}
+
 /// Stands in the audit log for what goes on after the call that began it.
 const SERVICE: &str = "service";
 
 /// Changes the master key.
 pub struct Rotation {
     vault: Arc<Vault>,
-    applications: Arc<Applications>,
-    accounts: Arc<Accounts>,
+    holders: SealedHolders,
     access: Access,
     /// The file that keeps the keys; `None` if the configuration gives them.
     file: Option<PathBuf>,
@@ -60,16 +82,17 @@ pub enum RotationError {
     File(String),
     /// The store failed.
     Store(StoreError),
+    /// What is kept beside the store could not all be sealed anew.
+    Elsewhere(String),
     /// The cryptographic library failed.
     Vault(VaultError),
 }
 
 impl Rotation {
-    /// Of the secrets of `applications` and `accounts`, which are sealed in `vault`. `keys` are those in
-    /// `file`.
+    /// Of the secrets of `holders`, which are sealed in `vault`. `keys` are those in `file`.
     pub fn new(
         vault: Arc<Vault>,
-        (applications, accounts): (Arc<Applications>, Arc<Accounts>),
+        holders: SealedHolders,
         access: Access,
         file: Option<PathBuf>,
         keys: MasterKeys,
@@ -77,7 +100,7 @@ impl Rotation {
         let is_under_way = vault.has_previous();
         let progress = Mutex::new(RotationProgress { is_under_way, ..RotationProgress::default() });
         let (keys, running) = (Mutex::new(keys), Mutex::new(()));
-        Rotation { vault, applications, accounts, access, file, keys, progress, running }
+        Rotation { vault, holders, access, file, keys, progress, running }
     }
 
     /// How far it is.
@@ -125,7 +148,9 @@ impl Rotation {
         if !self.vault.has_previous() {
             return Ok(());
         }
-        let total = self.applications.sealed()? + self.accounts.sealed();
+        let SealedHolders { applications, accounts, elsewhere } = &self.holders;
+        let beside = elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.sealed());
+        let total = applications.sealed()? + accounts.sealed() + beside;
         *lock(&self.progress) =
             RotationProgress { is_under_way: true, total, ..RotationProgress::default() };
         let step = |is_readable: bool| {
@@ -133,8 +158,11 @@ impl Rotation {
             progress.done += 1;
             progress.unreadable += u64::from(!is_readable);
         };
-        self.applications.reseal(&step)?;
-        self.accounts.reseal(&step)?;
+        applications.reseal(&step)?;
+        accounts.reseal(&step)?;
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.seal_anew(&step).map_err(RotationError::Elsewhere)?;
+        }
         self.finish(now)
     }
 
@@ -195,6 +223,7 @@ impl fmt::Display for RotationError {
                  and start the service again",
             ),
             RotationError::File(error) => write!(f, "the file of the master key: {error}"),
+            RotationError::Elsewhere(error) => write!(f, "the old master key is kept: {error}"),
             RotationError::Store(error) => error.fmt(f),
             RotationError::Vault(error) => error.fmt(f),
         }
@@ -263,6 +292,23 @@ mod tests {
         }
     }
 
+    /// Something beside the store that a failing disk keeps from being sealed anew, as often as that is said.
+    struct Beside(AtomicUsize);
+
+    impl SealedElsewhere for Beside {
+        fn sealed(&self) -> u64 {
+            2
+        }
+
+        fn seal_anew(&self, tell: &dyn Fn(bool)) -> Result<(), String> {
+            tell(true);
+            tell(false);
+            let fails = self.0.load(Ordering::Relaxed);
+            self.0.store(fails.saturating_sub(1), Ordering::Relaxed);
+            if fails == 0 { Ok(()) } else { Err("the disk failed".to_owned()) }
+        }
+    }
+
     /// One life of a service.
     struct RunningService {
         rotation: Rotation,
@@ -288,7 +334,11 @@ mod tests {
                 limits(),
             );
             let accounts = Arc::new(accounts.unwrap());
-            let holders = (Arc::clone(&applications), Arc::clone(&accounts));
+            let holders = SealedHolders {
+                applications: Arc::clone(&applications),
+                accounts: Arc::clone(&accounts),
+                elsewhere: None,
+            };
             let access = Access::new(settings);
             let rotation = Rotation::new(vault, holders, access, Some(file.to_owned()), keys);
             RunningService { rotation, applications, accounts }
@@ -376,6 +426,25 @@ mod tests {
                 }));
             }
         }
+    }
+
+    #[test]
+    fn the_old_key_is_kept_until_what_is_kept_beside_the_store_is_sealed_anew_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("master.key");
+        let settings = MemoryStore::new().settings();
+        let mut life = RunningService::new(&settings, &file, usize::MAX);
+        life.fill();
+        life.rotation.holders.elsewhere = Some(Arc::new(Beside(AtomicUsize::new(1))));
+        life.rotation.begin(&Caller::anonymous(), NOW).unwrap();
+        let failed = life.rotation.run(NOW).unwrap_err();
+        assert_eq!(failed.to_string(), "the old master key is kept: the disk failed");
+        assert!(life.rotation.progress().is_under_way && life.rotation.vault.has_previous());
+        assert_eq!(MasterKeys::kept_in(&file).unwrap().previous.len(), 1);
+        life.rotation.run(NOW).unwrap();
+        let wanted = RotationProgress { is_under_way: false, done: 7, total: 7, unreadable: 1 };
+        assert_eq!(life.rotation.progress(), wanted);
+        assert!(MasterKeys::kept_in(&file).unwrap().previous.is_empty());
     }
 
     #[test]

@@ -90,9 +90,9 @@ impl Error {
             Error::NoOptOut => ErrorReason::OptOutNotFound,
             Error::TooManyOptOuts { .. } => ErrorReason::TooManyOptOuts,
             Error::Rotation(RotationError::Configured) => ErrorReason::MasterKeyConfigured,
-            Error::Rotation(RotationError::File(_) | RotationError::Vault(_)) => {
-                ErrorReason::MasterKeyFailed
-            }
+            Error::Rotation(
+                RotationError::File(_) | RotationError::Elsewhere(_) | RotationError::Vault(_),
+            ) => ErrorReason::MasterKeyFailed,
             Error::Rotation(RotationError::Store(_)) => ErrorReason::StoreFailed,
             Error::Application(error) => of_application(error),
             Error::Account(error) => of_account(error),

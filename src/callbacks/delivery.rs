@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     access::Application,
+    contents::Unopened,
     machine::{PolicySnapshot, WorkflowId, retry_delay},
     store::StoreError,
 };
@@ -100,11 +101,11 @@ fn prepare(
     if let Some(request) = render_request(store, id, callback, now)? {
         return Ok(Some(request));
     }
-    // What it is about is past retention, or its application gone or without a webhook by now.
+    // What it is about is past retention or its contents are, or its application is gone or has no webhook by now.
     store.save(id, None)?;
     tracing::info!(
         about = %id.about, application = %callback_application,
-        "a callback is dropped: what it is about is past retention, or its application has no webhook any more"
+        "a callback is dropped: what it is about is past retention or forgotten, or its application has no webhook any more"
     );
     store.context.metrics.callbacks("dropped", 1);
     Ok(None)
@@ -145,7 +146,12 @@ fn rendered_status(
 ) -> Result<Option<(CallbackTarget, Vec<u8>)>, StoreError> {
     let (reader, workflow) = (&store.context.reader, WorkflowId(id.about));
     let Some(record) = reader.record(workflow)? else { return Ok(None) };
-    let Ok(contents) = store.context.contents.open(&record.contents) else { return Ok(None) };
+    let contents = match store.context.contents.open(&record) {
+        Ok(contents) => contents,
+        Err(Unopened::Gone) => return Ok(None),
+        // It waits, as what cannot be signed does.
+        Err(Unopened::Unreadable(why)) => return Err(StoreError::Io(why)),
+    };
     let Some(target) = CallbackTarget::of(&record, &contents, application) else {
         return Ok(None);
     };

@@ -24,12 +24,14 @@ use super::{
     handoff::{Handoff, HandoffBuffer},
     notification::{NotificationKind, notifications},
     render,
-    target::CallbackTarget,
+    target::{self, CallbackTarget},
     wake::WakeSignal,
 };
 use crate::{
+    access::Application,
+    contents::Unopened,
     machine::{Fact, WorkflowId},
-    store::{self, Cursor, Kind, Row, SettingChange, Settings, StoreError},
+    store::{self, Cursor, Kind, Record, Row, SettingChange, Settings, StoreError},
 };
 
 /// How many rows are read at once.
@@ -285,13 +287,7 @@ impl JournalFollower {
             return Ok(());
         };
         let Some(application) = self.store.application(&record.tenant, id)? else { return Ok(()) };
-        // Where it goes may be nobody's business any more.
-        let Ok(contents) = self.store.context.contents.open(&record.contents) else {
-            return Ok(());
-        };
-        let Some(target) = CallbackTarget::of(&record, &contents, &application) else {
-            return Ok(());
-        };
+        let Some(destination) = self.destination(&record, &application) else { return Ok(()) };
         let timeline = reader.timeline(row.workflow)?;
         let facts = row.sequence..row.sequence + row.facts.len() as u32;
         for notification in notifications(&record, timeline.iter().map(|row| &**row)) {
@@ -313,7 +309,7 @@ impl JournalFollower {
                 tenant: Arc::clone(&record.tenant),
                 application: application.id,
                 subject,
-                destination: target.destination(&record.tenant, application.id),
+                destination,
                 create_time: row.at.engine,
                 attempts_since: row.at.engine,
                 attempt_count: 0,
@@ -325,6 +321,25 @@ impl JournalFollower {
             made.push((id, callback));
         }
         Ok(())
+    }
+
+    /// Where the callbacks of a workflow go; `None` if nobody is to be told any more.
+    fn destination(&self, record: &Record, application: &Application) -> Option<u64> {
+        match self.store.context.contents.open(record) {
+            Ok(contents) => {
+                let target = CallbackTarget::of(record, &contents, application)?;
+                Some(target.destination(&record.tenant, application.id))
+            }
+            Err(Unopened::Gone) => {
+                self.store.context.metrics.callbacks("dropped", 1);
+                None
+            }
+            // It is made all the same, and waits until that can be read.
+            Err(Unopened::Unreadable(why)) => {
+                tracing::error!(workflow = %record.id, why, "it could not be read where callbacks go");
+                Some(target::destination(&record.tenant, application.id, ""))
+            }
+        }
     }
 
     /// Dead-letters at once: its application's receiver has been away for so long that no further

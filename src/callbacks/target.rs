@@ -54,13 +54,18 @@ impl CallbackTarget {
     /// application to one host take turns with those of others.
     pub(super) fn destination(&self, tenant: &str, application: Uuid) -> u64 {
         let origin = Url::parse(&self.url).map(|url| url.origin().ascii_serialization());
-        let mut hash = Sha256::new();
-        hash.update((tenant.len() as u64).to_be_bytes());
-        hash.update(tenant.as_bytes());
-        hash.update(application.as_bytes());
-        hash.update(origin.unwrap_or_default());
-        let mut number = [0; 8];
-        number.copy_from_slice(&hash.finalize()[..8]);
-        u64::from_be_bytes(number)
+        destination(tenant, application, &origin.unwrap_or_default())
     }
+}
+
+/// The number of a destination whose origin is known, or empty.
+pub(super) fn destination(tenant: &str, application: Uuid, origin: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update((tenant.len() as u64).to_be_bytes());
+    hash.update(tenant.as_bytes());
+    hash.update(application.as_bytes());
+    hash.update(origin);
+    let mut number = [0; 8];
+    number.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_be_bytes(number)
 }

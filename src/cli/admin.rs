@@ -13,6 +13,7 @@ use super::{
     undo::TempFolder,
 };
 use crate::{
+    access::MasterKeys,
     owned_files,
     pb::v1::OpenWorkflows,
     store::{CheckReport, SledOptions, SledStore, StoreError, check_backup},
@@ -58,9 +59,10 @@ pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, CommandFailure>
     }
     match args.remote.output {
         Output::Json => {
-            let CheckReport { workflows, open, rows, .. } = checked;
+            let CheckReport { workflows, open, rows, key_files, .. } = checked;
             let told = serde_json::json!({
-                "file": shown, "workflows": workflows, "open_workflows": open, "rows": rows
+                "file": shown, "workflows": workflows, "open_workflows": open, "rows": rows,
+                "key_files": key_files
             });
             show::line(&told.to_string());
         }
@@ -78,8 +80,12 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
     if !checked.is_whole || !(checked.is_sound() || args.despite_findings) {
         return Err(unsound(&args.file.display().to_string(), &checked));
     }
+    let master_key = args.master_key.as_deref().map(master_key).transpose()?;
     let options = SledOptions { folder: args.data.clone(), cache_bytes: CACHE_BYTES };
     SledStore::restore(&args.file, &options).map_err(store_failed)?;
+    if let Some(key) = &master_key {
+        keep_master_key(&args.data, key)?;
+    }
     let data = args.data.display();
     show::line(&format!(
         "{data}: {}\n\nIt has a restore lock: `dispatch serve --data {data}` takes receipts and cancels, \
@@ -87,7 +93,43 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
          of what was open.",
         counted(&checked)
     ));
+    if checked.key_files == 0 && checked.workflows > 0 {
+        show::line(
+            "\nThe backup holds no keys of contents, as that of a store in memory: nobody can read who was \
+             reached and what was said,\nand it is served with --read-only alone.",
+        );
+    } else if master_key.is_none() {
+        show::line(&format!(
+            "\nWho was reached and what was said is encrypted in it: put the master.key of the folder that the backup was taken \
+             of into {data},\nunless the configuration gives the key (access.master_key)."
+        ));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a file that holds a master key says.
+fn master_key(file: &Path) -> Result<Vec<u8>, CommandFailure> {
+    let wrong = |problem: String| {
+        let text = format!("--master-key {}: {problem}", file.display());
+        CommandFailure { code: 2, text }
+    };
+    if !file.is_file() {
+        return Err(wrong("there is no such file".to_owned()));
+    }
+    MasterKeys::kept_in(file).map_err(wrong)?;
+    std::fs::read(file).map_err(|error| wrong(error.to_string()))
+}
+
+fn keep_master_key(folder: &Path, key: &[u8]) -> Result<(), CommandFailure> {
+    let at = folder.join(MasterKeys::FILE);
+    let kept = owned_files::create_new(&at).and_then(|mut file| {
+        file.write_all(key)?;
+        file.sync_all()
+    });
+    kept.map_err(|error| CommandFailure {
+        code: 1,
+        text: format!("the folder is restored, and {} could not be written: {error}", at.display()),
+    })
 }
 
 pub(super) fn check(args: CheckArgs) -> Result<ExitCode, CommandFailure> {
@@ -171,8 +213,13 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn counted(checked: &CheckReport) -> String {
-    let CheckReport { workflows, open, rows, .. } = checked;
-    format!("{workflows} workflows, {open} of them open, {rows} transitions")
+    let CheckReport { workflows, open, rows, key_files, .. } = checked;
+    let keys = match key_files {
+        0 => String::new(),
+        1 => ", 1 file of keys".to_owned(),
+        files => format!(", {files} files of keys"),
+    };
+    format!("{workflows} workflows, {open} of them open, {rows} transitions{keys}")
 }
 
 fn unsound(what: &str, checked: &CheckReport) -> CommandFailure {

@@ -298,6 +298,10 @@ struct RestoreArgs {
     /// The data folder to make; it must be new or empty.
     #[arg(long, env = "DISPATCH_DATA", value_name = "FOLDER")]
     data: PathBuf,
+    /// The `master.key` of the folder that the backup was taken of, to be copied into the new one: no backup
+    /// holds it. Not needed where the configuration gives the key (access.master_key).
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
     /// Restore it although `dispatch check` finds something wrong with some workflow.
     #[arg(long)]
     despite_findings: bool,

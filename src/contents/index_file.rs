@@ -19,7 +19,9 @@ use aws_lc_rs::rand;
 use uuid::Uuid;
 
 use super::{
-    SlotError, Wrap, WrapError, segment_file::SegmentFile, segment_header::SEALED_BYTES,
+    SlotError, Wrap, WrapError,
+    segment_file::{FileAccess, SegmentFile},
+    segment_header::SEALED_BYTES,
     slot_key::KEY_BYTES,
 };
 use crate::{
@@ -92,10 +94,10 @@ impl IndexFile {
             file.sync_all()?;
             fs::rename(&new, path)?;
             File::open(folder)?.sync_all()?;
-            File::options().read(true).write(true).open(path)
+            FileAccess::Overwrite.open(path)
         };
         let file = durable().map_err(|error| SlotError::io("cannot make", path, &error))?;
-        Ok(IndexFile { file: SegmentFile::new(file), path: path.to_owned(), state })
+        Ok(IndexFile { file, path: path.to_owned(), state })
     }
 
     /// The one that there is; `None` if there is none.
@@ -105,11 +107,12 @@ impl IndexFile {
     pub(super) fn open(
         folder: &Path,
         wrap: &dyn Wrap,
+        access: FileAccess,
     ) -> Result<Option<(IndexFile, LastingKeys)>, SlotError> {
         let path = folder.join(NAME);
         let failed = |error: io::Error| SlotError::io("cannot read", &path, &error);
-        let file = match File::options().read(true).write(true).open(&path) {
-            Ok(file) => SegmentFile::new(file),
+        let file = match access.open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
@@ -141,6 +144,20 @@ impl IndexFile {
         if changed == self.state {
             return Ok(());
         }
+        self.write(is_durable, changed)
+    }
+
+    /// Seals the keys anew, in both copies, one after the other: cut off anywhere, one of them is whole.
+    pub(super) fn seal_anew(&mut self, wrap: &dyn Wrap) -> Result<(), SlotError> {
+        let opened = wrap.open(PLACE, &self.state.sealed);
+        let keys = opened.map_err(|why| SlotError::sealed(&self.path, why))?;
+        wrap.seal(PLACE, &keys, &mut |sealed| {
+            self.write(true, IndexState { sealed: sealed.to_vec(), ..self.state.clone() })?;
+            self.write(true, self.state.clone())
+        })
+    }
+
+    fn write(&mut self, is_durable: bool, mut changed: IndexState) -> Result<(), SlotError> {
         changed.generation += 1;
         let copy =
             changed.encode().ok_or_else(|| SlotError::sealed(&self.path, WrapError::Failed))?;
@@ -149,7 +166,11 @@ impl IndexFile {
             .file
             .write(&copy, at)
             .and_then(|()| if is_durable { self.file.sync() } else { Ok(()) });
-        written.map_err(|error| SlotError::io("cannot write", &self.path, &error))?;
+        if let Err(error) = written {
+            // The next one is newer than what this may have left, and stands in its place.
+            self.state.generation += 2;
+            return Err(SlotError::io("cannot write", &self.path, &error));
+        }
         self.state = changed;
         Ok(())
     }
@@ -201,6 +222,20 @@ impl IndexState {
             sealed: rest.get(2..)?.to_vec(),
         })
     }
+}
+
+/// The file as it stands.
+pub(super) fn image(folder: &Path) -> Result<Vec<u8>, SlotError> {
+    let path = folder.join(NAME);
+    let read = FileAccess::Read.open(&path).and_then(|file| file.read_up_to(2 * SECTOR, 0));
+    read.map_err(|error| SlotError::io("cannot read", &path, &error))
+}
+
+/// Those of a folder that is not there: nothing was ever made with them, and nothing will be.
+pub(super) fn no_lasting_keys() -> Result<LastingKeys, SlotError> {
+    let mut keys = [0; 2 * KEY_BYTES];
+    rand::fill(&mut keys).map_err(|_| SlotError::sealed(Path::new(PLACE), WrapError::Failed))?;
+    Ok(lasting(&keys))
 }
 
 fn lasting(bytes: &[u8; 2 * KEY_BYTES]) -> LastingKeys {

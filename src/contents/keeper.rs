@@ -1,52 +1,132 @@
 //! Turns contents into the bytes that are stored, and back.
 
-use super::{Contents, RequestDigest};
-use crate::store::{ExistingRequest, Fingerprint, KeySlot, SealedContents};
+use std::{fmt, sync::Arc};
 
-/// How contents are written: the first byte of what is stored. In clear.
-const IN_CLEAR: u8 = 0;
+use super::{
+    ContentKeys, Contents, Family, MemoryKeys, RequestDigest, SealError, SlotError, SlotKey, seal,
+};
+use crate::{
+    machine::WorkflowId,
+    store::{ExistingRequest, Fingerprint, KeySlot, Record, SealedContents},
+};
 
-/// Turns contents into the bytes that are stored, and back. Contents are not encrypted yet: these bytes are
-/// readable by whoever reads the data folder.
-#[derive(Debug, Default)]
-pub struct ContentsKeeper(());
+/// Turns contents into the bytes that are stored, and back: each workflow's under a key of its own.
+pub struct ContentsKeeper {
+    keys: Arc<dyn ContentKeys>,
+}
+
+/// A key that was given out for one workflow, and sealed nothing yet.
+#[derive(Debug)]
+pub struct FreshKey {
+    slot: KeySlot,
+    key: SlotKey,
+}
 
 /// Why contents could not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unopened {
-    /// What is stored is damaged, or of a version that this program does not know.
-    Unreadable,
+    /// Their key was destroyed: nobody can open them any more.
+    Gone,
+    /// Their key is lost, or they are damaged: one sentence, without a word of them.
+    Unreadable(String),
 }
 
 impl ContentsKeeper {
-    /// The contents as they are stored.
-    pub fn seal(&self, contents: &Contents) -> SealedContents {
-        let bytes = postcard::to_extend(contents, vec![IN_CLEAR]).unwrap_or_default();
-        SealedContents { slot: KeySlot(0), bytes: bytes.into() }
+    /// One that has its keys there.
+    pub fn new(keys: Arc<dyn ContentKeys>) -> ContentsKeeper {
+        ContentsKeeper { keys }
     }
 
-    /// What was sealed.
+    /// One whose keys are in memory and follow from a seed: they go with it.
+    pub fn in_memory(seed: [u8; 32]) -> ContentsKeeper {
+        ContentsKeeper::new(Arc::new(MemoryKeys::new(seed)))
+    }
+
+    /// A key for one workflow's contents, if one is at hand; never waits for the disk.
+    pub fn try_take(&self) -> Option<FreshKey> {
+        self.keys.try_take(Family::Workflow).map(|(slot, key)| FreshKey { slot, key })
+    }
+
+    /// A key for one workflow's contents. Waits for the disk where none is at hand.
     ///
     /// # Errors
-    /// If it cannot be opened.
-    pub fn open(&self, sealed: &SealedContents) -> Result<Contents, Unopened> {
-        match sealed.bytes.split_first() {
-            Some((&IN_CLEAR, bytes)) => {
-                postcard::from_bytes(bytes).map_err(|_| Unopened::Unreadable)
-            }
-            Some(_) | None => Err(Unopened::Unreadable),
+    /// If none can be made.
+    pub fn take(&self) -> Result<FreshKey, SlotError> {
+        self.keys.take(Family::Workflow).map(|(slot, key)| FreshKey { slot, key })
+    }
+
+    /// The contents of a workflow.
+    ///
+    /// # Errors
+    /// If they cannot be opened.
+    pub fn open(&self, record: &Record) -> Result<Contents, Unopened> {
+        let SealedContents { slot, bytes } = &record.contents;
+        let unreadable = |why: String| Unopened::Unreadable(why);
+        let key = self.keys.key(Family::Workflow, *slot);
+        let key = key.map_err(|error| unreadable(error.to_string()))?.ok_or(Unopened::Gone)?;
+        let opened = seal::open(&key, *slot, record.id, bytes);
+        let plain = opened.map_err(|error| unreadable(error.to_string()))?;
+        postcard::from_bytes(&plain).map_err(|_| {
+            unreadable("they are of a form that this program does not know".to_owned())
+        })
+    }
+
+    /// Whether an earlier request asked for what this digest is of. Where its key is gone or lost nobody can tell, and it
+    /// counts as the same: what is repeated makes nothing new, whatever it was.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn is_same(
+        &self,
+        existing: &ExistingRequest,
+        digest: &RequestDigest,
+    ) -> Result<bool, SlotError> {
+        match self.keys.key(Family::Workflow, existing.slot) {
+            Ok(Some(key)) => Ok(fingerprint(&key, digest) == existing.fingerprint),
+            Ok(None)
+            | Err(
+                SlotError::Lost(..)
+                | SlotError::NotGiven(..)
+                | SlotError::Damaged { .. }
+                | SlotError::Sealed { .. },
+            ) => Ok(true),
+            Err(error) => Err(error),
         }
     }
+}
 
-    /// By what a repeat of a request is known that was sealed under the key at `slot`.
-    pub fn fingerprint(&self, _slot: KeySlot, digest: &RequestDigest) -> Fingerprint {
-        let mut short = [0; 16];
-        short.copy_from_slice(&digest.0[..16]);
-        Fingerprint(short)
+impl FreshKey {
+    /// By what a repeat of a request with this digest is known.
+    pub fn fingerprint(&self, digest: &RequestDigest) -> Fingerprint {
+        fingerprint(&self.key, digest)
     }
 
-    /// Whether an earlier request asked for what this digest is of.
-    pub fn is_same(&self, existing: &ExistingRequest, digest: &RequestDigest) -> bool {
-        self.fingerprint(existing.slot, digest) == existing.fingerprint
+    /// Seals the contents of this workflow.
+    ///
+    /// # Errors
+    /// If they are larger than what is sealed, or the cryptographic library fails.
+    pub fn seal(self, id: WorkflowId, contents: &Contents) -> Result<SealedContents, SealError> {
+        let plain = postcard::to_stdvec(contents).map_err(|_| SealError::Failed)?;
+        let bytes = seal::seal(&self.key, self.slot, id, &plain)?;
+        Ok(SealedContents { slot: self.slot, bytes })
+    }
+}
+
+fn fingerprint(key: &SlotKey, digest: &RequestDigest) -> Fingerprint {
+    Fingerprint(seal::fingerprint(key, &digest.0))
+}
+
+impl fmt::Display for Unopened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unopened::Gone => f.write_str("its key was destroyed"),
+            Unopened::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl fmt::Debug for ContentsKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentsKeeper")
     }
 }

@@ -24,16 +24,17 @@ use std::{
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 
 use super::{
-    ContentKeys, Family, LastingKey, PersonTag, SlotError, SlotKey, Wrap,
+    ContentKeys, Family, LastingKey, PersonTag, SlotError, SlotKey, Wrap, WrapError,
     index_file::{self, IndexFile, LastingKeys},
     key_segment::{KeySegment, OwnerId, PageKeys, SlotNote},
     key_stock::{KeyStock, KeyTask},
+    segment_file::FileAccess,
     segment_header::PAGES,
     slot_key::mac,
 };
 use crate::{
     owned_files,
-    store::{Cursor, Incarnation, KeySlot},
+    store::{Cursor, KeySlot, StoreLives},
 };
 
 /// How often owners and traces are written.
@@ -53,6 +54,7 @@ pub struct KeyRing {
 pub struct OpenedKeys {
     shared: SharedKeys,
     maker: SegmentMaker,
+    cursor: Cursor,
     is_new: bool,
 }
 
@@ -81,15 +83,17 @@ struct SharedKeys {
     segments: RwLock<BTreeMap<(Family, u32), FoundSegment>>,
     stock: KeyStock,
     notes: Mutex<WaitingNotes>,
-    /// Held by whoever writes notes.
-    index: Mutex<IndexFile>,
+    /// Held by whoever writes notes. `None` if nothing is written.
+    index: Option<Mutex<IndexFile>>,
     lasting: [hmac::Key; 2],
+    /// Held while a segment is made, until it is among the others.
+    making: Mutex<()>,
     pages: AtomicU64,
     failures: AtomicU64,
 }
 
 #[derive(Clone)]
-enum FoundSegment {
+pub(super) enum FoundSegment {
     Open(Arc<KeySegment>),
     Unreadable(SlotError),
 }
@@ -102,6 +106,12 @@ struct WaitingNotes {
     lost: u64,
 }
 
+/// What there is in a folder.
+struct FoundFolder {
+    index: Option<(IndexFile, LastingKeys)>,
+    segments: BTreeMap<(Family, u32), FoundSegment>,
+}
+
 /// Of the thread that makes pages: which segment of each family has room, and what the next will be called.
 struct SegmentMaker {
     filling: [Option<Arc<KeySegment>>; Family::ALL.len()],
@@ -109,50 +119,150 @@ struct SegmentMaker {
 }
 
 impl KeyRing {
-    /// Opens the folder at `folder`, or makes it, for a store of this incarnation.
+    /// Opens the folder at `folder`, or makes it, for this store. One that belongs to a former life of the store
+    /// belongs to this one from then on.
     ///
     /// # Errors
     /// If the master key does not open it, it belongs to another store, its index is missing or damaged, or the disk
     /// fails. A segment that cannot be read is none: see [`OpenedKeys::unreadable`].
     pub fn open(
         folder: &Path,
-        incarnation: Incarnation,
+        store: &StoreLives,
         wrap: Arc<dyn Wrap>,
     ) -> Result<OpenedKeys, SlotError> {
         make_folder(folder)?;
-        let names = segment_names(folder)?;
-        let opened = IndexFile::open(folder, &*wrap)?;
-        let is_new = opened.is_none();
-        if is_new && let Some((family, segment)) = names.first() {
-            return Err(SlotError::Refused(format!(
-                "{} has {} and no index: put the whole folder back, as it was, or restore a backup",
-                folder.display(),
-                family.file_name(*segment)
-            )));
-        }
-        let (index, lasting) = match opened {
+        let mut found = FoundFolder::read(folder, store, &*wrap, FileAccess::Overwrite)?;
+        let is_new = found.index.is_none();
+        let (mut index, lasting) = match found.index.take() {
             Some(opened) => opened,
-            None => IndexFile::create(folder, incarnation, &*wrap)?,
+            None => IndexFile::create(folder, store.incarnation, &*wrap)?,
         };
-        if index.state().incarnation != incarnation {
-            return Err(SlotError::Refused(format!(
-                "{} holds the keys of another store: put back the folder that belongs to this one",
-                folder.display()
-            )));
+        if index.state().incarnation != store.incarnation {
+            index.change(true, |state| {
+                state.incarnation = store.incarnation;
+                // What the former life did later is not here, and other rows will have its numbers.
+                state.cursor = state.cursor.min(store.newest);
+            })?;
         }
+        let cursor = index.state().cursor;
         let mut maker = SegmentMaker { filling: Default::default(), next: index.state().next };
-        let mut segments = BTreeMap::new();
-        for (family, number) in names {
-            let found = match KeySegment::open(folder, (family, number), &*wrap) {
-                Ok(segment) => FoundSegment::Open(Arc::new(segment)),
-                Err(error) => FoundSegment::Unreadable(error),
-            };
-            maker.found(family, number, &found);
-            segments.insert((family, number), found);
-            rest_before(&segments, family, number);
+        for ((family, number), segment) in &found.segments {
+            maker.found(*family, *number, segment);
         }
-        let shared = SharedKeys::new(folder, wrap, segments, index, &lasting);
-        Ok(OpenedKeys { shared, maker, is_new })
+        let stock = KeyStock::new(maker.first_slots());
+        let index = Some(Mutex::new(index));
+        let shared = SharedKeys::new(folder, wrap, found.segments, (stock, index), &lasting);
+        Ok(OpenedKeys { shared, maker, cursor, is_new })
+    }
+
+    /// Opens the folder to read it, on a disk that may be full: nothing is written, no key is given out and none is
+    /// destroyed. One that is not there has no keys.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`].
+    pub fn open_to_read(
+        folder: &Path,
+        store: &StoreLives,
+        wrap: Arc<dyn Wrap>,
+    ) -> Result<KeyRing, SlotError> {
+        let found = match folder.is_dir() {
+            true => FoundFolder::read(folder, store, &*wrap, FileAccess::Read)?,
+            false => FoundFolder { index: None, segments: BTreeMap::new() },
+        };
+        let lasting = match found.index {
+            Some((_, lasting)) => lasting,
+            None => index_file::no_lasting_keys()?,
+        };
+        let stock = KeyStock::closed(SlotError::ReadOnly);
+        let shared = SharedKeys::new(folder, wrap, found.segments, (stock, None), &lasting);
+        Ok(KeyRing { shared: Arc::new(shared), worker: Mutex::new(None) })
+    }
+
+    /// The segments that cannot be read, and why. What their keys sealed cannot be opened.
+    pub fn unreadable(&self) -> Vec<SlotError> {
+        self.shared.unreadable()
+    }
+
+    /// How many files there are whose secrets are sealed.
+    pub fn sealed(&self) -> u64 {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.len() as u64 + u64::from(!self.shared.is_read_only())
+    }
+
+    /// Seals the secret of each file anew, with the master key that is current now, and tells of each whether it
+    /// could be opened. Cut off anywhere, each file opens with the key of before or the one of now; to be done
+    /// again is no error.
+    ///
+    /// # Errors
+    /// The first failure, if a file may still need the key of before; the others were sealed anew all the same.
+    pub fn seal_anew(&self, tell: &dyn Fn(bool)) -> Result<(), SlotError> {
+        let wrap = &*self.shared.wrap;
+        let mut failed = self.shared.index()?.seal_anew(wrap);
+        tell(failed.is_ok());
+        // One that is being made may be sealed with the key of before, and is not among them yet.
+        drop(lock(&self.shared.making));
+        for ((family, number), segment) in self.shared.all_segments() {
+            let sealed = match segment {
+                FoundSegment::Open(segment) => segment.seal_anew(wrap),
+                FoundSegment::Unreadable(_) => {
+                    KeySegment::seal_file_anew(&self.shared.folder, (family, number), wrap)
+                }
+            };
+            tell(sealed.is_ok());
+            match sealed {
+                // Nothing in it that a key would open.
+                Ok(()) | Err(SlotError::Lost(..) | SlotError::Damaged { .. }) => {}
+                Err(SlotError::Sealed {
+                    why: WrapError::OtherKey | WrapError::Damaged, ..
+                }) => {}
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
+    }
+
+    /// Retires the segments of a family before this one: nothing that is kept was sealed with a key of theirs. Returns
+    /// how many. A file that cannot be read stays.
+    ///
+    /// # Errors
+    /// The first failure; the others were retired all the same.
+    pub fn retire_before(&self, family: Family, segment: u32) -> Result<usize, SlotError> {
+        let shared = &self.shared;
+        drop(shared.index()?);
+        let (mut retired, mut failed) = (0, Ok(()));
+        for segment in shared.open_segments(family).into_iter().filter(|it| it.number() < segment) {
+            match segment.retire() {
+                Ok(()) | Err(SlotError::Lost(..)) => {
+                    let at = (family, segment.number());
+                    let mut segments =
+                        shared.segments.write().unwrap_or_else(PoisonError::into_inner);
+                    segments.remove(&at);
+                    retired += 1;
+                }
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed.map(|()| retired)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    pub(super) fn found(&self, family: Family, segment: u32) -> Option<FoundSegment> {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.get(&(family, segment)).cloned()
+    }
+
+    /// The slot from which on none was given out.
+    pub(super) fn not_given(&self, family: Family) -> KeySlot {
+        self.shared.stock.not_given(family)
+    }
+
+    /// The index as it stands on the disk.
+    pub(super) fn index_image(&self) -> Result<Vec<u8>, SlotError> {
+        let _writing = self.shared.index.as_ref().map(lock);
+        index_file::image(&self.shared.folder)
     }
 
     /// What there is to tell of it.
@@ -172,6 +282,12 @@ impl KeyRing {
         }
     }
 
+    /// What it holds, by what it is called: for a metric.
+    pub fn tables(&self) -> [(&'static str, usize); 3] {
+        let KeyFigures { segments, unreadable, notes, .. } = self.figures();
+        [("key_segments", segments), ("unreadable_key_segments", unreadable), ("key_notes", notes)]
+    }
+
     /// Gives out nothing more, and writes durably what it still has. Without it the next start reads more of
     /// the journal.
     ///
@@ -179,7 +295,7 @@ impl KeyRing {
     /// If that could not be written.
     pub fn close(&self) -> Result<(), SlotError> {
         self.shared.stock.close();
-        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let worker = lock(&self.worker).take();
         // It panics nowhere; if it did, its panic was told.
         let has_ended = worker.is_some_and(|worker| worker.join().is_ok());
         if has_ended { self.shared.write_notes(true) } else { Ok(()) }
@@ -206,7 +322,7 @@ impl OpenedKeys {
     /// Up to where in the journal it is written whose the slots are: what records behind it use, [`OpenedKeys::begin`] is
     /// to be told, and they are to be noted once more.
     pub fn cursor(&self) -> Cursor {
-        self.shared.index().state().cursor
+        self.cursor
     }
 
     /// Whether there was none before.
@@ -216,12 +332,7 @@ impl OpenedKeys {
 
     /// The segments that cannot be read, and why. What their keys sealed cannot be opened.
     pub fn unreadable(&self) -> Vec<SlotError> {
-        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = segments.values().filter_map(|found| match found {
-            FoundSegment::Unreadable(error) => Some(error.clone()),
-            FoundSegment::Open(_) => None,
-        });
-        unreadable.collect()
+        self.shared.unreadable()
     }
 
     /// Begins to give out keys. `used` are the highest slots that records and rows have, of those behind
@@ -305,7 +416,9 @@ impl ContentKeys for KeyRing {
         family: Family,
         addresses: &[&str],
     ) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
-        self.shared.write_notes(false)?;
+        if !self.shared.is_read_only() {
+            self.shared.write_notes(false)?;
+        }
         let mut found = Vec::new();
         for segment in self.shared.open_segments(family) {
             found.extend(segment.find(addresses)?);
@@ -327,20 +440,30 @@ impl SharedKeys {
         folder: &Path,
         wrap: Arc<dyn Wrap>,
         segments: BTreeMap<(Family, u32), FoundSegment>,
-        index: IndexFile,
+        (stock, index): (KeyStock, Option<Mutex<IndexFile>>),
         lasting: &LastingKeys,
     ) -> SharedKeys {
         SharedKeys {
             folder: folder.to_owned(),
             wrap,
             segments: RwLock::new(segments),
-            stock: KeyStock::new(),
+            stock,
             notes: Mutex::default(),
-            index: Mutex::new(index),
+            index,
             lasting: lasting.map(|key| hmac::Key::new(HMAC_SHA256, &key)),
+            making: Mutex::default(),
             pages: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
+    }
+
+    fn unreadable(&self) -> Vec<SlotError> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = segments.values().filter_map(|found| match found {
+            FoundSegment::Unreadable(error) => Some(error.clone()),
+            FoundSegment::Open(_) => None,
+        });
+        unreadable.collect()
     }
 
     /// Makes pages and writes notes, until it is closed.
@@ -391,8 +514,9 @@ impl SharedKeys {
                 // Whatever fails: this number is used.
                 maker.next[position] = next;
                 let at = (family, number);
+                let _making = lock(&self.making);
                 let (segment, keys) = KeySegment::create(&self.folder, at, &*self.wrap, count)?;
-                self.index().change(true, |state| state.next[position] = next)?;
+                self.index()?.change(true, |state| state.next[position] = next)?;
                 let segment = Arc::new(segment);
                 let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
                 segments.insert(at, FoundSegment::Open(Arc::clone(&segment)));
@@ -406,6 +530,9 @@ impl SharedKeys {
     }
 
     fn add_note(&self, family: Family, note: SlotNote) {
+        if self.is_read_only() {
+            return;
+        }
         let mut waiting = self.notes();
         if waiting.notes.len() >= NOTES {
             drop(waiting);
@@ -422,7 +549,7 @@ impl SharedKeys {
 
     /// Writes what waits, then up to where that is complete.
     fn write_notes(&self, is_last: bool) -> Result<(), SlotError> {
-        let mut index = self.index();
+        let mut index = self.index()?;
         let (notes, through) = {
             let mut waiting = self.notes();
             (std::mem::take(&mut waiting.notes), waiting.through.take())
@@ -459,6 +586,9 @@ impl SharedKeys {
     }
 
     fn destroy(&self, family: Family, slots: &[KeySlot]) -> Result<(), SlotError> {
+        if self.is_read_only() {
+            return Err(SlotError::ReadOnly);
+        }
         let mut by_segment: BTreeMap<u32, BTreeSet<KeySlot>> = BTreeMap::new();
         let mut failed = Ok(());
         for slot in slots {
@@ -500,6 +630,10 @@ impl SharedKeys {
         }
     }
 
+    fn all_segments(&self) -> BTreeMap<(Family, u32), FoundSegment> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn open_segments(&self, family: Family) -> Vec<Arc<KeySegment>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let of_family = segments.range((family, 0)..=(family, u32::MAX));
@@ -511,13 +645,57 @@ impl SharedKeys {
             .collect()
     }
 
-    // What is held is whole, whatever panicked.
     fn notes(&self) -> MutexGuard<'_, WaitingNotes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.notes)
     }
 
-    fn index(&self) -> MutexGuard<'_, IndexFile> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    fn index(&self) -> Result<MutexGuard<'_, IndexFile>, SlotError> {
+        let index = self.index.as_ref().ok_or(SlotError::ReadOnly)?;
+        Ok(lock(index))
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.index.is_none()
+    }
+}
+
+impl FoundFolder {
+    fn read(
+        folder: &Path,
+        store: &StoreLives,
+        wrap: &dyn Wrap,
+        access: FileAccess,
+    ) -> Result<FoundFolder, SlotError> {
+        let names = segment_names(folder, access)?;
+        let index = IndexFile::open(folder, wrap, access)?;
+        if let (None, Some((family, segment))) = (&index, names.first()) {
+            return Err(SlotError::Refused(format!(
+                "{} has {} and no index: put the whole folder back, as it was, or restore a backup",
+                folder.display(),
+                family.file_name(*segment)
+            )));
+        }
+        let of = index.as_ref().map_or(store.incarnation, |(index, _)| index.state().incarnation);
+        if of != store.incarnation && !store.former.contains(&of) {
+            return Err(SlotError::Refused(format!(
+                "{} holds the keys of another store: put back the folder that belongs to this one",
+                folder.display()
+            )));
+        }
+        let mut segments = BTreeMap::new();
+        for (family, number) in names {
+            let found = match KeySegment::open(folder, (family, number), wrap, access) {
+                Ok(segment) => FoundSegment::Open(Arc::new(segment)),
+                // What may be mended from outside is not to cost every message that it seals.
+                Err(error @ SlotError::Io(_)) if access == FileAccess::Overwrite => {
+                    return Err(error);
+                }
+                Err(error) => FoundSegment::Unreadable(error),
+            };
+            segments.insert((family, number), found);
+            rest_before(&segments, family, number);
+        }
+        Ok(FoundFolder { index, segments })
     }
 }
 
@@ -531,6 +709,19 @@ impl SegmentMaker {
             FoundSegment::Unreadable(_) => None,
         };
     }
+
+    /// From which slot of each family on keys will be made.
+    fn first_slots(&self) -> [KeySlot; Family::ALL.len()] {
+        Family::ALL.map(|family| match &self.filling[family.position()] {
+            Some(segment) => segment.behind(),
+            None => KeySlot::new(self.next[family.position()], 0),
+        })
+    }
+}
+
+// What is held is whole, whatever panicked.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Closes the file of the one that is no longer among the newest.
@@ -553,8 +744,11 @@ fn make_folder(folder: &Path) -> Result<(), SlotError> {
         .map_err(|error| SlotError::io("cannot make the folder", folder, &error))
 }
 
-/// The segments in a folder, in order; rests of what was cut off are removed.
-fn segment_names(folder: &Path) -> Result<BTreeSet<(Family, u32)>, SlotError> {
+/// The segments in a folder, in order; rests of what was cut off are removed, where anything is written.
+pub(super) fn segment_names(
+    folder: &Path,
+    access: FileAccess,
+) -> Result<BTreeSet<(Family, u32)>, SlotError> {
     let failed = |error: io::Error| SlotError::io("cannot read", folder, &error);
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -563,6 +757,9 @@ fn segment_names(folder: &Path) -> Result<BTreeSet<(Family, u32)>, SlotError> {
         let Some(name) = name.to_str() else { continue };
         match name.strip_suffix(".new") {
             Some(of) if of == index_file::NAME || Family::of_file_name(of).is_some() => {
+                if access == FileAccess::Read {
+                    continue;
+                }
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
             Some(_) | None => found.extend(Family::of_file_name(name)),

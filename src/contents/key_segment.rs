@@ -37,11 +37,14 @@ use aws_lc_rs::{
 
 use super::{
     Family, PersonTag, SlotError, SlotKey, Wrap, WrapError,
-    segment_file::SegmentFile,
+    segment_file::{FileAccess, SegmentFile},
     segment_header::{PAGES, SECTOR, SegmentHeader},
     slot_key::{KEY_BYTES, Masked, mac},
 };
-use crate::{owned_files, store::KeySlot};
+use crate::{
+    owned_files,
+    store::{KEY_FILE_BYTES, KeySlot},
+};
 
 /// How many slots a page has.
 pub(super) const PAGE_SLOTS: usize = 2048;
@@ -73,6 +76,7 @@ pub(super) struct KeySegment {
     pages: AtomicU8,
     /// As the header said when it was opened.
     is_gone: bool,
+    access: FileAccess,
     /// `None` while it rests: then it is opened for each use.
     file: Mutex<Option<SegmentFile>>,
 }
@@ -176,7 +180,7 @@ impl KeySegment {
         let new = path.with_extension(format!("{:08}.new", header.segment));
         let failed = |error: io::Error| SlotError::io("cannot make", path, &error);
         owned_files::replace(&new).map_err(failed)?;
-        let file = SegmentFile::new(open_file(&new).map_err(failed)?);
+        let file = FileAccess::Overwrite.open(&new).map_err(failed)?;
         let copy = header.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
         let (pages, family, number) = (header.pages, header.family, header.segment);
         let segment = KeySegment {
@@ -187,6 +191,7 @@ impl KeySegment {
             header: Mutex::new(header),
             pages: AtomicU8::new(pages),
             is_gone: false,
+            access: FileAccess::Overwrite,
             file: Mutex::new(Some(file.clone())),
         };
         let keys = segment.write_pages(&file, 0..pages)?;
@@ -208,10 +213,11 @@ impl KeySegment {
         folder: &Path,
         (family, number): (Family, u32),
         wrap: &dyn Wrap,
+        access: FileAccess,
     ) -> Result<KeySegment, SlotError> {
         let path = folder.join(family.file_name(number));
         let failed = |error: io::Error| SlotError::io("cannot read", &path, &error);
-        let file = SegmentFile::new(open_file(&path).map_err(failed)?);
+        let file = access.open(&path).map_err(failed)?;
         let head = file.read_up_to(2 * SECTOR, 0).map_err(failed)?;
         let header = SegmentHeader::read(&head, family, number)
             .map_err(|problem| SlotError::damaged(&path, problem))?;
@@ -237,6 +243,7 @@ impl KeySegment {
             pages: AtomicU8::new(header.pages),
             is_gone: header.is_gone,
             header: Mutex::new(header),
+            access,
             file: Mutex::new(Some(file)),
             path,
         })
@@ -460,6 +467,83 @@ impl KeySegment {
         Ok(found?.into_iter().filter(|(_, owner)| *owner != [0; OWNER]).collect())
     }
 
+    /// Seals the secret anew, durably when this returns.
+    pub(super) fn seal_anew(&self, wrap: &dyn Wrap) -> Result<(), SlotError> {
+        let file = self.file()?;
+        seal_header_anew(&file, &self.path, &mut self.header(), wrap)
+    }
+
+    /// Ends it: its secret is overwritten with zeros, durably, and then the file is removed. What its keys sealed opens no
+    /// more.
+    pub(super) fn retire(&self) -> Result<(), SlotError> {
+        let file = self.file()?;
+        let _header = self.header();
+        let zeros = [0; SECTOR];
+        let retired = file
+            .write(&zeros, 0)
+            .and_then(|()| file.write(&zeros, SECTOR as u64))
+            .and_then(|()| file.sync())
+            .and_then(|()| fs::remove_file(&self.path));
+        retired.map_err(|error| SlotError::io("cannot remove", &self.path, &error))
+    }
+
+    /// Seals the secret of a file anew that is no segment to be used: cut off behind its header, for instance.
+    pub(super) fn seal_file_anew(
+        folder: &Path,
+        (family, number): (Family, u32),
+        wrap: &dyn Wrap,
+    ) -> Result<(), SlotError> {
+        let path = folder.join(family.file_name(number));
+        let file = match FileAccess::Overwrite.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SlotError::Lost(family, KeySlot::new(number, 0)));
+            }
+            Err(error) => return Err(SlotError::io("cannot open", &path, &error)),
+        };
+        let head = file
+            .read_up_to(2 * SECTOR, 0)
+            .map_err(|error| SlotError::io("cannot read", &path, &error))?;
+        let mut header = SegmentHeader::read(&head, family, number).map_err(|problem| {
+            match SegmentHeader::is_of_another_version(&head) {
+                // A newer program can, with the key that it is sealed with.
+                true => SlotError::Refused(format!("{}: {problem}", path.display())),
+                false => SlotError::damaged(&path, problem),
+            }
+        })?;
+        seal_header_anew(&file, &path, &mut header, wrap)
+    }
+
+    /// The file as it stands, without the keys of slots from this one on.
+    pub(super) fn image(&self, not_given: KeySlot) -> Result<Vec<u8>, SlotError> {
+        let file = self.file()?;
+        let _writing = self.header();
+        let mut bytes = file
+            .read_up_to(KEY_FILE_BYTES, 0)
+            .map_err(|error| SlotError::io("cannot read", &self.path, &error))?;
+        let slots = (0..u16::from(PAGES) * PAGE_SLOTS as u16)
+            .map(|index| KeySlot::new(self.number, index))
+            .filter(|slot| *slot >= not_given);
+        for slot in slots {
+            let at = slot_at(slot) as usize;
+            if let Some(masked) = bytes.get_mut(at..at + KEY_BYTES) {
+                masked.fill(0);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The first slot behind the pages that count.
+    pub(super) fn behind(&self) -> KeySlot {
+        let slots = u64::from(self.pages()) * PAGE_SLOTS as u64;
+        KeySlot(KeySlot::new(self.number, 0).0 + slots)
+    }
+
+    /// Its number in its family.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Gives the open file back; each use opens it from then on.
     pub(super) fn rest(&self) {
         self.open_file().take();
@@ -474,8 +558,8 @@ impl KeySegment {
         if let Some(file) = &*self.open_file() {
             return Ok(file.clone());
         }
-        match open_file(&self.path) {
-            Ok(file) => Ok(SegmentFile::new(file)),
+        match self.access.open(&self.path) {
+            Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(SlotError::Lost(self.family, KeySlot::new(self.number, 0)))
             }
@@ -497,6 +581,35 @@ impl KeySegment {
     fn open_file(&self) -> MutexGuard<'_, Option<SegmentFile>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Seals the secret in a header anew, in both copies, one after the other: cut off anywhere, one of them is
+/// whole, and opens with the key of before or the one of now.
+fn seal_header_anew(
+    file: &SegmentFile,
+    path: &Path,
+    header: &mut SegmentHeader,
+    wrap: &dyn Wrap,
+) -> Result<(), SlotError> {
+    if header.is_gone {
+        return Ok(());
+    }
+    let place = place(header.family, header.segment);
+    let secret = wrap.open(&place, &header.sealed).map_err(|why| SlotError::sealed(path, why))?;
+    wrap.seal(&place, &secret, &mut |sealed| {
+        for _ in 0..2 {
+            let generation = header.generation + 1;
+            let anew = SegmentHeader { generation, sealed: sealed.to_vec(), ..header.clone() };
+            let copy = anew.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
+            if let Err(error) = file.write(&copy, anew.place()).and_then(|()| file.sync()) {
+                // The next one is newer than what this may have left, and stands in its place.
+                header.generation += 2;
+                return Err(SlotError::io("cannot write", path, &error));
+            }
+            *header = anew;
+        }
+        Ok(())
+    })
 }
 
 /// Reads what stands at a place, has it changed, and writes as much of it as differs. What the file does not
@@ -588,8 +701,4 @@ fn more_at(number: u64) -> u64 {
 /// What a segment's secrets are sealed for.
 fn place(family: Family, number: u32) -> String {
     format!("contents/{}", family.file_name(number))
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).open(path)
 }

@@ -23,11 +23,14 @@ pub(super) struct KeyStock {
 
 struct StockState {
     families: [FamilyStock; Family::ALL.len()],
-    is_closing: bool,
+    /// Why nothing is given out any more.
+    closed: Option<SlotError>,
 }
 
 struct FamilyStock {
     ready: VecDeque<PageKeys>,
+    /// Slots are given out in order: this one was not, and none behind it.
+    not_given: KeySlot,
     /// How many pages are to be ready at least, and how many now, with the one that is in use.
     least: usize,
     target: usize,
@@ -65,7 +68,7 @@ pub(super) enum KeyTask {
 impl FamilyStock {
     /// Workflows come by the thousand; of opt-outs and days a page lasts for long, and waits a few
     /// milliseconds to be made.
-    fn new(family: Family) -> FamilyStock {
+    fn new(family: Family, not_given: KeySlot) -> FamilyStock {
         let least = match family {
             Family::Workflow => 3,
             Family::Inbound => 2,
@@ -73,6 +76,7 @@ impl FamilyStock {
         };
         FamilyStock {
             ready: VecDeque::new(),
+            not_given,
             least,
             target: least,
             is_used: family == Family::Workflow,
@@ -89,6 +93,7 @@ impl FamilyStock {
         let page = self.ready.front_mut()?;
         let taken = page.take()?;
         let is_last = page.left() == 0;
+        self.not_given = KeySlot(taken.0.0 + 1);
         if is_last {
             self.ready.pop_front();
         }
@@ -112,10 +117,20 @@ impl FamilyStock {
 }
 
 impl KeyStock {
-    pub(super) fn new() -> KeyStock {
-        let families = Family::ALL.map(FamilyStock::new);
+    /// One that gives out slots of each family from these on.
+    pub(super) fn new(first: [KeySlot; Family::ALL.len()]) -> KeyStock {
+        KeyStock::of(first, None)
+    }
+
+    /// One that gives out nothing, for this reason.
+    pub(super) fn closed(why: SlotError) -> KeyStock {
+        KeyStock::of([KeySlot(u64::MAX); Family::ALL.len()], Some(why))
+    }
+
+    fn of(first: [KeySlot; Family::ALL.len()], closed: Option<SlotError>) -> KeyStock {
+        let families = Family::ALL.map(|family| FamilyStock::new(family, first[family.position()]));
         KeyStock {
-            state: Mutex::new(StockState { families, is_closing: false }),
+            state: Mutex::new(StockState { families, closed }),
             wanted: Condvar::new(),
             made: Condvar::new(),
         }
@@ -143,8 +158,8 @@ impl KeyStock {
         stock.has_waited = true;
         let begun = stock.begun;
         loop {
-            if state.is_closing {
-                return Err(SlotError::Closed);
+            if let Some(why) = &state.closed {
+                return Err(why.clone());
             }
             let stock = &mut state.families[family.position()];
             if let Some((taken, is_last)) = stock.next() {
@@ -169,7 +184,7 @@ impl KeyStock {
         let mut state = self.state();
         loop {
             let now = Instant::now();
-            if state.is_closing {
+            if state.closed.is_some() {
                 return KeyTask::Stop;
             }
             if now >= write_at {
@@ -220,6 +235,11 @@ impl KeyStock {
         self.state().families[family.position()].ready.iter().any(|page| page.holds(slot))
     }
 
+    /// The slot from which on none was given out.
+    pub(super) fn not_given(&self, family: Family) -> KeySlot {
+        self.state().families[family.position()].not_given
+    }
+
     /// How often a key was waited for.
     pub(super) fn waits(&self) -> u64 {
         self.state().families.iter().map(|stock| stock.waits).sum()
@@ -227,7 +247,7 @@ impl KeyStock {
 
     /// Gives out nothing more; who waits hears of it.
     pub(super) fn close(&self) {
-        self.state().is_closing = true;
+        self.state().closed.get_or_insert(SlotError::Closed);
         self.wanted.notify_all();
         self.made.notify_all();
     }

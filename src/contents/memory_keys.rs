@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::{
+    hmac::{self, HMAC_SHA256},
+    rand,
+};
 
 use super::{
     ContentKeys, Family, LastingKey, PersonTag, SlotError, SlotKey,
@@ -36,6 +39,17 @@ impl MemoryKeys {
     /// Those that follow from a seed.
     pub fn new(seed: [u8; 32]) -> MemoryKeys {
         MemoryKeys { seed: hmac::Key::new(HMAC_SHA256, &seed), state: Arc::default() }
+    }
+
+    /// Those that follow from nothing anybody knows.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness.
+    pub fn random() -> Result<MemoryKeys, SlotError> {
+        let mut seed = [0; 32];
+        rand::fill(&mut seed)
+            .map_err(|_| SlotError::Io("the operating system has no randomness".to_owned()))?;
+        Ok(MemoryKeys::new(seed))
     }
 
     /// How many keys were destroyed.

@@ -5,9 +5,9 @@
 //! ([`SealedContents`](crate::store::SealedContents)). Only a [`ContentsKeeper`] makes the one of the other, so
 //! whoever needs what is personal can be found by who opens it.
 //!
-//! To be sealed ([`seal`]) they need a key each. Keys lie in *key segments*, files of fixed places beside the
-//! store, and are made beforehand: one is durable before it is given out ([`ContentKeys`]). To forget is to
-//! overwrite it with zeros. The keeper does not use them yet. Why:
+//! Each workflow's contents are sealed with a key of their own, and that lies in a *key segment*, a file of fixed
+//! places beside the store, under the number of its slot. Keys are made beforehand: a slot is durable before it
+//! is given out. To forget is to overwrite slots with zeros. Why:
 //! [docs/decisions/personal-data.md](../../docs/decisions/personal-data.md).
 
 mod content_keys;
@@ -16,6 +16,7 @@ mod contents;
 mod family;
 mod index_file;
 mod keeper;
+mod key_backup;
 mod key_ring;
 mod key_segment;
 mod key_stock;
@@ -35,15 +36,15 @@ mod wrap;
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
 pub use family::Family;
-pub use keeper::{ContentsKeeper, Unopened};
+pub use keeper::{ContentsKeeper, FreshKey, Unopened};
 pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
 pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
 pub use person_tag::{PersonTag, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
+pub use seal::{SEALED, SealError, TEXT_BYTES, open_row, seal_row};
 #[cfg(any(test, fuzzing))]
-pub(crate) use seal::unpacked;
-pub use seal::{SEALED, SealError, TEXT_BYTES, fingerprint, open, open_row, seal, seal_row};
+pub(crate) use seal::{open, seal, unpacked};
 #[cfg(any(test, fuzzing))]
 pub(crate) use segment_header::{header_again, header_of};
 pub use slot_error::SlotError;

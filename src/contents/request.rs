@@ -34,3 +34,25 @@ impl WorkflowRequest {
         self.plan.steps.iter().zip(&self.contents.steps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dispatch_contract::{Channel, Content, Endpoint};
+
+    use crate::shared::plans;
+
+    #[test]
+    fn another_text_recipient_or_plan_is_another_request_and_another_webhook_is_not() {
+        let asked = || plans::request(plans::plan(vec![plans::step(Channel::SMS, None)]), "one");
+        let mut others = [asked(), asked(), asked()];
+        others[0].contents.steps[0].content = Content::Text("two".to_owned());
+        others[1].contents.steps[0].recipient = Endpoint::Number("447700900009".to_owned());
+        others[2].plan.client_ref = Some("two".to_owned());
+        for (number, other) in others.iter().enumerate() {
+            assert!(other.digest() != asked().digest(), "{number}");
+        }
+        let mut same = asked();
+        same.contents.webhook_url = Some("https://example.org/two".to_owned());
+        assert!(same.digest() == asked().digest());
+    }
+}

@@ -1,8 +1,9 @@
 //! Leaves out of what a provider says of a message what was said in the message, and to whom.
 //!
 //! A provider's code and sentence are kept in clear as long as their workflow, and shown to whoever may see that. Our
-//! adapters write sentences of their own, which hold nothing personal and go through here as they are. What an adapter
-//! of somebody else's tells is its provider's word, and providers repeat what they were sent.
+//! adapters write sentences of their own, which hold nothing personal; they go through here, unless the message has twelve
+//! characters running of one. What an adapter of somebody else's tells is its provider's word, and providers repeat
+//! what they were sent.
 //!
 //! It is a rule of thumb. It knows a person by a number, by an address with an `@`, by the recipient and by the
 //! message's words; what it does not know as one it lets through. So the contract's rule stands, that an adapter tells
@@ -11,6 +12,7 @@
 use std::collections::HashSet;
 
 use dispatch_contract::{Content, Endpoint, Media, Message};
+use serde_json::Value;
 
 /// What stands in place of a sentence that is not kept.
 pub const NOT_KEPT: &str = "the provider's text is not kept: it may repeat what was sent";
@@ -86,13 +88,34 @@ fn repeats(text: &str, message: &Message) -> bool {
     let text = text.to_lowercase();
     let chars: Vec<char> = text.chars().collect();
     let runs: HashSet<&[char]> = chars.windows(REPEATED_CHARS).collect();
+    let options = in_options(message);
     is_repeated_recipient(&text, &message.to)
-        || said_in(&message.content).into_iter().any(|said| {
-            let said = said.to_lowercase();
-            let chars: Vec<char> = said.chars().collect();
-            chars.windows(REPEATED_CHARS).any(|run| runs.contains(run))
-                || (chars.len() < REPEATED_CHARS && stands_in(&text, said.trim()))
-        })
+        || said_in(&message.content).into_iter().chain(options.iter().map(String::as_str)).any(
+            |said| {
+                let said = said.to_lowercase();
+                let chars: Vec<char> = said.chars().collect();
+                chars.windows(REPEATED_CHARS).any(|run| runs.contains(run))
+                    || (chars.len() < REPEATED_CHARS && stands_in(&text, said.trim()))
+            },
+        )
+}
+
+/// The texts in a message's options: addresses without how they begin.
+fn in_options(message: &Message) -> Vec<String> {
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => {
+                let text = text.split_once("://").map_or(text.as_str(), |(_, behind)| behind);
+                found.push(text.to_owned());
+            }
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    message.options.to_document().values().for_each(|value| texts(value, &mut found));
+    found
 }
 
 /// However a number is written, its last digits are the same.
@@ -155,6 +178,17 @@ mod tests {
             content,
             options: Options::default(),
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_message_s_options_is_looked_for_too() {
+        let button = serde_json::json!({ "action": { "url": "https://shop.example/u/ann-smith" } });
+        let serde_json::Value::Object(button) = button else { panic!("an object") };
+        let message =
+            Message { options: Options::document(button), ..text("Your parcel is on its way") };
+        let said = || "cannot open http://shop.example/u/ann-smith".to_owned();
+        assert_eq!(detail(said(), Some(&message)), NOT_KEPT);
+        assert_eq!(detail(said(), Some(&text("Your parcel is on its way"))), said());
     }
 
     fn text(text: &str) -> Message {

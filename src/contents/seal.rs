@@ -51,7 +51,7 @@ pub enum SealError {
 ///
 /// # Errors
 /// If the text is longer than [`TEXT_BYTES`], or the cryptographic library fails.
-pub fn seal(
+pub(crate) fn seal(
     key: &SlotKey,
     slot: KeySlot,
     workflow: WorkflowId,
@@ -64,7 +64,7 @@ pub fn seal(
 ///
 /// # Errors
 /// If it was not, or is damaged.
-pub fn open(
+pub(crate) fn open(
     key: &SlotKey,
     slot: KeySlot,
     workflow: WorkflowId,
@@ -101,7 +101,7 @@ pub fn open_row(
 
 /// Tells whether two requests ask for the same, to whoever has the key: without it nobody can find out what
 /// was asked for by trying.
-pub fn fingerprint(key: &SlotKey, asked: &[u8]) -> [u8; 16] {
+pub(super) fn fingerprint(key: &SlotKey, asked: &[u8]) -> [u8; 16] {
     let mut short = [0; 16];
     short.copy_from_slice(&key.derived(b"fingerprint 2", asked)[..16]);
     short

@@ -2,10 +2,26 @@
 //!
 //! A test sees what was written and synced, in order, and makes of it every file that a power cut could leave.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 #[cfg(test)]
 use std::sync::Mutex;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileAccess {
+    /// To be read, on a disk that may take nothing.
+    Read,
+    /// To be overwritten.
+    Overwrite,
+}
+
+impl FileAccess {
+    pub(super) fn open(self, path: &Path) -> io::Result<SegmentFile> {
+        let writes = self == FileAccess::Overwrite;
+        File::options().read(true).write(writes).open(path).map(SegmentFile::new)
+    }
+}
 
 /// An open file, read and written at places.
 #[derive(Clone)]

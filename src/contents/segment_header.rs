@@ -60,6 +60,12 @@ impl SegmentHeader {
         if self.generation.is_multiple_of(2) { 0 } else { SECTOR as u64 }
     }
 
+    /// Whether a copy at the beginning of a file is whole, and of a version that this program does not know.
+    pub(super) fn is_of_another_version(file: &[u8]) -> bool {
+        let copies = file.chunks(SECTOR).take(2);
+        copies.map(decode).any(|copy| matches!(copy, Err(Unread::OtherVersion(_))))
+    }
+
     /// What the copies at the beginning of a file say.
     ///
     /// # Errors

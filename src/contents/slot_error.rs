@@ -30,6 +30,8 @@ pub enum SlotError {
     NotGiven(Family, KeySlot),
     /// A folder that must not be used, and what to do.
     Refused(String),
+    /// The keys were opened to be read.
+    ReadOnly,
     /// The keys are being closed.
     Closed,
 }
@@ -65,6 +67,9 @@ impl fmt::Display for SlotError {
             SlotError::NotGiven(family, slot) => {
                 write!(f, "no key was given out at {} {}", family.letter(), slot.0)
             }
+            SlotError::ReadOnly => f.write_str(
+                "the keys are only read, as the store is: none is given out, and none destroyed",
+            ),
             SlotError::Closed => f.write_str("the service is stopping"),
         }
     }

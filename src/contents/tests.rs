@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -13,10 +13,13 @@ use uuid::Uuid;
 
 use super::{
     key_segment::{KeySegment, PAGE_SLOTS, PageKeys, SlotNote},
-    segment_file::WriteStep,
+    segment_file::{FileAccess, WriteStep},
     *,
 };
-use crate::store::{Cursor, Incarnation, KeySlot};
+use crate::store::{
+    Backup, Cursor, Incarnation, KEY_FOLDER, KeyFiles, KeySlot, SledOptions, SledStore, Store,
+    StoreLives, check_backup,
+};
 
 const WORKFLOW: Family = Family::Workflow;
 
@@ -63,8 +66,18 @@ fn incarnation(number: u128) -> Incarnation {
     Incarnation(Uuid::from_u128(number))
 }
 
+fn lives(number: u128) -> StoreLives {
+    StoreLives { incarnation: incarnation(number), former: Vec::new(), newest: Cursor(1000) }
+}
+
+/// A store that goes on from these lives, at this row.
+fn goes_on(number: u128, former: &[u128], newest: u64) -> StoreLives {
+    let former = former.iter().map(|number| incarnation(*number)).collect();
+    StoreLives { former, newest: Cursor(newest), ..lives(number) }
+}
+
 fn opened(folder: &Path) -> Result<OpenedKeys, SlotError> {
-    KeyRing::open(&folder.join("contents"), incarnation(1), Arc::new(OneKey::new(1)))
+    KeyRing::open(&folder.join("contents"), &lives(1), Arc::new(OneKey::new(1)))
 }
 
 fn ring(folder: &Path) -> KeyRing {
@@ -72,7 +85,7 @@ fn ring(folder: &Path) -> KeyRing {
 }
 
 fn segment(folder: &Path, number: u32) -> Result<KeySegment, SlotError> {
-    KeySegment::open(folder, (WORKFLOW, number), &OneKey::new(1))
+    KeySegment::open(folder, (WORKFLOW, number), &OneKey::new(1), FileAccess::Overwrite)
 }
 
 fn new_segment(folder: &Path, pages: u8) -> (KeySegment, BTreeMap<KeySlot, SlotKey>) {
@@ -153,7 +166,8 @@ fn a_stolen_file_holds_no_key_and_opens_under_no_other_master_key_or_name() {
         assert!(on_disk.contains(&bytes[..]));
         assert_ne!(SlotKey::new(bytes.try_into().unwrap()), key, "it is masked");
     }
-    let other = KeySegment::open(folder.path(), (WORKFLOW, 3), &OneKey::new(2)).err();
+    let other =
+        KeySegment::open(folder.path(), (WORKFLOW, 3), &OneKey::new(2), FileAccess::Read).err();
     let place = path.display().to_string();
     assert_eq!(other, Some(SlotError::Sealed { place, why: WrapError::OtherKey }));
     assert!(other.unwrap().to_string().contains("access.master_key"));
@@ -447,9 +461,9 @@ fn a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words() {
         let error = refused(unknown).map(|it| it.to_string()).unwrap_or_default();
         assert!(error.contains("older than the store"), "{unknown:?}: {error}");
     }
-    let other = KeyRing::open(&contents, incarnation(2), Arc::new(OneKey::new(1))).err();
+    let other = KeyRing::open(&contents, &lives(2), Arc::new(OneKey::new(1))).err();
     assert!(matches!(other, Some(SlotError::Refused(why)) if why.contains("another store")));
-    let other = KeyRing::open(&contents, incarnation(1), Arc::new(OneKey::new(2))).err();
+    let other = KeyRing::open(&contents, &lives(1), Arc::new(OneKey::new(2))).err();
     assert!(matches!(other, Some(SlotError::Sealed { why: WrapError::OtherKey, .. })));
     let index = fs::read(contents.join("index")).unwrap();
     fs::remove_file(contents.join("index")).unwrap();
@@ -464,6 +478,303 @@ fn a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words() {
         fs::write(contents.join("index"), &torn).unwrap();
         assert!(damaged(opened(folder.path()).err()).contains("neither"));
     }
+}
+
+/// The row up to which a store's keys are noted, as the next start reads it.
+fn cursor_of(contents: &Path, store: &StoreLives) -> Result<Cursor, SlotError> {
+    KeyRing::open(contents, store, Arc::new(OneKey::new(1))).map(|opened| opened.cursor())
+}
+
+#[test]
+fn the_keys_of_a_former_life_are_the_store_s_from_then_on_and_what_was_noted_later_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    let first = ring(folder.path());
+    let (slot, key) = first.take(WORKFLOW).unwrap();
+    first.noted_through(Cursor(70));
+    first.close().unwrap();
+    assert!(cursor_of(&contents, &goes_on(2, &[3, 4], 50)).is_err(), "of none of its lives");
+    assert_eq!(cursor_of(&contents, &goes_on(2, &[3, 1], 50)), Ok(Cursor(50)));
+    // It does not need to be told twice, and the former life has it no longer.
+    assert_eq!(cursor_of(&contents, &goes_on(2, &[], 60)), Ok(Cursor(50)));
+    assert!(cursor_of(&contents, &lives(1)).is_err());
+    let second = KeyRing::open(&contents, &lives(2), Arc::new(OneKey::new(1))).unwrap();
+    let second = second.begin(&[(WORKFLOW, slot)]).unwrap();
+    assert_eq!(second.key(WORKFLOW, slot).unwrap(), Some(key));
+    drop(second);
+    assert_eq!(
+        cursor_of(&contents, &goes_on(5, &[2], 90)),
+        Ok(Cursor(50)),
+        "no further than it was"
+    );
+}
+
+/// Each file of a folder, as it is.
+fn all_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn keys_that_are_only_read_are_all_there_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    let read =
+        |store: &StoreLives| KeyRing::open_to_read(&contents, store, Arc::new(OneKey::new(1)));
+    let none = read(&lives(1)).unwrap();
+    assert_eq!(none.take(WORKFLOW).map(|_| ()), Err(SlotError::ReadOnly));
+    assert_eq!(none.key(WORKFLOW, KeySlot(0)), Err(SlotError::Lost(WORKFLOW, KeySlot(0))));
+    assert_eq!(KeyFiles::names(&none), Ok(BTreeSet::new()));
+    drop(none);
+    assert!(!contents.exists());
+    // As a start leaves it that was cut off in its first moment.
+    fs::create_dir(&contents).unwrap();
+    assert_eq!(KeyFiles::names(&read(&lives(1)).unwrap()), Ok(BTreeSet::new()));
+
+    let first = ring(folder.path());
+    let (slot, key) = first.take(WORKFLOW).unwrap();
+    first.note(WORKFLOW, slot, owner(7), first.tags(WORKFLOW, slot, &["447700900001"]).unwrap());
+    let lasting = first.lasting_hash(LastingKey::OptOuts, b"x");
+    drop(first);
+    fs::write(contents.join("w.00000009.new"), "the rest of a segment").unwrap();
+    let before = all_files(&contents);
+    // As on a disk that takes nothing: the files cannot be opened to be written.
+    let set_mode = |mode| {
+        for name in before.keys() {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(contents.join(name), mode).unwrap();
+        }
+    };
+    set_mode(0o400);
+    for store in [lives(1), goes_on(2, &[1], 0)] {
+        let read = read(&store).unwrap();
+        assert_eq!(read.key(WORKFLOW, slot).unwrap().as_ref(), Some(&key));
+        assert_eq!(read.find(WORKFLOW, &["447700900001"]).unwrap(), [(slot, owner(7))]);
+        assert_eq!(read.lasting_hash(LastingKey::OptOuts, b"x"), lasting);
+        assert!(read.try_take(WORKFLOW).is_none());
+        assert_eq!(read.take(WORKFLOW).map(|_| ()), Err(SlotError::ReadOnly));
+        assert_eq!(read.destroy(WORKFLOW, &[slot]), Err(SlotError::ReadOnly));
+        read.note(WORKFLOW, slot, owner(8), Box::default());
+        read.noted_through(Cursor(99));
+        assert_eq!((read.figures().notes, read.unreadable()), (0, Vec::new()));
+        read.close().unwrap();
+    }
+    assert_eq!(all_files(&contents), before);
+    set_mode(0o600);
+    assert!(read(&lives(3)).is_err(), "another store's");
+}
+
+#[test]
+fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not() {
+    let folder = quick_folder();
+    let data = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
+    let store = SledStore::open(&data).unwrap();
+    let opened = |store: &SledStore, data: &SledOptions| {
+        let lives = StoreLives::of(&*store.reader());
+        KeyRing::open(&data.folder.join(KEY_FOLDER), &lives, Arc::new(OneKey::new(1))).unwrap()
+    };
+    // Of two lives, and more than a page of the second.
+    let (mut given, mut rings) = (BTreeMap::new(), Vec::new());
+    for count in [5, 3000] {
+        drop(rings.pop());
+        let ring = opened(&store, &data).begin(&[]).unwrap();
+        given.extend((0..count).map(|_| ring.take(WORKFLOW).unwrap()));
+        rings.push(ring);
+    }
+    let ring = Arc::new(rings.remove(0));
+    let (first, last) = (*given.keys().next().unwrap(), *given.keys().last().unwrap());
+    let tags = ring.tags(WORKFLOW, last, &["447700900001"]).unwrap();
+    ring.note(WORKFLOW, last, owner(7), tags);
+    ring.find(WORKFLOW, &["447700900001"]).unwrap();
+    ring.destroy(WORKFLOW, &[first]).unwrap();
+    ring.take(Family::OptOut).unwrap();
+    let lasting = ring.lasting_hash(LastingKey::OptOuts, b"x");
+
+    let keys: Arc<dyn KeyFiles> = Arc::clone(&ring) as Arc<dyn KeyFiles>;
+    let frames = Backup::of(store.reader(), store.settings(), Some(keys)).unwrap();
+    let bytes: Vec<u8> = frames.flat_map(|frame| frame.unwrap()).collect();
+    let backup = folder.path().join("one.backup");
+    for cut in (0..bytes.len()).step_by(bytes.len() / 20) {
+        fs::write(&backup, &bytes[..cut]).unwrap();
+        assert!(!check_backup(&backup).is_sound(), "cut at {cut}");
+    }
+    fs::write(&backup, &bytes).unwrap();
+    let checked = check_backup(&backup);
+    assert_eq!(checked.findings, []);
+    let unused = KeySlot(last.0 + 1);
+    assert!(ring.key(WORKFLOW, unused).unwrap().is_some(), "made, and not given out");
+
+    let into = SledOptions { folder: folder.path().join("restored"), cache_bytes: 1 << 24 };
+    SledStore::restore(&backup, &into).unwrap();
+    let restored = SledStore::open(&into).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&into.folder.join("contents")), 0o700);
+    assert_eq!(mode(&into.folder.join("contents/w.00000000")), 0o600);
+    let files = fs::read_dir(into.folder.join("contents")).unwrap().count() as u64;
+    assert!(files == checked.key_files && files >= 3, "{files}");
+    let again = opened(&restored, &into);
+    assert!(!again.is_new() && again.unreadable().is_empty());
+    let again = again.begin(&[(WORKFLOW, last)]).unwrap();
+    assert_eq!(again.key(WORKFLOW, first), Ok(None), "destroyed is destroyed");
+    for (slot, key) in given.iter().skip(1) {
+        assert_eq!(again.key(WORKFLOW, *slot).unwrap().as_ref(), Some(key), "{slot:?}");
+    }
+    assert_eq!(again.key(WORKFLOW, unused), Ok(None), "what is created later is not in it");
+    assert_eq!(again.find(WORKFLOW, &["447700900001"]).unwrap(), [(last, owner(7))]);
+    assert_eq!(again.lasting_hash(LastingKey::OptOuts, b"x"), lasting);
+    assert!(again.take(WORKFLOW).unwrap().0 > unused);
+}
+
+#[test]
+fn a_file_of_keys_that_nobody_can_read_is_in_a_backup_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = contents_made(&folder.path().join("contents"));
+    fs::write(contents.join("w.00000001"), "junk").unwrap();
+    fs::write(contents.join("w.00000002.new"), "half").unwrap();
+    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(1))).unwrap();
+    let names: Vec<_> = KeyFiles::names(&read).unwrap().into_iter().collect();
+    assert_eq!(names, ["index", "w.00000001"]);
+    assert_eq!(KeyFiles::read(&read, "w.00000001").unwrap().unwrap(), b"junk");
+    let index = fs::read(contents.join("index")).unwrap();
+    assert_eq!(KeyFiles::read(&read, "index").unwrap(), Some(index));
+    for none in ["w.00000007", "../contents/index", "w.00000002.new"] {
+        assert_eq!(KeyFiles::read(&read, none), Ok(None), "{none}");
+    }
+}
+
+/// Seals with the first key, and opens with both.
+struct TwoKeys(OneKey, OneKey);
+
+impl Wrap for TwoKeys {
+    fn seal(
+        &self,
+        place: &str,
+        plain: &[u8],
+        keep: &mut dyn FnMut(&[u8]) -> Result<(), SlotError>,
+    ) -> Result<(), SlotError> {
+        self.0.seal(place, plain, keep)
+    }
+
+    fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, WrapError> {
+        self.0.open(place, sealed).or_else(|_| self.1.open(place, sealed))
+    }
+}
+
+fn two_keys() -> TwoKeys {
+    TwoKeys(OneKey::new(2), OneKey::new(1))
+}
+
+#[test]
+fn a_segment_that_is_sealed_anew_opens_with_one_of_the_two_keys_wherever_that_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, keys) = new_segment(folder.path(), 1);
+    let path = folder.path().join("w.00000003");
+    let mut file = fs::read(&path).unwrap();
+    let slot = *keys.keys().next().unwrap();
+    let opens = |file: &[u8], wrap: &dyn Wrap| {
+        fs::write(&path, file).unwrap();
+        let segment = KeySegment::open(folder.path(), (WORKFLOW, 3), wrap, FileAccess::Read);
+        segment.map(|segment| segment.key(slot).unwrap().as_ref() == keys.get(&slot))
+    };
+    made.recorded().take_written();
+    made.seal_anew(&two_keys()).unwrap();
+    let mut is_synced = true;
+    for written in made.recorded().take_written() {
+        let WriteStep::At(at, copy) = written else {
+            is_synced = true;
+            continue;
+        };
+        assert!(is_synced, "the other copy is durable before this one is written");
+        is_synced = false;
+        let at = at as usize;
+        for torn in [1, 60, copy.len() / 2] {
+            let mut file = file.clone();
+            file[at..at + torn].copy_from_slice(&copy[..torn]);
+            assert_eq!(opens(&file, &two_keys()), Ok(true), "{torn} bytes at {at}");
+        }
+        file[at..at + copy.len()].copy_from_slice(&copy);
+        assert_eq!(opens(&file, &two_keys()), Ok(true), "the copy at {at}");
+    }
+    assert!(is_synced, "durable when it returns");
+    // With the new key alone, by either copy: nothing is left that the old one opens.
+    for at in [0, 512] {
+        let mut torn = file.clone();
+        torn[at + 40] ^= 1;
+        assert_eq!(opens(&torn, &OneKey::new(2)), Ok(true), "without the copy at {at}");
+        assert!(opens(&torn, &OneKey::new(1)).is_err());
+    }
+}
+
+#[test]
+fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = folder.path().join("contents");
+    let first = ring(folder.path());
+    let given = first.take(WORKFLOW).unwrap();
+    let opt_out = first.take(Family::OptOut).unwrap();
+    let lasting = first.lasting_hash(LastingKey::OptOuts, b"x");
+    drop(first);
+    // One of another key, one torn in both copies, and one that is cut off behind its header.
+    KeySegment::create(&contents, (Family::Day, 0), &OneKey::new(3), 1).unwrap();
+    fs::write(contents.join("d.00000001"), "junk").unwrap();
+    KeySegment::create(&contents, (Family::Day, 2), &OneKey::new(1), 1).unwrap();
+    let short = File::options().write(true).open(contents.join("d.00000002")).unwrap();
+    short.set_len(4096).unwrap();
+    let open = |wrap: Arc<dyn Wrap>| KeyRing::open(&contents, &lives(1), wrap).unwrap();
+    let second = open(Arc::new(two_keys()));
+    assert_eq!(second.unreadable().len(), 3);
+    let second = second.begin(&[]).unwrap();
+    let told = Mutex::new(Vec::new());
+    second.seal_anew(&|is_open| told.lock().unwrap().push(is_open)).unwrap();
+    let told = told.into_inner().unwrap();
+    // One more may be made meanwhile.
+    assert!(told.len() >= 6 && second.sealed() >= told.len() as u64, "{told:?}");
+    assert_eq!(told.iter().filter(|is_open| !**is_open).count(), 2, "{told:?}");
+    // A page that is made later is counted beside what is sealed anew.
+    let later: Vec<_> = (0..3 * PAGE_SLOTS).map(|_| second.take(WORKFLOW).unwrap()).collect();
+    drop(second);
+
+    let third = open(Arc::new(OneKey::new(2)));
+    assert_eq!(third.unreadable().len(), 3);
+    let problems = third.unreadable().iter().map(SlotError::to_string).collect::<Vec<_>>();
+    let is_cut_off =
+        |problem: &String| problem.contains("d.00000002") && problem.contains("cut off");
+    assert!(problems.iter().any(is_cut_off), "no longer sealed with the old key: {problems:?}");
+    let third = third.begin(&[]).unwrap();
+    for (family, (slot, key)) in [(WORKFLOW, &given), (Family::OptOut, &opt_out)] {
+        assert_eq!(third.key(family, *slot).unwrap().as_ref(), Some(key));
+    }
+    for (slot, key) in &later {
+        assert_eq!(third.key(WORKFLOW, *slot).unwrap().as_ref(), Some(key));
+    }
+    assert_eq!(third.lasting_hash(LastingKey::OptOuts, b"x"), lasting);
+}
+
+#[test]
+fn a_file_that_a_newer_program_may_open_keeps_the_key_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = contents_made(&folder.path().join("contents"));
+    KeySegment::create(&contents, (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
+    KeySegment::create(&contents, (WORKFLOW, 1), &OneKey::new(1), 1).unwrap();
+    let path = contents.join("w.00000000");
+    let mut newer = fs::read(&path).unwrap();
+    let magic = b"dispatch keys\n".len();
+    let end = magic + 14 + usize::from(newer[magic + 12]);
+    newer[magic] = 2;
+    let sum = crc32fast::hash(&newer[..end]).to_le_bytes();
+    newer[end..end + 4].copy_from_slice(&sum);
+    fs::write(&path, &newer).unwrap();
+    let ring = KeyRing::open(&contents, &lives(1), Arc::new(two_keys())).unwrap();
+    let ring = ring.begin(&[]).unwrap();
+    let why = ring.seal_anew(&|_| {}).unwrap_err().to_string();
+    assert!(why.contains("version 2"), "{why}");
+    drop(ring);
+    let others = KeyRing::open(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
+    assert_eq!(others.unreadable().len(), 1, "the others are sealed anew all the same");
+    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
+    assert_eq!(read.seal_anew(&|_| {}), Err(SlotError::ReadOnly));
 }
 
 #[test]
@@ -510,7 +821,7 @@ fn the_number_of_a_lost_segment_is_never_used_again() {
 
 /// A folder with an index and nothing else.
 fn contents_made(contents: &Path) -> std::path::PathBuf {
-    drop(KeyRing::open(contents, incarnation(1), Arc::new(OneKey::new(1))).unwrap());
+    drop(KeyRing::open(contents, &lives(1), Arc::new(OneKey::new(1))).unwrap());
     contents.to_owned()
 }
 
@@ -611,4 +922,41 @@ fn keys_in_memory_follow_from_their_seed_and_outlive_a_life() {
         (one.key(WORKFLOW, KeySlot(0)), one.destroyed(), one.cursor()),
         (Ok(None), 1, Cursor(4))
     );
+}
+
+/// What is past retention needs no keys: whole files of them go, and the others stay.
+#[test]
+fn retired_segments_leave_nothing_and_the_others_open_after_a_restart() {
+    let folder = quick_folder();
+    let at = folder.path().join("contents");
+    let begun = || ring(folder.path());
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        // Each life begins another page; eight of them fill a segment.
+        for _ in 0..8 {
+            let ring = begun();
+            kept.push(ring.take(WORKFLOW).unwrap());
+        }
+    }
+    let ring = begun();
+    let last = kept.last().unwrap().0.segment();
+    assert!(last >= 2, "{last}");
+    let files = |at: &Path| {
+        let names = fs::read_dir(at).unwrap().map(|it| it.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with("w.")).count()
+    };
+    let before = files(&at);
+    assert_eq!(ring.retire_before(WORKFLOW, last), Ok(last as usize));
+    assert_eq!(ring.retire_before(WORKFLOW, last), Ok(0), "once");
+    assert!(files(&at) <= before + 1 - last as usize, "one may be made meanwhile");
+    let opens = |ring: &KeyRing, slot| ring.key(WORKFLOW, slot).ok().flatten();
+    let same = |ring: &KeyRing| {
+        for (slot, key) in &kept {
+            let wanted = (slot.segment() >= last).then_some(key);
+            assert_eq!(opens(ring, *slot).as_ref(), wanted, "{slot:?}");
+        }
+    };
+    same(&ring);
+    drop(ring);
+    same(&begun());
 }

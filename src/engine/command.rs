@@ -143,7 +143,7 @@ impl Made {
     /// whether it was for the same.
     ///
     /// # Errors
-    /// [`EngineError::AlreadyExists`] if it was not.
+    /// [`EngineError::AlreadyExists`] if it was not; [`EngineError::Unavailable`] if its key cannot be read.
     pub fn answer(
         self,
         contents: &ContentsKeeper,
@@ -153,11 +153,14 @@ impl Made {
             Made::New(new) => Ok(Created { id: new.record.id, new: Some(new) }),
             Made::Existing(existing) => {
                 let id = existing.id;
-                let is_same = digest.is_some_and(|digest| contents.is_same(&existing, digest));
-                if is_same {
-                    Ok(Created { id, new: None })
-                } else {
-                    Err(EngineError::AlreadyExists(id))
+                let is_same = digest.map(|digest| contents.is_same(&existing, digest));
+                match is_same.transpose() {
+                    Ok(Some(true)) => Ok(Created { id, new: None }),
+                    Ok(Some(false) | None) => Err(EngineError::AlreadyExists(id)),
+                    Err(error) => {
+                        tracing::error!(workflow = %id, %error, "a key could not be read");
+                        Err(EngineError::Unavailable)
+                    }
                 }
             }
         }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     contents::{ContentsKeeper, scrub},
-    machine::{CallFailure, SendResult, WorkflowId},
+    machine::{CallFailure, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
 };
@@ -308,10 +308,7 @@ impl<'a> LastCheck<'a> {
             let detail = "its route serves this sender of this tenant no longer";
             return Err(refused(ErrorKind::Forbidden, Fault::Account, detail));
         }
-        let contents = self.contents.open(&record.contents).ok();
-        let message = contents.and_then(|contents| contents.into_message(step, order.step));
-        // Never with a hole in it.
-        let Some(message) = message else { return Err(not_sent(UNOPENED)) };
+        let message = self.message(record, step, order.step)?;
         let recipient = &message.to;
         let addressed =
             Addressed { tenant: &record.tenant, channel, sender, recipient, account: known_as };
@@ -327,6 +324,15 @@ impl<'a> LastCheck<'a> {
             return Err(refused(ErrorKind::InvalidRequest, Fault::Provider, &detail));
         }
         Ok(ReadyCall { route, known_as, record, message })
+    }
+
+    /// What goes out: never with a hole in it.
+    fn message(&self, record: &Record, plan: &StepPlan, step: u8) -> Result<Message, SendResult> {
+        let opened = self.contents.open(record).map_err(|error| {
+            tracing::error!(workflow = %record.id, %error, "what is to be sent could not be opened");
+            not_sent(UNOPENED)
+        })?;
+        opened.into_message(plan, step).ok_or_else(|| not_sent(UNOPENED))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::machine::{EndState, Reason, WorkflowId};
 pub enum EngineError {
     /// There is no such workflow.
     NotFound(WorkflowId),
-    /// The `request_id` belongs to another plan.
+    /// The `request_id` belongs to a workflow that asks for something else.
     AlreadyExists(WorkflowId),
     /// It has ended, and not by a cancel.
     AlreadyEnded {

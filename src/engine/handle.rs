@@ -20,10 +20,10 @@ use super::{
     dispatch::Dispatcher,
 };
 use crate::{
-    contents::ContentsKeeper,
+    contents::{Contents, ContentsKeeper, Unopened},
     current::Current,
     machine::{PolicySnapshot, WorkflowId},
-    store::{Reader, Settings, Store, StoreError},
+    store::{Reader, Record, Settings, Store, StoreError},
     telemetry::{EdgeTelemetry, LogLimit, Metrics},
 };
 
@@ -285,6 +285,25 @@ impl Engine {
     /// Seals and opens what is personal.
     pub fn contents(&self) -> &Arc<ContentsKeeper> {
         &self.0.contents
+    }
+
+    /// What is personal of a workflow that somebody is shown, if it can be opened; where it is lost the log says so.
+    pub fn opened(&self, record: &Record) -> Option<Contents> {
+        match self.0.contents.open(record) {
+            Ok(contents) => Some(contents),
+            Err(Unopened::Gone) => None,
+            Err(Unopened::Unreadable(why)) => {
+                if self.0.log_limit.admits(
+                    tracing::Level::ERROR,
+                    "unopened_contents",
+                    &record.tenant,
+                    &why,
+                ) {
+                    tracing::error!(workflow = %record.id, why, "contents could not be opened");
+                }
+                None
+            }
+        }
     }
 
     /// Who wants no messages.

@@ -24,7 +24,7 @@ use crate::{
         BackupRequest, BackupResponse, OpenWorkflows, ResumeRequest, ResumeResponse,
         admin_service_server, dispatch_service_server::DispatchServiceServer,
     },
-    store::{Backup, Reader, Settings, StoreError},
+    store::{Backup, KeyFiles, Reader, Settings, StoreError},
 };
 
 /// The largest piece, in bytes.
@@ -42,21 +42,23 @@ pub struct AdminService {
     health: HealthReporter,
     reader_timeout: Duration,
     turns: DiskTurns,
+    keys: Option<Arc<dyn KeyFiles>>,
     permits: Arc<Semaphore>,
 }
 
 impl AdminService {
     /// `health` is told when the restore lock is lifted. Whoever takes a backup takes each piece
-    /// within `reader_timeout`.
+    /// within `reader_timeout`, and gets `keys` with it.
     pub fn new(
         engine: Engine,
         access: Access,
         health: HealthReporter,
         reader_timeout: Duration,
         turns: DiskTurns,
+        keys: Option<Arc<dyn KeyFiles>>,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(BACKUPS));
-        AdminService { engine, access, health, reader_timeout, turns, permits }
+        AdminService { engine, access, health, reader_timeout, turns, keys, permits }
     }
 
     /// Writes down what a caller is about to do.
@@ -69,10 +71,11 @@ impl AdminService {
 fn take(
     reader: Arc<dyn Reader>,
     settings: Arc<dyn Settings>,
+    keys: Option<Arc<dyn KeyFiles>>,
     mut give: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<(), StoreError> {
     let mut piece = Vec::with_capacity(PIECE);
-    for frame in Backup::of(reader, settings)? {
+    for frame in Backup::of(reader, settings, keys)? {
         let frame = frame?;
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
@@ -106,6 +109,7 @@ impl admin_service_server::AdminService for AdminService {
         self.audit(caller, "backup.taken").await?;
         let reader = Arc::clone(self.engine.reader());
         let settings = Arc::clone(self.engine.settings());
+        let keys = self.keys.clone();
         let (pieces, taken) = mpsc::channel(AHEAD);
         let (runtime, timeout) = (Handle::current(), self.reader_timeout);
         let engine = self.engine.clone();
@@ -118,7 +122,7 @@ impl admin_service_server::AdminService for AdminService {
                 let given = tokio::time::timeout(timeout, pieces.send(piece));
                 matches!(runtime.block_on(given), Ok(Ok(())))
             };
-            let take = || take(reader, settings, |piece| give(Ok(piece)));
+            let take = || take(reader, settings, keys, |piece| give(Ok(piece)));
             let why = match catch_unwind(AssertUnwindSafe(take)) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => Error::Store(error).into(),

@@ -133,7 +133,7 @@ impl DispatchService {
                     View::Basic | View::Summary => Vec::new(),
                 };
                 let progress = Progress::of(&workflow, rows.iter().flat_map(|row| &row.facts));
-                let contents = self.engine.contents().open(&record.contents).ok();
+                let contents = self.engine.opened(&record);
                 Ok(render::workflow(&record, contents.as_ref(), &progress, timeline))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),

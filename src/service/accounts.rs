@@ -1,6 +1,6 @@
 //! Joins the external accounts that access keeps to the engine that sends with them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
 use uuid::Uuid;
@@ -8,16 +8,14 @@ use uuid::Uuid;
 use super::StartError;
 use crate::{
     access::{
-        Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation, Vault,
+        Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation,
+        SealedElsewhere, SealedHolders, Vault,
     },
     config::{Config, ConfigError, SecretSource, StoreKind, resolve_secret},
     engine::Senders,
     http::ExternalAccounts,
-    store::Settings,
+    store::{KEY_FOLDER, Settings},
 };
-
-/// The file in the data folder that holds the master key, unless the configuration says where one is.
-const MASTER_KEY: &str = "master.key";
 
 /// The senders with an external account of their own.
 pub(super) struct OwnAccounts(pub(super) Arc<Accounts>);
@@ -62,14 +60,16 @@ pub(super) struct SecretStores {
     pub(super) rotation: Arc<Rotation>,
 }
 
-/// The applications and accounts of a store; `channels` are those whose providers take accounts.
-pub(super) fn open(
-    config: &Config,
-    access: &Access,
-    settings: &Arc<dyn Settings>,
-    limits: &LimitsByTenant,
-    channels: BTreeSet<Channel>,
-) -> Result<SecretStores, StartError> {
+/// What seals, and where its keys are kept.
+pub(super) struct OpenedVault {
+    pub(super) vault: Arc<Vault>,
+    keys: MasterKeys,
+    /// `None` if the configuration gives them.
+    file: Option<PathBuf>,
+}
+
+/// The vault that the configuration says, or the file of the data folder.
+pub(super) fn open_vault(config: &Config) -> Result<OpenedVault, StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
     let given = |setting: &str, at: &SecretSource| {
@@ -80,12 +80,23 @@ pub(super) fn open(
     let (keys, file) = if !config.access.master_key.is_empty() {
         (MasterKeys::one(given("access.master_key", &config.access.master_key)?), None)
     } else {
+        let file = config.store.data.join(MasterKeys::FILE);
         match config.store.kind {
-            StoreKind::Sled => {
-                let file = config.store.data.join(MASTER_KEY);
+            StoreKind::Sled if file.exists() || !config.store.read_only => {
+                let has_contents = config.store.data.join(KEY_FOLDER).exists();
+                let has_previous = !config.access.master_key_previous.is_empty();
+                if !file.exists() && has_contents && !has_previous {
+                    return Err(wrong(format!(
+                        "{} is missing, and the keys of contents are encrypted with it: put it back (a \
+                         restored folder needs that of the one its backup was taken of), give the key \
+                         in the configuration, or look at the timelines with --read-only",
+                        file.display()
+                    )));
+                }
                 (MasterKeys::kept_in(&file).map_err(wrong)?, Some(file))
             }
-            StoreKind::Memory => {
+            // Nothing is made in a folder that is only read.
+            StoreKind::Sled | StoreKind::Memory => {
                 // Goes with what it locks up.
                 let key = MasterKey::random().map_err(|error| wrong(error.to_string()))?;
                 (MasterKeys::one(key), None)
@@ -98,13 +109,29 @@ pub(super) fn open(
         previous.push(given("access.master_key_previous", at)?);
     }
     let vault = Vault::with(&keys.current, &previous).map_err(|error| wrong(error.to_string()))?;
-    let vault = Arc::new(vault);
+    Ok(OpenedVault { vault: Arc::new(vault), keys, file })
+}
+
+/// The applications and accounts of a store, and the changes of what seals them and what is sealed `elsewhere`;
+/// `channels` are those whose providers take accounts.
+pub(super) fn open(
+    OpenedVault { vault, keys, file }: OpenedVault,
+    access: &Access,
+    settings: &Arc<dyn Settings>,
+    limits: &LimitsByTenant,
+    channels: BTreeSet<Channel>,
+    elsewhere: Option<Arc<dyn SealedElsewhere>>,
+) -> Result<SecretStores, StartError> {
     let applications = Applications::open(Arc::clone(settings), Arc::clone(&vault), limits.clone());
     let applications = Arc::new(applications.map_err(StartError::Store)?);
     let (held, told, limits) = (Arc::clone(settings), Arc::clone(&applications), limits.clone());
     let accounts = Accounts::open(held, Arc::clone(&vault), told, limits);
     let accounts = Arc::new(accounts.map_err(StartError::Store)?.with_channels(channels));
-    let holders = (Arc::clone(&applications), Arc::clone(&accounts));
+    let holders = SealedHolders {
+        applications: Arc::clone(&applications),
+        accounts: Arc::clone(&accounts),
+        elsewhere,
+    };
     let rotation = Arc::new(Rotation::new(vault, holders, access.clone(), file, keys));
     Ok(SecretStores { applications, accounts, rotation })
 }

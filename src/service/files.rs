@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Config;
 
 /// What the store, the logs and the runtime need, beside what is being accepted.
-const OWN: usize = 64;
+const OWN: usize = 96;
 /// Connections of the internal listener: those of a few probes and a scraper.
 const INTERNAL: usize = 32;
 /// The fewest connections a listener holds, however few files there are.
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn with_files_enough_each_has_what_it_wants() {
         assert_eq!(WANTED.within(usize::MAX, 128), WANTED);
-        assert_eq!(WANTED.within(1024 + 1024 + 32 + 64 + 128, 128), WANTED);
+        assert_eq!(WANTED.within(1024 + 1024 + 32 + OWN + 128, 128), WANTED);
     }
 
     #[test]
@@ -96,12 +96,12 @@ mod tests {
             assert!(used <= limit, "{used} of {limit}");
             assert!(internal >= LEAST && http >= LEAST && grpc >= LEAST, "{limit}");
         }
-        assert_eq!(WANTED.within(1024, 96), Files { internal: 32, http: 416, grpc: 416 });
+        assert_eq!(WANTED.within(1024, 96), Files { internal: 32, http: 400, grpc: 400 });
     }
 
     #[test]
     fn what_one_does_not_want_is_the_other_s() {
         let uneven = Files { grpc: 50, ..WANTED };
-        assert_eq!(uneven.within(1024, 96), Files { internal: 32, http: 782, grpc: 50 });
+        assert_eq!(uneven.within(1024, 96), Files { internal: 32, http: 750, grpc: 50 });
     }
 }

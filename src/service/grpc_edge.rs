@@ -6,6 +6,8 @@ use tonic::{codec::CompressionEncoding, transport::server::Router};
 use tonic_health::server::HealthReporter;
 
 use super::rooms::Rooms;
+use std::sync::Arc;
+
 use crate::{
     access::Access,
     config::ListenConfig,
@@ -29,6 +31,7 @@ use crate::{
             sandbox_service_server::SandboxServiceServer,
         },
     },
+    store::KeyFiles,
 };
 
 /// The largest gRPC message taken: a full batch.
@@ -109,6 +112,7 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
         health.clone(),
         timeout,
         rooms.turns.clone(),
+        rooms.content_keys.clone().map(|keys| keys as Arc<dyn KeyFiles>),
     );
     let keys = AccessService::new(
         access.clone(),

@@ -6,7 +6,7 @@ use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Components, ServiceClock, StartError, accounts, options,
+    Components, ServiceClock, StartError, accounts, contents, options,
     providers::{self, WatchedAccounts},
     security,
     sockets::Sockets,
@@ -17,7 +17,7 @@ use crate::{
     access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
     callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
-    contents::ContentsKeeper,
+    contents::KeyRing,
     current::Current,
     engine::{BesideJournal, Engine, EngineParts},
     fair::DiskTurns,
@@ -39,6 +39,8 @@ pub(super) struct Rooms {
     pub(super) is_open: bool,
     /// Where the first key is made, if it is still to be.
     pub(super) first_key: Option<PathBuf>,
+    /// The files that hold the keys of contents, if they are in files.
+    pub(super) content_keys: Option<Arc<KeyRing>>,
     pub(super) applications: Arc<Applications>,
     pub(super) external_accounts: Arc<Accounts>,
     pub(super) rotation: Arc<Rotation>,
@@ -75,9 +77,13 @@ impl Rooms {
         let components = components(&clock, sockets.http.address).map_err(StartError::Config)?;
         let caller_access =
             CallerAccess::of(config, sockets, &access, components.is_simulated, &*store)?;
+        let vault = accounts::open_vault(config)?;
+        let contents = contents::open(config, &vault.vault, &*store)?;
         let accounts::SecretStores { applications, accounts: external_accounts, rotation } = {
             let channels = components.registry.external_channels();
-            accounts::open(config, &access, &store.settings(), access.limits(), channels)?
+            let sealed_elsewhere = contents.ring.clone().map(|ring| ring as Arc<_>);
+            let (settings, limits) = (store.settings(), access.limits());
+            accounts::open(vault, &access, &settings, limits, channels, sealed_elsewhere)?
         };
         let inbound = options::inbound_options(config).map_err(StartError::Config)?;
         let beside = BesideJournal::open(&store.settings(), inbound).map_err(StartError::Store)?;
@@ -88,7 +94,7 @@ impl Rooms {
             Arc::new(routes),
             EngineParts {
                 senders: Arc::new(accounts::OwnAccounts(Arc::clone(&external_accounts))),
-                contents: Arc::new(ContentsKeeper::default()),
+                contents: contents.keeper,
                 beside,
                 clock: clock.engine_clock(),
                 metrics: Arc::new(Metrics::new()),
@@ -111,6 +117,7 @@ impl Rooms {
             rest_access: caller_access.rest,
             is_open: caller_access.is_open,
             first_key: caller_access.first_key,
+            content_keys: contents.ring,
             applications,
             external_accounts,
             rotation,
@@ -159,7 +166,10 @@ impl Rooms {
         let applications = Arc::clone(&self.applications);
         let external_accounts = Arc::clone(&self.external_accounts);
         let opt_outs = Arc::clone(self.engine.opt_outs());
+        let content_keys = self.content_keys.clone();
+        let of_keys = move || content_keys.iter().flat_map(|keys| keys.tables()).collect();
         vec![
+            TableSource { room: "contents", count: Box::new(of_keys) },
             TableSource { room: "engine", count: Box::new(move || opt_outs.tables()) },
             TableSource { room: "callbacks", count: Box::new(move || queries.tables()) },
             TableSource { room: "access", count: Box::new(move || access.tables()) },

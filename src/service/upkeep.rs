@@ -1,5 +1,5 @@
 //! What has to be done now and then beside the writer: make durable which tokens were used, write down what
-//! failed at the entrance, take away inbound messages that are past retention, and say how large tables in memory are
+//! failed at the entrance, take away inbound messages and keys that are past retention, and say how large tables in memory are
 //! and which providers are down.
 
 use std::{sync::Arc, time::Duration};
@@ -7,8 +7,10 @@ use std::{sync::Arc, time::Duration};
 use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
 
+use super::contents;
 use crate::{
     access::{Access, REPORT_EVERY},
+    contents::KeyRing,
     engine::Engine,
 };
 
@@ -16,6 +18,9 @@ use crate::{
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// How often it is said how large tables are.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the keys of what is past retention are taken away.
+const RETIRE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Says how many entries the tables of a room have.
 pub(super) struct TableSource {
@@ -35,16 +40,33 @@ async fn trim_inbound(engine: &Engine) {
     }
 }
 
+/// Takes away keys of what is past retention, beside the runtime.
+async fn retire_keys(engine: &Engine, keys: &Arc<KeyRing>) {
+    if engine.is_read_only() {
+        return;
+    }
+    let (keys, reader) = (Arc::clone(keys), Arc::clone(engine.reader()));
+    match tokio::task::spawn_blocking(move || contents::retire(&keys, &*reader)).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(files)) => tracing::info!(files, "keys of workflows past retention are taken away"),
+        Ok(Err(error)) => {
+            tracing::error!(error, "keys of workflows past retention could not be taken away");
+        }
+    }
+}
+
 /// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
 pub(super) async fn tend(
     access: Access,
     engine: Engine,
     tables: Vec<TableSource>,
     registry: Registry,
+    content_keys: Option<Arc<KeyRing>>,
     stop: CancellationToken,
 ) {
     let mut reported = tokio::time::Instant::now();
     let mut counted = None;
+    let mut retired = None;
     let mut is_over = false;
     while !is_over {
         tokio::select! {
@@ -55,6 +77,12 @@ pub(super) async fn tend(
             engine.metrics().provider_down(provider.name(), provider.down().is_some());
         }
         let now = tokio::time::Instant::now();
+        if let Some(keys) = &content_keys
+            && retired.is_none_or(|at| now.duration_since(at) >= RETIRE_EVERY)
+        {
+            retired = Some(now);
+            retire_keys(&engine, keys).await;
+        }
         if counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY) {
             counted = Some(now);
             for TableSource { room, count } in &tables {

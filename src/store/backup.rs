@@ -6,10 +6,12 @@
 //!
 //! ```text
 //! "dispatch backup\n"  then frames: length (u32, little-endian) · row (as the codec writes them)
-//! Head   Settings Settings …   Entry Entry Entry …   Tail
+//! Head   Settings Settings …   Entry Entry Entry …   (Keys Keys … KeysEnd)   Tail
 //! ```
 //!
-//! What is kept beside workflows changes apart from them: each row is as it was when it was read.
+//! What is kept beside workflows changes apart from them: each row is as it was when it was read. Where there
+//! are files of keys beside the store they come last, before the tail (`key_files.rs`): the later they are read,
+//! the more of what was forgotten meanwhile is not in the backup. What seals them, the master key, is in none.
 //!
 //! A file without its tail is not a backup: it was cut off.
 
@@ -25,7 +27,8 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cursor, Entry, HeldReceipt, Incarnation, Kind, Reader, Settings, StoreError, codec,
+    Cursor, Entry, HeldReceipt, Incarnation, KeyFiles, Kind, Reader, Settings, StoreError, codec,
+    key_files::{KeyPiece, KeysRead, KeysToTake, KeysUnread},
     settings::stored_key,
 };
 use crate::machine::WorkflowId;
@@ -43,6 +46,8 @@ enum Frame {
     Entry(Box<Entry>),
     Tail(Summary),
     Settings(Vec<SavedSetting>),
+    Keys(KeyPiece),
+    KeysEnd { files: u64 },
 }
 
 /// A row of what is kept beside workflows, with its key as it is stored.
@@ -75,16 +80,24 @@ pub struct Backup {
     after_key: Option<Vec<u8>>,
     summary: Summary,
     after: Option<WorkflowId>,
+    has_entries: bool,
+    /// Those that are still to be taken.
+    keys: Option<KeysToTake>,
     ready: VecDeque<Result<Vec<u8>, StoreError>>,
     is_done: bool,
 }
 
 impl Backup {
-    /// Of what is durable now.
+    /// Of what is durable now, with the files of keys beside it. Without those, what is personal in it can be
+    /// opened by nobody: so it is with a store in memory, whose keys go with it.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn of(reader: Arc<dyn Reader>, settings: Arc<dyn Settings>) -> Result<Backup, StoreError> {
+    pub fn of(
+        reader: Arc<dyn Reader>,
+        settings: Arc<dyn Settings>,
+        keys: Option<Arc<dyn KeyFiles>>,
+    ) -> Result<Backup, StoreError> {
         // Before the moment is chosen: a receipt that finds its attempt in between is in both, and
         // a repeat changes nothing.
         let held_receipts = reader.held_receipts()?;
@@ -107,6 +120,8 @@ impl Backup {
             after_key: None,
             summary,
             after: None,
+            has_entries: true,
+            keys: keys.map(KeysToTake::new),
             ready,
             is_done: false,
         })
@@ -129,12 +144,12 @@ impl Backup {
         if let Some(kind) = self.kinds.front() {
             return self.settings_page(*kind);
         }
+        if !self.has_entries {
+            return self.keys_or_end();
+        }
         let entries = self.reader.entries(self.after, PAGE)?;
         let Some(last) = entries.last() else {
-            // Asked last: what retention took meanwhile lies before it.
-            self.summary.oldest = self.reader.oldest().min(self.summary.newest);
-            self.is_done = true;
-            self.ready.push_back(frame(&Frame::Tail(self.summary)));
+            self.has_entries = false;
             return Ok(());
         };
         self.after = Some(last.record.id);
@@ -146,6 +161,26 @@ impl Backup {
             self.summary.rows += entry.rows.len() as u64;
             self.ready.push_back(frame(&Frame::Entry(Box::new(entry))));
         }
+        Ok(())
+    }
+
+    /// The next file of keys, or what ends the backup.
+    fn keys_or_end(&mut self) -> Result<(), StoreError> {
+        if let Some(keys) = &mut self.keys {
+            if let Some(pieces) = keys.next()? {
+                let frames = pieces.into_iter().map(|piece| frame(&Frame::Keys(piece)));
+                self.ready.extend(frames);
+                return Ok(());
+            }
+            let files = keys.taken();
+            if files > 0 {
+                self.ready.push_back(frame(&Frame::KeysEnd { files }));
+            }
+        }
+        // Asked last: what retention took meanwhile lies before it.
+        self.summary.oldest = self.reader.oldest().min(self.summary.newest);
+        self.is_done = true;
+        self.ready.push_back(frame(&Frame::Tail(self.summary)));
         Ok(())
     }
 }
@@ -175,6 +210,7 @@ pub struct BackupFile {
     from: BufReader<File>,
     held_receipts: Vec<HeldReceipt>,
     settings: Vec<SavedSetting>,
+    keys: KeysRead,
     newest: Cursor,
     frames: u64,
     last: Option<WorkflowId>,
@@ -195,6 +231,7 @@ impl BackupFile {
             from: BufReader::new(file),
             held_receipts: Vec::new(),
             settings: Vec::new(),
+            keys: KeysRead::default(),
             newest: Cursor(0),
             frames: 0,
             last: None,
@@ -213,9 +250,11 @@ impl BackupFile {
                 (opened.held_receipts, opened.newest) = (held_receipts, newest);
                 Ok(opened)
             }
-            Frame::Entry(_) | Frame::Tail(_) | Frame::Settings(_) => {
-                Err(opened.corrupt("it does not begin with a head"))
-            }
+            Frame::Entry(_)
+            | Frame::Tail(_)
+            | Frame::Settings(_)
+            | Frame::Keys(_)
+            | Frame::KeysEnd { .. } => Err(opened.corrupt("it does not begin with a head")),
         }
     }
 
@@ -234,45 +273,83 @@ impl BackupFile {
         self.tail
     }
 
+    /// How many files of keys it holds, once all entries were read.
+    pub fn key_files(&self) -> u64 {
+        self.keys.files()
+    }
+
+    /// Has the files of keys written into this folder as they are read; it is made if there are any. They are
+    /// durable once all entries were read.
+    pub(super) fn with_keys_into(self, folder: PathBuf) -> BackupFile {
+        BackupFile { keys: KeysRead::into_folder(folder), ..self }
+    }
+
     fn entry(&mut self) -> Result<Option<Entry>, StoreError> {
-        let mut frame = self.frame()?;
-        while let (Frame::Settings(rows), None) = (&mut frame, self.last) {
-            for (_, value) in &*rows {
-                codec::payload(value, || self.place())?;
+        loop {
+            match self.frame()? {
+                Frame::Settings(_) if self.last.is_some() || self.keys.has_begun() => {
+                    return Err(self.corrupt("settings stand behind a workflow or a key"));
+                }
+                Frame::Settings(mut rows) => {
+                    for (_, value) in &rows {
+                        codec::payload(value, || self.place())?;
+                    }
+                    self.settings.append(&mut rows);
+                }
+                Frame::Entry(entry) => return self.next_in_order(*entry).map(Some),
+                Frame::Keys(piece) => {
+                    let taken = self.keys.piece(piece);
+                    taken.map_err(|why| self.keys_unread(why))?;
+                }
+                Frame::KeysEnd { files } => {
+                    let ended = self.keys.end(files);
+                    ended.map_err(|why| self.keys_unread(why))?;
+                }
+                Frame::Tail(tail) => return self.end(tail).map(|()| None),
+                Frame::Head { .. } => return Err(self.corrupt("it has a second head")),
             }
-            self.settings.append(rows);
-            frame = self.frame()?;
         }
-        match frame {
-            Frame::Settings(_) => Err(self.corrupt("settings stand behind a workflow")),
-            Frame::Entry(entry) => {
-                let id = entry.record.id;
-                if self.last.is_some_and(|last| last >= id) {
-                    return Err(self.corrupt("its workflows are not in order"));
-                }
-                if entry.rows.iter().any(|row| row.cursor > self.newest) {
-                    return Err(self.corrupt("a row is newer than the backup"));
-                }
-                self.last = Some(id);
-                self.counted.0 += 1;
-                self.counted.1 += entry.rows.len() as u64;
-                Ok(Some(*entry))
-            }
-            Frame::Tail(tail) => {
-                let mut rest = [0; 1];
-                if !matches!(self.from.read(&mut rest), Ok(0)) {
-                    return Err(self.corrupt("something follows its end"));
-                }
-                let is_right = (tail.workflows, tail.rows) == self.counted
-                    && tail.newest == self.newest
-                    && tail.oldest <= tail.newest;
-                if !is_right {
-                    return Err(self.corrupt("its end does not count what it holds"));
-                }
-                self.tail = Some(tail);
-                Ok(None)
-            }
-            Frame::Head { .. } => Err(self.corrupt("it has a second head")),
+    }
+
+    fn next_in_order(&mut self, entry: Entry) -> Result<Entry, StoreError> {
+        let id = entry.record.id;
+        if self.keys.has_begun() {
+            return Err(self.corrupt("a workflow stands behind the keys"));
+        }
+        if self.last.is_some_and(|last| last >= id) {
+            return Err(self.corrupt("its workflows are not in order"));
+        }
+        if entry.rows.iter().any(|row| row.cursor > self.newest) {
+            return Err(self.corrupt("a row is newer than the backup"));
+        }
+        self.last = Some(id);
+        self.counted.0 += 1;
+        self.counted.1 += entry.rows.len() as u64;
+        Ok(entry)
+    }
+
+    fn end(&mut self, tail: Summary) -> Result<(), StoreError> {
+        let mut rest = [0; 1];
+        if !matches!(self.from.read(&mut rest), Ok(0)) {
+            return Err(self.corrupt("something follows its end"));
+        }
+        if !self.keys.is_whole() {
+            return Err(self.corrupt("its keys are cut off"));
+        }
+        let is_right = (tail.workflows, tail.rows) == self.counted
+            && tail.newest == self.newest
+            && tail.oldest <= tail.newest;
+        if !is_right {
+            return Err(self.corrupt("its end does not count what it holds"));
+        }
+        self.tail = Some(tail);
+        Ok(())
+    }
+
+    fn keys_unread(&self, why: KeysUnread) -> StoreError {
+        match why {
+            KeysUnread::Wrong(problem) => self.corrupt(&problem),
+            KeysUnread::Io(problem) => StoreError::Io(problem),
         }
     }
 

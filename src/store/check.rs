@@ -24,6 +24,8 @@ pub struct CheckReport {
     pub open: u64,
     /// How many transitions.
     pub rows: u64,
+    /// How many files of keys a backup holds.
+    pub key_files: u64,
     /// Whether all of it could be read: a backup that was cut off is not whole.
     pub is_whole: bool,
     /// What is wrong; the first hundred.
@@ -130,6 +132,7 @@ pub fn check_backup(path: &Path) -> CheckReport {
             }
         }
     }
+    checked.key_files = file.key_files();
     checked.is_whole = file.summary().is_some();
     checked
 }
@@ -157,11 +160,9 @@ mod tests {
     fn entry(id: WorkflowId, request_id: Option<&str>) -> Entry {
         let plan = plans::plan(Vec::new());
         let (tenant, at) = (Arc::from("acme"), Moment::both(UnixMillis(1000)));
-        let record = Record { tenant: Arc::clone(&tenant), ..plans::record(id, at, plan.clone()) };
-        let record = match request_id {
-            Some(request_id) => plans::named(request_id, record, &plans::request(plan, "x")),
-            None => record,
-        };
+        let request = plans::request(plan, "x");
+        let record = plans::sealed(&plans::KEEPER, id, at, request, request_id);
+        let record = Record { tenant: Arc::clone(&tenant), ..record };
         let facts = vec![Fact::Created];
         let row = Row { cursor: Cursor(1), tenant, workflow: id, at, sequence: 1, facts };
         Entry { record, rows: vec![row], messages: Vec::new() }

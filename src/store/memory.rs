@@ -322,6 +322,10 @@ impl Reader for MemoryInner {
         self.incarnation
     }
 
+    fn former_incarnations(&self) -> Vec<Incarnation> {
+        Vec::new()
+    }
+
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
         Ok(self.read().records.get(&id).cloned())
     }

@@ -24,6 +24,7 @@ mod active;
 mod backup;
 mod check;
 pub(crate) mod codec;
+mod key_files;
 mod memory;
 mod packed;
 mod read_only;
@@ -36,6 +37,7 @@ pub use backup::{Backup, BackupFile, Summary};
 pub use check::{CheckReport, Finding, check_backup};
 pub(crate) use codec::weight;
 pub use codec::{decode, encode};
+pub use key_files::{KEY_FILE_BYTES, KEY_FOLDER, KeyFiles};
 pub use memory::MemoryStore;
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
@@ -46,7 +48,8 @@ pub(crate) use types::BATCH_BYTES;
 pub use types::{
     ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter,
     Fingerprint, FoundMessage, HeldReceipt, Incarnation, KeySlot, MessagePart, NameHash, Page,
-    ReceiptKey, Record, RequestKey, Requester, RestoreLock, Row, SealedContents, StoreError, Swept,
+    ReceiptKey, Record, RequestKey, Requester, RestoreLock, Row, SealedContents, StoreError,
+    StoreLives, Swept,
 };
 pub(crate) use types::{conversation, id_hash};
 
@@ -182,6 +185,10 @@ pub trait Store: Send {
 pub trait Reader: Send + Sync {
     /// Which life of the store the cursors belong to.
     fn incarnation(&self) -> Incarnation;
+
+    /// The lives that this one goes on from, if it does: that of the store which the backup was taken of that it
+    /// was restored from, and those that ended with a loss. The newest of them.
+    fn former_incarnations(&self) -> Vec<Incarnation>;
 
     /// What was asked for when the workflow was created.
     ///

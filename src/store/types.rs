@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::Reader;
 use crate::machine::{
     DeadlineKind, Fact, Moment, Plan, PolicySnapshot, ProgressState, Workflow, WorkflowId,
 };
@@ -20,6 +21,32 @@ pub struct Cursor(pub u64);
 /// One life of a store: a new folder, or a restored one, is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incarnation(pub Uuid);
+
+/// How a store is called, and how it was called before: who keeps something beside it knows it by that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreLives {
+    /// The life it has now.
+    pub incarnation: Incarnation,
+    /// Those that it goes on from: that of the backup it was restored from, and those that ended with a loss.
+    pub former: Vec<Incarnation>,
+    /// Its newest row.
+    pub newest: Cursor,
+}
+
+impl StoreLives {
+    /// Of a store, as it is now.
+    pub fn of(reader: &dyn Reader) -> StoreLives {
+        StoreLives {
+            incarnation: reader.incarnation(),
+            former: reader.former_incarnations(),
+            newest: reader.newest(),
+        }
+    }
+}
+
+/// Where a key is: which segment's file, and which slot in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeySlot(pub u64);
 
 /// What was asked for. Written once, at creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,10 +78,6 @@ pub struct SealedContents {
     #[serde(with = "sealed_bytes")]
     pub bytes: Box<[u8]>,
 }
-
-/// Where a key is: which of all that were ever made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct KeySlot(pub u64);
 
 /// By what a repeat of a request is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

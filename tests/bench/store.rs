@@ -89,15 +89,25 @@ struct Alone {
     /// What is open, in no order.
     open: Vec<WorkflowId>,
     next: u64,
+    keeper: ContentsKeeper,
 }
 
 impl Alone {
     fn open(options: &SledOptions, routes: &Arc<RouteTable>) -> Result<Self, StoreError> {
         let store = SledStore::open(options)?;
         let now = SystemClock::new().moment();
+        let keeper = ContentsKeeper::in_memory([7; 32]);
         let processor =
             Processor::new(&store, routes.clone(), Grace::new(now.engine, Duration::ZERO, 0));
-        Ok(Alone { store, processor, routes: Arc::clone(routes), now, open: Vec::new(), next: 0 })
+        Ok(Alone {
+            store,
+            processor,
+            routes: Arc::clone(routes),
+            now,
+            open: Vec::new(),
+            next: 0,
+            keeper,
+        })
     }
 
     fn creates(&mut self, many: usize) -> Result<Effects, StoreError> {
@@ -113,11 +123,14 @@ impl Alone {
                 .map_err(|_| StoreError::Io("the workflow to be measured is none".to_owned()))?;
         let id = WorkflowId(Uuid::now_v7());
         self.open.push(id);
+        let failed = |error: String| StoreError::Io(error);
+        let key = self.keeper.take().map_err(|error| failed(error.to_string()))?;
+        let contents = key.seal(id, &asked.contents).map_err(|error| failed(error.to_string()))?;
         let record = Record {
             id,
             tenant: TENANT.into(),
             created_at: self.now,
-            contents: ContentsKeeper::default().seal(&asked.contents),
+            contents,
             plan: asked.plan,
             policy: PolicySnapshot::default(),
             request: None,

@@ -1,6 +1,7 @@
 //! External accounts: over HTTP as the old API had them, over gRPC, as rows, and in use by a send.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,7 +22,9 @@ use dispatch::{
         ListAccountsRequest, UnlinkApplicationRequest, UpdateAccountRequest,
     },
     service::{Components, Service},
-    store::{MemoryStore, Settings, Store},
+    store::{
+        KeyAndValue, Kind, MemoryStore, SettingChange, Settings, SledOptions, SledStore, Store,
+    },
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, ExternalFields,
@@ -373,6 +376,18 @@ async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Serv
     (service, client)
 }
 
+/// The rows of external accounts in a data folder, before these take their places.
+fn account_rows(data: &Path, put: Option<Vec<KeyAndValue>>) -> Vec<KeyAndValue> {
+    let options = SledOptions { folder: data.to_owned(), cache_bytes: 1 << 24 };
+    let store = SledStore::open(&options).unwrap();
+    let settings = store.settings();
+    let rows = settings.list(Kind::ExternalAccount, None, 100).unwrap();
+    let put = put.into_iter().flatten();
+    let put = put.map(|(key, value)| SettingChange::put(Kind::ExternalAccount, key, value));
+    settings.write(put.collect()).unwrap();
+    rows
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -389,10 +404,15 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     assert_eq!(api.post(&format!("{PATH}/messenger"), body).await.0, 201);
     service.stop().await.unwrap();
 
-    // The key is lost: another one is made.
-    let key = config.store.data.join("master.key");
-    let aside = folder.path().join("master.key");
-    std::fs::rename(&key, &aside).unwrap();
+    // What stands there now another service has sealed, with its own master key.
+    let mut elsewhere = config.clone();
+    elsewhere.store.data = folder.path().join("elsewhere");
+    let (service, _) = remembering(&elsewhere, &calls).await;
+    let body = json!({ "external_id": PAGE, "access_token": TOKEN });
+    assert_eq!(Api::at(service.http).post(&format!("{PATH}/messenger"), body).await.0, 201);
+    service.stop().await.unwrap();
+    let theirs = account_rows(&elsewhere.store.data, None);
+    let ours = account_rows(&config.store.data, Some(theirs));
     let (service, client) = remembering(&config, &calls).await;
     let spec = messenger_sms("1000000000000001", "447700900001", "600s");
     let created = client.create(crate::support::request(spec)).await.unwrap();
@@ -411,8 +431,8 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     );
     service.stop().await.unwrap();
 
-    // It is found again, and said to be where it is.
-    config.access.master_key = format!("file:{}", aside.display()).as_str().into();
+    // It is put back.
+    account_rows(&config.store.data, Some(ours));
     let (service, _client) = remembering(&config, &calls).await;
     let is_out = || async { !calls.lock().unwrap().is_empty() };
     assert!(eventually(Duration::from_secs(20), is_out).await);

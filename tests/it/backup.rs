@@ -131,9 +131,11 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let (backup, data) = (house.path("one.backup"), house.path("restored"));
     let checked = run(&["check", text(&backup)]).await;
     assert!(out(&checked).contains("sound; 10 workflows, 5 of them open"), "{checked:?}");
+    let key = house.path("data/master.key").display().to_string();
     // As a shell completes it.
     let with_slash = format!("{}/", text(&data));
-    let restored = run(&["restore", text(&backup), "--data", &with_slash]).await;
+    let restored =
+        run(&["restore", text(&backup), "--data", &with_slash, "--master-key", &key]).await;
     assert!(out(&restored).contains("It has a restore lock"), "{restored:?}");
     let nowhere = run(&["restore", text(&backup), "--data", "."]).await;
     assert!(!nowhere.status.success(), "{nowhere:?}");
@@ -203,7 +205,9 @@ async fn what_was_open_goes_on_if_that_is_what_the_operator_says() {
     assert!(run(&["backup", text(&backup), "--server", &server]).await.status.success());
     process.kill().await;
     let data = house.path("restored");
-    assert!(run(&["restore", text(&backup), "--data", text(&data)]).await.status.success());
+    let key = house.path("data/master.key");
+    let restore = ["restore", text(&backup), "--data", text(&data), "--master-key", text(&key)];
+    assert!(run(&restore).await.status.success());
 
     let (process, client) = house.serve("restored").await;
     tokio::time::sleep(Duration::from_secs(3)).await;

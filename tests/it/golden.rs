@@ -99,6 +99,9 @@ async fn data_of_every_release_opens_and_tells_the_same() {
         assert_eq!(check_backup(&backup).findings, [], "{release}");
         let data = SledOptions { folder: folder.path().join("restored"), ..data };
         SledStore::restore(&backup, &data).unwrap();
+        // No backup holds it.
+        let kept = folder.path().join("data/master.key");
+        fs::copy(kept, data.folder.join("master.key")).unwrap();
         assert_eq!(SledStore::check(&data).unwrap().findings, [], "{release}, restored");
         let running = Running::start(&on(&data.folder)).await;
         assert!(running.service.engine.is_restore_locked());

@@ -313,3 +313,27 @@ fn one_room_names_concrete_adapters() {
         assert!(!names(&channels) || is_legal, "{}", path.display());
     }
 }
+
+/// Whoever opens what is personal is named here, so that it can be found.
+#[test]
+fn contents_are_opened_in_few_places() {
+    const OPEN: [&str; 5] = [
+        "src/callbacks/delivery.rs",
+        "src/callbacks/follower.rs",
+        "src/engine/dispatch.rs",
+        "src/engine/dispatch/recall.rs",
+        "src/engine/handle.rs",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    files(&root.join("src"), &mut found);
+    let opens = |path: &PathBuf| {
+        let text: String = fs::read_to_string(path).unwrap().split_whitespace().collect();
+        text.contains("contents.open(") || text.contains("contents().open(")
+    };
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "rs") && opens(path));
+    let mut found: Vec<_> =
+        found.iter().map(|path| path.strip_prefix(root).unwrap().display().to_string()).collect();
+    found.sort();
+    assert_eq!(found, OPEN);
+}

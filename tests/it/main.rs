@@ -52,6 +52,7 @@ mod rights;
 mod rotation;
 mod routes;
 mod scrub;
+mod sealed;
 mod service;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -58,6 +58,9 @@ impl Reader for ClumsyReader {
     fn incarnation(&self) -> Incarnation {
         self.inner.incarnation()
     }
+    fn former_incarnations(&self) -> Vec<Incarnation> {
+        self.inner.former_incarnations()
+    }
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
         self.inner().record(id)
     }
@@ -140,8 +143,14 @@ async fn a_grpc_handler_that_panics_costs_one_answer_and_no_stream_ends_as_if_it
     let calls = Calls::new(listen.calls, access.limits().clone());
     let (reporter, _) = tonic_health::server::health_reporter();
     let timeout = Duration::from_secs(5);
-    let admin =
-        AdminService::new(engine.clone(), access.clone(), reporter, timeout, DiskTurns::default());
+    let admin = AdminService::new(
+        engine.clone(),
+        access.clone(),
+        reporter,
+        timeout,
+        DiskTurns::default(),
+        None,
+    );
     let admin =
         Guarded::new(AdminServiceServer::new(admin), access.clone(), engine.clone(), calls.clone());
     let health = Unguarded::new(HealthServer::new(ClumsyHealth), engine.clone(), 8, None);

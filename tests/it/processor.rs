@@ -9,7 +9,6 @@ use std::{
 };
 
 use dispatch::{
-    contents::ContentsKeeper,
     engine::{
         Command, ConversationSend, Effects, FormerNames, Grace, Made, Processor, Route, RouteTable,
         RouteTenants, SendOrder, SenderMatch, SystemClock,
@@ -578,11 +577,12 @@ fn a_request_id_that_comes_twice_in_one_batch_makes_one_workflow() {
     let asked = |number| {
         let Command::Create { record, .. } = create(number) else { panic!("no create") };
         let request = plans::request(record.plan.clone(), "x");
-        let record = Box::new(plans::named("order-7", *record, &request));
+        let record = plans::named(record.id, record.created_at, request.clone(), "order-7");
+        let record = Box::new(record);
         let made = Arc::clone(&made);
         let reply = move |answer: Result<Made, _>| {
             let digest = request.digest();
-            let created = answer.unwrap().answer(&ContentsKeeper::default(), Some(&digest));
+            let created = answer.unwrap().answer(&plans::KEEPER, Some(&digest));
             made.lock().unwrap().push(created.unwrap().id);
         };
         Command::Create { record, reply: Box::new(reply) }

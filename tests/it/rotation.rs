@@ -94,7 +94,7 @@ async fn the_master_key_is_changed_while_the_service_runs_and_over_a_kill() {
     // At a terminal.
     let server = format!("http://{}", process.grpc);
     let told = run(&["keys", "rotate-master", "--server", &server]).await;
-    assert!(told.contains("41 secrets are encrypted with the new master key"), "{told}");
+    assert!(told.contains("43 secrets are encrypted with the new master key"), "{told}");
     assert_ne!(fs::read_to_string(data.join("master.key")).unwrap(), kept);
     assert_all_there(&client, &made).await;
     let everything = ListAuditRequest { page_size: 1000, ..Default::default() };

@@ -8,7 +8,7 @@ mod retention;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dispatch::{
-    contents::{ContentsKeeper, WorkflowRequest},
+    contents::WorkflowRequest,
     machine::{
         self, ClockKind, Event, Fact, FailoverCondition, Moment, Plan, RouteCandidate,
         RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
@@ -111,8 +111,7 @@ impl Driver {
 
     fn create_of(&mut self, number: u128, request: WorkflowRequest) -> WorkflowId {
         let id = id(number);
-        let record = plans::record_of(id, self.at(), request.clone());
-        let record = plans::named(&request_id(number), record, &request);
+        let record = plans::named(id, self.at(), request, &request_id(number));
         let mut state = self.needs.workflow(&record);
         let facts = machine::create(&mut state, self.at(), &OneRoute);
         self.commit(Some(record), 0, facts, state, Vec::new());
@@ -419,7 +418,7 @@ fn a_large_record_comes_back_whole(mut driver: Driver) {
     let ids: Vec<_> = (1..=40).map(|number| driver.create(number, &text)).collect();
     for id in ids {
         let record = driver.store.reader().record(id).unwrap().unwrap();
-        let contents = ContentsKeeper::default().open(&record.contents).unwrap();
+        let contents = plans::KEEPER.open(&record).unwrap();
         assert_eq!((&record.plan, contents), (&plan(), plans::request(plan(), &text).contents));
     }
 }
@@ -427,7 +426,7 @@ fn a_large_record_comes_back_whole(mut driver: Driver) {
 /// However few rows that are: a workflow may weigh 256 KiB.
 fn what_is_read_or_written_at_once_is_bounded_in_bytes(mut driver: Driver) {
     const MANY: u128 = 60;
-    let large = "large".repeat(40_000);
+    let large = plans::noise(200_000);
     let ids: Vec<_> = (1..=MANY).map(|number| driver.create(number, &large)).collect();
     let reader = driver.store.reader();
     let (mut after, mut found, mut most) = (None, Vec::new(), 0);
@@ -502,7 +501,7 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     let settings = (0..200).map(|number| row(Kind::Callback, number)).chain([row(Kind::Key, 7)]);
     driver.store.settings().write(settings.collect()).unwrap();
 
-    let mut frames = Backup::of(reader, driver.store.settings()).unwrap();
+    let mut frames = Backup::of(reader, driver.store.settings(), None).unwrap();
     let mut bytes = frames.next().unwrap().unwrap();
     for (number, frame) in frames.enumerate() {
         bytes.extend(frame.unwrap());

@@ -371,7 +371,16 @@ account = "main"
     let at = format!("http://{}", process.grpc);
     operate(&["backup".as_ref(), backup.as_ref(), "--server".as_ref(), at.as_ref()]).await;
     assert_eq!(process.terminate().await, Some(0));
-    operate(&["restore".as_ref(), backup.as_ref(), "--data".as_ref(), restored.as_ref()]).await;
+    let key = path("data/master.key");
+    let restore: [&OsStr; 6] = [
+        "restore".as_ref(),
+        backup.as_ref(),
+        "--data".as_ref(),
+        restored.as_ref(),
+        "--master-key".as_ref(),
+        key.as_ref(),
+    ];
+    operate(&restore).await;
 
     std::fs::write(&config, account(&format!(", secret_token = \"{SECRET_TOKEN}\""))).unwrap();
     let told = async || {

@@ -2,7 +2,10 @@
 //! workflow is created, its first message is accepted, its time passes, its second message is
 //! accepted, and a receipt ends it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use dispatch::{
     builtin,
@@ -80,6 +83,8 @@ pub fn asked(parts: &Components) -> WorkflowRequest {
     parse_create(&request(), &parts.routes, at(0).wall).expect("a good workflow")
 }
 
+static KEEPER: LazyLock<ContentsKeeper> = LazyLock::new(|| ContentsKeeper::in_memory([7; 32]));
+
 /// What is asked for in workflow `number`: as in the plan, but for the texts, of which no two are alike.
 /// What repeats itself would take little room.
 pub fn record(number: u128, asked: &WorkflowRequest) -> Record {
@@ -88,15 +93,17 @@ pub fn record(number: u128, asked: &WorkflowRequest) -> Record {
     for step in &mut contents.steps {
         step.content = Content::Text(text.repeat(3)[..160].to_owned());
     }
+    let id = WorkflowId(Uuid::from_u128((u128::from(START) << 80) | number));
+    let key = KEEPER.take().expect("keys in memory are always at hand");
     Record {
-        id: WorkflowId(Uuid::from_u128((u128::from(START) << 80) | number)),
+        id,
         tenant: Arc::from("default"),
         created_at: at(0),
         plan,
         policy: PolicySnapshot::default(),
         request: None,
         requester: Requester::default(),
-        contents: ContentsKeeper::default().seal(&contents),
+        contents: key.seal(id, &contents).expect("it can be sealed"),
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 };
 
 use dispatch::{
-    contents::ContentsKeeper,
     engine::{
         BesideJournal, Engine, EngineOptions, EngineParts, InboundOptions, LaneLimits, Route,
         RouteTable, RouteTenants, SenderMatch, Senders, SpaceLimits, SystemClock,
@@ -28,6 +27,8 @@ use dispatch_contract::{
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use uuid::Uuid;
+
+use super::plans;
 
 /// An engine that keeps what ended for an hour, and gives no grace.
 pub fn options() -> EngineOptions {
@@ -99,7 +100,7 @@ impl FrontedStore {
             Arc::new(RouteTable::default()),
             EngineParts {
                 senders: Arc::new(NoSenders),
-                contents: Arc::new(ContentsKeeper::default()),
+                contents: Arc::clone(&plans::KEEPER),
                 beside,
                 clock: Arc::new(SystemClock::new()),
                 metrics: Arc::new(Metrics::new()),

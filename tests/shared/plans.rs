@@ -1,6 +1,9 @@
 //! Plans and records as they are behind the edges.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use dispatch::{
     contents::{Contents, ContentsKeeper, StepContents, WorkflowRequest},
@@ -45,6 +48,18 @@ pub fn request(plan: Plan, text: &str) -> WorkflowRequest {
     WorkflowRequest { plan, contents }
 }
 
+/// A text of that many bytes in which nothing repeats itself: what does would take little room.
+pub fn noise(bytes: usize) -> String {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state >> 32) as u8 % 94)
+    };
+    (0..bytes).map(|_| letter()).collect()
+}
+
 /// What the tenant `default` asked for at `at`, without a request id.
 pub fn record(id: WorkflowId, at: Moment, plan: Plan) -> Record {
     record_of(id, at, request(plan, "your code is 1234"))
@@ -52,21 +67,39 @@ pub fn record(id: WorkflowId, at: Moment, plan: Plan) -> Record {
 
 /// The same of a request.
 pub fn record_of(id: WorkflowId, at: Moment, request: WorkflowRequest) -> Record {
+    sealed(&KEEPER, id, at, request, None)
+}
+
+/// The same of a request that a caller may repeat as `request_id`.
+pub fn named(id: WorkflowId, at: Moment, request: WorkflowRequest, request_id: &str) -> Record {
+    sealed(&KEEPER, id, at, request, Some(request_id))
+}
+
+/// The same, sealed by a keeper of the caller's.
+pub fn sealed(
+    keeper: &ContentsKeeper,
+    id: WorkflowId,
+    at: Moment,
+    request: WorkflowRequest,
+    request_id: Option<&str>,
+) -> Record {
+    let key = keeper.take().expect("keys in memory are always at hand");
+    let request_key = |request_id: &str| {
+        let fingerprint = key.fingerprint(&request.digest());
+        RequestKey { id: request_id.to_owned(), fingerprint }
+    };
     Record {
         id,
         tenant: Arc::from("default"),
         created_at: at,
-        contents: ContentsKeeper::default().seal(&request.contents),
+        request: request_id.map(request_key),
+        contents: key.seal(id, &request.contents).expect("it can be sealed"),
         plan: request.plan,
         policy: PolicySnapshot::default(),
-        request: None,
         requester: Requester::default(),
     }
 }
 
-/// By what a repeat of `request`, which `record` is of, is known as `id`.
-pub fn named(id: &str, record: Record, request: &WorkflowRequest) -> Record {
-    let fingerprint =
-        ContentsKeeper::default().fingerprint(record.contents.slot, &request.digest());
-    Record { request: Some(RequestKey { id: id.to_owned(), fingerprint }), ..record }
-}
+/// Opens what these records hold.
+pub static KEEPER: LazyLock<Arc<ContentsKeeper>> =
+    LazyLock::new(|| Arc::new(ContentsKeeper::in_memory([7; 32])));

@@ -121,7 +121,7 @@ impl Copier {
         let failed = |error: StoreError| backup_broken(&error);
         let Some(taking) = &mut self.taking else {
             if batch.is_multiple_of(BACKUP_EVERY) {
-                self.taking = Some(Backup::of(reader, settings).map_err(failed)?);
+                self.taking = Some(Backup::of(reader, settings, None).map_err(failed)?);
             }
             return Ok(());
         };

@@ -14,7 +14,7 @@ pub(crate) enum ErrorReason {
     NoSuchMethod,
     /// There is no such workflow that the caller sees.
     WorkflowNotFound,
-    /// The `request_id` belongs to a workflow with another plan.
+    /// The `request_id` belongs to a workflow that asks for something else.
     RequestIdReused,
     /// The workflow has ended, and cannot be canceled.
     WorkflowEnded,

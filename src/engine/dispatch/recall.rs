@@ -77,7 +77,11 @@ impl Dispatcher {
         // By then the machine has gone on.
         let most = timeout + Duration::from_secs(1);
         match tokio::time::timeout(most, recall_parts(route, &context, &provider_ids)).await {
-            Ok(answer) => answer.map_err(|error| failure_of(error, None)),
+            Ok(answer) => answer.map_err(|error| {
+                let message = self.contents.open(&record).ok();
+                let message = message.and_then(|it| it.into_message(&step, order.step));
+                failure_of(error, message.as_ref())
+            }),
             Err(_) => Err(failure(ErrorKind::Timeout, Fault::Provider, "no answer in time")),
         }
     }

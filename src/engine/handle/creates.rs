@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Engine, RETRY_AFTER_MS};
 use crate::{
-    contents::{RequestDigest, WorkflowRequest},
+    contents::{FreshKey, RequestDigest, WorkflowRequest},
     engine::{Command, Created, EngineError, Made},
     machine::WorkflowId,
     store::{ExistingRequest, Record, RequestKey, Requester},
@@ -33,9 +33,11 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Unavailable);
         }
-        let digest = request_id.is_some().then(|| request.digest());
-        let record = self.record(tenant, request, request_id.zip(digest), requester);
         let began = Instant::now();
+        let digest = request_id.is_some().then(|| request.digest());
+        let key = self.key().await?;
+        let record = self.record(tenant, request, request_id.zip(digest), requester, key)?;
+        let record = Box::new(record);
         let made = self.submit(|reply| Command::Create { record, reply }).await;
         self.0.metrics.create(began.elapsed());
         made??.answer(&self.0.contents, digest.as_ref())
@@ -55,25 +57,25 @@ impl Engine {
         if self.is_draining() {
             return asked.iter().map(|_| Err(EngineError::Unavailable)).collect();
         }
-        let (answers, told) = Answers::of(asked.len());
-        let began = Instant::now();
-        let mut digests = Vec::with_capacity(asked.len());
-        let command =
-            |(index, (request, request_id)): (usize, (WorkflowRequest, Option<String>))| {
-                let digest = request_id.is_some().then(|| request.digest());
-                digests.push(digest);
-                let (tenant, key) = (Arc::clone(tenant), request_id.zip(digest));
-                let record = self.record(tenant, request, key, requester.clone());
-                let answers = Arc::clone(&answers);
-                let reply = Box::new(move |made| answers.set(index, made));
-                (Command::Create { record, reply }, self.0.clock.busy())
+        let (count, began) = (asked.len(), Instant::now());
+        let (mut records, mut digests) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (request, request_id) in asked {
+            let digest = request_id.is_some().then(|| request.digest());
+            let record = match self.key().await {
+                Ok(key) => {
+                    let (tenant, named) = (Arc::clone(tenant), request_id.zip(digest));
+                    self.record(tenant, request, named, requester.clone(), key)
+                }
+                Err(error) => Err(error),
             };
-        let commands: Vec<_> = asked.into_iter().enumerate().map(command).collect();
-        for (index, why) in self.0.inbox.push_all(commands) {
-            answers.set(index, Err(why.into()));
+            match record {
+                Ok(record) => records.push(record),
+                // Without keys, or a library that seals, there are no creates at all.
+                Err(error) => return vec![Err(error); count],
+            }
+            digests.push(digest);
         }
-        drop(answers);
-        let made = told.await.unwrap_or_default();
+        let made = self.make_all(records).await;
         made.iter().for_each(|_| self.0.metrics.create(began.elapsed()));
         let contents = &self.0.contents;
         let answer = |(made, digest): (Result<Made, EngineError>, Option<RequestDigest>)| {
@@ -82,23 +84,57 @@ impl Engine {
         made.into_iter().zip(digests).map(answer).collect()
     }
 
+    /// What the writer makes of each.
+    async fn make_all(&self, records: Vec<Record>) -> Vec<Result<Made, EngineError>> {
+        let (answers, told) = Answers::of(records.len());
+        let command = |(index, record)| {
+            let answers = Arc::clone(&answers);
+            let reply = Box::new(move |made| answers.set(index, made));
+            (Command::Create { record: Box::new(record), reply }, self.0.clock.busy())
+        };
+        let commands = records.into_iter().enumerate().map(command).collect();
+        for (index, why) in self.0.inbox.push_all(commands) {
+            answers.set(index, Err(why.into()));
+        }
+        drop(answers);
+        told.await.unwrap_or_default()
+    }
+
     fn record(
         &self,
         tenant: Arc<str>,
         WorkflowRequest { plan, contents }: WorkflowRequest,
         request: Option<(String, RequestDigest)>,
         requester: Requester,
-    ) -> Box<Record> {
+        key: FreshKey,
+    ) -> Result<Record, EngineError> {
         let created_at = self.0.clock.moment();
         let request_id = request.as_ref().map(|(id, _)| id.as_str());
         let id = new_id(created_at.engine, &tenant, request_id);
-        let contents = self.0.contents.seal(&contents);
-        let request = request.map(|(id, digest)| RequestKey {
-            id,
-            fingerprint: self.0.contents.fingerprint(contents.slot, &digest),
-        });
+        let request =
+            request.map(|(id, digest)| RequestKey { id, fingerprint: key.fingerprint(&digest) });
+        let contents = key.seal(id, &contents).map_err(|error| {
+            tracing::error!(workflow = %id, %error, "contents could not be sealed");
+            EngineError::Unavailable
+        })?;
         let policy = *self.0.policy.get();
-        Box::new(Record { id, tenant, created_at, plan, policy, request, requester, contents })
+        Ok(Record { id, tenant, created_at, plan, policy, request, requester, contents })
+    }
+
+    /// A key for one workflow's contents. Where none is at hand it is waited for, off the runtime.
+    async fn key(&self) -> Result<FreshKey, EngineError> {
+        if let Some(key) = self.0.contents.try_take() {
+            return Ok(key);
+        }
+        let contents = Arc::clone(&self.0.contents);
+        match tokio::task::spawn_blocking(move || contents.take()).await {
+            Ok(Ok(key)) => Ok(key),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no key could be made for a new workflow");
+                Err(EngineError::Unavailable)
+            }
+            Err(_) => Err(EngineError::Unavailable),
+        }
     }
 
     /// What an acknowledged create of a tenant's made under this `request_id`: asked where a create is

@@ -40,8 +40,7 @@ fn plan() -> Plan {
 
 fn record() -> Record {
     let request = plans::request(plan(), "hello");
-    let record = plans::record_of(WorkflowId(Uuid::from_u128(7)), at(START), request.clone());
-    plans::named("r-1", record, &request)
+    plans::named(WorkflowId(Uuid::from_u128(7)), at(START), request, "r-1")
 }
 
 /// The workflow after these facts, one a second, and their events.

@@ -194,7 +194,7 @@ impl DispatchService {
 
     /// A workflow just after its creation.
     fn fresh(&self, NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-        let contents = self.engine.contents().open(&record.contents).ok();
+        let contents = self.engine.opened(record);
         render::fresh(record, contents.as_ref(), state).unwrap_or_else(|| {
             let progress = Progress::of(state, facts);
             render::workflow(record, contents.as_ref(), &progress, Vec::new())

@@ -94,6 +94,7 @@ fn all_together(
     }
     let shared = SledInner {
         incarnation: life.unwrap_or(Incarnation(uuid::Uuid::nil())),
+        former: Vec::new(),
         gone: AtomicU64::new(edge(&tree)?.gone.0),
         tree,
         chunks: ChunkCache::default(),
@@ -198,6 +199,7 @@ fn one(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
             keys::LOW_WATER_MARK => codec::decode::<LowWaterMark>(value, place).map(|_| true),
             keys::RESTORE_LOCK => codec::decode::<RestoreLock>(value, place).map(|_| true),
             keys::INCARNATION => codec::decode::<Incarnation>(value, place).map(|_| true),
+            keys::FORMER => codec::decode::<Vec<Incarnation>>(value, place).map(|_| true),
             keys::ORIGIN => codec::decode::<RestoreOrigin>(value, place).map(|_| true),
             _ => return Err(wrong("this program knows no such row")),
         },

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     owned_files::{self, Tightened},
-    store::StoreError,
+    store::{KEY_FOLDER, StoreError},
 };
 
 /// How long a folder that is in use is waited for: sled's own threads keep it a moment after a store
@@ -118,7 +118,7 @@ fn tell_what_others_could_read(folder: &Path) {
 /// Takes others' rights away from what is the store's.
 pub(super) fn tighten(folder: &Path) -> io::Result<Tightened> {
     owned_files::tighten(folder, &|name| {
-        ["db", "conf", "blobs", "ballast", "bootstrap.key", "adapters", "contents", swap::COPY]
+        ["db", "conf", "blobs", "ballast", "bootstrap.key", "adapters", KEY_FOLDER, swap::COPY]
             .contains(&name)
             || ["snap.", "checkpoint", "dispatch.mark", "master.key", "master.part"]
                 .iter()

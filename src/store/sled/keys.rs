@@ -26,6 +26,8 @@ pub(super) const INCARNATION: &[u8] = b"mincarnation";
 pub(super) const LOW_WATER_MARK: &[u8] = b"medge";
 /// There if the store was restored: where it came from.
 pub(super) const ORIGIN: &[u8] = b"morigin";
+/// There if the store lost something: the lives before that, oldest first.
+pub(super) const FORMER: &[u8] = b"mformer";
 /// There while the store has a restore lock.
 pub(super) const RESTORE_LOCK: &[u8] = b"mheld";
 /// For how long overdue waits for receipts have been held, in milliseconds.

@@ -91,6 +91,8 @@ struct SledInner {
     tree: SledTree,
     chunks: ChunkCache,
     incarnation: Incarnation,
+    /// The lives that this one goes on from.
+    former: Vec<Incarnation>,
     open: RwLock<ActiveIndex>,
     /// The newest durable row: readers look no further.
     durable: AtomicU64,

@@ -195,6 +195,10 @@ impl Reader for SledInner {
         self.incarnation
     }
 
+    fn former_incarnations(&self) -> Vec<Incarnation> {
+        self.former.clone()
+    }
+
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
         self.at_ends(id, |ends| match self.chunks.row_at(&self.tree, ends.first)? {
             JournalEntry::Row { previous: Previous::Start(record), .. }

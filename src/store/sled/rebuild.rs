@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// So many lives before this one are remembered: what stands beside the store learns of each at the next start.
+const FORMER_MOST: usize = 16;
+
 /// What the journal comes to.
 pub(super) struct Rebuilt {
     pub(super) open: ActiveIndex,
@@ -141,6 +144,9 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
             let new = Incarnation(Uuid::now_v7());
             let mut writes = WriteBatch::default();
             writes.put(keys::INCARNATION.to_vec(), &new)?;
+            if let Some(before) = entry {
+                writes.put(keys::FORMER.to_vec(), &with_former(&tree, before)?)?;
+            }
             tree.commit(writes)?;
             new
         }
@@ -153,10 +159,12 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
     let restore_lock = tree.decode(keys::RESTORE_LOCK)?;
     let grace_given_ms = tree.decode(keys::GRACE_GIVEN)?.unwrap_or_default();
     let edge = edge(&tree)?;
+    let former = former_lives(&tree)?;
     let shared = Arc::new(SledInner {
         tree,
         chunks: ChunkCache::default(),
         incarnation,
+        former,
         open: RwLock::new(open),
         durable: AtomicU64::new(newest.0),
         gone: AtomicU64::new(edge.gone.0),
@@ -179,6 +187,22 @@ fn try_open(options: &SledOptions, how: OpenMode) -> Result<SledStore, StoreErro
         checkpoint_rows: CHECKPOINT_ROWS,
         checkpointing: None,
     })
+}
+
+/// The lives before this one and `before`, which ends now.
+fn with_former(tree: &SledTree, before: Incarnation) -> Result<Vec<Incarnation>, StoreError> {
+    let mut former: Vec<Incarnation> = tree.decode(keys::FORMER)?.unwrap_or_default();
+    former.push(before);
+    let too_many = former.len().saturating_sub(FORMER_MOST);
+    former.drain(..too_many);
+    Ok(former)
+}
+
+/// The lives that this one goes on from, oldest first.
+fn former_lives(tree: &SledTree) -> Result<Vec<Incarnation>, StoreError> {
+    let origin = tree.decode::<RestoreOrigin>(keys::ORIGIN)?;
+    let lost: Option<Vec<Incarnation>> = tree.decode(keys::FORMER)?;
+    Ok(origin.map(|origin| origin.taken_of).into_iter().chain(lost.into_iter().flatten()).collect())
 }
 
 /// A folder that lost what was durable is not gone on with unasked.

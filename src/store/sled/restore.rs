@@ -18,8 +18,8 @@ use super::{
 use crate::{
     owned_files,
     store::{
-        BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, RequirementInterner, RestoreLock,
-        StoreError, Summary,
+        BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, KEY_FOLDER, RequirementInterner,
+        RestoreLock, StoreError, Summary,
         active::{is_over, replay},
         backup::SavedSetting,
     },
@@ -96,8 +96,10 @@ fn build(
     let lock = folder::lock(folder)?;
     folder::prepare(folder, None)?;
     let tree = SledTree::open(folder, cache_bytes, lock)?;
-    let marked = fill(&tree, BackupFile::open(backup)?, summary)?;
+    let file = BackupFile::open(backup)?.with_keys_into(folder.join(KEY_FOLDER));
+    let marked = fill(&tree, file, summary)?;
     drop(tree);
+    files::sync(folder).map_err(|error| files::io_failed("cannot sync", folder, &error))?;
     HighWaterMark::create(folder, marked).map(drop)
 }
 

@@ -355,7 +355,7 @@ async fn who_asked_and_in_whose_words_is_kept_with_the_workflow() {
         let answer = post(&running, path, body).await;
         let id = workflow(&running, &answer).await.workflow_id.parse().unwrap();
         let record = running.service.engine.reader().record(id).unwrap().unwrap();
-        let contents = running.service.engine.contents().open(&record.contents).unwrap();
+        let contents = running.service.engine.contents().open(&record).unwrap();
         assert_eq!(contents.webhook_url.as_deref(), Some(url));
         // The default one of its tenant, made for this: something must sign what goes there.
         let application = record.requester.application;

@@ -193,6 +193,7 @@ fn a_start_from_a_checkpoint_is_a_start_from_the_whole_journal() {
     assert_eq!(store.reader().incarnation(), life);
     let first = SledStore::open(&options).unwrap().reader().incarnation();
     assert_ne!(life, first, "whoever followed what is lost is told");
+    assert_eq!(store.reader().former_incarnations(), [first], "and what belongs to it is known");
     drop(store);
     assert_eq!(SledStore::check(&older).unwrap().findings, []);
 }
@@ -261,7 +262,7 @@ fn a_large_batch_is_kept_row_by_row() {
     let mut batch = ChangeSet::default();
     let ids: Vec<_> = (1..=300)
         .map(|number| {
-            let id = model.create(number, &"long".repeat(500));
+            let id = model.create(number, &plans::noise(2000));
             model.accept(id);
             if number % 3 == 0 {
                 model.tell(id, Event::Cancel);
@@ -405,11 +406,17 @@ fn a_backup_whose_newest_row_is_of_a_forgotten_workflow_restores() {
     driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 500), 10).unwrap();
     assert_eq!(driver.store.reader().record(id).unwrap(), None);
     let restored = backed_up(
-        Backup::of(driver.store.reader(), driver.store.settings()).unwrap(),
+        Backup::of(driver.store.reader(), driver.store.settings(), None).unwrap(),
         folder.path(),
     )
     .unwrap();
     assert_eq!(restored.open_ids(None, 10), [kept]);
+    // What stands beside the store is known to be its own, however often it is opened.
+    let taken_of = driver.store.reader().incarnation();
+    assert_eq!(restored.reader().former_incarnations(), [taken_of]);
+    drop(restored);
+    let again = open(&folder.path().join("restored")).unwrap();
+    assert_eq!(again.reader().former_incarnations(), [taken_of]);
 }
 
 #[test]
@@ -418,7 +425,7 @@ fn a_backup_that_retention_overtakes_keeps_what_is_open() {
     let mut driver = Driver::new(Box::new(open(&folder.path().join("data")).unwrap()));
     let id = driver.create(1, "x");
     driver.accept(id);
-    let frames = Backup::of(driver.store.reader(), driver.store.settings()).unwrap();
+    let frames = Backup::of(driver.store.reader(), driver.store.settings(), None).unwrap();
     for _ in 0..3 {
         driver.now += 1000;
         driver.store.sweep(UnixMillis(driver.now), UnixMillis(driver.now - 10), 10).unwrap();
@@ -455,7 +462,7 @@ fn a_folder_in_use_is_refused_by_name() {
 fn a_restore_that_is_at_work_is_left_alone_by_another() {
     let folder = tempfile::tempdir().unwrap();
     let driver = Driver::new(Box::new(MemoryStore::new()));
-    let frames = Backup::of(driver.store.reader(), driver.store.settings()).unwrap();
+    let frames = Backup::of(driver.store.reader(), driver.store.settings(), None).unwrap();
     let file = folder.path().join("one.backup");
     std::fs::write(&file, frames.flat_map(|frame| frame.unwrap()).collect::<Vec<_>>()).unwrap();
     let at_work = folder.path().join("data.restoring");

@@ -24,6 +24,7 @@ use std::{
 };
 
 use dispatch::{
+    contents::ContentsKeeper,
     engine::{Canceled, Created, EngineError, RecallOrder, SendOrder},
     machine::{EndState, Moment, RecallResult, SendResult, WorkflowId},
     store::{Reader, Record, RequirementInterner, Row, StoreError},
@@ -117,6 +118,8 @@ struct Early {
 }
 
 pub struct Judge {
+    /// Opens what callers ask for: the world's, whose keys outlive each service.
+    pub contents: Arc<ContentsKeeper>,
     routes: Vec<RouteSpec>,
     /// What they are called at present.
     names: Arc<Names>,
@@ -157,6 +160,7 @@ pub fn want(holds: bool, rule: Promise, id: WorkflowId, detail: impl FnOnce() ->
 impl Judge {
     pub fn new(routes: Vec<RouteSpec>, retention_ms: u64) -> Judge {
         Judge {
+            contents: Arc::new(ContentsKeeper::in_memory([9; 32])),
             names: Arc::new(Names::all(&routes)),
             routes,
             retention_ms,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use dispatch::{
-    contents::ContentsKeeper,
     engine::SendOrder,
     machine::{SendResult, WorkflowId},
 };
@@ -84,7 +83,7 @@ impl Judge {
     fn about(&self, order: &SendOrder, route: usize) -> Option<(Vec<Key>, Key)> {
         let case = self.cases.get(&WorkflowId(order.attempt.workflow))?;
         let channel = &case.record.plan.steps.get(usize::from(order.step))?.channel;
-        let contents = ContentsKeeper::default().open(&case.record.contents).ok()?;
+        let contents = self.contents.open(&case.record).ok()?;
         let to = contents.recipient(order.step)?.value().to_owned();
         let by_tenant = [None, Some(SENDER.to_owned())].map(|sender| {
             let (tenant, channel) = (case.record.tenant.clone(), channel.clone());

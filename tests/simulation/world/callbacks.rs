@@ -117,7 +117,7 @@ impl World<'_> {
         let context = CallbackContext {
             clock,
             reader,
-            contents: Arc::default(),
+            contents: Arc::clone(&self.judge.contents),
             settings: Arc::clone(settings),
             feed,
             inbound: Arc::new(inbound),

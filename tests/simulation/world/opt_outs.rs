@@ -1,9 +1,6 @@
 //! Who wants messages, as persons, callers and providers say it, and the look at that right before each call.
 
-use dispatch::{
-    contents::ContentsKeeper,
-    engine::{Addressed, LastCheck, ListedOptOut, OptOutFilter, OptOutSource},
-};
+use dispatch::engine::{Addressed, LastCheck, ListedOptOut, OptOutFilter, OptOutSource};
 use dispatch_contract::{ChannelSender, ErrorKind, OptOut};
 
 use super::*;
@@ -54,7 +51,7 @@ impl World<'_> {
         let check = LastCheck {
             routes: &call.routes,
             senders: &NoSenders,
-            contents: &ContentsKeeper::default(),
+            contents: &self.judge.contents,
             opt_outs: &service.opt_outs,
         };
         let asked = check.ready(&order, now);
@@ -188,8 +185,8 @@ impl World<'_> {
             return Ok(());
         };
         let step = &case.record.plan.steps[usize::from(call.order.step)];
-        let contents = ContentsKeeper::default().open(&case.record.contents);
-        let contents = contents.map_err(|error| broken(STORE, &format!("{error:?}")))?;
+        let contents = self.judge.contents.open(&case.record);
+        let contents = contents.map_err(|error| broken(STORE, &error))?;
         let Some(recipient) = contents.recipient(call.order.step) else { return Ok(()) };
         let account = format!("{}/{}", spec.provider, spec.account);
         let addressed = Addressed {

@@ -1,9 +1,6 @@
 //! The others' side: callers, providers, and the network between.
 
-use dispatch::{
-    contents::ContentsKeeper,
-    engine::{Made, answer_of},
-};
+use dispatch::engine::{Made, answer_of};
 use dispatch_contract::{AdapterError, ErrorKind, Fault, Inbound, Receipt, Report, Retry, Status};
 
 use super::*;
@@ -85,11 +82,8 @@ impl World<'_> {
             uuid::Builder::from_unix_timestamp_millis(created_at.engine.0, &bytes).into_uuid();
         let id = WorkflowId::new(uuid, &tenant, request_id.as_deref());
         let digest = request.digest();
-        let record = plans::record_of(id, created_at, request.clone());
-        let record = match &request_id {
-            Some(request_id) => plans::named(request_id, record, &request),
-            None => record,
-        };
+        let keeper = Arc::clone(&self.judge.contents);
+        let record = plans::sealed(&keeper, id, created_at, request, request_id.as_deref());
         let requester = self.requester(number, &tenant);
         let record = Record { tenant, requester, policy: self.scenario.policy, ..record };
         self.names.insert(id, number);
@@ -97,7 +91,7 @@ impl World<'_> {
         let asked = Arc::clone(&given);
         let acks = Arc::clone(&self.acks);
         let reply = Box::new(move |made: Result<Made, EngineError>| {
-            let answer = made.and_then(|it| it.answer(&ContentsKeeper::default(), Some(&digest)));
+            let answer = made.and_then(|it| it.answer(&keeper, Some(&digest)));
             lock(&acks).push(Ack::Created { caller: index, round, record: asked, answer });
         });
         let input = Command::Create { record: Box::new(record), reply };

@@ -1,0 +1,111 @@
+//! Joins the keys of contents to the vault that seals their secrets, and opens them beside the store.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::{
+    access::Vault,
+    config::{Config, ConfigError, StoreKind},
+    contents::{ContentsKeeper, Family, KeyRing, MemoryKeys, SlotError, WrapError},
+    store::{Cursor, Filter, KEY_FOLDER, KeySlot, Reader, Store, StoreError, StoreLives},
+};
+
+/// So many of the newest workflows are looked at for the slots that they use.
+const LOOKED_AT: usize = 500;
+
+/// What opens contents, and the files that hold its keys, if they are in files.
+pub(super) struct OpenedContents {
+    pub(super) keeper: Arc<ContentsKeeper>,
+    pub(super) ring: Option<Arc<KeyRing>>,
+}
+
+/// The keys of the contents in `store`.
+pub(super) fn open(
+    config: &Config,
+    vault: &Arc<Vault>,
+    store: &dyn Store,
+) -> Result<OpenedContents, StartError> {
+    if config.store.kind == StoreKind::Memory {
+        return in_memory();
+    }
+    let (folder, reader) = (config.store.data.join(KEY_FOLDER), store.reader());
+    let lives = StoreLives::of(&*reader);
+    let wrap = Arc::clone(vault);
+    let ring = if config.store.read_only {
+        match KeyRing::open_to_read(&folder, &lives, wrap) {
+            Ok(ring) => ring,
+            Err(error) => {
+                // Timelines can be looked at without.
+                tracing::error!(
+                    %error,
+                    "READ ONLY, and without contents: nobody is shown who was reached and what was said"
+                );
+                return in_memory();
+            }
+        }
+    } else {
+        if !folder.exists() && reader.newest() > Cursor(0) {
+            return Err(refused(SlotError::Refused(format!(
+                "{} is missing, and with it the keys of all that the store holds: put it back, restore a \
+                 backup, or look at the timelines with --read-only",
+                folder.display()
+            ))));
+        }
+        let opened = KeyRing::open(&folder, &lives, wrap).map_err(refused)?;
+        for error in opened.unreadable() {
+            tracing::error!(%error, "keys of contents cannot be read; what they sealed cannot be opened");
+        }
+        let used = newest_slot(&*reader).map_err(StartError::Store)?;
+        let used: Vec<_> = used.into_iter().map(|slot| (Family::Workflow, slot)).collect();
+        opened.begin(&used).map_err(refused)?
+    };
+    let ring = Arc::new(ring);
+    let keeper = Arc::new(ContentsKeeper::new(Arc::clone(&ring) as Arc<_>));
+    Ok(OpenedContents { keeper, ring: Some(ring) })
+}
+
+/// Keys that open what they sealed in this life, and nothing else.
+fn in_memory() -> Result<OpenedContents, StartError> {
+    let keys = MemoryKeys::random().map_err(refused)?;
+    let keeper = Arc::new(ContentsKeeper::new(Arc::new(keys)));
+    Ok(OpenedContents { keeper, ring: None })
+}
+
+/// The highest slot that the newest workflows use: keys that lack it are older than the store. Slots are given out
+/// in order, and ids are made in order, but for what is made at the same time.
+fn newest_slot(reader: &dyn Reader) -> Result<Option<KeySlot>, StoreError> {
+    match reader.list(&Filter::default(), None, LOOKED_AT) {
+        Ok(page) => Ok(page.workflows.iter().map(|(record, _)| record.contents.slot).max()),
+        // What is damaged is told where it is asked for, and by `dispatch check`.
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(%error, "whether the keys of contents are as new as the store is not known");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away the keys of workflows that are past retention, as far as whole files of them are. Returns how many files.
+/// One file more than need be is kept: what is made at the same time may have its id and its slot in another order.
+pub(super) fn retire(ring: &KeyRing, reader: &dyn Reader) -> Result<usize, String> {
+    let oldest = reader.entries(None, 1).map_err(|error| error.to_string())?;
+    let Some(oldest) = oldest.first().map(|entry| entry.record.contents.slot.segment()) else {
+        return Ok(0);
+    };
+    let before = oldest.saturating_sub(1);
+    ring.retire_before(Family::Workflow, before).map_err(|error| error.to_string())
+}
+
+/// Why the service does not start without its keys.
+fn refused(error: SlotError) -> StartError {
+    match error {
+        SlotError::Sealed { why: WrapError::OtherKey | WrapError::Damaged, .. } => {
+            StartError::Config(ConfigError(format!(
+                "access.master_key: {error}. A restored folder needs the master.key of the one that its backup \
+                 was taken of; --read-only shows the timelines without"
+            )))
+        }
+        SlotError::Io(problem) => StartError::Store(StoreError::Io(problem)),
+        error => StartError::Store(StoreError::Refused(error.to_string())),
+    }
+}
