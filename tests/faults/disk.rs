@@ -284,6 +284,13 @@ async fn a_lost_key_is_noticed_however_much_of_the_tail_is_lost() {
             if entry.path().is_file() && !is_snapshot {
                 fs::copy(entry.path(), place.data.join(entry.file_name())).unwrap();
             }
+            if entry.file_name() == "contents" {
+                let copy = place.data.join("contents");
+                fs::create_dir(&copy).unwrap();
+                for keys in fs::read_dir(entry.path()).unwrap().map(Result::unwrap) {
+                    fs::copy(keys.path(), copy.join(keys.file_name())).unwrap();
+                }
+            }
         }
         let left = if cut == 0 { &db[..] } else { &db[..used - cut] };
         fs::write(place.data.join("db"), left).unwrap();

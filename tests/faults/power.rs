@@ -16,10 +16,12 @@ use std::{
 };
 
 use dispatch::{
+    access::{MasterKeys, Vault},
     client::Client,
+    contents::{ContentsKeeper, KeyRing},
     machine::{self, WorkflowId},
     pb::v1::WorkflowSpec,
-    store::{Filter, SledOptions, SledStore, Store},
+    store::{Filter, KEY_FOLDER, Reader, SledOptions, SledStore, Store, StoreLives},
 };
 use uuid::Uuid;
 
@@ -145,6 +147,15 @@ async fn run(folder: &Path, seed: u64) -> Run {
     Run { record: fs::read(record).unwrap(), acked, lives }
 }
 
+/// What opens contents in this folder.
+fn keeper(folder: &Path, reader: &dyn Reader) -> Result<ContentsKeeper, String> {
+    let keys = MasterKeys::kept_in(&folder.join(MasterKeys::FILE))?;
+    let vault = Vault::with(&keys.current, &keys.previous).map_err(|error| format!("{error:?}"))?;
+    let lives = StoreLives::of(reader);
+    let ring = KeyRing::open_to_read(&folder.join(KEY_FOLDER), &lives, Arc::new(vault));
+    ring.map(|ring| ContentsKeeper::new(Arc::new(ring))).map_err(|error| error.to_string())
+}
+
 /// What is wrong with the folder that a cut left behind; nothing, it is to be hoped.
 fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
     let options = SledOptions { folder: folder.to_owned(), cache_bytes: 64 * 1024 * 1024 };
@@ -160,6 +171,7 @@ fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
         .map(|acked| (acked.life, acked.id))
         .collect();
     let mut asked = 0;
+    let keeper = keeper(folder, &*reader)?;
     for acked in run.acked.iter().filter(told) {
         if acked.life < life && canceled.contains(&(acked.life, acked.id)) {
             continue;
@@ -173,8 +185,11 @@ fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
             return Err(format!("the cancel of {request_id} is lost"));
         }
         let record = reader.record(*id).map_err(read)?;
-        if record.is_none_or(|record| record.request_id() != Some(request_id.as_str())) {
+        let Some(record) = record.filter(|it| it.request_id() == Some(request_id.as_str())) else {
             return Err(format!("the record of {request_id} is lost"));
+        };
+        if let Err(error) = keeper.open(&record) {
+            return Err(format!("the contents of {request_id} do not open: {error}"));
         }
         let found = store.find_request("default", request_id).map_err(read)?;
         if found.is_none_or(|found| found.id != *id) {

@@ -1,7 +1,7 @@
 //! The shim's record, read back, and the disk that a power cut would have left.
 //!
 //! A file keeps what was written before its last sync began. Of what came later each sector may be
-//! there or not, in any order. Names, too: a creation, a renaming or a removal is durable once the
+//! there or not, in any order. Names, too: a creation, a renaming or a removal is durable once its
 //! folder was synced. Until then they are kept in order up to some point, as ext4 keeps them, or
 //! each by chance, which is all that POSIX promises.
 
@@ -100,7 +100,18 @@ pub struct Disk<'a> {
     names: BTreeMap<&'a str, usize>,
     durable_names: BTreeMap<&'a str, usize>,
     pending_names: Vec<NameChange<'a>>,
-    syncing_names: Vec<usize>,
+    /// Of each sync of a folder that is under way: which, and how many of `pending_names` it may make durable.
+    syncing_names: Vec<(&'a str, usize)>,
+    /// What the record goes on calling a file by that was renamed while it was open.
+    former_names: BTreeMap<&'a str, usize>,
+}
+
+/// The folder of its own within the data folder, whose names are durable once it was synced.
+const FOLDER: &str = "contents";
+
+/// In whose sync a name becomes durable.
+fn folder_of(name: &str) -> &str {
+    if name.starts_with("contents/") { FOLDER } else { "." }
 }
 
 impl<'a> Disk<'a> {
@@ -113,6 +124,7 @@ impl<'a> Disk<'a> {
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
             syncing_names: Vec::new(),
+            former_names: BTreeMap::new(),
         }
     }
 
@@ -131,18 +143,10 @@ impl<'a> Disk<'a> {
             }
             Entry::Renamed { name, to } => self.change_names(NameChange::Rename { name, to }),
             Entry::Unlinked { name } => self.change_names(NameChange::Unlink { name }),
-            Entry::SyncBegins { name: ".", .. } => {
-                self.syncing_names.push(self.pending_names.len())
+            Entry::SyncBegins { name: folder @ ("." | FOLDER), .. } => {
+                self.syncing_names.push((folder, self.pending_names.len()))
             }
-            Entry::SyncEnds { name: ".", .. } => {
-                let count = self.syncing_names.remove(0).min(self.pending_names.len());
-                for change in self.pending_names.drain(..count) {
-                    apply_name(&mut self.durable_names, change);
-                }
-                for left in &mut self.syncing_names {
-                    *left = left.saturating_sub(count);
-                }
-            }
+            Entry::SyncEnds { name: folder @ ("." | FOLDER), .. } => self.folder_synced(folder),
             Entry::SyncBegins { data_only: true, .. } | Entry::SyncEnds { data_only: true, .. }
                 if self.syncs == Syncs::WithoutData => {}
             Entry::SyncBegins { name, .. } => {
@@ -200,11 +204,38 @@ impl<'a> Disk<'a> {
     }
 
     fn inode(&mut self, name: &str) -> &mut Inode<'a> {
-        let inode = self.names[name];
+        let inode = self.names.get(name).or_else(|| self.former_names.get(name));
+        let inode = *inode.unwrap_or_else(|| panic!("nobody opened {name}"));
         &mut self.inodes[inode]
     }
 
+    /// The oldest sync of this folder that is under way has ended.
+    fn folder_synced(&mut self, folder: &str) {
+        let at = self.syncing_names.iter().position(|(of, _)| *of == folder).unwrap();
+        let (_, count) = self.syncing_names.remove(at);
+        let pending = std::mem::take(&mut self.pending_names);
+        let under_way = self.syncing_names.clone();
+        for (at, change) in pending.into_iter().enumerate() {
+            let (NameChange::Link { name, .. }
+            | NameChange::Rename { name, .. }
+            | NameChange::Unlink { name }) = change;
+            if at < count && folder_of(name) == folder {
+                apply_name(&mut self.durable_names, change);
+                for ((_, left), (_, counted)) in self.syncing_names.iter_mut().zip(&under_way) {
+                    *left -= usize::from(at < *counted);
+                }
+            } else {
+                self.pending_names.push(change);
+            }
+        }
+    }
+
     fn change_names(&mut self, change: NameChange<'a>) {
+        if let NameChange::Rename { name, .. } = change
+            && let Some(inode) = self.names.get(name)
+        {
+            self.former_names.insert(name, *inode);
+        }
         apply_name(&mut self.names, change);
         self.pending_names.push(change);
     }
