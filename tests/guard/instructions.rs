@@ -14,12 +14,12 @@ use crate::{Counted, assert_near, lives};
 
 /// Instructions each.
 const INSTRUCTIONS: [(&str, f64); 7] = [
-    ("a whole life in turns", 214_500.0),
+    ("a whole life in turns", 223_700.0),
     ("encode a row", 3_400.0),
     ("decode a row", 3_910.0),
-    ("encode a record", 6_310.0),
-    ("decode a record", 8_820.0),
-    ("parse and check a create", 19_300.0),
+    ("encode a record", 5_100.0),
+    ("decode a record", 5_470.0),
+    ("parse and check a create", 20_100.0),
     ("verify and read a signed webhook", 82_700.0),
 ];
 /// Hash tables make a difference below one per cent; what a processor can copy and hash at once, which
