@@ -516,11 +516,15 @@ impl SharedKeys {
                 let at = (family, number);
                 let _making = lock(&self.making);
                 let (segment, keys) = KeySegment::create(&self.folder, at, &*self.wrap, count)?;
-                self.index()?.change(true, |state| state.next[position] = next)?;
                 let segment = Arc::new(segment);
-                let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-                segments.insert(at, FoundSegment::Open(Arc::clone(&segment)));
-                rest_before(&segments, family, number);
+                {
+                    // Known from now on, whatever fails: a change of the master key must find it.
+                    let mut segments =
+                        self.segments.write().unwrap_or_else(PoisonError::into_inner);
+                    segments.insert(at, FoundSegment::Open(Arc::clone(&segment)));
+                    rest_before(&segments, family, number);
+                }
+                self.index()?.change(true, |state| state.next[position] = next)?;
                 (segment, keys)
             }
         };

@@ -164,7 +164,12 @@ impl KeySegment {
                 is_gone: false,
                 sealed,
             };
-            made = Some(KeySegment::written(folder, &path, header, Secrets::of(&secrets))?);
+            let written = KeySegment::written(folder, &path, header, Secrets::of(&secrets));
+            if written.is_err() {
+                // On a full disk each try would leave another; one that is not there is no error.
+                let _ = fs::remove_file(unfinished(&path, number));
+            }
+            made = Some(written?);
             Ok(())
         })?;
         made.ok_or_else(|| SlotError::sealed(&path, WrapError::Failed))
@@ -177,7 +182,7 @@ impl KeySegment {
         header: SegmentHeader,
         secrets: Secrets,
     ) -> Result<(KeySegment, Vec<PageKeys>), SlotError> {
-        let new = path.with_extension(format!("{:08}.new", header.segment));
+        let new = unfinished(path, header.segment);
         let failed = |error: io::Error| SlotError::io("cannot make", path, &error);
         owned_files::replace(&new).map_err(failed)?;
         let file = FileAccess::Overwrite.open(&new).map_err(failed)?;
@@ -581,6 +586,11 @@ impl KeySegment {
     fn open_file(&self) -> MutexGuard<'_, Option<SegmentFile>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a segment is called until it is whole.
+fn unfinished(path: &Path, number: u32) -> PathBuf {
+    path.with_extension(format!("{number:08}.new"))
 }
 
 /// Seals the secret in a header anew, in both copies, one after the other: cut off anywhere, one of them is

@@ -960,3 +960,15 @@ fn retired_segments_leave_nothing_and_the_others_open_after_a_restart() {
     drop(ring);
     same(&begun());
 }
+
+#[test]
+fn a_segment_that_cannot_be_made_leaves_no_file() {
+    let folder = quick_folder();
+    // Nothing can be renamed to that.
+    fs::create_dir_all(folder.path().join("w.00000000/in-the-way")).unwrap();
+    let made = KeySegment::create(folder.path(), (WORKFLOW, 0), &OneKey::new(1), 1);
+    assert!(matches!(made, Err(SlotError::Io(_))));
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(left, ["w.00000000"]);
+}
