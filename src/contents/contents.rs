@@ -5,7 +5,7 @@ use std::fmt;
 use dispatch_contract::{Content, Endpoint, Message, Options};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::StepPlan;
+use crate::machine::{FailoverCondition, StepPlan};
 
 /// What is personal of a workflow. `Debug` shows how much there is, and nothing of it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +57,7 @@ impl StepContents {
     }
 
     /// A message as what of it is personal, and the step whose message it is.
-    pub fn of(
-        message: Message,
-        failover: Option<crate::machine::FailoverCondition>,
-    ) -> (StepPlan, Self) {
+    pub fn of(message: Message, failover: Option<FailoverCondition>) -> (StepPlan, Self) {
         let Message { channel, from: sender, to: recipient, content, options } = message;
         let plan = StepPlan { channel, sender, content: content.kind(), failover };
         (plan, StepContents { recipient, content, options })

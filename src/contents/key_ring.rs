@@ -709,8 +709,8 @@ impl SegmentMaker {
         let position = family.position();
         self.next[position] = self.next[position].max(number.saturating_add(1));
         self.filling[position] = match found {
-            FoundSegment::Open(segment) => Some(Arc::clone(segment)),
-            FoundSegment::Unreadable(_) => None,
+            FoundSegment::Open(segment) if !segment.is_gone() => Some(Arc::clone(segment)),
+            FoundSegment::Open(_) | FoundSegment::Unreadable(_) => None,
         };
     }
 

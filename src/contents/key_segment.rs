@@ -478,18 +478,21 @@ impl KeySegment {
         seal_header_anew(&file, &self.path, &mut self.header(), wrap)
     }
 
-    /// Ends it: its secret is overwritten with zeros, durably, and then the file is removed. What its keys sealed opens no
-    /// more.
+    /// Ends it: its secret is overwritten, durably, and then the file is removed. What its keys sealed opens no more.
+    /// Cut off before the end, it is a segment that is gone.
     pub(super) fn retire(&self) -> Result<(), SlotError> {
         let file = self.file()?;
-        let _header = self.header();
-        let zeros = [0; SECTOR];
-        let retired = file
-            .write(&zeros, 0)
-            .and_then(|()| file.write(&zeros, SECTOR as u64))
-            .and_then(|()| file.sync())
-            .and_then(|()| fs::remove_file(&self.path));
-        retired.map_err(|error| SlotError::io("cannot remove", &self.path, &error))
+        let mut header = self.header();
+        let mut gone = SegmentHeader { is_gone: true, ..header.clone() };
+        write_both(&file, &self.path, &mut gone, &[])?;
+        *header = gone;
+        fs::remove_file(&self.path)
+            .map_err(|error| SlotError::io("cannot remove", &self.path, &error))
+    }
+
+    /// Whether it was retired: no key of it is left, and none is made in it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// Seals the secret of a file anew that is no segment to be used: cut off behind its header, for instance.
@@ -606,20 +609,28 @@ fn seal_header_anew(
     }
     let place = place(header.family, header.segment);
     let secret = wrap.open(&place, &header.sealed).map_err(|why| SlotError::sealed(path, why))?;
-    wrap.seal(&place, &secret, &mut |sealed| {
-        for _ in 0..2 {
-            let generation = header.generation + 1;
-            let anew = SegmentHeader { generation, sealed: sealed.to_vec(), ..header.clone() };
-            let copy = anew.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
-            if let Err(error) = file.write(&copy, anew.place()).and_then(|()| file.sync()) {
-                // The next one is newer than what this may have left, and stands in its place.
-                header.generation += 2;
-                return Err(SlotError::io("cannot write", path, &error));
-            }
-            *header = anew;
+    wrap.seal(&place, &secret, &mut |sealed| write_both(file, path, header, sealed))
+}
+
+/// Writes a header with this for its sealed secret into both of its places, one after the other, each durably.
+fn write_both(
+    file: &SegmentFile,
+    path: &Path,
+    header: &mut SegmentHeader,
+    sealed: &[u8],
+) -> Result<(), SlotError> {
+    for _ in 0..2 {
+        let generation = header.generation + 1;
+        let anew = SegmentHeader { generation, sealed: sealed.to_vec(), ..header.clone() };
+        let copy = anew.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
+        if let Err(error) = file.write(&copy, anew.place()).and_then(|()| file.sync()) {
+            // The next one is newer than what this may have left, and stands in its place.
+            header.generation += 2;
+            return Err(SlotError::io("cannot write", path, &error));
         }
-        Ok(())
-    })
+        *header = anew;
+    }
+    Ok(())
 }
 
 /// Reads what stands at a place, has it changed, and writes as much of it as differs. What the file does not

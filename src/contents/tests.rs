@@ -972,3 +972,31 @@ fn a_segment_that_cannot_be_made_leaves_no_file() {
         fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, ["w.00000000"]);
 }
+
+/// Wherever it is cut off, a segment that is retired opens whole or is gone, and is retired by the next who tries.
+#[test]
+fn a_segment_that_is_being_retired_is_whole_or_gone_whenever_the_power_went() {
+    let folder = quick_folder();
+    let (made, pages) =
+        KeySegment::create(folder.path(), (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
+    let (slot, key) = all_of(pages).pop_first().unwrap();
+    let path = folder.path().join("w.00000000");
+    let mut file = fs::read(&path).unwrap();
+    made.recorded().take_written();
+    made.retire().unwrap();
+    assert!(!path.exists());
+    let mut keys = Vec::new();
+    for step in made.recorded().take_written() {
+        if let WriteStep::At(at, bytes) = step {
+            put(&mut file, at, &bytes);
+        }
+        fs::write(&path, &file).unwrap();
+        keys.push(segment(folder.path(), 0).unwrap().key(slot).unwrap());
+    }
+    assert!(keys.iter().flatten().all(|found| *found == key));
+    assert_eq!(keys.last(), Some(&None));
+    let gone = segment(folder.path(), 0).unwrap();
+    assert!(gone.is_gone());
+    gone.retire().unwrap();
+    assert!(!path.exists());
+}

@@ -109,3 +109,60 @@ fn refused(error: SlotError) -> StartError {
         error => StartError::Store(StoreError::Refused(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dispatch_contract::{Channel, UnixMillis};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        access::MasterKey,
+        contents::ContentKeys,
+        engine::{Command, Grace, Processor},
+        machine::{Moment, WorkflowId},
+        shared::{engines::sms_route, plans},
+        store::MemoryStore,
+    };
+
+    /// Whole files go that are older than all that is kept, but for one; the key of what is kept stays.
+    #[test]
+    fn keys_of_what_is_past_retention_are_taken_away_and_no_others() {
+        let (folder, mut store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        let vault = Arc::new(Vault::new(&MasterKey::random().unwrap()).unwrap());
+        let lives = StoreLives::of(&*store.reader());
+        let begun = || {
+            let at = folder.path().join(KEY_FOLDER);
+            let opened = KeyRing::open(&at, &lives, Arc::clone(&vault) as Arc<_>).unwrap();
+            Arc::new(opened.begin(&[]).unwrap())
+        };
+        let mut ring = begun();
+        assert_eq!(retire(&ring, &*store.reader()), Ok(0), "nothing is kept: nobody knows");
+        // Each life begins another page.
+        while ring.take(Family::Workflow).unwrap().0.segment() < 3 {
+            ring.close().unwrap();
+            ring = begun();
+        }
+        let keeper = ContentsKeeper::new(Arc::clone(&ring) as Arc<_>);
+        let now = Moment::both(UnixMillis(1_800_000_000_000));
+        let request = plans::request(plans::plan(vec![plans::step(Channel::SMS, None)]), "x");
+        let id = WorkflowId(Uuid::from_u128(1));
+        let record = plans::sealed(&keeper, id, now, request, None);
+        let create = Command::Create { record: Box::new(record), reply: Box::new(drop) };
+        let grace = Grace::new(now.engine, Duration::ZERO, 0);
+        let mut processor = Processor::new(&store, Arc::new(sms_route("sms", 1)), grace);
+        let effects = processor.run(&store, now, vec![create]).unwrap();
+        store.commit(effects.change_set).unwrap();
+
+        let record = store.reader().record(id).unwrap().unwrap();
+        let oldest = record.contents.slot.segment();
+        assert_eq!(retire(&ring, &*store.reader()), Ok(oldest as usize - 1));
+        assert_eq!(retire(&ring, &*store.reader()), Ok(0));
+        assert!(keeper.open(&record).is_ok());
+        let gone = KeySlot::new(oldest - 2, 0);
+        assert_eq!(ring.key(Family::Workflow, gone), Err(SlotError::Lost(Family::Workflow, gone)));
+        assert!(ring.key(Family::Workflow, KeySlot::new(oldest - 1, 0)).is_ok(), "one to spare");
+    }
+}

@@ -132,6 +132,10 @@ async fn a_restored_service_shows_all_there_was_and_sends_nothing_until_it_is_to
     let checked = run(&["check", text(&backup)]).await;
     assert!(out(&checked).contains("sound; 10 workflows, 5 of them open"), "{checked:?}");
     let key = house.path("data/master.key").display().to_string();
+    let elsewhere = house.path("no.key").display().to_string();
+    let restore = ["restore", text(&backup), "--data", text(&data), "--master-key", &elsewhere];
+    let refused = run(&restore).await;
+    assert!(err(&refused).contains("there is no such file") && !data.exists());
     // As a shell completes it.
     let with_slash = format!("{}/", text(&data));
     let restored =

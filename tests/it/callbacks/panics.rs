@@ -1,4 +1,4 @@
-//! A panic costs at most the callbacks of one row, and is told.
+//! A panic costs at most the callbacks of one row, and is told; a key that cannot be read costs none.
 
 use std::{
     sync::{
@@ -11,6 +11,7 @@ use std::{
 use dispatch::{
     access::{Application, MessagesCapability, PayloadVersion, Signing, Webhook},
     callbacks::{CallbackContext, CallbackOptions, Callbacks},
+    contents::ContentsKeeper,
     engine::Engine,
     machine::WorkflowId,
     store::{
@@ -20,7 +21,10 @@ use dispatch::{
 use dispatch_contract::Channel;
 use uuid::Uuid;
 
-use crate::shared::{engines::FrontedStore, plans};
+use crate::{
+    shared::{engines::FrontedStore, plans},
+    support::eventually,
+};
 
 /// Settings over which whoever comes panics, once told to, or at certain keys.
 struct Frightening {
@@ -95,6 +99,36 @@ fn context(engine: &Engine) -> CallbackContext {
         log_limit: Arc::clone(engine.log_limit()),
         is_read_only: engine.is_read_only(),
     }
+}
+
+/// A keeper that opens nothing: it never gave out these keys.
+fn keyless() -> Arc<ContentsKeeper> {
+    Arc::new(ContentsKeeper::in_memory([1; 32]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_opened_for_a_moment_is_told_of_later() {
+    let store = FrontedStore::new();
+    let (settings, told) = (Arc::clone(&store.settings), application());
+    let row = encode(&told).unwrap();
+    let change = SettingChange::put(Kind::Application, *told.id.as_bytes(), row);
+    settings.write(vec![change]).unwrap();
+    let engine = store.start();
+    let context = CallbackContext { contents: keyless(), ..context(&engine) };
+    let callbacks = Callbacks::start(context, CallbackOptions::default()).await.unwrap();
+    let id = create(&engine, told.id).await;
+    let kept = || settings.list(Kind::Callback, None, 100).unwrap();
+    let is_made =
+        async || !kept().is_empty() && kept().iter().all(|(key, _)| key.starts_with(id.as_bytes()));
+    assert!(eventually(Duration::from_secs(20), is_made).await, "it was passed over");
+    let made = kept().len();
+    // It is tried, and waits: nobody gives it up.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(kept().len(), made);
+    let text = engine.metrics().render();
+    assert!(!text.contains("outcome=\"dropped\""), "{text}");
+    callbacks.stop().await;
+    engine.drain(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
