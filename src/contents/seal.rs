@@ -76,7 +76,7 @@ pub(crate) fn open(
 /// Seals a row of the settings, for the place that its key names. To be done once with a key, with one text.
 ///
 /// # Errors
-/// As [`seal`].
+/// If the text is longer than [`TEXT_BYTES`], or the cryptographic library fails.
 pub fn seal_row(
     key: &SlotKey,
     at: (Family, KeySlot),
