@@ -42,6 +42,7 @@ use sockets::Sockets;
 pub use start_error::StartError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use upkeep::Upkeep;
 
 use crate::{
     access::{Access, BootstrapIn},
@@ -196,15 +197,15 @@ async fn edges(
     let (listen, files) = (&config.listen, files::divide(config));
     let [(_, grpc_tls), (_, http_tls)] = tls;
     let mut edges = JoinSet::new();
-    let (access, engine) = (rooms.access.clone(), rooms.engine.clone());
-    edges.spawn(upkeep::tend(
-        access,
-        engine,
-        rooms.tables(),
-        rooms.registry.clone(),
-        rooms.content_keys.clone(),
-        stop.clone(),
-    ));
+    let upkeep = Upkeep {
+        access: rooms.access.clone(),
+        engine: rooms.engine.clone(),
+        tables: rooms.tables(),
+        registry: rooms.registry.clone(),
+        content_keys: rooms.content_keys.clone(),
+        contents_retention: Arc::clone(&rooms.contents_retention),
+    };
+    edges.spawn(upkeep.tend(stop.clone()));
     for tls in [grpc_tls, http_tls].into_iter().flatten() {
         edges.spawn(Arc::clone(tls).follow(stop.clone()));
     }

@@ -51,6 +51,8 @@ pub struct AccessConfig {
 pub struct TenantConfig {
     /// How often it is served on a busy route while another is served once: 1 to 100.
     pub weight: u32,
+    /// As `store.contents_retention_s`.
+    pub contents_retention_s: Option<u64>,
     /// As `access.creates_per_s`.
     pub creates_per_s: Option<u32>,
     /// As `access.creates_burst`.
@@ -73,6 +75,7 @@ impl Default for TenantConfig {
     fn default() -> Self {
         TenantConfig {
             weight: 1,
+            contents_retention_s: None,
             creates_per_s: None,
             creates_burst: None,
             open_workflows: None,

@@ -207,6 +207,7 @@ mod tests {
             "data",
             "cache_mib",
             "retention_s",
+            "contents_retention_s",
             "warn_free_mib",
             "reserve_mib",
             "ballast_mib",

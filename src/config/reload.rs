@@ -36,6 +36,7 @@ const BY_RELOAD: &[&str] = &[
     "log.level",
     "routes",
     "sandbox.default_script",
+    "store.contents_retention_s",
     "sandbox.scripts",
 ];
 

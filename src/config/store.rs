@@ -18,6 +18,8 @@ pub struct StoreConfig {
     pub cache_mib: u64,
     /// How long an ended workflow is kept, in seconds.
     pub retention_s: u64,
+    /// How long its contents are kept after its end, in seconds: not longer than it is.
+    pub contents_retention_s: u64,
     /// Below so much free space it is warned of, in MiB; 0 is off.
     pub warn_free_mib: u64,
     /// Below so much free space creates are refused, in MiB; 0 is off.
@@ -48,6 +50,7 @@ impl StoreConfig {
         [
             ("store.cache_mib", self.cache_mib, 16, 65_536),
             ("store.retention_s", self.retention_s, retained_s, 10 * 365 * 86_400),
+            ("store.contents_retention_s", self.contents_retention_s, 0, 10 * 365 * 86_400),
             ("store.warn_free_mib", self.warn_free_mib, 0, 1_048_576),
             ("store.reserve_mib", self.reserve_mib, 0, 1_048_576),
             ("store.ballast_mib", self.ballast_mib, 0, 1024),
@@ -62,6 +65,7 @@ impl Default for StoreConfig {
             data: PathBuf::from("data"),
             cache_mib: 256,
             retention_s: 30 * 86_400,
+            contents_retention_s: 7 * 86_400,
             warn_free_mib: 1024,
             reserve_mib: 64,
             ballast_mib: 32,

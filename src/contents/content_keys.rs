@@ -42,11 +42,27 @@ pub trait ContentKeys: Send + Sync {
         addresses: &[&str],
     ) -> Result<Box<[PersonTag]>, SlotError>;
 
-    /// Notes whose a slot is and whom it names, so that it is found. Is on the disk a second later.
+    /// Notes whose a slot is and whom it names, so that it is found. Is on the disk a second later; never waits for
+    /// that. Where there is no room for it, it is lost, and counted.
     fn note(&self, family: Family, slot: KeySlot, owner: OwnerId, tags: Box<[PersonTag]>);
 
     /// Says that all workflows up to this place in the journal were noted.
     fn noted_through(&self, cursor: Cursor);
+
+    /// Up to where in the journal all workflows' notes are on the disk: what a start need not note again.
+    fn noted(&self) -> Cursor;
+
+    /// How many notes there was no room for.
+    fn lost_notes(&self) -> u64;
+
+    /// The numbers of a family's segments, in order.
+    fn segments(&self, family: Family) -> Vec<u32>;
+
+    /// The slots of a segment that were noted as somebody's and are not destroyed, with whose they are.
+    ///
+    /// # Errors
+    /// If the segment is lost or damaged, or the disk fails.
+    fn owned(&self, family: Family, segment: u32) -> Result<Vec<(KeySlot, OwnerId)>, SlotError>;
 
     /// The slots of a family that were noted under one of these addresses, with whose they are. Others may be
     /// among them: tags are short. To be opened, and compared.

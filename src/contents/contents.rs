@@ -38,6 +38,11 @@ impl Contents {
         Some(self.steps.swap_remove(index).into_message(plan))
     }
 
+    /// The addresses of whoever is reached.
+    pub fn addresses(&self) -> Vec<&str> {
+        self.steps.iter().map(|step| step.recipient.value()).collect()
+    }
+
     /// Who the step at `index` reaches.
     pub fn recipient(&self, index: u8) -> Option<&Endpoint> {
         self.steps.get(usize::from(index)).map(|step| &step.recipient)

@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ContentKeys, Contents, Family, MemoryKeys, RequestDigest, SealError, SlotError, SlotKey, seal,
+    ContentKeys, Contents, Family, MemoryKeys, RequestDigest, SealError, SlotError, SlotKey,
+    owners::JournalNotes, seal,
 };
 use crate::{
     machine::WorkflowId,
@@ -12,13 +13,14 @@ use crate::{
 
 /// Turns contents into the bytes that are stored, and back: each workflow's under a key of its own.
 pub struct ContentsKeeper {
-    keys: Arc<dyn ContentKeys>,
+    pub(super) keys: Arc<dyn ContentKeys>,
+    pub(super) journal_notes: JournalNotes,
 }
 
 /// A key that was given out for one workflow, and sealed nothing yet.
 #[derive(Debug)]
 pub struct FreshKey {
-    slot: KeySlot,
+    pub(super) slot: KeySlot,
     key: SlotKey,
 }
 
@@ -34,7 +36,8 @@ pub enum Unopened {
 impl ContentsKeeper {
     /// One that has its keys there.
     pub fn new(keys: Arc<dyn ContentKeys>) -> ContentsKeeper {
-        ContentsKeeper { keys }
+        let journal_notes = JournalNotes::behind(keys.noted());
+        ContentsKeeper { keys, journal_notes }
     }
 
     /// One whose keys are in memory and follow from a seed: they go with it.
@@ -53,6 +56,23 @@ impl ContentsKeeper {
     /// If none can be made.
     pub fn take(&self) -> Result<FreshKey, SlotError> {
         self.keys.take(Family::Workflow).map(|(slot, key)| FreshKey { slot, key })
+    }
+
+    /// Seals the contents of this workflow, and notes whose key it was and whom they name. That is noted before the
+    /// workflow is durable: so whatever the journal holds was noted.
+    ///
+    /// # Errors
+    /// If they are larger than what is sealed, or the cryptographic library fails.
+    pub fn seal(
+        &self,
+        FreshKey { slot, key }: FreshKey,
+        id: WorkflowId,
+        contents: &Contents,
+    ) -> Result<SealedContents, SealError> {
+        let plain = postcard::to_stdvec(contents).map_err(|_| SealError::Failed)?;
+        let bytes = seal::seal(&key, slot, id, &plain)?;
+        self.note_owner(id, slot, contents).map_err(|_| SealError::Failed)?;
+        Ok(SealedContents { slot, bytes })
     }
 
     /// The contents of a workflow.
@@ -99,16 +119,6 @@ impl FreshKey {
     /// By what a repeat of a request with this digest is known.
     pub fn fingerprint(&self, digest: &RequestDigest) -> Fingerprint {
         fingerprint(&self.key, digest)
-    }
-
-    /// Seals the contents of this workflow.
-    ///
-    /// # Errors
-    /// If they are larger than what is sealed, or the cryptographic library fails.
-    pub fn seal(self, id: WorkflowId, contents: &Contents) -> Result<SealedContents, SealError> {
-        let plain = postcard::to_stdvec(contents).map_err(|_| SealError::Failed)?;
-        let bytes = seal::seal(&self.key, self.slot, id, &plain)?;
-        Ok(SealedContents { slot: self.slot, bytes })
     }
 }
 

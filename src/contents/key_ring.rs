@@ -39,8 +39,9 @@ use crate::{
 
 /// How often owners and traces are written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// So many notes wait in memory; who brings another writes them first.
-const NOTES: usize = 1 << 16;
+/// So many notes wait in memory: of what the store can create in some seconds. What is more is lost, and made again of
+/// the journal.
+const NOTES: usize = 1 << 17;
 /// So many files of each family stay open, the newest.
 const OPEN_FILES: u32 = 16;
 
@@ -73,7 +74,7 @@ pub struct KeyFigures {
     pub failures: u64,
     /// How many notes wait to be written.
     pub notes: usize,
-    /// How many notes there was no room for: what is theirs is found once the next start has read the journal.
+    /// How many notes there was no room for.
     pub lost_notes: u64,
 }
 
@@ -408,7 +409,25 @@ impl ContentKeys for KeyRing {
     }
 
     fn noted_through(&self, cursor: Cursor) {
-        self.shared.notes().through = Some(cursor);
+        let mut waiting = self.shared.notes();
+        waiting.through = waiting.through.max(Some(cursor));
+    }
+
+    fn noted(&self) -> Cursor {
+        self.shared.index().map_or(Cursor(0), |index| index.state().cursor)
+    }
+
+    fn lost_notes(&self) -> u64 {
+        self.shared.notes().lost
+    }
+
+    fn segments(&self, family: Family) -> Vec<u32> {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.range((family, 0)..=(family, u32::MAX)).map(|((_, number), _)| *number).collect()
+    }
+
+    fn owned(&self, family: Family, segment: u32) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
+        self.shared.segment(family, KeySlot::new(segment, 0))?.owned()
     }
 
     fn find(
@@ -539,14 +558,8 @@ impl SharedKeys {
         }
         let mut waiting = self.notes();
         if waiting.notes.len() >= NOTES {
-            drop(waiting);
-            // Told where it is tried each second.
-            let _ = self.write_notes(false);
-            waiting = self.notes();
-            if waiting.notes.len() >= NOTES {
-                waiting.lost += 1;
-                return;
-            }
+            waiting.lost += 1;
+            return;
         }
         waiting.notes.push((family, note));
     }
@@ -577,15 +590,13 @@ impl SharedKeys {
                 }
             }
         }
-        let mut waiting = self.notes();
         if failed.is_err() {
+            let mut waiting = self.notes();
             waiting.notes.splice(0..0, left);
-            waiting.through = waiting.through.or(through);
+            waiting.through = waiting.through.max(through);
             return failed;
         }
-        let is_complete = waiting.lost == 0;
-        drop(waiting);
-        let cursor = through.filter(|_| is_complete).unwrap_or(index.state().cursor);
+        let Some(cursor) = through.or(is_last.then_some(Cursor(0))) else { return Ok(()) };
         index.change(is_last, |state| state.cursor = state.cursor.max(cursor))
     }
 

@@ -472,6 +472,29 @@ impl KeySegment {
         Ok(found?.into_iter().filter(|(_, owner)| *owner != [0; OWNER]).collect())
     }
 
+    /// The slots that were noted as somebody's and are not gone, with whose they are.
+    pub(super) fn owned(&self) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
+        let mut owned = Vec::new();
+        if self.is_gone {
+            return Ok(owned);
+        }
+        let file = self.file()?;
+        let mut columns = vec![0; TRACES_AT];
+        for page in 0..self.pages() {
+            file.read(&mut columns, page_at(page))
+                .map_err(|error| SlotError::io("cannot read", &self.path, &error))?;
+            let (slots, owners) = columns.split_at(OWNERS_AT);
+            let slots = slots.as_chunks::<KEY_BYTES>().0.iter();
+            let first = u16::from(page) * PAGE_SLOTS as u16;
+            let of_page = (first..).zip(slots.zip(owners.as_chunks::<OWNER>().0));
+            owned.extend(of_page.filter_map(|(index, (slot, owner))| {
+                let is_owned = *slot != [0; KEY_BYTES] && *owner != [0; OWNER];
+                is_owned.then(|| (KeySlot::new(self.number, index), *owner))
+            }));
+        }
+        Ok(owned)
+    }
+
     /// Seals the secret anew, durably when this returns.
     pub(super) fn seal_anew(&self, wrap: &dyn Wrap) -> Result<(), SlotError> {
         let file = self.file()?;

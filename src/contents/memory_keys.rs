@@ -35,6 +35,13 @@ struct GivenKeys {
     through: Cursor,
 }
 
+impl GivenKeys {
+    /// What was noted of a family's slots that are not destroyed.
+    fn notes_of(&self, family: Family) -> impl Iterator<Item = &SlotNote> {
+        self.notes.iter().filter(move |((of, _), _)| *of == family).map(|(_, note)| note)
+    }
+}
+
 impl MemoryKeys {
     /// Those that follow from a seed.
     pub fn new(seed: [u8; 32]) -> MemoryKeys {
@@ -55,11 +62,6 @@ impl MemoryKeys {
     /// How many keys were destroyed.
     pub fn destroyed(&self) -> usize {
         self.state().destroyed.len()
-    }
-
-    /// Up to where in the journal all was noted.
-    pub fn cursor(&self) -> Cursor {
-        self.state().through
     }
 
     fn of(&self, family: Family, slot: KeySlot) -> SlotKey {
@@ -133,6 +135,26 @@ impl ContentKeys for MemoryKeys {
         state.through = state.through.max(cursor);
     }
 
+    fn noted(&self) -> Cursor {
+        self.state().through
+    }
+
+    fn lost_notes(&self) -> u64 {
+        0
+    }
+
+    fn segments(&self, family: Family) -> Vec<u32> {
+        let state = self.state();
+        let numbers: BTreeSet<_> = state.notes_of(family).map(|note| note.slot.segment()).collect();
+        numbers.into_iter().collect()
+    }
+
+    fn owned(&self, family: Family, segment: u32) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
+        let state = self.state();
+        let notes = state.notes_of(family).filter(|note| note.slot.segment() == segment);
+        Ok(notes.map(|note| (note.slot, note.owner)).collect())
+    }
+
     fn find(
         &self,
         family: Family,
@@ -140,10 +162,8 @@ impl ContentKeys for MemoryKeys {
     ) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
         let wanted = self.tags(family, KeySlot(0), addresses)?;
         let state = self.state();
-        let notes = state.notes.iter().filter(|((of, _), note)| {
-            *of == family && note.tags.iter().any(|tag| wanted.contains(tag))
-        });
-        Ok(notes.map(|(_, note)| (note.slot, note.owner)).collect())
+        let named = |note: &&SlotNote| note.tags.iter().any(|tag| wanted.contains(tag));
+        Ok(state.notes_of(family).filter(named).map(|note| (note.slot, note.owner)).collect())
     }
 
     fn lasting_hash(&self, key: LastingKey, data: &[u8]) -> [u8; 32] {

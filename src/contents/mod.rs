@@ -11,6 +11,7 @@
 //! of a message stands in clear beside it, so [`scrub`] keeps out of that what was sealed. Why:
 //! [docs/decisions/personal-data.md](../../docs/decisions/personal-data.md).
 
+mod age;
 mod content_keys;
 #[allow(clippy::module_inception, reason = "the room is called after what it is about")]
 mod contents;
@@ -22,6 +23,7 @@ mod key_ring;
 mod key_segment;
 mod key_stock;
 mod memory_keys;
+mod owners;
 mod person_tag;
 mod request;
 pub mod scrub;
@@ -34,6 +36,7 @@ mod slot_key;
 mod tests;
 mod wrap;
 
+pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
 pub use family::Family;
@@ -41,6 +44,7 @@ pub use keeper::{ContentsKeeper, FreshKey, Unopened};
 pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
 pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
+pub use owners::NoteError;
 pub use person_tag::{PersonTag, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
 pub use seal::{SEALED, SealError, TEXT_BYTES, open_row, seal_row};

@@ -24,10 +24,10 @@ use crate::store::{
 const WORKFLOW: Family = Family::Workflow;
 
 /// Seals with one key, as a vault would.
-struct OneKey(u8, RandomizedNonceKey);
+pub(super) struct OneKey(u8, RandomizedNonceKey);
 
 impl OneKey {
-    fn new(byte: u8) -> OneKey {
+    pub(super) fn new(byte: u8) -> OneKey {
         OneKey(byte, RandomizedNonceKey::new(&AES_256_GCM, &[byte; 32]).unwrap())
     }
 }
@@ -919,7 +919,7 @@ fn keys_in_memory_follow_from_their_seed_and_outlive_a_life() {
     next_life.destroy(WORKFLOW, &[KeySlot(0)]).unwrap();
     next_life.noted_through(Cursor(4));
     assert_eq!(
-        (one.key(WORKFLOW, KeySlot(0)), one.destroyed(), one.cursor()),
+        (one.key(WORKFLOW, KeySlot(0)), one.destroyed(), one.noted()),
         (Ok(None), 1, Cursor(4))
     );
 }

@@ -201,6 +201,11 @@ impl WorkflowId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    /// The engine time that it was made at, which its first six bytes tell.
+    pub fn made_at(self) -> UnixMillis {
+        UnixMillis((self.0.as_u128() >> 80) as u64)
+    }
 }
 
 impl fmt::Display for WorkflowId {

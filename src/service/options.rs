@@ -6,6 +6,7 @@ use crate::{
     access::{Applications, Destinations, is_tenant},
     callbacks,
     config::{CallbackConfig, Config, ConfigError, EngineConfig},
+    contents::ContentsRetention,
     engine::{
         EngineOptions, FormerNames, InboundOptions, LaneLimits, RouteTable, SpaceLimits, account_id,
     },
@@ -44,6 +45,27 @@ pub(super) fn engine_options(config: &Config) -> EngineOptions {
             receipts: engine.receipt_queue_capacity,
         },
     }
+}
+
+/// How long contents are kept after their workflow's end: as long as that at most.
+pub(super) fn contents_retention(config: &Config) -> ContentsRetention {
+    let (usual, longest) = (config.store.contents_retention_s, config.store.retention_s);
+    let of = |seconds: u64| Duration::from_secs(seconds.min(longest));
+    let tenants = config.access.tenants.iter().filter_map(|(name, tenant)| {
+        Some((Arc::from(name.as_str()), of(tenant.contents_retention_s?)))
+    });
+    let kept = ContentsRetention { usual: of(usual), tenants: tenants.collect() };
+    let told_for = Duration::from_secs(config.callbacks.retry_for_s);
+    let whose = kept.tenants.iter().map(|(name, kept)| (&**name, kept)).chain([("*", &kept.usual)]);
+    for (tenant, kept) in whose.filter(|(_, kept)| **kept < told_for) {
+        tracing::warn!(
+            tenant,
+            contents_retention_s = kept.as_secs(),
+            retry_for_s = told_for.as_secs(),
+            "callbacks are tried for longer than contents are kept: those that are late by more are dropped"
+        );
+    }
+    kept
 }
 
 /// How what persons write is kept.

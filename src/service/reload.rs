@@ -14,7 +14,7 @@ use dispatch_contract::{Account, Registry};
 
 use super::{
     Components, Service,
-    options::{callback_options, destinations, policy, with_tenants_and_names},
+    options::{callback_options, contents_retention, destinations, policy, with_tenants_and_names},
     providers::WatchedAccounts,
     rooms::Rooms,
     security,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     access::{Applications, Destinations},
     config::{self, Config, ConfigError, TlsListener},
+    contents::ContentsRetention,
     current::Current,
     engine::{Route, RouteTable},
     grpc::Sandbox,
@@ -35,6 +36,7 @@ pub(super) struct ReloadHandles {
     pub(super) accounts: Arc<WatchedAccounts>,
     pub(super) applications: Arc<Applications>,
     pub(super) destinations: Arc<Current<Destinations>>,
+    pub(super) contents_retention: Arc<Current<ContentsRetention>>,
     pub(super) sandbox: Option<Arc<dyn Sandbox>>,
     pub(super) tls: Vec<(TlsListener, Arc<Tls>)>,
     /// Whether somebody is let in without a key, because nothing real is there.
@@ -82,6 +84,7 @@ impl Service {
         }
         self.access.reload(known);
         reload_handles.destinations.set(destinations(&config.callbacks));
+        reload_handles.contents_retention.set(contents_retention(config));
         self.callbacks.apply(telling);
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) =
             Duration::from_secs(config.engine.drain_s);
@@ -101,6 +104,7 @@ impl ReloadHandles {
             accounts: Arc::clone(&rooms.accounts),
             applications: Arc::clone(&rooms.applications),
             destinations: Arc::clone(&rooms.destinations),
+            contents_retention: Arc::clone(&rooms.contents_retention),
             sandbox: rooms.sandbox.clone(),
             tls,
             is_open: rooms.is_open,

@@ -1,8 +1,11 @@
 //! What has to be done now and then beside the writer: make durable which tokens were used, write down what
-//! failed at the entrance, take away inbound messages and keys that are past retention, and say how large tables in memory are
-//! and which providers are down.
+//! failed at the entrance, take away contents, inbound messages and keys that are past retention, and say how large tables in
+//! memory are and which providers are down.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use dispatch_contract::Registry;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::contents;
 use crate::{
     access::{Access, REPORT_EVERY},
-    contents::KeyRing,
+    contents::{AgePass, ContentsRetention, KeyRing, NoteError},
+    current::Current,
     engine::Engine,
 };
 
@@ -21,6 +25,9 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the keys of what is past retention are taken away.
 const RETIRE_EVERY: Duration = Duration::from_secs(3600);
+
+/// For how long at once keys are looked at that may be old enough, each [`TIDY_EVERY`].
+const AGE_BUDGET: Duration = Duration::from_millis(100);
 
 /// Says how many entries the tables of a room have.
 pub(super) struct TableSource {
@@ -55,55 +62,106 @@ async fn retire_keys(engine: &Engine, keys: &Arc<KeyRing>) {
     }
 }
 
-/// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
-pub(super) async fn tend(
-    access: Access,
-    engine: Engine,
-    tables: Vec<TableSource>,
-    registry: Registry,
-    content_keys: Option<Arc<KeyRing>>,
-    stop: CancellationToken,
-) {
-    let mut reported = tokio::time::Instant::now();
-    let mut counted = None;
-    let mut retired = None;
-    let mut is_over = false;
-    while !is_over {
-        tokio::select! {
-            () = tokio::time::sleep(TIDY_EVERY) => {}
-            () = stop.cancelled() => is_over = true,
+/// Notes whose keys are that notes may be missing of, and destroys those of contents that are old enough, beside the
+/// runtime.
+async fn tend_contents(engine: &Engine, pass: &Arc<Mutex<AgePass>>, kept: Arc<ContentsRetention>) {
+    if engine.is_read_only() {
+        return;
+    }
+    let (of_pass, of_engine) = (Arc::clone(pass), engine.clone());
+    let done = tokio::task::spawn_blocking(move || {
+        let (keeper, reader) = (of_engine.contents(), &**of_engine.reader());
+        keeper.note_journal(reader)?;
+        let now = of_engine.clock().now();
+        let mut pass = of_pass.lock().unwrap_or_else(PoisonError::into_inner);
+        let aged = pass.run(keeper, reader, now, &kept, AGE_BUDGET)?;
+        of_engine.metrics().contents_aged_out(aged.keys);
+        Ok::<_, NoteError>(())
+    });
+    if let Ok(Err(error)) = done.await {
+        let (why, level) = (error.to_string(), tracing::Level::ERROR);
+        if engine.log_limit().admits(level, "untended_contents", "", &why) {
+            tracing::error!(
+                why,
+                "keys of contents could not be gone through, and none is destroyed by age"
+            );
         }
-        for provider in registry.providers() {
-            engine.metrics().provider_down(provider.name(), provider.down().is_some());
-        }
-        let now = tokio::time::Instant::now();
-        if let Some(keys) = &content_keys
-            && retired.is_none_or(|at| now.duration_since(at) >= RETIRE_EVERY)
-        {
-            retired = Some(now);
-            retire_keys(&engine, keys).await;
-        }
-        if counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY) {
-            counted = Some(now);
-            for TableSource { room, count } in &tables {
-                engine.metrics().tables(room, count());
+    }
+}
+
+/// What is done beside the writer, and with what.
+pub(super) struct Upkeep {
+    pub(super) access: Access,
+    pub(super) engine: Engine,
+    pub(super) tables: Vec<TableSource>,
+    pub(super) registry: Registry,
+    /// The files that hold the keys of contents, if they are in files.
+    pub(super) content_keys: Option<Arc<KeyRing>>,
+    pub(super) contents_retention: Arc<Current<ContentsRetention>>,
+}
+
+impl Upkeep {
+    /// Does it until `stop`, and a last time then. A store that failed ends the service elsewhere.
+    pub(super) async fn tend(self, stop: CancellationToken) {
+        let mut reported = tokio::time::Instant::now();
+        let mut counted = None;
+        let mut retired = None;
+        let age_pass = Arc::default();
+        let mut is_over = false;
+        while !is_over {
+            tokio::select! {
+                () = tokio::time::sleep(TIDY_EVERY) => {}
+                () = stop.cancelled() => is_over = true,
             }
-            if !is_over {
-                trim_inbound(&engine).await;
+            for provider in self.registry.providers() {
+                let is_down = provider.down().is_some();
+                self.engine.metrics().provider_down(provider.name(), is_down);
             }
+            tend_contents(&self.engine, &age_pass, self.contents_retention.get()).await;
+            let now = tokio::time::Instant::now();
+            if let Some(keys) = &self.content_keys
+                && is_due(&mut retired, now, RETIRE_EVERY)
+            {
+                retire_keys(&self.engine, keys).await;
+            }
+            if is_due(&mut counted, now, COUNT_EVERY) {
+                for TableSource { room, count } in &self.tables {
+                    self.engine.metrics().tables(room, count());
+                }
+                if !is_over {
+                    trim_inbound(&self.engine).await;
+                }
+            }
+            let reports = is_over || reported.elapsed() >= REPORT_EVERY;
+            if reports {
+                reported = tokio::time::Instant::now();
+            }
+            self.tidy_access(reports).await;
         }
-        let is_due = is_over || reported.elapsed() >= REPORT_EVERY;
-        if is_due {
-            reported = tokio::time::Instant::now();
-        }
-        let (access, clock) = (access.clone(), engine.clock());
+    }
+
+    async fn tidy_access(&self, reports: bool) {
+        let (access, clock) = (self.access.clone(), self.engine.clock());
         let (now, real) = (clock.wall(), clock.real_wall());
         let done = tokio::task::spawn_blocking(move || {
             access.tidy(real)?;
-            if is_due { access.report(now, real) } else { Ok(()) }
+            if reports { access.report(now, real) } else { Ok(()) }
         });
         if let Ok(Err(error)) = done.await {
             tracing::error!(%error, "failed logins or used tokens could not be kept");
         }
     }
+}
+
+/// Whether something is to be done that was done `last`, and is done now.
+fn is_due(
+    last: &mut Option<tokio::time::Instant>,
+    now: tokio::time::Instant,
+    every: Duration,
+) -> bool {
+    let is_due = last.is_none_or(|at| now.duration_since(at) >= every);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }

@@ -12,6 +12,7 @@ use super::{
     ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter, FoundMessage,
     HeldReceipt, Incarnation, Kind, MessagePart, NameHash, Page, Reader, ReceiptKey, Record,
     RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
+    TenantTag, WorkflowEnd,
     active::{self, ActiveIndex},
     codec::weight,
     settings,
@@ -332,6 +333,20 @@ impl Reader for MemoryInner {
 
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         self.read().workflow(id)
+    }
+
+    fn end_of(&self, id: WorkflowId) -> Result<WorkflowEnd, StoreError> {
+        let state = self.read();
+        if state.open.get(id).is_some() {
+            return Ok(WorkflowEnd::Open);
+        }
+        let (Some(ended), Some(record)) = (state.workflow(id)?, state.records.get(&id)) else {
+            return Ok(WorkflowEnd::Unknown);
+        };
+        let tenant = TenantTag::of(&record.tenant);
+        Ok(ended
+            .ended_at
+            .map_or(WorkflowEnd::Open, |at| WorkflowEnd::Ended { at: at.engine, tenant }))
     }
 
     fn requested(

@@ -49,7 +49,7 @@ pub use types::{
     ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter,
     Fingerprint, FoundMessage, HeldReceipt, Incarnation, KeySlot, MessagePart, NameHash, Page,
     ReceiptKey, Record, RequestKey, Requester, RestoreLock, Row, SealedContents, StoreError,
-    StoreLives, Swept,
+    StoreLives, Swept, TenantTag, WorkflowEnd,
 };
 pub(crate) use types::{conversation, id_hash};
 
@@ -239,6 +239,12 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// If the store cannot be read.
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Whether the workflow has ended, and when: cheap, no row of the journal is read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn end_of(&self, id: WorkflowId) -> Result<WorkflowEnd, StoreError>;
 
     /// The workflow that was durably created under this request id.
     ///

@@ -318,6 +318,33 @@ pub struct RestoreLock {
     pub taken_of: Incarnation,
 }
 
+/// Whether a workflow has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkflowEnd {
+    /// It has not, or a call of it is still out.
+    Open,
+    /// It has.
+    Ended {
+        /// When, in engine time.
+        at: UnixMillis,
+        /// Of whose it is.
+        tenant: TenantTag,
+    },
+    /// There is none of that id, or retention forgot it.
+    Unknown,
+}
+
+/// Four bytes that stand for a tenant's name. Two tenants may share them: where that matters, the record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TenantTag(u32);
+
+impl TenantTag {
+    /// Of a tenant's name.
+    pub fn of(tenant: &str) -> TenantTag {
+        TenantTag(crc32fast::hash(tenant.as_bytes()))
+    }
+}
+
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {

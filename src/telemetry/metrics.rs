@@ -8,7 +8,7 @@ use dispatch_contract::{Cause, UnixMillis};
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
 
 use families::{
-    AccountLabels, AnswerLabels, CallLabels, ChannelLabels, CodeLabels, EndedLabels,
+    AccountLabels, AnswerLabels, CallLabels, CauseLabels, ChannelLabels, CodeLabels, EndedLabels,
     FailedOverLabels, InvariantLabels, MetricFamilies, OptOutLabels, OutcomeLabels, PanicLabels,
     ProblemLabels, ProviderLabels, QueueLabels, RecallLabels, RouteLabels, StatusLabels,
     TableLabels, UnknownPathLabels, WebhookLabels,
@@ -158,6 +158,18 @@ impl Metrics {
             if count > 0 {
                 self.families.inbound_messages.get_or_create(&labels).inc_by(count as u64);
             }
+        }
+    }
+
+    /// Counts workflows whose contents were destroyed because they were old enough.
+    pub fn contents_aged_out(&self, count: usize) {
+        self.contents_destroyed("age", count);
+    }
+
+    fn contents_destroyed(&self, cause: &'static str, count: usize) {
+        if count > 0 {
+            let labels = CauseLabels { cause };
+            self.families.contents_destroyed.get_or_create(&labels).inc_by(count as u64);
         }
     }
 

@@ -125,7 +125,8 @@ impl Alone {
         self.open.push(id);
         let failed = |error: String| StoreError::Io(error);
         let key = self.keeper.take().map_err(|error| failed(error.to_string()))?;
-        let contents = key.seal(id, &asked.contents).map_err(|error| failed(error.to_string()))?;
+        let contents = self.keeper.seal(key, id, &asked.contents);
+        let contents = contents.map_err(|error| failed(error.to_string()))?;
         let record = Record {
             id,
             tenant: TENANT.into(),

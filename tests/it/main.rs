@@ -20,6 +20,7 @@ mod bench;
 mod callbacks;
 mod cli;
 mod clients;
+mod contents_age;
 mod docs;
 mod external;
 mod facade;

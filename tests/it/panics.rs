@@ -26,7 +26,7 @@ use dispatch::{
     service::grpc_edge,
     store::{
         Cursor, Entry, ExistingRequest, Filter, HeldReceipt, Incarnation, Page, Reader, Record,
-        Row, StoreError,
+        Row, StoreError, WorkflowEnd,
     },
 };
 use tokio::net::TcpListener;
@@ -90,6 +90,9 @@ impl Reader for ClumsyReader {
     }
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.inner().entries(after, limit)
+    }
+    fn end_of(&self, id: WorkflowId) -> Result<WorkflowEnd, StoreError> {
+        self.inner().end_of(id)
     }
     fn requested(
         &self,

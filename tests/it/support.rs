@@ -16,7 +16,7 @@ use dispatch::{
         AdvanceClockRequest, Event, EventKind, ListSentMessagesRequest, SentMessage,
         SetScriptRequest, Workflow, WorkflowSpec, sandbox_service_client::SandboxServiceClient,
     },
-    service::Service,
+    service::{Service, ServiceClock},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -41,6 +41,7 @@ pub struct Running {
     pub service: Service,
     pub client: Client,
     pub sandbox: SandboxServiceClient<Channel>,
+    clock: ServiceClock,
     stop: CancellationToken,
 }
 
@@ -60,27 +61,41 @@ pub fn in_memory() -> Config {
 impl Running {
     /// With the sandbox in process.
     pub async fn start(config: &Config) -> Running {
-        let started = Service::start(config, |clock, _| builtin::parts(config, clock)).await;
-        Running::around(started.unwrap()).await
+        let mut kept = None;
+        let started = Service::start(config, |clock, _| {
+            kept = Some(clock.clone());
+            builtin::parts(config, clock)
+        });
+        let started = started.await.unwrap();
+        Running::around(started, kept.unwrap()).await
     }
 
     /// With the real adapters, over HTTP to the sandbox.
     pub async fn over_http(config: &Config) -> Running {
         let listener = TcpListener::bind(FREE).await.unwrap();
         let stop = CancellationToken::new();
+        let mut kept = None;
         let started = Service::start(config, |clock, http| {
+            kept = Some(clock.clone());
             builtin::over_http(config, clock, http, listener, stop.clone())
         });
-        let mut running = Running::around(started.await.unwrap()).await;
+        let started = started.await.unwrap();
+        let mut running = Running::around(started, kept.unwrap()).await;
         running.stop = stop;
         running
     }
 
-    async fn around(service: Service) -> Running {
+    async fn around(service: Service, clock: ServiceClock) -> Running {
         let address = format!("http://{}", service.grpc);
         let client = Client::connect(address.clone()).await.unwrap();
         let sandbox = SandboxServiceClient::connect(address).await.unwrap();
-        Running { service, client, sandbox, stop: CancellationToken::new() }
+        Running { service, client, sandbox, clock, stop: CancellationToken::new() }
+    }
+
+    /// Goes on by another configuration, with the sandbox in process.
+    pub async fn reload(&self, config: &Config) {
+        let parts = builtin::parts(config, &self.clock).unwrap();
+        self.service.reload(config, parts).await.unwrap();
     }
 
     pub async fn stop(self) {

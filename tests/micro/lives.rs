@@ -103,7 +103,7 @@ pub fn record(number: u128, asked: &WorkflowRequest) -> Record {
         policy: PolicySnapshot::default(),
         request: None,
         requester: Requester::default(),
-        contents: key.seal(id, &contents).expect("it can be sealed"),
+        contents: KEEPER.seal(key, id, &contents).expect("it can be sealed"),
     }
 }
 

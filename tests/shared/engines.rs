@@ -11,13 +11,14 @@ use std::{
 
 use dispatch::{
     engine::{
-        BesideJournal, Engine, EngineOptions, EngineParts, InboundOptions, LaneLimits, Route,
-        RouteTable, RouteTenants, SenderMatch, Senders, SpaceLimits, SystemClock,
+        BesideJournal, Command, Engine, EngineOptions, EngineParts, Grace, InboundOptions,
+        LaneLimits, Processor, Route, RouteTable, RouteTenants, SenderMatch, Senders, SpaceLimits,
+        SystemClock,
     },
     machine::{ClockKind, Moment, PolicySnapshot, Workflow, WorkflowId},
     store::{
         ChangeSet, ClockNote, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt, MemoryStore,
-        NameHash, Reader, RestoreLock, Row, Settings, Store, StoreError, Swept,
+        NameHash, Reader, Record, RestoreLock, Row, Settings, Store, StoreError, Swept,
     },
     telemetry::Metrics,
 };
@@ -66,6 +67,17 @@ pub fn sms_route(name: &str, concurrency: u32) -> RouteTable {
         callback_url: None,
         external_fields: None,
     }])
+}
+
+/// Has a workflow created in a store, durably: by the one route of [`sms_route`], or by none, so that it fails at once.
+pub fn create(store: &mut MemoryStore, record: Record, has_route: bool) {
+    let now = record.created_at;
+    let create = Command::Create { record: Box::new(record), reply: Box::new(drop) };
+    let grace = Grace::new(now.engine, Duration::ZERO, 0);
+    let routes = if has_route { sms_route("sms", 1) } else { RouteTable::default() };
+    let mut processor = Processor::new(&*store, Arc::new(routes), grace);
+    let effects = processor.run(&*store, now, vec![create]).expect("a store in memory can be read");
+    store.commit(effects.change_set).expect("a store in memory can be written");
 }
 
 /// A store in memory, in front of whose reader, settings or commits a test stands.

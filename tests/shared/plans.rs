@@ -93,7 +93,7 @@ pub fn sealed(
         tenant: Arc::from("default"),
         created_at: at,
         request: request_id.map(request_key),
-        contents: key.seal(id, &request.contents).expect("it can be sealed"),
+        contents: keeper.seal(key, id, &request.contents).expect("it can be sealed"),
         plan: request.plan,
         policy: PolicySnapshot::default(),
         requester: Requester::default(),

@@ -113,7 +113,7 @@ impl Engine {
         let id = new_id(created_at.engine, &tenant, request_id);
         let request =
             request.map(|(id, digest)| RequestKey { id, fingerprint: key.fingerprint(&digest) });
-        let contents = key.seal(id, &contents).map_err(|error| {
+        let contents = self.0.contents.seal(key, id, &contents).map_err(|error| {
             tracing::error!(workflow = %id, %error, "contents could not be sealed");
             EngineError::Unavailable
         })?;

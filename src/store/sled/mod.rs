@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Change, ChangeSet, ClockNote, Cursor, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt,
     Incarnation, MessagePart, NameHash, Reader, ReceiptKey, RestoreLock, Row, Settings, Store,
-    StoreError, Swept,
+    StoreError, Swept, TenantTag,
     active::{ActiveIndex, ActiveWorkflow, is_over},
     codec,
 };
@@ -122,15 +122,12 @@ pub(crate) struct EndedLocation {
     sequence: u32,
     /// Where its newest transition stood: before `last`, since it was compacted.
     newest: Cursor,
-    /// A hash of whose it is, so that others' lists need not read it.
-    tenant: u32,
+    /// Of whose it is, so that others' lists need not read it.
+    tenant: TenantTag,
     /// When that was. Retention counts from here, so that whoever reads a row finds what it belongs to.
     at: UnixMillis,
-}
-
-/// What stands in [`EndedLocation`] for a tenant.
-fn tenant_tag(tenant: &str) -> u32 {
-    crc32fast::hash(tenant.as_bytes())
+    /// When it ended: what is told later does not lengthen the life of its contents.
+    ended_at: UnixMillis,
 }
 
 /// How far retention has come.
@@ -284,8 +281,10 @@ impl SledStore {
             JournalLocation { last: cursor, sequence: change.state.sequence, ..location };
         if is_over(&change.state) {
             let JournalLocation { first, last, sequence } = location;
-            let (tenant, at) = (tenant_tag(&row.tenant), change.at.engine);
-            let ended = EndedLocation { first, last, sequence, newest: cursor, tenant, at };
+            let (tenant, at) = (TenantTag::of(&row.tenant), change.at.engine);
+            let ended_at = change.state.ended_at.map_or(at, |ended| ended.engine);
+            let ended =
+                EndedLocation { first, last, sequence, newest: cursor, tenant, at, ended_at };
             writes.put(keys::ended(id), &ended)?;
         }
         pending.insert(id, Pending { state: change.state, location });

@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering};
 
-use super::{EndedLocation, JournalEntry, Previous, SledInner, keys, tenant_tag, tree};
+use super::{EndedLocation, JournalEntry, Previous, SledInner, keys, tree};
 use crate::{
     machine::{Workflow, WorkflowId},
     store::{
         Cursor, Entry, ExistingRequest, Filter, HeldReceipt, Incarnation, MessagePart, Page,
-        Reader, ReceiptKey, Record, RequirementInterner, Row, StoreError,
+        Reader, ReceiptKey, Record, RequirementInterner, Row, StoreError, TenantTag, WorkflowEnd,
         active::{ActiveIndex, replay},
         codec::{self, weight},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
@@ -147,7 +147,7 @@ impl SledInner {
             return Ok(is_of);
         }
         let ended: Option<EndedLocation> = self.tree.decode(&keys::ended(id))?;
-        Ok(ended.is_some_and(|ended| ended.tenant == tenant_tag(tenant)))
+        Ok(ended.is_some_and(|ended| ended.tenant == TenantTag::of(tenant)))
     }
 
     fn some_after(&self, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Row>>, StoreError> {
@@ -216,6 +216,17 @@ impl Reader for SledInner {
             return Ok(Some(open));
         }
         Ok(self.history(id)?.map(|history| Self::replayed(&history)))
+    }
+
+    fn end_of(&self, id: WorkflowId) -> Result<WorkflowEnd, StoreError> {
+        // In this order, as in `ends`.
+        if self.active().get(id).is_some() {
+            return Ok(WorkflowEnd::Open);
+        }
+        let ended: Option<EndedLocation> = self.tree.decode(&keys::ended(id))?;
+        Ok(ended.map_or(WorkflowEnd::Unknown, |EndedLocation { ended_at, tenant, .. }| {
+            WorkflowEnd::Ended { at: ended_at, tenant }
+        }))
     }
 
     fn requested(

@@ -12,14 +12,14 @@ use super::{
     Appender, EndedLocation, JournalEntry, LowWaterMark, Previous, RestoreOrigin, SledOptions,
     files, folder,
     high_water_mark::{HighWaterMark, Marked},
-    keys, tenant_tag,
+    keys,
     tree::{SledTree, WriteBatch},
 };
 use crate::{
     owned_files,
     store::{
         BATCH_BYTES, BackupFile, Cursor, Entry, Incarnation, KEY_FOLDER, RequirementInterner,
-        RestoreLock, StoreError, Summary,
+        RestoreLock, StoreError, Summary, TenantTag,
         active::{is_over, replay},
         backup::SavedSetting,
     },
@@ -157,7 +157,8 @@ impl RestoreWriter<'_> {
         let Entry { record, rows, messages } = entry;
         let id = record.id;
         let facts = rows.iter().map(|row| (row.at, row.facts.as_slice()));
-        let is_over = is_over(&replay(&mut RequirementInterner::default(), &record, facts));
+        let state = replay(&mut RequirementInterner::default(), &record, facts);
+        let is_over = is_over(&state);
         let (Some(oldest), Some(newest)) = (rows.first(), rows.last()) else { return Ok(()) };
         if is_over && newest.cursor <= summary.oldest {
             // Past retention, which perhaps came to it while the backup was taken.
@@ -174,7 +175,8 @@ impl RestoreWriter<'_> {
         let (mut first, mut last) = (oldest.cursor, newest.cursor);
         let sequence = newest.sequence + newest.facts.len() as u32 - 1;
         let (newest, at) = (last, newest.at.engine);
-        let tenant = tenant_tag(&record.tenant);
+        let ended_at = state.ended_at.map_or(at, |ended| ended.engine);
+        let tenant = TenantTag::of(&record.tenant);
         let record = Arc::new(record);
         let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
         let mut previous = if first > summary.oldest {
@@ -199,7 +201,7 @@ impl RestoreWriter<'_> {
         if is_over {
             writes.put(
                 keys::ended(id),
-                &EndedLocation { first, last, sequence, newest, tenant, at },
+                &EndedLocation { first, last, sequence, newest, tenant, at, ended_at },
             )?;
         }
         Ok(())

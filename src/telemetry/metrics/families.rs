@@ -64,6 +64,8 @@ families! {
         "Opt-outs that were put on the list or lifted, by who said so";
     inbound_messages: Family<OutcomeLabels, Counter> = "inbound_messages",
         "What persons wrote to senders: kept, or told again and passed over";
+    contents_destroyed: Family<CauseLabels, Counter> = "contents_destroyed",
+        "Workflows whose contents were destroyed, by cause: age, or erasure";
     receipts_unmatched: Counter = "receipts_unmatched",
         "Receipts that belong to no message of this service";
     route_queue: Family<QueueLabels, Gauge> = "route_queue",
@@ -258,6 +260,11 @@ pub(super) struct PanicLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CodeLabels {
     pub(super) code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CauseLabels {
+    pub(super) cause: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,0 +1,70 @@
+use std::{path::Path, sync::Arc, time::Duration};
+
+use dispatch_contract::{Channel, UnixMillis};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    contents::{ContentKeys, KeyRing, tests::OneKey},
+    machine::Moment,
+    shared::{engines, plans},
+    store::{MemoryStore, Store, StoreLives},
+};
+
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+const HERE: &str = "447700900000";
+
+fn ring(folder: &Path, store: &MemoryStore) -> Arc<KeyRing> {
+    let lives = StoreLives::of(&*store.reader());
+    let opened = KeyRing::open(folder, &lives, Arc::new(OneKey::new(1))).unwrap();
+    Arc::new(opened.begin(&[]).unwrap())
+}
+
+/// A workflow that reaches [`HERE`], in the journal.
+fn create(store: &mut MemoryStore, keeper: &ContentsKeeper, number: u128) -> WorkflowId {
+    let id = WorkflowId(Uuid::from_u128((u128::from(NOW.0) << 80) | number));
+    let request = plans::request(plans::plan(vec![plans::step(Channel::SMS, None)]), "x");
+    let record = plans::sealed(keeper, id, Moment::both(NOW), request, None);
+    engines::create(store, record, true);
+    id
+}
+
+fn found(keys: &dyn ContentKeys) -> Vec<WorkflowId> {
+    let found = keys.find(Family::Workflow, &[HERE]).unwrap();
+    found.into_iter().map(|(_, owner)| workflow(owner)).collect()
+}
+
+#[test]
+fn what_a_killed_process_did_not_write_is_noted_again_out_of_the_journal() {
+    for is_trimmed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = MemoryStore::new();
+        let begun = |store: &MemoryStore| {
+            let ring = ring(folder.path(), store);
+            let keeper = ContentsKeeper::new(Arc::clone(&ring) as Arc<_>);
+            (ring, keeper)
+        };
+        let (ring, keeper) = begun(&store);
+        let written = create(&mut store, &keeper, 1);
+        keeper.note_journal(&*store.reader()).unwrap();
+        ring.close().unwrap();
+        drop((ring, keeper));
+
+        let (ring, keeper) = begun(&store);
+        assert_eq!(ring.noted(), store.reader().newest());
+        let unwritten = create(&mut store, &keeper, 2);
+        drop(keeper);
+        Arc::into_inner(ring).unwrap().kill();
+
+        let (ring, keeper) = begun(&store);
+        assert_eq!(found(&*ring), [written]);
+        if is_trimmed {
+            // Its rows left the journal, and it is still open.
+            store.sweep(NOW, NOW.plus(Duration::from_secs(1)), 1000).unwrap();
+            assert!(ring.noted() < store.reader().oldest());
+        }
+        keeper.note_journal(&*store.reader()).unwrap();
+        assert_eq!(found(&*ring), [written, unwritten]);
+        assert_eq!(ring.noted(), store.reader().newest());
+    }
+}
