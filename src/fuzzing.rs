@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{DEFAULT_TENANT, TokenKey},
-    api::{parse, token},
+    api::{ShownContents, parse, token},
     contents::{self, ContentKeys, Family, MemoryKeys, SealError, WorkflowRequest},
     engine::RouteTable,
     grpc::render,
@@ -201,7 +201,7 @@ pub fn plan(
 
 /// A request as the spec that asks for it.
 pub fn spec(asked: &WorkflowRequest) -> WorkflowSpec {
-    render::spec(&asked.plan, Some(&asked.contents))
+    render::spec(&asked.plan, &ShownContents::Shown(asked.contents.clone()))
 }
 
 /// What the body of an old API's request asks for, and the warnings it gets.

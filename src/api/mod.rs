@@ -6,6 +6,7 @@
 
 mod authenticate;
 mod cancel;
+mod contents;
 mod error;
 mod mask;
 mod paging;
@@ -17,6 +18,7 @@ mod violation;
 
 pub(crate) use authenticate::{authenticate, authorization, count_denied};
 pub(crate) use cancel::{cancel_for_caller, note};
+pub(crate) use contents::ShownContents;
 pub(crate) use error::{Error, ErrorReason, code_name};
 pub(crate) use mask::Mask;
 pub(crate) use paging::{PageSize, Pages};

@@ -15,8 +15,8 @@ use crate::{
     pb::{
         self, to_json,
         v1::{
-            self, Channel, Deadline, DeadlineKind, Event, EventKind, OutcomeReason, StepProgress,
-            StepState, Workflow, WorkflowState,
+            self, Channel, ContentsState, Deadline, DeadlineKind, Event, EventKind, OutcomeReason,
+            StepProgress, StepState, Workflow, WorkflowState,
         },
     },
     terminal,
@@ -117,9 +117,26 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
     }
 }
 
+/// Why not all is shown of who was reached and what was said; nothing where it is.
+fn hidden(contents: ContentsState) -> Option<&'static str> {
+    match contents {
+        ContentsState::Unspecified | ContentsState::Shown => None,
+        ContentsState::Masked => Some("who was reached and what was said is masked"),
+        ContentsState::Dropped => {
+            Some("who was reached and what was said is gone with its retention")
+        }
+        ContentsState::Erased => Some("who was reached and what was said was erased on request"),
+        ContentsState::Unreadable => Some(
+            "who was reached and what was said cannot be read: its key is lost, or it is damaged; the service's \
+             log says which",
+        ),
+    }
+}
+
 /// A workflow in a few lines.
 pub(super) fn workflow(workflow: &Workflow) -> String {
     let mut lines = vec![format!("{}  {}", workflow.workflow_id, state(workflow.state()))];
+    lines.extend(hidden(workflow.contents()).map(|why| format!("  {why}")));
     if let Some(outcome) = &workflow.outcome {
         lines.push(format!("  {}: {}", outcome.reason().short_name(), outcome.detail));
     }
@@ -168,6 +185,7 @@ pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
         }
         lines.extend(spec.labels.iter().map(|(key, value)| format!("  {key}={value}")));
     }
+    lines.extend(hidden(workflow.contents()).map(|why| format!("  {why}")));
     lines.push(String::new());
     let began = workflow.create_time.map(|time| millis(&time));
     lines.extend(workflow.timeline.iter().map(|told| event(told, began, colour)));

@@ -287,23 +287,23 @@ impl Engine {
         &self.0.contents
     }
 
-    /// What is personal of a workflow that somebody is shown, if it can be opened; where it is lost the log says so.
-    pub fn opened(&self, record: &Record) -> Option<Contents> {
-        match self.0.contents.open(record) {
-            Ok(contents) => Some(contents),
-            Err(Unopened::Gone) => None,
-            Err(Unopened::Unreadable(why)) => {
-                if self.0.log_limit.admits(
-                    tracing::Level::ERROR,
-                    "unopened_contents",
-                    &record.tenant,
-                    &why,
-                ) {
-                    tracing::error!(workflow = %record.id, why, "contents could not be opened");
-                }
-                None
+    /// What is personal of a workflow that somebody is shown; where it is lost the log says so.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn opened(&self, record: &Record) -> Result<Contents, Unopened> {
+        self.0.contents.open(record).inspect_err(|error| {
+            let Unopened::Unreadable(why) = error else { return };
+            let is_new = self.0.log_limit.admits(
+                tracing::Level::ERROR,
+                "unopened_contents",
+                &record.tenant,
+                why,
+            );
+            if is_new {
+                tracing::error!(workflow = %record.id, why, "contents could not be opened");
             }
-        }
+        })
     }
 
     /// Who wants no messages.

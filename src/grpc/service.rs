@@ -20,7 +20,7 @@ use super::{
 use crate::{
     access::{Access, Caller, Scope},
     api::{
-        Error, PageSize, Pages, authorization, cancel_for_caller, code_name, parse,
+        Error, PageSize, Pages, ShownContents, authorization, cancel_for_caller, code_name, parse,
         read_for_caller,
         token::{self, Position, Tokens},
     },
@@ -120,7 +120,8 @@ impl DispatchService {
         });
         match found.await? {
             Some((record, workflow, _)) if caller.sees(&record.tenant) && view == View::Summary => {
-                Ok(render::summary(&record, &workflow))
+                let contents = ShownContents::of(&self.engine, &record);
+                Ok(render::summary(&record, &workflow, &contents))
             }
             Some((record, workflow, rows)) if caller.sees(&record.tenant) => {
                 let (tokens, whose) = (self.tokens()?, caller.view("")?);
@@ -133,8 +134,8 @@ impl DispatchService {
                     View::Basic | View::Summary => Vec::new(),
                 };
                 let progress = Progress::of(&workflow, rows.iter().flat_map(|row| &row.facts));
-                let contents = self.engine.opened(&record);
-                Ok(render::workflow(&record, contents.as_ref(), &progress, timeline))
+                let contents = ShownContents::of(&self.engine, &record);
+                Ok(render::workflow(&record, &contents, &progress, timeline))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),
         }
@@ -159,14 +160,17 @@ impl DispatchService {
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
         };
-        let read = move |reader: &dyn Reader| reader.list(&filter, after, limit);
-        let page = read_for_caller(&self.turns, &self.engine, &caller.tenant, read).await?;
-        let workflows = page
-            .workflows
-            .iter()
-            .map(|(record, workflow)| render::summary(record, workflow))
-            .collect();
-        let next_page_token = pages.next(page.next.map(token::behind_workflow));
+        let engine = self.engine.clone();
+        let read = move |reader: &dyn Reader| {
+            let page = reader.list(&filter, after, limit)?;
+            let shown = page.workflows.iter().map(|(record, workflow)| {
+                render::summary(record, workflow, &ShownContents::of(&engine, record))
+            });
+            Ok((shown.collect(), page.next))
+        };
+        let read = read_for_caller(&self.turns, &self.engine, &caller.tenant, read);
+        let (workflows, next) = read.await?;
+        let next_page_token = pages.next(next.map(token::behind_workflow));
         Ok(ListWorkflowsResponse { workflows, next_page_token })
     }
 

@@ -23,7 +23,8 @@ short_names!(
     CallErrorKind: "CALL_ERROR_KIND_",
     Fault: "FAULT_",
     DeadlineKind: "DEADLINE_KIND_",
-    Scope: "SCOPE_"
+    Scope: "SCOPE_",
+    ContentsState: "CONTENTS_STATE_"
 );
 
 impl v1::Event {

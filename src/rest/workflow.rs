@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Scope},
-    api::{cancel_for_caller, read_for_caller},
+    api::{ShownContents, cancel_for_caller, read_for_caller},
     machine::{
         EndState, Progress, ProgressState, StepProgress, TimelineEvent, Workflow, WorkflowId,
         message_uuid,
@@ -49,7 +49,7 @@ async fn show(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> 
     let caller = caller(rest, head)?;
     accepts_json(&head.headers)?;
     let stored = found(rest, &caller, named(id)?).await?;
-    Ok(answer(StatusCode::OK, &Value::Object(stored.body())))
+    Ok(answer(StatusCode::OK, &Value::Object(stored.body(rest))))
 }
 
 async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
@@ -65,7 +65,7 @@ async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem
         .collect();
     let messages: Vec<_> =
         steps.into_iter().map(|step| message_uuid(id, step).to_string()).collect();
-    let mut body = if caller.may(Scope::Read) { stored.body() } else { stored.outline() };
+    let mut body = if caller.may(Scope::Read) { stored.body(rest) } else { stored.outline() };
     body.insert("may_still_arrive".to_owned(), json!(messages));
     Ok(answer(StatusCode::OK, &Value::Object(body)))
 }
@@ -108,8 +108,9 @@ impl StoredWorkflow {
             .collect()
     }
 
-    fn body(&self) -> Map<String, Value> {
+    fn body(&self, rest: &Rest) -> Map<String, Value> {
         let StoredWorkflow { record, workflow, rows } = self;
+        let contents = ShownContents::of(&rest.engine, record);
         let progress = Progress::of(workflow, rows.iter().flat_map(|row| &row.facts));
         let timeline = rows.iter().flat_map(|row| {
             let at = |(sequence, fact)| TimelineEvent::of(workflow, sequence, row.at, fact);
@@ -131,6 +132,7 @@ impl StoredWorkflow {
         if let Some(client_ref) = &record.plan.client_ref {
             put("client_ref", json!(client_ref));
         }
+        put("contents", json!(contents.state().short_name()));
         put("created_at", time(record.created_at.wall));
         put("updated_at", time(progress.updated_at.wall));
         if let Some(ended_at) = progress.ended_at {

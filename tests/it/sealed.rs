@@ -6,7 +6,7 @@ use dispatch::{
     builtin,
     config::{Config, StoreKind},
     engine::ResumePolicy,
-    pb::v1::{Workflow, WorkflowState, message::Content},
+    pb::v1::{ContentsState, Workflow, WorkflowState, message::Content},
     service::{Service, StartError},
     store::{SledOptions, SledStore, StoreError},
 };
@@ -68,7 +68,9 @@ async fn lives(running: &Running) -> [String; 2] {
 
 fn is_shown(workflow: &Workflow) -> bool {
     let shown = dispatch::pb::to_json(workflow.spec.as_ref().unwrap());
-    shown.contains(NUMBER) && shown.contains(CODE)
+    let is_shown = shown.contains(NUMBER) && shown.contains(CODE);
+    assert_eq!(workflow.contents() == ContentsState::Shown, is_shown, "{shown}");
+    is_shown
 }
 
 async fn refusal(config: &Config) -> String {
@@ -145,6 +147,7 @@ async fn without_its_keys_a_store_does_not_start_and_is_looked_at_without_conten
     let running = Running::start(&to_read).await;
     let shown = running.get(&ended).await;
     assert!(!is_shown(&shown) && !shown.steps.is_empty(), "{shown:?}");
+    assert_eq!(shown.contents(), ContentsState::Unreadable);
     assert_eq!(shown.spec.unwrap().steps.len(), 2, "what is not personal is shown");
     running.stop().await;
     assert!(!contents.exists(), "to read makes nothing");

@@ -4,14 +4,14 @@ use dispatch_contract::{Channel, Content, Endpoint, Media};
 
 use super::{duration, json::object, options, status, timestamp};
 use crate::{
-    contents::{Contents, StepContents},
+    api::ShownContents,
+    contents::StepContents,
     machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
 };
 
-/// The spec that asks for this plan with these contents. Without contents nobody is told who was reached, and
-/// what was said.
-pub(crate) fn spec(plan: &Plan, contents: Option<&Contents>) -> v1::WorkflowSpec {
+/// The spec that asks for this plan with these contents, as far as they are shown.
+pub(crate) fn spec(plan: &Plan, contents: &ShownContents) -> v1::WorkflowSpec {
     let template = match plan.template {
         Template::Failover => v1::WorkflowTemplate::Failover,
     };
@@ -29,7 +29,7 @@ pub(crate) fn spec(plan: &Plan, contents: Option<&Contents>) -> v1::WorkflowSpec
         Priority::Normal => v1::Priority::Normal,
         Priority::Low => v1::Priority::Low,
     };
-    let contents = |index| contents.and_then(|contents| contents.steps.get(index));
+    let contents = |index| contents.contents().and_then(|contents| contents.steps.get(index));
     let steps = plan.steps.iter().enumerate().map(|(index, plan)| step(plan, contents(index)));
     v1::WorkflowSpec {
         template: template as i32,

@@ -7,12 +7,15 @@ use uuid::Uuid;
 
 use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
+    api::ShownContents,
     machine::{
         AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, Outcome, Plan,
         Progress, ProgressState, Reason, RecallResult, RouteProperties, StepPlan, StepStatus,
         TimelineEvent, Workflow, WorkflowId,
     },
-    pb::v1::{self, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes},
+    pb::v1::{
+        self, ContentsState, EventKind, OutcomeReason, StepState, WorkflowState, event::Attributes,
+    },
     shared::plans,
     store::Record,
 };
@@ -119,7 +122,7 @@ fn failed_over() -> Vec<Fact> {
 fn a_workflow_that_failed_over_is_shown_whole() {
     let facts = failed_over();
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, &ShownContents::Dropped, &Progress::of(&state, &facts), events);
     assert_eq!(shown.state(), WorkflowState::Succeeded);
     assert_eq!((shown.revision, shown.request_id.as_str()), (14, "r-1"));
     let outcome = shown.outcome.unwrap();
@@ -146,7 +149,7 @@ fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
     let facts = failed_over();
     let (record, state, events) = after(&facts);
     assert_eq!((events[3].step, events[3].resume_token.as_str()), (1, "t4"));
-    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, &ShownContents::Dropped, &Progress::of(&state, &facts), events);
     let of = |index: usize| &shown.timeline[index];
     assert_eq!((of(3).step, of(3).channel.as_str()), (1, "viber_service_msg"));
     assert_eq!((of(11).step, of(11).channel.as_str()), (2, "sms"));
@@ -163,7 +166,7 @@ fn a_timeline_tells_step_and_channel_of_every_attempt_and_where_to_go_on() {
 #[test]
 fn a_summary_has_of_the_spec_only_what_a_caller_knows_it_by() {
     let (record, state, _) = after(&failed_over());
-    let shown = summary(&record, &state);
+    let shown = summary(&record, &state, &ShownContents::Dropped);
     let wanted = v1::WorkflowSpec {
         labels: record.plan.labels.clone(),
         client_ref: record.plan.client_ref.clone().unwrap_or_default(),
@@ -176,10 +179,32 @@ fn a_summary_has_of_the_spec_only_what_a_caller_knows_it_by() {
 }
 
 #[test]
+fn a_workflow_says_how_much_is_shown_of_who_is_reached_and_what_is_said() {
+    let (record, state, _) = after(&failed_over());
+    let asked = plans::request(plan(), "hello").contents;
+    for (contents, wanted) in [
+        (ShownContents::Shown(asked), ContentsState::Shown),
+        (ShownContents::Dropped, ContentsState::Dropped),
+        (ShownContents::Unreadable, ContentsState::Unreadable),
+    ] {
+        let shown = workflow(&record, &contents, &Progress::of(&state, []), Vec::new());
+        assert_eq!(shown.contents(), wanted);
+        assert_eq!(summary(&record, &state, &contents).contents(), wanted);
+        let is_shown = wanted == ContentsState::Shown;
+        for step in shown.spec.unwrap().steps {
+            assert_eq!(step.recipient.is_some(), is_shown);
+            assert_eq!(step.message.is_some(), is_shown);
+            assert!(step.sender.is_some(), "what is not personal is always shown");
+        }
+    }
+}
+
+#[test]
 fn a_workflow_under_way_says_what_happens_next() {
     let facts = &failed_over()[..5];
     let (record, state, _) = after(facts);
-    let shown = workflow(&record, None, &Progress::of(&state, facts), Vec::new());
+    let shown =
+        workflow(&record, &ShownContents::Dropped, &Progress::of(&state, facts), Vec::new());
     let next = shown.next_deadline.unwrap();
     assert_eq!(next.kind(), v1::DeadlineKind::ExpiryTime);
     assert_eq!(Some(next.time), shown.steps.first().map(|step| step.expire_time));
@@ -218,7 +243,7 @@ fn a_scheduled_workflow_that_is_canceled_never_ran() {
         ended(EndState::Canceled, Reason::Canceled),
     ];
     let (record, state, events) = after(&facts);
-    let shown = workflow(&record, None, &Progress::of(&state, &facts), events);
+    let shown = workflow(&record, &ShownContents::Dropped, &Progress::of(&state, &facts), events);
     let states: Vec<_> = shown.timeline.iter().map(v1::Event::state).collect();
     use WorkflowState::{Canceled, Scheduled};
     assert_eq!(states, [Scheduled, Scheduled, Scheduled, Canceled]);
@@ -252,8 +277,13 @@ fn a_workflow_is_fresh_as_long_as_its_events_add_nothing() {
     for count in 1..=facts.len() {
         let facts = &facts[..count];
         let (record, state, _) = after(facts);
-        if let Some(shown) = fresh(&record, None, &state) {
-            let whole = workflow(&record, None, &Progress::of(&state, facts), Vec::new());
+        if let Some(shown) = fresh(&record, &ShownContents::Dropped, &state) {
+            let whole = workflow(
+                &record,
+                &ShownContents::Dropped,
+                &Progress::of(&state, facts),
+                Vec::new(),
+            );
             assert_eq!(shown, whole, "after {count}");
             counted += 1;
         }
@@ -346,7 +376,7 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
 #[test]
 fn a_request_shown_and_parsed_again_is_the_same_request() {
     for asked in crate::api::parse::tests::asked() {
-        let shown = super::spec(&asked.plan, Some(&asked.contents));
+        let shown = super::spec(&asked.plan, &ShownContents::Shown(asked.contents.clone()));
         assert_eq!(crate::api::parse::tests::parsed(&shown), asked);
     }
 }

@@ -4,7 +4,7 @@ use dispatch_contract::AttemptId;
 
 use super::{enums, number, spec, state, status, timestamp};
 use crate::{
-    contents::Contents,
+    api::ShownContents,
     machine::{
         self, AttemptProgress, AttemptState, Moment, OutcomeProgress, Progress, StepProgress,
         StepStatus, Workflow, WorkflowId,
@@ -16,29 +16,33 @@ use crate::{
 /// A workflow, with what its facts add, and the timeline that is asked for.
 pub(crate) fn workflow(
     record: &Record,
-    contents: Option<&Contents>,
+    contents: &ShownContents,
     progress: &Progress<'_>,
     timeline: Vec<v1::Event>,
 ) -> v1::Workflow {
     let spec = Some(spec(&record.plan, contents));
-    v1::Workflow { timeline, ..without_timeline(record, progress, spec) }
+    v1::Workflow { timeline, ..without_timeline(record, progress, spec, contents.state()) }
 }
 
 /// Where a workflow is: without what its facts add, and of its spec only what a caller knows it by.
-pub(crate) fn summary(record: &Record, workflow: &Workflow) -> v1::Workflow {
+pub(crate) fn summary(
+    record: &Record,
+    workflow: &Workflow,
+    contents: &ShownContents,
+) -> v1::Workflow {
     let spec = v1::WorkflowSpec {
         labels: record.plan.labels.clone(),
         client_ref: record.plan.client_ref.clone().unwrap_or_default(),
         ..v1::WorkflowSpec::default()
     };
     let spec = Some(spec).filter(|spec| *spec != v1::WorkflowSpec::default());
-    without_timeline(record, &Progress::of(workflow, []), spec)
+    without_timeline(record, &Progress::of(workflow, []), spec, contents.state())
 }
 
 /// A workflow of which no step was left and no call answered yet: its facts would add nothing.
 pub(crate) fn fresh(
     record: &Record,
-    contents: Option<&Contents>,
+    contents: &ShownContents,
     workflow: &Workflow,
 ) -> Option<v1::Workflow> {
     let is_fresh = |step: &machine::Step| match step.status {
@@ -62,7 +66,7 @@ pub(crate) fn fresh(
         && workflow.attempts.iter().all(is_unanswered);
     is_fresh.then(|| {
         let spec = Some(spec(&record.plan, contents));
-        without_timeline(record, &Progress::of(workflow, []), spec)
+        without_timeline(record, &Progress::of(workflow, []), spec, contents.state())
     })
 }
 
@@ -70,6 +74,7 @@ fn without_timeline(
     record: &Record,
     progress: &Progress<'_>,
     spec: Option<v1::WorkflowSpec>,
+    contents: v1::ContentsState,
 ) -> v1::Workflow {
     let deadline = progress.next_deadline.map(|deadline| v1::Deadline {
         time: Some(timestamp(deadline.at)),
@@ -89,6 +94,7 @@ fn without_timeline(
         tenant: record.tenant.to_string(),
         request_id: record.request_id().unwrap_or_default().to_owned(),
         timeline: Vec::new(),
+        contents: contents as i32,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{DispatchService, View};
 use crate::{
     access::{Admitted, Caller},
-    api::{Error, RequestViolation, parse},
-    contents::WorkflowRequest,
+    api::{Error, RequestViolation, ShownContents, parse},
+    contents::{Contents, WorkflowRequest},
     engine::{Created, EngineError, NewWorkflow},
     grpc::render,
     machine::{Progress, WorkflowId},
@@ -113,7 +113,11 @@ impl DispatchService {
         };
         let Some(new) = new else { return self.existing(caller, id, view).await };
         let workflow = Some(match view {
-            View::Summary => render::summary(&new.record, &new.state),
+            // It was sealed just now, and a summary shows nothing of it.
+            View::Summary => {
+                let contents = ShownContents::Shown(Contents::default());
+                render::summary(&new.record, &new.state, &contents)
+            }
             View::Basic => self.fresh(&new),
             View::Full => self.show(caller, id, view).await?,
         });
@@ -185,7 +189,7 @@ impl DispatchService {
         }
         let warnings = parse::warnings(&asked, &rules, now.wall);
         let preview = CreateWorkflowResponse {
-            workflow: Some(preview(caller, &asked, &request.request_id, view)),
+            workflow: Some(preview(caller, asked, &request.request_id, view)),
             already_existed: false,
             warnings: warnings.iter().map(violation).collect(),
         };
@@ -194,10 +198,10 @@ impl DispatchService {
 
     /// A workflow just after its creation.
     fn fresh(&self, NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-        let contents = self.engine.opened(record);
-        render::fresh(record, contents.as_ref(), state).unwrap_or_else(|| {
+        let contents = ShownContents::of(&self.engine, record);
+        render::fresh(record, &contents, state).unwrap_or_else(|| {
             let progress = Progress::of(state, facts);
-            render::workflow(record, contents.as_ref(), &progress, Vec::new())
+            render::workflow(record, &contents, &progress, Vec::new())
         })
     }
 }
@@ -211,10 +215,12 @@ impl View {
 }
 
 /// The workflow that would be created; nothing is kept, and it has no id.
-fn preview(caller: &Caller, asked: &WorkflowRequest, request_id: &str, view: View) -> v1::Workflow {
+fn preview(caller: &Caller, asked: WorkflowRequest, request_id: &str, view: View) -> v1::Workflow {
     let WorkflowRequest { plan, contents } = asked;
+    let contents = ShownContents::Shown(contents);
     v1::Workflow {
-        spec: (view != View::Summary).then(|| render::spec(plan, Some(contents))),
+        spec: (view != View::Summary).then(|| render::spec(&plan, &contents)),
+        contents: contents.state() as i32,
         tenant: caller.tenant.to_string(),
         request_id: request_id.to_owned(),
         ..v1::Workflow::default()
