@@ -239,7 +239,7 @@ fn row(opt_out: &OptOut) -> String {
     let recipient = opt_out.recipient.clone().unwrap_or_default();
     let who = match &recipient.endpoint {
         Some(Endpoint::Id(text) | Endpoint::Number(text)) => text.as_str(),
-        None => "",
+        None => "(forgotten)",
     };
     let sender = match opt_out.sender.as_str() {
         "" => "from nobody".to_owned(),

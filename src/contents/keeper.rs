@@ -2,9 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use super::{
-    ContentKeys, Contents, Family, MemoryKeys, RequestDigest, SealError, SlotError, SlotKey,
-    owners::JournalNotes, seal,
+    ContentKeys, Contents, Family, LastingKey, MemoryKeys, RequestDigest, RowKeeper, SealError,
+    SlotError, SlotKey, owners::JournalNotes, row_keeper, seal,
 };
 use crate::{
     machine::WorkflowId,
@@ -43,6 +45,18 @@ impl ContentsKeeper {
     /// One whose keys are in memory and follow from a seed: they go with it.
     pub fn in_memory(seed: [u8; 32]) -> ContentsKeeper {
         ContentsKeeper::new(Arc::new(MemoryKeys::new(seed)))
+    }
+
+    /// Seals rows beside the journal with the same keys.
+    pub fn rows(&self, family: Family) -> RowKeeper {
+        RowKeeper::new(Arc::clone(&self.keys), family)
+    }
+
+    /// What stands for a provider's id of a message that tells who it is for: the same for the same id, and nobody can
+    /// tell from it which.
+    pub fn pseudonym(&self, provider: &str, id: &str) -> String {
+        let hash = row_keeper::hash(&*self.keys, LastingKey::Pseudonyms, &[provider, id]);
+        format!("~{}", URL_SAFE_NO_PAD.encode(hash))
     }
 
     /// A key for one workflow's contents, if one is at hand; never waits for the disk.

@@ -26,6 +26,7 @@ mod memory_keys;
 mod owners;
 mod person_tag;
 mod request;
+mod row_keeper;
 pub mod scrub;
 mod seal;
 mod segment_file;
@@ -47,6 +48,7 @@ pub use memory_keys::MemoryKeys;
 pub use owners::NoteError;
 pub use person_tag::{PersonTag, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
+pub use row_keeper::{RowKeeper, newest_row_slot};
 pub use seal::{SEALED, SealError, TEXT_BYTES, open_row, seal_row};
 #[cfg(any(test, fuzzing))]
 pub(crate) use seal::{open, seal, unpacked};

@@ -136,13 +136,25 @@ impl Dispatcher {
                         let (began, answered) = (began, answered);
                         ConversationSend { sender, recipient, began, answered, provider_time }
                     });
-                    let provider_ids = usable(provider_ids);
+                    let provider_ids = this.kept_ids(&order.route, &routes, provider_ids);
                     (SendResult::Accepted { provider_ids }, conversation.map(Box::new))
                 }
                 Err(answer) => (answer, None),
             };
             this.answer(order, answer, took.as_millis() as u64, conversation, busy);
         });
+    }
+
+    /// The ids by which a message is known from now on.
+    fn kept_ids(&self, route: &str, routes: &RouteTable, provider_ids: Vec<String>) -> Vec<String> {
+        let provider_ids = usable(provider_ids);
+        match routes.get(route).map(|route| route.adapter.provider()) {
+            Some(provider) if routes.has_pseudonyms(provider) => {
+                let pseudonym = |id: String| self.contents.pseudonym(provider, &id);
+                provider_ids.into_iter().map(pseudonym).collect()
+            }
+            Some(_) | None => provider_ids,
+        }
     }
 
     fn answer(

@@ -20,7 +20,7 @@ use super::{
     dispatch::Dispatcher,
 };
 use crate::{
-    contents::{Contents, ContentsKeeper, Unopened},
+    contents::{Contents, ContentsKeeper, Family, Unopened},
     current::Current,
     machine::{PolicySnapshot, WorkflowId},
     store::{Reader, Record, Settings, Store, StoreError},
@@ -78,17 +78,21 @@ pub struct BesideJournal {
 }
 
 impl BesideJournal {
-    /// What is in `settings`.
+    /// What is in `settings`; who it is of is sealed with the keys of `contents`.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn open(
         settings: &Arc<dyn Settings>,
+        contents: &ContentsKeeper,
         inbound: InboundOptions,
     ) -> Result<BesideJournal, StoreError> {
+        let opt_outs = OptOuts::open(Arc::clone(settings), contents.rows(Family::OptOut))?;
+        let keys = contents.rows(Family::Inbound);
+        let inbound_messages = InboundMessages::open(Arc::clone(settings), keys, inbound)?;
         Ok(BesideJournal {
-            opt_outs: Arc::new(OptOuts::open(Arc::clone(settings))?),
-            inbound_messages: Arc::new(InboundMessages::open(Arc::clone(settings), inbound)?),
+            opt_outs: Arc::new(opt_outs),
+            inbound_messages: Arc::new(inbound_messages),
         })
     }
 }

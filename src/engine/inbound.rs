@@ -53,6 +53,7 @@ impl Engine {
         scope: Option<ReceiptScope>,
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
+        let items = self.with_kept_ids(provider, items);
         let ToldAtOnce { reports, messages, opt_outs } = ToldAtOnce::of(items);
         let mut found = Vec::new();
         let waits_for_the_disk = !messages.is_empty() || !opt_outs.is_empty();
@@ -84,6 +85,25 @@ impl Engine {
             true => Ok(()),
             false => self.keep_messages(&account, scope, messages).await,
         }
+    }
+
+    /// The same, with ids of our messages as they are kept: at this door as at that of the answer to a call, or nothing
+    /// would be found by them. Not the id of what a person wrote, which is sealed with it, and answered by.
+    fn with_kept_ids(&self, provider: &str, mut items: Vec<Inbound>) -> Vec<Inbound> {
+        if !self.routes().has_pseudonyms(provider) {
+            return items;
+        }
+        for item in &mut items {
+            let id = match item {
+                Inbound::Receipt(receipt) => receipt.provider_id.as_mut(),
+                Inbound::Message(message) => message.quoted_id.as_mut(),
+                _ => None,
+            };
+            if let Some(id) = id {
+                *id = self.contents().pseudonym(provider, id);
+            }
+        }
+        items
     }
 
     /// Keeps who wants no messages any more. The writer has no part in it: each call looks at the list itself.

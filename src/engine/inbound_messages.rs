@@ -1,7 +1,8 @@
 //! What persons wrote to our senders: rows beside the journal, in the order in which they came.
 //!
 //! What is acknowledged is durable, and there once, however often its provider tells it. Readers follow by number: what
-//! is new comes behind what they have seen, and whoever comes too late is told so. Each tenant reads its own.
+//! is new comes behind what they have seen, and whoever comes too late is told so. Each tenant reads its own. Who wrote and
+//! what is sealed, each message's under a key of its own: what is taken away, or erased, nobody opens any more.
 
 mod row;
 #[cfg(test)]
@@ -10,7 +11,10 @@ mod tests;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,11 +23,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use uuid::Uuid;
 
+use row::InboundRow;
 pub use row::{HeardMessage, QuotedMessage, ReceivedMessage};
 
 use crate::{
+    contents::{RowKeeper, Unopened, normal_form},
     machine::Moment,
-    store::{Cursor, Kind, SettingChange, Settings, StoreError, VALUE_BYTES, decode, encode},
+    store::{Cursor, KeySlot, Kind, SettingChange, Settings, StoreError, decode, encode},
 };
 
 /// The row that says which messages are kept.
@@ -32,6 +38,8 @@ const KEPT: &[u8] = b"inbound";
 const ROWS: usize = 64;
 /// How many rows one call of [`InboundMessages::trim`] takes away.
 const MOST_TRIMMED: usize = 4096;
+/// How many of the newest a start notes once more: whose their keys are may not have been written.
+const NOTED_AGAIN: u64 = 4096;
 /// How many wait for the disk at once, each on a thread of its own.
 const PLACES: usize = 64;
 
@@ -67,6 +75,9 @@ pub struct InboundPage {
 /// What persons wrote.
 pub struct InboundMessages {
     settings: Arc<dyn Settings>,
+    keys: RowKeeper,
+    /// Of how many notes that there was no room for those behind are made again.
+    lost_notes: AtomicU64,
     options: InboundOptions,
     /// What is durable.
     kept: watch::Sender<KeptNumbers>,
@@ -77,17 +88,52 @@ pub struct InboundMessages {
 }
 
 impl InboundMessages {
-    /// Those in `settings`.
+    /// Those in `settings`, sealed by `keys`.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn open(settings: Arc<dyn Settings>, options: InboundOptions) -> Result<Self, StoreError> {
+    pub fn open(
+        settings: Arc<dyn Settings>,
+        keys: RowKeeper,
+        options: InboundOptions,
+    ) -> Result<Self, StoreError> {
         let kept = settings.get(Kind::Service, KEPT)?;
         let kept = kept.map(|row| decode(&row, || "the numbers of inbound messages".to_owned()));
         let kept = watch::Sender::new(kept.transpose()?.unwrap_or_default());
         let (changing, on_kept) = (Mutex::new(()), OnceLock::new());
         let places = Semaphore::new(PLACES);
-        Ok(InboundMessages { settings, options, kept, changing, on_kept, places })
+        let lost_notes = AtomicU64::new(0);
+        let messages = InboundMessages {
+            settings,
+            keys,
+            lost_notes,
+            options,
+            kept,
+            changing,
+            on_kept,
+            places,
+        };
+        let KeptNumbers { gone, last } = *messages.kept.borrow();
+        messages.note_behind(gone.max(last.saturating_sub(NOTED_AGAIN)))?;
+        Ok(messages)
+    }
+
+    /// Notes whose those behind this number are: what the last moment before a crash noted may be lost, and what there was
+    /// no room for, and then nobody would find them.
+    fn note_behind(&self, number: u64) -> Result<(), StoreError> {
+        let (last, mut after) = (self.kept.borrow().last, number);
+        while after < last {
+            let some =
+                self.settings.list(Kind::InboundMessage, Some(&after.to_be_bytes()), ROWS)?;
+            let Some((newest, _)) = some.last() else { break };
+            after = number_of(newest)?;
+            for (key, row) in &some {
+                let Some(row) = readable(number_of(key)?, row) else { continue };
+                let Some((slot, message)) = row.slot().zip(self.opened(&row)) else { continue };
+                self.keys.note(slot, *row.id.as_bytes(), &[message.from.value()]);
+            }
+        }
+        Ok(())
     }
 
     /// A place among those that wait for the disk, if there is one: more are told to come again.
@@ -124,33 +170,43 @@ impl InboundMessages {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let durable = *self.kept.borrow();
         let (mut kept, mut repeated) = (durable, 0);
-        let mut new: HashMap<Uuid, (u64, Vec<u8>)> = HashMap::new();
+        let mut new: HashMap<Uuid, (u64, ReceivedMessage)> = HashMap::new();
         for message in heard.into_iter().filter(HeardMessage::is_within_bounds) {
-            let id = message.id();
+            let id = message.id_under(&self.keys, &message.account);
             let is_kept = |id| -> Result<bool, StoreError> {
                 // One that could not be made durable may still be seen here, and one that a backup read before its
                 // message went.
                 let kept = durable.gone + 1..=durable.last;
                 Ok(self.number(id)?.is_some_and(|number| kept.contains(&number)))
             };
-            let was_told = message.former_ids().map(is_kept).find(|it| *it != Ok(false));
+            let was_kept = |account: &Arc<str>| is_kept(message.id_under(&self.keys, account));
+            let was_told = message.former_accounts.iter().map(was_kept).find(|it| *it != Ok(false));
             if new.contains_key(&id) || is_kept(id)? || was_told.transpose()?.is_some() {
                 repeated += 1;
                 continue;
             }
             kept.last += 1;
-            new.insert(id, (kept.last, fitting(ReceivedMessage::new(id, message, now))?));
+            new.insert(id, (kept.last, ReceivedMessage::new(id, message, now)));
         }
         if new.is_empty() {
             return Ok((0, repeated));
         }
         let mut changes = vec![SettingChange::put(Kind::Service, KEPT, encode(&kept)?)];
-        let count = new.len();
-        for (id, (number, row)) in new {
-            changes.push(SettingChange::put(Kind::InboundMessage, number.to_be_bytes(), row));
+        let mut sealed = Vec::with_capacity(new.len());
+        for (id, (number, message)) in new {
+            let (row, from) = InboundRow::of(message, &self.keys)?;
+            let value = encode(&row)?;
+            changes.push(SettingChange::put(Kind::InboundMessage, number.to_be_bytes(), value));
             changes.push(SettingChange::put(Kind::InboundId, *id.as_bytes(), encode(&number)?));
+            sealed.extend(row.slot().map(|slot| (slot, id, from)));
         }
+        let newest = sealed.iter().map(|(slot, ..)| *slot).max();
+        changes.extend(newest.map(|slot| self.keys.used(slot)).transpose()?);
         self.settings.write(changes)?;
+        let count = sealed.len();
+        for (slot, id, from) in sealed {
+            self.keys.note(slot, *id.as_bytes(), &[from.value()]);
+        }
         self.kept.send_replace(kept);
         if let Some(hook) = self.on_kept.get() {
             hook();
@@ -158,7 +214,7 @@ impl InboundMessages {
         Ok((count, repeated))
     }
 
-    /// Up to `limit` messages behind number `after`, of this tenant, or of everybody. Looks at a bounded number of
+    /// Up to `limit` messages behind number `after`, of this tenant, or of everybody; none that was erased. Looks at a bounded number of
     /// rows: a page may be empty and not the end, which is where [`until`](InboundPage::until) is the newest number.
     ///
     /// # Errors
@@ -179,25 +235,76 @@ impl InboundMessages {
                 break;
             }
             page.until = number;
-            let Some(message) = readable(number, row) else { continue };
-            if whose.is_none_or(|tenant| *message.tenant == *tenant) {
-                page.messages.push((number, message));
-            }
+            let row = readable(number, row);
+            let Some(row) = row.filter(|row| whose.is_none_or(|it| *row.tenant == *it)) else {
+                continue;
+            };
+            page.messages.extend(self.opened(&row).map(|message| (number, message)));
         }
         // Looked at behind the read: what went meanwhile was not seen, either.
         let gone = self.kept.borrow().gone;
         if after < gone { Err(StoreError::Trimmed(Cursor(gone))) } else { Ok(page) }
     }
 
-    /// A message.
+    /// A message; `None` if there is none, or it was erased.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn get(&self, id: Uuid) -> Result<Option<ReceivedMessage>, StoreError> {
-        let Some(number) = self.number(id)? else { return Ok(None) };
-        let row = self.settings.get(Kind::InboundMessage, &number.to_be_bytes())?;
-        let message = row.map(|row| ReceivedMessage::decode(&row)).transpose()?;
-        Ok(message.filter(|message| message.id == id))
+        Ok(self.row(id)?.and_then(|(_, row)| self.opened(&row)))
+    }
+
+    /// What a person wrote under one of these addresses, however they are written: of one tenant's messages, or of all.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn of_person(
+        &self,
+        whose: Option<&str>,
+        addresses: &[&str],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let lost = self.keys.lost_notes();
+        if self.lost_notes.load(Ordering::Relaxed) != lost {
+            let KeptNumbers { gone, .. } = *self.kept.borrow();
+            self.note_behind(gone)?;
+            self.lost_notes.store(lost, Ordering::Relaxed);
+        }
+        let mut found = Vec::new();
+        for (slot, owner) in self.keys.find(addresses)? {
+            let Some((_, row)) = self.row(Uuid::from_bytes(owner))? else { continue };
+            if row.slot() != Some(slot) || whose.is_some_and(|whose| whose != &*row.tenant) {
+                continue;
+            }
+            // Others have the same tag.
+            let Some(message) = self.opened(&row) else { continue };
+            let from = normal_form(message.from.value());
+            if addresses.iter().any(|address| normal_form(address) == from) {
+                found.push(row.id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Erases these messages, durably when this returns: nobody opens them any more, and their providers may tell them
+    /// again in vain. Returns how many there were.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written, or keys not be destroyed; to be done again then.
+    pub fn erase(&self, ids: &[Uuid]) -> Result<usize, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut changes, mut slots) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Some((number, row)) = self.row(*id)? else { continue };
+            let Some(slot) = row.slot() else { continue };
+            slots.push(slot);
+            let value = encode(&InboundRow { sealed: None, ..row })?;
+            changes.push(SettingChange::put(Kind::InboundMessage, number.to_be_bytes(), value));
+        }
+        self.keys.destroy(&slots)?;
+        if !changes.is_empty() {
+            self.settings.write(changes)?;
+        }
+        Ok(slots.len())
     }
 
     /// Takes away what is older than is kept, or more, some of it: what is left goes the next time. `now` is engine
@@ -210,7 +317,7 @@ impl InboundMessages {
         let before = now.minus(self.options.retention);
         let mut kept = *self.kept.borrow();
         let most_gone = kept.last.saturating_sub(self.options.most);
-        let mut changes = Vec::new();
+        let (mut changes, mut slots) = (Vec::new(), Vec::new());
         let mut may_be_more = true;
         while may_be_more && changes.len() < 2 * MOST_TRIMMED {
             let from = kept.gone.to_be_bytes();
@@ -218,18 +325,21 @@ impl InboundMessages {
             may_be_more = !rows.is_empty();
             for (key, row) in rows {
                 let number = number_of(&key)?;
-                let message = readable(number, &row);
-                let is_young = message.as_ref().is_some_and(|it| it.kept_since >= before);
+                let row = readable(number, &row);
+                let is_young = row.as_ref().is_some_and(|it| it.kept_since >= before);
                 if is_young && number > most_gone {
                     may_be_more = false;
                     break;
                 }
                 kept.gone = number;
                 changes.push(SettingChange::remove(Kind::InboundMessage, key));
-                let id = message.map(|message| *message.id.as_bytes());
+                slots.extend(row.as_ref().and_then(InboundRow::slot));
+                let id = row.map(|row| *row.id.as_bytes());
                 changes.extend(id.map(|id| SettingChange::remove(Kind::InboundId, id)));
             }
         }
+        // What the store removes lies in its file for long.
+        self.keys.destroy(&slots)?;
         if !changes.is_empty() {
             changes.push(SettingChange::put(Kind::Service, KEPT, encode(&kept)?));
             // Said first: whoever reads meanwhile must not take a gap for the end.
@@ -240,6 +350,36 @@ impl InboundMessages {
         Ok(())
     }
 
+    /// Where the key is of the oldest that is kept: keys are given out in the order of messages, but for what comes at once.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn oldest_key(&self) -> Result<Option<KeySlot>, StoreError> {
+        let from = self.kept.borrow().gone.to_be_bytes();
+        let rows = self.settings.list(Kind::InboundMessage, Some(&from), ROWS)?;
+        Ok(rows.iter().find_map(|(_, row)| InboundRow::decode(row).ok()?.slot()))
+    }
+
+    /// The row of a message, with its number.
+    fn row(&self, id: Uuid) -> Result<Option<(u64, InboundRow)>, StoreError> {
+        let Some(number) = self.number(id)? else { return Ok(None) };
+        let row = self.settings.get(Kind::InboundMessage, &number.to_be_bytes())?;
+        let row = row.map(|row| InboundRow::decode(&row)).transpose()?;
+        Ok(row.filter(|row| row.id == id).map(|row| (number, row)))
+    }
+
+    /// What a row says, unless it was erased; where its key is lost the log says so.
+    fn opened(&self, row: &InboundRow) -> Option<ReceivedMessage> {
+        match self.keys.open(row.id.as_bytes(), row.sealed.as_ref()?) {
+            Ok(message) => Some(message),
+            Err(Unopened::Gone) => None,
+            Err(Unopened::Unreadable(why)) => {
+                tracing::error!(message = %row.id, why, "an inbound message could not be opened");
+                None
+            }
+        }
+    }
+
     fn number(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
         let row = self.settings.get(Kind::InboundId, id.as_bytes())?;
         row.map(|row| decode(&row, || format!("inbound message {id}"))).transpose()
@@ -247,21 +387,10 @@ impl InboundMessages {
 }
 
 /// A row, if it can be read: one that cannot must not stand in the way of all others.
-fn readable(number: u64, row: &[u8]) -> Option<ReceivedMessage> {
-    let message = ReceivedMessage::decode(row);
-    message
-        .inspect_err(|error| tracing::error!(number, %error, "an inbound message cannot be read"))
+fn readable(number: u64, row: &[u8]) -> Option<InboundRow> {
+    let row = InboundRow::decode(row);
+    row.inspect_err(|error| tracing::error!(number, %error, "an inbound message cannot be read"))
         .ok()
-}
-
-/// The row of a message. What does not fit is left out, from its end.
-fn fitting(mut message: ReceivedMessage) -> Result<Vec<u8>, StoreError> {
-    loop {
-        let row = encode(&message)?;
-        if row.len() <= VALUE_BYTES || message.content.pop().is_none() {
-            return Ok(row);
-        }
-    }
 }
 
 fn number_of(key: &[u8]) -> Result<u64, StoreError> {

@@ -55,7 +55,9 @@ pub use inbound_messages::{
     ReceivedMessage,
 };
 pub use inbox::{Inbox, LaneLimits, NotTaken};
-pub use opt_outs::{Addressed, ListedOptOut, OptOutFilter, OptOutPage, OptOutSource, OptOuts};
+pub use opt_outs::{
+    Addressed, ListedOptOut, NewOptOut, OptOutFilter, OptOutPage, OptOutRow, OptOutSource, OptOuts,
+};
 pub use options::EngineOptions;
 pub use permits::RouteQueue;
 pub use processor::{Grace, Processor};

@@ -3,14 +3,14 @@
 //! It grows by what persons tell ([`OptOut`]), by providers that refuse a message because of it
 //! ([`ErrorKind::OptedOut`](dispatch_contract::ErrorKind::OptedOut)), and by callers. What is acknowledged is durable,
 //! and no call begins after it that it is about. Rows are settings; of each, 16 bytes are in memory, so that a call
-//! waits for no disk.
+//! waits for no disk, and opens nothing. Who a row is of is sealed in it: forgotten, it holds messages back all the same.
 
 mod row;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -18,10 +18,13 @@ use std::{
 use dispatch_contract::{Channel, Endpoint, OptOut, UnixMillis};
 use sha2::{Digest, Sha256};
 
-pub use row::{ListedOptOut, OptOutSource};
+pub use row::{ListedOptOut, NewOptOut, OptOutRow, OptOutSource};
 
 use super::{FormerNames, ReceiptScope, RouteTable};
-use crate::store::{Kind, NameHash, SettingChange, Settings, StoreError, decode, encode};
+use crate::{
+    contents::{LastingKey, RowKeeper, Unopened, normal_form},
+    store::{KeySlot, Kind, NameHash, SettingChange, Settings, StoreError, decode, encode},
+};
 
 /// How many rows are read at once.
 const ROWS: usize = 512;
@@ -37,6 +40,7 @@ const EVERY_TENANT: &str = "";
 /// The list.
 pub struct OptOuts {
     settings: Arc<dyn Settings>,
+    keys: RowKeeper,
     /// What is durable.
     listed: RwLock<Listed>,
     /// One change at a time, so that none is lost under another.
@@ -95,11 +99,11 @@ pub struct OptOutPage {
 }
 
 impl OptOuts {
-    /// The list in `settings`.
+    /// The list in `settings`, with its recipients sealed by `keys`.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn open(settings: Arc<dyn Settings>) -> Result<Self, StoreError> {
+    pub fn open(settings: Arc<dyn Settings>, keys: RowKeeper) -> Result<Self, StoreError> {
         let mut listed = Listed::default();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -112,7 +116,7 @@ impl OptOuts {
                 Some(_) | None => break,
             }
         }
-        Ok(OptOuts { settings, listed: RwLock::new(listed), changing: Mutex::new(()) })
+        Ok(OptOuts { settings, keys, listed: RwLock::new(listed), changing: Mutex::new(()) })
     }
 
     /// How many entries its tables in memory have.
@@ -135,8 +139,9 @@ impl OptOuts {
             return false;
         }
         let Addressed { tenant, channel, sender, recipient, account } = of;
+        let person = self.person(channel, recipient.value());
         let has = |tenant: &str, sender: &str, account: &str| {
-            let key = row::key(tenant, channel, recipient.value(), sender, account);
+            let key = row::key(tenant, channel, &person, sender, account);
             listed.keys.contains(&short(&key))
         };
         let sender = sender.value();
@@ -165,7 +170,7 @@ impl OptOuts {
     ) -> Result<(usize, usize), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let account = routes.former_names().present(account);
-        let mut last_word: BTreeMap<Vec<u8>, Option<ListedOptOut>> = BTreeMap::new();
+        let mut last_word: BTreeMap<Vec<u8>, Option<NewOptOut>> = BTreeMap::new();
         for OptOut { sender, recipient, is_lifted } in told {
             let fits = sender.id.len().max(recipient.value().len()) <= MOST_ADDRESS_BYTES;
             let is_heard = match scope {
@@ -175,7 +180,8 @@ impl OptOuts {
             if !fits || !is_heard {
                 continue;
             }
-            let row = |tenant: Arc<str>| ListedOptOut {
+            let person = self.person(&sender.channel, recipient.value());
+            let row = |tenant: Arc<str>| NewOptOut {
                 tenant,
                 channel: sender.channel.clone(),
                 sender: Some(sender.id.clone()),
@@ -188,13 +194,13 @@ impl OptOuts {
                 let names = std::iter::once(account).chain(routes.former_names().former(account));
                 let names: Vec<_> = names.collect();
                 for row in self.tenants(scope).into_iter().map(row) {
-                    last_word.extend(names.iter().map(|name| (row.key_under(name), None)));
+                    last_word.extend(names.iter().map(|name| (row.key_under(name, &person), None)));
                 }
             } else {
                 let tenants =
                     scope.map_or(vec![Arc::from(EVERY_TENANT)], |it| it.tenants().to_vec());
                 for row in tenants.into_iter().map(row) {
-                    last_word.insert(row.key(), Some(row));
+                    last_word.insert(row.key(&person), Some(row));
                 }
             }
         }
@@ -222,7 +228,7 @@ impl OptOuts {
         now: UnixMillis,
     ) -> Result<usize, StoreError> {
         let Addressed { tenant, channel, sender, recipient, account } = of;
-        let row = ListedOptOut {
+        let row = NewOptOut {
             tenant: Arc::from(if is_own { tenant } else { EVERY_TENANT }),
             channel: channel.clone(),
             sender: Some(sender.value().to_owned()),
@@ -232,7 +238,8 @@ impl OptOuts {
             create_time: now,
         };
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.change([(row.key(), Some(row))].into()).map(|(new, _)| new)
+        let key = row.key(&self.person(channel, recipient.value()));
+        self.change([(key, Some(row))].into()).map(|(new, _)| new)
     }
 
     /// Puts a tenant's rows on the list, durably, all or none. Returns how many are new: one that is there already
@@ -240,10 +247,14 @@ impl OptOuts {
     ///
     /// # Errors
     /// If they could not be made durable.
-    pub fn add(&self, rows: Vec<ListedOptOut>, most: usize) -> Result<Option<usize>, StoreError> {
+    pub fn add(&self, rows: Vec<NewOptOut>, most: usize) -> Result<Option<usize>, StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let has = rows.first().map_or(0, |row| self.count(&row.tenant));
-        let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key(), Some(row))).collect();
+        let keyed = |row: NewOptOut| {
+            let person = self.person(&row.channel, row.recipient.value());
+            (row.key(&person), Some(row))
+        };
+        let rows: BTreeMap<_, _> = rows.into_iter().map(keyed).collect();
         let new = rows.keys().filter(|key| !self.has(key)).count();
         if most > 0 && new > 0 && has + new > most {
             return Ok(None);
@@ -257,16 +268,71 @@ impl OptOuts {
     /// If the store cannot be read or written.
     pub fn lift(&self, filter: &OptOutFilter) -> Result<usize, StoreError> {
         // Looked for without the lock: others go on meanwhile, and what is gone by then is gone.
-        let (mut gone, mut after) = (BTreeMap::new(), None);
+        let (mut gone, mut after) = (Vec::new(), None);
         loop {
-            let page = self.list(filter, after, ROWS)?;
-            gone.extend(page.rows.into_iter().map(|(key, _)| (key, None)));
-            match page.next {
+            let FoundRows { rows, next } = self.scan(filter, after, ROWS)?;
+            gone.extend(rows.into_iter().map(|(key, _)| key));
+            match next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
+        self.remove(gone)
+    }
+
+    /// The keys of a person's rows, under whichever of these addresses and however they are written: on the list of one
+    /// tenant (an empty one: those that count for every tenant), or on all of them if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn of_person(
+        &self,
+        whose: Option<&str>,
+        addresses: &[&str],
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut after = row::prefix(whose, None, None);
+        let mut found = BTreeSet::new();
+        // A tenant's rows stand by channel, and the person's on a channel side by side.
+        while let Some((first, _)) = self.settings.list(Kind::OptOut, Some(&after), 1)?.pop() {
+            let Some((tenant, channel)) = row::channel_of(&first) else { break };
+            if whose.is_some_and(|whose| whose != tenant) {
+                break;
+            }
+            after = row::behind_channel(tenant, &channel);
+            for address in addresses {
+                let person = self.person(&channel, address);
+                let prefix = row::prefix(Some(tenant), Some(&channel), Some(&person));
+                let mut from = prefix.clone();
+                loop {
+                    let some = self.settings.list(Kind::OptOut, Some(&from), ROWS)?;
+                    let its = some.into_iter().map(|(key, _)| key);
+                    let its: Vec<_> = its.take_while(|key| key.starts_with(&prefix)).collect();
+                    let Some(last) = its.last() else { break };
+                    from.clone_from(last);
+                    found.extend(its);
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Forgets who stands in the rows of these keys, durably when this returns. They go on holding messages back, and are
+    /// lifted as before by whoever knows the address.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or keys not be destroyed.
+    pub fn forget(&self, keys: &[Vec<u8>]) -> Result<(), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keys.destroy(&self.slots(keys)?)
+    }
+
+    /// Takes the rows of these keys off the list, durably. Returns how many there were.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn remove(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<usize, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = keys.into_iter().map(|key| (key, None)).collect();
         self.change(gone).map(|(_, gone)| gone)
     }
 
@@ -281,33 +347,85 @@ impl OptOuts {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<OptOutPage, StoreError> {
-        let prefix = filter.prefix();
-        let mut page = OptOutPage { rows: Vec::new(), next: after };
-        let mut seen = 0;
+        let FoundRows { rows, next } = self.scan(filter, after, limit)?;
+        let mut unreadable = 0;
+        let mut opened = |(key, row): (Vec<u8>, OptOutRow)| {
+            let recipient = self.keys.open(&key, &row.recipient);
+            unreadable += usize::from(matches!(recipient, Err(Unopened::Unreadable(_))));
+            (key, ListedOptOut { recipient: recipient.ok(), row })
+        };
+        let rows = rows.into_iter().map(&mut opened).collect();
+        if unreadable > 0 {
+            tracing::error!(unreadable, "who stands on the list of opt-outs could not be opened");
+        }
+        Ok(OptOutPage { rows, next })
+    }
+
+    /// The same without who they are of.
+    fn scan(
+        &self,
+        filter: &OptOutFilter,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<FoundRows, StoreError> {
+        let prefix = self.prefix(filter);
+        let (mut rows, mut next, mut seen) = (Vec::new(), after, 0);
         loop {
-            let from = page.next.as_deref().or((!prefix.is_empty()).then_some(&*prefix));
+            let from = next.as_deref().or((!prefix.is_empty()).then_some(&*prefix));
             let some = self.settings.list(Kind::OptOut, from, ROWS)?;
             let is_last = some.len() < ROWS;
             for (key, value) in some {
                 if !key.starts_with(&prefix) {
-                    page.next = None;
-                    return Ok(page);
+                    return Ok(FoundRows { rows, next: None });
                 }
                 seen += 1;
-                page.next = Some(key.clone());
-                let row: ListedOptOut = decode(&value, || "an opt-out".to_owned())?;
-                if filter.admits(&row) {
-                    page.rows.push((key, row));
+                next = Some(key.clone());
+                let row: OptOutRow = decode(&value, || "an opt-out".to_owned())?;
+                if self.admits(filter, &key, &row) {
+                    rows.push((key, row));
                 }
-                if page.rows.len() == limit || seen == MOST_SEEN {
-                    return Ok(page);
+                if rows.len() == limit || seen == MOST_SEEN {
+                    return Ok(FoundRows { rows, next });
                 }
             }
             if is_last {
-                page.next = None;
-                return Ok(page);
+                return Ok(FoundRows { rows, next: None });
             }
         }
+    }
+
+    /// How the keys of all that matches begin.
+    fn prefix(&self, filter: &OptOutFilter) -> Vec<u8> {
+        let OptOutFilter { tenant, channel, recipient, .. } = filter;
+        let of_channel = channel.as_ref().zip(recipient.as_ref());
+        let person = of_channel.map(|(channel, it)| self.person(channel, it.value()));
+        row::prefix(tenant.as_deref(), channel.as_ref(), person.as_ref())
+    }
+
+    fn admits(&self, filter: &OptOutFilter, key: &[u8], row: &OptOutRow) -> bool {
+        let is_of = |recipient: &Endpoint| {
+            row::person_of(key) == Some(&self.person(&row.channel, recipient.value()))
+        };
+        filter.tenant.as_ref().is_none_or(|tenant| *tenant == row.tenant)
+            && filter.channel.as_ref().is_none_or(|channel| *channel == row.channel)
+            && filter.sender.as_ref().is_none_or(|sender| row.sender.as_ref() == Some(sender))
+            && filter.recipient.as_ref().is_none_or(is_of)
+    }
+
+    /// Who an address is in keys, however it is written.
+    fn person(&self, channel: &Channel, address: &str) -> NameHash {
+        self.keys.hash(LastingKey::OptOuts, &[channel.as_str(), &normal_form(address)])
+    }
+
+    /// Where the keys are of who stands in the rows of these keys. A row that cannot be read has none.
+    fn slots(&self, keys: &[Vec<u8>]) -> Result<Vec<KeySlot>, StoreError> {
+        let mut slots = Vec::with_capacity(keys.len());
+        for key in keys {
+            let row = self.settings.get(Kind::OptOut, key)?;
+            let row = row.map(|row| decode::<OptOutRow>(&row, || "an opt-out".to_owned()));
+            slots.extend(row.and_then(Result::ok).map(|row| row.recipient.slot));
+        }
+        Ok(slots)
     }
 
     fn has(&self, key: &[u8]) -> bool {
@@ -318,9 +436,12 @@ impl OptOuts {
     /// stays as it is. Returns how many are new, and how many gone. To be called by one at a time.
     fn change(
         &self,
-        mut rows: BTreeMap<Vec<u8>, Option<ListedOptOut>>,
+        mut rows: BTreeMap<Vec<u8>, Option<NewOptOut>>,
     ) -> Result<(usize, usize), StoreError> {
         rows.retain(|key, row| self.has(key) == row.is_none());
+        if rows.is_empty() {
+            return Ok((0, 0));
+        }
         let new = rows.values().flatten().count();
         let held = self.listed.read().unwrap_or_else(PoisonError::into_inner).keys.len();
         if held + new > MOST_LISTED {
@@ -328,12 +449,28 @@ impl OptOuts {
                 "the list of opt-outs has {held} rows, and is full"
             )));
         }
-        let change = |(key, row): (&Vec<u8>, &Option<ListedOptOut>)| match row {
-            Some(row) => Ok(SettingChange::put(Kind::OptOut, key.clone(), encode(row)?)),
+        let gone = rows.iter().filter(|(_, row)| row.is_none());
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        // First of all: what is cut off behind it holds messages back, and says of nobody.
+        self.keys.destroy(&self.slots(&gone)?)?;
+        let mut sealed = Vec::with_capacity(new);
+        let mut change = |(key, row): (&Vec<u8>, &Option<NewOptOut>)| match row {
+            Some(row) => {
+                let recipient = self.keys.seal(key, &row.recipient)?;
+                sealed.push((recipient.slot, key.clone(), row.recipient.value().to_owned()));
+                Ok(SettingChange::put(Kind::OptOut, key.clone(), encode(&row.row(recipient))?))
+            }
             None => Ok(SettingChange::remove(Kind::OptOut, key.clone())),
         };
-        if !rows.is_empty() {
-            self.settings.write(rows.iter().map(change).collect::<Result<_, StoreError>>()?)?;
+        let mut changes: Vec<_> =
+            rows.iter().map(&mut change).collect::<Result<_, StoreError>>()?;
+        if let Some((newest, ..)) = sealed.last() {
+            changes.push(self.keys.used(*newest)?);
+        }
+        self.settings.write(changes)?;
+        for (slot, key, address) in sealed {
+            let owner = row::person_of(&key).copied().unwrap_or_default();
+            self.keys.note(slot, owner, &[&address]);
         }
         let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
         for (key, row) in &rows {
@@ -369,18 +506,10 @@ impl Listed {
     }
 }
 
-impl OptOutFilter {
-    /// How the keys of all that matches begin.
-    fn prefix(&self) -> Vec<u8> {
-        row::prefix(self.tenant.as_deref(), self.channel.as_ref(), self.recipient.as_ref())
-    }
-
-    fn admits(&self, row: &ListedOptOut) -> bool {
-        self.tenant.as_ref().is_none_or(|tenant| *tenant == row.tenant)
-            && self.channel.as_ref().is_none_or(|channel| *channel == row.channel)
-            && self.sender.as_ref().is_none_or(|sender| row.sender.as_ref() == Some(sender))
-            && self.recipient.as_ref().is_none_or(|it| it.value() == row.recipient.value())
-    }
+/// Some of the rows that match, each with its key, and behind which key to go on.
+struct FoundRows {
+    rows: Vec<(Vec<u8>, OptOutRow)>,
+    next: Option<Vec<u8>>,
 }
 
 /// What is in memory of a row's key.

@@ -13,7 +13,8 @@ use std::{
 };
 
 use dispatch_contract::{
-    Account, Channel, ChannelAdapter, ChannelSender, Correlation, Endpoint, ExternalFields, Status,
+    Account, Channel, ChannelAdapter, ChannelSender, Correlation, Endpoint, ExternalFields,
+    Registry, Status,
 };
 
 use super::{FormerNames, account_id};
@@ -68,6 +69,8 @@ pub struct RouteTable {
     /// What each route's account is known by.
     accounts: Vec<Arc<str>>,
     former_names: FormerNames,
+    /// What runs, whether a route leads there or not.
+    registered: Vec<Arc<dyn ChannelAdapter>>,
 }
 
 impl RouteTable {
@@ -95,6 +98,22 @@ impl RouteTable {
     #[must_use]
     pub fn with_former_names(self, former_names: FormerNames) -> Self {
         RouteTable { former_names, ..self }
+    }
+
+    /// The same, knowing all adapters that run: what holds for a provider is not to change with its routes.
+    #[must_use]
+    pub fn with_registered(self, registry: &Registry) -> Self {
+        RouteTable { registered: registry.iter().cloned().collect(), ..self }
+    }
+
+    /// Whether a provider's ids of messages are kept as something that stands for them.
+    pub(super) fn has_pseudonyms(&self, provider: &str) -> bool {
+        let adapters = || {
+            let routed = self.routes.iter().map(|route| &route.adapter);
+            routed.chain(&self.registered).filter(|adapter| adapter.provider() == provider)
+        };
+        adapters().any(|it| it.capabilities().ids_name_recipients)
+            && !adapters().any(|it| it.capabilities().recall)
     }
 
     /// What accounts were called before.

@@ -12,7 +12,7 @@ use crate::{
         Error, FieldAt, PageSize, Pages, RequestViolation, change_for_caller,
         token::{Tokens, audience},
     },
-    engine::{Engine, ListedOptOut, OptOutFilter, OptOutSource, OptOuts},
+    engine::{Engine, ListedOptOut, NewOptOut, OptOutFilter, OptOutSource, OptOuts},
     fair::DiskTurns,
     pb::v1::{
         self, Address, BatchCreateOptOutsRequest, BatchCreateOptOutsResponse, DeleteOptOutsRequest,
@@ -98,7 +98,7 @@ impl OptOutService {
         tenant: &Arc<str>,
         opt_outs: &[OptOut],
         now: UnixMillis,
-    ) -> Result<Vec<ListedOptOut>, Error> {
+    ) -> Result<Vec<NewOptOut>, Error> {
         let field = FieldAt::of("opt_outs");
         if opt_outs.is_empty() || opt_outs.len() > MOST_AT_ONCE {
             return Err(Error::invalid(
@@ -111,7 +111,7 @@ impl OptOutService {
             let at = field.index(index);
             let recipient = given.recipient.as_ref();
             match self.recipient(Some(tenant), recipient, at.key("recipient")) {
-                Ok((channel, recipient)) => rows.push(ListedOptOut {
+                Ok((channel, recipient)) => rows.push(NewOptOut {
                     tenant: Arc::clone(tenant),
                     channel,
                     sender: (!given.sender.is_empty()).then(|| given.sender.clone()),
@@ -257,18 +257,19 @@ fn sender(text: &str) -> Result<(), &'static str> {
     if fits { Ok(()) } else { Err(WANTED) }
 }
 
-fn shown(row: ListedOptOut) -> OptOut {
-    let endpoint = match row.recipient {
+fn shown(listed: ListedOptOut) -> OptOut {
+    let ListedOptOut { recipient, row } = listed;
+    let endpoint = recipient.map(|recipient| match recipient {
         Endpoint::Id(id) => address::Endpoint::Id(id),
         Endpoint::Number(number) => address::Endpoint::Number(number),
-    };
+    });
     let source = match row.source {
         OptOutSource::Caller => v1::OptOutSource::Caller,
         OptOutSource::Person => v1::OptOutSource::Person,
         OptOutSource::Provider => v1::OptOutSource::Provider,
     };
     OptOut {
-        recipient: Some(Address { channel: row.channel.to_string(), endpoint: Some(endpoint) }),
+        recipient: Some(Address { channel: row.channel.to_string(), endpoint }),
         sender: row.sender.unwrap_or_default(),
         tenant: row.tenant.to_string(),
         account: row.account.map_or(String::new(), |account| account.to_string()),

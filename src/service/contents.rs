@@ -6,7 +6,10 @@ use super::StartError;
 use crate::{
     access::Vault,
     config::{Config, ConfigError, StoreKind},
-    contents::{ContentsKeeper, Family, KeyRing, MemoryKeys, SlotError, WrapError},
+    contents::{
+        ContentsKeeper, Family, KeyRing, MemoryKeys, SlotError, WrapError, newest_row_slot,
+    },
+    engine::InboundMessages,
     store::{Cursor, Filter, KEY_FOLDER, KeySlot, Reader, Store, StoreError, StoreLives},
 };
 
@@ -55,9 +58,7 @@ pub(super) fn open(
         for error in opened.unreadable() {
             tracing::error!(%error, "keys of contents cannot be read; what they sealed cannot be opened");
         }
-        let used = newest_slot(&*reader).map_err(StartError::Store)?;
-        let used: Vec<_> = used.into_iter().map(|slot| (Family::Workflow, slot)).collect();
-        opened.begin(&used).map_err(refused)?
+        opened.begin(&used_slots(store).map_err(StartError::Store)?).map_err(refused)?
     };
     let ring = Arc::new(ring);
     let keeper = Arc::new(ContentsKeeper::new(Arc::clone(&ring) as Arc<_>));
@@ -69,6 +70,20 @@ fn in_memory() -> Result<OpenedContents, StartError> {
     let keys = MemoryKeys::random().map_err(refused)?;
     let keeper = Arc::new(ContentsKeeper::new(Arc::new(keys)));
     Ok(OpenedContents { keeper, ring: None })
+}
+
+/// The highest slots that are used.
+fn used_slots(store: &dyn Store) -> Result<Vec<(Family, KeySlot)>, StoreError> {
+    let settings = store.settings();
+    let newest = |family: Family| match family {
+        Family::Workflow => newest_slot(&*store.reader()),
+        Family::OptOut | Family::Inbound | Family::Day => newest_row_slot(&*settings, family),
+    };
+    let mut used = Vec::new();
+    for family in Family::ALL {
+        used.extend(newest(family)?.map(|slot| (family, slot)));
+    }
+    Ok(used)
 }
 
 /// The highest slot that the newest workflows use: keys that lack it are older than the store. Slots are given out
@@ -94,6 +109,14 @@ pub(super) fn retire(ring: &KeyRing, reader: &dyn Reader) -> Result<usize, Strin
     };
     let before = oldest.saturating_sub(1);
     ring.retire_before(Family::Workflow, before).map_err(|error| error.to_string())
+}
+
+/// The same for inbound messages.
+pub(super) fn retire_inbound(ring: &KeyRing, messages: &InboundMessages) -> Result<usize, String> {
+    let oldest = messages.oldest_key().map_err(|error| error.to_string())?;
+    let Some(oldest) = oldest else { return Ok(0) };
+    let before = oldest.segment().saturating_sub(1);
+    ring.retire_before(Family::Inbound, before).map_err(|error| error.to_string())
 }
 
 /// Why the service does not start without its keys.

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dispatch_contract::Registry;
+
 use crate::{
     access::{Applications, Destinations, is_tenant},
     callbacks,
@@ -14,9 +16,10 @@ use crate::{
     machine::PolicySnapshot,
 };
 
-/// Routes that know how much of them each tenant gets, and what accounts were called before.
-pub(super) fn with_tenants_and_names(
+/// Routes that know how much of them each tenant gets, what accounts were called before, and what runs.
+pub(super) fn with_surroundings(
     routes: RouteTable,
+    registry: &Registry,
     config: &Config,
     accounts: &http::AccountsByName,
 ) -> RouteTable {
@@ -26,7 +29,7 @@ pub(super) fn with_tenants_and_names(
     let names = FormerNames::new(renamed.map(|((provider, before), account)| {
         (account_id(provider, &account.name), account_id(provider, before))
     }));
-    routes.weighted(weights).with_former_names(names)
+    routes.weighted(weights).with_former_names(names).with_registered(registry)
 }
 
 pub(super) fn engine_options(config: &Config) -> EngineOptions {

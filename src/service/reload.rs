@@ -14,7 +14,7 @@ use dispatch_contract::{Account, Registry};
 
 use super::{
     Components, Service,
-    options::{callback_options, contents_retention, destinations, policy, with_tenants_and_names},
+    options::{callback_options, contents_retention, destinations, policy, with_surroundings},
     providers::WatchedAccounts,
     rooms::Rooms,
     security,
@@ -73,7 +73,7 @@ impl Service {
         let telling = telling.map_err(|error| ConfigError(error.to_string()))?;
         let accounts = renewed(parts.accounts, &reload_handles.accounts.accounts.get());
         let routes = rebound(&parts.routes, &reload_handles.registry, &accounts)?;
-        let routes = with_tenants_and_names(routes, config, &accounts);
+        let routes = with_surroundings(routes, &reload_handles.registry, config, &accounts);
 
         // From here on nothing fails but a service that is stopping.
         let stopping = |_| ConfigError("the service is stopping".to_owned());

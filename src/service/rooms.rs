@@ -87,9 +87,10 @@ impl Rooms {
             accounts::open(vault, &access, &settings, limits, channels, sealed_elsewhere)?
         };
         let inbound = options::inbound_options(config).map_err(StartError::Config)?;
-        let beside = BesideJournal::open(&store.settings(), inbound).map_err(StartError::Store)?;
-        let routes = components.routes;
-        let routes = options::with_tenants_and_names(routes, config, &components.accounts);
+        let beside = BesideJournal::open(&store.settings(), &contents.keeper, inbound)
+            .map_err(StartError::Store)?;
+        let (registry, routes) = (&components.registry, components.routes);
+        let routes = options::with_surroundings(routes, registry, config, &components.accounts);
         let engine = Engine::start(
             store,
             Arc::new(routes),

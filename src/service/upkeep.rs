@@ -53,11 +53,16 @@ async fn retire_keys(engine: &Engine, keys: &Arc<KeyRing>) {
         return;
     }
     let (keys, reader) = (Arc::clone(keys), Arc::clone(engine.reader()));
-    match tokio::task::spawn_blocking(move || contents::retire(&keys, &*reader)).await {
+    let messages = Arc::clone(engine.inbound_messages());
+    let retire = move || {
+        let of_workflows = contents::retire(&keys, &*reader)?;
+        Ok::<_, String>(of_workflows + contents::retire_inbound(&keys, &messages)?)
+    };
+    match tokio::task::spawn_blocking(retire).await {
         Ok(Ok(0)) | Err(_) => {}
-        Ok(Ok(files)) => tracing::info!(files, "keys of workflows past retention are taken away"),
+        Ok(Ok(files)) => tracing::info!(files, "keys of what is past retention are taken away"),
         Ok(Err(error)) => {
-            tracing::error!(error, "keys of workflows past retention could not be taken away");
+            tracing::error!(error, "keys of what is past retention could not be taken away");
         }
     }
 }

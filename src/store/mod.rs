@@ -45,13 +45,13 @@ pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
 pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};
 pub(crate) use types::BATCH_BYTES;
+pub(crate) use types::conversation;
 pub use types::{
     ApiDialect, Change, ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter,
     Fingerprint, FoundMessage, HeldReceipt, Incarnation, KeySlot, MessagePart, NameHash, Page,
     ReceiptKey, Record, RequestKey, Requester, RestoreLock, Row, SealedContents, StoreError,
     StoreLives, Swept, TenantTag, WorkflowEnd,
 };
-pub(crate) use types::{conversation, id_hash};
 
 use std::sync::Arc;
 

@@ -54,6 +54,7 @@ mod rotation;
 mod routes;
 mod scrub;
 mod sealed;
+mod sealed_rows;
 mod service;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -156,10 +156,10 @@ fn app(webhook_url: String) -> MetaApp {
     }
 }
 
-/// Whether Meta took it, under an id of its own.
+/// Whether Meta took it, under an id of its own: what stands for that is shown.
 pub fn went_by_meta(step: &StepProgress) -> bool {
     let id = step.attempts[0].provider_message_ids.concat();
-    id.starts_with("wamid.") || id.starts_with("m_")
+    id.starts_with('~') && id.len() == 23
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,6 +52,7 @@ impl Board {
             recall: true,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
         };
         Board(Arc::new(BoardState { can, asked: Mutex::default(), sink: watch::Sender::new(None) }))
     }

@@ -5,8 +5,10 @@ use std::{fs, path::Path, time::Duration};
 use dispatch::{
     client::Client,
     pb::v1::{
-        ApplicationSpec, CreateAccountRequest, CreateApplicationRequest, GetCallbackSecretRequest,
-        GetMasterKeyRotationRequest, ListAuditRequest, MessagesCapability, RotateMasterKeyRequest,
+        Address, ApplicationSpec, BatchCreateOptOutsRequest, CreateAccountRequest,
+        CreateApplicationRequest, GetCallbackSecretRequest, GetMasterKeyRotationRequest,
+        ListAuditRequest, ListOptOutsRequest, MessagesCapability, OptOut, RotateMasterKeyRequest,
+        address::Endpoint,
     },
 };
 use tokio::process::Command;
@@ -44,7 +46,15 @@ async fn fill(client: &Client) -> Vec<(String, String)> {
         ..Default::default()
     };
     client.accounts().create_account(account).await.unwrap();
+    let request = BatchCreateOptOutsRequest { opt_outs: vec![opt_out()], tenant: String::new() };
+    client.opt_outs().batch_create_opt_outs(request).await.unwrap();
     made
+}
+
+fn opt_out() -> OptOut {
+    let endpoint = Some(Endpoint::Number("447700900001".to_owned()));
+    let recipient = Some(Address { channel: "sms".to_owned(), endpoint });
+    OptOut { recipient, ..OptOut::default() }
 }
 
 async fn assert_all_there(client: &Client, made: &[(String, String)]) {
@@ -53,6 +63,9 @@ async fn assert_all_there(client: &Client, made: &[(String, String)]) {
         let told = client.applications().get_callback_secret(request).await.unwrap().into_inner();
         assert_eq!(told.callback_secret, *secret);
     }
+    let listed = client.opt_outs().list_opt_outs(ListOptOutsRequest::default()).await.unwrap();
+    let listed: Vec<_> = listed.into_inner().opt_outs.into_iter().map(|it| it.recipient).collect();
+    assert_eq!(listed, [opt_out().recipient], "who wants no messages is shown");
 }
 
 async fn is_done(client: &Client) -> bool {
@@ -94,7 +107,7 @@ async fn the_master_key_is_changed_while_the_service_runs_and_over_a_kill() {
     // At a terminal.
     let server = format!("http://{}", process.grpc);
     let told = run(&["keys", "rotate-master", "--server", &server]).await;
-    assert!(told.contains("43 secrets are encrypted with the new master key"), "{told}");
+    assert!(told.contains("44 secrets are encrypted with the new master key"), "{told}");
     assert_ne!(fs::read_to_string(data.join("master.key")).unwrap(), kept);
     assert_all_there(&client, &made).await;
     let everything = ListAuditRequest { page_size: 1000, ..Default::default() };

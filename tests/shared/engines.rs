@@ -106,7 +106,8 @@ impl FrontedStore {
             retention: Duration::from_secs(3600),
             most: 1000,
         };
-        let beside = BesideJournal::open(&self.settings, inbound).expect("an empty store");
+        let beside =
+            BesideJournal::open(&self.settings, &plans::KEEPER, inbound).expect("an empty store");
         Engine::start(
             Box::new(self),
             Arc::new(RouteTable::default()),

@@ -75,6 +75,7 @@ fn route(spec: &RouteSpec, name: &Arc<str>) -> Route {
         recall: spec.recalls,
         parts: spec.in_parts,
         watermarks: spec.watermarks.is_some(),
+        ids_name_recipients: false,
         options: OptionsForm::NONE,
     };
     let channel = spec.channel.clone();

@@ -15,6 +15,7 @@ use std::{
 };
 
 use dispatch::{
+    contents::Family,
     engine::{
         Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, OptOuts,
         RecallOrder, RouteTable, SendOrder, SpaceLimits, SystemClock, Writer,

@@ -36,6 +36,10 @@ pub struct Capabilities {
     pub parts: bool,
     /// Whether some of its receipts are [watermarks](crate::Watermark).
     pub watermarks: bool,
+    /// Whether the provider's ids of messages tell who a message is for, as those of WhatsApp hold the number. Then none of
+    /// the provider's ids is kept or shown as it is, but something that stands for it; unless one of its channels recalls,
+    /// which needs the id itself.
+    pub ids_name_recipients: bool,
 }
 
 /// How long things may be.

@@ -60,6 +60,7 @@ pub fn capabilities() -> Capabilities {
         recall: false,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
     }
 }
 

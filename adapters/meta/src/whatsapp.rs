@@ -32,12 +32,14 @@ pub(crate) fn adapter(gateway: &Arc<MetaGateway>) -> WhatsAppAdapter {
     WhatsAppAdapter::through(Arc::clone(gateway) as _)
 }
 
-/// WhatsApp repeats our attempt id (`biz_opaque_callback_data`) in every status.
+/// WhatsApp repeats our attempt id (`biz_opaque_callback_data`) in every status. Its own id of a message, `wamid.` and
+/// base64, has the recipient's number in it.
 pub(crate) fn capabilities(can: Capabilities) -> Capabilities {
     let mut from = can.from;
     from.push(AddressForm::Pattern(&NUMBER_ID));
     let limits = Limits { caption_chars: 1_024, ..can.limits };
-    Capabilities { from, limits, correlation: Correlation::AttemptId, ..can }
+    let correlation = Correlation::AttemptId;
+    Capabilities { from, limits, correlation, ids_name_recipients: true, ..can }
 }
 
 /// What Meta would refuse beyond the channel's rules. Custom content is passed through, so all that can be said

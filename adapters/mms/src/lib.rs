@@ -30,5 +30,6 @@ pub fn capabilities() -> Capabilities {
         recall: false,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
     }
 }

@@ -45,5 +45,6 @@ pub fn capabilities() -> Capabilities {
         recall: false,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
     }
 }

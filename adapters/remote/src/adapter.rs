@@ -115,6 +115,7 @@ fn untold() -> Capabilities {
         recall: false,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
     }
 }
 

@@ -74,6 +74,7 @@ impl ChannelDescription {
             recall: told.recalls,
             parts: told.sends_in_parts,
             watermarks: told.tells_by_watermarks,
+            ids_name_recipients: told.ids_name_recipients,
         };
         let patterns = |forms: &[pb::AddressForm]| -> Vec<_> {
             let pattern = |form: &pb::AddressForm| match &form.form {

@@ -266,6 +266,9 @@ impl LiveCheck<'_> {
         let account = self.subject.account("http://127.0.0.1:9");
         let mut private = vec![message.to.value().to_owned()];
         private.extend(account.secrets.values().map(|secret| secret.expose().to_owned()));
+        if let Content::Text(text) = &message.content {
+            private.push(text.clone());
+        }
         let said = private.join(" ");
         for status in [400, 401, 429, 500] {
             let answer =

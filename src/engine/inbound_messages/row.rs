@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, Channel, Content, Endpoint, InboundMessage, UnixMillis};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 use crate::{
+    contents::{LastingKey, RowKeeper},
     machine::Moment,
-    store::{StoreError, decode},
+    store::{KeySlot, SealedContents, StoreError, VALUE_BYTES, decode, encode},
 };
 
-const LABEL: &[u8] = b"dispatch inbound message";
+const LABEL: &str = "inbound message";
 /// The longest address and the longest id of a provider's that are kept, in bytes; none of ours is longer.
 const MOST_NAME_BYTES: usize = 1024;
+
+/// The largest message that is sealed: what else is in its row fits beside it.
+const MOST_SEALED_BYTES: usize = VALUE_BYTES - 512;
 
 /// A message of ours that a person's quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +47,19 @@ pub struct HeardMessage {
     pub message: InboundMessage,
 }
 
-/// What a person wrote, as it is kept. `Debug` shows neither who wrote nor what.
+/// A row: in clear what it is found and taken away by, and nothing of who wrote and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InboundRow {
+    pub(super) id: Uuid,
+    /// Whose.
+    pub(super) tenant: Arc<str>,
+    /// When it came, in engine time.
+    pub(super) kept_since: UnixMillis,
+    /// The whole message; `None` once it was erased. The row stays until its time: told again, it is not new.
+    pub(super) sealed: Option<SealedContents>,
+}
+
+/// What a person wrote, as it is told. `Debug` shows neither who wrote nor what.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceivedMessage {
     /// The same however often the provider tells it.
@@ -78,27 +93,11 @@ pub struct ReceivedMessage {
 }
 
 impl HeardMessage {
-    /// Its id: a UUIDv8, the first sixteen bytes of SHA-256 over a label, the tenant, the account and the provider's
-    /// id, each behind its length, with version and variant set.
-    pub(super) fn id(&self) -> Uuid {
-        self.id_under(&self.account)
-    }
-
-    /// Its id if it was told before, under what its account was called then.
-    pub(super) fn former_ids(&self) -> impl Iterator<Item = Uuid> + '_ {
-        self.former_accounts.iter().map(|account| self.id_under(account))
-    }
-
-    fn id_under(&self, account: &str) -> Uuid {
-        let mut hash = Sha256::new();
-        hash.update(LABEL);
-        for name in [&*self.tenant, account, self.message.id.as_str()] {
-            hash.update((name.len() as u64).to_be_bytes());
-            hash.update(name);
-        }
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash.finalize()[..16]);
-        Builder::from_custom_bytes(bytes).into_uuid()
+    /// Its id, if the account that heard it was called so: a UUIDv8, sixteen bytes of a keyed hash over the tenant, the
+    /// account and the provider's id, with version and variant set. Without the key nobody finds out by trying who wrote.
+    pub(super) fn id_under(&self, keys: &RowKeeper, account: &str) -> Uuid {
+        let names = [LABEL, &*self.tenant, account, self.message.id.as_str()];
+        Builder::from_custom_bytes(keys.hash(LastingKey::Pseudonyms, &names)).into_uuid()
     }
 
     /// Whether its names are as long as names are.
@@ -150,6 +149,24 @@ impl ReceivedMessage {
             create_time: UnixMillis(0),
             kept_since: UnixMillis(0),
         }
+    }
+}
+
+impl InboundRow {
+    /// Of a message, sealed. What of it does not fit is left out, from its end.
+    pub(super) fn of(
+        mut message: ReceivedMessage,
+        keys: &RowKeeper,
+    ) -> Result<(InboundRow, Endpoint), StoreError> {
+        while encode(&message)?.len() > MOST_SEALED_BYTES && message.content.pop().is_some() {}
+        let sealed = Some(keys.seal(message.id.as_bytes(), &message)?);
+        let ReceivedMessage { id, tenant, kept_since, from, .. } = message;
+        Ok((InboundRow { id, tenant, kept_since, sealed }, from))
+    }
+
+    /// Where its key is.
+    pub(super) fn slot(&self) -> Option<KeySlot> {
+        self.sealed.as_ref().map(|sealed| sealed.slot)
     }
 
     pub(super) fn decode(row: &[u8]) -> Result<Self, StoreError> {

@@ -1,9 +1,22 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, InboundMessage, UnixMillis};
 
 use super::*;
-use crate::store::{KeyAndValue, MemoryStore, Store};
+use crate::{
+    contents::{
+        ContentKeys, ContentsKeeper, Family, LastingKey, MemoryKeys, OwnerId, PersonTag, SlotError,
+        SlotKey, newest_row_slot,
+    },
+    shared::plans,
+    store::{KeyAndValue, MemoryStore, Store},
+};
 
 const NOW: Moment = at(1000);
 
@@ -17,9 +30,14 @@ fn settings() -> Arc<dyn Settings> {
 }
 
 fn open(settings: &Arc<dyn Settings>, most: u64) -> InboundMessages {
+    sealed_by(&plans::KEEPER, settings, most)
+}
+
+fn sealed_by(keys: &ContentsKeeper, settings: &Arc<dyn Settings>, most: u64) -> InboundMessages {
     let retention = Duration::from_secs(60);
     let options = InboundOptions { tenant: Arc::from("default"), retention, most };
-    InboundMessages::open(Arc::clone(settings), options).unwrap()
+    let keys = keys.rows(Family::Inbound);
+    InboundMessages::open(Arc::clone(settings), keys, options).unwrap()
 }
 
 fn heard(tenant: &str, id: &str, content: Vec<Content>) -> HeardMessage {
@@ -214,4 +232,179 @@ fn a_row_that_cannot_be_read_stands_in_nobody_s_way() {
     assert_eq!(ids(&messages, None, 0), ["2"]);
     messages.trim(at(2000).engine).unwrap();
     assert_eq!(count(&messages), 0);
+}
+
+const ANN: &str = "447700900001";
+const BOB: &str = "447700900002";
+
+fn from(number: &str, heard: HeardMessage) -> HeardMessage {
+    let from = Endpoint::Number(number.to_owned());
+    HeardMessage { message: InboundMessage { from, ..heard.message }, ..heard }
+}
+
+/// All rows, keys and values.
+fn stored(settings: &Arc<dyn Settings>) -> Vec<u8> {
+    let rows = [Kind::InboundMessage, Kind::InboundId].into_iter();
+    let rows = rows.flat_map(|kind| settings.list(kind, None, 100).unwrap());
+    rows.flat_map(|(key, value)| [key, value].concat()).collect()
+}
+
+#[test]
+fn a_row_says_nothing_of_who_wrote_and_what() {
+    let settings = settings();
+    let messages = open(&settings, 100);
+    messages.keep(vec![text("acme", "the-provider-s-id")], NOW).unwrap();
+    let stored = stored(&settings);
+    let says = |what: &str| stored.windows(what.len()).any(|part| part == what.as_bytes());
+    assert!(says("acme"));
+    for personal in [ANN, "text the", "the-provider-s-id", "447700900000", "sandbox/main"] {
+        assert!(!says(personal), "{personal}");
+    }
+    // By the id nobody without the key finds out which message it is.
+    let id = |keys: &ContentsKeeper| {
+        let keys = keys.rows(Family::Inbound);
+        text("acme", "the-provider-s-id").id_under(&keys, "sandbox/main")
+    };
+    let kept = messages.after(None, 0, 1).unwrap().messages[0].1.id;
+    assert_eq!(id(&plans::KEEPER), kept);
+    assert_ne!(id(&ContentsKeeper::in_memory([77; 32])), kept);
+}
+
+#[test]
+fn what_a_person_wrote_is_found_however_the_number_is_written_and_erased_for_good() {
+    let settings = settings();
+    let messages = open(&settings, 100);
+    let by_bob = from(BOB, text("a", "3"));
+    messages.keep(vec![text("a", "1"), text("b", "2"), by_bob, text("a", "4")], NOW).unwrap();
+    let count = |whose, address: &str| messages.of_person(whose, &[address]).unwrap().len();
+    let written = ["+44 7700 900001", "00447700900001", ANN];
+    assert_eq!(written.map(|address| count(Some("a"), address)), [2; 3]);
+    assert_eq!((count(None, ANN), count(Some("c"), ANN), count(None, "447700900009")), (3, 0, 0));
+
+    let of_ann = messages.of_person(Some("a"), &[ANN]).unwrap();
+    assert_eq!(messages.erase(&of_ann), Ok(2));
+    assert_eq!(messages.erase(&of_ann), Ok(0), "done again");
+    let [first, _] = of_ann[..] else { panic!() };
+    for messages in [&messages, &open(&settings, 100)] {
+        let mut left = ids(messages, None, 0);
+        left.sort();
+        assert_eq!(left, ["2", "3"]);
+        assert_eq!(messages.after(None, 0, 100).unwrap().until, 4, "readers go on behind them");
+        assert_eq!(messages.get(first), Ok(None));
+        assert_eq!(messages.of_person(Some("a"), &[ANN]), Ok(vec![]));
+        assert_eq!(messages.keep(vec![text("a", "1")], NOW), Ok((0, 1)), "told again in vain");
+    }
+    messages.trim(at(2000).engine).unwrap();
+    assert_eq!(stored(&settings), [] as [u8; 0]);
+    assert_eq!(messages.keep(vec![text("a", "1")], at(2000)), Ok((1, 0)), "and later it is new");
+}
+
+#[test]
+fn what_is_taken_away_nobody_opens_any_more() {
+    let (keys, settings) = (MemoryKeys::new([3; 32]), settings());
+    let keeper = ContentsKeeper::new(Arc::new(keys.clone()));
+    let messages = sealed_by(&keeper, &settings, 2);
+    for id in ["1", "2", "3"] {
+        messages.keep(vec![text("a", id)], NOW).unwrap();
+    }
+    assert_eq!(newest_row_slot(&*settings, Family::Inbound), Ok(Some(KeySlot(2))), "a start knows");
+    assert_eq!(messages.oldest_key(), Ok(Some(KeySlot(0))));
+    let (_, row) = settings.list(Kind::InboundMessage, None, 1).unwrap().remove(0);
+    let row = InboundRow::decode(&row).unwrap();
+    assert!(messages.opened(&row).is_some());
+    messages.trim(NOW.engine).unwrap();
+    assert_eq!((keys.destroyed(), messages.opened(&row)), (1, None), "one too many");
+    assert_eq!(messages.oldest_key(), Ok(Some(KeySlot(1))));
+    messages.trim(at(2000).engine).unwrap();
+    assert_eq!((keys.destroyed(), messages.oldest_key()), (3, Ok(None)), "too old");
+}
+
+/// Keys of which nothing is written down at first, and how many notes they say they lost.
+struct Unwritten(MemoryKeys, AtomicU64);
+
+impl ContentKeys for Unwritten {
+    fn try_take(&self, family: Family) -> Option<(KeySlot, SlotKey)> {
+        self.0.try_take(family)
+    }
+
+    fn take(&self, family: Family) -> Result<(KeySlot, SlotKey), SlotError> {
+        self.0.take(family)
+    }
+
+    fn key(&self, family: Family, slot: KeySlot) -> Result<Option<SlotKey>, SlotError> {
+        self.0.key(family, slot)
+    }
+
+    fn destroy(&self, family: Family, slots: &[KeySlot]) -> Result<(), SlotError> {
+        self.0.destroy(family, slots)
+    }
+
+    fn tags(
+        &self,
+        family: Family,
+        slot: KeySlot,
+        addresses: &[&str],
+    ) -> Result<Box<[PersonTag]>, SlotError> {
+        self.0.tags(family, slot, addresses)
+    }
+
+    fn note(&self, family: Family, slot: KeySlot, owner: OwnerId, tags: Box<[PersonTag]>) {
+        if self.1.load(Ordering::Relaxed) > 0 {
+            self.0.note(family, slot, owner, tags);
+        }
+    }
+
+    fn noted_through(&self, _: Cursor) {}
+
+    fn noted(&self) -> Cursor {
+        self.0.noted()
+    }
+
+    fn lost_notes(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    fn segments(&self, family: Family) -> Vec<u32> {
+        self.0.segments(family)
+    }
+
+    fn owned(&self, family: Family, segment: u32) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
+        self.0.owned(family, segment)
+    }
+
+    fn find(
+        &self,
+        family: Family,
+        addresses: &[&str],
+    ) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
+        self.0.find(family, addresses)
+    }
+
+    fn lasting_hash(&self, key: LastingKey, data: &[u8]) -> [u8; 32] {
+        self.0.lasting_hash(key, data)
+    }
+}
+
+#[test]
+fn who_wrote_right_before_a_crash_is_found_after_it() {
+    let (keys, settings) = (MemoryKeys::new([3; 32]), settings());
+    let unwritten = Arc::new(Unwritten(keys.clone(), AtomicU64::new(0)));
+    let before = ContentsKeeper::new(Arc::clone(&unwritten) as Arc<_>);
+    let before = sealed_by(&before, &settings, 1000);
+    let many = (0..200).map(|id| text("a", &id.to_string())).collect();
+    before.keep(many, NOW).unwrap();
+    assert_eq!(before.of_person(None, &[ANN]), Ok(vec![]), "nothing was written down");
+    let after = sealed_by(&ContentsKeeper::new(Arc::new(keys)), &settings, 1000);
+    assert_eq!(after.of_person(None, &[ANN]).unwrap().len(), 200);
+}
+
+#[test]
+fn who_wrote_while_there_was_no_room_for_notes_is_found() {
+    let keys = Arc::new(Unwritten(MemoryKeys::new([3; 32]), AtomicU64::new(0)));
+    let keeper = ContentsKeeper::new(Arc::clone(&keys) as Arc<_>);
+    let messages = sealed_by(&keeper, &settings(), 1000);
+    messages.keep(vec![text("a", "1")], NOW).unwrap();
+    assert_eq!(messages.of_person(None, &[ANN]), Ok(vec![]));
+    keys.1.store(1, Ordering::Relaxed);
+    assert_eq!(messages.of_person(None, &[ANN]).unwrap().len(), 1);
 }

@@ -4,8 +4,9 @@ use dispatch_contract::{Channel, ChannelSender, Endpoint, OptOut, UnixMillis};
 
 use super::*;
 use crate::{
+    contents::{ContentsKeeper, Family, MemoryKeys, newest_row_slot},
     engine::{Route, RouteTenants, account_id},
-    shared::engines::sms_route,
+    shared::{engines::sms_route, plans},
     store::{MemoryStore, Store},
 };
 
@@ -20,15 +21,20 @@ fn settings() -> Arc<dyn Settings> {
 }
 
 fn open() -> OptOuts {
-    OptOuts::open(settings()).unwrap()
+    over(&settings())
+}
+
+/// The list in these rows, as a start finds it.
+fn over(settings: &Arc<dyn Settings>) -> OptOuts {
+    OptOuts::open(Arc::clone(settings), plans::KEEPER.rows(Family::OptOut)).unwrap()
 }
 
 fn number(text: &str) -> Endpoint {
     Endpoint::Number(text.to_owned())
 }
 
-fn row(tenant: &str, sender: Option<&str>, recipient: &str) -> ListedOptOut {
-    ListedOptOut {
+fn row(tenant: &str, sender: Option<&str>, recipient: &str) -> NewOptOut {
+    NewOptOut {
         tenant: Arc::from(tenant),
         channel: Channel::SMS,
         sender: sender.map(str::to_owned),
@@ -94,7 +100,7 @@ fn a_caller_s_entry_counts_for_its_tenant_s_messages_from_the_sender_or_from_all
 #[test]
 fn what_is_on_the_list_is_there_after_a_restart_once_and_can_be_lifted() {
     let settings = settings();
-    let open = || OptOuts::open(Arc::clone(&settings)).unwrap();
+    let open = || over(&settings);
     let many: Vec<_> = (0..1300).map(|n| row("a", None, &format!("4477{n:08}"))).collect();
     assert_eq!(open().add(many.clone(), 0), Ok(Some(1300)));
     assert_eq!(open().add(many, 0), Ok(Some(0)), "they are there already");
@@ -124,7 +130,7 @@ fn what_is_on_the_list_is_there_after_a_restart_once_and_can_be_lifted() {
 fn a_list_is_read_in_pages_and_by_tenant_channel_sender_and_recipient() {
     let list = open();
     let mut rows = vec![row("a", Some(US), ANN), row("ab", None, ANN), row("b", None, BOB)];
-    rows.push(ListedOptOut { channel: Channel::WHATSAPP, ..row("a", None, ANN) });
+    rows.push(NewOptOut { channel: Channel::WHATSAPP, ..row("a", None, ANN) });
     rows.push(row("a", None, BOB));
     for row in &rows {
         assert_eq!(list.add(vec![row.clone()], 0), Ok(Some(1)));
@@ -218,7 +224,7 @@ fn what_was_told_by_an_account_counts_under_its_new_name_and_is_lifted_under_it(
     let list = open();
     let before: Arc<str> = Arc::from("sandbox/before");
     let names = FormerNames::new([(Arc::from(ACCOUNT), Arc::clone(&before))]);
-    let told = ListedOptOut { account: Some(before), ..row("a", Some(US), ANN) };
+    let told = NewOptOut { account: Some(before), ..row("a", Some(US), ANN) };
     list.add(vec![told], 0).unwrap();
     let (sender, recipient) = (number(US), number(ANN));
     let forbids = || {
@@ -256,4 +262,82 @@ fn what_a_provider_refuses_for_it_is_remembered_once_and_lifted_by_start() {
     assert!(keeps_back(&list, "a", ANN, ACCOUNT) && !keeps_back(&list, "b", ANN, ACCOUNT));
     assert_eq!(told(&[stop(ANN, true)]), Ok((0, 1)));
     assert!(!keeps_back(&list, "a", ANN, ACCOUNT));
+}
+
+/// All rows of the list, keys and values.
+fn stored(settings: &Arc<dyn Settings>) -> Vec<u8> {
+    let rows = settings.list(Kind::OptOut, None, 100).unwrap();
+    rows.into_iter().flat_map(|(key, value)| [key, value].concat()).collect()
+}
+
+fn recipients(list: &OptOuts) -> Vec<Option<Endpoint>> {
+    let page = list.list(&OptOutFilter::default(), None, 100).unwrap();
+    page.rows.into_iter().map(|(_, listed)| listed.recipient).collect()
+}
+
+#[test]
+fn a_row_says_of_nobody_but_to_who_has_the_keys() {
+    let settings = settings();
+    let list = over(&settings);
+    list.add(vec![row("a", Some(US), ANN)], 0).unwrap();
+    let stored = stored(&settings);
+    let says = |what: &[u8]| stored.windows(what.len()).any(|part| part == what);
+    assert!(says(US.as_bytes()) && !says(ANN.as_bytes()));
+    // Whoever tries numbers without the key finds none of them by the row's own.
+    let other = ContentsKeeper::in_memory([77; 32]);
+    let other = OptOuts::open(MemoryStore::new().settings(), other.rows(Family::OptOut)).unwrap();
+    let hash = |list: &OptOuts| list.person(&Channel::SMS, ANN);
+    assert!(says(&hash(&list)) && !says(&hash(&other)));
+    assert_eq!(recipients(&list), [Some(number(ANN))]);
+}
+
+#[test]
+fn an_address_is_forgotten_and_the_word_stands() {
+    let settings = settings();
+    let list = over(&settings);
+    let us = Some(US);
+    let rows = vec![row("a", None, ANN), row("a", us, ANN), row("b", us, ANN), row("a", None, BOB)];
+    list.add(rows, 0).unwrap();
+    let heard = stop(ANN, false);
+    list.told(&Arc::from(ACCOUNT), None, &routes(&["a"]), &[heard], NOW).unwrap();
+    let count = |whose, address| list.of_person(whose, &[address]).unwrap().len();
+    let written = ["+44 7700 900001", "00447700900001", ANN];
+    assert_eq!(written.map(|address| count(Some("a"), address)), [2; 3], "a tenant's own");
+    assert_eq!((count(Some(""), ANN), count(Some("b"), ANN), count(Some("c"), ANN)), (1, 1, 0));
+    assert_eq!((count(None, ANN), count(None, BOB), count(None, "447700900009")), (4, 1, 0));
+    assert_eq!(list.of_person(None, &[ANN, BOB, ANN]).unwrap().len(), 5, "each once");
+
+    list.forget(&list.of_person(None, &[ANN]).unwrap()).unwrap();
+    for list in [&list, &over(&settings)] {
+        let shown = recipients(list);
+        assert_eq!(shown.iter().flatten().collect::<Vec<_>>(), [&number(BOB)], "{shown:?}");
+        assert_eq!(shown.len(), 5);
+        for tenant in ["a", "b", "c"] {
+            assert!(keeps_back(list, tenant, ANN, ACCOUNT), "{tenant}");
+        }
+        let of_ann = OptOutFilter { recipient: Some(number(ANN)), ..OptOutFilter::default() };
+        assert_eq!(list.list(&of_ann, None, 100).unwrap().rows.len(), 4, "who knows it finds it");
+    }
+    list.forget(&list.of_person(None, &[ANN]).unwrap()).unwrap();
+    // It is lifted as before.
+    let lifted = list.told(&Arc::from(ACCOUNT), None, &routes(&["a"]), &[stop(ANN, true)], NOW);
+    assert_eq!(lifted, Ok((0, 1)));
+    assert_eq!(list.remove(list.of_person(None, &[ANN]).unwrap()), Ok(3));
+    assert!(!keeps_back(&list, "a", ANN, ACCOUNT) && keeps_back(&list, "a", BOB, ACCOUNT));
+}
+
+#[test]
+fn what_is_lifted_is_forgotten() {
+    let (keys, settings) = (MemoryKeys::new([3; 32]), settings());
+    let keeper = ContentsKeeper::new(Arc::new(keys.clone()));
+    let list = OptOuts::open(Arc::clone(&settings), keeper.rows(Family::OptOut)).unwrap();
+    list.add(vec![row("a", None, ANN), row("a", None, BOB)], 0).unwrap();
+    assert_eq!(newest_row_slot(&*settings, Family::OptOut), Ok(Some(KeySlot(1))), "a start knows");
+    let [(key, sealed)] = &settings.list(Kind::OptOut, None, 1).unwrap()[..] else { panic!() };
+    let sealed: OptOutRow = decode(sealed, String::new).unwrap();
+    let opens = || keeper.rows(Family::OptOut).open::<Endpoint>(key, &sealed.recipient);
+    assert!(opens().is_ok());
+    let everything = OptOutFilter { tenant: Some(Arc::from("a")), ..OptOutFilter::default() };
+    assert_eq!(list.lift(&everything), Ok(2));
+    assert_eq!((keys.destroyed(), opens()), (2, Err(Unopened::Gone)));
 }

@@ -55,6 +55,7 @@ fn provider(field: &'static str) -> Pages {
         recall: false,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
         options: OptionsForm::NONE,
     };
     Pages { adapter: Arc::new(PagesAdapter { capabilities, client: HttpClient::new() }), field }

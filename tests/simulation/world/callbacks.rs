@@ -113,7 +113,8 @@ impl World<'_> {
         settings.write(rows).map_err(failed)?;
         let (tenant, retention) = (Arc::from("default"), Duration::from_secs(3600));
         let inbound = InboundOptions { tenant, retention, most: 100 };
-        let inbound = InboundMessages::open(Arc::clone(settings), inbound).map_err(failed)?;
+        let keys = self.judge.contents.rows(Family::Inbound);
+        let inbound = InboundMessages::open(Arc::clone(settings), keys, inbound).map_err(failed)?;
         let context = CallbackContext {
             clock,
             reader,

@@ -1,6 +1,6 @@
 //! Who wants messages, as persons, callers and providers say it, and the look at that right before each call.
 
-use dispatch::engine::{Addressed, LastCheck, ListedOptOut, OptOutFilter, OptOutSource};
+use dispatch::engine::{Addressed, LastCheck, NewOptOut, OptOutFilter, OptOutSource};
 use dispatch_contract::{ChannelSender, ErrorKind, OptOut};
 
 use super::*;
@@ -150,7 +150,7 @@ impl World<'_> {
                 opt_outs.lift(&filter).map(drop)
             }
             Wisher::Caller { tenant, channel, sender } => {
-                let row = ListedOptOut {
+                let row = NewOptOut {
                     tenant: Arc::clone(tenant),
                     channel: channel.clone(),
                     sender: sender.clone(),

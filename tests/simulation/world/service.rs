@@ -112,7 +112,8 @@ impl World<'_> {
         let settings: Arc<dyn Settings> =
             Arc::new(callbacks::Fading { kept: mortal::kept(&store).settings(), notes });
         let opt_outs =
-            OptOuts::open(Arc::clone(&settings)).map_err(|error| broken(STORE, &error))?;
+            OptOuts::open(Arc::clone(&settings), self.judge.contents.rows(Family::OptOut))
+                .map_err(|error| broken(STORE, &error))?;
         self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
             policy: self.scenario.policy,

@@ -73,6 +73,7 @@ impl Mail {
             recall: false,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
             options: OptionsForm::NONE,
         };
         Mail { can, mistake: None }

@@ -53,6 +53,7 @@ impl Pager {
             recall: false,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
             options: OptionsForm::NONE,
         };
         Pager { can, mistake: None, state: Arc::default() }

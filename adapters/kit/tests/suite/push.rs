@@ -47,6 +47,7 @@ impl Push {
             recall: true,
             parts: true,
             watermarks: false,
+            ids_name_recipients: false,
             options: OptionsForm::NONE,
         };
         Push { can, mistake: None, client: HttpClient::new() }

@@ -48,6 +48,7 @@ impl TelegramBotAdapter {
             recall: false,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
         };
         TelegramBotAdapter { capabilities, client: HttpClient::new() }
     }

@@ -49,6 +49,7 @@ impl TelegramAdapter {
             recall: true,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
         };
         TelegramAdapter { capabilities, client: HttpClient::new() }
     }

@@ -120,6 +120,7 @@ impl Fakes {
                     recall: false,
                     parts: false,
                     watermarks: false,
+                    ids_name_recipients: false,
                     options: options_of(&channel),
                 };
                 let fake: Arc<dyn ChannelAdapter> = Arc::new(Fake { name, channel, capabilities });

@@ -124,6 +124,7 @@ impl EmailAdapter {
             recall: false,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
             options: OPTIONS,
         };
         EmailAdapter { capabilities }

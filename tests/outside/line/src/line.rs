@@ -95,6 +95,7 @@ impl LineAdapter {
             recall: false,
             parts: false,
             watermarks: false,
+            ids_name_recipients: false,
             options: OptionsForm::NONE,
         };
         LineAdapter { capabilities, client: HttpClient::new() }

@@ -1,5 +1,6 @@
 //! The answer to a send, and the webhooks that tell what became of it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dispatch_contract::{Endpoint, Receipt, Report, Status};
 use serde_json::{Value, json};
 
@@ -25,10 +26,20 @@ pub(super) fn webhook(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {
     }
 }
 
-/// Meta's ids look unlike ours.
+/// Meta's ids look unlike ours, and those of WhatsApp hold whom the message is for.
 pub(super) fn message_id(order: &MetaOrder, id: &str) -> String {
-    let prefix = if order.is_messenger() { "m_" } else { "wamid." };
-    format!("{prefix}{}", id.replace('-', ""))
+    let id = id.replace('-', "");
+    if order.is_messenger() {
+        return format!("m_{id}");
+    }
+    let mut bytes = vec![0x1c];
+    for (before, text) in [(&[0x18][..], order.to.value()), (&[0x15, 2, 0, 0x11, 0x18], &id)] {
+        bytes.extend_from_slice(before);
+        bytes.push(text.len() as u8);
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes.push(0);
+    format!("wamid.{}", STANDARD.encode(bytes))
 }
 
 fn whatsapp(order: &MetaOrder, receipt: &Receipt) -> Option<Value> {

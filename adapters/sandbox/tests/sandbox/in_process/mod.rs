@@ -173,6 +173,7 @@ fn capabilities(channel: &Channel, correlation: Correlation) -> Capabilities {
         recall: true,
         parts: false,
         watermarks: false,
+        ids_name_recipients: false,
         options: OptionsForm::NONE,
     }
 }
