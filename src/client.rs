@@ -22,8 +22,9 @@ use crate::pb::v1::{
     account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
     application_service_client::ApplicationServiceClient,
     callback_service_client::CallbackServiceClient, dispatch_service_client::DispatchServiceClient,
-    inbound_service_client::InboundServiceClient, opt_out_service_client::OptOutServiceClient,
-    stream_inbound_request as inbound, stream_status_request, stream_status_response::Kind,
+    erasure_service_client::ErasureServiceClient, inbound_service_client::InboundServiceClient,
+    opt_out_service_client::OptOutServiceClient, stream_inbound_request as inbound,
+    stream_status_request, stream_status_response::Kind,
 };
 
 /// A connection to a Dispatch service, with what says who calls. Cheap to clone.
@@ -344,6 +345,11 @@ impl Client {
     /// The generated client of inbound messages.
     pub fn inbound(&self) -> InboundServiceClient<Known> {
         InboundServiceClient::new(self.known())
+    }
+
+    /// The client of `ErasureService`.
+    pub fn erasures(&self) -> ErasureServiceClient<Known> {
+        ErasureServiceClient::new(self.known())
     }
 
     fn admin(&self) -> AdminServiceClient<Known> {

@@ -37,6 +37,7 @@ reticent!(
     Message,
     InboundMessage,
     SentMessage,
+    PersonToErase,
     Script,
     SetScriptRequest,
     ListSentMessagesRequest

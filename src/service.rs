@@ -124,6 +124,7 @@ impl Service {
         let stop_providers = CancellationToken::new();
         rooms.run_providers(&stop_providers);
         rooms.go_on_rotating();
+        rooms.go_on_erasing();
         let internal_http = sockets.internal_http.address;
         let stop_edges = CancellationToken::new();
         let tls = [(TlsListener::Grpc, grpc_tls), (TlsListener::Http, http_tls)];

@@ -50,6 +50,17 @@ pub struct AuditEntry {
     pub(super) owner: Owner,
 }
 
+/// Who had something done, as it was written down when they asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Author<'a> {
+    /// A key's id, an application's, or `anonymous`.
+    pub name: &'a str,
+    /// The address that it was asked from; empty for none.
+    pub source: &'a str,
+    /// Whether it was an operator.
+    pub is_operator: bool,
+}
+
 /// Within whose bound an entry is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Owner {
@@ -125,6 +136,26 @@ impl AuditEntry {
             source: caller.source.map_or(String::new(), |address| address.to_string()),
             result: "done".to_owned(),
             owner: if caller.is_operator() { Owner::Operators } else { Owner::Tenant },
+        }
+    }
+
+    /// What came of an action that may have been asked for in an earlier life.
+    pub(super) fn finished(
+        by: &Author<'_>,
+        tenant: &str,
+        (action, target): (&str, &str),
+        result: String,
+        now: UnixMillis,
+    ) -> AuditEntry {
+        AuditEntry {
+            at_ms: now.0,
+            tenant: tenant.to_owned(),
+            actor: by.name.to_owned(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            source: by.source.to_owned(),
+            result,
+            owner: if by.is_operator { Owner::Operators } else { Owner::Tenant },
         }
     }
 

@@ -4,7 +4,7 @@
 use dispatch_contract::{Secret, UnixMillis};
 
 use super::{
-    Access, AuditEntry, AuditFilter, AuditPage, Caller, Key, KeyId, NewKey, Scope, audit,
+    Access, AuditEntry, AuditFilter, AuditPage, Author, Caller, Key, KeyId, NewKey, Scope, audit,
     limits::is_full,
     receiver,
     secret::{NoRandomness, SecretHash, random_secret},
@@ -171,6 +171,24 @@ impl Access {
     ) -> Result<(), StoreError> {
         let entry = AuditEntry::done(caller, &caller.tenant, (action, target), now);
         self.write_audited(&mut self.writing(), &entry, None)
+    }
+
+    /// Writes to the audit log what came of an action, together with the change that says that it is done: both or
+    /// neither, durably.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub fn audit_finished(
+        &self,
+        by: &Author<'_>,
+        tenant: &str,
+        (action, target): (&'static str, &str),
+        result: String,
+        now: UnixMillis,
+        change: Option<SettingChange>,
+    ) -> Result<(), StoreError> {
+        let entry = AuditEntry::finished(by, tenant, (action, target), result, now);
+        self.write_audited(&mut self.writing(), &entry, change)
     }
 
     /// Takes an administrative action, and writes it to the audit log if it was done. A crash in the moment

@@ -53,7 +53,7 @@ pub use application::{Application, MessagesCapability, PayloadVersion, Signing, 
 pub use application_spec::{ApplicationSpec, MessagesSpec, Name, ReturnedSecrets, Written};
 pub use applications::Applications;
 pub use arrival::{Arrival, is_no_foreign_name};
-pub use audit::{AUDIT_OF_TENANT, AUDIT_PAGE_MOST, AuditEntry, AuditFilter, AuditPage};
+pub use audit::{AUDIT_OF_TENANT, AUDIT_PAGE_MOST, AuditEntry, AuditFilter, AuditPage, Author};
 use bootstrap::{BOOTSTRAP, Bootstrap};
 pub use bootstrap::{BootstrapIn, bootstrap_key};
 pub use caller::Caller;

@@ -75,6 +75,9 @@ const CALLS: &[CallRights] = &[
     (Read, "OptOutService/ListOptOuts", &[]),
     (Read, "InboundService/StreamInbound", &[]),
     (Admin, "OptOutService/DeleteOptOuts", &[]),
+    // For another tenant and for everybody the service asks for more.
+    (Admin, "ErasureService/Erase", &[]),
+    (Admin, "ErasureService/VerifyErasure", &[]),
     (Operator, "AdminService/Backup", &[]),
     (Operator, "AdminService/Resume", &[]),
     (Operator, "SandboxService/AdvanceClock", &[]),

@@ -15,7 +15,8 @@ pub(crate) use reason::ErrorReason;
 use super::violation::{FieldPath, RequestViolation, Wanted};
 use crate::{
     access::{AccountError, ApplicationError, Denied, Exceeded, KeyError, RotationError, WrongKey},
-    engine::EngineError,
+    contents::SlotError,
+    engine::{EngineError, ErasureError},
     fair::NotDone,
     machine::WorkflowId,
     store::StoreError,
@@ -50,6 +51,8 @@ pub(crate) enum Error {
     Exceeded(Exceeded),
     /// A key was not changed.
     Key(KeyError),
+    /// So many of the workflows that were to be erased are open, and that was to be refused.
+    StillOpen { open: usize },
     /// There is no callback of that id.
     NoCallback,
     /// There is no such entry on the list of opt-outs.
@@ -86,6 +89,7 @@ impl Error {
             Error::NoSuchMethod => ErrorReason::NoSuchMethod,
             Error::Exceeded(exceeded) => of_exceeded(exceeded),
             Error::Key(error) => of_key(error),
+            Error::StillOpen { .. } => ErrorReason::WorkflowsOpen,
             Error::NoCallback => ErrorReason::CallbackNotFound,
             Error::NoOptOut => ErrorReason::OptOutNotFound,
             Error::TooManyOptOuts { .. } => ErrorReason::TooManyOptOuts,
@@ -164,6 +168,10 @@ impl Error {
                 "the tenant may have {most} opt-outs; raise most_opt_outs in [access] of the \
                 configuration, or lift some"
             ),
+            Error::StillOpen { open } => format!(
+                "nothing was erased: {open} of the workflows are open; cancel them (open = CANCEL), or wait for \
+                their end"
+            ),
             Error::NoCallback => {
                 "there is no callback of this id: it was delivered, or dropped with \
                 its workflow, or there never was one"
@@ -200,6 +208,7 @@ impl Error {
             | Error::Key(_)
             | Error::Application(_)
             | Error::Account(_)
+            | Error::StillOpen { .. }
             | Error::NoCallback
             | Error::NoOptOut
             | Error::TooManyOptOuts { .. } => {}
@@ -225,6 +234,7 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
+            | Error::StillOpen { .. }
             | Error::NoCallback
             | Error::NoOptOut
             | Error::TooManyOptOuts { .. } => &[],
@@ -285,6 +295,7 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
+            | Error::StillOpen { .. }
             | Error::NoCallback
             | Error::NoOptOut
             | Error::TooManyOptOuts { .. } => None,
@@ -335,6 +346,7 @@ impl Error {
             | Error::Rotation(_)
             | Error::Application(_)
             | Error::Account(_)
+            | Error::StillOpen { .. }
             | Error::NoCallback
             | Error::NoOptOut
             | Error::TooManyOptOuts { .. } => None,
@@ -423,6 +435,18 @@ impl From<EngineError> for Error {
             return Error::invalid("valid_until", wanted);
         }
         Error::Engine(error)
+    }
+}
+
+impl From<ErasureError> for Error {
+    fn from(error: ErasureError) -> Self {
+        match error {
+            ErasureError::Engine(error) => Error::from(error),
+            ErasureError::Store(error) => Error::Store(error),
+            ErasureError::Keys(SlotError::ReadOnly) => Error::Engine(EngineError::ReadOnly),
+            ErasureError::Keys(SlotError::Closed) => Error::Engine(EngineError::Unavailable),
+            ErasureError::Keys(error) => Error::Store(StoreError::Io(error.to_string())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod authenticate;
 mod cancel;
 mod contents;
+mod erase;
 mod error;
 mod mask;
 mod paging;
@@ -19,6 +20,9 @@ mod violation;
 pub(crate) use authenticate::{authenticate, authorization, count_denied};
 pub(crate) use cancel::{cancel_for_caller, note};
 pub(crate) use contents::ShownContents;
+pub(crate) use erase::{
+    EraseOrder, erase_for_caller, finish_erasures, preview_for_caller, verify_certificate,
+};
 pub(crate) use error::{Error, ErrorReason, code_name};
 pub(crate) use mask::Mask;
 pub(crate) use paging::{PageSize, Pages};

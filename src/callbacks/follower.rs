@@ -397,6 +397,7 @@ fn may_notify(fact: &Fact) -> bool {
         | Fact::LateSuccess { .. }
         | Fact::RecallStarted { .. }
         | Fact::RecallEnded { .. }
+        | Fact::ContentsErased { .. }
         // What a part costs is told with the end; what is charged after that stands in the timeline alone.
         | Fact::PartReached { .. } => false,
     }

@@ -176,7 +176,8 @@ impl Projector {
             | Fact::StepCanceled { .. }
             | Fact::LateSuccess { .. }
             | Fact::RecallStarted { .. }
-            | Fact::RecallEnded { .. } => {}
+            | Fact::RecallEnded { .. }
+            | Fact::ContentsErased { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod admin;
 mod apps;
 mod callbacks;
 mod demo;
+mod erase;
 mod inbound;
 mod keyfile;
 mod keys;
@@ -87,6 +88,8 @@ enum CliCommand {
     /// Read what persons write to senders.
     #[command(subcommand)]
     Inbound(inbound::InboundCommand),
+    /// Erase what is personal of workflows: who was reached and what was said. Timelines, states and counts stay.
+    Erase(erase::EraseArgs),
     /// Take a backup of a running service: one file, consistent, while it goes on working.
     Backup(BackupArgs),
     /// Make a new data folder from a backup. A service started on it has a restore lock: nothing is
@@ -412,6 +415,7 @@ async fn command(command: CliCommand, providers: &Providers) -> Result<ExitCode,
         CliCommand::OptOuts(command) => opt_outs::run(command).await,
         CliCommand::Inbound(command) => inbound::run(command).await,
         CliCommand::Callbacks(command) => callbacks::run(command).await,
+        CliCommand::Erase(args) => erase::run(args).await,
         CliCommand::Backup(args) => admin::backup(args).await,
         CliCommand::Restore(args) => admin::restore(args),
         CliCommand::Resume(args) => admin::resume(args).await,

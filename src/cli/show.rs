@@ -110,6 +110,7 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
         | EventKind::StepFailed
         | EventKind::LateFailure => ("✗", of(AnsiColor::Red)),
         EventKind::Ended => ("■", plain.bold()),
+        EventKind::ContentsErased => ("∅", plain.bold()),
         EventKind::Unspecified
         | EventKind::StepSkipped
         | EventKind::StepCanceled

@@ -59,6 +59,11 @@ impl ContentsKeeper {
         format!("~{}", URL_SAFE_NO_PAD.encode(hash))
     }
 
+    /// The keys: to find whose there are, and to destroy them.
+    pub fn keys(&self) -> &Arc<dyn ContentKeys> {
+        &self.keys
+    }
+
     /// A key for one workflow's contents, if one is at hand; never waits for the disk.
     pub fn try_take(&self) -> Option<FreshKey> {
         self.keys.try_take(Family::Workflow).map(|(slot, key)| FreshKey { slot, key })

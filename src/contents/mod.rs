@@ -15,6 +15,7 @@ mod age;
 mod content_keys;
 #[allow(clippy::module_inception, reason = "the room is called after what it is about")]
 mod contents;
+mod erasure_rows;
 mod family;
 mod index_file;
 mod keeper;
@@ -40,6 +41,10 @@ mod wrap;
 pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
+pub use erasure_rows::{
+    ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, erasure_done, erasures, forget_erasures,
+    keep_erasure, kept_erasure,
+};
 pub use family::Family;
 pub use keeper::{ContentsKeeper, FreshKey, Unopened};
 pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};

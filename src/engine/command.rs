@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dispatch_contract::{AttemptId, ChannelSender, Endpoint, Inbound, UnixMillis};
+use uuid::Uuid;
 
 use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
@@ -68,6 +69,16 @@ pub enum Command {
         attempt: AttemptId,
         /// What came of it.
         result: RecallResult,
+    },
+    /// What is personal of these workflows is about to be destroyed: those that are open are canceled, and all are marked,
+    /// so that nothing is kept of them from then on.
+    Erase {
+        /// By which erasure.
+        erasure: Uuid,
+        /// Which; those that are not there any more are passed over.
+        workflows: Vec<WorkflowId>,
+        /// Told once all of it is durable.
+        reply: Responder<Result<MarkedErased, EngineError>>,
     },
     /// The restore lock is to be released.
     Resume {
@@ -181,6 +192,15 @@ pub struct Canceled {
     pub id: WorkflowId,
     /// Attempts that had started: they may go out, and are never retried.
     pub started: Vec<AttemptId>,
+}
+
+/// Workflows that are marked as erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarkedErased {
+    /// How many of them were open, and are canceled.
+    pub canceled: usize,
+    /// Attempts whose messages may still arrive: calls that were out, and what a provider has of those that were canceled.
+    pub may_arrive: Vec<AttemptId>,
 }
 
 /// What becomes of the workflows that are open when the restore lock is released.

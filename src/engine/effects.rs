@@ -22,6 +22,8 @@ pub struct Effects {
     pub recalls: Vec<RecallOrder>,
     /// Receipts that belong to nothing here; other systems may share the account.
     pub unmatched: usize,
+    /// Receipts of workflows that were erased.
+    pub after_erasure: usize,
     /// Receipts of attempts that were not STARTED under the account that told.
     pub foreign: Option<ForeignReceipts>,
     /// Invariants found broken.

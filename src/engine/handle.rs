@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Canceled, Command, EngineClock, EngineError, EngineOptions, Feed, InboundMessages,
     InboundOptions, Inbox, NotTaken, OptOuts, ResumePolicy, RouteTable, Senders, Writer,
-    dispatch::Dispatcher,
+    dispatch::Dispatcher, erasure::Erasing,
 };
 use crate::{
     contents::{Contents, ContentsKeeper, Family, Unopened},
@@ -32,26 +32,27 @@ const RETRY_AFTER_MS: u64 = 1000;
 
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<EngineInner>);
+pub struct Engine(pub(super) Arc<EngineInner>);
 
-struct EngineInner {
+pub(super) struct EngineInner {
     inbox: Arc<Inbox>,
     clock: Arc<dyn EngineClock>,
-    reader: Arc<dyn Reader>,
+    pub(super) reader: Arc<dyn Reader>,
     settings: Arc<dyn Settings>,
     feed: Arc<Feed>,
     routes: Current<RouteTable>,
     policy: Current<PolicySnapshot>,
     senders: Arc<dyn Senders>,
-    contents: Arc<ContentsKeeper>,
+    pub(super) contents: Arc<ContentsKeeper>,
     beside: BesideJournal,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     log_limit: Arc<LogLimit>,
     stopped: watch::Receiver<Option<Result<(), StoreError>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_draining: AtomicBool,
     is_restore_locked: Arc<AtomicBool>,
     is_read_only: bool,
+    pub(super) erasing: Erasing,
 }
 
 /// What an engine works with, beside its store and its routes.
@@ -175,6 +176,7 @@ impl Engine {
             is_draining: AtomicBool::new(false),
             is_restore_locked,
             is_read_only: options.is_read_only,
+            erasing: Erasing::new(options.retention),
         }))
     }
 

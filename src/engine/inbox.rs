@@ -206,6 +206,7 @@ impl Lanes {
             }
             Command::Tick
             | Command::Resume { .. }
+            | Command::Erase { .. }
             | Command::Routes { .. }
             | Command::Drain { .. }
             | Command::Stop => control.push_back((command, busy)),

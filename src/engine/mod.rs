@@ -20,6 +20,7 @@ mod clock;
 mod command;
 mod dispatch;
 mod effects;
+mod erasure;
 mod error;
 mod event_log;
 mod fair;
@@ -43,10 +44,15 @@ use accounts::sender_account_id;
 pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use command::{
-    Canceled, Command, ConversationSend, Created, Made, NewWorkflow, Responder, ResumePolicy,
+    Canceled, Command, ConversationSend, Created, Made, MarkedErased, NewWorkflow, Responder,
+    ResumePolicy,
 };
 pub use dispatch::{CallExecutor, LastCheck, ReadyCall, answer_of};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
+pub use erasure::{
+    ErasedContents, ErasureError, ErasureSubject, FoundContents, MOST_ERASED_AT_ONCE,
+    MOST_MAY_ARRIVE,
+};
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
 pub use handle::{BesideJournal, Engine, EngineParts};

@@ -154,6 +154,7 @@ mod tests {
             sequence: 0,
             updated_at: crate::machine::Moment::default(),
             ended_at: None,
+            is_erased: false,
         }
     }
 

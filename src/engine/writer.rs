@@ -142,6 +142,7 @@ impl Writer {
                     Command::Cancel { reply, .. } => reply(Err(EngineError::ReadOnly)),
                     Command::Inbound { reply, .. } => reply(Err(EngineError::ReadOnly)),
                     Command::Resume { reply, .. } => reply(Err(EngineError::ReadOnly)),
+                    Command::Erase { reply, .. } => reply(Err(EngineError::ReadOnly)),
                     Command::Routes { table, reply } => reply(Arc::new(table)),
                     Command::Drain { reply } => reply(()),
                     Command::SendResult { .. } | Command::RecallResult { .. } | Command::Tick => {}
@@ -279,6 +280,7 @@ impl Writer {
             self.metrics.route_queue(route, *waiting);
         }
         self.metrics.receipts_unmatched(effects.unmatched);
+        self.metrics.receipts_after_erasure(effects.after_erasure);
         if let Some(foreign) = &effects.foreign {
             self.metrics.receipts_foreign(foreign.count);
             self.event_log.log_foreign_receipts(foreign);

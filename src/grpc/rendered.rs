@@ -34,7 +34,14 @@ pub(super) struct RenderedRow {
 
 /// The rows.
 #[derive(Debug, Default)]
-pub(super) struct RenderedRows(Mutex<BTreeMap<Cursor, Cell>>);
+pub(super) struct RenderedRows(Mutex<HeldRows>);
+
+#[derive(Debug, Default)]
+struct HeldRows {
+    rows: BTreeMap<Cursor, Cell>,
+    /// How often something had been erased when they were read.
+    erasures: u64,
+}
 
 type Cell = Arc<OnceCell<Option<Arc<RenderedRow>>>>;
 
@@ -47,7 +54,7 @@ impl RenderedRows {
         tokens: &Tokens,
         row: &Arc<Row>,
     ) -> Result<Option<Arc<RenderedRow>>, Error> {
-        let cell = self.cell(row.cursor);
+        let cell = self.cell(row.cursor, engine.erasure_times());
         let shown = cell.get_or_try_init(|| async {
             let (tenant, row, tokens) = (&row.tenant, Arc::clone(row), tokens.clone());
             read_for_stream(turns, engine, tenant, move |reader| {
@@ -61,8 +68,14 @@ impl RenderedRows {
         shown.await.cloned()
     }
 
-    fn cell(&self, cursor: Cursor) -> Cell {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cell(&self, cursor: Cursor, erasures: u64) -> Cell {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let HeldRows { rows, erasures: read_at } = &mut *held;
+        if *read_at != erasures {
+            // What was read before may tell of whom was erased since.
+            rows.clear();
+            *read_at = erasures;
+        }
         let cell = Arc::clone(rows.entry(cursor).or_default());
         if rows.len() > ROWS {
             // The oldest: it may be the one asked for, which is then held by its readers alone.

@@ -121,6 +121,7 @@ pub fn describe(fact: &Fact) -> String {
         Fact::LateSendResult { attempt, .. } => {
             format!("attempt {attempt}, out when the workflow ended, was not accepted")
         }
+        Fact::ContentsErased { .. } => "contents erased".to_owned(),
         Fact::RecallStarted { attempt, .. } => {
             format!("message of attempt {attempt} asked back, before the next step")
         }

@@ -2,6 +2,7 @@
 
 use dispatch_contract::{Cause, ErrorKind, Fault, Report, Status, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::RecallResult;
 
@@ -59,6 +60,11 @@ pub enum Event {
     Rerouted,
     /// The caller does not want it any more.
     Cancel,
+    /// What is personal of it is about to be destroyed: it is canceled, if it is open.
+    Erase {
+        /// By which erasure.
+        erasure: Uuid,
+    },
 }
 
 /// What a call to a provider came back with.

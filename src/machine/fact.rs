@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dispatch_contract::{Failure, Status, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{CallFailure, EndState, Reason};
 
@@ -240,6 +241,11 @@ pub enum Fact {
         /// It came after the workflow's end.
         late: bool,
     },
+    /// What was personal of it was erased: nobody is reached any more, and what is told of it from now on is not kept.
+    ContentsErased {
+        /// By which erasure.
+        erasure: Uuid,
+    },
 }
 
 /// What became of a recall.
@@ -323,6 +329,7 @@ impl Fact {
             Fact::RecallStarted { .. } => "RECALL_STARTED",
             Fact::RecallEnded { .. } => "RECALL_ENDED",
             Fact::PartReached { .. } => "PART_REACHED",
+            Fact::ContentsErased { .. } => "CONTENTS_ERASED",
         }
     }
 
@@ -353,7 +360,8 @@ impl Fact {
             | Fact::StepExpired { .. }
             | Fact::StepSkipped { .. }
             | Fact::StepCanceled { .. }
-            | Fact::Ended(_) => None,
+            | Fact::Ended(_)
+            | Fact::ContentsErased { .. } => None,
         }
     }
 
@@ -384,7 +392,8 @@ impl Fact {
             | Fact::LateSendResult { .. }
             | Fact::RecallStarted { .. }
             | Fact::RecallEnded { .. }
-            | Fact::PartReached { .. } => None,
+            | Fact::PartReached { .. }
+            | Fact::ContentsErased { .. } => None,
         }
     }
 }

@@ -99,6 +99,7 @@ const INVARIANTS: &[Invariant] = &[
         let last = |attempt: &super::Attempt| attempt.parts.iter().min().copied();
         w.attempts.iter().all(|attempt| last(attempt).is_none_or(|last| last == attempt.status))
     }),
+    ("M11", "nothing that is open was erased", |w| !w.is_erased || w.has_ended()),
 ];
 
 /// Every invariant that `workflow` breaks; empty for a sound one.

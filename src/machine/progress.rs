@@ -33,6 +33,8 @@ pub struct Progress<'a> {
     pub updated_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
+    /// What was personal of it was erased.
+    pub is_erased: bool,
     /// What it waits for next, by the wall clock.
     pub next_deadline: Option<Deadline>,
     workflow: &'a Workflow,
@@ -168,6 +170,7 @@ impl<'a> Progress<'a> {
             revision: workflow.sequence,
             updated_at: workflow.updated_at,
             ended_at: workflow.ended_at,
+            is_erased: workflow.is_erased,
             next_deadline: workflow.deadlines().next(workflow.updated_at),
             workflow,
             digest,
@@ -367,7 +370,8 @@ impl<'a> FactNews<'a> {
             | Fact::LateStatus { .. }
             | Fact::LateFailure { .. }
             | Fact::RecallEnded { .. }
-            | Fact::PartReached { .. } => FactNews::default(),
+            | Fact::PartReached { .. }
+            | Fact::ContentsErased { .. } => FactNews::default(),
         }
     }
 }
@@ -377,9 +381,10 @@ fn state_after(workflow: &Workflow, fact: &Fact) -> ProgressState {
         Fact::Created => ProgressState::Scheduled,
         Fact::Ended(outcome) => ProgressState::Ended(outcome.state),
         // What comes after the end says nothing of its own.
-        Fact::LateStatus { .. } | Fact::LateFailure { .. } | Fact::LateSendResult { .. } => {
-            workflow.phase.into()
-        }
+        Fact::LateStatus { .. }
+        | Fact::LateFailure { .. }
+        | Fact::LateSendResult { .. }
+        | Fact::ContentsErased { .. } => workflow.phase.into(),
         Fact::PartReached { late: true, .. } => workflow.phase.into(),
         Fact::StepStarted { .. }
         | Fact::AttemptPlanned { .. }

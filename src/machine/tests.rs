@@ -13,6 +13,7 @@ mod bounds;
 mod calls;
 mod conditions;
 mod ends;
+mod erased;
 mod late;
 mod orders;
 mod parts;

@@ -13,6 +13,7 @@ mod routes;
 mod time;
 
 use dispatch_contract::UnixMillis;
+use uuid::Uuid;
 
 pub use recall::RECALL_WAIT_MS;
 pub use routes::{NoRoutes, RouteCandidate, Router};
@@ -48,6 +49,8 @@ pub fn handle(
             transition.send_result(attempt, call, result)
         }
         Event::Lost { attempt } => transition.lost(attempt),
+        // Nothing is kept of whom was erased.
+        Event::Update { .. } if transition.workflow.is_erased => {}
         Event::Update { attempt, update, up_since } => {
             transition.update(attempt, update, up_since);
         }
@@ -55,7 +58,8 @@ pub fn handle(
             transition.recall_ended(attempt, result, up_since);
         }
         Event::Rerouted => transition.rerouted(),
-        Event::Cancel => transition.cancel(),
+        Event::Cancel => transition.cancel("canceled by the caller"),
+        Event::Erase { erasure } => transition.erase(erasure),
     }
     transition.facts
 }
@@ -97,10 +101,17 @@ impl Transition<'_> {
         }
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, why: &str) {
         if !self.workflow.has_ended() {
-            let detail = "canceled by the caller".to_owned();
-            self.end(EndState::Canceled, Reason::Canceled, None, detail);
+            self.end(EndState::Canceled, Reason::Canceled, None, why.to_owned());
+        }
+    }
+
+    /// It ends first: nothing that is open is without what it needs.
+    fn erase(&mut self, erasure: Uuid) {
+        self.cancel("canceled, because its contents are erased");
+        if !self.workflow.is_erased {
+            self.emit(Fact::ContentsErased { erasure });
         }
     }
 

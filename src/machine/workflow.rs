@@ -46,6 +46,8 @@ pub struct Workflow {
     pub updated_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
+    /// What was personal of it was erased.
+    pub is_erased: bool,
 }
 
 /// Where a workflow is in its life.
@@ -218,6 +220,7 @@ impl Workflow {
             sequence: 0,
             updated_at: created_at,
             ended_at: None,
+            is_erased: false,
         }
     }
 
@@ -337,6 +340,7 @@ impl Workflow {
                 self.phase = Phase::Ended(*state, *reason);
                 self.ended_at = Some(at);
             }
+            Fact::ContentsErased { .. } => self.is_erased = true,
             Fact::RecallStarted { attempt, wait_until } => {
                 self.with_attempt(*attempt, |attempt| {
                     attempt.state = AttemptState::Recalling { wait_until: *wait_until };

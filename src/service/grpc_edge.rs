@@ -15,8 +15,8 @@ use crate::{
     fair::DiskTurns,
     grpc::{
         AccessService, AccountService, AdminService, ApplicationService, CallbackService, Calls,
-        DispatchService, Explained, Guarded, InboundService, OptOutService, SandboxService,
-        Unguarded, unread::MOST_MIB,
+        DispatchService, ErasureService, Explained, Guarded, InboundService, OptOutService,
+        SandboxService, Unguarded, unread::MOST_MIB,
     },
     pb::{
         DESCRIPTORS,
@@ -26,6 +26,7 @@ use crate::{
             application_service_server::ApplicationServiceServer,
             callback_service_server::CallbackServiceServer,
             dispatch_service_server::DispatchServiceServer,
+            erasure_service_server::ErasureServiceServer,
             inbound_service_server::InboundServiceServer,
             opt_out_service_server::OptOutServiceServer,
             sandbox_service_server::SandboxServiceServer,
@@ -141,6 +142,7 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
         engine.clone(),
         rooms.turns.clone(),
     );
+    let erasures = ErasureService::new(engine.clone(), access.clone(), rooms.turns.clone());
     let opt_outs = OptOutService::new(engine.clone(), access.clone(), rooms.turns.clone());
     let inbound = InboundService::new(
         engine.clone(),
@@ -164,6 +166,7 @@ pub(super) async fn router(rooms: &Rooms, listen: &ListenConfig) -> (Router, Hea
         .add_service(guarded!(CallbackServiceServer, callbacks))
         .add_service(guarded!(OptOutServiceServer, opt_outs))
         .add_service(guarded!(InboundServiceServer, inbound))
+        .add_service(guarded!(ErasureServiceServer, erasures))
         .add_optional_service(sandbox.map(|it| guarded!(SandboxServiceServer, it)))
         .add_service(health_service)
         .add_optional_service(v1)

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     access::{Access, AccessOptions, Accounts, Applications, BootstrapIn, Destinations, Rotation},
+    api::finish_erasures,
     callbacks::{CallbackContext, Callbacks},
     config::{Config, ConfigError, StoreKind},
     contents::{ContentsRetention, KeyRing},
@@ -159,6 +160,24 @@ impl Rooms {
         tokio::task::spawn_blocking(move || {
             if let Err(error) = rotation.run(now) {
                 tracing::error!(%error, "secrets could not be encrypted anew; both master keys are kept");
+            }
+        });
+    }
+
+    /// Ends erasures that an earlier life began, beside all else.
+    pub(super) fn go_on_erasing(&self) {
+        if self.engine.is_read_only() {
+            return;
+        }
+        let (engine, access) = (self.engine.clone(), self.access.clone());
+        tokio::spawn(async move {
+            match finish_erasures(&engine, &access).await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "erasures that were begun before are ended"),
+                Err(error) => tracing::error!(
+                    %error,
+                    "erasures that were begun before are not ended; the next start goes on with them"
+                ),
             }
         });
     }

@@ -85,6 +85,7 @@ struct PackedHead {
     sequence: u32,
     updated_at: MomentOffset,
     ended_at: Option<MomentOffset>,
+    is_erased: bool,
     steps: u8,
     attempts: u16,
 }
@@ -186,6 +187,7 @@ impl Dictionary {
             sequence: state.sequence,
             updated_at: since(state.updated_at),
             ended_at: state.ended_at.map(since),
+            is_erased: state.is_erased,
             steps: state.steps.len() as u8,
             attempts: state.attempts.len() as u16,
         };
@@ -288,6 +290,7 @@ impl Dictionary {
             sequence: head.sequence,
             updated_at: at(head.updated_at),
             ended_at: head.ended_at.map(at),
+            is_erased: head.is_erased,
         })
     }
 }

@@ -36,6 +36,8 @@ pub enum Kind {
     InboundMessage,
     /// The number of what a person wrote, under its id.
     InboundId,
+    /// What was erased, and how far that is.
+    Erasure,
 }
 
 /// A row: its key, unique within its kind, and what it is.
@@ -86,7 +88,7 @@ pub trait Settings: Send + Sync {
 
 impl Kind {
     /// All of them, in the order in which a backup reads them.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::InboundId,
         Kind::InboundMessage,
         Kind::Key,
@@ -98,6 +100,7 @@ impl Kind {
         Kind::DefaultApplication,
         Kind::UsedToken,
         Kind::OptOut,
+        Kind::Erasure,
         // Behind the rows that it counts: a backup reads them one after the other while others are written.
         Kind::Service,
     ];
@@ -117,6 +120,7 @@ impl Kind {
             Kind::OptOut => b'x',
             Kind::InboundMessage => b'm',
             Kind::InboundId => b'n',
+            Kind::Erasure => b'r',
         }
     }
 }

@@ -125,7 +125,8 @@ impl Metrics {
             | Fact::StepCanceled { .. }
             | Fact::LateSendResult { .. }
             | Fact::RecallStarted { .. }
-            | Fact::PartReached { .. } => {}
+            | Fact::PartReached { .. }
+            | Fact::ContentsErased { .. } => {}
         }
     }
 
@@ -166,11 +167,21 @@ impl Metrics {
         self.contents_destroyed("age", count);
     }
 
+    /// Counts workflows whose contents were erased.
+    pub fn contents_erased(&self, count: usize) {
+        self.contents_destroyed("erasure", count);
+    }
+
     fn contents_destroyed(&self, cause: &'static str, count: usize) {
         if count > 0 {
             let labels = CauseLabels { cause };
             self.families.contents_destroyed.get_or_create(&labels).inc_by(count as u64);
         }
+    }
+
+    /// Counts receipts of workflows that were erased.
+    pub fn receipts_after_erasure(&self, count: usize) {
+        self.families.receipts_after_erasure.inc_by(count as u64);
     }
 
     /// Counts receipts that belong to nothing here.

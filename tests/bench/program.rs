@@ -14,6 +14,7 @@
 mod batch;
 mod ceilings;
 mod create;
+mod erase;
 mod latency;
 mod life;
 mod load;
@@ -78,7 +79,7 @@ struct BenchArgs {
     in_flight: Vec<usize>,
     /// How many: lives, workflows that wait, subscribers, open workflows, timers armed beside those
     /// that come due, or creates in a batch [life, receipts, timers: 10000; streams: 1000; pending,
-    /// store: 100000; batch: 500].
+    /// erase, store: 100000; batch: 500].
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// How many a second, whatever the answers: lives, webhooks, or timers that come due [life: as
@@ -114,6 +115,8 @@ enum Scenario {
     Receipts,
     /// Many subscribers, each on its own workflow, and ten that follow everything.
     Streams,
+    /// A person among many workflows: found, and erased.
+    Erase,
     /// Many open workflows: memory, disk, and the restart after a crash.
     Pending,
     /// Many due every second, with others armed: how late they are.
@@ -183,6 +186,7 @@ async fn run(args: BenchArgs) -> Result<(), CommandFailure> {
         Scenario::Batch => batch::run(&mut bench).await?,
         Scenario::Life => life::run(&mut bench).await?,
         Scenario::Receipts => receipts::run(&mut bench).await?,
+        Scenario::Erase => erase::run(&mut bench).await?,
         Scenario::Streams => streams::run(&mut bench).await?,
         Scenario::Pending => pending::run(&mut bench).await?,
         Scenario::Timers => timers::run(&mut bench).await?,
@@ -278,6 +282,7 @@ impl Scenario {
             Scenario::Batch => "batch",
             Scenario::Life => "life",
             Scenario::Receipts => "receipts",
+            Scenario::Erase => "erase",
             Scenario::Streams => "streams",
             Scenario::Pending => "pending",
             Scenario::Timers => "timers",

@@ -187,7 +187,7 @@ level = "warn"
 [[access.keys]]
 id = "{API_KEY}"
 secret = "{secret}"
-scopes = ["create", "read", "cancel"]
+scopes = ["create", "read", "cancel", "admin"]
 [[accounts]]
 name = "bench"
 provider = "vonage"

@@ -66,9 +66,15 @@ impl Shape {
     }
 }
 
+/// Whom workflow `number` reaches.
+pub(super) fn recipients(number: u64) -> [String; 2] {
+    [format!("1{number:012}"), format!("44{number:012}")]
+}
+
 /// The request for workflow `number`.
 pub(super) fn request(number: u64, shape: &Shape) -> CreateWorkflowRequest {
     let text = text(number);
+    let [person, phone] = recipients(number);
     let message =
         || Message { content: Some(message::Content::Text(text.clone())), ..Message::default() };
     let at =
@@ -79,13 +85,13 @@ pub(super) fn request(number: u64, shape: &Shape) -> CreateWorkflowRequest {
     };
     let messenger = Step {
         sender: Some(at("messenger", address::Endpoint::Id(PAGE.to_owned()))),
-        recipient: Some(at("messenger", address::Endpoint::Id(format!("1{number:012}")))),
+        recipient: Some(at("messenger", address::Endpoint::Id(person))),
         message: Some(message()),
         failover: Some(failover),
     };
     let sms = Step {
         sender: Some(at("sms", address::Endpoint::Number(SMS_SENDER.to_owned()))),
-        recipient: Some(at("sms", address::Endpoint::Number(format!("44{number:012}")))),
+        recipient: Some(at("sms", address::Endpoint::Number(phone))),
         message: Some(message()),
         failover: None,
     };

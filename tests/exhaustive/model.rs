@@ -44,6 +44,8 @@ pub enum Action {
     RecallResult(u16, RecallAnswer),
     /// The caller cancels.
     Cancel,
+    /// What is personal of it is erased.
+    Erase,
     /// The service dies, and starts again.
     Death,
 }
@@ -128,6 +130,10 @@ impl Model for Workflows {
                 actions.push(Action::TimePasses);
             }
             actions.extend(world.workflow.wants_permit().map(Action::Slot));
+        }
+        // Of several steps an end is told apart by little else.
+        if !world.workflow.is_erased && (is_open || self.steps == 1) {
+            actions.push(Action::Erase);
         }
         for (number, sent) in (1..).zip(&world.sent) {
             if let Some(call) = sent.out {
@@ -236,6 +242,7 @@ impl Model for Workflows {
                 true
             }
             Action::Cancel => world.tell(Event::Cancel),
+            Action::Erase => world.tell(erase()),
             Action::Death => {
                 world.die();
                 true
@@ -263,6 +270,11 @@ fn is_news(attempt: &Attempt, report: Report) -> bool {
 /// An answer that tells success and one that tells nothing.
 pub fn some_answers() -> impl Iterator<Item = SendResult> {
     [Reply::Accepted, Reply::Unknown].into_iter().map(SendResult::from)
+}
+
+/// An erasure; which one decides nothing.
+pub fn erase() -> Event {
+    Event::Erase { erasure: uuid::Uuid::nil() }
 }
 
 /// A receipt that says no more than this.

@@ -1,6 +1,6 @@
 //! What is promised, by name; each is a property of the model.
 
-/// Something that must hold on every path. The first ten are [`dispatch::machine::check`]'s.
+/// Something that must hold on every path. The first eleven are [`dispatch::machine::check`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Promise {
@@ -14,6 +14,7 @@ pub enum Promise {
     M8,
     M9,
     M10,
+    M11,
     NoStartAfterTheEnd,
     OnlyTheRunningStepSends,
     NoStartAfterValidUntil,
@@ -30,10 +31,11 @@ pub enum Promise {
     AskedBackInTime,
     NextWaitsForTheRecall,
     AnswerIsKept,
+    NothingKeptOfTheErased,
 }
 
 /// Every promise with its name.
-pub const PROMISES: [(Promise, &str); 26] = [
+pub const PROMISES: [(Promise, &str); 28] = [
     (Promise::M1, "M1 exactly the running step is active"),
     (Promise::M2, "M2 earlier steps are decided"),
     (Promise::M3, "M3 at most one attempt waits for or holds a place on a route"),
@@ -44,6 +46,7 @@ pub const PROMISES: [(Promise, &str); 26] = [
     (Promise::M8, "M8 a step's status is the highest of its attempts'"),
     (Promise::M9, "M9 a condition clock runs if an attempt was accepted or is unknown"),
     (Promise::M10, "M10 a message in parts is as far as its last part"),
+    (Promise::M11, "M11 nothing that is open was erased"),
     (Promise::NoStartAfterTheEnd, "nothing starts after the end, and so after a cancel"),
     (Promise::OnlyTheRunningStepSends, "no call is made for a step that is not running"),
     (Promise::NoStartAfterValidUntil, "nothing starts after valid_until"),
@@ -62,6 +65,10 @@ pub const PROMISES: [(Promise, &str); 26] = [
     (
         Promise::AnswerIsKept,
         "an accepted attempt whose answer told an id is known by it, and one that was accepted before is where it was",
+    ),
+    (
+        Promise::NothingKeptOfTheErased,
+        "behind an erasure nothing is kept but that a call which was out came back, without an id",
     ),
 ];
 

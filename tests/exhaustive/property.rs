@@ -28,10 +28,10 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
             };
         }
     let mut properties = kept! {
-        M1 M2 M3 M4 M5 M6 M7 M8 M9 M10
+        M1 M2 M3 M4 M5 M6 M7 M8 M9 M10 M11
         NoStartAfterTheEnd OnlyTheRunningStepSends NoStartAfterValidUntil OneIdOneMessage DoublesAreCounted StepsInOrder
         EndIsFinal ReplayIsTheState NeverEarly ClockNeverRestarts SuccessIsTold SuccessIsKept
-        AskedBackOnce AskedBackInTime NextWaitsForTheRecall AnswerIsKept
+        AskedBackOnce AskedBackInTime NextWaitsForTheRecall AnswerIsKept NothingKeptOfTheErased
     };
     properties
         .push(Property::always("a stale or repeated event changes nothing", |_, world: &World| {
@@ -54,6 +54,9 @@ pub fn properties(steps: usize) -> Vec<Property<Workflows>> {
         Property::sometimes("a receipt came before the answer", |_, world: &World| {
             let mut attempts = world.sent.iter().zip(&world.workflow.attempts);
             attempts.any(|(sent, attempt)| sent.out.is_some() && attempt.status > Status::Pending)
+        }),
+        Property::sometimes("a call came back of what was erased", |_, world: &World| {
+            world.workflow.is_erased && world.sent.iter().any(|sent| sent.out.is_some())
         }),
         Property::sometimes("a workflow ended with a call out", |_, world: &World| {
             world.workflow.has_ended() && world.sent.iter().any(|sent| sent.out.is_some())

@@ -208,6 +208,7 @@ impl World {
     fn commit(&mut self, before: Workflow, facts: Vec<Fact>) {
         let (phase, ended_at) = (before.phase, before.ended_at);
         let had_ended = before.has_ended();
+        let was_erased = before.is_erased;
         let decided: Vec<_> = before.steps.iter().map(|step| step.status).collect();
         let planned = before.attempts.len();
         let mut replayed = before;
@@ -217,6 +218,14 @@ impl World {
         }
         let mut broken = self.broken;
         broken.add_unless(replayed == self.workflow, Promise::ReplayIsTheState);
+        let is_nameless = |fact: &Fact| match fact {
+            Fact::LateSendResult { provider_ids, .. } => {
+                provider_ids.as_ref().is_none_or(Vec::is_empty)
+            }
+            _ => false,
+        };
+        let is_kept = !was_erased || facts.iter().all(is_nameless);
+        broken.add_unless(is_kept, Promise::NothingKeptOfTheErased);
         for found in machine::check(&self.workflow) {
             let number = found.id.trim_start_matches('M').parse::<usize>().unwrap_or(1);
             broken.add_unless(false, super::promise::PROMISES[number - 1].0);
@@ -319,7 +328,7 @@ impl World {
         }
         expected.sequence += 1;
         expected.updated_at = self.moment();
-        let is_kept = is_known && (!was_accepted || expected == self.workflow);
+        let is_kept = before.is_erased || is_known && (!was_accepted || expected == self.workflow);
         self.broken.add_unless(is_kept, Promise::AnswerIsKept);
     }
 
@@ -403,7 +412,17 @@ impl World {
         if self.deadline().is_none_or(|deadline| deadline.at > self.now) {
             stale.push(Event::Wake { up_since: START, hold: false });
         }
+        if workflow.is_erased {
+            stale.push(super::model::erase());
+        }
         for (number, (attempt, sent)) in (1..).zip(workflow.attempts.iter().zip(&self.sent)) {
+            if workflow.is_erased {
+                // Whatever it says.
+                for status in Status::ALL {
+                    let update = super::model::update(Report::Reached(status));
+                    stale.push(Event::Update { attempt: number, update, up_since: START });
+                }
+            }
             if workflow.has_ended() || workflow.wants_permit() != Some(number) {
                 stale.push(Event::PermitGranted { attempt: number });
             }
@@ -501,7 +520,7 @@ impl Hash for World {
             Phase::Ended(state, reason) => {
                 let has_message = |sent: &Sent| sent.messages > 0;
                 let messages: Vec<_> = self.sent.iter().map(has_message).collect();
-                (2_u8, state, reason, self.late_receipts, messages).hash(hash);
+                (2_u8, state, reason, self.late_receipts, messages, workflow.is_erased).hash(hash);
             }
         }
     }

@@ -42,6 +42,7 @@ async fn grpcurl_lists_describes_and_calls_everything() {
         "dispatch.v1.AccessService",
         "dispatch.v1.AccountService",
         "dispatch.v1.AdminService",
+        "dispatch.v1.ErasureService",
         "dispatch.v1.ApplicationService",
         "dispatch.v1.CallbackService",
         "dispatch.v1.DispatchService",

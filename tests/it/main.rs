@@ -22,6 +22,7 @@ mod cli;
 mod clients;
 mod contents_age;
 mod docs;
+mod erasure;
 mod external;
 mod facade;
 mod fairness;

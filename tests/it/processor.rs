@@ -1,5 +1,6 @@
 //! The processor by itself, stepped by hand: what a restart owes, and what it must not do twice.
 
+mod erased;
 mod parts;
 mod watermarks;
 

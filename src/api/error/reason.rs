@@ -18,6 +18,8 @@ pub(crate) enum ErrorReason {
     RequestIdReused,
     /// The workflow has ended, and cannot be canceled.
     WorkflowEnded,
+    /// Some of the workflows that are to be erased are open, and that was to be refused.
+    WorkflowsOpen,
     /// There is no such callback.
     CallbackNotFound,
     /// The list of opt-outs has no such entry that the caller may change.
@@ -126,6 +128,7 @@ impl ErrorReason {
             ErrorReason::WorkflowNotFound => ("WORKFLOW_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::RequestIdReused => ("REQUEST_ID_REUSED", G::AlreadyExists, H::CONFLICT),
             ErrorReason::WorkflowEnded => ("WORKFLOW_ENDED", G::FailedPrecondition, H::CONFLICT),
+            ErrorReason::WorkflowsOpen => ("WORKFLOWS_OPEN", G::FailedPrecondition, H::CONFLICT),
             ErrorReason::OptOutNotFound => ("OPT_OUT_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::CallbackNotFound => ("CALLBACK_NOT_FOUND", G::NotFound, H::NOT_FOUND),
             ErrorReason::ResumeTokenTooOld => ("RESUME_TOKEN_TOO_OLD", G::OutOfRange, H::GONE),
@@ -243,6 +246,7 @@ mod tests {
         ErrorReason::WorkflowNotFound,
         ErrorReason::RequestIdReused,
         ErrorReason::WorkflowEnded,
+        ErrorReason::WorkflowsOpen,
         ErrorReason::CallbackNotFound,
         ErrorReason::OptOutNotFound,
         ErrorReason::ResumeTokenTooOld,

@@ -37,6 +37,9 @@ impl BatchContext<'_> {
             return Ok(());
         }
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
+        if loaded.state.is_erased && matches!(event, Event::Update { .. }) {
+            self.effects.after_erasure += 1;
+        }
         let router = LoadAwareRouter {
             routes: &self.processor.routes,
             permits: &self.processor.permits,
@@ -158,7 +161,7 @@ impl BatchContext<'_> {
         let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         let Some(sent) = loaded.state.attempt(number) else { return Ok(()) };
-        if !sent.is_accepted() || loaded.facts.is_empty() {
+        if !sent.is_accepted() || loaded.facts.is_empty() || loaded.state.is_erased {
             return Ok(());
         }
         let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use dispatch_contract::AttemptId;
+use uuid::Uuid;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::says_reply};
 use crate::{
-    engine::{Canceled, Command, EngineError, Made, NewWorkflow, Responder},
+    engine::{Canceled, Command, EngineError, Made, MarkedErased, NewWorkflow, Responder},
     machine::{self, AttemptState, Event, Workflow, WorkflowId},
     store::{ExistingRequest, Record, StoreError},
 };
@@ -62,6 +63,7 @@ impl BatchContext<'_> {
                 Ok(())
             }
             Command::Routes { table, reply } => self.routes(table, reply),
+            Command::Erase { erasure, workflows, reply } => self.erase(erasure, workflows, reply),
             Command::Resume { open, reply } => {
                 self.resume(open, reply);
                 Ok(())
@@ -179,6 +181,35 @@ impl BatchContext<'_> {
         self.effects.acks.push(Box::new(move || reply(Ok(canceled))));
         Ok(())
     }
+
+    /// Whatever is answered later of these workflows, it is behind this.
+    fn erase(
+        &mut self,
+        erasure: Uuid,
+        workflows: Vec<WorkflowId>,
+        reply: Responder<Result<MarkedErased, EngineError>>,
+    ) -> Result<(), StoreError> {
+        let mut marked = MarkedErased::default();
+        for id in workflows {
+            let Some(loaded) = self.load(id)? else { continue };
+            let was_open = !loaded.state.has_ended();
+            self.event(id, Event::Erase { erasure })?;
+            let Some(loaded) = self.loaded.get(&id) else { continue };
+            marked.canceled += usize::from(was_open);
+            if was_open {
+                marked.may_arrive.extend(started_attempts(&loaded.state));
+            } else {
+                let unanswered = loaded.state.unanswered().into_iter();
+                marked.may_arrive.extend(unanswered.map(|number| attempt_id(id, number)));
+            }
+        }
+        self.effects.acks.push(Box::new(move || reply(Ok(marked))));
+        Ok(())
+    }
+}
+
+fn attempt_id(workflow: WorkflowId, number: u16) -> AttemptId {
+    AttemptId { workflow: workflow.0, number }
 }
 
 /// The attempts of a workflow that may go out, or went.
@@ -193,5 +224,5 @@ fn started_attempts(state: &Workflow) -> Vec<AttemptId> {
     };
     let numbered = (1..).zip(&state.attempts);
     let out = numbered.filter(|(_, attempt)| is_out(attempt));
-    out.map(|(number, _)| AttemptId { workflow: state.id.0, number }).collect()
+    out.map(|(number, _)| attempt_id(state.id, number)).collect()
 }

@@ -64,6 +64,11 @@ impl BatchContext<'_> {
             self.effects.foreign.get_or_insert(first).count += 1;
             return Ok(None);
         }
+        if self.loaded.get(&WorkflowId(found.workflow)).is_some_and(|it| it.state.is_erased) {
+            // Not held, either, whatever part it is about.
+            self.effects.after_erasure += 1;
+            return Ok(Some(found));
+        }
         if let Some(provider_id) = &provider_id
             && attempt.is_some()
             && self.goes_in_parts(found)

@@ -54,6 +54,7 @@ fn kind(fact: &Fact) -> EventKind {
         Fact::RecallStarted { .. } => EventKind::RecallStarted,
         Fact::RecallEnded { .. } => EventKind::RecallEnded,
         Fact::PartReached { .. } => EventKind::PartReached,
+        Fact::ContentsErased { .. } => EventKind::ContentsErased,
     }
 }
 
@@ -66,7 +67,8 @@ fn attributes(event: &TimelineEvent<'_>) -> Option<Attributes> {
         | Fact::AttemptDue { .. }
         | Fact::StepMet { .. }
         | Fact::StepSkipped { .. }
-        | Fact::StepCanceled { .. } => return None,
+        | Fact::StepCanceled { .. }
+        | Fact::ContentsErased { .. } => return None,
         Fact::AttemptPlanned { route, possible_duplicate, .. } => {
             Attributes::AttemptPlan(v1::AttemptPlan {
                 route: route.to_string(),

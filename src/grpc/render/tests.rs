@@ -347,6 +347,7 @@ fn one_of_each() -> Vec<Fact> {
             usage: None,
             late: true,
         },
+        Fact::ContentsErased { erasure: Uuid::from_u128(1) },
     ]);
     facts
 }
@@ -356,7 +357,7 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
     let facts = one_of_each();
     let (_, _, events) = after(&facts);
     let kinds: BTreeSet<_> = events.iter().map(|event| event.kind() as i32).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=25).collect::<Vec<_>>(), "all kinds");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=26).collect::<Vec<_>>(), "all kinds");
     for (fact, event) in facts.iter().zip(&events) {
         assert_eq!(fact.kind(), event.kind().short_name());
     }

@@ -80,6 +80,11 @@ fn without_timeline(
         time: Some(timestamp(deadline.at)),
         kind: enums::deadline(deadline.kind) as i32,
     });
+    // Its key is gone in either case; who asks is told why.
+    let contents = match contents {
+        v1::ContentsState::Dropped if progress.is_erased => v1::ContentsState::Erased,
+        other => other,
+    };
     v1::Workflow {
         workflow_id: progress.id.to_string(),
         state: state(progress.state) as i32,

@@ -45,6 +45,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         ),
         1 => Just(Event::Rerouted),
         1 => Just(Event::Cancel),
+        1 => (0..2_u128).prop_map(|id| Event::Erase { erasure: Uuid::from_u128(id) }),
     ]
 }
 

@@ -40,6 +40,8 @@ impl Transition<'_> {
         }
         if self.workflow.has_ended() {
             let (provider_ids, unknown) = match result {
+                // By its ids whoever was erased could be found at the provider.
+                SendResult::Accepted { .. } if self.workflow.is_erased => (Some(Vec::new()), false),
                 SendResult::Accepted { provider_ids } => (Some(provider_ids), false),
                 SendResult::Rejected(_) | SendResult::RetryLater { .. } => (None, false),
                 SendResult::Unknown(_) => (None, true),

@@ -68,6 +68,8 @@ families! {
         "Workflows whose contents were destroyed, by cause: age, or erasure";
     receipts_unmatched: Counter = "receipts_unmatched",
         "Receipts that belong to no message of this service";
+    receipts_after_erasure: Counter = "receipts_after_erasure",
+        "Receipts of workflows whose contents were erased: nothing of them is kept";
     route_queue: Family<QueueLabels, Gauge> = "route_queue",
         "Attempts that wait for a permit of a route, by route and priority";
     route_refused: Family<RouteLabels, Counter> = "route_creates_refused",

@@ -61,6 +61,7 @@ impl Here<'_> {
                 | Fact::LateFailure { .. }
                 | Fact::LateSendResult { .. }
                 | Fact::PartReached { late: true, .. }
+                | Fact::ContentsErased { .. }
         );
         self.want(self.case.ended.is_some() == is_late_kind, OVER, || format!("{fact:?}"))?;
         if let Some(number) = fact.attempt()
@@ -206,6 +207,9 @@ impl Here<'_> {
                 self.part_reached(*attempt, *part, *status, fact)?;
             }
             Fact::Ended(outcome) => self.ended(outcome)?,
+            Fact::ContentsErased { .. } => {
+                self.want(false, TRUE, || "nobody had it erased".to_owned())?;
+            }
             Fact::LateSendResult { attempt, provider_ids, unknown } => {
                 let told = match self.answer(*attempt) {
                     Some(SendResult::Accepted { provider_ids }) => {
