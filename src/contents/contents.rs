@@ -11,6 +11,7 @@ use crate::machine::{FailoverCondition, StepPlan};
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// Of each step of the plan, in order.
+    #[serde(with = "stored_steps")]
     pub steps: Vec<StepContents>,
     /// Where the callbacks of this workflow go instead of to the application's status URL: it may hold a secret
     /// or a customer's number.
@@ -26,6 +27,39 @@ pub struct StepContents {
     pub content: Content,
     /// What only its channel knows.
     pub options: Options,
+}
+
+/// Steps as they are stored: what is said as by the step before is not said again.
+mod stored_steps {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::{Content, Deserialize, Endpoint, Options, Serialize, StepContents};
+
+    pub(super) fn serialize<S: Serializer>(
+        steps: &[StepContents],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut before = None;
+        let stored = steps.iter().map(|StepContents { recipient, content, options }| {
+            let said = (before.replace(content) != Some(content)).then_some(content);
+            (recipient, said, options)
+        });
+        stored.collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<StepContents>, D::Error> {
+        let stored: Vec<(Endpoint, Option<Content>, Options)> = Vec::deserialize(from)?;
+        let mut steps: Vec<StepContents> = Vec::with_capacity(stored.len());
+        for (recipient, said, options) in stored {
+            let before = || steps.last().map(|step| step.content.clone());
+            let content =
+                said.or_else(before).ok_or_else(|| D::Error::custom("nothing is said"))?;
+            steps.push(StepContents { recipient, content, options });
+        }
+        Ok(steps)
+    }
 }
 
 impl Contents {

@@ -26,6 +26,7 @@ mod key_stock;
 mod memory_keys;
 mod owners;
 mod person_tag;
+mod phrases;
 mod request;
 mod row_keeper;
 pub mod scrub;

@@ -12,6 +12,7 @@
 //! ```text
 //! packing 0 · text as it is
 //! packing 1 · its length, a varint · LZ4
+//! packing 2 · in phrases (phrases.rs)
 //! ```
 
 use std::fmt;
@@ -19,20 +20,21 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use lz4_flex::block;
 
-use super::{Family, SlotKey};
+use super::{Family, SlotKey, phrases};
 use crate::{machine::WorkflowId, store::KeySlot};
 
 /// The version of sealed bytes that is written.
 pub const SEALED: u8 = 1;
 /// The longest text that is sealed or opened, in bytes: four times what a workflow may weigh.
 pub const TEXT_BYTES: usize = 1 << 20;
-/// A text of this length may already be shorter when it is compressed.
-const COMPRESSED_FROM: usize = 32;
+/// A text of this length may repeat itself.
+const COMPRESSED_FROM: usize = 256;
 const TAG: usize = 16;
 
 /// How a text is packed.
 const AS_IT_IS: u8 = 0;
 const LZ4: u8 = 1;
+const IN_PHRASES: u8 = 2;
 
 /// Why something could not be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,21 +169,29 @@ fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
-/// The text behind how it is packed: compressed, where that is shorter.
+/// The text behind how it is packed: as it takes the least room.
 fn pack(text: &[u8], into: &mut Vec<u8>) {
+    let begin = into.len();
+    into.push(IN_PHRASES);
+    phrases::write(text, into);
+    let mut packed = into.len() - begin - 1;
     if text.len() >= COMPRESSED_FROM {
         let block = block::compress(text);
         let mut length = [0; 4];
         let length = varint(text.len(), &mut length);
-        if length.len() + block.len() < text.len() {
+        if length.len() + block.len() < packed {
+            packed = length.len() + block.len();
+            into.truncate(begin);
             into.push(LZ4);
             into.extend_from_slice(length);
             into.extend_from_slice(&block);
-            return;
         }
     }
-    into.push(AS_IT_IS);
-    into.extend_from_slice(text);
+    if text.len() <= packed {
+        into.truncate(begin);
+        into.push(AS_IT_IS);
+        into.extend_from_slice(text);
+    }
 }
 
 /// The text of what [`pack`] made. Its bytes are authentic; what they say of their length is believed up to a
@@ -197,6 +207,7 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, SealError> {
             let text = block::decompress(block, length).map_err(|_| SealError::Damaged)?;
             if text.len() == length { Ok(text) } else { Err(SealError::Damaged) }
         }
+        (&IN_PHRASES, written) => phrases::read(written, TEXT_BYTES).ok_or(SealError::Damaged),
         (&other, _) => Err(SealError::Unknown(other)),
     }
 }
@@ -333,7 +344,7 @@ mod tests {
     #[test]
     fn the_bytes_stay_as_they_are_written_today() {
         let hex = |bytes: &[u8]| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
-        assert_eq!(hex(&sealed(b"a text")), "0137dde08a12e960ad442d2483fc28ff8f6fe46e90932bdf");
+        assert_eq!(hex(&sealed(b"a text")), "01353976b33e651ff7872f6149b48b5554ae14cd5378");
         assert_eq!(
             hex(&fingerprint(&key(1), b"what was asked for")),
             "f2028cdbf8e5db843a77018d4156b428"
@@ -342,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_text_that_repeats_itself_takes_less_and_one_that_does_not_two_bytes_and_the_tag() {
-        let text = "Your parcel comes today. ".repeat(8);
+        let text = "Your parcel comes today. ".repeat(20);
         assert!(sealed(text.as_bytes()).len() < 60);
         let random: Vec<u8> = (0..100_u8).map(|it| it.wrapping_mul(151) ^ 0x5a).collect();
         assert_eq!(sealed(&random).len(), random.len() + 2 + TAG);
