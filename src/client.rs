@@ -185,9 +185,10 @@ impl Client {
     /// The server's status; within, the first error of `write`.
     pub async fn backup<E>(
         &self,
+        request: BackupRequest,
         mut write: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Result<(), E>, Status> {
-        let mut pieces = self.admin().backup(BackupRequest {}).await?.into_inner();
+        let mut pieces = self.admin().backup(request).await?.into_inner();
         while let Some(BackupResponse { piece }) = pieces.message().await? {
             if let Err(error) = write(&piece) {
                 return Ok(Err(error));

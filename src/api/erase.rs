@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, EngineError, ErasedContents, ErasureError, ErasureSubject, FoundContents},
     machine::WorkflowId,
     pb::v1::{ErasedWorkflow, ErasureCertificate, VerifyErasureResponse},
-    store::{KeySlot, StoreError},
+    store::{KeySlot, Reader, StoreError},
 };
 
 /// How many keys are destroyed together at a start.
@@ -223,7 +223,7 @@ pub(crate) fn verify_certificate(
     };
     let is_known_so = kept.as_ref().is_none_or(|kept| kept.certificate == Some(own));
     let mut answer = VerifyErasureResponse {
-        is_genuine: hex(&own) == certificate.digest && is_known_so,
+        is_genuine: is_as_answered(certificate) && is_known_so,
         ..VerifyErasureResponse::default()
     };
     let mut look = |workflow: String, slot: KeySlot| match engine.is_destroyed(slot) {
@@ -261,6 +261,51 @@ fn each_of_all(
             None => return Ok(()),
         }
     }
+}
+
+/// Whether a certificate is as it was answered: its digest fits.
+pub(crate) fn is_as_answered(certificate: &ErasureCertificate) -> bool {
+    let own = digest(&ErasureCertificate { digest: String::new(), ..certificate.clone() });
+    hex(&own) == certificate.digest
+}
+
+/// What a certificate says was erased, to be erased once more of a store that was restored from a backup. What the store does
+/// not hold, or under another slot, is none of it: its numbers may be given out anew.
+///
+/// # Errors
+/// If its id is none, or the store cannot be read.
+pub(crate) fn restored_erasure(
+    certificate: &ErasureCertificate,
+    reader: &dyn Reader,
+) -> Result<Erasure, StoreError> {
+    let wrong = |what: &str| StoreError::Refused(format!("{what} in a certificate is no id"));
+    let id = Uuid::parse_str(&certificate.erasure_id).map_err(|_| wrong("erasure_id"))?;
+    // It is of engine time, as workflows' are.
+    let begun_at = WorkflowId(id).made_at();
+    let mut slots = Vec::new();
+    for erased in &certificate.workflows {
+        let workflow = erased.workflow_id.parse().map_err(|_| wrong("workflow_id"))?;
+        let slot = KeySlot(erased.key_slot);
+        let record = reader.record(workflow)?;
+        if record.is_some_and(|record| record.contents.slot == slot) {
+            slots.push(ErasedSlot { slot, workflow });
+        }
+    }
+    let is_all = ["tenant", "everybody"].contains(&certificate.subject.as_str());
+    let author = ErasureAuthor {
+        name: certificate.actor.clone(),
+        source: String::new(),
+        is_operator: certificate.tenant.is_empty(),
+    };
+    Ok(Erasure {
+        id,
+        tenant: (!certificate.tenant.is_empty()).then(|| Arc::from(certificate.tenant.as_str())),
+        begun_at,
+        kept_since: begun_at,
+        author,
+        extent: if is_all { ErasureExtent::All(begun_at) } else { ErasureExtent::Named(slots) },
+        certificate: None,
+    })
 }
 
 /// Of a certificate without its digest.

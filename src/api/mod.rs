@@ -21,7 +21,8 @@ pub(crate) use authenticate::{authenticate, authorization, count_denied};
 pub(crate) use cancel::{cancel_for_caller, note};
 pub(crate) use contents::ShownContents;
 pub(crate) use erase::{
-    EraseOrder, erase_for_caller, finish_erasures, preview_for_caller, verify_certificate,
+    EraseOrder, erase_for_caller, finish_erasures, is_as_answered, preview_for_caller,
+    restored_erasure, verify_certificate,
 };
 pub(crate) use error::{Error, ErrorReason, code_name};
 pub(crate) use mask::Mask;

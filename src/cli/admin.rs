@@ -8,15 +8,18 @@ use std::{
 
 use super::{
     BackupArgs, CheckArgs, CommandFailure, OpenWorkflowsArg, Output, RestoreArgs, ResumeArgs,
+    erase,
     remote::{connect, refused},
     show,
     undo::TempFolder,
 };
 use crate::{
     access::MasterKeys,
+    api::restored_erasure,
+    contents::{keep_erasure, kept_erasure},
     owned_files,
-    pb::v1::OpenWorkflows,
-    store::{CheckReport, SledOptions, SledStore, StoreError, check_backup},
+    pb::v1::{BackupRequest, ErasureCertificate, OpenWorkflows},
+    store::{CheckReport, SledOptions, SledStore, Store, StoreError, check_backup},
 };
 
 /// Enough for a folder that is read once.
@@ -33,7 +36,9 @@ pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, CommandFailure>
     let unfinished = beside(&args.file, &format!(".{}.part", std::process::id()));
     let failed = |error: io::Error| CommandFailure::new(format!("cannot write {shown}: {error}"));
     let mut file = owned_files::replace(&unfinished).map_err(failed)?;
-    let taken = client.backup(|piece| file.write_all(piece)).await;
+    let taken = client
+        .backup(BackupRequest { without_keys: args.without_keys }, |piece| file.write_all(piece))
+        .await;
     let taken = match taken {
         Ok(written) => written.and_then(|()| file.sync_all()).map_err(failed),
         Err(status) => Err(refused(status)),
@@ -81,8 +86,22 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
         return Err(unsound(&args.file.display().to_string(), &checked));
     }
     let master_key = args.master_key.as_deref().map(master_key).transpose()?;
+    let certificates = erase::certificates_in(&args.erasures)?;
     let options = SledOptions { folder: args.data.clone(), cache_bytes: CACHE_BYTES };
     SledStore::restore(&args.file, &options).map_err(store_failed)?;
+    if !certificates.is_empty() {
+        let written = write_down_erasures(&options, &certificates);
+        let written = written.map_err(|error| {
+            let text = format!(
+                "the folder is restored, and what was erased since could not be written down in it: {error}. Move it \
+                 away, and restore again"
+            );
+            CommandFailure { code: 1, text }
+        })?;
+        show::line(&format!(
+            "of what was erased since, {written} workflows are in it: the first start erases them"
+        ));
+    }
     if let Some(key) = &master_key {
         keep_master_key(&args.data, key)?;
     }
@@ -95,8 +114,8 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
     ));
     if checked.key_files == 0 && checked.workflows > 0 {
         show::line(
-            "\nThe backup holds no keys of contents, as that of a store in memory: nobody can read who was \
-             reached and what was said,\nand it is served with --read-only alone.",
+            "\nThe backup holds no keys of contents, as one that was taken without them, or of a store in memory: nobody can \
+             read who was\nreached and what was said, and it is served with --read-only alone.",
         );
     } else if master_key.is_none() {
         show::line(&format!(
@@ -105,6 +124,26 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the first start erase what these say, as far as it is in the folder. Returns how many workflows that are.
+fn write_down_erasures(
+    options: &SledOptions,
+    certificates: &[ErasureCertificate],
+) -> Result<usize, StoreError> {
+    let store = SledStore::open(options)?;
+    let (reader, settings) = (store.reader(), store.settings());
+    let mut workflows = 0;
+    for certificate in certificates {
+        let erasure = restored_erasure(certificate, &*reader)?;
+        if kept_erasure(&*settings, erasure.id)?.is_some() {
+            // The backup holds it: it was done, or begun, before that was taken.
+            continue;
+        }
+        workflows += erasure.slots().len();
+        keep_erasure(&*settings, &erasure)?;
+    }
+    Ok(workflows)
 }
 
 /// What a file that holds a master key says.

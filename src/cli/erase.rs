@@ -1,6 +1,9 @@
 //! `dispatch erase`: what is personal can be forgotten.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, ValueEnum};
 
@@ -10,6 +13,7 @@ use super::{
     show,
 };
 use crate::{
+    api::is_as_answered,
     client::Client,
     pb::{
         self,
@@ -103,26 +107,15 @@ fn request(args: &EraseArgs) -> EraseRequest {
     }
 }
 
-/// One certificate a line, or one alone in several.
+/// Asks of each certificate in a file.
 async fn verify(
     client: &Client,
     args: &EraseArgs,
-    file: &std::path::Path,
+    file: &Path,
     text: &str,
 ) -> Result<ExitCode, CommandFailure> {
-    let read = |text: &str| pb::from_json::<EraseResponse>(text);
-    let answers = match read(text) {
-        Ok(answer) => vec![answer],
-        Err(error) => {
-            let lines = text.lines().filter(|line| !line.trim().is_empty());
-            let each: Result<Vec<_>, _> = lines.map(read).collect();
-            each.map_err(|_| wrong_file(file, &error.to_string()))?
-        }
-    };
     let mut is_sound = true;
-    for answer in answers {
-        let certificate =
-            answer.certificate.ok_or_else(|| wrong_file(file, "no certificate stands in it"))?;
+    for certificate in certificates(file, text)? {
         let request = VerifyErasureRequest { certificate: Some(certificate) };
         let looked = client.erasures().verify_erasure(request).await.map_err(refused)?;
         let looked = looked.into_inner();
@@ -132,7 +125,44 @@ async fn verify(
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn wrong_file(file: &std::path::Path, problem: &str) -> CommandFailure {
+/// The certificates in these files, each of them as it was answered.
+pub(super) fn certificates_in(
+    files: &[PathBuf],
+) -> Result<Vec<ErasureCertificate>, CommandFailure> {
+    let mut all = Vec::new();
+    for file in files {
+        let text =
+            std::fs::read_to_string(file).map_err(|error| wrong_file(file, &error.to_string()))?;
+        for certificate in certificates(file, &text)? {
+            if !is_as_answered(&certificate) {
+                let id = &certificate.erasure_id;
+                let problem = format!("the certificate of erasure {id} is not as it was answered");
+                return Err(wrong_file(file, &problem));
+            }
+            all.push(certificate);
+        }
+    }
+    Ok(all)
+}
+
+/// One certificate a line, or one alone in several.
+fn certificates(file: &Path, text: &str) -> Result<Vec<ErasureCertificate>, CommandFailure> {
+    let read = |text: &str| pb::from_json::<EraseResponse>(text);
+    let answers = match read(text) {
+        Ok(answer) => vec![answer],
+        Err(error) => {
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            let each: Result<Vec<_>, _> = lines.map(read).collect();
+            each.map_err(|_| wrong_file(file, &error.to_string()))?
+        }
+    };
+    let certificates = answers.into_iter().map(|answer| {
+        answer.certificate.ok_or_else(|| wrong_file(file, "no certificate stands in it"))
+    });
+    certificates.collect()
+}
+
+fn wrong_file(file: &Path, problem: &str) -> CommandFailure {
     CommandFailure { code: 2, text: format!("{}: {problem}", file.display()) }
 }
 

@@ -289,6 +289,10 @@ struct BackupArgs {
     /// The file to write; it must not be there yet.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Leave out the keys of contents: it restores timelines, and nobody can read in it who was reached and what was said.
+    /// Then an erasure need not reach it.
+    #[arg(long)]
+    without_keys: bool,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -305,6 +309,10 @@ struct RestoreArgs {
     /// holds it. Not needed where the configuration gives the key (access.master_key).
     #[arg(long, value_name = "FILE")]
     master_key: Option<PathBuf>,
+    /// What was erased since the backup was taken, or may have been: certificates, as `erase --output json` wrote them. May
+    /// be given several times. Before the restored service does anything else it erases that once more.
+    #[arg(long, value_name = "FILE")]
+    erasures: Vec<PathBuf>,
     /// Restore it although `dispatch check` finds something wrong with some workflow.
     #[arg(long)]
     despite_findings: bool,

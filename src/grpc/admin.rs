@@ -109,7 +109,7 @@ impl admin_service_server::AdminService for AdminService {
         self.audit(caller, "backup.taken").await?;
         let reader = Arc::clone(self.engine.reader());
         let settings = Arc::clone(self.engine.settings());
-        let keys = self.keys.clone();
+        let keys = self.keys.clone().filter(|_| !request.get_ref().without_keys);
         let (pieces, taken) = mpsc::channel(AHEAD);
         let (runtime, timeout) = (Handle::current(), self.reader_timeout);
         let engine = self.engine.clone();

@@ -149,7 +149,7 @@ async fn calls(house: &House, credential: &Credential) -> Vec<(&'static str, (Co
                 access().list_audit(ListAuditRequest { page_size: -1, ..Default::default() }).await,
             ),
         ),
-        ("operator", outcome(admin().backup(BackupRequest {}).await)),
+        ("operator", outcome(admin().backup(BackupRequest::default()).await)),
         ("operator", outcome(admin().resume(resume).await)),
         ("operator", outcome(sandbox().advance_clock(AdvanceClockRequest { by: None }).await)),
         ("operator", outcome(sandbox().set_script(SetScriptRequest::default()).await)),

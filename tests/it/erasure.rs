@@ -7,9 +7,10 @@ use dispatch::{
     client::Client,
     config::{Config, StoreKind},
     contents::{ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, Family, erasures, kept_erasure},
+    engine::ResumePolicy,
     machine::WorkflowId,
     pb::v1::{
-        ContentsState, EraseRequest, EraseResponse, ErasureCertificate, EventKind,
+        BackupRequest, ContentsState, EraseRequest, EraseResponse, ErasureCertificate, EventKind,
         EverybodyToErase, ListAuditRequest, OpenWhenErased, PersonToErase, TenantToErase,
         VerifyErasureRequest, Workflow, WorkflowSpec, WorkflowState, WorkflowsToErase,
         erase_request::Subject,
@@ -545,7 +546,7 @@ async fn a_restored_store_ends_what_was_begun_when_the_backup_was_taken() {
     let erasure = begun(&running, &[&ended, &open]).await;
     running.service.engine.write_down(Arc::clone(&erasure)).await.unwrap();
     let mut backup = Vec::new();
-    let taken = running.client.backup(|piece| -> Result<(), ()> {
+    let taken = running.client.backup(Default::default(), |piece| -> Result<(), ()> {
         backup.extend_from_slice(piece);
         Ok(())
     });
@@ -645,4 +646,66 @@ async fn an_erasure_is_kept_as_it_was_done() {
     certificate(&running.client, workflows(&[&id])).await;
     assert_eq!(erasures(&**settings).unwrap().len(), 1);
     running.stop().await;
+}
+
+/// A backup that was taken before an erasure still holds whom it erased: the certificate has that erased of what is restored,
+/// and of nothing that its numbers may mean there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_erased_since_a_backup_is_erased_of_what_is_restored_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = on(&path("data"));
+    let running = Running::start(&config).await;
+    let (gone, stays) = (failed_over(&running).await, failed_over(&running).await);
+    let (whole, bare) = (path("whole.backup"), path("bare.backup"));
+    for (file, without_keys) in [(&whole, false), (&bare, true)] {
+        let mut bytes = Vec::new();
+        let asked = BackupRequest { without_keys };
+        let taken = running.client.backup(asked, |piece| -> Result<(), ()> {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        taken.await.unwrap().unwrap();
+        std::fs::write(file, &bytes).unwrap();
+    }
+    // Created behind the backup: in what is restored its slot may be another's.
+    let later = failed_over(&running).await;
+    let told = erase(&running.client, workflows(&[&gone, &later])).await;
+    std::fs::write(path("erased.json"), dispatch::pb::to_json(&told)).unwrap();
+    running.stop().await;
+
+    let restore = |file: &Path, data: &str, erasures: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dispatch"));
+        command.arg("restore").arg(file).arg("--data").arg(path(data));
+        command.arg("--master-key").arg(path("data/master.key"));
+        command.arg("--erasures").arg(path(erasures)).output().unwrap()
+    };
+    let spoiled = dispatch::pb::to_json(&told).replace(&gone, &stays);
+    std::fs::write(path("spoiled.json"), spoiled).unwrap();
+    let refused = restore(&whole, "none", "spoiled.json");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("not as it was answered"), "{said}");
+    assert!(!path("none").exists());
+    let restored = restore(&whole, "restored", "erased.json");
+    let said = String::from_utf8_lossy(&restored.stdout).into_owned();
+    assert!(restored.status.success() && said.contains("1 workflows are in it"), "{restored:?}");
+
+    let running = Running::start(&on(&path("restored"))).await;
+    let is_gone = || async { running.get(&gone).await.contents() == ContentsState::Erased };
+    assert!(eventually(PATIENCE, is_gone).await);
+    assert!(!is_shown(&running.get(&gone).await) && is_shown(&running.get(&stays).await));
+    running.service.engine.resume(ResumePolicy::Continue).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let new = failed_over(&running).await;
+    assert!(is_shown(&running.get(&new).await));
+    running.stop().await;
+
+    // Without its keys a backup holds nobody.
+    let restored = restore(&bare, "bare", "erased.json");
+    let said = String::from_utf8_lossy(&restored.stdout).into_owned();
+    assert!(
+        restored.status.success() && said.contains("holds no keys of contents"),
+        "{restored:?}"
+    );
+    assert!(!path("bare/contents").exists());
 }

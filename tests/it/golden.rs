@@ -155,7 +155,7 @@ async fn write() {
     let release = env!("CARGO_PKG_VERSION");
     fs::create_dir_all(golden("")).unwrap();
     let mut bytes = Vec::new();
-    let taken = running.client.backup(|piece| -> Result<(), ()> {
+    let taken = running.client.backup(Default::default(), |piece| -> Result<(), ()> {
         bytes.extend_from_slice(piece);
         Ok(())
     });

@@ -121,7 +121,7 @@ async fn nobody_reads_in_a_data_folder_who_was_reached_and_what_was_said() {
     let running = Running::start(&config).await;
     let ids = lives(&running).await;
     let mut backup = Vec::new();
-    let taken = running.client.backup(|piece| -> Result<(), ()> {
+    let taken = running.client.backup(Default::default(), |piece| -> Result<(), ()> {
         backup.extend_from_slice(piece);
         Ok(())
     });

@@ -26,7 +26,7 @@ const TEXT: &str = "zebra-quince";
 /// A backup of what runs, as a file, restored beside it under the master key of the one it was taken of.
 async fn restored(running: &Running, data: &Path, folder: &Path) -> Config {
     let mut backup = Vec::new();
-    let taken = running.client.backup(|piece| -> Result<(), ()> {
+    let taken = running.client.backup(Default::default(), |piece| -> Result<(), ()> {
         backup.extend_from_slice(piece);
         Ok(())
     });
