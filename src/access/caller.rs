@@ -25,7 +25,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Anybody on this machine, while there is no key and nothing real can be sent or read.
+    /// Anybody on this machine, while there is no key and nothing real can be sent or read. It may do everything, see
+    /// contents included: they are simulated.
     pub fn anonymous() -> Self {
         Caller {
             tenant: Arc::from(DEFAULT_TENANT),
@@ -48,8 +49,13 @@ impl Caller {
 
     /// Whether it may.
     pub fn may(&self, scope: Scope) -> bool {
-        // A message goes out for the tenant that asked for it: an operator sends none by that alone.
-        self.scopes.contains(&scope) || self.is_operator() && scope != Scope::Create
+        // A message goes out for the tenant that asked for it: an operator sends none by that alone. Nor does
+        // whoever runs a service read what persons are told.
+        let is_brought = match scope {
+            Scope::Create | Scope::Contents => false,
+            Scope::Read | Scope::Cancel | Scope::Admin | Scope::Operator => self.is_operator(),
+        };
+        is_brought || self.scopes.contains(&scope)
     }
 
     /// Whether it runs the service.

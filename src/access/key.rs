@@ -118,7 +118,7 @@ impl NewKey {
         let mut wanted_scopes = Vec::new();
         for scope in scopes {
             let Some(scope) = Scope::from_name(scope.as_ref()) else {
-                let wanted = "must each be one of create, read, cancel, admin, operator".to_owned();
+                let wanted = format!("must each be one of {}", Scope::names());
                 return Err(WrongKey { field: "scopes", wanted });
             };
             wanted_scopes.push(scope);
@@ -126,8 +126,7 @@ impl NewKey {
         wanted_scopes.sort();
         wanted_scopes.dedup();
         if wanted_scopes.is_empty() {
-            let wanted =
-                "must name at least one of create, read, cancel, admin, operator".to_owned();
+            let wanted = format!("must name at least one of {}", Scope::names());
             return Err(WrongKey { field: "scopes", wanted });
         }
         let (tenant, name) = (tenant.to_owned(), name.to_owned());

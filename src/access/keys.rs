@@ -98,13 +98,13 @@ impl Access {
         Ok((KeyView { id, key, is_configured: false }, secret))
     }
 
-    /// What a key may do that is asked for without saying so: all within its tenant, and the first key
-    /// also what makes the others.
+    /// What a key may do that is asked for without saying so: all within its tenant but to see contents, and the first
+    /// key also what makes the others.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn usual_scopes(&self) -> Result<&'static [Scope], StoreError> {
-        Ok(if self.has_key()? { &Scope::TENANT } else { &Scope::ALL })
+        Ok(if self.has_key()? { &Scope::TENANT } else { &Scope::FIRST })
     }
 
     /// The keys that a caller may see, in the order of their ids: its tenant's but for those of

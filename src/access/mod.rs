@@ -24,6 +24,7 @@ mod key_cache;
 mod keys;
 mod limits;
 mod master_key;
+mod personal_words;
 mod receiver;
 mod replay;
 mod rights;
@@ -67,6 +68,7 @@ pub use key::{Key, KeyId, NewKey, WrongKey, is_tenant};
 pub use keys::{KeyError, KeyView};
 pub use limits::{Admitted, LimitsByTenant, TenantLimits};
 pub use master_key::{MasterKey, MasterKeys};
+pub use personal_words::{PersonalWords, PersonalWordsByTenant};
 pub use receiver::{Receiver, inbound_receiver};
 pub use rights::{all_rights, scope_of_grpc, scope_of_rest};
 pub use rotation::{Rotation, RotationError, RotationProgress, SealedElsewhere, SealedHolders};
@@ -102,6 +104,7 @@ struct AccessInner {
     tokens: token::TokenVerifier,
     entrance: entrance::Entrance,
     limits: limits::Quotas,
+    personal_words: Current<PersonalWordsByTenant>,
     /// What page and resume tokens are sealed with, once it was read.
     token_key: OnceLock<Arc<TokenKey>>,
     /// Held while keys or the log change, so that what is decided on is what is there.
@@ -121,6 +124,8 @@ pub struct AccessOptions {
     pub failed_logins: u32,
     /// How much each tenant may ask for, and have.
     pub limits: LimitsByTenant,
+    /// Which of each tenant's own words are personal without being said to be.
+    pub personal_words: PersonalWordsByTenant,
 }
 
 /// How tokens are judged.
@@ -150,6 +155,7 @@ impl Default for AccessOptions {
             tokens: TokenRules::default(),
             failed_logins: 20,
             limits: LimitsByTenant::default(),
+            personal_words: PersonalWordsByTenant::default(),
         }
     }
 }
@@ -192,6 +198,7 @@ impl Access {
             tokens: token::TokenVerifier::new(options.tokens),
             entrance: entrance::Entrance::new(options.failed_logins),
             limits: limits::Quotas::new(options.limits),
+            personal_words: Current::new(options.personal_words),
             token_key: OnceLock::new(),
             audit: Mutex::default(),
             bootstrap: Mutex::default(),
@@ -206,6 +213,7 @@ impl Access {
         self.inner.configured.set(configured.collect::<BTreeMap<_, _>>());
         self.inner.tokens.reload(options.tokens);
         self.limits().reload(&options.limits);
+        self.inner.personal_words.set(options.personal_words);
     }
 
     /// Whether there would be a key with `options` in place of those in force.
@@ -334,6 +342,11 @@ impl Access {
     /// How much each tenant may ask for, and have.
     pub fn limits(&self) -> &LimitsByTenant {
         self.inner.limits.by_tenant()
+    }
+
+    /// Which of a tenant's own words are personal without being said to be.
+    pub fn personal_words(&self, tenant: &str) -> Arc<PersonalWords> {
+        self.inner.personal_words.get().of(tenant)
     }
 
     /// Who holds a key.

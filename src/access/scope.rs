@@ -16,11 +16,17 @@ pub enum Scope {
     /// Run the service: see and stop everything of every tenant, and what concerns them all (backups,
     /// every tenant's keys, the simulated provider). It brings read, cancel and admin with it.
     Operator,
+    /// See who is reached and what is said, in what the other scopes show; without it that is masked. No other brings it.
+    Contents,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 5] =
+    pub const ALL: [Scope; 6] =
+        [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin, Scope::Operator, Scope::Contents];
+
+    /// What the first key may do unless it is made for less: it makes the others.
+    pub const FIRST: [Scope; 5] =
         [Scope::Create, Scope::Read, Scope::Cancel, Scope::Admin, Scope::Operator];
 
     /// What there is to do within one tenant: what a key may do unless it is made for less.
@@ -37,7 +43,13 @@ impl Scope {
             Scope::Cancel => "cancel",
             Scope::Admin => "admin",
             Scope::Operator => "operator",
+            Scope::Contents => "contents",
         }
+    }
+
+    /// All their names, as an error tells them.
+    pub(super) fn names() -> String {
+        Scope::ALL.map(Scope::as_str).join(", ")
     }
 
     /// The scope of that name.

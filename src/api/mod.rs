@@ -19,7 +19,7 @@ mod violation;
 
 pub(crate) use authenticate::{authenticate, authorization, count_denied};
 pub(crate) use cancel::{cancel_for_caller, note};
-pub(crate) use contents::ShownContents;
+pub(crate) use contents::{ContentOutline, Showing, ShownContent, ShownContents, ShownStep};
 pub(crate) use erase::{
     EraseOrder, erase_for_caller, finish_erasures, is_as_answered, preview_for_caller,
     restored_erasure, verify_certificate,

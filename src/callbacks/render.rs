@@ -50,7 +50,7 @@ pub(super) fn body(
             body
         }
         NotificationKind::Report { outcome, messages, usage } => {
-            let mut body = report(record, outcome, messages, version);
+            let mut body = report(record, contents, outcome, messages, version);
             body.insert("timestamp".to_owned(), at.into());
             if let Some(usage) = usage {
                 body.insert("usage".to_owned(), priced(usage));
@@ -106,7 +106,7 @@ fn status_v01(
     if let Some(failure) = status.failure() {
         body.insert("error".to_owned(), error::v01(failure));
     }
-    refer(&mut body, record);
+    refer(&mut body, record, contents);
     Some(body)
 }
 
@@ -136,12 +136,13 @@ fn status_v1(
     if let Some(failure) = status.failure() {
         body.insert("error".to_owned(), error::v1(failure, &uuid));
     }
-    refer(&mut body, record);
+    refer(&mut body, record, contents);
     Some(body)
 }
 
 fn report(
     record: &Record,
+    contents: &Contents,
     outcome: &Outcome,
     messages: &[MessageSummary],
     version: PayloadVersion,
@@ -162,7 +163,7 @@ fn report(
         }
     };
     body.insert("status".to_owned(), status.into());
-    refer(&mut body, record);
+    refer(&mut body, record, contents);
     body
 }
 
@@ -200,8 +201,8 @@ fn id_name(record: &Record) -> &'static str {
     }
 }
 
-fn refer(body: &mut Map<String, Value>, record: &Record) {
-    if let Some(client_ref) = &record.plan.client_ref {
+fn refer(body: &mut Map<String, Value>, record: &Record, contents: &Contents) {
+    if let Some(client_ref) = record.plan.client_ref.as_ref().or(contents.client_ref.as_ref()) {
         body.insert("client_ref".to_owned(), client_ref.as_str().into());
     }
 }

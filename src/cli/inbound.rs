@@ -10,8 +10,8 @@ use super::{
     show,
 };
 use crate::pb::v1::{
-    self, Address, InboundMessage, StreamInboundResponse, StreamStart, address::Endpoint,
-    message::Content, stream_inbound_request::Start,
+    self, Address, ContentsState, InboundMessage, StreamInboundResponse, StreamStart,
+    address::Endpoint, message::Content, stream_inbound_request::Start,
 };
 
 #[derive(Debug, Subcommand)]
@@ -54,17 +54,19 @@ pub(super) async fn run(command: InboundCommand) -> Result<ExitCode, CommandFail
 async fn list(args: ListInboundArgs) -> Result<ExitCode, CommandFailure> {
     let client = connect(&args.remote).await?.of_tenant(args.tenant_filter.tenant);
     let start = Start::Position(StreamStart::Beginning as i32);
-    let mut left = args.limit;
+    let (mut left, mut is_masked) = (args.limit, false);
     if left == 0 {
         return Ok(ExitCode::SUCCESS);
     }
     let see = |response: &StreamInboundResponse| {
         let Some(message) = &response.message else { return !response.up_to_date };
+        is_masked |= message.contents() == ContentsState::Masked;
         show::answer(args.remote.output, message, row);
         left -= 1;
         left > 0
     };
     client.watch_inbound(start, see).await.map_err(refused)?;
+    show::tell_of_masks(args.remote.output, is_masked);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,8 +77,12 @@ async fn watch(args: WatchInboundArgs) -> Result<ExitCode, CommandFailure> {
         None => Start::Position(StreamStart::Now as i32),
     };
     let output = args.remote.output;
+    let mut has_told = false;
     let see = |response: &StreamInboundResponse| {
-        if response.message.is_some() {
+        if let Some(message) = &response.message {
+            let is_masked = message.contents() == ContentsState::Masked;
+            show::tell_of_masks(output, is_masked && !has_told);
+            has_told |= is_masked;
             show::answer(output, response, |it| it.message.as_ref().map_or(String::new(), row));
         }
         true
@@ -117,6 +123,7 @@ fn said(message: &v1::Message) -> String {
         Some(Content::Template(it)) => format!("[template {}]", it.name),
         Some(Content::Code(_)) => "[code]".to_owned(),
         Some(Content::Custom(_)) => "[custom]".to_owned(),
+        Some(Content::Masked(it)) => format!("[{}, {} characters]", it.kind, it.characters),
         None => String::new(),
     }
 }

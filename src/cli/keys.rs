@@ -46,8 +46,9 @@ pub(super) struct CreateKeyArgs {
     /// TenantFilter it is [default: the caller's own].
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     tenant: String,
-    /// What its holder may do: of create, read, cancel, admin, and operator, which runs the service for
-    /// every tenant [default: the first four; of the first key, all].
+    /// What its holder may do: of create, read, cancel, admin, operator, which runs the service for every tenant,
+    /// and contents, which shows who is reached and what is said [default: the first four; of the first key,
+    /// operator too].
     #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,
     /// The application whose callbacks tell what becomes of workflows created with it.
@@ -125,7 +126,7 @@ pub(super) struct AppTokenArgs {
 fn scope(text: &str) -> Result<Scope, String> {
     let known = Scope::from_str_name(&format!("SCOPE_{}", text.to_ascii_uppercase()));
     let known = known.filter(|scope| *scope != Scope::Unspecified);
-    known.ok_or_else(|| "must be one of create, read, cancel, admin, operator".to_owned())
+    known.ok_or_else(|| "must be one of create, read, cancel, admin, operator, contents".to_owned())
 }
 
 pub(super) async fn keys(command: KeysCommand) -> Result<ExitCode, CommandFailure> {

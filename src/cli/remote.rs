@@ -18,8 +18,8 @@ use crate::{
     pb::{
         from_json, from_yaml,
         v1::{
-            CreateWorkflowRequest, Event, EventKind, ListChannelsResponse, ListWorkflowsRequest,
-            WorkflowSpec, WorkflowState,
+            ContentsState, CreateWorkflowRequest, Event, EventKind, ListChannelsResponse,
+            ListWorkflowsRequest, WorkflowSpec, WorkflowState,
         },
     },
     terminal,
@@ -103,11 +103,12 @@ pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, CommandFai
         tenant: args.tenant_filter.tenant,
         ..ListWorkflowsRequest::default()
     };
-    let mut left = args.limit;
+    let (mut left, mut is_masked) = (args.limit, false);
     while left > 0 {
         request.page_size = left.min(500) as i32;
         let page = client.list(request.clone()).await.map_err(refused)?;
         for workflow in page.workflows.iter().take(left) {
+            is_masked |= workflow.contents() == ContentsState::Masked;
             show::answer(args.remote.output, workflow, show::row);
         }
         left = left.saturating_sub(page.workflows.len());
@@ -116,6 +117,7 @@ pub(super) async fn list(args: ListWorkflowsArgs) -> Result<ExitCode, CommandFai
         }
         request.page_token = page.next_page_token;
     }
+    show::tell_of_masks(args.remote.output, is_masked);
     Ok(ExitCode::SUCCESS)
 }
 

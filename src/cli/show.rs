@@ -118,11 +118,22 @@ fn sign(kind: EventKind) -> (&'static str, Style) {
     }
 }
 
+/// What is said of masked contents, and what would show them.
+const MASKED: &str = "who is reached and what is said is masked; a key with the scope contents is shown it: \
+                      dispatch keys create --scope read,contents";
+
+/// Says that something in an answer is masked, where scripts do not read.
+pub(super) fn tell_of_masks(output: Output, is_masked: bool) {
+    if is_masked && output == Output::Text {
+        eprintln!("{MASKED}");
+    }
+}
+
 /// Why not all is shown of who was reached and what was said; nothing where it is.
 fn hidden(contents: ContentsState) -> Option<&'static str> {
     match contents {
         ContentsState::Unspecified | ContentsState::Shown => None,
-        ContentsState::Masked => Some("who was reached and what was said is masked"),
+        ContentsState::Masked => Some(MASKED),
         ContentsState::Dropped => {
             Some("who was reached and what was said is gone with its retention")
         }
@@ -181,10 +192,14 @@ pub(super) fn story(workflow: &Workflow, colour: bool) -> String {
     let created = workflow.create_time.map(|time| time.to_string()).unwrap_or_default();
     let mut lines = vec![format!("{}  created {created}", workflow.workflow_id)];
     if let Some(spec) = &workflow.spec {
-        if !spec.client_ref.is_empty() {
-            lines.push(format!("  client_ref {}", spec.client_ref));
+        match (spec.client_ref.as_str(), spec.personal_client_ref) {
+            ("", false) => {}
+            ("", true) => lines.push("  client_ref …".to_owned()),
+            (client_ref, _) => lines.push(format!("  client_ref {client_ref}")),
         }
         lines.extend(spec.labels.iter().map(|(key, value)| format!("  {key}={value}")));
+        let hidden = spec.personal_labels.iter().filter(|key| !spec.labels.contains_key(*key));
+        lines.extend(hidden.map(|key| format!("  {key}=…")));
     }
     lines.extend(hidden(workflow.contents()).map(|why| format!("  {why}")));
     lines.push(String::new());

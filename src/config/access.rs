@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use dispatch_contract::is_printable;
 use serde::Deserialize;
 
 use super::{ConfigError, secret::SecretSource};
+
+/// How many labels may be personal without being said to be.
+const PERSONAL_LABELS: usize = 100;
+/// The longest key of a label, in bytes.
+const LABEL_KEY_BYTES: usize = 63;
 
 /// `[access]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -39,6 +45,10 @@ pub struct AccessConfig {
     pub most_accounts: usize,
     /// How many opt-outs callers may put on a tenant's list; 0 is no limit.
     pub most_opt_outs: usize,
+    /// Keys of labels that are personal without being said to be.
+    pub personal_labels: Vec<String>,
+    /// Whether client references are personal without being said to be.
+    pub personal_client_ref: bool,
     /// Other limits for a tenant, by name.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// Keys beside those that are made at run time.
@@ -46,7 +56,7 @@ pub struct AccessConfig {
 }
 
 /// `[access.tenants.NAME]`: a tenant's own limits; what is not said is as in `[access]`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantConfig {
     /// How often it is served on a busy route while another is served once: 1 to 100.
@@ -69,6 +79,10 @@ pub struct TenantConfig {
     pub most_accounts: Option<usize>,
     /// As `access.most_opt_outs`.
     pub most_opt_outs: Option<usize>,
+    /// As `access.personal_labels`.
+    pub personal_labels: Option<Vec<String>>,
+    /// As `access.personal_client_ref`.
+    pub personal_client_ref: Option<bool>,
 }
 
 impl Default for TenantConfig {
@@ -84,6 +98,8 @@ impl Default for TenantConfig {
             most_applications: None,
             most_accounts: None,
             most_opt_outs: None,
+            personal_labels: None,
+            personal_client_ref: None,
         }
     }
 }
@@ -132,6 +148,12 @@ impl AccessConfig {
                 return Err(ConfigError(problem));
             }
         }
+        let named = self.tenants.iter().filter_map(|(name, it)| {
+            Some((format!("access.tenants.{name}"), it.personal_labels.as_ref()?))
+        });
+        for (of, labels) in named.chain([("access".to_owned(), &self.personal_labels)]) {
+            check_personal_labels(&of, labels)?;
+        }
         let bursts = self.tenants.iter().map(|(name, limits)| {
             let burst = limits.creates_burst.unwrap_or(self.creates_burst);
             let per_s = limits.creates_per_s.unwrap_or(self.creates_per_s);
@@ -146,6 +168,18 @@ impl AccessConfig {
         }
         Ok(())
     }
+}
+
+/// Checks keys of labels, as a request may have them.
+fn check_personal_labels(of: &str, labels: &[String]) -> Result<(), ConfigError> {
+    let fits = |key: &String| (1..=LABEL_KEY_BYTES).contains(&key.len()) && is_printable(key);
+    if labels.len() > PERSONAL_LABELS || !labels.iter().all(fits) {
+        return Err(ConfigError(format!(
+            "{of}.personal_labels must be up to {PERSONAL_LABELS} keys of labels, each of 1 to \
+             {LABEL_KEY_BYTES} bytes of printable characters"
+        )));
+    }
+    Ok(())
 }
 
 impl Default for AccessConfig {
@@ -165,6 +199,8 @@ impl Default for AccessConfig {
             most_applications: 1000,
             most_accounts: 1000,
             most_opt_outs: 1_000_000,
+            personal_labels: Vec::new(),
+            personal_client_ref: false,
             tenants: BTreeMap::new(),
             keys: Vec::new(),
         }

@@ -17,6 +17,8 @@ const BY_RELOAD: &[&str] = &[
     "access.most_keys",
     "access.open_streams",
     "access.open_workflows",
+    "access.personal_client_ref",
+    "access.personal_labels",
     "access.tenants",
     "access.token_once",
     "access.token_tolerance_s",

@@ -1,6 +1,6 @@
 //! What is personal, as it is asked for and as it is opened.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use dispatch_contract::{Content, Endpoint, Message, Options};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,10 @@ pub struct Contents {
     /// Of each step of the plan, in order.
     #[serde(with = "stored_steps")]
     pub steps: Vec<StepContents>,
+    /// Those of the caller's labels that are personal; the plan has the others.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's own reference, if that is personal; else the plan has it.
+    pub client_ref: Option<String>,
     /// Where the callbacks of this workflow go instead of to the application's status URL: it may hold a secret
     /// or a customer's number.
     pub webhook_url: Option<String>,
@@ -75,6 +79,12 @@ impl Contents {
     /// The addresses of whoever is reached.
     pub fn addresses(&self) -> Vec<&str> {
         self.steps.iter().map(|step| step.recipient.value()).collect()
+    }
+
+    /// The caller's own words alone, without what is sent.
+    pub fn words(&self) -> Contents {
+        let (labels, client_ref) = (self.labels.clone(), self.client_ref.clone());
+        Contents { labels, client_ref, ..Contents::default() }
     }
 
     /// Who the step at `index` reaches.

@@ -52,7 +52,7 @@ pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
 pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
 pub use owners::NoteError;
-pub use person_tag::{PersonTag, normal_form};
+pub use person_tag::{PersonTag, names, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
 pub use row_keeper::{RowKeeper, newest_row_slot};
 pub use seal::{SEALED, SealError, TEXT_BYTES, open_row, seal_row};

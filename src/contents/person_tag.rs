@@ -42,6 +42,27 @@ pub fn normal_form(address: &str) -> Cow<'_, str> {
     }
 }
 
+/// An address of fewer characters stands in many texts by chance.
+const NAMED_LEAST: usize = 7;
+
+/// Whether a text names an address, however either is written: a number with whatever stands between its digits.
+/// Addresses of fewer than seven characters are not looked for.
+pub fn names(text: &str, address: &str) -> bool {
+    if text.len() < NAMED_LEAST {
+        return false;
+    }
+    let address = normal_form(address).to_lowercase();
+    if address.chars().count() < NAMED_LEAST {
+        return false;
+    }
+    let text = text.to_lowercase();
+    if address.bytes().all(|byte| byte.is_ascii_digit()) {
+        let close: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+        return close.contains(&address);
+    }
+    text.contains(&address)
+}
+
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::hmac::{HMAC_SHA256, Key};
@@ -64,6 +85,21 @@ mod tests {
             of("447700900001"),
             PersonTag::of(&Key::new(HMAC_SHA256, &[8; 32]), "447700900001")
         );
+        for (text, address, wanted) in [
+            ("447700900001", "447700900001", true),
+            ("order for +44 (7700) 900-001!", "447700900001", true),
+            ("ref:0044.7700.900001/7", "+44 7700 900001", true),
+            ("to ANNA@example.org", "anna@Example.org", true),
+            ("psid-x7-abc", "PSID-x7-abc", true),
+            ("order 44770090000", "447700900001", false),
+            ("4477 a 00900001", "447700900001", false),
+            ("order-17", "order-1", true),
+            ("123456", "123456", false),
+            ("", "447700900001", false),
+            ("anything", "", false),
+        ] {
+            assert_eq!(names(text, address), wanted, "{text} names {address}");
+        }
         for as_it_is in ["PSID-x7", "-", "+", "00", "0", ""] {
             assert_eq!(normal_form(as_it_is), as_it_is);
         }

@@ -1,5 +1,7 @@
 //! What a caller asks for, parsed and parted.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::{Contents, StepContents};
@@ -20,13 +22,26 @@ pub struct WorkflowRequest {
 pub struct RequestDigest(pub(super) [u8; 32]);
 
 impl WorkflowRequest {
-    /// The digest of what is asked for; where callbacks go is not part of it.
+    /// The digest of what is asked for. Where callbacks go is not part of it, nor which of the caller's words are
+    /// personal: that is configured too, and may be another by the time that a request is repeated.
     pub fn digest(&self) -> RequestDigest {
         let mut hash = Sha256::new();
         // Postcard is canonical for these types: ordered maps, no floats.
-        hash.update(postcard::to_stdvec(&self.plan).unwrap_or_default());
+        hash.update(postcard::to_stdvec(&*self.plan_with_words()).unwrap_or_default());
         hash.update(postcard::to_stdvec(&self.contents.steps).unwrap_or_default());
         RequestDigest(hash.finalize().into())
+    }
+
+    /// The plan with all of the caller's words.
+    fn plan_with_words(&self) -> Cow<'_, Plan> {
+        let Contents { labels, client_ref, .. } = &self.contents;
+        if labels.is_empty() && client_ref.is_none() {
+            return Cow::Borrowed(&self.plan);
+        }
+        let mut plan = self.plan.clone();
+        plan.labels.extend(labels.clone());
+        plan.client_ref = plan.client_ref.or_else(|| client_ref.clone());
+        Cow::Owned(plan)
     }
 
     /// Each step with what is personal of it.
@@ -54,5 +69,16 @@ mod tests {
         let mut same = asked();
         same.contents.webhook_url = Some("https://example.org/two".to_owned());
         assert!(same.digest() == asked().digest());
+
+        // What is said in the caller's words counts, and not where they stand.
+        let label = |value: &str| [("customer".to_owned(), value.to_owned())].into();
+        let (mut clear, mut sealed, mut other) = (asked(), asked(), asked());
+        clear.plan.labels = label("Ann");
+        clear.plan.client_ref = Some("order-17".to_owned());
+        sealed.contents.labels = label("Ann");
+        sealed.contents.client_ref = Some("order-17".to_owned());
+        other.contents.labels = label("Ben");
+        assert!(clear.digest() == sealed.digest());
+        assert!(clear.digest() != asked().digest() && other.digest() != sealed.digest());
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::{Access, Caller},
     api::{
-        Error, authorization, code_name,
+        Error, Showing, authorization, code_name,
         token::{Position, Tokens, audience},
     },
     engine::{Engine, EngineError, InboundPage, KeptNumbers},
@@ -56,6 +56,8 @@ struct InboundStream {
     own: Arc<str>,
     /// Whose messages it tells; everybody's if nobody is named.
     whose: Option<Arc<str>>,
+    /// How it shows who wrote and what.
+    showing: Showing,
     tokens: Tokens,
     /// The number behind which it goes on.
     position: u64,
@@ -105,6 +107,7 @@ impl InboundService {
             engine: self.engine.clone(),
             own: Arc::clone(&caller.tenant),
             whose,
+            showing: Showing::to(&caller),
             tokens,
             position,
             from_beginning,
@@ -206,7 +209,7 @@ impl InboundStream {
         let InboundPage { messages, until } = self.read().await?;
         for (number, message) in messages {
             self.position = number;
-            let message = render::inbound_message(&message, &self.own);
+            let message = render::inbound_message(&message, &self.own, self.showing);
             self.from_beginning = false;
             self.deliver(Some(message), false).await?;
         }

@@ -9,7 +9,7 @@ use super::{guard::caller, render::timestamp};
 use crate::{
     access::{Access, Caller, Denied, Scope},
     api::{
-        Error, FieldAt, PageSize, Pages, RequestViolation, change_for_caller,
+        Error, FieldAt, PageSize, Pages, RequestViolation, Showing, change_for_caller,
         token::{Tokens, audience},
     },
     engine::{Engine, ListedOptOut, NewOptOut, OptOutFilter, OptOutSource, OptOuts},
@@ -181,8 +181,9 @@ impl opt_out_service_server::OptOutService for OptOutService {
         let read =
             move |opt_outs: &OptOuts| opt_outs.list(&filter, after, size).map_err(Error::Store);
         let found = self.blocking(&caller.tenant, read).await?;
+        let showing = Showing::to(&caller);
         Ok(Response::new(ListOptOutsResponse {
-            opt_outs: found.rows.into_iter().map(|(_, row)| shown(row)).collect(),
+            opt_outs: found.rows.into_iter().map(|(_, row)| shown(row, showing)).collect(),
             next_page_token: pages.next(found.next),
         }))
     }
@@ -257,9 +258,9 @@ fn sender(text: &str) -> Result<(), &'static str> {
     if fits { Ok(()) } else { Err(WANTED) }
 }
 
-fn shown(listed: ListedOptOut) -> OptOut {
+fn shown(listed: ListedOptOut, showing: Showing) -> OptOut {
     let ListedOptOut { recipient, row } = listed;
-    let endpoint = recipient.map(|recipient| match recipient {
+    let endpoint = recipient.map(|recipient| match showing.address(&recipient) {
         Endpoint::Id(id) => address::Endpoint::Id(id),
         Endpoint::Number(number) => address::Endpoint::Number(number),
     });

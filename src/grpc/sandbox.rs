@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use dispatch_contract::UnixMillis;
+use dispatch_contract::{Endpoint, UnixMillis};
 use tonic::{Request, Response, Status};
 
-use super::render;
+use super::{guard::caller, render};
 use crate::{
-    api::{Error, PageSize, token::PAGE_WANTED},
+    api::{Error, PageSize, Showing, token::PAGE_WANTED},
     pb::v1::{
         AdvanceClockRequest, AdvanceClockResponse, ListScriptsRequest, ListScriptsResponse,
         ListSentMessagesRequest, ListSentMessagesResponse, Script, ScriptWord, SentMessage,
@@ -152,6 +152,7 @@ impl sandbox_service_server::SandboxService for SandboxService {
         &self,
         request: Request<ListSentMessagesRequest>,
     ) -> Result<Response<ListSentMessagesResponse>, Status> {
+        let showing = Showing::to(&caller(&request)?);
         let request = request.into_inner();
         let size = PageSize::OF_SMALL.of(request.page_size)?;
         let skip: usize = match request.page_token.as_str() {
@@ -160,6 +161,7 @@ impl sandbox_service_server::SandboxService for SandboxService {
         };
         let of = request.recipient;
         let sent = self.0.sent().into_iter().filter(|sent| of.is_empty() || sent.to == of);
+        let shown = |sent| shown(sent, showing);
         let mut messages: Vec<_> = sent.skip(skip).take(size + 1).map(shown).collect();
         let has_more = messages.len() > size;
         messages.truncate(size);
@@ -168,11 +170,13 @@ impl sandbox_service_server::SandboxService for SandboxService {
     }
 }
 
-fn shown(sent: Sent) -> SentMessage {
+fn shown(sent: Sent, showing: Showing) -> SentMessage {
+    let is_number = sent.to.bytes().all(|byte| byte.is_ascii_digit());
+    let recipient = if is_number { Endpoint::Number(sent.to) } else { Endpoint::Id(sent.to) };
     SentMessage {
         time: Some(render::timestamp(sent.at)),
         channel: sent.channel,
-        recipient: sent.to,
+        recipient: showing.address(&recipient).value().to_owned(),
         provider_message_id: sent.provider_id,
         attempt_id: sent.attempt_id,
     }

@@ -120,7 +120,8 @@ impl DispatchService {
         });
         match found.await? {
             Some((record, workflow, _)) if caller.sees(&record.tenant) && view == View::Summary => {
-                let contents = ShownContents::of(&self.engine, &record);
+                let has_ended = workflow.has_ended();
+                let contents = ShownContents::of(&self.engine, caller, &record, has_ended);
                 Ok(render::summary(&record, &workflow, &contents))
             }
             Some((record, workflow, rows)) if caller.sees(&record.tenant) => {
@@ -134,7 +135,8 @@ impl DispatchService {
                     View::Basic | View::Summary => Vec::new(),
                 };
                 let progress = Progress::of(&workflow, rows.iter().flat_map(|row| &row.facts));
-                let contents = ShownContents::of(&self.engine, &record);
+                let has_ended = workflow.has_ended();
+                let contents = ShownContents::of(&self.engine, caller, &record, has_ended);
                 Ok(render::workflow(&record, &contents, &progress, timeline))
             }
             Some(_) | None => Err(EngineError::NotFound(id).into()),
@@ -160,11 +162,13 @@ impl DispatchService {
             labels: request.labels,
             client_ref: Some(request.client_ref).filter(|text| !text.is_empty()),
         };
-        let engine = self.engine.clone();
+        let (engine, reads) = (self.engine.clone(), caller.clone());
         let read = move |reader: &dyn Reader| {
             let page = reader.list(&filter, after, limit)?;
             let shown = page.workflows.iter().map(|(record, workflow)| {
-                render::summary(record, workflow, &ShownContents::of(&engine, record))
+                let has_ended = workflow.has_ended();
+                let contents = ShownContents::of(&engine, &reads, record, has_ended);
+                render::summary(record, workflow, &contents)
             });
             Ok((shown.collect(), page.next))
         };

@@ -113,7 +113,7 @@ async fn create(rest: &Rest, request: Request, api: &Api) -> Result<Response, Pr
         // Let go of before anything is waited for: a tree is many times its text.
         let body = body::json(&head.headers, body, rest.body_timeout).await?;
         let (routes, destinations) = (rest.engine.routes(), rest.destinations.get());
-        let rules = parse::TenantRoutes::of(&rest.engine, &routes, &caller.tenant);
+        let rules = parse::TenantRoutes::of(&rest.engine, &rest.access, &routes, &caller.tenant);
         let by: (&dyn parse::Rules, _) = (&rules, &*destinations);
         let (asked, now) = (request_id.as_deref(), rest.engine.clock().wall());
         let judged = judge(api, &body, asked, by, now, &mut diagnostics);

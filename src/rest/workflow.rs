@@ -49,7 +49,7 @@ async fn show(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> 
     let caller = caller(rest, head)?;
     accepts_json(&head.headers)?;
     let stored = found(rest, &caller, named(id)?).await?;
-    Ok(answer(StatusCode::OK, &Value::Object(stored.body(rest))))
+    Ok(answer(StatusCode::OK, &Value::Object(stored.body(rest, &caller))))
 }
 
 async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem> {
@@ -65,7 +65,8 @@ async fn cancel(rest: &Rest, id: &str, head: &Parts) -> Result<Response, Problem
         .collect();
     let messages: Vec<_> =
         steps.into_iter().map(|step| message_uuid(id, step).to_string()).collect();
-    let mut body = if caller.may(Scope::Read) { stored.body(rest) } else { stored.outline() };
+    let mut body =
+        if caller.may(Scope::Read) { stored.body(rest, &caller) } else { stored.outline() };
     body.insert("may_still_arrive".to_owned(), json!(messages));
     Ok(answer(StatusCode::OK, &Value::Object(body)))
 }
@@ -108,9 +109,9 @@ impl StoredWorkflow {
             .collect()
     }
 
-    fn body(&self, rest: &Rest) -> Map<String, Value> {
+    fn body(&self, rest: &Rest, caller: &Caller) -> Map<String, Value> {
         let StoredWorkflow { record, workflow, rows } = self;
-        let contents = ShownContents::of(&rest.engine, record);
+        let contents = ShownContents::of(&rest.engine, caller, record, workflow.has_ended());
         let progress = Progress::of(workflow, rows.iter().flat_map(|row| &row.facts));
         let timeline = rows.iter().flat_map(|row| {
             let at = |(sequence, fact)| TimelineEvent::of(workflow, sequence, row.at, fact);
@@ -129,9 +130,12 @@ impl StoredWorkflow {
             put("reason", json!(outcome.reason.as_str()));
             put("detail", json!(outcome.detail));
         }
-        if let Some(client_ref) = &record.plan.client_ref {
-            put("client_ref", json!(client_ref));
-        }
+        let personal = contents.words().and_then(|(_, client_ref)| client_ref);
+        match record.plan.client_ref.as_deref().or(personal) {
+            Some(client_ref) => put("client_ref", json!(client_ref)),
+            None if contents.is_client_ref_personal() => put("personal_client_ref", json!(true)),
+            None => None,
+        };
         put("contents", json!(contents.state().short_name()));
         put("created_at", time(record.created_at.wall));
         put("updated_at", time(progress.updated_at.wall));

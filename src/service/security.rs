@@ -6,7 +6,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use super::Service;
 use crate::{
     access::{
-        AccessOptions, ConfiguredKey, KeyId, LimitsByTenant, NewKey, TenantLimits, TokenRules,
+        AccessOptions, ConfiguredKey, KeyId, LimitsByTenant, NewKey, PersonalWords,
+        PersonalWordsByTenant, TenantLimits, TokenRules,
     },
     config::{self, Config, ConfigError, TlsListener},
     store::{Kind, SettingChange, Settings, StoreError, decode, encode},
@@ -50,7 +51,24 @@ pub(super) fn access_options(config: &config::AccessConfig) -> Result<AccessOpti
             usual,
             config.tenants.iter().map(|(name, it)| (name.clone(), limits(it))).collect(),
         ),
+        personal_words: personal_words(config),
     })
+}
+
+/// Which of each tenant's own words are personal without being said to be.
+fn personal_words(config: &config::AccessConfig) -> PersonalWordsByTenant {
+    let words = |labels: &[String], client_ref| PersonalWords {
+        labels: labels.iter().cloned().collect(),
+        client_ref,
+    };
+    let of = |it: &config::TenantConfig| {
+        let labels = it.personal_labels.as_deref().unwrap_or(&config.personal_labels);
+        words(labels, it.personal_client_ref.unwrap_or(config.personal_client_ref))
+    };
+    PersonalWordsByTenant::new(
+        words(&config.personal_labels, config.personal_client_ref),
+        config.tenants.iter().map(|(name, it)| (name.clone(), of(it))).collect(),
+    )
 }
 
 fn configured_key(key: &config::AccessKeyConfig) -> Result<ConfiguredKey, ConfigError> {
@@ -223,6 +241,11 @@ mod tests {
                 "access.creates_burst needs a creates_per_s",
             ),
             ("[access]\ntoken_tolerance_s = 9999".to_owned(), "must be 0 to 3600"),
+            ("[access]\npersonal_labels = [\"\"]".to_owned(), "access.personal_labels must be"),
+            (
+                "[access.tenants.acme]\npersonal_labels = [\"a\\nb\"]".to_owned(),
+                "access.tenants.acme.personal_labels must be",
+            ),
             ("[access.tenants]\nacme = { creates = 3 }".to_owned(), "did you mean `creates_"),
             ("[listen.tls]\nserves = [\"internal\"]".to_owned(), "unknown variant"),
         ];

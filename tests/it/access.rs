@@ -344,7 +344,7 @@ async fn no_tenant_sees_another_s_workflows() {
 async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     let mut config = config();
     let none = TenantConfig::default();
-    let fast = TenantConfig { creates_per_s: Some(1), creates_burst: Some(2), ..none };
+    let fast = TenantConfig { creates_per_s: Some(1), creates_burst: Some(2), ..none.clone() };
     let few = TenantConfig { open_workflows: Some(2), ..none };
     config.access.tenants = [("acme".to_owned(), fast), ("other".to_owned(), few)].into();
     let house = House::new(&config).await;

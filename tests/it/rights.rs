@@ -15,7 +15,7 @@ use crate::{
     support::in_memory,
 };
 
-const SCOPES: [&str; 5] = ["create", "read", "cancel", "admin", "operator"];
+const SCOPES: [&str; 6] = ["create", "read", "cancel", "admin", "operator", "contents"];
 
 fn keys() -> Vec<AccessKeyConfig> {
     SCOPES.map(|scope| key(scope, "acme", &[scope])).into()

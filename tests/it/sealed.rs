@@ -82,6 +82,11 @@ async fn lives(running: &Running) -> [String; 2] {
         let text = format!("Your code is {CODE}.");
         step.message.as_mut().unwrap().content = Some(Content::Text(text));
     }
+    // What contains the number is sealed without being called personal.
+    spec.labels =
+        [("who", NUMBER), ("note", CODE)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    spec.personal_labels = vec!["note".to_owned()];
+    spec.client_ref = format!("for +{NUMBER}");
     let ended = running.create(spec.clone()).await;
     running.advance(Duration::from_secs(600)).await;
     assert_eq!(running.get(&ended).await.state(), WorkflowState::Succeeded);

@@ -44,7 +44,7 @@ pub fn request(plan: Plan, text: &str) -> WorkflowRequest {
         content: Content::Text(text.to_owned()),
         options: Options::default(),
     };
-    let contents = Contents { steps: vec![contents; plan.steps.len()], webhook_url: None };
+    let contents = Contents { steps: vec![contents; plan.steps.len()], ..Contents::default() };
     WorkflowRequest { plan, contents }
 }
 

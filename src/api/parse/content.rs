@@ -49,6 +49,13 @@ pub(super) fn content(
             let text = Some(it.text.clone()).filter(|text| !text.is_empty());
             Some(Content::Code { code: it.code.clone(), text })
         }
+        message::Content::Masked(_) => {
+            found.note(
+                at.key("masked"),
+                "must not be given: it stands in answers to callers who may not see what is said; give that itself",
+            );
+            None
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod address;
 mod content;
 mod options;
+mod personal;
 mod routes;
 mod step;
 mod time;
@@ -45,6 +46,16 @@ pub(crate) trait Rules {
 
     /// The senders that the tenant's routes of this channel are configured for.
     fn senders(&self, channel: &Channel) -> Vec<String>;
+
+    /// Whether labels of this key are personal without being said to be.
+    fn is_personal_label(&self, _key: &str) -> bool {
+        false
+    }
+
+    /// Whether client references are personal without being said to be.
+    fn is_client_ref_personal(&self) -> bool {
+        false
+    }
 
     /// Whether what is asked for is held against them at all.
     fn judge(&self) -> bool {
@@ -137,6 +148,9 @@ pub(crate) fn create_request(
             }
         },
     };
+    if let Some(asked) = &asked {
+        personal::check_request_id(id, asked, &mut found);
+    }
     found.or(asked)
 }
 

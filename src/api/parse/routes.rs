@@ -6,25 +6,35 @@ use std::{collections::BTreeSet, sync::Arc};
 use dispatch_contract::{Channel, ChannelAdapter, Endpoint};
 
 use super::Rules;
-use crate::engine::{Engine, RouteTable, SenderMatch, Senders};
+use crate::{
+    access::{Access, PersonalWords},
+    engine::{Engine, RouteTable, SenderMatch, Senders},
+};
 
-/// What a tenant may send by.
-#[derive(Clone, Copy)]
+/// What a tenant may send by, and what of its own words is personal.
+#[derive(Clone)]
 pub(crate) struct TenantRoutes<'a> {
     routes: &'a RouteTable,
     tenant: &'a str,
     senders: Option<&'a dyn Senders>,
+    personal: Arc<PersonalWords>,
 }
 
 impl<'a> TenantRoutes<'a> {
     /// By the routes that are in force in a running service.
-    pub(crate) fn of(engine: &'a Engine, routes: &'a RouteTable, tenant: &'a str) -> Self {
-        TenantRoutes { routes, tenant, senders: Some(engine.senders()) }
+    pub(crate) fn of(
+        engine: &'a Engine,
+        access: &Access,
+        routes: &'a RouteTable,
+        tenant: &'a str,
+    ) -> Self {
+        let (senders, personal) = (Some(engine.senders()), access.personal_words(tenant));
+        TenantRoutes { routes, tenant, senders, personal }
     }
 
     /// By these routes, where nobody registered a sender.
     pub(crate) fn only(routes: &'a RouteTable, tenant: &'a str) -> Self {
-        TenantRoutes { routes, tenant, senders: None }
+        TenantRoutes { routes, tenant, senders: None, personal: Arc::default() }
     }
 }
 
@@ -54,5 +64,13 @@ impl Rules for TenantRoutes<'_> {
             })
             .collect();
         named.into_iter().collect()
+    }
+
+    fn is_personal_label(&self, key: &str) -> bool {
+        self.personal.labels.contains(key)
+    }
+
+    fn is_client_ref_personal(&self) -> bool {
+        self.personal.client_ref
     }
 }

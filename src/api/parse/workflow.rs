@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Found, Rules, step, time, values};
+use super::{Found, Rules, personal, step, time, values};
 use crate::{
     api::violation::{FieldAt, RequestViolation},
     contents::{Contents, StepContents, WorkflowRequest},
@@ -49,6 +49,7 @@ pub(crate) fn parse_spec(
     let priority =
         values::value::<v1::Priority>(spec.priority, FieldAt::of("priority"), &mut found);
     labels(&spec.labels, &mut found);
+    personal::check(spec, &mut found);
     if spec.client_ref.chars().count() > CLIENT_REF_MOST_CHARS {
         found.note("client_ref", format!("must have at most {CLIENT_REF_MOST_CHARS} characters"));
     } else if !is_printable(&spec.client_ref) {
@@ -69,10 +70,13 @@ pub(crate) fn parse_spec(
             labels: spec.labels.clone(),
             client_ref: Some(spec.client_ref.clone()).filter(|text| !text.is_empty()),
         };
-        let contents = Contents { steps: contents, webhook_url: None };
+        let contents = Contents { steps: contents, ..Contents::default() };
         Some(WorkflowRequest { plan, contents })
     };
-    let asked = asked();
+    let mut asked = asked();
+    if let Some(asked) = &mut asked {
+        personal::seal_words(asked, spec, rules, &mut found);
+    }
     let too_long = |asked: &WorkflowRequest| {
         u128::from(asked.plan.planned_life_ms()) > MAX_PLANNED_LIFE.as_millis()
     };

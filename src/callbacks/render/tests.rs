@@ -486,3 +486,28 @@ fn what_a_person_writes_is_told_in_the_words_of_either_version() {
         assert_eq!(written(content, version)["message_type"], "unsupported");
     }
 }
+
+#[test]
+fn a_personal_reference_is_named_to_whoever_gave_it() {
+    let record = record(ApiDialect::DispatchV01);
+    let sealed = Contents { client_ref: Some("for Ann".to_owned()), ..contents(&record) };
+    let outcome = Outcome {
+        state: EndState::Succeeded,
+        reason: Reason::ConditionMet,
+        code: None,
+        detail: String::new(),
+    };
+    let status = NotificationKind::Status { step: 0, status: MessageStatus::Read, usage: None };
+    let report = NotificationKind::Report { outcome, messages: Vec::new(), usage: None };
+    for kind in [status, report] {
+        let notification = Notification { sequence: 1, at: AT, kind };
+        for version in [PayloadVersion::V01, PayloadVersion::V1] {
+            let told = |contents| -> Value {
+                let body = body(&record, contents, &notification, version).unwrap();
+                serde_json::from_slice(&body).unwrap()
+            };
+            assert_eq!(told(&sealed)["client_ref"], "for Ann");
+            assert_eq!(told(&contents(&record)).get("client_ref"), None);
+        }
+    }
+}

@@ -116,5 +116,6 @@ pub(crate) fn scope(scope: Scope) -> v1::Scope {
         Scope::Cancel => v1::Scope::Cancel,
         Scope::Admin => v1::Scope::Admin,
         Scope::Operator => v1::Scope::Operator,
+        Scope::Contents => v1::Scope::Contents,
     }
 }

@@ -4,8 +4,7 @@ use dispatch_contract::{Channel, Content, Endpoint, Media};
 
 use super::{duration, json::object, options, status, timestamp};
 use crate::{
-    api::ShownContents,
-    contents::StepContents,
+    api::{ContentOutline, ShownContents, ShownStep},
     machine::{FailoverCondition, OnLateSuccess, OnUnknown, Plan, Priority, StepPlan, Template},
     pb::v1::{self, message},
 };
@@ -29,8 +28,8 @@ pub(crate) fn spec(plan: &Plan, contents: &ShownContents) -> v1::WorkflowSpec {
         Priority::Normal => v1::Priority::Normal,
         Priority::Low => v1::Priority::Low,
     };
-    let contents = |index| contents.contents().and_then(|contents| contents.steps.get(index));
-    let steps = plan.steps.iter().enumerate().map(|(index, plan)| step(plan, contents(index)));
+    let steps = plan.steps.iter().enumerate();
+    let steps = steps.map(|(index, plan)| step(plan, contents.step(index)));
     v1::WorkflowSpec {
         template: template as i32,
         steps: steps.collect(),
@@ -40,18 +39,43 @@ pub(crate) fn spec(plan: &Plan, contents: &ShownContents) -> v1::WorkflowSpec {
         on_late_success: on_late_success as i32,
         on_unknown: on_unknown as i32,
         priority: priority as i32,
-        labels: plan.labels.clone(),
-        client_ref: plan.client_ref.clone().unwrap_or_default(),
+        ..words(plan, contents)
     }
 }
 
-fn step(step: &StepPlan, contents: Option<&StepContents>) -> v1::Step {
+/// The caller's own words, and which of them are personal: those that are not shown are only named.
+pub(super) fn words(plan: &Plan, contents: &ShownContents) -> v1::WorkflowSpec {
+    let (mut labels, mut client_ref) = (plan.labels.clone(), plan.client_ref.as_deref());
+    if let Some((personal, reference)) = contents.words() {
+        labels.extend(personal.clone());
+        client_ref = client_ref.or(reference);
+    }
+    v1::WorkflowSpec {
+        labels,
+        client_ref: client_ref.unwrap_or_default().to_owned(),
+        personal_labels: contents.personal_labels(),
+        personal_client_ref: contents.is_client_ref_personal(),
+        ..v1::WorkflowSpec::default()
+    }
+}
+
+fn step(step: &StepPlan, contents: Option<ShownStep<'_>>) -> v1::Step {
     let channel = &step.channel;
-    let message = |it: &StepContents| options::with(content(&it.content), channel, &it.options);
+    let (recipient, message) = match contents {
+        Some(ShownStep::Whole(it)) => {
+            let message = options::with(content(&it.content), channel, &it.options);
+            (Some(address(channel, &it.recipient)), Some(message))
+        }
+        Some(ShownStep::Masked(recipient, said)) => {
+            let message = v1::Message { content: Some(masked(said)), ..v1::Message::default() };
+            (Some(address(channel, recipient)), Some(message))
+        }
+        None => (None, None),
+    };
     v1::Step {
         sender: Some(address(channel, &step.sender)),
-        recipient: contents.map(|it| address(channel, &it.recipient)),
-        message: contents.map(message),
+        recipient,
+        message,
         failover: step.failover.as_ref().map(failover),
     }
 }
@@ -71,6 +95,10 @@ pub(super) fn address(channel: &Channel, endpoint: &Endpoint) -> v1::Address {
             Endpoint::Number(number) => v1::address::Endpoint::Number(number.clone()),
         }),
     }
+}
+
+pub(super) fn masked(ContentOutline { kind, characters }: ContentOutline) -> message::Content {
+    message::Content::Masked(v1::Masked { kind: kind.to_string(), characters })
 }
 
 pub(super) fn content(content: &Content) -> message::Content {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{enums, event, fresh, state, summary, workflow};
 use crate::{
+    access::{Caller, Scope},
     api::ShownContents,
     machine::{
         AcceptedBy, CallFailure, EndState, Fact, FailoverCondition, Moment, Outcome, Plan,
@@ -371,6 +372,35 @@ fn what_the_old_apis_call_by_the_machine_s_names_has_the_same_names_here() {
     use StepStatus::{Active, Canceled, Expired, Failed, Met, Skipped, Waiting};
     for it in [Waiting, Active, Met, Failed, Expired, Skipped, Canceled] {
         assert_eq!(it.as_str(), enums::step_state(it).short_name());
+    }
+}
+
+#[test]
+fn personal_words_are_shown_with_contents_and_only_named_without() {
+    let mut request = plans::request(plan(), "hello");
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    request.plan.labels = [label("kind", "reminder")].into();
+    request.contents.labels = [label("customer", "Ann")].into();
+    request.contents.client_ref = Some("for Ann".to_owned());
+    let record = plans::record_of(WorkflowId(Uuid::from_u128(7)), at(START), request.clone());
+    let (_, state, _) = after(&failed_over());
+    let to = |scopes: &[Scope]| {
+        let caller = Caller { scopes: scopes.to_vec(), ..Caller::anonymous() };
+        ShownContents::to(&caller, request.contents.clone(), false)
+    };
+    for (contents, is_shown, is_named) in [
+        (to(&[Scope::Contents]), true, true),
+        (to(&Scope::FIRST), false, true),
+        (ShownContents::Dropped, false, false),
+    ] {
+        let whole = workflow(&record, &contents, &Progress::of(&state, []), Vec::new());
+        for spec in [whole.spec.unwrap(), summary(&record, &state, &contents).spec.unwrap()] {
+            assert_eq!(spec.labels["kind"], "reminder");
+            assert_eq!(spec.labels.get("customer").is_some_and(|it| it == "Ann"), is_shown);
+            assert_eq!(spec.client_ref == "for Ann", is_shown);
+            assert_eq!(spec.personal_labels == ["customer"], is_named);
+            assert_eq!(spec.personal_client_ref, is_named);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dispatch_contract::AttemptId;
 
-use super::{enums, number, spec, state, status, timestamp};
+use super::{enums, number, spec, spec::words, state, status, timestamp};
 use crate::{
     api::ShownContents,
     machine::{
@@ -30,12 +30,8 @@ pub(crate) fn summary(
     workflow: &Workflow,
     contents: &ShownContents,
 ) -> v1::Workflow {
-    let spec = v1::WorkflowSpec {
-        labels: record.plan.labels.clone(),
-        client_ref: record.plan.client_ref.clone().unwrap_or_default(),
-        ..v1::WorkflowSpec::default()
-    };
-    let spec = Some(spec).filter(|spec| *spec != v1::WorkflowSpec::default());
+    let spec =
+        Some(words(&record.plan, contents)).filter(|spec| *spec != v1::WorkflowSpec::default());
     without_timeline(record, &Progress::of(workflow, []), spec, contents.state())
 }
 

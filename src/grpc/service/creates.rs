@@ -32,7 +32,8 @@ struct NewRequest {
 /// A request of a batch, after its check.
 enum Batched {
     Preview(Box<CreateWorkflowResponse>),
-    New(View),
+    /// With the caller's own words, for its answer.
+    New(View, Contents),
     Refused(View, Error),
 }
 
@@ -49,9 +50,9 @@ impl DispatchService {
             Err(error) => return self.repeated(caller, &request, view, error).await,
         };
         let requester = self.requester(caller)?;
-        let tenant = Arc::clone(&caller.tenant);
+        let (tenant, words) = (Arc::clone(&caller.tenant), asked.contents.words());
         let made = self.engine.create(tenant, asked, request_id, requester).await;
-        let answer = self.created(caller, &request, view, made).await;
+        let answer = self.created(caller, &request, (view, words), made).await;
         drop(place);
         answer
     }
@@ -72,8 +73,9 @@ impl DispatchService {
                 Ok(Prepared::New(new)) => {
                     let NewRequest { asked: one, request_id, place } = *new;
                     places.push(place);
+                    let words = one.contents.words();
                     asked.push((one, request_id));
-                    Batched::New(view)
+                    Batched::New(view, words)
                 }
                 Err(error) => Batched::Refused(view, error),
             })
@@ -85,9 +87,9 @@ impl DispatchService {
         for (request, prepared) in requests.iter().zip(prepared) {
             results.push(match prepared {
                 Ok(Batched::Preview(preview)) => Ok(*preview),
-                Ok(Batched::New(view)) => {
+                Ok(Batched::New(view, words)) => {
                     let made = made.next().unwrap_or(Err(EngineError::Unavailable));
-                    self.created(caller, request, view, made).await
+                    self.created(caller, request, (view, words), made).await
                 }
                 Ok(Batched::Refused(view, error)) => {
                     self.repeated(caller, request, view, error).await
@@ -99,12 +101,12 @@ impl DispatchService {
         Ok(results)
     }
 
-    /// What the engine made of a request.
+    /// What the engine made of a request with these personal words of the caller's.
     async fn created(
         &self,
         caller: &Caller,
         request: &CreateWorkflowRequest,
-        view: View,
+        (view, words): (View, Contents),
         made: Result<Created, EngineError>,
     ) -> Result<CreateWorkflowResponse, Error> {
         let Created { id, new } = match made {
@@ -113,12 +115,12 @@ impl DispatchService {
         };
         let Some(new) = new else { return self.existing(caller, id, view).await };
         let workflow = Some(match view {
-            // It was sealed just now, and a summary shows nothing of it.
+            // It was sealed just now, and a summary shows these alone: nothing has to be opened.
             View::Summary => {
-                let contents = ShownContents::Shown(Contents::default());
+                let contents = ShownContents::to(caller, words, new.state.has_ended());
                 render::summary(&new.record, &new.state, &contents)
             }
-            View::Basic => self.fresh(&new),
+            View::Basic => self.fresh(caller, &new),
             View::Full => self.show(caller, id, view).await?,
         });
         Ok(CreateWorkflowResponse { workflow, already_existed: false, warnings: Vec::new() })
@@ -178,7 +180,7 @@ impl DispatchService {
             Some(self.access.admit(caller, &**self.engine.reader(), now.engine)?)
         };
         let routes = self.engine.routes();
-        let rules = parse::TenantRoutes::of(&self.engine, &routes, &caller.tenant);
+        let rules = parse::TenantRoutes::of(&self.engine, &self.access, &routes, &caller.tenant);
         let asked = parse::create_request(request, &rules, now.wall).map_err(Error::Invalid)?;
         if let Some(place) = place {
             let request_id = Some(request.request_id.clone()).filter(|id| !id.is_empty());
@@ -197,8 +199,9 @@ impl DispatchService {
     }
 
     /// A workflow just after its creation.
-    fn fresh(&self, NewWorkflow { record, state, facts }: &NewWorkflow) -> v1::Workflow {
-        let contents = ShownContents::of(&self.engine, record);
+    fn fresh(&self, caller: &Caller, new: &NewWorkflow) -> v1::Workflow {
+        let NewWorkflow { record, state, facts } = new;
+        let contents = ShownContents::of(&self.engine, caller, record, state.has_ended());
         render::fresh(record, &contents, state).unwrap_or_else(|| {
             let progress = Progress::of(state, facts);
             render::workflow(record, &contents, &progress, Vec::new())
@@ -217,7 +220,7 @@ impl View {
 /// The workflow that would be created; nothing is kept, and it has no id.
 fn preview(caller: &Caller, asked: WorkflowRequest, request_id: &str, view: View) -> v1::Workflow {
     let WorkflowRequest { plan, contents } = asked;
-    let contents = ShownContents::Shown(contents);
+    let contents = ShownContents::to(caller, contents, false);
     v1::Workflow {
         spec: (view != View::Summary).then(|| render::spec(&plan, &contents)),
         contents: contents.state() as i32,

@@ -300,6 +300,12 @@ pub(super) const MESSAGES: &[Spoiled] = &[
         "this channel cannot send template",
     ),
     (
+        "what was masked in an answer",
+        |s| say(s, 0, Content::Masked(v1::Masked { kind: "text".into(), characters: 7 })),
+        "steps[0].message.masked",
+        "must not be given",
+    ),
+    (
         "a picture without a URL",
         |s| say(s, 0, image("", "")),
         "steps[0].message.image.url",
@@ -725,6 +731,27 @@ pub(super) const WHOLE: &[Spoiled] = &[
         |s| s.labels = [("k".into(), "private\u{202e}".into())].into(),
         "labels",
         "each key and each value must hold printable characters only",
+    ),
+    (
+        "a personal label that there is not",
+        |s| s.personal_labels = vec!["private".into()],
+        "personal_labels[0]",
+        "must be the key of one of `labels`",
+    ),
+    (
+        "a personal label named twice",
+        |s| {
+            s.labels = [("k".into(), "private".into())].into();
+            s.personal_labels = vec!["k".into(), "k".into()];
+        },
+        "personal_labels[1]",
+        "must not be named twice",
+    ),
+    (
+        "a label whose key contains the recipient",
+        |s| s.labels = [(format!("of {NUMBER}"), "v".into())].into(),
+        "labels",
+        "no key may contain a recipient",
     ),
     (
         "a client_ref of blanks",

@@ -89,8 +89,10 @@ pub(super) fn rich() -> WorkflowSpec {
         on_late_success: 2,
         on_unknown: 2,
         priority: 1,
-        labels: [("k".to_owned(), "v".to_owned())].into(),
+        labels: [("k", "v"), ("customer", "Ann")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         client_ref: "order-17".to_owned(),
+        personal_labels: vec!["customer".to_owned()],
+        personal_client_ref: true,
     }
 }
 

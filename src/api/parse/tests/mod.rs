@@ -3,6 +3,7 @@
 
 mod files;
 mod good;
+mod personal;
 mod requests;
 mod wrong;
 
