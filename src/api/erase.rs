@@ -63,7 +63,7 @@ pub(crate) async fn erase_for_caller(
     }
     let now = engine.clock().moment();
     let has_more = found.has_more;
-    let is_nothing = found.workflows() == 0;
+    let is_nothing = found.is_empty();
     let erasure = Arc::new(Erasure {
         id: new_id(now.engine),
         tenant: order.tenant,
@@ -75,8 +75,8 @@ pub(crate) async fn erase_for_caller(
             is_operator: caller.is_operator(),
         },
         extent: match order.subject {
-            ErasureSubject::Person(_) => ErasureExtent::Person(found.slots),
-            ErasureSubject::Named(_) => ErasureExtent::Named(found.slots),
+            ErasureSubject::Person(_) => ErasureExtent::Person(found.traces),
+            ErasureSubject::Named(_) => ErasureExtent::Named(found.traces.slots),
             ErasureSubject::All => ErasureExtent::All(now.engine),
         },
         certificate: None,
@@ -201,6 +201,8 @@ fn certificate_of(
         subject: subject.to_owned(),
         workflow_count: count(erased.workflows),
         canceled_count: count(erased.canceled),
+        inbound_message_count: count(erased.messages),
+        opt_out_count: count(erased.opt_outs),
         may_still_arrive_count: count(erased.may_arrive_count),
         may_still_arrive: erased.may_arrive.iter().map(ToString::to_string).collect(),
         workflows: workflows.collect(),

@@ -180,6 +180,7 @@ fn certified(certificate: &ErasureCertificate) -> String {
     let mut text = format!(
         "erased: the contents of {workflow_count} workflows, {canceled_count} of them open and canceled"
     );
+    text.push_str(&beside(certificate.inbound_message_count, certificate.opt_out_count));
     if *may_still_arrive_count > 0 {
         text.push_str(&format!("\n{may_still_arrive_count} messages may still arrive:"));
         for attempt in &certificate.may_still_arrive {
@@ -203,6 +204,19 @@ fn would_be(preview: &ErasurePreview, has_more: bool) -> String {
     if preview.other_address_count > 0 {
         let others = preview.other_address_count;
         text.push_str(&format!("\nand with them {others} other addresses in those workflows"));
+    }
+    text.push_str(&beside(preview.inbound_message_count, preview.opt_out_count));
+    text
+}
+
+/// What there is of a person beside workflows.
+fn beside(messages: u32, opt_outs: u32) -> String {
+    let mut text = String::new();
+    if messages > 0 {
+        text.push_str(&format!("\nand {messages} messages that they wrote"));
+    }
+    if opt_outs > 0 {
+        text.push_str(&format!("\nand who stands in {opt_outs} opt-outs, which go on counting"));
     }
     text
 }

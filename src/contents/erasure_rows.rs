@@ -36,11 +36,22 @@ pub struct ErasedSlot {
     pub workflow: WorkflowId,
 }
 
+/// What there is of a person, as far as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonTraces {
+    /// The workflows in which they are reached.
+    pub slots: Vec<ErasedSlot>,
+    /// The ids of what they wrote.
+    pub messages: Vec<Uuid>,
+    /// The keys of their rows on the list of opt-outs: who it is is forgotten, and they go on counting.
+    pub opt_outs: Vec<Vec<u8>>,
+}
+
 /// Which workflows are erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErasureExtent {
-    /// Those of a person, as far as they were found.
-    Person(Vec<ErasedSlot>),
+    /// Those of a person, and what else there is of them.
+    Person(PersonTraces),
     /// Those that were named.
     Named(Vec<ErasedSlot>),
     /// All of a tenant's, or everybody's, that were created by then, in engine time.
@@ -92,7 +103,9 @@ impl Erasure {
     /// The slots that it is about, where they are known one by one.
     pub fn slots(&self) -> &[ErasedSlot] {
         match &self.extent {
-            ErasureExtent::Person(slots) | ErasureExtent::Named(slots) => slots,
+            ErasureExtent::Person(PersonTraces { slots, .. }) | ErasureExtent::Named(slots) => {
+                slots
+            }
             ErasureExtent::All(_) => &[],
         }
     }
@@ -251,7 +264,12 @@ mod tests {
     fn what_was_written_down_is_read_again_however_much_it_is() {
         let settings = MemoryStore::new().settings();
         for (id, count) in [(3, 0), (1, 1), (2, 2_000), (4, 20_000)] {
-            let kept = erasure(id, ErasureExtent::Person(slots(count)));
+            let traces = PersonTraces {
+                slots: slots(count),
+                messages: (0..count).map(|at| Uuid::from_u128(u128::from(at))).collect(),
+                opt_outs: vec![vec![7; 90]; 3],
+            };
+            let kept = erasure(id, ErasureExtent::Person(traces));
             keep_erasure(&*settings, &kept).unwrap();
             assert_eq!(kept_erasure(&*settings, kept.id), Ok(Some(kept)));
         }
@@ -293,7 +311,7 @@ mod tests {
     #[test]
     fn a_part_that_is_missing_is_damage_and_not_a_smaller_erasure() {
         let settings = MemoryStore::new().settings();
-        let kept = erasure(1, ErasureExtent::Person(slots(5_000)));
+        let kept = erasure(1, ErasureExtent::Named(slots(5_000)));
         keep_erasure(&*settings, &kept).unwrap();
         let missing = SettingChange::remove(Kind::Erasure, key(kept.id, 2));
         settings.write(vec![missing]).unwrap();

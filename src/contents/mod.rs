@@ -43,8 +43,8 @@ pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
 pub use erasure_rows::{
-    ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, erasure_done, erasures, forget_erasures,
-    keep_erasure, kept_erasure,
+    ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, erasure_done, erasures,
+    forget_erasures, keep_erasure, kept_erasure,
 };
 pub use family::Family;
 pub use keeper::{ContentsKeeper, FreshKey, Unopened};

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::{Command, Engine, EngineError, MarkedErased};
 use crate::{
     contents::{
-        Contents, ErasedSlot, Erasure, ErasureExtent, Family, NoteError, SlotError, Unopened,
-        forget_erasures, keep_erasure, normal_form,
+        Contents, ErasedSlot, Erasure, ErasureExtent, Family, NoteError, PersonTraces, SlotError,
+        Unopened, forget_erasures, keep_erasure, normal_form,
     },
     machine::{ProgressState, Workflow, WorkflowId},
     store::{Filter, KeySlot, Page, Record, StoreError},
@@ -51,8 +51,8 @@ pub enum ErasureSubject {
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundContents {
-    /// The slots; none where all are meant: those are looked for page by page.
-    pub slots: Vec<ErasedSlot>,
+    /// The slots; none where all are meant: those are looked for page by page. And of a person what else there is.
+    pub traces: PersonTraces,
     /// How many workflows there are, by state.
     pub by_state: BTreeMap<&'static str, usize>,
     /// How many of them are open.
@@ -70,6 +70,10 @@ pub struct ErasedContents {
     pub workflows: usize,
     /// How many of them were open, and are canceled.
     pub canceled: usize,
+    /// How many messages that a person wrote.
+    pub messages: usize,
+    /// In how many rows on the list of opt-outs it is forgotten who stands there.
+    pub opt_outs: usize,
     /// The first of the attempts whose messages may still arrive.
     pub may_arrive: Vec<AttemptId>,
     /// How many of those there are.
@@ -110,6 +114,12 @@ impl FoundContents {
     /// How many workflows were found.
     pub fn workflows(&self) -> usize {
         self.by_state.values().sum()
+    }
+
+    /// Whether there is nothing to be erased.
+    pub fn is_empty(&self) -> bool {
+        let PersonTraces { messages, opt_outs, .. } = &self.traces;
+        self.workflows() == 0 && messages.is_empty() && opt_outs.is_empty()
     }
 
     fn add(&mut self, workflow: &Workflow) {
@@ -181,16 +191,20 @@ impl Engine {
             if recipients.is_disjoint(&forms) {
                 continue;
             }
-            if found.slots.len() == MOST_ERASED_AT_ONCE {
+            if found.traces.slots.len() == MOST_ERASED_AT_ONCE {
                 found.has_more = true;
                 break;
             }
             let Some(workflow) = self.0.reader.workflow(id)? else { continue };
             found.add(&workflow);
-            found.slots.push(ErasedSlot { slot, workflow: id });
+            found.traces.slots.push(ErasedSlot { slot, workflow: id });
             others.extend(recipients.difference(&forms).map(|form| form.to_string()));
         }
         found.other_addresses = others.len();
+        found.traces.opt_outs = self.opt_outs().of_person(whose, &asked)?;
+        found.traces.messages = self.inbound_messages().of_person(whose, &asked)?;
+        found.has_more |= found.traces.messages.len() > MOST_ERASED_AT_ONCE;
+        found.traces.messages.truncate(MOST_ERASED_AT_ONCE);
         Ok(found)
     }
 
@@ -209,7 +223,7 @@ impl Engine {
                 continue;
             }
             found.add(&workflow);
-            found.slots.push(ErasedSlot { slot, workflow: id });
+            found.traces.slots.push(ErasedSlot { slot, workflow: id });
         }
         Ok(found)
     }
@@ -329,7 +343,25 @@ impl Engine {
         }
         self.destroy(erasure.slots()).await?;
         self.0.metrics.contents_erased(erased.workflows);
+        if let ErasureExtent::Person(PersonTraces { messages, opt_outs, .. }) = &erasure.extent {
+            (erased.messages, erased.opt_outs) = self.forget_beside(messages, opt_outs).await?;
+        }
         Ok(erased)
+    }
+
+    /// Erases what a person wrote, and who it is that wants no messages.
+    async fn forget_beside(
+        &self,
+        messages: &[Uuid],
+        opt_outs: &[Vec<u8>],
+    ) -> Result<(usize, usize), ErasureError> {
+        let (this, messages, opt_outs) = (self.clone(), messages.to_vec(), opt_outs.to_vec());
+        beside(move || {
+            let erased = this.inbound_messages().erase(&messages)?;
+            this.opt_outs().forget(&opt_outs)?;
+            Ok((erased, opt_outs.len()))
+        })
+        .await
     }
 
     /// Page by page. What is created meanwhile is not meant.

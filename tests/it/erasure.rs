@@ -10,13 +10,15 @@ use dispatch::{
     engine::ResumePolicy,
     machine::WorkflowId,
     pb::v1::{
-        BackupRequest, ContentsState, EraseRequest, EraseResponse, ErasureCertificate, EventKind,
-        EverybodyToErase, ListAuditRequest, OpenWhenErased, PersonToErase, TenantToErase,
-        VerifyErasureRequest, Workflow, WorkflowSpec, WorkflowState, WorkflowsToErase,
+        Address, BackupRequest, BatchCreateOptOutsRequest, ContentsState, EraseRequest,
+        EraseResponse, ErasureCertificate, EventKind, EverybodyToErase, ListAuditRequest,
+        ListOptOutsRequest, OpenWhenErased, OptOut, PersonToErase, TenantToErase,
+        VerifyErasureRequest, Workflow, WorkflowSpec, WorkflowState, WorkflowsToErase, address,
         erase_request::Subject,
     },
     store::{ApiDialect, SledOptions, SledStore},
 };
+use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, Inbound, InboundMessage};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -710,4 +712,60 @@ async fn what_was_erased_since_a_backup_is_erased_of_what_is_restored_from_it() 
         "{restored:?}"
     );
     assert!(!path("bare/contents").exists());
+}
+
+/// What a person wrote goes with them, and that they want no messages counts on without anybody knowing who they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_wrote_is_erased_and_their_stop_counts_on_without_their_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&on(&folder.path().join("data"))).await;
+    let id = failed_over(&running).await;
+    let other = "447700900999";
+    let wrote = |from: &str, id: &str| {
+        Inbound::Message(InboundMessage {
+            id: id.to_owned(),
+            from: Endpoint::Number(from.to_owned()),
+            to: ChannelSender { channel: Channel::SMS, id: "DISPATCH".to_owned() },
+            content: vec![Content::Text(format!("from {from}"))],
+            quoted_id: None,
+            quoted_attempt: None,
+            provider_time: None,
+        })
+    };
+    let heard = vec![wrote(NUMBER, "1"), wrote(other, "2")];
+    running.service.engine.inbound("sandbox", "sandbox", heard).await.unwrap();
+    let stop = |number: &str| {
+        let endpoint = Some(address::Endpoint::Number(number.to_owned()));
+        let recipient = Some(Address { channel: "sms".to_owned(), endpoint });
+        OptOut { recipient, ..OptOut::default() }
+    };
+    let opt_outs = vec![stop(NUMBER), stop(other)];
+    let asked = BatchCreateOptOutsRequest { opt_outs, tenant: String::new() };
+    running.client.opt_outs().batch_create_opt_outs(asked).await.unwrap();
+
+    let looked = EraseRequest { dry_run: true, ..person(&[NUMBER]) };
+    let preview = erase(&running.client, looked).await.preview.unwrap();
+    let counts = (preview.workflow_count, preview.inbound_message_count, preview.opt_out_count);
+    assert_eq!(counts, (1, 1, 1));
+    let told = certificate(&running.client, person(&["+44 7700 900871"])).await;
+    let counts = (told.workflow_count, told.inbound_message_count, told.opt_out_count);
+    assert_eq!(counts, (1, 1, 1));
+    assert!(!is_shown(&running.get(&id).await));
+
+    let messages = running.service.engine.inbound_messages();
+    assert_eq!(messages.of_person(None, &[NUMBER]), Ok(vec![]));
+    assert_eq!(messages.of_person(None, &[other]).unwrap().len(), 1, "nobody else's is gone");
+    let listed = running.client.opt_outs().list_opt_outs(ListOptOutsRequest::default()).await;
+    let listed = listed.unwrap().into_inner().opt_outs;
+    let shown = |row: &OptOut| row.recipient.as_ref().and_then(|it| it.endpoint.clone());
+    let shown: Vec<_> = listed.iter().filter_map(shown).collect();
+    assert!(shown == [address::Endpoint::Number(other.to_owned())], "the other one alone");
+    // Told again by its provider it stays gone, and the SMS to them is held back.
+    running.service.engine.inbound("sandbox", "sandbox", vec![wrote(NUMBER, "1")]).await.unwrap();
+    assert_eq!(messages.of_person(None, &[NUMBER]), Ok(vec![]));
+    running.script(PERSON, "accept; deliver 1s").await;
+    let held_back = running.create(messenger_sms(PERSON, NUMBER, "60s")).await;
+    running.advance(Duration::from_secs(600)).await;
+    assert_eq!(running.get(&held_back).await.state(), WorkflowState::Failed);
+    running.stop().await;
 }

@@ -304,7 +304,7 @@ async fn without_the_scope_addresses_show_their_ends_and_texts_their_kind_and_le
         assert_eq!(spec.personal_labels, ["customer"]);
         assert!(spec.client_ref.is_empty() && spec.personal_client_ref);
         let steps = spec.steps;
-        let told: Vec<_> = steps.iter().map(|step| whom_and_what(step)).collect();
+        let told: Vec<_> = steps.iter().map(whom_and_what).collect();
         let said = ("text".to_owned(), TEXT.chars().count() as u32);
         assert_eq!(told, [("9…45".to_owned(), said.clone()), ("44…871".to_owned(), said)]);
         assert!(steps[0].sender.is_some() && steps[0].failover.is_some(), "the rest is shown");
