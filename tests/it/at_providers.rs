@@ -77,7 +77,7 @@ public_url = "http://{http}"
 [[access.keys]]
 id = "me"
 secret = "a secret of the tests"
-scopes = ["create", "read", "admin", "operator"]
+scopes = ["create", "read", "admin", "operator", "contents"]
 {}"#,
             configured(&server.url)
         );
