@@ -28,7 +28,7 @@ pub const SEALED: u8 = 1;
 /// The longest text that is sealed or opened, in bytes: four times what a workflow may weigh.
 pub const TEXT_BYTES: usize = 1 << 20;
 /// A text of this length may repeat itself.
-const COMPRESSED_FROM: usize = 256;
+const COMPRESSED_FROM: usize = 128;
 const TAG: usize = 16;
 
 /// How a text is packed.
