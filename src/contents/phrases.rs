@@ -39,23 +39,57 @@ const PHRASES: [&[u8]; 255] = [
     b"confirm", b"ook for", b"has been",
 ];
 
-/// The phrases that begin with each byte, the longest first.
-static BY_FIRST_BYTE: LazyLock<Vec<Vec<KnownPhrase>>> = LazyLock::new(|| {
-    let mut by_first_byte = vec![Vec::new(); 256];
-    // Later ones are longer.
-    for (number, bytes) in PHRASES.iter().enumerate().rev() {
-        let mask = u64::MAX >> (8 * (LONGEST - bytes.len()));
-        by_first_byte[usize::from(bytes[0])].push(KnownPhrase {
-            word: word_at(bytes),
-            mask,
-            length: bytes.len(),
-            number: number as u8,
-        });
-    }
-    by_first_byte
-});
+/// The phrases, as a text is cut into them.
+static LOOKUP: LazyLock<Lookup> = LazyLock::new(Lookup::of_phrases);
 
-#[derive(Clone)]
+struct Lookup {
+    /// Where the phrases stand that begin with two bytes, by those: few do with any two.
+    by_first_two: Vec<std::ops::Range<u16>>,
+    /// Those of two bytes and more, by their first two, the longest first.
+    longer: Vec<KnownPhrase>,
+    /// The number of the phrase that is one byte.
+    single: [Option<u8>; 256],
+}
+
+impl Lookup {
+    fn of_phrases() -> Lookup {
+        let (mut longer, mut single) = (Vec::new(), [None; 256]);
+        for (number, bytes) in PHRASES.iter().enumerate() {
+            match bytes {
+                [byte] => single[usize::from(*byte)] = Some(number as u8),
+                _ => longer.push(KnownPhrase::of(bytes, number as u8)),
+            }
+        }
+        longer.sort_by_key(|phrase| (first_two(phrase.word), std::cmp::Reverse(phrase.length)));
+        let mut by_first_two = vec![0..0; 1 << 16];
+        for (at, phrase) in (0..).zip(&longer) {
+            let range = &mut by_first_two[first_two(phrase.word)];
+            let is_first = range.start == range.end;
+            let begin = if is_first { at } else { range.start };
+            *range = begin..at + 1;
+        }
+        Lookup { by_first_two, longer, single }
+    }
+
+    /// The longest phrase that `rest` begins with, and its length.
+    fn longest(&self, rest: &[u8]) -> Option<(u8, usize)> {
+        let word = word_at(rest);
+        let std::ops::Range { start, end } = self.by_first_two[first_two(word)];
+        let candidates = &self.longer[usize::from(start)..usize::from(end)];
+        let fits = |phrase: &&KnownPhrase| {
+            phrase.length <= rest.len() && word & phrase.mask == phrase.word
+        };
+        match candidates.iter().find(fits) {
+            Some(phrase) => Some((phrase.number, phrase.length)),
+            None => self.single[usize::from(*rest.first()?)].map(|number| (number, 1)),
+        }
+    }
+}
+
+fn first_two(word: u64) -> usize {
+    (word & 0xffff) as usize
+}
+
 struct KnownPhrase {
     /// Its bytes, and zeros.
     word: u64,
@@ -63,6 +97,13 @@ struct KnownPhrase {
     mask: u64,
     length: usize,
     number: u8,
+}
+
+impl KnownPhrase {
+    fn of(bytes: &[u8], number: u8) -> KnownPhrase {
+        let mask = u64::MAX >> (8 * (LONGEST - bytes.len()));
+        KnownPhrase { word: word_at(bytes), mask, length: bytes.len(), number }
+    }
 }
 
 /// The first eight bytes; zeros where there are fewer.
@@ -81,14 +122,10 @@ fn word_at(bytes: &[u8]) -> u64 {
 pub(super) fn write(text: &[u8], into: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(first) = rest.first() {
-        let word = word_at(rest);
-        let fits = |phrase: &&KnownPhrase| {
-            phrase.length <= rest.len() && word & phrase.mask == phrase.word
-        };
-        match BY_FIRST_BYTE[usize::from(*first)].iter().find(fits) {
-            Some(phrase) => {
-                into.push(phrase.number);
-                rest = &rest[phrase.length..];
+        match LOOKUP.longest(rest) {
+            Some((number, length)) => {
+                into.push(number);
+                rest = &rest[length..];
             }
             None => {
                 into.extend([LITERAL, *first]);

@@ -27,8 +27,10 @@ use crate::{machine::WorkflowId, store::KeySlot};
 pub const SEALED: u8 = 1;
 /// The longest text that is sealed or opened, in bytes: four times what a workflow may weigh.
 pub const TEXT_BYTES: usize = 1 << 20;
-/// A text of this length may repeat itself.
+/// A text of this length may repeat itself. One that phrases make shorter by a quarter is a sentence, and hardly does before
+/// it is long.
 const COMPRESSED_FROM: usize = 128;
+const SENTENCE_UP_TO: usize = 400;
 const TAG: usize = 16;
 
 /// How a text is packed.
@@ -175,7 +177,8 @@ fn pack(text: &[u8], into: &mut Vec<u8>) {
     into.push(IN_PHRASES);
     phrases::write(text, into);
     let mut packed = into.len() - begin - 1;
-    if text.len() >= COMPRESSED_FROM {
+    let is_sentence = text.len() < SENTENCE_UP_TO && 4 * packed < 3 * text.len();
+    if text.len() >= COMPRESSED_FROM && !is_sentence {
         let block = block::compress(text);
         let mut length = [0; 4];
         let length = varint(text.len(), &mut length);
