@@ -43,12 +43,14 @@ pub struct AgePass {
 }
 
 /// What a pass did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgedOut {
     /// How many keys it destroyed.
     pub keys: usize,
     /// Whether there may be more to do already: its time was up.
     pub has_more: bool,
+    /// The first failure, of the disk or of a store that could not be read. Nothing else waits for it, and it is tried again.
+    pub failed: Option<NoteError>,
 }
 
 impl ContentsRetention {
@@ -74,9 +76,6 @@ impl ContentsRetention {
 
 impl AgePass {
     /// Looks at the files whose time it is, until that has taken as long as `budget`; at one file at least.
-    ///
-    /// # Errors
-    /// If the disk fails, or the store cannot be read. What was destroyed stays so.
     pub fn run(
         &mut self,
         keeper: &ContentsKeeper,
@@ -84,7 +83,7 @@ impl AgePass {
         now: UnixMillis,
         kept: &ContentsRetention,
         budget: Duration,
-    ) -> Result<AgedOut, NoteError> {
+    ) -> AgedOut {
         if self.kept != *kept {
             *self = AgePass { kept: kept.clone(), next_look: BTreeMap::new() };
         }
@@ -102,12 +101,15 @@ impl AgePass {
             looked += 1;
             let is_filling = place + FILLING >= segments.len();
             let look = Look { keeper, reader, now, kept: &self.kept };
-            let (due, next) = look.at(*segment, is_filling)?;
-            keeper.keys.destroy(Family::Workflow, &due)?;
-            aged.keys += due.len();
+            let Seen { due, next, failed } = look.at(*segment, is_filling);
+            let destroyed = keeper.keys.destroy(Family::Workflow, &due);
+            let soon = now.plus(look.rest());
+            let next = if destroyed.is_ok() { next } else { soon };
+            aged.keys += if destroyed.is_ok() { due.len() } else { 0 };
+            aged.failed = aged.failed.or(failed).or(destroyed.err().map(NoteError::Keys));
             self.next_look.insert(*segment, next);
         }
-        Ok(aged)
+        aged
     }
 }
 
@@ -118,30 +120,48 @@ struct Look<'a> {
     kept: &'a ContentsRetention,
 }
 
+/// What was seen in a segment.
+struct Seen {
+    /// The keys that are due.
+    due: Vec<KeySlot>,
+    /// When it is to be looked at again.
+    next: UnixMillis,
+    failed: Option<NoteError>,
+}
+
 impl Look<'_> {
-    /// The keys of a segment that are due, and when it is to be looked at again.
-    fn at(&self, segment: u32, is_filling: bool) -> Result<(Vec<KeySlot>, UnixMillis), NoteError> {
+    /// For so long a segment is left alone.
+    fn rest(&self) -> Duration {
+        LOOK_EVERY.max(self.kept.shortest() / 100)
+    }
+
+    fn at(&self, segment: u32, is_filling: bool) -> Seen {
         let never = UnixMillis(u64::MAX);
+        let soon = self.now.plus(self.rest());
         let owned = match self.keeper.keys.owned(Family::Workflow, segment) {
             Ok(owned) => owned,
-            Err(error @ SlotError::Io(_)) => return Err(error.into()),
+            Err(error @ SlotError::Io(_)) => {
+                return Seen { due: Vec::new(), next: soon, failed: Some(error.into()) };
+            }
             // Told at the start; nothing in it can be destroyed.
-            Err(_) => return Ok((Vec::new(), never)),
+            Err(_) => return Seen { due: Vec::new(), next: never, failed: None },
         };
-        let mut due = Vec::new();
+        let (mut due, mut failed) = (Vec::new(), None);
         // What has not ended yet is due so much later at the earliest.
         let not_before = self.now.plus(self.kept.shortest());
         let mut next = if is_filling { not_before } else { never };
         for (slot, owner) in owned {
-            let due_at = self.due_at(owners::workflow(owner))?.unwrap_or(not_before);
-            if due_at <= self.now {
-                due.push(slot);
-            } else {
-                next = next.min(due_at);
+            match self.due_at(owners::workflow(owner)) {
+                Ok(Some(due_at)) if due_at <= self.now => due.push(slot),
+                Ok(due_at) => next = next.min(due_at.unwrap_or(not_before)),
+                // One that is damaged keeps its own contents alone.
+                Err(error) => {
+                    next = next.min(not_before);
+                    failed = failed.or(Some(error));
+                }
             }
         }
-        let rest = LOOK_EVERY.max(self.kept.shortest() / 100);
-        Ok((due, next.max(self.now.plus(rest))))
+        Seen { due, next: next.max(soon), failed }
     }
 
     /// When a workflow's contents are due; `None` if it has not ended.

@@ -15,6 +15,8 @@ mod age;
 mod content_keys;
 #[allow(clippy::module_inception, reason = "the room is called after what it is about")]
 mod contents;
+#[cfg(test)]
+mod damaged;
 mod erasure_rows;
 mod family;
 mod index_file;

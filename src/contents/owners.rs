@@ -128,11 +128,22 @@ impl ContentsKeeper {
     }
 
     fn note_again(&self, reader: &dyn Reader, id: WorkflowId) -> Result<(), NoteError> {
-        let Some(record) = reader.record(id)? else { return Ok(()) };
+        let record = match reader.record(id) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(()),
+            // It is told where it is asked for, and is not to keep all others from being noted.
+            Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let slot = record.contents.slot;
+        if let Err(error @ SlotError::Io(_)) = self.keys.key(Family::Workflow, slot) {
+            // It may be read the next time.
+            return Err(error.into());
+        }
         match self.open(&record) {
             Ok(contents) => {
                 // A key that was lost since is found by nobody.
-                let _ = self.note_owner(id, record.contents.slot, &contents);
+                let _ = self.note_owner(id, slot, &contents);
             }
             // Nothing is left to be found.
             Err(Unopened::Gone | Unopened::Unreadable(_)) => {}

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::contents;
 use crate::{
     access::{Access, REPORT_EVERY},
-    contents::{AgePass, ContentsRetention, KeyRing, NoteError},
+    contents::{AgePass, ContentsRetention, KeyRing},
     current::Current,
     engine::Engine,
 };
@@ -76,19 +76,19 @@ async fn tend_contents(engine: &Engine, pass: &Arc<Mutex<AgePass>>, kept: Arc<Co
     let (of_pass, of_engine) = (Arc::clone(pass), engine.clone());
     let done = tokio::task::spawn_blocking(move || {
         let (keeper, reader) = (of_engine.contents(), &**of_engine.reader());
-        keeper.note_journal(reader)?;
+        let noted = keeper.note_journal(reader);
         let now = of_engine.clock().now();
         let mut pass = of_pass.lock().unwrap_or_else(PoisonError::into_inner);
-        let aged = pass.run(keeper, reader, now, &kept, AGE_BUDGET)?;
+        let aged = pass.run(keeper, reader, now, &kept, AGE_BUDGET);
         of_engine.metrics().contents_aged_out(aged.keys);
-        Ok::<_, NoteError>(())
+        noted.and(aged.failed.map_or(Ok(()), Err))
     });
     if let Ok(Err(error)) = done.await {
         let (why, level) = (error.to_string(), tracing::Level::ERROR);
         if engine.log_limit().admits(level, "untended_contents", "", &why) {
             tracing::error!(
                 why,
-                "keys of contents could not be gone through, and none is destroyed by age"
+                "not all keys of contents could be gone through: some may not be found, or not be destroyed by age"
             );
         }
     }

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    contents::Unopened,
+    contents::{Unopened, damaged::DamagedReader},
     machine::Moment,
     shared::{engines, plans},
     store::{MemoryStore, Record, Store},
@@ -46,8 +46,8 @@ impl Kept {
     /// How many keys a pass destroys then.
     fn pass(&mut self, now: UnixMillis) -> usize {
         let reader = self.store.reader();
-        let aged = self.pass.run(&self.keeper, &*reader, now, &self.retention, BUDGET).unwrap();
-        assert!(!aged.has_more);
+        let aged = self.pass.run(&self.keeper, &*reader, now, &self.retention, BUDGET);
+        assert!(!aged.has_more && aged.failed.is_none());
         aged.keys
     }
 
@@ -123,11 +123,31 @@ fn each_file_is_looked_at_when_its_next_key_can_be_due_and_a_round_ends_in_time(
     let reader = kept.store.reader();
     let retention = kept.retention.clone();
     let run = |kept: &mut Kept, now, budget| {
-        kept.pass.run(&kept.keeper, &*reader, now, &retention, budget).unwrap()
+        kept.pass.run(&kept.keeper, &*reader, now, &retention, budget)
     };
-    assert_eq!(run(&mut kept, at(HOUR), Duration::ZERO), AgedOut { keys: 1, has_more: true });
+    assert_eq!(
+        run(&mut kept, at(HOUR), Duration::ZERO),
+        AgedOut { keys: 1, has_more: true, failed: None }
+    );
     assert_eq!(run(&mut kept, at(HOUR), BUDGET), AgedOut::default());
     assert!(!kept.opens(&first));
-    assert_eq!(run(&mut kept, at(2 * HOUR), BUDGET), AgedOut { keys: 1, has_more: false });
+    assert_eq!(run(&mut kept, at(2 * HOUR), BUDGET), AgedOut { keys: 1, ..AgedOut::default() });
     assert!(!kept.opens(&last));
+}
+
+/// One that is damaged keeps its own contents, and nobody else's.
+#[test]
+fn what_cannot_be_read_keeps_no_others_from_being_forgotten() {
+    let mut kept = Kept::new(usual(HOUR));
+    let damaged = kept.ended("default", 1, at(Duration::ZERO));
+    let beside = kept.ended("default", 2, at(Duration::ZERO));
+    while kept.keeper.take().unwrap().slot.segment() < 3 {}
+    let later = kept.ended("default", 3, at(Duration::ZERO));
+    let reader = DamagedReader { inner: kept.store.reader(), damaged: damaged.id };
+    let aged = kept.pass.run(&kept.keeper, &reader, at(2 * HOUR), &kept.retention, BUDGET);
+    assert!(aged.keys == 2 && matches!(aged.failed, Some(NoteError::Store(_))), "{aged:?}");
+    assert!(kept.opens(&damaged) && !kept.opens(&beside) && !kept.opens(&later));
+    // It is tried again, and goes as soon as it can be read.
+    assert_eq!(kept.pass(at(4 * HOUR)), 1);
+    assert!(!kept.opens(&damaged));
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    contents::{ContentKeys, KeyRing, tests::OneKey},
+    contents::{ContentKeys, KeyRing, damaged::DamagedReader, tests::OneKey},
     machine::Moment,
     shared::{engines, plans},
     store::{MemoryStore, Store, StoreLives},
@@ -29,6 +29,13 @@ fn create(store: &mut MemoryStore, keeper: &ContentsKeeper, number: u128) -> Wor
     id
 }
 
+/// A life of the keys, and who seals with them.
+fn begun(folder: &Path, store: &MemoryStore) -> (Arc<KeyRing>, ContentsKeeper) {
+    let ring = ring(folder, store);
+    let keeper = ContentsKeeper::new(Arc::clone(&ring) as Arc<_>);
+    (ring, keeper)
+}
+
 fn found(keys: &dyn ContentKeys) -> Vec<WorkflowId> {
     let found = keys.find(Family::Workflow, &[HERE]).unwrap();
     found.into_iter().map(|(_, owner)| workflow(owner)).collect()
@@ -39,11 +46,7 @@ fn what_a_killed_process_did_not_write_is_noted_again_out_of_the_journal() {
     for is_trimmed in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let mut store = MemoryStore::new();
-        let begun = |store: &MemoryStore| {
-            let ring = ring(folder.path(), store);
-            let keeper = ContentsKeeper::new(Arc::clone(&ring) as Arc<_>);
-            (ring, keeper)
-        };
+        let begun = |store: &MemoryStore| begun(folder.path(), store);
         let (ring, keeper) = begun(&store);
         let written = create(&mut store, &keeper, 1);
         keeper.note_journal(&*store.reader()).unwrap();
@@ -67,4 +70,38 @@ fn what_a_killed_process_did_not_write_is_noted_again_out_of_the_journal() {
         assert_eq!(found(&*ring), [written, unwritten]);
         assert_eq!(ring.noted(), store.reader().newest());
     }
+}
+
+#[test]
+fn a_workflow_that_is_damaged_keeps_no_others_from_being_noted() {
+    let (folder, mut store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (ring, keeper) = begun(folder.path(), &store);
+    let [damaged, sound] = [1, 2].map(|number| create(&mut store, &keeper, number));
+    drop(keeper);
+    Arc::into_inner(ring).unwrap().kill();
+    let (ring, keeper) = begun(folder.path(), &store);
+    let reader = DamagedReader { inner: store.reader(), damaged };
+    keeper.note_journal(&reader).unwrap();
+    assert_eq!(found(&*ring), [sound]);
+    assert_eq!(ring.noted(), store.reader().newest());
+}
+
+/// To take it for nothing would hide the person from every erasure.
+#[test]
+fn a_key_that_cannot_be_read_for_a_moment_is_noted_when_it_can() {
+    let (folder, mut store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (ring, keeper) = begun(folder.path(), &store);
+    let id = create(&mut store, &keeper, 1);
+    drop(keeper);
+    Arc::into_inner(ring).unwrap().kill();
+    let (ring, keeper) = begun(folder.path(), &store);
+    let file = folder.path().join("w.00000000");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(4096).unwrap();
+    let failed = keeper.note_journal(&*store.reader());
+    assert!(matches!(failed, Err(NoteError::Keys(SlotError::Io(_)))), "{failed:?}");
+    // In place: it is the same file that the ring has open.
+    std::fs::write(&file, &whole).unwrap();
+    keeper.note_journal(&*store.reader()).unwrap();
+    assert_eq!(found(&*ring), [id]);
 }
