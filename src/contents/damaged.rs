@@ -58,7 +58,11 @@ impl Reader for DamagedReader {
         self.inner.list(filter, after, limit)
     }
     fn entries(&self, after: Option<WorkflowId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.inner.entries(after, limit)
+        let entries = self.inner.entries(after, limit)?;
+        if let Some(entry) = entries.iter().find(|entry| entry.record.id == self.damaged) {
+            self.look(entry.record.id)?;
+        }
+        Ok(entries)
     }
     fn end_of(&self, id: WorkflowId) -> Result<WorkflowEnd, StoreError> {
         self.look(id)?.end_of(id)

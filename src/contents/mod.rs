@@ -17,6 +17,7 @@ mod content_keys;
 mod contents;
 #[cfg(test)]
 mod damaged;
+mod day_keys;
 mod erasure_rows;
 mod family;
 mod index_file;
@@ -44,6 +45,7 @@ mod wrap;
 pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
+pub use day_keys::{AnyConversation, CallConversation, DayKeys, StoredOnDay};
 pub use erasure_rows::{
     ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, erasure_done, erasures,
     forget_erasures, keep_erasure, kept_erasure,

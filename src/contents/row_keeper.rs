@@ -15,7 +15,7 @@ use crate::store::{
 /// Seals the rows of one family, and opens them.
 #[derive(Clone)]
 pub struct RowKeeper {
-    keys: Arc<dyn ContentKeys>,
+    pub(super) keys: Arc<dyn ContentKeys>,
     family: Family,
 }
 
@@ -131,15 +131,25 @@ fn used_key(family: Family) -> Vec<u8> {
     format!("row key {}", family.letter()).into_bytes()
 }
 
-/// The first 16 bytes of HMAC-SHA256 over the names, each behind its length.
+/// The first 16 bytes of HMAC-SHA256 over the names.
 pub(super) fn hash(keys: &dyn ContentKeys, key: LastingKey, names: &[&str]) -> NameHash {
+    shortened(&keys.lasting_hash(key, &framed(names)))
+}
+
+/// Names, each behind its length: of no two lists are they the same.
+pub(super) fn framed(names: &[&str]) -> Vec<u8> {
     let mut data = Vec::with_capacity(names.iter().map(|name| 8 + name.len()).sum());
     for name in names {
         data.extend_from_slice(&(name.len() as u64).to_be_bytes());
         data.extend_from_slice(name.as_bytes());
     }
+    data
+}
+
+/// The first 16 bytes.
+pub(super) fn shortened(hash: &[u8; 32]) -> NameHash {
     let mut short = NameHash::default();
-    short.copy_from_slice(&keys.lasting_hash(key, &data)[..size_of::<NameHash>()]);
+    short.copy_from_slice(&hash[..size_of::<NameHash>()]);
     short
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, ChannelSender, Endpoint, Inbound, UnixMillis};
+use dispatch_contract::{AttemptId, Receipt, Status, UnixMillis};
 use uuid::Uuid;
 
 use super::{EngineError, ReceiptScope, RouteTable};
 use crate::{
-    contents::{ContentsKeeper, RequestDigest},
+    contents::{AnyConversation, CallConversation, ContentsKeeper, RequestDigest},
     machine::{Fact, RecallResult, SendResult, Workflow, WorkflowId},
     store::{ExistingRequest, Record},
 };
@@ -42,7 +42,7 @@ pub enum Command {
         /// Whose messages alone it counts for; `None`: all that went out under the account.
         scope: Option<ReceiptScope>,
         /// What it told, in order.
-        items: Vec<Inbound>,
+        items: Vec<InboundReport>,
         /// Told once all of it is durable: of what says that a message was replied to, which attempt that is, with its
         /// place among the items, if it is one of ours and may be told of it so.
         reply: Responder<Result<Vec<(usize, AttemptId)>, EngineError>>,
@@ -105,13 +105,31 @@ pub enum Command {
     Stop,
 }
 
+/// What a provider told of messages of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InboundReport {
+    /// How an attempt fared.
+    Receipt(Receipt),
+    /// How everything fared that was sent in a conversation until a certain time.
+    Watermark(ConversationWatermark),
+}
+
+/// A [`Watermark`](dispatch_contract::Watermark), without the person that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationWatermark {
+    /// The conversation.
+    pub conversation: AnyConversation,
+    /// What everything reached.
+    pub status: Status,
+    /// That was sent at or before this, by the provider's clock.
+    pub until: UnixMillis,
+}
+
 /// A call that put a message into a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationSend {
-    /// Our side of it.
-    pub sender: ChannelSender,
-    /// The other side.
-    pub recipient: Endpoint,
+    /// The conversation.
+    pub conversation: CallConversation,
     /// When the call began, in engine time.
     pub began: UnixMillis,
     /// When its answer came, in engine time.

@@ -15,7 +15,7 @@ use super::{
     Route, RouteTable, SendOrder, Senders,
 };
 use crate::{
-    contents::{ContentsKeeper, scrub},
+    contents::{CallConversation, ContentsKeeper, DayKeys, scrub},
     machine::{CallFailure, SendResult, StepPlan, WorkflowId},
     store::{Reader, Record},
     telemetry::Metrics,
@@ -67,6 +67,7 @@ pub(super) struct Dispatcher {
     pub(super) senders: Arc<dyn Senders>,
     pub(super) contents: Arc<ContentsKeeper>,
     pub(super) opt_outs: Arc<OptOuts>,
+    pub(super) days: Arc<DayKeys>,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) clock: Arc<dyn EngineClock>,
@@ -132,9 +133,15 @@ impl Dispatcher {
             }
             let (answer, conversation) = match called {
                 Ok(Taken { accepted: Accepted { provider_ids, provider_time }, conversation }) => {
-                    let conversation = conversation.map(|(sender, recipient)| {
-                        let (began, answered) = (began, answered);
-                        ConversationSend { sender, recipient, began, answered, provider_time }
+                    let conversation = match conversation {
+                        Some((sender, recipient)) => this.joined(sender, recipient, began).await,
+                        None => None,
+                    };
+                    let conversation = conversation.map(|conversation| ConversationSend {
+                        conversation,
+                        began,
+                        answered,
+                        provider_time,
                     });
                     let provider_ids = this.kept_ids(&order.route, &routes, provider_ids);
                     (SendResult::Accepted { provider_ids }, conversation.map(Box::new))
@@ -143,6 +150,28 @@ impl Dispatcher {
             };
             this.answer(order, answer, took.as_millis() as u64, conversation, busy);
         });
+    }
+
+    /// What the conversation is called that a message was put into by a call that began then; `None`, and a line in the log,
+    /// if the day's key could not be made: what is told of the conversation does not reach the message.
+    async fn joined(
+        &self,
+        sender: ChannelSender,
+        recipient: Endpoint,
+        began: UnixMillis,
+    ) -> Option<CallConversation> {
+        if let Some(known) = self.days.known(&sender, &recipient, began) {
+            return Some(known);
+        }
+        // Once a day: it waits for the disk.
+        let days = Arc::clone(&self.days);
+        let named = move || days.of_call(&sender, &recipient, began);
+        let named = tokio::task::spawn_blocking(named).await.ok()?;
+        named
+            .inspect_err(
+                |error| tracing::error!(%error, "a message is not found by its conversation"),
+            )
+            .ok()
     }
 
     /// The ids by which a message is known from now on.

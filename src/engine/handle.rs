@@ -20,7 +20,7 @@ use super::{
     dispatch::Dispatcher, erasure::Erasing,
 };
 use crate::{
-    contents::{Contents, ContentsKeeper, Family, Unopened},
+    contents::{Contents, ContentsKeeper, DayKeys, Family, Unopened},
     current::Current,
     machine::{PolicySnapshot, WorkflowId},
     store::{Reader, Record, Settings, Store, StoreError},
@@ -76,6 +76,8 @@ pub struct BesideJournal {
     pub opt_outs: Arc<OptOuts>,
     /// What persons wrote.
     pub inbound_messages: Arc<InboundMessages>,
+    /// What conversations are called.
+    pub days: Arc<DayKeys>,
 }
 
 impl BesideJournal {
@@ -89,11 +91,13 @@ impl BesideJournal {
         inbound: InboundOptions,
     ) -> Result<BesideJournal, StoreError> {
         let opt_outs = OptOuts::open(Arc::clone(settings), contents.rows(Family::OptOut))?;
+        let days = DayKeys::open(Arc::clone(settings), contents.rows(Family::Day))?;
         let keys = contents.rows(Family::Inbound);
         let inbound_messages = InboundMessages::open(Arc::clone(settings), keys, inbound)?;
         Ok(BesideJournal {
             opt_outs: Arc::new(opt_outs),
             inbound_messages: Arc::new(inbound_messages),
+            days: Arc::new(days),
         })
     }
 }
@@ -119,6 +123,7 @@ impl Engine {
             senders: Arc::clone(&senders),
             contents: Arc::clone(&contents),
             opt_outs: Arc::clone(&beside.opt_outs),
+            days: Arc::clone(&beside.days),
             reader: Arc::clone(&reader),
             inbox: Arc::clone(&inbox),
             clock: Arc::clone(&clock),
@@ -320,6 +325,11 @@ impl Engine {
     /// What persons wrote.
     pub fn inbound_messages(&self) -> &Arc<InboundMessages> {
         &self.0.beside.inbound_messages
+    }
+
+    /// What conversations are called.
+    pub fn days(&self) -> &Arc<DayKeys> {
+        &self.0.beside.days
     }
 
     /// The clock.

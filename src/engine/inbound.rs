@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, Inbound, InboundMessage, OptOut, Receipt, Report, Status};
+use dispatch_contract::{
+    AttemptId, Inbound, InboundMessage, OptOut, Receipt, Report, Status, Watermark,
+};
 
 use super::{
-    Command, Engine, EngineError, HeardMessage, OptOutSource, QuotedMessage, ReceiptScope,
-    account_id,
+    Command, ConversationWatermark, Engine, EngineError, HeardMessage, InboundReport, OptOutSource,
+    QuotedMessage, ReceiptScope, account_id,
 };
 use crate::{
+    contents::DayKeys,
     machine::WorkflowId,
     store::{Record, StoreError},
 };
@@ -21,7 +24,7 @@ const RETRY_AFTER_MS: u64 = 1000;
 #[derive(Default)]
 struct ToldAtOnce {
     /// For the writer. What a message of ours that was quoted reached thereby is among it.
-    reports: Vec<Inbound>,
+    reports: Vec<InboundReport>,
     /// What persons wrote, and where among the reports stands what each quotes.
     messages: Vec<(InboundMessage, Option<usize>)>,
     opt_outs: Vec<OptOut>,
@@ -54,7 +57,8 @@ impl Engine {
         items: Vec<Inbound>,
     ) -> Result<(), EngineError> {
         let items = self.with_kept_ids(provider, items);
-        let ToldAtOnce { reports, messages, opt_outs } = ToldAtOnce::of(items);
+        self.make_days(&items).await?;
+        let ToldAtOnce { reports, messages, opt_outs } = ToldAtOnce::of(items, self.days());
         let mut found = Vec::new();
         let waits_for_the_disk = !messages.is_empty() || !opt_outs.is_empty();
         let _place = match waits_for_the_disk.then(|| self.inbound_messages().place()) {
@@ -85,6 +89,18 @@ impl Engine {
             true => Ok(()),
             false => self.keep_messages(&account, scope, messages).await,
         }
+    }
+
+    /// Where a conversation is named, makes the keys that it may be called by in the answers of calls that are out. Once a
+    /// day.
+    async fn make_days(&self, items: &[Inbound]) -> Result<(), EngineError> {
+        let now = self.clock().now();
+        let names_one = items.iter().any(|item| matches!(item, Inbound::Watermark(_)));
+        if !names_one || self.days().has_those_of_calls_out(now) {
+            return Ok(());
+        }
+        let days = Arc::clone(self.days());
+        self.beside_the_journal(move || days.make_those_of_calls_out(now)).await
     }
 
     /// The same, with ids of our messages as they are kept: at this door as at that of the answer to a call, or nothing
@@ -227,18 +243,25 @@ impl Engine {
 }
 
 impl ToldAtOnce {
-    fn of(items: Vec<Inbound>) -> ToldAtOnce {
+    fn of(items: Vec<Inbound>, days: &DayKeys) -> ToldAtOnce {
         let mut told = ToldAtOnce::default();
         for item in items {
             match item {
                 Inbound::OptOut(opt_out) => told.opt_outs.push(opt_out),
                 Inbound::Message(message) => {
                     let at = told.reports.len();
-                    told.reports.extend(replied(&message).map(Inbound::Receipt));
+                    told.reports.extend(replied(&message).map(InboundReport::Receipt));
                     let quotes = told.reports.len() > at;
                     told.messages.push((message, quotes.then_some(at)));
                 }
-                report => told.reports.push(report),
+                Inbound::Receipt(receipt) => told.reports.push(InboundReport::Receipt(receipt)),
+                Inbound::Watermark(Watermark { sender, recipient, status, until }) => {
+                    let conversation = days.of_any(&sender, &recipient);
+                    let watermark = ConversationWatermark { conversation, status, until };
+                    told.reports.push(InboundReport::Watermark(watermark));
+                }
+                // Of a kind that is not known here.
+                _ => {}
             }
         }
         told

@@ -44,8 +44,8 @@ use accounts::sender_account_id;
 pub use accounts::{FormerNames, ReceiptScope, account_id};
 pub use clock::{EngineClock, MachineClocks, Readings, SystemClock, TestClock, Timekeeper, Wake};
 pub use command::{
-    Canceled, Command, ConversationSend, Created, Made, MarkedErased, NewWorkflow, Responder,
-    ResumePolicy,
+    Canceled, Command, ConversationSend, ConversationWatermark, Created, InboundReport, Made,
+    MarkedErased, NewWorkflow, Responder, ResumePolicy,
 };
 pub use dispatch::{CallExecutor, LastCheck, ReadyCall, answer_of};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};

@@ -7,7 +7,7 @@ use crate::{
     access::Vault,
     config::{Config, ConfigError, StoreKind},
     contents::{
-        ContentsKeeper, Family, KeyRing, MemoryKeys, SlotError, WrapError, newest_row_slot,
+        ContentsKeeper, DayKeys, Family, KeyRing, MemoryKeys, SlotError, WrapError, newest_row_slot,
     },
     engine::InboundMessages,
     store::{Cursor, Filter, KEY_FOLDER, KeySlot, Reader, Store, StoreError, StoreLives},
@@ -117,6 +117,12 @@ pub(super) fn retire_inbound(ring: &KeyRing, messages: &InboundMessages) -> Resu
     let Some(oldest) = oldest else { return Ok(0) };
     let before = oldest.segment().saturating_sub(1);
     ring.retire_before(Family::Inbound, before).map_err(|error| error.to_string())
+}
+
+/// The same for days.
+pub(super) fn retire_days(ring: &KeyRing, days: &DayKeys) -> Result<usize, String> {
+    let Some(oldest) = days.oldest_key() else { return Ok(0) };
+    ring.retire_before(Family::Day, oldest.segment()).map_err(|error| error.to_string())
 }
 
 /// Why the service does not start without its keys.

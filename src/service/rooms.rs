@@ -187,11 +187,12 @@ impl Rooms {
         let (queries, access) = (self.callbacks.queries(), self.access.clone());
         let applications = Arc::clone(&self.applications);
         let external_accounts = Arc::clone(&self.external_accounts);
-        let opt_outs = Arc::clone(self.engine.opt_outs());
+        let (opt_outs, days) = (Arc::clone(self.engine.opt_outs()), Arc::clone(self.engine.days()));
         let content_keys = self.content_keys.clone();
         let of_keys = move || content_keys.iter().flat_map(|keys| keys.tables()).collect();
         vec![
             TableSource { room: "contents", count: Box::new(of_keys) },
+            TableSource { room: "contents", count: Box::new(move || days.tables().into()) },
             TableSource { room: "engine", count: Box::new(move || opt_outs.tables()) },
             TableSource { room: "callbacks", count: Box::new(move || queries.tables()) },
             TableSource { room: "access", count: Box::new(move || access.tables()) },

@@ -47,6 +47,19 @@ async fn trim_inbound(engine: &Engine) {
     }
 }
 
+/// Destroys the keys of days that nothing is kept of, beside the runtime.
+async fn trim_days(engine: &Engine) {
+    if engine.is_read_only() {
+        return;
+    }
+    let (days, reader) = (Arc::clone(engine.days()), Arc::clone(engine.reader()));
+    let now = engine.clock().now();
+    let trimmed = tokio::task::spawn_blocking(move || days.trim(&*reader, now));
+    if let Ok(Err(error)) = trimmed.await {
+        tracing::error!(%error, "keys of days that nothing is kept of could not be destroyed");
+    }
+}
+
 /// Takes away keys of what is past retention, beside the runtime.
 async fn retire_keys(engine: &Engine, keys: &Arc<KeyRing>) {
     if engine.is_read_only() {
@@ -54,9 +67,12 @@ async fn retire_keys(engine: &Engine, keys: &Arc<KeyRing>) {
     }
     let (keys, reader) = (Arc::clone(keys), Arc::clone(engine.reader()));
     let messages = Arc::clone(engine.inbound_messages());
+    let days = Arc::clone(engine.days());
     let retire = move || {
-        let of_workflows = contents::retire(&keys, &*reader)?;
-        Ok::<_, String>(of_workflows + contents::retire_inbound(&keys, &messages)?)
+        let retired = contents::retire(&keys, &*reader)?
+            + contents::retire_inbound(&keys, &messages)?
+            + contents::retire_days(&keys, &days)?;
+        Ok::<_, String>(retired)
     };
     match tokio::task::spawn_blocking(retire).await {
         Ok(Ok(0)) | Err(_) => {}
@@ -124,10 +140,11 @@ impl Upkeep {
             }
             tend_contents(&self.engine, &age_pass, self.contents_retention.get()).await;
             let now = tokio::time::Instant::now();
-            if let Some(keys) = &self.content_keys
-                && is_due(&mut retired, now, RETIRE_EVERY)
-            {
-                retire_keys(&self.engine, keys).await;
+            if is_due(&mut retired, now, RETIRE_EVERY) {
+                trim_days(&self.engine).await;
+                if let Some(keys) = &self.content_keys {
+                    retire_keys(&self.engine, keys).await;
+                }
             }
             if is_due(&mut counted, now, COUNT_EVERY) {
                 for TableSource { room, count } in &self.tables {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use dispatch_contract::{AttemptId, ChannelSender, Endpoint, UnixMillis, Usage};
+use dispatch_contract::{AttemptId, UnixMillis, Usage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -537,21 +537,17 @@ impl MessagePart {
     }
 }
 
-/// The conversation of a sender and a recipient on a channel, as an account has it.
-pub(crate) fn conversation(
-    account: &str,
-    sender: &ChannelSender,
-    recipient: &Endpoint,
-) -> NameHash {
-    names_hash(&[account, sender.channel.as_str(), &sender.id, recipient.value()])
+/// A conversation as an account has it, of a keyed hash of it.
+pub(crate) fn conversation(account: &str, keyed: &NameHash) -> NameHash {
+    short_hash(&[account.as_bytes(), keyed])
 }
 
 /// Callers' and providers' ids have any length and may be personal: a hash has neither trait.
 pub(crate) fn id_hash(scope: &str, id: &str) -> NameHash {
-    names_hash(&[scope, id])
+    short_hash(&[scope.as_bytes(), id.as_bytes()])
 }
 
-fn names_hash(names: &[&str]) -> NameHash {
+fn short_hash(names: &[&[u8]]) -> NameHash {
     let mut hash = Sha256::new();
     for name in names {
         hash.update((name.len() as u64).to_be_bytes());

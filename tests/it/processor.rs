@@ -10,9 +10,11 @@ use std::{
 };
 
 use dispatch::{
+    contents::{AnyConversation, CallConversation, StoredOnDay},
     engine::{
-        Command, ConversationSend, Effects, FormerNames, Grace, Made, Processor, Route, RouteTable,
-        RouteTenants, SendOrder, SenderMatch, SystemClock,
+        Command, ConversationSend, ConversationWatermark, Effects, FormerNames, Grace,
+        InboundReport, Made, Processor, Route, RouteTable, RouteTenants, SendOrder, SenderMatch,
+        SystemClock,
     },
     machine::{
         CallFailure, Fact, FailoverCondition, Moment, Plan, Reason, SendResult, StepPlan,
@@ -21,8 +23,8 @@ use dispatch::{
     store::{MemoryStore, Row, Store},
 };
 use dispatch_contract::{
-    Account, AddressForm, AttemptId, Capabilities, Channel, ChannelSender, Correlation, Endpoint,
-    ErrorKind, Fault, Inbound, Receipt, Report, Status, UnixMillis, Usage, Watermark,
+    Account, AddressForm, AttemptId, Capabilities, Channel, Correlation, ErrorKind, Fault, Receipt,
+    Report, Status, UnixMillis, Usage,
 };
 use dispatch_sandbox::{ProviderConfig, SandboxAdapter, SimulatedProvider};
 use uuid::Uuid;
@@ -178,7 +180,7 @@ fn inbound(account: &str, receipt: Receipt) -> Command {
         provider: Arc::from("sandbox"),
         account: Arc::from(account),
         scope: None,
-        items: vec![Inbound::Receipt(receipt)],
+        items: vec![InboundReport::Receipt(receipt)],
         reply: Box::new(|_| {}),
     }
 }

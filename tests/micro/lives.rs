@@ -11,16 +11,14 @@ use dispatch::{
     builtin,
     config::Config,
     contents::{ContentsKeeper, WorkflowRequest},
-    engine::{Command, Effects, Grace, Processor, SendOrder, TestClock},
+    engine::{Command, Effects, Grace, InboundReport, Processor, SendOrder, TestClock},
     grpc::parse_create,
     machine::{Moment, PolicySnapshot, SendResult, WorkflowId},
     pb::v1::CreateWorkflowRequest,
     service::{Components, ServiceClock},
     store::{Record, Requester, Row, Store},
 };
-use dispatch_contract::{
-    AttemptId, Content, Inbound, Receipt, Report, Status, UnixMillis, WebhookRequest,
-};
+use dispatch_contract::{AttemptId, Content, Receipt, Report, Status, UnixMillis, WebhookRequest};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -136,7 +134,7 @@ pub fn delivered(attempt: AttemptId) -> Command {
         provider: Arc::from("vonage"),
         account: Arc::from("main"),
         scope: None,
-        items: vec![Inbound::Receipt(receipt)],
+        items: vec![InboundReport::Receipt(receipt)],
         reply: Box::new(|_| {}),
     }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use dispatch::{
-    contents::Family,
+    contents::{DayKeys, Family},
     engine::{
         Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, OptOuts,
         RecallOrder, RouteTable, SendOrder, SpaceLimits, SystemClock, Writer,
@@ -33,8 +33,8 @@ use uuid::Uuid;
 use crate::{
     dice::Dice,
     judge::{
-        BatchSeen, Broken, DRAINED, ELAPSED, Fine, Given, Judge, MACHINE, NAPS, NOTED, PLACES,
-        PROMISE, Promise, RECALLS, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
+        BatchSeen, Broken, DRAINED, ELAPSED, FORGOTTEN, Fine, Given, Judge, MACHINE, NAPS, NOTED,
+        PLACES, PROMISE, Promise, RECALLS, RECORDS, SPIN, STARTED_FIRST, STORE, TOLD,
     },
     provider::{Course, Providers},
     readers::{Copier, Follower},
@@ -357,7 +357,16 @@ impl<'a> World<'a> {
             is_empty = reader.after(reader.oldest(), 1).is_ok_and(|rows| rows.is_empty());
         }
         let Some(store) = &self.store else { return Ok(()) };
-        self.judge.all_forgotten(&*mortal::kept(store).reader())
+        let reader = mortal::kept(store).reader();
+        self.judge.all_forgotten(&*reader)?;
+        let Some(service) = &self.service else { return Ok(()) };
+        let trimmed = service.days.trim(&*reader, service.clock.moment().engine);
+        trimmed.map_err(|error| broken(STORE, &error))?;
+        match service.days.tables() {
+            // Today's.
+            [(_, 0 | 1)] => Ok(()),
+            [(_, days)] => Err(broken(FORGOTTEN, &format!("{days} days have a key"))),
+        }
     }
 
     fn arrange(&mut self, at: u64, happening: Happening) {

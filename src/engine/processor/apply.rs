@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{AttemptId, UnixMillis};
+use dispatch_contract::AttemptId;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::is_reply};
 use crate::{
-    engine::{Effects, RecallOrder, SendOrder, permits::PermitRequest, sender_account_id},
+    engine::{
+        ConversationSend, Effects, RecallOrder, SendOrder, permits::PermitRequest,
+        sender_account_id,
+    },
     machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
-    store::{Change, MessagePart, NameHash, ReceiptKey, StoreError},
+    store::{self, Change, MessagePart, ReceiptKey, StoreError},
 };
 /// Workflows.
 impl BatchContext<'_> {
@@ -151,13 +154,16 @@ impl BatchContext<'_> {
     }
 
     /// The call that just came back put a message into a conversation: watermarks find it from now on, and those
-    /// that came before are told. `names` are what it is called, by the account's present name first.
+    /// that came before are told. `account` is the account's present name.
     pub(super) fn join_conversation(
         &mut self,
         attempt: AttemptId,
-        names: &[NameHash],
-        began: UnixMillis,
+        account: &Arc<str>,
+        sent: &ConversationSend,
     ) -> Result<(), StoreError> {
+        let ConversationSend { conversation, began, .. } = *sent;
+        let names = self.conversations_of(account, &conversation.remembered);
+        let stored = store::conversation(account, &conversation.stored);
         let (id, number) = (WorkflowId(attempt.workflow), attempt.number);
         let Some(loaded) = self.loaded.get_mut(&id) else { return Ok(()) };
         let Some(sent) = loaded.state.attempt(number) else { return Ok(()) };
@@ -165,15 +171,15 @@ impl BatchContext<'_> {
             return Ok(());
         }
         let Some(step) = loaded.state.steps.get(usize::from(sent.step)) else { return Ok(()) };
-        let Some(conversation) = names.first().copied() else { return Ok(()) };
+        let remembered = store::conversation(account, &conversation.remembered);
         let watermarks = &self.processor.watermarks;
         let mut covering: Vec<_> =
             names.iter().flat_map(|name| watermarks.covering(name, began)).collect();
         covering.retain(|it| it.scope.as_ref().is_none_or(|by| by.admits(&step.requirement)));
-        self.processor.watermarks.joined(conversation, began);
-        let key = ReceiptKey::Conversation(conversation, began, id, number);
+        self.processor.watermarks.joined(remembered, began);
+        let key = ReceiptKey::Conversation(stored, began, id, number);
         loaded.messages.push((key, MessagePart { attempt: number, part: 0 }));
-        self.conversations.entry(conversation).or_default().push((began, attempt));
+        self.conversations.entry(remembered).or_default().push((began, attempt));
         let up_since = self.processor.recovery.started_at();
         for reach in covering {
             self.event(id, Event::Update { attempt: number, update: reach.update(), up_since })?;

@@ -38,15 +38,15 @@ impl BatchContext<'_> {
                     self.processor.expected_receipts.answered(&account);
                     joins = conversation.map(|sent| {
                         self.processor.watermarks.compare_clocks(self.now, &account, &sent);
-                        (self.conversations_of(&account, &sent.sender, &sent.recipient), sent.began)
+                        (account, *sent)
                     });
                 }
                 self.event(
                     id,
                     Event::SendResult { attempt: attempt.number, call, result: answer },
                 )?;
-                if let Some((names, began)) = joins {
-                    self.join_conversation(attempt, &names, began)?;
+                if let Some((account, sent)) = joins {
+                    self.join_conversation(attempt, &account, &sent)?;
                 }
                 self.dispatch_waiting(&route)
             }

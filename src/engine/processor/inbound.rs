@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use dispatch_contract::{
-    AttemptId, ChannelSender, Endpoint, Inbound, Receipt, Report, Status, UnixMillis, Watermark,
-};
+use dispatch_contract::{AttemptId, Receipt, Report, Status, UnixMillis};
 
 use super::{
     BatchContext,
     watermarks::{MAX_COVERED, Reach},
 };
 use crate::{
-    contents::scrub,
-    engine::{ForeignReceipts, ReceiptScope, account_id},
+    contents::{AnyConversation, StoredOnDay, scrub},
+    engine::{ConversationWatermark, ForeignReceipts, InboundReport, ReceiptScope, account_id},
     machine::{AttemptState, Event, RouteRequirement, Update, WorkflowId},
     store::{self, FoundMessage, HeldReceipt, NameHash, ReceiptKey, StoreError},
 };
@@ -25,15 +23,17 @@ impl BatchContext<'_> {
         provider: &Arc<str>,
         account: &Arc<str>,
         scope: Option<&ReceiptScope>,
-        item: Inbound,
+        item: InboundReport,
     ) -> Result<Option<AttemptId>, StoreError> {
         let reported_by = account_id(provider, account);
         let reported_by = Arc::clone(self.processor.routes.former_names().present(&reported_by));
-        if let Inbound::Watermark(watermark) = &item {
-            self.watermark(&reported_by, scope, watermark)?;
-            return Ok(None);
-        }
-        let Inbound::Receipt(receipt) = item else { return Ok(None) };
+        let receipt = match item {
+            InboundReport::Receipt(receipt) => receipt,
+            InboundReport::Watermark(watermark) => {
+                self.watermark(&reported_by, scope, &watermark)?;
+                return Ok(None);
+            }
+        };
         let (attempt, mut update) = told(receipt);
         let provider_id = update.provider_id.clone();
         let mut by_name = match &provider_id {
@@ -133,9 +133,9 @@ impl BatchContext<'_> {
         &mut self,
         reported_by: &Arc<str>,
         scope: Option<&ReceiptScope>,
-        watermark: &Watermark,
+        watermark: &ConversationWatermark,
     ) -> Result<(), StoreError> {
-        let Watermark { sender, recipient, status, until } = watermark;
+        let ConversationWatermark { conversation: of, status, until } = watermark;
         let reach = Reach {
             status: *status,
             // Whatever the clocks say, it tells nothing of what is still to begin.
@@ -145,8 +145,7 @@ impl BatchContext<'_> {
             provider_time: *until,
             scope: scope.cloned(),
         };
-        let names = self.conversations_of(reported_by, sender, recipient);
-        let Some(conversation) = names.first().copied() else { return Ok(()) };
+        let conversation = store::conversation(reported_by, &of.remembered);
         if self.processor.expected_receipts.may_receive(reported_by) {
             let now = self.now.engine;
             self.processor.watermarks.remember(now, conversation, reach.clone());
@@ -159,10 +158,7 @@ impl BatchContext<'_> {
             None => self.processor.watermarks.told(conversation, *status, reach.until),
             Some(_) => UnixMillis(0),
         };
-        let times = (after, reach.until);
-        for conversation in names {
-            covered.extend(self.store.find_conversation(conversation, times, MAX_COVERED)?);
-        }
+        covered.extend(self.stored_in(reported_by, of, (after, reach.until))?);
         let up_since = self.processor.recovery.started_at();
         for attempt in covered {
             self.load(WorkflowId(attempt.workflow))?;
@@ -175,16 +171,32 @@ impl BatchContext<'_> {
         Ok(())
     }
 
-    /// What a conversation is called: under the account's present name first, then under those that it had.
-    pub(super) fn conversations_of(
+    /// The attempts of a conversation whose calls began between these times, the newest first and so many at most, but
+    /// for the last day that is looked at.
+    fn stored_in(
         &self,
         account: &Arc<str>,
-        sender: &ChannelSender,
-        recipient: &Endpoint,
-    ) -> Vec<NameHash> {
+        conversation: &AnyConversation,
+        times: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<AttemptId>, StoreError> {
+        let mut found = Vec::new();
+        let is_within = |day: &&StoredOnDay| day.from <= times.1 && day.until > times.0;
+        for day in conversation.stored.iter().filter(is_within) {
+            for name in self.conversations_of(account, &day.hash) {
+                found.extend(self.store.find_conversation(name, times, MAX_COVERED)?);
+            }
+            if found.len() >= MAX_COVERED {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a conversation is called: under the account's present name first, then under those that it had.
+    pub(super) fn conversations_of(&self, account: &Arc<str>, keyed: &NameHash) -> Vec<NameHash> {
         let former = self.processor.routes.former_names().former(account);
         let names = std::iter::once(account).chain(former);
-        names.map(|name| store::conversation(name, sender, recipient)).collect()
+        names.map(|name| store::conversation(name, keyed)).collect()
     }
 
     /// Keeps what is said of a message that the provider's answer will name.
@@ -306,8 +318,8 @@ enum UnnamedPart {
 }
 
 /// Whether an item says that a message of ours was replied to.
-pub(super) fn says_reply(item: &Inbound) -> bool {
-    matches!(item, Inbound::Receipt(receipt) if is_reply(receipt.report))
+pub(super) fn says_reply(item: &InboundReport) -> bool {
+    matches!(item, InboundReport::Receipt(receipt) if is_reply(receipt.report))
 }
 
 pub(super) fn is_reply(report: Report) -> bool {

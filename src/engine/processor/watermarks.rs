@@ -161,14 +161,12 @@ impl Watermarks {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_contract::{Channel, ChannelSender, Endpoint};
-
     use super::*;
+    use crate::contents::CallConversation;
 
     fn sent(began: u64, answered: u64, provider_time: u64) -> ConversationSend {
         ConversationSend {
-            sender: ChannelSender { channel: Channel::MESSENGER, id: "page".to_owned() },
-            recipient: Endpoint::Id("person".to_owned()),
+            conversation: CallConversation { remembered: [1; 16], stored: [2; 16] },
             began: UnixMillis(began),
             answered: UnixMillis(answered),
             provider_time: Some(UnixMillis(provider_time)),

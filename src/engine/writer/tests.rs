@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
-use dispatch_contract::{AttemptId, Channel, Inbound, Receipt, Report, Status};
+use dispatch_contract::{AttemptId, Channel, Receipt, Report, Status};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::{LaneLimits, Made, RecallOrder, Responder, SendOrder, SystemClock},
+    engine::{InboundReport, LaneLimits, Made, RecallOrder, Responder, SendOrder, SystemClock},
     machine::WorkflowId,
     shared::{
         engines::{self, FrontedStore, sms_route},
@@ -144,7 +144,7 @@ fn a_receipt_is_answered_only_once_it_is_durable() {
             provider: Arc::from("sandbox"),
             account: Arc::from("main"),
             scope: None,
-            items: vec![Inbound::Receipt(Receipt {
+            items: vec![InboundReport::Receipt(Receipt {
                 attempt: Some(attempt),
                 provider_id: None,
                 report: Report::Reached(Status::Submitted),

@@ -26,7 +26,7 @@ fn receipt(attempt: Option<AttemptId>, provider_id: &str, report: Report) -> Com
         provider: Arc::from("sandbox"),
         account: Arc::from("main"),
         scope: None,
-        items: vec![Inbound::Receipt(receipt)],
+        items: vec![InboundReport::Receipt(receipt)],
         reply: Box::new(|taken| assert!(taken.is_ok(), "it is answered as any other")),
     }
 }

@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// The conversation with a person; one that is called the same on each day.
+fn with(person: &str) -> AnyConversation {
+    let mut hash = [0; 16];
+    hash[..person.len()].copy_from_slice(person.as_bytes());
+    let (from, until) = (UnixMillis(0), UnixMillis(u64::MAX));
+    AnyConversation { remembered: hash, stored: vec![StoredOnDay { from, until, hash }] }
+}
+
 /// Where `order` stands, whose call began and was answered then: everybody writes to the same person.
 fn answered_in(
     order: &SendOrder,
@@ -9,8 +17,10 @@ fn answered_in(
     provider_time: Option<u64>,
 ) -> Command {
     let conversation = ConversationSend {
-        sender: ChannelSender { channel: Channel::SMS, id: "12345".to_owned() },
-        recipient: Endpoint::Number("447700900001".to_owned()),
+        conversation: CallConversation {
+            remembered: with(PERSON).remembered,
+            stored: with(PERSON).stored[0].hash,
+        },
         began: at(began).engine,
         answered: at(answered).engine,
         provider_time: provider_time.map(|ms| at(ms).wall),
@@ -26,17 +36,13 @@ fn answered_in(
 }
 
 fn watermark(account: &str, recipient: &str, status: Status, until: u64) -> Command {
-    let watermark = Watermark {
-        sender: ChannelSender { channel: Channel::SMS, id: "12345".to_owned() },
-        recipient: Endpoint::Number(recipient.to_owned()),
-        status,
-        until: at(until).wall,
-    };
+    let until = at(until).wall;
+    let watermark = ConversationWatermark { conversation: with(recipient), status, until };
     Command::Inbound {
         provider: Arc::from("sandbox"),
         account: Arc::from(account),
         scope: None,
-        items: vec![Inbound::Watermark(watermark)],
+        items: vec![InboundReport::Watermark(watermark)],
         reply: Box::new(|_| {}),
     }
 }
@@ -176,7 +182,7 @@ fn watermarks_go_by_the_provider_s_clock() {
     let before = START + 121_000 - minute + 1400;
     let mut told = watermark("main", PERSON, Status::Read, 0);
     if let Command::Inbound { items, .. } = &mut told
-        && let [Inbound::Watermark(watermark)] = items.as_mut_slice()
+        && let [InboundReport::Watermark(watermark)] = items.as_mut_slice()
     {
         watermark.until = UnixMillis(before);
     }
@@ -229,4 +235,47 @@ fn what_was_told_while_a_call_was_out_and_is_forgotten_does_not_hide_what_is_tol
     assert!(reached(&rows, Status::Read).is_empty(), "it is forgotten: {rows:?}");
     let rows = run(hour + 2, vec![watermark("main", PERSON, Status::Read, 2600)]);
     assert_eq!(reached(&rows, Status::Read), [ids[1], ids[0]]);
+}
+
+#[test]
+fn a_watermark_covers_what_was_sent_on_days_before_it_under_the_key_of_each() {
+    const DAY: u64 = 24 * 3_600_000;
+    let (mut store, mut processor, sends) = calling(3);
+    let ids: Vec<_> = sends.iter().map(|order| order.attempt.workflow.as_u128()).collect();
+    let mut run = |ms: u64, commands: Vec<Command>| {
+        let out = processor.run(&store, at(ms), commands).unwrap();
+        store.commit(out.change_set).unwrap()
+    };
+    // The second began after midnight, the third a day later.
+    let days = [(0, DAY, [1; 16]), (DAY, 2 * DAY, [2; 16]), (2 * DAY, 3 * DAY, [3; 16])];
+    let began = [DAY - 1, DAY, 2 * DAY + 5];
+    let answers = sends.iter().zip(began).zip(days).map(|((order, began), (.., stored))| {
+        let mut answer = answered_in(order, (began, 2 * DAY + 10), None);
+        if let Command::SendResult { conversation: Some(sent), .. } = &mut answer {
+            sent.conversation.stored = stored;
+        }
+        answer
+    });
+    run(2 * DAY + 10, answers.collect());
+    let stored = |days: &[(u64, u64, [u8; 16])]| {
+        let day = |(from, until, hash): &(u64, u64, [u8; 16])| StoredOnDay {
+            from: at(*from).engine,
+            until: at(*until).engine,
+            hash: *hash,
+        };
+        days.iter().rev().map(day).collect::<Vec<_>>()
+    };
+    let mut told = |status: Status, until: u64, days: &[(u64, u64, [u8; 16])]| {
+        let mut told = watermark("main", PERSON, status, until);
+        if let Command::Inbound { items, .. } = &mut told
+            && let [InboundReport::Watermark(watermark)] = items.as_mut_slice()
+        {
+            watermark.conversation.stored = stored(days);
+        }
+        reached(&run(2 * DAY + 20, vec![told]), status)
+    };
+    assert_eq!(told(Status::Delivered, 2 * DAY + 8, &days), [ids[2], ids[1], ids[0]]);
+    assert_eq!(told(Status::Read, DAY - 1, &days), [ids[0]]);
+    let gone = "of a day that is gone nothing is found";
+    assert_eq!(told(Status::Read, 2 * DAY + 8, &days[..2]), [ids[1]], "{gone}");
 }

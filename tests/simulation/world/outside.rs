@@ -1,7 +1,12 @@
 //! The others' side: callers, providers, and the network between.
 
-use dispatch::engine::{Made, answer_of};
-use dispatch_contract::{AdapterError, ErrorKind, Fault, Inbound, Receipt, Report, Retry, Status};
+use dispatch::{
+    contents::DayKeys,
+    engine::{InboundReport, Made, answer_of},
+};
+use dispatch_contract::{
+    AdapterError, ErrorKind, Fault, Receipt, Report, Retry, Status, UnixMillis,
+};
 
 use super::*;
 use crate::{judge::Told, shared::plans};
@@ -257,14 +262,12 @@ impl World<'_> {
             entered: entered.clone(),
         };
         let note = format!("call {number} of attempt {} is back: {answer:?}", attempt.number);
-        let input = Command::SendResult {
-            attempt,
-            call: number,
-            route,
-            answer,
-            took_ms,
-            conversation: entered.map(|it| Box::new(watermarks::conversation_send(&it))),
-        };
+        let days = self.service.as_ref().map(|service| &service.days);
+        let sent = entered.zip(days);
+        let sent = sent.map(|(it, days)| watermarks::conversation_send(&it, days));
+        let conversation = sent.map(Box::new);
+        let input =
+            Command::SendResult { attempt, call: number, route, answer, took_ms, conversation };
         self.hand_in(input, vec![given]);
         self.note(Some(WorkflowId(attempt.workflow)), || note);
         Ok(())
@@ -332,7 +335,9 @@ impl World<'_> {
         self.arrange(self.now + wait, Happening::Knock { hook: index });
         let spec = &self.scenario.routes[route];
         let hook = &self.hooks[index];
-        let inbound = hook.items.iter().filter_map(inbound).collect();
+        let Some(service) = &self.service else { return };
+        let edge = (&service.days, service.clock.moment().engine);
+        let inbound = hook.items.iter().filter_map(|given| inbound(given, edge)).collect();
         let acks = Arc::clone(&self.acks);
         let input = Command::Inbound {
             provider: Arc::from(spec.provider),
@@ -362,14 +367,15 @@ impl World<'_> {
     }
 }
 
-fn inbound(given: &Given) -> Option<Inbound> {
+/// As the edge hands it to the writer.
+fn inbound(given: &Given, edge: (&DayKeys, UnixMillis)) -> Option<InboundReport> {
     if let Given::Watermark(told) = given {
-        return Some(watermarks::inbound(told));
+        return Some(watermarks::inbound(told, edge));
     }
     let Given::Receipt(Told { attempt, provider_id, report, .. }) = given else { return None };
     let (attempt, provider_id) = (*attempt, provider_id.clone());
     // Who quotes a message of ours is told to the writer so, too.
-    Some(Inbound::Receipt(Receipt {
+    Some(InboundReport::Receipt(Receipt {
         attempt,
         provider_id,
         report: *report,

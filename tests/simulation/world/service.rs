@@ -22,6 +22,8 @@ pub(super) struct Service {
     pub(super) life: Life,
     /// Who wants no messages.
     pub(super) opt_outs: OptOuts,
+    /// What conversations are called.
+    pub(super) days: DayKeys,
     /// The routes as its edges know them.
     pub(super) edge: (Names, Arc<RouteTable>),
     /// Who makes callbacks, if anybody wants some.
@@ -114,6 +116,8 @@ impl World<'_> {
         let opt_outs =
             OptOuts::open(Arc::clone(&settings), self.judge.contents.rows(Family::OptOut))
                 .map_err(|error| broken(STORE, &error))?;
+        let days = DayKeys::open(Arc::clone(&settings), self.judge.contents.rows(Family::Day))
+            .map_err(|error| broken(STORE, &error))?;
         self.judge.begun(&seen, names, self.scenario.grace_ms)?;
         let options = EngineOptions {
             policy: self.scenario.policy,
@@ -155,6 +159,7 @@ impl World<'_> {
             clock,
             life,
             opt_outs,
+            days,
             edge,
             followed,
             started_at,
@@ -305,6 +310,10 @@ impl World<'_> {
             let reader = mortal::kept(store).reader();
             let exists = |id| reader.workflow(id).is_ok_and(|workflow| workflow.is_some());
             self.judge.durable(&seen, given, &rows, exists)?;
+            if let Some(service) = self.service.as_ref().filter(|_| dice.percent(10)) {
+                let trimmed = service.days.trim(&*reader, now.engine);
+                trimmed.map_err(|error| broken(STORE, &error))?;
+            }
         }
         if let (Some(Point::AfterCommit), Some(death)) = (point, dead) {
             self.nothing_left(&orders, &recalls)?;

@@ -1,8 +1,11 @@
 //! Providers that tell of conversations: how everything fared that was sent in one until a certain time, by a clock
 //! of their own.
 
-use dispatch::engine::ConversationSend;
-use dispatch_contract::{ChannelSender, Endpoint, Inbound, Report, Status, UnixMillis};
+use dispatch::{
+    contents::DayKeys,
+    engine::{ConversationSend, ConversationWatermark, InboundReport},
+};
+use dispatch_contract::{ChannelSender, Endpoint, Report, Status, UnixMillis};
 
 use super::*;
 use crate::{
@@ -84,18 +87,21 @@ impl World<'_> {
 }
 
 /// The same as the writer takes it.
-pub(super) fn conversation_send(entered: &Entered) -> ConversationSend {
+pub(super) fn conversation_send(entered: &Entered, days: &DayKeys) -> ConversationSend {
     let Entered { into, began, answered, provider_time } = entered;
     let (sender, recipient) = sides(into);
     let provider_time = provider_time.map(UnixMillis);
     let (began, answered) = (UnixMillis(*began), UnixMillis(*answered));
-    ConversationSend { sender, recipient, began, answered, provider_time }
+    let conversation = days.of_call(&sender, &recipient, began).expect("keys are at hand");
+    ConversationSend { conversation, began, answered, provider_time }
 }
 
-pub(super) fn inbound(told: &Watermark) -> Inbound {
+pub(super) fn inbound(told: &Watermark, (days, now): (&DayKeys, UnixMillis)) -> InboundReport {
     let (sender, recipient) = sides(&told.of);
     let (status, until) = (told.status, UnixMillis(told.until));
-    Inbound::Watermark(dispatch_contract::Watermark { sender, recipient, status, until })
+    days.make_those_of_calls_out(now).expect("keys are at hand");
+    let conversation = days.of_any(&sender, &recipient);
+    InboundReport::Watermark(ConversationWatermark { conversation, status, until })
 }
 
 fn sides((_, channel, to): &Conversation) -> (ChannelSender, Endpoint) {
