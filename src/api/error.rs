@@ -180,8 +180,15 @@ impl Error {
         }
     }
 
-    /// Writes to the log what is not for the caller.
+    /// Writes to the log what is not for the caller, and for whoever wants to know, at level debug, what is.
     pub(crate) fn log(&self) {
+        tracing::debug!(
+            reason = self.reason().as_str(),
+            message = %self.message(),
+            violations = ?self.violations(),
+            subject = ?self.subject(),
+            "a request was refused"
+        );
         match self {
             Error::Store(error)
             | Error::Key(KeyError::Store(error))

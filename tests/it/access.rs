@@ -30,7 +30,10 @@ use tonic::{
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use crate::support::{FREE, Process, batch_reason, in_memory, messenger_sms, request};
+use crate::{
+    no_recipient,
+    support::{FREE, Process, batch_reason, in_memory, messenger_sms, request},
+};
 
 pub const SECRET: &str = "a secret of the tests";
 pub const MISSING: &str = "0190a1b2-0000-7000-8000-000000000000";
@@ -68,8 +71,11 @@ fn config() -> Config {
 
 impl House {
     pub async fn new(config: &Config) -> House {
-        let started = Service::start(config, |clock, _| builtin::parts(config, clock)).await;
-        let service = started.unwrap();
+        let started = no_recipient::start(config, |clock, _| builtin::parts(config, clock)).await;
+        House::of_service(started.unwrap()).await
+    }
+
+    pub async fn of_service(service: Service) -> House {
         let endpoint = Endpoint::from_shared(format!("http://{}", service.grpc)).unwrap();
         House { channel: endpoint.connect().await.unwrap(), service }
     }
@@ -183,7 +189,7 @@ async fn every_method_asks_for_its_right_and_says_which_is_missing() {
             }
         }
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,7 +264,7 @@ async fn bad_credentials_are_refused_everywhere_and_health_and_reflection_ask_fo
     assert!(
         house.of("acme").list(ListWorkflowsRequest::default()).await.unwrap().workflows.is_empty()
     );
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,7 +343,7 @@ async fn no_tenant_sees_another_s_workflows() {
     let canceled = house.of("cancels").cancel(&id).await.unwrap().workflow.unwrap();
     assert_eq!((canceled.workflow_id.as_str(), canceled.spec), (id.as_str(), None));
     assert!(acme.cancel(&id).await.unwrap().workflow.unwrap().spec.is_some());
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -381,7 +387,7 @@ async fn limits_hold_for_one_tenant_and_say_when_to_ask_again() {
     for _ in 0..5 {
         house.of("operator").create(spec()).await.unwrap();
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -436,7 +442,7 @@ async fn what_one_tenant_has_keeps_no_other_from_having_as_much() {
     }
     let refused = other.accounts().create_account(page("one-too-many")).await.unwrap_err();
     assert_eq!(reason(&refused), "TOO_MANY_ACCOUNTS");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -472,7 +478,7 @@ async fn an_application_s_token_opens_its_tenant_and_names_it_in_what_it_creates
     let gone = SettingChange::remove(store::Kind::Application, *application.id.as_bytes());
     settings.write(vec![gone]).unwrap();
     assert_eq!(client.channels().await.unwrap_err().code(), Code::Unauthenticated);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// Whoever follows what happens does not go on for ever with a key that is ended.
@@ -505,7 +511,7 @@ async fn a_stream_ends_with_the_secret_it_was_opened_with() {
     assert_eq!(end.unwrap_err().code(), Code::Unauthenticated);
     let quiet = tokio::time::timeout(std::time::Duration::from_secs(6), ours.message()).await;
     assert!(quiet.is_err(), "the other goes on: {quiet:?}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// From nothing to a key, as an operator does it at a terminal.

@@ -35,6 +35,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
+    no_recipient,
     rest::{Api, wrong},
     support::{FREE, Process, Running, eventually, in_memory, messenger_sms},
 };
@@ -61,7 +62,7 @@ async fn an_answer_may_be_sent_back_as_it_is() {
         let api = Api::of(&running);
         let app = application(&api, "first").await;
         for (provider, id) in
-            [("messenger", PAGE), ("viber_service_msg", "16273"), ("whatsapp", "447700900001")]
+            [("messenger", PAGE), ("viber_service_msg", "16273"), ("whatsapp", "442079460001")]
         {
             let body = json!({
                 "external_id": id, "access_token": TOKEN, "name": "Ours", "applications": [app],
@@ -366,7 +367,7 @@ async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Serv
             ..route.clone()
         }
     };
-    let service = Service::start(config, |clock, _| {
+    let service = no_recipient::start(config, |clock, _| {
         let parts = builtin::parts(config, clock)?;
         let routes = RouteTable::new(parts.routes.iter().map(remember).collect());
         Ok(Components { routes, ..parts })
@@ -402,7 +403,7 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     let body = json!({ "external_id": PAGE, "access_token": TOKEN });
     let api = Api::at(service.http);
     assert_eq!(api.post(&format!("{PATH}/messenger"), body).await.0, 201);
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 
     // What stands there now another service has sealed, with its own master key.
     let mut elsewhere = config.clone();
@@ -410,7 +411,7 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     let (service, _) = remembering(&elsewhere, &calls).await;
     let body = json!({ "external_id": PAGE, "access_token": TOKEN });
     assert_eq!(Api::at(service.http).post(&format!("{PATH}/messenger"), body).await.0, 201);
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
     let theirs = account_rows(&elsewhere.store.data, None);
     let ours = account_rows(&config.store.data, Some(theirs));
     let (service, client) = remembering(&config, &calls).await;
@@ -429,7 +430,7 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
         (200, &json!("***")),
         "it is listed all the same"
     );
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 
     // It is put back.
     account_rows(&config.store.data, Some(ours));
@@ -437,7 +438,7 @@ async fn a_message_waits_for_its_sender_s_account_and_goes_out_under_no_other() 
     let is_out = || async { !calls.lock().unwrap().is_empty() };
     assert!(eventually(Duration::from_secs(20), is_out).await);
     assert_eq!(calls.lock().unwrap()[0].secret("access_token"), Some(TOKEN));
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -479,7 +480,7 @@ async fn a_message_goes_out_under_its_sender_s_own_account() {
     assert_ne!(renewed.revision, own.revision);
     assert_eq!(api.delete(&one).await.0, 204);
     assert_eq!(send().await, plain);
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 /// Rows in memory, and what is needed to make more of them.

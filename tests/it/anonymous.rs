@@ -16,6 +16,7 @@ use tonic::{
 
 use crate::{
     access::{House, SECRET, key, outcome, reason},
+    no_recipient,
     rights::{call, request_of},
     support::{FREE, Process, in_memory},
 };
@@ -96,13 +97,16 @@ async fn with_something_real_every_method_and_path_asks_for_a_key_and_says_how_t
                 assert!(told.contains("dispatch keys create"), "{line}: {told}");
             }
         }
-        house.service.stop().await.unwrap();
+        no_recipient::stop(house.service).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_read_the_folder_makes_the_first_key_of_a_running_service_and_only_that() {
-    let house = House::new(&real()).await;
+    // In memory, whatever is asked for: beside a data folder it is a folder that stays.
+    let config = real();
+    let started = Service::start(&config, |clock, _| builtin::parts(&config, clock)).await;
+    let house = House::of_service(started.unwrap()).await;
     let folder = house.service.first_key.clone().unwrap();
     let key = dispatch::access::bootstrap_key(&folder).unwrap().unwrap();
     let bootstrap = house.client(&Credential::key(&key).unwrap());
@@ -116,7 +120,7 @@ async fn who_may_read_the_folder_makes_the_first_key_of_a_running_service_and_on
     assert_eq!(again, (Code::Unauthenticated, "CREDENTIALS_INVALID".to_owned()));
     let me = house.client(&Credential::key(&format!("{}:{}", view.key_id, made.secret)).unwrap());
     assert_eq!(me.channels().await.unwrap().len(), 1);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// As the README has it: configure, serve, one command, go on.
@@ -185,7 +189,7 @@ async fn what_was_real_is_not_open_again_without_its_configuration() {
     };
     for was in [real(), with_key] {
         let house = House::new(&kept(was)).await;
-        house.service.stop().await.unwrap();
+        no_recipient::stop(house.service).await;
         let house = House::new(&kept(in_memory())).await;
         let (status, told) = rest(&house, "GET /v2/applications", &[]).await;
         assert_eq!(status, 401, "{told}");
@@ -193,7 +197,7 @@ async fn what_was_real_is_not_open_again_without_its_configuration() {
             call(&house.channel, "", "DispatchService/ListWorkflows").await,
             Code::Unauthenticated
         );
-        house.service.stop().await.unwrap();
+        no_recipient::stop(house.service).await;
         assert!(!folder.path().join("data/bootstrap.key").exists(), "it goes with the service");
         std::fs::remove_dir_all(folder.path().join("data")).unwrap();
     }
@@ -262,7 +266,7 @@ async fn whoever_needs_no_key_asks_this_machine_and_is_no_browser_s_page() {
             assert_eq!(answer.status().as_u16(), wanted, "{path} as {host}");
         }
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,14 +283,14 @@ async fn whoever_brings_a_key_may_call_the_service_what_it_likes() {
     assert_eq!(answer.send().await.unwrap().status().as_u16(), 200);
     let named = addressed_to(&house, "dispatch.example.com").await;
     assert_eq!(call(&named, "me", "DispatchService/ListChannels").await, Code::Ok);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_listens_in_clear_for_others_unless_told_so_and_then_asks_for_a_key_all_the_same() {
     let everywhere = "0.0.0.0:0".parse().unwrap();
     let start = async |config: &Config| {
-        Service::start(config, |clock, _| builtin::parts(config, clock)).await
+        no_recipient::start(config, |clock, _| builtin::parts(config, clock)).await
     };
     let mut config = in_memory();
     config.listen.grpc = everywhere;
@@ -309,5 +313,5 @@ async fn nothing_listens_in_clear_for_others_unless_told_so_and_then_asks_for_a_
     let url = format!("http://127.0.0.1:{}/v2/applications", service.http.port());
     assert_eq!(reqwest::get(url).await.unwrap().status().as_u16(), 401);
     assert!(service.first_key.is_some());
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }

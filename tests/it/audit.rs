@@ -11,7 +11,7 @@ use dispatch::{
 };
 use tonic::{Code, Status};
 
-use crate::support::in_memory;
+use crate::{no_recipient, support::in_memory};
 
 const SECRET: &str = "a secret of the tests";
 
@@ -39,7 +39,7 @@ impl House {
             key("acme", "acme", &["read", "admin"]),
             key("beta", "beta", &["read", "admin"]),
         ];
-        let started = Service::start(&config, |clock, _| builtin::parts(&config, clock)).await;
+        let started = no_recipient::start(&config, |clock, _| builtin::parts(&config, clock)).await;
         let service = started.unwrap();
         let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
         House { service, client }
@@ -117,7 +117,7 @@ async fn acts_are_listed_page_by_page_each_with_its_source_and_none_of_another_t
     // Another's token, and one of other filters.
     let foreign = house.list("beta", request.clone()).await.unwrap_err();
     assert_eq!(foreign.code(), Code::InvalidArgument);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,5 +165,5 @@ async fn guessing_is_slowed_counted_and_written_down_and_the_rightful_go_on() {
     for what in [["login.failed", "beta", "127.0.0.1"], ["login.slowed", "various", "127.0.0.1"]] {
         assert!(told.iter().any(|told| told.map(|it| &**it) == what), "{told:?}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }

@@ -28,6 +28,7 @@ use crate::{
         helper::{Told, allowing, app},
         receiver::{Answer, Receiver},
     },
+    no_recipient,
     support::{Running, eventually, in_memory, kinds, messenger_sms, request},
 };
 
@@ -237,7 +238,7 @@ async fn who_is_not_there_or_another_tenant_s_is_not_found_and_nobody_is_wrong()
     assert!(is_shown(&acme.get(&id).await.unwrap()), "after all of that");
     assert_eq!(certificate(&operator, named).await.workflow_count, 1);
     assert!(!is_shown(&acme.get(&id).await.unwrap()));
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +288,7 @@ async fn a_tenant_is_erased_as_a_whole_and_no_other_and_then_everybody() {
     assert_eq!((told.workflow_count, told.subject.as_str()), (2, "everybody"));
     assert!(!is_shown(&other.get(&theirs).await.unwrap()));
     assert!(!is_shown(&acme.get(&back).await.unwrap()));
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

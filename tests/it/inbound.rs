@@ -25,6 +25,7 @@ use crate::{
         helper::{PERSON, Told, allowing, app, sealed},
         receiver::Receiver,
     },
+    no_recipient,
     support::{Running, in_memory},
 };
 
@@ -170,7 +171,7 @@ async fn a_message_is_its_tenant_s_alone_and_where_nothing_tells_it_the_configur
     let token = next(&mut stream(&acme, BEGINNING, "").await.unwrap()).await.resume_token;
     let refused = stream(&client, Some(Start::ResumeToken(token)), "").await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 
     let house = House::new(&sms_for(config, &["acme", "default"])).await;
     house.service.engine.inbound("sandbox", "sandbox", vec![text("1")]).await.unwrap();
@@ -179,7 +180,7 @@ async fn a_message_is_its_tenant_s_alone_and_where_nothing_tells_it_the_configur
         [("1".to_owned(), "other".to_owned())],
         "of two it is neither's"
     );
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,7 +220,7 @@ async fn who_registered_a_sender_or_has_a_route_for_it_is_told_of_it_beside_a_ro
     let expected = [("1", "other"), ("2", "acme"), ("3", "")];
     let whose = whose(&house).await;
     assert!(whose.iter().map(|(id, whose)| (&**id, &**whose)).eq(expected), "{whose:?}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,7 +244,7 @@ async fn what_a_sender_s_own_account_heard_is_for_its_tenants_and_that_sender_al
     let expected = [("1", "acme"), ("1", "other")];
     let whose = whose(&house).await;
     assert!(whose.iter().map(|(id, whose)| (&**id, &**whose)).eq(expected), "{whose:?}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

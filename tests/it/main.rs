@@ -33,6 +33,7 @@ mod layout;
 mod masked;
 mod meta;
 mod mutations;
+mod no_recipient;
 mod node;
 mod operator;
 mod opt_outs;
@@ -49,6 +50,8 @@ mod reload;
 mod remote_adapters;
 mod repeats;
 mod replies;
+#[path = "../report/mod.rs"]
+mod report;
 mod rest;
 mod retention;
 mod rights;
@@ -57,6 +60,7 @@ mod routes;
 mod scrub;
 mod sealed;
 mod sealed_rows;
+mod searched;
 mod service;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -40,7 +40,7 @@ use tonic::{
 
 use crate::{
     access::{House, MISSING, SECRET, holder, key},
-    facade,
+    facade, no_recipient,
     rights::request_of,
     support::in_memory,
 };
@@ -265,7 +265,7 @@ async fn no_method_shows_a_number_or_a_text_to_a_key_without_the_scope() {
         let told = answered(&house, BLIND, method, asked(method, &ended, &open)).await;
         assert_eq!(marked(&told), Vec::<&str>::new(), "{method}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// Else the search above would find nothing whatever is shown.
@@ -288,7 +288,7 @@ async fn with_the_scope_each_of_them_shows_what_it_has() {
         "SandboxService/ListSentMessages",
     ];
     assert_eq!(showing, wanted);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// What is shown, masked.
@@ -325,7 +325,7 @@ async fn without_the_scope_addresses_show_their_ends_and_texts_their_kind_and_le
     assert_eq!(told(&message.to_address), "Dispatch", "a sender is nobody's secret");
     let Some(Said::Masked(said)) = &message.content[0].content else { panic!("not masked") };
     assert_eq!((&*said.kind, said.characters), ("text", WROTE.chars().count() as u32));
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 fn told(address: &Option<pb::v1::Address>) -> &str {
@@ -373,7 +373,7 @@ async fn no_request_of_the_old_apis_shows_them_either() {
             }
         }
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -411,7 +411,7 @@ async fn the_command_line_shows_them_masked_and_says_what_would_show_them() {
     }
     let shown = run(SEEING, &["inbound", "list"]).await;
     assert_eq!(marked(shown.as_bytes()), [NUMBER, WROTE], "{shown}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 fn code_of(workflow: &Workflow) -> (String, String) {
@@ -451,7 +451,7 @@ async fn a_code_is_shown_to_nobody_once_its_workflow_has_ended() {
         assert_eq!(ended.contents(), ContentsState::Shown);
         assert_eq!(code_of(&ended), (String::new(), sentence()));
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -491,7 +491,7 @@ async fn words_that_are_personal_match_no_filter() {
         let Some(Told::Event(event)) = first.kind else { panic!("no event") };
         assert_eq!(event.workflow_id, last);
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// As for the old APIs, which have no word for it.
@@ -536,7 +536,7 @@ async fn the_configuration_says_what_is_personal_where_a_request_cannot() {
         assert_eq!(spec.client_ref, "order-18");
         assert_eq!(spec.personal_client_ref, is_client_ref_personal, "{who}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -563,5 +563,5 @@ async fn a_name_for_a_request_that_contains_its_recipient_is_refused_by_every_ap
         "{told}"
     );
     assert!(!told.contains(NUMBER), "{told}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }

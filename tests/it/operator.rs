@@ -17,6 +17,7 @@ use tonic::{Code, Status, service::interceptor::InterceptedService};
 
 use crate::{
     access::{ALL, House, holder, key, outcome, reason},
+    no_recipient,
     support::{in_memory, messenger_sms, request},
 };
 
@@ -144,7 +145,7 @@ async fn an_operator_sees_and_cancels_what_is_any_tenant_s_and_it_is_written_dow
         assert_eq!((entry.tenant.as_str(), &entry.target), (tenant, id));
     }
     assert_eq!(operator.cancel(crate::access::MISSING).await.unwrap_err().code(), Code::NotFound);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 /// The lines of a tenant's metrics.
@@ -183,12 +184,12 @@ async fn metrics_say_what_each_tenant_does_across_a_restart() {
     ] {
         assert!(told.iter().any(|it| it == line), "{line}: {told:#?}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
     let house = House::new(&config).await;
     let told = metrics(&house).await;
     let open = "dispatch_tenant_workflows_open{tenant=\"acme\"} 1".to_owned();
     assert!(told.contains(&open), "{told:#?}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,5 +233,5 @@ async fn an_administrator_is_bounded_by_its_tenant_whatever_that_is_called() {
         operator.access().list_keys(asked).await.unwrap().into_inner().keys.len()
     };
     assert_eq!((all("").await, all("acme").await, all("beta").await), (6, 2, 1));
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }

@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::{
     access::{ALL, House, key, outcome, reason},
+    no_recipient,
     support::{FREE, Process, Running, in_memory, messenger_sms},
 };
 
@@ -208,7 +209,7 @@ async fn a_tenant_s_list_is_its_own_and_an_operator_sees_them_all() {
     let told = format!("{audit:?}");
     assert!(told.contains("opt_outs.created") && told.contains("opt_outs.deleted"), "{told}");
     assert!(!told.contains(ANN), "{told}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

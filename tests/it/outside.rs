@@ -20,7 +20,10 @@ use dispatch::{
 use dispatch_contract::Provider;
 use tokio::process::Command;
 
-use crate::support::{FREE, Process, eventually, request};
+use crate::{
+    no_recipient,
+    support::{FREE, Process, eventually, request},
+};
 
 /// The folders under `tests/outside`, each with a program `dispatch-with-NAME`.
 const OUTSIDE: [&str; 2] = ["email", "line"];
@@ -84,7 +87,7 @@ async fn in_process(provider: impl Provider + 'static, configuration: &str) -> (
     builtin::add(&mut providers).unwrap();
     providers.add(provider).unwrap();
     let parts = |clock: &_, _| builtin::parts_of(&providers.registry, &config, clock);
-    let service = Service::start(&config, parts).await.unwrap();
+    let service = no_recipient::start(&config, parts).await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     (service, client.with(Credential::key(KEY).unwrap()))
 }

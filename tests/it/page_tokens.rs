@@ -10,12 +10,14 @@ use dispatch::{
         ListApplicationsRequest, ListCallbacksRequest, ListWorkflowsRequest, StreamStatusRequest,
         stream_status_request::{Start, Target},
     },
-    service::Service,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{in_memory, messenger_sms, request};
+use crate::{
+    no_recipient,
+    support::{in_memory, messenger_sms, request},
+};
 
 const SECRET: &str = "a secret of the tests";
 
@@ -51,7 +53,7 @@ fn shows(token: &str, bytes: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let config = config();
-    let started = Service::start(&config, |clock, _| builtin::parts(&config, clock)).await;
+    let started = no_recipient::start(&config, |clock, _| builtin::parts(&config, clock)).await;
     let service = started.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     let of = |key: &str| client.clone().with(Credential::key(&format!("{key}:{SECRET}")).unwrap());
@@ -115,7 +117,7 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     assert_refused(acme.applications().list_applications(plain_id).await, "page_token");
 
     // External accounts.
-    for external_id in ["447700900001", "447700900002"] {
+    for external_id in ["442079460001", "442079460002"] {
         let request = CreateAccountRequest {
             provider: "whatsapp".to_owned(),
             external_id: external_id.to_owned(),
@@ -127,7 +129,7 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     let first = acme.accounts().list_accounts(plain.clone()).await.unwrap().into_inner();
     let next = ListAccountsRequest { page_token: first.next_page_token.clone(), ..plain.clone() };
     let second = acme.accounts().list_accounts(next.clone()).await.unwrap().into_inner();
-    assert_eq!(second.accounts[0].external_id, "447700900002");
+    assert_eq!(second.accounts[0].external_id, "442079460002");
     assert!(!shows(&first.next_page_token, b"447700900001"));
     assert_refused(beta.accounts().list_accounts(next).await, "page_token");
     let plain_id = "whatsapp/447700900001".to_owned();
@@ -155,5 +157,5 @@ async fn a_token_opens_in_its_own_list_of_its_own_tenant_and_says_nothing() {
     assert_refused(beta.raw().stream_status(resume(token, &own)).await, "resume_token");
     let decoded = URL_SAFE_NO_PAD.decode(token).unwrap();
     assert!(!decoded.windows(7).any(|part| part == [0; 7]), "no cursor in clear");
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }

@@ -11,7 +11,6 @@ use dispatch::{
     client::{Client, Credential},
     config::Config,
     pb::v1::{EventKind, Recall as Recalled, RecallResult, Workflow, event::Attributes},
-    service::Service,
 };
 use dispatch_contract::{
     Accepted, AdapterError, AddressForm, Capabilities, Channel, ChannelAdapter, Clock, ContentKind,
@@ -21,7 +20,10 @@ use dispatch_contract::{
 
 use tokio::sync::watch;
 
-use crate::support::{eventually, request};
+use crate::{
+    no_recipient,
+    support::{eventually, request},
+};
 
 static NOTE: Channel = Channel::named("note");
 
@@ -243,7 +245,7 @@ async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
     builtin::add(&mut providers).unwrap();
     providers.add(board.clone()).unwrap();
     let parts = |clock: &_, _| builtin::parts_of(&providers.registry, &config, clock);
-    let service = Service::start(&config, parts).await.unwrap();
+    let service = no_recipient::start(&config, parts).await.unwrap();
     let client = Client::connect(format!("http://{}", service.grpc)).await.unwrap();
     let client = client.with(Credential::key("board:a secret of the tests").unwrap());
 
@@ -294,5 +296,5 @@ async fn the_next_message_goes_out_when_the_one_before_was_asked_back() {
     assert_eq!(result(&slow), Some(RecallResult::Recalled));
     let quick = noted(&client, "sandbox", "quick").await;
     assert_eq!(result(&quick), Some(RecallResult::TooLate));
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }

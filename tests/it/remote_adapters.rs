@@ -304,9 +304,10 @@ async fn push_service() -> String {
         let states: &[&str] =
             if to.contains("gone") { &["gone"] } else { &["delivered", "opened"] };
         let url = push["callback_url"].as_str().unwrap().to_owned();
+        let reference = push["reference"].clone();
         tokio::spawn(async move {
             for state in states {
-                let told = json!({ "reference": push["reference"], "state": state }).to_string();
+                let told = json!({ "reference": reference, "state": state }).to_string();
                 let key = aws_lc_rs::hmac::Key::new(
                     aws_lc_rs::hmac::HMAC_SHA256,
                     SIGNATURE_SECRET.as_bytes(),
@@ -317,7 +318,8 @@ async fn push_service() -> String {
                 assert_eq!(call.send().await.unwrap().status(), 200);
             }
         });
-        (StatusCode::CREATED, json!({ "id": format!("push-to-{to}") }).to_string())
+        let id = format!("push-{}", push["reference"].as_str().unwrap());
+        (StatusCode::CREATED, json!({ "id": id }).to_string())
     }
     let socket = TcpListener::bind(FREE).await.unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());

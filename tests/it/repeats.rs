@@ -14,6 +14,7 @@ use tonic::Code;
 
 use crate::{
     access::{ALL, House, SECRET, key, outcome},
+    no_recipient,
     support::{batch_reason, in_memory, messenger_sms, request},
 };
 
@@ -132,7 +133,7 @@ async fn at_the_quota() {
     let known = Acknowledged::by(&house).await;
     let why = (Code::ResourceExhausted, "QUOTA_EXCEEDED");
     known.are_known_while_new_ones_are_refused(&house, why).await;
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +147,7 @@ async fn at_the_rate_limit() {
     let known = Acknowledged::by(&house).await;
     let why = (Code::ResourceExhausted, "RATE_LIMITED");
     known.are_known_while_new_ones_are_refused(&house, why).await;
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,13 +158,13 @@ async fn where_no_route_serves_it_any_more() {
     config.store.data = folder.path().to_owned();
     let house = House::new(&config).await;
     let known = Acknowledged::by(&house).await;
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 
     config.routes = vec![route("whatsapp", "whatsapp")];
     let house = House::new(&config).await;
     let why = (Code::InvalidArgument, "INVALID_REQUEST");
     known.are_known_while_new_ones_are_refused(&house, why).await;
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tonic_prost::ProstCodec;
 use crate::{
     access::{House, MISSING, SECRET, holder, key},
     facade::messenger_sms,
+    no_recipient,
     support::in_memory,
 };
 
@@ -75,7 +76,7 @@ async fn every_method_and_every_path_asks_for_its_scope() {
             }
         }
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,5 +106,5 @@ async fn who_may_cancel_and_not_read_is_told_no_more_than_that_it_is_done() {
         let whole = ask("all", Method::DELETE, &one, None).await;
         assert!(whole["timeline"].is_array() && whole["workflow"].is_array(), "{whole}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }

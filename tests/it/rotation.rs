@@ -41,7 +41,7 @@ async fn fill(client: &Client) -> Vec<(String, String)> {
     }
     let account = CreateAccountRequest {
         provider: "whatsapp".to_owned(),
-        external_id: "447700900001".to_owned(),
+        external_id: "442079460001".to_owned(),
         access_token: "a-token".to_owned(),
         ..Default::default()
     };

@@ -9,7 +9,7 @@ use dispatch::{
         AdvanceClockRequest, CreateAccountRequest, CreateWorkflowRequest, ListChannelsRequest,
         Workflow, WorkflowSpec, sandbox_service_client::SandboxServiceClient,
     },
-    service::{Service, ServiceClock},
+    service::ServiceClock,
 };
 use serde_json::{Value, json};
 use tonic::{Code, service::interceptor::InterceptedService};
@@ -17,6 +17,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     access::{ALL, House, SECRET, holder, key},
+    no_recipient,
     support::{FREE, in_memory, request},
 };
 
@@ -147,7 +148,7 @@ async fn a_tenant_reaches_the_routes_that_name_it_and_hears_nothing_of_the_other
     assert!(all.contains(&("messenger".to_owned(), "acme,beta".to_owned())), "{all:?}");
     let beta_s = routes("operator", "beta").await.unwrap();
     assert!(beta_s.contains(&("sms".to_owned(), "*".to_owned())) && beta_s.len() == 2);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 async fn register(house: &House, tenant: &str, provider: &str, id: &str) {
@@ -180,7 +181,7 @@ async fn a_sender_that_one_tenant_registered_is_not_another_s_on_a_route_they_sh
     assert_eq!(create(&house, "bank", "whatsapp", NUMBER).await, None);
     register(&house, "beta", "whatsapp", "447700900008").await;
     assert_eq!(create(&house, "default", "whatsapp", "447700900008").await, None);
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 async fn advance(house: &House, seconds: u64) {
@@ -220,7 +221,7 @@ async fn what_waits_goes_out_by_no_route_that_is_another_s_by_then() {
     // The route is another's after a restart.
     let gone = scheduled(&house, "beta", message("messenger", "1000")).await;
     let named = scheduled(&house, "beta", message("sms", "Shop")).await;
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
     config.routes[2].tenants = vec!["acme".to_owned()];
     config.routes.push(route("shop", "sms", "Shop", &["acme"]));
     let house = House::new(&config).await;
@@ -229,7 +230,7 @@ async fn what_waits_goes_out_by_no_route_that_is_another_s_by_then() {
         let workflow = house.of("beta").get(&id).await.unwrap();
         assert_eq!(end(&workflow), ("FAILED", "NO_ROUTE".to_owned()), "{workflow:?}");
     }
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,7 +247,7 @@ async fn a_route_serves_the_default_tenant_alone_unless_it_says_whom() {
         config.store.kind = StoreKind::Memory;
         (config.listen.grpc, config.listen.http, config.listen.internal_http) = (FREE, FREE, FREE);
         let start =
-            Service::start(&config, |clock: &ServiceClock, _| builtin::parts(&config, clock));
+            no_recipient::start(&config, |clock: &ServiceClock, _| builtin::parts(&config, clock));
         let told = start.await.unwrap_err().to_string();
         assert!(told.contains("route sms: tenants must name at least one"), "{wrong}: {told}");
     }
@@ -258,5 +259,5 @@ async fn a_route_serves_the_default_tenant_alone_unless_it_says_whom() {
     let (status, told) = create_by_rest(&house, "acme", "sms", "Dispatch").await;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(status, 202, "{told}");
-    house.service.stop().await.unwrap();
+    no_recipient::stop(house.service).await;
 }

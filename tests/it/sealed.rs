@@ -2,17 +2,19 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use dispatch::{
     builtin,
     config::{Config, StoreKind},
     engine::ResumePolicy,
     pb::v1::{ContentsState, Workflow, WorkflowState, message::Content},
-    service::{Service, StartError},
+    service::StartError,
     store::{SledOptions, SledStore, StoreError},
 };
 
-use crate::support::{Running, in_memory, messenger_sms};
+use crate::{
+    no_recipient::{self, stands_in},
+    support::{Running, in_memory, messenger_sms},
+};
 
 const NUMBER: &str = "447700900871";
 const PERSON: &str = "9123456780012345";
@@ -23,55 +25,6 @@ pub fn on(folder: &Path) -> Config {
     config.store.kind = StoreKind::Sled;
     config.store.data = folder.to_owned();
     config
-}
-
-/// How a word may stand somewhere: as it is, in hexadecimal, in UTF-16, and in base64, wherever in that it begins.
-fn spellings(word: &str) -> Vec<Vec<u8>> {
-    let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let wide = word.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut spellings = vec![word.as_bytes().to_vec(), hex.into_bytes(), wide];
-    for phase in 0..3 {
-        let behind = [&[b'x'; 2][..phase], word.as_bytes()].concat();
-        let text = STANDARD_NO_PAD.encode(behind).into_bytes();
-        // Without the characters that its neighbours are part of.
-        let from = [0, 2, 3][phase];
-        spellings.push(text[from..text.len() - 1].to_vec());
-    }
-    spellings
-}
-
-/// Whether these words stand anywhere below a folder, in a file, however they are spelled.
-pub fn stands_in(folder: &Path, words: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(stands_in(&path, words));
-            continue;
-        }
-        let bytes = fs::read(&path).unwrap();
-        for word in words {
-            let stands = |spelled: &Vec<u8>| {
-                let mut parts = bytes.windows(spelled.len());
-                parts.any(|part| part[0] == spelled[0] && part == spelled)
-            };
-            if spellings(word).iter().any(stands) {
-                found.push(format!("{word} in {}", path.display()));
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn a_word_is_found_however_it_is_spelled() {
-    let folder = tempfile::tempdir().unwrap();
-    for before in 0..4 {
-        let text = format!("{}{NUMBER}and more", "x".repeat(before));
-        fs::write(folder.path().join("file"), STANDARD_NO_PAD.encode(text)).unwrap();
-        assert_eq!(stands_in(folder.path(), &[NUMBER]).len(), 1, "{before}");
-        assert_eq!(stands_in(folder.path(), &[PERSON]), [] as [&str; 0]);
-    }
 }
 
 /// One that failed over and ended, and one that is open.
@@ -110,7 +63,7 @@ fn is_shown(workflow: &Workflow) -> bool {
 }
 
 pub async fn refusal(config: &Config) -> String {
-    match Service::start(config, |clock, _| builtin::parts(config, clock)).await {
+    match no_recipient::start(config, |clock, _| builtin::parts(config, clock)).await {
         Err(error @ (StartError::Config(_) | StartError::Store(StoreError::Refused(_)))) => {
             error.to_string()
         }

@@ -15,7 +15,8 @@ use dispatch::{
 use dispatch_contract::{Channel, ChannelSender, Content, Inbound, InboundMessage};
 
 use crate::{
-    sealed::{on, refusal, stands_in},
+    no_recipient::stands_in,
+    sealed::{on, refusal},
     support::{Running, messenger_sms},
 };
 

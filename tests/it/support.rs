@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic_types::RpcStatusExt;
 
+use crate::no_recipient;
 pub use crate::shared::{
     requests::{messenger_sms, request},
     waits::eventually,
@@ -62,7 +63,7 @@ impl Running {
     /// With the sandbox in process.
     pub async fn start(config: &Config) -> Running {
         let mut kept = None;
-        let started = Service::start(config, |clock, _| {
+        let started = no_recipient::start(config, |clock, _| {
             kept = Some(clock.clone());
             builtin::parts(config, clock)
         });
@@ -75,7 +76,7 @@ impl Running {
         let listener = TcpListener::bind(FREE).await.unwrap();
         let stop = CancellationToken::new();
         let mut kept = None;
-        let started = Service::start(config, |clock, http| {
+        let started = no_recipient::start(config, |clock, http| {
             kept = Some(clock.clone());
             builtin::over_http(config, clock, http, listener, stop.clone())
         });
@@ -100,7 +101,7 @@ impl Running {
 
     pub async fn stop(self) {
         self.stop.cancel();
-        self.service.stop().await.unwrap();
+        no_recipient::stop(self.service).await;
     }
 
     pub async fn script(&self, recipient: &str, script: &str) {
@@ -145,6 +146,7 @@ pub struct Process {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub internal_http: SocketAddr,
+    left: no_recipient::Left,
 }
 
 impl Process {
@@ -172,6 +174,7 @@ impl Process {
         grpc: SocketAddr,
         http: SocketAddr,
     ) -> Process {
+        let left = no_recipient::Left::of(&mut program, data);
         let mut child = program
             .arg("serve")
             .arg("--config")
@@ -198,7 +201,7 @@ impl Process {
             if let [grpc, http, internal_http] = told[..] {
                 // Read on, so that the service never waits for a reader.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Process { child, grpc, http, internal_http };
+                return Process { child, grpc, http, internal_http, left };
             }
         }
         panic!("the service did not start: {:?}", child.wait().await);
@@ -215,6 +218,7 @@ impl Process {
     pub async fn kill(mut self) {
         self.child.start_kill().unwrap();
         self.child.wait().await.unwrap();
+        self.left.search().await;
     }
 
     /// Sends SIGTERM and returns the exit code.
@@ -222,7 +226,9 @@ impl Process {
         let id = self.child.id().unwrap().to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(sent.success());
-        self.child.wait().await.unwrap().code()
+        let code = self.child.wait().await.unwrap().code();
+        self.left.search().await;
+        code
     }
 }
 

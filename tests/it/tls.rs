@@ -7,7 +7,10 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::AsyncReadExt;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::support::{eventually, in_memory};
+use crate::{
+    no_recipient,
+    support::{eventually, in_memory},
+};
 
 /// Somebody who vouches for others.
 pub struct Authority {
@@ -49,7 +52,7 @@ fn config(folder: &Path) -> Config {
 }
 
 async fn start(config: &Config) -> Service {
-    Service::start(config, |clock, _| builtin::parts(config, clock)).await.unwrap()
+    no_recipient::start(config, |clock, _| builtin::parts(config, clock)).await.unwrap()
 }
 
 /// Calls a service, trusting `authority`, showing a certificate if there is one to show.
@@ -111,7 +114,7 @@ async fn grpc_and_http_speak_tls_and_take_new_certificates_while_they_run() {
     });
     assert!(is_taken.await);
     assert!(call(&service, &first, None).await.is_err());
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,7 +147,7 @@ async fn versions_1_2_and_1_3_are_spoken_and_nothing_that_is_not_grpc() {
     assert_eq!(shake(&TLS12, b"h2").await, Some(ProtocolVersion::TLSv1_2));
     assert_eq!(shake(&TLS13, b"h2").await, Some(ProtocolVersion::TLSv1_3));
     assert_eq!(shake(&TLS13, b"http/1.1").await, None);
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +162,7 @@ async fn with_a_client_ca_only_its_clients_get_in() {
     assert!(call(&service, &ours, None).await.is_err(), "no certificate");
     assert!(call(&service, &ours, Some(others.vouch())).await.is_err(), "another's");
     call(&service, &ours, Some(ours.vouch())).await.unwrap();
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 #[tokio::test]
@@ -172,7 +175,7 @@ async fn files_that_are_not_right_are_named_before_anything_starts() {
     let mut half = config(path);
     half.listen.tls.key = "".into();
     let refused = async |config: &Config| {
-        let started = Service::start(config, |clock, _| builtin::parts(config, clock)).await;
+        let started = no_recipient::start(config, |clock, _| builtin::parts(config, clock)).await;
         started.unwrap_err().to_string()
     };
     assert!(refused(&half).await.contains("go together: set both"));

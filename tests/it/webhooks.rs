@@ -21,7 +21,10 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{FREE, Running, in_memory, kinds, messenger_sms, request};
+use crate::{
+    no_recipient,
+    support::{FREE, Running, in_memory, kinds, messenger_sms, request},
+};
 
 mod accounts;
 mod early;
@@ -175,7 +178,7 @@ impl Told {
         let listener = TcpListener::bind(FREE).await.unwrap();
         let stop = CancellationToken::new();
         let made = OnceLock::new();
-        let started = Service::start(&config, |clock, _| {
+        let started = no_recipient::start(&config, |clock, _| {
             let default_script = "accept; never".parse().unwrap();
             let quiet = ProviderConfig { default_script, ..ProviderConfig::default() };
             let provider = Arc::new(SimulatedProvider::new(clock.contract_clock(), quiet));
@@ -314,7 +317,7 @@ impl Told {
 
     async fn stop(self) {
         self.stop.cancel();
-        self.service.stop().await.unwrap();
+        no_recipient::stop(self.service).await;
     }
 }
 

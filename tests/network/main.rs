@@ -19,6 +19,9 @@ mod chance;
 mod crowd;
 mod grpc;
 mod http;
+#[expect(dead_code, reason = "shared with the other test binary, which uses all of it")]
+#[path = "../it/no_recipient.rs"]
+mod no_recipient;
 mod overload;
 mod proxy;
 #[path = "../report/mod.rs"]

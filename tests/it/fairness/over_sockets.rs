@@ -23,7 +23,10 @@ use dispatch_contract::{
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{eventually, in_memory, request};
+use crate::{
+    no_recipient,
+    support::{eventually, in_memory, request},
+};
 
 const SECRET: &str = "a secret of the tests";
 const CALL: Duration = Duration::from_millis(200);
@@ -81,7 +84,7 @@ async fn slow(config: &Config) -> Service {
         concurrency: 4,
         ..route.clone()
     };
-    let service = Service::start(config, |clock, _| {
+    let service = no_recipient::start(config, |clock, _| {
         let parts = builtin::parts(config, clock)?;
         let routes = RouteTable::new(parts.routes.iter().map(slow).collect());
         Ok(Components { routes, ..parts })
@@ -152,5 +155,5 @@ async fn a_code_is_sent_at_once_while_a_bulk_waits_and_a_refusal_names_the_route
     assert_eq!(metric(r#"dispatch_route_creates_refused_total{route="sandbox-sms"}"#), 1.0);
     assert!(metric(r#"dispatch_route_queue{route="sandbox-sms",priority="low"}"#) > 1000.0);
     assert_eq!(metric(r#"dispatch_route_queue{route="sandbox-sms",priority="high"}"#), 0.0);
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{assert_failed_over, built, by_itself, check, configuration, in_process, sent};
-use crate::support::FREE;
+use crate::{no_recipient, support::FREE};
 
 /// Compiled here too, so that each run of this suite tries it.
 #[path = "../../outside/email/src/email.rs"]
@@ -133,7 +133,7 @@ async fn a_provider_without_http_sends_and_fails_over_to_a_channel_of_ours() {
     let configuration = at(stub(Arc::clone(&mails)).await);
     let (service, client) = in_process(email::provider(), &configuration).await;
     goes_out_or_fails_over(&client, &mails).await;
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 pub async fn its_program_is_configured_as_ours_and_fails_over_to_a_channel_of_ours() {

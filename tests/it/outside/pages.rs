@@ -25,7 +25,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
-use crate::support::{FREE, eventually, request};
+use crate::{
+    no_recipient,
+    support::{FREE, eventually, request},
+};
 
 static PAGES: Channel = Channel::named("pages");
 const HOUSE: &str = "token-of-the-house";
@@ -254,7 +257,7 @@ tenants = ["acme", "bolt"]
         let mut providers = Registry::new();
         providers.add(provider("page_token")).unwrap();
         let parts = |clock: &_, _| builtin::parts_of(&providers, &config, clock);
-        let service = Service::start(&config, parts).await.unwrap();
+        let service = no_recipient::start(&config, parts).await.unwrap();
         let webhooks = format!("http://{}/receipts/pages/main", service.http);
         server.hasty.set(webhooks.clone()).unwrap();
         World { service, server, webhooks }
@@ -363,7 +366,7 @@ async fn each_page_sends_under_its_own_token_and_a_change_counts_from_the_next_c
     assert_eq!(world.call("bolt", "DELETE", "/page-of-acme", Value::Null).await, 204);
     assert_eq!(world.call("acme", "DELETE", "/page-of-acme", Value::Null).await, 204);
     assert_eq!(token("acme", "page-of-acme").await, HOUSE);
-    world.service.stop().await.unwrap();
+    no_recipient::stop(world.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -408,7 +411,7 @@ async fn what_a_page_s_own_token_signs_counts_for_that_page_s_messages_alone() {
     // From then on nobody speaks for it.
     assert_eq!(world.call("acme", "DELETE", "/page-of-acme", Value::Null).await, 204);
     assert_eq!(world.tell(&by_message, "token-of-acme").await, 401);
-    world.service.stop().await.unwrap();
+    no_recipient::stop(world.service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -422,7 +425,7 @@ async fn a_page_s_receipt_that_comes_before_the_answer_is_kept_for_its_messages_
     let is_over = async || world.state("acme", &genuine).await == WorkflowState::Succeeded;
     assert!(eventually(std::time::Duration::from_secs(10), is_over).await);
     assert_eq!(world.state("acme", &forged).await, WorkflowState::Running);
-    world.service.stop().await.unwrap();
+    no_recipient::stop(world.service).await;
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
 
 use super::{assert_failed_over, built, by_itself, check, configuration, folder, in_process, sent};
-use crate::support::FREE;
+use crate::{no_recipient, support::FREE};
 
 /// Compiled here too, so that each run of this suite holds it to the contract.
 #[path = "../../outside/line/src/line.rs"]
@@ -115,7 +115,7 @@ async fn a_provider_that_is_registered_sends_and_fails_over_to_a_channel_of_ours
     let configuration = at(&stub(Arc::clone(&pushes)).await);
     let (service, client) = in_process(line::provider(), &configuration).await;
     goes_out_or_fails_over(&client, &pushes).await;
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 /// Those of `adapters/README.md`, as they stand there, but for the build.

@@ -86,7 +86,7 @@ impl Provider for ClumsyProvider {
 async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
     let config = in_memory();
     let runs = Arc::new(AtomicU64::new(0));
-    let service = Service::start(&config, |clock, _| {
+    let service = no_recipient::start(&config, |clock, _| {
         let Components { accounts, routes, sandbox, .. } = builtin::parts(&config, clock)?;
         let sms = routes.iter().find(|route| *route.adapter.channel() == Channel::SMS).unwrap();
         let can = sms.adapter.capabilities().clone();
@@ -131,13 +131,14 @@ async fn an_adapter_that_panics_is_counted_and_answered_and_begun_again() {
     assert!(counted(&panics("clumsy", "send", 1)).await);
     assert!(counted(&panics("sandbox", "run", 1)).await);
     assert_eq!(runs.load(Ordering::SeqCst), 2, "it was begun again");
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
     let config = in_memory();
-    let service = Service::start(&config, |clock, _| builtin::parts(&config, clock)).await.unwrap();
+    let service =
+        no_recipient::start(&config, |clock, _| builtin::parts(&config, clock)).await.unwrap();
     async fn clumsy() -> &'static str {
         panic!("in a handler")
     }
@@ -163,5 +164,5 @@ async fn a_handler_that_panics_answers_500_on_a_connection_that_stays() {
     assert!(metrics.lines().any(|line| line == "dispatch_handler_panics_total 2"), "{metrics}");
     stop.cancel();
     served.await.unwrap();
-    service.stop().await.unwrap();
+    no_recipient::stop(service).await;
 }
