@@ -11,7 +11,8 @@ use super::Error;
 use crate::{
     access::{Access, Author, Caller},
     contents::{
-        ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, erasure_done, erasures, kept_erasure,
+        AllUntil, ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, Unreadable, erasure_done,
+        erasures, kept_erasure,
     },
     engine::{Engine, EngineError, ErasedContents, ErasureError, ErasureSubject, FoundContents},
     machine::WorkflowId,
@@ -63,7 +64,7 @@ pub(crate) async fn erase_for_caller(
     }
     let now = engine.clock().moment();
     let has_more = found.has_more;
-    let is_nothing = found.is_empty();
+    let (is_nothing, unreadable) = (found.is_empty(), found.unreadable);
     let erasure = Arc::new(Erasure {
         id: new_id(now.engine),
         tenant: order.tenant,
@@ -77,7 +78,7 @@ pub(crate) async fn erase_for_caller(
         extent: match order.subject {
             ErasureSubject::Person(_) => ErasureExtent::Person(found.traces),
             ErasureSubject::Named(_) => ErasureExtent::Named(found.traces.slots),
-            ErasureSubject::All => ErasureExtent::All(now.engine),
+            ErasureSubject::All => ErasureExtent::All(found.until),
         },
         certificate: None,
     });
@@ -85,7 +86,7 @@ pub(crate) async fn erase_for_caller(
     let erased = tokio::spawn(async move {
         let erased = match is_nothing {
             // Nothing to be taken up again by anybody.
-            true => ErasedContents::default(),
+            true => ErasedContents { unreadable, ..ErasedContents::default() },
             false => engine.erase(Arc::clone(&erasure)).await?,
         };
         certify(&engine, &access, &erasure, &erased, !is_nothing).await
@@ -158,8 +159,13 @@ async fn certify(
     let mut certificate = certificate_of(engine, erasure, erased, now);
     let digest = digest(&certificate);
     certificate.digest = hex(&digest);
+    let Unreadable { items, key_files } = erased.unreadable;
+    let unreadable = match items + key_files {
+        0 => String::new(),
+        _ => format!("; not looked at: {items}, and {key_files} files of keys"),
+    };
     let result = format!(
-        "{} workflows, {} of them canceled; certificate {}",
+        "{} workflows, {} of them canceled{unreadable}; certificate {}",
         erased.workflows, erased.canceled, certificate.digest
     );
     let (access, erasure) = (access.clone(), Arc::clone(erasure));
@@ -203,6 +209,8 @@ fn certificate_of(
         canceled_count: count(erased.canceled),
         inbound_message_count: count(erased.messages),
         opt_out_count: count(erased.opt_outs),
+        unreadable_count: count(erased.unreadable.items),
+        unreadable_key_file_count: count(erased.unreadable.key_files),
         may_still_arrive_count: count(erased.may_arrive_count),
         may_still_arrive: erased.may_arrive.iter().map(ToString::to_string).collect(),
         workflows: workflows.collect(),
@@ -234,7 +242,7 @@ pub(crate) fn verify_certificate(
     };
     match kept.map(|kept| (kept.extent, kept.tenant)) {
         Some((ErasureExtent::All(until), tenant)) => {
-            each_of_all(engine, tenant.as_deref(), until, &mut look).map_err(Error::Store)?;
+            each_of_all(engine, tenant.as_deref(), until.time, &mut look).map_err(Error::Store)?;
         }
         Some(_) | None => {
             for erased in &certificate.workflows {
@@ -305,7 +313,11 @@ pub(crate) fn restored_erasure(
         begun_at,
         kept_since: begun_at,
         author,
-        extent: if is_all { ErasureExtent::All(begun_at) } else { ErasureExtent::Named(slots) },
+        extent: match is_all {
+            // Keys of opt-outs are counted anew in what was restored.
+            true => ErasureExtent::All(AllUntil { time: begun_at, opt_out: None }),
+            false => ErasureExtent::Named(slots),
+        },
         certificate: None,
     })
 }

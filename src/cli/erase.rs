@@ -71,16 +71,22 @@ pub(super) async fn run(args: EraseArgs) -> Result<ExitCode, CommandFailure> {
         let text = read_text(file).map_err(|error| wrong_file(file, &error.to_string()))?;
         return verify(&client, &args, file, &text).await;
     }
-    let request = request(&args);
+    let (request, mut is_complete) = (request(&args), true);
     loop {
         let answer = client.erasures().erase(request.clone()).await.map_err(refused)?.into_inner();
         let has_more = answer.has_more;
         show::answer(args.remote.output, &answer, text);
+        is_complete &= answer.certificate.as_ref().is_none_or(is_complete_erasure);
         // Each takes as many as one erasure does.
         if args.dry_run || !has_more {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
+}
+
+/// Whether all could be looked at.
+fn is_complete_erasure(certificate: &ErasureCertificate) -> bool {
+    certificate.unreadable_count == 0 && certificate.unreadable_key_file_count == 0
 }
 
 fn request(args: &EraseArgs) -> EraseRequest {
@@ -181,6 +187,8 @@ fn certified(certificate: &ErasureCertificate) -> String {
         "erased: the contents of {workflow_count} workflows, {canceled_count} of them open and canceled"
     );
     text.push_str(&beside(certificate.inbound_message_count, certificate.opt_out_count));
+    let unreadable = (certificate.unreadable_count, certificate.unreadable_key_file_count);
+    text.push_str(&not_looked_at(unreadable));
     if *may_still_arrive_count > 0 {
         text.push_str(&format!("\n{may_still_arrive_count} messages may still arrive:"));
         for attempt in &certificate.may_still_arrive {
@@ -206,14 +214,31 @@ fn would_be(preview: &ErasurePreview, has_more: bool) -> String {
         text.push_str(&format!("\nand with them {others} other addresses in those workflows"));
     }
     text.push_str(&beside(preview.inbound_message_count, preview.opt_out_count));
+    text.push_str(&not_looked_at((preview.unreadable_count, preview.unreadable_key_file_count)));
     text
 }
 
-/// What there is of a person beside workflows.
+/// What nobody can say of whether it was meant.
+fn not_looked_at((items, key_files): (u32, u32)) -> String {
+    let mut text = String::new();
+    if items > 0 {
+        text.push_str(&format!(
+            "\nNOT looked at: {items} that cannot be read now, and may be of those that are meant; ask again once they can be"
+        ));
+    }
+    if key_files > 0 {
+        text.push_str(&format!(
+            "\nNOT looked at: what {key_files} files of keys seal, which cannot be read now (`dispatch check` says which)"
+        ));
+    }
+    text
+}
+
+/// What there is beside workflows.
 fn beside(messages: u32, opt_outs: u32) -> String {
     let mut text = String::new();
     if messages > 0 {
-        text.push_str(&format!("\nand {messages} messages that they wrote"));
+        text.push_str(&format!("\nand {messages} messages that persons wrote"));
     }
     if opt_outs > 0 {
         text.push_str(&format!("\nand who stands in {opt_outs} opt-outs, which go on counting"));

@@ -64,6 +64,11 @@ pub trait ContentKeys: Send + Sync {
     /// If the segment is lost or damaged, or the disk fails.
     fn owned(&self, family: Family, segment: u32) -> Result<Vec<(KeySlot, OwnerId)>, SlotError>;
 
+    /// How many segments of a family cannot be read: nothing is found in them.
+    fn unreadable_segments(&self, _family: Family) -> usize {
+        0
+    }
+
     /// The slots of a family that were noted under one of these addresses, with whose they are. Others may be
     /// among them: tags are short. To be opened, and compared.
     ///

@@ -45,6 +45,26 @@ pub struct PersonTraces {
     pub messages: Vec<Uuid>,
     /// The keys of their rows on the list of opt-outs: who it is is forgotten, and they go on counting.
     pub opt_outs: Vec<Vec<u8>>,
+    /// What could not be looked at, and may be theirs.
+    pub unreadable: Unreadable,
+}
+
+/// What an erasure could not look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// How many workflows, messages and opt-outs.
+    pub items: usize,
+    /// How many files of keys: what they seal nobody can open just now, or find.
+    pub key_files: usize,
+}
+
+/// Up to where an erasure of all reaches: what comes later is not meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllUntil {
+    /// What was created, or was written by a person, by then, in engine time.
+    pub time: UnixMillis,
+    /// Up to this key it is forgotten who stands on the list of opt-outs: keys are given out in order. `None`: of nobody.
+    pub opt_out: Option<KeySlot>,
 }
 
 /// Which workflows are erased.
@@ -54,8 +74,8 @@ pub enum ErasureExtent {
     Person(PersonTraces),
     /// Those that were named.
     Named(Vec<ErasedSlot>),
-    /// All of a tenant's, or everybody's, that were created by then, in engine time.
-    All(UnixMillis),
+    /// All of a tenant's, or everybody's, and what persons wrote, and who stands on the list of opt-outs.
+    All(AllUntil),
 }
 
 /// Who has something erased, as the audit log names them.
@@ -268,12 +288,14 @@ mod tests {
                 slots: slots(count),
                 messages: (0..count).map(|at| Uuid::from_u128(u128::from(at))).collect(),
                 opt_outs: vec![vec![7; 90]; 3],
+                unreadable: Unreadable { items: 1, key_files: 2 },
             };
             let kept = erasure(id, ErasureExtent::Person(traces));
             keep_erasure(&*settings, &kept).unwrap();
             assert_eq!(kept_erasure(&*settings, kept.id), Ok(Some(kept)));
         }
-        let all = erasure(5, ErasureExtent::All(UnixMillis(7)));
+        let until = AllUntil { time: UnixMillis(7), opt_out: Some(KeySlot(8)) };
+        let all = erasure(5, ErasureExtent::All(until));
         keep_erasure(&*settings, &all).unwrap();
         assert_eq!(kept_erasure(&*settings, all.id), Ok(Some(all)));
         assert_eq!(erasures(&*settings).unwrap(), [1, 2, 3, 4, 5].map(Uuid::from_u128));

@@ -430,6 +430,12 @@ impl ContentKeys for KeyRing {
         self.shared.segment(family, KeySlot::new(segment, 0))?.owned()
     }
 
+    fn unreadable_segments(&self, family: Family) -> usize {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let of_family = segments.range((family, 0)..=(family, u32::MAX));
+        of_family.filter(|(_, found)| matches!(found, FoundSegment::Unreadable(_))).count()
+    }
+
     fn find(
         &self,
         family: Family,

@@ -47,18 +47,18 @@ pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
 pub use day_keys::{AnyConversation, CallConversation, DayKeys, StoredOnDay};
 pub use erasure_rows::{
-    ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, erasure_done, erasures,
-    forget_erasures, keep_erasure, kept_erasure,
+    AllUntil, ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, Unreadable,
+    erasure_done, erasures, forget_erasures, keep_erasure, kept_erasure,
 };
 pub use family::Family;
 pub use keeper::{ContentsKeeper, FreshKey, Unopened};
 pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
 pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
-pub use owners::NoteError;
+pub use owners::{FoundOwners, NoteError};
 pub use person_tag::{PersonTag, names, normal_form};
 pub use request::{RequestDigest, WorkflowRequest};
-pub use row_keeper::{RowKeeper, newest_row_slot};
+pub use row_keeper::{KeyState, RowKeeper, newest_row_slot};
 pub use seal::{SEALED, SealError, TEXT_BYTES, open_row, seal_row};
 #[cfg(any(test, fuzzing))]
 pub(crate) use seal::{open, seal, unpacked};

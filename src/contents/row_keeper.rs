@@ -12,6 +12,17 @@ use crate::store::{
     KeySlot, Kind, NameHash, SealedContents, SettingChange, Settings, StoreError, decode, encode,
 };
 
+/// What has become of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// It opens what it sealed.
+    There,
+    /// It was destroyed, or its file is not there.
+    Gone,
+    /// It cannot be read, and may come back.
+    Unreadable,
+}
+
 /// Seals the rows of one family, and opens them.
 #[derive(Clone)]
 pub struct RowKeeper {
@@ -78,6 +89,20 @@ impl RowKeeper {
     /// If the disk fails.
     pub fn find(&self, addresses: &[&str]) -> Result<Vec<(KeySlot, OwnerId)>, StoreError> {
         self.keys.find(self.family, addresses).map_err(failed)
+    }
+
+    /// What has become of the key of a slot.
+    pub fn state(&self, slot: KeySlot) -> KeyState {
+        match self.keys.key(self.family, slot) {
+            Ok(Some(_)) => KeyState::There,
+            Ok(None) | Err(SlotError::Lost(..)) => KeyState::Gone,
+            Err(_) => KeyState::Unreadable,
+        }
+    }
+
+    /// How many files of keys cannot be read: no row is found by its address whose key is in one.
+    pub fn unreadable_files(&self) -> usize {
+        self.keys.unreadable_segments(self.family)
     }
 
     /// Destroys the keys of rows, durably when this returns. Keys that are lost with their file, or cannot be read, open

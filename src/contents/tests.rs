@@ -726,6 +726,7 @@ fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way()
     let second = open(Arc::new(two_keys()));
     assert_eq!(second.unreadable().len(), 3);
     let second = second.begin(&[]).unwrap();
+    assert_eq!([Family::Day, WORKFLOW].map(|family| second.unreadable_segments(family)), [3, 0]);
     let told = Mutex::new(Vec::new());
     second.seal_anew(&|is_open| told.lock().unwrap().push(is_open)).unwrap();
     let told = told.into_inner().unwrap();

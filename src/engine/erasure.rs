@@ -21,8 +21,9 @@ use uuid::Uuid;
 use super::{Command, Engine, EngineError, MarkedErased};
 use crate::{
     contents::{
-        Contents, ErasedSlot, Erasure, ErasureExtent, Family, NoteError, PersonTraces, SlotError,
-        Unopened, forget_erasures, keep_erasure, normal_form,
+        AllUntil, Contents, ErasedSlot, Erasure, ErasureExtent, Family, NoteError, PersonTraces,
+        SlotError, Unopened, Unreadable, forget_erasures, keep_erasure, newest_row_slot,
+        normal_form,
     },
     machine::{ProgressState, Workflow, WorkflowId},
     store::{Filter, KeySlot, Page, Record, StoreError},
@@ -44,15 +45,23 @@ pub enum ErasureSubject {
     Person(Vec<String>),
     /// Those of these workflows.
     Named(Vec<WorkflowId>),
-    /// All.
+    /// All, and what persons wrote, and who stands on the list of opt-outs.
     All,
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundContents {
-    /// The slots; none where all are meant: those are looked for page by page. And of a person what else there is.
+    /// The slots, and of a person what else there is; nothing where all are meant: that is looked for page by page.
     pub traces: PersonTraces,
+    /// How many messages that persons wrote.
+    pub messages: usize,
+    /// In how many rows on the list of opt-outs it is known who stands there.
+    pub opt_outs: usize,
+    /// Where all are meant, up to where.
+    pub until: AllUntil,
+    /// What could not be looked at.
+    pub unreadable: Unreadable,
     /// How many workflows there are, by state.
     pub by_state: BTreeMap<&'static str, usize>,
     /// How many of them are open.
@@ -74,10 +83,23 @@ pub struct ErasedContents {
     pub messages: usize,
     /// In how many rows on the list of opt-outs it is forgotten who stands there.
     pub opt_outs: usize,
+    /// What could not be looked at.
+    pub unreadable: Unreadable,
     /// The first of the attempts whose messages may still arrive.
     pub may_arrive: Vec<AttemptId>,
     /// How many of those there are.
     pub may_arrive_count: usize,
+}
+
+/// What was done to some rows of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasedSome<After> {
+    /// How many were erased, or would be.
+    pub count: usize,
+    /// How many could not be looked at.
+    pub unreadable: usize,
+    /// Behind which to go on; `None` at the end.
+    pub next: Option<After>,
 }
 
 /// Why an erasure did not come to its end. What was begun is ended by the next start, or by asking again.
@@ -118,8 +140,7 @@ impl FoundContents {
 
     /// Whether there is nothing to be erased.
     pub fn is_empty(&self) -> bool {
-        let PersonTraces { messages, opt_outs, .. } = &self.traces;
-        self.workflows() == 0 && messages.is_empty() && opt_outs.is_empty()
+        self.workflows() == 0 && self.messages == 0 && self.opt_outs == 0
     }
 
     fn add(&mut self, workflow: &Workflow) {
@@ -154,20 +175,43 @@ impl Engine {
         match subject {
             ErasureSubject::Person(addresses) => self.find_person(whose, addresses),
             ErasureSubject::Named(ids) => self.find_named(whose, ids),
-            ErasureSubject::All => {
-                let (mut found, mut after) = (FoundContents::default(), None);
-                loop {
-                    let page = self.all_contents(whose, after)?;
-                    for (_, workflow) in page.workflows.iter().filter(|(_, it)| !it.is_erased) {
-                        found.add(workflow);
-                    }
-                    match page.next {
-                        Some(next) => after = Some(next),
-                        None => return Ok(found),
-                    }
-                }
+            ErasureSubject::All => self.find_all(whose),
+        }
+    }
+
+    fn find_all(&self, whose: Option<&str>) -> Result<FoundContents, ErasureError> {
+        let (mut found, mut after) = (FoundContents::default(), None);
+        loop {
+            let page = self.all_contents(whose, after)?;
+            for (_, workflow) in page.workflows.iter().filter(|(_, it)| !it.is_erased) {
+                found.add(workflow);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
             }
         }
+        let until = AllUntil {
+            time: self.clock().now(),
+            opt_out: newest_row_slot(&**self.settings(), Family::OptOut)?,
+        };
+        let (messages, opt_outs) = (self.inbound_messages(), self.opt_outs());
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let some = messages.count_some(whose, until.time, from)?;
+            found.messages += some.count;
+            found.unreadable.items += some.unreadable;
+            after = some.next;
+        }
+        let mut goes_on = until.opt_out.map(|newest| (newest, None));
+        while let Some((newest, after)) = goes_on {
+            let some = opt_outs.count_some(whose, newest, after)?;
+            found.opt_outs += some.count;
+            found.unreadable.items += some.unreadable;
+            goes_on = some.next.map(|next| (newest, Some(next)));
+        }
+        found.until = until;
+        Ok(found)
     }
 
     /// By tags, which are short: each find is opened and compared.
@@ -178,15 +222,20 @@ impl Engine {
     ) -> Result<FoundContents, ErasureError> {
         let asked: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let forms: BTreeSet<_> = asked.iter().map(|address| normal_form(address)).collect();
-        let candidates = self.0.contents.find(&*self.0.reader, &asked)?;
-        let candidates: BTreeMap<_, _> = candidates.into_iter().collect();
+        let owners = self.0.contents.find(&*self.0.reader, &asked)?;
         let (mut found, mut others) = (FoundContents::default(), BTreeSet::new());
+        let mut unreadable = owners.unreadable;
+        // Of another tenant's nothing is told.
+        unreadable.retain(|id| !matches!(self.record_of(whose, *id), Ok(None)));
+        let candidates: BTreeMap<_, _> = owners.candidates.into_iter().collect();
         for (slot, id) in candidates {
-            let Some(record) = self.record_of(whose, id)? else { continue };
+            let candidate = self.candidate(whose, id, &mut unreadable)?;
+            let Some((record, workflow)) = candidate else { continue };
             if record.contents.slot != slot {
                 continue;
             }
-            let Some(contents) = self.opened_to_compare(&record) else { continue };
+            let contents = self.opened_to_compare(&record, &mut unreadable);
+            let Some(contents) = contents else { continue };
             let recipients = recipients(&contents);
             if recipients.is_disjoint(&forms) {
                 continue;
@@ -195,17 +244,45 @@ impl Engine {
                 found.has_more = true;
                 break;
             }
-            let Some(workflow) = self.0.reader.workflow(id)? else { continue };
             found.add(&workflow);
             found.traces.slots.push(ErasedSlot { slot, workflow: id });
             others.extend(recipients.difference(&forms).map(|form| form.to_string()));
         }
         found.other_addresses = others.len();
         found.traces.opt_outs = self.opt_outs().of_person(whose, &asked)?;
-        found.traces.messages = self.inbound_messages().of_person(whose, &asked)?;
+        let wrote = self.inbound_messages().of_person(whose, &asked)?;
+        found.traces.messages = wrote.ids;
         found.has_more |= found.traces.messages.len() > MOST_ERASED_AT_ONCE;
         found.traces.messages.truncate(MOST_ERASED_AT_ONCE);
+        found.messages = found.traces.messages.len();
+        found.opt_outs = found.traces.opt_outs.len();
+        found.unreadable = Unreadable {
+            items: unreadable.len() + owners.more_unreadable + wrote.unreadable.items,
+            key_files: owners.unreadable_files + wrote.unreadable.key_files,
+        };
+        found.traces.unreadable = found.unreadable;
         Ok(found)
+    }
+
+    /// A workflow that may be of a person, if it is the tenant's. One that is damaged is told, and counted.
+    fn candidate(
+        &self,
+        whose: Option<&str>,
+        id: WorkflowId,
+        unreadable: &mut BTreeSet<WorkflowId>,
+    ) -> Result<Option<(Arc<Record>, Workflow)>, StoreError> {
+        let read = || match self.record_of(whose, id)? {
+            Some(record) => Ok(self.0.reader.workflow(id)?.map(|workflow| (record, workflow))),
+            None => Ok(None),
+        };
+        match read() {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(workflow = %id, %error, "whose this workflow is cannot be read");
+                unreadable.insert(id);
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     fn find_named(
@@ -238,13 +315,18 @@ impl Engine {
         Ok(record.filter(|record| whose.is_none_or(|tenant| *record.tenant == *tenant)))
     }
 
-    /// What cannot be opened is told, and is nobody's.
-    fn opened_to_compare(&self, record: &Record) -> Option<Contents> {
+    /// What cannot be opened is told, and counted.
+    fn opened_to_compare(
+        &self,
+        record: &Record,
+        unreadable: &mut BTreeSet<WorkflowId>,
+    ) -> Option<Contents> {
         match self.0.contents.open(record) {
             Ok(contents) => Some(contents),
             Err(Unopened::Gone) => None,
             Err(Unopened::Unreadable(why)) => {
                 tracing::error!(workflow = %record.id, why, "whose contents these are cannot be read");
+                unreadable.insert(record.id);
                 None
             }
         }
@@ -334,7 +416,9 @@ impl Engine {
 
     async fn carry_out(&self, erasure: &Erasure) -> Result<ErasedContents, ErasureError> {
         if let ErasureExtent::All(until) = erasure.extent {
-            return self.carry_out_for_all(erasure, until).await;
+            let mut erased = self.carry_out_for_all(erasure, until.time).await?;
+            self.forget_beside_for_all(erasure, until, &mut erased).await?;
+            return Ok(erased);
         }
         let mut erased = ErasedContents::default();
         for some in erasure.slots().chunks(MARKED_AT_ONCE) {
@@ -343,8 +427,10 @@ impl Engine {
         }
         self.destroy(erasure.slots()).await?;
         self.0.metrics.contents_erased(erased.workflows);
-        if let ErasureExtent::Person(PersonTraces { messages, opt_outs, .. }) = &erasure.extent {
+        if let ErasureExtent::Person(traces) = &erasure.extent {
+            let PersonTraces { messages, opt_outs, unreadable, .. } = traces;
             (erased.messages, erased.opt_outs) = self.forget_beside(messages, opt_outs).await?;
+            erased.unreadable = *unreadable;
         }
         Ok(erased)
     }
@@ -390,6 +476,37 @@ impl Engine {
                 None => return Ok(erased),
             }
         }
+    }
+
+    /// What persons wrote to a tenant, or to everybody, and who stands on the list of opt-outs, some at a time.
+    async fn forget_beside_for_all(
+        &self,
+        erasure: &Erasure,
+        until: AllUntil,
+        erased: &mut ErasedContents,
+    ) -> Result<(), ErasureError> {
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let (this, whose) = (self.clone(), erasure.tenant.clone());
+            let messages = move || {
+                Ok(this.inbound_messages().erase_some(whose.as_deref(), until.time, from)?)
+            };
+            let some = beside(messages).await?;
+            erased.messages += some.count;
+            erased.unreadable.items += some.unreadable;
+            after = some.next;
+        }
+        let mut goes_on = until.opt_out.map(|newest| (newest, None));
+        while let Some((newest, from)) = goes_on {
+            let (this, whose) = (self.clone(), erasure.tenant.clone());
+            let opt_outs =
+                move || Ok(this.opt_outs().forget_some(whose.as_deref(), newest, from)?);
+            let some = beside(opt_outs).await?;
+            erased.opt_outs += some.count;
+            erased.unreadable.items += some.unreadable;
+            goes_on = some.next.map(|next| (newest, Some(next)));
+        }
+        Ok(())
     }
 
     /// The second step: cancels those that are open, and marks all; durable when this returns.

@@ -26,8 +26,9 @@ use uuid::Uuid;
 use row::InboundRow;
 pub use row::{HeardMessage, QuotedMessage, ReceivedMessage};
 
+use super::ErasedSome;
 use crate::{
-    contents::{RowKeeper, Unopened, normal_form},
+    contents::{KeyState, RowKeeper, Unopened, Unreadable, normal_form},
     machine::Moment,
     store::{Cursor, KeySlot, Kind, SettingChange, Settings, StoreError, decode, encode},
 };
@@ -70,6 +71,24 @@ pub struct InboundPage {
     pub messages: Vec<(u64, ReceivedMessage)>,
     /// Up to which number it was looked: go on behind that.
     pub until: u64,
+}
+
+/// What a person wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessagesOfPerson {
+    /// The ids of the messages.
+    pub ids: Vec<Uuid>,
+    /// What could not be looked at, and may be theirs.
+    pub unreadable: Unreadable,
+}
+
+/// Some of all messages, looked at for an erasure.
+#[derive(Default)]
+struct SomeOfAll {
+    /// What each is to become, with its number and where its key is.
+    emptied: Vec<(u64, InboundRow, KeySlot)>,
+    unreadable: usize,
+    next: Option<u64>,
 }
 
 /// What persons wrote.
@@ -262,27 +281,110 @@ impl InboundMessages {
         &self,
         whose: Option<&str>,
         addresses: &[&str],
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<MessagesOfPerson, StoreError> {
         let lost = self.keys.lost_notes();
         if self.lost_notes.load(Ordering::Relaxed) != lost {
             let KeptNumbers { gone, .. } = *self.kept.borrow();
             self.note_behind(gone)?;
             self.lost_notes.store(lost, Ordering::Relaxed);
         }
-        let mut found = Vec::new();
+        let mut found = MessagesOfPerson::default();
+        found.unreadable.key_files = self.keys.unreadable_files();
         for (slot, owner) in self.keys.find(addresses)? {
-            let Some((_, row)) = self.row(Uuid::from_bytes(owner))? else { continue };
+            let row = match self.row(Uuid::from_bytes(owner)) {
+                Ok(Some((_, row))) => row,
+                Ok(None) => continue,
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(%error, "whether a person wrote this is not known");
+                    found.unreadable.items += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if row.slot() != Some(slot) || whose.is_some_and(|whose| whose != &*row.tenant) {
                 continue;
             }
             // Others have the same tag.
-            let Some(message) = self.opened(&row) else { continue };
+            let Some(message) = self.opened(&row) else {
+                found.unreadable.items += usize::from(self.keys.state(slot) != KeyState::Gone);
+                continue;
+            };
             let from = normal_form(message.from.value());
             if addresses.iter().any(|address| normal_form(address) == from) {
-                found.push(row.id);
+                found.ids.push(row.id);
             }
         }
         Ok(found)
+    }
+
+    /// Erases some of a tenant's messages, or of everybody's, that came by `until`, in engine time: those behind number
+    /// `after`, and a bounded number. Durable when this returns.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase).
+    pub fn erase_some(
+        &self,
+        whose: Option<&str>,
+        until: UnixMillis,
+        after: u64,
+    ) -> Result<ErasedSome<u64>, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let SomeOfAll { emptied, unreadable, next } = self.some_of_all(whose, until, after)?;
+        let slots: Vec<_> = emptied.iter().map(|(.., slot)| *slot).collect();
+        let change = |(number, row, _): (u64, InboundRow, KeySlot)| {
+            Ok(SettingChange::put(Kind::InboundMessage, number.to_be_bytes(), encode(&row)?))
+        };
+        let changes: Vec<_> = emptied.into_iter().map(change).collect::<Result<_, StoreError>>()?;
+        self.keys.destroy(&slots)?;
+        if !changes.is_empty() {
+            self.settings.write(changes)?;
+        }
+        Ok(ErasedSome { count: slots.len(), unreadable, next })
+    }
+
+    /// How many of them there are.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn count_some(
+        &self,
+        whose: Option<&str>,
+        until: UnixMillis,
+        after: u64,
+    ) -> Result<ErasedSome<u64>, StoreError> {
+        let SomeOfAll { emptied, unreadable, next } = self.some_of_all(whose, until, after)?;
+        Ok(ErasedSome { count: emptied.len(), unreadable, next })
+    }
+
+    fn some_of_all(
+        &self,
+        whose: Option<&str>,
+        until: UnixMillis,
+        after: u64,
+    ) -> Result<SomeOfAll, StoreError> {
+        let (mut some, mut from) = (SomeOfAll::default(), after);
+        for _ in 0..MOST_TRIMMED / ROWS {
+            let rows = self.settings.list(Kind::InboundMessage, Some(&from.to_be_bytes()), ROWS)?;
+            let Some((newest, _)) = rows.last() else { return Ok(some) };
+            from = number_of(newest)?;
+            for (key, row) in &rows {
+                let number = number_of(key)?;
+                let Some(row) = readable(number, row) else {
+                    some.unreadable += 1;
+                    continue;
+                };
+                let is_meant =
+                    row.kept_since <= until && whose.is_none_or(|whose| whose == &*row.tenant);
+                let Some(slot) = row.slot().filter(|_| is_meant) else { continue };
+                if self.keys.state(slot) == KeyState::Unreadable {
+                    some.unreadable += 1;
+                    continue;
+                }
+                some.emptied.push((number, InboundRow { sealed: None, ..row }, slot));
+            }
+        }
+        some.next = Some(from);
+        Ok(some)
     }
 
     /// Erases these messages, durably when this returns: nobody opens them any more, and their providers may tell them

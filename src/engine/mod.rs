@@ -50,15 +50,15 @@ pub use command::{
 pub use dispatch::{CallExecutor, LastCheck, ReadyCall, answer_of};
 pub use effects::{Effects, ForeignReceipts, RecallOrder, SendOrder};
 pub use erasure::{
-    ErasedContents, ErasureError, ErasureSubject, FoundContents, MOST_ERASED_AT_ONCE,
+    ErasedContents, ErasedSome, ErasureError, ErasureSubject, FoundContents, MOST_ERASED_AT_ONCE,
     MOST_MAY_ARRIVE,
 };
 pub use error::EngineError;
 pub use feed::{Feed, OnCommit};
 pub use handle::{BesideJournal, Engine, EngineParts};
 pub use inbound_messages::{
-    HeardMessage, InboundMessages, InboundOptions, InboundPage, KeptNumbers, QuotedMessage,
-    ReceivedMessage,
+    HeardMessage, InboundMessages, InboundOptions, InboundPage, KeptNumbers, MessagesOfPerson,
+    QuotedMessage, ReceivedMessage,
 };
 pub use inbox::{Inbox, LaneLimits, NotTaken};
 pub use opt_outs::{

@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 
 pub use row::{ListedOptOut, NewOptOut, OptOutRow, OptOutSource};
 
-use super::{FormerNames, ReceiptScope, RouteTable};
+use super::{ErasedSome, FormerNames, ReceiptScope, RouteTable};
 use crate::{
-    contents::{LastingKey, RowKeeper, Unopened, normal_form},
+    contents::{KeyState, LastingKey, RowKeeper, Unopened, normal_form},
     store::{KeySlot, Kind, NameHash, SettingChange, Settings, StoreError, decode, encode},
 };
 
@@ -324,6 +324,69 @@ impl OptOuts {
     pub fn forget(&self, keys: &[Vec<u8>]) -> Result<(), StoreError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.keys.destroy(&self.slots(keys)?)
+    }
+
+    /// The same for some of a tenant's rows, or of everybody's: those behind `after` whose keys are `newest` and older, and a
+    /// bounded number.
+    ///
+    /// # Errors
+    /// As [`forget`](Self::forget).
+    pub fn forget_some(
+        &self,
+        whose: Option<&str>,
+        newest: KeySlot,
+        after: Option<Vec<u8>>,
+    ) -> Result<ErasedSome<Vec<u8>>, StoreError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (slots, some) = self.some_of_all(whose, newest, after)?;
+        self.keys.destroy(&slots)?;
+        Ok(some)
+    }
+
+    /// How many of them there are.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn count_some(
+        &self,
+        whose: Option<&str>,
+        newest: KeySlot,
+        after: Option<Vec<u8>>,
+    ) -> Result<ErasedSome<Vec<u8>>, StoreError> {
+        self.some_of_all(whose, newest, after).map(|(_, some)| some)
+    }
+
+    /// Where the keys are of who is not forgotten yet in some of the rows.
+    fn some_of_all(
+        &self,
+        whose: Option<&str>,
+        newest: KeySlot,
+        after: Option<Vec<u8>>,
+    ) -> Result<(Vec<KeySlot>, ErasedSome<Vec<u8>>), StoreError> {
+        let prefix = row::prefix(whose, None, None);
+        let from = after.as_deref().or((!prefix.is_empty()).then_some(&*prefix));
+        let rows = self.settings.list(Kind::OptOut, from, ROWS)?;
+        let (mut slots, mut some) = (Vec::new(), ErasedSome::default());
+        let mut is_last = rows.len() < ROWS;
+        for (key, value) in rows {
+            if !key.starts_with(&prefix) {
+                is_last = true;
+                break;
+            }
+            some.next = Some(key);
+            let row = decode::<OptOutRow>(&value, || "an opt-out".to_owned());
+            let slot = row.map(|row| row.recipient.slot);
+            let state = slot.as_ref().map_or(KeyState::Unreadable, |slot| self.keys.state(*slot));
+            match (slot, state) {
+                (Ok(slot), _) if slot > newest => {}
+                (Ok(slot), KeyState::There) => slots.push(slot),
+                (Ok(_), KeyState::Gone) => {}
+                (Ok(_), KeyState::Unreadable) | (Err(_), _) => some.unreadable += 1,
+            }
+        }
+        some.count = slots.len();
+        some.next = some.next.filter(|_| !is_last);
+        Ok((slots, some))
     }
 
     /// Takes the rows of these keys off the list, durably. Returns how many there were.

@@ -173,7 +173,9 @@ fn preview(found: &FoundContents) -> ErasurePreview {
         workflow_count: number(found.workflows()),
         by_state: by_state.collect(),
         other_address_count: number(found.other_addresses),
-        inbound_message_count: number(found.traces.messages.len()),
-        opt_out_count: number(found.traces.opt_outs.len()),
+        inbound_message_count: number(found.messages),
+        opt_out_count: number(found.opt_outs),
+        unreadable_count: number(found.unreadable.items),
+        unreadable_key_file_count: number(found.unreadable.key_files),
     }
 }

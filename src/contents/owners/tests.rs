@@ -84,6 +84,14 @@ fn a_workflow_that_is_damaged_keeps_no_others_from_being_noted() {
     keeper.note_journal(&reader).unwrap();
     assert_eq!(found(&*ring), [sound]);
     assert_eq!(ring.noted(), store.reader().newest());
+    // Whoever looks for somebody is told, and finds it once it can be read.
+    let look = |reader: &dyn Reader| {
+        let FoundOwners { candidates, unreadable, .. } = keeper.find(reader, &[HERE]).unwrap();
+        let candidates = candidates.into_iter().map(|(_, id)| id);
+        (candidates.collect::<Vec<_>>(), unreadable.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(look(&reader), (vec![sound], vec![damaged]));
+    assert_eq!(look(&*store.reader()), (vec![damaged, sound], vec![]));
 }
 
 /// To take it for nothing would hide the person from every erasure.

@@ -327,6 +327,37 @@ fn an_address_is_forgotten_and_the_word_stands() {
 }
 
 #[test]
+fn a_whole_list_is_forgotten_some_at_a_time_and_what_came_later_and_another_tenant_s_is_not() {
+    let settings = settings();
+    let list = over(&settings);
+    let many = (0..ROWS + 3).map(|at| row("a", None, &format!("4477008{at:05}")));
+    list.add(many.collect(), 0).unwrap();
+    list.add(vec![row("aa", None, ANN), row("", None, BOB)], 0).unwrap();
+    let newest = newest_row_slot(&*settings, Family::OptOut).unwrap().unwrap();
+    list.add(vec![row("a", None, ANN)], 0).unwrap();
+    type Step<'a> = &'a dyn Fn(Option<Vec<u8>>) -> Result<ErasedSome<Vec<u8>>, StoreError>;
+    let all = |step: Step<'_>| {
+        let (mut counts, mut after) = (Vec::new(), None);
+        loop {
+            let some = step(after).unwrap();
+            assert_eq!(some.unreadable, 0);
+            counts.push(some.count);
+            let Some(next) = some.next else { return (counts.len(), counts.iter().sum()) };
+            after = Some(next);
+        }
+    };
+    assert_eq!(all(&|after| list.count_some(Some("a"), newest, after)), (2, ROWS + 3));
+    assert_eq!(all(&|after| list.forget_some(Some("a"), newest, after)), (2, ROWS + 3));
+    assert_eq!(all(&|after| list.forget_some(Some("a"), newest, after)), (2, 0), "done again");
+    let page = list.list(&OptOutFilter::default(), None, 10 * ROWS).unwrap();
+    let known: Vec<_> = page.rows.into_iter().filter_map(|(_, row)| row.recipient).collect();
+    assert_eq!(known, [number(BOB), number(ANN), number(ANN)]);
+    assert!(keeps_back(&list, "a", "447700800001", ACCOUNT));
+    assert_eq!(list.count("a"), ROWS + 4, "they go on counting");
+    assert_eq!(all(&|after| list.forget_some(None, KeySlot(u64::MAX), after)), (2, 3));
+}
+
+#[test]
 fn what_is_lifted_is_forgotten() {
     let (keys, settings) = (MemoryKeys::new([3; 32]), settings());
     let keeper = ContentsKeeper::new(Arc::new(keys.clone()));
