@@ -161,17 +161,18 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
     println!("{} kinds of facts; {left:?}; {ends:?}; {recalled:?}", figures.kinds.len());
     if seed == SEED && figures.worlds > 90 {
         // A simulation that no longer reaches something would find nothing wrong with it.
-        assert_eq!((figures.kinds.len(), left.len(), ends.len()), (25, 9, 16));
+        assert_eq!((figures.kinds.len(), left.len(), ends.len()), (26, 9, 16));
         let recalled: Vec<_> = recalled.into_iter().collect();
         assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
         assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
         assert!(figures.covered > 1000 && figures.covered_early > 100, "{figures:?}");
         assert!(figures.callbacks > 1000, "{figures:?}");
+        assert!(figures.erased > 100 && figures.aged > 1000, "{figures:?}");
     }
     report::row(&Tried {
         name: "10-simulation",
         what: "Small worlds on virtual time: deaths between any two writes, faulty providers, late \
-               and doubled receipts, callers that repeat and cancel; judged by the contract alone",
+               and doubled receipts, callers that repeat, cancel and have erased; judged by the contract alone",
         counts: vec![
             (figures.workflows, "workflows"),
             (figures.worlds, "worlds"),
@@ -186,6 +187,8 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.covered, "messages told of by their conversation"),
             (figures.covered_early, "of those before their answer"),
             (figures.callbacks, "callbacks"),
+            (figures.erased, "workflows erased"),
+            (figures.aged, "contents gone by age"),
             (figures.virtual_ms / 86_400_000, "virtual days"),
         ],
         found: "no promise broken".to_owned(),

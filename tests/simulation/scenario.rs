@@ -43,6 +43,8 @@ pub struct Scenario {
     pub wishes: Vec<Wish>,
     /// After how many batches callbacks are made; in many worlds nobody wants any: 0.
     pub callbacks_every: u64,
+    /// Whether some have erased what is personal of theirs.
+    pub erases: bool,
     /// How much of the time providers are not well, in per cent.
     pub trouble: u64,
     pub policy: PolicySnapshot,
@@ -153,6 +155,8 @@ pub struct Caller {
     pub comes_at: u64,
     /// How long after it learned the id it cancels, each time.
     pub cancels: Vec<u64>,
+    /// How long after that somebody has it erased, each time.
+    pub erases: Vec<u64>,
 }
 
 impl Scenario {
@@ -202,6 +206,7 @@ impl Scenario {
             suspends: (0..sleeps).map(|_| suspend(&mut more)).collect(),
             reloads: Vec::new(),
             wishes: Vec::new(),
+            erases: Dice::of(seed, &[36]).percent(50),
             callbacks_every: Dice::of(seed, &[31]).one(&[0, 0, 1, 3, 20, 100]),
             trouble: dice.one(&[0, 10, 40, 80]),
             policy,
@@ -229,6 +234,7 @@ impl Scenario {
     pub fn made_plain(mut self) -> Scenario {
         self.wishes.clear();
         self.callbacks_every = 0;
+        self.erases = false;
         for route in &mut self.routes {
             (route.in_parts, route.watermarks) = (false, None);
         }
@@ -267,6 +273,15 @@ impl Scenario {
         let mut other_plan = plan.clone();
         other_plan.client_ref = Some("something else".to_owned());
         let cancels = dice.one(&[0, 0, 0, 0, 1, 2]);
+        let mut erasures = Dice::of(self.seed, &[35, u64::from(index)]);
+        let is_erased = self.erases && erasures.percent(15);
+        let erases = if is_erased { erasures.one(&[1, 1, 1, 2]) } else { 0 };
+        let erases = (0..erases).map(|_| {
+            // Around the first call; between retries and steps; any time.
+            let within = erasures.one(&[SECOND, MINUTE, 2 * HOUR]);
+            erasures.below(within)
+        });
+        let erases = erases.collect();
         // Two callers of two tenants may well use the same request id.
         let request_id = format!("request {}", index / 2);
         Caller {
@@ -277,6 +292,7 @@ impl Scenario {
             other_plan,
             comes_at,
             cancels: (0..cancels).map(|_| dice.span(1, 2 * HOUR)).collect(),
+            erases,
         }
     }
 

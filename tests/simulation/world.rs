@@ -15,10 +15,11 @@ use std::{
 };
 
 use dispatch::{
-    contents::{DayKeys, Family},
+    contents::{AgePass, DayKeys, Family},
     engine::{
-        Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox, OptOuts,
-        RecallOrder, RouteTable, SendOrder, SpaceLimits, SystemClock, Writer,
+        Canceled, Command, Created, EngineClock, EngineError, EngineOptions, Grace, Inbox,
+        MarkedErased, OptOuts, RecallOrder, RouteTable, SendOrder, SpaceLimits, SystemClock,
+        Writer,
     },
     machine::{
         EndState, Fact, Moment, Outcome, Reason, RecallResult, SendResult, WorkflowId, describe,
@@ -46,6 +47,7 @@ use mortal::{BatchResult, Kept, Life, Mortal};
 use service::Service;
 
 mod callbacks;
+mod erasures;
 mod machine;
 mod mortal;
 mod opt_outs;
@@ -77,6 +79,9 @@ pub struct Figures {
     pub covered: u64,
     pub covered_early: u64,
     pub callbacks: u64,
+    /// Of how many workflows what is personal was erased, or went by age.
+    pub erased: u64,
+    pub aged: u64,
     pub virtual_ms: u64,
     /// Which kinds of facts there were, why steps were left, and how workflows ended: what was
     /// never seen was never tried.
@@ -98,6 +103,11 @@ enum Happening {
     Cancel {
         id: WorkflowId,
         tenant: Arc<str>,
+        round: u32,
+    },
+    /// Somebody has what is personal of it erased, for the nth time.
+    Erase {
+        id: WorkflowId,
         round: u32,
     },
     /// A call leaves, if nothing stands against it.
@@ -161,6 +171,7 @@ enum Happening {
 enum Ack {
     Created { caller: usize, round: u32, record: Arc<Record>, answer: Result<Created, EngineError> },
     Canceled { id: WorkflowId, tenant: Arc<str>, answer: Result<Canceled, EngineError> },
+    Erased { id: WorkflowId, answer: Result<MarkedErased, EngineError> },
     Taken { hook: usize },
     Drained,
 }
@@ -433,6 +444,8 @@ impl Figures {
         self.covered += other.covered;
         self.covered_early += other.covered_early;
         self.callbacks += other.callbacks;
+        self.erased += other.erased;
+        self.aged += other.aged;
         self.recalled.extend(&other.recalled);
         self.virtual_ms += other.virtual_ms;
         self.kinds.extend(&other.kinds);

@@ -50,6 +50,10 @@ impl Judge {
                     let is_theirs = self.cases.get(&id).is_some_and(|c| c.record.tenant == tenant);
                     causes.entry(id).or_default().is_canceled |= is_theirs;
                 }
+                Given::Erase { id } => {
+                    let causes = causes.entry(id).or_default();
+                    (causes.is_erased, causes.is_canceled) = (true, true);
+                }
                 Given::SendResult { attempt, call, answer, entered, .. } => {
                     messages.extend(entered.map(|entered| (attempt, entered)));
                     let causes = causes.entry(WorkflowId(attempt.workflow)).or_default();
@@ -80,7 +84,9 @@ impl Judge {
                 want(may_be, DURABLE, *id, || "it is gone".to_owned())?;
                 if !case.forgotten {
                     heard(case, *id, causes)?;
-                    self.named(*id, causes)?;
+                    if !case.is_erased {
+                        self.named(*id, causes)?;
+                    }
                 }
             }
         }
@@ -216,6 +222,8 @@ impl Judge {
                 running: None,
                 ended: None,
                 forgotten: false,
+                is_erased: false,
+                is_destroyed: false,
                 timer: None,
                 appointment: None,
                 waits_on: None,
@@ -295,6 +303,7 @@ fn part_of(part: u16, report: Report) -> Option<u16> {
 /// Whatever was handed in and says something new has left a trace.
 fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
     want(!causes.is_canceled || case.ended.is_some(), HEARD, id, || "a cancel".to_owned())?;
+    want(!causes.is_erased || case.is_erased, HEARD, id, || "an erasure".to_owned())?;
     for (number, (call, answer)) in &causes.answers {
         let still = case.at(*number).is_some_and(|tried| {
             tried.calls == *call && matches!(tried.state, TryState::Out { .. })
@@ -312,6 +321,9 @@ fn heard(case: &Case, id: WorkflowId, causes: &Causes) -> Result<(), Broken> {
         want(!still && of.status >= of.recall_told, HEARD, id, || {
             format!("the recall of attempt {number}: {result:?}")
         })?;
+    }
+    if case.is_erased {
+        return Ok(());
     }
     for (number, reports) in &causes.news {
         let Some(tried) = case.at(*number).filter(|tried| tried.calls > 0) else { continue };

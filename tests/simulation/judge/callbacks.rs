@@ -64,7 +64,9 @@ impl Case {
         // Whether it is not known if a failure was told.
         let mut is_unsure = vec![false; self.steps.len()];
         for (number, (at, fact)) in (1..).zip(&self.told) {
-            let may_be_gone = at.engine.0 < past || self.is_past(past);
+            // Where to, its contents say.
+            let is_lost = self.is_erased || self.is_destroyed;
+            let may_be_gone = is_lost || at.engine.0 < past || self.is_past(past);
             let subject = made.get(&number).copied();
             let is_made = subject.is_some();
             let (must, may) = match self.means(fact) {

@@ -17,6 +17,10 @@ pub struct Case {
     pub(super) running: Option<u8>,
     pub(super) ended: Option<(u64, EndState, Reason)>,
     pub(super) forgotten: bool,
+    /// It is marked: nothing is kept of whom it was about from then on.
+    pub(super) is_erased: bool,
+    /// Nobody can open its contents any more.
+    pub is_destroyed: bool,
     pub(super) timer: Option<u64>,
     pub(super) appointment: Option<u64>,
     pub(super) waits_on: Option<usize>,

@@ -9,8 +9,9 @@ use dispatch::machine::{
 use dispatch_contract::{Fault, Report, Status};
 
 use super::{
-    BatchSeen, CLOCKS, COVERED, Case, EARLY, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER, OVER,
-    Promise, RECALLS, RETRIES, RecallSeen, StepSeen, TRUE, Try, TryState, want,
+    BatchSeen, CLOCKS, COVERED, Case, EARLY, ERASED, Fine, GRACE, LADDER, LATE, NO_REPEAT, ORDER,
+    OVER, Promise, RECALLS, RETRIES, RecallSeen, StepSeen, TRUE, Try, TryState,
+    erasures::may_be_kept, want,
 };
 use crate::{routes::Names, scenario::RouteSpec};
 
@@ -18,6 +19,7 @@ use crate::{routes::Names, scenario::RouteSpec};
 #[derive(Debug, Default)]
 pub struct Causes {
     pub is_canceled: bool,
+    pub is_erased: bool,
     pub answers: HashMap<u16, (u16, SendResult)>,
     pub recalls: HashMap<u16, RecallResult>,
     /// Receipts by attempt.
@@ -64,6 +66,7 @@ impl Here<'_> {
                 | Fact::ContentsErased { .. }
         );
         self.want(self.case.ended.is_some() == is_late_kind, OVER, || format!("{fact:?}"))?;
+        self.want(!self.case.is_erased || may_be_kept(fact), ERASED, || format!("{fact:?}"))?;
         if let Some(number) = fact.attempt()
             && !matches!(fact, Fact::AttemptPlanned { .. })
         {
@@ -208,12 +211,14 @@ impl Here<'_> {
             }
             Fact::Ended(outcome) => self.ended(outcome)?,
             Fact::ContentsErased { .. } => {
-                self.want(false, TRUE, || "nobody had it erased".to_owned())?;
+                self.want(self.causes.is_erased, TRUE, || "nobody had it erased".to_owned())?;
+                self.case.is_erased = true;
             }
             Fact::LateSendResult { attempt, provider_ids, unknown } => {
                 let told = match self.answer(*attempt) {
                     Some(SendResult::Accepted { provider_ids }) => {
-                        (Some(provider_ids.clone()), false)
+                        let is_erased = self.case.is_erased;
+                        (Some(if is_erased { Vec::new() } else { provider_ids.clone() }), false)
                     }
                     Some(SendResult::Rejected(_) | SendResult::RetryLater { .. }) => (None, false),
                     Some(SendResult::Unknown(_)) | None => (None, true),

@@ -8,6 +8,7 @@ mod batches;
 mod callbacks;
 mod case;
 mod ends;
+mod erasures;
 mod facts;
 mod grace;
 mod opt_outs;
@@ -55,6 +56,10 @@ pub enum Given {
     Create(Arc<Record>),
     Cancel {
         tenant: Arc<str>,
+        id: WorkflowId,
+    },
+    /// What is personal of it is to be erased.
+    Erase {
         id: WorkflowId,
     },
     Receipt(Told),
@@ -200,7 +205,9 @@ impl Judge {
                     want(known == Some(*id), REQUESTS, *id, || format!("known is {known:?}"))?;
                 }
                 let plan = case.map(|case| &case.record.plan);
-                want(plan == Some(&asked.plan), REQUESTS, *id, || "another plan's".to_owned())
+                // What cannot be compared any more counts as the same.
+                let is_same = plan == Some(&asked.plan) || self.is_destroyed(*id);
+                want(is_same, REQUESTS, *id, || "another plan's".to_owned())
             }
             Err(EngineError::AlreadyExists(id)) => {
                 let plan = self.cases.get(id).map(|case| &case.record.plan);

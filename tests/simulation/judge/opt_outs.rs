@@ -51,6 +51,7 @@ impl Judge {
     /// A call leaves.
     pub fn leaves(&self, order: &SendOrder, route: usize) -> Fine {
         let id = WorkflowId(order.attempt.workflow);
+        self.is_there_to_leave(id)?;
         let listed = self.words_about(order, route).find(|(_, word)| *word == Word::Listed);
         want(listed.is_none(), OPTED_OUT, id, || {
             format!("call {} of attempt {} leaves: {listed:?}", order.call, order.attempt.number)
@@ -60,6 +61,9 @@ impl Judge {
     /// A call does not leave, and is answered in its provider's stead.
     pub fn held_back(&self, order: &SendOrder, route: usize, answer: &SendResult) -> Fine {
         let id = WorkflowId(order.attempt.workflow);
+        if self.is_destroyed(id) {
+            return Ok(());
+        }
         let is_for_it =
             matches!(answer, SendResult::Rejected(of) if of.kind == ErrorKind::OptedOut);
         let was_said = self.words_about(order, route).any(|(_, word)| word != Word::Lifted);

@@ -30,6 +30,7 @@ impl World<'_> {
             Happening::Start => self.start()?,
             Happening::Create { caller, round } => self.create(caller, round),
             Happening::Cancel { id, tenant, round } => self.cancel(id, tenant, round),
+            Happening::Erase { id, round } => self.erase(id, round),
             Happening::Wish { wish, round } => self.wish(wish, round)?,
             Happening::Leave { call } => self.leave(call)?,
             Happening::Reach { call } => self.reach(call)?,
@@ -121,9 +122,13 @@ impl World<'_> {
         match answer {
             Ok(Created { id, .. }) => {
                 let (id, tenant) = (*id, Arc::clone(&caller.tenant));
+                let erases = caller.erases.clone();
                 for after in caller.cancels.clone() {
                     let tenant = Arc::clone(&tenant);
                     self.arrange(at + after, Happening::Cancel { id, tenant, round: 0 });
+                }
+                for after in erases {
+                    self.arrange(at + after, Happening::Erase { id, round: 0 });
                 }
                 if dice.percent(3) {
                     // A stranger tries.

@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub(super) opt_outs: OptOuts,
     /// What conversations are called.
     pub(super) days: DayKeys,
+    /// Destroys keys of what has ended long ago.
+    pub(super) ages: AgePass,
     /// The routes as its edges know them.
     pub(super) edge: (Names, Arc<RouteTable>),
     /// Who makes callbacks, if anybody wants some.
@@ -160,6 +162,7 @@ impl World<'_> {
             life,
             opt_outs,
             days,
+            ages: AgePass::default(),
             edge,
             followed,
             started_at,
@@ -315,6 +318,9 @@ impl World<'_> {
                 trimmed.map_err(|error| broken(STORE, &error))?;
             }
         }
+        if dice.percent(5) {
+            self.age()?;
+        }
         if let (Some(Point::AfterCommit), Some(death)) = (point, dead) {
             self.nothing_left(&orders, &recalls)?;
             self.die(death);
@@ -445,6 +451,7 @@ impl World<'_> {
                 Ack::Canceled { id, tenant, answer } => {
                     self.judge.canceled(id, &tenant, &answer)?;
                 }
+                Ack::Erased { id, answer } => self.erased(id, &answer)?,
                 Ack::Taken { hook } => {
                     let round = self.hooks[hook].rounds;
                     // Our answer may be lost, and then the provider tells it again.
