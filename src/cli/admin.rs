@@ -19,6 +19,7 @@ use crate::{
     contents::{keep_erasure, kept_erasure},
     owned_files,
     pb::v1::{BackupRequest, ErasureCertificate, OpenWorkflows},
+    service::{CheckedKeys, check_keys},
     store::{CheckReport, SledOptions, SledStore, Store, StoreError, check_backup},
 };
 
@@ -174,7 +175,17 @@ fn keep_master_key(folder: &Path, key: &[u8]) -> Result<(), CommandFailure> {
 pub(super) fn check(args: CheckArgs) -> Result<ExitCode, CommandFailure> {
     let shown = args.path.display().to_string();
     let checked = if args.path.is_dir() {
-        check_copy(&args.path)?
+        let (checked, keys) = check_copy(&args.path, args.master_key.as_deref())?;
+        match keys {
+            CheckedKeys::All => {}
+            CheckedKeys::WithoutMasterKey => show::line(
+                "without its master key (--master-key FILE) it is not looked whether what is open can be sent",
+            ),
+            CheckedKeys::Nothing(error) => {
+                show::line(&format!("its keys are not looked at: {error}"));
+            }
+        }
+        checked
     } else if args.path.is_file() {
         check_backup(&args.path)
     } else {
@@ -204,7 +215,13 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode, CommandFailure>
 }
 
 /// Checks a copy of a folder: sled repairs what it opens, and a check leaves everything as it was.
-fn check_copy(folder: &Path) -> Result<CheckReport, CommandFailure> {
+fn check_copy(
+    folder: &Path,
+    master_key_file: Option<&Path>,
+) -> Result<(CheckReport, CheckedKeys), CommandFailure> {
+    if let Some(file) = master_key_file {
+        master_key(file)?;
+    }
     let shown = folder.display();
     // Held meanwhile, so that no service changes what is copied.
     let db = std::fs::File::open(folder.join("db")).map_err(|error| CommandFailure {
@@ -227,7 +244,10 @@ fn check_copy(folder: &Path) -> Result<CheckReport, CommandFailure> {
         ))
     })?;
     let options = SledOptions { folder: copy.path().to_owned(), cache_bytes: CACHE_BYTES };
-    SledStore::check(&options).map_err(store_failed)
+    let mut checked = SledStore::check(&options).map_err(store_failed)?;
+    let own = copy.path().join(MasterKeys::FILE);
+    let keys = check_keys(&options, master_key_file.unwrap_or(&own), &mut checked);
+    Ok((checked, keys))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

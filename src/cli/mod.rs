@@ -97,7 +97,7 @@ enum CliCommand {
     Restore(RestoreArgs),
     /// Lift the restore lock of a restored service.
     Resume(ResumeArgs),
-    /// Check a data folder or a backup: every row, every index, every invariant.
+    /// Check a data folder or a backup: every row, every index, every invariant; of a folder the keys of contents, too.
     Check(CheckArgs),
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
@@ -147,6 +147,10 @@ struct ServeArgs {
     /// will be missing, and messages may be sent again.
     #[arg(long)]
     accept_loss: bool,
+    /// Go on although keys of what is to be sent are lost, as long as workflows wait for them; without this it is
+    /// refused. Those workflows send nothing more, and fail; all others go on.
+    #[arg(long)]
+    accept_lost_keys: bool,
     /// Serve what is there and change nothing: lists, timelines, streams, metrics. For a disk that is
     /// full, too.
     #[arg(long)]
@@ -340,6 +344,10 @@ struct CheckArgs {
     /// The backup, or the data folder: no service may have that open, and a copy of it is checked, in
     /// the system's temporary folder (TMPDIR), so that nothing of it changes.
     path: PathBuf,
+    /// The master key of the data folder, where that is not its `master.key`: with it, it is looked whether what is
+    /// open can be sent.
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

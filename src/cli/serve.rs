@@ -137,6 +137,7 @@ impl ServeArgs {
             config.store.data.clone_from(data);
         }
         config.store.accept_loss = self.accept_loss;
+        config.store.accept_lost_keys = self.accept_lost_keys;
         config.store.read_only = self.read_only;
         if self.log_json {
             config.log.format = LogFormat::Json;

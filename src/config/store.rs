@@ -32,6 +32,9 @@ pub struct StoreConfig {
     /// Whether to go on without rows that are lost. Said on the command line, each time anew.
     #[serde(skip)]
     pub accept_loss: bool,
+    /// Whether to go on although open workflows wait for keys that are lost. Said on the command line, each time anew.
+    #[serde(skip)]
+    pub accept_lost_keys: bool,
 }
 
 /// Which store.
@@ -71,6 +74,7 @@ impl Default for StoreConfig {
             ballast_mib: 32,
             read_only: false,
             accept_loss: false,
+            accept_lost_keys: false,
         }
     }
 }

@@ -86,9 +86,7 @@ impl DayKeys {
     /// # Errors
     /// If the store or the disk cannot be read.
     pub fn open(settings: Arc<dyn Settings>, rows: RowKeeper) -> Result<DayKeys, StoreError> {
-        let row = settings.get(Kind::Service, ROW)?;
-        let row = row.map(|row| decode(&row, || "the days of conversations".to_owned()));
-        let listed: Vec<(u64, KeySlot)> = row.transpose()?.unwrap_or_default();
+        let listed = listed(&*settings)?;
         let (mut days, mut lost) = (BTreeMap::new(), None);
         for (day, slot) in listed {
             let key = match rows.keys.key(Family::Day, slot) {
@@ -243,6 +241,21 @@ fn days_of_calls_out(now: UnixMillis) -> [UnixMillis; 2] {
 
 fn day_of(at: UnixMillis) -> u64 {
     at.0 / DAY_MS
+}
+
+/// Where the keys of days are, the oldest first.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn day_key_slots(settings: &dyn Settings) -> Result<Vec<KeySlot>, StoreError> {
+    Ok(listed(settings)?.into_iter().map(|(_, slot)| slot).collect())
+}
+
+/// Each day that has a key, and where that is.
+fn listed(settings: &dyn Settings) -> Result<Vec<(u64, KeySlot)>, StoreError> {
+    let row = settings.get(Kind::Service, ROW)?;
+    let row = row.map(|row| decode(&row, || "the days of conversations".to_owned()));
+    Ok(row.transpose()?.unwrap_or_default())
 }
 
 fn listing(days: &BTreeMap<u64, DayKey>) -> Result<SettingChange, StoreError> {

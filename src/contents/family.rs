@@ -40,7 +40,7 @@ impl Family {
     }
 
     /// How the file of a segment is called.
-    pub(super) fn file_name(self, segment: u32) -> String {
+    pub fn file_name(self, segment: u32) -> String {
         format!("{}.{segment:08}", self.letter())
     }
 

@@ -44,6 +44,11 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const NOTES: usize = 1 << 17;
 /// So many files of each family stay open, the newest.
 const OPEN_FILES: u32 = 16;
+/// So many files are told of as missing; of more, too, no key can be had.
+const MOST_MISSING: usize = 4096;
+
+/// Which files of keys are missing or cannot be read, and why.
+pub type UnreadableKeys = BTreeMap<(Family, u32), SlotError>;
 
 /// The keys in files. Dropped, it writes what it still has.
 pub struct KeyRing {
@@ -62,12 +67,10 @@ pub struct OpenedKeys {
 /// What a [`KeyRing`] has to tell of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyFigures {
-    /// How many segments there are, with those that cannot be read.
+    /// How many segments there are, with those that are missing or cannot be read.
     pub segments: usize,
-    /// How many of them cannot be read.
+    /// How many of them are missing or cannot be read.
     pub unreadable: usize,
-    /// How many pages were made.
-    pub pages: u64,
     /// How often a key was waited for.
     pub waits: u64,
     /// How often pages could not be made, or notes not written.
@@ -89,7 +92,8 @@ struct SharedKeys {
     lasting: [hmac::Key; 2],
     /// Held while a segment is made, until it is among the others.
     making: Mutex<()>,
-    pages: AtomicU64,
+    /// When the folder was opened: of each family, behind the numbers of all segments that were ever made.
+    made_before: [u32; Family::ALL.len()],
     failures: AtomicU64,
 }
 
@@ -125,7 +129,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// If the master key does not open it, it belongs to another store, its index is missing or damaged, or the disk
-    /// fails. A segment that cannot be read is none: see [`OpenedKeys::unreadable`].
+    /// fails. A segment that cannot be read is none: see [`OpenedKeys::expect`].
     pub fn open(
         folder: &Path,
         store: &StoreLives,
@@ -146,13 +150,11 @@ impl KeyRing {
             })?;
         }
         let cursor = index.state().cursor;
-        let mut maker = SegmentMaker { filling: Default::default(), next: index.state().next };
-        for ((family, number), segment) in &found.segments {
-            maker.found(*family, *number, segment);
-        }
+        let maker = SegmentMaker::of(&found.segments, index.state().next);
         let stock = KeyStock::new(maker.first_slots());
         let index = Some(Mutex::new(index));
-        let shared = SharedKeys::new(folder, wrap, found.segments, (stock, index), &lasting);
+        let found = (found.segments, maker.next);
+        let shared = SharedKeys::new(folder, wrap, found, (stock, index), &lasting);
         Ok(OpenedKeys { shared, maker, cursor, is_new })
     }
 
@@ -170,18 +172,20 @@ impl KeyRing {
             true => FoundFolder::read(folder, store, &*wrap, FileAccess::Read)?,
             false => FoundFolder { index: None, segments: BTreeMap::new() },
         };
-        let lasting = match found.index {
-            Some((_, lasting)) => lasting,
-            None => index_file::no_lasting_keys()?,
+        let (next, lasting) = match found.index {
+            Some((index, lasting)) => (index.state().next, lasting),
+            None => (Default::default(), index_file::no_lasting_keys()?),
         };
         let stock = KeyStock::closed(SlotError::ReadOnly);
-        let shared = SharedKeys::new(folder, wrap, found.segments, (stock, None), &lasting);
+        let made_before = SegmentMaker::of(&found.segments, next).next;
+        let found = (found.segments, made_before);
+        let shared = SharedKeys::new(folder, wrap, found, (stock, None), &lasting);
         Ok(KeyRing { shared: Arc::new(shared), worker: Mutex::new(None) })
     }
 
-    /// The segments that cannot be read, and why. What their keys sealed cannot be opened.
-    pub fn unreadable(&self) -> Vec<SlotError> {
-        self.shared.unreadable()
+    /// As [`OpenedKeys::expect`].
+    pub fn expect(&self, from: &[(Family, u32)]) -> UnreadableKeys {
+        self.shared.expect(from)
     }
 
     /// How many files there are whose secrets are sealed.
@@ -223,7 +227,7 @@ impl KeyRing {
     }
 
     /// Retires the segments of a family before this one: nothing that is kept was sealed with a key of theirs. Returns
-    /// how many. A file that cannot be read stays.
+    /// how many. A file that cannot be read stays; one that is missing is not missed any more.
     ///
     /// # Errors
     /// The first failure; the others were retired all the same.
@@ -231,6 +235,13 @@ impl KeyRing {
         let shared = &self.shared;
         drop(shared.index()?);
         let (mut retired, mut failed) = (0, Ok(()));
+        let is_missing =
+            |found: &FoundSegment| matches!(found, FoundSegment::Unreadable(SlotError::Lost(..)));
+        let mut segments = shared.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.retain(|(of, number), found| {
+            *of != family || *number >= segment || !is_missing(found)
+        });
+        drop(segments);
         for segment in shared.open_segments(family).into_iter().filter(|it| it.number() < segment) {
             match segment.retire() {
                 Ok(()) | Err(SlotError::Lost(..)) => {
@@ -270,12 +281,14 @@ impl KeyRing {
     pub fn figures(&self) -> KeyFigures {
         let shared = &self.shared;
         let segments = shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let is_unreadable = |found: &&FoundSegment| matches!(found, FoundSegment::Unreadable(_));
+        let is_unreadable = |found: &&FoundSegment| match found {
+            FoundSegment::Open(segment) => segment.is_lost(),
+            FoundSegment::Unreadable(_) => true,
+        };
         let notes = shared.notes();
         KeyFigures {
             segments: segments.len(),
             unreadable: segments.values().filter(is_unreadable).count(),
-            pages: shared.pages.load(Ordering::Relaxed),
             waits: shared.stock.waits(),
             failures: shared.failures.load(Ordering::Relaxed),
             notes: notes.notes.len(),
@@ -331,9 +344,19 @@ impl OpenedKeys {
         self.is_new
     }
 
-    /// The segments that cannot be read, and why. What their keys sealed cannot be opened.
-    pub fn unreadable(&self) -> Vec<SlotError> {
-        self.shared.unreadable()
+    /// Of these families, all files from these numbers on should be there: they are made one after the other, and taken
+    /// away from the oldest on. Returns which of the folder are missing, and which cannot be read: what their keys sealed
+    /// cannot be opened.
+    pub fn expect(&self, from: &[(Family, u32)]) -> UnreadableKeys {
+        self.shared.expect(from)
+    }
+
+    /// Whether a key is there: not if it was destroyed.
+    ///
+    /// # Errors
+    /// If its file is missing or cannot be read.
+    pub fn has_key(&self, family: Family, slot: KeySlot) -> Result<bool, SlotError> {
+        Ok(self.shared.segment(family, slot)?.key(slot)?.is_some())
     }
 
     /// Begins to give out keys. `used` are the highest slots that records and rows have, of those behind
@@ -464,7 +487,7 @@ impl SharedKeys {
     fn new(
         folder: &Path,
         wrap: Arc<dyn Wrap>,
-        segments: BTreeMap<(Family, u32), FoundSegment>,
+        (segments, made_before): (BTreeMap<(Family, u32), FoundSegment>, [u32; Family::ALL.len()]),
         (stock, index): (KeyStock, Option<Mutex<IndexFile>>),
         lasting: &LastingKeys,
     ) -> SharedKeys {
@@ -477,15 +500,23 @@ impl SharedKeys {
             index,
             lasting: lasting.map(|key| hmac::Key::new(HMAC_SHA256, &key)),
             making: Mutex::default(),
-            pages: AtomicU64::new(0),
+            made_before,
             failures: AtomicU64::new(0),
         }
     }
 
-    fn unreadable(&self) -> Vec<SlotError> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = segments.values().filter_map(|found| match found {
-            FoundSegment::Unreadable(error) => Some(error.clone()),
+    fn expect(&self, from: &[(Family, u32)]) -> UnreadableKeys {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        for (family, from) in from {
+            let numbers = *from..self.made_before[family.position()];
+            let missing = numbers.filter(|number| !segments.contains_key(&(*family, *number)));
+            for number in missing.take(MOST_MISSING).collect::<Vec<_>>() {
+                let lost = SlotError::Lost(*family, KeySlot::new(number, 0));
+                segments.insert((*family, number), FoundSegment::Unreadable(lost));
+            }
+        }
+        let unreadable = segments.iter().filter_map(|(at, found)| match found {
+            FoundSegment::Unreadable(error) => Some((*at, error.clone())),
             FoundSegment::Open(_) => None,
         });
         unreadable.collect()
@@ -536,11 +567,12 @@ impl SharedKeys {
                 let next = number.checked_add(1).ok_or_else(|| {
                     SlotError::Refused("there is no number left for a file of keys".to_owned())
                 })?;
-                // Whatever fails: this number is used.
-                maker.next[position] = next;
                 let at = (family, number);
                 let _making = lock(&self.making);
+                // Where it fails the next try has the same number: none that was made is ever missing.
                 let (segment, keys) = KeySegment::create(&self.folder, at, &*self.wrap, count)?;
+                // Whatever fails from now on: this one is used.
+                maker.next[position] = next;
                 let segment = Arc::new(segment);
                 {
                     // Known from now on, whatever fails: a change of the master key must find it.
@@ -553,7 +585,6 @@ impl SharedKeys {
                 (segment, keys)
             }
         };
-        self.pages.fetch_add(keys.len() as u64, Ordering::Relaxed);
         maker.filling[position] = Some(segment);
         Ok(keys)
     }
@@ -721,6 +752,18 @@ impl FoundFolder {
 }
 
 impl SegmentMaker {
+    /// Where these are there, and the index says that so many were made.
+    fn of(
+        found: &BTreeMap<(Family, u32), FoundSegment>,
+        next: [u32; Family::ALL.len()],
+    ) -> SegmentMaker {
+        let mut maker = SegmentMaker { filling: Default::default(), next };
+        for ((family, number), segment) in found {
+            maker.found(*family, *number, segment);
+        }
+        maker
+    }
+
     /// Takes a segment that is there into account; the newest of a family is the last to be told.
     fn found(&mut self, family: Family, number: u32, found: &FoundSegment) {
         let position = family.position();

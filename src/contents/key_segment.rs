@@ -513,6 +513,11 @@ impl KeySegment {
             .map_err(|error| SlotError::io("cannot remove", &self.path, &error))
     }
 
+    /// Whether its file is gone, and was not retired. What is open of it may still be read.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false)) && !self.header().is_gone
+    }
+
     /// Whether it was retired: no key of it is left, and none is made in it.
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone

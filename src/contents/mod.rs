@@ -45,14 +45,14 @@ mod wrap;
 pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
-pub use day_keys::{AnyConversation, CallConversation, DayKeys, StoredOnDay};
+pub use day_keys::{AnyConversation, CallConversation, DayKeys, StoredOnDay, day_key_slots};
 pub use erasure_rows::{
     AllUntil, ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, Unreadable,
     erasure_done, erasures, forget_erasures, keep_erasure, kept_erasure,
 };
 pub use family::Family;
 pub use keeper::{ContentsKeeper, FreshKey, Unopened};
-pub use key_ring::{KeyFigures, KeyRing, OpenedKeys};
+pub use key_ring::{KeyFigures, KeyRing, OpenedKeys, UnreadableKeys};
 pub use key_segment::OwnerId;
 pub use memory_keys::MemoryKeys;
 pub use owners::{FoundOwners, NoteError};
@@ -66,4 +66,4 @@ pub(crate) use seal::{open, seal, unpacked};
 pub(crate) use segment_header::{header_again, header_of};
 pub use slot_error::SlotError;
 pub use slot_key::SlotKey;
-pub use wrap::{Wrap, WrapError};
+pub use wrap::{LookOnly, Wrap, WrapError};

@@ -37,6 +37,20 @@ pub enum SlotError {
 }
 
 impl SlotError {
+    /// What is wrong, without where: for whoever has named the file.
+    pub fn problem(&self) -> String {
+        match self {
+            SlotError::Damaged { problem, .. } => problem.clone(),
+            SlotError::Sealed { why, .. } => why.to_string(),
+            SlotError::Lost(..) => "the file is not there".to_owned(),
+            SlotError::Io(_)
+            | SlotError::NotGiven(..)
+            | SlotError::Refused(_)
+            | SlotError::ReadOnly
+            | SlotError::Closed => self.to_string(),
+        }
+    }
+
     /// A file or folder with which the operating system would not do what was asked.
     pub(super) fn io(what: &str, path: &Path, error: &io::Error) -> SlotError {
         SlotError::Io(format!("{what} {}: {error}", path.display()))

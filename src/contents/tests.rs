@@ -558,7 +558,7 @@ fn keys_that_are_only_read_are_all_there_and_nothing_is_written() {
         assert_eq!(read.destroy(WORKFLOW, &[slot]), Err(SlotError::ReadOnly));
         read.note(WORKFLOW, slot, owner(8), Box::default());
         read.noted_through(Cursor(99));
-        assert_eq!((read.figures().notes, read.unreadable()), (0, Vec::new()));
+        assert_eq!((read.figures().notes, read.expect(&[])), (0, BTreeMap::new()));
         read.close().unwrap();
     }
     assert_eq!(all_files(&contents), before);
@@ -615,7 +615,7 @@ fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not
     let files = fs::read_dir(into.folder.join("contents")).unwrap().count() as u64;
     assert!(files == checked.key_files && files >= 3, "{files}");
     let again = opened(&restored, &into);
-    assert!(!again.is_new() && again.unreadable().is_empty());
+    assert!(!again.is_new() && again.expect(&[]).is_empty());
     let again = again.begin(&[(WORKFLOW, last)]).unwrap();
     assert_eq!(again.key(WORKFLOW, first), Ok(None), "destroyed is destroyed");
     for (slot, key) in given.iter().skip(1) {
@@ -724,7 +724,7 @@ fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way()
     short.set_len(4096).unwrap();
     let open = |wrap: Arc<dyn Wrap>| KeyRing::open(&contents, &lives(1), wrap).unwrap();
     let second = open(Arc::new(two_keys()));
-    assert_eq!(second.unreadable().len(), 3);
+    assert_eq!(second.expect(&[]).len(), 3);
     let second = second.begin(&[]).unwrap();
     assert_eq!([Family::Day, WORKFLOW].map(|family| second.unreadable_segments(family)), [3, 0]);
     let told = Mutex::new(Vec::new());
@@ -738,8 +738,8 @@ fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way()
     drop(second);
 
     let third = open(Arc::new(OneKey::new(2)));
-    assert_eq!(third.unreadable().len(), 3);
-    let problems = third.unreadable().iter().map(SlotError::to_string).collect::<Vec<_>>();
+    assert_eq!(third.expect(&[]).len(), 3);
+    let problems = third.expect(&[]).values().map(SlotError::to_string).collect::<Vec<_>>();
     let is_cut_off =
         |problem: &String| problem.contains("d.00000002") && problem.contains("cut off");
     assert!(problems.iter().any(is_cut_off), "no longer sealed with the old key: {problems:?}");
@@ -773,7 +773,7 @@ fn a_file_that_a_newer_program_may_open_keeps_the_key_of_before() {
     assert!(why.contains("version 2"), "{why}");
     drop(ring);
     let others = KeyRing::open(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
-    assert_eq!(others.unreadable().len(), 1, "the others are sealed anew all the same");
+    assert_eq!(others.expect(&[]).len(), 1, "the others are sealed anew all the same");
     let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
     assert_eq!(read.seal_anew(&|_| {}), Err(SlotError::ReadOnly));
 }
@@ -789,7 +789,7 @@ fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone() {
     fs::remove_file(contents.join("w.00000000")).unwrap();
     fs::write(contents.join("w.00000001"), "junk").unwrap();
     let opened = opened(folder.path()).unwrap();
-    assert!(damaged(opened.unreadable().pop()).contains("neither"));
+    assert!(damaged(opened.expect(&[]).pop_first().map(|(_, error)| error)).contains("neither"));
     let highest = KeySlot::new(2, 2047);
     let used = [KeySlot::new(0, 5), KeySlot::new(1, 5), highest].map(|slot| (WORKFLOW, slot));
     let ring = opened.begin(&used).unwrap();
@@ -814,9 +814,12 @@ fn the_number_of_a_lost_segment_is_never_used_again() {
     first.kill();
     fs::remove_file(folder.path().join("contents/w.00000000")).unwrap();
     let opened = opened(folder.path()).unwrap();
+    // The index tells that it was there.
+    let lost = SlotError::Lost(WORKFLOW, KeySlot::new(0, 0));
+    assert_eq!(opened.expect(&[(WORKFLOW, 0)]), [((WORKFLOW, 0), lost)].into());
     let second = opened.begin(&[(WORKFLOW, slot)]).unwrap();
     assert_eq!(second.take(WORKFLOW).unwrap().0, KeySlot::new(1, 0));
-    assert_eq!(second.key(WORKFLOW, slot), Err(SlotError::Lost(WORKFLOW, slot)));
+    assert!(matches!(second.key(WORKFLOW, slot), Err(SlotError::Lost(..))));
     second.destroy(WORKFLOW, &[slot]).unwrap();
 }
 
@@ -875,6 +878,54 @@ fn who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can() {
     while ring.try_take(WORKFLOW).is_some() {}
     assert_eq!(ring.take(WORKFLOW), Err(SlotError::Closed));
     ring.close().unwrap();
+    // None of those that could not be made is missed.
+    let again = opened(folder.path()).unwrap();
+    assert_eq!(again.expect(&[(WORKFLOW, 0)]), BTreeMap::new());
+}
+
+/// A folder that was copied without some of its files says which, until nobody needs them any more.
+#[test]
+fn a_file_that_is_missing_among_others_is_told_of_until_it_is_past_retention() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = contents_made(&folder.path().join("contents"));
+    for number in 0..5 {
+        KeySegment::create(&contents, (WORKFLOW, number), &OneKey::new(1), 1).unwrap();
+    }
+    KeySegment::create(&contents, (Family::OptOut, 1), &OneKey::new(1), 1).unwrap();
+    for name in ["w.00000000", "w.00000002"] {
+        fs::remove_file(contents.join(name)).unwrap();
+    }
+    let lost =
+        |family, number| ((family, number), SlotError::Lost(family, KeySlot::new(number, 0)));
+    let from = [(WORKFLOW, 1), (Family::OptOut, 0)];
+    let wanted = BTreeMap::from([lost(WORKFLOW, 2), lost(Family::OptOut, 0)]);
+    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(1))).unwrap();
+    assert_eq!((read.expect(&from), read.figures().unreadable), (wanted.clone(), 2));
+    let opened = opened(folder.path()).unwrap();
+    assert_eq!(opened.expect(&[(WORKFLOW, 3), (Family::OptOut, 1)]), BTreeMap::new());
+    assert_eq!(opened.expect(&from), wanted);
+    assert_eq!(opened.has_key(WORKFLOW, KeySlot::new(1, 5)), Ok(true));
+    assert!(matches!(opened.has_key(WORKFLOW, KeySlot::new(2, 5)), Err(SlotError::Lost(..))));
+    let ring = opened.begin(&[]).unwrap();
+    assert_eq!(ring.names().unwrap().iter().filter(|name| name.starts_with("w.")).count(), 3);
+    assert!(matches!(KeyFiles::read(&ring, "w.00000002"), Ok(None)), "a backup goes on without");
+    assert_eq!(ring.retire_before(WORKFLOW, 3), Ok(1));
+    assert_eq!(ring.figures().unreadable, 1, "of another family");
+    ring.seal_anew(&|_| {}).unwrap();
+    // One that goes while it is in use is noticed before it is needed.
+    fs::remove_file(contents.join("w.00000003")).unwrap();
+    assert_eq!(ring.figures().unreadable, 2);
+    assert_eq!(ring.tables()[1], ("unreadable_key_segments", 2));
+}
+
+/// However far the number of a stray file is from all others.
+#[test]
+fn so_many_missing_files_are_told_of_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = contents_made(&folder.path().join("contents"));
+    KeySegment::create(&contents, (WORKFLOW, 4_000_000_000), &OneKey::new(1), 1).unwrap();
+    let missing = opened(folder.path()).unwrap().expect(&[(WORKFLOW, 0)]);
+    assert_eq!(missing.len(), 4096);
 }
 
 /// Both kinds of keys keep the same promises.

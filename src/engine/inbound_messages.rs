@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use uuid::Uuid;
 
 use row::InboundRow;
-pub use row::{HeardMessage, QuotedMessage, ReceivedMessage};
+pub use row::{HeardMessage, QuotedMessage, ReceivedMessage, inbound_keys};
 
 use super::ErasedSome;
 use crate::{

@@ -58,11 +58,12 @@ pub use feed::{Feed, OnCommit};
 pub use handle::{BesideJournal, Engine, EngineParts};
 pub use inbound_messages::{
     HeardMessage, InboundMessages, InboundOptions, InboundPage, KeptNumbers, MessagesOfPerson,
-    QuotedMessage, ReceivedMessage,
+    QuotedMessage, ReceivedMessage, inbound_keys,
 };
 pub use inbox::{Inbox, LaneLimits, NotTaken};
 pub use opt_outs::{
     Addressed, ListedOptOut, NewOptOut, OptOutFilter, OptOutPage, OptOutRow, OptOutSource, OptOuts,
+    opt_out_keys,
 };
 pub use options::EngineOptions;
 pub use permits::RouteQueue;

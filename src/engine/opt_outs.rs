@@ -18,7 +18,7 @@ use std::{
 use dispatch_contract::{Channel, Endpoint, OptOut, UnixMillis};
 use sha2::{Digest, Sha256};
 
-pub use row::{ListedOptOut, NewOptOut, OptOutRow, OptOutSource};
+pub use row::{ListedOptOut, NewOptOut, OptOutRow, OptOutSource, opt_out_keys};
 
 use super::{ErasedSome, FormerNames, ReceiptScope, RouteTable};
 use crate::{

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::StartError;
+use super::{
+    StartError,
+    lost_keys::{self, OnLostKeys},
+};
 use crate::{
     access::Vault,
     config::{Config, ConfigError, StoreKind},
     contents::{
-        ContentsKeeper, DayKeys, Family, KeyRing, MemoryKeys, SlotError, WrapError, newest_row_slot,
+        ContentKeys, ContentsKeeper, DayKeys, Family, KeyRing, MemoryKeys, SlotError, WrapError,
+        newest_row_slot,
     },
     engine::InboundMessages,
     store::{Cursor, Filter, KEY_FOLDER, KeySlot, Reader, Store, StoreError, StoreLives},
@@ -36,7 +40,13 @@ pub(super) fn open(
     let wrap = Arc::clone(vault);
     let ring = if config.store.read_only {
         match KeyRing::open_to_read(&folder, &lives, wrap) {
-            Ok(ring) => ring,
+            Ok(ring) => {
+                let unreadable =
+                    ring.expect(&lost_keys::expected(store).map_err(StartError::Store)?);
+                let has_key = |slot| Ok(ring.key(Family::Workflow, slot)?.is_some());
+                lost_keys::judge(store, &unreadable, has_key, OnLostKeys::OnlyRead)?;
+                ring
+            }
             Err(error) => {
                 // Timelines can be looked at without.
                 tracing::error!(
@@ -55,9 +65,13 @@ pub(super) fn open(
             ))));
         }
         let opened = KeyRing::open(&folder, &lives, wrap).map_err(refused)?;
-        for error in opened.unreadable() {
-            tracing::error!(%error, "keys of contents cannot be read; what they sealed cannot be opened");
-        }
+        let unreadable = opened.expect(&lost_keys::expected(store).map_err(StartError::Store)?);
+        let has_key = |slot| opened.has_key(Family::Workflow, slot);
+        let on_lost = match config.store.accept_lost_keys {
+            true => OnLostKeys::Accept,
+            false => OnLostKeys::Refuse,
+        };
+        lost_keys::judge(store, &unreadable, has_key, on_lost)?;
         opened.begin(&used_slots(store).map_err(StartError::Store)?).map_err(refused)?
     };
     let ring = Arc::new(ring);
@@ -103,11 +117,9 @@ fn newest_slot(reader: &dyn Reader) -> Result<Option<KeySlot>, StoreError> {
 /// Takes away the keys of workflows that are past retention, as far as whole files of them are. Returns how many files.
 /// One file more than need be is kept: what is made at the same time may have its id and its slot in another order.
 pub(super) fn retire(ring: &KeyRing, reader: &dyn Reader) -> Result<usize, String> {
-    let oldest = reader.entries(None, 1).map_err(|error| error.to_string())?;
-    let Some(oldest) = oldest.first().map(|entry| entry.record.contents.slot.segment()) else {
-        return Ok(0);
-    };
-    let before = oldest.saturating_sub(1);
+    let oldest = lost_keys::oldest_key(reader).map_err(|error| error.to_string())?;
+    let Some(oldest) = oldest else { return Ok(0) };
+    let before = lost_keys::kept_from(oldest);
     ring.retire_before(Family::Workflow, before).map_err(|error| error.to_string())
 }
 
@@ -115,7 +127,7 @@ pub(super) fn retire(ring: &KeyRing, reader: &dyn Reader) -> Result<usize, Strin
 pub(super) fn retire_inbound(ring: &KeyRing, messages: &InboundMessages) -> Result<usize, String> {
     let oldest = messages.oldest_key().map_err(|error| error.to_string())?;
     let Some(oldest) = oldest else { return Ok(0) };
-    let before = oldest.segment().saturating_sub(1);
+    let before = lost_keys::kept_from(oldest);
     ring.retire_before(Family::Inbound, before).map_err(|error| error.to_string())
 }
 

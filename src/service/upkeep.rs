@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::contents;
 use crate::{
     access::{Access, REPORT_EVERY},
-    contents::{AgePass, ContentsRetention, KeyRing},
+    contents::{AgePass, ContentsRetention, KeyFigures, KeyRing},
     current::Current,
     engine::Engine,
 };
@@ -149,6 +149,10 @@ impl Upkeep {
             if is_due(&mut counted, now, COUNT_EVERY) {
                 for TableSource { room, count } in &self.tables {
                     self.engine.metrics().tables(room, count());
+                }
+                if let Some(keys) = &self.content_keys {
+                    let KeyFigures { failures, waits, .. } = keys.figures();
+                    self.engine.metrics().content_keys(failures, waits);
                 }
                 if !is_over {
                     trim_inbound(&self.engine).await;

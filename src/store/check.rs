@@ -24,7 +24,7 @@ pub struct CheckReport {
     pub open: u64,
     /// How many transitions.
     pub rows: u64,
-    /// How many files of keys a backup holds.
+    /// How many files of keys there are beside them.
     pub key_files: u64,
     /// Whether all of it could be read: a backup that was cut off is not whole.
     pub is_whole: bool,
@@ -43,7 +43,8 @@ impl CheckReport {
         self.findings.is_empty()
     }
 
-    pub(super) fn found(&mut self, place: impl Into<String>, problem: impl Into<String>) {
+    /// Notes what is wrong somewhere, or that there is more than is named.
+    pub fn found(&mut self, place: impl Into<String>, problem: impl Into<String>) {
         if self.findings.len() < FINDINGS_MOST {
             self.findings.push(Finding { place: place.into(), problem: problem.into() });
         } else {

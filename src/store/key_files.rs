@@ -77,6 +77,12 @@ impl KeysToTake {
         while let Some(name) = self.names.as_mut().and_then(VecDeque::pop_front) {
             if let Some(bytes) = self.from.read(&name)? {
                 self.taken += 1;
+                if name == INDEX {
+                    // Looked at again: each file that the index counts must be among them.
+                    let mut names = self.from.names()?;
+                    names.remove(INDEX);
+                    self.names = Some(names.into_iter().collect());
+                }
                 return Ok(Some(pieces(&name, &bytes)));
             }
         }
@@ -84,6 +90,7 @@ impl KeysToTake {
     }
 }
 
+/// The index first.
 fn in_order(mut names: BTreeSet<String>) -> VecDeque<String> {
     let index = names.take(INDEX);
     index.into_iter().chain(names).collect()
@@ -307,6 +314,35 @@ mod tests {
             assert_eq!(mode(&into.join(&name)), 0o600);
         }
         assert_eq!(std::fs::read_dir(&into).unwrap().count(), 5);
+    }
+
+    /// As its index is read, one more file is made, which that counts.
+    struct FilesBeingMade(std::sync::Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl KeyFiles for FilesBeingMade {
+        fn names(&self) -> Result<BTreeSet<String>, StoreError> {
+            Ok(self.0.lock().unwrap().keys().cloned().collect())
+        }
+
+        fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            let mut files = self.0.lock().unwrap();
+            if name == INDEX {
+                files.insert("w.00000002".to_owned(), vec![7]);
+            }
+            Ok(files.get(name).cloned())
+        }
+    }
+
+    #[test]
+    fn each_file_that_the_index_counts_is_taken_with_it() {
+        let making = FilesBeingMade(std::sync::Mutex::new(files()));
+        let mut keys = KeysToTake::new(Arc::new(making));
+        let mut names = BTreeSet::new();
+        while let Some(pieces) = keys.next().unwrap() {
+            names.extend(pieces.into_iter().map(|piece| piece.name));
+        }
+        assert_eq!((names.len(), keys.taken()), (6, 6));
+        assert!(names.contains("w.00000002"));
     }
 
     #[test]

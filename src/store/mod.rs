@@ -40,7 +40,7 @@ pub use codec::{decode, encode};
 pub use key_files::{KEY_FILE_BYTES, KEY_FOLDER, KeyFiles};
 pub use memory::MemoryStore;
 pub use read_only::ReadOnlyStore;
-pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES};
+pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES, all_rows};
 #[cfg(any(test, fuzzing))]
 pub(crate) use sled::{EndedLocation, JournalEntry};
 pub use sled::{SledOptions, SledStore};

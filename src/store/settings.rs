@@ -86,6 +86,30 @@ pub trait Settings: Send + Sync {
     fn note(&self, changes: Vec<SettingChange>) -> Result<(), StoreError>;
 }
 
+/// All rows of a kind, in the order of their keys, read some at a time. It ends with the first error.
+pub fn all_rows(
+    settings: &dyn Settings,
+    kind: Kind,
+) -> impl Iterator<Item = Result<KeyAndValue, StoreError>> {
+    const ROWS: usize = 64;
+    let (mut some, mut after, mut is_last) = (Vec::new().into_iter(), None, false);
+    std::iter::from_fn(move || {
+        if some.len() == 0 && !is_last {
+            let rows = match settings.list(kind, after.as_deref(), ROWS) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    is_last = true;
+                    return Some(Err(error));
+                }
+            };
+            is_last = rows.len() < ROWS;
+            after = rows.last().map(|(key, _)| key.clone());
+            some = rows.into_iter();
+        }
+        some.next().map(Ok)
+    })
+}
+
 impl Kind {
     /// All of them, in the order in which a backup reads them.
     pub const ALL: [Kind; 13] = [

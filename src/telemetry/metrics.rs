@@ -179,6 +179,16 @@ impl Metrics {
         }
     }
 
+    /// Notes how often, in all, keys of contents could not be made or noted, and how often one was waited for.
+    pub fn content_keys(&self, failures: u64, waits: u64) {
+        let families = &self.families;
+        for (counter, total) in
+            [(&families.content_key_failures, failures), (&families.content_key_waits, waits)]
+        {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
     /// Counts receipts of workflows that were erased.
     pub fn receipts_after_erasure(&self, count: usize) {
         self.families.receipts_after_erasure.inc_by(count as u64);

@@ -30,6 +30,7 @@ mod golden;
 mod grpcurl;
 mod inbound;
 mod layout;
+mod lost_keys;
 mod masked;
 mod meta;
 mod mutations;

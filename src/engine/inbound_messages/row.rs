@@ -9,7 +9,9 @@ use uuid::{Builder, Uuid};
 use crate::{
     contents::{LastingKey, RowKeeper},
     machine::Moment,
-    store::{KeySlot, SealedContents, StoreError, VALUE_BYTES, decode, encode},
+    store::{
+        KeySlot, Kind, SealedContents, Settings, StoreError, VALUE_BYTES, all_rows, decode, encode,
+    },
 };
 
 const LABEL: &str = "inbound message";
@@ -90,6 +92,15 @@ pub struct ReceivedMessage {
     pub create_time: UnixMillis,
     /// The same in engine time: how long it is kept.
     pub(super) kept_since: UnixMillis,
+}
+
+/// Where the keys are of what persons wrote, the oldest first. What was erased has none, nor has a row that cannot be
+/// read.
+pub fn inbound_keys(settings: &dyn Settings) -> impl Iterator<Item = Result<KeySlot, StoreError>> {
+    all_rows(settings, Kind::InboundMessage).filter_map(|row| match row {
+        Ok((_, row)) => InboundRow::decode(&row).ok()?.slot().map(Ok),
+        Err(error) => Some(Err(error)),
+    })
 }
 
 impl HeardMessage {

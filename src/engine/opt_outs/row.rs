@@ -9,7 +9,9 @@ use std::sync::Arc;
 use dispatch_contract::{Channel, Endpoint, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{NameHash, SealedContents};
+use crate::store::{
+    KeySlot, Kind, NameHash, SealedContents, Settings, StoreError, all_rows, decode,
+};
 
 /// A person who wants no messages, to be put on the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,17 @@ impl OptOutSource {
             OptOutSource::Provider => "provider",
         }
     }
+}
+
+/// Where the keys are of those who stand on the list. A row that cannot be read has none.
+pub fn opt_out_keys(settings: &dyn Settings) -> impl Iterator<Item = Result<KeySlot, StoreError>> {
+    all_rows(settings, Kind::OptOut).filter_map(|row| match row {
+        Ok((_, row)) => {
+            let row: Result<OptOutRow, _> = decode(&row, || "an opt-out".to_owned());
+            Some(Ok(row.ok()?.recipient.slot))
+        }
+        Err(error) => Some(Err(error)),
+    })
 }
 
 impl NewOptOut {

@@ -66,6 +66,10 @@ families! {
         "What persons wrote to senders: kept, or told again and passed over";
     contents_destroyed: Family<CauseLabels, Counter> = "contents_destroyed",
         "Workflows whose contents were destroyed, by cause: age, or erasure";
+    content_key_failures: Counter = "content_key_failures",
+        "How often no keys of contents could be made, or not be noted whose they are: creates fail without keys";
+    content_key_waits: Counter = "content_key_waits",
+        "How often a create, or a row, waited for the disk until there was a key for it";
     receipts_unmatched: Counter = "receipts_unmatched",
         "Receipts that belong to no message of this service";
     receipts_after_erasure: Counter = "receipts_after_erasure",
