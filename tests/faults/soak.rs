@@ -13,9 +13,10 @@ use std::{
 };
 
 use dispatch::pb::v1::{
-    AdvanceClockRequest, BatchCreateWorkflowsRequest, CreateWorkflowRequest, SetScriptRequest,
-    address::Endpoint, batch_create_result::Result as Outcome,
-    dispatch_service_client::DispatchServiceClient, sandbox_service_client::SandboxServiceClient,
+    AdvanceClockRequest, BatchCreateWorkflowsRequest, CreateWorkflowRequest, EraseRequest,
+    PersonToErase, SetScriptRequest, address::Endpoint, batch_create_result::Result as Outcome,
+    dispatch_service_client::DispatchServiceClient, erase_request::Subject,
+    sandbox_service_client::SandboxServiceClient,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -117,9 +118,10 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
     let retention_h = (hours / 6).clamp(1, 24);
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[store]\nretention_s = {}\ncache_mib = 16\n[engine]\nunconfirmed_after_s = 1200\n\
+        "[store]\nretention_s = {}\ncontents_retention_s = {}\ncache_mib = 16\n[engine]\nunconfirmed_after_s = 1200\n\
          [sandbox]\nvirtual_clock = true\n[log]\nlevel = \"warn\"\n",
-        retention_h * 3600
+        retention_h * 3600,
+        retention_h * 1800
     );
     let place = Place::new(folder.path(), &text).await;
     let server = place.start().await;
@@ -132,7 +134,7 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
         sandbox.set_script(SetScriptRequest { recipient, script }).await.unwrap();
     }
     // Twelve steps an hour: nothing waits for long.
-    let (steps, mut created, mut canceled) = (hours * 12, 0_u64, 0_u64);
+    let (steps, mut created, mut canceled, mut erased) = (hours * 12, 0_u64, 0_u64, 0_u64);
     let (mut sizes, began) = (Vec::new(), Instant::now());
     let first_look = 2 * retention_h * 12;
     let every = ((steps - first_look) / 24).max(1);
@@ -147,6 +149,16 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
                 client.cancel(&made.workflow.unwrap().workflow_id).await.unwrap();
                 canceled += 1;
             }
+        }
+        // Somebody whose message of lately is on its way yet, or over.
+        if dice.one_in(4) {
+            let back = dice.below(6).min(step);
+            let person = Subject::Person(PersonToErase {
+                recipients: vec![format!("person-{}-0", step - back)],
+            });
+            let request = EraseRequest { subject: Some(person), ..EraseRequest::default() };
+            let answer = client.erasures().erase(request).await.unwrap().into_inner();
+            erased += u64::from(answer.certificate.unwrap().workflow_count);
         }
         let by = Some(Duration::from_secs(300).try_into().unwrap());
         sandbox.advance_clock(AdvanceClockRequest { by }).await.unwrap();
@@ -176,6 +188,13 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
         };
         assert!(after <= before * 1.25 + slack, "{name} grows: {before} and later {after}");
     }
+    let metrics = reqwest::get(format!("http://{}/metrics", server.internal_http)).await.unwrap();
+    let gone = metrics.text().await.unwrap().lines().find_map(|line| {
+        let by_age = r#"dispatch_contents_destroyed_total{cause="age"} "#;
+        line.strip_prefix(by_age)?.parse::<f64>().ok()
+    });
+    let gone = gone.unwrap_or_default() as u64;
+    assert!(erased > 0 && gone > created / 4, "{erased} erased, and {gone} gone by age");
     let at = |name: &str| mean(late, name) as u64;
     report::row(&report::Tried {
         name: "35-soak-retention",
@@ -185,6 +204,8 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
             (retention_h, "of them kept"),
             (created, "workflows"),
             (canceled, "cancels"),
+            (erased, "erased"),
+            (gone, "contents gone by age"),
             (at("rss_kib") / 1024, "MiB of memory at the end"),
             (at("disk_kib") / 1024, "MiB of disk"),
             (at("files"), "open files"),
