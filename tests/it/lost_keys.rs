@@ -207,9 +207,8 @@ async fn log_of(made: &Made, flag: &str) -> String {
     let (config, log) = (made.folder.path().join("dispatch.toml"), made.folder.path().join("log"));
     fs::write(&config, "").unwrap();
     let mut program = Command::new("sh");
-    let command = format!("exec \"$0\" \"$@\" {flag}");
+    let command = format!("exec \"$0\" \"$@\" {flag} 2> '{}'", log.display());
     program.args(["-c", &command, env!("CARGO_BIN_EXE_dispatch")]);
-    program.stderr(fs::File::create(&log).unwrap());
     let process = Process::serve_by(program, &config, &made.data(), FREE, FREE).await;
     assert_eq!(process.terminate().await, Some(0));
     fs::read_to_string(log).unwrap()
