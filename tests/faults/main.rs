@@ -24,6 +24,7 @@
 
 mod damage;
 mod disk;
+mod erasing;
 mod honouring;
 mod kill;
 mod oracle;
