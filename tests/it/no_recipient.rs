@@ -125,6 +125,10 @@ pub async fn found_behind(service: Service, watched: Watched) -> (Found, usize) 
 /// Fails if somebody is; else it counts for the report.
 fn nobody_is_named((found, words): (Found, usize)) {
     assert!(found.is_empty(), "somebody is named where nobody should be: {found:#?}");
+    // Others start a few services by the same helpers.
+    if env!("CARGO_CRATE_NAME") != "it" {
+        return;
+    }
     static COUNTS: Mutex<(u64, u64)> = Mutex::new((0, 0));
     let mut counts = COUNTS.lock().unwrap();
     let (services, looked_for) = (counts.0 + 1, counts.1 + words as u64);
