@@ -249,7 +249,8 @@ impl Engine {
             others.extend(recipients.difference(&forms).map(|form| form.to_string()));
         }
         found.other_addresses = others.len();
-        found.traces.opt_outs = self.opt_outs().of_person(whose, &asked)?;
+        let opt_outs = self.opt_outs().of_person(whose, &asked)?;
+        found.traces.opt_outs = self.opt_outs().not_forgotten(opt_outs)?;
         let wrote = self.inbound_messages().of_person(whose, &asked)?;
         found.traces.messages = wrote.ids;
         found.has_more |= found.traces.messages.len() > MOST_ERASED_AT_ONCE;

@@ -316,6 +316,22 @@ impl OptOuts {
         Ok(found.into_iter().collect())
     }
 
+    /// Those of these keys in whose rows it is not forgotten who stands there.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn not_forgotten(&self, mut keys: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut failed = Ok(());
+        keys.retain(|key| match self.slots(std::slice::from_ref(key)) {
+            Ok(slots) => slots.first().is_none_or(|slot| self.keys.state(*slot) != KeyState::Gone),
+            Err(error) => {
+                failed = Err(error);
+                true
+            }
+        });
+        failed.map(|()| keys)
+    }
+
     /// Forgets who stands in the rows of these keys, durably when this returns. They go on holding messages back, and are
     /// lifted as before by whoever knows the address.
     ///

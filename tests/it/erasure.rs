@@ -885,6 +885,9 @@ async fn what_a_person_wrote_is_erased_and_their_stop_counts_on_without_their_ad
     let counts = (told.workflow_count, told.inbound_message_count, told.opt_out_count);
     assert_eq!(counts, (1, 1, 1));
     assert!(!is_shown(&running.get(&id).await));
+    let again = certificate(&running.client, person(&[NUMBER])).await;
+    let counts = (again.workflow_count, again.inbound_message_count, again.opt_out_count);
+    assert_eq!(counts, (0, 0, 0), "it is done");
 
     let messages = running.service.engine.inbound_messages();
     assert!(messages.of_person(None, &[NUMBER]).unwrap().ids.is_empty());
