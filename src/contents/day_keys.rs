@@ -27,7 +27,7 @@ use crate::{
 /// A day, in milliseconds of engine time.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// No call is out for longer (`routes.timeout_s`).
-const LONGEST_CALL: Duration = Duration::from_secs(310);
+pub const LONGEST_CALL: Duration = Duration::from_secs(310);
 /// For how many days a day's key is kept at most: what is open waits for nothing older.
 const MOST_DAYS: u64 = MAX_PLANNED_LIFE.as_secs() / (24 * 60 * 60) + 10;
 /// The row that says where the key of each day is.

@@ -103,6 +103,16 @@ pub(super) enum FoundSegment {
     Unreadable(SlotError),
 }
 
+impl FoundSegment {
+    /// Whether it is missing or cannot be read, also since it was opened.
+    fn is_unreadable(&self) -> bool {
+        match self {
+            FoundSegment::Open(segment) => segment.is_lost(),
+            FoundSegment::Unreadable(_) => true,
+        }
+    }
+}
+
 #[derive(Default)]
 struct WaitingNotes {
     notes: Vec<(Family, SlotNote)>,
@@ -281,14 +291,10 @@ impl KeyRing {
     pub fn figures(&self) -> KeyFigures {
         let shared = &self.shared;
         let segments = shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let is_unreadable = |found: &&FoundSegment| match found {
-            FoundSegment::Open(segment) => segment.is_lost(),
-            FoundSegment::Unreadable(_) => true,
-        };
         let notes = shared.notes();
         KeyFigures {
             segments: segments.len(),
-            unreadable: segments.values().filter(is_unreadable).count(),
+            unreadable: segments.values().filter(|found| found.is_unreadable()).count(),
             waits: shared.stock.waits(),
             failures: shared.failures.load(Ordering::Relaxed),
             notes: notes.notes.len(),
@@ -456,7 +462,7 @@ impl ContentKeys for KeyRing {
     fn unreadable_segments(&self, family: Family) -> usize {
         let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
         let of_family = segments.range((family, 0)..=(family, u32::MAX));
-        of_family.filter(|(_, found)| matches!(found, FoundSegment::Unreadable(_))).count()
+        of_family.filter(|(_, found)| found.is_unreadable()).count()
     }
 
     fn find(

@@ -45,7 +45,9 @@ mod wrap;
 pub use age::{AgePass, AgedOut, ContentsRetention};
 pub use content_keys::{ContentKeys, LastingKey};
 pub use contents::{Contents, StepContents};
-pub use day_keys::{AnyConversation, CallConversation, DayKeys, StoredOnDay, day_key_slots};
+pub use day_keys::{
+    AnyConversation, CallConversation, DayKeys, LONGEST_CALL, StoredOnDay, day_key_slots,
+};
 pub use erasure_rows::{
     AllUntil, ErasedSlot, Erasure, ErasureAuthor, ErasureExtent, PersonTraces, Unreadable,
     erasure_done, erasures, forget_erasures, keep_erasure, kept_erasure,

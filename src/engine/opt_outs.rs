@@ -320,16 +320,15 @@ impl OptOuts {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn not_forgotten(&self, mut keys: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut failed = Ok(());
-        keys.retain(|key| match self.slots(std::slice::from_ref(key)) {
-            Ok(slots) => slots.first().is_none_or(|slot| self.keys.state(*slot) != KeyState::Gone),
-            Err(error) => {
-                failed = Err(error);
-                true
+    pub fn not_forgotten(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut known = Vec::with_capacity(keys.len());
+        for key in keys {
+            let slots = self.slots(std::slice::from_ref(&key))?;
+            if slots.first().is_none_or(|slot| self.keys.state(*slot) != KeyState::Gone) {
+                known.push(key);
             }
-        });
-        failed.map(|()| keys)
+        }
+        Ok(known)
     }
 
     /// Forgets who stands in the rows of these keys, durably when this returns. They go on holding messages back, and are

@@ -12,11 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatch::pb::v1::{
-    AdvanceClockRequest, BatchCreateWorkflowsRequest, CreateWorkflowRequest, EraseRequest,
-    PersonToErase, SetScriptRequest, address::Endpoint, batch_create_result::Result as Outcome,
-    dispatch_service_client::DispatchServiceClient, erase_request::Subject,
-    sandbox_service_client::SandboxServiceClient,
+use dispatch::{
+    access::AUDIT_OF_TENANT,
+    pb::v1::{
+        AdvanceClockRequest, BatchCreateWorkflowsRequest, CreateWorkflowRequest, EraseRequest,
+        PersonToErase, SetScriptRequest, address::Endpoint, batch_create_result::Result as Outcome,
+        dispatch_service_client::DispatchServiceClient, erase_request::Subject,
+        sandbox_service_client::SandboxServiceClient,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -183,7 +186,7 @@ async fn days_with_retention_leave_it_as_large_as_it_was() {
             "disk_kib" => 16.0 * 1024.0,
             "files" => 4.0,
             // Erasures are written down there; of a tenant so many.
-            "access/audit_rows" => 2000.0,
+            "access/audit_rows" => AUDIT_OF_TENANT as f64,
             // Looked through when there is so much more of it.
             "store/open_dictionary" | "engine/requirements" => 8192.0,
             _ => 64.0,

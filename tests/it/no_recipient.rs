@@ -22,7 +22,7 @@ use dispatch::{
     contents::Contents,
     engine::{Engine, OptOutFilter, ReceivedMessage},
     service::{Components, Service, ServiceClock, StartError},
-    store::{Backup, Kind},
+    store::{Backup, Kind, all_rows},
 };
 use tempfile::{NamedTempFile, TempDir};
 use tokio::process::Command;
@@ -35,10 +35,10 @@ const SHORTEST: usize = 8;
 /// So many rows are read at a time.
 const ROWS: usize = 500;
 
-/// A service that runs, by where it listens.
 /// `word in place`, and what is around it.
 pub type Found = BTreeMap<String, String>;
 
+/// The services that run, by where they listen.
 static WATCHED: Mutex<BTreeMap<SocketAddr, Watched>> = Mutex::new(BTreeMap::new());
 static LOG: LazyLock<Log> = LazyLock::new(Log::default);
 
@@ -282,15 +282,9 @@ fn told(engine: &Engine) -> Vec<(String, Vec<u8>)> {
     let held = reader.held_receipts().unwrap();
     told.push(("receipts that are held".to_owned(), format!("{held:?}").into_bytes()));
     for kind in Kind::ALL {
-        let mut after = None;
-        loop {
-            let rows = settings.list(kind, after.as_deref(), ROWS).unwrap();
-            let Some((last, _)) = rows.last() else { break };
-            after = Some(last.clone());
-            told.extend(
-                rows.into_iter()
-                    .map(|(key, value)| (format!("a row of {kind:?}"), [key, value].concat())),
-            );
+        for row in all_rows(&**settings, kind) {
+            let (key, value) = row.unwrap();
+            told.push((format!("a row of {kind:?}"), [key, value].concat()));
         }
     }
     let backup = Backup::of(Arc::clone(reader), Arc::clone(settings), None).unwrap();

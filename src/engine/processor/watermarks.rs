@@ -12,13 +12,14 @@ use std::{
 use dispatch_contract::{Status, UnixMillis};
 
 use crate::{
+    contents::LONGEST_CALL,
     engine::{ConversationSend, FormerNames, ReceiptScope},
     machine::{Moment, Update},
     store::NameHash,
 };
 
-/// For how long one is remembered, in milliseconds: no call may take longer (`routes.timeout_s`).
-const RECENT_MS: u64 = 310_000;
+/// For how long one is remembered, in milliseconds: a call that it is about may be out for as long.
+const RECENT_MS: u64 = LONGEST_CALL.as_millis() as u64;
 /// How many are remembered.
 const MAX_RECENT: usize = 10_000;
 /// How many messages one covers: the newest of the conversation. Who leaves as many unread in the time of
