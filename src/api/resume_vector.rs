@@ -4,19 +4,30 @@
 //! token holds a vector: for each range of partitions, the position in the journal that has them. Together the
 //! ranges are all partitions, in order. A node on sled owns every partition: its vectors have one entry.
 
-use crate::{machine::PARTITIONS, store::Cursor};
+use crate::{
+    machine::PARTITIONS,
+    store::{Cursor, Row},
+};
 
 /// A place in the journal: behind the first `seen` facts of the row at `cursor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) cursor: Cursor,
-    pub(crate) seen: u32,
+pub struct Position {
+    /// Of the row that was begun last.
+    pub cursor: Cursor,
+    /// How many of its facts were seen; `u32::MAX`: all of them.
+    pub seen: u32,
 }
 
 impl Position {
     /// Behind everything up to `cursor`.
-    pub(crate) fn behind(cursor: Cursor) -> Position {
+    pub fn behind(cursor: Cursor) -> Position {
         Position { cursor, seen: u32::MAX }
+    }
+
+    /// Behind the first `seen` of a row's facts.
+    pub(crate) fn within(row: &Row, seen: u32) -> Position {
+        let is_all = seen as usize >= row.facts.len();
+        Position { cursor: row.cursor, seen: if is_all { u32::MAX } else { seen } }
     }
 }
 

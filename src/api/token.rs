@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::{Message, Name};
 use uuid::Uuid;
 
-pub(crate) use super::resume_vector::Position;
+pub use super::resume_vector::Position;
 use super::{Error, resume_vector::ResumeVector};
 use crate::{access::TokenKey, machine::WorkflowId, store::Incarnation};
 

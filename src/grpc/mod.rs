@@ -33,8 +33,11 @@ pub use opt_outs::OptOutService;
 pub use preface::Preface;
 pub use sandbox::{Sandbox, SandboxService, Sent};
 pub use service::DispatchService;
+pub use stream::follower::{JournalRead, StatusFollower, StatusTarget, StreamStep};
 pub use unguarded::Unguarded;
 pub use unread::Explained;
+
+pub use crate::api::token::Position;
 
 use crate::api::parse;
 

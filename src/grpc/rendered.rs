@@ -89,13 +89,10 @@ impl RenderedRows {
 ///
 /// `workflow` may be newer than the row: what is taken from it never changes.
 pub(super) fn events(row: &Row, workflow: &Workflow, tokens: &Tokens, reader: &str) -> Vec<Event> {
-    let last = row.facts.len() as u32;
-    let seen = |index: u32| if index == last { u32::MAX } else { index };
     (1_u32..)
         .zip(row.numbered())
-        .map(|(index, (sequence, fact))| {
-            let position = Position { cursor: row.cursor, seen: seen(index) };
-            let token = tokens.resume(reader, position);
+        .map(|(seen, (sequence, fact))| {
+            let token = tokens.resume(reader, Position::within(row, seen));
             render::event(&TimelineEvent::of(workflow, sequence, row.at, fact), token)
         })
         .collect()

@@ -14,8 +14,10 @@ use super::{
     guard::{caller, shut_out},
     render,
     rendered::{self, RenderedRows},
-    stream,
-    stream::{StatusStream, Target},
+    stream::{
+        self, StatusStream,
+        follower::{StatusFollower, StatusTarget},
+    },
 };
 use crate::{
     access::{Access, Caller, Scope},
@@ -187,23 +189,27 @@ impl DispatchService {
         let counted = self.calls.stream(&caller.tenant)?;
         let tokens = self.tokens()?;
         let whose = caller.view(&request.tenant)?;
-        let target = self.target(&caller, request.target, request.follow_late_receipts).await?;
+        let audience = Arc::from(token::audience(&whose));
+        let late = request.follow_late_receipts;
+        let target = self.target(&caller, (request.target, late), whose).await?;
         let has_token = matches!(request.start, Some(Start::ResumeToken(_)));
-        let now = Position::behind(self.engine.reader().newest());
-        let position = self.start(request.start, &target, now, (&tokens, &whose))?;
+        let reader = self.engine.reader();
+        let now = Position::behind(reader.newest());
+        let position = self.start(request.start, &target, now, (&tokens, &audience))?;
         // One place more, for the error that may end it.
         let (to, events) = mpsc::channel(stream::STREAM_AHEAD + 1);
         let error_slot = to.clone().try_reserve_owned().ok();
         // Where "now" was is told at once: a reader that is cut off before the first event could
         // not come back to it, and would miss what happened meanwhile.
-        let is_now = matches!(target, Target::Labels(_)) && position == now && !has_token;
+        let is_now = matches!(target, StatusTarget::Many { .. }) && position == now && !has_token;
         let quiet = if is_now { Duration::ZERO } else { stream::BOOKMARK_EVERY };
-        let follower = StatusStream {
+        let (feed, reader) = (self.engine.feed(), Arc::clone(reader));
+        let stream = StatusStream {
             engine: self.engine.clone(),
             own: Arc::clone(&caller.tenant),
-            whose,
+            audience,
             tokens,
-            position,
+            follower: StatusFollower::new(feed, reader, target, position, stream::ROWS),
             to,
             error_slot,
             reader_timeout: self.reader_timeout,
@@ -213,8 +219,8 @@ impl DispatchService {
             _counted: Box::new((counted, self.engine.metrics().stream())),
         };
         let shut_out = shut_out(self.access.clone(), self.engine.clone(), caller, authorization);
-        let (engine, end) = (self.engine.clone(), follower.to.clone());
-        stream::spawn(engine, self.reader_timeout, end, follower.run(target), shut_out);
+        let (engine, end) = (self.engine.clone(), stream.to.clone());
+        stream::spawn(engine, self.reader_timeout, end, stream.run(), shut_out);
         Ok(events)
     }
 
@@ -222,23 +228,23 @@ impl DispatchService {
     async fn target(
         &self,
         caller: &Caller,
-        asked: Option<stream_status_request::Target>,
-        follow_late: bool,
-    ) -> Result<Target, Error> {
+        (asked, follow_late): (Option<stream_status_request::Target>, bool),
+        tenant: Option<Arc<str>>,
+    ) -> Result<StatusTarget, Error> {
         use stream_status_request::Target as Asked;
         match asked {
             Some(Asked::WorkflowId(id)) => {
                 let id = parse::workflow_id("workflow_id", &id).map_err(Error::Invalid)?;
                 // Said at once, not on a stream that stays silent.
                 self.show(caller, id, View::Summary).await?;
-                Ok(Target::Workflow { id, follow_late })
+                Ok(StatusTarget::Workflow { id, follow_late })
             }
             Some(Asked::Labels(filter)) if filter.labels.is_empty() => {
                 let wanted = "must hold at least one label; to follow everything set `all`";
                 Err(Error::invalid("labels.labels", wanted))
             }
-            Some(Asked::Labels(filter)) => Ok(Target::Labels(filter.labels)),
-            Some(Asked::All(_)) => Ok(Target::Labels(BTreeMap::new())),
+            Some(Asked::Labels(filter)) => Ok(StatusTarget::Many { tenant, labels: filter.labels }),
+            Some(Asked::All(_)) => Ok(StatusTarget::Many { tenant, labels: BTreeMap::new() }),
             None => {
                 let wanted = "set one of workflow_id, labels and all";
                 Err(Error::invalid("target", wanted))
@@ -250,25 +256,21 @@ impl DispatchService {
     fn start(
         &self,
         start: Option<Start>,
-        target: &Target,
+        target: &StatusTarget,
         now: Position,
-        (tokens, whose): (&Tokens, &Option<Arc<str>>),
+        (tokens, audience): (&Tokens, &str),
     ) -> Result<Position, Error> {
         let reader = self.engine.reader();
-        let beginning = Position::behind(reader.oldest());
         match (start, target) {
             (Some(Start::ResumeToken(token)), _) => {
-                let position = tokens.position(token::audience(whose), &token)?;
+                let position = tokens.position(audience, &token)?;
                 // A folder that was restored from a backup keeps its name, and has lost its newest.
                 if position.cursor > reader.newest() {
                     return Err(Error::TokenForeign);
                 }
-                let is_one = matches!(target, Target::Workflow { .. });
-                if position.cursor < reader.oldest() && !is_one {
-                    let oldest = tokens.resume(token::audience(whose), beginning);
-                    return Err(Error::TokenTooOld { oldest });
-                }
-                Ok(position)
+                StatusFollower::resume(&**reader, target, position).map_err(|oldest| {
+                    Error::TokenTooOld { oldest: tokens.resume(audience, oldest) }
+                })
             }
             (Some(Start::Position(start)), _) if StreamStart::try_from(start).is_err() => {
                 let wanted = "must be STREAM_START_NOW or STREAM_START_BEGINNING";
@@ -276,13 +278,13 @@ impl DispatchService {
             }
             (Some(Start::Position(start)), _) if start == StreamStart::Now as i32 => Ok(now),
             // One workflow's stream starts with what already happened to it.
-            (Some(Start::Position(_)) | None, Target::Workflow { .. }) => {
+            (Some(Start::Position(_)) | None, StatusTarget::Workflow { .. }) => {
                 Ok(Position { cursor: Cursor(0), seen: 0 })
             }
             (Some(Start::Position(start)), _) if start == StreamStart::Beginning as i32 => {
-                Ok(beginning)
+                Ok(Position::behind(reader.oldest()))
             }
-            (Some(Start::Position(_)) | None, Target::Labels(_)) => Ok(now),
+            (Some(Start::Position(_)) | None, StatusTarget::Many { .. }) => Ok(now),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Dispatch in a small world of its own, on virtual time: a store that dies between any two writes,
-//! providers that fail in every way, callers that ask twice and are told what becomes of it, persons who want no
-//! messages, and a judge who knows only the contract.
+//! providers that fail in every way, callers that ask twice, are told what becomes of it and follow it, persons who want
+//! no messages, and a judge who knows only the contract.
 //!
 //! One seed determines everything: there is no thread, no socket and no clock in a world. Worlds are
 //! independent of each other, so that cores can share them. `DISPATCH_SIM_WORKFLOWS` says how many
@@ -167,6 +167,8 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
         assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
         assert!(figures.covered > 1000 && figures.covered_early > 100, "{figures:?}");
         assert!(figures.callbacks > 1000, "{figures:?}");
+        assert!(figures.streamed > 1000 && figures.resumed > 100, "{figures:?}");
+        assert!(figures.too_old > 10, "{figures:?}");
         assert!(figures.erased > 100 && figures.aged > 1000, "{figures:?}");
     }
     report::row(&Tried {
@@ -187,6 +189,9 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.covered, "messages told of by their conversation"),
             (figures.covered_early, "of those before their answer"),
             (figures.callbacks, "callbacks"),
+            (figures.streamed, "streamed events"),
+            (figures.resumed, "streams taken up again"),
+            (figures.too_old, "of those too late"),
             (figures.erased, "workflows erased"),
             (figures.aged, "contents gone by age"),
             (figures.virtual_ms / 86_400_000, "virtual days"),

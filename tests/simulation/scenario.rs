@@ -43,6 +43,8 @@ pub struct Scenario {
     pub wishes: Vec<Wish>,
     /// After how many batches callbacks are made; in many worlds nobody wants any: 0.
     pub callbacks_every: u64,
+    /// How many follow what happens to many workflows; where somebody does, some follow single ones.
+    pub watchers: u32,
     /// Whether some have erased what is personal of theirs.
     pub erases: bool,
     /// How much of the time providers are not well, in per cent.
@@ -208,6 +210,7 @@ impl Scenario {
             wishes: Vec::new(),
             erases: Dice::of(seed, &[36]).percent(50),
             callbacks_every: Dice::of(seed, &[31]).one(&[0, 0, 1, 3, 20, 100]),
+            watchers: Dice::of(seed, &[37]).one(&[0, 0, 1, 3]),
             trouble: dice.one(&[0, 10, 40, 80]),
             policy,
             grace_ms: dice.one(&[0, 20 * SECOND, MINUTE, 10 * MINUTE]),
@@ -234,6 +237,7 @@ impl Scenario {
     pub fn made_plain(mut self) -> Scenario {
         self.wishes.clear();
         self.callbacks_every = 0;
+        self.watchers = 0;
         self.erases = false;
         for route in &mut self.routes {
             (route.in_parts, route.watermarks) = (false, None);
@@ -269,7 +273,13 @@ impl Scenario {
     pub fn caller(&self, index: u32) -> Caller {
         let mut dice = Dice::of(self.seed, &[2, u64::from(index)]);
         let comes_at = START + dice.below(self.spread_ms);
-        let plan = self.plan(&mut dice, comes_at);
+        let mut plan = self.plan(&mut dice, comes_at);
+        let mut labels = Dice::of(self.seed, &[38, u64::from(index)]);
+        for (key, value) in [("team", labels.one(&["a", "b"])), ("kind", "code")] {
+            if labels.percent(60) {
+                plan.labels.insert(key.to_owned(), value.to_owned());
+            }
+        }
         let mut other_plan = plan.clone();
         other_plan.client_ref = Some("something else".to_owned());
         let cancels = dice.one(&[0, 0, 0, 0, 1, 2]);

@@ -128,9 +128,10 @@ fn smaller(mut scenario: Scenario, mut broken: Broken) -> (Scenario, Broken) {
                 (scenario, again) = (candidate, true);
             }
         }
-        let simpler: [fn(&mut Scenario); 14] = [
+        let simpler: [fn(&mut Scenario); 15] = [
             |world| world.callbacks_every = 0,
             |world| world.erases = false,
+            |world| world.watchers = 0,
             |world| world.routes.iter_mut().for_each(|route| route.watermarks = None),
             |world| world.routes.iter_mut().for_each(|route| route.in_parts = false),
             |world| world.trouble = 0,

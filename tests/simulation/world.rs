@@ -54,6 +54,7 @@ mod opt_outs;
 mod outside;
 mod recall;
 mod service;
+mod streams;
 mod watermarks;
 
 /// How often the writer sees to retention.
@@ -79,6 +80,10 @@ pub struct Figures {
     pub covered: u64,
     pub covered_early: u64,
     pub callbacks: u64,
+    /// Events that were streamed, how often a stream was taken up again, and how often its place was gone by then.
+    pub streamed: u64,
+    pub resumed: u64,
+    pub too_old: u64,
     /// Of how many workflows what is personal was erased, or went by age.
     pub erased: u64,
     pub aged: u64,
@@ -253,6 +258,7 @@ pub struct World<'a> {
     names: HashMap<WorkflowId, u32>,
     followers: Vec<Follower>,
     copier: Copier,
+    watchers: Vec<streams::Watcher>,
     pub judge: Judge,
     pub figures: Figures,
     /// What happened, for people; kept only if it will be shown.
@@ -288,6 +294,7 @@ impl<'a> World<'a> {
             names: HashMap::new(),
             followers: vec![Follower::new(1, 1000), Follower::new(5, 3), Follower::new(40, 20)],
             copier: Copier::default(),
+            watchers: World::watchers(scenario),
             judge: Judge::new(scenario.routes.clone(), scenario.retention_ms),
             figures: Figures { worlds: 1, ..Figures::default() },
             log: keeps_log.then(Vec::new),
@@ -351,6 +358,7 @@ impl<'a> World<'a> {
     /// Time passes until nothing need be kept, and the writer sees to it.
     fn forget(&mut self) -> Fine {
         self.read(true)?;
+        self.watch(true)?;
         let Some(service) = &self.service else { return Ok(()) };
         service.life.spare();
         // A store may wait a tenth longer with what ended a little later.
@@ -367,6 +375,7 @@ impl<'a> World<'a> {
             let reader = mortal::kept(store).reader();
             is_empty = reader.after(reader.oldest(), 1).is_ok_and(|rows| rows.is_empty());
         }
+        self.watch(true)?;
         let Some(store) = &self.store else { return Ok(()) };
         let reader = mortal::kept(store).reader();
         self.judge.all_forgotten(&*reader)?;
@@ -444,6 +453,9 @@ impl Figures {
         self.covered += other.covered;
         self.covered_early += other.covered_early;
         self.callbacks += other.callbacks;
+        self.streamed += other.streamed;
+        self.resumed += other.resumed;
+        self.too_old += other.too_old;
         self.erased += other.erased;
         self.aged += other.aged;
         self.recalled.extend(&other.recalled);

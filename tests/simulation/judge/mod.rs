@@ -15,6 +15,7 @@ mod opt_outs;
 mod order;
 mod reroute;
 mod rules;
+mod streams;
 mod timers;
 mod watermarks;
 
@@ -36,6 +37,7 @@ pub use case::Case;
 use case::{RecallSeen, StepSeen, Try, TryState};
 use grace::Graces;
 pub use rules::*;
+pub use streams::Following;
 pub use watermarks::{Conversation, Entered, Watermark};
 
 use crate::{readers, routes::Names, scenario::RouteSpec};

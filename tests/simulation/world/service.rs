@@ -216,6 +216,7 @@ impl World<'_> {
         self.fade(death.point == Point::Drain).expect("what was noted can be kept");
         self.service = None;
         self.copier.stop();
+        self.cut_streams();
         lock(&self.acks).clear();
         if self.folder.is_some() {
             self.store = None;
@@ -344,6 +345,8 @@ impl World<'_> {
         }
         self.settle(now, &rows, was_recovering)?;
         self.read(false)?;
+        self.follow_some(&rows);
+        self.watch(false)?;
         self.tell_callers(false)?;
         if served == Ok(ControlFlow::Break(())) {
             let stop = Death {
