@@ -91,15 +91,13 @@ impl InboundFollower {
             drop(busy);
         }
         // Who is told later of what comes then is not told of what came before.
-        if self.position != self.saved
-            && let Err(error) = self.save(&[])
-        {
+        if let Err(error) = self.save_position() {
             tracing::warn!(%error, "the next start looks at some inbound messages again");
         }
     }
 
     /// Looks at what is new, to its end.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
+    pub(super) fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let messages = Arc::clone(&self.store.context.inbound);
             let page = match messages.after(None, self.position, AT_ONCE) {
@@ -128,6 +126,11 @@ impl InboundFollower {
                 self.save(&made)?;
             }
         }
+    }
+
+    /// Keeps how far it came, if that is not kept yet.
+    pub(super) fn save_position(&mut self) -> Result<(), StoreError> {
+        if self.position == self.saved { Ok(()) } else { self.save(&[]) }
     }
 
     fn save(&mut self, made: &[(CallbackId, Callback)]) -> Result<(), StoreError> {

@@ -1,17 +1,18 @@
-//! Callbacks made step by step: the journal follower without the task that runs it, and nothing is delivered.
+//! Callbacks made step by step: the followers without the tasks that run them, and nothing is delivered.
 
 use std::sync::Arc;
 
 use super::{
     CallbackContext, CallbackOptions, CallbackQueries, callback_store::CallbackStore,
-    follower::JournalFollower, handoff::HandoffBuffer,
+    follower::JournalFollower, handoff::HandoffBuffer, inbound_follower::InboundFollower,
 };
 use crate::store::StoreError;
 
-/// Follows the journal when it is told to. Public, so that simulated services make callbacks as real ones do.
+/// Follows the journal, and what persons write, when it is told to. Public, so that simulated services make callbacks as real ones do.
 pub struct SteppedCallbacks {
     store: Arc<CallbackStore>,
     follower: JournalFollower,
+    inbound_follower: InboundFollower,
 }
 
 impl SteppedCallbacks {
@@ -27,8 +28,9 @@ impl SteppedCallbacks {
         let store = Arc::new(CallbackStore::open(context, options)?);
         let handoff = Arc::new(HandoffBuffer::new());
         let follower = JournalFollower::new(Arc::clone(&store), Arc::clone(&handoff))?;
+        let inbound_follower = InboundFollower::new(Arc::clone(&store))?;
         feed.on_commit(Box::new(move |rows, with_receiver| handoff.push(rows, with_receiver)));
-        Ok(SteppedCallbacks { store, follower })
+        Ok(SteppedCallbacks { store, follower, inbound_follower })
     }
 
     /// Makes the callbacks of all that is durable by now.
@@ -36,15 +38,17 @@ impl SteppedCallbacks {
     /// # Errors
     /// If the store failed: nothing more is to be asked of it.
     pub fn step(&mut self) -> Result<(), StoreError> {
-        self.follower.catch_up()
+        self.follower.catch_up()?;
+        self.inbound_follower.catch_up()
     }
 
     /// A stop as it should be: the next life goes on from here.
     ///
     /// # Errors
-    /// If the store failed: the next life looks at some rows again.
+    /// If the store failed: the next life looks at some rows and messages again.
     pub fn stop(mut self) -> Result<(), StoreError> {
-        self.follower.save_cursor()
+        self.follower.save_cursor()?;
+        self.inbound_follower.save_position()
     }
 
     /// What was made, and not delivered.

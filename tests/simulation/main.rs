@@ -166,7 +166,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
         assert_eq!(recalled, ["failed", "recalled", "too_late", "unanswered"]);
         assert!(figures.wishes > 0 && figures.held_back > 0, "{figures:?}");
         assert!(figures.covered > 1000 && figures.covered_early > 100, "{figures:?}");
-        assert!(figures.callbacks > 1000, "{figures:?}");
+        assert!(figures.callbacks > 1000 && figures.letters > 100, "{figures:?}");
         assert!(figures.streamed > 1000 && figures.resumed > 100, "{figures:?}");
         assert!(figures.too_old > 10, "{figures:?}");
         assert!(figures.erased > 100 && figures.aged > 1000, "{figures:?}");
@@ -189,6 +189,7 @@ fn every_promise_is_kept_whatever_breaks_and_whenever() {
             (figures.covered, "messages told of by their conversation"),
             (figures.covered_early, "of those before their answer"),
             (figures.callbacks, "callbacks"),
+            (figures.letters, "messages that persons wrote"),
             (figures.streamed, "streamed events"),
             (figures.resumed, "streams taken up again"),
             (figures.too_old, "of those too late"),

@@ -48,6 +48,7 @@ use service::Service;
 
 mod callbacks;
 mod erasures;
+mod inbound;
 mod machine;
 mod mortal;
 mod opt_outs;
@@ -80,6 +81,8 @@ pub struct Figures {
     pub covered: u64,
     pub covered_early: u64,
     pub callbacks: u64,
+    /// What persons wrote, as often as it was new.
+    pub letters: u64,
     /// Events that were streamed, how often a stream was taken up again, and how often its place was gone by then.
     pub streamed: u64,
     pub resumed: u64,
@@ -453,6 +456,7 @@ impl Figures {
         self.covered += other.covered;
         self.covered_early += other.covered_early;
         self.callbacks += other.callbacks;
+        self.letters += other.letters;
         self.streamed += other.streamed;
         self.resumed += other.resumed;
         self.too_old += other.too_old;

@@ -11,6 +11,7 @@ mod ends;
 mod erasures;
 mod facts;
 mod grace;
+mod inbound;
 mod opt_outs;
 mod order;
 mod reroute;
@@ -151,6 +152,8 @@ pub struct Judge {
     /// Who wants no messages, as far as was said.
     words: opt_outs::Words,
     conversations: watermarks::Conversations,
+    /// What persons wrote.
+    letters: inbound::Letters,
     /// How much of the journal whoever makes callbacks has seen.
     followed_to: usize,
     /// Who waits for a place on which route.
@@ -185,6 +188,7 @@ impl Judge {
             held: HashSet::new(),
             words: opt_outs::Words::new(),
             conversations: watermarks::Conversations::default(),
+            letters: inbound::Letters::default(),
             followed_to: 0,
             waiting: BTreeSet::new(),
             passed: BTreeMap::new(),

@@ -61,5 +61,6 @@ rules! {
     CALLBACKS = "J49" "of each fact that means something to whoever asked one callback is made, and of no other, whatever dies when";
     ERASED = "J50" "of what was erased nothing is kept from then on, nothing leaves once its key is gone, and by age no key goes but of what ended long enough ago";
     STREAMS = "J51" "a stream tells each event of what it follows once and in order; what it missed it says, naming the oldest that is left; it ends at the end, and never waits while something untold is durable";
+    INBOUND = "J52" "what a person wrote is kept once however often it is told, and while it is kept one callback tells it to the application that hears of it, whatever dies when";
     ROUTES = "J43" "nobody waits for a route that is gone or another one now, and what goes out goes by the channel of its step, and under its account if it may be out already";
 }

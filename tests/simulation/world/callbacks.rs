@@ -52,11 +52,16 @@ impl Settings for Fading {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<KeyAndValue>, StoreError> {
-        // Nothing that is listed here is ever taken away.
-        let mut rows: BTreeMap<_, _> = self.kept.list(kind, after, limit)?.into_iter().collect();
-        for change in noted(&self.notes).iter().flatten().filter(|it| it.kind == kind) {
-            if let (true, Some(value)) = (after.is_none_or(|it| *change.key > *it), &change.value) {
-                rows.insert(change.key.clone(), value.clone());
+        let notes = noted(&self.notes);
+        let changes = notes.iter().flatten().filter(|it| it.kind == kind);
+        let changes = changes.filter(|it| after.is_none_or(|after| *it.key > *after));
+        // What is taken away leaves room for others.
+        let most = limit + changes.clone().filter(|it| it.value.is_none()).count();
+        let mut rows: BTreeMap<_, _> = self.kept.list(kind, after, most)?.into_iter().collect();
+        for change in changes {
+            match &change.value {
+                Some(value) => drop(rows.insert(change.key.clone(), value.clone())),
+                None => drop(rows.remove(&change.key)),
             }
         }
         Ok(rows.into_iter().take(limit).collect())
@@ -76,8 +81,16 @@ impl Settings for Fading {
 /// The callbacks of one life.
 pub(super) struct Followed {
     callbacks: SteppedCallbacks,
+    inbound: Arc<InboundMessages>,
     /// Whether it has not looked yet.
     is_new: bool,
+}
+
+impl Followed {
+    /// What persons wrote.
+    pub(super) fn inbound(&self) -> &InboundMessages {
+        &self.inbound
+    }
 }
 
 impl World<'_> {
@@ -112,22 +125,23 @@ impl World<'_> {
         let rows = rows.into_iter().collect::<Result<_, _>>().map_err(failed)?;
         settings.write(rows).map_err(failed)?;
         let (tenant, retention) = (Arc::from("default"), Duration::from_secs(3600));
-        let inbound = InboundOptions { tenant, retention, most: 100 };
+        let inbound = InboundOptions { tenant, retention, most: inbound::MOST_KEPT };
         let keys = self.judge.contents.rows(Family::Inbound);
         let inbound = InboundMessages::open(Arc::clone(settings), keys, inbound).map_err(failed)?;
+        let inbound = Arc::new(inbound);
         let context = CallbackContext {
             clock,
             reader,
             contents: Arc::clone(&self.judge.contents),
             settings: Arc::clone(settings),
             feed,
-            inbound: Arc::new(inbound),
+            inbound: Arc::clone(&inbound),
             metrics: Arc::new(Metrics::new()),
             log_limit: Arc::new(LogLimit::default()),
             is_read_only: false,
         };
         let callbacks = SteppedCallbacks::open(context, CallbackOptions::default());
-        Ok(Some(Followed { callbacks: callbacks.map_err(failed)?, is_new: true }))
+        Ok(Some(Followed { callbacks: callbacks.map_err(failed)?, inbound, is_new: true }))
     }
 
     /// Whoever makes callbacks looks, if it is its turn or `all` is to be made.
@@ -149,6 +163,13 @@ impl World<'_> {
             made
         };
         self.judge.followed(anew, made)?;
+        let kept = *followed.inbound.kept().borrow();
+        let about = |id: Uuid| {
+            let filter = CallbackFilter { about: Some(id), ..CallbackFilter::default() };
+            let page = queries.list(None, filter, None, MOST).unwrap_or_default();
+            page.callbacks.into_iter().map(|(_, it)| it.subject).collect()
+        };
+        self.judge.told_of_letters(anew, kept, about)?;
         if all {
             self.figures.callbacks = count;
         }
@@ -169,14 +190,20 @@ impl World<'_> {
     }
 }
 
-fn application_of(tenant: &str) -> Uuid {
+pub(super) fn application_of(tenant: &str) -> Uuid {
     Uuid::from_u128(if tenant == "default" { 1 } else { 2 })
+}
+
+/// Whether a tenant's application is told of what persons write.
+pub(super) fn is_told_of_letters(tenant: &str) -> bool {
+    tenant == "default"
 }
 
 fn application(tenant: &str) -> Application {
     let status = Some(Webhook { address: "https://callers.example/status".to_owned() });
     let messages = MessagesCapability {
-        inbound: None,
+        inbound: is_told_of_letters(tenant)
+            .then(|| Webhook { address: "https://callers.example/inbound".to_owned() }),
         status,
         payload_version: PayloadVersion::V1,
         signing: Signing::Jwt,

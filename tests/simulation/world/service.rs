@@ -347,6 +347,7 @@ impl World<'_> {
         self.read(false)?;
         self.follow_some(&rows);
         self.watch(false)?;
+        self.write_some()?;
         self.tell_callers(false)?;
         if served == Ok(ControlFlow::Break(())) {
             let stop = Death {
