@@ -20,7 +20,7 @@ use crate::{
     owned_files,
     pb::v1::{BackupRequest, ErasureCertificate, OpenWorkflows},
     service::{CheckedKeys, check_keys},
-    store::{CheckReport, SledOptions, SledStore, Store, StoreError, check_backup},
+    store::{CheckReport, SledOptions, Store, StoreError, check_backup},
 };
 
 /// Enough for a folder that is read once.
@@ -89,7 +89,7 @@ pub(super) fn restore(args: RestoreArgs) -> Result<ExitCode, CommandFailure> {
     let master_key = args.master_key.as_deref().map(master_key).transpose()?;
     let certificates = erase::certificates_in(&args.erasures)?;
     let options = SledOptions { folder: args.data.clone(), cache_bytes: CACHE_BYTES };
-    SledStore::restore(&args.file, &options).map_err(store_failed)?;
+    options.restore(&args.file).map_err(store_failed)?;
     if !certificates.is_empty() {
         let written = write_down_erasures(&options, &certificates);
         let written = written.map_err(|error| {
@@ -132,7 +132,7 @@ fn write_down_erasures(
     options: &SledOptions,
     certificates: &[ErasureCertificate],
 ) -> Result<usize, StoreError> {
-    let store = SledStore::open(options)?;
+    let store = options.open()?;
     let (reader, settings) = (store.reader(), store.settings());
     let mut workflows = 0;
     for certificate in certificates {
@@ -244,7 +244,7 @@ fn check_copy(
         ))
     })?;
     let options = SledOptions { folder: copy.path().to_owned(), cache_bytes: CACHE_BYTES };
-    let mut checked = SledStore::check(&options).map_err(store_failed)?;
+    let mut checked = options.check().map_err(store_failed)?;
     let own = copy.path().join(MasterKeys::FILE);
     let keys = check_keys(&options, master_key_file.unwrap_or(&own), &mut checked);
     Ok((checked, keys))

@@ -17,7 +17,7 @@ use super::{
     *,
 };
 use crate::store::{
-    Backup, Cursor, Incarnation, KEY_FOLDER, KeyFiles, KeySlot, SledOptions, SledStore, Store,
+    Backup, Cursor, Incarnation, JournalStore, KEY_FOLDER, KeyFiles, KeySlot, SledOptions, Store,
     StoreLives, check_backup,
 };
 
@@ -570,8 +570,8 @@ fn keys_that_are_only_read_are_all_there_and_nothing_is_written() {
 fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not() {
     let folder = quick_folder();
     let data = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
-    let store = SledStore::open(&data).unwrap();
-    let opened = |store: &SledStore, data: &SledOptions| {
+    let store = data.open().unwrap();
+    let opened = |store: &JournalStore, data: &SledOptions| {
         let lives = StoreLives::of(&*store.reader());
         KeyRing::open(&data.folder.join(KEY_FOLDER), &lives, Arc::new(OneKey::new(1))).unwrap()
     };
@@ -607,8 +607,8 @@ fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not
     assert!(ring.key(WORKFLOW, unused).unwrap().is_some(), "made, and not given out");
 
     let into = SledOptions { folder: folder.path().join("restored"), cache_bytes: 1 << 24 };
-    SledStore::restore(&backup, &into).unwrap();
-    let restored = SledStore::open(&into).unwrap();
+    into.restore(&backup).unwrap();
+    let restored = into.open().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&into.folder.join("contents")), 0o700);
     assert_eq!(mode(&into.folder.join("contents/w.00000000")), 0o600);

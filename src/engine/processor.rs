@@ -168,6 +168,7 @@ impl Processor {
         batch.reroute()?;
         let (creates, others): (Vec<_>, Vec<_>) =
             commands.into_iter().partition(|command| matches!(command, Command::Create { .. }));
+        batch.load_ahead(&others)?;
         for command in others {
             batch.command(command)?;
         }

@@ -10,8 +10,8 @@ use crate::{
     },
     engine::{inbound_keys, opt_out_keys},
     store::{
-        CheckReport, Cursor, KEY_FOLDER, KeyFiles, KeySlot, Reader, Record, SledOptions, SledStore,
-        Store, StoreError, StoreLives,
+        CheckReport, Cursor, JournalStore, KEY_FOLDER, KeyFiles, KeySlot, Reader, Record,
+        SledOptions, Store, StoreError, StoreLives,
     },
 };
 
@@ -37,7 +37,7 @@ pub fn check_keys(
     master_key: &Path,
     report: &mut CheckReport,
 ) -> CheckedKeys {
-    let store = match SledStore::open_to_read(options) {
+    let store = match options.open_to_read() {
         Ok(store) => store,
         Err(error) => return CheckedKeys::Nothing(error),
     };
@@ -81,7 +81,7 @@ fn vault(master_key: &Path) -> Result<Option<Arc<dyn Wrap>>, String> {
 }
 
 fn look(
-    store: &SledStore,
+    store: &JournalStore,
     ring: &Arc<KeyRing>,
     has_master_key: bool,
     report: &mut CheckReport,

@@ -3,7 +3,7 @@
 use super::{StartError, ballast};
 use crate::{
     config::{Config, StoreKind},
-    store::{MemoryStore, ReadOnlyStore, SledOptions, SledStore, Store, StoreError},
+    store::{MemoryStore, ReadOnlyStore, SledOptions, Store, StoreError},
 };
 
 pub(super) fn open(config: &Config) -> Result<Box<dyn Store>, StartError> {
@@ -18,9 +18,9 @@ pub(super) fn open(config: &Config) -> Result<Box<dyn Store>, StartError> {
                 ballast::release(&config.store.data);
             }
             let opened = match (config.store.accept_loss, config.store.read_only) {
-                (true, _) => SledStore::open_after_loss(&options),
-                (false, true) => SledStore::open_to_read(&options),
-                (false, false) => SledStore::open(&options),
+                (true, _) => options.open_after_loss(),
+                (false, true) => options.open_to_read(),
+                (false, false) => options.open(),
             };
             let opened: Box<dyn Store> = Box::new(opened.map_err(|error| full(error, config))?);
             if config.store.read_only {

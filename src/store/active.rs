@@ -11,7 +11,9 @@ use std::{
 use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, DueWorkflow, Record, StoreError, packed::Dictionary, types::PAGE_BYTES};
+use super::{
+    Cursor, DueWorkflow, LabelFilter, Record, StoreError, packed::Dictionary, types::PAGE_BYTES,
+};
 use crate::machine::{
     ClockKind, DeadlineKind, Deadlines, Fact, Moment, RouteRequirement, Workflow, WorkflowId,
 };
@@ -48,19 +50,26 @@ pub(super) struct ActiveWorkflow {
     packed: Box<[u8]>,
     /// How many facts were applied.
     pub(super) sequence: u32,
-    /// The oldest journal row of its chain.
-    pub(super) first: Cursor,
-    /// The newest: the head of its chain.
-    pub(super) last: Cursor,
+    pub(super) chain: Chain,
     deadlines: Deadlines,
+}
+
+/// Where the journal rows of an open workflow stand, and what a list asks of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Chain {
+    /// The oldest.
+    pub(super) first: Cursor,
+    /// The newest: the head, which leads to all others.
+    pub(super) last: Cursor,
+    /// Of its labels and its reference.
+    pub(super) labels: LabelFilter,
 }
 
 /// An open workflow, on its way to a file or back.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ActiveState {
     pub(super) id: WorkflowId,
-    pub(super) first: Cursor,
-    pub(super) last: Cursor,
+    pub(super) chain: Chain,
     packed: Box<[u8]>,
 }
 
@@ -102,7 +111,7 @@ impl ActiveIndex {
         // Packed anew: what only workflows that are gone had in common is left behind.
         let (old, mut dictionary, mut buffer) = (dictionary, Dictionary::default(), Vec::new());
         let mut tenants = HashMap::new();
-        for ActiveState { id, first, last, packed } in states {
+        for ActiveState { id, chain, packed } in states {
             let state = old.unpack(id, &packed)?;
             let packed = dictionary.pack(&state, &mut buffer);
             count(&mut tenants, &state);
@@ -111,7 +120,7 @@ impl ActiveIndex {
             timers.extend(timer);
             appointments.extend(appointment);
             let sequence = state.sequence;
-            workflows.push((id, ActiveWorkflow { packed, sequence, first, last, deadlines }));
+            workflows.push((id, ActiveWorkflow { packed, sequence, chain, deadlines }));
         }
         Ok(ActiveIndex {
             workflows: workflows.into_iter().collect(),
@@ -168,8 +177,7 @@ impl ActiveIndex {
             self.workflows.range((from, Bound::Unbounded)).take(limit).take_while(has_room);
         let state = |(id, open): (&WorkflowId, &ActiveWorkflow)| ActiveState {
             id: *id,
-            first: open.first,
-            last: open.last,
+            chain: open.chain,
             packed: open.packed.clone(),
         };
         behind.map(state).collect()
@@ -183,7 +191,7 @@ impl ActiveIndex {
     pub(super) fn difference(&self, other: &ActiveIndex) -> Result<Option<WorkflowId>, StoreError> {
         let ids: BTreeSet<_> = self.workflows.keys().chain(other.workflows.keys()).collect();
         for id in ids {
-            let place = |set: &ActiveIndex| set.get(*id).map(|open| (open.first, open.last));
+            let place = |set: &ActiveIndex| set.get(*id).map(|open| open.chain);
             if place(self) != place(other) || self.state(*id)? != other.state(*id)? {
                 return Ok(Some(*id));
             }
@@ -198,12 +206,6 @@ impl ActiveIndex {
     /// The state of an open workflow.
     pub(super) fn state(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         self.workflows.get(&id).map(|open| self.dictionary.unpack(id, &open.packed)).transpose()
-    }
-
-    /// Whether an open workflow is a tenant's; `None` if none of that id is open.
-    pub(super) fn is_of(&self, name: &str, id: WorkflowId) -> Result<Option<bool>, StoreError> {
-        let state = self.state(id)?;
-        Ok(state.map(|state| tenant(&state).is_some_and(|tenant| **tenant == *name)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -223,9 +225,9 @@ impl ActiveIndex {
         self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
-    /// Takes the state of a workflow after some transitions; forgets it if it has ended. `first` is
-    /// its first row, for one that is new here.
-    pub(super) fn put(&mut self, state: &Workflow, first: Cursor, last: Cursor) {
+    /// Takes the state of a workflow after some transitions; forgets it if it has ended. Of one that is known here,
+    /// only the last row of `chain` counts.
+    pub(super) fn put(&mut self, state: &Workflow, chain: Chain) {
         let id = state.id;
         if is_over(state) {
             if let Some(before) = self.workflows.remove(&id) {
@@ -240,14 +242,15 @@ impl ActiveIndex {
         let sequence = state.sequence;
         match self.workflows.entry(id) {
             Entry::Vacant(new) => {
-                new.insert(ActiveWorkflow { packed, sequence, first, last, deadlines });
+                new.insert(ActiveWorkflow { packed, sequence, chain, deadlines });
                 self.set_timers(id, Deadlines::default(), deadlines);
                 count(&mut self.tenants, state);
             }
             Entry::Occupied(mut known) => {
                 let open = known.get_mut();
                 let before = open.deadlines;
-                *open = ActiveWorkflow { packed, sequence, first: open.first, last, deadlines };
+                let chain = Chain { last: chain.last, ..open.chain };
+                *open = ActiveWorkflow { packed, sequence, chain, deadlines };
                 self.set_timers(id, before, deadlines);
             }
         }
@@ -277,10 +280,10 @@ impl ActiveIndex {
         }
     }
 
-    /// Says where a workflow's chain is, the state staying as it is.
-    pub(super) fn move_chain(&mut self, id: WorkflowId, first: Cursor, last: Cursor) {
+    /// Says in which one entry a workflow's chain is from now on, the state staying as it is.
+    pub(super) fn move_chain(&mut self, id: WorkflowId, to: Cursor) {
         if let Some(open) = self.workflows.get_mut(&id) {
-            (open.first, open.last) = (first, last);
+            (open.chain.first, open.chain.last) = (to, to);
         }
     }
 
@@ -362,6 +365,11 @@ fn due_rows(id: WorkflowId, deadlines: Deadlines) -> [Option<DueWorkflow>; 2] {
     [deadlines.timer, deadlines.appointment].map(|deadline| {
         deadline.map(|deadline| DueWorkflow { at: deadline.at, id, kind: deadline.kind })
     })
+}
+
+/// Whether a workflow is a tenant's.
+pub(super) fn is_of(state: &Workflow, name: &str) -> bool {
+    tenant(state).is_some_and(|tenant| **tenant == *name)
 }
 
 /// Whose a workflow is.

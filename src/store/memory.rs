@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::{
     ChangeSet, ClockNote, Cursor, DueWorkflow, Entry, ExistingRequest, Filter, FoundMessage,
-    HeldReceipt, Incarnation, Kind, MessagePart, NameHash, Page, Reader, ReceiptKey, Record,
-    RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store, StoreError, Swept,
-    TenantTag, WorkflowEnd,
-    active::{self, ActiveIndex},
+    HeldReceipt, Incarnation, Kind, LabelFilter, MessagePart, NameHash, Page, Reader, ReceiptKey,
+    Record, RequirementInterner, RestoreLock, Row, SettingChange, Settings, Store, StoreError,
+    Swept, TenantTag, WorkflowEnd,
+    active::{self, ActiveIndex, Chain},
     codec::weight,
     settings,
     types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
@@ -190,7 +190,9 @@ impl Store for MemoryStore {
             state.last_time = state.last_time.later(row.at);
             state.journal.insert(row.cursor, Arc::clone(&row));
             state.timelines.entry(id).or_default().push(Arc::clone(&row));
-            state.open.put(&change.state, row.cursor, row.cursor);
+            let chain =
+                Chain { first: row.cursor, last: row.cursor, labels: LabelFilter::default() };
+            state.open.put(&change.state, chain);
             rows.push(row);
         }
         state
@@ -400,17 +402,14 @@ impl Reader for MemoryInner {
                 return Ok(page);
             }
             page.next = Some(*id);
-            if filter.tenant.as_ref().is_some_and(|tenant| record.tenant != *tenant) {
+            let admitted = state.workflow(*id)?.filter(|workflow| filter.admits(record, workflow));
+            let Some(workflow) = admitted else {
                 passed += 1;
                 continue;
-            }
+            };
             looked_at += 1;
             bytes += weight(record);
-            if let Some(workflow) = state.workflow(*id)?
-                && filter.admits(record, &workflow)
-            {
-                page.workflows.push((Arc::clone(record), workflow));
-            }
+            page.workflows.push((Arc::clone(record), workflow));
         }
         page.next = None;
         Ok(page)

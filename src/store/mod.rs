@@ -21,14 +21,18 @@
 //! to a server may block it.
 
 mod active;
+mod backend;
 mod backup;
 mod check;
 pub(crate) mod codec;
+mod journal;
 mod key_files;
+mod label_filter;
 mod memory;
 mod packed;
 mod read_only;
 mod settings;
+mod settings_mirror;
 mod sled;
 mod types;
 
@@ -37,13 +41,15 @@ pub use backup::{Backup, BackupFile, Summary};
 pub use check::{CheckReport, Finding, check_backup};
 pub(crate) use codec::weight;
 pub use codec::{decode, encode};
+pub use journal::JournalStore;
+#[cfg(any(test, fuzzing))]
+pub(crate) use journal::{EndedLocation, JournalEntry};
 pub use key_files::{KEY_FILE_BYTES, KEY_FOLDER, KeyFiles};
+pub(crate) use label_filter::LabelFilter;
 pub use memory::MemoryStore;
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES, all_rows};
-#[cfg(any(test, fuzzing))]
-pub(crate) use sled::{EndedLocation, JournalEntry};
-pub use sled::{SledOptions, SledStore};
+pub use sled::SledOptions;
 pub(crate) use types::BATCH_BYTES;
 pub(crate) use types::conversation;
 pub use types::{
@@ -66,6 +72,14 @@ pub trait Store: Send {
     /// # Errors
     /// If the store cannot be read.
     fn load(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError>;
+
+    /// The same of several, in their order, with as few questions to whatever keeps the bytes as may be.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn load_all(&self, ids: &[WorkflowId]) -> Result<Vec<Option<Workflow>>, StoreError> {
+        ids.iter().map(|id| self.load(*id)).collect()
+    }
 
     /// The workflow that was created under this request id.
     ///
@@ -222,7 +236,7 @@ pub trait Reader: Send + Sync {
 
     /// Workflows that match `filter`, newest first, beginning behind (older than) `after`. Looks
     /// at a bounded number of them, and of bytes: a page may be short or empty and still have a `next`. Those
-    /// of other tenants than the filter's cost little.
+    /// of other tenants and in other states than the filter's cost little.
     ///
     /// # Errors
     /// If the store cannot be read.

@@ -267,7 +267,8 @@ pub struct Entry {
     pub messages: Vec<(ReceiptKey, MessagePart)>,
 }
 
-/// How many workflows one list call reads, and how many of other tenants it passes over for that.
+/// How many workflows one list call reads, and how many it passes over for that without reading them: those of other
+/// tenants, in other states, and most with other labels.
 pub(crate) const LIST_SCAN: usize = 2000;
 pub(crate) const LIST_PASS: usize = 20_000;
 

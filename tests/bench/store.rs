@@ -23,7 +23,7 @@ use dispatch::{
     engine::{Command, Effects, EngineClock, Grace, Processor, RouteTable, SystemClock},
     grpc::parse_create,
     machine::{Moment, PolicySnapshot, WorkflowId},
-    store::{Record, Requester, SledOptions, SledStore, Store, StoreError, encode},
+    store::{JournalStore, Record, Requester, SledOptions, Store, StoreError, encode},
 };
 
 /// Workflows in a batch, unless the command line says otherwise.
@@ -82,7 +82,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), CommandFailure> {
 
 /// A store, and the turn that decides what is written to it.
 struct Alone {
-    store: SledStore,
+    store: JournalStore,
     processor: Processor,
     routes: Arc<RouteTable>,
     now: Moment,
@@ -94,7 +94,7 @@ struct Alone {
 
 impl Alone {
     fn open(options: &SledOptions, routes: &Arc<RouteTable>) -> Result<Self, StoreError> {
-        let store = SledStore::open(options)?;
+        let store = options.open()?;
         let now = SystemClock::new().moment();
         let keeper = ContentsKeeper::in_memory([7; 32]);
         let processor =
@@ -162,7 +162,7 @@ struct Commits {
 }
 
 impl Commits {
-    fn time(&mut self, store: &mut SledStore, out: Effects) -> Result<(), StoreError> {
+    fn time(&mut self, store: &mut JournalStore, out: Effects) -> Result<(), StoreError> {
         let records: Vec<_> =
             out.change_set.changes.iter().filter_map(|change| change.record.clone()).collect();
         let began = Instant::now();

@@ -10,7 +10,7 @@ use std::{
 
 use dispatch::{
     machine::WorkflowId,
-    store::{SledOptions, SledStore, Store, StoreError},
+    store::{JournalStore, SledOptions, Store, StoreError},
 };
 
 use crate::{
@@ -65,7 +65,7 @@ fn options(folder: &Path) -> SledOptions {
 }
 
 /// Everything that can be asked for by request id. `None` where something is silently missing.
-fn content(store: &SledStore, of: &[String]) -> Result<Option<Content>, StoreError> {
+fn content(store: &JournalStore, of: &[String]) -> Result<Option<Content>, StoreError> {
     let reader = store.reader();
     let mut content = Content::new();
     for request_id in of {
@@ -128,7 +128,7 @@ fn damage(folder: &Path, dice: &mut Dice) -> String {
 /// `Err`: something is silently missing.
 fn examine(folder: &Path, whole: &Content) -> Result<Outcome, String> {
     let of: Vec<_> = whole.keys().cloned().collect();
-    let store = match SledStore::open(&options(folder)) {
+    let store = match options(folder).open() {
         Ok(store) => store,
         Err(StoreError::Corrupt { problem, .. }) if problem.contains("panicked") => {
             return Ok(Outcome::RefusedAfterPanic);
@@ -165,7 +165,7 @@ async fn damage_is_told_of_or_does_no_harm() {
             let request_ids: Vec<_> = (0..2)
                 .flat_map(|life| (0..of / 2).map(move |number| format!("{life}-{number}")))
                 .collect();
-            let store = SledStore::open(&options(whole.path())).unwrap();
+            let store = options(whole.path()).open().unwrap();
             let whole = content(&store, &request_ids).unwrap().unwrap();
             for _ in 0..count.div_ceil(2) {
                 let damaged = tempfile::tempdir().unwrap();

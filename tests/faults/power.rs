@@ -21,7 +21,7 @@ use dispatch::{
     contents::{ContentsKeeper, KeyRing},
     machine::{self, WorkflowId},
     pb::v1::WorkflowSpec,
-    store::{Filter, KEY_FOLDER, Reader, SledOptions, SledStore, Store, StoreLives},
+    store::{Filter, KEY_FOLDER, Reader, SledOptions, Store, StoreLives},
 };
 use uuid::Uuid;
 
@@ -159,7 +159,7 @@ fn keeper(folder: &Path, reader: &dyn Reader) -> Result<ContentsKeeper, String> 
 /// What is wrong with the folder that a cut left behind; nothing, it is to be hoped.
 fn examine(folder: &Path, run: &Run, cut: usize) -> Result<u64, String> {
     let options = SledOptions { folder: folder.to_owned(), cache_bytes: 64 * 1024 * 1024 };
-    let store = SledStore::open(&options).map_err(|error| format!("it does not open: {error}"))?;
+    let store = options.open().map_err(|error| format!("it does not open: {error}"))?;
     let reader = store.reader();
     let life = run.lives.iter().filter(|begin| **begin <= cut).count() - 1;
     let told = |acked: &&Acked| acked.at <= cut;

@@ -21,7 +21,7 @@ mod lives;
 use dispatch::{
     engine::{Command, Processor, SendOrder},
     service::Components,
-    store::{MemoryStore, SledOptions, SledStore, Store, encode},
+    store::{MemoryStore, SledOptions, Store, encode},
 };
 
 /// How many lives are stepped at once.
@@ -131,7 +131,7 @@ fn a_life_writes_as_little_as_is_written_down() {
     let plan = lives::asked(&parts);
     let folder = tempfile::tempdir().expect("a folder");
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 64 * 1024 * 1024 };
-    let mut store = SledStore::open(&options).expect("a store");
+    let mut store = options.open().expect("a store");
     let empty = bytes(folder.path());
     let mut processor = lives::processor(&store, &parts);
     let rounds = 100;

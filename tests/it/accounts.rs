@@ -22,9 +22,7 @@ use dispatch::{
         ListAccountsRequest, UnlinkApplicationRequest, UpdateAccountRequest,
     },
     service::{Components, Service},
-    store::{
-        KeyAndValue, Kind, MemoryStore, SettingChange, Settings, SledOptions, SledStore, Store,
-    },
+    store::{KeyAndValue, Kind, MemoryStore, SettingChange, Settings, SledOptions, Store},
 };
 use dispatch_contract::{
     Accepted, Account, AdapterError, Capabilities, Channel, ChannelAdapter, ExternalFields,
@@ -380,7 +378,7 @@ async fn remembering(config: &Config, calls: &Arc<Mutex<Vec<Account>>>) -> (Serv
 /// The rows of external accounts in a data folder, before these take their places.
 fn account_rows(data: &Path, put: Option<Vec<KeyAndValue>>) -> Vec<KeyAndValue> {
     let options = SledOptions { folder: data.to_owned(), cache_bytes: 1 << 24 };
-    let store = SledStore::open(&options).unwrap();
+    let store = options.open().unwrap();
     let settings = store.settings();
     let rows = settings.list(Kind::ExternalAccount, None, 100).unwrap();
     let put = put.into_iter().flatten();

@@ -13,7 +13,7 @@ use dispatch::{
         ListSentMessagesRequest, OpenWorkflows, StreamStart, StreamStatusRequest, Workflow,
         WorkflowState, sandbox_service_client::SandboxServiceClient, stream_status_request,
     },
-    store::{SledOptions, SledStore, Store, StoreError, check_backup},
+    store::{SledOptions, Store, StoreError, check_backup},
 };
 use tokio::process::Command;
 use tonic::Code;
@@ -247,7 +247,7 @@ async fn a_backup_that_is_not_whole_is_refused_and_leaves_nothing() {
     fs::write(&bad, doubled).unwrap();
     assert!(!check_backup(&bad).is_sound());
     let options = SledOptions { folder: house.path("none"), cache_bytes: 1 << 20 };
-    assert!(SledStore::restore(&bad, &options).is_err());
+    assert!(options.restore(&bad).is_err());
     assert!(!options.folder.exists());
     let output = run(&["restore", text(&bad), "--data", text(&options.folder)]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -330,17 +330,17 @@ async fn check_names_whatever_is_wrong_in_a_folder() {
         let folder = house.path(&format!("spoiled-{number}"));
         copy(&house.path("data"), &folder);
         let options = SledOptions { folder, cache_bytes: 1 << 24 };
-        assert_eq!(SledStore::check(&options).unwrap().findings, []);
+        assert_eq!(options.check().unwrap().findings, []);
         spoil(&options.folder, kind, how);
-        let checked = SledStore::check(&options).unwrap();
+        let checked = options.check().unwrap();
         let found: Vec<_> = checked.findings.iter().map(ToString::to_string).collect();
         assert!(found.iter().any(|text| text.contains(told)), "{what}: {found:?}");
     }
     // A sound one opens, with everything in it.
     let options = SledOptions { folder: house.path("sound"), cache_bytes: 1 << 24 };
-    let summary = SledStore::restore(&backup, &options).unwrap();
+    let summary = options.restore(&backup).unwrap();
     assert_eq!(summary.workflows, kept.len() as u64);
-    let store = SledStore::open(&options).unwrap();
+    let store = options.open().unwrap();
     assert!(store.restore_lock().is_some());
-    assert!(matches!(SledStore::check(&options), Err(StoreError::InUse(_))));
+    assert!(matches!(options.check(), Err(StoreError::InUse(_))));
 }

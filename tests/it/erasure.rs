@@ -19,7 +19,7 @@ use dispatch::{
         VerifyErasureRequest, Workflow, WorkflowSpec, WorkflowState, WorkflowsToErase, address,
         erase_request::Subject,
     },
-    store::{ApiDialect, SledOptions, SledStore},
+    store::{ApiDialect, SledOptions},
 };
 use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, Inbound, InboundMessage};
 use tonic::Code;
@@ -565,7 +565,7 @@ async fn a_restored_store_ends_what_was_begun_when_the_backup_was_taken() {
 
     let restored = folder.path().join("restored");
     let options = SledOptions { folder: restored.clone(), cache_bytes: 1 << 24 };
-    SledStore::restore(&file, &options).unwrap();
+    options.restore(&file).unwrap();
     std::fs::copy(data.join("master.key"), restored.join("master.key")).unwrap();
     let running = Running::start(&on(&restored)).await;
     assert!(running.service.engine.is_restore_locked(), "nothing is sent, and erasures are ended");

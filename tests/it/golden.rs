@@ -15,7 +15,7 @@ use std::{
 use dispatch::{
     config::{Config, StoreKind},
     pb::v1::{CreateWorkflowRequest, Event, ListWorkflowsRequest, WorkflowSpec},
-    store::{SledOptions, SledStore, check_backup},
+    store::{SledOptions, check_backup},
 };
 
 use crate::support::{Running, in_memory, messenger_sms};
@@ -90,7 +90,7 @@ async fn data_of_every_release_opens_and_tells_the_same() {
         let folder = tempfile::tempdir().unwrap();
         tar(&["-xzf", path.to_str().unwrap()], folder.path());
         let data = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
-        assert_eq!(SledStore::check(&data).unwrap().findings, [], "{release}");
+        assert_eq!(data.check().unwrap().findings, [], "{release}");
         let running = Running::start(&on(&data.folder)).await;
         same(&told(&running).await, &then, release);
         running.stop().await;
@@ -98,11 +98,11 @@ async fn data_of_every_release_opens_and_tells_the_same() {
         let backup = golden(&format!("{release}.backup"));
         assert_eq!(check_backup(&backup).findings, [], "{release}");
         let data = SledOptions { folder: folder.path().join("restored"), ..data };
-        SledStore::restore(&backup, &data).unwrap();
+        data.restore(&backup).unwrap();
         // No backup holds it.
         let kept = folder.path().join("data/master.key");
         fs::copy(kept, data.folder.join("master.key")).unwrap();
-        assert_eq!(SledStore::check(&data).unwrap().findings, [], "{release}, restored");
+        assert_eq!(data.check().unwrap().findings, [], "{release}, restored");
         let running = Running::start(&on(&data.folder)).await;
         assert!(running.service.engine.is_restore_locked());
         same(&told(&running).await, &then, release);

@@ -13,7 +13,7 @@ use dispatch::{
         StreamInboundResponse, StreamStart, StreamStatusRequest, stream_inbound_request::Start,
         stream_status_request::Target, stream_status_response::Kind,
     },
-    store::{self, ApiDialect, SettingChange, SledOptions, SledStore, Store, encode},
+    store::{self, ApiDialect, SettingChange, SledOptions, Store, encode},
 };
 use dispatch_contract::{Channel, ChannelSender, Content, Endpoint, Inbound, Media};
 use tokio::time::timeout;
@@ -413,8 +413,7 @@ async fn an_application_that_is_made_after_a_restart_is_not_told_of_what_came_be
     let receiver = Receiver::start().await;
     let application = told_at(&receiver.url("/inbound"), PayloadVersion::V1);
     // Before anybody looks: as one that a start finds.
-    let store =
-        SledStore::open(&SledOptions { folder: config.store.data.clone(), cache_bytes: 1 << 24 });
+    let store = SledOptions { folder: config.store.data.clone(), cache_bytes: 1 << 24 }.open();
     let store = store.unwrap();
     let kept = |kind, key: &[u8], row| SettingChange::put(kind, key, row);
     let rows = vec![

@@ -128,6 +128,18 @@ fn callbacks_hold_no_engine() {
     }
 }
 
+/// What a store promises stands above the seam, and what keeps the bytes below it: neither the journal nor the seam
+/// knows which backends there are.
+#[test]
+fn the_journal_knows_no_backend() {
+    for room in ["store/journal", "store/backend"] {
+        for (path, text) in source(room) {
+            let names_one = imported(&text).iter().any(|path| path.contains("::sled"));
+            assert!(!names_one, "{path} names a backend");
+        }
+    }
+}
+
 /// The full paths that the `use` declarations of a source name, braces opened.
 fn imported(text: &str) -> Vec<String> {
     fn open(prefix: &str, tree: &str, found: &mut Vec<String>) {

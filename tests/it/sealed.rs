@@ -8,7 +8,7 @@ use dispatch::{
     engine::ResumePolicy,
     pb::v1::{ContentsState, Workflow, WorkflowState, message::Content},
     service::StartError,
-    store::{SledOptions, SledStore, StoreError},
+    store::{SledOptions, StoreError},
 };
 
 use crate::{
@@ -93,7 +93,7 @@ async fn nobody_reads_in_a_data_folder_who_was_reached_and_what_was_said() {
     // After a restart, and in a restored store, it opens, and what was open goes on.
     let restored = folder.path().join("restored");
     let options = SledOptions { folder: restored.clone(), cache_bytes: 1 << 24 };
-    SledStore::restore(&file, &options).unwrap();
+    options.restore(&file).unwrap();
     let other = on(&restored);
     let told = refusal(&other).await;
     assert!(told.contains("master.key is missing") && told.contains("--read-only"), "{told}");

@@ -10,7 +10,7 @@ use dispatch::{
         Address, BatchCreateOptOutsRequest, DeleteOptOutsRequest, ListOptOutsRequest, OptOut,
         OutcomeReason, StreamStart, WorkflowSpec, address::Endpoint, stream_inbound_request::Start,
     },
-    store::{SledOptions, SledStore},
+    store::SledOptions,
 };
 use dispatch_contract::{Channel, ChannelSender, Content, Inbound, InboundMessage};
 
@@ -35,7 +35,7 @@ async fn restored(running: &Running, data: &Path, folder: &Path) -> Config {
     let (file, restored) = (folder.join("one.backup"), folder.join("restored"));
     fs::write(&file, &backup).unwrap();
     let options = SledOptions { folder: restored.clone(), cache_bytes: 1 << 24 };
-    SledStore::restore(&file, &options).unwrap();
+    options.restore(&file).unwrap();
     fs::copy(data.join("master.key"), restored.join("master.key")).unwrap();
     on(&restored)
 }

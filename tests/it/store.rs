@@ -14,9 +14,9 @@ use dispatch::{
         RouteProperties, Router, SendResult, Update, Workflow, WorkflowId,
     },
     store::{
-        Backup, Change, ChangeSet, Cursor, Filter, FoundMessage, HeldReceipt, Kind, MemoryStore,
-        MessagePart, NameHash, ReceiptKey, Record, RequirementInterner, Row, SettingChange,
-        SledOptions, SledStore, Store, StoreError, VALUE_BYTES, check_backup, encode,
+        Backup, Change, ChangeSet, Cursor, Filter, FoundMessage, HeldReceipt, JournalStore, Kind,
+        MemoryStore, MessagePart, NameHash, ReceiptKey, Record, RequirementInterner, Row,
+        SettingChange, SledOptions, Store, StoreError, VALUE_BYTES, check_backup, encode,
     },
 };
 use dispatch_contract::{AttemptId, Channel, Endpoint, Report, Status, UnixMillis};
@@ -321,8 +321,8 @@ fn conversations_are_found_newest_first(mut driver: Driver) {
     );
 }
 
-fn held_receipts_come_and_go(mut driver: Driver) {
-    let parked = |key| HeldReceipt {
+fn parked(key: u64) -> HeldReceipt {
+    HeldReceipt {
         key,
         account: Arc::from("p/main"),
         provider_id: format!("p-{key}"),
@@ -332,7 +332,10 @@ fn held_receipts_come_and_go(mut driver: Driver) {
         code: None,
         detail: Some("x".to_owned()),
         usage: None,
-    };
+    }
+}
+
+fn held_receipts_come_and_go(mut driver: Driver) {
     driver
         .store
         .commit(ChangeSet { hold_receipts: vec![parked(1), parked(2)], ..ChangeSet::default() })
@@ -527,9 +530,9 @@ fn a_backup_shows_one_moment_however_much_happens_while_it_is_taken(mut driver: 
     assert_eq!(checked.findings, []);
 
     let options = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
-    SledStore::restore(&file, &options).unwrap();
-    assert_eq!(SledStore::check(&options).unwrap().findings, []);
-    let restored = SledStore::open(&options).unwrap();
+    options.restore(&file).unwrap();
+    assert_eq!(options.check().unwrap().findings, []);
+    let restored = options.open().unwrap();
     for kind in Kind::ALL {
         let kept = |store: &dyn Store| store.settings().list(kind, None, 1000).unwrap();
         assert_eq!(kept(&restored), kept(&*driver.store), "{kind:?}");
@@ -637,6 +640,6 @@ suite!(
     a_backup_shows_one_moment_however_much_happens_while_it_is_taken,
 );
 
-fn open(folder: &Path) -> Result<SledStore, StoreError> {
-    SledStore::open(&SledOptions { folder: folder.to_owned(), cache_bytes: 64 << 20 })
+fn open(folder: &Path) -> Result<JournalStore, StoreError> {
+    SledOptions { folder: folder.to_owned(), cache_bytes: 64 << 20 }.open()
 }

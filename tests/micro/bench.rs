@@ -23,7 +23,7 @@ use dispatch::{
     grpc::parse_create,
     machine::{self, Event, SendResult, Update, Workflow},
     store::{
-        MemoryStore, Record, RequirementInterner, Row, SledOptions, SledStore, decode, encode,
+        JournalStore, MemoryStore, Record, RequirementInterner, Row, SledOptions, decode, encode,
     },
 };
 use dispatch_contract::{AttemptId, Report, Status, UnixMillis, Verdict};
@@ -152,12 +152,12 @@ fn commits(c: &mut Criterion) {
     // Not the system's folder for such things, which may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let options = SledOptions { folder: folder.path().to_owned(), cache_bytes: 256 * 1024 * 1024 };
-    let mut store = SledStore::open(&options).expect("a store");
+    let mut store = options.open().expect("a store");
     let mut processor = lives::processor(&store, &parts);
     let mut resting = plan;
     resting.plan.send_at = Some(lives::at(3_600_000).wall);
     let mut next = 0;
-    let mut batch = |store: &SledStore, size: u128| {
+    let mut batch = |store: &JournalStore, size: u128| {
         let creates = (next..next + size).map(|number| lives::create(number, &resting)).collect();
         next += size;
         processor.run(store, lives::at(0), creates).expect("the store can be read")

@@ -8,7 +8,7 @@ use dispatch::{
     machine::{
         CallFailure, Fact, FailoverCondition, Moment, OnUnknown, Plan, SendResult, WorkflowId,
     },
-    store::{MemoryStore, SledOptions, SledStore, Store},
+    store::{MemoryStore, SledOptions, Store},
 };
 use dispatch_contract::{Channel, ErrorKind, Fault, Status, UnixMillis};
 use uuid::Uuid;
@@ -112,7 +112,7 @@ fn a_workflow_whose_end_passed_retention_while_its_call_was_out_is_forgotten_in_
     let folder = tempfile::tempdir().unwrap();
     let options = SledOptions { folder: folder.path().join("data"), cache_bytes: 16 << 20 };
     let stores: [Box<dyn Store>; 2] =
-        [Box::new(MemoryStore::new()), Box::new(SledStore::open(&options).unwrap())];
+        [Box::new(MemoryStore::new()), Box::new(options.open().unwrap())];
     for store in stores {
         let mut service = Stepped::new(store, None);
         let (_, sends) = service.run(0, vec![create(1, 1, OnUnknown::WaitReceipt)]);

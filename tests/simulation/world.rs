@@ -24,7 +24,7 @@ use dispatch::{
     machine::{
         EndState, Fact, Moment, Outcome, Reason, RecallResult, SendResult, WorkflowId, describe,
     },
-    store::{Cursor, MemoryStore, Record, Row, SledOptions, SledStore, Store},
+    store::{Cursor, MemoryStore, Record, Row, SledOptions, Store},
     telemetry::Metrics,
 };
 use dispatch_contract::AttemptId;

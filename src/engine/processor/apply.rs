@@ -1,17 +1,17 @@
 //! One workflow in a batch: it is loaded once, handed events, and what follows is done: a permit asked for,
 //! a call ordered, a provider's id remembered.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dispatch_contract::AttemptId;
 
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::is_reply};
 use crate::{
     engine::{
-        ConversationSend, Effects, RecallOrder, SendOrder, permits::PermitRequest,
-        sender_account_id,
+        Command, ConversationSend, Effects, InboundReport, RecallOrder, SendOrder,
+        permits::PermitRequest, sender_account_id,
     },
-    machine::{self, AttemptState, Event, Fact, Update, WorkflowId},
+    machine::{self, AttemptState, Event, Fact, Update, Workflow, WorkflowId},
     store::{self, Change, MessagePart, ReceiptKey, StoreError},
 };
 /// Workflows.
@@ -19,20 +19,47 @@ impl BatchContext<'_> {
     pub(super) fn load(&mut self, id: WorkflowId) -> Result<Option<&LoadedWorkflow>, StoreError> {
         if !self.loaded.contains_key(&id) {
             let Some(state) = self.store.load(id)? else { return Ok(None) };
-            let tenant = state.steps.first().map(|step| Arc::clone(&step.requirement.tenant));
-            let loaded = LoadedWorkflow {
-                expected: state.sequence,
-                tenant: tenant.unwrap_or_else(|| Arc::from("")),
-                state,
-                record: None,
-                is_new: false,
-                facts: Vec::new(),
-                messages: Vec::new(),
-            };
-            self.order.push(id);
-            self.loaded.insert(id, loaded);
+            self.put_loaded(state);
         }
         Ok(self.loaded.get(&id))
+    }
+
+    /// Loads at once what receipts of `commands` name: each by itself would be a question to the store where it has
+    /// ended.
+    pub(super) fn load_ahead(&mut self, commands: &[Command]) -> Result<(), StoreError> {
+        let items = commands.iter().flat_map(|command| match command {
+            Command::Inbound { items, .. } => items.as_slice(),
+            _ => &[],
+        });
+        let attempts = items.filter_map(|item| match item {
+            InboundReport::Receipt(receipt) => receipt.attempt,
+            InboundReport::Watermark(_) => None,
+        });
+        let ids: BTreeSet<_> = attempts.map(|attempt| WorkflowId(attempt.workflow)).collect();
+        let is_new = |id: &WorkflowId| !self.loaded.contains_key(id);
+        let ids: Vec<_> = ids.into_iter().filter(is_new).collect();
+        if ids.len() > 1 {
+            for state in self.store.load_all(&ids)?.into_iter().flatten() {
+                self.put_loaded(state);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_loaded(&mut self, state: Workflow) {
+        let id = state.id;
+        let tenant = state.steps.first().map(|step| Arc::clone(&step.requirement.tenant));
+        let loaded = LoadedWorkflow {
+            expected: state.sequence,
+            tenant: tenant.unwrap_or_else(|| Arc::from("")),
+            state,
+            record: None,
+            is_new: false,
+            facts: Vec::new(),
+            messages: Vec::new(),
+        };
+        self.order.push(id);
+        self.loaded.insert(id, loaded);
     }
 
     pub(super) fn event(&mut self, id: WorkflowId, event: Event) -> Result<(), StoreError> {

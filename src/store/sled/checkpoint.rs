@@ -1,13 +1,4 @@
-//! What was open at some moment, in a file beside the journal, so that a start need not replay all
-//! of it.
-//!
-//! Only ever a shortcut: without the file, or with one that is torn, the whole retained journal is
-//! replayed. It is written while the writer goes on, a slice at a time, so it shows no single moment;
-//! every state names the row it was taken after, and the journal behind [`Checkpoint::from`] brings
-//! all of them up to date.
-//!
-//! It is also a witness, as the mark is: rows that it has seen were durable, and a journal that ends
-//! before them has lost something. One of another life of the store says nothing.
+//! The file of the checkpoint: its blocks, each behind its length (u32, little-endian).
 
 use std::{
     fs::{self, File},
@@ -15,121 +6,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::SledInner;
-use crate::{
-    machine::Moment,
-    owned_files,
-    store::{
-        Cursor, Incarnation, StoreError,
-        active::ActiveState,
-        codec,
-        packed::{Dictionary, DictionaryRow},
-    },
-};
+use crate::{owned_files, store::StoreError};
 
 const FILE: &str = "checkpoint";
-/// How many states are taken at once: the writer waits for as long as that takes.
-const SLICE: usize = 2048;
 /// No block is larger: a length beyond it is torn.
 const BLOCK_MOST: usize = 64 * 1024 * 1024;
 
-/// A checkpoint, read.
-pub(super) struct Checkpoint {
-    /// The life of the store it belongs to.
-    pub(super) incarnation: Incarnation,
-    /// The newest row when it was begun: what is behind it must be replayed.
-    pub(super) from: Cursor,
-    /// The newest moment in the journal at `from`.
-    pub(super) last_time: Moment,
-    /// What the states have in common.
-    pub(super) dictionary: Dictionary,
-    /// The states, in the order of their ids.
-    pub(super) states: Vec<ActiveState>,
-}
-
-/// A block of the file: `length (u32, little-endian) · row`, as the codec writes rows.
-#[derive(Serialize, Deserialize)]
-enum Block {
-    Head {
-        incarnation: Incarnation,
-        from: Cursor,
-        last_time: Moment,
-    },
-    States(Vec<ActiveState>),
-    /// The end; without it the file is torn.
-    Tail {
-        states: u64,
-        dictionary: DictionaryRow,
-    },
-}
-
-/// WriteBatch a checkpoint of what was open at `from` and is open since. Nothing is lost if it fails or dies: the last one stays in place.
+/// Writes another in place of the last, which stays if anything fails.
 pub(super) fn write(
-    shared: &SledInner,
     folder: &Path,
-    from: Cursor,
-    last_time: Moment,
+    blocks: &mut dyn Iterator<Item = Result<Vec<u8>, StoreError>>,
 ) -> Result<(), StoreError> {
     let unfinished = folder.join("checkpoint.new");
     let failed = |error: io::Error| StoreError::Io(format!("cannot write a checkpoint: {error}"));
     let mut file = BufWriter::new(owned_files::replace(&unfinished).map_err(failed)?);
-    let mut block = |block: &Block| -> Result<(), StoreError> {
-        let row = codec::encode(block)?;
-        file.write_all(&(row.len() as u32).to_le_bytes()).map_err(failed)?;
-        file.write_all(&row).map_err(failed)
-    };
-    block(&Block::Head { incarnation: shared.incarnation, from, last_time })?;
-    let (mut after, mut count) = (None, 0);
-    loop {
-        let states: Vec<_> = shared.active().slice(after, SLICE);
-        let Some(last) = states.last() else { break };
-        after = Some(last.id);
-        count += states.len() as u64;
-        block(&Block::States(states))?;
+    for block in blocks {
+        let block = block?;
+        file.write_all(&(block.len() as u32).to_le_bytes()).map_err(failed)?;
+        file.write_all(&block).map_err(failed)?;
     }
-    // Last: it only grows, so that it holds whatever the states name.
-    let dictionary = shared.active().dictionary().row();
-    block(&Block::Tail { states: count, dictionary })?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
     fs::rename(&unfinished, path(folder)).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-/// The last checkpoint of this life of the store.
-pub(super) fn of_this_life(folder: &Path, life: Option<Incarnation>) -> Option<Checkpoint> {
-    read(folder).filter(|checkpoint| Some(checkpoint.incarnation) == life)
+/// The blocks of the last, as far as they are there.
+pub(super) fn blocks(folder: &Path) -> impl Iterator<Item = Vec<u8>> + use<> {
+    let mut file = File::open(path(folder)).ok().map(BufReader::new);
+    std::iter::from_fn(move || block(file.as_mut()?))
 }
 
-impl Checkpoint {
-    /// The newest row that was durable when it was written.
-    pub(super) fn seen(&self) -> Cursor {
-        self.states.iter().map(|state| state.last).fold(self.from, Cursor::max)
-    }
-}
-
-/// The last checkpoint; `None` if there is none or it is torn, which a crash may do.
-fn read(folder: &Path) -> Option<Checkpoint> {
-    let mut file = BufReader::new(File::open(path(folder)).ok()?);
-    let Block::Head { incarnation, from, last_time } = block(&mut file)? else { return None };
-    let mut states = Vec::new();
-    loop {
-        match block(&mut file)? {
-            Block::States(some) => states.extend(some),
-            Block::Tail { states: count, dictionary } => {
-                let is_whole = count == states.len() as u64;
-                let dictionary = Dictionary::of(dictionary);
-                let read = Checkpoint { incarnation, from, last_time, dictionary, states };
-                return is_whole.then_some(read);
-            }
-            Block::Head { .. } => return None,
-        }
-    }
-}
-
-fn block(file: &mut impl Read) -> Option<Block> {
+fn block(file: &mut impl Read) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     file.read_exact(&mut length).ok()?;
     let length = u32::from_le_bytes(length) as usize;
@@ -138,7 +46,7 @@ fn block(file: &mut impl Read) -> Option<Block> {
     }
     let mut row = vec![0; length];
     file.read_exact(&mut row).ok()?;
-    codec::decode(&row, String::new).ok()
+    Some(row)
 }
 
 pub(super) fn path(folder: &Path) -> PathBuf {

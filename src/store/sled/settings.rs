@@ -2,16 +2,16 @@
 
 use std::sync::PoisonError;
 
-use super::{SledInner, tree::SledTree};
+use super::{SledBackend, tree::SledTree};
 use crate::store::{
     Kind, SettingChange, Settings, StoreError, codec,
     settings::{stored_key, stored_range},
 };
 
-/// Where the number of durable changes is entry: the key of no setting begins so.
+/// Where the number of durable changes is kept: the key of no setting begins so.
 const CHANGES: &[u8] = b"#";
 
-impl Settings for SledInner {
+impl Settings for SledBackend {
     fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.tree.setting(&stored_key(kind, key))
     }

@@ -15,25 +15,31 @@
 
 use std::{
     fs::File,
+    ops::Range,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use bytes::Bytes;
 use sled::IVec;
-
-use crate::store::{BATCH_BYTES, StoreError, codec};
 
 use super::{
     files::{SEGMENT, io_failed},
     folder::{Lock, while_in_use},
-    keys,
     watchdog::Watchdog,
+};
+use crate::store::{
+    BATCH_BYTES, Cursor, StoreError,
+    backend::{KeyedRow, RawChunk, Scanned, Writes, place},
 };
 
 /// The largest value in one row: 17 of them stay under a quarter of a segment.
 const PIECE: usize = 64 * 1024;
 /// Begins a value that was cut: no format version of the codec is this.
 const CUT: u8 = 0xFF;
+/// What the key of a chunk begins with, and that of a piece.
+const CHUNK: u8 = b'j';
+const PIECE_OF: u8 = b'x';
 
 /// The one tree, and the file it lives in.
 pub(super) struct SledTree {
@@ -47,12 +53,9 @@ pub(super) struct SledTree {
     _lock: Lock,
 }
 
-/// What is written at once or not at all: values under their keys, or nothing any more.
+/// Rows as sled has them: values in pieces where they are large.
 #[derive(Default)]
-pub(super) struct WriteBatch {
-    rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    bytes: usize,
-}
+struct PiecedRows(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 impl SledTree {
     /// Opens a folder that is held, and that [`super::folder::prepare`] found right.
@@ -87,59 +90,99 @@ impl SledTree {
         self.tree.is_empty()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.tree.get(key).map_err(|error| failed(&error))? {
             Some(value) => self.whole(key, value).map(Some),
             None => Ok(None),
         }
     }
 
-    /// The last row of a kind with a key before `to`.
-    pub(super) fn last_before(
+    /// The rows of a range, in order.
+    pub(super) fn range(
         &self,
-        to: Vec<u8>,
-        kind: u8,
-    ) -> Result<Option<(IVec, IVec)>, StoreError> {
-        match self.tree.get_lt(to).map_err(|error| failed(&error))? {
-            Some((key, value)) if key.first() == Some(&kind) => {
+        range: Range<Vec<u8>>,
+    ) -> impl DoubleEndedIterator<Item = Result<KeyedRow, StoreError>> + '_ {
+        self.tree.range(range).map(|row| {
+            let (key, value) = row.map_err(|error| failed(&error))?;
+            let value = self.whole(&key, value)?;
+            Ok((key.to_vec(), value))
+        })
+    }
+
+    /// The last chunk that does not begin behind `cursor`; nothing if it does not begin behind `known` either.
+    pub(super) fn chunk_with(
+        &self,
+        cursor: Cursor,
+        known: Option<Cursor>,
+    ) -> Result<Option<RawChunk>, StoreError> {
+        let behind = chunk_key(Cursor(cursor.0.saturating_add(1)));
+        match self.tree.get_lt(behind).map_err(|error| failed(&error))? {
+            Some((key, value)) if key.first() == Some(&CHUNK) => {
+                if known.is_some_and(|known| *key <= *chunk_key(known)) {
+                    return Ok(None);
+                }
                 let value = self.whole(&key, value)?;
-                Ok(Some((key, value)))
+                chunk(&key, value).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    pub(super) fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
-        self.tree.contains_key(key).map_err(|error| failed(&error))
+    /// The chunks from the one that begins at `first` on, in order.
+    pub(super) fn chunks(
+        &self,
+        first: Cursor,
+    ) -> impl Iterator<Item = Result<RawChunk, StoreError>> + '_ {
+        let rows = self.range(chunk_key(first)..vec![CHUNK + 1]);
+        rows.map(|row| row.and_then(|(key, value)| chunk(&key, value)))
     }
 
-    pub(super) fn decode<T: serde::de::DeserializeOwned>(
-        &self,
-        key: &[u8],
-    ) -> Result<Option<T>, StoreError> {
-        self.get(key)?.map(|row| codec::decode(&row, || place(key))).transpose()
-    }
-
-    /// The rows from `from` (within) to `to` (without), in order.
-    pub(super) fn range(
-        &self,
-        from: Vec<u8>,
-        to: Vec<u8>,
-    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
-        self.tree.range(from..to).map(|row| {
-            let (key, value) = row.map_err(|error| failed(&error))?;
-            let value = self.whole(&key, value)?;
-            Ok((key, value))
-        })
+    /// Shows all there is, but for settings.
+    pub(super) fn scan(&self, show: &mut dyn FnMut(Scanned)) {
+        for row in &self.tree {
+            let (key, value) = match row {
+                Ok((key, _)) if key.first() == Some(&PIECE_OF) => continue,
+                Ok(row) => row,
+                // It cannot be read further.
+                Err(error) => return show(Scanned::Unreadable(failed(&error))),
+            };
+            let is_chunk = key.first() == Some(&CHUNK);
+            let row = self.whole(&key, value).and_then(|value| match is_chunk {
+                true => chunk(&key, value).map(Scanned::Chunk),
+                false => Ok(Scanned::Row((key.to_vec(), value))),
+            });
+            show(row.unwrap_or_else(Scanned::Unreadable));
+        }
     }
 
     /// Durable when it returns.
-    pub(super) fn commit(&self, writes: WriteBatch) -> Result<(), StoreError> {
-        self.once(|| self.apply(writes).map_err(|error| failed(&error)))?;
+    pub(super) fn commit(&self, writes: Writes) -> Result<(), StoreError> {
+        let rows = self.pieced(writes)?;
+        self.once(|| self.apply(rows).map_err(|error| failed(&error)))?;
         self.sync()
     }
 
-    fn apply(&self, WriteBatch { rows: writes, .. }: WriteBatch) -> sled::Result<()> {
+    fn pieced(&self, writes: Writes) -> Result<PiecedRows, StoreError> {
+        let mut rows = PiecedRows::default();
+        for (first, chunk) in writes.chunks {
+            rows.put(chunk_key(first), chunk);
+        }
+        for (key, value) in writes.rows {
+            match value {
+                Some(value) => rows.put(key, value),
+                None => self.remove(&mut rows, key)?,
+            }
+        }
+        if let Some(last) = writes.trim_to {
+            let behind = chunk_key(Cursor(last.0.saturating_add(1)));
+            for key in self.tree.range(vec![CHUNK]..behind).keys() {
+                self.remove(&mut rows, key.map_err(|error| failed(&error))?.to_vec())?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn apply(&self, PiecedRows(writes): PiecedRows) -> sled::Result<()> {
         // sled marks the end of a batch with a write of its own, which one value alone can do without.
         if let [(key, Some(value))] = &*writes {
             return self.tree.insert(key, value.as_slice()).map(drop);
@@ -231,7 +274,7 @@ impl SledTree {
         Ok(true)
     }
 
-    /// WriteBatch, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
+    /// Writes, unless that has ever failed: nobody knows then what the disk holds. sled, when dropped,
     /// would write and sync once more as if nothing had happened: it is never dropped.
     fn once(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         if self.has_failed.load(Ordering::Acquire) {
@@ -245,9 +288,9 @@ impl SledTree {
         done
     }
 
-    fn whole(&self, key: &[u8], value: IVec) -> Result<IVec, StoreError> {
+    fn whole(&self, key: &[u8], value: IVec) -> Result<Bytes, StoreError> {
         if value.first() != Some(&CUT) {
-            return Ok(value);
+            return Ok(Bytes::from_owner(value));
         }
         let corrupt = || StoreError::Corrupt {
             place: place(key),
@@ -256,64 +299,58 @@ impl SledTree {
         let count = value.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
         let mut whole = Vec::new();
         for number in 0..count.ok_or_else(corrupt)? {
-            let piece = self.tree.get(keys::piece(key, number)).map_err(|error| failed(&error))?;
+            let piece = self.tree.get(piece_key(key, number)).map_err(|error| failed(&error))?;
             whole.extend_from_slice(&piece.ok_or_else(corrupt)?);
         }
         Ok(whole.into())
     }
 
     /// Removes a value with its pieces.
-    pub(super) fn remove(&self, writes: &mut WriteBatch, key: Vec<u8>) -> Result<(), StoreError> {
+    fn remove(&self, rows: &mut PiecedRows, key: Vec<u8>) -> Result<(), StoreError> {
         let value = self.tree.get(&key).map_err(|error| failed(&error))?;
         if let Some(value) = value
             && value.first() == Some(&CUT)
             && let Some(count) = value.get(1..5).and_then(|bytes| bytes.try_into().ok())
         {
             for number in 0..u32::from_le_bytes(count) {
-                writes.rows.push((keys::piece(&key, number), None));
+                rows.0.push((piece_key(&key, number), None));
             }
         }
-        writes.rows.push((key, None));
+        rows.0.push((key, None));
         Ok(())
     }
 }
 
-impl WriteBatch {
-    pub(super) fn put<T: serde::Serialize>(
-        &mut self,
-        key: Vec<u8>,
-        value: &T,
-    ) -> Result<(), StoreError> {
-        self.put_row(key, codec::encode(value)?);
-        Ok(())
-    }
-
-    /// Puts what is encoded already.
-    pub(super) fn put_row(&mut self, key: Vec<u8>, row: Vec<u8>) {
-        self.bytes += row.len();
+impl PiecedRows {
+    fn put(&mut self, key: Vec<u8>, row: Vec<u8>) {
         if row.len() <= PIECE {
-            self.rows.push((key, Some(row)));
+            self.0.push((key, Some(row)));
             return;
         }
         let mut head = vec![CUT];
         head.extend((row.len().div_ceil(PIECE) as u32).to_le_bytes());
         for (number, piece) in (0..).zip(row.chunks(PIECE)) {
-            self.rows.push((keys::piece(&key, number), Some(piece.to_vec())));
+            self.0.push((piece_key(&key, number), Some(piece.to_vec())));
         }
-        self.rows.push((key, Some(head)));
-    }
-
-    /// How many bytes are put.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.push((key, Some(head)));
     }
 }
 
-/// A key, readable.
-pub(super) fn place(key: &[u8]) -> String {
-    let kind = key.first().map_or('?', |kind| char::from(*kind));
-    let rest: String = key.iter().skip(1).map(|byte| format!("{byte:02x}")).collect();
-    format!("key {kind}:{rest}")
+fn chunk_key(first: Cursor) -> Vec<u8> {
+    [&[CHUNK], &first.0.to_be_bytes()[..]].concat()
+}
+
+fn piece_key(of: &[u8], number: u32) -> Vec<u8> {
+    [&[PIECE_OF], of, &number.to_be_bytes()].concat()
+}
+
+fn chunk(key: &[u8], bytes: Bytes) -> Result<RawChunk, StoreError> {
+    let first = key.strip_prefix(&[CHUNK]).and_then(|first| first.try_into().ok());
+    let first = first.map(u64::from_be_bytes).map(Cursor).ok_or_else(|| StoreError::Corrupt {
+        place: place(key),
+        problem: "it stands among the journal's rows and is none".to_owned(),
+    })?;
+    Ok(RawChunk { first, bytes })
 }
 
 fn refusal(folder: &str, error: &sled::Error) -> StoreError {

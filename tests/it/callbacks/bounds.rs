@@ -9,7 +9,7 @@ use dispatch::{
     pb::v1::{
         CallbackState, ListCallbacksRequest, ResendCallbackRequest, resend_callback_request::Which,
     },
-    store::{ApiDialect, Cursor, Kind, SettingChange, SledOptions, SledStore, Store, encode},
+    store::{ApiDialect, Cursor, Kind, SettingChange, SledOptions, Store, encode},
 };
 
 use super::{
@@ -86,7 +86,7 @@ async fn where_retention_was_faster_it_goes_on_behind_it_and_says_so() {
 
     // As if the follower had been away since the beginning.
     let options = SledOptions { folder: config.store.data.clone(), cache_bytes: 64 * 1024 * 1024 };
-    let store = SledStore::open(&options).unwrap();
+    let store = options.open().unwrap();
     assert!(store.reader().oldest() > Cursor(0), "nothing was swept");
     let start = encode(&Cursor(0)).unwrap();
     let change = SettingChange::put(Kind::CallbackState, *b"cursor", start);

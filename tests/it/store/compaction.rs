@@ -62,7 +62,7 @@ fn same(folder: &Path, newest: u64, rows: &[Arc<Row>]) {
     let id = driver.create(10_000, "later");
     assert_eq!(driver.timeline(id).len(), 1);
     drop((reader, driver));
-    assert_eq!(SledStore::check(&options(folder)).unwrap().findings, []);
+    assert_eq!(options(folder).check().unwrap().findings, []);
     assert!(!folder.join("compacted").exists());
 }
 
@@ -96,8 +96,8 @@ fn what_was_swept_is_given_back_at_a_start_and_a_death_meanwhile_loses_nothing()
     assert!(before >= 64 * MIB, "{} MiB: there is nothing to give back", before / MIB);
     copy(&data, &folder("large"), |_| true);
     // Whoever only looks leaves it as large as it is.
-    assert_eq!(SledStore::check(&options(&data)).unwrap().findings, []);
-    drop(SledStore::open_to_read(&options(&data)).unwrap());
+    assert_eq!(options(&data).check().unwrap().findings, []);
+    drop(options(&data).open_to_read().unwrap());
     assert!(size(&data) >= before);
 
     drop(open(&data).unwrap());
@@ -136,7 +136,7 @@ fn what_was_swept_is_given_back_at_a_start_and_a_death_meanwhile_loses_nothing()
         }
         // Whoever opens it first finishes, also if that is not the service.
         if step % 2 == 0 {
-            assert_eq!(SledStore::check(&options(&broken_off)).unwrap().findings, []);
+            assert_eq!(options(&broken_off).check().unwrap().findings, []);
             assert!(size(&broken_off) <= 32 * MIB, "step {step}");
         }
         same(&broken_off, newest, &rows);

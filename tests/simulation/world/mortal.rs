@@ -235,6 +235,10 @@ impl Store for Mortal {
         self.kept().load(id)
     }
 
+    fn load_all(&self, ids: &[WorkflowId]) -> Result<Vec<Option<Workflow>>, StoreError> {
+        self.kept().load_all(ids)
+    }
+
     fn find_request(
         &self,
         tenant: &str,

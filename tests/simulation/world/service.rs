@@ -202,7 +202,7 @@ impl World<'_> {
             Some(folder) => {
                 let options =
                     SledOptions { folder: folder.path().join("data"), cache_bytes: 16 << 20 };
-                Box::new(SledStore::open(&options).map_err(|error| broken(STORE, &error))?)
+                Box::new(options.open().map_err(|error| broken(STORE, &error))?)
             }
             None => Box::new(MemoryStore::new()),
         };

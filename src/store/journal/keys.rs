@@ -1,33 +1,32 @@
-//! The keys of the one tree.
+//! The keys of what a backend keeps: a first byte tells the kinds apart.
 //!
-//! One tree, because a sled batch is atomic per tree only; a first byte tells the kinds apart.
 //! Keys grow to the right where they can: ids are UUIDv7, cursors count.
 //!
 //! | first byte | then | holds |
 //! |---|---|---|
 //! | `e` | workflow id | where the rows of an ended workflow stand |
-//! | `j` | cursor | the journal: a chunk of its rows, under the cursor of the first |
 //! | `k` | number | a held receipt |
 //! | `m` | name | about the store itself |
 //! | `p` | hash of account and provider id | which attempt a provider's id means, and which part |
 //! | `q` | hash of tenant and request id | which workflow a request id made |
 //! | `w` | hash of a conversation, engine time, workflow id, attempt | an accepted attempt of that conversation |
-//! | `x` | another key, number | a piece of a value too large for one row |
+
+use std::ops::Range;
 
 use dispatch_contract::UnixMillis;
 
 use crate::{
     machine::WorkflowId,
-    store::{Cursor, NameHash, ReceiptKey, types::id_hash},
+    store::{NameHash, ReceiptKey, backend::behind, types::id_hash},
 };
 
-pub(super) const INCARNATION: &[u8] = b"mincarnation";
+pub(in crate::store) const INCARNATION: &[u8] = b"mincarnation";
 /// How far retention has come.
 pub(super) const LOW_WATER_MARK: &[u8] = b"medge";
 /// There if the store was restored: where it came from.
 pub(super) const ORIGIN: &[u8] = b"morigin";
 /// There if the store lost something: the lives before that, oldest first.
-pub(super) const FORMER: &[u8] = b"mformer";
+pub(in crate::store) const FORMER: &[u8] = b"mformer";
 /// There while the store has a restore lock.
 pub(super) const RESTORE_LOCK: &[u8] = b"mheld";
 /// For how long overdue waits for receipts have been held, in milliseconds.
@@ -35,10 +34,6 @@ pub(super) const GRACE_GIVEN: &[u8] = b"mgrace";
 
 pub(super) fn ended(id: WorkflowId) -> Vec<u8> {
     with(b'e', id.as_bytes())
-}
-
-pub(super) fn journal(cursor: Cursor) -> Vec<u8> {
-    with(b'j', &cursor.0.to_be_bytes())
 }
 
 pub(super) fn held_receipt(number: u64) -> Vec<u8> {
@@ -77,16 +72,14 @@ pub(super) fn conversation(hash: NameHash, began: UnixMillis) -> Vec<u8> {
     key
 }
 
-pub(super) fn piece(key: &[u8], number: u32) -> Vec<u8> {
-    let mut piece = with(b'x', key);
-    piece.extend(number.to_be_bytes());
-    piece
+/// Of where the workflows of a range have ended; without an end, from the first or to the last.
+pub(super) fn ended_between(from: Option<WorkflowId>, to: Option<WorkflowId>) -> Range<Vec<u8>> {
+    from.map_or(vec![b'e'], |id| behind(&ended(id)))..to.map_or(vec![b'e' + 1], ended)
 }
 
-/// The cursor in a journal key.
-pub(super) fn cursor_of(key: &[u8]) -> Option<Cursor> {
-    let bytes = key.strip_prefix(b"j")?;
-    Some(Cursor(u64::from_be_bytes(bytes.try_into().ok()?)))
+/// Of all rows of a kind.
+pub(super) fn all_of(kind: u8) -> Range<Vec<u8>> {
+    vec![kind]..vec![kind + 1]
 }
 
 /// The workflow in the key of an ended one.

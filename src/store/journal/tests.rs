@@ -1,0 +1,399 @@
+//! The journal over a backend that is not sled: how much is asked of one, and what happens meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use dispatch_contract::{Channel, UnixMillis};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    machine::{self, Event, Moment, NoRoutes, Plan},
+    shared::plans,
+    store::{
+        Filter, MemoryStore, RequirementInterner,
+        backend::{KeyedRow, RawChunk, Scanned},
+    },
+};
+
+/// Keeps bytes in memory, counts what is asked of it, and lets something happen before it answers.
+#[derive(Default)]
+struct CountingBackend {
+    chunks: Mutex<BTreeMap<Cursor, Bytes>>,
+    rows: Mutex<BTreeMap<Vec<u8>, Bytes>>,
+    checkpoint: Mutex<Vec<Vec<u8>>>,
+    asked: Mutex<u64>,
+    before_chunks: Mutex<Option<Happens>>,
+    after_commit: Mutex<Option<Happens>>,
+}
+
+/// Something that happens once, and what comes of what was asked then.
+type Happens = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
+
+fn happens(slot: &Mutex<Option<Happens>>) -> Result<(), StoreError> {
+    let happens = slot.lock().unwrap().take();
+    happens.map_or(Ok(()), |happens| happens())
+}
+
+impl CountingBackend {
+    fn count(&self) {
+        *self.asked.lock().unwrap() += 1;
+    }
+
+    /// How often it was asked for something since this was last called.
+    fn take_asked(&self) -> u64 {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+impl Backend for CountingBackend {
+    fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.count();
+        let rows = self.rows.lock().unwrap();
+        Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
+    }
+
+    fn page(
+        &self,
+        range: Range<Vec<u8>>,
+        from: RangeEnd,
+        limit: usize,
+    ) -> Result<Vec<KeyedRow>, StoreError> {
+        self.count();
+        let rows = self.rows.lock().unwrap();
+        let rows = rows.range(range).map(|(key, value)| (key.clone(), value.clone()));
+        Ok(match from {
+            RangeEnd::First => rows.take(limit).collect(),
+            RangeEnd::Last => rows.rev().take(limit).collect(),
+        })
+    }
+
+    fn chunks(&self, from: Cursor, bytes: usize) -> Result<Vec<RawChunk>, StoreError> {
+        self.count();
+        let chunks = self.chunks.lock().unwrap();
+        let first = chunks.range(..=from).next_back().map_or(from, |(first, _)| *first);
+        let mut room = bytes;
+        let some = chunks.range(first..).take_while(|(at, chunk)| {
+            let has_room = room > 0 || chunks.range(first..**at).count() < 2;
+            room = room.saturating_sub(chunk.len());
+            has_room
+        });
+        Ok(some.map(|(first, bytes)| RawChunk { first: *first, bytes: bytes.clone() }).collect())
+    }
+
+    fn chunks_with(&self, cursors: &[Cursor]) -> Result<Vec<RawChunk>, StoreError> {
+        self.count();
+        happens(&self.before_chunks)?;
+        let chunks = self.chunks.lock().unwrap();
+        let with = cursors.iter().filter_map(|cursor| chunks.range(..=*cursor).next_back());
+        let with: BTreeMap<_, _> = with.collect();
+        Ok(with
+            .into_iter()
+            .map(|(first, bytes)| RawChunk { first: *first, bytes: bytes.clone() })
+            .collect())
+    }
+
+    fn commit(&self, writes: Writes, _newest: Cursor) -> Result<(), StoreError> {
+        let mut chunks = self.chunks.lock().unwrap();
+        chunks.extend(writes.chunks.into_iter().map(|(first, chunk)| (first, chunk.into())));
+        if let Some(last) = writes.trim_to {
+            chunks.retain(|first, _| *first > last);
+        }
+        let mut rows = self.rows.lock().unwrap();
+        for (key, value) in writes.rows {
+            match value {
+                Some(value) => rows.insert(key, value.into()),
+                None => rows.remove(&key),
+            };
+        }
+        drop((chunks, rows));
+        happens(&self.after_commit)
+    }
+
+    fn scan(&self, show: &mut dyn FnMut(Scanned)) {
+        for (first, bytes) in self.chunks.lock().unwrap().iter() {
+            show(Scanned::Chunk(RawChunk { first: *first, bytes: bytes.clone() }));
+        }
+        for (key, value) in self.rows.lock().unwrap().iter() {
+            show(Scanned::Row((key.clone(), value.clone())));
+        }
+    }
+
+    fn note_clock(&self, _note: ClockNote) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write_checkpoint(
+        &self,
+        blocks: &mut dyn Iterator<Item = Result<Vec<u8>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        *self.checkpoint.lock().unwrap() = blocks.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
+        let blocks = self.checkpoint.lock().unwrap().clone();
+        Box::new(blocks.into_iter())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+const LIFE: Incarnation = Incarnation(Uuid::max());
+const START: u64 = 1_700_000_000_000;
+
+fn open(backend: &Arc<CountingBackend>) -> JournalStore {
+    let checkpoint = Checkpoint::of_this_life(&**backend, Some(LIFE));
+    let rebuilt = rebuild(&**backend, checkpoint).unwrap();
+    let settings = MemoryStore::new().settings();
+    JournalStore::new(Arc::clone(backend) as _, settings, LIFE, None, rebuilt).unwrap()
+}
+
+fn id(number: u128) -> WorkflowId {
+    WorkflowId::new(Uuid::from_u128(number << 8), "default", None)
+}
+
+fn at(ms: u64) -> Moment {
+    Moment::both(UnixMillis(START + ms))
+}
+
+/// One that waits for its time.
+fn create(store: &mut JournalStore, number: u128, label: &str) {
+    let plan = Plan {
+        labels: BTreeMap::from([("team".to_owned(), label.to_owned())]),
+        client_ref: Some(format!("ref-{number}")),
+        send_at: Some(UnixMillis(START + 1_000_000_000)),
+        ..plans::plan(vec![plans::step(Channel::SMS, None)])
+    };
+    let at = at(number as u64);
+    let record = plans::record(id(number), at, plan);
+    let mut state = RequirementInterner::default().workflow(&record);
+    let facts = machine::create(&mut state, at, &NoRoutes);
+    let tenant = Arc::clone(&record.tenant);
+    let (record, messages) = (Some(Arc::new(record)), Vec::new());
+    commit(store, Change { record, tenant, at, expected: 0, facts, state, messages });
+}
+
+fn cancel(store: &mut JournalStore, number: u128, ms: u64) {
+    let mut state = store.load(id(number)).unwrap().unwrap();
+    let expected = state.sequence;
+    let facts = machine::handle(&mut state, at(ms), Event::Cancel, &NoRoutes);
+    let (tenant, at) = (Arc::from("default"), at(ms));
+    commit(
+        store,
+        Change { record: None, tenant, at, expected, facts, state, messages: Vec::new() },
+    );
+}
+
+fn commit(store: &mut JournalStore, change: Change) {
+    store.commit(ChangeSet { changes: vec![change], ..ChangeSet::default() }).unwrap();
+}
+
+/// A backend with so many workflows, a chunk a transition, of which all but every tenth have ended.
+fn with_lives(count: u128) -> (Arc<CountingBackend>, JournalStore) {
+    let backend = Arc::new(CountingBackend::default());
+    let mut store = open(&backend);
+    for number in 0..count {
+        create(&mut store, number, if number % 50 == 0 { "blue" } else { "red" });
+        if number % 10 != 0 {
+            cancel(&mut store, number, number as u64 + 1);
+        }
+    }
+    backend.take_asked();
+    (backend, store)
+}
+
+#[test]
+fn a_start_asks_little_and_finds_all() {
+    let (backend, store) = with_lives(400);
+    drop(store);
+    backend.take_asked();
+    let store = open(&backend);
+    assert_eq!(store.open_count(), 40);
+    let asked = backend.take_asked();
+    assert!(asked <= 20, "{asked} questions for 400 workflows");
+}
+
+#[test]
+fn many_are_read_with_few_questions() {
+    let (backend, store) = with_lives(400);
+    let reader = store.reader();
+    let entries = reader.entries(None, 64).unwrap();
+    assert_eq!(entries.len(), 64);
+    for (number, entry) in (0..).zip(&entries) {
+        let rows: Vec<_> = reader.timeline(id(number)).unwrap();
+        assert_eq!(rows.iter().map(|row| (**row).clone()).collect::<Vec<_>>(), entry.rows);
+    }
+    backend.take_asked();
+    reader.entries(None, 64).unwrap();
+    let asked = backend.take_asked();
+    assert!(asked <= 8, "{asked} questions for 64 workflows of two transitions");
+}
+
+#[test]
+fn who_follows_hears_every_row_once_and_of_news_with_one_question() {
+    let (backend, store) = with_lives(2000);
+    let (reader, newest) = (store.reader(), store.reader().newest());
+    let follow = |behind, limit| {
+        backend.take_asked();
+        let rows = reader.after(behind, limit).unwrap();
+        let cursors: Vec<_> = rows.iter().map(|row| row.cursor.0).collect();
+        (cursors, backend.take_asked())
+    };
+    let (cursors, asked) = follow(Cursor(0), 10_000);
+    assert_eq!(cursors, (1..=newest.0).collect::<Vec<_>>());
+    assert!((2..=20).contains(&asked), "{asked} questions: more than one page of chunks, and few");
+    assert_eq!(follow(Cursor(1000), 7).0, (1001..=1007).collect::<Vec<_>>());
+    assert_eq!(follow(Cursor(newest.0 - 1), 256), (vec![newest.0], 1));
+    assert_eq!(follow(newest, 256).0, Vec::<u64>::new());
+}
+
+#[test]
+fn states_of_many_are_loaded_with_few_questions() {
+    let (backend, store) = with_lives(400);
+    let ids: Vec<_> = (0..100).chain([1_000]).map(id).collect();
+    let one_by_one: Vec<_> = ids.iter().map(|id| store.load(*id).unwrap()).collect();
+    backend.take_asked();
+    assert_eq!(store.load_all(&ids).unwrap(), one_by_one);
+    assert!(one_by_one[100].is_none() && one_by_one.iter().flatten().count() == 100);
+    let asked = backend.take_asked();
+    assert!(asked <= 12, "{asked} questions for 100 workflows of two transitions");
+}
+
+#[test]
+fn a_list_by_state_asks_little_and_reads_what_it_shows() {
+    let (backend, store) = with_lives(2000);
+    let reader = store.reader();
+    let list = |filter: &Filter| {
+        backend.take_asked();
+        let page = reader.list(filter, None, 20).unwrap();
+        let ids: Vec<_> = page.workflows.iter().map(|(record, _)| record.id).collect();
+        (ids, page.next.is_some(), backend.take_asked())
+    };
+    let open = Filter { states: vec!["SCHEDULED"], ..Filter::default() };
+    let newest: Vec<_> = (0..20).map(|number| id(1990 - number * 10)).collect();
+    let (ids, has_next, asked) = list(&open);
+    assert_eq!((ids, has_next), (newest, true));
+    assert!(asked <= 6, "{asked} questions for 20 open among 200");
+
+    let labels = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
+    let blue = Filter { labels, states: vec!["SCHEDULED"], ..Filter::default() };
+    let newest: Vec<_> = (0..20).map(|number| id(1950 - number * 50)).collect();
+    let (ids, has_next, asked) = list(&blue);
+    assert_eq!((ids, has_next), (newest, true));
+    assert!(asked <= 12, "{asked} questions for 20 blue ones among 1000");
+
+    // One that has ended, by its reference.
+    let of = Filter { client_ref: Some("ref-1777".to_owned()), ..Filter::default() };
+    let (ids, _, asked) = list(&of);
+    assert_eq!(ids, [id(1777)]);
+    assert!(asked <= 60, "{asked} questions for one reference among 2000");
+
+    // Far back, and there is none: what is passed over is not read.
+    let none = Filter { states: vec!["FAILED"], ..Filter::default() };
+    let (ids, has_next, asked) = list(&none);
+    assert_eq!((ids, has_next), (Vec::new(), false));
+    assert!(asked <= 10, "{asked} questions to find that nothing failed");
+}
+
+#[test]
+fn a_list_looks_again_where_a_chunk_could_not_be_read() {
+    let (backend, store) = with_lives(100);
+    let reader = store.reader();
+    let read = |filter: &Filter| {
+        let page = reader.list(filter, None, 50).unwrap();
+        page.workflows.iter().map(|(record, _)| record.id).collect::<Vec<_>>()
+    };
+    for states in [vec!["SCHEDULED"], vec!["CANCELED"]] {
+        let filter = Filter { states, ..Filter::default() };
+        let wanted = read(&filter);
+        assert!(wanted.len() >= 10);
+        // As it is where its pieces are taken away while it is put together.
+        *backend.before_chunks.lock().unwrap() = Some(Box::new(|| {
+            let (place, problem) = ("a chunk".to_owned(), "a piece of it is missing".to_owned());
+            Err(StoreError::Corrupt { place, problem })
+        }));
+        assert_eq!(read(&filter), wanted);
+        assert!(backend.before_chunks.lock().unwrap().is_none(), "it happened");
+    }
+}
+
+/// A sweep is durable, and where it put what is open is not said yet.
+#[test]
+fn what_is_moved_while_it_becomes_durable_is_found() {
+    let backend = Arc::new(CountingBackend::default());
+    let mut store = open(&backend);
+    create(&mut store, 1, "red");
+    let reader = store.reader();
+    let before = reader.timeline(id(1)).unwrap();
+    // The chunk that was read last would be at hand.
+    create(&mut store, 2, "red");
+    reader.timeline(id(2)).unwrap();
+    let (found, wanted) = std::sync::mpsc::channel();
+    let asked = Arc::clone(&backend);
+    *backend.after_commit.lock().unwrap() = Some(Box::new(move || {
+        asked.take_asked();
+        std::thread::spawn(move || found.send(reader.timeline(id(1))));
+        while *asked.asked.lock().unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        // It has looked where nothing is any more.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Ok(())
+    }));
+    let swept = store.sweep(at(1_000_000).engine, at(500_000).engine, 1000).unwrap();
+    assert_eq!(swept.compacted, 2);
+    assert_eq!(wanted.recv().unwrap().unwrap(), before);
+}
+
+/// Retention puts what must stay elsewhere while somebody reads it.
+#[test]
+fn what_is_moved_while_it_is_read_is_found_where_it_is_now() {
+    let backend = Arc::new(CountingBackend::default());
+    let mut store = open(&backend);
+    // Ended long after they began: the edge does not wait for them.
+    for number in 0..20 {
+        create(&mut store, number, "red");
+    }
+    for number in 0..10 {
+        cancel(&mut store, number, 900_000);
+    }
+    let reader = store.reader();
+    let before: Vec<_> = (0..20).map(|number| reader.timeline(id(number)).unwrap()).collect();
+    let mut store = store;
+    *backend.before_chunks.lock().unwrap() = Some(Box::new(move || {
+        let (now, past) = (at(1_000_000).engine, at(500_000).engine);
+        let swept = store.sweep(now, past, 1000).unwrap();
+        assert_eq!((swept.rows, swept.compacted), (20, 20));
+        Ok(())
+    }));
+    let entries = reader.entries(None, 64).unwrap();
+    let read: Vec<_> = entries.into_iter().map(|entry| entry.rows).collect();
+    let before = before.iter().map(|rows| rows.iter().map(|row| (**row).clone()).collect());
+    assert_eq!(read, before.collect::<Vec<Vec<_>>>());
+    assert!(backend.before_chunks.lock().unwrap().is_none(), "it happened");
+}
+
+#[test]
+fn retention_leaves_nothing_that_leads_to_what_is_gone() {
+    let (backend, mut store) = with_lives(400);
+    let swept = store.sweep(at(2_000_000).engine, at(1_000_000).engine, 100_000).unwrap();
+    assert_eq!((swept.forgotten.len(), swept.compacted), (360, 40));
+    let rows = backend.rows.lock().unwrap();
+    assert!(rows.keys().all(|key| key.starts_with(b"m")), "nothing leads to what is gone");
+    drop(rows);
+    let reader = store.reader();
+    drop(store);
+    let again = open(&backend);
+    assert_eq!(again.open_count(), 40);
+    let timelines = |reader: &dyn Reader| {
+        (0..40).map(|number| reader.timeline(id(number * 10)).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(timelines(&*again.reader()), timelines(&*reader));
+}
