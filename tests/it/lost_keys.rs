@@ -250,7 +250,9 @@ async fn a_check_finds_keys_that_are_lost_and_what_they_cost() {
     let key = made.data().join("master.key").display().to_string();
     let (is_sound, said) = made.check(&[]).await;
     assert!(is_sound && said.contains("sound; 3 workflows, 2 of them open"), "{said}");
-    assert!(said.contains("4 files of keys"), "{said}");
+    // One more than are in use where the next was made ahead already.
+    let files = fs::read_dir(made.data().join("contents")).unwrap().count();
+    assert!(files >= 4 && said.contains(&format!("{files} files of keys")), "{said}");
     let names = ["o.00000000", "w.00000000"];
     let put_back = names.map(|name| made.without(name));
     let (is_sound, said) = made.check(&[]).await;
