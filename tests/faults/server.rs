@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     process::{ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dispatch::client::Client;
@@ -23,6 +24,8 @@ use crate::{shim::Faults, world::credential};
 
 /// How long anything that must come may take: a process that hangs is a finding.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// On a machine that is much too busy a start is waited for as much longer as it waits for a processor, up to this.
+const STARVED_MOST: Duration = Duration::from_secs(600);
 
 /// Which program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +132,7 @@ impl Place {
             }
             None
         };
-        let greeted = tokio::time::timeout(TIMEOUT, greeting).await;
-        let greeted = greeted.unwrap_or_else(|_| {
+        let greeted = greeted(greeting, child.id()).await.unwrap_or_else(|| {
             let said = said.lock().unwrap();
             panic!("it neither serves nor ends; threads:\n{}it said:\n{said}", threads(child.id()))
         });
@@ -193,6 +195,28 @@ impl Server {
         self.signal("TERM");
         self.ended().await.status.code()
     }
+}
+
+/// What a start says in its time, in which waiting for a processor does not count.
+async fn greeted<T>(greeting: impl Future<Output = T>, process: Option<u32>) -> Option<T> {
+    let (began, mut greeting) = (Instant::now(), pin!(greeting));
+    loop {
+        let heard = tokio::time::timeout(Duration::from_secs(1), &mut greeting).await;
+        if let Ok(heard) = heard {
+            return Some(heard);
+        }
+        if began.elapsed() > TIMEOUT + starved(process).min(STARVED_MOST) {
+            return None;
+        }
+    }
+}
+
+/// For how long the first thread of a process has waited for a processor.
+fn starved(process: Option<u32>) -> Duration {
+    let times = process.map(|id| std::fs::read_to_string(format!("/proc/{id}/schedstat")));
+    let times = times.and_then(Result::ok).unwrap_or_default();
+    let waited = times.split_whitespace().nth(1).and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(waited.unwrap_or(0))
 }
 
 /// What each thread of a process is doing: its state, where it waits, for how long it ran and for how long
