@@ -25,7 +25,7 @@ use crate::{
     store::{BATCH_BYTES, Cursor, StoreError, Swept, backend::Writes},
 };
 
-/// So many bytes of chunks are read at once, and the workflows of so many of them are decided and read at once.
+/// So many bytes of chunks are read at once, and where their workflows have ended is asked for all of them.
 const SWEPT_BYTES: usize = 256 * 1024;
 
 /// What the edge does to a workflow that it comes to.
@@ -49,6 +49,8 @@ struct ChunkDecision {
 
 /// A chunk all of whose rows are past retention.
 struct Looked {
+    /// How many bytes its rows are.
+    bytes: usize,
     /// Its last cursor.
     last: Cursor,
     /// The last that is a transition.
@@ -100,19 +102,27 @@ impl JournalStore {
         let mut read_bytes = 0;
         'swept: loop {
             let from = Cursor(sweep.edge.swept.0 + 1);
-            let chunks = shared.backend.chunks(from, SWEPT_BYTES)?;
-            let mut chunks: Vec<_> = chunks.iter().map(Chunk::of).collect::<Result<_, _>>()?;
-            chunks.retain(|chunk| chunk.end() > from);
-            let looked =
-                chunks.iter().map_while(|chunk| Looked::at(chunk, cutoff.before).transpose());
-            let looked: Vec<_> = looked.collect::<Result<_, _>>()?;
-            let is_last = looked.len() < chunks.len() || chunks.is_empty();
-            let ended = ended_of(&shared, &looked, &decided)?;
-            for (chunk, looked) in chunks.iter().zip(looked) {
+            let (mut past, mut is_last) = (Vec::new(), false);
+            for raw in shared.backend.chunks(from, SWEPT_BYTES)? {
+                let chunk = Chunk::of(&raw)?;
+                if chunk.end() <= from {
+                    continue;
+                }
+                let Some(looked) = Looked::at(&chunk, cutoff.before)? else {
+                    // What is behind it stays as well, and is not looked at.
+                    is_last = true;
+                    break;
+                };
+                past.push(looked);
+            }
+            is_last |= past.is_empty();
+            let ended = ended_of(&shared, &past, &decided)?;
+            for looked in past {
+                let bytes = looked.bytes;
                 let decision = self.decide(looked, &ended, &cutoff, &decided);
                 let Some(decision) = decision else { break 'swept };
                 sweep.chunk(&shared, decision, &mut decided)?;
-                read_bytes += chunk.bytes();
+                read_bytes += bytes;
                 if sweep.swept.rows >= budget || read_bytes + sweep.writes.bytes() >= BATCH_BYTES {
                     sweep.swept.has_more = true;
                     break 'swept;
@@ -162,7 +172,7 @@ impl JournalStore {
         cutoff: &Cutoff,
         decided: &HashSet<WorkflowId>,
     ) -> Option<ChunkDecision> {
-        let Looked { last, transition, entries } = looked;
+        let Looked { last, transition, entries, .. } = looked;
         let (rows, mut actions) = (entries.len(), BTreeMap::new());
         let active = self.shared.active();
         for (cursor, id, at) in entries {
@@ -195,7 +205,8 @@ impl JournalStore {
 impl Looked {
     /// `None` if a row of the chunk is not from before `before`.
     fn at(chunk: &Chunk, before: UnixMillis) -> Result<Option<Looked>, StoreError> {
-        let mut looked = Looked { last: chunk.first, transition: None, entries: Vec::new() };
+        let (bytes, last) = (chunk.bytes(), chunk.first);
+        let mut looked = Looked { bytes, last, transition: None, entries: Vec::new() };
         for entry in chunk.entries() {
             let (cursor, entry) = entry?;
             let (id, at, is_transition) = match entry {

@@ -380,6 +380,18 @@ fn what_is_moved_while_it_is_read_is_found_where_it_is_now() {
     assert!(backend.before_chunks.lock().unwrap().is_none(), "it happened");
 }
 
+/// Damage that nobody comes to yet ends no service.
+#[test]
+fn retention_looks_at_no_chunk_behind_the_first_that_stays() {
+    let (backend, mut store) = with_lives(100);
+    let newest = store.reader().newest();
+    backend.chunks.lock().unwrap().insert(newest, Bytes::from_static(b"damaged"));
+    let swept = store.sweep(at(1_000_000).engine, at(50).engine, 1000).unwrap();
+    assert!(swept.forgotten.len() > 40, "{swept:?}");
+    let damaged = store.sweep(at(1_000_000).engine, at(500_000).engine, 1000);
+    assert!(matches!(damaged, Err(StoreError::Corrupt { .. })), "{damaged:?}");
+}
+
 #[test]
 fn retention_leaves_nothing_that_leads_to_what_is_gone() {
     let (backend, mut store) = with_lives(400);
